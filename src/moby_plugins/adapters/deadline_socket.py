@@ -1,0 +1,58 @@
+"""Sockets whose time-out bounds all that follows, not each step of it.
+
+A plugin that sends one byte a second never lets a plain socket's time-out run
+out. These shrink the time-out of every step to what is left since the last
+``settimeout()``, which urllib3 calls once before it sends and once before it
+reads, each time with what is left of the whole.
+"""
+
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    _Base = socket.socket
+else:
+    _Base = object
+
+
+class _Deadline(_Base):
+    """``heard`` is true once a byte came since it was last set to false."""
+
+    _ends: float | None = None
+    heard = False
+
+    def settimeout(self, value: float | None, /) -> None:
+        self._ends = None if value is None else time.monotonic() + value
+        super().settimeout(value)
+
+    def _narrow(self) -> None:
+        if self._ends is None:
+            return
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        super().settimeout(left)
+
+    def recv_into(self, *args: Any) -> int:
+        self._narrow()
+        size = super().recv_into(*args)
+        self.heard = self.heard or size > 0
+        return size
+
+    def send(self, *args: Any) -> int:
+        self._narrow()
+        return super().send(*args)
+
+    def sendall(self, *args: Any) -> None:
+        self._narrow()
+        super().sendall(*args)
+
+
+class DeadlineSocket(_Deadline, socket.socket):
+    """A plain socket under a deadline."""
+
+
+class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
+    """The same over TLS: give it to ``SSLContext.sslsocket_class``."""

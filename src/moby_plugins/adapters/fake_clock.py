@@ -1,0 +1,253 @@
+"""A clock that tests own.
+
+How it keeps exact time over threads:
+
+- A thread *takes part* while it is inside ``working()``, and while it sleeps or
+  waits. One that takes part is either *running* or *blocked*.
+- Time stands still while anyone is running. It moves when the last one blocks
+  or leaves: that thread takes the *turn*.
+- A turn wakes one blocked thread: first whoever waits for an event that is set
+  by now; else time jumps to the next moment that something is due. A scripted
+  event goes before those who sleep until the same moment; among threads the one
+  that blocked first goes first. So threads run one after the other, and a test
+  sees the same order every time.
+- Where nothing is due and no event is set, no turn can help: every blocked
+  thread raises ``ClockStuckError``, which names them all. The same is raised by
+  the watchdog, in real time, when a running thread neither blocks nor leaves.
+"""
+
+import heapq
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from itertools import count
+from typing import TypeVar
+
+from attrs import define, field
+
+T = TypeVar("T")
+
+# Real seconds between two looks at an event that a thread outside might set.
+_GLANCE = 0.005
+
+
+class ClockStuckError(RuntimeError):
+    """A ``FakeClock`` cannot go on: all wait for nothing, or one thread does something else."""
+
+
+@define(eq=False)
+class _Party:
+    """A thread that takes part."""
+
+    name: str
+    depth: int = 0
+    running: bool = True
+    until: float | None = None
+    event: threading.Event | None = None
+    turn: int = 0
+    woken: threading.Event = field(factory=threading.Event)
+    error: ClockStuckError | None = None
+
+    def doing(self) -> str:
+        if self.running:
+            return f"{self.name} is running"
+        until = "" if self.until is None else f" until {self.until:g}"
+        return f"{self.name} {'sleeps' if self.event is None else 'waits for an event'}{until}"
+
+
+class FakeClock:
+    """A clock that tests own: nobody sleeps for real, and the schedule is exact.
+
+    It works over any number of threads and patches nothing. ``sleeps`` lists the
+    seconds of every ``sleep`` asked for, in order. ``watchdog`` is the number of
+    real seconds after which a thread that takes part and does something else is
+    named in a ``ClockStuckError``.
+    """
+
+    def __init__(self, start: float = 0.0, *, watchdog: float = 10.0) -> None:
+        self.sleeps: list[float] = []
+        self._now = float(start)
+        self._watchdog = watchdog
+        self._lock = threading.Lock()
+        self._parties: dict[int, _Party] = {}
+        self._script: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = count()
+        self._scripting: int | None = None
+        self._moved = time.monotonic()
+
+    def now(self) -> float:
+        """Seconds on this clock."""
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Take part, and return when the clock has come that far.
+
+        Raises ``ClockStuckError``, and whatever a scripted event raised on the way.
+        """
+        with self._lock:
+            self.sleeps.append(seconds)
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        """The same, without a trace in ``sleeps``: for a test that lets time pass."""
+        if seconds > 0:
+            self._block(None, seconds)
+
+    def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
+        """Take part, and return true once ``event`` is set, or false ``timeout`` seconds later.
+
+        Raises as ``sleep`` does. An event may be set by any thread, but one that
+        takes part, or a scripted event, is what keeps the order exact.
+        """
+        if not event.is_set():
+            self._block(event, timeout)
+        return event.is_set()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Take part: time stands still while this thread does anything but sleep or wait."""
+        party = self._enter()
+        try:
+            yield
+        finally:
+            self._leave(party)
+
+    def at(self, moment: float, do: Callable[[], object]) -> None:
+        """Call ``do()`` when the clock reaches ``moment``, before those who sleep until then.
+
+        It runs in the thread whose turn it is, and must not sleep itself; what
+        it raises comes out of that thread's ``sleep`` or ``wait``.
+        """
+        with self._lock:
+            heapq.heappush(self._script, (moment, next(self._order), do))
+
+    def run(self, *functions: Callable[[], T]) -> list[Future[T]]:
+        """Call each function in a thread of its own, all at this moment; return when all have.
+
+        They begin one after the other, in the order given. A future has the
+        function's ``result()``, or the ``exception()`` that came out of it.
+        """
+        futures: list[Future[T]] = [Future() for _ in functions]
+        done = [threading.Event() for _ in functions]
+        with self.working():
+            for parts in zip(functions, futures, done, strict=True):
+                ready = threading.Event()
+                threading.Thread(target=self._run, args=(ready, *parts), daemon=True).start()
+                ready.wait()
+            for event in done:
+                self.wait(event)
+        return futures
+
+    def _run(
+        self,
+        ready: threading.Event,
+        function: Callable[[], T],
+        future: Future[T],
+        done: threading.Event,
+    ) -> None:
+        with self.working():
+            try:
+                self._block(None, 0.0, ready)
+                future.set_result(function())
+            except BaseException as error:  # the future hands it on
+                future.set_exception(error)
+            finally:
+                done.set()
+
+    def _enter(self) -> _Party:
+        ident = threading.get_ident()
+        with self._lock:
+            party = self._parties.get(ident)
+            if party is None:
+                party = self._parties[ident] = _Party(threading.current_thread().name)
+                self._moved = time.monotonic()
+            party.depth += 1
+        return party
+
+    def _leave(self, party: _Party) -> None:
+        with self._lock:
+            party.depth -= 1
+            if party.depth:
+                return
+            del self._parties[threading.get_ident()]
+            self._moved = time.monotonic()
+        self._take_turn()
+
+    def _block(
+        self,
+        event: threading.Event | None,
+        seconds: float | None,
+        ready: threading.Event | None = None,
+    ) -> None:
+        if self._scripting == threading.get_ident():
+            raise ClockStuckError("a scripted event must not sleep or wait")
+        with self.working():
+            party = self._parties[threading.get_ident()]
+            with self._lock:
+                party.until = None if seconds is None else self._now + seconds
+                party.event, party.turn, party.running = event, next(self._order), False
+                party.woken.clear()
+                self._moved = time.monotonic()
+            if ready is not None:
+                ready.set()
+            try:
+                self._take_turn()
+                self._await(party)
+            finally:
+                with self._lock:
+                    party.running = True
+
+    def _take_turn(self) -> None:
+        while (scripted := self._next()) is not None:
+            try:
+                scripted()
+            finally:
+                self._scripting = None
+
+    def _next(self) -> Callable[[], object] | None:
+        # Wakes one thread, or returns a scripted event for the caller to run.
+        with self._lock:
+            blocked = sorted(self._parties.values(), key=lambda party: party.turn)
+            if self._scripting or not blocked or any(party.running for party in blocked):
+                return None
+            for party in blocked:
+                if party.event is not None and party.event.is_set():
+                    self._wake(party)
+                    return None
+            moment = min((p.until for p in blocked if p.until is not None), default=None)
+            if self._script and (moment is None or self._script[0][0] <= moment):
+                due, _, scripted = heapq.heappop(self._script)
+                self._now = max(self._now, due)
+                self._scripting = threading.get_ident()
+                return scripted
+            if moment is None:
+                self._give_up("all wait, and nothing can wake them")
+            else:
+                self._now = max(self._now, moment)
+                self._wake(next(party for party in blocked if party.until == moment))
+            return None
+
+    def _wake(self, party: _Party) -> None:
+        party.running = True
+        self._moved = time.monotonic()
+        party.woken.set()
+
+    def _await(self, party: _Party) -> None:
+        while not party.woken.wait(self._watchdog / 4 if party.event is None else _GLANCE):
+            with self._lock:
+                if party.event is not None and party.event.is_set() and not party.running:
+                    self._wake(party)
+                elif time.monotonic() - self._moved > self._watchdog:
+                    self._give_up(f"nothing moved for {self._watchdog:g} s of real time")
+        error, party.error = party.error, None
+        if error is not None:
+            raise error
+
+    def _give_up(self, reason: str) -> None:
+        doing = "; ".join(party.doing() for party in self._parties.values())
+        for party in self._parties.values():
+            if not party.running:
+                party.error = ClockStuckError(f"{reason}: {doing}")
+                self._wake(party)

@@ -1,0 +1,84 @@
+"""Where ``http.client`` reads an answer too kindly for a host that trusts no plugin.
+
+It takes a negative Content-Length for none, stops at a header line without a
+colon, knows no 1xx but 100, and reads chunk sizes with Python's ``int()``, to
+which ``-5`` is a number: a read without end. Each override raises an
+``HTTPException`` instead; the methods are ``http.client``'s own seams, the same
+in Python 3.11 to 3.14, and tests watch that they are still called.
+"""
+
+import re
+from collections.abc import Iterable
+from email import errors
+from http.client import HTTPException, HTTPResponse, IncompleteRead, parse_headers
+
+MAX_INTERIM = 16
+MAX_CHUNK_LINE = 4096
+
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_SWITCHING_PROTOCOLS = 101
+# The parser is the one for mail: it misses the parts of a body that it was not given.
+_DEFECTS_OF_A_BODY = (
+    errors.CloseBoundaryNotFoundDefect,
+    errors.MultipartInvariantViolationDefect,
+    errors.NoBoundaryInMultipartDefect,
+    errors.StartBoundaryNotFoundDefect,
+)
+_FINAL = 200
+
+
+def check_framing(lengths: Iterable[str], codings: Iterable[str]) -> None:
+    """Raise ``HTTPException`` where a body's headers leave its end open to doubt.
+
+    Takes the values of Content-Length and of Transfer-Encoding.
+    """
+    sizes = {size.strip() for value in lengths for size in value.split(",")}
+    if len(sizes) > 1 or not all(_LENGTH.fullmatch(size) for size in sizes):
+        raise HTTPException(f"bad Content-Length: {', '.join(sorted(sizes))!r:.80}")
+    coding = ", ".join(codings)
+    if coding and coding.lower() != "chunked":
+        raise HTTPException(f"unknown Transfer-Encoding: {coding!r:.80}")
+
+
+class StrictResponse(HTTPResponse):
+    """``http.client``'s response, for ``HTTPConnection.response_class``."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(MAX_INTERIM):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status >= _FINAL or status == _SWITCHING_PROTOCOLS:
+                return version, status, reason
+            parse_headers(self.fp)
+        raise HTTPException(f"more than {MAX_INTERIM} interim answers")
+
+    def begin(self) -> None:
+        """Read the status line and the headers, and refuse a framing that is open to doubt."""
+        super().begin()
+        try:
+            self._check_headers()
+        except HTTPException:
+            self.close()
+            raise
+
+    def _check_headers(self) -> None:
+        for defect in self.headers.defects:
+            if not isinstance(defect, _DEFECTS_OF_A_BODY):
+                raise HTTPException(f"a line among the headers that is none: {defect}")
+        check_framing(
+            self.headers.get_all("content-length", []),
+            self.headers.get_all("transfer-encoding", []),
+        )
+
+    def _read_next_chunk_size(self) -> int:
+        match = _CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
+        if match is None:
+            raise IncompleteRead(b"")
+        return int(match[1], 16)
+
+    def _safe_read(self, amt: int) -> bytes:
+        # Called by read1() for the two bytes that end a chunk, and for nothing else.
+        data: bytes = super()._safe_read(amt)  # type: ignore[misc]
+        if data != b"\r\n":
+            raise IncompleteRead(data)
+        return data

@@ -1,0 +1,52 @@
+"""How to dial a UNIX socket."""
+
+import errno
+import os
+import socket
+import struct
+
+from moby_plugins.adapters.deadline_socket import DeadlineSocket
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import SpecError
+
+# sockaddr_un has 108 bytes for the path and its NUL.
+MAX_PATH_BYTES = 107
+
+
+class UnixSocketDial:
+    """Dials ``address.path``; raises ``SpecError`` at once for a path no socket can have."""
+
+    def __init__(self, address: Address) -> None:
+        size = len(os.fsencode(address.path))
+        if size > MAX_PATH_BYTES:
+            raise SpecError(
+                f"socket path {address.path} has {size} bytes; the limit is {MAX_PATH_BYTES}"
+            )
+        self._path = address.path
+
+    def __call__(self, timeout: float | None) -> DeadlineSocket:
+        """A connected socket; raises ``OSError``, ``TimeoutError`` after ``timeout`` seconds."""
+        sock = DeadlineSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._connect(sock, timeout)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _connect(self, sock: DeadlineSocket, timeout: float | None) -> None:
+        # Under settimeout() a full backlog is EAGAIN at once; SO_SNDTIMEO waits for a place.
+        _limit_connect(sock, timeout or 0)
+        try:
+            sock.connect(self._path)
+        except BlockingIOError as error:
+            raise TimeoutError(errno.ETIMEDOUT, "the plugin takes no connections") from error
+        _limit_connect(sock, 0)
+        sock.settimeout(timeout)
+
+
+def _limit_connect(sock: socket.socket, seconds: float) -> None:
+    whole, fraction = divmod(seconds, 1)
+    sock.setsockopt(
+        socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(whole), int(fraction * 1e6))
+    )

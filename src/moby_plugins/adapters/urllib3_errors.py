@@ -1,0 +1,92 @@
+"""What urllib3 and ``http.client`` raise, as errors of ours: one table for all who use them."""
+
+import http.client
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
+
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import (
+    PluginError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+)
+from moby_plugins.domain.exchange import CLOSED_EARLY, CUT_OFF, MALFORMED, TIMED_OUT
+
+# All that urllib3, http.client and a socket raise.
+ERRORS = (HTTPError, http.client.HTTPException, OSError)
+
+
+class GoneWhileIdleError(ConnectionResetError):
+    """A reused connection ended before it answered anything."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those it was made of, first to last."""
+    # urllib3 hands the first error on as an argument or as the cause. Contexts
+    # do not count: they may be whatever the caller was handling.
+    pending: list[object] = [error]
+    for _ in range(20):
+        if not pending:
+            return
+        cause = pending.pop(0)
+        if isinstance(cause, BaseException):
+            yield cause
+            pending += [*cause.args, getattr(cause, "reason", None), cause.__cause__]
+
+
+# What to make of an error, first match first, by whether a status line had come.
+_Row: TypeAlias = tuple[
+    tuple[type[BaseException], ...],
+    type[TransportError] | type[WireError],
+    Callable[[Address, Any], str],
+]
+_TIMED_OUT: _Row = (
+    (TimeoutError, ConnectTimeoutError, ReadTimeoutError),
+    TransportTimeoutError,
+    lambda _, __: TIMED_OUT,
+)
+_NOT_ANSWERED: tuple[_Row, ...] = (
+    _TIMED_OUT,
+    (
+        (http.client.RemoteDisconnected, GoneWhileIdleError),
+        TransportError,
+        lambda _, __: CLOSED_EARLY,
+    ),
+    ((socket.gaierror,), TransportError, lambda _, e: f"unknown host: {e.strerror}"),
+    ((ssl.SSLError,), TransportError, lambda _, e: f"TLS: {e.strerror or e}"),
+    ((OSError,), TransportError, lambda address, e: address.explain(e)),
+    (
+        (http.client.HTTPException, HTTPError),
+        TransportError,
+        lambda _, e: f"{MALFORMED}: {e}",
+    ),
+)
+_ANSWERED: tuple[_Row, ...] = (
+    _TIMED_OUT,
+    (
+        (http.client.IncompleteRead,),
+        WireError,
+        lambda _, __: CUT_OFF,
+    ),
+    ((OSError,), TransportError, lambda _, e: f"the connection broke in the body: {e}"),
+    ((http.client.HTTPException, HTTPError), WireError, lambda _, e: f"malformed body: {e}"),
+)
+
+
+def translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
+    """Our error for one of urllib3's: the table above, applied to the error and its causes."""
+    causes = list(causes(error))
+    for kinds, ours, reason in _ANSWERED if answered else _NOT_ANSWERED:
+        for cause in causes:
+            if isinstance(cause, kinds):
+                made = ours(reason(address, cause))
+                made.address = address.text
+                if isinstance(made, TransportError):
+                    made.answered = answered
+                return made
+    raise error

@@ -1,0 +1,204 @@
+"""One plugin's life in a registry: found, greeted once, shared by all who ask.
+
+States of an ``Activation``, which ``Activations`` keeps under the plugin's name:
+
+===========  ==============================  ===========================================
+state        ``done`` / ``plugin`` / error   leaves it
+===========  ==============================  ===========================================
+running      unset / –                       the leader settles it
+active       set / the plugin                ``invalidate`` or ``close`` drops it
+failed       set / – / why                   dropped at once: the next ``get`` begins anew
+abandoned    set / – / –                     dropped at once: a waiter takes the lead
+===========  ==============================  ===========================================
+
+The *leader* is the thread that made the activation, or for ``get_all`` one of
+its crew; everybody else waits for ``done``. Lock rule: the one lock, that of ``Activations``, guards which activation a name has, the
+step out of "running", and the list of handlers, so that each handler meets each
+activated plugin exactly once. No I/O, no waiting and no user code under it.
+Look-up and handshake are the leader's. Handlers run in the thread that called
+``get`` or ``get_all``, once the state has changed: so a handler may ask for any
+plugin, its own included, and always asks somebody who can still answer.
+"""
+
+import threading
+from collections.abc import Callable
+from copy import copy
+from typing import TypeAlias
+
+from attrs import evolve, field, frozen
+
+from moby_plugins.app.client import Client
+from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.plugin import Manifest, Plugin
+from moby_plugins.ports import Clock, Discovery
+
+CLOSED = "this registry is closed"
+
+# Called with the name of a plugin and a client for it.
+Handler: TypeAlias = Callable[[str, Client], object]
+
+
+@frozen
+class ActivePlugin(Plugin):
+    """A plugin that has shaken hands: all of ``Plugin``, its manifest, and a ``client``.
+
+    The client belongs to the registry, which closes it; threads may share it.
+    """
+
+    client: Client = field(kw_only=True, eq=False, repr=False)
+
+
+# A handler, and a plugin that it is to meet.
+Meeting: TypeAlias = tuple[Handler, ActivePlugin]
+
+
+class Activation:
+    """What a registry knows of one name: see the table above."""
+
+    def __init__(self, name: str, leader: int | None) -> None:
+        self.name = name
+        self.done = threading.Event()
+        self.plugin: ActivePlugin | None = None
+        self.error: Exception | None = None
+        self._leader = leader
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the leader was interrupted, so that there is neither a plugin nor an error."""
+        return self.done.is_set() and self.plugin is None and self.error is None
+
+    def settle(self, plugin: ActivePlugin | None, error: BaseException | None) -> None:
+        """Leave "running". An interrupt of the leader is its own affair: that is "abandoned"."""
+        self.plugin = plugin
+        self.error = error if isinstance(error, Exception) else None
+        self.done.set()
+
+    def outcome(self, clock: Clock) -> ActivePlugin | None:
+        """Wait for the leader and share what came of it; ``None`` where it was abandoned.
+
+        Raises a copy of the leader's error, so that no two threads share a traceback.
+        """
+        if not self.done.is_set() and self._leader == threading.get_ident():
+            raise RuntimeError(f"activating {self.name!r} asks for {self.name!r}: it cannot end")
+        clock.wait(self.done)
+        if isinstance(self.error, PluginError):
+            raise copy(self.error) from self.error.__cause__
+        if self.error is not None:
+            raise self.error
+        return self.plugin
+
+
+class Handshake:
+    """One activation's attempts: look the plugin up, then ask it what it implements.
+
+    What an attempt found the next one keeps, so that both draw on one budget and
+    a plugin is looked up once.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        discovery: Discovery,
+        new_client: Callable[[Plugin], Client],
+        timeout: float | None,
+    ) -> None:
+        self._name = name
+        self._discovery = discovery
+        self._new_client = new_client
+        self._timeout = timeout
+        self._found: Plugin | None = None
+        self._client: Client | None = None
+
+    def __call__(self, attempt: int) -> ActivePlugin:
+        """The plugin, active; raises what the look-up or the handshake raises."""
+        if self._found is None or self._client is None:
+            self._found = self._discovery.lookup(self._name)
+            self._client = self._new_client(self._found)
+        request = evolve(self._client.request("Plugin.Activate"), attempt=attempt)
+        manifest = self._client.attempt(request, Manifest, self._timeout)
+        found = self._found
+        return ActivePlugin(
+            found.name, found.addr, found.tls_config, manifest, client=self._client
+        )
+
+    def give_up(self) -> None:
+        """Close the client of an activation that failed."""
+        if self._client is not None:
+            self._client.close()
+
+
+class Activations:
+    """The activations of one registry by name, and the handlers that plugins are to meet.
+
+    This is all that the lock guards; nothing here waits or calls anybody.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_name: dict[str, Activation] = {}
+        self._handlers: dict[str, list[Handler]] = {}
+        self._closed = False
+
+    def active(self, name: str) -> ActivePlugin | None:
+        """The plugin by that name, if it is active."""
+        with self._lock:
+            activation = self._by_name.get(name)
+            return None if activation is None else activation.plugin
+
+    def claim(self, name: str, leader: int | None) -> tuple[Activation, bool]:
+        """The activation of ``name``, and whether it is new: then the caller has the lead.
+
+        ``leader`` is the thread that leads, where it is one. Raises
+        ``RuntimeError`` once closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(CLOSED)
+            known = self._by_name.get(name)
+            if known is not None:
+                return known, False
+            activation = self._by_name[name] = Activation(name, leader)
+            return activation, True
+
+    def settle(
+        self,
+        activation: Activation,
+        plugin: ActivePlugin | None,
+        error: BaseException | None = None,
+    ) -> list[Meeting]:
+        """Take an activation out of "running"; a second time changes nothing.
+
+        Returns the handlers that the plugin is to meet, for the caller to call.
+        """
+        with self._lock:
+            if activation.done.is_set():
+                return []
+            if self._closed and plugin is not None:
+                plugin, error = None, RuntimeError(CLOSED)
+            activation.settle(plugin, error)
+            if plugin is not None:
+                interfaces = dict.fromkeys(plugin.manifest.implements)
+                return [(h, plugin) for i in interfaces for h in self._handlers.get(i, ())]
+            if self._by_name.get(activation.name) is activation:
+                del self._by_name[activation.name]
+            return []
+
+    def add_handler(self, interface: str, handler: Handler) -> list[Meeting]:
+        """Keep ``handler``; returns its meetings with the plugins that are active already."""
+        with self._lock:
+            self._handlers.setdefault(interface, []).append(handler)
+            plugins = [activation.plugin for activation in self._by_name.values()]
+            return [(handler, p) for p in plugins if p is not None and p.implements(interface)]
+
+    def drop(self, name: str) -> None:
+        """Forget a name; whoever waits for its activation still gets the outcome."""
+        with self._lock:
+            self._by_name.pop(name, None)
+
+    def close(self) -> list[ActivePlugin]:
+        """Forget all, and take no more; returns the plugins that were active."""
+        with self._lock:
+            self._closed = True
+            plugins = [activation.plugin for activation in self._by_name.values()]
+            self._by_name.clear()
+        return [plugin for plugin in plugins if plugin is not None]

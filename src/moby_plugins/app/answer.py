@@ -1,0 +1,92 @@
+"""An answer's body: read whole within a bound, or bit by bit as it comes."""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from moby_plugins.domain.errors import PluginError, TransportError, WireError
+from moby_plugins.domain.exchange import (
+    CHUNK_BYTES,
+    MAX_ERROR_BYTES,
+    OK,
+    Body,
+    Response,
+    status_error,
+)
+
+
+def read_whole(body: Body, limit: int) -> bytes:
+    """All of ``body``, in at most ``limit`` bytes; more is a ``WireError``. Closes nothing."""
+    parts: list[bytes] = []
+    size = 0
+    while data := body.read(min(CHUNK_BYTES, limit + 1 - size)):
+        parts.append(data)
+        size += len(data)
+        if size > limit:
+            raise WireError(f"the answer is larger than {limit} bytes")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def accepted(response: Response, method: str) -> Body:
+    """The body of an answer with status 200; any other is closed and raised as ``StatusError``.
+
+    Its text is cut after 1 MiB, and where it breaks off, what came of it counts.
+    """
+    if response.status == OK:
+        return response.body
+    text = bytearray()
+    try:
+        while len(text) < MAX_ERROR_BYTES and (data := response.body.read(CHUNK_BYTES)):
+            text += data
+    except TransportError as error:
+        raise status_error(response.status, method, bytes(text)) from error
+    except WireError as error:
+        raise status_error(response.status, method, bytes(text)) from error
+    finally:
+        response.body.close()
+    raise status_error(response.status, method, bytes(text[:MAX_ERROR_BYTES]))
+
+
+class Stream:
+    """A streamed answer: ``with client.stream(…) as stream``; iterating gives chunks.
+
+    One thread at a time reads it. ``close`` gives the connection back if all was
+    read, and gives it up otherwise; leaving the ``with`` block closes.
+    """
+
+    def __init__(self, body: Body, method: str, address: str, plugin: str) -> None:
+        self._body = body
+        self._names = {"method": method, "address": address, "plugin": plugin}
+
+    def read(self, size: int = CHUNK_BYTES) -> bytes:
+        """At most ``size`` bytes, as soon as there are any; ``b""`` at the end.
+
+        Raises ``TransportError`` with ``answered`` when the connection breaks or
+        the time-out runs out, and ``WireError`` for a body that is cut off.
+        """
+        if size < 1:
+            raise ValueError("a stream is read by one byte or more at a time")
+        try:
+            return self._body.read(size)
+        except PluginError as error:
+            vars(error).update(self._names)
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        while data := self.read():
+            yield data
+
+    def close(self) -> None:
+        """Give the connection back or up; may be called twice."""
+        self._body.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,157 @@
+"""The composition root: puts adapters behind the ports, as ``Settings`` says.
+
+Adapters are imported when they are first needed, so that importing this library
+loads none of urllib3, ssl and cattrs.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
+from moby_plugins.app.activation import ActivePlugin, Handler
+from moby_plugins.app.client import Client
+from moby_plugins.app.registry import Registry
+from moby_plugins.app.settings import Settings
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
+from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.ports import Clock, Connect, Transport
+
+logger = logging.getLogger("moby_plugins")
+
+ENTRY_POINTS = "moby_plugins.transports"
+# Built-in transports by name: the module, whose ``connect`` is the ``Connect``.
+BUILT_IN = {"urllib3": "moby_plugins.adapters.urllib3_http"}
+
+
+def new_client(
+    addr: str,
+    tls_config: TLSOptions | None = None,
+    *,
+    timeout: float | None = None,
+    settings: Settings | None = None,
+    clock: Clock | None = None,
+) -> Client:
+    """A client of the plugin at ``addr``; whoever asks for it closes it.
+
+    Without ``tls_config`` an ``https`` address is verified against the system's
+    roots. ``timeout`` (seconds) bounds each attempt, in place of the settings'.
+    Without ``settings`` those of the environment count. Nothing is sent yet.
+    Raises ``SpecError`` for an address or TLS file that cannot be used, and
+    ``SettingsError``.
+    """
+    settings = Settings.from_env() if settings is None else settings
+    address = Address(addr)
+    return Client(
+        connect_by_scheme(settings)(address, tls_config),
+        address,
+        clock=clock or _system_clock(),
+        retry=settings.retry,
+        timeout=settings.timeout if timeout is None else timeout,
+        max_response_bytes=settings.max_response_bytes,
+    )
+
+
+def new_local_registry(
+    settings: Settings | None = None, *, clock: Clock | None = None
+) -> Registry:
+    """A registry of the plugins on this machine; whoever asks for it closes it.
+
+    Without ``settings`` those of the environment count. Reads no directory yet.
+    Raises ``SettingsError``.
+    """
+    from moby_plugins.adapters.filesystem import FilesystemDiscovery
+
+    settings = Settings.from_env() if settings is None else settings
+    return Registry(
+        discovery=FilesystemDiscovery(settings.sockets_path, settings.specs_paths),
+        connect=connect_by_scheme(settings),
+        clock=clock or _system_clock(),
+        retry=settings.retry,
+        timeout=settings.timeout,
+        activation_timeout=settings.activation_timeout,
+        max_response_bytes=settings.max_response_bytes,
+    )
+
+
+def connect_by_scheme(settings: Settings) -> Connect:
+    """The ``Connect`` that chooses a transport by the address's scheme, as the settings say.
+
+    It raises ``SpecError`` for a scheme without a transport, and ``SettingsError``
+    for a transport that is not installed.
+    """
+
+    def connect(address: Address, tls: TLSOptions | None, /) -> Transport:
+        chosen = settings.transports.get(address.scheme)
+        if chosen is None:
+            known = ", ".join(sorted(settings.transports))
+            raise SpecError(
+                f"no transport for {address.scheme}:// ({address.text}); there are: {known}"
+            )
+        concern = tls.concerns(encrypted=address.encrypted) if tls is not None else ""
+        if concern:
+            logger.warning("%s: %s", address.text, concern)
+        make = _transport_named(chosen) if isinstance(chosen, str) else chosen
+        return make(address, tls)
+
+    return connect
+
+
+def _transport_named(name: str) -> Connect:
+    if name in BUILT_IN:
+        return cast("Connect", import_module(BUILT_IN[name]).connect)
+    from importlib.metadata import entry_points
+
+    installed = entry_points(group=ENTRY_POINTS)
+    if name not in installed.names:
+        known = ", ".join(sorted({*BUILT_IN, *installed.names}))
+        raise SettingsError(f"no transport is called {name!r}; there are: {known}")
+    return cast("Connect", installed[name].load())
+
+
+def _system_clock() -> Clock:
+    from moby_plugins.adapters.system_clock import SystemClock
+
+    return SystemClock()
+
+
+class _Default:
+    """The one registry behind the functions of the front door, made when first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._registry: Registry | None = None
+
+    def registry(self) -> Registry:
+        with self._lock:
+            if self._registry is None:
+                self._registry = new_local_registry()
+            return self._registry
+
+
+_default = _Default()
+
+
+def scan() -> list[str]:
+    """``Registry.scan`` of the default registry, that of this machine and environment."""
+    return _default.registry().scan()
+
+
+def get(name: str, implements: str, *, retry: RetryPolicy | None = None) -> ActivePlugin:
+    """``Registry.get`` of the default registry."""
+    return _default.registry().get(name, implements, retry=retry)
+
+
+def get_all(
+    implements: str, *, on_failure: Callable[[str, PluginError], object] | None = None
+) -> list[ActivePlugin]:
+    """``Registry.get_all`` of the default registry."""
+    return _default.registry().get_all(implements, on_failure=on_failure)
+
+
+def handle(interface: str, handler: Handler) -> None:
+    """``Registry.handle`` of the default registry."""
+    _default.registry().handle(interface, handler)

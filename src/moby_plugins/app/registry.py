@@ -1,0 +1,246 @@
+"""The plugins of one host: scan, lookup, get, get_all, handle.
+
+How an activation lives, and what the lock guards, is told in ``activation.py``.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from types import TracebackType
+from typing import Self
+
+from moby_plugins.app.activation import (
+    Activation,
+    Activations,
+    ActivePlugin,
+    Handler,
+    Handshake,
+    Meeting,
+)
+from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client, seconds
+from moby_plugins.app.retrying import Outcome, retry_side_by_side
+from moby_plugins.app.retrying import retry as try_again
+from moby_plugins.domain.errors import NotImplementedByPluginError, PluginError
+from moby_plugins.domain.plugin import Plugin, check_plugin_name
+from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
+from moby_plugins.ports import Clock, Connect, Discovery
+
+logger = logging.getLogger("moby_plugins")
+
+ACTIVATION_TIMEOUT = 30.0
+
+
+class Registry:
+    """Finds plugins, activates each once, and shares it with all who ask.
+
+    ``discovery``, ``connect`` and ``clock`` are ports. ``retry`` is the policy of
+    ``get`` and of the clients it makes; ``timeout`` and ``max_response_bytes``
+    are those clients'; ``activation_timeout`` bounds one attempt at the
+    handshake. Times are seconds. Threads may share a registry. Whoever made it
+    closes it, and that closes the clients of its plugins.
+    """
+
+    def __init__(
+        self,
+        *,
+        discovery: Discovery,
+        connect: Connect,
+        clock: Clock,
+        retry: RetryPolicy | None = None,
+        timeout: float | None = None,
+        activation_timeout: float | None = ACTIVATION_TIMEOUT,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+    ) -> None:
+        self._discovery = discovery
+        self._connect = connect
+        self._clock = clock
+        self._retry = retry or RetryPolicy()
+        self._timeout = timeout
+        self._activation_timeout = seconds(activation_timeout)
+        self._max_response_bytes = max_response_bytes
+        self._activations = Activations()
+
+    def scan(self) -> list[str]:
+        """The names of the plugins that can be found now, sorted; activates none.
+
+        Raises ``SpecError`` for a directory that cannot be read.
+        """
+        return self._discovery.scan()
+
+    def lookup(self, name: str) -> Plugin:
+        """The plugin by that name as it is found now; neither waits nor activates.
+
+        Raises ``PluginNotFoundError``, ``InvalidPluginNameError`` or ``SpecError``.
+        """
+        return self._discovery.lookup(name)
+
+    def get(
+        self, name: str, implements: str, *, retry: RetryPolicy | None = None
+    ) -> ActivePlugin:
+        """The plugin ``name``, active, if it implements the subsystem ``implements``.
+
+        The first to ask looks it up and shakes hands, waiting for a plugin that
+        is not there or does not answer as ``retry`` allows (the registry's policy
+        unless given); then runs the handlers. Whoever asks meanwhile shares the
+        outcome. Later a plugin is known, and nothing is sent.
+
+        Raises ``PluginNotFoundError``, ``NotImplementedByPluginError``,
+        ``SpecError``, ``InvalidPluginNameError``, and what the handshake raises:
+        ``TransportError``, ``StatusError`` or ``WireError``.
+        """
+        plugin = self._activations.active(name)
+        if plugin is None:
+            plugin = self._activate(check_plugin_name(name), retry or self._retry)
+        if not plugin.implements(implements):
+            raise NotImplementedByPluginError(name, implements, plugin.manifest.implements)
+        return plugin
+
+    def get_all(
+        self,
+        implements: str,
+        *,
+        on_failure: Callable[[str, PluginError], object] | None = None,
+    ) -> list[ActivePlugin]:
+        """Every plugin that can be found and implements ``implements``, sorted by name.
+
+        Those that are not active yet are activated side by side; one whose file
+        has gone is not waited for. What fails is logged, told to ``on_failure``
+        with its name and error, and left out.
+
+        Raises ``SpecError`` for a directory that cannot be read.
+        """
+        with self._clock.working(), closing(self._load(self._discovery.scan())) as loaded:
+            found: dict[str, ActivePlugin] = {}
+            for activation in loaded:
+                if activation.plugin is not None:
+                    found[activation.name] = activation.plugin
+                elif isinstance(activation.error, PluginError):
+                    logger.warning("left out: %s", activation.error)
+                    if on_failure is not None:
+                        on_failure(activation.name, activation.error)
+                elif activation.error is not None:
+                    raise activation.error
+        return [found[name] for name in sorted(found) if found[name].implements(implements)]
+
+    def handle(self, interface: str, handler: Handler) -> None:
+        """Call ``handler(name, client)`` once for each plugin that implements ``interface``.
+
+        For plugins that are active already it is called now, in this thread; for
+        others by the thread that activates them, after the handshake. It may call
+        this registry. One that raises is logged, and the others still run.
+        """
+        _meet(self._activations.add_handler(interface, handler))
+
+    def invalidate(self, name: str) -> None:
+        """Forget a plugin, so that the next ``get`` looks it up and shakes hands anew.
+
+        Whoever holds it may go on using its client. A name that is not known is no error.
+        """
+        self._activations.drop(name)
+
+    def close(self) -> None:
+        """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``."""
+        for plugin in self._activations.close():
+            plugin.client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _activate(self, name: str, policy: RetryPolicy) -> ActivePlugin:
+        with self._clock.working():
+            while True:
+                activation, leading = self._activations.claim(name, threading.get_ident())
+                if leading:
+                    return self._lead(activation, policy)
+                plugin = activation.outcome(self._clock)
+                if plugin is not None:
+                    return plugin
+
+    def _lead(self, activation: Activation, policy: RetryPolicy) -> ActivePlugin:
+        handshake = self._handshake(activation.name)
+        try:
+            plugin = try_again(handshake, policy, self._clock, is_worth_waiting_for)
+        except BaseException as error:
+            self._settle(activation, handshake, None, error)
+            raise
+        _meet(self._settle(activation, handshake, plugin))
+        if activation.error is not None:
+            raise activation.error
+        return plugin
+
+    def _settle(
+        self,
+        activation: Activation,
+        handshake: Handshake,
+        plugin: ActivePlugin | None,
+        error: BaseException | None = None,
+    ) -> list[Meeting]:
+        meetings = self._activations.settle(activation, plugin, error)
+        if activation.plugin is None:
+            handshake.give_up()
+        return meetings
+
+    def _handshake(self, name: str) -> Handshake:
+        return Handshake(name, self._discovery, self._new_client, self._activation_timeout)
+
+    def _new_client(self, plugin: Plugin) -> Client:
+        return Client(
+            self._connect(plugin.address, plugin.tls_config),
+            plugin.address,
+            clock=self._clock,
+            retry=self._retry,
+            timeout=self._timeout,
+            max_response_bytes=self._max_response_bytes,
+            name=plugin.name,
+        )
+
+    def _load(self, names: Iterable[str]) -> Generator[Activation]:
+        """An activation of each name, settled; handlers run on the way, in this thread."""
+        ours: list[Activation] = []
+        theirs: list[Activation] = []
+        try:
+            for name in names:
+                activation, leading = self._activations.claim(name, None)
+                (ours if leading else theirs).append(activation)
+            with closing(self._lead_side_by_side(ours)) as led:
+                yield from led
+        finally:
+            # Changes nothing, unless this was cut short: then others may take the lead.
+            for activation in ours:
+                self._activations.settle(activation, None)
+        for activation in theirs:
+            self._clock.wait(activation.done)
+        yield from (activation for activation in theirs if not activation.abandoned)
+        if abandoned := [activation.name for activation in theirs if activation.abandoned]:
+            yield from self._load(abandoned)
+
+    def _lead_side_by_side(self, ours: list[Activation]) -> Generator[Activation]:
+        handshakes = [self._handshake(activation.name) for activation in ours]
+
+        def settle(outcome: Outcome[ActivePlugin]) -> tuple[Activation, list[Meeting]]:
+            activation, handshake = ours[outcome.index], handshakes[outcome.index]
+            return activation, self._settle(activation, handshake, outcome.value, outcome.error)
+
+        # Handlers run here while the crew goes on, so that one may wait for what the crew loads.
+        crew = retry_side_by_side(handshakes, self._retry, self._clock, is_retryable, settle)
+        with closing(crew):
+            for activation, meetings in crew:
+                _meet(meetings)
+                yield activation
+
+
+def _meet(meetings: list[Meeting]) -> None:
+    for handler, plugin in meetings:
+        try:
+            handler(plugin.name, plugin.client)
+        except Exception:
+            logger.exception("the handler %r failed for plugin %r", handler, plugin.name)

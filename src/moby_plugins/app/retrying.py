@@ -1,0 +1,180 @@
+"""The one loop: try, ask the policy, sleep on the clock, try again.
+
+``retry`` tries one thing in the calling thread. ``retry_side_by_side`` tries many
+with a few threads: each takes whatever is due next, so that neither a dead
+plugin nor a hung one makes the others wait for its turn.
+"""
+
+import heapq
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from itertools import count
+from typing import Generic, TypeAlias, TypeVar
+
+from attrs import define, field, frozen
+
+from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.ports import Clock
+
+logger = logging.getLogger("moby_plugins")
+
+# Threads for many attempts side by side; as many may hang before any other has to wait.
+MAX_THREADS = 64
+
+T = TypeVar("T")
+R = TypeVar("R")
+# Takes the number of the attempt, from 1.
+Attempt: TypeAlias = Callable[[int], T]
+IsRetryable: TypeAlias = Callable[[PluginError], bool]
+
+
+def retry(
+    attempt: Attempt[T], policy: RetryPolicy, clock: Clock, is_retryable: IsRetryable
+) -> T:
+    """What ``attempt`` returns, tried as often as the policy allows.
+
+    Raises the last ``PluginError``, which says how often and for how long, or
+    the first that is not retryable; anything else passes at once.
+    """
+    started = clock.now()
+    for number in count(1):
+        try:
+            return attempt(number)
+        except PluginError as error:
+            delay = _delay_after(error, number, clock.now() - started, policy, is_retryable)
+            if delay is None:
+                raise
+        clock.sleep(delay)
+    raise AssertionError  # pragma: no cover  count() does not end
+
+
+def _delay_after(
+    error: PluginError,
+    number: int,
+    elapsed: float,
+    policy: RetryPolicy,
+    is_retryable: IsRetryable,
+) -> float | None:
+    error.attempts, error.elapsed = number, elapsed
+    delay = policy.next_delay(number - 1, elapsed) if is_retryable(error) else None
+    if delay is not None:
+        logger.warning("%s; trying again in %g s", error, delay)
+    return delay
+
+
+@define(order=True)
+class _Task(Generic[T]):
+    """One of many, waiting for its next attempt at the moment ``due``."""
+
+    due: float
+    index: int
+    attempt: Attempt[T] = field(order=False)
+    number: int = field(default=1, order=False)
+    # Its own time only: what it waited for a free thread is not held against it.
+    spent: float = field(default=0.0, order=False)
+
+
+@frozen
+class Outcome(Generic[T]):
+    """How the attempt at ``index`` ended: with a value, or with an error."""
+
+    index: int
+    value: T | None = None
+    error: BaseException | None = None
+
+
+def retry_side_by_side(
+    attempts: Sequence[Attempt[T]],
+    policy: RetryPolicy,
+    clock: Clock,
+    is_retryable: IsRetryable,
+    settle: Callable[[Outcome[T]], R],
+) -> Generator[R]:
+    """What ``settle`` makes of each attempt's outcome, as they come.
+
+    Each is tried as ``retry`` would. Attempts and ``settle`` run in threads of
+    this function's own, whether or not the iterator is being read. Closing it
+    stops them after the attempt they are at.
+    """
+    crew = _Crew(attempts, policy, clock, is_retryable, settle)
+    crew.start(min(len(attempts), MAX_THREADS))
+    try:
+        for _ in attempts:
+            yield crew.next_settled()
+    finally:
+        crew.stop.set()
+
+
+class _Crew(Generic[T, R]):
+    """The threads that share one heap of tasks."""
+
+    def __init__(
+        self,
+        attempts: Sequence[Attempt[T]],
+        policy: RetryPolicy,
+        clock: Clock,
+        is_retryable: IsRetryable,
+        settle: Callable[[Outcome[T]], R],
+    ) -> None:
+        self.stop = threading.Event()
+        self._policy, self._clock, self._is_retryable = policy, clock, is_retryable
+        self._settle = settle
+        self._tasks = [_Task(clock.now(), i, attempt) for i, attempt in enumerate(attempts)]
+        self._settled: deque[R] = deque()
+        self._news = threading.Event()
+        self._lock = threading.Lock()
+
+    def start(self, threads: int) -> None:
+        for _ in range(threads):
+            # Each takes part in the clock before this thread goes on, or a fake
+            # clock would take the crew for not being there.
+            ready = threading.Event()
+            threading.Thread(
+                target=self._work, args=(ready,), name="moby-plugins", daemon=True
+            ).start()
+            ready.wait()
+
+    def next_settled(self) -> R:
+        while True:
+            self._clock.wait(self._news)
+            with self._lock:
+                if self._settled:
+                    return self._settled.popleft()
+                self._news.clear()
+
+    def _work(self, ready: threading.Event) -> None:
+        with self._clock.working():
+            ready.set()
+            while (task := self._take()) is not None:
+                if self._clock.wait(self.stop, max(task.due - self._clock.now(), 0.0)):
+                    return
+                outcome = self._try(task)
+                settled = None if outcome is None else [self._settle(outcome)]
+                with self._lock:
+                    if settled is None:
+                        heapq.heappush(self._tasks, task)
+                    else:
+                        self._settled += settled
+                        self._news.set()
+
+    def _take(self) -> _Task[T] | None:
+        with self._lock:
+            return heapq.heappop(self._tasks) if self._tasks else None
+
+    def _try(self, task: _Task[T]) -> Outcome[T] | None:
+        began = self._clock.now()
+        try:
+            return Outcome(task.index, value=task.attempt(task.number))
+        except PluginError as error:
+            now = self._clock.now()
+            task.spent += now - began
+            delay = _delay_after(error, task.number, task.spent, self._policy, self._is_retryable)
+            if delay is None:
+                return Outcome(task.index, error=error)
+            task.due, task.number, task.spent = now + delay, task.number + 1, task.spent + delay
+            return None
+        except BaseException as error:  # handed to the caller, whose error it is
+            return Outcome(task.index, error=error)

@@ -1,0 +1,249 @@
+"""Bytes from values and values from bytes: the only module that knows cattrs.
+
+cattrs alone is too kind for a wire: it makes ``"1"`` of 1, letters of a string,
+and an ``AttributeError`` of a body that is no object. The hooks here are
+strict about JSON types, and lenient where hosts have always been: keys match
+without regard to case, unknown keys are ignored, and an absent key or ``null``
+gives a field's default, or else its type's zero (protocol.md A4, B0).
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import (
+    Callable,
+    Iterable,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    Sequence,
+)
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
+
+import attrs
+
+from moby_plugins.domain.errors import WireError
+from moby_plugins.domain.lenient_json import first_value, kind_of
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+Hook: TypeAlias = Callable[[Any, Any], Any]
+
+# What is made of an array, by the type that asks for one.
+_SEQUENCES: dict[Any, Callable[..., Any]] = {
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    Sequence: list,
+    MutableSequence: list,
+    Iterable: list,
+}
+
+
+class _MismatchError(ValueError):
+    """A value of the wrong JSON type; ``path`` leads to it from the outside in."""
+
+    def __init__(self, wanted: str, value: object) -> None:
+        super().__init__(f"{wanted} expected, not {kind_of(value)}")
+        self.path: list[str] = []
+
+    def __str__(self) -> str:
+        path = "".join(self.path)
+        return f"{path.removeprefix('.')}: {self.args[0]}" if path else str(self.args[0])
+
+
+def encode(args: Any) -> bytes:
+    """A call's arguments as its body: JSON and a newline, or nothing for ``None``.
+
+    Takes attrs values and whatever else cattrs knows. Raises ``ValueError`` or
+    ``TypeError`` for what has no JSON form.
+    """
+    if args is None:
+        return b""
+    plain = _converter().unstructure(args)
+    return json.dumps(plain, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def decode(body: bytes, into: Any = None) -> Any:
+    """The first JSON value of an answer: plain, or as the type ``into``.
+
+    Without ``into`` an empty body is ``None``. Raises ``WireError`` for what is
+    not JSON or not of that type, and ``TypeError`` for a type that cattrs does
+    not know.
+    """
+    if into is None and not body:
+        return None
+    try:
+        value = first_value(body)
+    except ValueError as error:
+        raise WireError(str(error)) from error
+    if into is None:
+        return value
+    hook = _hook(into)
+    try:
+        return hook(value, into)
+    except _MismatchError as error:
+        raise WireError(str(error)) from error
+    except Exception as error:  # a type's own hooks and validators raise what they like
+        raise WireError(f"not {into}: {error}") from error
+
+
+def wire_name(attribute: "attrs.Attribute[Any]") -> str:
+    """A field's name in JSON: its metadata ``wire``, else ``created_at`` as ``CreatedAt``."""
+    given = attribute.metadata.get("wire")
+    if given is not None:
+        return str(given)
+    return "".join(part[:1].upper() + part[1:] for part in attribute.name.split("_"))
+
+
+# A cache of what never changes, not state: hooks are made once per type, on first use.
+@cache
+def _hook(into: Any) -> Hook:
+    try:
+        return _converter().get_structure_hook(into)
+    except Exception as error:  # cattrs' own, for a type that it does not know
+        raise TypeError(f"no way to read an answer as {into}: {error}") from error
+
+
+@cache
+def _converter() -> "Converter":
+    # Imported when first needed: it is most of what importing this library would cost.
+    from cattrs import Converter
+
+    converter = Converter(detailed_validation=False)
+    for kind, wanted in ((str, "a string"), (bool, "a boolean"), (int, "a whole number")):
+        converter.register_structure_hook(kind, _exactly(kind, wanted))
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook(bytes, _from_base64)
+    converter.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
+    converter.register_structure_hook_factory(_is_sequence, _sequence_hook)
+    converter.register_structure_hook_factory(_is_mapping, _mapping_hook)
+    converter.register_structure_hook_factory(attrs.has, _attrs_hook)
+    converter.register_unstructure_hook_factory(
+        attrs.has, lambda kind: _attrs_unhook(kind, converter.unstructure)
+    )
+    return converter
+
+
+def _exactly(kind: type, wanted: str) -> Hook:
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is kind:
+            return value
+        if value is None:
+            return kind()
+        raise _MismatchError(wanted, value)
+
+    return structure
+
+
+def _number(value: Any, _: Any) -> float:
+    if type(value) in {int, float} or value is None:
+        return float(value or 0)
+    raise _MismatchError("a number", value)
+
+
+def _from_base64(value: Any, _: Any) -> bytes:
+    # Go writes bytes as standard base64 (protocol.md part B).
+    try:
+        return base64.b64decode(_exactly(str, "base64")(value, str), validate=True)
+    except binascii.Error as error:
+        raise _MismatchError("base64", value) from error
+
+
+def _is_sequence(kind: Any) -> bool:
+    return (get_origin(kind) or kind) in _SEQUENCES
+
+
+def _sequence_hook(kind: Any) -> Hook:
+    make, types = _SEQUENCES[get_origin(kind) or kind], get_args(kind) or (Any,)
+    if make is tuple and types[-1] is not Ellipsis and get_args(kind):
+        raise TypeError(f"{kind}: a JSON array has no fixed length; take tuple[T, ...]")
+    item_type = types[0]
+
+    def structure(value: Any, _: Any) -> Any:
+        if value is None:
+            return make()
+        if type(value) is not list:
+            raise _MismatchError("an array", value)
+        hook = _hook(item_type)
+        return make(
+            [_within(f"[{index}]", hook, item, item_type) for index, item in enumerate(value)]
+        )
+
+    return structure
+
+
+def _is_mapping(kind: Any) -> bool:
+    return (get_origin(kind) or kind) in {dict, Mapping, MutableMapping}
+
+
+def _mapping_hook(kind: Any) -> Hook:
+    key_type, item_type = get_args(kind) or (str, Any)
+
+    def structure(value: Any, _: Any) -> Any:
+        if value is None:
+            return {}
+        if type(value) is not dict:
+            raise _MismatchError("an object", value)
+        key_hook, hook = _hook(key_type), _hook(item_type)
+        return {
+            key_hook(key, key_type): _within(f".{key}", hook, item, item_type)
+            for key, item in value.items()
+        }
+
+    return structure
+
+
+def _within(step: str, hook: Hook, value: Any, kind: Any) -> Any:
+    try:
+        return hook(value, kind)
+    except _MismatchError as error:
+        error.path.insert(0, step)
+        raise
+
+
+@attrs.frozen(eq=False)
+class _Slot:
+    """One field of an attrs class, as the wire sees it."""
+
+    wire: str
+    argument: str
+    kind: Any
+    has_default: bool
+
+
+def _attrs_hook(kind: Any) -> Hook:
+    slots = [
+        _Slot(wire_name(a), a.alias or a.name, a.type or Any, a.default is not attrs.NOTHING)
+        for a in attrs.fields(attrs.resolve_types(kind))
+        if a.init
+    ]
+    by_name = {slot.wire.casefold(): slot for slot in slots} | {slot.wire: slot for slot in slots}
+
+    def structure(value: Any, _: Any) -> Any:
+        if value is None:
+            value = {}
+        if type(value) is not dict:
+            raise _MismatchError("an object", value)
+        given = {}
+        for key, item in value.items():
+            slot = by_name.get(key) or by_name.get(key.casefold())
+            if slot is not None:
+                given[slot] = item
+        return kind(
+            **{
+                slot.argument: _within(f".{slot.wire}", _hook(slot.kind), item, slot.kind)
+                for slot in slots
+                if (item := given.get(slot)) is not None or not slot.has_default
+            }
+        )
+
+    return structure
+
+
+def _attrs_unhook(kind: Any, unstructure: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
+    names = [(a.name, wire_name(a)) for a in attrs.fields(kind)]
+    return lambda value: {wire: unstructure(getattr(value, name)) for name, wire in names}

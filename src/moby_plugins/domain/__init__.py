@@ -1,0 +1,1 @@
+"""Values and decisions: opens, dials, sleeps and logs nothing."""

@@ -1,0 +1,127 @@
+"""Addresses: how a plugin is reached, in the form that specs write (protocol.md A3)."""
+
+import errno
+import re
+from urllib.parse import quote, unquote
+
+from attrs import field, frozen
+
+from moby_plugins.domain.errors import SpecError
+
+UNIX_HOST = "plugin.moby.localhost"
+DEFAULT_PORTS = {"tcp": 80, "http": 80, "https": 443}
+
+_FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_AUTHORITY = re.compile(
+    r"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|[^\s\[\]:/?#@<>\"\\^`{|}%]*)(?::(?P<port>\d*))?",
+)
+
+# What an operating system's refusal means to a person, by kind of address.
+_REFUSALS = {
+    ("unix", errno.ENOENT): "no socket there; is the plugin running?",
+    ("unix", errno.ECONNREFUSED): "stale socket: it exists, but nobody listens on it",
+    ("unix", errno.EACCES): "no permission to connect to the socket",
+    ("unix", errno.EPERM): "no permission to connect to the socket",
+    ("tcp", errno.ECONNREFUSED): "connection refused: nobody listens there",
+}
+
+
+@frozen
+class Address:
+    """Where a plugin listens: ``Address("unix:///run/x.sock")``, ``Address("tcp://host:port")``.
+
+    ``text`` is kept to the letter and is what equality goes by. ``scheme`` is in
+    lower case. ``path`` is the socket's path for ``unix``, and all that follows
+    ``//`` for schemes that are not ours; ``host`` (in ASCII, without brackets)
+    and ``port`` are set for ``tcp``, ``http`` and ``https``, whose path is
+    dropped (protocol.md A3). Raises ``SpecError`` for what cannot be an address.
+    """
+
+    text: str
+    scheme: str = field(init=False, eq=False)
+    path: str = field(init=False, eq=False, default="")
+    host: str = field(init=False, eq=False, default="")
+    port: int = field(init=False, eq=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        scheme, rest = _split(self.text)
+        parts: dict[str, str | int] = {"scheme": scheme}
+        if scheme == "unix":
+            parts["path"] = _socket_path(self.text, rest)
+        elif scheme in DEFAULT_PORTS:
+            parts["host"], parts["port"] = _host_and_port(self.text, scheme, rest)
+        else:
+            parts["path"] = rest.removeprefix("//")
+        for name, value in parts.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of_socket(cls, path: str) -> "Address":
+        """The address of the UNIX socket at ``path``, whatever bytes its name holds."""
+        return cls("unix://" + quote(path, safe="/:@!$&'()*+,;= ", errors="surrogateescape"))
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the exchange is TLS: for ``https`` alone, whatever a spec's TLSConfig says."""
+        return self.scheme == "https"
+
+    @property
+    def host_header(self) -> str:
+        """The value of the ``Host`` header (protocol.md A4)."""
+        if not self.host:
+            return UNIX_HOST
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def explain(self, error: OSError) -> str:
+        """What a failed attempt to reach this address means, in words for a person."""
+        kind = "tcp" if self.host else "unix"
+        said = _REFUSALS.get((kind, error.errno or 0))
+        return said or error.strerror or str(error) or type(error).__name__
+
+
+def _split(text: str) -> tuple[str, str]:
+    match = _FORM.fullmatch(text)
+    if _CONTROL.search(text):
+        raise SpecError(f"address {text!r} holds a control character")
+    if match is None:
+        raise SpecError(f"address {text!r} is not of the form scheme://… or unix:/path")
+    scheme, rest = match[1].lower(), match[2]
+    if _BAD_ESCAPE.search(rest):
+        raise SpecError(f"address {text!r} holds a bad percent escape")
+    if len(rest) > len("//") and rest.startswith("//"):
+        return scheme, rest
+    if scheme == "unix" and rest.startswith("/"):
+        return scheme, rest
+    hint = f"; did you mean tcp://{text}?" if re.match(r"\d+(/|$)", rest) else ""
+    raise SpecError(f"address {text!r} is not of the form scheme://… or unix:/path{hint}")
+
+
+def _socket_path(text: str, rest: str) -> str:
+    path = unquote(re.split(r"[?#]", rest.removeprefix("//"))[0], errors="surrogateescape")
+    if not path or "\0" in path:
+        raise SpecError(f"address {text!r} names no socket")
+    return path
+
+
+def _host_and_port(text: str, scheme: str, rest: str) -> tuple[str, int]:
+    authority = re.split(r"[/?#]", rest.removeprefix("//"))[0]
+    if "@" in authority:
+        raise SpecError("an address must not hold a user name or password: they are never sent")
+    match = _AUTHORITY.fullmatch(authority)
+    if not authority or match is None:
+        raise SpecError(f"address {text!r} names no valid host and port")
+    port = int(match["port"][:6]) if match["port"] else DEFAULT_PORTS[scheme]
+    if not 0 < port < 1 << 16:
+        raise SpecError(f"address {text!r} has a port out of range")
+    return _ascii_host(text, match["host"]), port
+
+
+def _ascii_host(text: str, host: str) -> str:
+    if host.startswith("["):
+        return host[1:-1].replace("%25", "%")
+    try:
+        return host.encode("ascii" if host.isascii() else "idna").decode() or "localhost"
+    except UnicodeError as error:
+        raise SpecError(f"address {text!r} has a host that is no domain name") from error

@@ -1,0 +1,207 @@
+"""Every exception that this library raises on its own account.
+
+::
+
+    PluginError
+    ├─ PluginNotFoundError (LookupError)     nothing by that name
+    ├─ InvalidPluginNameError (ValueError)   a separator, NUL, "", "." or ".."
+    ├─ NotImplementedByPluginError           alive, but not that subsystem
+    ├─ SpecError (ValueError)                a spec or an address that cannot be used
+    ├─ SettingsError (ValueError)            settings that cannot be used
+    ├─ TransportError                        the exchange broke
+    │  └─ TransportTimeoutError (TimeoutError)
+    ├─ StatusError                           answered, but not with 200
+    ├─ DriverError                           answered 200 with the subsystem's own error
+    └─ WireError (ValueError)                answered 200, but not what was asked for
+
+A call tries again after a ``TransportError`` that was not answered, and after
+nothing else; ``get`` also after the ``PluginNotFoundError`` of its look-up
+(see ``domain/retry.py``). All of them can be copied and pickled.
+"""
+
+from collections.abc import Iterable, Iterator
+
+NOT_FOUND = 404
+
+
+class PluginError(Exception):
+    """Base of all: catch this to catch whatever goes wrong with a plugin.
+
+    ``attempts`` and ``elapsed`` (seconds, on the clock in use) say how often
+    and for how long the thing was tried before this error was raised.
+    """
+
+    attempts: int = 1
+    elapsed: float = 0.0
+
+    def _tried(self) -> str:
+        if self.attempts == 1:
+            return "tried once"
+        return f"tried {self.attempts} times in {self.elapsed:.3g} s"
+
+
+class PluginNotFoundError(PluginError, LookupError):
+    """No socket and no spec goes by that name.
+
+    ``name`` is the plugin, ``searched`` the paths that were looked at, in order.
+    """
+
+    def __init__(self, name: str, searched: Iterable[str] = ()) -> None:
+        self.name = name
+        self.searched = tuple(searched)
+        super().__init__(name, self.searched)
+
+    def __str__(self) -> str:
+        places = ", ".join(self.searched) or "nothing"
+        return f"plugin {self.name!r} not found ({self._tried()}; searched {places})"
+
+
+class InvalidPluginNameError(PluginError, ValueError):
+    """The name cannot be a plugin's: it is empty, a dot name, or holds a separator or NUL."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(name)
+
+    def __str__(self) -> str:
+        return f"{self.name!r} is not a plugin name: no separators, no NUL, not empty, '.' or '..'"
+
+
+class NotImplementedByPluginError(PluginError):
+    """The plugin is alive, but does not implement the subsystem that was asked for.
+
+    ``name`` is the plugin, ``wanted`` the subsystem, ``implements`` what it does implement.
+    """
+
+    def __init__(self, name: str, wanted: str, implements: Iterable[str] = ()) -> None:
+        self.name = name
+        self.wanted = wanted
+        self.implements = tuple(implements)
+        super().__init__(name, wanted, self.implements)
+
+    def __str__(self) -> str:
+        known = ", ".join(self.implements) or "nothing"
+        return f"plugin {self.name!r} does not implement {self.wanted!r}; it implements {known}"
+
+
+class SpecError(PluginError, ValueError):
+    """A spec, an address or a TLS file that cannot be used. Never retried.
+
+    ``reason`` says what is wrong, ``file`` where it stands ("" for an address given in code).
+    """
+
+    def __init__(self, reason: str, file: str = "") -> None:
+        self.reason = reason
+        self.file = file
+        super().__init__(reason, file)
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}" if self.file else self.reason
+
+
+class SettingsError(PluginError, ValueError):
+    """Settings that cannot be used: an unknown key, a wrong type, a value out of range."""
+
+
+class TransportError(PluginError):
+    """The exchange broke before a whole answer was there.
+
+    ``reason`` says how; ``plugin`` (a name, "" for a client of its own) and
+    ``address`` say with whom; ``answered`` is true when a status line had come;
+    ``body_spent`` when the request's body was partly read and cannot be rewound.
+    Either of the two rules a retry out.
+    """
+
+    answered: bool = False
+    body_spent: bool = False
+
+    def __init__(self, reason: str, address: str = "", plugin: str = "") -> None:
+        self.reason = reason
+        self.address = address
+        self.plugin = plugin
+        # One argument only: OSError, a base of the time-out, gives two and three its own meaning.
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        spent = "; not tried again: its body was partly read and cannot be rewound"
+        return (
+            f"{_subject(self.plugin, self.address)}{self.reason} "
+            f"({self._tried()}{spent if self.body_spent else ''})"
+        )
+
+
+class TransportTimeoutError(TransportError, TimeoutError):
+    """The time-out of one attempt ran out; ``answered`` says whether while the body came."""
+
+
+class StatusError(PluginError):
+    """The plugin answered, but not with status 200. Never retried.
+
+    ``status`` is the HTTP status, ``method`` what was called, ``message`` the
+    plugin's ``Err`` or the text of its body (protocol.md A4).
+    """
+
+    def __init__(self, status: int, method: str, message: str) -> None:
+        self.status = status
+        self.method = method
+        self.message = message
+        super().__init__(status, method, message)
+
+    def __str__(self) -> str:
+        return f"{self.method}: {self.message}"
+
+
+class DriverError(PluginError):
+    """The plugin answered 200, and the answer carries the subsystem's own error.
+
+    ``method`` is what was called, ``message`` what the driver said.
+    """
+
+    def __init__(self, method: str, message: str) -> None:
+        self.method = method
+        self.message = message
+        super().__init__(method, message)
+
+    def __str__(self) -> str:
+        return f"{self.method}: {self.message}"
+
+
+class WireError(PluginError, ValueError):
+    """The plugin answered 200, but not what was asked for.
+
+    Wrong JSON or type, cut off, badly chunked, or too large: ``reason`` says
+    which; ``method``, ``address`` and ``plugin`` say of what. Never retried.
+    """
+
+    def __init__(self, reason: str, method: str = "", address: str = "", plugin: str = "") -> None:
+        self.reason = reason
+        self.method = method
+        self.address = address
+        self.plugin = plugin
+        super().__init__(reason, method, address, plugin)
+
+    def __str__(self) -> str:
+        method = f"{self.method}: " if self.method else ""
+        return f"{_subject(self.plugin, self.address)}{method}{self.reason}"
+
+
+def is_not_found(error: BaseException | None) -> bool:
+    """Whether a plugin answered "not found": status 404, and that only (protocol.md A4).
+
+    Looks through ``__cause__``, so an error that wraps the answer counts.
+    """
+    return any(isinstance(e, StatusError) and e.status == NOT_FOUND for e in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__
+
+
+def _subject(plugin: str, address: str) -> str:
+    named = f"plugin {plugin!r}" if plugin else ""
+    where = f" at {address}" if named and address else address
+    return f"{named}{where}: " if named or where else ""

@@ -1,0 +1,140 @@
+"""One call as it crosses the wire: what is asked, and what comes back.
+
+Both ends speak these two values: a client sends a ``Request`` and reads a
+``Response``; a served plugin is a function from the one to the other.
+"""
+
+import io
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeAlias, cast
+
+from attrs import field, frozen
+
+from moby_plugins.domain.errors import StatusError
+from moby_plugins.domain.lenient_json import first_value, fold_keys
+
+__version__ = "0.1.0"
+
+OK = 200
+CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json"
+USER_AGENT = f"moby-plugins/{__version__}"
+CHUNK_BYTES = 64 << 10
+MAX_ERROR_BYTES = 1 << 20
+
+# How transports say what went wrong, so that all of them say the same.
+TIMED_OUT = "timed out"
+CLOSED_EARLY = "the plugin closed the connection without an answer"
+CUT_OFF = "the answer's body is cut off or badly chunked"
+MALFORMED = "malformed answer"
+
+_BAD_METHOD = re.compile(r"[^\x21-\x7e]")
+
+
+class Body(Protocol):
+    """What a transport returns as a body: unread, and read by one thread at a time."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, as soon as there are any; ``b""`` at the end.
+
+        Raises ``TransportTimeoutError`` or ``TransportError``, both with
+        ``answered``, and ``WireError`` for a body that is cut off or badly chunked.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the connection back, or up, where the body was not read to its end."""
+        ...
+
+
+Content: TypeAlias = bytes | Iterable[bytes]
+
+
+def check_method(method: str) -> str:
+    """A method's name without its leading slash; ``ValueError`` for one that breaks the line."""
+    method = method.removeprefix("/")
+    if not method or _BAD_METHOD.search(method):
+        raise ValueError(f"{method!r} is not a method: white space, controls and non-ASCII break it")
+    return method
+
+
+@frozen
+class Request:
+    """A call: ``POST /method`` with a body (protocol.md A4).
+
+    ``body`` is bytes, or an iterable of bytes that is sent as it comes, with a
+    Content-Length where ``length`` is known and in chunks otherwise. ``attempt``
+    counts from 1 and is not sent.
+    """
+
+    method: str = field(converter=check_method)
+    body: Content = b""
+    headers: Mapping[str, str] = field(factory=dict)
+    length: int | None = None
+    attempt: int = 1
+
+    def read(self) -> bytes:
+        """The whole body; where it is an iterable, this uses it up."""
+        return self.body if isinstance(self.body, bytes) else b"".join(self.body)
+
+    def json(self) -> Any:
+        """The body's first JSON value, ``None`` for no body; ``ValueError`` if it is not JSON."""
+        body = self.read()
+        return first_value(body) if body else None
+
+
+class _Chunks:
+    """An iterable of bytes as a ``Body``."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks: Iterator[bytes] = iter(chunks)
+        self._rest = b""
+
+    def read(self, size: int, /) -> bytes:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return b""
+            self._rest = chunk
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    def close(self) -> None:
+        if isinstance(self._chunks, Generator):
+            self._chunks.close()
+
+
+def _as_body(content: Content | Body) -> Body:
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    # A file is iterable too, by lines: what can be read is read.
+    if hasattr(content, "read"):
+        return cast("Body", content)
+    return _Chunks(content)
+
+
+@frozen
+class Response:
+    """An answer: a status, and a body that is read by whoever wants it.
+
+    ``body`` may be given as bytes, as an iterable of bytes, or as a ``Body``.
+    Whoever holds the response closes its body.
+    """
+
+    status: int
+    body: Body = field(converter=_as_body)
+    headers: Mapping[str, str] = field(factory=dict)
+
+
+def status_error(status: int, method: str, body: bytes) -> StatusError:
+    """The error for an answer other than 200: its ``Err``, or else its text (protocol.md A4)."""
+    message = body.decode(errors="replace").strip()
+    try:
+        answer = first_value(body)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict):
+        told = fold_keys(answer).get("err")
+        if isinstance(told, str) and told:
+            message = told
+    return StatusError(status, method, message)
