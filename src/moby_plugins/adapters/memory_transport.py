@@ -7,7 +7,7 @@ from io import BytesIO
 from json import dumps
 from typing import Any, TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from moby_plugins.adapters.memory_faults import Exchange, Fault
 from moby_plugins.adapters.system_clock import SystemClock

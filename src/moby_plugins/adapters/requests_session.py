@@ -38,7 +38,7 @@ from moby_plugins.domain.tls import TLSOptions
 
 @frozen
 class RequestsConnect:
-    """Makes transports over ``session``: ``Settings(transports={"tcp": RequestsConnect(session)})``.
+    """Makes transports over ``session``, for ``Settings(transports={"tcp": …})``.
 
     A UNIX socket is asked for as ``http+unix://``, with the path quoted, which is
     what adapters for requests commonly mount. The session stays the user's: it
@@ -70,9 +70,7 @@ class RequestsTransport:
         """One exchange over the session."""
         ends = None if timeout is None else time.monotonic() + timeout
         try:
-            answer = self._session.send(
-                self._prepare(request), timeout=timeout, **self._options()
-            )
+            answer = self._session.send(self._prepare(request), timeout=timeout, **self._options())
             try:
                 headers = answer.raw.headers
                 check_framing(

@@ -80,9 +80,9 @@ _ANSWERED: tuple[_Row, ...] = (
 
 def translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
     """Our error for one of urllib3's: the table above, applied to the error and its causes."""
-    causes = list(causes(error))
+    chain = list(causes(error))
     for kinds, ours, reason in _ANSWERED if answered else _NOT_ANSWERED:
-        for cause in causes:
+        for cause in chain:
             if isinstance(cause, kinds):
                 made = ours(reason(address, cause))
                 made.address = address.text

@@ -5,16 +5,17 @@ States of an ``Activation``, which ``Activations`` keeps under the plugin's name
 ===========  ==============================  ===========================================
 state        ``done`` / ``plugin`` / error   leaves it
 ===========  ==============================  ===========================================
-running      unset / –                       the leader settles it
+running      unset / -                       the leader settles it
 active       set / the plugin                ``invalidate`` or ``close`` drops it
-failed       set / – / why                   dropped at once: the next ``get`` begins anew
-abandoned    set / – / –                     dropped at once: a waiter takes the lead
+failed       set / - / why                   dropped at once: the next ``get`` begins anew
+abandoned    set / - / -                     dropped at once: a waiter takes the lead
 ===========  ==============================  ===========================================
 
 The *leader* is the thread that made the activation, or for ``get_all`` one of
-its crew; everybody else waits for ``done``. Lock rule: the one lock, that of ``Activations``, guards which activation a name has, the
-step out of "running", and the list of handlers, so that each handler meets each
-activated plugin exactly once. No I/O, no waiting and no user code under it.
+its crew; everybody else waits for ``done``. Lock rule: the one lock, that of
+``Activations``, guards which activation a name has, the step out of "running",
+and the list of handlers, so that each handler meets each activated plugin
+exactly once. No I/O, no waiting and no user code under it.
 Look-up and handshake are the leader's. Handlers run in the thread that called
 ``get`` or ``get_all``, once the state has changed: so a handler may ask for any
 plugin, its own included, and always asks somebody who can still answer.
@@ -117,9 +118,7 @@ class Handshake:
         request = evolve(self._client.request("Plugin.Activate"), attempt=attempt)
         manifest = self._client.attempt(request, Manifest, self._timeout)
         found = self._found
-        return ActivePlugin(
-            found.name, found.addr, found.tls_config, manifest, client=self._client
-        )
+        return ActivePlugin(found.name, found.addr, found.tls_config, manifest, client=self._client)
 
     def give_up(self) -> None:
         """Close the client of an activation that failed."""

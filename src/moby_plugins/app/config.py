@@ -55,9 +55,7 @@ def new_client(
     )
 
 
-def new_local_registry(
-    settings: Settings | None = None, *, clock: Clock | None = None
-) -> Registry:
+def new_local_registry(settings: Settings | None = None, *, clock: Clock | None = None) -> Registry:
     """A registry of the plugins on this machine; whoever asks for it closes it.
 
     Without ``settings`` those of the environment count. Reads no directory yet.

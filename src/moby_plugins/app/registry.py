@@ -75,9 +75,7 @@ class Registry:
         """
         return self._discovery.lookup(name)
 
-    def get(
-        self, name: str, implements: str, *, retry: RetryPolicy | None = None
-    ) -> ActivePlugin:
+    def get(self, name: str, implements: str, *, retry: RetryPolicy | None = None) -> ActivePlugin:
         """The plugin ``name``, active, if it implements the subsystem ``implements``.
 
         The first to ask looks it up and shakes hands, waiting for a plugin that

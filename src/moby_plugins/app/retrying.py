@@ -31,9 +31,7 @@ Attempt: TypeAlias = Callable[[int], T]
 IsRetryable: TypeAlias = Callable[[PluginError], bool]
 
 
-def retry(
-    attempt: Attempt[T], policy: RetryPolicy, clock: Clock, is_retryable: IsRetryable
-) -> T:
+def retry(attempt: Attempt[T], policy: RetryPolicy, clock: Clock, is_retryable: IsRetryable) -> T:
     """What ``attempt`` returns, tried as often as the policy allows.
 
     Raises the last ``PluginError``, which says how often and for how long, or

@@ -119,6 +119,7 @@ def _converter() -> "Converter":
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(bytes, _from_base64)
     converter.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
+    converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
     converter.register_structure_hook_factory(_is_sequence, _sequence_hook)
     converter.register_structure_hook_factory(_is_mapping, _mapping_hook)
     converter.register_structure_hook_factory(attrs.has, _attrs_hook)

@@ -54,7 +54,9 @@ def check_method(method: str) -> str:
     """A method's name without its leading slash; ``ValueError`` for one that breaks the line."""
     method = method.removeprefix("/")
     if not method or _BAD_METHOD.search(method):
-        raise ValueError(f"{method!r} is not a method: white space, controls and non-ASCII break it")
+        raise ValueError(
+            f"{method!r} is not a method: no white space, controls or non-ASCII"
+        )
     return method
 
 

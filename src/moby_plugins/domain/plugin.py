@@ -8,6 +8,7 @@ from moby_plugins.domain.tls import TLSOptions
 
 PROTOCOL_SCHEME_HTTP_V1 = "moby.plugins.http/v1"
 
+
 def is_plugin_name(name: str) -> bool:
     """Whether ``name`` can be a plugin's: one path component, and not a dot name."""
     separated = "/" in name or "\\" in name or "\0" in name

@@ -1,0 +1,47 @@
+"""Moby's own outcomes, over a real UNIX socket."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moby_plugins import StatusError, TransportError, WireError, new_client
+from moby_plugins.testing import FakeClock
+from tests.dummy_plugin import DummyPlugin, answering
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "http.json").read_text())
+
+
+def outcome(plugin: DummyPlugin) -> dict[str, Any]:
+    """What a call came to, in the words of the vectors."""
+    with new_client(plugin.addr, clock=FakeClock()) as client:
+        try:
+            return {"answer": client.call("M.x", {}, object)}
+        except StatusError as error:
+            return {"status_error": str(error).strip()}
+        except WireError:
+            return {"error": True}
+        except TransportError:
+            return {"transport_error": True}
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_an_answer_has_the_wanted_outcome(name: str, short_path: Path) -> None:
+    """Every row of the HTTP vectors gives what it wants, after as many attempts."""
+    want = dict(VECTORS[name]["want"])
+    attempts = want.pop("attempts")
+    # The vectors tell what cannot be decoded from what is cut off; both are a WireError.
+    if want.pop("decode_error", False):
+        want["error"] = True
+    if "status_error" in want:
+        want["status_error"] = want["status_error"].strip()
+    response = base64.b64decode(VECTORS[name]["response_base64"])
+    requests: list[bytes] = []
+
+    with DummyPlugin.on_unix(
+        short_path / "p.sock", answering(response, requests=requests)
+    ) as plugin:
+        assert outcome(plugin) == want
+    assert len(requests) == attempts
