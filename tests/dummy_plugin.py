@@ -38,7 +38,8 @@ class Conversation:
             size = len(head) + 4 + int(length[1])
             data = self._read_until(data, lambda data: len(data) >= size)
         elif _CHUNKED.search(head):
-            data = self._read_until(data, lambda data: data.endswith(b"0\r\n\r\n"))
+            # Not within the head, whose last header may end in a 0.
+            data = self._read_until(data, lambda data: data.endswith(b"0\r\n\r\n", len(head) + 4))
         return data
 
     def _read_until(self, data: bytes, enough: Callable[[bytes], bool]) -> bytes:

@@ -32,7 +32,7 @@ from moby_plugins.domain.errors import (
     WireError,
     is_not_found,
 )
-from moby_plugins.domain.exchange import __version__
+from moby_plugins.domain.exchange import Request, Response, __version__
 from moby_plugins.domain.plugin import PROTOCOL_SCHEME_HTTP_V1, Manifest, Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.tls import TLSOptions
@@ -49,6 +49,8 @@ __all__ = [
     "PluginError",
     "PluginNotFoundError",
     "Registry",
+    "Request",
+    "Response",
     "RetryPolicy",
     "Settings",
     "SettingsError",

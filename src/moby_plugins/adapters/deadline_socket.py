@@ -27,26 +27,28 @@ class _Deadline(_Base):
         self._ends = None if value is None else time.monotonic() + value
         super().settimeout(value)
 
-    def _narrow(self) -> None:
-        if self._ends is None:
-            return
-        left = self._ends - time.monotonic()
+    def _narrow(self, ends: float) -> None:
+        left = ends - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
         super().settimeout(left)
 
     def recv_into(self, *args: Any) -> int:
-        self._narrow()
+        if self._ends is not None:
+            self._narrow(self._ends)
         size = super().recv_into(*args)
-        self.heard = self.heard or size > 0
+        if size:
+            self.heard = True
         return size
 
     def send(self, *args: Any) -> int:
-        self._narrow()
+        if self._ends is not None:
+            self._narrow(self._ends)
         return super().send(*args)
 
     def sendall(self, *args: Any) -> None:
-        self._narrow()
+        if self._ends is not None:
+            self._narrow(self._ends)
         super().sendall(*args)
 
 

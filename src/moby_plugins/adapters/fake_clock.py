@@ -10,7 +10,8 @@ How it keeps exact time over threads:
   by now; else time jumps to the next moment that something is due. A scripted
   event goes before those who sleep until the same moment; among threads the one
   that blocked first goes first. So threads run one after the other, and a test
-  sees the same order every time.
+  sees the same order every time; only real I/O, which may take long, does not
+  keep others from an event that is set meanwhile.
 - Where nothing is due and no event is set, no turn can help: every blocked
   thread raises ``ClockStuckError``, which names them all. The same is raised by
   the watchdog, in real time, when a running thread neither blocks nor leaves.
@@ -29,8 +30,9 @@ from attrs import define, field
 
 T = TypeVar("T")
 
-# Real seconds between two looks at an event that a thread outside might set.
-_GLANCE = 0.005
+# Real seconds after which a running thread is taken to be in real I/O: whoever waits for
+# an event that is set then goes on without it. Within them, threads run one at a time.
+_PATIENCE = 0.05
 
 
 class ClockStuckError(RuntimeError):
@@ -48,7 +50,7 @@ class _Party:
     event: threading.Event | None = None
     turn: int = 0
     woken: threading.Event = field(factory=threading.Event)
-    error: ClockStuckError | None = None
+    error: BaseException | None = None
 
     def doing(self) -> str:
         if self.running:
@@ -118,7 +120,8 @@ class FakeClock:
         """Call ``do()`` when the clock reaches ``moment``, before those who sleep until then.
 
         It runs in the thread whose turn it is, and must not sleep itself; what
-        it raises comes out of that thread's ``sleep`` or ``wait``.
+        it raises comes out of that thread's ``sleep`` or ``wait``, or where that
+        thread is leaving, of the one that is due next.
         """
         with self._lock:
             heapq.heappush(self._script, (moment, next(self._order), do))
@@ -173,7 +176,10 @@ class FakeClock:
                 return
             del self._parties[threading.get_ident()]
             self._moved = time.monotonic()
-        self._take_turn()
+        try:
+            self._take_turn()
+        except BaseException as error:
+            self._hand_on(error)
 
     def _block(
         self,
@@ -229,17 +235,29 @@ class FakeClock:
                 self._wake(next(party for party in blocked if party.until == moment))
             return None
 
+    def _hand_on(self, error: BaseException) -> None:
+        # A thread that leaves has no sleep for a scripted event's error to come out of.
+        with self._lock:
+            blocked = [party for party in self._parties.values() if not party.running]
+            if not blocked:
+                raise error
+            heir = min(blocked, key=lambda p: float("inf") if p.until is None else p.until)
+            heir.error = error
+            self._wake(heir)
+
     def _wake(self, party: _Party) -> None:
         party.running = True
         self._moved = time.monotonic()
         party.woken.set()
 
     def _await(self, party: _Party) -> None:
-        while not party.woken.wait(self._watchdog / 4 if party.event is None else _GLANCE):
+        while not party.woken.wait(self._watchdog / 4 if party.event is None else _PATIENCE):
             with self._lock:
-                if party.event is not None and party.event.is_set() and not party.running:
+                idle = time.monotonic() - self._moved
+                happened = party.event is not None and party.event.is_set()
+                if happened and idle >= _PATIENCE and not party.running:
                     self._wake(party)
-                elif time.monotonic() - self._moved > self._watchdog:
+                elif idle > self._watchdog:
                     self._give_up(f"nothing moved for {self._watchdog:g} s of real time")
         error, party.error = party.error, None
         if error is not None:

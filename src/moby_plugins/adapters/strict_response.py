@@ -8,7 +8,7 @@ in Python 3.11 to 3.14, and tests watch that they are still called.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from email import errors
 from http.client import HTTPException, HTTPResponse, IncompleteRead, parse_headers
 
@@ -28,17 +28,17 @@ _DEFECTS_OF_A_BODY = (
 _FINAL = 200
 
 
-def check_framing(lengths: Iterable[str], codings: Iterable[str]) -> None:
+def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
     """Raise ``HTTPException`` where a body's headers leave its end open to doubt.
 
-    Takes the values of Content-Length and of Transfer-Encoding.
+    Takes the values of Content-Length and of Transfer-Encoding, where there are any.
     """
-    sizes = {size.strip() for value in lengths for size in value.split(",")}
-    if len(sizes) > 1 or not all(_LENGTH.fullmatch(size) for size in sizes):
-        raise HTTPException(f"bad Content-Length: {', '.join(sorted(sizes))!r:.80}")
-    coding = ", ".join(codings)
-    if coding and coding.lower() != "chunked":
-        raise HTTPException(f"unknown Transfer-Encoding: {coding!r:.80}")
+    if lengths:
+        sizes = {size.strip() for size in ",".join(lengths).split(",")}
+        if len(sizes) > 1 or not all(map(_LENGTH.fullmatch, sizes)):
+            raise HTTPException(f"bad Content-Length: {', '.join(sorted(sizes))!r:.80}")
+    if codings and [coding.lower() for coding in codings] != ["chunked"]:
+        raise HTTPException(f"unknown Transfer-Encoding: {', '.join(codings)!r:.80}")
 
 
 class StrictResponse(HTTPResponse):
@@ -62,13 +62,11 @@ class StrictResponse(HTTPResponse):
             raise
 
     def _check_headers(self) -> None:
-        for defect in self.headers.defects:
+        headers = self.headers
+        for defect in headers.defects:
             if not isinstance(defect, _DEFECTS_OF_A_BODY):
                 raise HTTPException(f"a line among the headers that is none: {defect}")
-        check_framing(
-            self.headers.get_all("content-length", []),
-            self.headers.get_all("transfer-encoding", []),
-        )
+        check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
 
     def _read_next_chunk_size(self) -> int:
         match = _CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import (
@@ -45,8 +45,9 @@ _Row: TypeAlias = tuple[
     type[TransportError] | type[WireError],
     Callable[[Address, Any], str],
 ]
+# Not ConnectTimeoutError, from which urllib3 derives "refused": its cause tells the two apart.
 _TIMED_OUT: _Row = (
-    (TimeoutError, ConnectTimeoutError, ReadTimeoutError),
+    (TimeoutError, ReadTimeoutError),
     TransportTimeoutError,
     lambda _, __: TIMED_OUT,
 )
@@ -60,11 +61,8 @@ _NOT_ANSWERED: tuple[_Row, ...] = (
     ((socket.gaierror,), TransportError, lambda _, e: f"unknown host: {e.strerror}"),
     ((ssl.SSLError,), TransportError, lambda _, e: f"TLS: {e.strerror or e}"),
     ((OSError,), TransportError, lambda address, e: address.explain(e)),
-    (
-        (http.client.HTTPException, HTTPError),
-        TransportError,
-        lambda _, e: f"{MALFORMED}: {e}",
-    ),
+    ((http.client.HTTPException,), TransportError, lambda _, e: f"{MALFORMED}: {e}"),
+    ((HTTPError,), TransportError, lambda _, e: f"{MALFORMED}: {e}"),
 )
 _ANSWERED: tuple[_Row, ...] = (
     _TIMED_OUT,
@@ -74,7 +72,8 @@ _ANSWERED: tuple[_Row, ...] = (
         lambda _, __: CUT_OFF,
     ),
     ((OSError,), TransportError, lambda _, e: f"the connection broke in the body: {e}"),
-    ((http.client.HTTPException, HTTPError), WireError, lambda _, e: f"malformed body: {e}"),
+    ((http.client.HTTPException,), WireError, lambda _, e: f"malformed body: {e}"),
+    ((HTTPError,), WireError, lambda _, e: f"malformed body: {e}"),
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPResponse
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
-from urllib3.util import SKIP_HEADER, Timeout
+from urllib3.util import SKIP_HEADER, Retry, Timeout
 
 from moby_plugins.adapters.deadline_socket import DeadlineSocket, DeadlineSSLSocket
 from moby_plugins.adapters.strict_response import StrictResponse
@@ -34,6 +34,10 @@ from moby_plugins.domain.tls import TLSOptions
 DIAL_TIMEOUT = 10.0
 # Idle connections kept for the next calls.
 IDLE_CONNECTIONS = 16
+
+# Made once: urllib3 would make the same anew for each call.
+_NEVER = Retry(False, redirect=False)
+_UNBOUNDED = Timeout(total=None)
 
 Dial: TypeAlias = Callable[[float | None], DeadlineSocket | DeadlineSSLSocket]
 
@@ -98,10 +102,10 @@ class Urllib3Transport:
             "/" + request.method,
             body=request.body or None,
             headers=headers,
-            retries=False,
+            retries=_NEVER,
             redirect=False,
             assert_same_host=False,
-            timeout=Timeout(total=timeout),
+            timeout=_UNBOUNDED if timeout is None else Timeout(total=timeout),
             preload_content=False,
             decode_content=False,
         )
@@ -153,13 +157,20 @@ class _Body:
     def __init__(self, answer: BaseHTTPResponse, address: Address) -> None:
         self._answer = answer
         self._address = address
+        # All of a known length was read, and urllib3 has its connection back.
+        self._done = False
 
     def read(self, size: int, /) -> bytes:
+        if self._done:
+            return b""
         try:
-            return self._answer.read1(size) or b""
+            data = self._answer.read1(size) or b""
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error
+        self._done = self._answer.length_remaining == 0
+        return data
 
     def close(self) -> None:
-        self._answer.close()
-        self._answer.release_conn()
+        if not self._done:
+            self._answer.close()
+            self._answer.release_conn()

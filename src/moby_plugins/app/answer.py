@@ -19,6 +19,7 @@ def read_whole(body: Body, limit: int) -> bytes:
     """All of ``body``, in at most ``limit`` bytes; more is a ``WireError``. Closes nothing."""
     parts: list[bytes] = []
     size = 0
+    # One byte over the limit is read, to tell a body that ends there from a longer one.
     while data := body.read(min(CHUNK_BYTES, limit + 1 - size)):
         parts.append(data)
         size += len(data)

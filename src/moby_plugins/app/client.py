@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import closing
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -167,8 +166,11 @@ class Client:
     def attempt(self, request: Request, into: type[T] | None, timeout: float | None) -> Any:
         """One attempt at a call, and no second: for those who retry more than the call."""
         try:
-            with closing(self._open(request, timeout)) as body:
+            body = self._open(request, timeout)
+            try:
                 data = read_whole(body, self._limit)
+            finally:
+                body.close()
             return wire.decode(data, into)
         except (TransportError, WireError) as error:
             self._sign(error, request.method)

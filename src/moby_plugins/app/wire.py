@@ -63,8 +63,7 @@ def encode(args: Any) -> bytes:
     """
     if args is None:
         return b""
-    plain = _converter().unstructure(args)
-    return json.dumps(plain, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return _ENCODER.encode(args).encode() + b"\n"
 
 
 def decode(body: bytes, into: Any = None) -> Any:
@@ -99,6 +98,17 @@ def wire_name(attribute: "attrs.Attribute[Any]") -> str:
     return "".join(part[:1].upper() + part[1:] for part in attribute.name.split("_"))
 
 
+def _plain(value: Any) -> Any:
+    # Asked by the encoder for what is no JSON by itself, which for most calls is nothing.
+    plain = _converter().unstructure(value)
+    if plain is value:
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+    return plain
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain)
+
+
 # A cache of what never changes, not state: hooks are made once per type, on first use.
 @cache
 def _hook(into: Any) -> Hook:
@@ -123,9 +133,7 @@ def _converter() -> "Converter":
     converter.register_structure_hook_factory(_is_sequence, _sequence_hook)
     converter.register_structure_hook_factory(_is_mapping, _mapping_hook)
     converter.register_structure_hook_factory(attrs.has, _attrs_hook)
-    converter.register_unstructure_hook_factory(
-        attrs.has, lambda kind: _attrs_unhook(kind, converter.unstructure)
-    )
+    converter.register_unstructure_hook_factory(attrs.has, _attrs_unhook)
     return converter
 
 
@@ -245,6 +253,6 @@ def _attrs_hook(kind: Any) -> Hook:
     return structure
 
 
-def _attrs_unhook(kind: Any, unstructure: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
+def _attrs_unhook(kind: Any) -> Callable[[Any], dict[str, Any]]:
     names = [(a.name, wire_name(a)) for a in attrs.fields(kind)]
-    return lambda value: {wire: unstructure(getattr(value, name)) for name, wire in names}
+    return lambda value: {wire: getattr(value, name) for name, wire in names}

@@ -15,7 +15,7 @@ _FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY = re.compile(
-    r"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|[^\s\[\]:/?#@<>\"\\^`{|}%]*)(?::(?P<port>\d*))?",
+    r"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|[^\s\[\]:/?#@<>\"\\^`{|}%]*)(?::(?P<port>[0-9]*))?",
 )
 
 # What an operating system's refusal means to a person, by kind of address.
@@ -72,7 +72,9 @@ class Address:
         """The value of the ``Host`` header (protocol.md A4)."""
         if not self.host:
             return UNIX_HOST
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        # A zone is this machine's own affair, and never sent.
+        host = self.host.partition("%")[0]
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     def explain(self, error: OSError) -> str:
         """What a failed attempt to reach this address means, in words for a person."""
@@ -94,7 +96,7 @@ def _split(text: str) -> tuple[str, str]:
         return scheme, rest
     if scheme == "unix" and rest.startswith("/"):
         return scheme, rest
-    hint = f"; did you mean tcp://{text}?" if re.match(r"\d+(/|$)", rest) else ""
+    hint = f"; did you mean tcp://{text}?" if re.match(r"[0-9]+(/|$)", rest) else ""
     raise SpecError(f"address {text!r} is not of the form scheme://… or unix:/path{hint}")
 
 
@@ -112,7 +114,8 @@ def _host_and_port(text: str, scheme: str, rest: str) -> tuple[str, int]:
     match = _AUTHORITY.fullmatch(authority)
     if not authority or match is None:
         raise SpecError(f"address {text!r} names no valid host and port")
-    port = int(match["port"][:6]) if match["port"] else DEFAULT_PORTS[scheme]
+    digits = match["port"]
+    port = int(digits.lstrip("0")[:6] or "0") if digits else DEFAULT_PORTS[scheme]
     if not 0 < port < 1 << 16:
         raise SpecError(f"address {text!r} has a port out of range")
     return _ascii_host(text, match["host"]), port
@@ -122,6 +125,6 @@ def _ascii_host(text: str, host: str) -> str:
     if host.startswith("["):
         return host[1:-1].replace("%25", "%")
     try:
-        return host.encode("ascii" if host.isascii() else "idna").decode() or "localhost"
+        return host.encode("idna").decode() or "localhost"
     except UnicodeError as error:
         raise SpecError(f"address {text!r} has a host that is no domain name") from error

@@ -11,8 +11,7 @@ PROTOCOL_SCHEME_HTTP_V1 = "moby.plugins.http/v1"
 
 def is_plugin_name(name: str) -> bool:
     """Whether ``name`` can be a plugin's: one path component, and not a dot name."""
-    separated = "/" in name or "\\" in name or "\0" in name
-    return not separated and name not in {"", ".", ".."}
+    return not (name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name)
 
 
 def check_plugin_name(name: str) -> str:

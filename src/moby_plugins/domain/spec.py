@@ -66,5 +66,6 @@ def _typed(key: str, value: Any, kind: type, absent: Any) -> Any:
         return absent
     # A boolean is an int to Python, but no number to JSON.
     if type(value) is not kind:
-        raise SpecError(f"{key} must be {kind_of(kind())}, not {kind_of(value)}")
+        wanted = "a whole number" if kind is int else kind_of(kind())
+        raise SpecError(f"{key} must be {wanted}, not {kind_of(value)}")
     return value

@@ -1,0 +1,96 @@
+"""What every ``Clock`` promises; real time is spent in thousandths of a second."""
+
+import threading
+
+import pytest
+
+from moby_plugins.ports import Clock
+
+SHORT = 0.005
+
+
+class ClockContract:
+    """Inherit, and give a fixture ``clock``."""
+
+    def test_now_never_runs_backwards(self, clock: Clock) -> None:
+        """Each look at the clock is no earlier than the one before."""
+        looks = [clock.now() for _ in range(100)]
+
+        assert looks == sorted(looks)
+
+    def test_a_sleep_takes_at_least_its_seconds(self, clock: Clock) -> None:
+        """After ``sleep(s)`` the clock has come ``s`` seconds further."""
+        before = clock.now()
+
+        clock.sleep(SHORT)
+
+        assert clock.now() - before >= SHORT
+
+    @pytest.mark.parametrize("seconds", [0, -60])
+    def test_a_sleep_of_nothing_returns_at_once(self, clock: Clock, seconds: float) -> None:
+        """No time and less than no time are both no time."""
+        before = clock.now()
+
+        clock.sleep(seconds)
+
+        assert clock.now() - before < 1
+
+    @pytest.mark.parametrize("timeout", [None, 60.0, 0.0])
+    def test_waiting_for_what_has_happened_returns_at_once(
+        self, clock: Clock, timeout: float | None
+    ) -> None:
+        """A set event is true without any waiting."""
+        event = threading.Event()
+        event.set()
+        before = clock.now()
+
+        assert clock.wait(event, timeout) is True
+        assert clock.now() - before < 1
+
+    @pytest.mark.parametrize("timeout", [SHORT, 0.0, -1.0])
+    def test_a_wait_in_vain_ends_with_its_timeout(self, clock: Clock, timeout: float) -> None:
+        """An event that is not set is false, and no sooner than the time-out says."""
+        before = clock.now()
+
+        assert clock.wait(threading.Event(), timeout) is False
+        assert clock.now() - before >= timeout
+
+    def test_a_wait_ends_when_another_thread_sets_the_event(self, clock: Clock) -> None:
+        """Whoever waits is woken by an event, long before the time-out."""
+        event, entered = threading.Event(), threading.Event()
+
+        def set_soon() -> None:
+            with clock.working():
+                entered.set()
+                clock.sleep(SHORT)
+                event.set()
+
+        setter = threading.Thread(target=set_soon)
+        before = clock.now()
+        with clock.working():
+            setter.start()
+            entered.wait()
+
+            assert clock.wait(event, 60.0) is True
+        setter.join()
+        assert SHORT <= clock.now() - before < 30
+
+    def test_work_may_be_nested_and_may_sleep(self, clock: Clock) -> None:
+        """An operation within an operation changes nothing for either."""
+        before = clock.now()
+
+        with clock.working():
+            with clock.working():
+                clock.sleep(SHORT)
+            clock.sleep(SHORT)
+
+        assert clock.now() - before >= 2 * SHORT
+
+    def test_work_lets_an_exception_pass(self, clock: Clock) -> None:
+        """What an operation raises comes out of it unchanged."""
+        error = KeyError("mine")
+
+        with pytest.raises(KeyError) as caught, clock.working():
+            raise error
+
+        assert caught.value is error

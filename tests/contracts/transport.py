@@ -1,0 +1,273 @@
+"""What every transport promises, over whatever it carries requests.
+
+A suite for one of them subclasses ``TransportContract`` and gives the fixtures
+``plugin_that`` and ``clock``; ``SLACK`` is how late a time-out may be noticed.
+"""
+
+import errno
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from typing import ClassVar, Literal, TypeAlias
+
+import pytest
+
+from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
+from moby_plugins.domain.exchange import (
+    CLOSED_EARLY,
+    CUT_OFF,
+    MALFORMED,
+    TIMED_OUT,
+    Request,
+    Response,
+)
+from moby_plugins.ports import Clock, Transport
+
+# What a plugin does with a request; those that answer go on answering.
+Way: TypeAlias = Literal[
+    "answers",  # 200 and ANSWER
+    "answers nothing",  # 200 and no body
+    "echoes",  # 200 and the request's body
+    "tells",  # 200 and the request as JSON: method, headers (names in lower case), body
+    "fails",  # 500 and FAILURE
+    "sends a page",  # 200 and PAGE
+    "sends much",  # 200 and MUCH bytes
+    "refuses",  # nobody listens
+    "hangs",  # takes the request and says nothing
+    "drops",  # takes the request and closes the connection
+    "drops mid-body",  # 200, some of the body it announced, and closes the connection
+    "drips",  # 200, and a byte of ANSWER every tenth of a second
+    "is malformed",  # says something that is not HTTP
+]
+PluginThat: TypeAlias = Callable[[Way], Transport]
+
+ANSWER = b'{"Volumes": [{"Name": "data"}, {"Name": "logs"}]}\n'
+FAILURE = b'{"Err": "disk full"}'
+PAGE = b"<!DOCTYPE html><title>It works!</title>\n"
+MUCH = (5 << 20) + 1
+BODY = b'{"Name": "data"}\n' * 50_000
+TIMEOUT = 0.2
+
+BODIES: dict[str, Callable[[], Request]] = {
+    "nothing": lambda: Request("M.x"),
+    "bytes": lambda: Request("M.x", BODY),
+    "a list": lambda: Request("M.x", [BODY[:10], BODY[10:]]),
+    "a tuple": lambda: Request("M.x", (BODY[:2], BODY[2:])),
+    "a generator": lambda: Request("M.x", (BODY[i : i + 999] for i in range(0, len(BODY), 999))),
+    "empty chunks": lambda: Request("M.x", iter([b"", BODY[:10], b"", BODY[10:], b""])),
+    "a length": lambda: Request("M.x", iter([BODY[:10], BODY[10:]]), length=len(BODY)),
+}
+
+
+def read_all(response: Response, size: int = 1 << 16) -> bytes:
+    """The whole body, closed; no part of it larger than was asked for."""
+    parts = list(iter(lambda: response.body.read(size), b""))
+    response.body.close()
+    assert all(len(part) <= size for part in parts)
+    return b"".join(parts)
+
+
+def origins(error: BaseException | None) -> Iterator[BaseException]:
+    """What an error came from, last to first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+class TransportContract:
+    """One attempt over a transport to a plugin that behaves in a known way."""
+
+    SLACK: ClassVar[float] = 0.25
+    # How the transport's kind of address says that nobody listens.
+    REFUSED: ClassVar[str]
+
+    def test_an_answer_has_its_status_and_an_unread_body(self, plugin_that: PluginThat) -> None:
+        """An answer is its status and a body that is read bit by bit, then empty for ever."""
+        response = plugin_that("answers").send(Request("M.x", b"{}"), None)
+
+        first = response.body.read(3)
+        assert response.status == 200
+        assert 1 <= len(first) <= 3
+        assert first + read_all(response, 7) == ANSWER
+
+    def test_a_body_stays_at_its_end(self, plugin_that: PluginThat) -> None:
+        """A body that was read to its end gives ``b""`` however often it is asked."""
+        response = plugin_that("answers").send(Request("M.x"), None)
+
+        while response.body.read(1 << 16):
+            pass
+
+        assert [response.body.read(1), response.body.read(1 << 16)] == [b"", b""]
+        response.body.close()
+
+    def test_an_empty_answer_is_empty(self, plugin_that: PluginThat) -> None:
+        """An answer without a body reads as ``b""`` at once."""
+        assert read_all(plugin_that("answers nothing").send(Request("M.x"), None)) == b""
+
+    @pytest.mark.parametrize("kind", BODIES)
+    def test_a_request_body_arrives_whole(self, kind: str, plugin_that: PluginThat) -> None:
+        """Bytes, and an iterable with or without a length, all arrive as they are."""
+        request = BODIES[kind]()
+
+        answer = read_all(plugin_that("echoes").send(request, None))
+
+        assert answer == (b"" if kind == "nothing" else BODY)
+
+    def test_method_and_headers_are_passed_on(self, plugin_that: PluginThat) -> None:
+        """The plugin is asked for the method, with the headers that the request has."""
+        request = Request("VolumeDriver.Get?a=b", b"{}", {"X-One": "1", "User-Agent": "me"})
+
+        told = json.loads(read_all(plugin_that("tells").send(request, None)))
+
+        assert (told["method"], told["body"]) == ("VolumeDriver.Get?a=b", "{}")
+        assert (told["headers"]["x-one"], told["headers"]["user-agent"]) == ("1", "me")
+
+    def test_any_status_is_an_answer(self, plugin_that: PluginThat) -> None:
+        """A status other than 200 is returned like any other, not raised."""
+        response = plugin_that("fails").send(Request("M.x"), None)
+
+        assert response.status == 500
+        assert read_all(response) == FAILURE
+
+    def test_what_is_not_json_is_passed_on(self, plugin_that: PluginThat) -> None:
+        """A transport does not look into a body."""
+        assert read_all(plugin_that("sends a page").send(Request("M.x"), TIMEOUT * 10)) == PAGE
+
+    def test_a_large_body_comes_in_bits(self, plugin_that: PluginThat) -> None:
+        """However much the plugin sends, no read gives more than it was asked for."""
+        response = plugin_that("sends much").send(Request("M.x"), None)
+
+        assert len(read_all(response, 50_000)) == MUCH
+
+    def test_refused_is_an_error_that_was_not_answered(self, plugin_that: PluginThat) -> None:
+        """Where nobody listens, the error says so, and keeps what the system said."""
+        transport = plugin_that("refuses")
+
+        with pytest.raises(TransportError) as caught:
+            transport.send(Request("M.x"), None)
+
+        assert type(caught.value) is TransportError
+        assert caught.value.reason == self.REFUSED
+        assert not caught.value.answered
+        assert errno.ECONNREFUSED in {getattr(e, "errno", None) for e in origins(caught.value)}
+
+    def test_a_plugin_that_hangs_ends_at_the_time_out(
+        self, plugin_that: PluginThat, clock: Clock
+    ) -> None:
+        """A plugin that never answers costs the time-out and no more."""
+        transport = plugin_that("hangs")
+        began = clock.now()
+
+        with pytest.raises(TransportTimeoutError) as caught:
+            transport.send(Request("M.x", b"{}"), TIMEOUT)
+
+        assert TIMEOUT - 0.01 <= clock.now() - began <= TIMEOUT + self.SLACK
+        assert caught.value.reason == TIMED_OUT
+        assert not caught.value.answered
+
+    def test_a_dripping_body_ends_at_the_time_out(
+        self, plugin_that: PluginThat, clock: Clock
+    ) -> None:
+        """The time-out bounds the exchange as a whole, however slowly the body drips."""
+        transport = plugin_that("drips")
+        began = clock.now()
+
+        response = transport.send(Request("M.x"), TIMEOUT)
+        with pytest.raises(TransportTimeoutError) as caught:
+            read_all(response)
+
+        assert TIMEOUT - 0.01 <= clock.now() - began <= TIMEOUT + self.SLACK
+        assert caught.value.reason == TIMED_OUT
+        assert caught.value.answered
+        response.body.close()
+
+    def test_a_dropped_connection_was_not_answered(self, plugin_that: PluginThat) -> None:
+        """A plugin that hangs up instead of answering is an error that may be tried again."""
+        transport = plugin_that("drops")
+
+        with pytest.raises(TransportError) as caught:
+            transport.send(Request("M.x", b"{}"), None)
+
+        assert type(caught.value) is TransportError
+        assert caught.value.reason == CLOSED_EARLY
+        assert not caught.value.answered
+
+    def test_what_is_not_http_was_not_answered(self, plugin_that: PluginThat) -> None:
+        """Something that is not HTTP is no answer."""
+        transport = plugin_that("is malformed")
+
+        with pytest.raises(TransportError) as caught:
+            transport.send(Request("M.x", b"{}"), None)
+
+        assert type(caught.value) is TransportError
+        assert caught.value.reason.startswith(MALFORMED)
+        assert not caught.value.answered
+
+    def test_a_body_that_is_cut_off_is_a_wire_error(self, plugin_that: PluginThat) -> None:
+        """A body that ends before its announced end is not taken for a whole one."""
+        response = plugin_that("drops mid-body").send(Request("M.x"), None)
+
+        with pytest.raises(WireError) as caught:
+            read_all(response)
+
+        assert response.status == 200
+        assert caught.value.reason == CUT_OFF
+        response.body.close()
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ValueError("no more"),
+            OSError(errno.EIO, "disk"),
+            BrokenPipeError(errno.EPIPE, "pipe"),
+            ConnectionResetError(errno.ECONNRESET, "reset"),
+            TimeoutError("slow disk"),
+            HTTPException("from a download"),
+            KeyboardInterrupt(),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_an_exception_of_the_callers_iterator_passes_unchanged(
+        self, error: BaseException, plugin_that: PluginThat
+    ) -> None:
+        """What the caller's own iterator raises comes out as the very same object."""
+
+        def body() -> Iterable[bytes]:
+            yield b"some"
+            raise error
+
+        with pytest.raises(type(error)) as caught:
+            plugin_that("echoes").send(Request("M.x", body()), TIMEOUT * 5)
+
+        assert caught.value is error
+
+    def test_closing_twice_is_closing_once(self, plugin_that: PluginThat) -> None:
+        """Bodies and transports may be closed more than once, read or not."""
+        transport = plugin_that("answers")
+        response = transport.send(Request("M.x"), None)
+
+        for close in (response.body.close, transport.close):
+            close()
+            close()
+
+    def test_a_body_left_unread_does_not_disturb_the_next_call(
+        self, plugin_that: PluginThat
+    ) -> None:
+        """After a body is closed unread, the next answer is that of the next request."""
+        transport = plugin_that("echoes")
+        transport.send(Request("M.x", BODY), None).body.close()
+
+        assert read_all(transport.send(Request("M.x", b"second"), None)) == b"second"
+
+    def test_threads_share_a_transport(self, plugin_that: PluginThat) -> None:
+        """Several threads may send at once, and each gets the answer to its own request."""
+        transport = plugin_that("echoes")
+        bodies = [b"%d " % number * 1000 for number in range(32)]
+
+        with ThreadPoolExecutor(8) as threads:
+            answers = threads.map(
+                lambda body: read_all(transport.send(Request("M.x", body), None)), bodies
+            )
+
+            assert list(answers) == bodies

@@ -1,0 +1,12 @@
+"""The machine's clock keeps the contract of clocks, in real time."""
+
+import pytest
+
+from moby_plugins.adapters.system_clock import SystemClock
+from tests.contracts.clock import ClockContract
+
+
+class TestSystemClock(ClockContract):
+    @pytest.fixture
+    def clock(self) -> SystemClock:
+        return SystemClock()

@@ -1,0 +1,181 @@
+"""A clock that tests own, as one thread sees it: sleeping, waiting and scripted events."""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from moby_plugins.testing import ClockStuckError, FakeClock
+from tests.contracts.clock import ClockContract
+
+
+class TestFakeClock(ClockContract):
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        return FakeClock()
+
+
+def fail() -> None:
+    """A scripted event that goes wrong."""
+    raise LookupError("scripted")
+
+
+def test_the_clock_begins_where_it_is_told() -> None:
+    """A test chooses the first moment; it is 0 otherwise."""
+    assert FakeClock().now() == 0.0
+    assert FakeClock(1e9).now() == 1e9
+
+
+def test_an_hour_passes_at_once_and_to_the_second() -> None:
+    """A sleep moves the clock by exactly its seconds."""
+    clock = FakeClock(10)
+
+    clock.sleep(3600)
+
+    assert clock.now() == 3610.0
+
+
+def test_every_sleep_asked_for_is_listed_in_order() -> None:
+    """``sleeps`` has each sleep, those of no time included."""
+    clock = FakeClock()
+
+    for seconds in (1, 0, 2.5):
+        clock.sleep(seconds)
+
+    assert clock.sleeps == [1, 0, 2.5]
+
+
+def test_a_test_lets_time_pass_without_a_trace() -> None:
+    """``advance`` moves the clock and leaves ``sleeps`` alone."""
+    clock = FakeClock()
+
+    clock.advance(7)
+
+    assert (clock.now(), clock.sleeps) == (7.0, [])
+
+
+def test_events_happen_by_moment_and_then_by_the_order_they_were_scripted() -> None:
+    """Each event sees its own moment on the clock, and one beyond the sleep does not happen."""
+    clock = FakeClock()
+    log: list[tuple[str, float]] = []
+
+    def note(name: str) -> None:
+        log.append((name, clock.now()))
+
+    for name, moment in [("late", 5), ("early", 2), ("as late", 5), ("too late", 9)]:
+        clock.at(moment, partial(note, name))
+
+    clock.sleep(8)
+
+    assert log == [("early", 2.0), ("late", 5.0), ("as late", 5.0)]
+    assert clock.now() == 8.0
+
+
+def test_an_event_goes_before_those_who_sleep_until_it() -> None:
+    """At the same moment the event is first and the sleeper second."""
+    clock = FakeClock()
+    log: list[str] = []
+    clock.at(3, lambda: log.append("event"))
+
+    clock.sleep(3)
+    log.append("sleeper")
+
+    assert log == ["event", "sleeper"]
+
+
+def test_an_event_of_the_past_does_not_turn_the_clock_back() -> None:
+    """It happens when time next moves, at the moment that the clock shows."""
+    clock = FakeClock(100)
+    seen: list[float] = []
+    clock.at(5, lambda: seen.append(clock.now()))
+
+    clock.sleep(1)
+
+    assert (seen, clock.now()) == ([100.0], 101.0)
+
+
+def test_an_event_may_script_another() -> None:
+    """What an event adds happens within the same sleep if its moment comes."""
+    clock = FakeClock()
+    seen: list[float] = []
+    clock.at(1, lambda: clock.at(2, lambda: seen.append(clock.now())))
+
+    clock.sleep(3)
+
+    assert seen == [2.0]
+
+
+def test_an_event_may_use_the_library() -> None:
+    """An operation that does not sleep may run inside a scripted event."""
+    clock = FakeClock()
+    seen: list[float] = []
+
+    def operate() -> None:
+        with clock.working():
+            seen.append(clock.now())
+
+    clock.at(1, operate)
+    clock.sleep(2)
+
+    assert (seen, clock.now()) == ([1.0], 2.0)
+
+
+def test_an_event_wakes_whoever_waits_for_it() -> None:
+    """A wait ends at the very moment at which a scripted event sets the event."""
+    clock = FakeClock()
+    event = threading.Event()
+    clock.at(3, event.set)
+
+    assert clock.wait(event, 10) is True
+    assert clock.now() == 3.0
+
+
+def test_what_an_event_raises_comes_out_of_the_sleep_and_the_clock_goes_on() -> None:
+    """The sleeper gets the exception at the event's moment, and may sleep again."""
+    clock = FakeClock()
+    clock.at(4, fail)
+
+    with pytest.raises(LookupError, match=r"^scripted$"):
+        clock.sleep(10)
+
+    assert clock.now() == 4.0
+    clock.sleep(1)
+    assert clock.now() == 5.0
+
+
+def test_what_an_event_raises_comes_out_of_the_wait_too() -> None:
+    """A waiter gets the exception as a sleeper does."""
+    clock = FakeClock()
+    clock.at(4, fail)
+
+    with pytest.raises(LookupError):
+        clock.wait(threading.Event(), 10)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [lambda clock: clock.sleep(1), lambda clock: clock.wait(threading.Event(), 1)],
+    ids=["sleep", "wait"],
+)
+def test_an_event_that_sleeps_is_an_error(block: Callable[[FakeClock], object]) -> None:
+    """A scripted event must take no time: it raises instead of hanging."""
+    clock = FakeClock()
+    clock.at(1, lambda: block(clock))
+
+    with pytest.raises(ClockStuckError, match=r"^a scripted event must not sleep or wait$"):
+        clock.sleep(2)
+
+
+def test_waiting_for_what_never_comes_raises_at_once_and_says_who() -> None:
+    """Where nothing can wake the only thread, it is named in the error, and may go on."""
+    clock = FakeClock()
+
+    with pytest.raises(ClockStuckError) as caught:
+        clock.wait(threading.Event())
+
+    assert str(caught.value) == (
+        "all wait, and nothing can wake them: MainThread waits for an event"
+    )
+    clock.sleep(1)
+    assert clock.now() == 1.0

@@ -1,0 +1,254 @@
+"""Addresses: what they mean, what is none, and what a refusal is called."""
+
+import copy
+import errno
+import os
+import pickle
+
+import pytest
+
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import SpecError
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("unix:///run/x.sock", "/run/x.sock"),
+        ("unix:/run/x.sock", "/run/x.sock"),
+        ("UNIX:///run/x.sock", "/run/x.sock"),
+        ("unix://var/lib/x.sock", "var/lib/x.sock"),
+        ("unix:///a b.sock", "/a b.sock"),
+        ("unix:///a%20b%25.sock", "/a b%.sock"),
+        ("unix:///%C3%BC.sock", "/ü.sock"),
+        ("unix:///ü.sock", "/ü.sock"),
+        ("unix:///%FF.sock", os.fsdecode(b"/\xff.sock")),
+        ("unix:///x.sock?query", "/x.sock"),
+        ("unix:///x.sock#part", "/x.sock"),
+        ("unix:///a%3Fb%23c.sock", "/a?b#c.sock"),
+        ("unix:///user@host:80.sock", "/user@host:80.sock"),
+    ],
+)
+def test_a_unix_address_names_a_path(text: str, path: str) -> None:
+    """The socket's path is what follows ``unix://`` or ``unix:``, with its escapes undone."""
+    address = Address(text)
+
+    assert (address.scheme, address.path) == ("unix", path)
+    assert (address.host, address.port) == ("", 0)
+    assert address.host_header == "plugin.moby.localhost"
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "host", "port"),
+    [
+        ("tcp://h:1", "tcp", "h", 1),
+        ("tcp://h", "tcp", "h", 80),
+        ("tcp://h:", "tcp", "h", 80),
+        ("http://h", "http", "h", 80),
+        ("https://h", "https", "h", 443),
+        ("HTTPS://h:8443", "https", "h", 8443),
+        ("tcp://h:1/path?query#part", "tcp", "h", 1),
+        ("tcp://h?query@", "tcp", "h", 80),
+        ("tcp://h#part:2", "tcp", "h", 80),
+        ("tcp://:8080", "tcp", "localhost", 8080),
+        ("tcp://127.0.0.1:65535", "tcp", "127.0.0.1", 65535),
+        ("tcp://h:0000080", "tcp", "h", 80),
+        ("tcp://my_host.internal.:80", "tcp", "my_host.internal.", 80),
+        ("tcp://bücher.example:80", "tcp", "xn--bcher-kva.example", 80),
+    ],
+)
+def test_a_network_address_names_a_host_and_a_port(
+    text: str, scheme: str, host: str, port: int
+) -> None:
+    """Host and port are taken from the address, its path is dropped, missing ones have defaults."""
+    address = Address(text)
+
+    assert (address.scheme, address.host, address.port) == (scheme, host, port)
+    assert address.path == ""
+    assert address.host_header == f"{host}:{port}"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "header"),
+    [
+        ("tcp://[::1]:80", "::1", "[::1]:80"),
+        ("https://[2001:DB8::1]", "2001:DB8::1", "[2001:DB8::1]:443"),
+        ("tcp://[::ffff:127.0.0.1]:80", "::ffff:127.0.0.1", "[::ffff:127.0.0.1]:80"),
+        ("tcp://[fe80::1%25eth0]:80", "fe80::1%eth0", "[fe80::1]:80"),
+    ],
+)
+def test_an_address_of_version_six_is_written_in_brackets(
+    text: str, host: str, header: str
+) -> None:
+    """Brackets mark the host and are no part of it; its zone is this machine's own affair."""
+    address = Address(text)
+
+    assert address.host == host
+    assert address.host_header == header
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "path"),
+    [
+        ("npipe:////./pipe/x", "npipe", "//./pipe/x"),
+        ("fd://3", "fd", "3"),
+        ("memory://anything goes:here", "memory", "anything goes:here"),
+        ("t+c.p-1://x", "t+c.p-1", "x"),
+    ],
+)
+def test_an_unknown_scheme_is_left_to_its_transport(text: str, scheme: str, path: str) -> None:
+    """What follows the slashes of somebody else's scheme is kept to the letter."""
+    address = Address(text)
+
+    assert (address.scheme, address.path) == (scheme, path)
+    assert address.host_header == "plugin.moby.localhost"
+
+
+@pytest.mark.parametrize(
+    "text", ["tcp://h:1", "http://h", "unix:///x", "memory://x", "HTTP://h", "httpss://h"]
+)
+def test_only_https_is_encrypted(text: str) -> None:
+    """No other scheme means TLS."""
+    assert not Address(text).encrypted
+    assert Address("HTTPS://h").encrypted
+
+
+FORM = "is not of the form scheme://… or unix:/path"
+NO_HOST = "names no valid host and port"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", FORM),
+        ("x", FORM),
+        ("/run/x.sock", FORM),
+        ("://x", FORM),
+        ("1tcp://x", FORM),
+        ("mailto:x", FORM),
+        ("tcp:", FORM),
+        ("tcp://", FORM),
+        ("tcp:/h", FORM),
+        ("unix:", FORM),
+        ("unix:x.sock", FORM),
+        (" tcp://h:1", FORM),
+        ("plugin host:80", FORM),
+        ("localhost:8080", f"{FORM}; did you mean tcp://localhost:8080?"),
+        ("localhost:8080/x", f"{FORM}; did you mean tcp://localhost:8080/x?"),
+        ("localhost:http", FORM),
+        ("unix://", "names no socket"),
+        ("unix://?x", "names no socket"),
+        ("unix:///%00", "names no socket"),
+        ("unix:///100%", "holds a bad percent escape"),
+        ("unix:///%zz", "holds a bad percent escape"),
+        ("tcp://h%2", "holds a bad percent escape"),
+        ("tcp://h:1\n", "holds a control character"),
+        ("tcp://h\t:1", "holds a control character"),
+        ("unix:///x\x00", "holds a control character"),
+        ("tcp://h\x7f", "holds a control character"),
+        ("tcp:///path", NO_HOST),
+        ("tcp://h:http", NO_HOST),
+        ("tcp://h:٣", NO_HOST),
+        ("tcp://h:-1", NO_HOST),
+        ("tcp://h:1:2", NO_HOST),
+        ("tcp://::1", NO_HOST),
+        ("tcp://[::1", NO_HOST),
+        ("tcp://[::1]x", NO_HOST),
+        ("tcp://[h]:80", NO_HOST),
+        ("http://a b", NO_HOST),
+        ("http://a\u00a0b", NO_HOST),
+        ("http://a%20b", NO_HOST),
+        ("http://a\\b", NO_HOST),
+        ("tcp://h:0", "has a port out of range"),
+        ("tcp://h:65536", "has a port out of range"),
+        ("tcp://h:" + "9" * 5000, "has a port out of range"),
+        ("tcp://ü..example", "has a host that is no domain name"),
+        ("tcp://a..example", "has a host that is no domain name"),
+        (f"tcp://{'a' * 64}.example", "has a host that is no domain name"),
+    ],
+)
+def test_what_cannot_be_an_address_says_why(text: str, reason: str) -> None:
+    """An unusable address is a ``SpecError`` that shows the address and what is wrong with it."""
+    with pytest.raises(SpecError) as caught:
+        Address(text)
+
+    assert str(caught.value) == f"address {text!r} {reason}"
+
+
+@pytest.mark.parametrize("text", ["tcp://user:secret@h:1", "https://token@h", "tcp://@h"])
+def test_credentials_are_refused_and_not_shown(text: str) -> None:
+    """An address with a user or password is an error, whose text does not give them away."""
+    with pytest.raises(SpecError) as caught:
+        Address(text)
+
+    assert str(caught.value) == (
+        "an address must not hold a user name or password: they are never sent"
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/run/docker/plugins/a.sock",
+        "/run/a b.sock",
+        "/run/50%.sock",
+        "/run/%41.sock",
+        "/run/a?b#c.sock",
+        "/run/a\nb\x7f.sock",
+        "/run/ü.sock",
+        "/run/[x]\\<y>.sock",
+        "//run//a.sock",
+        "run/a.sock",
+        os.fsdecode(b"/run/\xff\xfe.sock"),
+    ],
+)
+def test_every_path_has_an_address(path: str) -> None:
+    """Whatever a socket is called, its address leads back to it."""
+    assert Address.of_socket(path).path == path
+
+
+@pytest.mark.parametrize("name", ["a.b-c_d~", "a:b@c", "!$&'()*+,;=", "a b"])
+def test_the_address_of_a_plain_path_is_plain(name: str) -> None:
+    """Only what would be misread is escaped."""
+    assert Address.of_socket(f"/run/{name}.sock").text == f"unix:///run/{name}.sock"
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "explanation"),
+    [
+        ("unix:///x", errno.ENOENT, "no socket there; is the plugin running?"),
+        ("unix:///x", errno.ECONNREFUSED, "stale socket: it exists, but nobody listens on it"),
+        ("unix:///x", errno.EACCES, "no permission to connect to the socket"),
+        ("unix:///x", errno.EPERM, "no permission to connect to the socket"),
+        ("tcp://h:1", errno.ECONNREFUSED, "connection refused: nobody listens there"),
+        ("https://h:1", errno.ECONNREFUSED, "connection refused: nobody listens there"),
+        ("tcp://h:1", errno.EACCES, os.strerror(errno.EACCES)),
+        ("tcp://h:1", errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH)),
+        ("unix:///x", errno.ENOTSOCK, os.strerror(errno.ENOTSOCK)),
+    ],
+)
+def test_a_refusal_is_named_for_what_it_is(text: str, number: int, explanation: str) -> None:
+    """A missing, a stale and a forbidden socket are told apart."""
+    error = OSError(number, os.strerror(number))
+
+    assert Address(text).explain(error) == explanation
+
+
+@pytest.mark.parametrize(
+    ("error", "explanation"),
+    [(OSError("path too long"), "path too long"), (TimeoutError(), "TimeoutError")],
+)
+def test_an_error_without_a_number_speaks_for_itself(error: OSError, explanation: str) -> None:
+    """There is always something to read, if only the error's class."""
+    assert Address("unix:///x").explain(error) == explanation
+
+
+def test_addresses_are_values_that_go_by_their_text() -> None:
+    """Equality, hash, copies and pickles keep to the letter of the address."""
+    address = Address("tcp://h:80/x")
+
+    thawed = pickle.loads(pickle.dumps(address))  # noqa: S301  our own bytes
+
+    assert address != Address("tcp://h:80")
+    assert len({address, thawed, copy.deepcopy(address), Address("tcp://h:80/x")}) == 1
+    assert (thawed.host, thawed.port) == ("h", 80)

@@ -1,0 +1,162 @@
+"""JSON as hosts have always read it, and no more kindly."""
+
+import re
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from moby_plugins.domain.lenient_json import MAX_DEPTH, first_value, fold_keys, kind_of
+
+TOO_DEEP = r"^nested deeper than 200$"
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b"null", None),
+        (b"true", True),
+        (b" \t\r\n 1 ", 1),
+        (b"-0.5e2", -50.0),
+        (b'"a\\u0041\\n"', "aA\n"),
+        (b'{"a": [1, {"b": ""}]}', {"a": [1, {"b": ""}]}),
+        ('"ü€🎉"'.encode(), "ü€🎉"),
+        (b'{"a": 1, "a": 2}', {"a": 2}),
+    ],
+)
+def test_json_is_read(data: bytes, value: Any) -> None:
+    """Values of every kind come out as Python's own; of equal keys the last one counts."""
+    assert first_value(data) == value
+
+
+@pytest.mark.parametrize("rest", [b" trailing", b"{", b"\x00", b'{"Addr":"y"}', b"\n\n"])
+def test_what_follows_the_first_value_is_ignored(rest: bytes) -> None:
+    """Only the first value counts, whatever comes after it."""
+    assert first_value(b'{"Addr":"x"}' + rest) == {"Addr": "x"}
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (rb'"\ud800"', "\ufffd"),
+        (rb'"\uDFFF!"', "\ufffd!"),
+        (rb'"\udc00\ud800"', "\ufffd\ufffd"),
+        (rb'"\ud800\ud83c\udf89"', "\ufffd🎉"),
+        (rb'"\ud83c\udf89"', "🎉"),
+        (rb'"\uD83C\uDF89"', "🎉"),
+        (rb'"\\ud800"', r"\ud800"),
+        (rb'"\\\ud800"', "\\\ufffd"),
+        (rb'{"\ud800": "\"\ud800"}', {"\ufffd": '"\ufffd'}),
+    ],
+)
+def test_half_a_surrogate_pair_is_a_replacement_character(data: bytes, value: Any) -> None:
+    """No value holds a code point that could not be written out as UTF-8 again."""
+    assert first_value(data) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty where JSON was expected"),
+        (b" \r\n\t", "empty where JSON was expected"),
+        (b'"\xff"', "not UTF-8: invalid start byte at byte 1"),
+        (b"\xff\xfe{\x00}\x00", "not UTF-8: invalid start byte at byte 0"),
+        (b'"\xed\xa0\x80"', "not UTF-8: invalid continuation byte at byte 1"),
+        (b"1 \xff", "not UTF-8: invalid start byte at byte 2"),
+        (b"NaN", "NaN is not JSON"),
+        (b'{"a": [Infinity]}', "Infinity is not JSON"),
+        (b"-Infinity", "-Infinity is not JSON"),
+        (b"1e999", "1e999 is not JSON"),
+        (b"[-1e999]", "-1e999 is not JSON"),
+    ],
+)
+def test_what_is_not_json_says_why(data: bytes, reason: str) -> None:
+    """Nothing, broken UTF-8, and numbers that JSON does not have are errors."""
+    with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
+        first_value(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"{", b"[1,]", b'{"a":1,}', b"{'a':1}", b'"a', b"tru", b"nope", b"\xa0", b'"\x01"', b'"\\x"'],
+)
+def test_broken_json_is_a_value_error(data: bytes) -> None:
+    """What breaks off or follows no grammar is refused."""
+    with pytest.raises(ValueError, match=r"."):
+        first_value(data)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_is_an_error(encoding: str) -> None:
+    """JSON is UTF-8 and begins with its value."""
+    with pytest.raises(ValueError, match=r"not UTF-8|Expecting value"):
+        first_value("{}".encode(encoding))
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"[":', "}]")])
+def test_nesting_has_a_limit(opening: str, closing: str) -> None:
+    """Values nest as deep as the limit, not one level deeper, whatever this Python would bear."""
+    levels = MAX_DEPTH // (opening.count("{") + (opening[0] == "["))
+
+    deepest = f"{opening * levels}1{closing * levels}".encode()
+    assert first_value(deepest) is not None
+
+    with pytest.raises(ValueError, match=TOO_DEEP):
+        first_value(b"[" + deepest + b"]")
+
+
+def test_nesting_beyond_all_measure_is_the_same_error() -> None:
+    """A bottomless value fails as one that is a little too deep."""
+    with pytest.raises(ValueError, match=TOO_DEEP):
+        first_value(b"[" * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    "item",
+    ["[]", '{"a":1}', '"[[["', r'"\"[[["', r'"\\"', '"]"'],
+)
+def test_a_broad_value_is_not_deep(item: str) -> None:
+    """Many brackets side by side, or inside strings, are no nesting."""
+    data = f"[{','.join([item, '[]'] * 500)}]".encode()
+
+    assert len(first_value(data)) == 1000
+
+
+def test_brackets_after_the_value_are_not_counted() -> None:
+    """Nesting is that of the value, not of what is ignored."""
+    assert first_value(b"[1]" + b"[" * 1000) == [1]
+
+
+def test_long_strings_among_many_brackets_take_little_memory() -> None:
+    """Counting the depth of a large answer needs a few times its size, and no more."""
+    data = b'["' + b"x" * 1_000_000 + b'",' + b"[]," * MAX_DEPTH + b"1]"
+
+    tracemalloc.start()
+    value = first_value(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(value) == MAX_DEPTH + 2
+    assert peak < 8 * len(data)
+
+
+def test_keys_are_folded_and_the_last_wins() -> None:
+    """Keys that differ in case alone are one, with the last one's value."""
+    assert fold_keys({"Addr": 1, "ADDR": 2, "Straße": 3}) == {"addr": 2, "strasse": 3}
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (None, "null"),
+        (True, "a boolean"),
+        (0, "a number"),
+        (0.5, "a number"),
+        ("", "a string"),
+        ([], "an array"),
+        ({}, "an object"),
+    ],
+)
+def test_kinds_have_their_json_names(value: object, name: str) -> None:
+    """Messages speak of JSON, not of Python."""
+    assert kind_of(value) == name

@@ -1,0 +1,82 @@
+"""TLS options as values."""
+
+import pytest
+
+from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.tls import TLSOptions
+
+PLAIN_TEXT = "TLS options are given, but only https:// is encrypted: this is plain text"
+
+
+def test_nothing_given_verifies_against_the_system() -> None:
+    """The defaults verify, trust the system's roots, and present no certificate."""
+    options = TLSOptions()
+
+    assert not options.insecure_skip_verify
+    assert not options.exclusive_root_pools
+    assert (options.ca_file, options.cert_file, options.key_file) == ("", "", "")
+    assert options.min_version == 0
+
+
+@pytest.mark.parametrize("version", [0, 771, 772])
+def test_a_known_minimum_version_is_kept(version: int) -> None:
+    """TLS 1.2 and 1.3 can be asked for by their numbers on the wire; 0 is no wish."""
+    assert TLSOptions(min_version=version).min_version == version
+
+
+@pytest.mark.parametrize("version", [-1, 1, 2, 768, 769, 770, 773])
+def test_an_unknown_minimum_version_is_refused(version: int) -> None:
+    """Versions that are too old, or unheard of, are an error that names the known ones."""
+    with pytest.raises(SpecError) as caught:
+        TLSOptions(min_version=version)
+
+    assert str(caught.value) == (
+        f"MinVersion {version} is not a TLS version that can be asked for: 771, 772"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("ca_file", None),
+        ("cert_file", b"/c.pem"),
+        ("key_file", 1),
+        ("insecure_skip_verify", 1),
+        ("exclusive_root_pools", "yes"),
+        ("min_version", "1.2"),
+        ("passphrase", None),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_refused(option: str, value: object) -> None:
+    """No option is taken for true, or for a path, by accident."""
+    with pytest.raises(TypeError, match=option):
+        TLSOptions(**{option: value})  # type: ignore[arg-type]  # that is the point
+
+
+def test_a_passphrase_is_never_shown() -> None:
+    """The text form of the options, which ends up in logs, leaves the passphrase out."""
+    assert "hunter2" not in repr(TLSOptions(passphrase="hunter2"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        TLSOptions(ca_file="/ca.pem"),
+        TLSOptions(cert_file="/c.pem"),
+        TLSOptions(key_file="/k.pem"),
+        TLSOptions(min_version=772),
+        TLSOptions(exclusive_root_pools=True),
+    ],
+)
+def test_options_for_a_plain_text_address_are_a_concern(options: TLSOptions) -> None:
+    """Whoever gives TLS options for an address without TLS is told that they change nothing."""
+    assert options.concerns(encrypted=False) == PLAIN_TEXT
+    assert options.concerns(encrypted=True) == ""
+
+
+def test_no_verification_is_a_concern_where_there_is_tls() -> None:
+    """That nothing is verified matters on https, and is what every socket carries elsewhere."""
+    options = TLSOptions(insecure_skip_verify=True)
+
+    assert options.concerns(encrypted=True) == "TLS without verification of the plugin"
+    assert options.concerns(encrypted=False) == ""
