@@ -2,6 +2,7 @@
 
 import errno
 import re
+from ipaddress import IPv6Address
 from urllib.parse import quote, unquote
 
 from attrs import field, frozen
@@ -14,6 +15,7 @@ DEFAULT_PORTS = {"tcp": 80, "http": 80, "https": 443}
 _FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_HOST_AND_PORT = re.compile(r"[\w.-]+:[0-9]+(/|$)")
 _AUTHORITY = re.compile(
     r"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|[^\s\[\]:/?#@<>\"\\^`{|}%]*)(?::(?P<port>[0-9]*))?",
 )
@@ -87,16 +89,14 @@ def _split(text: str) -> tuple[str, str]:
     match = _FORM.fullmatch(text)
     if _CONTROL.search(text):
         raise SpecError(f"address {text!r} holds a control character")
-    if match is None:
-        raise SpecError(f"address {text!r} is not of the form scheme://… or unix:/path")
-    scheme, rest = match[1].lower(), match[2]
+    scheme, rest = (match[1].lower(), match[2]) if match else ("", "")
     if _BAD_ESCAPE.search(rest):
         raise SpecError(f"address {text!r} holds a bad percent escape")
     if len(rest) > len("//") and rest.startswith("//"):
         return scheme, rest
     if scheme == "unix" and rest.startswith("/"):
         return scheme, rest
-    hint = f"; did you mean tcp://{text}?" if re.match(r"[0-9]+(/|$)", rest) else ""
+    hint = f"; did you mean tcp://{text}?" if _HOST_AND_PORT.match(text) else ""
     raise SpecError(f"address {text!r} is not of the form scheme://… or unix:/path{hint}")
 
 
@@ -123,8 +123,20 @@ def _host_and_port(text: str, scheme: str, rest: str) -> tuple[str, int]:
 
 def _ascii_host(text: str, host: str) -> str:
     if host.startswith("["):
-        return host[1:-1].replace("%25", "%")
+        return _ipv6(text, host[1:-1].replace("%25", "%"))
     try:
-        return host.encode("idna").decode() or "localhost"
+        name = host.encode("idna").decode()
     except UnicodeError as error:
         raise SpecError(f"address {text!r} has a host that is no domain name") from error
+    # Folding may give what a name cannot hold: U+2100 becomes "a/c".
+    if not name.isascii() or "/" in name:
+        raise SpecError(f"address {text!r} has a host that is no domain name")
+    return name or "localhost"
+
+
+def _ipv6(text: str, host: str) -> str:
+    try:
+        IPv6Address(host)
+    except ValueError as error:
+        raise SpecError(f"address {text!r} names no valid host and port") from error
+    return host

@@ -59,7 +59,7 @@ class PluginNotFoundError(PluginError, LookupError):
 class InvalidPluginNameError(PluginError, ValueError):
     """The name cannot be a plugin's: it is empty, a dot name, or holds a separator or NUL."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: object) -> None:
         self.name = name
         super().__init__(name)
 

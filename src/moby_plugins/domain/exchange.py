@@ -54,9 +54,7 @@ def check_method(method: str) -> str:
     """A method's name without its leading slash; ``ValueError`` for one that breaks the line."""
     method = method.removeprefix("/")
     if not method or _BAD_METHOD.search(method):
-        raise ValueError(
-            f"{method!r} is not a method: no white space, controls or non-ASCII"
-        )
+        raise ValueError(f"{method!r} is not a method: no white space, controls or non-ASCII")
     return method
 
 

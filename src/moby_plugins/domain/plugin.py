@@ -1,5 +1,7 @@
 """What a plugin is, before and after it was asked what it implements."""
 
+from collections.abc import Iterable
+
 from attrs import field, frozen, validators
 
 from moby_plugins.domain.address import Address
@@ -14,11 +16,21 @@ def is_plugin_name(name: str) -> bool:
     return not (name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name)
 
 
-def check_plugin_name(name: str) -> str:
+def check_plugin_name(name: object) -> str:
     """``name`` again, or ``InvalidPluginNameError``, before any path is built from it."""
     if not isinstance(name, str) or not is_plugin_name(name):
         raise InvalidPluginNameError(name)
     return name
+
+
+def _check_name(_: object, __: object, name: str) -> None:
+    check_plugin_name(name)
+
+
+def _strings(given: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise TypeError("subsystems are given as a list of names, not as one string")
+    return tuple(given)
 
 
 @frozen
@@ -27,7 +39,7 @@ class Manifest:
 
     implements: tuple[str, ...] = field(
         default=(),
-        converter=tuple,
+        converter=_strings,
         validator=validators.deep_iterable(validators.instance_of(str)),
     )
 
@@ -40,7 +52,7 @@ class Plugin:
     or ``SpecError`` for a name or an address that cannot be one.
     """
 
-    name: str = field(converter=check_plugin_name)
+    name: str = field(validator=_check_name)
     addr: str
     tls_config: TLSOptions | None = None
     manifest: Manifest = field(factory=Manifest)

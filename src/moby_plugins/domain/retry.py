@@ -1,6 +1,7 @@
 """When to try again, and after how long: computed here, slept elsewhere."""
 
 from collections.abc import Callable
+from typing import Any
 
 from attrs import Attribute, field, frozen
 
@@ -8,8 +9,8 @@ from moby_plugins.domain.errors import PluginError, PluginNotFoundError, Transpo
 
 
 def _at_least(bound: float) -> "Callable[[object, Attribute[float], float], None]":
-    def check(_: object, attribute: "Attribute[float]", value: float) -> None:
-        # Written so that NaN fails too.
+    def check(_: object, attribute: "Attribute[float]", value: Any) -> None:
+        # From a file or a variable anything may come; written so that NaN fails too.
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= bound:
             raise ValueError(f"{attribute.name} must be a number, {bound:g} or more: {value!r}")
 

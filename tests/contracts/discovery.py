@@ -1,0 +1,126 @@
+"""What every ``Discovery`` promises, whatever it looks at."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import pytest
+
+from moby_plugins.domain.errors import InvalidPluginNameError, PluginNotFoundError
+from moby_plugins.domain.plugin import Manifest
+from moby_plugins.ports import Discovery
+
+NO_NAMES = ["", ".", "..", "a/b", "/a", "a/", "../a", "a\\b", "a\0b"]
+# Whatever a file can be called; the last is a byte that is no UTF-8.
+ODD_NAMES = ["a b", "50%", "%41", "a?b#c", "a.spec", "...", ".hidden", "ü", "a\nb", "\udcff"]
+
+
+class Place(Protocol):
+    """Where an implementation finds its plugins, furnished by a test."""
+
+    discovery: Discovery
+
+    def add(self, name: str, addr: str) -> None:
+        """Make a plugin appear, or change its address."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Make a plugin disappear."""
+        ...
+
+
+class DiscoveryContract:
+    """Subclass it, and give a fixture ``place``: empty, with the discovery under test."""
+
+    def test_an_empty_place_has_no_plugins(self, place: Place) -> None:
+        """Nothing to find is no error."""
+        assert place.discovery.scan() == []
+
+    def test_a_scan_is_sorted(self, place: Place) -> None:
+        """Names come in the order of their code points, however they were added."""
+        for name in ["b", "ü", "a", "B", "10", "9"]:
+            place.add(name, "tcp://h:1")
+
+        assert place.discovery.scan() == ["10", "9", "B", "a", "b", "ü"]
+
+    def test_a_look_up_finds_the_plugin(self, place: Place) -> None:
+        """A plugin has the name asked for, its address to the letter, and no manifest yet."""
+        place.add("db", "TCP://h:1/dropped")
+
+        plugin = place.discovery.lookup("db")
+
+        assert (plugin.name, plugin.addr) == ("db", "TCP://h:1/dropped")
+        assert (plugin.address.host, plugin.address.port) == ("h", 1)
+        assert plugin.manifest == Manifest(())
+
+    def test_a_look_up_finds_the_plugin_by_that_name_and_no_other(self, place: Place) -> None:
+        """Names match as a whole, upper and lower case told apart."""
+        place.add("db", "tcp://h:1")
+        place.add("db2", "tcp://h:2")
+
+        assert place.discovery.lookup("db2").addr == "tcp://h:2"
+        for other in ["d", "DB", "db3", "db "]:
+            with pytest.raises(PluginNotFoundError):
+                place.discovery.lookup(other)
+
+    def test_a_plugin_that_is_not_there_is_not_found(self, place: Place) -> None:
+        """The error carries the name, and where it was looked for."""
+        place.add("other", "tcp://h:1")
+
+        with pytest.raises(PluginNotFoundError) as caught:
+            place.discovery.lookup("db")
+
+        assert caught.value.name == "db"
+        assert caught.value.searched
+        assert all("db" in searched for searched in caught.value.searched)
+        assert (caught.value.attempts, caught.value.elapsed) == (1, 0.0)
+
+    def test_a_name_that_is_none_is_refused(self, place: Place) -> None:
+        """What would lead elsewhere is an error of its own, not a plugin that is missing."""
+        for name in NO_NAMES:
+            with pytest.raises(InvalidPluginNameError) as caught:
+                place.discovery.lookup(name)
+            assert caught.value.name == name
+
+    def test_a_name_that_no_file_could_have_is_not_found(self, place: Place) -> None:
+        """Half a surrogate pair, as JSON can smuggle one in, is the name of nothing."""
+        for name in ["\ud800", "a\udfffb"]:
+            with pytest.raises(PluginNotFoundError):
+                place.discovery.lookup(name)
+
+    def test_a_scan_lists_what_a_look_up_finds(self, place: Place) -> None:
+        """Names that can be looked up are listed to the letter, and the other way round."""
+        for name in ODD_NAMES:
+            place.add(name, "tcp://h:1")
+
+        assert place.discovery.scan() == sorted(ODD_NAMES)
+        assert [place.discovery.lookup(name).name for name in ODD_NAMES] == ODD_NAMES
+
+    def test_nothing_is_remembered(self, place: Place) -> None:
+        """Plugins that come, change and go are seen by the next call."""
+        place.add("a", "tcp://h:1")
+        place.discovery.scan().clear()
+        before = (place.discovery.scan(), place.discovery.lookup("a").addr)
+
+        place.add("a", "tcp://h:2")
+        place.add("b", "tcp://h:3")
+        after = (place.discovery.scan(), place.discovery.lookup("a").addr)
+        place.remove("a")
+
+        assert before == (["a"], "tcp://h:1")
+        assert after == (["a", "b"], "tcp://h:2")
+        assert place.discovery.scan() == ["b"]
+        with pytest.raises(PluginNotFoundError):
+            place.discovery.lookup("a")
+
+    def test_threads_may_share_it(self, place: Place) -> None:
+        """Calls side by side give what calls one after the other give."""
+        for number in range(10):
+            place.add(f"p{number}", f"tcp://h:{number + 1}")
+        names = place.discovery.scan()
+
+        with ThreadPoolExecutor(4) as pool:
+            scans = [pool.submit(place.discovery.scan) for _ in range(20)]
+            plugins = list(pool.map(place.discovery.lookup, names * 5))
+
+        assert [scan.result() for scan in scans] == [names] * 20
+        assert [plugin.name for plugin in plugins] == names * 5

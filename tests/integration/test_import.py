@@ -1,0 +1,56 @@
+"""What importing costs, seen in an interpreter of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+# The libraries behind the adapters and the wire, and the heavy parts of the standard library.
+HEAVY = {"urllib3", "cattrs", "ssl", "requests", "http.client", "asyncio"}
+LOADED = "import sys; print(*sys.modules, sep='\\n')"
+
+
+def modules_after(statement: str) -> set[str]:
+    """The modules that are loaded once a fresh interpreter has run ``statement``."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{statement}; {LOADED}"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import moby_plugins",
+        "import moby_plugins; moby_plugins.new_local_registry().close()",
+        "import moby_plugins; moby_plugins.Plugin.local('a', 'unix:///a.sock')",
+    ],
+)
+def test_what_is_heavy_is_loaded_when_first_needed(statement: str) -> None:
+    """Importing the library, and making values and registries, loads no HTTP, TLS or cattrs."""
+    assert modules_after(statement) & HEAVY == set()
+
+
+def test_a_client_loads_what_it_needs() -> None:
+    """The check above would notice: a client of a socket does load urllib3."""
+    statement = "import moby_plugins; moby_plugins.new_client('unix:///none.sock').close()"
+
+    assert "urllib3" in modules_after(statement)
+
+
+def test_importing_opens_no_file_of_settings() -> None:
+    """The environment is read when first needed, so a mistake in it spoils no import."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import moby_plugins"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={"MOBY_PLUGINS_NONSENSE": "1"},
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")

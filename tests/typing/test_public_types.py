@@ -1,0 +1,126 @@
+"""The types that users see: read by the type checker, and never run.
+
+``assert_type`` fails the check when a type changes; an ignored error that goes
+away fails it too, so misuse stays refused.
+"""
+
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any, assert_type
+
+import moby_plugins as mp
+from moby_plugins.ports import Clock, Connect, Discovery, Transport
+from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
+
+
+def the_front_door_gives_active_plugins() -> None:
+    """What the functions over the default registry return."""
+    assert_type(mp.scan(), list[str])
+    assert_type(mp.get("db", "VolumeDriver"), mp.ActivePlugin)
+    assert_type(mp.get("db", "VolumeDriver", retry=mp.RetryPolicy.never()), mp.ActivePlugin)
+    assert_type(mp.get_all("VolumeDriver"), list[mp.ActivePlugin])
+    assert_type(mp.new_client("tcp://h:1", timeout=1), mp.Client)
+    assert_type(mp.new_local_registry(), mp.Registry)
+    assert_type(mp.is_not_found(ValueError()), bool)
+
+
+def an_active_plugin_is_a_plugin_with_a_client(active: mp.ActivePlugin) -> None:
+    """All of ``Plugin``, and ``.client``."""
+    plugin: mp.Plugin = active
+    assert_type(active.client, mp.Client)
+    assert_type(plugin.name, str)
+    assert_type(plugin.addr, str)
+    assert_type(plugin.tls_config, mp.TLSOptions | None)
+    assert_type(plugin.manifest, mp.Manifest)
+    assert_type(plugin.manifest.implements, tuple[str, ...])
+    assert_type(plugin.implements("VolumeDriver"), bool)
+    assert_type(plugin.scoped_path("/x"), str)
+    plugin.client  # type: ignore[attr-defined]  # noqa: B018  only once it is active
+    plugin.name = "other"  # type: ignore[misc]  # a value
+
+
+def a_call_gives_what_it_was_asked_for(client: mp.Client) -> None:
+    """Without ``into`` an answer is anything, with it that type."""
+    assert_type(client.call("Plugin.Activate"), Any)
+    assert_type(client.call("Plugin.Activate", {}), Any)
+    assert_type(client.call("Plugin.Activate", None, mp.Manifest), mp.Manifest)
+    assert_type(client.call("Plugin.Activate", into=mp.Manifest, timeout=1.0), mp.Manifest)
+    assert_type(client.call("M.x", {}, dict[str, int]), dict[str, int])
+    client.call("M.x", {}, "Manifest")  # type: ignore[call-overload]  # a name is no type
+    client.call("M.x", {}, None, 5.0)  # type: ignore[call-overload]  # time-outs have a name
+
+
+def a_stream_gives_bytes(client: mp.Client) -> None:
+    """Streams are context managers, read and iterated in bytes."""
+    with client.stream("LogDriver.ReadLogs", {}) as stream:
+        assert_type(stream, mp.Stream)
+        assert_type(stream.read(10), bytes)
+        assert_type(iter(stream), Iterator[bytes])
+
+
+def a_file_is_bytes_a_binary_file_or_chunks(client: mp.Client) -> None:
+    """Text is refused before it is sent."""
+    client.send_file("M.x", b"data")
+    assert_type(client.send_file("M.x", b"data", Manifest), Manifest)
+    client.send_file("M.x", BytesIO(b"data"))
+    client.send_file("M.x", iter([b"da", b"ta"]))
+    client.send_file("M.x", "text")  # type: ignore[arg-type]  # what encoding?
+
+
+def a_handler_takes_a_name_and_a_client(registry: mp.Registry) -> None:
+    """Handlers may return what they like."""
+
+    def handler(name: str, client: mp.Client) -> int:
+        return len(name)
+
+    registry.handle("VolumeDriver", handler)
+    registry.handle("VolumeDriver", print)
+    registry.handle("VolumeDriver", lambda name: None)  # type: ignore[misc, arg-type]  # too few
+
+
+def a_registry_gives_what_the_front_door_gives(registry: mp.Registry) -> None:
+    """The methods behind the functions, and a few more."""
+    with registry as entered:
+        assert_type(entered, mp.Registry)
+    assert_type(registry.scan(), list[str])
+    assert_type(registry.lookup("db"), mp.Plugin)
+    assert_type(registry.get("db", "VolumeDriver"), mp.ActivePlugin)
+    assert_type(registry.get_all("VolumeDriver"), list[mp.ActivePlugin])
+
+
+def values_take_what_is_natural() -> None:
+    """Tuples, lists and mappings, as the documentation shows them."""
+    mp.Manifest(implements=("VolumeDriver",))
+    mp.Manifest(["VolumeDriver"])
+    mp.TLSOptions(ca_file="/ca.pem", min_version=772)
+    mp.Settings(transports={"tcp": "urllib3", "memory": MemoryTransport({}).connect})
+    assert_type(mp.Settings.load("settings.toml"), mp.Settings)
+    assert_type(mp.Settings.from_env({}), mp.Settings)
+    assert_type(mp.RetryPolicy(budget=60).next_delay(0, 0.0), float | None)
+    mp.TLSOptions(insecure_skip_verify="no")  # type: ignore[arg-type]  # a boolean
+
+
+def errors_carry_what_programs_ask_for(error: mp.PluginError) -> None:
+    """Attributes that a program may decide by."""
+    assert_type(error.attempts, int)
+    assert_type(error.elapsed, float)
+    match error:
+        case mp.TransportError():
+            assert_type(error.answered, bool)
+        case mp.StatusError():
+            assert_type((error.status, error.method, error.message), tuple[int, str, str])
+        case mp.PluginNotFoundError():
+            assert_type((error.name, error.searched), tuple[str, tuple[str, ...]])
+        case mp.SpecError():
+            assert_type((error.reason, error.file), tuple[str, str])
+
+
+def fakes_fill_the_ports(address: Any) -> None:
+    """What tests use can stand wherever the real thing stands."""
+    clock: Clock = FakeClock()
+    discovery: Discovery = MemoryDiscovery(["db"])
+    memory = MemoryTransport({"M.x": 1})
+    connect: Connect = memory.connect
+    transport: Transport = connect(address, None)
+    mp.Registry(discovery=discovery, connect=connect, clock=clock)
+    mp.Client(transport, address, clock=clock)

@@ -1,0 +1,67 @@
+"""What ``import moby_plugins`` offers."""
+
+import inspect
+from types import ModuleType
+
+import pytest
+
+import moby_plugins
+import moby_plugins.testing
+
+FRONT_DOORS = pytest.mark.parametrize(
+    "door", [moby_plugins, moby_plugins.testing], ids=["moby_plugins", "testing"]
+)
+
+
+def kind_then_name(name: str) -> tuple[int, str]:
+    """Constants, then classes, then the rest, each by the alphabet."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
+@FRONT_DOORS
+def test_public_names_are_sorted_and_complete(door: ModuleType) -> None:
+    """``__all__`` lists each name that a reader of the module sees, once, in order."""
+    there = {
+        name
+        for name, thing in vars(door).items()
+        if not name.startswith("_") and not inspect.ismodule(thing)
+    }
+
+    assert door.__all__ == sorted(door.__all__, key=kind_then_name)
+    assert {*door.__all__} - {"__version__"} == there
+    assert len(door.__all__) == len({*door.__all__})
+
+
+def explained(thing: object) -> bool:
+    """Whether a class or function has a docstring of its own; constants need none."""
+    doc = vars(thing).get("__doc__") if inspect.isclass(thing) else thing.__doc__
+    return bool(doc) or isinstance(thing, str)
+
+
+@FRONT_DOORS
+def test_every_public_name_is_explained(door: ModuleType) -> None:
+    """Whatever can be called has a docstring of its own."""
+    assert [name for name in door.__all__ if not explained(getattr(door, name))] == []
+
+
+@FRONT_DOORS
+def test_every_public_method_is_explained(door: ModuleType) -> None:
+    """So has whatever a public class offers, inherited or not."""
+    methods = {
+        f"{kind.__name__}.{name}": method
+        for kind in (getattr(door, name) for name in door.__all__)
+        if inspect.isclass(kind)
+        for name, method in inspect.getmembers(kind, inspect.isroutine)
+        if not name.startswith("_")
+        and str(getattr(method, "__module__", "")).startswith("moby_plugins")
+    }
+
+    assert len(methods) > 5
+    assert [name for name, method in methods.items() if not method.__doc__] == []
+
+
+def test_the_version_is_the_packages() -> None:
+    """``__version__`` is what the installed package calls itself."""
+    from importlib.metadata import version
+
+    assert moby_plugins.__version__ == version("moby-plugins")
