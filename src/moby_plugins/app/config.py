@@ -107,7 +107,10 @@ def _transport_named(name: str) -> Connect:
     if name not in installed.names:
         known = ", ".join(sorted({*BUILT_IN, *installed.names}))
         raise SettingsError(f"no transport is called {name!r}; there are: {known}")
-    return cast("Connect", installed[name].load())
+    try:
+        return cast("Connect", installed[name].load())
+    except Exception as error:  # whatever another package raises while it is imported
+        raise SettingsError(f"the transport {name!r} cannot be loaded: {error}") from error
 
 
 def _system_clock() -> Clock:

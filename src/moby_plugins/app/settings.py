@@ -22,7 +22,10 @@ PREFIX = "MOBY_PLUGINS_"
 def _path(value: Any) -> str:
     if not isinstance(value, (str, os.PathLike)):
         raise SettingsError(f"a path is a string, not {value!r}")
-    return os.fsdecode(value)
+    path = os.fsdecode(value)
+    if not path or "\0" in path:
+        raise SettingsError(f"{path!r} cannot be a path")
+    return path
 
 
 def _paths(value: Any) -> tuple[str, ...]:
@@ -35,7 +38,8 @@ def _transports(value: Any) -> dict[str, str | Connect]:
     if not isinstance(value, Mapping):
         raise SettingsError(f"transports are a table from scheme to transport, not {value!r}")
     for scheme, transport in value.items():
-        if not isinstance(scheme, str) or not (isinstance(transport, str) or callable(transport)):
+        usable = transport if isinstance(transport, str) else callable(transport)
+        if not isinstance(scheme, str) or not usable:
             raise SettingsError(f"{transport!r} is neither a transport's name nor a callable")
     return TRANSPORTS | {scheme.lower(): transport for scheme, transport in value.items()}
 
@@ -46,6 +50,11 @@ def _positive(_: object, attribute: "Attribute[Any]", value: object) -> None:
     kinds = int if attribute.name == "max_response_bytes" else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
         raise SettingsError(f"{attribute.name} must be a positive number, not {value!r}")
+
+
+def _policy(_: object, attribute: "Attribute[RetryPolicy]", value: object) -> None:
+    if not isinstance(value, RetryPolicy):
+        raise SettingsError(f"{attribute.name} must be a RetryPolicy, not {value!r}")
 
 
 @frozen
@@ -63,7 +72,7 @@ class Settings:
     sockets_path: str = field(default=SOCKETS_PATH, converter=_path)
     specs_paths: tuple[str, ...] = field(default=SPECS_PATHS, converter=_paths)
     transports: Mapping[str, str | Connect] = field(factory=dict, converter=_transports)
-    retry: RetryPolicy = field(factory=RetryPolicy)
+    retry: RetryPolicy = field(factory=RetryPolicy, validator=_policy)
     timeout: float | None = field(default=None, validator=_positive)
     activation_timeout: float | None = field(default=ACTIVATION_TIMEOUT, validator=_positive)
     max_response_bytes: int = field(default=MAX_RESPONSE_BYTES, validator=_positive)

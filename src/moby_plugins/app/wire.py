@@ -8,16 +8,18 @@ gives a field's default, or else its type's zero (protocol.md A4, B0).
 """
 
 import base64
-import binascii
 import json
+from collections import deque
 from collections.abc import (
     Callable,
     Iterable,
     Mapping,
     MutableMapping,
     MutableSequence,
+    MutableSet,
     Sequence,
 )
+from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 
@@ -37,6 +39,9 @@ _SEQUENCES: dict[Any, Callable[..., Any]] = {
     tuple: tuple,
     set: set,
     frozenset: frozenset,
+    deque: deque,
+    AbstractSet: frozenset,
+    MutableSet: set,
     Sequence: list,
     MutableSequence: list,
     Iterable: list,
@@ -53,6 +58,10 @@ class _MismatchError(ValueError):
     def __str__(self) -> str:
         path = "".join(self.path)
         return f"{path.removeprefix('.')}: {self.args[0]}" if path else str(self.args[0])
+
+
+class _UnknownTypeError(TypeError):
+    """A type that cattrs does not know, or one that holds such a type."""
 
 
 def encode(args: Any) -> bytes:
@@ -84,6 +93,8 @@ def decode(body: bytes, into: Any = None) -> Any:
     hook = _hook(into)
     try:
         return hook(value, into)
+    except _UnknownTypeError:
+        raise
     except _MismatchError as error:
         raise WireError(str(error)) from error
     except Exception as error:  # a type's own hooks and validators raise what they like
@@ -101,7 +112,7 @@ def wire_name(attribute: "attrs.Attribute[Any]") -> str:
 def _plain(value: Any) -> Any:
     # Asked by the encoder for what is no JSON by itself, which for most calls is nothing.
     plain = _converter().unstructure(value)
-    if plain is value:
+    if type(plain) is type(value):
         raise TypeError(f"{type(value).__name__} has no JSON form")
     return plain
 
@@ -115,7 +126,7 @@ def _hook(into: Any) -> Hook:
     try:
         return _converter().get_structure_hook(into)
     except Exception as error:  # cattrs' own, for a type that it does not know
-        raise TypeError(f"no way to read an answer as {into}: {error}") from error
+        raise _UnknownTypeError(f"no way to read an answer as {into}: {error}") from error
 
 
 @cache
@@ -158,7 +169,7 @@ def _from_base64(value: Any, _: Any) -> bytes:
     # Go writes bytes as standard base64 (protocol.md part B).
     try:
         return base64.b64decode(_exactly(str, "base64")(value, str), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise _MismatchError("base64", value) from error
 
 

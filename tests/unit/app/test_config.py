@@ -1,0 +1,137 @@
+"""The composition root: which transport carries a call, and what is said about it."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from moby_plugins.app.config import connect_by_scheme
+from moby_plugins.app.settings import Settings
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import SettingsError, SpecError
+from moby_plugins.domain.tls import TLSOptions
+from tests.transports import RecordingConnect, install_transport
+
+PLAIN_TEXT = "TLS options are given, but only https:// is encrypted: this is plain text"
+UNVERIFIED = "TLS without verification of the plugin"
+
+
+@pytest.fixture
+def recorder() -> RecordingConnect:
+    """A transport in memory that notes who connects."""
+    return RecordingConnect()
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that packages can be installed into."""
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "addr", ["unix:///run/x.sock", "tcp://h:1", "http://h", "https://h", "UNIX:///run/x.sock"]
+)
+def test_the_built_in_transport_carries_every_scheme_of_ours(addr: str) -> None:
+    """Without a word in the settings an address is reached over urllib3, and nothing is dialled."""
+    from moby_plugins.adapters.urllib3_http import Urllib3Transport
+
+    transport = connect_by_scheme(Settings())(Address(addr), None)
+    transport.close()
+
+    assert isinstance(transport, Urllib3Transport)
+
+
+def test_a_callable_carries_its_scheme(recorder: RecordingConnect) -> None:
+    """A transport of one's own gets the address and the TLS options as they are."""
+    tls = TLSOptions(ca_file="/ca.pem")
+    connect = connect_by_scheme(Settings(transports={"https": recorder}))
+
+    transport = connect(Address("HTTPS://h:1"), tls)
+
+    assert transport is recorder.transport
+    assert recorder.asked == [("HTTPS://h:1", tls)]
+
+
+def test_an_installed_package_carries_the_scheme_it_is_named_for(site: Path) -> None:
+    """A transport can come from another package, by the name of its entry point."""
+    install_transport(
+        site, "echo", "def connect(address, tls, /):\n    return ('made for', address.text, tls)\n"
+    )
+    connect = connect_by_scheme(Settings(transports={"ssh": "echo"}))
+
+    made = connect(Address("ssh://h/x"), None)
+
+    assert made == ("made for", "ssh://h/x", None)  # type: ignore[comparison-overlap]  # it says what it likes
+
+
+def test_a_package_that_cannot_be_loaded_is_an_error_in_the_settings(site: Path) -> None:
+    """A transport whose package is broken says so, and keeps the cause."""
+    install_transport(site, "echo", "raise ImportError('no such library')\n")
+    connect = connect_by_scheme(Settings(transports={"ssh": "echo"}))
+
+    with pytest.raises(SettingsError, match="the transport 'echo' cannot be loaded") as caught:
+        connect(Address("ssh://h"), None)
+
+    assert isinstance(caught.value.__cause__, ImportError)
+
+
+def test_a_built_in_name_cannot_be_taken(site: Path) -> None:
+    """A package that calls its transport as a built-in one changes nothing."""
+    install_transport(site, "urllib3", "raise RuntimeError('nobody asked for this')\n")
+
+    connect_by_scheme(Settings())(Address("tcp://h:1"), None).close()
+
+
+def test_an_unknown_scheme_names_the_known_ones(recorder: RecordingConnect) -> None:
+    """An address that nothing can carry is an error that says what could be."""
+    connect = connect_by_scheme(Settings(transports={"memory": recorder}))
+
+    with pytest.raises(SpecError) as caught:
+        connect(Address("npipe:////./pipe/x"), None)
+
+    assert str(caught.value) == (
+        "no transport for npipe:// (npipe:////./pipe/x); there are: http, https, memory, tcp, unix"
+    )
+
+
+def test_an_unknown_transport_names_the_known_ones(site: Path) -> None:
+    """A name that is neither built in nor installed is an error in the settings."""
+    install_transport(site, "echo", "connect = None\n")
+    connect = connect_by_scheme(Settings(transports={"tcp": "urlib3"}))
+
+    with pytest.raises(SettingsError) as caught:
+        connect(Address("tcp://h:1"), None)
+
+    message = str(caught.value)
+    assert message.startswith("no transport is called 'urlib3'; there are: ")
+    known = message.partition("there are: ")[2].split(", ")
+    assert known == sorted({"echo", "urllib3", *known})
+
+
+@pytest.mark.parametrize(
+    ("addr", "tls", "warnings"),
+    [
+        ("tcp://h:1", TLSOptions(ca_file="/ca.pem"), [f"tcp://h:1: {PLAIN_TEXT}"]),
+        ("unix:///x", TLSOptions(min_version=772), [f"unix:///x: {PLAIN_TEXT}"]),
+        ("http://h", TLSOptions(exclusive_root_pools=True), [f"http://h: {PLAIN_TEXT}"]),
+        ("https://h", TLSOptions(insecure_skip_verify=True), [f"https://h: {UNVERIFIED}"]),
+        ("unix:///x", TLSOptions(insecure_skip_verify=True), []),
+        ("https://h", TLSOptions(ca_file="/ca.pem"), []),
+        ("https://h", None, []),
+        ("tcp://h:1", None, []),
+    ],
+)
+def test_what_an_administrator_should_know_is_logged(
+    addr: str,
+    tls: TLSOptions | None,
+    warnings: list[str],
+    recorder: RecordingConnect,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """TLS options without TLS, and TLS without verification, are a warning each, and no error."""
+    transports = dict.fromkeys(["unix", "tcp", "http", "https"], recorder)
+
+    connect_by_scheme(Settings(transports=transports))(Address(addr), tls)
+
+    assert caplog.record_tuples == [("moby_plugins", logging.WARNING, text) for text in warnings]

@@ -1,0 +1,92 @@
+"""Settings: what they are unless said otherwise, and what cannot be one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moby_plugins.app.settings import Settings
+from moby_plugins.domain.errors import SettingsError
+from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.testing import MemoryTransport
+
+IN_MEMORY = MemoryTransport({}).connect
+
+
+def test_the_defaults_are_the_engines_places() -> None:
+    """Without a word, plugins are looked for where engines look, and called over urllib3."""
+    settings = Settings()
+
+    assert settings.sockets_path == "/run/docker/plugins"
+    assert settings.specs_paths == ("/etc/docker/plugins", "/usr/lib/docker/plugins")
+    assert settings.transports == dict.fromkeys(["unix", "tcp", "http", "https"], "urllib3")
+    assert settings.retry == RetryPolicy()
+    assert settings.timeout is None
+    assert settings.activation_timeout == 30.0
+    assert settings.max_response_bytes == 64 * 1024 * 1024
+
+
+def test_paths_may_be_path_objects() -> None:
+    """Paths of any kind are kept as strings."""
+    settings = Settings(sockets_path=Path("/s"), specs_paths=[Path("/a"), "/b"])
+
+    assert (settings.sockets_path, settings.specs_paths) == ("/s", ("/a", "/b"))
+
+
+def test_a_transport_of_ones_own_joins_the_others() -> None:
+    """Naming one scheme leaves the rest as they were; schemes are in lower case."""
+    settings = Settings(transports={"MEMORY": IN_MEMORY, "tcp": "other"})
+
+    assert settings.transports == {
+        "memory": IN_MEMORY,
+        "unix": "urllib3",
+        "tcp": "other",
+        "http": "urllib3",
+        "https": "urllib3",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sockets_path": None}, "a path is a string, not None"),
+        ({"sockets_path": b"/run"}, "a path is a string, not b'/run'"),
+        ({"sockets_path": ""}, "'' cannot be a path"),
+        ({"sockets_path": "/run\0"}, "'/run\\x00' cannot be a path"),
+        ({"specs_paths": "/etc"}, "paths are a list of strings, not '/etc'"),
+        ({"specs_paths": 5}, "paths are a list of strings, not 5"),
+        ({"specs_paths": ["/etc", 5]}, "a path is a string, not 5"),
+        ({"specs_paths": [""]}, "'' cannot be a path"),
+        (
+            {"transports": "urllib3"},
+            "transports are a table from scheme to transport, not 'urllib3'",
+        ),
+        ({"transports": {"tcp": 5}}, "5 is neither a transport's name nor a callable"),
+        ({"transports": {"tcp": ""}}, "'' is neither a transport's name nor a callable"),
+        ({"transports": {5: "urllib3"}}, "'urllib3' is neither a transport's name nor a callable"),
+        ({"retry": 5}, "retry must be a RetryPolicy, not 5"),
+        ({"retry": None}, "retry must be a RetryPolicy, not None"),
+        ({"timeout": 0}, "timeout must be a positive number, not 0"),
+        ({"timeout": "5"}, "timeout must be a positive number, not '5'"),
+        ({"timeout": True}, "timeout must be a positive number, not True"),
+        ({"timeout": float("nan")}, "timeout must be a positive number, not nan"),
+        ({"activation_timeout": -1.0}, "activation_timeout must be a positive number, not -1.0"),
+        ({"max_response_bytes": 0}, "max_response_bytes must be a positive number, not 0"),
+        ({"max_response_bytes": 1.5}, "max_response_bytes must be a positive number, not 1.5"),
+        ({"max_response_bytes": None}, "max_response_bytes must be a positive number, not None"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(given: dict[str, Any], message: str) -> None:
+    """A setting of the wrong type or out of range is an error that says what would be right."""
+    with pytest.raises(SettingsError) as caught:
+        Settings(**given)
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("timeout", [None, 1, 0.5, float("inf")])
+def test_time_outs_may_be_absent_whole_or_endless(timeout: float | None) -> None:
+    """``None`` and infinity are no bound."""
+    settings = Settings(timeout=timeout, activation_timeout=timeout)
+
+    assert (settings.timeout, settings.activation_timeout) == (timeout, timeout)

@@ -1,0 +1,269 @@
+"""Answers read as types: strict about JSON's types, lenient where hosts have always been."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, NewType
+
+import attrs
+import pytest
+from attrs import field, frozen
+
+from moby_plugins.app.wire import decode, wire_name
+from moby_plugins.domain.errors import WireError
+
+VolumeName = NewType("VolumeName", str)
+
+
+class Scope(Enum):
+    LOCAL = "local"
+    GLOBAL = "global"
+
+
+@frozen
+class Volume:
+    name: str
+    mountpoint: str = "/mnt"
+    created_at: str = ""
+    status: dict[str, Any] = field(factory=dict)
+
+
+@frozen
+class Listing:
+    volumes: tuple[Volume, ...]
+    by_name: dict[str, Volume]
+    newest: Volume | None
+
+
+@frozen
+class Endpoint:
+    id: str = field(metadata={"wire": "ID"})
+    _secret: str = ""
+    hops: list["Endpoint"] = field(factory=list, kw_only=True)
+    label: str = field(init=False, default="fixed")
+
+
+@frozen
+class Port:
+    number: int = field(validator=attrs.validators.lt(65536))
+
+
+@frozen
+class Dated:
+    when: datetime
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b"", None),
+        (b"null", None),
+        (b'{"Err": ""} trailing', {"Err": ""}),
+        (b'[1, 1.5, "a", true]', [1, 1.5, "a", True]),
+    ],
+)
+def test_without_a_type_an_answer_is_plain_json(body: bytes, value: Any) -> None:
+    """The first value comes as Python's own; no body at all is ``None``."""
+    assert decode(body) == value
+
+
+@pytest.mark.parametrize(
+    ("body", "into", "value"),
+    [
+        (b'"a"', str, "a"),
+        (b"true", bool, True),
+        (b"7", int, 7),
+        (b"7", float, 7.0),
+        (b"0.5", float, 0.5),
+        (b'"AP8="', bytes, b"\x00\xff"),
+        (b'{"a": [1]}', object, {"a": [1]}),
+        (b'{"a": [1]}', Any, {"a": [1]}),
+        (b'["a"]', list, ["a"]),
+        (b'["a"]', list[str], ["a"]),
+        (b'["a"]', tuple, ("a",)),
+        (b'["a", "b"]', tuple[str, ...], ("a", "b")),
+        (b'["a", "a"]', set[str], {"a"}),
+        (b'["a"]', frozenset[str], frozenset({"a"})),
+        (b'["a"]', AbstractSet[str], frozenset({"a"})),
+        (b'["a"]', MutableSet[str], {"a"}),
+        (b'["a"]', deque[str], deque(["a"])),
+        (b'["a"]', Sequence[str], ["a"]),
+        (b'["a"]', MutableSequence[str], ["a"]),
+        (b'["a"]', Iterable[str], ["a"]),
+        (b'{"a": 1}', dict, {"a": 1}),
+        (b'{"a": 1}', dict[str, int], {"a": 1}),
+        (b'{"a": 1}', Mapping[str, int], {"a": 1}),
+        (b'{"a": 1}', MutableMapping[str, int], {"a": 1}),
+        (b'{"a": [["b"]]}', dict[str, list[tuple[str, ...]]], {"a": [("b",)]}),
+        (b'"a"', str | None, "a"),
+        (b"null", str | None, None),
+        (b'"a"', VolumeName, "a"),
+        (b'"a"', Annotated[str, "a volume"], "a"),
+        (b'"global"', Scope, Scope.GLOBAL),
+        (b'{"Name": "a"}', Volume, Volume("a")),
+    ],
+)
+def test_an_answer_is_read_as_the_type_asked_for(body: bytes, into: Any, value: object) -> None:
+    """Every JSON type has Python types that it can be read as."""
+    decoded = decode(body, into)
+
+    assert decoded == value
+    assert type(decoded) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("into", "zero"),
+    [
+        (str, ""),
+        (bool, False),
+        (int, 0),
+        (float, 0.0),
+        (bytes, b""),
+        (list[str], []),
+        (tuple[str, ...], ()),
+        (dict[str, str], {}),
+        (int | None, None),
+        (Volume, Volume("")),
+        (Listing, Listing((), {}, None)),
+    ],
+)
+def test_null_is_the_types_zero(into: Any, zero: object) -> None:
+    """``null`` gives the zero of a type, and of an attrs class one made of zeros and defaults."""
+    decoded = decode(b"null", into)
+
+    assert decoded == zero
+    assert type(decoded) is type(zero)
+
+
+@pytest.mark.parametrize("absent", [b"{}", b'{"Name": null, "Mountpoint": null, "Status": null}'])
+def test_an_absent_key_gives_the_default_or_else_a_zero(absent: bytes) -> None:
+    """A key that is missing and one that is ``null`` are the same."""
+    assert decode(absent, Volume) == Volume(name="", mountpoint="/mnt", created_at="", status={})
+
+
+def test_keys_match_without_case_and_unknown_ones_are_ignored() -> None:
+    """The last of several spellings wins, and nobody minds what nobody knows."""
+    body = b'{"NAME": "first", "name": "last", "created_at": "no", "CREATEDAT": "yes", "X": [1]}'
+
+    assert decode(body, Volume) == Volume("last", created_at="yes")
+
+
+def test_a_field_can_have_a_name_of_its_own_on_the_wire() -> None:
+    """Metadata ``wire`` names a field; private and keyword-only fields are filled as well."""
+    body = b'{"id": "e1", "Secret": "s", "Label": "other", "Hops": [{"ID": "e2"}]}'
+
+    decoded = decode(body, Endpoint)
+
+    assert decoded == Endpoint("e1", "s", hops=[Endpoint("e2")])
+    assert decoded.label == "fixed"
+
+
+def test_names_on_the_wire_are_title_cased_and_joined() -> None:
+    """``created_at`` is ``CreatedAt``, unless the field says otherwise."""
+    names = [wire_name(a) for kind in (Volume, Endpoint) for a in attrs.fields(kind)]
+
+    assert names == ["Name", "Mountpoint", "CreatedAt", "Status", "ID", "Secret", "Hops", "Label"]
+
+
+@pytest.mark.parametrize(
+    ("body", "into", "reason"),
+    [
+        (b"1", str, "a string expected, not a number"),
+        (b'"1"', int, "a whole number expected, not a string"),
+        (b"true", int, "a whole number expected, not a boolean"),
+        (b"1.0", int, "a whole number expected, not a number"),
+        (b"1", bool, "a boolean expected, not a number"),
+        (b'"1"', float, "a number expected, not a string"),
+        (b"true", float, "a number expected, not a boolean"),
+        (b"[]", bytes, "base64 expected, not an array"),
+        (b"{}", str | None, "a string expected, not an object"),
+        (b"1", VolumeName, "a string expected, not a number"),
+        (b"1", Annotated[str, "a volume"], "a string expected, not a number"),
+        (b'{"a": 1}', dict[int, int], "a whole number expected, not a string"),
+        *[
+            (b'"abc"', kind, "an array expected, not a string")
+            for kind in (
+                list,
+                list[str],
+                tuple[str, ...],
+                set[str],
+                frozenset[str],
+                AbstractSet[str],
+                MutableSet[str],
+                deque[str],
+                Sequence[str],
+                MutableSequence[str],
+                Iterable[str],
+            )
+        ],
+        (b"{}", list[str], "an array expected, not an object"),
+        (b"[]", dict[str, str], "an object expected, not an array"),
+        (b"[]", Volume, "an object expected, not an array"),
+        (b'"x"', Volume, "an object expected, not a string"),
+        (b'{"NAME": 1}', Volume, "Name: a string expected, not a number"),
+        (
+            b'{"Volumes": [{}, {"createdat": false}]}',
+            Listing,
+            "Volumes[1].CreatedAt: a string expected, not a boolean",
+        ),
+        (
+            b'{"ByName": {"a b": {"Status": 1}}}',
+            Listing,
+            "ByName.a b.Status: an object expected, not a number",
+        ),
+        (b'{"Newest": {"Name": []}}', Listing, "Newest.Name: a string expected, not an array"),
+        (b'[["a"], ["b", 1]]', list[list[str]], "[1][1]: a string expected, not a number"),
+    ],
+)
+def test_a_wrong_type_is_an_error_that_says_where(body: bytes, into: Any, reason: str) -> None:
+    """No value is bent to fit; the error names the path to it, in the names of the wire."""
+    with pytest.raises(WireError) as caught:
+        decode(body, into)
+
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("text", ["!", "AP8", "AP8=\\n", "ü"])
+def test_bytes_are_standard_base64(text: str) -> None:
+    """A string that is no base64 is an error that says where, whatever is wrong with it."""
+    with pytest.raises(WireError, match=r"^a: base64 expected, not a string$"):
+        decode(f'{{"a": "{text}"}}'.encode(), dict[str, bytes])
+
+
+@pytest.mark.parametrize(
+    ("body", "into", "reason"),
+    [
+        (b"", Volume, "empty where JSON was expected"),
+        (b" \n", None, "empty where JSON was expected"),
+        (b"<html>", None, "Expecting value: line 1 column 1 (char 0)"),
+        (b'"\xff"', str, "not UTF-8: invalid start byte at byte 1"),
+        (b'"lunar"', Scope, f"not {Scope}: 'lunar' is not a valid Scope"),
+        (b'{"Number": 65536}', Port, f"not {Port}: 'number' must be < 65536: 65536"),
+        (b"1" + b"0" * 400, float, "not <class 'float'>: int too large to convert to float"),
+    ],
+)
+def test_what_cannot_be_read_is_an_error_that_says_why(body: bytes, into: Any, reason: str) -> None:
+    """Broken JSON, and values that a type itself refuses, are errors with a cause."""
+    with pytest.raises(WireError) as caught:
+        decode(body, into)
+
+    assert caught.value.reason == reason
+    assert isinstance(caught.value.__cause__, Exception)
+
+
+@pytest.mark.parametrize("into", [datetime, Dated, list[Dated], int | str])
+def test_a_type_that_nobody_can_read_is_the_callers_mistake(into: Any) -> None:
+    """A type without a way to read it is a ``TypeError``, at whatever depth it sits."""
+    body = b'[{"When": "now"}]' if into == list[Dated] else b'{"When": "now"}'
+
+    with pytest.raises(TypeError, match=r"^no way to read an answer as"):
+        decode(body, into)
+
+
+@pytest.mark.parametrize("into", [tuple[str], tuple[str, int]])
+def test_a_tuple_of_fixed_length_is_refused(into: Any) -> None:
+    """Arrays have no fixed length, and the error says which type to take."""
+    with pytest.raises(TypeError, match=r"take tuple\[T, \.\.\.\]$"):
+        decode(b'["a"]', into)

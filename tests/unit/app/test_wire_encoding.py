@@ -1,0 +1,81 @@
+"""Arguments written as a body."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from attrs import field, frozen
+
+from moby_plugins.app.wire import decode, encode
+
+
+@frozen
+class Mount:
+    name: str
+    id: str = field(metadata={"wire": "ID"}, default="")
+    opts: dict[str, str] | None = None
+    mounted_at: tuple["Mount", ...] = ()
+
+
+@frozen
+class Frame:
+    line: bytes
+
+
+def test_no_arguments_are_no_body() -> None:
+    """``None`` sends nothing; an empty object is something."""
+    assert encode(None) == b""
+    assert encode({}) == b"{}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "body"),
+    [
+        ({"Name": "a", "Opts": {"size": "1g"}}, b'{"Name":"a","Opts":{"size":"1g"}}\n'),
+        ([1, 0.5, True, None, "a"], b'[1,0.5,true,null,"a"]\n'),
+        ("ü", b'"\\u00fc"\n'),
+        (Mount("a"), b'{"Name":"a","ID":"","Opts":null,"MountedAt":[]}\n'),
+        ({"Frames": [Frame(b"\x00\xff")]}, b'{"Frames":[{"Line":"AP8="}]}\n'),
+        (b"\x00\xff", b'"AP8="\n'),
+        ((Frame(b""),), b'[{"Line":""}]\n'),
+    ],
+)
+def test_arguments_are_compact_json_and_a_newline(args: Any, body: bytes) -> None:
+    """Plain values, attrs values, and the ones inside the others are written as JSON."""
+    assert encode(args) == body
+
+
+def test_what_was_written_is_read_back() -> None:
+    """A value survives the way through a body."""
+    mount = Mount("a", "7", {"k": "v"}, (Mount("b"),))
+
+    assert decode(encode(mount), Mount) == mount
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_number_that_json_lacks_is_refused(number: float) -> None:
+    """Nothing is written that could not be read."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        encode({"Size": number})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), datetime(2026, 1, 1, tzinfo=UTC), {1, 2}, frozenset("a"), 1j],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: {"a": [value]}, Frame])
+def test_what_has_no_json_form_is_refused(value: Any, wrap: Any) -> None:
+    """A value that JSON cannot hold is a ``TypeError``, at whatever depth it sits."""
+    with pytest.raises(TypeError):
+        encode(wrap(value))
+
+
+def test_a_value_inside_itself_is_refused() -> None:
+    """What would never end is not begun."""
+    endless: list[Any] = []
+    endless.append(endless)
+
+    with pytest.raises(ValueError, match="Circular"):
+        encode(endless)
