@@ -28,8 +28,12 @@ _IsKind: TypeAlias = Callable[[int], bool]
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
-def _paths(given: Iterable[str]) -> tuple[str, ...]:
-    return tuple(map(os.fspath, given))
+def _path(given: str | os.PathLike[str]) -> str:
+    return os.fspath(given)
+
+
+def _paths(given: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
+    return tuple(map(_path, given))
 
 
 @frozen
@@ -41,7 +45,7 @@ class FilesystemDiscovery:
     namespace, where unreadable directories are passed over.
     """
 
-    sockets_path: str = field(default="/run/docker/plugins", converter=os.fspath)
+    sockets_path: str = field(default="/run/docker/plugins", converter=_path)
     specs_paths: tuple[str, ...] = field(
         default=("/etc/docker/plugins", "/usr/lib/docker/plugins"),
         converter=_paths,
@@ -94,6 +98,9 @@ class FilesystemDiscovery:
         except OSError as error:
             self._pass_over(error, path)
             return None
+        except UnicodeEncodeError:
+            # Half a surrogate pair: no file has such a name.
+            return None
         return None if data is None else read_spec(name, path, data)
 
     def _pass_over(self, error: OSError, path: str) -> None:
@@ -116,13 +123,17 @@ def _names(directory: str, suffixes: tuple[str, ...], is_kind: _IsKind) -> Itera
     with os.scandir(directory) as entries:
         for entry in entries:
             name = entry.name
-            # A regular file is told from the directory alone, without a system call.
-            if name.endswith(suffixes) and (
-                entry.is_file() if is_kind is stat.S_ISREG else _stat_is(entry.path, is_kind)
-            ):
-                names.append(name[:-_SUFFIX_LENGTH])
-            elif entry.is_dir() and _has_nested(directory, name, suffixes, is_kind):
-                names.append(name)
+            try:
+                # A regular file is told from the directory alone, without a system call.
+                if name.endswith(suffixes) and (
+                    entry.is_file() if is_kind is stat.S_ISREG else _stat_is(entry.path, is_kind)
+                ):
+                    names.append(name[:-_SUFFIX_LENGTH])
+                elif entry.is_dir() and _has_nested(directory, name, suffixes, is_kind):
+                    names.append(name)
+            except OSError:
+                # A link in a circle, or to where we may not look: looking it up says why.
+                continue
     return filter(is_plugin_name, names)
 
 

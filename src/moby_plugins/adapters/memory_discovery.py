@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Mapping
+from urllib.parse import quote
 
 from moby_plugins.domain.errors import PluginNotFoundError
 from moby_plugins.domain.plugin import Plugin, check_plugin_name
@@ -10,7 +11,7 @@ from moby_plugins.domain.plugin import Plugin, check_plugin_name
 class MemoryDiscovery:
     """Finds the plugins it was given: names, a mapping of names to addresses, or ``Plugin`` values.
 
-    A name alone gets the address ``memory://NAME``. ``scans`` counts the scans,
+    A name alone gets the address ``memory://NAME``, escaped. ``scans`` counts the scans,
     ``lookups`` lists the names looked up. Threads may share it.
     """
 
@@ -26,7 +27,8 @@ class MemoryDiscovery:
     def add(self, plugin: str | Plugin, addr: str = "") -> None:
         """Make a plugin appear, or change its address."""
         if isinstance(plugin, str):
-            plugin = Plugin.local(plugin, addr or f"memory://{plugin}")
+            addr = addr or "memory://" + quote(plugin, errors="surrogateescape")
+            plugin = Plugin.local(plugin, addr)
         with self._lock:
             self._plugins[plugin.name] = plugin
 
