@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ SPECS = 10_000
 
 @frozen
 class Pair:
-    """``ours`` and ``plain`` each do one round of the work; ``bound`` is the most their ratio may be."""
+    """``ours`` and ``plain`` each do one round; their ratio may be ``bound`` at most."""
 
     name: str
     ours: Callable[[], object]
@@ -109,7 +110,7 @@ def scan_pairs(directory: Path) -> Iterator[Pair]:
         yield Pair(
             f"scan of {SPECS:,} specs, {shape}, against os.scandir",
             registry.scan,
-            lambda tree=tree: walk(str(tree)),
+            partial(walk, str(tree)),
             bound,
             15,
         )

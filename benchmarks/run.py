@@ -13,14 +13,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
-import urllib3
 from attrs import frozen
 
 from benchmarks.pairs import Pair, call_pair, import_pair, quick_plugin, scan_pairs
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+
+
+MILLISECOND = 1e-3
 
 
 @frozen
@@ -67,13 +70,13 @@ def all_results() -> Iterator[Result]:
 
 def page(results: list[Result]) -> str:
     """The document, as a command can write it."""
+    cores = f"{os.cpu_count()} cores"
     return "\n".join(
         [
             "# Performance",
             "",
             "Written by `make bench`; run it to see your own machine.",
-            f"This run: Python {platform.python_version()}, urllib3 {urllib3.__version__}, "
-            f"{os.cpu_count()} cores.",
+            f"This run: Python {platform.python_version()}, urllib3 {version('urllib3')}, {cores}.",
             "",
             "| work | ours | plain | ratio | at most | noise |",
             "|---|---|---|---|---|---|",
@@ -91,7 +94,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _time(values: list[float]) -> str:
     median = statistics.median(values)
-    return f"{median * 1e6:,.0f} µs" if median < 1e-3 else f"{median * 1e3:,.1f} ms"
+    return f"{median * 1e6:,.0f} µs" if median < MILLISECOND else f"{median * 1e3:,.1f} ms"
 
 
 def _noise(*sides: list[float]) -> str:

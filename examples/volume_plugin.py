@@ -66,7 +66,7 @@ class Volumes:
         return {"Capabilities": {"Scope": "local"}}
 
     def _path(self, args: dict[str, Any]) -> Path:
-        name = args["Name"]
+        name: str = args["Name"]
         if not name or "/" in name or name in {".", ".."}:
             raise ValueError(f"not a volume's name: {name!r}")
         return self._root / name
