@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite(
+    "tests.contracts.clock", "tests.contracts.discovery", "tests.contracts.transport"
+)
+
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:

@@ -130,9 +130,7 @@ class SocketContract(TransportContract):
                 plugin = stack.enter_context(self.serve(short_path, behaviour_for(way)))
                 if way == "refuses":
                     plugin.close()
-                return stack.enter_context(
-                    contextlib.closing(connect(Address(plugin.addr), tls))
-                )
+                return stack.enter_context(contextlib.closing(connect(Address(plugin.addr), tls)))
 
             yield start
 
@@ -181,4 +179,3 @@ class TestRequestsOverTCP(SocketContract):
 
     def serve(self, path: Path, behaviour: Behaviour) -> DummyPlugin:
         return DummyPlugin.on_tcp(behaviour)
-

@@ -61,7 +61,7 @@ def a_stream_gives_bytes(client: mp.Client) -> None:
 def a_file_is_bytes_a_binary_file_or_chunks(client: mp.Client) -> None:
     """Text is refused before it is sent."""
     client.send_file("M.x", b"data")
-    assert_type(client.send_file("M.x", b"data", Manifest), Manifest)
+    assert_type(client.send_file("M.x", b"data", mp.Manifest), mp.Manifest)
     client.send_file("M.x", BytesIO(b"data"))
     client.send_file("M.x", iter([b"da", b"ta"]))
     client.send_file("M.x", "text")  # type: ignore[arg-type]  # what encoding?

@@ -17,6 +17,10 @@ else:
     _Base = object
 
 
+# Seconds that every system can count; a longer time-out is as good as none.
+_LONGEST = 1e6
+
+
 class _Deadline(_Base):
     """``heard`` is true once a byte came since it was last set to false."""
 
@@ -24,6 +28,7 @@ class _Deadline(_Base):
     heard = False
 
     def settimeout(self, value: float | None, /) -> None:
+        value = None if value is None or value > _LONGEST else value
         self._ends = None if value is None else time.monotonic() + value
         super().settimeout(value)
 

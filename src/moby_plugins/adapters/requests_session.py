@@ -3,7 +3,9 @@
 The session brings what it has: mounted adapters, certificates, authentication,
 hooks. Redirects are not followed, and neither proxy variables nor ``.netrc`` are
 read. requests bounds each step of an exchange and not the whole: the body is
-bounded here, what comes before it by a time-out on each step.
+bounded here, what comes before it by a time-out on each step. Nor can a session
+be made to read as strictly as ``strict_response.py``: it is for plugins that the
+host trusts.
 """
 
 import time
@@ -24,7 +26,13 @@ from requests.exceptions import (
 )
 
 from moby_plugins.adapters.strict_response import check_framing
-from moby_plugins.adapters.urllib3_errors import ERRORS, causes, translate
+from moby_plugins.adapters.urllib3_errors import (
+    ERRORS,
+    CallersError,
+    causes,
+    guarded,
+    translate,
+)
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import (
     PluginError,
@@ -79,9 +87,13 @@ class RequestsTransport:
             except BaseException:
                 answer.close()
                 raise
+        except CallersError as error:
+            raised = error.raised
         except ERRORS as error:
             raise _translate(error, self._address, answered=False) from error
-        return Response(answer.status_code, _Body(answer, self._address, ends), answer.headers)
+        else:
+            return Response(answer.status_code, _Body(answer, self._address, ends), headers)
+        raise raised
 
     def close(self) -> None:
         """Nothing: the session is its owner's."""
@@ -92,11 +104,12 @@ class RequestsTransport:
                 "POST",
                 self._base + request.method,
                 headers={"Accept-Encoding": "identity", **request.headers},
-                data=request.body,
+                data=guarded(request.body),
                 # Without one of its own, requests would look into .netrc.
                 auth=self._session.auth or _no_auth,
             )
         )
+        prepared.hooks["response"] = [*prepared.hooks["response"], _hide_location]
         if request.length is not None:
             prepared.headers.pop("Transfer-Encoding", None)
             prepared.headers["Content-Length"] = str(request.length)
@@ -140,6 +153,11 @@ class _Body:
 
 def _no_auth(prepared: PreparedRequest) -> PreparedRequest:
     return prepared
+
+
+def _hide_location(answer: SessionResponse, **_: Any) -> None:
+    # Even when told not to follow a redirect, requests would read its body and prepare to.
+    answer.headers.pop("Location", None)
 
 
 def _translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:

@@ -1,19 +1,22 @@
 """Where ``http.client`` reads an answer too kindly for a host that trusts no plugin.
 
 It takes a negative Content-Length for none, stops at a header line without a
-colon, knows no 1xx but 100, and reads chunk sizes with Python's ``int()``, to
-which ``-5`` is a number: a read without end. Each override raises an
-``HTTPException`` instead; the methods are ``http.client``'s own seams, the same
-in Python 3.11 to 3.14, and tests watch that they are still called.
+colon, takes the end of the connection for that of the headers or the trailer,
+knows no 1xx but 100, and reads chunk sizes with Python's ``int()``, to which
+``-5`` is a number: a read without end. Each override raises an
+``HTTPException`` or ``OSError`` instead; the methods are ``http.client``'s own
+seams, the same in Python 3.11 to 3.14, and tests watch that they are still called.
 """
 
 import re
 from collections.abc import Sequence
 from email import errors
 from http.client import HTTPException, HTTPResponse, IncompleteRead, parse_headers
+from typing import Any
 
 MAX_INTERIM = 16
 MAX_CHUNK_LINE = 4096
+MAX_TRAILERS = 100
 
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
@@ -41,20 +44,48 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
         raise HTTPException(f"unknown Transfer-Encoding: {', '.join(codings)!r:.80}")
 
 
+class BrokenHeadersError(OSError):
+    """The connection broke, ended or timed out between the status line and the body."""
+
+
+class _HeaderLines:
+    """The lines of the headers, which end by themselves and not with the connection."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readline(self, limit: int) -> bytes:
+        try:
+            line: bytes = self._file.readline(limit)
+        except OSError as error:
+            raise BrokenHeadersError(str(error)) from error
+        if not line:
+            raise BrokenHeadersError("it was closed among the headers")
+        return line
+
+
 class StrictResponse(HTTPResponse):
     """``http.client``'s response, for ``HTTPConnection.response_class``."""
+
+    fp: Any
 
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(MAX_INTERIM):
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if status >= _FINAL or status == _SWITCHING_PROTOCOLS:
+                self.fp = _HeaderLines(self.fp)
                 return version, status, reason
             parse_headers(self.fp)
         raise HTTPException(f"more than {MAX_INTERIM} interim answers")
 
     def begin(self) -> None:
         """Read the status line and the headers, and refuse a framing that is open to doubt."""
-        super().begin()
+        file = self.fp
+        try:
+            super().begin()
+        finally:
+            # None stays: for a bad status line http.client has closed the file.
+            self.fp = self.fp and file
         try:
             self._check_headers()
         except HTTPException:
@@ -73,6 +104,15 @@ class StrictResponse(HTTPResponse):
         if match is None:
             raise IncompleteRead(b"")
         return int(match[1], 16)
+
+    def _read_and_discard_trailer(self) -> None:
+        for _ in range(MAX_TRAILERS):
+            line = self.fp.readline(MAX_CHUNK_LINE)
+            if line in {b"\r\n", b"\n"}:
+                return
+            if not line.endswith(b"\n"):
+                break
+        raise IncompleteRead(b"")
 
     def _safe_read(self, amt: int) -> bytes:
         # Called by read1() for the two bytes that end a chunk, and for nothing else.

@@ -52,8 +52,11 @@ class TLSDial:
 
     def __call__(self, timeout: float | None) -> DeadlineSSLSocket:
         """A connected socket; raises as ``TCPDial`` does, and ``ssl.SSLError``."""
+        ends = None if timeout is None else time.monotonic() + timeout
         sock = self._dial(timeout)
         try:
+            if ends is not None:
+                sock.settimeout(max(ends - time.monotonic(), 1e-3))
             wrapped = self._context.wrap_socket(sock, server_hostname=self._host)
         except BaseException:
             sock.close()
@@ -85,7 +88,7 @@ def _trust(context: ssl.SSLContext, tls: TLSOptions) -> None:
     if tls.ca_file:
         try:
             context.load_verify_locations(cafile=tls.ca_file)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise SpecError(f"CAFile cannot be used: {_reason(error)}", tls.ca_file) from error
 
 

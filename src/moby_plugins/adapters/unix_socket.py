@@ -36,7 +36,8 @@ class UnixSocketDial:
 
     def _connect(self, sock: DeadlineSocket, timeout: float | None) -> None:
         # Under settimeout() a full backlog is EAGAIN at once; SO_SNDTIMEO waits for a place.
-        _limit_connect(sock, timeout or 0)
+        # To the kernel 0 is no limit at all.
+        _limit_connect(sock, 0 if timeout is None else max(timeout, 1e-3))
         try:
             sock.connect(self._path)
         except BlockingIOError as error:

@@ -3,11 +3,12 @@
 import http.client
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from moby_plugins.adapters.strict_response import BrokenHeadersError
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import (
     PluginError,
@@ -15,7 +16,7 @@ from moby_plugins.domain.errors import (
     TransportTimeoutError,
     WireError,
 )
-from moby_plugins.domain.exchange import CLOSED_EARLY, CUT_OFF, MALFORMED, TIMED_OUT
+from moby_plugins.domain.exchange import CLOSED_EARLY, CUT_OFF, MALFORMED, TIMED_OUT, Content
 
 # All that urllib3, http.client and a socket raise.
 ERRORS = (HTTPError, http.client.HTTPException, OSError)
@@ -23,6 +24,26 @@ ERRORS = (HTTPError, http.client.HTTPException, OSError)
 
 class GoneWhileIdleError(ConnectionResetError):
     """A reused connection ended before it answered anything."""
+
+
+class CallersError(Exception):
+    """What the iterator that is a request's body raised: none of the network's business."""
+
+    def __init__(self, raised: Exception) -> None:
+        self.raised = raised
+        super().__init__(raised)
+
+
+def guarded(body: Content) -> Content:
+    """A request's body whose own ``OSError`` urllib3 cannot take for the network's."""
+    return body if isinstance(body, bytes) else _guarded(body)
+
+
+def _guarded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from chunks
+    except Exception as error:
+        raise CallersError(error) from error
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -71,7 +92,7 @@ _ANSWERED: tuple[_Row, ...] = (
         WireError,
         lambda _, __: CUT_OFF,
     ),
-    ((OSError,), TransportError, lambda _, e: f"the connection broke in the body: {e}"),
+    ((OSError,), TransportError, lambda _, e: f"the connection broke in the answer: {e}"),
     ((http.client.HTTPException,), WireError, lambda _, e: f"malformed body: {e}"),
     ((HTTPError,), WireError, lambda _, e: f"malformed body: {e}"),
 )
@@ -80,6 +101,7 @@ _ANSWERED: tuple[_Row, ...] = (
 def translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
     """Our error for one of urllib3's: the table above, applied to the error and its causes."""
     chain = list(causes(error))
+    answered = answered or any(isinstance(cause, BrokenHeadersError) for cause in chain)
     for kinds, ours, reason in _ANSWERED if answered else _NOT_ANSWERED:
         for cause in chain:
             if isinstance(cause, kinds):

@@ -6,7 +6,9 @@ function of a time-out that returns a connected socket. Whatever urllib3 raises
 leaves through ``urllib3_errors.translate``.
 """
 
+import math
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -21,8 +23,10 @@ from moby_plugins.adapters.tcp import TCPDial, TLSDial, ssl_context
 from moby_plugins.adapters.unix_socket import UnixSocketDial
 from moby_plugins.adapters.urllib3_errors import (
     ERRORS,
+    CallersError,
     GoneWhileIdleError,
     causes,
+    guarded,
     translate,
 )
 from moby_plugins.domain.address import UNIX_HOST, Address
@@ -78,16 +82,22 @@ class Urllib3Transport:
         A connection that turns out to be closed while it lay idle is replaced,
         once, where no byte came over it and the body can be sent again.
         """
+        ends = None if timeout is None else time.monotonic() + timeout
         try:
             try:
                 answer = self._exchange(request, timeout)
             except HTTPError as error:
                 if not (_gone_while_idle(error) and isinstance(request.body, bytes)):
                     raise
-                answer = self._exchange(request, timeout)
+                left = None if ends is None else max(ends - time.monotonic(), 1e-3)
+                answer = self._exchange(request, left)
+        except CallersError as error:
+            raised = error.raised
         except ERRORS as error:
             raise translate(error, self._address, answered=False) from error
-        return Response(answer.status, _Body(answer, self._address), answer.headers)
+        else:
+            return Response(answer.status, _Body(answer, self._address), answer.headers)
+        raise raised
 
     def close(self) -> None:
         """Close what is idle; what is in use closes when it comes back."""
@@ -100,7 +110,7 @@ class Urllib3Transport:
         return self._pool.urlopen(
             "POST",
             "/" + request.method,
-            body=request.body or None,
+            body=guarded(request.body) or None,
             headers=headers,
             retries=_NEVER,
             redirect=False,
@@ -124,13 +134,17 @@ class _Connection(HTTPConnection):
         self._reused: Any = None
 
     def _new_conn(self) -> socket.socket:
-        limit = self.timeout if isinstance(self.timeout, (int, float)) else DIAL_TIMEOUT
+        limit = self.timeout if isinstance(self.timeout, (int, float)) else math.inf
+        ends = time.monotonic() + limit
         try:
-            return self._dial(min(limit, DIAL_TIMEOUT))
+            sock = self._dial(min(limit, DIAL_TIMEOUT))
         except TimeoutError as error:
             raise ConnectTimeoutError(self, "connecting timed out") from error
         except OSError as error:
             raise NewConnectionError(self, str(error)) from error
+        # The bound on the dial is not that of what is sent next.
+        sock.settimeout(None if limit == math.inf else max(ends - time.monotonic(), 1e-3))
+        return sock
 
     def request(self, *args: Any, **options: Any) -> None:
         self._reused = self.sock

@@ -47,6 +47,8 @@ def first_value(data: bytes) -> Any:
         raise ValueError("empty where JSON was expected")
     try:
         value, end = _DECODER.raw_decode(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error}") from error
     except RecursionError:
         raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
     _check_depth(text, end)

@@ -31,7 +31,7 @@ def place(short_path: Path) -> PluginDirectories:
             "address '#!/bin/sh' is not of the form scheme://… or unix:/path",
         ),
         ("a.json", b"", "empty where JSON was expected"),
-        ("a.json", b"\x00", "Expecting value: line 1 column 1 (char 0)"),
+        ("a.json", b"\x00", "not JSON: Expecting value: line 1 column 1 (char 0)"),
         ("a.json", b"[]", "spec must be an object, not an array"),
     ],
 )

@@ -200,7 +200,7 @@ def test_arguments_that_are_no_json_are_an_error() -> None:
     transport = MemoryTransport({"M.x": 1})
     answer(transport, b"no json")
 
-    with pytest.raises(ValueError, match=r"^Expecting value"):
+    with pytest.raises(ValueError, match=r"^not JSON: Expecting value"):
         _ = transport.calls[0].arguments
 
 

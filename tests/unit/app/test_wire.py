@@ -237,7 +237,7 @@ def test_bytes_are_standard_base64(text: str) -> None:
     [
         (b"", Volume, "empty where JSON was expected"),
         (b" \n", None, "empty where JSON was expected"),
-        (b"<html>", None, "Expecting value: line 1 column 1 (char 0)"),
+        (b"<html>", None, "not JSON: Expecting value: line 1 column 1 (char 0)"),
         (b'"\xff"', str, "not UTF-8: invalid start byte at byte 1"),
         (b'"lunar"', Scope, f"not {Scope}: 'lunar' is not a valid Scope"),
         (b'{"Number": 65536}', Port, f"not {Port}: 'number' must be < 65536: 65536"),

@@ -1,0 +1,240 @@
+"""Connections: kept for the next call, replaced when they have ended, and never left behind."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import (
+    RetryPolicy,
+    Settings,
+    StatusError,
+    TransportError,
+    WireError,
+    new_client,
+)
+from tests.dummy_plugin import (
+    Behaviour,
+    Conversation,
+    DummyPlugin,
+    answering,
+    http,
+    keeps_answering,
+)
+
+ONCE = Settings(retry=RetryPolicy.never())
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n"
+
+
+def answers_then(answers: int, last: Behaviour, later: Behaviour) -> Behaviour:
+    """Answer so many requests, do ``last``; on every later connection do ``later``."""
+    connections: list[Conversation] = []
+
+    def behave(conversation: Conversation) -> None:
+        connections.append(conversation)
+        if len(connections) > 1:
+            later(conversation)
+            return
+        for _ in range(answers):
+            conversation.read_request()
+            conversation.send(http(b"1"))
+        last(conversation)
+
+    return behave
+
+
+def reads_and_hangs_up(conversation: Conversation) -> None:
+    """Take a request, and close the connection without a byte."""
+    conversation.read_request()
+
+
+def says_a_little_and_hangs_up(conversation: Conversation) -> None:
+    """Take a request, and close the connection in the middle of the status line."""
+    conversation.read_request()
+    conversation.send(b"HTTP/1.1 2")
+
+
+@pytest.mark.parametrize(
+    "answer", [http(b"1"), http(b""), CHUNKS], ids=["with length", "empty", "chunked"]
+)
+def test_a_connection_serves_call_after_call(answer: bytes, short_path: Path) -> None:
+    """However an answer ends, the next call goes over the same connection."""
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", answering(*[answer] * 3)) as plugin,
+        new_client(plugin.addr, settings=ONCE) as client,
+    ):
+        for _ in range(3):
+            client.call("M.x", {})
+
+        assert plugin.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [http(b"no", 500), http(b"not JSON")], ids=["another status", "not JSON"]
+)
+def test_an_error_that_was_read_leaves_a_connection_of_use(answer: bytes, short_path: Path) -> None:
+    """After an error whose answer was whole, the next call gets its own answer."""
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", answering(*[answer] * 3)) as plugin,
+        new_client(plugin.addr, settings=ONCE) as client,
+    ):
+        for _ in range(3):
+            with pytest.raises((StatusError, WireError)):
+                client.call("M.x", {})
+
+        assert plugin.connections == 1
+
+
+def test_an_idle_connection_that_the_plugin_closed_is_replaced(short_path: Path) -> None:
+    """A connection that ended while it lay idle is no error of the next call."""
+    closed = threading.Event()
+
+    def behave(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(http(b"1"))
+        conversation.sock.close()
+        closed.set()
+
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", behave) as plugin,
+        new_client(plugin.addr, settings=ONCE) as client,
+    ):
+        for count in (1, 2, 3):
+            assert client.call("M.x", {}) == 1
+            assert closed.wait(5)
+            closed.clear()
+            assert plugin.connections == count
+
+
+def test_a_plugin_that_was_restarted_is_reached_again(short_path: Path) -> None:
+    """A client outlives the plugin's process."""
+    path = short_path / "p.sock"
+    with new_client(f"unix://{path}", settings=ONCE) as client:
+        for answer in (b"1", b"2"):
+            with DummyPlugin.on_unix(path, keeps_answering(answer)):
+                assert client.call("M.x", {}) == int(answer)
+            path.unlink()
+
+            with pytest.raises(TransportError, match="no socket there"):
+                client.call("M.x", {})
+
+
+def test_a_connection_that_closes_while_it_is_used_again_is_replaced_unseen(
+    short_path: Path,
+) -> None:
+    """A request that met the end of an idle connection is sent once more, as one attempt."""
+    requests: list[bytes] = []
+    behaviour = answers_then(1, reads_and_hangs_up, answering(http(b"2"), requests=requests))
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
+        new_client(plugin.addr, settings=ONCE) as client,
+    ):
+        assert client.call("M.x", {}) == 1
+        assert client.call("M.x", {"A": 1}) == 2
+
+        assert plugin.connections == 2
+        assert requests[0].endswith(b'\r\n\r\n{"A":1}\n')
+
+
+@pytest.mark.parametrize("later", [reads_and_hangs_up, says_a_little_and_hangs_up])
+def test_a_connection_is_replaced_once(later: Behaviour, short_path: Path) -> None:
+    """Where the new connection ends as well, that is an error of the attempt."""
+    behaviour = answers_then(1, reads_and_hangs_up, later)
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
+        new_client(plugin.addr, settings=ONCE) as client,
+    ):
+        client.call("M.x", {})
+        with pytest.raises(TransportError) as caught:
+            client.call("M.x", {})
+
+        assert plugin.connections == 2
+    assert not caught.value.answered
+    assert caught.value.attempts == 1
+
+
+def test_a_connection_that_said_anything_is_not_replaced(short_path: Path) -> None:
+    """One byte of an answer, and the request is not sent again unseen."""
+    behaviour = answers_then(1, says_a_little_and_hangs_up, answering(http(b"2")))
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
+        new_client(plugin.addr, settings=ONCE) as client,
+    ):
+        client.call("M.x", {})
+        with pytest.raises(TransportError) as caught:
+            client.call("M.x", {})
+
+        assert plugin.connections == 1
+    assert not caught.value.answered
+
+
+def test_a_new_connection_that_closes_is_not_replaced(short_path: Path) -> None:
+    """Only an idle connection may have ended by chance; a fresh one that ends is an error."""
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", reads_and_hangs_up) as plugin,
+        new_client(plugin.addr, settings=ONCE) as client,
+    ):
+        with pytest.raises(TransportError, match="closed the connection without an answer"):
+            client.call("M.x", {})
+
+        assert plugin.connections == 1
+
+
+def test_an_iterable_is_not_sent_again_unseen(short_path: Path) -> None:
+    """A body that is read as it is sent cannot be sent twice: that is for the retries to say."""
+    behaviour = answers_then(1, reads_and_hangs_up, answering(http(b"2")))
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
+        new_client(plugin.addr, settings=ONCE) as client,
+    ):
+        client.call("M.x", {})
+        with pytest.raises(TransportError) as caught:
+            client.send_file("M.x", iter([b"some"]))
+
+        assert plugin.connections == 1
+    assert caught.value.body_spent
+    assert "its body was partly read and cannot be rewound" in str(caught.value)
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """No descriptor and no thread more after the test than before."""
+
+    def held() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    before = held()
+    yield
+    assert held() == before
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"garbage\r\n",
+        http(b"1"),
+        http(b"no", 500),
+        http(b"1", length=9),
+        CHUNKS,
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n1",
+        b"HTTP/1.1 200 OK\r\nX: y\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n1",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_nothing_is_left_behind(answer: bytes, short_path: Path) -> None:
+    """Whatever a plugin answers, a closed client holds no descriptor and no thread."""
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", answering(answer)) as plugin,
+        new_client(plugin.addr, settings=ONCE) as client,
+    ):
+        for _ in range(3):
+            with contextlib.suppress(TransportError, StatusError, WireError):
+                client.call("M.x", {}, timeout=5)
+            with contextlib.suppress(TransportError, StatusError, WireError):
+                client.stream("M.x", timeout=5).close()

@@ -1,0 +1,124 @@
+"""Sockets under a deadline, and the deadlines of dialling and of what follows."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import RetryPolicy, Settings, TransportTimeoutError, new_client
+from moby_plugins.adapters.deadline_socket import DeadlineSocket
+from moby_plugins.adapters.unix_socket import UnixSocketDial
+from moby_plugins.adapters.urllib3_http import Urllib3Transport
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.exchange import Request
+from tests.dummy_plugin import Conversation, DummyPlugin, http
+
+ONCE = Settings(retry=RetryPolicy.never())
+LARGE = bytes(8 << 20)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[DeadlineSocket, socket.socket]]:
+    """A socket under a deadline, and its plain other end."""
+    ours, theirs = socket.socketpair()
+    with DeadlineSocket(fileno=ours.detach()) as sock, theirs:
+        yield sock, theirs
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda sock: sock.recv_into(bytearray(9)),
+        lambda sock: sock.send(b"1"),
+        lambda sock: sock.sendall(b"1"),
+    ],
+    ids=["recv_into", "send", "sendall"],
+)
+def test_a_deadline_that_has_passed_ends_every_step(
+    step: Callable[[DeadlineSocket], object], pair: tuple[DeadlineSocket, socket.socket]
+) -> None:
+    """Once the time is up no step is taken any more, not even one that could be at once."""
+    sock, theirs = pair
+    theirs.sendall(b"ready")
+    sock.settimeout(0.01)
+    time.sleep(0.02)
+
+    with pytest.raises(TimeoutError, match=r"^timed out$"):
+        step(sock)
+
+
+@pytest.mark.parametrize("timeout", [None, 5.0, 1e300])
+def test_a_socket_works_as_long_as_it_may(
+    timeout: float | None, pair: tuple[DeadlineSocket, socket.socket]
+) -> None:
+    """Without a deadline, or long before it, a socket is a socket, and has heard what came."""
+    sock, theirs = pair
+    sock.settimeout(timeout)
+    buffer = bytearray(9)
+
+    sock.sendall(b"ask")
+    assert theirs.recv(9) == b"ask"
+    assert not sock.heard
+    theirs.sendall(b"told")
+    assert sock.recv_into(buffer) == 4
+    assert sock.heard
+
+
+def test_the_end_of_a_connection_is_nothing_heard(
+    pair: tuple[DeadlineSocket, socket.socket],
+) -> None:
+    """A connection that was closed said nothing."""
+    sock, theirs = pair
+    theirs.close()
+
+    assert sock.recv_into(bytearray(9)) == 0
+    assert not sock.heard
+
+
+@pytest.mark.parametrize("timeout", [None, 5.0])
+def test_the_bound_on_dialling_does_not_bound_the_sending(
+    timeout: float | None, short_path: Path
+) -> None:
+    """A dial has its own time-out; a large upload over the new connection may take longer."""
+
+    def slow(conversation: Conversation) -> None:
+        conversation.stopped.wait(0.3)
+        conversation.read_request()
+        conversation.send(http(b"1"))
+
+    with DummyPlugin.on_unix(short_path / "p.sock", slow) as plugin:
+        address = Address(plugin.addr)
+        dial = UnixSocketDial(address)
+        with contextlib.closing(Urllib3Transport(address, lambda _: dial(0.1))) as transport:
+            response = transport.send(Request("M.x", LARGE), timeout)
+
+            assert response.body.read(9) == b"1"
+            response.body.close()
+
+
+def test_a_slow_connection_leaves_the_sending_what_is_left(short_path: Path) -> None:
+    """Time spent on connecting is not given again to the sending."""
+    path = short_path / "p.sock"
+    taken: list[socket.socket] = []
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as filler:
+        listener.bind(str(path))
+        listener.listen(0)
+        filler.connect(str(path))
+        accept = threading.Timer(0.4, lambda: taken.append(listener.accept()[0]))
+        accept.start()
+
+        began = time.monotonic()
+
+        with (
+            new_client(f"unix://{path}", settings=ONCE) as client,
+            pytest.raises(TransportTimeoutError),
+        ):
+            client.send_file("M.x", LARGE, timeout=0.5)
+
+        assert 0.49 <= time.monotonic() - began <= 0.75
+        accept.join()
+        taken[0].close()

@@ -1,0 +1,138 @@
+"""Answers and requests of any size: bounded where they are decoded, streamed where they are not."""
+
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import RetryPolicy, Settings, StatusError, WireError, new_client
+from tests.dummy_plugin import Behaviour, Conversation, DummyPlugin, http
+
+LIMIT = 1 << 20
+SETTINGS = Settings(retry=RetryPolicy.never(), max_response_bytes=LIMIT)
+MIB = bytes(1 << 20)
+
+
+def endless(head: bytes, part: bytes = MIB) -> Behaviour:
+    """A plugin that sends ``part`` again and again until its host hangs up."""
+
+    def behave(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(head)
+        while not conversation.stopped.is_set():
+            try:
+                conversation.sock.sendall(part)
+            except OSError:
+                return
+
+    return behave
+
+
+ENDLESS = {
+    "10 GB announced": endless(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n"),
+    "no length": endless(b"HTTP/1.1 200 OK\r\n\r\n"),
+    "chunks": endless(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"100000\r\n" + MIB + b"\r\n"
+    ),
+    "one chunk": endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFF\r\n"),
+}
+
+
+@pytest.mark.parametrize("behaviour", ENDLESS.values(), ids=ENDLESS)
+def test_an_endless_answer_is_a_wire_error_of_bounded_size(
+    behaviour: Behaviour, short_path: Path
+) -> None:
+    """No more than the bound is kept of an answer that does not end."""
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
+        new_client(plugin.addr, settings=SETTINGS) as client,
+    ):
+        tracemalloc.start()
+        try:
+            with pytest.raises(WireError) as caught:
+                client.call("M.x", {}, timeout=10)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert caught.value.reason == f"the answer is larger than {LIMIT} bytes"
+    assert peak < 4 * LIMIT
+
+
+@pytest.mark.parametrize(("size", "fits"), [(LIMIT, True), (LIMIT + 1, False)])
+def test_the_bound_is_exact(size: int, short_path: Path, *, fits: bool) -> None:
+    """An answer of just the bound is read; one byte more is refused."""
+    answer = http(b'"' + b"x" * (size - 2) + b'"')
+
+    def behave(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(answer)
+
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", behave) as plugin,
+        new_client(plugin.addr, settings=SETTINGS) as client,
+    ):
+        if fits:
+            assert client.call("M.x", {}, str) == "x" * (size - 2)
+        else:
+            with pytest.raises(WireError):
+                client.call("M.x", {}, str)
+
+
+def test_an_errors_text_is_cut_after_one_mebibyte(short_path: Path) -> None:
+    """However much a plugin has to say about an error, a mebibyte of it is kept."""
+    behaviour = endless(b"HTTP/1.1 500 X\r\n\r\n", b"x" * 1000)
+
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
+        new_client(plugin.addr, settings=SETTINGS) as client,
+        pytest.raises(StatusError) as caught,
+    ):
+        client.call("M.x", {}, timeout=10)
+
+    assert caught.value.status == 500
+    assert caught.value.message == "x" * (1 << 20)
+
+
+def test_a_stream_has_no_bound(short_path: Path) -> None:
+    """A stream gives more than ``max_response_bytes`` without keeping it."""
+    wanted = 16 * LIMIT
+    came = 0
+
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", ENDLESS["chunks"]) as plugin,
+        new_client(plugin.addr, settings=SETTINGS) as client,
+        client.stream("M.x", timeout=10) as stream,
+    ):
+        while came < wanted:
+            chunk = stream.read()
+            assert 1 <= len(chunk) <= 64 << 10
+            came += len(chunk)
+
+
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_an_early_error_during_an_upload_is_read(
+    kind: str, short_path: Path, *, chunked: bool
+) -> None:
+    """A plugin that refuses an upload before it has read it is heard."""
+
+    def refuse(conversation: Conversation) -> None:
+        conversation.sock.recv(1000)
+        conversation.send(http(b'{"Err": "disk full"}', 500))
+        if kind == "tcp":
+            # To hang up on data that was not read is a reset, which may overtake the answer.
+            conversation.hang()
+
+    data = bytes(10 << 20)
+    body = iter([data[:LIMIT], data[LIMIT:]]) if chunked else data
+    plugin = (
+        DummyPlugin.on_tcp(refuse)
+        if kind == "tcp"
+        else DummyPlugin.on_unix(short_path / "p.sock", refuse)
+    )
+    with plugin, new_client(plugin.addr, settings=SETTINGS) as client:
+        with pytest.raises(StatusError) as caught:
+            client.send_file("M.x", body, timeout=5)
+
+        assert str(caught.value) == "M.x: disk full"

@@ -1,0 +1,111 @@
+"""A real plugin that others wrote: ``rclone serve docker``, from its Debian package."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import (
+    NotImplementedByPluginError,
+    Registry,
+    Settings,
+    StatusError,
+    new_local_registry,
+)
+from moby_plugins.app.client import Client
+
+RCLONE = shutil.which("rclone")
+REQUIRED = "rclone" in os.environ.get("REQUIRED_COMPONENTS", "").split(",")
+
+pytestmark = pytest.mark.skipif(RCLONE is None and not REQUIRED, reason="rclone is not installed")
+
+
+@pytest.fixture
+def registry(short_path: Path) -> Iterator[Registry]:
+    """A registry that finds rclone, which runs for the test."""
+    assert RCLONE is not None, "rclone is required, but not installed"
+    path = short_path / "rclone.sock"
+    command = [RCLONE, "serve", "docker", "--no-spec", "--config", "/dev/null"]
+    options = {"socket-addr": path, "base-dir": short_path / "b", "cache-dir": short_path / "c"}
+    command += [f"--{name}={value}" for name, value in options.items()]
+    with (
+        (short_path / "log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as rclone,
+    ):
+        try:
+            for _ in range(500):
+                if path.is_socket() or rclone.poll() is not None:
+                    break
+                time.sleep(0.02)
+            assert path.is_socket(), (short_path / "log").read_text()
+            settings = Settings(sockets_path=short_path, specs_paths=())
+            with new_local_registry(settings) as found:
+                yield found
+        finally:
+            rclone.terminate()
+
+
+@pytest.fixture
+def client(registry: Registry) -> Client:
+    """A client of rclone, found and activated."""
+    return registry.get("rclone", "VolumeDriver").client
+
+
+def test_rclone_is_found_and_activated(registry: Registry) -> None:
+    """The socket is scanned, and the handshake tells what it implements."""
+    assert registry.scan() == ["rclone"]
+
+    plugin = registry.get("rclone", "VolumeDriver")
+
+    assert plugin.manifest.implements == ("VolumeDriver",)
+    assert [found.name for found in registry.get_all("VolumeDriver")] == ["rclone"]
+    with pytest.raises(NotImplementedByPluginError, match="it implements VolumeDriver"):
+        registry.get("rclone", "NetworkDriver")
+
+
+def test_rclone_tells_its_capabilities(client: Client) -> None:
+    """A call without arguments has an answer."""
+    answer = client.call("VolumeDriver.Capabilities", {})
+
+    assert answer["Capabilities"]["Scope"] == "local"
+
+
+def test_a_volume_lives_and_dies_in_rclone(client: Client, short_path: Path) -> None:
+    """Create, list, get, path and remove do what their names say."""
+    remote = short_path / "remote"
+    remote.mkdir()
+    options = {"type": "local", "path": str(remote)}
+
+    client.call("VolumeDriver.Create", {"Name": "data", "Opts": options})
+
+    listed = client.call("VolumeDriver.List", {})["Volumes"]
+    assert [volume["Name"] for volume in listed] == ["data"]
+    got = client.call("VolumeDriver.Get", {"Name": "data"})["Volume"]
+    assert got["Name"] == "data"
+    where = client.call("VolumeDriver.Path", {"Name": "data"})["Mountpoint"]
+    assert where == got["Mountpoint"] == str(short_path / "b" / "data")
+
+    client.call("VolumeDriver.Remove", {"Name": "data"})
+
+    assert not client.call("VolumeDriver.List", {})["Volumes"]
+
+
+def test_an_unknown_volume_is_rclones_error(client: Client) -> None:
+    """What rclone says is the message, after the method's name."""
+    with pytest.raises(StatusError) as caught:
+        client.call("VolumeDriver.Get", {"Name": "nothing"})
+
+    assert caught.value.status == 500
+    assert str(caught.value) == "VolumeDriver.Get: volume not found"
+
+
+def test_a_method_that_rclone_lacks_is_not_found(client: Client) -> None:
+    """The web server inside answers, and its text is the message."""
+    with pytest.raises(StatusError) as caught:
+        client.call("VolumeDriver.Nonsense", {})
+
+    assert (caught.value.status, caught.value.message) == (404, "404 page not found")

@@ -1,0 +1,185 @@
+"""TCP: refused and unknown hosts, both families of addresses, and what is not used on the way."""
+
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from moby_plugins import (
+    RetryPolicy,
+    Settings,
+    SpecError,
+    TLSOptions,
+    TransportError,
+    TransportTimeoutError,
+    new_client,
+)
+from tests.dummy_plugin import DummyPlugin, answering, http, keeps_answering
+
+ONCE = Settings(retry=RetryPolicy.never())
+
+
+def closed_port() -> int:
+    """A port of the loopback interface on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has a loopback interface for IPv6."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def failure_at(addr: str, timeout: float | None = None) -> TransportError:
+    """How one call to ``addr`` fails."""
+    with new_client(addr, settings=ONCE) as client, pytest.raises(TransportError) as caught:
+        client.call("M.x", {}, timeout=timeout)
+    return caught.value
+
+
+def test_a_port_where_nobody_listens_is_refused() -> None:
+    """The message says that the connection was refused, and where."""
+    addr = f"tcp://127.0.0.1:{closed_port()}"
+
+    error = failure_at(addr)
+
+    assert str(error) == f"{addr}: connection refused: nobody listens there (tried once)"
+    assert type(error) is TransportError
+    assert not error.answered
+
+
+def test_an_unknown_host_says_so() -> None:
+    """A name that does not resolve is told apart from a host that refuses."""
+    error = failure_at("tcp://plugin.invalid:8080")
+
+    assert error.reason.startswith("unknown host: ")
+    assert type(error) is TransportError
+    assert not error.answered
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "x" * 64 + ".example"])
+def test_a_host_that_no_name_can_be_is_a_spec_error(host: str) -> None:
+    """A host that cannot even be asked for is an error of the address, not of a call."""
+    with pytest.raises(SpecError, match="has a host that is no domain name"):
+        new_client(f"tcp://{host}:8080", settings=ONCE)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "http", "HTTP"])
+def test_plain_schemes_are_plain_http(scheme: str) -> None:
+    """``tcp`` and ``http`` are the same, in whatever case; a path in the address is dropped."""
+    requests: list[bytes] = []
+    with DummyPlugin.on_tcp(answering(http(b"1"), requests=requests)) as plugin:
+        where = plugin.addr.removeprefix("tcp://")
+        with new_client(f"{scheme}://{where}/some/path", settings=ONCE) as client:
+            assert client.call("M.x") == 1
+
+    assert requests[0].startswith(b"POST /M.x HTTP/1.1\r\n")
+    assert f"\r\nHost: {where}\r\n".encode() in requests[0]
+
+
+def test_tls_options_do_not_encrypt_tcp() -> None:
+    """``tcp`` is plain text whatever TLS options it is given, and the files are not opened."""
+    options = TLSOptions(ca_file="/nonexistent/ca.pem")
+    with (
+        DummyPlugin.on_tcp(answering(http(b"1"))) as plugin,
+        new_client(plugin.addr, options, settings=ONCE) as client,
+    ):
+        assert client.call("M.x") == 1
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_an_ipv6_address_is_dialled() -> None:
+    """``[::1]`` reaches a plugin that listens there, and is its host."""
+    requests: list[bytes] = []
+    listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    where = f"[::1]:{listener.getsockname()[1]}"
+    with (
+        DummyPlugin(listener, f"tcp://{where}", answering(http(b"1"), requests=requests)) as plugin,
+        new_client(plugin.addr, settings=ONCE) as client,
+    ):
+        assert client.call("M.x") == 1
+
+    assert f"\r\nHost: {where}\r\n".encode() in requests[0]
+
+
+def test_a_name_with_several_addresses_is_tried_at_each() -> None:
+    """``localhost`` reaches a plugin that listens on one of the loopback addresses alone."""
+    with DummyPlugin.on_tcp(answering(http(b"1"))) as plugin:
+        port = plugin.addr.rpartition(":")[2]
+        with new_client(f"tcp://localhost:{port}", settings=ONCE) as client:
+            assert client.call("M.x") == 1
+
+
+def test_a_full_backlog_ends_at_the_time_out() -> None:
+    """A host that takes no connection costs the time-out and no more."""
+    with socket.socket() as listener, socket.socket() as filler:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        filler.connect(listener.getsockname())
+        began = time.monotonic()
+
+        error = failure_at(f"tcp://127.0.0.1:{listener.getsockname()[1]}", 0.2)
+
+        assert 0.19 <= time.monotonic() - began <= 0.45
+    assert isinstance(error, TransportTimeoutError)
+    assert not error.answered
+
+
+@pytest.mark.parametrize("timeout", [1e-6, 3e6, 1e10])
+def test_a_time_out_of_any_size_is_a_time_out(timeout: float) -> None:
+    """A very long time-out is as good as none, and a very short one runs out."""
+    with (
+        DummyPlugin.on_tcp(keeps_answering(b"1")) as plugin,
+        new_client(plugin.addr, settings=ONCE) as client,
+    ):
+        if timeout > 1:
+            assert client.call("M.x", timeout=timeout) == 1
+        else:
+            with pytest.raises(TransportTimeoutError):
+                client.call("M.x", timeout=timeout)
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+def test_proxy_variables_are_not_read(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin on TCP is reached directly, whatever the environment says."""
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{closed_port()}")
+    with (
+        DummyPlugin.on_tcp(answering(http(b"1"))) as plugin,
+        new_client(plugin.addr, settings=ONCE) as client,
+    ):
+        assert client.call("M.x") == 1
+
+
+def test_an_interrupt_while_connecting_leaves_no_socket() -> None:
+    """A dial that a signal breaks off closes what it had opened."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with socket.socket() as listener, socket.socket() as filler:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        filler.connect(listener.getsockname())
+        held = len(os.listdir("/proc/self/fd"))
+        before = signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        try:
+            with (
+                new_client(f"tcp://127.0.0.1:{listener.getsockname()[1]}", settings=ONCE) as client,
+                pytest.raises(KeyboardInterrupt),
+            ):
+                client.call("M.x", timeout=5)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+        assert len(os.listdir("/proc/self/fd")) == held

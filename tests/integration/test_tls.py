@@ -1,0 +1,249 @@
+"""TLS: who is trusted, who is refused, and what is said about it."""
+
+import contextlib
+import datetime as dt
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import (
+    RetryPolicy,
+    Settings,
+    TLSOptions,
+    TransportError,
+    TransportTimeoutError,
+    new_client,
+)
+from moby_plugins.adapters.tcp import TLSDial, ssl_context
+from moby_plugins.domain.address import Address
+from tests.dummy_plugin import DummyPlugin, answering, http, keeps_answering
+from tests.integration.certificates import Certificates
+
+ONCE = Settings(retry=RetryPolicy.never())
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    """An authority and its files."""
+    return Certificates(tmp_path)
+
+
+@contextlib.contextmanager
+def plugin(context: ssl.SSLContext) -> Iterator[DummyPlugin]:
+    """A plugin on TLS that answers 1 to all it is asked."""
+    with DummyPlugin.on_tcp(keeps_answering(b"1"), context) as running:
+        yield running
+
+
+def call(addr: str, options: TLSOptions | None, timeout: float = 5) -> object:
+    """What one call to ``addr`` comes to."""
+    with new_client(addr, options, settings=ONCE) as client:
+        return client.call("M.x", {}, timeout=timeout)
+
+
+def refusal(addr: str, options: TLSOptions | None) -> str:
+    """Why one call to ``addr`` fails, not having been answered."""
+    with pytest.raises(TransportError) as caught:
+        call(addr, options)
+    assert type(caught.value) is TransportError
+    assert not caught.value.answered
+    return caught.value.reason
+
+
+def test_a_plugin_of_a_private_authority_is_verified(certificates: Certificates) -> None:
+    """With ``ca_file`` a plugin whose certificate that authority signed is trusted."""
+    with plugin(certificates.server()) as running:
+        assert call(running.addr, TLSOptions(ca_file=certificates.ca_file)) == 1
+
+
+def test_a_connection_is_kept_over_tls(certificates: Certificates) -> None:
+    """One handshake serves several calls."""
+    options = TLSOptions(ca_file=certificates.ca_file)
+    with (
+        plugin(certificates.server()) as running,
+        new_client(running.addr, options, settings=ONCE) as client,
+    ):
+        assert [client.call("M.x", {}) for _ in range(3)] == [1, 1, 1]
+        assert running.connections == 1
+
+
+def test_an_ip_address_is_verified(certificates: Certificates) -> None:
+    """A certificate for an IP address is good for that address."""
+    with plugin(certificates.server("127.0.0.1")) as running:
+        addr = running.addr.replace("localhost", "127.0.0.1")
+        assert call(addr, TLSOptions(ca_file=certificates.ca_file)) == 1
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_plugin_of_another_authority_is_refused(
+    certificates: Certificates, tmp_path: Path, *, exclusive: bool
+) -> None:
+    """A certificate that a stranger signed is not trusted, with or without the system's roots."""
+    (tmp_path / "stranger").mkdir()
+    stranger = Certificates(tmp_path / "stranger")
+    options = TLSOptions(ca_file=certificates.ca_file, exclusive_root_pools=exclusive)
+
+    with plugin(stranger.server()) as running:
+        assert "certificate verify failed" in refusal(running.addr, options)
+
+
+def test_a_certificate_for_another_host_is_refused(certificates: Certificates) -> None:
+    """The host's name must be the certificate's, and the message names it."""
+    with plugin(certificates.server("elsewhere.example")) as running:
+        reason = refusal(running.addr, TLSOptions(ca_file=certificates.ca_file))
+
+    assert reason.startswith("TLS: ")
+    assert "'localhost'" in reason
+
+
+def test_without_options_a_private_authority_is_refused(certificates: Certificates) -> None:
+    """``https`` without options verifies against the system's roots alone."""
+    with plugin(certificates.server()) as running:
+        assert "certificate verify failed" in refusal(running.addr, None)
+
+
+def test_a_self_signed_certificate_is_refused(certificates: Certificates) -> None:
+    """A certificate that signed itself is trusted by nobody who was not told to."""
+    with plugin(certificates.self_signed()) as running:
+        assert "self-signed certificate" in refusal(running.addr, None)
+
+
+def test_an_expired_certificate_is_refused(certificates: Certificates) -> None:
+    """A certificate whose time has passed is not trusted."""
+    expired = certificates.server(not_after=dt.datetime(2001, 1, 1, tzinfo=dt.UTC))
+
+    with plugin(expired) as running:
+        reason = refusal(running.addr, TLSOptions(ca_file=certificates.ca_file))
+
+    assert "certificate has expired" in reason
+
+
+def test_a_refused_plugin_is_sent_nothing(certificates: Certificates) -> None:
+    """No request goes out before the plugin is known to be who it says."""
+    requests: list[bytes] = []
+    behaviour = answering(http(b"1"), requests=requests)
+    with DummyPlugin.on_tcp(behaviour, certificates.server()) as running:
+        refusal(running.addr, None)
+
+    assert requests == []
+
+
+@pytest.mark.parametrize("host", ["localhost", "elsewhere.example"])
+def test_insecure_skip_verify_accepts_anybody(host: str, certificates: Certificates) -> None:
+    """With ``insecure_skip_verify`` neither the signer nor the name matters."""
+    with plugin(certificates.server(host)) as running:
+        assert call(running.addr, TLSOptions(insecure_skip_verify=True)) == 1
+
+
+def test_the_systems_roots_count_besides_a_ca_file(
+    certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A private authority adds to the system's roots, unless it is to be the only one."""
+    (tmp_path / "system").mkdir()
+    system = Certificates(tmp_path / "system")
+    monkeypatch.setenv("SSL_CERT_FILE", system.ca_file)
+    ours = certificates.ca_file
+
+    with plugin(system.server()) as running:
+        assert call(running.addr, None) == 1
+        assert call(running.addr, TLSOptions(ca_file=ours)) == 1
+        exclusive = TLSOptions(ca_file=ours, exclusive_root_pools=True)
+        assert "certificate verify failed" in refusal(running.addr, exclusive)
+
+
+def test_a_client_certificate_is_given_where_asked_for(certificates: Certificates) -> None:
+    """A plugin that asks who is calling is shown the certificate."""
+    cert_file, key_file = certificates.client()
+    options = TLSOptions(certificates.ca_file, cert_file, key_file)
+
+    with plugin(certificates.server(asks_for_client=True)) as running:
+        assert call(running.addr, options) == 1
+
+
+def test_a_client_certificate_that_is_missing_is_refused(certificates: Certificates) -> None:
+    """A plugin that insists on a certificate answers nobody without one."""
+    with (
+        plugin(certificates.server(asks_for_client=True)) as running,
+        pytest.raises(TransportError) as caught,
+    ):
+        call(running.addr, TLSOptions(certificates.ca_file))
+
+    assert not caught.value.answered
+
+
+def test_an_encrypted_key_is_opened_with_its_passphrase(certificates: Certificates) -> None:
+    """``passphrase`` opens the key of the client's certificate."""
+    cert_file, key_file = certificates.client(passphrase="open sesame")
+    options = TLSOptions(certificates.ca_file, cert_file, key_file, passphrase="open sesame")
+
+    with plugin(certificates.server(asks_for_client=True)) as running:
+        assert call(running.addr, options) == 1
+
+
+def test_a_minimum_version_refuses_an_older_plugin(certificates: Certificates) -> None:
+    """A plugin that speaks TLS 1.2 at most is refused only where 1.3 is asked for."""
+    old = certificates.server()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    with plugin(old) as running:
+        ours = certificates.ca_file
+        assert refusal(running.addr, TLSOptions(ours, min_version=772)).startswith("TLS: ")
+        assert call(running.addr, TLSOptions(ours, min_version=771)) == 1
+        assert call(running.addr, TLSOptions(ours)) == 1
+
+
+def test_a_plugin_that_speaks_no_tls_is_refused() -> None:
+    """A plain-text plugin at an ``https`` address is a TLS error."""
+    with DummyPlugin.on_tcp(lambda conversation: conversation.send(b"hello there\n")) as running:
+        addr = running.addr.replace("tcp://", "https://")
+        assert refusal(addr, TLSOptions(insecure_skip_verify=True)).startswith("TLS: ")
+
+
+def test_a_handshake_that_hangs_ends_at_the_time_out() -> None:
+    """A host that takes the connection and says nothing costs the time-out and no more."""
+    with DummyPlugin.on_tcp(lambda conversation: conversation.hang()) as running:
+        addr = running.addr.replace("tcp://", "https://")
+        began = time.monotonic()
+
+        with pytest.raises(TransportTimeoutError) as caught:
+            call(addr, TLSOptions(insecure_skip_verify=True), timeout=0.2)
+
+        assert 0.19 <= time.monotonic() - began <= 0.45
+    assert not caught.value.answered
+
+
+def test_a_dial_without_a_time_out_waits(certificates: Certificates) -> None:
+    """A dial may be without a bound; the socket then has none either."""
+    with plugin(certificates.server()) as running:
+        context = ssl_context(TLSOptions(certificates.ca_file))
+
+        with TLSDial(Address(running.addr), context)(None) as sock:
+            assert sock.gettimeout() is None
+            assert sock.version() == "TLSv1.3"
+
+
+def test_connecting_and_handshake_share_the_time_out() -> None:
+    """A handshake that hangs after a slow connection gets what is left, not all of it again."""
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, socket.socket() as filler:
+        filler.connect(listener.getsockname())
+        # Makes room for the system's second try to connect, which comes after one second.
+        accept = threading.Timer(0.3, lambda: taken.append(listener.accept()[0]))
+        accept.start()
+        began = time.monotonic()
+
+        with pytest.raises(TransportTimeoutError):
+            call(
+                f"https://127.0.0.1:{listener.getsockname()[1]}",
+                TLSOptions(insecure_skip_verify=True),
+                timeout=1.3,
+            )
+
+        assert 1.29 <= time.monotonic() - began <= 1.55
+        accept.join()
+        taken[0].close()
