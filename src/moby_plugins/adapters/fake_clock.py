@@ -9,7 +9,7 @@ How it keeps exact time over threads:
 - A turn wakes one blocked thread: first whoever waits for an event that is set
   by now; else time jumps to the next moment that something is due. A scripted
   event goes before those who sleep until the same moment; among threads the one
-  that blocked first goes first. So threads run one after the other, and a test
+  that ran first, or joined first, goes first. So threads run one after the other, and a test
   sees the same order every time; only real I/O, which may take long, does not
   keep others from an event that is set meanwhile.
 - Where nothing is due and no event is set, no turn can help: every blocked
@@ -30,9 +30,9 @@ from attrs import define, field
 
 T = TypeVar("T")
 
-# Real seconds after which a running thread is taken to be in real I/O: whoever waits for
-# an event that is set then goes on without it. Within them, threads run one at a time.
-_PATIENCE = 0.05
+# The part of the watchdog's time after which a running thread is taken to be in real I/O:
+# whoever waits for an event that is set then goes on beside it.
+_PATIENCE = 1 / 40
 
 
 class ClockStuckError(RuntimeError):
@@ -44,11 +44,11 @@ class _Party:
     """A thread that takes part."""
 
     name: str
+    turn: int
     depth: int = 0
     running: bool = True
     until: float | None = None
     event: threading.Event | None = None
-    turn: int = 0
     woken: threading.Event = field(factory=threading.Event)
     error: BaseException | None = None
 
@@ -136,23 +136,24 @@ class FakeClock:
         done = [threading.Event() for _ in functions]
         with self.working():
             for parts in zip(functions, futures, done, strict=True):
-                ready = threading.Event()
-                threading.Thread(target=self._run, args=(ready, *parts), daemon=True).start()
-                ready.wait()
+                entered = threading.Event()
+                threading.Thread(target=self._run, args=(entered, *parts), daemon=True).start()
+                entered.wait()
             for event in done:
                 self.wait(event)
         return futures
 
     def _run(
         self,
-        ready: threading.Event,
+        entered: threading.Event,
         function: Callable[[], T],
         future: Future[T],
         done: threading.Event,
     ) -> None:
         with self.working():
+            entered.set()
             try:
-                self._block(None, 0.0, ready)
+                self._block(None, 0.0)
                 future.set_result(function())
             except BaseException as error:  # the future hands it on
                 future.set_exception(error)
@@ -164,7 +165,8 @@ class FakeClock:
         with self._lock:
             party = self._parties.get(ident)
             if party is None:
-                party = self._parties[ident] = _Party(threading.current_thread().name)
+                name = threading.current_thread().name
+                party = self._parties[ident] = _Party(name, next(self._order))
                 self._moved = time.monotonic()
             party.depth += 1
         return party
@@ -181,23 +183,16 @@ class FakeClock:
         except BaseException as error:
             self._hand_on(error)
 
-    def _block(
-        self,
-        event: threading.Event | None,
-        seconds: float | None,
-        ready: threading.Event | None = None,
-    ) -> None:
+    def _block(self, event: threading.Event | None, seconds: float | None) -> None:
         if self._scripting == threading.get_ident():
             raise ClockStuckError("a scripted event must not sleep or wait")
         with self.working():
             party = self._parties[threading.get_ident()]
             with self._lock:
                 party.until = None if seconds is None else self._now + seconds
-                party.event, party.turn, party.running = event, next(self._order), False
+                party.event, party.running = event, False
                 party.woken.clear()
                 self._moved = time.monotonic()
-            if ready is not None:
-                ready.set()
             try:
                 self._take_turn()
                 self._await(party)
@@ -247,15 +242,17 @@ class FakeClock:
 
     def _wake(self, party: _Party) -> None:
         party.running = True
+        party.turn = next(self._order)
         self._moved = time.monotonic()
         party.woken.set()
 
     def _await(self, party: _Party) -> None:
-        while not party.woken.wait(self._watchdog / 4 if party.event is None else _PATIENCE):
+        patience = self._watchdog * _PATIENCE
+        while not party.woken.wait(patience):
             with self._lock:
                 idle = time.monotonic() - self._moved
                 happened = party.event is not None and party.event.is_set()
-                if happened and idle >= _PATIENCE and not party.running:
+                if happened and idle >= patience and not party.running:
                     self._wake(party)
                 elif idle > self._watchdog:
                     self._give_up(f"nothing moved for {self._watchdog:g} s of real time")

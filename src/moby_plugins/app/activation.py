@@ -61,6 +61,8 @@ class Activation:
         self.done = threading.Event()
         self.plugin: ActivePlugin | None = None
         self.error: Exception | None = None
+        # Those that the plugin is still to have; kept for whoever calls the handlers.
+        self.meetings: list[Meeting] = []
         self._leader = leader
 
     @property
@@ -74,14 +76,18 @@ class Activation:
         self.error = error if isinstance(error, Exception) else None
         self.done.set()
 
+    def wait(self, clock: Clock) -> None:
+        """Wait until the leader has settled it; ``RuntimeError`` for the leader itself."""
+        if not self.done.is_set() and self._leader == threading.get_ident():
+            raise RuntimeError(f"activating {self.name!r} asks for {self.name!r}: it cannot end")
+        clock.wait(self.done)
+
     def outcome(self, clock: Clock) -> ActivePlugin | None:
         """Wait for the leader and share what came of it; ``None`` where it was abandoned.
 
         Raises a copy of the leader's error, so that no two threads share a traceback.
         """
-        if not self.done.is_set() and self._leader == threading.get_ident():
-            raise RuntimeError(f"activating {self.name!r} asks for {self.name!r}: it cannot end")
-        clock.wait(self.done)
+        self.wait(clock)
         if isinstance(self.error, PluginError):
             raise copy(self.error) from self.error.__cause__
         if self.error is not None:
@@ -164,23 +170,27 @@ class Activations:
         activation: Activation,
         plugin: ActivePlugin | None,
         error: BaseException | None = None,
-    ) -> list[Meeting]:
-        """Take an activation out of "running"; a second time changes nothing.
-
-        Returns the handlers that the plugin is to meet, for the caller to call.
-        """
+    ) -> None:
+        """Take an activation out of "running"; a second time changes nothing."""
         with self._lock:
             if activation.done.is_set():
-                return []
+                return
             if self._closed and plugin is not None:
                 plugin, error = None, RuntimeError(CLOSED)
-            activation.settle(plugin, error)
             if plugin is not None:
                 interfaces = dict.fromkeys(plugin.manifest.implements)
-                return [(h, plugin) for i in interfaces for h in self._handlers.get(i, ())]
-            if self._by_name.get(activation.name) is activation:
+                activation.meetings = [
+                    (handler, plugin) for i in interfaces for handler in self._handlers.get(i, ())
+                ]
+            elif self._by_name.get(activation.name) is activation:
                 del self._by_name[activation.name]
-            return []
+            activation.settle(plugin, error)
+
+    def take_meetings(self, activation: Activation) -> list[Meeting]:
+        """The handlers that an activated plugin is to meet, for the caller to call; once."""
+        with self._lock:
+            meetings, activation.meetings = activation.meetings, []
+            return meetings
 
     def add_handler(self, interface: str, handler: Handler) -> list[Meeting]:
         """Keep ``handler``; returns its meetings with the plugins that are active already."""

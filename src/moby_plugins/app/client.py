@@ -126,6 +126,28 @@ class Client:
             retry,
         )
 
+    @overload
+    def send_file(
+        self,
+        service_method: str,
+        data: Data,
+        into: None = None,
+        *,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Any: ...
+
+    @overload
+    def send_file(
+        self,
+        service_method: str,
+        data: Data,
+        into: type[T] = ...,
+        *,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> T: ...
+
     def send_file(
         self,
         service_method: str,
@@ -173,7 +195,7 @@ class Client:
                 body.close()
             return wire.decode(data, into)
         except (TransportError, WireError) as error:
-            self._sign(error, request.method)
+            self._sign(error, request)
             raise
 
     def close(self) -> None:
@@ -215,7 +237,7 @@ class Client:
         try:
             body = self._open(request, timeout)
         except TransportError as error:
-            self._sign(error, request.method)
+            self._sign(error, request)
             raise
         return Stream(body, request.method, self.address.text, self._name)
 
@@ -232,10 +254,12 @@ class Client:
         failure.body_spent = not failure.answered and not upload.rewind()
         raise failure
 
-    def _sign(self, error: TransportError | WireError, method: str) -> None:
+    def _sign(self, error: TransportError | WireError, request: Request) -> None:
+        if isinstance(request.body, Upload) and request.body.error is error:
+            return  # the caller's own, another plugin's perhaps
         error.plugin, error.address = self._name, self.address.text
         if isinstance(error, WireError):
-            error.method = method
+            error.method = request.method
 
 
 def seconds(timeout: float | None) -> float | None:

@@ -4,6 +4,7 @@ How an activation lives, and what the lock guards, is told in ``activation.py``.
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
@@ -57,7 +58,8 @@ class Registry:
         self._clock = clock
         self._retry = retry or RetryPolicy()
         self._timeout = timeout
-        self._activation_timeout = seconds(activation_timeout)
+        # No bound is none at all, and not that of the clients' calls.
+        self._activation_timeout = seconds(activation_timeout) or math.inf
         self._max_response_bytes = max_response_bytes
         self._activations = Activations()
 
@@ -114,7 +116,7 @@ class Registry:
                 if activation.plugin is not None:
                     found[activation.name] = activation.plugin
                 elif isinstance(activation.error, PluginError):
-                    logger.warning("left out: %s", activation.error)
+                    logger.warning("left out plugin %r: %s", activation.name, activation.error)
                     if on_failure is not None:
                         on_failure(activation.name, activation.error)
                 elif activation.error is not None:
@@ -128,7 +130,7 @@ class Registry:
         others by the thread that activates them, after the handshake. It may call
         this registry. One that raises is logged, and the others still run.
         """
-        _meet(self._activations.add_handler(interface, handler))
+        _call(self._activations.add_handler(interface, handler))
 
     def invalidate(self, name: str) -> None:
         """Forget a plugin, so that the next ``get`` looks it up and shakes hands anew.
@@ -170,7 +172,8 @@ class Registry:
         except BaseException as error:
             self._settle(activation, handshake, None, error)
             raise
-        _meet(self._settle(activation, handshake, plugin))
+        self._settle(activation, handshake, plugin)
+        self._meet(activation)
         if activation.error is not None:
             raise activation.error
         return plugin
@@ -181,11 +184,13 @@ class Registry:
         handshake: Handshake,
         plugin: ActivePlugin | None,
         error: BaseException | None = None,
-    ) -> list[Meeting]:
-        meetings = self._activations.settle(activation, plugin, error)
+    ) -> None:
+        self._activations.settle(activation, plugin, error)
         if activation.plugin is None:
             handshake.give_up()
-        return meetings
+
+    def _meet(self, activation: Activation) -> None:
+        _call(self._activations.take_meetings(activation))
 
     def _handshake(self, name: str) -> Handshake:
         return Handshake(name, self._discovery, self._new_client, self._activation_timeout)
@@ -212,11 +217,14 @@ class Registry:
             with closing(self._lead_side_by_side(ours)) as led:
                 yield from led
         finally:
-            # Changes nothing, unless this was cut short: then others may take the lead.
+            # Changes nothing, unless this was cut short: then others may take the lead,
+            # and what became active unnoticed still meets its handlers.
             for activation in ours:
                 self._activations.settle(activation, None)
+            for activation in ours:
+                self._meet(activation)
         for activation in theirs:
-            self._clock.wait(activation.done)
+            activation.wait(self._clock)
         yield from (activation for activation in theirs if not activation.abandoned)
         if abandoned := [activation.name for activation in theirs if activation.abandoned]:
             yield from self._load(abandoned)
@@ -224,19 +232,22 @@ class Registry:
     def _lead_side_by_side(self, ours: list[Activation]) -> Generator[Activation]:
         handshakes = [self._handshake(activation.name) for activation in ours]
 
-        def settle(outcome: Outcome[ActivePlugin]) -> tuple[Activation, list[Meeting]]:
+        def settle(outcome: Outcome[ActivePlugin]) -> tuple[Activation, BaseException | None]:
             activation, handshake = ours[outcome.index], handshakes[outcome.index]
-            return activation, self._settle(activation, handshake, outcome.value, outcome.error)
+            self._settle(activation, handshake, outcome.value, outcome.error)
+            return activation, outcome.error
 
         # Handlers run here while the crew goes on, so that one may wait for what the crew loads.
         crew = retry_side_by_side(handshakes, self._retry, self._clock, is_retryable, settle)
         with closing(crew):
-            for activation, meetings in crew:
-                _meet(meetings)
+            for activation, error in crew:
+                if error is not None and not isinstance(error, Exception):
+                    raise error
+                self._meet(activation)
                 yield activation
 
 
-def _meet(meetings: list[Meeting]) -> None:
+def _call(meetings: list[Meeting]) -> None:
     for handler, plugin in meetings:
         try:
             handler(plugin.name, plugin.client)

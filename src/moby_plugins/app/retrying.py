@@ -95,11 +95,11 @@ def retry_side_by_side(
 
     Each is tried as ``retry`` would. Attempts and ``settle`` run in threads of
     this function's own, whether or not the iterator is being read. Closing it
-    stops them after the attempt they are at.
+    stops them after the attempt they are at. To be used inside ``clock.working()``.
     """
     crew = _Crew(attempts, policy, clock, is_retryable, settle)
-    crew.start(min(len(attempts), MAX_THREADS))
     try:
+        crew.start(min(len(attempts), MAX_THREADS))
         for _ in attempts:
             yield crew.next_settled()
     finally:
@@ -128,10 +128,10 @@ class _Crew(Generic[T, R]):
     def start(self, threads: int) -> None:
         for _ in range(threads):
             # Each takes part in the clock before this thread goes on, or a fake
-            # clock would take the crew for not being there.
+            # clock would take the crew for not being there; and in a known order.
             ready = threading.Event()
             threading.Thread(
-                target=self._work, args=(ready,), name="moby-plugins", daemon=True
+                target=self._work, args=(self._take(), ready), name="moby-plugins", daemon=True
             ).start()
             ready.wait()
 
@@ -143,12 +143,10 @@ class _Crew(Generic[T, R]):
                     return self._settled.popleft()
                 self._news.clear()
 
-    def _work(self, ready: threading.Event) -> None:
+    def _work(self, task: _Task[T] | None, ready: threading.Event) -> None:
         with self._clock.working():
             ready.set()
-            while (task := self._take()) is not None:
-                if self._clock.wait(self.stop, max(task.due - self._clock.now(), 0.0)):
-                    return
+            while task is not None and not self.stop.is_set():
                 outcome = self._try(task)
                 settled = None if outcome is None else [self._settle(outcome)]
                 with self._lock:
@@ -157,14 +155,19 @@ class _Crew(Generic[T, R]):
                     else:
                         self._settled += settled
                         self._news.set()
+                task = self._take()
 
     def _take(self) -> _Task[T] | None:
         with self._lock:
             return heapq.heappop(self._tasks) if self._tasks else None
 
     def _try(self, task: _Task[T]) -> Outcome[T] | None:
+        # None where it is to be tried again. The wait is inside, for what a clock raises.
         began = self._clock.now()
         try:
+            if self._clock.wait(self.stop, max(task.due - began, 0.0)):
+                return None
+            began = self._clock.now()
             return Outcome(task.index, value=task.attempt(task.number))
         except PluginError as error:
             now = self._clock.now()

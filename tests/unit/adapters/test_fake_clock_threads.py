@@ -137,7 +137,7 @@ def test_an_event_that_is_set_goes_before_time_that_passes() -> None:
 
 def test_a_thread_outside_may_set_an_event() -> None:
     """A waiter is woken from outside although real work holds the clock back meanwhile."""
-    clock = FakeClock()
+    clock = FakeClock(watchdog=2)
     event = threading.Event()
     results: list[bool] = []
 
@@ -167,7 +167,7 @@ def test_a_scripted_exception_comes_out_where_the_turn_is() -> None:
 
 def test_a_scripted_exception_is_not_lost_with_a_thread_that_leaves() -> None:
     """Where a thread that ends has the turn, one that sleeps gets the exception instead."""
-    clock = FakeClock(watchdog=0.5)
+    clock = FakeClock(watchdog=1)
     clock.at(5, [].pop)
 
     slept, ended = clock.run(lambda: clock.sleep(10), lambda: clock.sleep(1))

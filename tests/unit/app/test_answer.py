@@ -1,0 +1,205 @@
+"""An answer's body: read whole within a bound, refused with its text, or streamed."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from moby_plugins.app.answer import Stream, accepted, read_whole
+from moby_plugins.domain.errors import (
+    StatusError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+)
+from moby_plugins.domain.exchange import CHUNK_BYTES, MAX_ERROR_BYTES, Response
+
+
+class Body:
+    """A body of these chunks, and what became of it."""
+
+    def __init__(self, chunks: Iterable[bytes], error: Exception | None = None) -> None:
+        self.asked: list[int] = []
+        self.closed = 0
+        self._chunks = self._given(chunks, error)
+
+    def read(self, size: int, /) -> bytes:
+        self.asked.append(size)
+        data = next(self._chunks, b"")
+        assert len(data) <= size
+        return data
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def _given(self, chunks: Iterable[bytes], error: Exception | None) -> Iterator[bytes]:
+        yield from chunks
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize("chunks", [[], [b"abc"], [b"a", b"b", b"c"]])
+def test_a_body_is_read_to_its_end(chunks: list[bytes]) -> None:
+    """However many bits it comes in, the body is all of them."""
+    body = Body(chunks)
+
+    assert read_whole(body, 100) == b"".join(chunks)
+    assert body.closed == 0
+
+
+def test_a_body_as_large_as_the_bound_is_read() -> None:
+    """The bound is what may be had."""
+    assert read_whole(Body([b"ab", b"cd"]), 4) == b"abcd"
+
+
+@pytest.mark.parametrize("chunks", [[b"abcde"], [b"abcd", b"e"], [b"a"] * 1000])
+def test_a_larger_body_is_an_error_and_not_read_to_its_end(chunks: list[bytes]) -> None:
+    """One byte more than the bound is enough to know."""
+    body = Body(chunks)
+
+    with pytest.raises(WireError, match=r"^the answer is larger than 4 bytes$"):
+        read_whole(body, 4)
+
+    assert sum(map(len, chunks[: len(body.asked)])) == 5
+
+
+def test_a_body_is_asked_for_in_chunks() -> None:
+    """No read asks for more than a chunk, nor for more than the bound leaves."""
+    body = Body([b"x" * CHUNK_BYTES, b"y"])
+
+    read_whole(body, CHUNK_BYTES + 9)
+
+    assert body.asked == [CHUNK_BYTES, 10, 9]
+
+
+def test_status_200_is_accepted_unread() -> None:
+    """The body is returned as it is."""
+    body = Body([b"abc"])
+
+    assert accepted(Response(200, body), "M.x") is body
+    assert (body.asked, body.closed) == ([], 0)
+
+
+@pytest.mark.parametrize("status", [100, 201, 204, 301, 400, 404, 500, 599])
+def test_any_other_status_is_an_error(status: int) -> None:
+    """The error has status, method and the plugin's message; the body is closed."""
+    body = Body([b'{"Err": ', b'"disk full"}'])
+
+    with pytest.raises(StatusError) as caught:
+        accepted(Response(status, body), "M.x")
+
+    error = caught.value
+    assert (error.status, error.method, error.message) == (status, "M.x", "disk full")
+    assert str(error) == "M.x: disk full"
+    assert body.closed == 1
+
+
+def test_the_text_of_an_error_is_cut_after_one_mebibyte() -> None:
+    """A plugin that sends an error without end is not listened to for ever."""
+    endless = (b"x" * 60_000 for _ in range(10_000))
+    body = Body(endless)
+
+    with pytest.raises(StatusError) as caught:
+        accepted(Response(500, body), "M.x")
+
+    assert caught.value.message == "x" * MAX_ERROR_BYTES
+    assert len(body.asked) == 18
+    assert body.closed == 1
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        WireError("cut off"),
+        TransportError("reset"),
+        TransportTimeoutError("timed out"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("came", "message"),
+    [([b"disk f"], "disk f"), ([], ""), ([json.dumps({"Err": "full"}).encode()], "full")],
+)
+def test_an_error_whose_text_breaks_off_keeps_what_came(
+    cause: Exception, came: list[bytes], message: str
+) -> None:
+    """The status counts more than how its text ended, which is the cause."""
+    body = Body(came, cause)
+
+    with pytest.raises(StatusError) as caught:
+        accepted(Response(503, body), "M.x")
+
+    assert (caught.value.status, caught.value.message) == (503, message)
+    assert caught.value.__cause__ is cause
+    assert body.closed == 1
+
+
+def test_a_body_that_fails_otherwise_is_closed_too() -> None:
+    """An exception that is none of this library's passes, and leaves nothing open."""
+    body = Body([b"a"], ZeroDivisionError())
+
+    with pytest.raises(ZeroDivisionError):
+        accepted(Response(500, body), "M.x")
+
+    assert body.closed == 1
+
+
+def test_a_stream_is_read_bit_by_bit() -> None:
+    """``read`` gives what is there, up to a size, and ``b""`` at the end."""
+    body = Body([b"abc", b"de"])
+    stream = Stream(body, "M.x", "tcp://h:1", "p")
+
+    assert [stream.read(3), stream.read(), stream.read()] == [b"abc", b"de", b""]
+    assert body.asked == [3, CHUNK_BYTES, CHUNK_BYTES]
+
+
+def test_a_stream_is_iterated_in_chunks_and_closed_by_its_block() -> None:
+    """Iterating ends at the end of the body; the ``with`` block closes."""
+    body = Body([b"abc", b"de"])
+
+    with Stream(body, "M.x", "tcp://h:1", "p") as stream:
+        assert list(stream) == [b"abc", b"de"]
+        assert body.closed == 0
+
+    assert body.closed == 1
+
+
+def test_a_stream_is_closed_when_its_block_fails() -> None:
+    """An exception within the block passes, and the body is closed."""
+    body = Body([b"abc"])
+
+    with pytest.raises(KeyError), Stream(body, "M.x", "tcp://h:1", "p"):
+        raise KeyError
+
+    assert body.closed == 1
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_stream_is_read_by_one_byte_or_more(size: int) -> None:
+    """To read nothing, or all, is a mistake: nothing is the end, and all may be without end."""
+    stream = Stream(Body([b"abc"]), "M.x", "tcp://h:1", "p")
+
+    with pytest.raises(ValueError, match=r"^a stream is read by one byte or more at a time$"):
+        stream.read(size)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            TransportTimeoutError("timed out"),
+            "plugin 'p' at tcp://h:1: timed out (tried once)",
+        ),
+        (WireError("cut off"), "plugin 'p' at tcp://h:1: M.x: cut off"),
+    ],
+)
+def test_a_stream_that_breaks_says_whose_it_was(
+    error: TransportTimeoutError | WireError, text: str
+) -> None:
+    """What reading raises names plugin, address and, for a broken body, the method."""
+    stream = Stream(Body([b"abc"], error), "M.x", "tcp://h:1", "p")
+    assert stream.read() == b"abc"
+
+    with pytest.raises(type(error)) as caught:
+        stream.read()
+
+    assert str(caught.value) == text

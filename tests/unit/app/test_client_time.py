@@ -1,0 +1,115 @@
+"""A client of one plugin: how long it waits for an answer, and when it tries again."""
+
+import math
+
+import pytest
+
+from moby_plugins.domain.errors import TransportError, TransportTimeoutError
+from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.testing import FakeClock, drips, hangs, refused
+from tests.unit.app.in_memory import TCP, client_of
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The time of a test."""
+    return FakeClock()
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "expected"),
+    [(None, None, None), (3.0, None, 3.0), (3.0, 1, 1.0), (None, 2, 2.0), (3.0, math.inf, None)],
+)
+@pytest.mark.parametrize("way", ["call", "stream", "send_file"])
+def test_a_timeout_is_the_calls_or_else_the_clients(
+    way: str, own: float | None, given: float | None, expected: float | None, clock: FakeClock
+) -> None:
+    """The transport is told the bound of each attempt; infinity is none."""
+    client, line = client_of(1, clock, timeout=own)
+
+    getattr(client, way)("M.x", b"" if way == "send_file" else None, timeout=given)
+
+    assert line.timeouts == [expected]
+
+
+def test_a_timeout_bounds_each_attempt_and_not_all_of_them(clock: FakeClock) -> None:
+    """A plugin that hangs is tried again, each time for as long."""
+    client, line = client_of(hangs(), clock, timeout=2)
+
+    with pytest.raises(TransportTimeoutError) as caught:
+        client.call("M.x")
+
+    assert str(caught.value) == f"plugin 'p' at {TCP}: timed out (tried 5 times in 25 s)"
+    assert clock.sleeps == [1, 2, 4, 8]
+    assert [request.attempt for request in line.requests] == [1, 2, 3, 4, 5]
+
+
+def test_a_timeout_while_the_answer_comes_is_not_tried_again(clock: FakeClock) -> None:
+    """Once there is a status line, a retry might do a thing twice."""
+    client, line = client_of(drips(b"[1, 2]"), clock)
+
+    with pytest.raises(TransportTimeoutError) as caught:
+        client.call("M.x", timeout=3)
+
+    assert (caught.value.answered, caught.value.plugin, caught.value.address) == (True, "p", TCP)
+    assert (clock.now(), len(line.requests)) == (3.0, 1)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan])
+def test_a_timeout_is_a_positive_number(timeout: float, clock: FakeClock) -> None:
+    """No time at all is a mistake: the error says what was given, and nothing is sent."""
+    client, line = client_of(1, clock)
+    said = rf"^a time-out is a positive number of seconds, not {timeout!r}$"
+
+    with pytest.raises(ValueError, match=said):
+        client.call("M.x", timeout=timeout)
+    with pytest.raises(ValueError, match=said):
+        client_of(1, clock, timeout=timeout)
+
+    assert line.requests == []
+
+
+def test_a_closed_client_calls_no_more(clock: FakeClock) -> None:
+    """Leaving the ``with`` block closes the transport; a later call is an error."""
+    client, line = client_of(1, clock)
+    with client as same:
+        assert same is client
+
+    for way in (client.call, client.stream):
+        with pytest.raises(RuntimeError, match=r"^this client is closed$"):
+            way("M.x")
+    with pytest.raises(RuntimeError, match=r"^this client is closed$"):
+        client.send_file("M.x", b"")
+
+    assert (line.closed, line.requests) == (1, [])
+
+
+def test_a_client_that_is_closed_between_two_attempts_stops(clock: FakeClock) -> None:
+    """The retry that was waited for is not made."""
+    client, line = client_of(refused(), clock)
+    clock.at(2, client.close)
+
+    with pytest.raises(RuntimeError, match=r"^this client is closed$"):
+        client.call("M.x")
+
+    assert (len(line.requests), clock.now()) == (2, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "sleeps"), [(None, [5, 5]), (RetryPolicy.never(), []), (RetryPolicy(), [1, 2, 4, 8])]
+)
+@pytest.mark.parametrize("way", ["call", "stream", "send_file"])
+def test_a_retry_policy_is_the_calls_or_else_the_clients(
+    way: str, policy: RetryPolicy | None, sleeps: list[float], clock: FakeClock
+) -> None:
+    """The whole body goes with every attempt, and the error says how many there were."""
+    client, line = client_of(refused(), clock, retry=RetryPolicy(initial=5, factor=1, budget=15))
+    data = b"[1]\n" if way == "send_file" else [1]
+
+    with pytest.raises(TransportError) as caught:
+        getattr(client, way)("M.x", data, retry=policy)
+
+    assert clock.sleeps == sleeps
+    assert [request.body for request in line.requests] == [b"[1]\n"] * (len(sleeps) + 1)
+    assert caught.value.attempts == len(sleeps) + 1
+    assert str(caught.value).startswith(f"plugin 'p' at {TCP}: connection refused")

@@ -1,0 +1,115 @@
+"""Many threads, ``get_all`` and handlers: what is shared, and what nobody waits for."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from moby_plugins.app.activation import ActivePlugin
+from moby_plugins.domain.errors import StatusError
+from moby_plugins.testing import drops, hangs, refused, script, status
+from tests.unit.app.in_memory import MemoryHost
+
+ACTIVE = {"Implements": ["A"]}
+SLOW = hangs(2, then=ACTIVE)
+
+
+def get(host: MemoryHost, name: str = "p") -> Callable[[], Any]:
+    """Somebody who asks for a plugin."""
+    return partial(host.registry.get, name, "A")
+
+
+def get_all(host: MemoryHost) -> Callable[[], Any]:
+    """Somebody who asks for all."""
+    return partial(host.registry.get_all, "A")
+
+
+def test_handlers_that_come_from_many_threads_meet_a_plugin_once_each() -> None:
+    """Before, during and after its activation, whoever registers them."""
+    host = MemoryHost({"p": SLOW})
+    met: list[list[str]] = [[] for _ in range(6)]
+
+    def come(number: int) -> None:
+        host.clock.advance(number - 1)
+        host.registry.handle("A", lambda name, _: met[number].append(name))
+        get(host)()
+
+    host.clock.run(*[partial(come, number) for number in range(6)])
+
+    assert met == [["p"]] * 6
+
+
+def test_a_handler_that_comes_while_others_run_does_not_wait_for_them() -> None:
+    """A plugin is active before its handlers have run: the new one meets it at once."""
+    host = MemoryHost({"a": ACTIVE, "p": hangs(1, then=ACTIVE)})
+    host.registry.handle("A", lambda *_: host.clock.advance(10))
+    met: list[str] = []
+
+    def come_later() -> float:
+        host.clock.advance(5)
+        host.registry.handle("A", lambda name, _: met.append(name))
+        assert sorted(met) == ["a", "p"]
+        return host.clock.now()
+
+    everything, later = host.clock.run(get_all(host), come_later)
+
+    assert [plugin.name for plugin in everything.result()] == ["a", "p"]
+    assert (later.result(), host.clock.now()) == (5.0, 20.0)
+    assert sorted(met) == ["a", "p"]
+
+
+def test_two_get_all_at_once_share_every_activation() -> None:
+    """Each plugin shakes hands once, and both get the same."""
+    host = MemoryHost({f"p{i}": hangs(i % 3, then=ACTIVE) for i in range(10)})
+
+    one, two = host.clock.run(*[get_all(host)] * 2)
+
+    assert [id(plugin) for plugin in one.result()] == [id(plugin) for plugin in two.result()]
+    assert len(one.result()) == 10
+    assert (len(host.crossings), host.clock.now()) == (2 + 10 + 10, 2.0)
+
+
+@pytest.mark.parametrize("get_first", [True, False], ids=["get first", "get_all first"])
+def test_get_and_get_all_share_an_activation(get_first: Any) -> None:
+    """Whoever leads, the other has its outcome, and the failure is told to both."""
+    host = MemoryHost({"p": SLOW, "bad": hangs(1, then=status(500, "no"))})
+    told: list[str] = []
+
+    def get_all_and_tell() -> list[ActivePlugin]:
+        return host.registry.get_all("A", on_failure=lambda name, _: told.append(name))
+
+    gets: list[Callable[[], Any]] = [get(host), get(host, "bad")]
+    tasks = [*gets, get_all_and_tell] if get_first else [get_all_and_tell, *gets]
+    futures = host.clock.run(*tasks)
+    plugin, bad, everything = futures if get_first else [*futures[1:], futures[0]]
+
+    assert everything.result() == [plugin.result()]
+    assert everything.result()[0] is plugin.result()
+    assert isinstance(bad.exception(), StatusError)
+    assert told == ["bad"]
+    assert len(host.crossings) == 1 + 2 + 2
+
+
+def test_get_all_takes_the_lead_from_one_that_is_interrupted() -> None:
+    """What somebody else began and gave up is loaded all the same."""
+    host = MemoryHost({"a": ACTIVE, "p": script(hangs(1, then=SystemExit()), SLOW)})
+
+    leader, everything = host.clock.run(get(host), get_all(host))
+
+    assert isinstance(leader.exception(), SystemExit)
+    assert [plugin.name for plugin in everything.result()] == ["a", "p"]
+    assert host.clock.now() == 3.0
+
+
+def test_a_get_all_that_is_cut_short_leaves_the_lead_to_those_who_wait() -> None:
+    """Who waits for what it was loading loads it, instead of waiting for ever."""
+    host = MemoryHost({"bad": hangs(1, then=status(500)), "p": script(refused(), drops(), ACTIVE)})
+
+    def give_up(_: str, error: Exception) -> None:
+        raise error
+
+    cut, waiter = host.clock.run(lambda: host.registry.get_all("A", on_failure=give_up), get(host))
+
+    assert isinstance(cut.exception(), StatusError)
+    assert waiter.result().name == "p"

@@ -1,0 +1,235 @@
+"""The one loop over many things side by side: nobody waits for a dead or hung neighbour."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from moby_plugins.app.retrying import (
+    MAX_THREADS,
+    Attempt,
+    Outcome,
+    retry_side_by_side,
+)
+from moby_plugins.domain.errors import StatusError, TransportError
+from moby_plugins.domain.retry import RetryPolicy, is_retryable
+from moby_plugins.testing import FakeClock
+
+
+class Neighbours:
+    """Things to try on one clock, and when each was tried."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.tried: dict[str, list[float]] = {}
+
+    def live(self, name: str = "live") -> Attempt[str]:
+        """One that works at once."""
+        return self._noted(name, lambda: name)
+
+    def dead(self, name: str = "dead") -> Attempt[str]:
+        """One that fails at once, each time."""
+        return self._noted(name, lambda: self._fail(TransportError(name)))
+
+    def hung(self, name: str = "hung", seconds: float = 10.0) -> Attempt[str]:
+        """One that works after some seconds."""
+
+        def hang() -> str:
+            self.clock.advance(seconds)
+            return name
+
+        return self._noted(name, hang)
+
+    def failing(self, error: BaseException) -> Attempt[str]:
+        """One that raises this."""
+        return self._noted("failing", lambda: self._fail(error))
+
+    def start(
+        self,
+        *attempts: Attempt[str],
+        settle: Callable[[Outcome[str]], Any] = lambda outcome: outcome,
+    ) -> Any:
+        """Try all of them: an iterator of what is settled, that can be closed."""
+        return retry_side_by_side(attempts, RetryPolicy(), self.clock, is_retryable, settle)
+
+    def outcomes(self, *attempts: Attempt[str]) -> list[tuple[float, Outcome[str]]]:
+        """When each was settled, and how."""
+        return [(self.clock.now(), outcome) for outcome in self.start(*attempts)]
+
+    def _noted(self, name: str, do: Callable[[], str]) -> Attempt[str]:
+        def attempt(number: int) -> str:
+            moments = self.tried.setdefault(name, [])
+            moments.append(self.clock.now())
+            assert number == len(moments)
+            return do()
+
+        return attempt
+
+    def _fail(self, error: BaseException) -> str:
+        raise error
+
+
+@pytest.fixture
+def street() -> Iterator[Neighbours]:
+    """Things to try side by side, in an operation of the library."""
+    street = Neighbours()
+    with street.clock.working():
+        yield street
+
+
+def crew() -> Sequence[threading.Thread]:
+    """The threads that try things."""
+    return [thread for thread in threading.enumerate() if thread.name == "moby-plugins"]
+
+
+def test_nothing_to_try_is_nothing_settled(street: Neighbours) -> None:
+    """No attempt, no outcome, no thread."""
+    assert street.outcomes() == []
+
+
+@pytest.mark.parametrize("error", [StatusError(500, "M.x", "full"), OSError("mine"), SystemExit(1)])
+def test_an_outcome_is_a_value_or_the_error_that_was_raised(
+    error: BaseException, street: Neighbours
+) -> None:
+    """Outcomes tell by their index whose they are; what is not retryable comes at once."""
+    outcomes = street.outcomes(street.live(), street.failing(error))
+
+    assert outcomes == [(0.0, Outcome(0, value="live")), (0.0, Outcome(1, error=error))]
+
+
+def test_each_is_tried_as_one_alone_would_be(street: Neighbours) -> None:
+    """A dead one is given up at 15 s, and its error says how often and how long."""
+    [(moment, outcome)] = street.outcomes(street.dead())
+
+    assert (street.tried, moment) == ({"dead": [0.0, 1.0, 3.0, 7.0, 15.0]}, 15.0)
+    assert isinstance(outcome.error, TransportError)
+    assert (outcome.error.attempts, outcome.error.elapsed) == (5, 15.0)
+
+
+def test_each_retry_is_one_warning(street: Neighbours, caplog: pytest.LogCaptureFixture) -> None:
+    """Two dead ones are four warnings each."""
+    street.outcomes(street.dead("a"), street.dead("b"))
+
+    assert [record.name for record in caplog.records] == ["moby_plugins"] * 8
+    assert caplog.messages[0] == "a (tried once); trying again in 1 s"
+
+
+def test_first_attempts_are_made_in_the_order_given(street: Neighbours) -> None:
+    """A test sees the same order every time, with more things to try than threads."""
+    names = [f"live{i}" for i in range(2 * MAX_THREADS)]
+
+    outcomes = street.outcomes(*map(street.live, names))
+
+    assert list(street.tried) == names
+    assert [outcome.value for _, outcome in outcomes] == names
+
+
+def test_hundreds_of_dead_ones_take_as_long_as_one(street: Neighbours) -> None:
+    """300 dead and 300 live: the live are settled at once, the dead all at 15 s."""
+    mixed = [make(f"{make.__name__}{i}") for i in range(300) for make in (street.dead, street.live)]
+
+    outcomes = street.outcomes(*mixed)
+
+    assert [moment for moment, _ in outcomes] == [0.0] * 300 + [15.0] * 300
+    assert {outcome.index % 2 for _, outcome in outcomes[:300]} == {1}
+    dead = [moments for name, moments in street.tried.items() if name.startswith("dead")]
+    assert dead == [[0.0, 1.0, 3.0, 7.0, 15.0]] * 300
+
+
+def test_hung_ones_keep_nobody_waiting_while_a_thread_is_free(street: Neighbours) -> None:
+    """All threads but one may hang: the rest are tried on time by the one."""
+    hung = [street.hung(f"hung{i}", 100) for i in range(MAX_THREADS - 1)]
+
+    outcomes = street.outcomes(*hung, street.live(), street.dead(), street.live("last"))
+
+    assert [moment for moment, _ in outcomes[:3]] == [0.0, 0.0, 15.0]
+    assert {moment for moment, _ in outcomes[3:]} == {100.0}
+
+
+def test_waiting_for_a_free_thread_is_not_held_against_anyone(street: Neighbours) -> None:
+    """Where all threads hang at first, a dead one still gets its five attempts."""
+    hung = [street.hung(f"hung{i}", 40) for i in range(MAX_THREADS)]
+
+    moment, outcome = street.outcomes(*hung, street.dead())[-1]
+
+    assert street.tried["dead"] == [40.0, 41.0, 43.0, 47.0, 55.0]
+    assert isinstance(outcome.error, TransportError)
+    assert (moment, outcome.error.attempts, outcome.error.elapsed) == (55.0, 5, 15.0)
+
+
+def test_slow_failures_use_up_their_own_budget_only(street: Neighbours) -> None:
+    """One that takes 10 s to fail is given up after 33 s of its own; another is not delayed."""
+
+    def slow(number: int) -> str:
+        street.clock.advance(10)
+        raise TransportError(f"slow {number}")
+
+    (dead_at, dead), (slow_at, slow_one) = street.outcomes(slow, street.dead())
+
+    assert (dead_at, dead.index) == (15.0, 1)
+    assert (slow_at, slow_one.index) == (33.0, 0)
+    assert str(slow_one.error) == "slow 3 (tried 3 times in 33 s)"
+
+
+def test_work_goes_on_while_nobody_reads(street: Neighbours) -> None:
+    """What is settled is settled in the threads that try, not when it is read."""
+    settled: list[int] = []
+
+    def settle(outcome: Outcome[str]) -> int:
+        settled.append(outcome.index)
+        return outcome.index
+
+    with closing(street.start(street.dead(), street.live(), settle=settle)) as running:
+        assert next(running) == 1
+        street.clock.advance(20)
+
+        assert settled == [1, 0]
+        assert list(running) == [0]
+
+
+def test_closing_stops_those_that_wait_for_another_attempt(street: Neighbours) -> None:
+    """After the iterator was closed nothing is tried again."""
+    running = street.start(street.dead(), street.live())
+    next(running)
+    street.clock.advance(2)
+
+    running.close()
+    street.clock.advance(60)
+
+    assert street.tried["dead"] == [0.0, 1.0]
+
+
+def test_closing_does_not_wait_for_one_that_hangs(street: Neighbours) -> None:
+    """Time does not pass while closing; the attempt under way is the last of its thread."""
+    hung = [street.hung(f"hung{i}") for i in range(MAX_THREADS)]
+    running = street.start(street.live(), *hung[1:], street.dead("first"), street.dead("second"))
+    next(running)
+
+    running.close()
+
+    assert street.clock.now() == 0.0
+    street.clock.advance(60)
+    assert not {"first", "second"} & set(street.tried)
+
+
+def test_threads_end_when_all_is_settled(street: Neighbours) -> None:
+    """No thread is left behind."""
+    street.outcomes(street.dead(), street.live(), street.hung())
+
+    for thread in crew():
+        thread.join(5)
+    assert crew() == []
+
+
+def test_an_error_of_the_clock_is_an_outcome_too(street: Neighbours) -> None:
+    """What a scripted event raises while one waits for its next attempt reaches the reader."""
+    street.clock.at(2, lambda: street.failing(LookupError("scripted"))(1))
+
+    outcomes = street.outcomes(street.dead("a"), street.dead("b"))
+
+    assert [(moment, str(outcome.error)) for moment, outcome in outcomes] == [
+        (2.0, "scripted"),
+        (15.0, "a (tried 5 times in 15 s)"),
+    ]

@@ -1,0 +1,112 @@
+"""``stream``: sent when it is called, read as it comes."""
+
+from typing import Any
+
+import pytest
+
+from moby_plugins.domain.errors import (
+    StatusError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+)
+from moby_plugins.testing import (
+    FakeClock,
+    drips,
+    drops,
+    drops_mid_body,
+    refused,
+    script,
+    status,
+)
+from tests.unit.app.in_memory import TCP, client_of
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The time of a test."""
+    return FakeClock()
+
+
+def test_a_stream_is_sent_when_it_is_called_and_read_as_it_comes(clock: FakeClock) -> None:
+    """Each read takes the time until the plugin has sent something, and no longer."""
+    client, line = client_of(drips(b"abc", every=2), clock)
+
+    with client.stream("M.x", {"Follow": True}) as stream:
+        assert [request.body for request in line.requests] == [b'{"Follow":true}\n']
+        assert clock.now() == 0.0
+        assert [(stream.read(), clock.now()) for _ in range(3)] == [
+            (b"a", 2.0),
+            (b"b", 4.0),
+            (b"c", 6.0),
+        ]
+        assert stream.read() == b""
+
+
+def test_a_stream_has_no_bound_on_its_size(clock: FakeClock) -> None:
+    """``max_response_bytes`` is for what is decoded."""
+    client, _ = client_of(b"x" * 1000, clock, max_response_bytes=10)
+
+    with client.stream("M.x") as stream:
+        assert b"".join(stream) == b"x" * 1000
+
+
+def test_a_stream_that_cannot_begin_is_tried_again(clock: FakeClock) -> None:
+    """Until there is a status line, ``stream`` is like ``call``."""
+    client, line = client_of(script(refused(), drops(), b"abc"), clock)
+
+    with client.stream("M.x") as stream:
+        assert list(stream) == [b"abc"]
+
+    assert ([request.attempt for request in line.requests], clock.sleeps) == ([1, 2, 3], [1, 2])
+
+
+def test_a_stream_that_never_begins_says_whose_it_is(clock: FakeClock) -> None:
+    """The error has the plugin's name and address and the number of attempts."""
+    client, _ = client_of(drops(), clock)
+
+    with pytest.raises(TransportError) as caught:
+        client.stream("M.x")
+
+    assert str(caught.value) == (
+        f"plugin 'p' at {TCP}: the plugin closed the connection without an answer"
+        " (tried 5 times in 15 s)"
+    )
+
+
+def test_another_status_is_raised_by_the_call(clock: FakeClock) -> None:
+    """There is no stream where the plugin says no."""
+    client, line = client_of(status(500, "no logs"), clock)
+
+    with pytest.raises(StatusError, match=r"^M\.x: no logs$"):
+        client.stream("M.x")
+
+    assert len(line.requests) == 1
+
+
+@pytest.mark.parametrize("of_client", [True, False], ids=["of the client", "of the call"])
+def test_a_timeout_bounds_the_reading_too(of_client: Any, clock: FakeClock) -> None:
+    """However slowly it drips, the stream ends with its time-out, and is not begun anew."""
+    client, line = client_of(drips(b"abcdef"), clock, timeout=2.5 if of_client else None)
+    stream = client.stream("M.x", timeout=None if of_client else 2.5)
+
+    assert [stream.read(), stream.read()] == [b"a", b"b"]
+    with pytest.raises(TransportTimeoutError) as caught:
+        stream.read()
+
+    assert str(caught.value) == f"plugin 'p' at {TCP}: timed out (tried once)"
+    assert (caught.value.answered, clock.now(), len(line.requests)) == (True, 2.5, 1)
+
+
+def test_a_stream_that_breaks_off_says_so(clock: FakeClock) -> None:
+    """What came first is given, and then the error, with plugin, address and method."""
+    client, _ = client_of(drops_mid_body(b"abc"), clock)
+
+    with client.stream("M.x") as stream:
+        assert stream.read() == b"abc"
+        with pytest.raises(WireError) as caught:
+            stream.read()
+
+    assert str(caught.value) == (
+        f"plugin 'p' at {TCP}: M.x: the answer's body is cut off or badly chunked"
+    )

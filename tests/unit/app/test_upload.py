@@ -1,0 +1,168 @@
+"""A body that is sent as it is read: its chunks, its length, and whether it can be sent again."""
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from moby_plugins.app.upload import Upload
+from moby_plugins.domain.exchange import CHUNK_BYTES
+
+
+class Pipe(io.RawIOBase):
+    """A file that cannot be rewound, giving what it is asked for or less."""
+
+    def __init__(self, data: bytes) -> None:
+        self._rest = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._rest.readinto(memoryview(buffer)[:5])
+
+
+def chunks(*parts: bytes) -> Iterator[bytes]:
+    """A one-shot iterator of these parts."""
+    yield from parts
+
+
+@pytest.mark.parametrize(
+    ("data", "expected", "length"),
+    [
+        (lambda: io.BytesIO(b"0123456789"), [b"0123456789"], 10),
+        (lambda: io.BytesIO(b""), [], 0),
+        (lambda: io.BytesIO(b"x" * (CHUNK_BYTES + 1)), [b"x" * CHUNK_BYTES, b"x"], CHUNK_BYTES + 1),
+        (lambda: Pipe(b"01234567"), [b"01234", b"567"], None),
+        (lambda: chunks(b"one", b"", b"two"), [b"one", b"", b"two"], None),
+        (lambda: [b"one", b"two"], [b"one", b"two"], None),
+        (lambda: (bytearray(b"one"), memoryview(b"two")), [b"one", b"two"], None),
+    ],
+    ids=["file", "empty file", "large file", "pipe", "iterator", "list", "other bytes"],
+)
+def test_data_is_sent_in_chunks_with_its_length_where_that_is_known(
+    data: Callable[[], BinaryIO | Iterable[bytes]], expected: list[bytes], length: int | None
+) -> None:
+    """Files have a length and are read piece by piece; what is iterable comes as it is."""
+    upload = Upload(data())
+
+    assert upload.length == length
+    assert list(upload) == expected
+    assert upload.error is None
+
+
+def test_a_file_is_sent_from_where_it_stands_and_left_open(tmp_path: Path) -> None:
+    """What was read before is no part of the body, and the file stays the caller's."""
+    (tmp_path / "f").write_bytes(b"0123456789")
+    with (tmp_path / "f").open("rb") as file:
+        file.seek(4)
+        upload = Upload(file)
+
+        assert (upload.length, file.tell()) == (6, 4)
+        assert b"".join(upload) == b"456789"
+        assert not file.closed
+
+
+def test_a_file_that_grows_is_sent_to_its_announced_length() -> None:
+    """The length was told before; what is written later is not sent."""
+    file = io.BytesIO(b"abc")
+    upload = Upload(file)
+    file.seek(0, io.SEEK_END)
+    file.write(b"def")
+    file.seek(0)
+
+    assert b"".join(upload) == b"abc"
+
+
+def test_a_file_that_shrinks_is_an_error() -> None:
+    """Fewer bytes than announced cannot be a whole body."""
+    file = io.BytesIO(b"0123456789")
+    upload = Upload(file)
+    file.truncate(4)
+
+    with pytest.raises(ValueError, match=r"^the file became shorter by 6 bytes while it was sent$"):
+        list(upload)
+    assert isinstance(upload.error, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (["text"], "str"),
+        (bytearray(b"x"), "int"),
+        (io.StringIO("text"), "str"),
+        ([None], "NoneType"),
+    ],
+)
+def test_what_is_not_bytes_is_an_error(data: Any, kind: str) -> None:
+    """Text has no form on the wire."""
+    upload = Upload(data)
+
+    with pytest.raises(TypeError, match=rf"^a body is made of bytes, not of {kind}$") as caught:
+        list(upload)
+    assert upload.error is caught.value
+
+
+@pytest.mark.parametrize("error", [OSError("disk"), KeyboardInterrupt()])
+def test_what_reading_raises_passes_and_is_remembered(error: BaseException) -> None:
+    """The caller's own exception can be told from the plugin's."""
+
+    def failing() -> Iterator[bytes]:
+        yield b"one"
+        raise error
+
+    upload = Upload(failing())
+    with pytest.raises(type(error)) as caught:
+        list(upload)
+
+    assert caught.value is error
+    assert upload.error is error
+
+
+def test_giving_up_half_way_is_no_error_of_the_data() -> None:
+    """A transport that stops reading leaves no error behind."""
+    upload = Upload([b"one", b"two"])
+    sending = iter(upload)
+    assert next(sending) == b"one"
+
+    del sending
+
+    assert upload.error is None
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (lambda: io.BytesIO(b"0123456789"), (True, True)),
+        (lambda: [b"01234", b"56789"], (True, True)),
+        (lambda: Pipe(b"0123456789"), (True, False)),
+        (lambda: chunks(b"01234", b"56789"), (True, False)),
+    ],
+    ids=["file", "list", "pipe", "iterator"],
+)
+def test_a_body_can_be_sent_again_unless_a_part_of_it_is_gone(
+    data: Callable[[], BinaryIO | Iterable[bytes]], expected: tuple[bool, bool]
+) -> None:
+    """Whole before it is touched; afterwards only what can be rewound or begins anew."""
+    upload = Upload(data())
+
+    untouched = upload.rewind()
+    next(iter(upload))
+    touched = upload.rewind()
+
+    assert (untouched, touched) == expected
+    if touched:
+        assert b"".join(upload) == b"0123456789"
+
+
+def test_a_file_is_rewound_to_where_it_stood_at_first() -> None:
+    """Not to its beginning, which is no part of the body."""
+    file = io.BytesIO(b"0123456789")
+    file.seek(7)
+    upload = Upload(file)
+    list(upload)
+
+    assert upload.rewind()
+    assert file.tell() == 7
