@@ -18,7 +18,7 @@ from urllib3.connection import HTTPConnection
 
 from moby_plugins import Settings, new_client, new_local_registry
 
-CALLS = 200
+CALLS = 50
 SPECS = 10_000
 
 
@@ -91,7 +91,7 @@ def call_pair(path: str) -> Pair:
             )
             json.loads(answer.data)
 
-    return Pair("client.call, against bare urllib3 with json", ours, plain, 1.10, 60, CALLS)
+    return Pair("client.call, against bare urllib3 with json", ours, plain, 1.10, 240, CALLS)
 
 
 def scan_pairs(directory: Path) -> Iterator[Pair]:
