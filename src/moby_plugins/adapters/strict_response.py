@@ -5,7 +5,7 @@ colon, takes the end of the connection for that of the headers or the trailer,
 knows no 1xx but 100, and reads chunk sizes with Python's ``int()``, to which
 ``-5`` is a number: a read without end. Each override raises an
 ``HTTPException`` or ``OSError`` instead; the methods are ``http.client``'s own
-seams, the same in Python 3.11 to 3.14, and tests watch that they are still called.
+seams, the same in Python 3.11 to 3.13, and tests watch that they are still called.
 """
 
 import re

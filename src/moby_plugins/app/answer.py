@@ -1,7 +1,6 @@
 """An answer's body: read whole within a bound, or bit by bit as it comes."""
 
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Self
 
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
@@ -84,10 +83,5 @@ class Stream:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from attrs import evolve
@@ -206,12 +205,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _try(

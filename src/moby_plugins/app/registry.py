@@ -8,7 +8,6 @@ import math
 import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from types import TracebackType
 from typing import Self
 
 from moby_plugins.app.activation import (
@@ -147,12 +146,7 @@ class Registry:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _activate(self, name: str, policy: RetryPolicy) -> ActivePlugin:
