@@ -7,7 +7,7 @@ import time
 from moby_plugins.adapters.deadline_socket import DeadlineSocket, DeadlineSSLSocket
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.tls import TLS_1_2, TLSOptions
+from moby_plugins.domain.tls import TLS_1_2, ServerTLS, TLSOptions
 
 
 class TCPDial:
@@ -76,6 +76,17 @@ def ssl_context(tls: TLSOptions) -> ssl.SSLContext:
     return context
 
 
+def server_context(tls: ServerTLS) -> ssl.SSLContext:
+    """What a plugin serves with; raises ``SpecError`` for a file that cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion(TLS_1_2)
+    _identify(context, tls)
+    if tls.client_ca_file:
+        _trust_file(context, tls.client_ca_file)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
 def _trust(context: ssl.SSLContext, tls: TLSOptions) -> None:
     if tls.insecure_skip_verify:
         context.check_hostname = False
@@ -86,13 +97,17 @@ def _trust(context: ssl.SSLContext, tls: TLSOptions) -> None:
     if not tls.exclusive_root_pools:
         context.load_default_certs()
     if tls.ca_file:
-        try:
-            context.load_verify_locations(cafile=tls.ca_file)
-        except (OSError, ValueError) as error:
-            raise SpecError(f"CAFile cannot be used: {_reason(error)}", tls.ca_file) from error
+        _trust_file(context, tls.ca_file)
 
 
-def _identify(context: ssl.SSLContext, tls: TLSOptions) -> None:
+def _trust_file(context: ssl.SSLContext, ca_file: str) -> None:
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"CAFile cannot be used: {_reason(error)}", ca_file) from error
+
+
+def _identify(context: ssl.SSLContext, tls: TLSOptions | ServerTLS) -> None:
     if not (tls.cert_file and tls.key_file):
         raise SpecError("CertFile and KeyFile go together", tls.cert_file or tls.key_file)
     try:

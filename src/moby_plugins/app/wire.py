@@ -88,8 +88,11 @@ def decode(body: bytes, into: Any = None) -> Any:
         value = first_value(body)
     except ValueError as error:
         raise WireError(str(error)) from error
-    if into is None:
-        return value
+    return value if into is None else structure(value, into)
+
+
+def structure(value: Any, into: Any) -> Any:
+    """A decoded JSON value as the type ``into``; raises as ``decode`` does."""
     hook = _hook(into)
     try:
         return hook(value, into)
@@ -188,6 +191,9 @@ def _sequence_hook(kind: Any) -> Hook:
             return make()
         if type(value) is not list:
             raise _MismatchError("an array", value)
+        # Null is a zero for most, but no object: such an answer has crashed hosts (B11, trap 10).
+        if attrs.has(item_type) and None in value:
+            raise _MismatchError("objects", None)
         hook = _hook(item_type)
         return make(
             [_within(f"[{index}]", hook, item, item_type) for index, item in enumerate(value)]
@@ -265,5 +271,13 @@ def _attrs_hook(kind: Any) -> Hook:
 
 
 def _attrs_unhook(kind: Any) -> Callable[[Any], dict[str, Any]]:
-    names = [(a.name, wire_name(a)) for a in attrs.fields(kind)]
-    return lambda value: {wire: getattr(value, name) for name, wire in names}
+    fields = [(a.name, wire_name(a), a.metadata.get("omitempty")) for a in attrs.fields(kind)]
+
+    def unstructure(value: Any) -> dict[str, Any]:
+        return {
+            wire: item
+            for name, wire, omitempty in fields
+            if (item := getattr(value, name)) or not omitempty
+        }
+
+    return unstructure

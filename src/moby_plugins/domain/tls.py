@@ -42,3 +42,23 @@ class TLSOptions:
         if given or self.min_version or self.exclusive_root_pools:
             return "TLS options are given, but only https:// is encrypted: this is plain text"
         return ""
+
+
+@frozen
+class ServerTLS:
+    """How a plugin speaks TLS with its hosts; all are paths of PEM files, opened at the start.
+
+    ``cert_file`` and ``key_file`` are the plugin's own; ``passphrase`` opens an
+    encrypted key. With ``client_ca_file`` hosts must show a certificate signed by
+    it. The rest is for the spec: ``ca_file`` is what hosts verify the plugin by
+    (without it, the system's roots), ``host_cert_file`` and ``host_key_file`` what
+    they show.
+    """
+
+    cert_file: str
+    key_file: str
+    ca_file: str = ""
+    client_ca_file: str = ""
+    host_cert_file: str = ""
+    host_key_file: str = ""
+    passphrase: str = field(default="", repr=False)

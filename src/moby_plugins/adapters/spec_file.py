@@ -1,0 +1,68 @@
+"""Spec files, written for a plugin that serves TCP (protocol.md A2)."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+
+from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.tls import ServerTLS
+
+DIRECTORY_MODE, FILE_MODE = 0o755, 0o644
+
+
+def write_spec(
+    directory: str, name: str, address: str, tls: ServerTLS | None
+) -> Callable[[], None]:
+    """Tell hosts of the plugin ``name`` at ``address``; what is returned removes the file.
+
+    It is a ``.spec``, or with ``tls`` a ``.json``; it appears at once and whole,
+    in place of an older one, and is removed only while it says the same. Raises
+    ``SpecError`` where it cannot be written, or an older one of the other kind
+    would still be found.
+    """
+    path = os.path.join(directory, f"{name}.{'spec' if tls is None else 'json'}")
+    content = (address if tls is None else _json(address, tls)).encode()
+    other = os.path.join(directory, f"{name}.spec")
+    try:
+        os.makedirs(directory, DIRECTORY_MODE, exist_ok=True)
+        if tls is not None and os.path.exists(other):
+            raise SpecError(f"hosts would read it and not {path}: remove it", other)
+        _replace(path, content)
+    except OSError as error:
+        raise SpecError(f"cannot be written: {error.strerror or error}", path) from error
+
+    def remove() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            # A port is one plugin's, so the same content is the same plugin.
+            with open(path, "rb") as file:
+                same = file.read(len(content) + 1) == content
+            if same:
+                os.unlink(path)
+
+    return remove
+
+
+def _json(address: str, tls: ServerTLS) -> str:
+    given = {
+        "CAFile": tls.ca_file,
+        "CertFile": tls.host_cert_file,
+        "KeyFile": tls.host_key_file,
+    }
+    # Hosts have another working directory. An empty CAFile would switch verification off.
+    options = {key: os.path.abspath(path) for key, path in given.items() if path}
+    return json.dumps({"Addr": address} | ({"TLSConfig": options} if options else {})) + "\n"
+
+
+def _replace(path: str, content: bytes) -> None:
+    directory, name = os.path.split(path)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".new", dir=directory)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(descriptor, FILE_MODE)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,159 @@
+"""A plugin served over a socket: from its opening to its end.
+
+``serve_unix`` and ``serve_tcp`` are a program's last line; ``plugin_server_unix``
+and ``plugin_server_tcp`` are for tests, and programs that do more.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from wsgiref.types import WSGIApplication
+
+from moby_plugins.app.plugin_server import DRAIN, App, HTTPServer, PluginServer
+from moby_plugins.domain.errors import SettingsError
+from moby_plugins.domain.plugin import check_plugin_name
+from moby_plugins.domain.tls import ServerTLS
+
+SOCKETS_PATH = "/run/docker/plugins"
+SPECS_PATH = "/etc/docker/plugins"
+SOCKET_MODE = 0o660
+
+
+def plugin_server_unix(
+    app: App,
+    name: str,
+    *,
+    sockets_path: str = SOCKETS_PATH,
+    mode: int = SOCKET_MODE,
+    group: str | int | None = None,
+    drain: float = DRAIN,
+) -> PluginServer:
+    """A server for ``app`` on the socket of the plugin ``name``, or at an absolute path.
+
+    ``group`` is a name or a number. Where systemd opened a socket for this
+    process, that one is served, and nothing is made or removed. Raises
+    ``InvalidPluginNameError``; the rest is raised by ``start``.
+    """
+    path = name
+    if not os.path.isabs(name):
+        path = os.path.join(os.path.abspath(sockets_path), f"{check_plugin_name(name)}.sock")
+
+    def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
+        from moby_plugins.adapters.listeners import inherited, listen_unix
+
+        make = _server_maker()
+        listener = inherited("tcp") or listen_unix(path, mode, group)
+        return make(listener.socket, app, None), listener.address, listener.withdraw
+
+    return PluginServer(app, listen, drain=drain)
+
+
+def plugin_server_tcp(
+    app: App,
+    name: str,
+    addr: str = "127.0.0.1:0",
+    *,
+    tls: ServerTLS | None = None,
+    specs_path: str = SPECS_PATH,
+    drain: float = DRAIN,
+) -> PluginServer:
+    """A server for ``app`` at ``addr``, ``HOST:PORT``, that tells hosts so in a spec.
+
+    The spec is ``NAME.spec``, or under ``tls`` ``NAME.json`` with an ``https``
+    address; it is written once connections are taken, and removed by ``stop``.
+    Where systemd opened a socket for this process, that one is served, and the
+    spec is left to whoever wrote the unit. Raises ``InvalidPluginNameError``;
+    the rest is raised by ``start``.
+    """
+    check_plugin_name(name)
+
+    def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
+        from moby_plugins.adapters.listeners import inherited, listen_tcp
+        from moby_plugins.adapters.spec_file import write_spec
+        from moby_plugins.adapters.tcp import server_context
+
+        make = _server_maker()
+        context = None if tls is None else server_context(tls)
+        scheme = "tcp" if tls is None else "https"
+        listener = inherited(scheme) or listen_tcp(addr, scheme)
+        try:
+            server = make(listener.socket, app, context)
+            if listener.inherited:
+                return server, listener.address, listener.withdraw
+            return server, listener.address, write_spec(specs_path, name, listener.address, tls)
+        except BaseException:
+            listener.socket.close()
+            raise
+
+    return PluginServer(app, listen, drain=drain)
+
+
+def serve_unix(
+    app: App,
+    name: str,
+    *,
+    sockets_path: str = SOCKETS_PATH,
+    mode: int = SOCKET_MODE,
+    group: str | int | None = None,
+) -> None:
+    """Serve as ``plugin_server_unix`` says, until SIGTERM or SIGINT; raises as ``start`` does.
+
+    Called in another thread than the main one, it serves until the process ends.
+    """
+    server = plugin_server_unix(app, name, sockets_path=sockets_path, mode=mode, group=group)
+    with _stopped_by_signals(server):
+        server.run()
+
+
+def serve_tcp(
+    app: App,
+    name: str,
+    addr: str = "127.0.0.1:0",
+    *,
+    tls: ServerTLS | None = None,
+    specs_path: str = SPECS_PATH,
+) -> None:
+    """Serve as ``plugin_server_tcp`` says, until SIGTERM or SIGINT; raises as ``start`` does.
+
+    Called in another thread than the main one, it serves until the process ends.
+    """
+    server = plugin_server_tcp(app, name, addr, tls=tls, specs_path=specs_path)
+    with _stopped_by_signals(server):
+        server.run()
+
+
+def wsgi(app: App) -> WSGIApplication:
+    """``app`` as a WSGI application, for gunicorn and the like."""
+    from moby_plugins.adapters.wsgi import wsgi as adapted
+
+    return adapted(app)
+
+
+@contextmanager
+def _stopped_by_signals(server: PluginServer) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        number: signal.signal(number, lambda *_: server.request_stop())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _server_maker() -> Callable[..., HTTPServer]:
+    try:
+        module = import_module("moby_plugins.adapters.cheroot_server")
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"serving needs {error.name}: pip install 'moby-plugins[serve]'"
+        ) from error
+    server: Callable[..., HTTPServer] = module.CherootServer
+    return lambda sock, app, context: server(sock, wsgi(app), context)

@@ -1,0 +1,146 @@
+"""The plugin's end: a ``Request`` answered by implementations of subsystems.
+
+A ``PluginApp`` is a function ``Request -> Response``: give it to ``MemoryTransport``
+in a test, or to a server.
+"""
+
+import io
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+from attrs import evolve
+
+from moby_plugins.app import wire
+from moby_plugins.app.remote import BAD_REQUEST, HEADERS, Remote, remote_of
+from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError
+from moby_plugins.domain.exchange import CHUNK_BYTES, CUT_OFF, OK, Body, Request, Response
+from moby_plugins.domain.plugin import Manifest
+
+logger = logging.getLogger("moby_plugins")
+
+ACTIVATE = "Plugin.Activate"
+TOO_LARGE, FAILED = 413, 500
+MAX_REQUEST_BYTES = 64 << 20
+_ERRORS = range(400, 600)
+
+
+class PluginApp:
+    """Answers the handshake and the calls of ``parts``, each an implementation of a subsystem.
+
+    A method that no part implements is answered with 404, arguments that cannot
+    be read with 400, a body over ``max_request_bytes`` with 413 and unread, an
+    exception with 500 (a ``StatusError`` with its own status), all with the
+    message as ``Err`` (protocol.md B0): whatever happens, the next request is
+    served. An argument that is absent or null is its default, or its type's zero.
+    A streamed answer is begun before its status is told, so that what fails at
+    once is an error too; one that fails later is cut off.
+
+    Threads may call it at once, if the parts allow. Raises ``TypeError`` for a
+    part that implements nothing, and ``ValueError`` for two that implement the same.
+    """
+
+    def __init__(self, *parts: Subsystem, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
+        self.manifest = Manifest(tuple(dict.fromkeys(part.implements for part in parts)))
+        self._limit = max_request_bytes
+        self._methods: dict[str, Callable[[Request], Response]] = {}
+        for part in parts:
+            methods = {remote.method: self._served(remote, part) for remote in implemented(part)}
+            if not methods:
+                raise TypeError(f"{type(part).__name__} implements no method of a subsystem")
+            twice = sorted(methods.keys() & self._methods.keys())
+            if twice:
+                raise ValueError(f"two parts implement {twice[0]}")
+            self._methods |= methods
+
+    def __call__(self, request: Request) -> Response:
+        """The answer to one call; never raises."""
+        method = request.method.partition("?")[0]
+        try:
+            if method == ACTIVATE:
+                return Response(OK, wire.encode(self.manifest), HEADERS)
+            if method not in self._methods:
+                return failure(NOT_FOUND, f"this plugin has no method {method}")
+            return _begun(self._methods[method](request), method)
+        except StatusError as error:
+            status = error.status if error.status in _ERRORS else FAILED
+            return failure(status, error.message or str(error))
+        except Exception as error:
+            logger.exception("%s failed", method)
+            return failure(FAILED, str(error) or type(error).__name__)
+
+    def _served(self, remote: Remote, part: Subsystem) -> Callable[[Request], Response]:
+        limit = math.inf if remote.takes_stream else self._limit
+        return lambda request: remote.answer(part, _bounded(request, limit))
+
+
+def implemented(part: Subsystem) -> list[Remote]:
+    """The methods that ``part`` overrides: what it inherits unchanged is the host's proxy."""
+    methods = [(remote, getattr(type(part), remote.name)) for remote in part.remotes.values()]
+    return [remote for remote, method in methods if remote_of(method) is None]
+
+
+def failure(status: int, message: str) -> Response:
+    """An answer that says what went wrong, the way that is safe for every subsystem."""
+    return Response(status, wire.encode({"Err": message}), HEADERS)
+
+
+def _bounded(request: Request, limit: float) -> Request:
+    size = len(request.body) if isinstance(request.body, bytes) else request.length
+    if size is not None and size > limit:
+        raise _too_large(request, limit)
+    if isinstance(request.body, bytes):
+        return request
+    return evolve(request, body=_at_most(limit, request, request.body))
+
+
+def _at_most(limit: float, request: Request, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    left = limit
+    try:
+        for chunk in chunks:
+            left -= len(chunk)
+            if left < 0:
+                raise _too_large(request, limit)
+            yield chunk
+    except WireError as error:  # the request's own, badly chunked say
+        raise StatusError(BAD_REQUEST, request.method, error.reason) from error
+
+
+def _too_large(request: Request, limit: float) -> StatusError:
+    return StatusError(TOO_LARGE, request.method, f"the body is larger than {limit} bytes")
+
+
+def _begun(response: Response, method: str) -> Response:
+    # What is there already cannot fail.
+    if isinstance(response.body, io.BytesIO):
+        return response
+    try:
+        first = response.body.read(CHUNK_BYTES)
+    except BaseException:
+        response.body.close()
+        raise
+    return evolve(response, body=_Begun(first, response.body, method))
+
+
+class _Begun:
+    """A body of which the beginning was read; where the rest fails, it is cut off."""
+
+    def __init__(self, first: bytes, rest: Body, method: str) -> None:
+        self._first = first
+        self._rest = rest
+        self._method = method
+
+    def read(self, size: int, /) -> bytes:
+        if self._first:
+            data, self._first = self._first[:size], self._first[size:]
+            return data
+        try:
+            return self._rest.read(size)
+        except Exception as error:
+            logger.exception("%s failed in the middle of its answer", self._method)
+            # What a host sees of it over any transport: a body without its end.
+            raise WireError(CUT_OFF) from error
+
+    def close(self) -> None:
+        self._rest.close()

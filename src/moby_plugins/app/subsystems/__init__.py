@@ -1,0 +1,1 @@
+"""The subsystems that engines speak: each written down once, for both ends."""

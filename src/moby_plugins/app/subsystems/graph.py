@@ -1,0 +1,206 @@
+"""GraphDriver: experimental, gone from engines since v28 (protocol.md B8)."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from moby_plugins.app import wire
+from moby_plugins.app.messages import omitempty, wired
+from moby_plugins.app.remote import BAD_REQUEST, HEADERS, Owner, Proxy, Remote, remote
+from moby_plugins.app.streamed import Streamed
+from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.upload import Data
+from moby_plugins.domain.errors import DriverError, PluginError, StatusError
+from moby_plugins.domain.exchange import OK, Request, Response
+
+logger = logging.getLogger("moby_plugins")
+
+# Kinds of a change.
+MODIFIED, ADDED, DELETED = 0, 1, 2
+
+
+@frozen
+class IDMap:
+    """A range of ids: inside, outside, how many."""
+
+    container_id: int = field(default=0, metadata=wired("container_id"))
+    host_id: int = field(default=0, metadata=wired("host_id"))
+    size: int = field(default=0, metadata=wired("size"))
+
+
+@frozen
+class InitRequest:
+    """Where the driver keeps its layers, and how."""
+
+    home: str
+    opts: tuple[str, ...] = ()
+    uid_maps: tuple[IDMap, ...] = field(default=(), metadata=wired("UIDMaps"))
+    gid_maps: tuple[IDMap, ...] = field(default=(), metadata=wired("GIDMaps"))
+
+
+@frozen
+class LayerRequest:
+    """A layer, and the one below it."""
+
+    id: str = field(default="", metadata=omitempty("ID"))
+    parent: str = field(default="", metadata=omitempty())
+    mount_label: str = field(default="", metadata=omitempty())
+    storage_opt: Mapping[str, str] = field(factory=dict, metadata=omitempty())
+
+
+@frozen
+class Change:
+    """A path that differs from the layer below."""
+
+    path: str
+    kind: int = MODIFIED
+
+
+@frozen
+class GraphCapabilities:
+    """Whether ``diff`` gives back exactly what ``apply_diff`` took."""
+
+    reproduces_exact_diffs: bool = False
+
+
+class _OfLayer(Remote):
+    """A call about a layer: what is empty is left out, as in ``LayerRequest``."""
+
+    def message(self, *arguments: Any) -> Any:
+        """The arguments that are not empty."""
+        return _given(super().message(*arguments))
+
+
+class _Diff(Streamed):
+    """A call whose answer is a tar archive."""
+
+    def message(self, *arguments: Any) -> Any:
+        """The arguments that are not empty."""
+        return _given(super().message(*arguments))
+
+
+class _Unchecked(Remote):
+    """A call whose answer is taken as it is, with ``Err`` or without."""
+
+    def bind(self, owner: type[Owner]) -> None:
+        """Learn the subsystem, but not how it tells errors."""
+        super().bind(owner)
+        self.error_keys = ()
+
+
+class _Cleanup(Remote):
+    """A call that may fail, unless the driver itself says that it did."""
+
+    def despite(self, error: PluginError) -> None:
+        """Nothing, for a plugin that may be gone already."""
+        if isinstance(error, DriverError):
+            raise error
+        logger.warning("cleaning up failed: %s", error)
+
+
+class _ApplyArchive(Remote):
+    """A call whose body is a tar archive, and whose arguments stand in the query, unquoted."""
+
+    takes_stream = True
+
+    def call(self, proxy: Proxy, *arguments: Any) -> int:
+        """Send the archive as it is read."""
+        layer, parent, archive = arguments
+        method = f"{self.method}?id={layer}&parent={parent}"
+        answer = proxy.client.send_file(method, archive, object, timeout=proxy.timeout_of(self))
+        size: int = self.read_answer(answer)
+        return size
+
+    def answer(self, part: object, request: Request) -> Response:
+        """Hand the archive on as it comes."""
+        query = request.method.partition("?")[2]
+        given = {key: value for key, _, value in (pair.partition("=") for pair in query.split("&"))}
+        if not given.get("id"):
+            raise StatusError(BAD_REQUEST, self.method, "no id in the query")
+        size = getattr(part, self.name)(given["id"], given.get("parent", ""), request.body)
+        return Response(OK, wire.encode({self.result: size}), HEADERS)
+
+
+def _given(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in message.items() if value}
+
+
+class GraphDriver(Subsystem):
+    """Keeps the layers of images and containers."""
+
+    @remote()
+    def init(self, request: InitRequest) -> None:
+        """Asked once, first."""
+        raise NotImplementedError
+
+    @_Unchecked(result="Capabilities", absent=GraphCapabilities())
+    def capabilities(self) -> GraphCapabilities:
+        """What the driver can do; a plugin may lack this."""
+        raise NotImplementedError
+
+    @remote()
+    def create(self, request: LayerRequest) -> None:
+        """Make a layer that is only read."""
+        raise NotImplementedError
+
+    @remote()
+    def create_read_write(self, request: LayerRequest) -> None:
+        """Make a layer for a container."""
+        raise NotImplementedError
+
+    @_OfLayer()
+    def remove(self, id: str) -> None:
+        """Remove a layer."""
+        raise NotImplementedError
+
+    @_OfLayer()
+    def put(self, id: str) -> None:
+        """Undo ``get``."""
+        raise NotImplementedError
+
+    @remote(result="Dir")
+    def get(self, request: LayerRequest) -> str:
+        """Mount a layer and tell where."""
+        raise NotImplementedError
+
+    @_OfLayer(result="Exists", failed=False)
+    def exists(self, id: str) -> bool:
+        """Whether there is such a layer; to a host any failure means no."""
+        raise NotImplementedError
+
+    @_Unchecked(result="Status", failed=())
+    def status(self) -> tuple[tuple[str, ...], ...]:
+        """Pairs for people; to a host any failure means none."""
+        raise NotImplementedError
+
+    @_OfLayer(result="Metadata")
+    def get_metadata(self, id: str) -> Mapping[str, str]:
+        """What the driver tells of a layer."""
+        raise NotImplementedError
+
+    @_Cleanup()
+    def cleanup(self) -> None:
+        """Asked when the engine stops; to a host only the driver's own error counts."""
+        raise NotImplementedError
+
+    @_Diff()
+    def diff(self, id: str, parent: str) -> Iterator[bytes]:
+        """A tar archive of what differs."""
+        raise NotImplementedError
+
+    @_OfLayer(result="Changes")
+    def changes(self, id: str, parent: str) -> tuple[Change, ...]:
+        """The paths that differ."""
+        raise NotImplementedError
+
+    @_ApplyArchive(result="Size")
+    def apply_diff(self, id: str, parent: str, archive: Data) -> int:
+        """Unpack an uncompressed tar archive into a layer; returns the bytes it takes."""
+        raise NotImplementedError
+
+    @_OfLayer(result="Size")
+    def diff_size(self, id: str, parent: str) -> int:
+        """The bytes that differ."""
+        raise NotImplementedError

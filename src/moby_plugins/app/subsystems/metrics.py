@@ -1,0 +1,31 @@
+"""MetricsCollector (protocol.md B7)."""
+
+from typing import Any
+
+from moby_plugins.app.remote import Proxy, Remote
+from moby_plugins.app.subsystem import Subsystem
+
+# Where a managed plugin finds the engine's Prometheus metrics: ``GET /metrics``.
+METRICS_SOCKET = "/run/docker/metrics.sock"
+
+
+class _Notice(Remote):
+    """A call whose answer is not read: only its status counts."""
+
+    def call(self, proxy: Proxy, *_: Any) -> None:
+        """Send it; ``StatusError`` unless the plugin answers 200."""
+        proxy.client.stream(self.method, timeout=proxy.timeout_of(self)).close()
+
+
+class MetricsCollector(Subsystem):
+    """Reads the engine's metrics while it may."""
+
+    @_Notice()
+    def start_metrics(self) -> None:
+        """The engine's metrics can be read from now on."""
+        raise NotImplementedError
+
+    @_Notice()
+    def stop_metrics(self) -> None:
+        """They are about to go; sent to managed plugins only, when the engine stops."""
+        raise NotImplementedError

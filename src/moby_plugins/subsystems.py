@@ -1,0 +1,100 @@
+"""The subsystems that engines speak, and what a subsystem of one's own is made of.
+
+``VolumeDriver(plugin.client)`` is a host's typed proxy; a class derived from
+``VolumeDriver`` is a plugin's implementation (``moby_plugins.serving``).
+"""
+
+from moby_plugins.app.log_frames import LogEntry, PartialLog, decode_frames, encode_frame
+from moby_plugins.app.messages import omitempty, wired
+from moby_plugins.app.remote import Remote, remote
+from moby_plugins.app.streamed import Streamed
+from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.subsystems.authz import AuthZPlugin, AuthZRequest, Verdict
+from moby_plugins.app.subsystems.graph import (
+    Change,
+    GraphCapabilities,
+    GraphDriver,
+    IDMap,
+    InitRequest,
+    LayerRequest,
+)
+from moby_plugins.app.subsystems.ipam import (
+    AddressSpaces,
+    IpamCapabilities,
+    IpamDriver,
+    Lease,
+    Pool,
+)
+from moby_plugins.app.subsystems.log import LogCapabilities, LogDriver, LogInfo, ReadConfig
+from moby_plugins.app.subsystems.metrics import METRICS_SOCKET, MetricsCollector
+from moby_plugins.app.subsystems.network import (
+    DiscoveryData,
+    EndpointInterface,
+    GatewayNeeds,
+    InterfaceName,
+    IPAMData,
+    Joined,
+    NetworkCapabilities,
+    NetworkDriver,
+    NetworkRequest,
+    StaticRoute,
+)
+from moby_plugins.app.subsystems.secret import (
+    EndpointSpec,
+    PortConfig,
+    Secret,
+    SecretProvider,
+    SecretRequest,
+)
+from moby_plugins.app.subsystems.volume import Volume, VolumeCapabilities, VolumeDriver
+
+__all__ = [
+    "METRICS_SOCKET",
+    "AddressSpaces",
+    "AuthZPlugin",
+    "AuthZRequest",
+    "Change",
+    "DiscoveryData",
+    "EndpointInterface",
+    "EndpointSpec",
+    "GatewayNeeds",
+    "GraphCapabilities",
+    "GraphDriver",
+    "IDMap",
+    "IPAMData",
+    "InitRequest",
+    "InterfaceName",
+    "IpamCapabilities",
+    "IpamDriver",
+    "Joined",
+    "LayerRequest",
+    "Lease",
+    "LogCapabilities",
+    "LogDriver",
+    "LogEntry",
+    "LogInfo",
+    "MetricsCollector",
+    "NetworkCapabilities",
+    "NetworkDriver",
+    "NetworkRequest",
+    "PartialLog",
+    "Pool",
+    "PortConfig",
+    "ReadConfig",
+    "Remote",
+    "Secret",
+    "SecretProvider",
+    "SecretRequest",
+    "StaticRoute",
+    "Streamed",
+    "Subsystem",
+    "Verdict",
+    "Volume",
+    "VolumeCapabilities",
+    "VolumeDriver",
+    "decode_frames",
+    "encode_frame",
+    "omitempty",
+    "remote",
+    "wired",
+]

@@ -1,0 +1,97 @@
+"""AuthZPlugin: table B5 of protocol.md."""
+
+from typing import Any
+
+import pytest
+
+from moby_plugins.domain.errors import DriverError, StatusError
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import AuthZPlugin, AuthZRequest, Verdict
+from moby_plugins.testing import status
+from tests.unit.app.subsystems.exchanges import Exchange, Table, asked, part_of, replying
+
+REQUEST = AuthZRequest(
+    "ada",
+    "TLS",
+    "POST",
+    "/v1.41/containers/create?name=x",
+    b'{"Image":"x"}',
+    {"Content-Type": "application/json"},
+    (b"-----BEGIN",),
+)
+ANSWERED = AuthZRequest(
+    request_method="GET",
+    request_uri="/_ping",
+    response_status_code=200,
+    response_body=b"OK",
+    response_headers={"Server": "Docker"},
+)
+
+
+class TestB5(Table):
+    """Table B5: the calls of an AuthZPlugin; every field is left out where it is empty."""
+
+    kind = AuthZPlugin
+    exchanges = (
+        Exchange(
+            "authorize_request",
+            (REQUEST,),
+            "AuthZPlugin.AuthZReq",
+            '{"User":"ada","UserAuthNMethod":"TLS","RequestMethod":"POST",'
+            '"RequestUri":"/v1.41/containers/create?name=x","RequestBody":"eyJJbWFnZSI6IngifQ==",'
+            '"RequestHeaders":{"Content-Type":"application/json"},'
+            '"RequestPeerCertificates":["LS0tLS1CRUdJTg=="]}',
+            '{"Allow":false,"Msg":"not you"}',
+            Verdict(False, "not you"),
+        ),
+        Exchange(
+            "authorize_response",
+            (ANSWERED,),
+            "AuthZPlugin.AuthZRes",
+            '{"RequestMethod":"GET","RequestUri":"/_ping","ResponseStatusCode":200,'
+            '"ResponseBody":"T0s=","ResponseHeaders":{"Server":"Docker"}}',
+            '{"Allow":true}',
+            Verdict(True),
+        ),
+        Exchange(
+            "authorize_request",
+            (AuthZRequest(),),
+            "AuthZPlugin.AuthZReq",
+            "{}",
+            '{"Allow":false}',
+            Verdict(),
+        ),
+    )
+
+
+def test_the_manifest_names_it_authz() -> None:
+    """B5: Implements has another name than the paths."""
+    part, _ = part_of(AuthZPlugin, {"authorize_request": Verdict(True)})
+
+    assert asked(PluginApp(part), "Plugin.Activate") == (200, '{"Implements":["authz"]}')
+
+
+@pytest.mark.parametrize("reply", [{}, None, {"Allow": None}, {"Msg": "who knows"}])
+def test_an_answer_that_does_not_allow_denies(reply: Any) -> None:
+    """B5: only Allow allows."""
+    assert replying(AuthZPlugin, "AuthZReq", reply).authorize_request(REQUEST).allow is False
+
+
+def test_an_error_is_no_permission() -> None:
+    """B5: Allow beside an Err is an error here, as is any status but 200."""
+    with pytest.raises(DriverError, match="unsure"):
+        replying(AuthZPlugin, "AuthZReq", {"Allow": True, "Err": "unsure"}).authorize_request(
+            REQUEST
+        )
+    with pytest.raises(StatusError, match="broken"):
+        replying(AuthZPlugin, "AuthZRes", status(500, "broken")).authorize_response(REQUEST)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"RequestBody":"*"}', b'{"User":1}'])
+def test_a_plugin_is_not_asked_about_what_cannot_be_read(body: bytes) -> None:
+    """B10: the Go SDK asks it about an empty request then; ours answers 400 alone."""
+    part, received = part_of(AuthZPlugin, {"authorize_request": Verdict(True)})
+
+    status_code, _ = asked(PluginApp(part), "AuthZPlugin.AuthZReq", body)
+
+    assert (status_code, received) == (400, [])

@@ -1,0 +1,131 @@
+"""IpamDriver: table B4 of protocol.md."""
+
+from typing import Any
+
+import pytest
+
+from moby_plugins.domain.errors import DriverError, StatusError, WireError
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import AddressSpaces, IpamCapabilities, IpamDriver, Lease, Pool
+from moby_plugins.testing import refused, status
+from tests.unit.app.subsystems.exchanges import Exchange, Table, asked, part_of, replying
+
+GATEWAY = "com.docker.network.gateway"
+
+
+class TestB4(Table):
+    """Table B4: the calls of an IpamDriver."""
+
+    kind = IpamDriver
+    exchanges = (
+        Exchange(
+            "get_capabilities",
+            (),
+            "IpamDriver.GetCapabilities",
+            "",
+            '{"RequiresMACAddress":true,"RequiresRequestReplay":false}',
+            IpamCapabilities(requires_mac_address=True),
+        ),
+        Exchange(
+            "get_default_address_spaces",
+            (),
+            "IpamDriver.GetDefaultAddressSpaces",
+            "",
+            '{"LocalDefaultAddressSpace":"l","GlobalDefaultAddressSpace":"g"}',
+            AddressSpaces("l", "g"),
+        ),
+        Exchange(
+            "request_pool",
+            ("l", "10.0.0.0/8", "10.1.0.0/16", {"a": "b"}, True),
+            "IpamDriver.RequestPool",
+            '{"AddressSpace":"l","Pool":"10.0.0.0/8","SubPool":"10.1.0.0/16",'
+            '"Options":{"a":"b"},"V6":true}',
+            '{"PoolID":"p","Pool":"10.0.0.0/8","Data":{"' + GATEWAY + '":"10.0.0.1/8"}}',
+            Pool("p", "10.0.0.0/8", {GATEWAY: "10.0.0.1/8"}),
+        ),
+        Exchange("release_pool", ("p",), "IpamDriver.ReleasePool", '{"PoolID":"p"}', "{}"),
+        Exchange(
+            "request_address",
+            ("p", "", {"RequestAddressType": GATEWAY}),
+            "IpamDriver.RequestAddress",
+            '{"PoolID":"p","Address":"","Options":{"RequestAddressType":"' + GATEWAY + '"}}',
+            '{"Address":"10.0.0.1/8","Data":{}}',
+            Lease("10.0.0.1/8"),
+        ),
+        Exchange(
+            "release_address",
+            ("p", "10.0.0.1"),
+            "IpamDriver.ReleaseAddress",
+            '{"PoolID":"p","Address":"10.0.0.1"}',
+            "{}",
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "sent"),
+    [
+        (
+            "request_pool",
+            ("l",),
+            '{"AddressSpace":"l","Pool":"","SubPool":"","Options":null,"V6":false}',
+        ),
+        ("request_address", ("p",), '{"PoolID":"p","Address":"","Options":null}'),
+    ],
+)
+def test_what_is_not_asked_for_is_empty_and_options_are_null(
+    method: str, arguments: tuple[Any, ...], sent: str
+) -> None:
+    """B4: the defaults of the definition are what an engine sends."""
+    result = Pool("p", "::/64") if method == "request_pool" else Lease("::1/64")
+    part, received = part_of(IpamDriver, {method: result})
+    app = PluginApp(part)
+    path = next(r.method for r in IpamDriver.remotes.values() if r.name == method)
+
+    assert asked(app, path, sent)[0] == 200
+    assert received[0][: 1 + len(arguments)] == (method, *arguments)
+    assert received[0][-1] in {None, False}
+
+
+@pytest.mark.parametrize(
+    "reply", [{"Error": "no"}, {"Err": "no"}, [], b"", status(404), status(500), refused()]
+)
+def test_capabilities_that_fail_in_any_way_are_none(reply: Any) -> None:
+    """B4: the driver is taken with both false."""
+    driver = replying(IpamDriver, "GetCapabilities", reply)
+
+    assert driver.get_capabilities() == IpamCapabilities(False, False)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "text"),
+    [
+        ({"Error": "used up"}, DriverError, "IpamDriver.RequestPool: used up"),
+        ({"Err": "used up"}, DriverError, "IpamDriver.RequestPool: used up"),
+        (status(500, "used up"), StatusError, "IpamDriver.RequestPool: used up"),
+    ],
+)
+def test_an_error_is_one_by_either_name(reply: Any, kind: type[Exception], text: str) -> None:
+    """B4: Error in an answer 200, Err in another; and Err in an answer 200 is no success."""
+    with pytest.raises(kind) as caught:
+        replying(IpamDriver, "RequestPool", reply).request_pool("l")
+
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("address", ["", "10.0.0.1", "10.0.0.1/99", "ten/8"])
+def test_an_answer_without_an_address_is_refused(address: str) -> None:
+    """B4: an address comes as CIDR, and an empty one is none."""
+    with pytest.raises(WireError, match=r"IpamDriver.RequestAddress"):
+        replying(IpamDriver, "RequestAddress", {"Address": address}).request_address("p")
+    with pytest.raises(WireError, match=r"IpamDriver.RequestPool"):
+        replying(IpamDriver, "RequestPool", {"PoolID": "p", "Pool": address}).request_pool("l")
+
+
+def test_an_implementation_tells_errors_the_safe_way() -> None:
+    """B4: not 200, with Err, which engines read for IPAM too."""
+    part, _ = part_of(IpamDriver, {"release_pool": LookupError("no such pool")})
+
+    answer = asked(PluginApp(part), "IpamDriver.ReleasePool", '{"PoolID":"p"}')
+
+    assert answer == (500, '{"Err":"no such pool"}')

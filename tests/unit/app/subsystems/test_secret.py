@@ -1,0 +1,89 @@
+"""SecretProvider: table B9 of protocol.md."""
+
+import pytest
+
+from moby_plugins.domain.errors import DriverError, WireError
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import (
+    EndpointSpec,
+    PortConfig,
+    Secret,
+    SecretProvider,
+    SecretRequest,
+)
+from tests.unit.app.subsystems.exchanges import Exchange, Table, asked, part_of, replying
+
+
+class TestB9(Table):
+    """Table B9: the call of a SecretProvider; every field is left out where it is zero."""
+
+    kind = SecretProvider
+    exchanges = (
+        Exchange(
+            "get_secret",
+            (
+                SecretRequest(
+                    "key",
+                    {"a": "1"},
+                    "web-1",
+                    "s1",
+                    "web",
+                    {"b": "2"},
+                    "t1",
+                    "web.1",
+                    "nginx",
+                    "n1",
+                    EndpointSpec(1, (PortConfig("http", 1, 80, 8080, 1), PortConfig("x"))),
+                ),
+            ),
+            "SecretProvider.GetSecret",
+            '{"SecretName":"key","SecretLabels":{"a":"1"},"ServiceHostname":"web-1",'
+            '"ServiceID":"s1","ServiceName":"web","ServiceLabels":{"b":"2"},"TaskID":"t1",'
+            '"TaskName":"web.1","TaskImage":"nginx","NodeID":"n1","ServiceEndpointSpec":'
+            '{"Mode":1,"Ports":[{"Name":"http","Protocol":1,"TargetPort":80,'
+            '"PublishedPort":8080,"PublishMode":1},{"Name":"x"}]}}',
+            '{"Value":"AP8=","DoNotReuse":true}',
+            Secret(b"\x00\xff", True),
+        ),
+        Exchange(
+            "get_secret",
+            (SecretRequest("key"),),
+            "SecretProvider.GetSecret",
+            '{"SecretName":"key"}',
+            '{"Value":"eA==","DoNotReuse":false}',
+            Secret(b"x"),
+        ),
+    )
+
+
+def test_the_manifest_names_it_in_lower_case() -> None:
+    """B9: Implements has another name than the paths."""
+    part, _ = part_of(SecretProvider, {"get_secret": Secret(b"x")})
+
+    assert asked(PluginApp(part), "Plugin.Activate") == (200, '{"Implements":["secretprovider"]}')
+
+
+@pytest.mark.parametrize("value", ["", None, "*"])
+def test_an_answer_without_a_secret_is_refused(value: str | None) -> None:
+    """B9: a secret is base64 of one byte at least."""
+    with pytest.raises(WireError, match=r"SecretProvider.GetSecret"):
+        replying(SecretProvider, "GetSecret", {"Value": value}).get_secret(SecretRequest("key"))
+
+
+@pytest.mark.parametrize("size", [0, 512_000])
+def test_a_secret_of_another_size_is_refused(size: int) -> None:
+    """B9: it has from 1 to 511,999 bytes."""
+    assert [len(Secret(bytes(right)).value) for right in (1, 511_999)] == [1, 511_999]
+    with pytest.raises(ValueError, match=f"^a secret has 1 to 511999 bytes, not {size}$"):
+        Secret(bytes(size))
+
+
+def test_a_secret_is_not_printed() -> None:
+    """What ends up in logs tells the size alone."""
+    assert repr(Secret(b"hunter2")) == "Secret(7 bytes, do_not_reuse=False)"
+
+
+def test_an_error_comes_before_the_missing_value() -> None:
+    """B9: Err in an answer 200 is the driver's own error."""
+    with pytest.raises(DriverError, match="sealed"):
+        replying(SecretProvider, "GetSecret", {"Err": "sealed"}).get_secret(SecretRequest("key"))

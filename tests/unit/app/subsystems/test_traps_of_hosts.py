@@ -1,0 +1,172 @@
+"""What has gone wrong elsewhere: the traps of protocol.md B11 of time and of place."""
+
+import math
+
+import pytest
+
+from moby_plugins.app.client import Client
+from moby_plugins.app.registry import Registry
+from moby_plugins.app.settings import Settings
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import StatusError, TransportTimeoutError
+from moby_plugins.domain.plugin import Plugin
+from moby_plugins.domain.spec import read_spec
+from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import (
+    LogDriver,
+    LogEntry,
+    LogInfo,
+    MetricsCollector,
+    NetworkCapabilities,
+    NetworkDriver,
+    ReadConfig,
+    Volume,
+    VolumeDriver,
+    encode_frame,
+)
+from moby_plugins.testing import (
+    FakeClock,
+    MemoryDiscovery,
+    MemoryTransport,
+    drips,
+    hangs,
+    script,
+    status,
+)
+from tests.unit.app.subsystems.exchanges import asked, client_to, part_of
+
+
+def registry_of(transport: MemoryTransport, clock: FakeClock) -> Registry:
+    """A host of one plugin, ``p``."""
+    discovery = MemoryDiscovery()
+    discovery.add("p")
+    return Registry(discovery=discovery, connect=transport.connect, clock=clock)
+
+
+def test_4_a_handshake_that_hangs_ends() -> None:
+    """Trap 4: each attempt has 30 s, where others wait for ever."""
+    clock = FakeClock()
+    registry = registry_of(MemoryTransport({"Plugin.Activate": hangs()}, clock=clock), clock)
+
+    with pytest.raises(TransportTimeoutError):
+        registry.get("p", "VolumeDriver")
+
+    assert clock.now() == 30.0
+
+
+def test_5_capabilities_that_failed_once_can_be_asked_again() -> None:
+    """Trap 5: a handler that fails at activation disables nothing."""
+    clock = FakeClock()
+    table = {
+        "Plugin.Activate": {"Implements": ["NetworkDriver"]},
+        "NetworkDriver.GetCapabilities": script(status(500, "not yet"), {"Scope": "local"}),
+    }
+    registry = registry_of(MemoryTransport(table, clock=clock), clock)
+    failures: list[StatusError] = []
+
+    def ask(_: str, client: Client) -> None:
+        try:
+            NetworkDriver(client).get_capabilities()
+        except StatusError as error:
+            failures.append(error)
+            raise
+
+    registry.handle("NetworkDriver", ask)
+    plugin = registry.get("p", "NetworkDriver")
+
+    assert [error.message for error in failures] == ["not yet"]
+    assert NetworkDriver(plugin.client).get_capabilities() == NetworkCapabilities("local")
+
+
+def test_6_a_handler_may_get_its_own_plugin() -> None:
+    """Trap 6: a collector is started from its own activation, without a deadlock."""
+    clock = FakeClock()
+    part, received = part_of(MetricsCollector, {"start_metrics": None})
+    registry = registry_of(MemoryTransport(PluginApp(part), clock=clock), clock)
+
+    def start(name: str, _: Client) -> None:
+        MetricsCollector(registry.get(name, "MetricsCollector").client).start_metrics()
+
+    registry.handle("MetricsCollector", start)
+    registry.get("p", "MetricsCollector")
+
+    assert received == [("start_metrics",)]
+
+
+def test_13_the_mountpoint_of_get_and_of_mount_is_the_same_path() -> None:
+    """Trap 13: neither is scoped, and scoping a discovered plugin's path changes nothing."""
+    part, _ = part_of(VolumeDriver, {"mount": "/v/db", "get": Volume("db", "/v/db")})
+    client, _ = client_to(PluginApp(part))
+    driver = VolumeDriver(client)
+
+    got = driver.get("db")
+
+    assert got is not None
+    assert got.mountpoint == driver.mount("db", "1") == "/v/db"
+    assert Plugin.local("p", "unix:///p.sock").scoped_path("/v/db") == "/v/db"
+
+
+def test_15_stopping_does_not_wait_for_starting() -> None:
+    """Trap 15: a call that lasts keeps no other from being answered."""
+    answers: list[tuple[int, str]] = []
+
+    class Slow(LogDriver):
+        def start_logging(self, file: str, info: LogInfo) -> None:
+            answers.append(asked(app, "LogDriver.StopLogging", '{"File":"/f"}'))
+
+        def stop_logging(self, file: str) -> None:
+            answers.append((0, file))
+
+    app = PluginApp(Slow())
+
+    assert asked(app, "LogDriver.StartLogging", '{"File":"/f"}') == (200, "{}")
+    assert answers == [(0, "/f"), (200, "{}")]
+
+
+def test_17_a_clients_time_out_does_not_cut_logs_that_are_followed() -> None:
+    """Trap 17: ReadLogs has no bound of time, unless the proxy is given one."""
+    clock = FakeClock()
+    body = encode_frame(LogEntry("stdout", 1, b"tick\n")) * 3
+    client, line = client_to({"LogDriver.ReadLogs": drips(body)}, clock, timeout=30.0)
+
+    read = list(LogDriver(client).read_logs(LogInfo(), ReadConfig(follow=True)))
+    bounded = LogDriver(client, timeouts={"read_logs": 2.0}).read_logs(LogInfo(), ReadConfig())
+
+    assert (len(read), clock.now() > 30.0, line.timeouts) == (3, True, [None])
+    with pytest.raises(TransportTimeoutError):
+        list(bounded)
+
+
+def test_17_no_bound_is_the_definitions() -> None:
+    """Trap 17: what streams has an infinite time-out."""
+    assert LogDriver.remotes["ReadLogs"].timeout == math.inf
+
+
+def test_19_tcp_is_plain_text_and_says_so() -> None:
+    """Trap 19: TLS options for it are a warning."""
+    address = Address("tcp://host:1")
+
+    assert not address.encrypted
+    assert TLSOptions(ca_file="/ca.pem").concerns(encrypted=address.encrypted) == (
+        "TLS options are given, but only https:// is encrypted: this is plain text"
+    )
+
+
+def test_19_no_ca_file_switches_verification_off_and_says_so() -> None:
+    """Trap 19: as engines read it, with a warning."""
+    plugin = read_spec("p", "p.json", b'{"Addr":"https://host:1","TLSConfig":{}}')
+
+    assert plugin.tls_config is not None
+    assert plugin.tls_config.insecure_skip_verify
+    assert plugin.tls_config.concerns(encrypted=True) == "TLS without verification of the plugin"
+
+
+def test_20_rootless_directories_are_the_documented_ones() -> None:
+    """Trap 20: the user's configuration is read, and not /etc."""
+    environ = {"ROOTLESSKIT_STATE_DIR": "/r", "XDG_CONFIG_HOME": "/h/c", "HOME": "/h"}
+
+    assert Settings.from_env(environ).specs_paths == (
+        "/h/c/docker/plugins",
+        "/h/.local/lib/docker/plugins",
+    )

@@ -1,0 +1,215 @@
+"""VolumeDriver: table B2 of protocol.md."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from moby_plugins.domain.errors import DriverError, StatusError, TransportTimeoutError, WireError
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import Volume, VolumeCapabilities, VolumeDriver
+from moby_plugins.testing import FakeClock, hangs, refused, status
+from tests.unit.app.subsystems.exchanges import (
+    Exchange,
+    Table,
+    asked,
+    client_to,
+    part_of,
+    replying,
+)
+
+DB = Volume("db", "/v/db", "2026-01-02T03:04:05Z", {"size": 5})
+DB_JSON = (
+    '{"Name":"db","Mountpoint":"/v/db","CreatedAt":"2026-01-02T03:04:05Z","Status":{"size":5}}'
+)
+
+
+class TestB2(Table):
+    """Table B2: the calls of a VolumeDriver."""
+
+    kind = VolumeDriver
+    exchanges = (
+        Exchange(
+            "create",
+            ("db", {"size": "10G"}),
+            "VolumeDriver.Create",
+            '{"Name":"db","Opts":{"size":"10G"}}',
+            "{}",
+            timeout=120.0,
+        ),
+        Exchange(
+            "create",
+            ("db", None),
+            "VolumeDriver.Create",
+            '{"Name":"db","Opts":null}',
+            "{}",
+            timeout=120.0,
+        ),
+        Exchange("remove", ("db",), "VolumeDriver.Remove", '{"Name":"db"}', "{}", timeout=60.0),
+        Exchange(
+            "path",
+            ("db",),
+            "VolumeDriver.Path",
+            '{"Name":"db"}',
+            '{"Mountpoint":"/v/db"}',
+            "/v/db",
+            60.0,
+        ),
+        Exchange(
+            "mount",
+            ("db", "0a"),
+            "VolumeDriver.Mount",
+            '{"Name":"db","ID":"0a"}',
+            '{"Mountpoint":"/v/db"}',
+            "/v/db",
+            120.0,
+        ),
+        Exchange(
+            "unmount",
+            ("db", "0a"),
+            "VolumeDriver.Unmount",
+            '{"Name":"db","ID":"0a"}',
+            "{}",
+            timeout=60.0,
+        ),
+        Exchange(
+            "list",
+            (),
+            "VolumeDriver.List",
+            "{}",
+            '{"Volumes":[' + DB_JSON + ',{"Name":"x","Mountpoint":""}]}',
+            (DB, Volume("x")),
+            60.0,
+        ),
+        Exchange(
+            "get", ("db",), "VolumeDriver.Get", '{"Name":"db"}', f'{{"Volume":{DB_JSON}}}', DB, 60.0
+        ),
+        Exchange("get", ("y",), "VolumeDriver.Get", '{"Name":"y"}', '{"Volume":null}', None, 60.0),
+        Exchange(
+            "capabilities",
+            (),
+            "VolumeDriver.Capabilities",
+            "{}",
+            '{"Capabilities":{"Scope":"global"}}',
+            VolumeCapabilities("global"),
+            60.0,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "expected"), [({}, [120.0, 60.0]), ({"mount": 5, "get": 0.5}, [5.0, 0.5])]
+)
+def test_each_time_out_can_be_overridden(timeouts: Any, expected: list[float]) -> None:
+    """B2: 120 s for Mount and 60 s for Get, unless the proxy is told otherwise."""
+    client, line = client_to({"VolumeDriver.Mount": {}, "VolumeDriver.Get": {}})
+    driver = VolumeDriver(client, timeouts=timeouts)
+
+    driver.mount("db", "1")
+    driver.get(name="db")
+
+    assert line.timeouts == expected
+
+
+def test_a_call_that_timed_out_is_not_sent_again() -> None:
+    """B0: such a time-out uses up the 30 s in which calls are tried again."""
+    clock = FakeClock()
+    client, line = client_to({"VolumeDriver.Mount": hangs()}, clock)
+
+    with pytest.raises(TransportTimeoutError):
+        VolumeDriver(client).mount("db", "1")
+
+    assert (len(line.requests), clock.now()) == (1, 120.0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "scope"),
+    [
+        ({"Capabilities": {"Scope": "GLOBAL"}}, "global"),
+        ({"Capabilities": {"Scope": ""}}, "local"),
+        ({"Capabilities": None}, "local"),
+        ({}, "local"),
+        ({"Err": "no"}, "local"),
+        ({"Capabilities": []}, "local"),
+        (b"", "local"),
+        (status(404), "local"),
+        (status(500, "broken"), "local"),
+        (refused(), "local"),
+    ],
+)
+def test_a_scope_is_local_unless_it_is_global(
+    reply: Any, scope: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """B2: lower-cased, empty is local, and so is any failure, without a word."""
+    driver = replying(VolumeDriver, "Capabilities", reply)
+
+    assert driver.capabilities() == VolumeCapabilities(scope)
+    assert caplog.records == []
+
+
+def test_an_unknown_scope_is_local_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """B2: other values are local, and are logged."""
+    driver = replying(VolumeDriver, "Capabilities", {"Capabilities": {"Scope": "Galaxy"}})
+
+    with caplog.at_level(logging.WARNING, logger="moby_plugins"):
+        capabilities = driver.capabilities()
+
+    assert capabilities.scope == "local"
+    assert [record.getMessage() for record in caplog.records] == [
+        "a volume driver's scope is 'Galaxy': taken for local"
+    ]
+
+
+@pytest.mark.parametrize("reply", [{}, {"Volume": None}, None])
+def test_no_volume_and_no_error_is_none(reply: Any) -> None:
+    """B2: a missing or null Volume says that there is none."""
+    assert replying(VolumeDriver, "Get", reply).get("db") is None
+
+
+def test_a_volume_is_what_the_answer_says() -> None:
+    """B2: an empty object is a volume with an empty name, and keys match without case."""
+    assert replying(VolumeDriver, "Get", {"Volume": {}}).get("db") == Volume("")
+    assert replying(VolumeDriver, "Get", {"volume": {"NAME": "x"}}).get("db") == Volume("x")
+
+
+def test_an_error_in_an_answer_200_is_a_driver_error() -> None:
+    """B0: Err is the driver's own error, told under the name of the method."""
+    with pytest.raises(DriverError) as caught:
+        replying(VolumeDriver, "Create", {"Err": "disk full"}).create("db")
+
+    assert str(caught.value) == "VolumeDriver.Create: disk full"
+
+
+def test_an_error_with_a_status_keeps_it() -> None:
+    """B0: Err in another answer than 200 is a StatusError."""
+    with pytest.raises(StatusError) as caught:
+        replying(VolumeDriver, "Remove", status(500, "in use")).remove("db")
+
+    assert (caught.value.status, str(caught.value)) == (500, "VolumeDriver.Remove: in use")
+
+
+@pytest.mark.parametrize("volumes", [None, []])
+def test_no_volumes_are_an_empty_list(volumes: Any) -> None:
+    """B0: null is a zero."""
+    assert replying(VolumeDriver, "List", {"Volumes": volumes}).list() == ()
+
+
+def test_an_answer_of_a_wrong_type_is_told_with_its_place() -> None:
+    """A WireError names the method, the address and the field."""
+    with pytest.raises(WireError) as caught:
+        replying(VolumeDriver, "Mount", {"Mountpoint": 5}).mount("db", "1")
+
+    assert str(caught.value) == (
+        "tcp://host:1: VolumeDriver.Mount: Mountpoint: a string expected, not a number"
+    )
+
+
+def test_an_absent_argument_is_its_default_or_zero() -> None:
+    """B0: absent and null are the same, for a name as for options."""
+    part, received = part_of(VolumeDriver, {"create": None})
+    app = PluginApp(part)
+
+    for body in ('{"Name":"db"}', '{"name":"db","Opts":null,"More":1}', "null", "{}"):
+        assert asked(app, "VolumeDriver.Create", body) == (200, "{}")
+
+    assert received == [("create", name, None) for name in ("db", "db", "", "")]

@@ -1,0 +1,156 @@
+"""Log entries as frames: the framing and the three messages of table B6 in protocol.md."""
+
+from collections.abc import Callable, Iterator
+from io import BytesIO
+
+import pytest
+
+from moby_plugins.app.log_frames import MAX_FRAME_BYTES, decode_entry
+from moby_plugins.domain.errors import WireError
+from moby_plugins.subsystems import LogEntry, PartialLog, decode_frames, encode_frame
+
+# As protoc's own encoder writes them.
+ENTRY = LogEntry("stdout", 300, b"hi")
+ENTRY_BYTES = b"\x0a\x06stdout\x10\xac\x02\x1a\x02hi"
+
+
+def framed(message: bytes) -> bytes:
+    """A message as a frame."""
+    return len(message).to_bytes(4, "big") + message
+
+
+def in_bites(data: bytes, size: int) -> Callable[[int], bytes]:
+    """A ``read`` that gives at most ``size`` bytes at a time."""
+    file = BytesIO(data)
+    return lambda wanted: file.read(min(size, wanted))
+
+
+def entries(data: bytes) -> Iterator[LogEntry]:
+    """The entries in ``data``."""
+    return decode_frames(BytesIO(data).read)
+
+
+def test_a_frame_is_a_length_and_a_message() -> None:
+    """B6: uint32 big-endian, then proto3, in which zeros are left out."""
+    assert encode_frame(ENTRY) == b"\0\0\0\x0f" + ENTRY_BYTES
+    assert encode_frame(LogEntry()) == b"\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        LogEntry(),
+        ENTRY,
+        LogEntry("stderr", -1, b"\x00\xff\n"),
+        LogEntry("stdout", 2**63 - 1, b"x" * (16 << 10)),
+        LogEntry("stdout", -(2**63)),
+        LogEntry("stdout", 1, b"a", True),
+        LogEntry("stdout", 1, b"a", True, PartialLog()),
+        LogEntry("stdout", 1, b"a", True, PartialLog(False, "0a", 1)),
+        LogEntry("stdout", 1, b"b", True, PartialLog(True, "0a", 2**31 - 1)),
+        LogEntry("stdout", 1, b"b", True, PartialLog(True, "ä", -1)),
+        LogEntry(attrs={"a": "1", "ü": "", "": "x"}),
+    ],
+)
+@pytest.mark.parametrize("bite", [1, 3, 1 << 20])
+def test_what_is_written_is_read_again(entry: LogEntry, bite: int) -> None:
+    """Two frames in a row, however they come in."""
+    assert list(decode_frames(in_bites(encode_frame(entry) * 2, bite))) == [entry, entry]
+
+
+def test_a_line_of_16_kib_is_one_frame() -> None:
+    """B6: an engine's longest line, with a length of three bytes."""
+    frame = encode_frame(LogEntry(line=b"x" * (16 << 10)))
+
+    assert frame[:8] == (4 + (16 << 10)).to_bytes(4, "big") + b"\x1a\x80\x80\x01"
+
+
+def test_entries_come_as_they_are_written() -> None:
+    """The first is there before the second is."""
+    file = BytesIO(encode_frame(ENTRY) * 2)
+
+    assert next(decode_frames(file.read)) == ENTRY
+    assert file.tell() == len(encode_frame(ENTRY))
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        b"\x38\x05",  # field 7, a number
+        b"\x3a\x03abc",  # field 7, bytes
+        b"\x39" + bytes(8),  # field 7, fixed 64
+        b"\x3d" + bytes(4),  # field 7, fixed 32
+        b"\xfa\xff\xff\xff\x0f\x01x",  # the highest field number
+        b"\x1d" + bytes(4),  # a field that is known, written as no version of it
+    ],
+)
+def test_unknown_fields_are_skipped(unknown: bytes) -> None:
+    """A newer engine's entries can be read."""
+    assert list(entries(framed(unknown + ENTRY_BYTES + unknown))) == [ENTRY]
+
+
+@pytest.mark.parametrize(
+    ("message", "entry"),
+    [
+        (b"\x10\x01\x10\x02", LogEntry(time_nano=2)),
+        (b"\x20\x07", LogEntry(partial=True)),
+        (b"\x10" + b"\xff" * 9 + b"\x01", LogEntry(time_nano=-1)),
+        (b"\x10\x80\x00", LogEntry(time_nano=0)),
+        (b"\x0a\x01\xff", LogEntry("\ufffd")),
+        (b"\x2a\x00", LogEntry(partial_log_metadata=PartialLog())),
+        (b"\x32\x00", LogEntry(attrs={"": ""})),
+    ],
+)
+def test_odd_but_right_messages_are_read(message: bytes, entry: LogEntry) -> None:
+    """The last of two counts, numbers may be longer than need be, text is never an error."""
+    assert decode_entry(message) == entry
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (b"\x10", "a number that is cut off"),
+        (b"\x10\x80", "a number that is cut off"),
+        (b"\x80", "a number that is cut off"),
+        (b"\x10" + b"\xff" * 10, "a number without an end"),
+        (b"\x1a\x05abc", "a field that cannot be read"),
+        (b"\x1a" + b"\xff" * 9 + b"\x01", "a field that cannot be read"),
+        (b"\x39\x00", "a field that cannot be read"),
+        (b"\x3b", "a field that cannot be read"),
+        (b"\x08\x01", "a field of another type"),
+        (b"\x12\x00", "a field of another type"),
+        (b"\x28\x01", "a field of another type"),
+        (b"\x30\x01", "a field of another type"),
+        (b"\x2a\x02\x0a\x00", "a field of another type"),
+        (b"\x32\x02\x08\x01", "a field of another type"),
+    ],
+)
+def test_what_is_no_entry_is_an_error(message: bytes, reason: str) -> None:
+    """A WireError says what is wrong; nothing else is ever raised."""
+    with pytest.raises(WireError, match=f"^not a log entry: {reason}$"):
+        list(entries(framed(message)))
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 5, 18])
+def test_a_frame_that_is_cut_off_is_an_error(size: int) -> None:
+    """B6: an end anywhere but between frames; what came before is given."""
+    frame = encode_frame(ENTRY)
+    read = entries(frame + frame[:size])
+
+    assert next(read) == ENTRY
+    with pytest.raises(WireError, match=r"^a log frame that is cut off$"):
+        next(read)
+
+
+def test_a_frame_that_is_too_large_is_refused_unread() -> None:
+    """A length is no reason to fill the memory."""
+    file = BytesIO((MAX_FRAME_BYTES + 1).to_bytes(4, "big") + bytes(100))
+
+    with pytest.raises(WireError, match=r"^a log frame of 16777217 bytes; the limit is 16777216$"):
+        next(decode_frames(file.read))
+    assert file.tell() == 4
+
+
+def test_no_bytes_are_no_entries() -> None:
+    """B6: an end between frames is the end."""
+    assert list(entries(b"")) == []

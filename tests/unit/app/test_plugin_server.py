@@ -1,0 +1,151 @@
+"""The life of a server, without a socket."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from moby_plugins.app.plugin_server import App, HTTPServer, PluginServer
+from moby_plugins.domain.exchange import Request, Response
+
+
+def app(request: Request) -> Response:
+    """A plugin that is never called here."""
+    raise AssertionError(request)
+
+
+class Underneath:
+    """A server that notes what it is told, in the order in which things happen."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.started = threading.Event()
+
+    def listen(self, served: App) -> tuple[HTTPServer, str, Callable[[], None]]:
+        assert served is app
+        self.events.append("listen")
+        return self, "unix:///run/x.sock", lambda: self.events.append("withdraw")
+
+    def start(self) -> None:
+        self.events.append("start")
+        self.started.set()
+
+    def stop(self, drain: float) -> None:
+        self.events.append(f"stop {drain}")
+
+
+@pytest.fixture
+def underneath() -> Underneath:
+    """The server underneath, and what it was told."""
+    return Underneath()
+
+
+WHOLE_LIFE = ["listen", "start", "withdraw", "stop 2.5"]
+
+
+def test_nothing_happens_before_the_start(underneath: Underneath) -> None:
+    """A server that was only made listens nowhere, and has no address yet."""
+    server = PluginServer(app, underneath.listen)
+
+    with pytest.raises(RuntimeError, match=r"^the server has no address before it is started$"):
+        _ = server.addr
+    assert underneath.events == []
+
+
+def test_the_socket_goes_before_the_server_stops(underneath: Underneath) -> None:
+    """Hosts see no address of a plugin that is stopping."""
+    with PluginServer(app, underneath.listen, drain=2.5) as server:
+        assert server.addr == "unix:///run/x.sock"
+
+    assert underneath.events == WHOLE_LIFE
+
+
+def test_start_and_stop_may_be_repeated(underneath: Underneath) -> None:
+    """Once is enough, and more does no harm."""
+    server = PluginServer(app, underneath.listen, drain=2.5)
+
+    for act in (server.start, server.start, server.stop, server.stop):
+        act()
+
+    assert underneath.events == WHOLE_LIFE
+
+
+def test_stopping_what_never_started_is_fine(underneath: Underneath) -> None:
+    """There is nothing to stop, and no start any more."""
+    server = PluginServer(app, underneath.listen)
+    server.stop()
+
+    with pytest.raises(RuntimeError, match=r"^a server that was stopped cannot be started again$"):
+        server.start()
+    assert underneath.events == []
+
+
+def test_run_ends_when_it_is_asked_to(underneath: Underneath) -> None:
+    """``request_stop`` makes ``run`` stop, even if it came first."""
+    server = PluginServer(app, underneath.listen, drain=2.5)
+
+    server.request_stop()
+    server.run()
+
+    assert underneath.events == WHOLE_LIFE
+
+
+def test_run_ends_when_another_thread_stops_it(underneath: Underneath) -> None:
+    """``stop`` ends a ``run`` elsewhere, and all is over when that returns."""
+    server = PluginServer(app, underneath.listen, drain=2.5)
+    runner = threading.Thread(target=server.run)
+    runner.start()
+    underneath.started.wait(5)
+
+    server.stop()
+    runner.join(5)
+
+    assert not runner.is_alive()
+    assert underneath.events == WHOLE_LIFE
+
+
+def test_a_second_stop_waits_for_the_first(underneath: Underneath) -> None:
+    """Whoever stops a server knows afterwards that it is over."""
+    draining, over = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    class Slow(Underneath):
+        def stop(self, drain: float) -> None:
+            draining.set()
+            over.wait(5)
+            order.append("over")
+
+    server = PluginServer(app, Slow().listen)
+    server.start()
+    first = threading.Thread(target=server.stop)
+
+    def stop_again() -> None:
+        server.stop()
+        order.append("second")
+
+    second = threading.Thread(target=stop_again)
+    first.start()
+    draining.wait(5)
+
+    second.start()
+    over.set()
+    first.join()
+    second.join()
+
+    assert order == ["over", "second"]
+
+
+def test_a_start_that_fails_half_way_leaves_nothing_behind() -> None:
+    """The socket or spec is removed again."""
+
+    class Failing(Underneath):
+        def start(self) -> None:
+            raise OSError("no threads")
+
+    failing = Failing()
+    server = PluginServer(app, failing.listen, drain=2.5)
+
+    with pytest.raises(OSError, match="no threads"), server:
+        raise AssertionError("never reached")
+
+    assert failing.events == ["listen", "withdraw"]

@@ -1,0 +1,81 @@
+"""Definitions of subsystems that cannot be, and what their authors are told."""
+
+from typing import Any
+
+import pytest
+
+from moby_plugins.subsystems import LogDriver, Subsystem, Volume, VolumeDriver, remote
+from tests.unit.app.subsystems.exchanges import client_to
+
+
+def define(function: Any, **options: Any) -> None:
+    """Make a subsystem ``Odd`` of one function."""
+    type("Odd", (Subsystem,), {"do": remote("Do", **options)(function)})
+
+
+def _no_type(self: Any, name) -> None: ...  # type: ignore[no-untyped-def]
+
+
+def _no_result(self: Any, name: str): ...  # type: ignore[no-untyped-def]
+
+
+def _many(self: Any, *names: str) -> None: ...
+
+
+def _keywords(self: Any, **names: str) -> None: ...
+
+
+def _keyword(self: Any, *, name: str) -> None: ...
+
+
+def _text(self: Any) -> str: ...  # type: ignore[empty-body]
+
+
+def _maybe(self: Any) -> Volume | None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (_no_type, "Odd.Do: parameter 'name' needs a type"),
+        (_no_result, "Odd.Do: the result needs a type, None where there is no result"),
+        (_many, "Odd.Do: *names: str is no ordinary parameter"),
+        (_keywords, "Odd.Do: **names: str is no ordinary parameter"),
+        (_keyword, "Odd.Do: name: str is no ordinary parameter"),
+        (_text, "Odd.Do: <class 'str'> needs a key in the answer: remote(result=…)"),
+    ],
+)
+def test_a_definition_that_cannot_be_is_refused_at_once(function: Any, message: str) -> None:
+    """When the class is made, naming method and parameter."""
+    with pytest.raises(TypeError) as caught:
+        define(function)
+
+    assert str(caught.value) == message
+
+
+def test_an_optional_message_needs_a_key() -> None:
+    """Nothing could not be told from an empty message."""
+    with pytest.raises(TypeError, match=r"needs a key in the answer"):
+        define(_maybe)
+
+    define(_maybe, result="Volume")
+
+
+def test_a_name_that_is_never_defined_is_told_at_the_first_call() -> None:
+    """A type may be defined later than its method, but not never."""
+
+    class Odd(Subsystem):
+        @remote()
+        def do(self, thing: "Nowhere") -> None:  # type: ignore[name-defined]  # noqa: F821
+            raise NotImplementedError
+
+    client, _ = client_to({})
+
+    with pytest.raises(TypeError, match=r"^Odd\.Do: name 'Nowhere' is not defined$"):
+        Odd(client).do(1)
+
+
+def test_one_class_implements_one_subsystem() -> None:
+    """Methods of the same name would answer for each other."""
+    with pytest.raises(TypeError, match=r"^Both: one class for each of \['LogDriver', 'Volume"):
+        type("Both", (VolumeDriver, LogDriver), {})

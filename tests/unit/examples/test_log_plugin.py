@@ -1,0 +1,170 @@
+"""The example log driver, called in memory by a host's typed proxy (protocol.md B6)."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from examples.log_plugin import LONGEST, JsonLines
+from moby_plugins import Settings, new_client
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import (
+    LogDriver,
+    LogEntry,
+    LogInfo,
+    PartialLog,
+    ReadConfig,
+    encode_frame,
+)
+from moby_plugins.testing import MemoryTransport
+
+INFO = LogInfo(container_id="c0ffee")
+PIECE = 16 << 10
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> LogDriver:
+    """A host's proxy of a driver that writes to ``tmp_path``."""
+    plugin = MemoryTransport(PluginApp(JsonLines(tmp_path)))
+    settings = Settings(transports={"unix": plugin.connect})
+    return LogDriver(new_client("unix:///lines.sock", settings=settings))
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Iterator[int]:
+    """What an engine makes: a FIFO ``out`` in ``tmp_path``, open for both."""
+    os.mkfifo(tmp_path / "out")
+    descriptor = os.open(tmp_path / "out", os.O_RDWR)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.fixture
+def log(driver: LogDriver, fifo: int, tmp_path: Path) -> Callable[..., None]:
+    """Have the driver take entries, as a container that starts, prints them and stops."""
+
+    def log(*entries: LogEntry) -> None:
+        driver.start_logging(str(tmp_path / "out"), INFO)
+        for entry in entries:
+            os.write(fifo, encode_frame(entry))
+        driver.stop_logging(str(tmp_path / "out"))
+
+    return log
+
+
+def line(number: int, text: bytes, source: str = "stdout") -> LogEntry:
+    """A line as it comes from an engine."""
+    return LogEntry(source, time_nano=number, line=text)
+
+
+def pieces(text: bytes, name: str) -> list[LogEntry]:
+    """A long line as it comes from an engine, marked to its last piece."""
+    cut = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+    return [
+        LogEntry("stdout", 7, part, True, PartialLog(number == len(cut), name, number))
+        for number, part in enumerate(cut, start=1)
+    ]
+
+
+def read(driver: LogDriver, tail: int = -1) -> list[LogEntry]:
+    """What the driver gives back."""
+    return list(driver.read_logs(INFO, ReadConfig(tail=tail)))
+
+
+def test_lines_are_json_in_a_file_of_the_container(
+    log: Callable[..., None], tmp_path: Path
+) -> None:
+    """All that came before the end is written when the end is answered."""
+    log(line(1, b"one"), line(2, b"two", "stderr"))
+
+    written = (tmp_path / "c0ffee.jsonl").read_text().splitlines()
+    assert [json.loads(record) for record in written] == [
+        {"time": 1, "source": "stdout", "line": "one"},
+        {"time": 2, "source": "stderr", "line": "two"},
+    ]
+
+
+@pytest.mark.parametrize("text", [b"", b"plain", "ümläut ☃".encode(), b"\xff\x00\x80", b'"\\'])
+def test_a_line_is_given_back_with_its_newline(
+    driver: LogDriver, log: Callable[..., None], text: bytes
+) -> None:
+    """Byte for byte, also where it is no text (B11, trap 16)."""
+    log(line(1, text))
+
+    assert read(driver) == [line(1, text + b"\n")]
+
+
+def test_a_long_line_is_put_together(driver: LogDriver, log: Callable[..., None]) -> None:
+    """Its pieces are one line, whatever comes between them."""
+    text = bytes(range(97, 107)) * 4000
+    first, *rest = pieces(text, "a")
+
+    log(first, line(8, b"between", "stderr"), *rest)
+
+    assert [entry.line for entry in read(driver)] == [b"between\n", text + b"\n"]
+
+
+def test_pieces_without_a_mark_end_with_a_whole_one(
+    driver: LogDriver, log: Callable[..., None]
+) -> None:
+    """Some engines only say that a line goes on."""
+    log(evolve(line(1, b"one "), partial=True), line(1, b"line"))
+
+    assert [entry.line for entry in read(driver)] == [b"one line\n"]
+
+
+def test_a_line_without_an_end_is_written_in_parts(
+    driver: LogDriver, log: Callable[..., None]
+) -> None:
+    """Memory is bounded, and nothing is lost."""
+    text = b"x" * (LONGEST + PIECE)
+
+    log(*pieces(text, "a")[:-1])
+
+    assert [len(entry.line) for entry in read(driver)] == [LONGEST + 1]
+
+
+def test_a_line_that_was_cut_off_is_written_at_the_end(
+    driver: LogDriver, log: Callable[..., None]
+) -> None:
+    """The container stopped in the middle of it."""
+    log(pieces(b"x" * 40_000, "a")[0])
+
+    assert [len(entry.line) for entry in read(driver)] == [PIECE + 1]
+
+
+@pytest.mark.parametrize(("tail", "expected"), [(-1, 5), (0, 0), (2, 2), (9, 5)])
+def test_the_last_lines_can_be_asked_for(
+    driver: LogDriver, log: Callable[..., None], tail: int, expected: int
+) -> None:
+    """-1 is all of them."""
+    log(*(line(number, b"text") for number in range(1, 6)))
+
+    numbers = [entry.time_nano for entry in read(driver, tail)]
+
+    assert numbers == [1, 2, 3, 4, 5][5 - expected :]
+
+
+def test_a_container_that_starts_again_goes_on_in_its_file(
+    driver: LogDriver, log: Callable[..., None]
+) -> None:
+    """Nothing of its first run is lost."""
+    log(line(1, b"first"))
+    log(line(2, b"second"))
+
+    assert [entry.line for entry in read(driver)] == [b"first\n", b"second\n"]
+
+
+def test_an_end_without_a_beginning_is_no_error(driver: LogDriver, tmp_path: Path) -> None:
+    """The plugin was restarted meanwhile."""
+    driver.stop_logging(str(tmp_path / "out"))
+
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
+def test_it_says_that_it_can_be_read(driver: LogDriver) -> None:
+    """An engine then keeps no copy of its own."""
+    assert driver.capabilities().read_logs
