@@ -36,7 +36,7 @@ $(VENV)/pip:
 	touch $@
 
 $(VENV)/wheel: $(VENV)/pip $(SOURCES)
-	$(BIN)/pip install --quiet .
+	$(BIN)/pip install --quiet '.[serve]'
 	$(BIN)/pip install --quiet --force-reinstall --no-deps .
 	touch $@
 

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from moby_plugins import Settings, StatusError, new_local_registry
+from moby_plugins.subsystems import VolumeDriver
 
 PLUGIN = Path(__file__).with_name("volume_plugin.py")
 
@@ -36,20 +37,18 @@ def use(settings: Settings) -> None:
         step("scan", registry.scan())
         step("get", f"{plugin.name} at {plugin.addr} implements {plugin.manifest.implements}")
 
-        driver = plugin.client
-        for method, args in (
-            ("Create", {"Name": "books", "Opts": {}}),
-            ("List", {}),
-            ("Mount", {"Name": "books", "ID": "reader-1"}),
-            ("Unmount", {"Name": "books", "ID": "reader-1"}),
-            ("Remove", {"Name": "books"}),
-            ("List", {}),
-        ):
-            step(method, driver.call(f"VolumeDriver.{method}", args))
+        driver = VolumeDriver(plugin.client)
+        step("create", driver.create("books", {"size": "10M"}))
+        step("list", driver.list())
+        step("mount", driver.mount("books", id="reader-1"))
+        step("get", driver.get("books"))
+        step("unmount", driver.unmount("books", id="reader-1"))
+        step("remove", driver.remove("books"))
+        step("get", driver.get("books"))
         try:
-            driver.call("VolumeDriver.Get", {"Name": "books"})
+            plugin.client.call("VolumeDriver.Shrink", {"Name": "books"})
         except StatusError as error:
-            step("Get", f"{type(error).__name__} {error.status}: {error}")
+            step("shrink", f"{type(error).__name__} {error.status}: {error}")
 
 
 def step(name: str, result: object) -> None:

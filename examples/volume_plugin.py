@@ -1,105 +1,114 @@
-"""A volume plugin in one file: each volume is a directory.
+"""A volume driver: each volume is a directory, with a quota where one is asked for.
 
-Run it as ``python volume_plugin.py SOCKET DIRECTORY``. What it answers is decided
-in ``Volumes``, a function from ``Request`` to ``Response``: the same object answers
-on a socket here and in memory in a test.
+    python volume_plugin.py /run/docker/plugins/shelf.sock /var/lib/shelf
+    docker volume create -d shelf -o size=10M books
+
+The quota is kept at mounting: a volume that is over it is not mounted again.
 """
 
-import json
+import argparse
+import os
+import re
 import shutil
-import socketserver
-import sys
-from http.server import BaseHTTPRequestHandler
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from moby_plugins import Request, Response
+from moby_plugins.serving import PluginApp, serve_unix
+from moby_plugins.subsystems import Volume, VolumeDriver
 
 
-class Volumes:
-    """Answers the calls of a VolumeDriver with directories under ``root``."""
+class Shelf(VolumeDriver):
+    """Each volume is ``root/NAME/data``, its quota in bytes in ``root/NAME/quota``."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        # An engine mounts the same name and id several times: counted, not collected.
+        self._mounts: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
 
-    def __call__(self, request: Request) -> Response:
-        """The answer to one call; any failure is the plugin's ``Err``."""
-        method = getattr(self, request.method.replace(".", "_").lower(), None)
-        if method is None:
-            return _json(404, {"Err": f"unknown method {request.method}"})
-        try:
-            return _json(200, method(request.json() or {}))
-        except (OSError, KeyError, ValueError) as error:
-            return _json(500, {"Err": str(error)})
+    def create(self, name: str, opts: Mapping[str, str] | None = None) -> None:
+        options = dict(opts or {})
+        quota = bytes_of(options.pop("size")) if "size" in options else None
+        if options:
+            raise ValueError(f"no option {min(options)!r}; there is size=10M")
+        place = self._place(name)
+        place.mkdir(exist_ok=True)
+        if quota is not None:
+            (place / "quota").write_text(str(quota))
+        (place / "data").mkdir(exist_ok=True)
 
-    def plugin_activate(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {"Implements": ["VolumeDriver"]}
+    def remove(self, name: str) -> None:
+        with self._lock:
+            if self._mounted(name):
+                raise ValueError(f"volume {name} is in use")
+            shutil.rmtree(Path(self.path(name)).parent)
 
-    def volumedriver_create(self, args: dict[str, Any]) -> dict[str, Any]:
-        self._path(args).mkdir(exist_ok=True)
-        return {}
+    def path(self, name: str) -> str:
+        if not (data := self._place(name) / "data").is_dir():
+            raise ValueError(f"no such volume: {name}")
+        return str(data)
 
-    def volumedriver_remove(self, args: dict[str, Any]) -> dict[str, Any]:
-        shutil.rmtree(self._path(args))
-        return {}
+    def mount(self, name: str, id: str) -> str:
+        with self._lock:
+            data, quota = self.path(name), self._quota(name)
+            if quota is not None and (used := usage(data)) > quota:
+                raise ValueError(f"volume {name} is over its quota: {used} of {quota} bytes")
+            self._mounts[name, id] += 1
+            return data
 
-    def volumedriver_get(self, args: dict[str, Any]) -> dict[str, Any]:
-        path = self._path(args)
-        if not path.is_dir():
-            raise ValueError(f"no such volume: {path.name}")
-        return {"Volume": {"Name": path.name, "Mountpoint": str(path)}}
+    def unmount(self, name: str, id: str) -> None:
+        with self._lock:
+            # The count may be gone, with the process that had it.
+            self._mounts[name, id] = max(self._mounts[name, id] - 1, 0)
 
-    def volumedriver_list(self, _: dict[str, Any]) -> dict[str, Any]:
-        names = sorted(path.name for path in self._root.iterdir())
-        return {"Volumes": [{"Name": name, "Mountpoint": str(self._root / name)} for name in names]}
+    def list(self) -> tuple[Volume, ...]:
+        found = sorted(self._root.glob("*/data"))
+        return tuple(Volume(data.parent.name, str(data)) for data in found)
 
-    def volumedriver_mount(self, args: dict[str, Any]) -> dict[str, Any]:
-        return {"Mountpoint": self.volumedriver_get(args)["Volume"]["Mountpoint"]}
+    def get(self, name: str) -> Volume | None:
+        if not (data := self._place(name) / "data").is_dir():
+            return None
+        status = {"Used": usage(data), "Quota": self._quota(name), "Mounts": self._mounted(name)}
+        return Volume(name, str(data), status=status)
 
-    volumedriver_path = volumedriver_mount
-
-    def volumedriver_unmount(self, args: dict[str, Any]) -> dict[str, Any]:
-        self.volumedriver_get(args)
-        return {}
-
-    def volumedriver_capabilities(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {"Capabilities": {"Scope": "local"}}
-
-    def _path(self, args: dict[str, Any]) -> Path:
-        name: str = args["Name"]
-        if not name or "/" in name or name in {".", ".."}:
+    def _place(self, name: str) -> Path:
+        if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
             raise ValueError(f"not a volume's name: {name!r}")
         return self._root / name
 
+    def _quota(self, name: str) -> int | None:
+        quota = self._place(name) / "quota"
+        return int(quota.read_text()) if quota.exists() else None
 
-def _json(status: int, value: dict[str, Any]) -> Response:
-    return Response(status, json.dumps(value).encode())
+    def _mounted(self, name: str) -> int:
+        # A copy first: others count meanwhile.
+        return sum(count for (mounted, _), count in dict(self._mounts).items() if mounted == name)
 
 
-def serve(app: Volumes, socket_path: str) -> None:
-    """Answer on a UNIX socket until the process is stopped."""
+def bytes_of(size: str) -> int:
+    """A size such as ``10M`` in bytes."""
+    given = re.fullmatch(r"([0-9]+)([KMGT]?)", size.upper())
+    if given is None:
+        raise ValueError(f"not a size: {size!r}; 10M is one")
+    return int(given[1]) << 10 * " KMGT".index(given[2] or " ")
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            response = app(Request(self.path, body))
-            content = response.body.read(1 << 20)
-            self.send_response(response.status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def address_string(self) -> str:
-            return "host"  # a UNIX socket's peer has no address
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing: the demo prints what matters."""
-
-    with socketserver.ThreadingUnixStreamServer(socket_path, Handler) as server:
-        server.serve_forever()
+def usage(directory: str | Path) -> int:
+    """Bytes in all files under ``directory``; its users remove some meanwhile."""
+    total = 0
+    for parent, _, files in os.walk(directory):
+        for file in files:
+            with suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(parent, file)).st_size
+    return total
 
 
 if __name__ == "__main__":
-    serve(Volumes(Path(sys.argv[2])), sys.argv[1])
+    parser = argparse.ArgumentParser(description="Volumes as directories, with quotas.")
+    parser.add_argument("socket", help="the plugin's name, or the path of its socket")
+    parser.add_argument("directory", type=Path, help="where the volumes are")
+    arguments = parser.parse_args()
+    serve_unix(PluginApp(Shelf(arguments.directory)), arguments.socket)

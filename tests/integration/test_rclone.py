@@ -1,7 +1,5 @@
 """A real plugin that others wrote: ``rclone serve docker``, from its Debian package."""
 
-import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,19 +15,17 @@ from moby_plugins import (
     new_local_registry,
 )
 from moby_plugins.app.client import Client
+from moby_plugins.subsystems import Volume, VolumeDriver
+from tests.integration.components import requires
 
-RCLONE = shutil.which("rclone")
-REQUIRED = "rclone" in os.environ.get("REQUIRED_COMPONENTS", "").split(",")
-
-pytestmark = pytest.mark.skipif(RCLONE is None and not REQUIRED, reason="rclone is not installed")
+pytestmark = requires("rclone", "rclone")
 
 
 @pytest.fixture
 def registry(short_path: Path) -> Iterator[Registry]:
     """A registry that finds rclone, which runs for the test."""
-    assert RCLONE is not None, "rclone is required, but not installed"
     path = short_path / "rclone.sock"
-    command = [RCLONE, "serve", "docker", "--no-spec", "--config", "/dev/null"]
+    command = ["rclone", "serve", "docker", "--no-spec", "--config", "/dev/null"]
     options = {"socket-addr": path, "base-dir": short_path / "b", "cache-dir": short_path / "c"}
     command += [f"--{name}={value}" for name, value in options.items()]
     with (
@@ -92,6 +88,28 @@ def test_a_volume_lives_and_dies_in_rclone(client: Client, short_path: Path) -> 
     client.call("VolumeDriver.Remove", {"Name": "data"})
 
     assert not client.call("VolumeDriver.List", {})["Volumes"]
+
+
+def test_a_typed_driver_drives_rclone(client: Client, short_path: Path) -> None:
+    """Our VolumeDriver sends what another's plugin understands, and reads what that answers."""
+    (short_path / "remote").mkdir()
+    driver = VolumeDriver(client)
+
+    driver.create("data", {"type": "local", "path": str(short_path / "remote")})
+
+    assert driver.capabilities().scope == "local"
+    where = str(short_path / "b" / "data")
+    assert driver.path("data") == where
+    found = driver.get("data")
+    assert isinstance(found, Volume)
+    assert (found.name, found.mountpoint) == ("data", where)
+    assert [volume.name for volume in driver.list()] == ["data"]
+
+    driver.remove("data")
+
+    assert driver.list() == ()
+    with pytest.raises(StatusError, match=r"^VolumeDriver\.Get: volume not found$"):
+        driver.get("data")
 
 
 def test_an_unknown_volume_is_rclones_error(client: Client) -> None:

@@ -25,21 +25,22 @@ from moby_plugins.domain.exchange import CHUNK_BYTES, USER_AGENT
 logger = logging.getLogger("moby_plugins")
 
 BACKLOG = 128
-MIN_THREADS, MAX_THREADS = 8, 256
+MIN_THREADS, MAX_THREADS = 8, 8
 MAX_HEADER_BYTES = 64 << 10
-# Seconds that a peer may be silent within a request, or keep a connection without one.
-IDLE_TIMEOUT = 60
+IDLE_TIMEOUT = 60.0
 # Seconds that calls have to notice that their connection was cut off.
 CUT = 0.5
 # Seconds between looks at whether to stop, at most.
-TICK = 0.25
+TICK = 0.1
 
 
 class CherootServer:
     """Serves ``application`` on ``sock``, which is bound and becomes the server's own.
 
     Under TLS where a ``context`` is given. A call or a stream has a thread of
-    its own, up to ``MAX_THREADS``. To be started and stopped once.
+    its own, up to ``MAX_THREADS``. A peer may be silent for ``idle`` seconds within
+    a request or between two; an answer is read as slowly as it likes. To be
+    started and stopped once.
     """
 
     def __init__(
@@ -47,9 +48,11 @@ class CherootServer:
         sock: socket.socket,
         application: WSGIApplication,
         context: ssl.SSLContext | None = None,
+        *,
+        idle: float = IDLE_TIMEOUT,
     ) -> None:
         self._sock = sock
-        self._server = _Server(sock, application, context)
+        self._server = _Server(sock, application, context, idle)
         self._started = threading.Event()
         self._failure: OSError | None = None
         # Threads that are daemons make daemons: a call that hangs does not hold the process.
@@ -94,7 +97,11 @@ class _Server(wsgi.Server):
     keep_alive_conn_limit = MAX_THREADS
 
     def __init__(
-        self, sock: socket.socket, application: WSGIApplication, context: ssl.SSLContext | None
+        self,
+        sock: socket.socket,
+        application: WSGIApplication,
+        context: ssl.SSLContext | None,
+        idle: float,
     ) -> None:
         name = sock.getsockname()
         super().__init__(
@@ -104,8 +111,8 @@ class _Server(wsgi.Server):
             max=MAX_THREADS,
             server_name=USER_AGENT,
             request_queue_size=BACKLOG,
-            timeout=IDLE_TIMEOUT,
         )
+        self.timeout: Any = idle  # the stubs want whole seconds
         # Without a limit of its own it waits for its threads, and does no harm meanwhile.
         self.shutdown_timeout: Any = None
         self.gateway = _Gateway
@@ -131,8 +138,9 @@ class _Server(wsgi.Server):
         with self._lock:
             self._busy.add(conn)
             if self._threads < min(len(self._busy), MAX_THREADS):
-                self._threads += 1
-                self.requests.grow(1)
+                with contextlib.suppress(RuntimeError):  # where there is no more thread to be had
+                    self.requests.grow(1)
+                    self._threads += 1
         super().process_conn(conn)
 
     def done(self, conn: "_Connection") -> None:
@@ -188,6 +196,13 @@ class _Gateway(wsgi.Gateway_10):
         super().respond()
         if not self.req.close_connection:
             self._input.skip_rest()
+
+    def write(self, chunk: bytes) -> None:
+        """Send a part of the answer, for as long as it takes: who follows a log may pause."""
+        sock = self.req.conn.socket
+        sock.settimeout(None)
+        super().write(chunk)
+        sock.settimeout(self.req.server.timeout)
 
 
 class _TLS(Adapter):

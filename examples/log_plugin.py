@@ -1,0 +1,116 @@
+"""A log driver: each container's output as JSON lines in a file of its own.
+
+    python log_plugin.py /run/docker/plugins/lines.sock /var/log/lines
+    docker run --name hello --log-driver lines busybox echo hello
+    docker logs hello
+
+A line over 16 KiB comes in pieces, and is one line in the file again. The engine names a
+container's FIFO once: restart this plugin while no container logs through it.
+"""
+
+import argparse
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+from typing import BinaryIO
+
+from attrs import evolve
+
+from moby_plugins.serving import PluginApp, serve_unix
+from moby_plugins.subsystems import (
+    LogCapabilities,
+    LogDriver,
+    LogEntry,
+    LogInfo,
+    ReadConfig,
+    decode_frames,
+    encode_frame,
+)
+
+END = LogEntry()
+# A line that is longer is written in parts, and as much is read at once.
+LONGEST = 1 << 20
+
+
+class JsonLines(LogDriver):
+    """Writes ``root/CONTAINER.jsonl``; an engine selects by time what it is given back."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._readers: dict[str, tuple[str, threading.Thread]] = {}
+        self._lock = threading.Lock()  # no line is read half written
+
+    def start_logging(self, file: str, info: LogInfo) -> None:
+        # The engine has the FIFO open already, so that this does not wait; the thread closes both.
+        fifo, output = open(file, "rb", 0), open(self._file(info.container_id), "ab", 0)  # noqa: SIM115
+        reader = threading.Thread(target=self._copy, args=(fifo, output), daemon=True)
+        self._readers[file] = (info.container_id, reader)
+        reader.start()
+
+    def stop_logging(self, file: str) -> None:
+        if file in self._readers and self._readers[file][1].is_alive():
+            # The FIFO ends only after this call: so an end of our own, behind all lines.
+            with Path(file).open("wb", 0) as fifo:
+                fifo.write(encode_frame(END))
+            self._readers[file][1].join(timeout=10)
+        self._readers.pop(file, None)
+
+    def capabilities(self) -> LogCapabilities:
+        return LogCapabilities(read_logs=True)
+
+    def read_logs(self, info: LogInfo, config: ReadConfig) -> Iterator[LogEntry]:
+        with self._file(info.container_id).open("rb") as file:
+            yield from deque(self._read(file), config.tail if config.tail >= 0 else None)
+            going = config.follow
+            while going:
+                # Asked first: what is written before the end is read after it.
+                going = any(info.container_id == running for running, _ in self._readers.values())
+                yield from self._read(file)
+                time.sleep(0.1)
+
+    def _file(self, container: str) -> Path:
+        return self._root / f"{Path(container).name}.jsonl"
+
+    def _copy(self, fifo: BinaryIO, output: BinaryIO) -> None:
+        with fifo, output:
+            for entry in whole_lines(takewhile(END.__ne__, decode_frames(fifo.read))):
+                line = entry.line.decode(errors="surrogateescape")
+                record = {"time": entry.time_nano, "source": entry.source, "line": line}
+                with self._lock:
+                    output.write(json.dumps(record).encode() + b"\n")
+
+    def _read(self, file: BinaryIO) -> Iterator[LogEntry]:
+        while True:
+            with self._lock:
+                lines = file.readlines(LONGEST)
+            for record in map(json.loads, lines):
+                content = record["line"].encode(errors="surrogateescape") + b"\n"
+                yield LogEntry(record["source"], record["time"], content)
+            if not lines:
+                return
+
+
+def whole_lines(entries: Iterator[LogEntry]) -> Iterator[LogEntry]:
+    """The entries with the pieces of long lines put together."""
+    begun: dict[str, LogEntry] = {}
+    for entry in entries:
+        piece = entry.partial_log_metadata
+        key = piece.id if piece else entry.source
+        whole = evolve(entry, line=begun.pop(key).line + entry.line) if key in begun else entry
+        if entry.partial and not (piece and piece.last) and len(whole.line) < LONGEST:
+            begun[key] = whole
+        else:
+            yield whole
+    yield from begun.values()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Containers' output as JSON lines.")
+    parser.add_argument("socket", help="the plugin's name, or the path of its socket")
+    parser.add_argument("directory", type=Path, help="where the files are written")
+    arguments = parser.parse_args()
+    serve_unix(PluginApp(JsonLines(arguments.directory)), arguments.socket)
