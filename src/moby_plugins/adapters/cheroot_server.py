@@ -25,7 +25,7 @@ from moby_plugins.domain.exchange import CHUNK_BYTES, USER_AGENT
 logger = logging.getLogger("moby_plugins")
 
 BACKLOG = 128
-MIN_THREADS, MAX_THREADS = 8, 8
+MIN_THREADS, MAX_THREADS = 8, 256
 MAX_HEADER_BYTES = 64 << 10
 IDLE_TIMEOUT = 60.0
 # Seconds that calls have to notice that their connection was cut off.

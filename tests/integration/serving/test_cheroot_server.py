@@ -1,0 +1,152 @@
+"""The server underneath, where it cannot start or does not end."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import RetryPolicy, Settings, new_client
+from moby_plugins.adapters.cheroot_server import CherootServer
+from moby_plugins.adapters.wsgi import wsgi
+from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.serving import PluginApp, serve_tcp, serve_unix
+from tests.integration.serving.plugins import WAIT, Echoes, Layers, answer, dial, post
+
+APP = PluginApp(Echoes())
+
+
+def test_a_socket_that_cannot_listen_is_an_error() -> None:
+    """What systemd may open by mistake: the start fails, and the socket is closed."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    server = CherootServer(sock, wsgi(APP))
+
+    with pytest.raises(OSError, match="not supported"):
+        server.start()
+
+    assert sock.fileno() == -1
+
+
+def test_a_call_that_never_ends_does_not_hold_the_stop(
+    short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A call that does not even look at its connection is told of, and left to itself."""
+    running, may_end, over = threading.Event(), threading.Event(), threading.Event()
+
+    def app(_: Request) -> Response:
+        running.set()
+        may_end.wait(WAIT)
+        over.set()
+        return Response(200, b"")
+
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(short_path / "x.sock"))
+    server = CherootServer(sock, wsgi(app))
+    server.start()
+    with caplog.at_level(logging.WARNING), dial(f"unix://{short_path}/x.sock") as caller:
+        caller.sendall(post("Any.Thing", b""))
+        running.wait(WAIT)
+
+        server.stop(0.1)
+
+    assert [record.message for record in caplog.records] == [
+        "a call goes on although its connection was cut off"
+    ]
+    may_end.set()
+    assert over.wait(WAIT)
+
+
+IDLE = 0.2
+
+
+@pytest.fixture
+def impatient(short_path: Path) -> Iterator[socket.socket]:
+    """A connection to a server that gives silent peers a fifth of a second."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(short_path / "x.sock"))
+    app = PluginApp(Echoes(), Layers())
+    server = CherootServer(sock, wsgi(app), idle=IDLE)
+    server.start()
+    with dial(f"unix://{short_path}/x.sock") as caller:
+        yield caller
+    server.stop(1.0)
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /Echo.Say HTTP/1.1\r\nHost"])
+def test_a_silent_peer_is_told_so(impatient: socket.socket, sent: bytes) -> None:
+    """A request that does not come, or does not go on, is 408 and the connection's end."""
+    impatient.sendall(sent)
+
+    assert answer(impatient).startswith(b"HTTP/1.1 408 Request Timeout")
+    assert impatient.recv(1) == b""
+
+
+def test_a_body_that_does_not_go_on_is_400(impatient: socket.socket) -> None:
+    """The host is told why its call was not made."""
+    impatient.sendall(post("Echo.Say", b'{"Text":"a"}')[:-3])
+
+    assert answer(impatient).endswith(
+        b'400 Bad Request | {"Err": "the request\'s body cannot be read: timed out"}\n'
+    )
+    assert impatient.recv(1) == b""
+
+
+def test_an_idle_connection_is_closed(impatient: socket.socket) -> None:
+    """Connections are kept for the next request, but not for ever."""
+    impatient.sendall(post("Plugin.Activate", b""))
+
+    assert answer(impatient).endswith(b'{"Implements":["Echo","GraphDriver"]}\n')
+    assert impatient.recv(1) == b""
+
+
+def test_a_reader_may_pause(impatient: socket.socket) -> None:
+    """A stream that is not read for a while goes on where it was."""
+    impatient.sendall(post("GraphDriver.Diff", b'{"ID":"endless"}'))
+    impatient.recv(1)
+
+    time.sleep(3 * IDLE)
+
+    # More than any buffer between the two can have kept.
+    left = 4 << 20
+    while left > 0:
+        data = impatient.recv(1 << 16)
+        assert data, "the stream ended"
+        left -= len(data)
+
+
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_are_the_programs_again_afterwards(
+    short_path: Path, number: signal.Signals, kind: str
+) -> None:
+    """``serve_…`` returns on a signal, and puts back the handlers that it found."""
+    before = signal.getsignal(number)
+
+    def signal_once_it_serves() -> None:
+        retry = RetryPolicy(initial=0.02, factor=1.0, budget=WAIT)
+        if kind == "tcp":
+            while not (short_path / "echo.spec").exists():
+                continue
+            addr = (short_path / "echo.spec").read_text()
+        else:
+            addr = f"unix://{short_path}/echo.sock"
+        with new_client(addr, settings=Settings(retry=retry)) as client:
+            client.call("Plugin.Activate")
+        os.kill(os.getpid(), number)
+
+    caller = threading.Thread(target=signal_once_it_serves)
+    caller.start()
+    if kind == "unix":
+        serve_unix(APP, "echo", sockets_path=str(short_path))
+    else:
+        serve_tcp(APP, "echo", specs_path=str(short_path))
+    caller.join()
+
+    assert signal.getsignal(number) is before
+    assert list(short_path.iterdir()) == []

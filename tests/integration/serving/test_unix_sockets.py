@@ -1,0 +1,209 @@
+"""Where a plugin's UNIX socket is made, what it replaces, and what it leaves alone."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import InvalidPluginNameError, SettingsError, SpecError, new_client
+from moby_plugins.serving import PluginApp, PluginServer, plugin_server_unix
+from tests.integration.serving.plugins import Echoes
+
+APP = PluginApp(Echoes())
+
+
+def server_in(directory: Path, name: str = "echo") -> PluginServer:
+    """A server of a plugin, not started yet."""
+    return plugin_server_unix(APP, name, sockets_path=str(directory), drain=0.5)
+
+
+def assert_serves(server: PluginServer) -> None:
+    """The server answers at its address."""
+    with new_client(server.addr) as client:
+        assert client.call("Plugin.Activate") == {"Implements": ["Echo"]}
+
+
+@contextmanager
+def somebody_at(path: Path) -> Iterator[socket.socket]:
+    """A socket of another process, bound to ``path``; it listens when told to."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+        yield sock
+
+
+def test_the_socket_and_its_directory_are_made(short_path: Path) -> None:
+    """A plugin's name becomes a socket in the directory where hosts look."""
+    with server_in(short_path / "docker" / "plugins") as server:
+        path = short_path / "docker" / "plugins" / "echo.sock"
+
+        assert server.addr == f"unix://{path}"
+        assert path.is_socket()
+        assert path.parent.stat().st_mode & 0o777 == 0o755
+        assert_serves(server)
+
+    assert not path.exists()
+
+
+def test_an_absolute_path_is_taken_as_it_is(short_path: Path) -> None:
+    """A plugin can listen elsewhere, and its directory is made there too."""
+    path = short_path / "mine" / "plugin"
+
+    with server_in(short_path, str(path)) as server:
+        assert server.addr == f"unix://{path}"
+        assert_serves(server)
+
+    assert list(short_path.iterdir()) == [path.parent]
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\0b"])
+def test_a_bad_name_is_an_error_before_anything_is_made(short_path: Path, name: str) -> None:
+    """What cannot be a plugin's name is refused when the server is made."""
+    with pytest.raises(InvalidPluginNameError):
+        server_in(short_path / "plugins", name)
+
+    assert list(short_path.iterdir()) == []
+
+
+def test_the_socket_is_for_its_owner_and_group(short_path: Path) -> None:
+    """The mode is 0660 unless given, whatever the umask."""
+    with server_in(short_path):
+        assert (short_path / "echo.sock").stat().st_mode & 0o777 == 0o660
+
+
+def test_mode_and_group_can_be_given(short_path: Path) -> None:
+    """Who may call the plugin is the caller's decision."""
+    # Root can give any group, others one of their own.
+    group = 4711 if os.getuid() == 0 else os.getgroups()[-1]
+
+    with plugin_server_unix(
+        APP, "echo", sockets_path=str(short_path), mode=0o606, group=group, drain=0.5
+    ):
+        found = (short_path / "echo.sock").stat()
+
+        assert (found.st_mode & 0o777, found.st_gid) == (0o606, group)
+
+
+def test_an_unknown_group_is_an_error(short_path: Path) -> None:
+    """A misspelt group is told so, and nothing is made."""
+    server = plugin_server_unix(APP, "echo", sockets_path=f"{short_path}/a", group="no such group")
+
+    with pytest.raises(SettingsError, match=r"^there is no group 'no such group'$"):
+        server.start()
+
+    assert list(short_path.iterdir()) == []
+
+
+def test_a_stale_socket_is_replaced(short_path: Path) -> None:
+    """What a killed plugin left behind is no hindrance."""
+    with somebody_at(short_path / "echo.sock"):
+        pass
+
+    with server_in(short_path) as server:
+        assert_serves(server)
+
+
+def test_a_live_socket_is_never_replaced(short_path: Path) -> None:
+    """A second plugin of the same name is an error, and the first goes on."""
+    with server_in(short_path) as first:
+        second = server_in(short_path)
+
+        with pytest.raises(SpecError) as raised:
+            second.start()
+        second.stop()
+
+        assert str(raised.value) == f"{short_path}/echo.sock: another plugin listens there"
+        assert_serves(first)
+
+
+def test_a_busy_socket_is_a_live_one(short_path: Path) -> None:
+    """A plugin whose queue is full refuses connections too, but in another way."""
+    path = short_path / "echo.sock"
+    with somebody_at(path) as sock, socket.socket(socket.AF_UNIX) as caller:
+        sock.listen(0)
+        caller.connect(str(path))
+
+        with pytest.raises(SpecError, match="another plugin listens there"):
+            server_in(short_path).start()
+
+
+def test_a_socket_of_another_kind_is_left_alone(short_path: Path) -> None:
+    """A datagram socket cannot be probed, so it is not taken for a stale one."""
+    path = short_path / "echo.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(path))
+
+        with pytest.raises(SpecError, match="cannot listen there: Protocol wrong type for socket"):
+            server_in(short_path).start()
+
+    assert path.is_socket()
+
+
+def test_what_is_no_socket_is_left_alone(short_path: Path) -> None:
+    """Neither a file nor a link is replaced, whatever it is called."""
+    path = short_path / "echo.sock"
+    path.write_text("precious")
+    (short_path / "link.sock").symlink_to("echo.sock")
+
+    for name in ("echo", "link"):
+        with pytest.raises(SpecError) as raised:
+            server_in(short_path, name).start()
+
+        assert str(raised.value) == (
+            f"{short_path}/{name}.sock: there is something that is no socket; it is left alone"
+        )
+    assert path.read_text() == "precious"
+
+
+def test_a_path_that_is_too_long_is_an_error(short_path: Path) -> None:
+    """The limit of the kernel is named."""
+    path = f"{short_path}/{'x' * 107}.sock"
+
+    with pytest.raises(SpecError) as raised:
+        server_in(short_path, "x" * 107).start()
+
+    assert str(raised.value) == f"socket path {path} has {len(path)} bytes; the limit is 107"
+
+
+def test_a_directory_that_cannot_be_made_is_an_error(short_path: Path) -> None:
+    """The operating system's reason is told, with the path."""
+    (short_path / "file").write_text("")
+
+    with pytest.raises(SpecError, match="cannot listen there: Not a directory") as raised:
+        server_in(short_path / "file" / "plugins").start()
+
+    assert raised.value.file == f"{short_path}/file/plugins/echo.sock"
+
+
+def test_a_group_that_cannot_be_given_leaves_no_socket(short_path: Path) -> None:
+    """Where the socket cannot be made as asked, it is not left there for others."""
+    path = short_path / "echo.sock"
+    server = plugin_server_unix(APP, str(path), group=1 << 40)
+
+    with pytest.raises(OverflowError):
+        server.start()
+
+    assert not path.exists()
+
+
+def test_the_socket_of_another_is_not_removed(short_path: Path) -> None:
+    """Where somebody has put a socket in place of ours, it stays."""
+    path = short_path / "echo.sock"
+    server = server_in(short_path)
+    server.start()
+    path.unlink()
+
+    with somebody_at(path):
+        server.stop()
+
+    assert path.is_socket()
+
+
+def test_a_socket_that_is_gone_is_no_error(short_path: Path) -> None:
+    """Somebody cleaned up before us."""
+    with server_in(short_path):
+        (short_path / "echo.sock").unlink()
+
+    assert list(short_path.iterdir()) == []
