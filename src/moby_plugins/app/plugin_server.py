@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Protocol, Self, TypeAlias
 
 from moby_plugins.domain.exchange import Request, Response
@@ -75,9 +75,18 @@ class PluginServer:
         """Start, and return when ``stop`` or ``request_stop`` was called and all is over."""
         self.start()
         try:
-            self._requests.get()
+            while not self._asked_to_stop():
+                pass
         finally:
             self.stop()
+
+    def _asked_to_stop(self) -> bool:
+        # Not for ever: a signal may come between the last look at signals and the wait.
+        try:
+            self._requests.get(timeout=1.0)
+        except Empty:
+            return False
+        return True
 
     def request_stop(self) -> None:
         """Have ``run`` stop, without waiting for it: may be called by a signal handler."""

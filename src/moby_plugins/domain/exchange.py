@@ -88,16 +88,16 @@ class _Chunks:
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks: Iterator[bytes] = iter(chunks)
-        self._rest = b""
+        self._rest = memoryview(b"")
 
     def read(self, size: int, /) -> bytes:
         while not self._rest:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return b""
-            self._rest = chunk
+            self._rest = memoryview(chunk)
         data, self._rest = self._rest[:size], self._rest[size:]
-        return data
+        return bytes(data)
 
     def close(self) -> None:
         if isinstance(self._chunks, Generator):

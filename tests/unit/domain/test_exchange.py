@@ -1,5 +1,6 @@
 """Requests and responses as values, and the error that an answer can be."""
 
+import tracemalloc
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -136,3 +137,21 @@ def test_the_message_is_the_plugins_err_or_its_text(body: bytes, message: str) -
 
     assert (error.status, error.method, error.message) == (500, "M.x", message)
     assert str(error) == f"M.x: {message}"
+
+
+def test_a_large_chunk_is_read_bit_by_bit_without_being_copied() -> None:
+    """Reading a body's one large chunk takes the memory of what is read, each time."""
+    response = Response(200, [bytes(4 << 20)])
+    response.body.read(1)
+
+    tracemalloc.start()
+    try:
+        size = 1
+        while data := response.body.read(64 << 10):
+            size += len(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert size == 4 << 20
+    assert peak < 1 << 20
