@@ -210,9 +210,10 @@ class FakeClock:
     def _next(self) -> Callable[[], object] | None:
         # Wakes one thread, or returns a scripted event for the caller to run.
         with self._lock:
-            blocked = sorted(self._parties.values(), key=lambda party: party.turn)
-            if self._scripting or not blocked or any(party.running for party in blocked):
+            parties = self._parties.values()
+            if self._scripting or not parties or any(party.running for party in parties):
                 return None
+            blocked = sorted(parties, key=lambda party: party.turn)
             for party in blocked:
                 if party.event is not None and party.event.is_set():
                     self._wake(party)

@@ -1,0 +1,17 @@
+"""What the unit tests take, said at the end of each run."""
+
+import pytest
+
+# Seconds that all of them may take together, pytest's own time aside.
+BUDGET = 2.0
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Add up the tests' own time; a loaded machine may go over the budget, so nothing fails."""
+    own = sum(
+        report.duration
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.nodeid.startswith("tests/unit/")
+    )
+    terminalreporter.write_line(f"unit tests: {own:.2f} s of their own, of {BUDGET:g} s")
