@@ -12,6 +12,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         report.duration
         for reports in terminalreporter.stats.values()
         for report in reports
-        if isinstance(report, pytest.TestReport) and report.nodeid.startswith("tests/unit/")
+        if isinstance(report, pytest.TestReport)
+        and report.when == "call"
+        and report.nodeid.startswith("tests/unit/")
     )
     terminalreporter.write_line(f"unit tests: {own:.2f} s of their own, of {BUDGET:g} s")
