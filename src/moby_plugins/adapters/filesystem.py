@@ -10,7 +10,13 @@ from attrs import field, frozen
 
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import PluginNotFoundError, SpecError
-from moby_plugins.domain.plugin import Plugin, check_plugin_name, is_plugin_name
+from moby_plugins.domain.plugin import (
+    SOCKETS_PATH,
+    SPECS_PATHS,
+    Plugin,
+    check_plugin_name,
+    is_plugin_name,
+)
 from moby_plugins.domain.spec import MAX_SPEC_BYTES, read_spec
 
 SOCKET_SUFFIXES = (".sock",)
@@ -45,9 +51,9 @@ class FilesystemDiscovery:
     namespace, where unreadable directories are passed over.
     """
 
-    sockets_path: str = field(default="/run/docker/plugins", converter=_path)
+    sockets_path: str = field(default=SOCKETS_PATH, converter=_path)
     specs_paths: tuple[str, ...] = field(
-        default=("/etc/docker/plugins", "/usr/lib/docker/plugins"),
+        default=SPECS_PATHS,
         converter=_paths,
     )
     uid_map: str = UID_MAP

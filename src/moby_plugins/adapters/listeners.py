@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
-from moby_plugins.adapters.unix_socket import MAX_PATH_BYTES
+from moby_plugins.adapters.unix_socket import check_socket_path
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SettingsError, SpecError
 
@@ -54,9 +54,7 @@ def listen_unix(path: str, mode: int, group: str | int | None) -> Listener:
     listens or where something else is, or that cannot be used, and
     ``SettingsError`` for a group that there is not.
     """
-    size = len(os.fsencode(path))
-    if size > MAX_PATH_BYTES:
-        raise SpecError(f"socket path {path} has {size} bytes; the limit is {MAX_PATH_BYTES}")
+    check_socket_path(path)
     gid = _group_id(group)
     try:
         os.makedirs(os.path.dirname(path), DIRECTORY_MODE, exist_ok=True)

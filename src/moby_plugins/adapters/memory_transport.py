@@ -1,7 +1,7 @@
 """A transport in memory: a function as a plugin, or a table of replies."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from io import BytesIO
 from json import dumps
@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from moby_plugins.adapters.memory_faults import Exchange, Fault
 from moby_plugins.adapters.system_clock import SystemClock
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.exchange import OK, Body, Request, Response
+from moby_plugins.domain.exchange import OK, App, Body, Request, Response
 from moby_plugins.domain.lenient_json import first_value
 from moby_plugins.domain.tls import TLSOptions
 from moby_plugins.ports import Clock
@@ -76,7 +76,7 @@ class MemoryTransport:
 
     def __init__(
         self,
-        plugin: Callable[[Request], Response] | Mapping[str, Reply],
+        plugin: App | Mapping[str, Reply],
         *,
         clock: Clock | None = None,
         addr: str = "memory://plugin",

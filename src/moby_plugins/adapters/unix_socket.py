@@ -17,12 +17,7 @@ class UnixSocketDial:
     """Dials ``address.path``; raises ``SpecError`` at once for a path no socket can have."""
 
     def __init__(self, address: Address) -> None:
-        size = len(os.fsencode(address.path))
-        if size > MAX_PATH_BYTES:
-            raise SpecError(
-                f"socket path {address.path} has {size} bytes; the limit is {MAX_PATH_BYTES}"
-            )
-        self._path = address.path
+        self._path = check_socket_path(address.path)
 
     def __call__(self, timeout: float | None) -> DeadlineSocket:
         """A connected socket; raises ``OSError``, ``TimeoutError`` after ``timeout`` seconds."""
@@ -44,6 +39,14 @@ class UnixSocketDial:
             raise TimeoutError(errno.ETIMEDOUT, "the plugin takes no connections") from error
         _limit_connect(sock, 0)
         sock.settimeout(timeout)
+
+
+def check_socket_path(path: str) -> str:
+    """``path`` again, or ``SpecError`` where it is longer than a socket's can be."""
+    size = len(os.fsencode(path))
+    if size > MAX_PATH_BYTES:
+        raise SpecError(f"socket path {path} has {size} bytes; the limit is {MAX_PATH_BYTES}")
+    return path
 
 
 def _limit_connect(sock: socket.socket, seconds: float) -> None:

@@ -8,23 +8,22 @@ import io
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any
 from wsgiref.types import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.exchange import (
     CHUNK_BYTES,
     CONTENT_TYPE,
+    App,
     Body,
     Request,
     Response,
 )
 
 logger = logging.getLogger("moby_plugins")
-
-App: TypeAlias = Callable[[Request], Response]
 
 # Up to this size a body is read before the call, and is bytes.
 SMALL_BYTES = 1 << 20

@@ -38,9 +38,7 @@ def accepted(response: Response, method: str) -> Body:
     try:
         while len(text) < MAX_ERROR_BYTES and (data := response.body.read(CHUNK_BYTES)):
             text += data
-    except TransportError as error:
-        raise status_error(response.status, method, bytes(text)) from error
-    except WireError as error:
+    except (TransportError, WireError) as error:
         raise status_error(response.status, method, bytes(text)) from error
     finally:
         response.body.close()

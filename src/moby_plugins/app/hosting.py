@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from importlib import import_module
 from wsgiref.types import WSGIApplication
 
-from moby_plugins.app.plugin_server import DRAIN, App, HTTPServer, PluginServer
+from moby_plugins.app.plugin_server import DRAIN, HTTPServer, PluginServer
 from moby_plugins.domain.errors import SettingsError
-from moby_plugins.domain.plugin import check_plugin_name
+from moby_plugins.domain.exchange import App
+from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
 from moby_plugins.domain.tls import ServerTLS
 
-SOCKETS_PATH = "/run/docker/plugins"
-SPECS_PATH = "/etc/docker/plugins"
+SPECS_PATH = SPECS_PATHS[0]
 SOCKET_MODE = 0o660
 
 

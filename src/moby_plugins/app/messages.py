@@ -83,7 +83,7 @@ class Signature:
 def message_class(method: str, fields: Mapping[str, tuple[str, Any, Any]]) -> type:
     """An attrs class for one message: field to (name on the wire, type, default if any)."""
     return attrs.make_class(
-        title(method.replace(".", "_")),
+        wire.title(method.replace(".", "_")),
         {
             name: attrs.field(
                 type=kind,
@@ -107,11 +107,6 @@ def omitempty(name: str = "") -> dict[str, Any]:
     return {"omitempty": True} | ({"wire": name} if name else {})
 
 
-def title(name: str) -> str:
-    """A method's name on the wire: ``create_network`` is ``CreateNetwork``."""
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-
-
 def title_argument(name: str) -> str:
-    """The same for a parameter, where ``id`` is ``ID``, as in ``network_id``: ``NetworkID``."""
-    return "".join("ID" if part == "id" else title(part) for part in name.split("_"))
+    """A parameter's name on the wire, where ``id`` is ``ID``: ``network_id`` is ``NetworkID``."""
+    return "".join("ID" if part == "id" else wire.title(part) for part in name.split("_"))

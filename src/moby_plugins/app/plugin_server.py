@@ -5,12 +5,11 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Protocol, Self, TypeAlias
 
-from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.domain.exchange import App
 
 # Seconds that running calls have once the server is told to stop.
 DRAIN = 10.0
 
-App: TypeAlias = Callable[[Request], Response]
 # Listens, and gives the server, its address, and what removes the files that tell of it.
 Open: TypeAlias = Callable[[App], tuple["HTTPServer", str, Callable[[], None]]]
 

@@ -13,7 +13,7 @@ import attrs
 
 from moby_plugins.app import wire
 from moby_plugins.app.client import Client
-from moby_plugins.app.messages import Signature, message_class, title
+from moby_plugins.app.messages import Signature, message_class
 from moby_plugins.domain.errors import (
     NOT_FOUND,
     DriverError,
@@ -86,7 +86,7 @@ class Remote:
     def __call__(self, function: F) -> F:
         """Mark ``function``: called on a proxy, it is then the call."""
         self.name = function.__name__
-        self.wire = self.wire or title(self.name)
+        self.wire = self.wire or wire.title(self.name)
         self.function: Callable[..., Any] = function
         signature = inspect.signature(function)
 

@@ -10,11 +10,10 @@ from attrs import Attribute, field, fields_dict, frozen
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.registry import ACTIVATION_TIMEOUT
 from moby_plugins.domain.errors import SettingsError
+from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.ports import Connect
 
-SOCKETS_PATH = "/run/docker/plugins"
-SPECS_PATHS = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
 TRANSPORTS = {"unix": "urllib3", "tcp": "urllib3", "http": "urllib3", "https": "urllib3"}
 PREFIX = "MOBY_PLUGINS_"
 

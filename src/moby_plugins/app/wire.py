@@ -109,7 +109,12 @@ def wire_name(attribute: "attrs.Attribute[Any]") -> str:
     given = attribute.metadata.get("wire")
     if given is not None:
         return str(given)
-    return "".join(part[:1].upper() + part[1:] for part in attribute.name.split("_"))
+    return title(attribute.name)
+
+
+def title(name: str) -> str:
+    """A name's parts title-cased and joined: ``create_network`` is ``CreateNetwork``."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ Both ends speak these two values: a client sends a ``Request`` and reads a
 
 import io
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias, cast
 
 from attrs import field, frozen
@@ -124,6 +124,10 @@ class Response:
     status: int
     body: Body = field(converter=_as_body)
     headers: Mapping[str, str] = field(factory=dict)
+
+
+# What a served plugin is. Servers and MemoryTransport take one; it may be called by threads.
+App: TypeAlias = Callable[[Request], Response]
 
 
 def status_error(status: int, method: str, body: bytes) -> StatusError:

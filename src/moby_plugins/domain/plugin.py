@@ -8,6 +8,10 @@ from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import InvalidPluginNameError
 from moby_plugins.domain.tls import TLSOptions
 
+# Where engines look for plugins: sockets in the one, specs in the others (protocol.md A1).
+SOCKETS_PATH = "/run/docker/plugins"
+SPECS_PATHS = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
+
 PROTOCOL_SCHEME_HTTP_V1 = "moby.plugins.http/v1"
 
 

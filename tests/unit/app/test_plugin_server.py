@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from moby_plugins.app.plugin_server import App, HTTPServer, PluginServer
-from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.app.plugin_server import HTTPServer, PluginServer
+from moby_plugins.domain.exchange import App, Request, Response
 
 
 def app(request: Request) -> Response:

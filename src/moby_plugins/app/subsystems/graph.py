@@ -70,15 +70,11 @@ class _OfLayer(Remote):
 
     def message(self, *arguments: Any) -> Any:
         """The arguments that are not empty."""
-        return _given(super().message(*arguments))
+        return {key: value for key, value in super().message(*arguments).items() if value}
 
 
-class _Diff(Streamed):
-    """A call whose answer is a tar archive."""
-
-    def message(self, *arguments: Any) -> Any:
-        """The arguments that are not empty."""
-        return _given(super().message(*arguments))
+class _Diff(_OfLayer, Streamed):
+    """One whose answer is a tar archive."""
 
 
 class _Unchecked(Remote):
@@ -121,10 +117,6 @@ class _ApplyArchive(Remote):
             raise StatusError(BAD_REQUEST, self.method, "no id in the query")
         size = getattr(part, self.name)(given["id"], given.get("parent", ""), request.body)
         return Response(OK, wire.encode({self.result: size}), HEADERS)
-
-
-def _given(message: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in message.items() if value}
 
 
 class GraphDriver(Subsystem):
