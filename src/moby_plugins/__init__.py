@@ -5,37 +5,43 @@ What can go wrong is drawn in ``moby_plugins.domain.errors``; fakes for tests
 are in ``moby_plugins.testing``.
 """
 
-from moby_plugins.app.activation import ActivePlugin
-from moby_plugins.app.answer import Stream
-from moby_plugins.app.client import Client
-from moby_plugins.app.config import (
-    get,
-    get_all,
-    handle,
-    new_client,
-    new_local_registry,
-    scan,
-)
-from moby_plugins.app.registry import Registry
-from moby_plugins.app.settings import Settings
-from moby_plugins.domain.errors import (
-    DriverError,
-    InvalidPluginNameError,
-    NotImplementedByPluginError,
-    PluginError,
-    PluginNotFoundError,
-    SettingsError,
-    SpecError,
-    StatusError,
-    TransportError,
-    TransportTimeoutError,
-    WireError,
-    is_not_found,
-)
-from moby_plugins.domain.exchange import Request, Response, __version__
-from moby_plugins.domain.plugin import PROTOCOL_SCHEME_HTTP_V1, Manifest, Plugin
-from moby_plugins.domain.retry import RetryPolicy
-from moby_plugins.domain.tls import TLSOptions
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from moby_plugins.domain.version import __version__
+
+if TYPE_CHECKING:  # what each name is, for type checkers; ``_HOMES`` is what happens
+    from moby_plugins.app.activation import ActivePlugin
+    from moby_plugins.app.answer import Stream
+    from moby_plugins.app.client import Client
+    from moby_plugins.app.config import (
+        get,
+        get_all,
+        handle,
+        new_client,
+        new_local_registry,
+        scan,
+    )
+    from moby_plugins.app.registry import Registry
+    from moby_plugins.app.settings import Settings
+    from moby_plugins.domain.errors import (
+        DriverError,
+        InvalidPluginNameError,
+        NotImplementedByPluginError,
+        PluginError,
+        PluginNotFoundError,
+        SettingsError,
+        SpecError,
+        StatusError,
+        TransportError,
+        TransportTimeoutError,
+        WireError,
+        is_not_found,
+    )
+    from moby_plugins.domain.exchange import Request, Response
+    from moby_plugins.domain.plugin import PROTOCOL_SCHEME_HTTP_V1, Manifest, Plugin
+    from moby_plugins.domain.retry import RetryPolicy
+    from moby_plugins.domain.tls import TLSOptions
 
 __all__ = [
     "PROTOCOL_SCHEME_HTTP_V1",
@@ -70,3 +76,58 @@ __all__ = [
     "new_local_registry",
     "scan",
 ]
+
+# Where each name lives: a module is imported with the first use of one of its names.
+_HOMES = {
+    "app.activation": ("ActivePlugin",),
+    "app.answer": ("Stream",),
+    "app.client": ("Client",),
+    "app.config": (
+        "get",
+        "get_all",
+        "handle",
+        "new_client",
+        "new_local_registry",
+        "scan",
+    ),
+    "app.registry": ("Registry",),
+    "app.settings": ("Settings",),
+    "domain.errors": (
+        "DriverError",
+        "InvalidPluginNameError",
+        "NotImplementedByPluginError",
+        "PluginError",
+        "PluginNotFoundError",
+        "SettingsError",
+        "SpecError",
+        "StatusError",
+        "TransportError",
+        "TransportTimeoutError",
+        "WireError",
+        "is_not_found",
+    ),
+    "domain.exchange": (
+        "Request",
+        "Response",
+    ),
+    "domain.plugin": (
+        "PROTOCOL_SCHEME_HTTP_V1",
+        "Manifest",
+        "Plugin",
+    ),
+    "domain.retry": ("RetryPolicy",),
+    "domain.tls": ("TLSOptions",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

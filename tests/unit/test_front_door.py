@@ -1,6 +1,9 @@
 """What ``import moby_plugins`` offers."""
 
+import ast
 import inspect
+from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -23,13 +26,32 @@ def test_public_names_are_sorted_and_complete(door: ModuleType) -> None:
     """``__all__`` lists each name that a reader of the module sees, once, in order."""
     there = {
         name
-        for name, thing in vars(door).items()
-        if not name.startswith("_") and not inspect.ismodule(thing)
+        for name in dir(door)
+        if not name.startswith("_") and not inspect.ismodule(getattr(door, name))
     }
 
     assert door.__all__ == sorted(door.__all__, key=kind_then_name)
     assert {*door.__all__} - {"__version__"} == there
     assert len(door.__all__) == len({*door.__all__})
+
+
+def test_type_checkers_see_what_is_there() -> None:
+    """Each public name is what the imports for type checkers say it is, and they say no more."""
+    tree = ast.parse(Path(moby_plugins.__file__).read_text(encoding="utf-8"))
+    declared = {
+        alias.name: getattr(import_module(str(node.module)), alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("moby_plugins")
+        for alias in node.names
+    }
+
+    assert declared == {name: getattr(moby_plugins, name) for name in moby_plugins.__all__}
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    """As of any module."""
+    with pytest.raises(AttributeError, match="'moby_plugins' has no attribute 'gett'"):
+        _ = moby_plugins.gett  # type: ignore[attr-defined]
 
 
 def explained(thing: object) -> bool:

@@ -13,8 +13,7 @@ from attrs import field, frozen
 
 from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.lenient_json import first_value, fold_keys
-
-__version__ = "0.1.0"
+from moby_plugins.domain.version import __version__
 
 OK = 200
 CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json"
