@@ -4,19 +4,46 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml $(shell find src -name '*.py')
 
-.PHONY: demo test unit lint bench clean
+.PHONY: demo test unit unit-hundred mutants soak fuzz screenshots lint bench clean
 
 demo: $(VENV)/wheel
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/moby-plugins demo
 
 # The wheel is tested, not the tree.
 test: $(VENV)/test
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 unit: $(VENV)/test
 	$(BIN)/pytest tests/unit
+
+# In another order each time, by two processes; a seed that fails can be given to pytest again.
+RUNS := 100
+unit-hundred: $(VENV)/test
+	@for seed in $$(seq $(RUNS)); do $(BIN)/pytest -q -n 2 tests/unit \
+		--random-order-bucket=global --random-order-seed=$$seed || exit 1; done
+
+# By hand, for minutes; `make mutants CHILDREN=1` leaves a core free.
+CHILDREN := 2
+mutants: $(VENV)/mutants
+	$(BIN)/python -m tests.mutation --max-children $(CHILDREN)
+
+# By hand, for minutes; fails where an answer is lost or crossed, or anything leaks.
+CALLS := 1000000
+soak: $(VENV)/test
+	$(BIN)/python -m tests.soak.run --calls $(CALLS) --report docs/soak.md
+
+# By hand, for SECONDS a target; what is found worth trying stays in build/fuzz.
+SECONDS := 60
+fuzz: $(VENV)/test
+	$(BIN)/pip install --quiet --group fuzz
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) --report docs/fuzzing.md
+
+# The pictures in the README; `make test` fails where they show what is no longer so.
+screenshots: $(VENV)/test
+	$(BIN)/python -m tests.screenshots
 
 lint: $(VENV)/lint $(VENV)/test
 	$(BIN)/ruff check .
@@ -24,7 +51,9 @@ lint: $(VENV)/lint $(VENV)/test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Against the Go host too: golang-go and golang-github-docker-docker-dev of Debian's.
 bench: $(VENV)/wheel
+	$(BIN)/pip install --quiet --group bench
 	$(BIN)/python -m benchmarks.run
 
 clean:
@@ -36,12 +65,16 @@ $(VENV)/pip:
 	touch $@
 
 $(VENV)/wheel: $(VENV)/pip $(SOURCES)
-	$(BIN)/pip install --quiet '.[serve]'
+	$(BIN)/pip install --quiet '.[serve,cli]'
 	$(BIN)/pip install --quiet --force-reinstall --no-deps .
 	touch $@
 
 $(VENV)/test: $(VENV)/wheel
 	$(BIN)/pip install --quiet --group test
+	touch $@
+
+$(VENV)/mutants: $(VENV)/test
+	$(BIN)/pip install --quiet --group mutants
 	touch $@
 
 $(VENV)/lint: $(VENV)/wheel

@@ -5,11 +5,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
-pytest.register_assert_rewrite(
-    "tests.contracts.clock", "tests.contracts.discovery", "tests.contracts.transport"
+# The same few examples in every run: a search for new ones is a matter of
+# ``pytest --hypothesis-profile=thorough``.
+hypothesis.settings.register_profile(
+    "quick", max_examples=10, derandomize=True, deadline=None, database=None
 )
+hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
+hypothesis.settings.load_profile("quick")
 
 
 @pytest.fixture

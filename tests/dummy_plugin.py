@@ -1,8 +1,8 @@
 """A plugin that is a script: each connection is answered by a function over the raw socket.
 
-For what no well-behaved server would send. Listens on loopback or a UNIX socket,
-answers connections one after the other in a thread of its own, and remembers
-what it was sent.
+For what no well-behaved server would send, byte for byte; a plugin that merely fails is a
+``moby_plugins.testing.FaultServer``. Listens on loopback or a UNIX socket, and answers each
+connection in a thread of its own.
 """
 
 import contextlib
@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
+
+from moby_plugins.adapters.connections import Connections
 
 Behaviour = Callable[["Conversation"], object]
 
@@ -82,14 +84,11 @@ class DummyPlugin:
 
     def __init__(self, listener: socket.socket, addr: str, behaviour: Behaviour) -> None:
         self.addr = addr
-        self.requests: list[bytes] = []
         self.connections = 0
         self._behaviour = behaviour
-        self._listener = listener
         self._stopped = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._accepting.start()
+        self._served = Connections(listener, self._converse)
+        self._served.start()
 
     @classmethod
     def on_unix(cls, path: Path, behaviour: Behaviour) -> Self:
@@ -121,12 +120,7 @@ class DummyPlugin:
     def close(self) -> None:
         """Stop listening, hang up, and wait for all threads."""
         self._stopped.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._accepting.join(5)
-        for thread in self._threads:
-            thread.join(5)
+        self._served.close()
 
     def __enter__(self) -> Self:
         return self
@@ -134,18 +128,8 @@ class DummyPlugin:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _accept(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            thread = threading.Thread(target=self._converse, args=(sock,), daemon=True)
-            thread.start()
-            self._threads.append(thread)
-
     def _converse(self, sock: socket.socket) -> None:
+        self.connections += 1
         conversation = Conversation(sock, self._stopped)
         try:
             self._behaviour(conversation)

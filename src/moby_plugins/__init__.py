@@ -5,9 +5,9 @@ What can go wrong is drawn in ``moby_plugins.domain.errors``; fakes for tests
 are in ``moby_plugins.testing``.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from moby_plugins.deferred_names import deferred_names
 from moby_plugins.domain.version import __version__
 
 if TYPE_CHECKING:  # what each name is, for type checkers; ``_HOMES`` is what happens
@@ -19,8 +19,10 @@ if TYPE_CHECKING:  # what each name is, for type checkers; ``_HOMES`` is what ha
         get_all,
         handle,
         new_client,
+        new_local_discovery,
         new_local_registry,
         scan,
+        using_registry,
     )
     from moby_plugins.app.registry import Registry
     from moby_plugins.app.settings import Settings
@@ -30,6 +32,7 @@ if TYPE_CHECKING:  # what each name is, for type checkers; ``_HOMES`` is what ha
         NotImplementedByPluginError,
         PluginError,
         PluginNotFoundError,
+        RecordingError,
         SettingsError,
         SpecError,
         StatusError,
@@ -41,11 +44,13 @@ if TYPE_CHECKING:  # what each name is, for type checkers; ``_HOMES`` is what ha
     from moby_plugins.domain.exchange import Request, Response
     from moby_plugins.domain.plugin import PROTOCOL_SCHEME_HTTP_V1, Manifest, Plugin
     from moby_plugins.domain.retry import RetryPolicy
+    from moby_plugins.domain.sightings import Candidate, Stray
     from moby_plugins.domain.tls import TLSOptions
 
 __all__ = [
     "PROTOCOL_SCHEME_HTTP_V1",
     "ActivePlugin",
+    "Candidate",
     "Client",
     "DriverError",
     "InvalidPluginNameError",
@@ -54,6 +59,7 @@ __all__ = [
     "Plugin",
     "PluginError",
     "PluginNotFoundError",
+    "RecordingError",
     "Registry",
     "Request",
     "Response",
@@ -62,6 +68,7 @@ __all__ = [
     "SettingsError",
     "SpecError",
     "StatusError",
+    "Stray",
     "Stream",
     "TLSOptions",
     "TransportError",
@@ -73,8 +80,10 @@ __all__ = [
     "handle",
     "is_not_found",
     "new_client",
+    "new_local_discovery",
     "new_local_registry",
     "scan",
+    "using_registry",
 ]
 
 # Where each name lives: a module is imported with the first use of one of its names.
@@ -87,8 +96,10 @@ _HOMES = {
         "get_all",
         "handle",
         "new_client",
+        "new_local_discovery",
         "new_local_registry",
         "scan",
+        "using_registry",
     ),
     "app.registry": ("Registry",),
     "app.settings": ("Settings",),
@@ -98,6 +109,7 @@ _HOMES = {
         "NotImplementedByPluginError",
         "PluginError",
         "PluginNotFoundError",
+        "RecordingError",
         "SettingsError",
         "SpecError",
         "StatusError",
@@ -116,18 +128,8 @@ _HOMES = {
         "Plugin",
     ),
     "domain.retry": ("RetryPolicy",),
+    "domain.sightings": ("Candidate", "Stray"),
     "domain.tls": ("TLSOptions",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*__all__]
+if not TYPE_CHECKING:  # else any name would pass
+    __getattr__, __dir__ = deferred_names(__name__, _HOMES)

@@ -1,7 +1,7 @@
 """What the core asks of the world: to find plugins, to reach them, and the time.
 
 Read this first. Whoever fills in one of these roles takes its contract suite
-(``tests/contracts``) along. Every method may be called from several threads.
+(``moby_plugins.testing.contracts``) along. Every method may be called from several threads.
 """
 
 import threading
@@ -11,6 +11,7 @@ from typing import Protocol
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.exchange import Request, Response
 from moby_plugins.domain.plugin import Plugin
+from moby_plugins.domain.sightings import Candidate, Stray
 from moby_plugins.domain.tls import TLSOptions
 
 
@@ -30,6 +31,21 @@ class Discovery(Protocol):
         Raises ``PluginNotFoundError`` where there is none, ``SpecError`` where
         its description cannot be used, and ``InvalidPluginNameError``.
         """
+        ...
+
+
+class Survey(Discovery, Protocol):
+    """A discovery that also tells what it passes over: for people, not for hosts."""
+
+    def candidates(self, name: str) -> list[Candidate]:
+        """All that ``lookup`` could find by that name; it takes the first, or fails with it.
+
+        Raises ``InvalidPluginNameError`` and nothing else.
+        """
+        ...
+
+    def strays(self) -> list[Stray]:
+        """Files that seem to be meant for ``lookup``, but that it does not find."""
         ...
 
 

@@ -27,15 +27,25 @@ class Certificates:
         host: str = "localhost",
         *,
         asks_for_client: bool = False,
+        not_before: dt.datetime | None = None,
         not_after: dt.datetime | None = None,
     ) -> ssl.SSLContext:
         """What a plugin serves as ``host`` with."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._authority.issue_cert(host, not_after=not_after).configure_cert(context)
+        issued = self._authority.issue_cert(host, not_before=not_before, not_after=not_after)
+        issued.configure_cert(context)
         if asks_for_client:
             self._authority.configure_trust(context)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
+
+    def server_files(self, host: str = "localhost") -> tuple[str, str]:
+        """A certificate for a plugin that serves as ``host``, and its key."""
+        issued = self._authority.issue_cert(host)
+        cert, key = self._directory / "server.pem", self._directory / "server-key.pem"
+        cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(key)
+        return str(cert), str(key)
 
     def self_signed(self) -> ssl.SSLContext:
         """What a plugin serves with that nobody vouches for but itself."""

@@ -28,6 +28,7 @@ def modules_after(statement: str) -> set[str]:
         "import moby_plugins",
         "import moby_plugins; moby_plugins.new_local_registry().close()",
         "import moby_plugins; moby_plugins.Plugin.local('a', 'unix:///a.sock')",
+        "import moby_plugins.testing; moby_plugins.testing.FakeClock()",
     ],
 )
 def test_what_is_heavy_is_loaded_when_first_needed(statement: str) -> None:
@@ -42,6 +43,13 @@ def test_a_client_loads_what_it_needs() -> None:
     assert "urllib3" in modules_after(statement)
 
 
+def test_the_fakes_need_no_test_library() -> None:
+    """All of ``moby_plugins.testing`` works without pytest and hypothesis, and loads neither."""
+    everything = "from moby_plugins.testing import *; FaultServer, MemoryTransport"
+
+    assert modules_after(everything) & {"pytest", "_pytest", "hypothesis"} == set()
+
+
 def test_importing_opens_no_file_of_settings() -> None:
     """The environment is read when first needed, so a mistake in it spoils no import."""
     done = subprocess.run(
@@ -54,3 +62,20 @@ def test_importing_opens_no_file_of_settings() -> None:
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_transport_whose_library_is_missing_says_what_to_install() -> None:
+    """Choosing ``httptools`` without the extra is an error that names the extra."""
+    program = """
+import sys
+sys.modules["httptools"] = None
+from moby_plugins import Settings, new_client
+new_client("unix:///a", settings=Settings(transports={"unix": "httptools"}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=30
+    )
+
+    told = "the transport 'httptools' needs httptools: pip install 'moby-plugins[speed]'"
+    assert done.returncode == 1
+    assert told in done.stderr

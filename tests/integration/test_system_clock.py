@@ -3,7 +3,7 @@
 import pytest
 
 from moby_plugins.adapters.system_clock import SystemClock
-from tests.contracts.clock import ClockContract
+from moby_plugins.testing.contracts import ClockContract
 
 
 class TestSystemClock(ClockContract):

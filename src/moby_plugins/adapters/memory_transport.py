@@ -1,66 +1,37 @@
 """A transport in memory: a function as a plugin, or a table of replies."""
 
+import os
 import threading
-from collections.abc import Iterator, Mapping
 from copy import copy
-from io import BytesIO
-from json import dumps
-from typing import Any, TypeAlias
+from typing import NoReturn, Self
 
 from attrs import evolve, frozen
 
-from moby_plugins.adapters.memory_faults import Exchange, Fault
+from moby_plugins.adapters.calls import Call, Calls
+from moby_plugins.adapters.faults import Fault
+from moby_plugins.adapters.memory_replay import Match, Replay, same_body
+from moby_plugins.adapters.recording_file import load_recording
+from moby_plugins.adapters.replies import (
+    Replies,
+    assert_replies_used,
+    reply_to,
+    respond,
+)
 from moby_plugins.adapters.system_clock import SystemClock
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.exchange import OK, App, Body, Request, Response
-from moby_plugins.domain.lenient_json import first_value
+from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
+from moby_plugins.domain.exchange import (
+    CLOSED_EARLY,
+    CUT_OFF,
+    MALFORMED,
+    TIMED_OUT,
+    Body,
+    NoAnswerError,
+    Request,
+    Response,
+)
 from moby_plugins.domain.tls import TLSOptions
 from moby_plugins.ports import Clock
-
-# A JSON value, bytes, an iterator of bytes, a Response, an exception, a Fault, a
-# Script, or a function of the Request that returns any of these.
-Reply: TypeAlias = Any
-
-
-class UnexpectedCallError(AssertionError):
-    """A call that no reply was given for, or one more than the script has steps."""
-
-
-@frozen
-class Call:
-    """One attempt as the plugin saw it: ``time`` is the clock's, ``attempt`` counts from 1."""
-
-    method: str
-    body: bytes
-    attempt: int
-    time: float
-    address: str
-
-    @property
-    def arguments(self) -> Any:
-        """The body as plain JSON; ``None`` where there is none, ``ValueError`` where it is not."""
-        return first_value(self.body) if self.body else None
-
-
-class Script:
-    """Replies to be given one after the other: see ``script``."""
-
-    def __init__(self, steps: tuple[Reply, ...]) -> None:
-        self._size = len(steps)
-        self._steps = iter(steps)
-        self._lock = threading.Lock()
-
-    def next(self) -> Reply:
-        """The next reply, or ``UnexpectedCallError``."""
-        with self._lock:
-            for reply in self._steps:
-                return reply
-        raise UnexpectedCallError(f"a script of {self._size} replies was called once more")
-
-
-def script(*replies: Reply) -> Script:
-    """Replies for one call after the other; a call after the last is an error."""
-    return Script(replies)
 
 
 class MemoryTransport:
@@ -69,22 +40,39 @@ class MemoryTransport:
     ``plugin`` is a function ``Request -> Response``, or a table from method to
     reply: a JSON value, bytes, an iterator of bytes, an exception to raise, a
     fault (``moby_plugins.testing.refused()`` and the like), a function of the
-    ``Request``, or a ``script`` of these. A method that the table lacks raises
-    ``UnexpectedCallError``. Time-outs and hanging are on ``clock``, the machine's
-    unless given. ``calls`` lists every attempt. Threads may share it.
+    ``Request``, or a ``script`` of these; a script or a fault alone is the reply to
+    every method. A method that the table lacks raises ``UnexpectedCallError``.
+    Time-outs and hanging are on ``clock``, the machine's unless given. ``calls``
+    lists every attempt. Threads may share it.
     """
 
     def __init__(
         self,
-        plugin: App | Mapping[str, Reply],
+        plugin: Replies,
         *,
         clock: Clock | None = None,
         addr: str = "memory://plugin",
     ) -> None:
-        self.calls: list[Call] = []
+        self.calls = Calls()
         self._plugin = plugin
         self._clock = clock or SystemClock()
         self._address = Address(addr)
+
+    @classmethod
+    def replay(
+        cls,
+        file: str | os.PathLike[str],
+        match: Match = same_body,
+        *,
+        clock: Clock | None = None,
+        addr: str = "memory://plugin",
+    ) -> Self:
+        """A plugin that answers as the recording ``file`` has it, each recorded call once.
+
+        Calls are told apart by method and body; ``match`` is another idea of that,
+        ``any_body`` for the order alone (``memory_replay.py``). Raises ``RecordingError``.
+        """
+        return cls(Replay(load_recording(file), match), clock=clock, addr=addr)
 
     def connect(self, address: Address, _tls: TLSOptions | None = None, /) -> "MemoryTransport":
         """This plugin at another address: a ``Connect`` for a registry or ``Settings``.
@@ -98,35 +86,34 @@ class MemoryTransport:
     def send(self, request: Request, timeout: float | None) -> Response:
         """The reply for ``request``; raises what a real transport would, or what the reply says."""
         now = self._clock.now()
-        exchange = Exchange(
-            request, self._address, self._clock, None if timeout is None else now + timeout
-        )
-        reply = self._reply_for(request)
-        while isinstance(reply, Script):
-            reply = reply.next()
-        if isinstance(reply, Fault) and reply.unreached:
+        ends = None if timeout is None else now + timeout
+        exchange = _MemoryExchange(request, self._address, self._clock, ends)
+        reply = reply_to(request, self._plugin)
+        if isinstance(reply, Fault) and reply.errno:
             self._record(request if isinstance(request.body, bytes) else evolve(request, body=b""))
-            reply.act(exchange)
+            exchange.unreachable(reply.errno)
         received = evolve(request, body=request.read())
         self._record(received)
-        response = _respond(reply, evolve(exchange, request=received))
+        try:
+            response = respond(reply, evolve(exchange, request=received))
+        except NoAnswerError:
+            exchange.hang_up()
         exchange.check(answered=False)
         return evolve(response, body=_TimedBody(response.body, exchange))
 
     def close(self) -> None:
         """Nothing to give up."""
 
-    def _reply_for(self, request: Request) -> Reply:
-        if not isinstance(self._plugin, Mapping):
-            return self._plugin
-        method = request.method.partition("?")[0]
-        if method not in self._plugin:
-            known = ", ".join(sorted(self._plugin)) or "none"
-            raise UnexpectedCallError(f"nobody expected a call of {method}; known methods: {known}")
-        return self._plugin[method]
+    def assert_used_up(self) -> None:
+        """Raise ``AssertionError`` for a method of the table that nobody called, or a step left.
+
+        It names each. A function has nothing to use up.
+        """
+        __tracebackhide__ = True
+        assert_replies_used(self._plugin, self.calls.methods)
 
     def _record(self, request: Request) -> None:
-        self.calls.append(
+        self.calls.record(
             Call(
                 request.method,
                 request.read(),
@@ -137,25 +124,44 @@ class MemoryTransport:
         )
 
 
-def _respond(reply: Reply, exchange: Exchange) -> Response:
-    while True:
-        if isinstance(reply, Script):
-            reply = reply.next()
-        elif isinstance(reply, Fault):
-            reply = reply.act(exchange)
-        elif callable(reply):
-            reply = reply(exchange.request)
-        else:
-            break
-    if isinstance(reply, BaseException):
-        raise reply
-    if isinstance(reply, Response):
-        # A body in memory is given afresh each time, so that a value can be a reply twice.
-        body = reply.body
-        return evolve(reply, body=body.getvalue()) if isinstance(body, BytesIO) else reply
-    if isinstance(reply, (bytes, Iterator)):
-        return Response(OK, reply)
-    return Response(OK, dumps(reply).encode() + b"\n")
+@frozen
+class _MemoryExchange:
+    """A call under way in memory: each end of it is the error that a real transport raises.
+
+    ``ends`` is when its time-out runs out, on ``clock``.
+    """
+
+    request: Request
+    address: Address
+    clock: Clock
+    ends: float | None
+
+    def unreachable(self, number: int) -> NoReturn:
+        # The very error that the operating system gives a real transport.
+        refusal = OSError(number, os.strerror(number))
+        raise TransportError(self.address.explain(refusal), self.address.text) from refusal
+
+    def pause(self, seconds: float, *, answered: bool) -> None:
+        left = None if self.ends is None else max(self.ends - self.clock.now(), 0.0)
+        short = seconds if left is None else min(seconds, left)
+        self.clock.wait(threading.Event(), None if short == float("inf") else short)
+        self.check(answered=answered)
+
+    def hang_up(self) -> NoReturn:
+        raise TransportError(CLOSED_EARLY, self.address.text)
+
+    def talk_nonsense(self) -> NoReturn:
+        raise TransportError(MALFORMED, self.address.text)
+
+    def cut_off(self) -> NoReturn:
+        raise WireError(CUT_OFF, address=self.address.text)
+
+    def check(self, *, answered: bool) -> None:
+        """Raise ``TransportTimeoutError`` once the time-out has run out."""
+        if self.ends is not None and self.clock.now() >= self.ends:
+            error = TransportTimeoutError(TIMED_OUT, self.address.text)
+            error.answered = answered
+            raise error
 
 
 @frozen
@@ -163,10 +169,13 @@ class _TimedBody:
     """A body under the exchange's time-out, on the exchange's clock."""
 
     _body: Body
-    _exchange: Exchange
+    _exchange: _MemoryExchange
 
     def read(self, size: int, /) -> bytes:
-        data = self._body.read(size)
+        try:
+            data = self._body.read(size)
+        except NoAnswerError:
+            self._exchange.cut_off()
         self._exchange.check(answered=True)
         return data
 

@@ -19,8 +19,11 @@ exactly once. No I/O, no waiting and no user code under it.
 Look-up and handshake are the leader's. Handlers run in the thread that called
 ``get`` or ``get_all``, once the state has changed: so a handler may ask for any
 plugin, its own included, and always asks somebody who can still answer.
+In the child of a fork there are no leaders: what is active stays so, and what was
+running is begun anew by the first to ask.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from copy import copy
@@ -29,6 +32,7 @@ from typing import TypeAlias
 from attrs import evolve, field, frozen
 
 from moby_plugins.app.client import Client
+from moby_plugins.app.process_lock import ProcessLock
 from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.plugin import Manifest, Plugin
 from moby_plugins.ports import Clock, Discovery
@@ -64,6 +68,12 @@ class Activation:
         # Those that the plugin is still to have; kept for whoever calls the handlers.
         self.meetings: list[Meeting] = []
         self._leader = leader
+        self._process = os.getpid()
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether it is running in another process, from which this one was forked."""
+        return self._process != os.getpid() and not self.done.is_set()
 
     @property
     def abandoned(self) -> bool:
@@ -113,23 +123,22 @@ class Handshake:
         self._discovery = discovery
         self._new_client = new_client
         self._timeout = timeout
-        self._found: Plugin | None = None
-        self._client: Client | None = None
+        self._reached: tuple[Plugin, Client] | None = None
 
     def __call__(self, attempt: int) -> ActivePlugin:
         """The plugin, active; raises what the look-up or the handshake raises."""
-        if self._found is None or self._client is None:
-            self._found = self._discovery.lookup(self._name)
-            self._client = self._new_client(self._found)
-        request = evolve(self._client.request("Plugin.Activate"), attempt=attempt)
-        manifest = self._client.attempt(request, Manifest, self._timeout)
-        found = self._found
-        return ActivePlugin(found.name, found.addr, found.tls_config, manifest, client=self._client)
+        if self._reached is None:
+            found = self._discovery.lookup(self._name)
+            self._reached = found, self._new_client(found)
+        found, client = self._reached
+        request = evolve(client.request("Plugin.Activate"), attempt=attempt)
+        manifest = client.attempt(request, Manifest, self._timeout)
+        return ActivePlugin(found.name, found.addr, found.tls_config, manifest, client=client)
 
     def give_up(self) -> None:
         """Close the client of an activation that failed."""
-        if self._client is not None:
-            self._client.close()
+        if self._reached is not None:
+            self._reached[1].close()
 
 
 class Activations:
@@ -139,14 +148,14 @@ class Activations:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._by_name: dict[str, Activation] = {}
         self._handlers: dict[str, list[Handler]] = {}
         self._closed = False
 
     def active(self, name: str) -> ActivePlugin | None:
         """The plugin by that name, if it is active."""
-        with self._lock:
+        with self._lock():
             activation = self._by_name.get(name)
             return None if activation is None else activation.plugin
 
@@ -156,11 +165,11 @@ class Activations:
         ``leader`` is the thread that leads, where it is one. Raises
         ``RuntimeError`` once closed.
         """
-        with self._lock:
+        with self._lock():
             if self._closed:
                 raise RuntimeError(CLOSED)
             known = self._by_name.get(name)
-            if known is not None:
+            if known is not None and not known.left_behind:
                 return known, False
             activation = self._by_name[name] = Activation(name, leader)
             return activation, True
@@ -172,7 +181,7 @@ class Activations:
         error: BaseException | None = None,
     ) -> None:
         """Take an activation out of "running"; a second time changes nothing."""
-        with self._lock:
+        with self._lock():
             if activation.done.is_set():
                 return
             if self._closed and plugin is not None:
@@ -188,25 +197,25 @@ class Activations:
 
     def take_meetings(self, activation: Activation) -> list[Meeting]:
         """The handlers that an activated plugin is to meet, for the caller to call; once."""
-        with self._lock:
+        with self._lock():
             meetings, activation.meetings = activation.meetings, []
             return meetings
 
     def add_handler(self, interface: str, handler: Handler) -> list[Meeting]:
         """Keep ``handler``; returns its meetings with the plugins that are active already."""
-        with self._lock:
+        with self._lock():
             self._handlers.setdefault(interface, []).append(handler)
             plugins = [activation.plugin for activation in self._by_name.values()]
             return [(handler, p) for p in plugins if p is not None and p.implements(interface)]
 
     def drop(self, name: str) -> None:
         """Forget a name; whoever waits for its activation still gets the outcome."""
-        with self._lock:
+        with self._lock():
             self._by_name.pop(name, None)
 
     def close(self) -> list[ActivePlugin]:
         """Forget all, and take no more; returns the plugins that were active."""
-        with self._lock:
+        with self._lock():
             self._closed = True
             plugins = [activation.plugin for activation in self._by_name.values()]
             self._by_name.clear()

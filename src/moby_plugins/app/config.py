@@ -5,26 +5,31 @@ loads none of urllib3, ssl and cattrs.
 """
 
 import logging
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import cast
 
 from moby_plugins.app.activation import ActivePlugin, Handler
 from moby_plugins.app.client import Client
+from moby_plugins.app.process_lock import ProcessLock
 from moby_plugins.app.registry import Registry
+from moby_plugins.app.retrying import OnRetry
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.tls import TLSOptions
-from moby_plugins.ports import Clock, Connect, Transport
+from moby_plugins.ports import Clock, Connect, Survey, Transport
 
 logger = logging.getLogger("moby_plugins")
 
 ENTRY_POINTS = "moby_plugins.transports"
 # Built-in transports by name: the module, whose ``connect`` is the ``Connect``.
-BUILT_IN = {"urllib3": "moby_plugins.adapters.urllib3_http"}
+BUILT_IN = {
+    "httptools": "moby_plugins.adapters.httptools_http",
+    "urllib3": "moby_plugins.adapters.urllib3_http",
+}
 
 
 def new_client(
@@ -48,7 +53,7 @@ def new_client(
     return Client(
         connect_by_scheme(settings)(address, tls_config),
         address,
-        clock=clock or _system_clock(),
+        clock=clock or system_clock(),
         retry=settings.retry,
         timeout=settings.timeout if timeout is None else timeout,
         max_response_bytes=settings.max_response_bytes,
@@ -61,18 +66,28 @@ def new_local_registry(settings: Settings | None = None, *, clock: Clock | None 
     Without ``settings`` those of the environment count. Reads no directory yet.
     Raises ``SettingsError``.
     """
-    from moby_plugins.adapters.filesystem import FilesystemDiscovery
-
     settings = Settings.from_env() if settings is None else settings
     return Registry(
-        discovery=FilesystemDiscovery(settings.sockets_path, settings.specs_paths),
+        discovery=new_local_discovery(settings),
         connect=connect_by_scheme(settings),
-        clock=clock or _system_clock(),
+        clock=clock or system_clock(),
         retry=settings.retry,
         timeout=settings.timeout,
         activation_timeout=settings.activation_timeout,
         max_response_bytes=settings.max_response_bytes,
     )
+
+
+def new_local_discovery(settings: Settings | None = None) -> Survey:
+    """What finds the plugins on this machine, and can tell what it passes over.
+
+    Without ``settings`` those of the environment count. Reads no directory yet.
+    Raises ``SettingsError``.
+    """
+    from moby_plugins.adapters.filesystem import FilesystemDiscovery
+
+    settings = Settings.from_env() if settings is None else settings
+    return FilesystemDiscovery(settings.sockets_path, settings.specs_paths)
 
 
 def connect_by_scheme(settings: Settings) -> Connect:
@@ -100,7 +115,12 @@ def connect_by_scheme(settings: Settings) -> Connect:
 
 def _transport_named(name: str) -> Connect:
     if name in BUILT_IN:
-        return cast("Connect", import_module(BUILT_IN[name]).connect)
+        try:
+            return cast("Connect", import_module(BUILT_IN[name]).connect)
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                f"the transport {name!r} needs {error.name}: pip install 'moby-plugins[speed]'"
+            ) from error
     from importlib.metadata import entry_points
 
     installed = entry_points(group=ENTRY_POINTS)
@@ -113,7 +133,8 @@ def _transport_named(name: str) -> Connect:
         raise SettingsError(f"the transport {name!r} cannot be loaded: {error}") from error
 
 
-def _system_clock() -> Clock:
+def system_clock() -> Clock:
+    """The machine's own clock."""
     from moby_plugins.adapters.system_clock import SystemClock
 
     return SystemClock()
@@ -123,14 +144,19 @@ class _Default:
     """The one registry behind the functions of the front door, made when first needed."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._registry: Registry | None = None
 
     def registry(self) -> Registry:
-        with self._lock:
+        with self._lock():
             if self._registry is None:
                 self._registry = new_local_registry()
             return self._registry
+
+    def replace(self, registry: Registry | None) -> Registry | None:
+        with self._lock():
+            self._registry, before = registry, self._registry
+            return before
 
 
 _default = _Default()
@@ -141,13 +167,19 @@ def scan() -> list[str]:
     return _default.registry().scan()
 
 
-def get(name: str, implements: str, *, retry: RetryPolicy | None = None) -> ActivePlugin:
+def get(
+    name: str,
+    implements: str | None,
+    *,
+    retry: RetryPolicy | None = None,
+    on_retry: OnRetry | None = None,
+) -> ActivePlugin:
     """``Registry.get`` of the default registry."""
-    return _default.registry().get(name, implements, retry=retry)
+    return _default.registry().get(name, implements, retry=retry, on_retry=on_retry)
 
 
 def get_all(
-    implements: str, *, on_failure: Callable[[str, PluginError], object] | None = None
+    implements: str | None, *, on_failure: Callable[[str, PluginError], object] | None = None
 ) -> list[ActivePlugin]:
     """``Registry.get_all`` of the default registry."""
     return _default.registry().get_all(implements, on_failure=on_failure)
@@ -156,3 +188,19 @@ def get_all(
 def handle(interface: str, handler: Handler) -> None:
     """``Registry.handle`` of the default registry."""
     _default.registry().handle(interface, handler)
+
+
+@contextmanager
+def using_registry(registry: Registry) -> Iterator[Registry]:
+    """Have ``scan``, ``get``, ``get_all`` and ``handle`` ask ``registry`` inside this block.
+
+    For a program whose settings are its own, and for tests. It holds for the whole
+    process, whichever thread asks, so only one thread should open such blocks; they may
+    be nested. At its end the registry before is the default again. ``registry`` is
+    closed by whoever made it.
+    """
+    before = _default.replace(registry)
+    try:
+        yield registry
+    finally:
+        _default.replace(before)

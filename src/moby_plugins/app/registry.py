@@ -19,7 +19,7 @@ from moby_plugins.app.activation import (
     Meeting,
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client, seconds
-from moby_plugins.app.retrying import Outcome, retry_side_by_side
+from moby_plugins.app.retrying import OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.domain.errors import NotImplementedByPluginError, PluginError
 from moby_plugins.domain.plugin import Plugin, check_plugin_name
@@ -76,13 +76,21 @@ class Registry:
         """
         return self._discovery.lookup(name)
 
-    def get(self, name: str, implements: str, *, retry: RetryPolicy | None = None) -> ActivePlugin:
-        """The plugin ``name``, active, if it implements the subsystem ``implements``.
+    def get(
+        self,
+        name: str,
+        implements: str | None,
+        *,
+        retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
+    ) -> ActivePlugin:
+        """The plugin ``name``, active, if it implements the subsystem ``implements``, or any.
 
         The first to ask looks it up and shakes hands, waiting for a plugin that
         is not there or does not answer as ``retry`` allows (the registry's policy
-        unless given); then runs the handlers. Whoever asks meanwhile shares the
-        outcome. Later a plugin is known, and nothing is sent.
+        unless given); then runs the handlers. ``on_retry`` is told of each attempt
+        that failed, and how many seconds later the next begins. Whoever asks meanwhile
+        shares the outcome. Later a plugin is known, and nothing is sent.
 
         Raises ``PluginNotFoundError``, ``NotImplementedByPluginError``,
         ``SpecError``, ``InvalidPluginNameError``, and what the handshake raises:
@@ -90,18 +98,18 @@ class Registry:
         """
         plugin = self._activations.active(name)
         if plugin is None:
-            plugin = self._activate(check_plugin_name(name), retry or self._retry)
-        if not plugin.implements(implements):
+            plugin = self._activate(check_plugin_name(name), retry or self._retry, on_retry)
+        if implements is not None and not plugin.implements(implements):
             raise NotImplementedByPluginError(name, implements, plugin.manifest.implements)
         return plugin
 
     def get_all(
         self,
-        implements: str,
+        implements: str | None,
         *,
         on_failure: Callable[[str, PluginError], object] | None = None,
     ) -> list[ActivePlugin]:
-        """Every plugin that can be found and implements ``implements``, sorted by name.
+        """Every plugin that can be found and implements ``implements``, or any, sorted by name.
 
         Those that are not active yet are activated side by side; one whose file
         has gone is not waited for. What fails is logged, told to ``on_failure``
@@ -120,7 +128,8 @@ class Registry:
                         on_failure(activation.name, activation.error)
                 elif activation.error is not None:
                     raise activation.error
-        return [found[name] for name in sorted(found) if found[name].implements(implements)]
+        active = [found[name] for name in sorted(found)]
+        return [plugin for plugin in active if implements is None or plugin.implements(implements)]
 
     def handle(self, interface: str, handler: Handler) -> None:
         """Call ``handler(name, client)`` once for each plugin that implements ``interface``.
@@ -149,20 +158,22 @@ class Registry:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _activate(self, name: str, policy: RetryPolicy) -> ActivePlugin:
+    def _activate(self, name: str, policy: RetryPolicy, on_retry: OnRetry | None) -> ActivePlugin:
         with self._clock.working():
             while True:
                 activation, leading = self._activations.claim(name, threading.get_ident())
                 if leading:
-                    return self._lead(activation, policy)
+                    return self._lead(activation, policy, on_retry)
                 plugin = activation.outcome(self._clock)
                 if plugin is not None:
                     return plugin
 
-    def _lead(self, activation: Activation, policy: RetryPolicy) -> ActivePlugin:
+    def _lead(
+        self, activation: Activation, policy: RetryPolicy, on_retry: OnRetry | None
+    ) -> ActivePlugin:
         handshake = self._handshake(activation.name)
         try:
-            plugin = try_again(handshake, policy, self._clock, is_worth_waiting_for)
+            plugin = try_again(handshake, policy, self._clock, is_worth_waiting_for, on_retry)
         except BaseException as error:
             self._settle(activation, handshake, None, error)
             raise

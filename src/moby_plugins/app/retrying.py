@@ -23,19 +23,29 @@ logger = logging.getLogger("moby_plugins")
 
 # Threads for many attempts side by side; as many may hang before any other has to wait.
 MAX_THREADS = 64
+# Seconds in which attempts end where no more threads are needed than there are.
+PACE = 0.001
 
 T = TypeVar("T")
 R = TypeVar("R")
 # Takes the number of the attempt, from 1.
 Attempt: TypeAlias = Callable[[int], T]
 IsRetryable: TypeAlias = Callable[[PluginError], bool]
+# Takes the error of an attempt, and the seconds until the next.
+OnRetry: TypeAlias = Callable[[PluginError, float], object]
 
 
-def retry(attempt: Attempt[T], policy: RetryPolicy, clock: Clock, is_retryable: IsRetryable) -> T:
+def retry(
+    attempt: Attempt[T],
+    policy: RetryPolicy,
+    clock: Clock,
+    is_retryable: IsRetryable,
+    on_retry: OnRetry | None = None,
+) -> T:
     """What ``attempt`` returns, tried as often as the policy allows.
 
-    Raises the last ``PluginError``, which says how often and for how long, or
-    the first that is not retryable; anything else passes at once.
+    ``on_retry`` is told before each wait. Raises the last ``PluginError``, which says how
+    often and for how long, or the first that is not retryable; anything else passes at once.
     """
     started = clock.now()
     for number in count(1):
@@ -45,6 +55,8 @@ def retry(attempt: Attempt[T], policy: RetryPolicy, clock: Clock, is_retryable: 
             delay = _delay_after(error, number, clock.now() - started, policy, is_retryable)
             if delay is None:
                 raise
+            if on_retry is not None:
+                on_retry(error, delay)
         clock.sleep(delay)
     raise AssertionError  # pragma: no cover  count() does not end
 
@@ -123,17 +135,36 @@ class _Crew(Generic[T, R]):
         self._tasks = [_Task(clock.now(), i, attempt) for i, attempt in enumerate(attempts)]
         self._settled: deque[R] = deque()
         self._news = threading.Event()
+        self._ended = threading.Event()
+        self._unbegun = len(self._tasks)
         self._lock = threading.Lock()
 
-    def start(self, threads: int) -> None:
-        for _ in range(threads):
-            # Each takes part in the clock before this thread goes on, or a fake
-            # clock would take the crew for not being there; and in a known order.
-            ready = threading.Event()
-            threading.Thread(
-                target=self._work, args=(self._take(), ready), name="moby-plugins", daemon=True
-            ).start()
-            ready.wait()
+    def start(self, most: int) -> None:
+        """Begin all attempts, with one thread more whenever those there are take their time."""
+        threads = 0
+        while threads < most and self._unbegun:
+            # Threads that are not needed would only take turns with each other. This is
+            # about this process, and real time: on the clock nothing has passed yet.
+            if threads and self._ended.wait(PACE):
+                self._ended.clear()
+            elif self._start_thread():
+                threads += 1
+        # What is left is to be tried again, and may take its time then.
+        while threads < most and self._start_thread():
+            threads += 1
+
+    def _start_thread(self) -> bool:
+        task = self._take()
+        if task is None:
+            return False
+        # Each takes part in the clock before this thread goes on, or a fake
+        # clock would take the crew for not being there; and in a known order.
+        ready = threading.Event()
+        threading.Thread(
+            target=self._work, args=(task, ready), name="moby-plugins", daemon=True
+        ).start()
+        ready.wait()
+        return True
 
     def next_settled(self) -> R:
         while True:
@@ -155,11 +186,15 @@ class _Crew(Generic[T, R]):
                     else:
                         self._settled += settled
                         self._news.set()
+                self._ended.set()
                 task = self._take()
 
     def _take(self) -> _Task[T] | None:
         with self._lock:
-            return heapq.heappop(self._tasks) if self._tasks else None
+            task = heapq.heappop(self._tasks) if self._tasks else None
+            if task is not None and task.number == 1:
+                self._unbegun -= 1
+            return task
 
     def _try(self, task: _Task[T]) -> Outcome[T] | None:
         # None where it is to be tried again. The wait is inside, for what a clock raises.

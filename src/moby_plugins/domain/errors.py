@@ -8,6 +8,7 @@
     ├─ NotImplementedByPluginError           alive, but not that subsystem
     ├─ SpecError (ValueError)                a spec or an address that cannot be used
     ├─ SettingsError (ValueError)            settings that cannot be used
+    ├─ RecordingError (ValueError)           a file of recorded calls that cannot be read
     ├─ TransportError                        the exchange broke
     │  └─ TransportTimeoutError (TimeoutError)
     ├─ StatusError                           answered, but not with 200
@@ -101,6 +102,23 @@ class SpecError(PluginError, ValueError):
 
 class SettingsError(PluginError, ValueError):
     """Settings that cannot be used: an unknown key, a wrong type, a value out of range."""
+
+
+class RecordingError(PluginError, ValueError):
+    """A file of recorded calls that cannot be read or written.
+
+    ``reason`` says what is wrong, ``file`` and ``line`` (from 1, 0 for none) where.
+    """
+
+    def __init__(self, reason: str, file: str, line: int = 0) -> None:
+        self.reason = reason
+        self.file = file
+        self.line = line
+        super().__init__(reason, file, line)
+
+    def __str__(self) -> str:
+        line = f", line {self.line}" if self.line else ""
+        return f"{self.file}{line}: {self.reason}"
 
 
 class TransportError(PluginError):

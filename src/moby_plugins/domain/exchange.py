@@ -4,6 +4,7 @@ Both ends speak these two values: a client sends a ``Request`` and reads a
 ``Response``; a served plugin is a function from the one to the other.
 """
 
+import errno
 import io
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -74,7 +75,12 @@ class Request:
 
     def read(self) -> bytes:
         """The whole body; where it is an iterable, this uses it up."""
-        return self.body if isinstance(self.body, bytes) else b"".join(self.body)
+        if isinstance(self.body, bytes):
+            return self.body
+        # Joined from a list, a body in tiny chunks would take many times its size.
+        whole = io.BytesIO()
+        whole.writelines(self.body)
+        return whole.getvalue()
 
     def json(self) -> Any:
         """The body's first JSON value, ``None`` for no body; ``ValueError`` if it is not JSON."""
@@ -123,6 +129,16 @@ class Response:
     status: int
     body: Body = field(converter=_as_body)
     headers: Mapping[str, str] = field(factory=dict)
+
+
+class NoAnswerError(ConnectionResetError):
+    """Raised by an app, or while an answer's body is read, where there is no answer to give.
+
+    A server closes the connection, as a plugin that fails for good does.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.ECONNRESET, why)
 
 
 # What a served plugin is. Servers and MemoryTransport take one; it may be called by threads.

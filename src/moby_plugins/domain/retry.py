@@ -1,6 +1,5 @@
 """When to try again, and after how long: computed here, slept elsewhere."""
 
-from collections.abc import Callable
 from typing import Any
 
 from attrs import Attribute, field, frozen
@@ -8,13 +7,19 @@ from attrs import Attribute, field, frozen
 from moby_plugins.domain.errors import PluginError, PluginNotFoundError, TransportError
 
 
-def _at_least(bound: float) -> "Callable[[object, Attribute[float], float], None]":
-    def check(_: object, attribute: "Attribute[float]", value: Any) -> None:
-        # From a file or a variable anything may come; written so that NaN fails too.
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= bound:
-            raise ValueError(f"{attribute.name} must be a number, {bound:g} or more: {value!r}")
+@frozen
+class _AtLeast:
+    """Checks a field of whatever type: from a file or a variable anything may come."""
 
-    return check
+    bound: float
+
+    def __call__(self, _: object, attribute: "Attribute[float]", value: Any) -> None:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        # Written so that NaN fails too.
+        if not (is_number and value >= self.bound):
+            raise ValueError(
+                f"{attribute.name} must be a number, {self.bound:g} or more: {value!r}"
+            )
 
 
 @frozen
@@ -28,10 +33,10 @@ class RetryPolicy:
     never wait or wait backwards.
     """
 
-    initial: float = field(default=1.0, validator=_at_least(1e-3))
-    factor: float = field(default=2.0, validator=_at_least(1.0))
-    max_delay: float = field(default=30.0, validator=_at_least(1e-3))
-    budget: float = field(default=30.0, validator=_at_least(0.0))
+    initial: float = field(default=1.0, validator=_AtLeast(1e-3))
+    factor: float = field(default=2.0, validator=_AtLeast(1.0))
+    max_delay: float = field(default=30.0, validator=_AtLeast(1e-3))
+    budget: float = field(default=30.0, validator=_AtLeast(0.0))
 
     @classmethod
     def never(cls) -> "RetryPolicy":

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from moby_plugins.testing import ClockStuckError, FakeClock
-from tests.contracts.clock import ClockContract
+from moby_plugins.testing.contracts import ClockContract
 
 
 class TestFakeClock(ClockContract):

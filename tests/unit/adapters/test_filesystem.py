@@ -9,7 +9,8 @@ import pytest
 from moby_plugins import InvalidPluginNameError, Plugin, PluginNotFoundError, TLSOptions
 from moby_plugins.adapters.filesystem import FilesystemDiscovery
 from moby_plugins.ports import Discovery
-from tests.contracts.discovery import ODD_NAMES, DiscoveryContract
+from moby_plugins.testing.contracts import DiscoveryContract
+from moby_plugins.testing.contracts.discovery import ODD_NAMES
 from tests.plugin_directories import PluginDirectories, make_socket
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "discovery.json").read_text("utf-8"))

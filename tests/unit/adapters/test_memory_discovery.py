@@ -5,7 +5,8 @@ import pytest
 from moby_plugins import InvalidPluginNameError, Plugin, PluginNotFoundError, SpecError, TLSOptions
 from moby_plugins.ports import Discovery
 from moby_plugins.testing import MemoryDiscovery
-from tests.contracts.discovery import ODD_NAMES, DiscoveryContract
+from moby_plugins.testing.contracts import DiscoveryContract
+from moby_plugins.testing.contracts.discovery import ODD_NAMES
 
 
 class InMemory:

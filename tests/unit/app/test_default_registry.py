@@ -13,6 +13,7 @@ from moby_plugins import (
     RetryPolicy,
     SettingsError,
 )
+from moby_plugins.testing import MemoryRegistry
 from tests.transports import install_transport
 
 PACKAGE = """
@@ -119,5 +120,15 @@ def test_a_mistake_in_the_environment_can_be_mended(
             front_door.scan()
 
     monkeypatch.setenv("MOBY_PLUGINS_TIMEOUT", "5")
+
+    assert front_door.scan() == [volumes]
+
+
+def test_after_a_block_with_another_registry_the_default_is_the_environments(
+    front_door: ModuleType, volumes: str
+) -> None:
+    """It is made when it is first needed, whichever registry was used before."""
+    with MemoryRegistry() as other, front_door.using_registry(other):
+        assert front_door.scan() == []
 
     assert front_door.scan() == [volumes]

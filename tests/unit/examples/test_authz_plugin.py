@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 
 from examples.authz_plugin import Doorman
-from moby_plugins import Settings, new_client
-from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import AuthZPlugin, AuthZRequest
-from moby_plugins.testing import MemoryTransport
+from moby_plugins.testing import MemoryRegistry
 
 POLICY = r"""
 [[allow]]
@@ -33,11 +31,10 @@ def policy(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def doorman(policy: Path) -> AuthZPlugin:
+def doorman(policy: Path, plugin_registry: MemoryRegistry) -> AuthZPlugin:
     """A host's proxy of the plugin."""
-    plugin = MemoryTransport(PluginApp(Doorman(policy)))
-    settings = Settings(transports={"unix": plugin.connect})
-    return AuthZPlugin(new_client("unix:///doorman.sock", settings=settings))
+    plugin_registry.add("doorman", Doorman(policy))
+    return AuthZPlugin(plugin_registry.get("doorman", "authz").client)
 
 
 def create(body: object = HARMLESS, user: str = "alice", uri: str = "") -> AuthZRequest:

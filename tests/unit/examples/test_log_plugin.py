@@ -9,8 +9,6 @@ import pytest
 from attrs import evolve
 
 from examples.log_plugin import LONGEST, JsonLines
-from moby_plugins import Settings, new_client
-from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import (
     LogDriver,
     LogEntry,
@@ -19,18 +17,17 @@ from moby_plugins.subsystems import (
     ReadConfig,
     encode_frame,
 )
-from moby_plugins.testing import MemoryTransport
+from moby_plugins.testing import MemoryRegistry
 
 INFO = LogInfo(container_id="c0ffee")
 PIECE = 16 << 10
 
 
 @pytest.fixture
-def driver(tmp_path: Path) -> LogDriver:
+def driver(tmp_path: Path, plugin_registry: MemoryRegistry) -> LogDriver:
     """A host's proxy of a driver that writes to ``tmp_path``."""
-    plugin = MemoryTransport(PluginApp(JsonLines(tmp_path)))
-    settings = Settings(transports={"unix": plugin.connect})
-    return LogDriver(new_client("unix:///lines.sock", settings=settings))
+    plugin_registry.add("lines", JsonLines(tmp_path))
+    return LogDriver(plugin_registry.get("lines", "LogDriver").client)
 
 
 @pytest.fixture

@@ -5,18 +5,16 @@ from pathlib import Path
 import pytest
 
 from examples.volume_plugin import Shelf, bytes_of
-from moby_plugins import Settings, StatusError, new_client
-from moby_plugins.serving import PluginApp
+from moby_plugins import StatusError
 from moby_plugins.subsystems import VolumeDriver
-from moby_plugins.testing import MemoryTransport
+from moby_plugins.testing import MemoryRegistry
 
 
 @pytest.fixture
-def driver(tmp_path: Path) -> VolumeDriver:
+def driver(tmp_path: Path, plugin_registry: MemoryRegistry) -> VolumeDriver:
     """A host's proxy of a shelf in ``tmp_path``."""
-    plugin = MemoryTransport(PluginApp(Shelf(tmp_path)))
-    settings = Settings(transports={"unix": plugin.connect})
-    return VolumeDriver(new_client("unix:///shelf.sock", settings=settings))
+    plugin_registry.add("shelf", Shelf(tmp_path))
+    return VolumeDriver(plugin_registry.get("shelf", "VolumeDriver").client)
 
 
 def status(driver: VolumeDriver, name: str) -> dict[str, object]:

@@ -10,7 +10,7 @@ SHORT = 0.005
 
 
 class ClockContract:
-    """Inherit, and give a fixture ``clock``."""
+    """Subclass it, and give a fixture ``clock``: the clock under test."""
 
     def test_now_never_runs_backwards(self, clock: Clock) -> None:
         """Each look at the clock is no earlier than the one before."""

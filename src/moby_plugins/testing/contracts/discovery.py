@@ -29,7 +29,7 @@ class Place(Protocol):
 
 
 class DiscoveryContract:
-    """Subclass it, and give a fixture ``place``: empty, with the discovery under test."""
+    """Subclass it, and give a fixture ``place``: an empty ``Place``, and its discovery."""
 
     def test_an_empty_place_has_no_plugins(self, place: Place) -> None:
         """Nothing to find is no error."""

@@ -1,0 +1,89 @@
+"""A host's part in a test, played from a recording."""
+
+import os
+from collections.abc import Callable
+
+from attrs import evolve, frozen
+
+from moby_plugins.adapters.call_report import differences, listed, shown
+from moby_plugins.adapters.memory_replay import as_json
+from moby_plugins.adapters.recording_file import load_recording
+from moby_plugins.domain.errors import RecordingError
+from moby_plugins.domain.exchange import CHUNK_BYTES, App, Request, Response
+from moby_plugins.domain.masking import mask_body
+from moby_plugins.domain.recording import RecordedBody, RecordedCall
+
+
+@frozen
+class Replayed:
+    """A recorded call made once more: the answer now is ``status`` and ``body``."""
+
+    recorded: RecordedCall
+    status: int
+    body: bytes
+
+    def differences(self) -> list[str]:
+        """A line for each place where the answer is another one than was recorded."""
+        lines = []
+        if self.status != self.recorded.status:
+            lines.append(f"status: expected {self.recorded.status}, got {self.status}")
+        recorded = as_json(self.recorded.answer.data)
+        return [*lines, *differences(recorded, as_json(self.body))]
+
+
+def replay_calls(
+    file: str | os.PathLike[str], app: App, translate: Callable[[bytes], bytes] = bytes
+) -> list[Replayed]:
+    """Make the calls recorded in ``file`` once more, one after the other, with ``app``.
+
+    ``translate`` is given each recorded body, of request and answer, and gives it as it
+    would be here: with another directory, say. Calls that the host gave up are left out.
+    Where secrets were masked, the plugin is sent the masks, and its answers are masked.
+    Raises ``RecordingError``, also for a body that was too large to be kept whole.
+    """
+    recording = load_recording(file)
+    replayed = []
+    for call in recording.calls:
+        if not call.status or call.host_left:
+            continue
+        if call.request.omitted or call.answer.omitted:
+            raise RecordingError(f"a body of {call.method} was not kept whole", os.fspath(file))
+        here = _translated(call, translate)
+        response = app(Request(call.method, here.request.data))
+        body = _whole(response)
+        if recording.masked:
+            body = mask_body(call.method, body)
+        replayed.append(Replayed(here, response.status, body))
+    return replayed
+
+
+def assert_replayed(
+    file: str | os.PathLike[str], app: App, translate: Callable[[bytes], bytes] = bytes
+) -> None:
+    """Raise ``AssertionError`` unless ``app`` answers all calls as ``file`` has it recorded.
+
+    As ``replay_calls`` makes them; the error names each call with another answer, and where
+    it differs.
+    """
+    __tracebackhide__ = True
+    lines = []
+    for number, replayed in enumerate(replay_calls(file, app, translate), 1):
+        unlike = replayed.differences()
+        if unlike:
+            call = replayed.recorded
+            lines.append(f"call {number}, {call.method} {shown(as_json(call.request.data))}:")
+            lines += listed(iter(unlike))
+    if lines:
+        raise AssertionError("\n".join([f"{os.fspath(file)}: other answers than recorded", *lines]))
+
+
+def _translated(call: RecordedCall, translate: Callable[[bytes], bytes]) -> RecordedCall:
+    request, answer = translate(call.request.data), translate(call.answer.data)
+    return evolve(call, request=RecordedBody((request,)), answer=RecordedBody((answer,)))
+
+
+def _whole(response: Response) -> bytes:
+    try:
+        return b"".join(iter(lambda: response.body.read(CHUNK_BYTES), b""))
+    finally:
+        response.body.close()

@@ -1,0 +1,156 @@
+"""The messages of any subsystem, made from its definition, as both ends make them."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+import attrs
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from moby_plugins.app.log_frames import LogEntry, PartialLog
+from moby_plugins.app.remote import Remote
+from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.subsystems.graph import GraphDriver
+from moby_plugins.app.subsystems.ipam import Lease, Pool
+from moby_plugins.app.subsystems.log import SOURCES
+from moby_plugins.app.subsystems.network import SCOPES, NetworkCapabilities
+from moby_plugins.app.subsystems.secret import Secret
+from moby_plugins.app.subsystems.volume import VolumeCapabilities
+from moby_plugins.app.upload import Data
+from moby_plugins.testing.strategies.values import texts
+
+# What a field, or a parameter as ``method.parameter``, of a class is to be drawn from, where
+# its type says too little.
+Fields: TypeAlias = Mapping[tuple[type, str], SearchStrategy[Any]]
+
+_MAX_ITEMS = 3
+
+
+@attrs.frozen
+class MethodCall:
+    """A call of a subsystem's method (by its name in Python), and what the plugin returns."""
+
+    method: str
+    arguments: tuple[Any, ...]
+    result: Any
+
+
+_INTEGERS = st.integers(-(1 << 63), (1 << 63) - 1)
+_FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def json_values() -> SearchStrategy[Any]:
+    """Whatever JSON can say and every JSON library can keep."""
+    return st.recursive(
+        st.none() | st.booleans() | _INTEGERS | _FLOATS | texts(),
+        lambda inner: (
+            st.lists(inner, max_size=_MAX_ITEMS)
+            | st.dictionaries(texts(), inner, max_size=_MAX_ITEMS)
+        ),
+        max_leaves=4,
+    )
+
+
+_PLAIN: Mapping[Any, SearchStrategy[Any]] = {
+    str: texts(),
+    int: _INTEGERS,
+    float: _FLOATS,
+    bool: st.booleans(),
+    bytes: st.binary(max_size=20),
+    type(None): st.none(),
+    Any: json_values(),
+    object: json_values(),
+    Data: st.binary(max_size=20),
+}
+_CIDRS = st.one_of(
+    st.tuples(st.ip_addresses(v=4), st.integers(0, 32)),
+    st.tuples(st.ip_addresses(v=6), st.integers(0, 128)),
+).map(lambda pair: f"{pair[0]}/{pair[1]}")
+_SCOPES = st.sampled_from(SCOPES)
+# They stand in a query, unquoted (protocol.md B8).
+_LAYERS = st.from_regex(r"[a-z0-9]{1,12}", fullmatch=True)
+# What this library's own types say too little of.
+_OURS: Fields = {
+    (NetworkCapabilities, "scope"): _SCOPES,
+    (NetworkCapabilities, "connectivity_scope"): _SCOPES | st.just(""),
+    (VolumeCapabilities, "scope"): _SCOPES,
+    (Pool, "pool"): _CIDRS,
+    (Lease, "address"): _CIDRS,
+    (Secret, "value"): st.binary(min_size=1, max_size=20),
+    (LogEntry, "source"): st.sampled_from(SOURCES),
+    (LogEntry, "line"): st.binary(max_size=20).map(lambda line: line + b"\n"),
+    (PartialLog, "ordinal"): st.integers(0, (1 << 31) - 1),
+    (GraphDriver, "apply_diff.id"): _LAYERS,
+    (GraphDriver, "apply_diff.parent"): _LAYERS | st.just(""),
+}
+
+
+def messages(kind: Any, fields: Fields | None = None) -> SearchStrategy[Any]:
+    """Values of ``kind``: an attrs class, or any other type that the wire knows.
+
+    ``fields`` says what to draw a field from where its type says too little, as
+    for one with a validator: ``{(Forecast, "celsius"): floats(-90, 60)}``. Those of this
+    library's own messages are known. Raises ``TypeError`` for a type that it does not know.
+    """
+    return _of(kind, {**_OURS, **(fields or {})})
+
+
+def method_calls(
+    kind: type[Subsystem], method: str, fields: Fields | None = None
+) -> SearchStrategy[MethodCall]:
+    """Calls of a method of a subsystem, with arguments and a result as its signature has them.
+
+    A result that is a stream is drawn as the list of its items. ``fields`` is as
+    ``messages`` takes it; a parameter is ``(WeatherStation, "forecast.days")``.
+    """
+    known = {**_OURS, **(fields or {})}
+    [remote] = [remote for remote in kind.remotes.values() if remote.name == method]
+    hints = get_type_hints(remote.function)
+    parameters = _parameters(remote)
+    arguments = [_field((kind, f"{method}.{name}"), hints[name], known) for name in parameters]
+    result = _of(hints["return"], known)
+    return st.builds(MethodCall, st.just(method), st.tuples(*arguments), result)
+
+
+def log_entries() -> SearchStrategy[LogEntry]:
+    """Entries that an engine shows: a known source, and a newline at the end of a line."""
+    return messages(LogEntry)
+
+
+def _parameters(remote: Remote) -> list[str]:
+    return list(inspect.signature(remote.function).parameters)[1:]
+
+
+def _of(kind: Any, fields: Fields) -> SearchStrategy[Any]:
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if attrs.has(kind):
+        return _attrs_values(kind, fields)
+    origin, parts = get_origin(kind) or kind, get_args(kind)
+    if origin in {Union, UnionType}:
+        return st.one_of(*(_of(part, fields) for part in parts))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        key, item = parts or (str, Any)
+        return st.dictionaries(_of(key, fields), _of(item, fields), max_size=_MAX_ITEMS)
+    if origin in {tuple, list, Iterator}:
+        make = tuple if origin is tuple else list
+        item = parts[0] if parts else Any
+        return st.lists(_of(item, fields), max_size=_MAX_ITEMS).map(make)
+    raise TypeError(f"nothing is known of {kind}: say in fields what to draw it from")
+
+
+def _field(key: tuple[type, str], kind: Any, fields: Fields) -> SearchStrategy[Any]:
+    return fields[key] if key in fields else _of(kind, fields)
+
+
+def _attrs_values(kind: Any, fields: Fields) -> SearchStrategy[Any]:
+    return st.builds(
+        kind,
+        **{
+            str(a.alias): _field((kind, a.name), a.type, fields)
+            for a in attrs.fields(attrs.resolve_types(kind))
+            if a.init
+        },
+    )

@@ -1,0 +1,148 @@
+"""The pytest plugin in a project of its own: there when it is used, and inert until then."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.integration.testing.pytest_run import run_pytest, run_python
+
+NAMES = (
+    "default_registry",
+    "fake_clock",
+    "live_plugin",
+    "memory_transport",
+    "plugin_dir",
+    "plugin_registry",
+)
+
+USING_ALL = """
+import moby_plugins
+from moby_plugins import Response, new_local_registry
+
+def test_in_memory(fake_clock, memory_transport, default_registry):
+    shelf = default_registry.add("shelf", {"VolumeDriver.List": {}})
+    moby_plugins.get("shelf", "VolumeDriver").client.call("VolumeDriver.List", {})
+    shelf.calls.assert_called("VolumeDriver.List", {}, times=1)
+
+def test_on_sockets(fake_clock, plugin_dir, live_plugin):
+    live_plugin(lambda _: Response(200, b'{"Implements": ["VolumeDriver"]}'), "shelf")
+    plugin_dir.stale_socket("stale")
+    with new_local_registry(plugin_dir.settings, clock=fake_clock) as registry:
+        assert [plugin.name for plugin in registry.get_all("VolumeDriver")] == ["shelf"]
+"""
+
+NOT_USED_UP = """
+from moby_plugins.testing import script
+
+def test_that_leaves_something(memory_transport):
+    memory_transport.strict({"VolumeDriver.Mount": script(1)})
+"""
+
+LOADED = """
+import sys, pytest
+pytest.main(["-q", *sys.argv[1:]])
+print("loaded", *sorted(sys.modules))
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A directory with one test that knows nothing of plugins."""
+    (tmp_path / "test_plain.py").write_text("def test_plain(tmp_path):\n    assert 1 + 1 == 2\n")
+    return tmp_path
+
+
+def test_until_it_is_used_next_to_nothing_is_loaded(project: Path) -> None:
+    """A run without its fixtures loads the packages' fronts and the fixtures' definitions."""
+    (project / "run.py").write_text(LOADED)
+
+    plain = run_python(project, "run.py", "-p", "no:moby_plugins").split("loaded ")[1]
+    loaded = run_python(project, "run.py").split("loaded ")[1]
+
+    assert set(loaded.split()) - set(plain.split()) == {
+        "moby_plugins",
+        "moby_plugins.deferred_names",
+        "moby_plugins.domain",
+        "moby_plugins.domain.version",
+        "moby_plugins.testing",
+        "moby_plugins.testing.pytest_plugin",
+    }
+
+
+def test_what_is_collected_is_what_was_collected_before(project: Path) -> None:
+    """Neither tests, nor their order, nor options change."""
+    for arguments in (("--collect-only", "-q"), ("--help",)):
+        with_plugin = run_pytest(project, *arguments)
+        without = run_pytest(project, *arguments, "-p", "no:moby_plugins")
+
+        assert untimed(with_plugin) == untimed(without)
+        assert len(with_plugin) > 50
+
+
+def untimed(output: str) -> list[str]:
+    """Lines, but for the one that says how long it took and those that name plugins."""
+    return [line for line in output.splitlines() if " in " not in line and "plugins:" not in line]
+
+
+def test_every_fixture_is_listed_with_a_line_that_says_what_it_is(project: Path) -> None:
+    """``pytest --fixtures`` is where users look first."""
+    lines = run_pytest(project, "--fixtures", "-q").splitlines()
+
+    for name in NAMES:
+        (place,) = [i for i, line in enumerate(lines) if line.startswith(f"{name} -- ")]
+        assert lines[place + 1].strip().endswith((".", "``."))
+
+
+def test_all_fixtures_work_where_nothing_is_configured(project: Path) -> None:
+    """No conftest, no settings: being installed is enough."""
+    (project / "test_all.py").write_text(USING_ALL)
+
+    assert "3 passed" in run_pytest(project, "-q")
+
+
+def test_tests_may_run_in_parallel_processes(project: Path) -> None:
+    """Each has directories and sockets of its own."""
+    for number in range(3):
+        (project / f"test_all{number}.py").write_text(USING_ALL)
+
+    assert "7 passed" in run_pytest(project, "-q", "-n", "2")
+
+
+def test_what_a_strict_transport_has_left_fails_the_test(project: Path) -> None:
+    """The step is named, and the place is not somewhere in the library."""
+    (project / "test_left.py").write_text(NOT_USED_UP)
+
+    output = run_pytest(project, "-q", "test_left.py")
+
+    assert "1 passed, 1 error" in output
+    assert "VolumeDriver.Mount, step 1 of 1: 1" in output
+    assert "memory_registry.py" not in output
+
+
+def test_a_failing_question_shows_the_line_of_the_test(project: Path) -> None:
+    """The library's own lines are hidden, its report is not."""
+    (project / "test_asked.py").write_text(
+        "def test_asked(memory_transport):\n"
+        "    memory_transport({}).calls.assert_called('M.x', {'a': 1})\n"
+    )
+
+    output = run_pytest(project, "-q", "test_asked.py")
+
+    assert re.search(r"^> +memory_transport\(", output, re.MULTILINE)
+    assert 'M.x {"a": 1}: was not called' in output
+    assert "calls.py" not in output
+
+
+def test_coverage_counts_every_line_of_it(project: Path) -> None:
+    """Nothing is loaded before ``coverage run -m pytest`` begins to count."""
+    (project / "test_all.py").write_text(USING_ALL)
+    (project / ".coveragerc").write_text(
+        "[run]\ninclude = */testing/pytest_plugin.py, */deferred_names.py\n"
+        "[report]\nexclude_also = if TYPE_CHECKING:\n"
+    )
+
+    assert "3 passed" in run_python(project, "-m", "coverage", "run", "-m", "pytest", "-q")
+    report = run_python(project, "-m", "coverage", "report").splitlines()
+
+    assert [line.split()[-1] for line in report if "pytest_plugin" in line] == ["100%"]

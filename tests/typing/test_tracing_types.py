@@ -1,0 +1,66 @@
+"""The types of tracing, recordings and diagnoses: read, and never run."""
+
+import time
+from pathlib import Path
+from typing import assert_type
+
+import moby_plugins as mp
+from moby_plugins.diagnosis import Finding, diagnose
+from moby_plugins.ports import Transport
+from moby_plugins.serving import NoAnswerError, PluginApp
+from moby_plugins.testing import (
+    MemoryTransport,
+    Replayed,
+    any_body,
+    assert_replayed,
+    replay_calls,
+    same_body,
+)
+from moby_plugins.tracing import (
+    Interposed,
+    RecordedCall,
+    Recording,
+    Trace,
+    interposed,
+    load_recording,
+    masked_call,
+    open_recording,
+)
+
+
+def a_trace_is_an_app(transport: Transport, settings: mp.Settings) -> None:
+    """It is made of a transport, and told of calls."""
+    calls: list[RecordedCall] = []
+    app = Trace(transport, time.monotonic, calls.append)
+    assert_type(app(mp.Request("M.x")), mp.Response)
+    make = lambda over: Trace(over, time.monotonic, calls.append)  # noqa: E731  typed by its use
+    with interposed("shelf", make, settings) as there:
+        assert_type(there, Interposed)
+        assert_type(there.lost(), bool)
+
+
+def a_recording_is_written_and_read(path: Path, call: RecordedCall) -> None:
+    """Calls go in, and come back in a value."""
+    with open_recording(path, Recording(plugin="shelf")) as file:
+        file.add(masked_call(call))
+    assert_type(load_recording(path).calls, tuple[RecordedCall, ...])
+
+
+def a_recording_plays_both_parts(path: Path, app: PluginApp) -> None:
+    """By body, in order, or as a test likes."""
+    assert_type(MemoryTransport.replay(path), MemoryTransport)
+    MemoryTransport.replay("file", any_body)
+    MemoryTransport.replay("file", lambda recorded, actual: same_body(recorded, actual[:4]))
+    assert_type(replay_calls(path, app), list[Replayed])
+    assert_replayed(path, app, lambda body: body.replace(b"/a", b"/b"))
+
+
+def a_diagnosis_is_findings(settings: mp.Settings) -> None:
+    """Each with its texts."""
+    assert_type(diagnose(settings), tuple[Finding, ...])
+    assert_type([finding.remedy for finding in diagnose()], list[str])
+
+
+def an_app_without_an_answer(_: mp.Request) -> mp.Response:
+    """It says why, for the log."""
+    raise NoAnswerError("gone")

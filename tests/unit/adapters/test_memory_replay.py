@@ -1,0 +1,193 @@
+"""A recording that plays a plugin's part."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from moby_plugins.domain.errors import RecordingError, TransportError, WireError
+from moby_plugins.domain.exchange import Request
+from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
+from moby_plugins.testing import MemoryTransport, UnexpectedCallError, any_body
+from moby_plugins.tracing import masked_call, open_recording
+
+Play = Callable[..., MemoryTransport]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """A transport that plays these calls, written down and read again."""
+
+    def replay(*calls: RecordedCall, match: object = None, masked: bool = True) -> MemoryTransport:
+        path = tmp_path / "calls.jsonl"
+        with open_recording(path, Recording(plugin="shelf", masked=masked)) as file:
+            for call in calls:
+                file.add(call)
+        return MemoryTransport.replay(path, *(() if match is None else (match,)))
+
+    return replay
+
+
+def recorded(
+    method: str, body: bytes = b"", answer: bytes = b"{}", status: int = 200, at: float = 0
+) -> RecordedCall:
+    """A call as it was recorded."""
+    return RecordedCall(method, RecordedBody([body]), status, RecordedBody([answer]), at=at)
+
+
+def answer(plugin: MemoryTransport, method: str, body: bytes = b"") -> tuple[int, bytes]:
+    """What the plugin answers now."""
+    response = plugin.send(Request(method, body), None)
+    return response.status, b"".join(iter(lambda: response.body.read(100), b""))
+
+
+def test_a_call_is_answered_as_it_was_recorded(play: Play) -> None:
+    """Found by method and body, however its JSON is written; status and body are as they were."""
+    plugin = play(
+        recorded("M.get", b'{"Name":"a","ID":1}\n', b"[1]"),
+        recorded("M.get", b'{"Name":"b","ID":1}\n', b"[2]", status=404),
+        recorded("M.none", b"", b""),
+    )
+
+    assert answer(plugin, "M.get", b'{"ID": 1, "Name": "b"}') == (404, b"[2]")
+    assert answer(plugin, "M.get", b'{"ID": 1, "Name": "a"}') == (200, b"[1]")
+    assert answer(plugin, "M.none") == (200, b"")
+    assert plugin.calls.methods == ["M.get", "M.get", "M.none"]
+
+
+def test_equal_calls_are_answered_in_their_order(play: Play) -> None:
+    """A list is not the same before and after."""
+    plugin = play(recorded("M.list", b"{}", b"[2]", at=2), recorded("M.list", b"{}", b"[1]", at=1))
+
+    assert [answer(plugin, "M.list", b"{}")[1] for _ in range(2)] == [b"[1]", b"[2]"]
+
+
+def test_calls_may_be_answered_in_order_alone(play: Play) -> None:
+    """With ``any_body`` what is asked does not count: an ID differs each time."""
+    plugin = play(
+        recorded("M.mount", b'{"ID":"a"}', b"[1]"),
+        recorded("M.mount", b'{"ID":"b"}', b"[2]", at=1),
+        match=any_body,
+    )
+
+    assert [answer(plugin, "M.mount", b"no JSON")[1] for _ in range(2)] == [b"[1]", b"[2]"]
+
+
+def test_a_test_may_have_its_own_idea_of_a_match(play: Play) -> None:
+    """A function of the two bodies decides."""
+    plugin = play(recorded("M.x", b"Abc", b"[1]"), match=lambda a, b: a.lower() == b.lower())
+
+    assert answer(plugin, "M.x", b"aBC") == (200, b"[1]")
+
+
+def refusal(plugin: MemoryTransport, method: str, body: bytes = b"") -> str:
+    """What the error says for a call that was not expected."""
+    with pytest.raises(UnexpectedCallError) as caught:
+        answer(plugin, method, body)
+    return str(caught.value)
+
+
+def test_another_body_is_an_error_that_shows_the_difference(play: Play) -> None:
+    """The nearest of the recorded calls, and where it is another."""
+    plugin = play(
+        recorded("M.get", b'{"Name":"x","Opts":{"a":"b"}}'),
+        recorded("M.get", b'{"Name":"books","ID":"1"}'),
+    )
+
+    assert refusal(plugin, "M.get", b'{"Name":"books","ID":"2"}').splitlines() == [
+        'M.get {"Name": "books", "ID": "2"} was not recorded so',
+        "nearest of 2 that are left:",
+        '  {"Name": "books", "ID": "1"}',
+        '    [\'ID\']: expected "1", got "2"',
+    ]
+
+
+def test_one_call_too_many_is_an_error(play: Play) -> None:
+    """Each recorded call is answered once."""
+    plugin = play(recorded("M.list", b"{}"))
+    answer(plugin, "M.list", b"{}")
+
+    assert refusal(plugin, "M.list", b"{}") == "M.list {} was called once more than recorded: 2"
+
+
+def test_another_method_is_an_error_that_names_those_recorded(play: Play) -> None:
+    """A typing mistake is not taken for a failing plugin."""
+    assert refusal(play(recorded("M.b"), recorded("M.a")), "M.c") == (
+        "M.c null was not recorded; recorded methods: M.a, M.b"
+    )
+    assert refusal(play(), "M.c") == "M.c null was not recorded; recorded methods: none"
+
+
+def test_a_query_is_part_of_the_method(play: Play) -> None:
+    """Layers are told apart by it."""
+    plugin = play(recorded("M.x?id=1", answer=b"[1]"), recorded("M.x?id=2", answer=b"[2]"))
+
+    assert answer(plugin, "M.x?id=2") == (200, b"[2]")
+
+
+def test_a_masked_secret_matches_any(play: Play) -> None:
+    """A test need not know the secret of the day that was recorded."""
+    call = recorded("M.create", b'{"Password":"hunter2"}')
+    plugin = play(masked_call(call), masked_call(call))
+
+    assert answer(plugin, "M.create", b'{"Password":"another"}') == (200, b"{}")
+    assert "another" not in refusal(plugin, "M.create", b'{"Password":"another","Name":"x"}')
+
+
+def test_a_secret_that_was_recorded_has_to_be_the_same(play: Play) -> None:
+    """Without masks every byte counts."""
+    plugin = play(recorded("M.create", b'{"Password":"hunter2"}'), masked=False)
+
+    assert "hunter2" in refusal(plugin, "M.create", b'{"Password":"another"}')
+
+
+def test_a_plugin_that_failed_fails_again(play: Play) -> None:
+    """No answer is none, and one that broke off breaks off after the same pieces."""
+    plugin = play(
+        RecordedCall("M.dead", broken="it hung up"),
+        RecordedCall("M.half", status=200, answer=RecordedBody([b"a", b"b"]), broken="cut off"),
+    )
+
+    with pytest.raises(TransportError, match="it hung up"):
+        answer(plugin, "M.dead")
+    body = plugin.send(Request("M.half"), None).body
+    assert [body.read(9), body.read(9)] == [b"a", b"b"]
+    with pytest.raises(WireError, match="cut off"):
+        body.read(9)
+
+
+def test_a_stream_comes_in_its_pieces(play: Play) -> None:
+    """As they came over the wire."""
+    plugin = play(RecordedCall("M.x", status=200, answer=RecordedBody([b"a", b"bc"])))
+
+    body = plugin.send(Request("M.x"), None).body
+
+    assert [body.read(9), body.read(9), body.read(9)] == [b"a", b"bc", b""]
+
+
+def test_what_was_not_kept_cannot_be_played(play: Play) -> None:
+    """Half an answer is not given for a whole one."""
+    plugin = play(RecordedCall("M.x", status=200, answer=RecordedBody([b"a"], omitted=1)))
+
+    with pytest.raises(RecordingError, match=r"the answer of M\.x was too large to be kept"):
+        answer(plugin, "M.x")
+
+
+def test_what_the_host_gave_up_has_no_part(play: Play) -> None:
+    """A request that broke off was answered by nobody."""
+    assert "recorded: 2" in refusal(play(RecordedCall("M.x", host_left=True)), "M.x")
+
+
+def test_calls_that_were_not_made_can_be_asserted(play: Play) -> None:
+    """At the end of a test every recorded call may have to be used."""
+    plugin = play(recorded("M.a"), recorded("M.b", b"{}"))
+    answer(plugin, "M.a")
+
+    with pytest.raises(AssertionError, match=r"never asked for:\n  M\.b \{\}$"):
+        plugin.assert_used_up()
+
+
+def test_a_file_that_is_none_is_an_error(tmp_path: Path) -> None:
+    """The error names it."""
+    with pytest.raises(RecordingError, match=r"nothing: cannot be read: No such file"):
+        MemoryTransport.replay(tmp_path / "nothing")

@@ -1,0 +1,105 @@
+"""Replies that a test gave and no call asked for."""
+
+from typing import Any
+
+import pytest
+
+from moby_plugins.domain.address import Address
+from moby_plugins.testing import (
+    MemoryTransport,
+    Request,
+    Response,
+    drips,
+    drops_mid_body,
+    hangs,
+    refused,
+    script,
+    status,
+)
+
+
+def leftover(transport: MemoryTransport) -> list[str]:
+    """What the failure says is left, line by line."""
+    with pytest.raises(AssertionError) as caught:
+        transport.assert_used_up()
+    heading, *lines = str(caught.value).splitlines()
+    assert heading == "these replies were never asked for:"
+    return [line.strip() for line in lines]
+
+
+def call(transport: MemoryTransport, *methods: str) -> None:
+    """Call each method."""
+    for method in methods:
+        transport.send(Request(method), None)
+
+
+def test_a_table_is_used_up_once_each_method_was_called() -> None:
+    """A method that nobody called is named with its reply, whatever was called more than once."""
+    transport = MemoryTransport({"A.x": 1, "B.y": {"Err": ""}, "C.z": refused()})
+
+    call(transport, "A.x", "A.x")
+    assert leftover(transport) == ['B.y: {"Err": ""}', "C.z: refused()"]
+
+    call(transport, "B.y?id=1")
+    assert leftover(transport) == ["C.z: refused()"]
+
+
+def test_a_script_is_used_up_once_each_step_was_taken() -> None:
+    """Each step that is left is named by its number."""
+    transport = MemoryTransport({"A.x": script(1, status(500, "no"), b"raw")})
+    assert len(leftover(transport)) == 3
+
+    call(transport, "A.x")
+    assert leftover(transport) == [
+        "A.x, step 2 of 3: status(500, 'no')",
+        "A.x, step 3 of 3: b'raw'",
+    ]
+
+    call(transport, "A.x", "A.x")
+    transport.assert_used_up()
+
+
+def test_a_call_that_does_not_get_through_uses_a_step() -> None:
+    """A refusal is a reply that was asked for."""
+    transport = MemoryTransport({"A.x": script(refused()), "B.y": refused()})
+
+    for method in ("A.x", "B.y"):
+        with pytest.raises(Exception, match="stale socket"):
+            call(transport, method)
+
+    transport.assert_used_up()
+
+
+def test_a_script_for_all_methods_has_steps_left() -> None:
+    """It stands in no table, so its steps have a number only."""
+    assert leftover(MemoryTransport(script(1, 2))) == ["step 1 of 2: 1", "step 2 of 2: 2"]
+
+
+def test_a_function_has_nothing_to_use_up() -> None:
+    """Whether it was called is asked of ``calls``."""
+    MemoryTransport(lambda _: Response(200, b"")).assert_used_up()
+
+
+def test_what_is_reached_at_another_address_is_used_up_together() -> None:
+    """A transport that was connected shares the replies."""
+    transport = MemoryTransport({"A.x": script(1)})
+
+    call(transport.connect(Address("tcp://host:1")), "A.x")
+
+    transport.assert_used_up()
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        (refused(), "refused()"),
+        (hangs(2.5), "hangs(2.5)"),
+        (status(404, "gone"), "status(404, 'gone')"),
+        (drops_mid_body(b"{"), "drops_mid_body(b'{')"),
+        (drips(b"ab"), "drips(b'ab')"),
+        (script(1, refused()), "script(1, refused())"),
+    ],
+)
+def test_a_reply_is_shown_as_it_was_written(reply: Any, text: str) -> None:
+    """So that the step is found in the test."""
+    assert repr(reply) == text

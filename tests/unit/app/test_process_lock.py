@@ -1,0 +1,21 @@
+"""The lock of a process; what a fork makes of it is in ``integration/hardness/test_forks.py``."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from moby_plugins.app.process_lock import ProcessLock
+
+
+def test_all_threads_of_a_process_have_one_lock() -> None:
+    """Whoever asks first, and however many ask at once."""
+    lock = ProcessLock()
+
+    with ThreadPoolExecutor(8) as pool:
+        given = [future.result() for future in [pool.submit(lock) for _ in range(50)]]
+
+    assert {id(one) for one in given} == {id(lock())}
+
+
+def test_two_locks_are_two() -> None:
+    """One registry does not wait for another."""
+    with ProcessLock()():
+        assert not ProcessLock()().locked()

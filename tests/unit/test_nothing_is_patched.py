@@ -1,0 +1,43 @@
+"""No test reaches into the library: what is to be exchanged is an argument."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+
+# ``setenv``, ``delenv``, ``chdir`` and ``syspath_prepend`` change the world, and not the library.
+PATCHING = {"setattr", "delattr", "setitem", "delitem"}
+
+
+def patching(source: str) -> list[int]:
+    """The lines that call one of those, which ``pytest.MonkeyPatch`` alone has."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and node.attr in PATCHING
+    ]
+
+
+def test_no_test_patches_anything() -> None:
+    """Ruff forbids the libraries made for it; pytest's own ``monkeypatch`` is looked for here."""
+    sources = {path: path.read_text(encoding="utf-8") for path in TESTS.rglob("*.py")}
+
+    assert len(sources) > 50
+    assert {str(path): patching(text) for path, text in sources.items() if patching(text)} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("monkeypatch.setattr(library, 'name', 1)", [1]),
+        ("x = 1\nwith monkeypatch.context() as patcher:\n    patcher.setattr('a.b', 1)", [3]),
+        ("monkeypatch.setitem(sys.modules, 'a', None)", [1]),
+        ("def test(mp: pytest.MonkeyPatch): mp.delattr('a.b')", [1]),
+        ("monkeypatch.setenv('A', 'b')\nsetattr(own, 'name', 1)", []),
+    ],
+)
+def test_patching_is_seen(source: str, lines: list[int]) -> None:
+    """The check above would notice."""
+    assert patching(source) == lines
