@@ -5,13 +5,16 @@ from moby_plugins.app.hosting import (
     plugin_server_unix,
     serve_tcp,
     serve_unix,
+    stopped_by_signals,
     wsgi,
 )
 from moby_plugins.app.plugin_server import PluginServer
 from moby_plugins.app.serving import PluginApp
+from moby_plugins.domain.exchange import NoAnswerError
 from moby_plugins.domain.tls import ServerTLS
 
 __all__ = [
+    "NoAnswerError",
     "PluginApp",
     "PluginServer",
     "ServerTLS",
@@ -19,5 +22,6 @@ __all__ = [
     "plugin_server_unix",
     "serve_tcp",
     "serve_unix",
+    "stopped_by_signals",
     "wsgi",
 ]

@@ -48,7 +48,20 @@ from moby_plugins.app.subsystems.secret import (
 )
 from moby_plugins.app.subsystems.volume import Volume, VolumeCapabilities, VolumeDriver
 
+# Those that engines speak, to be found by what a manifest says: ``implements``.
+ENGINE_SUBSYSTEMS: tuple[type[Subsystem], ...] = (
+    AuthZPlugin,
+    GraphDriver,
+    IpamDriver,
+    LogDriver,
+    MetricsCollector,
+    NetworkDriver,
+    SecretProvider,
+    VolumeDriver,
+)
+
 __all__ = [
+    "ENGINE_SUBSYSTEMS",
     "METRICS_SOCKET",
     "AddressSpaces",
     "AuthZPlugin",

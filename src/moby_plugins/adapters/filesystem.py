@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
+from moby_plugins.adapters.strays import Place
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import PluginNotFoundError, SpecError
 from moby_plugins.domain.plugin import (
@@ -17,6 +18,7 @@ from moby_plugins.domain.plugin import (
     check_plugin_name,
     is_plugin_name,
 )
+from moby_plugins.domain.sightings import Candidate, Stray
 from moby_plugins.domain.spec import MAX_SPEC_BYTES, read_spec
 
 SOCKET_SUFFIXES = (".sock",)
@@ -80,19 +82,48 @@ class FilesystemDiscovery:
         """
         check_plugin_name(name)
         searched = []
-        for directory, suffixes, is_kind in self._places():
-            for suffix in suffixes:
-                for path in (f"{directory}/{name}{suffix}", f"{directory}/{name}/{name}{suffix}"):
-                    searched.append(path)
-                    plugin = self._read(name, path, is_kind)
-                    if plugin is not None:
-                        return plugin
+        for path, is_kind in self._paths_of(name):
+            searched.append(path)
+            plugin = self._read(name, path, is_kind)
+            if plugin is not None:
+                return plugin
         raise PluginNotFoundError(name, searched)
+
+    def candidates(self, name: str) -> list[Candidate]:
+        """All that ``lookup`` could find by that name; it takes the first, or fails with it.
+
+        Raises ``InvalidPluginNameError`` and nothing else.
+        """
+        check_plugin_name(name)
+        found = (self._candidate(name, *place) for place in self._paths_of(name))
+        return [candidate for candidate in found if candidate is not None]
+
+    def strays(self) -> list[Stray]:
+        """Files that seem to be meant for ``lookup``, but that it does not find."""
+        sockets = Place(self.sockets_path, SOCKET_SUFFIXES, sockets=True, foreign=SPEC_SUFFIXES)
+        specs = (
+            Place(path, SPEC_SUFFIXES, sockets=False, foreign=SOCKET_SUFFIXES)
+            for path in self.specs_paths
+        )
+        return [stray for place in (sockets, *specs) for stray in place.strays()]
 
     def _places(self) -> Iterator[tuple[str, tuple[str, ...], _IsKind]]:
         yield self.sockets_path, SOCKET_SUFFIXES, stat.S_ISSOCK
         for directory in self.specs_paths:
             yield directory, SPEC_SUFFIXES, stat.S_ISREG
+
+    def _paths_of(self, name: str) -> Iterator[tuple[str, _IsKind]]:
+        for directory, suffixes, is_kind in self._places():
+            for suffix in suffixes:
+                yield f"{directory}/{name}{suffix}", is_kind
+                yield f"{directory}/{name}/{name}{suffix}", is_kind
+
+    def _candidate(self, name: str, path: str, is_kind: _IsKind) -> Candidate | None:
+        try:
+            plugin = self._read(name, path, is_kind)
+        except SpecError as error:
+            return Candidate(path, error=error)
+        return None if plugin is None else Candidate(path, plugin)
 
     def _read(self, name: str, path: str, is_kind: _IsKind) -> Plugin | None:
         try:
@@ -162,5 +193,6 @@ def _content(path: str) -> bytes | None:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    # Since stat() it may have become a FIFO, and opening one waits for a writer.
-    return os.open(path, flags | os.O_NONBLOCK)
+    # Since stat() it may have become a FIFO, and opening one waits for a writer; or a
+    # terminal, and a process without one would make it its own.
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)

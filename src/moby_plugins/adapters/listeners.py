@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
-from moby_plugins.adapters.unix_socket import check_socket_path
+from moby_plugins.adapters.listening_socket import ListeningSocket
+from moby_plugins.adapters.unix_socket import check_socket_path, probe_socket
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SettingsError, SpecError
 
@@ -80,7 +81,7 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
         family, kind, protocol, _, where = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        sock = socket.socket(family, kind, protocol)
+        sock = ListeningSocket(family, kind, protocol)
     except OSError as error:
         raise SpecError(f"cannot listen at {addr}: {error}") from error
     try:
@@ -106,7 +107,7 @@ def inherited(scheme: str) -> Listener | None:
     if process != str(os.getpid()) or not count.isdecimal() or int(count) < 1:
         return None
     os.set_inheritable(FIRST_INHERITED, False)
-    sock = socket.socket(fileno=FIRST_INHERITED)
+    sock = ListeningSocket(fileno=FIRST_INHERITED)
     name = sock.getsockname()
     if isinstance(name, tuple):
         host = f"[{name[0]}]" if ":" in name[0] else name[0]
@@ -144,19 +145,15 @@ def _remove_stale(path: str) -> None:
 def _check_stale(path: str) -> None:
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         raise SpecError("there is something that is no socket; it is left alone", path)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            return
-        except BlockingIOError:
-            pass  # so busy that it takes no connections, but it lives
-    raise SpecError("another plugin listens there", path)
+    refusal = probe_socket(path)
+    if refusal is None:
+        raise SpecError("another plugin listens there", path)
+    if not isinstance(refusal, ConnectionRefusedError):
+        raise refusal
 
 
 def _bound(path: str, mode: int, gid: int) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)
         try:

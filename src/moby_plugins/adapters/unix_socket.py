@@ -49,6 +49,19 @@ def check_socket_path(path: str) -> str:
     return path
 
 
+def probe_socket(path: str) -> OSError | None:
+    """What connecting to the UNIX socket ``path`` fails with, ``None`` where somebody listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return None  # so busy that it takes no connections, but it lives
+        except OSError as error:
+            return error
+    return None
+
+
 def _limit_connect(sock: socket.socket, seconds: float) -> None:
     whole, fraction = divmod(seconds, 1)
     sock.setsockopt(

@@ -104,7 +104,7 @@ def serve_unix(
     Called in another thread than the main one, it serves until the process ends.
     """
     server = plugin_server_unix(app, name, sockets_path=sockets_path, mode=mode, group=group)
-    with _stopped_by_signals(server):
+    with stopped_by_signals(server):
         server.run()
 
 
@@ -121,7 +121,7 @@ def serve_tcp(
     Called in another thread than the main one, it serves until the process ends.
     """
     server = plugin_server_tcp(app, name, addr, tls=tls, specs_path=specs_path)
-    with _stopped_by_signals(server):
+    with stopped_by_signals(server):
         server.run()
 
 
@@ -133,7 +133,8 @@ def wsgi(app: App) -> WSGIApplication:
 
 
 @contextmanager
-def _stopped_by_signals(server: PluginServer) -> Iterator[None]:
+def stopped_by_signals(server: PluginServer) -> Iterator[None]:
+    """Have SIGTERM and SIGINT end ``server.run()`` inside this block; in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,12 +1,22 @@
 """Requests and responses as values, and the error that an answer can be."""
 
+import errno
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 
 import pytest
 
-from moby_plugins.domain.exchange import Request, Response, check_method, status_error
+from moby_plugins.domain.exchange import (
+    MAX_ERROR_BYTES,
+    Body,
+    Content,
+    NoAnswerError,
+    Request,
+    Response,
+    check_method,
+    status_error,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +73,10 @@ def read_all(response: Response, size: int) -> list[bytes]:
     return list(iter(lambda: response.body.read(size), b""))
 
 
-@pytest.mark.parametrize("content", [b"abcdef", [b"abcdef"], BytesIO(b"abcdef")])
-def test_a_responses_body_is_read_bit_by_bit(content: bytes | list[bytes] | BytesIO) -> None:
+@pytest.mark.parametrize("given", [bytes, lambda data: [data], BytesIO])
+def test_a_responses_body_is_read_bit_by_bit(given: Callable[[bytes], Content | Body]) -> None:
     """However a body was given, reads are of the size asked for, and end with nothing."""
-    response = Response(200, content)
+    response = Response(200, given(b"abcdef"))
 
     assert read_all(response, 4) == [b"abcd", b"ef"]
     assert response.body.read(4) == b""
@@ -155,3 +165,16 @@ def test_a_large_chunk_is_read_bit_by_bit_without_being_copied() -> None:
 
     assert size == 4 << 20
     assert peak < 1 << 20
+
+
+def test_an_errors_text_has_a_bound_of_its_own() -> None:
+    """One mebibyte of it is read at most, whatever an answer may hold."""
+    assert MAX_ERROR_BYTES == 1024 * 1024
+
+
+def test_no_answer_is_a_connection_that_was_reset() -> None:
+    """An app that gives none says why; its host would see the number that a kernel gives."""
+    error = NoAnswerError("the script is used up")
+
+    assert isinstance(error, ConnectionResetError)
+    assert (error.errno, error.strerror) == (errno.ECONNRESET, "the script is used up")

@@ -93,16 +93,29 @@ def test_a_byte_order_mark_is_an_error(encoding: str) -> None:
         first_value("{}".encode(encoding))
 
 
-@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"[":', "}]")])
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]"), ('[{"[":', "}]")],
+)
 def test_nesting_has_a_limit(opening: str, closing: str) -> None:
     """Values nest as deep as the limit, not one level deeper, whatever this Python would bear."""
-    levels = MAX_DEPTH // (opening.count("{") + (opening[0] == "["))
+    levels = MAX_DEPTH // (2 if opening.startswith("[{") else 1)
 
     deepest = f"{opening * levels}1{closing * levels}".encode()
     assert first_value(deepest) is not None
 
+    for deeper in (b"[" + deepest + b"]", b'{"a":' + deepest + b"}"):
+        with pytest.raises(ValueError, match=TOO_DEEP):
+            first_value(deeper)
+
+
+@pytest.mark.parametrize("item", ["[]", '{"a":1}', "1"])
+def test_what_stands_beside_hides_no_nesting(item: str) -> None:
+    """Closed brackets before a value that is too deep do not count against it."""
+    data = f"[{f'{item},' * MAX_DEPTH}{'[' * MAX_DEPTH}{']' * MAX_DEPTH}]"
+
     with pytest.raises(ValueError, match=TOO_DEEP):
-        first_value(b"[" + deepest + b"]")
+        first_value(data.encode())
 
 
 def test_nesting_beyond_all_measure_is_the_same_error() -> None:

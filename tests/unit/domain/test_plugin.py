@@ -58,7 +58,7 @@ def test_a_plugin_speaks_the_first_protocol() -> None:
     plugin = Plugin("db", "tcp://h:1")
 
     assert plugin.protocol == PROTOCOL_SCHEME_HTTP_V1 == "moby.plugins.http/v1"
-    assert plugin.is_v1
+    assert plugin.is_v1 is True
     assert plugin.scoped_path("/mnt/data") == "/mnt/data"
 
 

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import pytest
+from attrs import evolve
 
 from moby_plugins.domain.errors import (
     DriverError,
@@ -70,9 +71,10 @@ def test_an_attempt_at_the_end_of_the_budget_is_not_made() -> None:
 
 
 def test_never_is_one_attempt() -> None:
-    """``never()`` gives up at the first failure."""
+    """``never()`` gives up at the first failure, however soon the second attempt could be."""
     assert RetryPolicy.never().next_delay(0, 0.0) is None
     assert schedule(RetryPolicy.never()) == [0]
+    assert schedule(evolve(RetryPolicy.never(), initial=0.001)) == [0]
 
 
 def test_waits_grow_up_to_the_longest() -> None:
@@ -118,6 +120,14 @@ def test_a_policy_that_would_not_wait_is_refused(name: str, value: object, bound
         RetryPolicy(**{name: value})  # type: ignore[arg-type]  # that is the point
 
     assert str(caught.value) == f"{name} must be a number, {bound} or more: {value!r}"
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"), [("initial", 1e-3), ("factor", 1), ("max_delay", 1e-3), ("budget", 0)]
+)
+def test_the_least_number_of_a_policy_is_one(name: str, bound: float) -> None:
+    """The bound that the error tells may be used itself, as a whole number too."""
+    assert getattr(RetryPolicy(**{name: bound}), name) == bound
 
 
 @pytest.mark.parametrize(

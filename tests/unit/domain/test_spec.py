@@ -95,6 +95,13 @@ def test_without_a_ca_file_nothing_is_verified(skip: str) -> None:
     assert read_spec("a", "a.json", data).tls_config == TLSOptions(insecure_skip_verify=True)
 
 
+def test_with_a_ca_file_the_plugin_is_verified() -> None:
+    """``InsecureSkipVerify`` is off where there is a CA file, unless the spec says it."""
+    data = b'{"Addr":"https://h","TLSConfig":{"CAFile":"/ca.pem"}}'
+
+    assert read_spec("a", "a.json", data).tls_config == TLSOptions(ca_file="/ca.pem")
+
+
 def test_no_tls_config_leaves_verification_on() -> None:
     """An ``https`` address alone is verified against the system's roots."""
     assert read_spec("a", "a.json", b'{"Addr":"https://h"}').tls_config is None
@@ -141,6 +148,28 @@ def test_an_unusable_json_spec_says_what_is_wrong(data: bytes, reason: str) -> N
 
     assert caught.value.reason == reason
     assert str(caught.value) == f"/etc/a.json: {reason}"
+
+
+@pytest.mark.parametrize("key", ["CAFile", "CertFile", "KeyFile"])
+def test_a_file_of_tls_is_a_string(key: str) -> None:
+    """The error names the key as the documentation spells it, however the spec does."""
+    data = json.dumps({"Addr": "https://h", "TLSConfig": {key.lower(): 1}}).encode()
+
+    with pytest.raises(SpecError) as caught:
+        read_spec("a", "a.json", data)
+
+    assert caught.value.reason == f"{key} must be a string, not a number"
+
+
+@pytest.mark.parametrize("key", ["InsecureSkipVerify", "ExclusiveRootPools"])
+def test_a_switch_of_tls_is_a_boolean(key: str) -> None:
+    """Neither a number nor a word turns anything on, or leaves it off."""
+    data = json.dumps({"Addr": "https://h", "TLSConfig": {key.lower(): "no"}}).encode()
+
+    with pytest.raises(SpecError) as caught:
+        read_spec("a", "a.json", data)
+
+    assert caught.value.reason == f"{key} must be a boolean, not a string"
 
 
 @pytest.mark.parametrize(

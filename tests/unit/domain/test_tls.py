@@ -3,7 +3,7 @@
 import pytest
 
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.tls import ServerTLS, TLSOptions
 
 PLAIN_TEXT = "TLS options are given, but only https:// is encrypted: this is plain text"
 
@@ -53,9 +53,20 @@ def test_an_option_of_the_wrong_type_is_refused(option: str, value: object) -> N
         TLSOptions(**{option: value})  # type: ignore[arg-type]  # that is the point
 
 
+def test_a_plugins_own_tls_is_a_value() -> None:
+    """Two that say the same are equal, and cannot be changed behind a running server's back."""
+    tls = ServerTLS("/cert", "/key", client_ca_file="/hosts")
+
+    assert tls == ServerTLS("/cert", "/key", client_ca_file="/hosts")
+    assert (tls.ca_file, tls.host_cert_file, tls.host_key_file) == ("", "", "")
+    with pytest.raises(AttributeError):
+        tls.key_file = "/other"  # type: ignore[misc]  # that is the point
+
+
 def test_a_passphrase_is_never_shown() -> None:
     """The text form of the options, which ends up in logs, leaves the passphrase out."""
     assert "hunter2" not in repr(TLSOptions(passphrase="hunter2"))
+    assert "hunter2" not in repr(ServerTLS("/cert", "/key", passphrase="hunter2"))
 
 
 @pytest.mark.parametrize(

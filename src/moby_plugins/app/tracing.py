@@ -1,0 +1,208 @@
+"""Standing between a host and a plugin: every call is passed on, and seen."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
+
+from attrs import evolve, frozen
+
+from moby_plugins.domain.errors import TransportError, WireError
+from moby_plugins.domain.exchange import Body, Content, NoAnswerError, Request, Response
+from moby_plugins.domain.recording import RecordedBody, RecordedCall
+from moby_plugins.ports import Transport
+
+# Of each body, as much is kept to be shown or written down.
+KEPT_BYTES = 1 << 20
+
+# What concerns one connection alone (RFC 9110, 7.6.1): each side has its own.
+_OF_THE_CONNECTION = {
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+
+
+@frozen
+class Progress:
+    """A body on its way: how many ``pieces`` and bytes of it (``size``) have passed so far.
+
+    ``at`` is when its call began, by which calls are told apart; ``part`` is
+    ``"request"`` or ``"answer"``.
+    """
+
+    method: str
+    at: float
+    part: str
+    pieces: int
+    size: int
+
+
+# Both may be called by several threads at once, and may not raise.
+OnCall: TypeAlias = Callable[[RecordedCall], object]
+OnPiece: TypeAlias = Callable[[Progress], object]
+
+
+def _nobody(_: Progress) -> None:
+    """Is told."""
+
+
+class Trace:
+    """An app that passes each call on over ``transport``, and its answer back as it comes.
+
+    ``on_call`` is told of each call once it is over, ``on_piece`` of each piece of
+    a body that does not come whole. What is kept of a body is bounded. Where
+    the plugin gives no answer, or no whole one, ``NoAnswerError`` has the server give none
+    either. ``now`` tells the time in seconds. Threads may call it; whoever made the transport
+    closes it.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        now: Callable[[], float],
+        on_call: OnCall,
+        on_piece: OnPiece = _nobody,
+    ) -> None:
+        self._transport = transport
+        self._now = now
+        self._on_call = on_call
+        self._on_piece = on_piece
+
+    def __call__(self, request: Request) -> Response:
+        """The plugin's answer, its body unread; raises ``NoAnswerError``."""
+        passing = _Passing(request.method, self._now, self._on_call, self._on_piece)
+        forwarded = evolve(
+            request,
+            body=passing.request(request.body),
+            headers={
+                key: value
+                for key, value in request.headers.items()
+                if key.lower() not in _OF_THE_CONNECTION
+            },
+        )
+        try:
+            response = self._transport.send(forwarded, None)
+        except TransportError as error:
+            raise passing.broken(error.reason) from error
+        except Exception as error:
+            # Out of the host's own body, which ended early.
+            raise passing.left() from error
+        return passing.response(response)
+
+
+class _Passing:
+    """One call on its way."""
+
+    def __init__(
+        self, method: str, now: Callable[[], float], on_call: OnCall, on_piece: OnPiece
+    ) -> None:
+        self._now = now
+        self._on_call = on_call
+        self._on_piece = on_piece
+        self._began = now()
+        self._method = method
+        self._asked = _Kept()
+        self._answered = _Kept()
+        self._status = 0
+        self._over = False
+
+    def request(self, body: Content) -> Content:
+        if isinstance(body, bytes):
+            self._asked.add(body)
+            return body
+        return self._pieces(body)
+
+    def response(self, response: Response) -> Response:
+        self._status = response.status
+        headers = {
+            key: value
+            for key, value in response.headers.items()
+            if key.lower() == "content-length" or key.lower() not in _OF_THE_CONNECTION
+        }
+        return Response(response.status, _Answer(response.body, self), headers)
+
+    def answer_piece(self, piece: bytes) -> None:
+        if piece:
+            self._add(self._answered, piece, "answer")
+        else:
+            self._end()
+
+    def broken(self, why: str) -> NoAnswerError:
+        self._end(broken=why)
+        return NoAnswerError(why)
+
+    def left(self) -> NoAnswerError:
+        self._end(host_left=True)
+        return NoAnswerError("the host left")
+
+    def _pieces(self, body: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in body:
+            self._add(self._asked, piece, "request")
+            yield piece
+
+    def _add(self, kept: "_Kept", piece: bytes, part: str) -> None:
+        kept.add(piece)
+        self._on_piece(Progress(self._method, self._began, part, kept.count, kept.size))
+
+    def _end(self, *, broken: str = "", host_left: bool = False) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._on_call(
+            RecordedCall(
+                self._method,
+                self._asked.body(),
+                self._status,
+                self._answered.body(),
+                broken,
+                host_left,
+                self._began,
+                self._now() - self._began,
+            )
+        )
+
+
+class _Answer:
+    """An answer's body that is seen as it is read."""
+
+    def __init__(self, body: Body, passing: _Passing) -> None:
+        self._body = body
+        self._passing = passing
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            piece = self._body.read(size)
+        except (TransportError, WireError) as error:
+            raise self._passing.broken(error.reason) from error
+        self._passing.answer_piece(piece)
+        return piece
+
+    def close(self) -> None:
+        self._body.close()
+        # Nothing new, unless its end was not read.
+        self._passing.left()
+
+
+class _Kept:
+    """What passed of a body, and its beginning."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.size = 0
+        self._pieces: list[bytes] = []
+        self._room = KEPT_BYTES
+
+    def add(self, piece: bytes) -> None:
+        self.count += 1
+        self.size += len(piece)
+        if kept := piece[: self._room]:
+            self._pieces.append(kept)
+            self._room -= len(kept)
+
+    def body(self) -> RecordedBody:
+        return RecordedBody(self._pieces, self.size - (KEPT_BYTES - self._room))

@@ -1,0 +1,30 @@
+"""Standing between a host and a plugin, and what was seen there: calls, recorded and read back."""
+
+from moby_plugins.app.interposing import (
+    Interposed,
+    MakeApp,
+    interposed,
+    interposed_at,
+    load_recording,
+    open_recording,
+)
+from moby_plugins.app.tracing import OnCall, Progress, Trace
+from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording, masked_call
+from moby_plugins.domain.recording_text import call_json
+
+__all__ = [
+    "Interposed",
+    "MakeApp",
+    "OnCall",
+    "Progress",
+    "RecordedBody",
+    "RecordedCall",
+    "Recording",
+    "Trace",
+    "call_json",
+    "interposed",
+    "interposed_at",
+    "load_recording",
+    "masked_call",
+    "open_recording",
+]

@@ -1,0 +1,299 @@
+"""An app in the place of a plugin's socket, for a time; and the socket back in its place."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import PluginNotFoundError, Settings, SpecError, TransportError, new_client
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.ports import Transport
+from moby_plugins.testing import LivePlugin, PluginDirectory
+from moby_plugins.tracing import Interposed, interposed, interposed_at
+
+Interpose = Callable[..., AbstractContextManager[Interposed]]
+
+
+def plugin(request: Request) -> Response:
+    """The plugin itself: it answers with its name."""
+    return Response(200, b'"the plugin"')
+
+
+def between(transport: Transport) -> Callable[[Request], Response]:
+    """What stands in between: it asks the plugin, and adds something."""
+
+    def app(request: Request) -> Response:
+        return Response(200, transport.send(request, 5).body.read(100).replace(b"the", b"past the"))
+
+    return app
+
+
+@pytest.fixture
+def plugin_dir(short_path: Path) -> Iterator[PluginDirectory]:
+    """Directories with nothing in them."""
+    with PluginDirectory(short_path) as directory:
+        yield directory
+
+
+@pytest.fixture
+def stand_between(plugin_dir: PluginDirectory) -> Interpose:
+    """Interpose in those directories."""
+    return lambda name="shelf": interposed(name, between, plugin_dir.settings)
+
+
+@contextmanager
+def alive(plugin_dir: PluginDirectory, name: str = "shelf") -> Iterator[LivePlugin]:
+    """The plugin on its socket."""
+    with LivePlugin(plugin, name, plugin_dir.sockets) as live:
+        yield live
+
+
+def said(path: Path) -> object:
+    """What a host is told at the socket ``path``."""
+    with new_client(f"unix://{path}", settings=Settings(timeout=5)) as client:
+        return client.call("M.x")
+
+
+def files(plugin_dir: PluginDirectory) -> list[str]:
+    """All files below the directories."""
+    return sorted(
+        str(path.relative_to(plugin_dir.path))
+        for path in plugin_dir.path.rglob("*")
+        if not path.is_dir()
+    )
+
+
+def test_hosts_reach_what_stands_in_between_until_it_ends(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """The plugin's name leads there; afterwards everything is as it was."""
+    with alive(plugin_dir) as live:
+        path = plugin_dir.sockets / "shelf.sock"
+        before = path.stat()
+        with live.client as connected:
+            assert connected.call("M.x") == "the plugin"
+            with stand_between() as there:
+                assert there.addr == f"unix://{path}"
+                assert said(path) == "past the plugin"
+                assert connected.call("M.x") == "the plugin"
+                assert not there.lost()
+        assert said(path) == "the plugin"
+        assert os.path.samestat(path.stat(), before)
+    assert files(plugin_dir) == []
+
+
+def test_the_socket_keeps_its_owner_and_mode(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """Whoever may call the plugin may call what stands in between, and nobody else."""
+    path = plugin_dir.socket("shelf")
+    path.chmod(0o612)
+    if os.getuid() == 0:
+        os.chown(path, 4711, 4712)
+    before = path.stat()
+
+    with stand_between():
+        found = path.stat()
+
+    assert found.st_ino != before.st_ino
+    assert (found.st_mode, found.st_uid, found.st_gid) == (
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
+    assert path.stat().st_ino == before.st_ino
+
+
+def test_a_scan_finds_the_plugin_once(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """The socket that is aside has no name for anybody who looks around."""
+    from moby_plugins import new_local_discovery
+
+    discovery = new_local_discovery(plugin_dir.settings)
+    with alive(plugin_dir), stand_between():
+        assert discovery.scan() == ["shelf"]
+        # The engine's own scan takes any socket in the directory, and NAME/NAME.sock.
+        sockets = [path.name for path in plugin_dir.sockets.iterdir() if path.is_socket()]
+        assert sockets == ["shelf.sock"]
+
+
+def test_a_plugin_in_a_directory_of_its_own(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """Engines look there too."""
+    with alive(plugin_dir, str(plugin_dir.sockets / "shelf" / "shelf.sock")):
+        path = plugin_dir.sockets / "shelf" / "shelf.sock"
+        with stand_between():
+            assert said(path) == "past the plugin"
+        assert said(path) == "the plugin"
+
+
+def test_a_link_stays_a_link(plugin_dir: PluginDirectory, stand_between: Interpose) -> None:
+    """What it leads to is not moved."""
+    with LivePlugin(plugin, "far", plugin_dir.path):
+        path = plugin_dir.symlink("shelf", Path("../far.sock"))
+        with stand_between():
+            assert said(path) == "past the plugin"
+        assert path.readlink() == Path("../far.sock")
+        assert said(path) == "the plugin"
+
+
+def test_a_plugin_found_by_a_spec_is_hidden_meanwhile(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """A socket wins over any spec; it goes away with what stands in between."""
+    with LivePlugin(plugin, "far", plugin_dir.path) as far:
+        plugin_dir.spec("shelf", far.addr)
+        with stand_between() as there:
+            assert there.plugin == Address(far.addr)
+            assert said(plugin_dir.sockets / "shelf.sock") == "past the plugin"
+        assert files(plugin_dir) == ["etc/shelf.spec", "far.sock"]
+
+
+def test_two_at_once_are_refused(plugin_dir: PluginDirectory, stand_between: Interpose) -> None:
+    """The second says so, and the first goes on; another plugin is no matter."""
+    path = plugin_dir.sockets / "shelf.sock"
+    with alive(plugin_dir), alive(plugin_dir, "other"), stand_between():
+        with (
+            pytest.raises(SpecError, match=r"/shelf\.sock: it is being traced already$"),
+            stand_between(),
+        ):
+            pass
+        with stand_between("other"):
+            assert said(path) == "past the plugin"
+
+
+def test_what_cannot_be_moved_is_an_error(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """The plugin goes on as if nothing had been tried."""
+    (plugin_dir.sockets / ".traced").write_text("no directory")
+    with alive(plugin_dir):
+        with (
+            pytest.raises(SpecError, match=r"/shelf\.sock: nothing can stand in for it: "),
+            stand_between(),
+        ):
+            pass
+
+        assert said(plugin_dir.sockets / "shelf.sock") == "the plugin"
+
+
+def test_a_link_to_where_nobody_can_dial_is_an_error(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """A socket's path has room for 107 bytes, however a host comes by it."""
+    deep = plugin_dir.path / ("d" * 100)
+    deep.mkdir()
+    descriptor = os.open(deep, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(f"/proc/self/fd/{descriptor}/far.sock")
+    os.close(descriptor)
+    link = plugin_dir.symlink("shelf", deep / "far.sock")
+
+    with pytest.raises(SpecError, match="the limit is 107"), stand_between():
+        pass
+
+    assert link.readlink() == deep / "far.sock"
+    assert [path.name for path in plugin_dir.sockets.iterdir()] == ["shelf.sock"]
+
+
+def test_a_plugin_that_is_not_there_is_an_error(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """Nothing is left of the attempt."""
+    with pytest.raises(PluginNotFoundError), stand_between():
+        pass
+
+    assert files(plugin_dir) == []
+
+
+def test_a_plugin_that_made_its_socket_anew_keeps_it(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """Who was restarted meanwhile is not given its old socket back."""
+    path = plugin_dir.sockets / "shelf.sock"
+    with alive(plugin_dir):
+        standing = stand_between()
+        there = standing.__enter__()
+    path.unlink()
+    assert there.lost()
+
+    with alive(plugin_dir):
+        standing.__exit__(None, None, None)
+
+        assert said(path) == "the plugin"
+        assert files(plugin_dir) == ["run/shelf.sock"]
+
+
+def test_a_plugin_that_took_its_socket_away_is_gone(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """It removed what was at its path, and ended."""
+    with alive(plugin_dir), stand_between() as there:
+        plugin_path = Path(there.plugin.path)
+        (plugin_dir.sockets / "shelf.sock").unlink()
+        plugin_path.unlink()
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(plugin_path))
+        assert there.lost()
+
+    assert files(plugin_dir) == []
+
+
+def test_a_socket_that_somebody_removed_comes_back(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """The plugin still listens."""
+    path = plugin_dir.sockets / "shelf.sock"
+    with alive(plugin_dir):
+        with stand_between():
+            path.unlink()
+
+        assert said(path) == "the plugin"
+
+
+def test_elsewhere_nothing_is_touched(plugin_dir: PluginDirectory) -> None:
+    """With an address of its own it is one more plugin."""
+    listen = Address(f"unix://{plugin_dir.path}/mine.sock")
+    with (
+        alive(plugin_dir) as live,
+        interposed_at(listen, Address(live.addr), between, plugin_dir.settings) as there,
+    ):
+        assert said(plugin_dir.path / "mine.sock") == "past the plugin"
+        assert said(plugin_dir.sockets / "shelf.sock") == "the plugin"
+        assert not there.lost()
+
+    assert files(plugin_dir) == []
+
+
+def test_it_listens_at_a_unix_socket_only(plugin_dir: PluginDirectory) -> None:
+    """Hosts of this machine are the ones that it is for."""
+    with (
+        pytest.raises(SpecError, match="at a unix:// address only, not at tcp://h:1"),
+        interposed_at(Address("tcp://h:1"), Address("tcp://h:2"), between, plugin_dir.settings),
+    ):
+        pass
+
+
+def test_an_app_without_an_answer_closes_the_connection(plugin_dir: PluginDirectory) -> None:
+    """A host sees what it would see of a plugin that hung up, and no made-up status."""
+    from moby_plugins import RetryPolicy
+    from moby_plugins.domain.exchange import NoAnswerError
+
+    def dead(_: Request) -> Response:
+        raise NoAnswerError("gone")
+
+    settings = Settings(retry=RetryPolicy.never(), timeout=5)
+    with (
+        LivePlugin(dead, "shelf", plugin_dir.sockets) as live,
+        new_client(live.addr, settings=settings) as client,
+        pytest.raises(TransportError, match="closed the connection without an answer") as caught,
+    ):
+        client.call("M.x")
+
+    assert not caught.value.answered

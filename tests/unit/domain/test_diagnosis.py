@@ -1,0 +1,217 @@
+"""What is wrong with a machine's plugins, decided from what was seen."""
+
+import errno
+from typing import Any
+
+import pytest
+
+from moby_plugins.domain.diagnosis import diagnose
+from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding, Seen
+from moby_plugins.domain.plugin import Plugin
+from moby_plugins.domain.sightings import Candidate, Stray
+from moby_plugins.domain.tls import TLSOptions
+
+SOCKETS, ETC, LIB = "/run/p", "/etc/p", "/lib/p"
+
+
+def findings(*candidates: Candidate, **seen: Any) -> tuple[Finding, ...]:
+    """All findings about one plugin, and whatever else was seen."""
+    plugins = {"shelf": candidates} if candidates else {}
+    return diagnose(Seen(SOCKETS, (ETC, LIB), plugins, **seen))
+
+
+def the(*candidates: Candidate, **seen: Any) -> Finding:
+    """The one finding."""
+    [finding] = findings(*candidates, **seen)
+    return finding
+
+
+def socket(path: str = f"{SOCKETS}/shelf.sock") -> Candidate:
+    """A plugin found by its socket."""
+    return Candidate(path, Plugin.local("shelf", f"unix://{path}"))
+
+
+def spec(addr: str, tls: TLSOptions | None = None, file: str = "shelf.json") -> Candidate:
+    """A plugin found by a spec."""
+    return Candidate(f"{ETC}/{file}", Plugin("shelf", addr, tls))
+
+
+def test_a_machine_that_is_well_has_no_findings() -> None:
+    """A live socket, a spec over TCP, and one over verified TLS."""
+    assert findings(socket(), modes={f"{SOCKETS}/shelf.sock": 0o660, SOCKETS: 0o755}) == ()
+    assert findings(spec("tcp://host:1")) == ()
+    assert findings(spec("https://host:1", TLSOptions(ca_file="/ca")), modes={"/ca": 0o644}) == ()
+    assert findings(spec("unix:///x.sock")) == ()
+    assert findings(modes={SOCKETS: 0o1777}) == ()
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "remedy"),
+    [
+        (errno.ECONNREFUSED, "stale socket: it exists, but nobody listens on it", "rm "),
+        (errno.EACCES, "no permission to connect to the socket", "run this as the host's user"),
+        (errno.ENOENT, "no socket there; is the plugin running?", "start the plugin"),
+        (errno.ENOTSOCK, "ENOTSOCK", "start the plugin"),
+    ],
+)
+def test_a_socket_that_cannot_be_connected_to_is_a_problem(
+    number: int, what: str, remedy: str
+) -> None:
+    """Each way has its own remedy; for a spec, what it leads to counts."""
+    path = f"{SOCKETS}/shelf.sock"
+    finding = the(socket(), failures={path: number})
+
+    assert (finding.severity, finding.where, finding.what) == (PROBLEM, path, what)
+    assert remedy in finding.remedy
+    assert the(spec("unix:///x.sock"), failures={"/x.sock": number}).what == what
+
+
+def test_a_broken_spec_is_a_problem_also_where_it_is_hidden() -> None:
+    """With its own words."""
+    broken = Candidate(f"{ETC}/shelf.spec", error=SpecError("no address", f"{ETC}/shelf.spec"))
+
+    assert (the(broken).severity, the(broken).where) == (PROBLEM, f"{ETC}/shelf.spec")
+    assert the(broken).what == "no address"
+    assert [finding.what for finding in findings(socket(), broken)] == [
+        "no address",
+        f"hidden by {SOCKETS}/shelf.sock",
+    ]
+
+
+def test_a_hidden_spec_is_a_warning_unless_it_leads_to_the_same() -> None:
+    """Two files of one plugin are often a mistake."""
+    other = the(socket(), spec("tcp://host:1"))
+    same = the(socket(), spec(f"unix://{SOCKETS}/shelf.sock"))
+
+    assert (other.severity, other.where) == (WARNING, f"{ETC}/shelf.json")
+    assert other.what == f"hidden by {SOCKETS}/shelf.sock"
+    assert "never see this one" in other.why
+    assert (same.severity, same.what) == (NOTE, other.what)
+    assert "the same address" in same.why
+
+
+def test_what_hides_decides_alone() -> None:
+    """What is wrong with an address that nobody uses is not told."""
+    hidden = spec("unix://var/x.sock", TLSOptions(ca_file="/none"))
+
+    assert the(socket(), hidden, failures={"/none": errno.ENOENT}).severity == WARNING
+
+
+def test_a_relative_path_is_a_problem() -> None:
+    """Two slashes lead into the directory of whoever reads it."""
+    finding = the(spec("unix://var/x.sock"))
+
+    assert finding.what == "unix://var/x.sock names the relative path var/x.sock"
+    assert finding.remedy == "write three slashes: unix:///var/x.sock"
+
+
+@pytest.mark.parametrize(
+    ("addr", "tls", "what"),
+    [
+        ("tcp://h:1", TLSOptions(ca_file="/ca"), "this is plain text"),
+        ("http://h:1", TLSOptions(min_version=772), "this is plain text"),
+        ("https://h:1", TLSOptions(insecure_skip_verify=True), "TLS without verification"),
+    ],
+)
+def test_tls_that_does_not_protect_is_a_problem(addr: str, tls: TLSOptions, what: str) -> None:
+    """Options that have no effect, and verification that is off."""
+    finding = the(spec(addr, tls), failures={"/ca": errno.ENOENT})
+
+    assert (finding.severity, finding.where) == (PROBLEM, f"{ETC}/shelf.json")
+    assert what in finding.what
+
+
+TLS = TLSOptions(ca_file="/ca", cert_file="/cert", key_file="/key")
+
+
+@pytest.mark.parametrize("file", ["/ca", "/cert", "/key"])
+def test_a_tls_file_that_cannot_be_opened_is_a_problem(file: str) -> None:
+    """One that is missing, and one that this user may not read."""
+    missing = the(spec("https://h:1", TLS), failures={file: errno.ENOENT})
+    denied = the(spec("https://h:1", TLS), failures={file: errno.EACCES})
+
+    assert missing.what.endswith(f"File {file} is missing")
+    assert denied.what.endswith(f"File {file} cannot be read")
+    assert missing.where == denied.where == f"{ETC}/shelf.json"
+
+
+def test_a_private_key_that_all_can_read_is_a_problem() -> None:
+    """A certificate may be read by all."""
+    modes = {"/ca": 0o644, "/cert": 0o644, "/key": 0o644}
+    finding = the(spec("https://h:1", TLS), modes=modes)
+
+    assert (finding.where, finding.remedy) == ("/key", "chmod 600 /key")
+    assert findings(spec("https://h:1", TLS), modes=modes | {"/key": 0o640}) == ()
+
+
+@pytest.mark.parametrize("path", [SOCKETS, ETC, LIB])
+def test_a_directory_that_all_can_write_to_is_a_problem(path: str) -> None:
+    """Any user could put a plugin there."""
+    finding = the(modes={path: 0o777})
+
+    assert (finding.severity, finding.where) == (PROBLEM, path)
+    assert finding.remedy == f"chmod o-w {path}"
+
+
+@pytest.mark.parametrize(
+    ("candidate", "what"),
+    [
+        (socket(), "every user can write to the socket"),
+        (spec("tcp://h:1"), "every user can write to the spec"),
+    ],
+)
+def test_a_file_that_all_can_write_to_is_a_problem(candidate: Candidate, what: str) -> None:
+    """Writing to a socket is calling the plugin."""
+    assert the(candidate, modes={candidate.path: 0o666}).what == what
+
+
+def test_a_missing_directory_is_a_note() -> None:
+    """Few machines have all of them."""
+    finding = the(failures={LIB: errno.ENOENT})
+
+    assert (finding.severity, finding.where) == (NOTE, LIB)
+
+
+def test_a_directory_that_cannot_be_listed_is_a_problem() -> None:
+    """For then no plugin is found at all."""
+    finding = the(unreadable=(f"{ETC}: cannot be read: Permission denied",))
+
+    assert (finding.severity, finding.where) == (PROBLEM, ETC)
+
+
+def test_what_no_lookup_finds_is_a_problem() -> None:
+    """With discovery's own reason."""
+    finding = the(strays=(Stray(f"{SOCKETS}/a.socket", "its name"),))
+
+    assert (finding.severity, finding.where, finding.what) == (
+        PROBLEM,
+        f"{SOCKETS}/a.socket",
+        "its name",
+    )
+
+
+def test_a_leftover_of_a_trace_is_told_for_what_it_is() -> None:
+    """Not as the stale socket that it looks like; it says how to put it right."""
+    path = f"{SOCKETS}/shelf.sock"
+    finding = the(socket(), failures={path: errno.ECONNREFUSED}, left_behind=(path,))
+
+    assert finding.what.startswith("a trace of this plugin was killed")
+    assert finding.remedy.startswith("moby-plugins trace shelf,")
+
+
+def test_what_matters_most_comes_first() -> None:
+    """Problems, then warnings, then notes; each by its place."""
+    found = findings(
+        socket(),
+        spec("tcp://host:1"),
+        failures={SOCKETS: errno.ENOENT},
+        modes={LIB: 0o777, ETC: 0o777},
+    )
+
+    assert [(finding.severity, finding.where) for finding in found] == [
+        (PROBLEM, ETC),
+        (PROBLEM, LIB),
+        (WARNING, f"{ETC}/shelf.json"),
+        (NOTE, SOCKETS),
+    ]

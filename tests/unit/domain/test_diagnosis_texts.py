@@ -1,0 +1,135 @@
+"""What each finding about a machine's plugins tells a person: what, why, and what to do."""
+
+import errno
+
+import pytest
+
+from moby_plugins.domain.diagnosis import diagnose
+from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding, Seen
+from moby_plugins.domain.plugin import Plugin
+from moby_plugins.domain.sightings import Candidate, Stray
+
+SOCKET, SPEC = "/run/p/db.sock", "/etc/p/db.json"
+BY_SOCKET = Candidate(SOCKET, Plugin.local("db", f"unix://{SOCKET}"))
+
+
+def seen(*candidates: Candidate, **more: object) -> Seen:
+    """A machine with one directory of sockets, one of specs, and these ways to one plugin."""
+    plugins = {"db": candidates} if candidates else {}
+    return Seen("/run/p", ("/etc/p",), plugins, **more)  # type: ignore[arg-type]  # its fields
+
+
+def spec(addr: str) -> Candidate:
+    """A plugin found by its spec."""
+    return Candidate(SPEC, Plugin("db", addr))
+
+
+@pytest.mark.parametrize(
+    ("machine", "finding"),
+    [
+        (
+            seen(failures={"/etc/p": errno.ENOENT}),
+            Finding(
+                NOTE,
+                "/etc/p",
+                "the directory is missing",
+                "hosts look there for plugins, and go on without it",
+                "nothing, unless a plugin was to be there",
+            ),
+        ),
+        (
+            seen(modes={"/run/p": 0o777}),
+            Finding(
+                PROBLEM,
+                "/run/p",
+                "every user can write to the directory",
+                "any of them can put a plugin in the place of another, and hosts trust it",
+                "chmod o-w /run/p",
+            ),
+        ),
+        (
+            seen(unreadable=("/etc/p: cannot be read: 13: Permission denied",)),
+            Finding(
+                PROBLEM,
+                "/etc/p",
+                "/etc/p: cannot be read: 13: Permission denied",
+                "a host that cannot read one directory finds no plugins at all",
+                "run this as the host's user, or let that user read the directory",
+            ),
+        ),
+        (
+            seen(left_behind=(SOCKET,)),
+            Finding(
+                PROBLEM,
+                SOCKET,
+                "a trace of this plugin was killed, and its socket is still aside",
+                "the plugin cannot be reached, although it may be running",
+                "moby-plugins trace db, and end it with Ctrl-C: it puts the socket back",
+            ),
+        ),
+        (
+            seen(Candidate(SPEC, error=SpecError("no address", SPEC))),
+            Finding(
+                PROBLEM,
+                SPEC,
+                "no address",
+                "hosts cannot use this file, and look no further for the plugin",
+                "correct the file, or remove it",
+            ),
+        ),
+        (
+            seen(BY_SOCKET, spec("tcp://h:1")),
+            Finding(
+                WARNING,
+                SPEC,
+                f"hidden by {SOCKET}",
+                "hosts take the first that they find, and never see this one",
+                "remove the one that is not meant",
+            ),
+        ),
+        (
+            seen(BY_SOCKET, spec(f"unix://{SOCKET}")),
+            Finding(
+                NOTE,
+                SPEC,
+                f"hidden by {SOCKET}",
+                "hosts take the first that they find, which leads to the same address",
+                "remove the one that is not meant",
+            ),
+        ),
+        (
+            seen(BY_SOCKET, modes={SOCKET: 0o666}),
+            Finding(
+                PROBLEM,
+                SOCKET,
+                "every user can write to the socket",
+                "any of them can call the plugin, as the host does",
+                f"chmod o-w {SOCKET}",
+            ),
+        ),
+        (
+            seen(spec("tcp://h:1"), modes={SPEC: 0o666}),
+            Finding(
+                PROBLEM,
+                SPEC,
+                "every user can write to the spec",
+                "any of them can send hosts elsewhere",
+                f"chmod o-w {SPEC}",
+            ),
+        ),
+        (
+            seen(strays=(Stray("/run/p/a.socket", "its name"),)),
+            Finding(
+                PROBLEM,
+                "/run/p/a.socket",
+                "its name",
+                "no host finds a plugin by this file",
+                "rename it, move it, or remove it",
+            ),
+        ),
+    ],
+)
+def test_a_finding_about_files_is_complete(machine: Seen, finding: Finding) -> None:
+    """Whoever reads it knows why it matters and what to do, and needs no manual."""
+    assert diagnose(machine) == (finding,)

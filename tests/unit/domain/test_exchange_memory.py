@@ -1,0 +1,21 @@
+"""What reading a request costs in memory, however small the pieces it comes in."""
+
+import tracemalloc
+
+from moby_plugins.domain.exchange import Request
+
+SIZE = 64 << 10
+
+
+def test_a_body_in_crumbs_takes_little_more_than_its_size() -> None:
+    """A host that sends its request in tiny chunks does not multiply what the request takes."""
+    request = Request("M.x", (left.to_bytes(8, "little")[:2] for left in range(SIZE // 2)))
+    tracemalloc.start()
+    try:
+        body = request.read()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert len(body) == SIZE
+    assert peak < 3 * SIZE, f"{peak:,} bytes"

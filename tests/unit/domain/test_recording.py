@@ -1,0 +1,20 @@
+"""What is left of a recorded call without its secrets."""
+
+from moby_plugins.domain.recording import RecordedBody, RecordedCall, masked_call
+
+HARMLESS = RecordedBody([b'{"Name":', b'"db"}'], omitted=7)
+SECRET = RecordedBody([b'{"Token":', b'"hunter2"}'], omitted=7)
+MASKED = RecordedBody([b'{"Token":"***"}\n'], omitted=7)
+
+
+def test_both_bodies_of_a_call_are_masked() -> None:
+    """Plugins are told secrets, and tell some; all else about the call is kept."""
+    call = RecordedCall("VolumeDriver.Get", SECRET, 200, HARMLESS, at=1.5, took=0.5)
+    answer = RecordedCall("VolumeDriver.Get", HARMLESS, 200, SECRET, host_left=True)
+
+    assert masked_call(call) == RecordedCall(
+        "VolumeDriver.Get", MASKED, 200, HARMLESS, at=1.5, took=0.5
+    )
+    assert masked_call(answer) == RecordedCall(
+        "VolumeDriver.Get", HARMLESS, 200, MASKED, host_left=True
+    )

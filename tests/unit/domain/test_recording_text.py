@@ -1,0 +1,139 @@
+"""Recordings as text: written, and read to the letter."""
+
+import json
+from typing import Any
+
+import pytest
+
+from moby_plugins.domain.errors import RecordingError
+from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording, masked_call
+from moby_plugins.domain.recording_text import (
+    MAX_RECORDING_BYTES,
+    call_line,
+    heading_line,
+    read_recording,
+)
+
+HEADING = '{"recording": 1, "plugin": "shelf", "masked": true}\n'
+CALLS = (
+    RecordedCall("VolumeDriver.List", RecordedBody([b"{}\n"]), 200, RecordedBody([b"{}"])),
+    RecordedCall("M.binary", RecordedBody([b"\xff\x00"]), 500, RecordedBody([b"\xc3\xa9"])),
+    RecordedCall("M.streamed", status=200, answer=RecordedBody([b"a", b"\xff", b""])),
+    RecordedCall("M.long", RecordedBody([b"a"], omitted=5), at=1.25, took=0.5),
+    RecordedCall("M.omitted", RecordedBody((), omitted=7), at=1.5),
+    RecordedCall("M.dead?id=1", broken="it hung up", at=2.0),
+    RecordedCall("M.left", status=200, host_left=True, at=3.0),
+)
+
+
+def text(recording: Recording) -> str:
+    """The whole text of a recording."""
+    return heading_line(recording) + "".join(map(call_line, recording.calls))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_what_was_written_is_read(*, masked: bool) -> None:
+    """Every kind of call comes back as it was."""
+    recording = Recording(CALLS, "shelf", masked)
+
+    assert read_recording(text(recording).encode(), "r") == recording
+
+
+def test_the_text_is_for_people_too() -> None:
+    """Text stands as text, and what is as usual is left out."""
+    assert call_line(CALLS[0]) == (
+        '{"at": 0.0, "took": 0.0, "method": "VolumeDriver.List", "request": "{}\\n",'
+        ' "status": 200, "answer": "{}"}\n'
+    )
+
+
+def test_calls_are_in_the_order_in_which_they_came() -> None:
+    """They are written down when they end, and read by when they began."""
+    recording = read_recording((HEADING + call_line(CALLS[5]) + call_line(CALLS[3])).encode(), "r")
+
+    assert recording.methods == ["M.long", "M.dead?id=1"]
+
+
+def call(**changes: Any) -> str:
+    """The line of a call, with changes; ``...`` leaves a key out."""
+    usual = {"at": 0.0, "took": 0.0, "method": "M.x"} | changes
+    return json.dumps({key: value for key, value in usual.items() if value is not ...})
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (call(at=...), "at is missing"),
+        (call(method=...), "method is missing"),
+        (call(status="200"), "status cannot be a string"),
+        (call(status=True), "status cannot be a boolean"),
+        (call(at=None), "at cannot be null"),
+        (call(request=7), "request cannot be a number"),
+        (call(colour="red"), "'colour' is not known"),
+        (call(method="a b"), "'a b' is not a method"),
+        (call(answer={"base64": "%"}), "Only base64 data is allowed"),
+        (call(answer={"base64": "", "pieces": []}), "'pieces' is not known"),
+        (call(answer={"pieces": [7]}), "an object was expected, not a number"),
+        (call(answer={"pieces": [{}]}), ": base64 is missing$"),
+        (call(answer={"omitted": -1}), "must be >= 0"),
+        ("[]", "an object was expected, not an array"),
+        ("{", "Expecting property name"),
+        ("", "Expecting value"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_what_is_not_as_it_is_written_is_an_error(line: str, why: str) -> None:
+    """The error names file, line and reason; nothing is guessed."""
+    with pytest.raises(RecordingError, match=why) as caught:
+        read_recording(f"{HEADING}{call()}\n{line}\n{call()}\n".encode(), "calls.jsonl")
+
+    assert (caught.value.file, caught.value.line) == ("calls.jsonl", 3)
+    assert str(caught.value).startswith("calls.jsonl, line 3: not a recording: ")
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        b"",
+        b"\xff",
+        b"{}",
+        b'{"recording": 2}',
+        b'{"plugin": "x"}',
+        b'{"recording": 1, "masked": "no"}',
+        b"7",
+    ],
+)
+def test_what_does_not_say_that_it_is_a_recording_is_none(heading: bytes) -> None:
+    """The first line names the format and its version."""
+    with pytest.raises(RecordingError, match=r"^r, line 1: not a recording: "):
+        read_recording(heading + b"\n", "r")
+
+
+def test_a_recording_is_bounded() -> None:
+    """Nobody's memory is filled by a file."""
+    with pytest.raises(RecordingError, match=r"^r: larger than 268435456 bytes$"):
+        read_recording(bytes(MAX_RECORDING_BYTES + 1), "r")
+
+
+def test_a_masked_call_has_no_secrets() -> None:
+    """A body that holds one is in one piece then; another keeps its pieces."""
+    call = RecordedCall(
+        "M.x",
+        RecordedBody([b'{"Pass', b'word":"hunter2"}'], omitted=3),
+        200,
+        RecordedBody([b"{", b"}"]),
+    )
+
+    masked = masked_call(call)
+
+    assert b"hunter2" not in masked.request.data
+    assert len(masked.request.pieces) == 1
+    assert masked.request.omitted == 3
+    assert masked.answer == call.answer
+
+
+def test_a_body_knows_its_whole_size() -> None:
+    """What was not kept counts."""
+    body = RecordedBody([b"ab", b"c"], omitted=4)
+
+    assert (body.data, body.size) == (b"abc", 7)
