@@ -1,45 +1,111 @@
-"""A plugin that answers every request with the same few bytes, as fast as Python can.
+"""A plugin that answers at once, as fast as Python can: what it costs, all peers pay alike.
 
-What it costs is the same for both sides of a pair, so the less the better:
-``python quick_plugin.py SOCKET``.
+``python quick_plugin.py DIRECTORY COUNT`` listens on ``p00000.sock`` and so on, and on
+``closing.sock``, where every answer ends its connection. ``/Benchmark.Sink`` takes any
+body, ``/Benchmark.Source`` gives as many bytes as it is asked for, and all else is
+answered with the same few bytes.
 """
 
+import contextlib
+import json
 import re
+import select
 import socket
 import sys
-import threading
+from pathlib import Path
 
+MANIFEST = b'{"Implements":["VolumeDriver"]}\n'
 BODY = b'{"Mountpoint":"/mnt/books","Err":""}\n'
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+BUFFER = 1 << 20
+BACKLOG = 1024
 
 
-def converse(connection: socket.socket) -> None:
-    """Answer one request after the other until the host hangs up."""
-    data = b""
-    while True:
-        head, end, rest = data.partition(b"\r\n\r\n")
+def answer(body: bytes, closing: bytes = b"") -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b\r\n%b" % (len(body), closing, body)
+
+
+ANSWERS = {
+    closing: {path: answer(body, b"Connection: close\r\n" * closing) for path, body in bodies}
+    for bodies in [((b"/Plugin.Activate", MANIFEST), (b"", BODY))]
+    for closing in (False, True)
+}
+
+
+class Conversation:
+    """One connection, read when there is something to read."""
+
+    def __init__(self, sock: socket.socket, *, closing: bool) -> None:
+        self.sock = sock
+        self._answers = ANSWERS[closing]
+        self._closing = closing
+        self._data = b""
+
+    def go_on(self) -> bool:
+        """Read what there is, and answer what is whole; false once it is over."""
+        more = self.sock.recv(1 << 16)
+        self._data += more
+        head, end, rest = self._data.partition(b"\r\n\r\n")
+        if not (more and end):
+            return bool(more)
+        path = head.split(b" ", 2)[1]
         length = LENGTH.search(head)
         size = int(length[1]) if length else 0
-        if end and len(rest) >= size:
-            connection.sendall(ANSWER)
-            data = rest[size:]
-            continue
-        more = connection.recv(1 << 16)
-        if not more:
-            return
-        data += more
+        if path == b"/Benchmark.Sink":
+            self._swallow(rest, size if length else None)
+        elif len(rest) < size:
+            return True
+        elif path == b"/Benchmark.Source":
+            self._pour(json.loads(rest)["Bytes"])
+        else:
+            self.sock.sendall(self._answers.get(path) or self._answers[b""])
+        self._data = b""
+        return not self._closing
+
+    def _swallow(self, rest: bytes, size: int | None) -> None:
+        # Without a length it is chunks, of zeros: only the last one can end like this.
+        buffer, came, tail = bytearray(BUFFER), len(rest), rest[-7:]
+        while came < size if size is not None else not tail.endswith(b"\r\n0\r\n\r\n"):
+            count = self.sock.recv_into(buffer)
+            if not count:
+                return
+            came += count
+            tail = (tail + bytes(buffer[max(count - 7, 0) : count]))[-7:]
+        self.sock.sendall(self._answers[b""])
+
+    def _pour(self, size: int) -> None:
+        self.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        part = memoryview(bytes(BUFFER))
+        while size:
+            size -= self.sock.send(part[:size])
 
 
-def serve(path: str) -> None:
-    """Listen on the UNIX socket ``path`` until the process is stopped."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen(64)
-        while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=converse, args=(connection,), daemon=True).start()
+def serve(directory: Path, count: int) -> None:
+    """Answer on all sockets until the process is stopped."""
+    poll = select.epoll()
+    listeners: dict[int, socket.socket] = {}
+    conversations: dict[int, Conversation] = {}
+    names = [f"p{number:05}" for number in range(count)]
+    for name in ["closing", *names]:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(directory / f"{name}.sock"))
+        listener.listen(BACKLOG)
+        listeners[listener.fileno()] = listener
+        poll.register(listener, select.EPOLLIN)
+    closing = next(iter(listeners))
+    while True:
+        for number, _ in poll.poll():
+            if number in listeners:
+                sock, _ = listeners[number].accept()
+                conversations[sock.fileno()] = Conversation(sock, closing=number == closing)
+                poll.register(sock, select.EPOLLIN)
+                continue
+            going_on = False
+            with contextlib.suppress(ConnectionError):
+                going_on = conversations[number].go_on()
+            if not going_on:
+                conversations.pop(number).sock.close()
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(Path(sys.argv[1]), int(sys.argv[2]))

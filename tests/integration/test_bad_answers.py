@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 import pytest
 
 from moby_plugins import (
-    RetryPolicy,
     Settings,
     StatusError,
     TransportError,
@@ -18,7 +17,6 @@ from moby_plugins import (
 )
 from tests.dummy_plugin import Behaviour, Conversation, DummyPlugin, answering, http
 
-ONCE = Settings(retry=RetryPolicy.never())
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = OK + b"Content-Length: 1\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -27,13 +25,13 @@ Call: TypeAlias = Callable[[Behaviour], Any]
 
 
 @pytest.fixture
-def call(short_path: Path) -> Call:
+def call(short_path: Path, once: Settings) -> Call:
     """What a call to a plugin with a given behaviour comes to, within five seconds."""
 
     def call_once(behaviour: Behaviour) -> Any:
         with (
             DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
-            new_client(plugin.addr, settings=ONCE) as client,
+            new_client(plugin.addr, settings=once) as client,
         ):
             return client.call("M.x", {}, timeout=5)
 
@@ -85,19 +83,19 @@ def test_what_is_not_http_is_malformed(answer: bytes, call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    "header",
     [
-        (b"Content-Length: -5", "bad Content-Length: '-5'"),
-        (b"Content-Length: 1\r\nContent-Length: 2", "bad Content-Length: '1, 2'"),
-        (b"Transfer-Encoding: gzip, chunked", "unknown Transfer-Encoding: 'gzip, chunked'"),
+        b"Content-Length: -5",
+        b"Content-Length: 1\r\nContent-Length: 2",
+        b"Transfer-Encoding: gzip, chunked",
     ],
 )
-def test_a_malformed_answer_says_what_is_wrong_with_it(value: bytes, told: str, call: Call) -> None:
+def test_a_malformed_answer_names_what_is_wrong_with_it(header: bytes, call: Call) -> None:
     """The message shows a plugin's author the header at fault."""
     with pytest.raises(TransportError) as caught:
-        call(answering(OK + value + b"\r\n\r\n1"))
+        call(answering(OK + header + b"\r\n\r\n1"))
 
-    assert caught.value.reason == f"malformed answer: {told}"
+    assert header.partition(b":")[0].decode() in caught.value.reason
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP", b"HTTP/1.1 100 Continue\r\n\r\n"])
@@ -132,8 +130,8 @@ BAD_BODIES = {
     "an empty chunk size": CHUNKED + b"\r\n1\r\n0\r\n\r\n",
     "a chunk size that is no number": CHUNKED + b"zz\r\n1\r\n0\r\n\r\n",
     "a chunk size with a space before it": CHUNKED + b" 1\r\n1\r\n0\r\n\r\n",
-    "an endless chunk size": CHUNKED + b"0" * 70_000 + b"1\r\n1\r\n0\r\n\r\n",
-    "an endless chunk extension": CHUNKED + b"1;" + b"x" * 70_000 + b"\r\n1\r\n0\r\n\r\n",
+    "an endless chunk size": CHUNKED + b"0" * 300_000 + b"1\r\n1\r\n0\r\n\r\n",
+    "an endless chunk extension": CHUNKED + b"1;" + b"x" * 300_000 + b"\r\n1\r\n0\r\n\r\n",
     "a chunk without its end": CHUNKED + b"1\r\n10\r\n\r\n",
     "a chunk cut off": CHUNKED + b"5\r\n1",
     "no last chunk": CHUNKED + b"1\r\n1\r\n",
@@ -166,8 +164,6 @@ def test_an_endless_trailer_is_a_wire_error(call: Call) -> None:
 GOOD = {
     "both a length and chunks": OK
     + b"Content-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n",
-    "a length twice": LENGTH + b"Content-Length: 1\r\n\r\n1",
-    "a length twice in one": OK + b"Content-Length: 1, 1\r\n\r\n1",
     "neither length nor chunks": OK + b"\r\n1",
     "HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n1",
     "lines that end in LF": LENGTH.replace(b"\r", b"") + b"\n1",
@@ -186,6 +182,22 @@ GOOD = {
 def test_what_is_only_odd_is_read(answer: bytes, call: Call) -> None:
     """What HTTP allows, and what plugins get wrong without harm, is an answer."""
     assert call(answering(answer)) == 1
+
+
+@pytest.mark.parametrize(
+    "lengths", [b"Content-Length: 1\r\nContent-Length: 1", b"Content-Length: 1, 1"]
+)
+def test_the_same_length_twice_is_read_or_refused(
+    lengths: bytes, call: Call, settings: Settings
+) -> None:
+    """A length said twice is that length to urllib3; httptools, which is stricter, refuses it."""
+    answer = answering(OK + lengths + b"\r\n\r\n1")
+
+    if settings.transports["unix"] == "urllib3":
+        assert call(answer) == 1
+    else:
+        with pytest.raises(TransportError, match=r"malformed answer: .*Content-Length"):
+            call(answer)
 
 
 def test_a_web_page_is_a_wire_error(call: Call) -> None:
@@ -208,7 +220,7 @@ def test_a_redirect_is_not_followed(status: int, call: Call) -> None:
         assert elsewhere.connections == 0
 
 
-def test_a_reset_in_the_body_is_a_transport_error_that_was_answered() -> None:
+def test_a_reset_in_the_body_is_a_transport_error_that_was_answered(settings: Settings) -> None:
     """A connection that breaks in the middle of the body says so, and the call is not repeated."""
 
     def reset(conversation: Conversation) -> None:
@@ -219,7 +231,7 @@ def test_a_reset_in_the_body_is_a_transport_error_that_was_answered() -> None:
 
     with (
         DummyPlugin.on_tcp(reset) as plugin,
-        new_client(plugin.addr) as client,
+        new_client(plugin.addr, settings=settings) as client,
         pytest.raises(TransportError) as caught,
     ):
         client.call("M.x", {}, timeout=5)

@@ -1,15 +1,11 @@
 """Connections: kept for the next call, replaced when they have ended, and never left behind."""
 
-import contextlib
-import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from moby_plugins import (
-    RetryPolicy,
     Settings,
     StatusError,
     TransportError,
@@ -25,7 +21,6 @@ from tests.dummy_plugin import (
     keeps_answering,
 )
 
-ONCE = Settings(retry=RetryPolicy.never())
 CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n"
 
 
@@ -60,11 +55,13 @@ def says_a_little_and_hangs_up(conversation: Conversation) -> None:
 @pytest.mark.parametrize(
     "answer", [http(b"1"), http(b""), CHUNKS], ids=["with length", "empty", "chunked"]
 )
-def test_a_connection_serves_call_after_call(answer: bytes, short_path: Path) -> None:
+def test_a_connection_serves_call_after_call(
+    answer: bytes, short_path: Path, once: Settings
+) -> None:
     """However an answer ends, the next call goes over the same connection."""
     with (
         DummyPlugin.on_unix(short_path / "p.sock", answering(*[answer] * 3)) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         for _ in range(3):
             client.call("M.x", {})
@@ -75,11 +72,13 @@ def test_a_connection_serves_call_after_call(answer: bytes, short_path: Path) ->
 @pytest.mark.parametrize(
     "answer", [http(b"no", 500), http(b"not JSON")], ids=["another status", "not JSON"]
 )
-def test_an_error_that_was_read_leaves_a_connection_of_use(answer: bytes, short_path: Path) -> None:
+def test_an_error_that_was_read_leaves_a_connection_of_use(
+    answer: bytes, short_path: Path, once: Settings
+) -> None:
     """After an error whose answer was whole, the next call gets its own answer."""
     with (
         DummyPlugin.on_unix(short_path / "p.sock", answering(*[answer] * 3)) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         for _ in range(3):
             with pytest.raises((StatusError, WireError)):
@@ -88,7 +87,9 @@ def test_an_error_that_was_read_leaves_a_connection_of_use(answer: bytes, short_
         assert plugin.connections == 1
 
 
-def test_an_idle_connection_that_the_plugin_closed_is_replaced(short_path: Path) -> None:
+def test_an_idle_connection_that_the_plugin_closed_is_replaced(
+    short_path: Path, once: Settings
+) -> None:
     """A connection that ended while it lay idle is no error of the next call."""
     closed = threading.Event()
 
@@ -100,7 +101,7 @@ def test_an_idle_connection_that_the_plugin_closed_is_replaced(short_path: Path)
 
     with (
         DummyPlugin.on_unix(short_path / "p.sock", behave) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         for count in (1, 2, 3):
             assert client.call("M.x", {}) == 1
@@ -109,10 +110,10 @@ def test_an_idle_connection_that_the_plugin_closed_is_replaced(short_path: Path)
             assert plugin.connections == count
 
 
-def test_a_plugin_that_was_restarted_is_reached_again(short_path: Path) -> None:
+def test_a_plugin_that_was_restarted_is_reached_again(short_path: Path, once: Settings) -> None:
     """A client outlives the plugin's process."""
     path = short_path / "p.sock"
-    with new_client(f"unix://{path}", settings=ONCE) as client:
+    with new_client(f"unix://{path}", settings=once) as client:
         for answer in (b"1", b"2"):
             with DummyPlugin.on_unix(path, keeps_answering(answer)):
                 assert client.call("M.x", {}) == int(answer)
@@ -123,14 +124,14 @@ def test_a_plugin_that_was_restarted_is_reached_again(short_path: Path) -> None:
 
 
 def test_a_connection_that_closes_while_it_is_used_again_is_replaced_unseen(
-    short_path: Path,
+    short_path: Path, once: Settings
 ) -> None:
     """A request that met the end of an idle connection is sent once more, as one attempt."""
     requests: list[bytes] = []
     behaviour = answers_then(1, reads_and_hangs_up, answering(http(b"2"), requests=requests))
     with (
         DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         assert client.call("M.x", {}) == 1
         assert client.call("M.x", {"A": 1}) == 2
@@ -140,12 +141,12 @@ def test_a_connection_that_closes_while_it_is_used_again_is_replaced_unseen(
 
 
 @pytest.mark.parametrize("later", [reads_and_hangs_up, says_a_little_and_hangs_up])
-def test_a_connection_is_replaced_once(later: Behaviour, short_path: Path) -> None:
+def test_a_connection_is_replaced_once(later: Behaviour, short_path: Path, once: Settings) -> None:
     """Where the new connection ends as well, that is an error of the attempt."""
     behaviour = answers_then(1, reads_and_hangs_up, later)
     with (
         DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         client.call("M.x", {})
         with pytest.raises(TransportError) as caught:
@@ -156,12 +157,12 @@ def test_a_connection_is_replaced_once(later: Behaviour, short_path: Path) -> No
     assert caught.value.attempts == 1
 
 
-def test_a_connection_that_said_anything_is_not_replaced(short_path: Path) -> None:
+def test_a_connection_that_said_anything_is_not_replaced(short_path: Path, once: Settings) -> None:
     """One byte of an answer, and the request is not sent again unseen."""
     behaviour = answers_then(1, says_a_little_and_hangs_up, answering(http(b"2")))
     with (
         DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         client.call("M.x", {})
         with pytest.raises(TransportError) as caught:
@@ -171,11 +172,11 @@ def test_a_connection_that_said_anything_is_not_replaced(short_path: Path) -> No
     assert not caught.value.answered
 
 
-def test_a_new_connection_that_closes_is_not_replaced(short_path: Path) -> None:
+def test_a_new_connection_that_closes_is_not_replaced(short_path: Path, once: Settings) -> None:
     """Only an idle connection may have ended by chance; a fresh one that ends is an error."""
     with (
         DummyPlugin.on_unix(short_path / "p.sock", reads_and_hangs_up) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         with pytest.raises(TransportError, match="closed the connection without an answer"):
             client.call("M.x", {})
@@ -183,12 +184,12 @@ def test_a_new_connection_that_closes_is_not_replaced(short_path: Path) -> None:
         assert plugin.connections == 1
 
 
-def test_an_iterable_is_not_sent_again_unseen(short_path: Path) -> None:
+def test_an_iterable_is_not_sent_again_unseen(short_path: Path, once: Settings) -> None:
     """A body that is read as it is sent cannot be sent twice: that is for the retries to say."""
     behaviour = answers_then(1, reads_and_hangs_up, answering(http(b"2")))
     with (
         DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         client.call("M.x", {})
         with pytest.raises(TransportError) as caught:
@@ -197,44 +198,3 @@ def test_an_iterable_is_not_sent_again_unseen(short_path: Path) -> None:
         assert plugin.connections == 1
     assert caught.value.body_spent
     assert "its body was partly read and cannot be rewound" in str(caught.value)
-
-
-@pytest.fixture
-def nothing_left() -> Iterator[None]:
-    """No descriptor and no thread more after the test than before."""
-
-    def held() -> tuple[int, int]:
-        return len(os.listdir("/proc/self/fd")), threading.active_count()
-
-    before = held()
-    yield
-    assert held() == before
-
-
-@pytest.mark.usefixtures("nothing_left")
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"garbage\r\n",
-        http(b"1"),
-        http(b"no", 500),
-        http(b"1", length=9),
-        CHUNKS,
-        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n1",
-        b"HTTP/1.1 200 OK\r\nX: y\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\n1",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    ],
-)
-def test_nothing_is_left_behind(answer: bytes, short_path: Path) -> None:
-    """Whatever a plugin answers, a closed client holds no descriptor and no thread."""
-    with (
-        DummyPlugin.on_unix(short_path / "p.sock", answering(answer)) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
-    ):
-        for _ in range(3):
-            with contextlib.suppress(TransportError, StatusError, WireError):
-                client.call("M.x", {}, timeout=5)
-            with contextlib.suppress(TransportError, StatusError, WireError):
-                client.stream("M.x", timeout=5).close()

@@ -11,8 +11,9 @@ import pytest
 
 from moby_plugins import RetryPolicy, Settings, TransportTimeoutError, new_client
 from moby_plugins.adapters.deadline_socket import DeadlineSocket
+from moby_plugins.adapters.pooled_transport import PooledTransport
 from moby_plugins.adapters.unix_socket import UnixSocketDial
-from moby_plugins.adapters.urllib3_http import Urllib3Transport
+from moby_plugins.adapters.urllib3_http import Urllib3Connection
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.exchange import Request
 from tests.dummy_plugin import Conversation, DummyPlugin, http
@@ -93,7 +94,9 @@ def test_the_bound_on_dialling_does_not_bound_the_sending(
     with DummyPlugin.on_unix(short_path / "p.sock", slow) as plugin:
         address = Address(plugin.addr)
         dial = UnixSocketDial(address)
-        with contextlib.closing(Urllib3Transport(address, lambda _: dial(0.1))) as transport:
+        with contextlib.closing(
+            PooledTransport(address, lambda _: dial(0.1), Urllib3Connection)
+        ) as transport:
             response = transport.send(Request("M.x", LARGE), timeout)
 
             assert response.body.read(9) == b"1"

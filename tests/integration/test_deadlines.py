@@ -22,7 +22,6 @@ from moby_plugins.app.client import Client
 from tests.dummy_plugin import Behaviour, Conversation, DummyPlugin, http
 from tests.integration.certificates import Certificates
 
-ONCE = Settings(retry=RetryPolicy.never())
 TIMEOUT = 0.2
 SLACK = 0.25
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -61,7 +60,7 @@ ClientOf: TypeAlias = Callable[[Behaviour], contextlib.AbstractContextManager[Cl
 
 
 @pytest.fixture(params=["unix", "tls"])
-def client_of(request: pytest.FixtureRequest, short_path: Path) -> ClientOf:
+def client_of(request: pytest.FixtureRequest, short_path: Path, once: Settings) -> ClientOf:
     """A client of a plugin with a given behaviour, over a UNIX socket and over TLS."""
 
     @contextlib.contextmanager
@@ -73,7 +72,7 @@ def client_of(request: pytest.FixtureRequest, short_path: Path) -> ClientOf:
             certificates = Certificates(short_path)
             plugin = DummyPlugin.on_tcp(behaviour, certificates.server())
             options = TLSOptions(certificates.ca_file)
-        with plugin, new_client(plugin.addr, options, settings=ONCE) as client:
+        with plugin, new_client(plugin.addr, options, settings=once) as client:
             yield client
 
     return connect

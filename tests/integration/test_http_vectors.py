@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from moby_plugins import StatusError, TransportError, WireError, new_client
+from moby_plugins import Settings, StatusError, TransportError, WireError, new_client
 from moby_plugins.testing import FakeClock
 from tests.dummy_plugin import DummyPlugin, answering
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "http.json").read_text())
 
 
-def outcome(plugin: DummyPlugin) -> dict[str, Any]:
+def outcome(plugin: DummyPlugin, settings: Settings) -> dict[str, Any]:
     """What a call came to, in the words of the vectors."""
-    with new_client(plugin.addr, clock=FakeClock()) as client:
+    with new_client(plugin.addr, settings=settings, clock=FakeClock()) as client:
         try:
             return {"answer": client.call("M.x", {}, object)}
         except StatusError as error:
@@ -28,7 +28,7 @@ def outcome(plugin: DummyPlugin) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_an_answer_has_the_wanted_outcome(name: str, short_path: Path) -> None:
+def test_an_answer_has_the_wanted_outcome(name: str, short_path: Path, settings: Settings) -> None:
     """Every row of the HTTP vectors gives what it wants, after as many attempts."""
     want = dict(VECTORS[name]["want"])
     attempts = want.pop("attempts")
@@ -43,5 +43,5 @@ def test_an_answer_has_the_wanted_outcome(name: str, short_path: Path) -> None:
     with DummyPlugin.on_unix(
         short_path / "p.sock", answering(response, requests=requests)
     ) as plugin:
-        assert outcome(plugin) == want
+        assert outcome(plugin, settings) == want
     assert len(requests) == attempts

@@ -4,12 +4,12 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from moby_plugins import RetryPolicy, Settings, StatusError, WireError, new_client
+from moby_plugins import Settings, StatusError, WireError, new_client
 from tests.dummy_plugin import Behaviour, Conversation, DummyPlugin, http
 
 LIMIT = 1 << 20
-SETTINGS = Settings(retry=RetryPolicy.never(), max_response_bytes=LIMIT)
 MIB = bytes(1 << 20)
 
 
@@ -38,14 +38,20 @@ ENDLESS = {
 }
 
 
+@pytest.fixture
+def limited(once: Settings) -> Settings:
+    """Settings with a bound on answers."""
+    return evolve(once, max_response_bytes=LIMIT)
+
+
 @pytest.mark.parametrize("behaviour", ENDLESS.values(), ids=ENDLESS)
 def test_an_endless_answer_is_a_wire_error_of_bounded_size(
-    behaviour: Behaviour, short_path: Path
+    behaviour: Behaviour, short_path: Path, limited: Settings
 ) -> None:
     """No more than the bound is kept of an answer that does not end."""
     with (
         DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
-        new_client(plugin.addr, settings=SETTINGS) as client,
+        new_client(plugin.addr, settings=limited) as client,
     ):
         tracemalloc.start()
         try:
@@ -60,7 +66,7 @@ def test_an_endless_answer_is_a_wire_error_of_bounded_size(
 
 
 @pytest.mark.parametrize(("size", "fits"), [(LIMIT, True), (LIMIT + 1, False)])
-def test_the_bound_is_exact(size: int, short_path: Path, *, fits: bool) -> None:
+def test_the_bound_is_exact(size: int, short_path: Path, limited: Settings, *, fits: bool) -> None:
     """An answer of just the bound is read; one byte more is refused."""
     answer = http(b'"' + b"x" * (size - 2) + b'"')
 
@@ -70,7 +76,7 @@ def test_the_bound_is_exact(size: int, short_path: Path, *, fits: bool) -> None:
 
     with (
         DummyPlugin.on_unix(short_path / "p.sock", behave) as plugin,
-        new_client(plugin.addr, settings=SETTINGS) as client,
+        new_client(plugin.addr, settings=limited) as client,
     ):
         if fits:
             assert client.call("M.x", {}, str) == "x" * (size - 2)
@@ -79,13 +85,13 @@ def test_the_bound_is_exact(size: int, short_path: Path, *, fits: bool) -> None:
                 client.call("M.x", {}, str)
 
 
-def test_an_errors_text_is_cut_after_one_mebibyte(short_path: Path) -> None:
+def test_an_errors_text_is_cut_after_one_mebibyte(short_path: Path, limited: Settings) -> None:
     """However much a plugin has to say about an error, a mebibyte of it is kept."""
     behaviour = endless(b"HTTP/1.1 500 X\r\n\r\n", b"x" * 1000)
 
     with (
         DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
-        new_client(plugin.addr, settings=SETTINGS) as client,
+        new_client(plugin.addr, settings=limited) as client,
         pytest.raises(StatusError) as caught,
     ):
         client.call("M.x", {}, timeout=10)
@@ -94,14 +100,14 @@ def test_an_errors_text_is_cut_after_one_mebibyte(short_path: Path) -> None:
     assert caught.value.message == "x" * (1 << 20)
 
 
-def test_a_stream_has_no_bound(short_path: Path) -> None:
+def test_a_stream_has_no_bound(short_path: Path, limited: Settings) -> None:
     """A stream gives more than ``max_response_bytes`` without keeping it."""
     wanted = 16 * LIMIT
     came = 0
 
     with (
         DummyPlugin.on_unix(short_path / "p.sock", ENDLESS["chunks"]) as plugin,
-        new_client(plugin.addr, settings=SETTINGS) as client,
+        new_client(plugin.addr, settings=limited) as client,
         client.stream("M.x", timeout=10) as stream,
     ):
         while came < wanted:
@@ -113,7 +119,7 @@ def test_a_stream_has_no_bound(short_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
 @pytest.mark.parametrize("chunked", [True, False])
 def test_an_early_error_during_an_upload_is_read(
-    kind: str, short_path: Path, *, chunked: bool
+    kind: str, short_path: Path, limited: Settings, *, chunked: bool
 ) -> None:
     """A plugin that refuses an upload before it has read it is heard."""
 
@@ -131,7 +137,7 @@ def test_an_early_error_during_an_upload_is_read(
         if kind == "tcp"
         else DummyPlugin.on_unix(short_path / "p.sock", refuse)
     )
-    with plugin, new_client(plugin.addr, settings=SETTINGS) as client:
+    with plugin, new_client(plugin.addr, settings=limited) as client:
         with pytest.raises(StatusError) as caught:
             client.send_file("M.x", body, timeout=5)
 

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from moby_plugins import (
-    RetryPolicy,
     Settings,
     SpecError,
     TLSOptions,
@@ -17,8 +16,6 @@ from moby_plugins import (
     new_client,
 )
 from tests.dummy_plugin import DummyPlugin, answering, http, keeps_answering
-
-ONCE = Settings(retry=RetryPolicy.never())
 
 
 def closed_port() -> int:
@@ -37,27 +34,27 @@ def has_ipv6() -> bool:
         return False
 
 
-def failure_at(addr: str, timeout: float | None = None) -> TransportError:
+def failure_at(addr: str, settings: Settings, timeout: float | None = None) -> TransportError:
     """How one call to ``addr`` fails."""
-    with new_client(addr, settings=ONCE) as client, pytest.raises(TransportError) as caught:
+    with new_client(addr, settings=settings) as client, pytest.raises(TransportError) as caught:
         client.call("M.x", {}, timeout=timeout)
     return caught.value
 
 
-def test_a_port_where_nobody_listens_is_refused() -> None:
+def test_a_port_where_nobody_listens_is_refused(once: Settings) -> None:
     """The message says that the connection was refused, and where."""
     addr = f"tcp://127.0.0.1:{closed_port()}"
 
-    error = failure_at(addr)
+    error = failure_at(addr, once)
 
     assert str(error) == f"{addr}: connection refused: nobody listens there (tried once)"
     assert type(error) is TransportError
     assert not error.answered
 
 
-def test_an_unknown_host_says_so() -> None:
+def test_an_unknown_host_says_so(once: Settings) -> None:
     """A name that does not resolve is told apart from a host that refuses."""
-    error = failure_at("tcp://plugin.invalid:8080")
+    error = failure_at("tcp://plugin.invalid:8080", once)
 
     assert error.reason.startswith("unknown host: ")
     assert type(error) is TransportError
@@ -65,59 +62,59 @@ def test_an_unknown_host_says_so() -> None:
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64, "x" * 64 + ".example"])
-def test_a_host_that_no_name_can_be_is_a_spec_error(host: str) -> None:
+def test_a_host_that_no_name_can_be_is_a_spec_error(host: str, once: Settings) -> None:
     """A host that cannot even be asked for is an error of the address, not of a call."""
     with pytest.raises(SpecError, match="has a host that is no domain name"):
-        new_client(f"tcp://{host}:8080", settings=ONCE)
+        new_client(f"tcp://{host}:8080", settings=once)
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "http", "HTTP"])
-def test_plain_schemes_are_plain_http(scheme: str) -> None:
+def test_plain_schemes_are_plain_http(scheme: str, once: Settings) -> None:
     """``tcp`` and ``http`` are the same, in whatever case; a path in the address is dropped."""
     requests: list[bytes] = []
     with DummyPlugin.on_tcp(answering(http(b"1"), requests=requests)) as plugin:
         where = plugin.addr.removeprefix("tcp://")
-        with new_client(f"{scheme}://{where}/some/path", settings=ONCE) as client:
+        with new_client(f"{scheme}://{where}/some/path", settings=once) as client:
             assert client.call("M.x") == 1
 
     assert requests[0].startswith(b"POST /M.x HTTP/1.1\r\n")
     assert f"\r\nHost: {where}\r\n".encode() in requests[0]
 
 
-def test_tls_options_do_not_encrypt_tcp() -> None:
+def test_tls_options_do_not_encrypt_tcp(once: Settings) -> None:
     """``tcp`` is plain text whatever TLS options it is given, and the files are not opened."""
     options = TLSOptions(ca_file="/nonexistent/ca.pem")
     with (
         DummyPlugin.on_tcp(answering(http(b"1"))) as plugin,
-        new_client(plugin.addr, options, settings=ONCE) as client,
+        new_client(plugin.addr, options, settings=once) as client,
     ):
         assert client.call("M.x") == 1
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
-def test_an_ipv6_address_is_dialled() -> None:
+def test_an_ipv6_address_is_dialled(once: Settings) -> None:
     """``[::1]`` reaches a plugin that listens there, and is its host."""
     requests: list[bytes] = []
     listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
     where = f"[::1]:{listener.getsockname()[1]}"
     with (
         DummyPlugin(listener, f"tcp://{where}", answering(http(b"1"), requests=requests)) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         assert client.call("M.x") == 1
 
     assert f"\r\nHost: {where}\r\n".encode() in requests[0]
 
 
-def test_a_name_with_several_addresses_is_tried_at_each() -> None:
+def test_a_name_with_several_addresses_is_tried_at_each(once: Settings) -> None:
     """``localhost`` reaches a plugin that listens on one of the loopback addresses alone."""
     with DummyPlugin.on_tcp(answering(http(b"1"))) as plugin:
         port = plugin.addr.rpartition(":")[2]
-        with new_client(f"tcp://localhost:{port}", settings=ONCE) as client:
+        with new_client(f"tcp://localhost:{port}", settings=once) as client:
             assert client.call("M.x") == 1
 
 
-def test_a_full_backlog_ends_at_the_time_out() -> None:
+def test_a_full_backlog_ends_at_the_time_out(once: Settings) -> None:
     """A host that takes no connection costs the time-out and no more."""
     with socket.socket() as listener, socket.socket() as filler:
         listener.bind(("127.0.0.1", 0))
@@ -125,7 +122,7 @@ def test_a_full_backlog_ends_at_the_time_out() -> None:
         filler.connect(listener.getsockname())
         began = time.monotonic()
 
-        error = failure_at(f"tcp://127.0.0.1:{listener.getsockname()[1]}", 0.2)
+        error = failure_at(f"tcp://127.0.0.1:{listener.getsockname()[1]}", once, 0.2)
 
         assert 0.19 <= time.monotonic() - began <= 0.45
     assert isinstance(error, TransportTimeoutError)
@@ -133,11 +130,11 @@ def test_a_full_backlog_ends_at_the_time_out() -> None:
 
 
 @pytest.mark.parametrize("timeout", [1e-6, 3e6, 1e10])
-def test_a_time_out_of_any_size_is_a_time_out(timeout: float) -> None:
+def test_a_time_out_of_any_size_is_a_time_out(timeout: float, once: Settings) -> None:
     """A very long time-out is as good as none, and a very short one runs out."""
     with (
         DummyPlugin.on_tcp(keeps_answering(b"1")) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         if timeout > 1:
             assert client.call("M.x", timeout=timeout) == 1
@@ -147,19 +144,21 @@ def test_a_time_out_of_any_size_is_a_time_out(timeout: float) -> None:
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
-def test_proxy_variables_are_not_read(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_variables_are_not_read(
+    variable: str, monkeypatch: pytest.MonkeyPatch, once: Settings
+) -> None:
     """A plugin on TCP is reached directly, whatever the environment says."""
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.setenv(variable, f"http://127.0.0.1:{closed_port()}")
     with (
         DummyPlugin.on_tcp(answering(http(b"1"))) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         assert client.call("M.x") == 1
 
 
-def test_an_interrupt_while_connecting_leaves_no_socket() -> None:
+def test_an_interrupt_while_connecting_leaves_no_socket(once: Settings) -> None:
     """A dial that a signal breaks off closes what it had opened."""
 
     def interrupt(*_: object) -> None:
@@ -174,7 +173,7 @@ def test_an_interrupt_while_connecting_leaves_no_socket() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         try:
             with (
-                new_client(f"tcp://127.0.0.1:{listener.getsockname()[1]}", settings=ONCE) as client,
+                new_client(f"tcp://127.0.0.1:{listener.getsockname()[1]}", settings=once) as client,
                 pytest.raises(KeyboardInterrupt),
             ):
                 client.call("M.x", timeout=5)

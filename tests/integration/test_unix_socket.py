@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from moby_plugins import (
-    RetryPolicy,
     Settings,
     SpecError,
     TransportError,
@@ -18,14 +17,13 @@ from moby_plugins import (
 )
 from tests.dummy_plugin import DummyPlugin, answering, http, keeps_answering
 
-ONCE = Settings(retry=RetryPolicy.never())
 NOBODY = 65534
 
 
-def failure_at(path: Path, timeout: float | None = None) -> TransportError:
+def failure_at(path: Path, settings: Settings, timeout: float | None = None) -> TransportError:
     """How one call to the socket at ``path`` fails."""
     with (
-        new_client(f"unix://{path}", settings=ONCE) as client,
+        new_client(f"unix://{path}", settings=settings) as client,
         pytest.raises(TransportError) as caught,
     ):
         client.call("M.x", {}, timeout=timeout)
@@ -58,28 +56,28 @@ def as_nobody() -> Iterator[None]:
     ids=["missing", "stale", "a regular file"],
 )
 def test_a_socket_that_nobody_serves_is_named_for_what_it_is(
-    make: Callable[[Path], None], reason: str, short_path: Path
+    make: Callable[[Path], None], reason: str, short_path: Path, once: Settings
 ) -> None:
     """The message says what is wrong with the socket, and where it is."""
     path = short_path / "p.sock"
     make(path)
 
-    error = failure_at(path)
+    error = failure_at(path, once)
 
     assert str(error) == f"unix://{path}: {reason} (tried once)"
     assert type(error) is TransportError
     assert not error.answered
 
 
-def test_a_missing_directory_is_a_missing_socket(short_path: Path) -> None:
+def test_a_missing_directory_is_a_missing_socket(short_path: Path, once: Settings) -> None:
     """A socket in a directory that is not there is missing, no more and no less."""
-    error = failure_at(short_path / "gone" / "p.sock")
+    error = failure_at(short_path / "gone" / "p.sock", once)
 
     assert error.reason == "no socket there; is the plugin running?"
 
 
 @pytest.mark.usefixtures("as_nobody")
-def test_a_socket_without_permission_says_so(short_path: Path) -> None:
+def test_a_socket_without_permission_says_so(short_path: Path, once: Settings) -> None:
     """Permission denied is told apart from a socket that is missing or stale."""
     os.seteuid(0)
     short_path.chmod(0o755)
@@ -87,7 +85,7 @@ def test_a_socket_without_permission_says_so(short_path: Path) -> None:
         (short_path / "p.sock").chmod(0o600)
         os.seteuid(NOBODY)
 
-        error = failure_at(short_path / "p.sock")
+        error = failure_at(short_path / "p.sock", once)
 
         os.seteuid(0)
         assert error.reason == "no permission to connect to the socket"
@@ -96,36 +94,38 @@ def test_a_socket_without_permission_says_so(short_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [108, 200])
-def test_a_path_that_is_too_long_is_a_spec_error(size: int) -> None:
+def test_a_path_that_is_too_long_is_a_spec_error(size: int, once: Settings) -> None:
     """No client is made for a path that no socket can have; the error names the limit."""
     path = "/" + "x" * (size - 1)
 
     with pytest.raises(SpecError) as caught:
-        new_client(f"unix://{path}", settings=ONCE)
+        new_client(f"unix://{path}", settings=once)
 
     assert caught.value.reason == f"socket path {path} has {size} bytes; the limit is 107"
 
 
-def test_the_longest_path_works(short_path: Path) -> None:
+def test_the_longest_path_works(short_path: Path, once: Settings) -> None:
     """107 bytes are not too long."""
     path = short_path / ("x" * (107 - len(str(short_path)) - 1))
 
     with (
         DummyPlugin.on_unix(path, answering(http(b"1"))) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         assert len(str(path)) == 107
         assert client.call("M.x") == 1
 
 
-def test_a_path_counts_in_bytes() -> None:
+def test_a_path_counts_in_bytes(once: Settings) -> None:
     """A path short in letters but long in bytes is too long."""
     with pytest.raises(SpecError, match="has 121 bytes"):
-        new_client("unix:///" + "ü" * 60, settings=ONCE)
+        new_client("unix:///" + "ü" * 60, settings=once)
 
 
 @pytest.mark.parametrize("timeout", [0.2, 1e-7])
-def test_a_full_backlog_ends_at_the_time_out(timeout: float, short_path: Path) -> None:
+def test_a_full_backlog_ends_at_the_time_out(
+    timeout: float, short_path: Path, once: Settings
+) -> None:
     """A plugin that takes no more connections costs the time-out, not an error at once."""
     path = short_path / "p.sock"
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as filler:
@@ -134,14 +134,14 @@ def test_a_full_backlog_ends_at_the_time_out(timeout: float, short_path: Path) -
         filler.connect(str(path))
         began = time.monotonic()
 
-        error = failure_at(path, timeout)
+        error = failure_at(path, once, timeout)
 
         assert timeout - 0.01 <= time.monotonic() - began <= timeout + 0.25
     assert isinstance(error, TransportTimeoutError)
     assert not error.answered
 
 
-def test_a_backlog_that_clears_in_time_costs_nothing_more(short_path: Path) -> None:
+def test_a_backlog_that_clears_in_time_costs_nothing_more(short_path: Path, once: Settings) -> None:
     """A call waits for a place in the backlog, and then goes on."""
     path = short_path / "p.sock"
     listener = socket.socket(socket.AF_UNIX)
@@ -153,19 +153,19 @@ def test_a_backlog_that_clears_in_time_costs_nothing_more(short_path: Path) -> N
         # Begins to accept only now, the filler first.
         with (
             DummyPlugin(listener, f"unix://{path}", keeps_answering(b"1")) as plugin,
-            new_client(plugin.addr, settings=ONCE) as client,
+            new_client(plugin.addr, settings=once) as client,
         ):
             assert client.call("M.x", timeout=2) == 1
 
 
-def test_the_host_header_names_no_path(short_path: Path) -> None:
+def test_the_host_header_names_no_path(short_path: Path, once: Settings) -> None:
     """What a plugin on a UNIX socket is told as its host is always the same."""
     requests: list[bytes] = []
     with (
         DummyPlugin.on_unix(
             short_path / "p.sock", answering(http(b"1"), requests=requests)
         ) as plugin,
-        new_client(plugin.addr, settings=ONCE) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         client.call("M.x", {"A": 1})
 

@@ -2,7 +2,7 @@
 
 cheroot reads what is left of a body into memory at once, reads a whole chunk of
 any size, shakes hands under TLS in the thread that accepts, and waits for ever
-when it stops. ``RequestBody``, ``_Connection`` and ``CherootServer.stop`` bound these.
+when it stops. ``RequestBody``, ``Connection`` and ``CherootServer.stop`` bound these.
 """
 
 import contextlib
@@ -10,17 +10,13 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable
 from typing import Any
 from wsgiref.types import WSGIApplication
 
 from cheroot import wsgi
-from cheroot.makefile import MakeFile
-from cheroot.server import HTTPConnection
-from cheroot.ssl import Adapter
 
-from moby_plugins.adapters.request_body import RequestBody
-from moby_plugins.domain.exchange import CHUNK_BYTES, USER_AGENT
+from moby_plugins.adapters.cheroot_connection import TLS, Connection, Gateway
+from moby_plugins.domain.exchange import USER_AGENT
 
 logger = logging.getLogger("moby_plugins")
 
@@ -39,8 +35,9 @@ class CherootServer:
 
     Under TLS where a ``context`` is given. A call or a stream has a thread of
     its own, up to ``MAX_THREADS``. A peer may be silent for ``idle`` seconds within
-    a request or between two; an answer is read as slowly as it likes. To be
-    started and stopped once.
+    a request or between two; an answer is read as slowly as it likes. Where all
+    threads are taken, whoever has kept one waiting for longest makes room; calls
+    that run are let run. To be started and stopped once.
     """
 
     def __init__(
@@ -115,12 +112,13 @@ class _Server(wsgi.Server):
         self.timeout: Any = idle  # the stubs want whole seconds
         # Without a limit of its own it waits for its threads, and does no harm meanwhile.
         self.shutdown_timeout: Any = None
-        self.gateway = _Gateway
-        self.ConnectionClass = _Connection
-        self.ssl_adapter = None if context is None else _TLS(context)
+        self.gateway = Gateway
+        self.ConnectionClass = Connection
+        self.ssl_adapter = None if context is None else TLS(context)
         self._given = sock
         self._lock = threading.Lock()
-        self._busy: set[_Connection] = set()
+        self._open: set[Connection] = set()
+        self._busy: set[Connection] = set()
         self._threads = MIN_THREADS
 
     def bind_unix_socket(self, _: Any) -> socket.socket:
@@ -133,17 +131,37 @@ class _Server(wsgi.Server):
         self.socket = self._given
         return self._given
 
-    def process_conn(self, conn: "_Connection") -> None:
+    def process_conn(self, conn: "Connection") -> None:
         """Have a thread serve ``conn``: a new one where all are busy, for streams may not end."""
         with self._lock:
             self._busy.add(conn)
+            if len(self._busy) > MAX_THREADS:
+                self._make_room()
             if self._threads < min(len(self._busy), MAX_THREADS):
                 with contextlib.suppress(RuntimeError):  # where there is no more thread to be had
                     self.requests.grow(1)
                     self._threads += 1
         super().process_conn(conn)
 
-    def done(self, conn: "_Connection") -> None:
+    def stop(self) -> None:
+        """Stop as cheroot does, and close what it forgets: who came back to a stopping server."""
+        super().stop()
+        with self._lock:
+            left = list(self._open)
+        for conn in left:
+            conn.close()
+
+    def opened(self, conn: "Connection") -> None:
+        """``conn`` was accepted, and is open until ``closed``."""
+        with self._lock:
+            self._open.add(conn)
+
+    def closed(self, conn: "Connection") -> None:
+        """``conn`` holds nothing any more."""
+        with self._lock:
+            self._open.discard(conn)
+
+    def done(self, conn: "Connection") -> None:
         """``conn`` needs no thread for now."""
         with self._lock:
             self._busy.discard(conn)
@@ -152,78 +170,18 @@ class _Server(wsgi.Server):
         """Break the connections of running calls off: their next write or read fails."""
         with self._lock:
             for conn in self._busy:
-                with contextlib.suppress(OSError):  # where it has ended by itself
-                    socket.socket.shutdown(conn.socket, socket.SHUT_RDWR)
+                conn.cut()
+
+    def _make_room(self) -> None:
+        # A crowd of peers that are silent, slow or deaf must not keep others out.
+        waits = {conn: conn.waits_since for conn in self._busy}
+        slow = [(since, id(conn), conn) for conn, since in waits.items() if since is not None]
+        if slow:
+            conn = min(slow)[-1]
+            self._busy.discard(conn)
+            conn.cut()
+            logger.info("a slow connection was cut off, for all threads are taken")
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: Any = None) -> None:
         """What cheroot has to say, in our log."""
         logger.log(level, "%s", msg, exc_info=traceback)
-
-
-class _Connection(HTTPConnection):
-    """A connection whose TLS handshake is its own thread's business."""
-
-    _shake_hands: Callable[[], None] | None = None
-
-    def __init__(self, server: Any, sock: socket.socket, makefile: Any = MakeFile) -> None:
-        super().__init__(server, sock, makefile)
-        if isinstance(sock, ssl.SSLSocket):
-            self._shake_hands = sock.do_handshake
-
-    def communicate(self) -> Any:
-        """Serve one request; true where the connection can be kept."""
-        try:
-            if self._shake_hands is not None:
-                self._shake_hands()
-                self._shake_hands = None
-            return super().communicate()  # type: ignore[no-untyped-call]
-        except OSError as error:
-            logger.info("a connection was lost: %s", error)
-            return False
-        finally:
-            self.server.done(self)
-
-
-class _Gateway(wsgi.Gateway_10):
-    """One request and its answer."""
-
-    def __init__(self, req: Any) -> None:
-        self._input = req.rfile = RequestBody(req)
-        super().__init__(req)
-
-    def respond(self) -> None:
-        """Answer, then read what nobody read of the request, for the next one stands behind it."""
-        super().respond()
-        if not self.req.close_connection:
-            self._input.skip_rest()
-
-    def write(self, chunk: bytes) -> None:
-        """Send a part of the answer, for as long as it takes: who follows a log may pause."""
-        sock = self.req.conn.socket
-        sock.settimeout(None)
-        super().write(chunk)
-        sock.settimeout(self.req.server.timeout)
-
-
-class _TLS(Adapter):
-    """Sockets under ``context`` that shake hands when they are first read."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self.context = context
-
-    def bind(self, sock: socket.socket) -> socket.socket:
-        """The listening socket stays as it is."""
-        return sock
-
-    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, Any]]:
-        """An accepted socket, and what to add to the environ."""
-        wrapped = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        return wrapped, self.get_environ()
-
-    def get_environ(self) -> dict[str, Any]:
-        """What every request's environ says."""
-        return {"wsgi.url_scheme": "https", "HTTPS": "on"}
-
-    def makefile(self, sock: socket.socket, mode: str = "r", bufsize: int = -1) -> Any:
-        """The socket as a file."""
-        return MakeFile(sock, mode, CHUNK_BYTES if bufsize < 0 else bufsize)

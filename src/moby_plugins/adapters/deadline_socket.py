@@ -6,13 +6,17 @@ out. These shrink the time-out of every step to what is left since the last
 reads, each time with what is left of the whole.
 """
 
+import select
 import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    _Base = socket.socket
+
+    class _Base(socket.socket):
+        def pending(self) -> int: ...
+
 else:
     _Base = object
 
@@ -26,6 +30,7 @@ class _Deadline(_Base):
 
     _ends: float | None = None
     heard = False
+    _poll: "select.poll | None" = None
 
     def settimeout(self, value: float | None, /) -> None:
         value = None if value is None or value > _LONGEST else value
@@ -46,6 +51,21 @@ class _Deadline(_Base):
             self.heard = True
         return size
 
+    def recv(self, *args: Any) -> bytes:
+        if self._ends is not None:
+            self._narrow(self._ends)
+        data = super().recv(*args)
+        if data:
+            self.heard = True
+        return data
+
+    def has_news(self) -> bool:
+        """Whether there is something to read, or the other end has hung up."""
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self, select.POLLIN)
+        return bool(self._poll.poll(0) or self.pending())
+
     def send(self, *args: Any) -> int:
         if self._ends is not None:
             self._narrow(self._ends)
@@ -59,6 +79,10 @@ class _Deadline(_Base):
 
 class DeadlineSocket(_Deadline, socket.socket):
     """A plain socket under a deadline."""
+
+    def pending(self) -> int:
+        """Bytes that were received and not read: none, as only TLS receives ahead."""
+        return 0
 
 
 class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):

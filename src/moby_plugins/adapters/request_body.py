@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 from typing import Any
 
 from moby_plugins.domain.exchange import CHUNK_BYTES
@@ -33,11 +34,15 @@ class RequestBody(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read what fits; 0 at the end."""
+        conn = self._req.conn
+        conn.waits_since = time.monotonic()
         try:
             data = self._next(len(buffer))
         except Exception:
             self._req.close_connection = True
             raise
+        finally:
+            conn.waits_since = None
         buffer[: len(data)] = data
         return len(data)
 

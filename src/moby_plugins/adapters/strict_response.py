@@ -1,8 +1,8 @@
 """Where ``http.client`` reads an answer too kindly for a host that trusts no plugin.
 
 It takes a negative Content-Length for none, stops at a header line without a
-colon, takes the end of the connection for that of the headers or the trailer,
-knows no 1xx but 100, and reads chunk sizes with Python's ``int()``, to which
+colon, takes the end of the connection for that of the status line, the headers
+or the trailer, knows no 1xx but 100, and reads chunk sizes with Python's ``int()``, to which
 ``-5`` is a number: a read without end. Each override raises an
 ``HTTPException`` or ``OSError`` instead; the methods are ``http.client``'s own
 seams, the same in Python 3.11 to 3.13, and tests watch that they are still called.
@@ -48,6 +48,18 @@ class BrokenHeadersError(OSError):
     """The connection broke, ended or timed out between the status line and the body."""
 
 
+class _StatusLines:
+    """Status lines, each of which counts once it is whole."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.close = file.close
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._file.readline(limit)
+        return line if line.endswith(b"\n") or len(line) == limit else b""
+
+
 class _HeaderLines:
     """The lines of the headers, which end by themselves and not with the connection."""
 
@@ -70,10 +82,12 @@ class StrictResponse(HTTPResponse):
     fp: Any
 
     def _read_status(self) -> tuple[str, int, str]:
+        file = self.fp
+        self.fp = _StatusLines(file)
         for _ in range(MAX_INTERIM):
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if status >= _FINAL or status == _SWITCHING_PROTOCOLS:
-                self.fp = _HeaderLines(self.fp)
+                self.fp = _HeaderLines(file)
                 return version, status, reason
             parse_headers(self.fp)
         raise HTTPException(f"more than {MAX_INTERIM} interim answers")

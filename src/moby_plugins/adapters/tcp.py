@@ -5,27 +5,28 @@ import ssl
 import time
 
 from moby_plugins.adapters.deadline_socket import DeadlineSocket, DeadlineSSLSocket
+from moby_plugins.adapters.resolving import Resolve, addresses, system_addresses
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.tls import TLS_1_2, ServerTLS, TLSOptions
 
 
 class TCPDial:
-    """Dials ``address.host`` and ``.port``, in plain text."""
+    """Dials ``address.host`` and ``.port``, in plain text; ``resolve`` knows the host's name."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, resolve: Resolve = system_addresses) -> None:
         self._where = (address.host, address.port)
+        self._resolve = resolve
 
     def __call__(self, timeout: float | None) -> DeadlineSocket:
         """A connected socket; raises ``OSError``, ``TimeoutError`` after ``timeout`` seconds.
 
-        The name's addresses are tried in turn. Resolving the name has no bound but the system's.
+        The name's addresses are tried in turn. Resolving the name takes part of the time.
         """
         ends = None if timeout is None else time.monotonic() + timeout
         failure: OSError | None = None
-        for family, kind, protocol, _, where in socket.getaddrinfo(
-            *self._where, type=socket.SOCK_STREAM
-        ):
+        found = addresses(self._resolve, *self._where, timeout)
+        for family, kind, protocol, _, where in found:
             sock = DeadlineSocket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

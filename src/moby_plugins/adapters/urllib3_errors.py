@@ -1,29 +1,24 @@
 """What urllib3 and ``http.client`` raise, as errors of ours: one table for all who use them."""
 
 import http.client
-import socket
-import ssl
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from moby_plugins.adapters.error_rows import (
+    ANSWERED,
+    NOT_ANSWERED,
+    Row,
+    first_match,
+    timed_out,
+)
 from moby_plugins.adapters.strict_response import BrokenHeadersError
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.errors import (
-    PluginError,
-    TransportError,
-    TransportTimeoutError,
-    WireError,
-)
-from moby_plugins.domain.exchange import CLOSED_EARLY, CUT_OFF, MALFORMED, TIMED_OUT, Content
+from moby_plugins.domain.errors import PluginError, TransportError, WireError
+from moby_plugins.domain.exchange import CLOSED_EARLY, CUT_OFF, MALFORMED, Content
 
 # All that urllib3, http.client and a socket raise.
 ERRORS = (HTTPError, http.client.HTTPException, OSError)
-
-
-class GoneWhileIdleError(ConnectionResetError):
-    """A reused connection ended before it answered anything."""
 
 
 class CallersError(Exception):
@@ -60,39 +55,24 @@ def causes(error: BaseException) -> Iterator[BaseException]:
             pending += [*cause.args, getattr(cause, "reason", None), cause.__cause__]
 
 
-# What to make of an error, first match first, by whether a status line had come.
-_Row: TypeAlias = tuple[
-    tuple[type[BaseException], ...],
-    type[TransportError] | type[WireError],
-    Callable[[Address, Any], str],
-]
-# Not ConnectTimeoutError, from which urllib3 derives "refused": its cause tells the two apart.
-_TIMED_OUT: _Row = (
-    (TimeoutError, ReadTimeoutError),
-    TransportTimeoutError,
-    lambda _, __: TIMED_OUT,
-)
-_NOT_ANSWERED: tuple[_Row, ...] = (
+# First match first, by whether a status line had come. Not ConnectTimeoutError, from
+# which urllib3 derives "refused": its cause tells the two apart.
+_TIMED_OUT = timed_out(ReadTimeoutError)
+_NOT_ANSWERED: tuple[Row, ...] = (
     _TIMED_OUT,
     (
-        (http.client.RemoteDisconnected, GoneWhileIdleError),
+        (http.client.RemoteDisconnected,),
         TransportError,
         lambda _, __: CLOSED_EARLY,
     ),
-    ((socket.gaierror,), TransportError, lambda _, e: f"unknown host: {e.strerror}"),
-    ((ssl.SSLError,), TransportError, lambda _, e: f"TLS: {e.strerror or e}"),
-    ((OSError,), TransportError, lambda address, e: address.explain(e)),
+    *NOT_ANSWERED,
     ((http.client.HTTPException,), TransportError, lambda _, e: f"{MALFORMED}: {e}"),
     ((HTTPError,), TransportError, lambda _, e: f"{MALFORMED}: {e}"),
 )
-_ANSWERED: tuple[_Row, ...] = (
+_ANSWERED: tuple[Row, ...] = (
     _TIMED_OUT,
-    (
-        (http.client.IncompleteRead,),
-        WireError,
-        lambda _, __: CUT_OFF,
-    ),
-    ((OSError,), TransportError, lambda _, e: f"the connection broke in the answer: {e}"),
+    ((http.client.IncompleteRead,), WireError, lambda _, __: CUT_OFF),
+    ANSWERED,
     ((http.client.HTTPException,), WireError, lambda _, e: f"malformed body: {e}"),
     ((HTTPError,), WireError, lambda _, e: f"malformed body: {e}"),
 )
@@ -102,12 +82,8 @@ def translate(error: BaseException, address: Address, *, answered: bool) -> Plug
     """Our error for one of urllib3's: the table above, applied to the error and its causes."""
     chain = list(causes(error))
     answered = answered or any(isinstance(cause, BrokenHeadersError) for cause in chain)
-    for kinds, ours, reason in _ANSWERED if answered else _NOT_ANSWERED:
-        for cause in chain:
-            if isinstance(cause, kinds):
-                made = ours(reason(address, cause))
-                made.address = address.text
-                if isinstance(made, TransportError):
-                    made.answered = answered
-                return made
-    raise error
+    rows = _ANSWERED if answered else _NOT_ANSWERED
+    made = first_match(rows, chain, address, answered=answered)
+    if made is None:
+        raise error
+    return made

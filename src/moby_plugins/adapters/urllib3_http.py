@@ -1,177 +1,143 @@
-"""The HTTP engine: urllib3 over any socket that can be dialled.
+"""The HTTP engine: urllib3's connections over any socket that was dialled.
 
-urllib3 pools connections, writes requests and reads answers; its own retries
-stay off. How to reach the plugin is a dial (``unix_socket.py``, ``tcp.py``): a
-function of a time-out that returns a connected socket. Whatever urllib3 raises
+urllib3 writes requests and reads answers. Its pool, with retries, redirects and
+proxies, is left out: what it does for a plugin that never moves would take as long
+as the rest; ``pooled_transport.py`` keeps connections. Whatever urllib3 raises
 leaves through ``urllib3_errors.translate``.
 """
 
-import math
-import socket
-import time
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPResponse
+from urllib3 import HTTPResponse
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
-from urllib3.util import SKIP_HEADER, Retry, Timeout
+from urllib3.util import SKIP_HEADER
 
-from moby_plugins.adapters.deadline_socket import DeadlineSocket, DeadlineSSLSocket
+from moby_plugins.adapters.dials import STOPPED_READING, Socket, dial_for
+from moby_plugins.adapters.pooled_transport import GiveBack, PooledTransport, time_left
+from moby_plugins.adapters.request_head import line
 from moby_plugins.adapters.strict_response import StrictResponse
-from moby_plugins.adapters.tcp import TCPDial, TLSDial, ssl_context
-from moby_plugins.adapters.unix_socket import UnixSocketDial
-from moby_plugins.adapters.urllib3_errors import (
-    ERRORS,
-    CallersError,
-    GoneWhileIdleError,
-    causes,
-    guarded,
-    translate,
-)
+from moby_plugins.adapters.urllib3_errors import ERRORS, CallersError, guarded, translate
 from moby_plugins.domain.address import UNIX_HOST, Address
-from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.domain.exchange import CHUNK_BYTES, Request, Response
 from moby_plugins.domain.tls import TLSOptions
 
-# Seconds for one dial, as the engine has it (protocol.md B0), where no shorter bound is given.
-DIAL_TIMEOUT = 10.0
-# Idle connections kept for the next calls.
-IDLE_CONNECTIONS = 16
 
-# Made once: urllib3 would make the same anew for each call.
-_NEVER = Retry(False, redirect=False)
-_UNBOUNDED = Timeout(total=None)
-
-Dial: TypeAlias = Callable[[float | None], DeadlineSocket | DeadlineSSLSocket]
-
-_DIALS: dict[str, Callable[[Address, TLSOptions | None], Dial]] = {
-    "unix": lambda address, _: UnixSocketDial(address),
-    "tcp": lambda address, _: TCPDial(address),
-    "http": lambda address, _: TCPDial(address),
-    "https": lambda address, tls: TLSDial(address, ssl_context(tls or TLSOptions())),
-}
-
-
-def connect(address: Address, tls: TLSOptions | None) -> "Urllib3Transport":
+def connect(address: Address, tls: TLSOptions | None) -> PooledTransport:
     """The transport that ``Settings.transports`` calls ``"urllib3"``.
 
     Reads the TLS files. Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
     """
-    if address.scheme not in _DIALS:
-        known = ", ".join(sorted(_DIALS))
-        raise SpecError(f"urllib3 cannot dial {address.scheme}://; it dials {known}")
-    return Urllib3Transport(address, _DIALS[address.scheme](address, tls))
+    return PooledTransport(address, dial_for(address, tls), Urllib3Connection)
 
 
-class Urllib3Transport:
-    """A connection pool to one plugin. Threads may share it; a fork must not."""
+class Urllib3Connection:
+    """A connection over ``sock`` to the plugin at ``address``."""
 
-    def __init__(self, address: Address, dial: Dial) -> None:
+    def __init__(self, address: Address, sock: Socket) -> None:
         self._address = address
-        self._pool = _Pool(
-            host=address.host or UNIX_HOST,
-            port=address.port or None,
-            maxsize=IDLE_CONNECTIONS,
-            dial=dial,
-        )
+        self._sock = sock
+        self._http = _Connection(address, sock)
 
-    def send(self, request: Request, timeout: float | None) -> Response:
-        """One exchange over a pooled connection, or a new one.
+    @property
+    def heard(self) -> bool:
+        """Whether a byte came since the last ``exchange`` began."""
+        return self._sock.heard
 
-        A connection that turns out to be closed while it lay idle is replaced,
-        once, where no byte came over it and the body can be sent again.
-        """
-        ends = None if timeout is None else time.monotonic() + timeout
+    def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
+        """The answer to ``request``: see ``Connection`` in ``pooled_transport.py``."""
+        self._sock.heard = False
         try:
-            try:
-                answer = self._exchange(request, timeout)
-            except HTTPError as error:
-                if not (_gone_while_idle(error) and isinstance(request.body, bytes)):
-                    raise
-                left = None if ends is None else max(ends - time.monotonic(), 1e-3)
-                answer = self._exchange(request, left)
+            whole = self._ask(request, ends)
+            # urllib3 gives the socket this time before it reads.
+            self._http.timeout = time_left(ends)
+            answer = self._http.getresponse()
         except CallersError as error:
             raised = error.raised
         except ERRORS as error:
+            self.close()
             raise translate(error, self._address, answered=False) from error
+        except BaseException:
+            self.close()
+            raise
         else:
-            return Response(answer.status, _Body(answer, self._address), answer.headers)
+            end = partial(self._end, give_back, whole=whole)
+            return Response(answer.status, _Body(answer, self._address, end), answer.headers)
+        self.close()
         raise raised
 
-    def close(self) -> None:
-        """Close what is idle; what is in use closes when it comes back."""
-        self._pool.close()
+    def has_news(self) -> bool:
+        """Whether the other end has hung up, or sent what nobody asked for."""
+        return self._sock.has_news()
 
-    def _exchange(self, request: Request, timeout: float | None) -> BaseHTTPResponse:
+    def close(self) -> None:
+        """Hang up."""
+        self._http.close()
+
+    def _ask(self, request: Request, ends: float | None) -> bool:
         headers = {"Accept-Encoding": SKIP_HEADER, **request.headers}
         if request.length is not None:
             headers["Content-Length"] = str(request.length)
-        return self._pool.urlopen(
-            "POST",
-            "/" + request.method,
-            body=guarded(request.body) or None,
-            headers=headers,
-            retries=_NEVER,
-            redirect=False,
-            assert_same_host=False,
-            timeout=_UNBOUNDED if timeout is None else Timeout(total=timeout),
-            preload_content=False,
-            decode_content=False,
-        )
+        self._http.timeout = time_left(ends)
+        try:
+            self._http.request(
+                "POST",
+                "/" + request.method,
+                body=guarded(request.body) or None,
+                headers=headers,
+                preload_content=False,
+                decode_content=False,
+            )
+        except STOPPED_READING:
+            return False  # it stopped reading, perhaps to answer
+        return True
 
-
-def _gone_while_idle(error: HTTPError) -> bool:
-    return any(isinstance(cause, GoneWhileIdleError) for cause in causes(error))
+    def _end(self, give_back: GiveBack, *, whole: bool, read: bool) -> None:
+        # http.client has let go of the socket where this answer was to be the last.
+        give_back(self, reusable=whole and read and self._http.sock is not None)
 
 
 class _Connection(HTTPConnection):
     response_class = StrictResponse
+    auto_open = 0  # it is dialled already, and once
 
-    def __init__(self, *args: Any, dial: Dial, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._dial = dial
-        self._reused: Any = None
+    def __init__(self, address: Address, sock: Socket) -> None:
+        super().__init__(address.host or UNIX_HOST, address.port or None)
+        self.sock = sock
+        self._joins = False
+        self._head = b""
 
-    def _new_conn(self) -> socket.socket:
-        limit = self.timeout if isinstance(self.timeout, (int, float)) else math.inf
-        ends = time.monotonic() + limit
-        try:
-            sock = self._dial(min(limit, DIAL_TIMEOUT))
-        except TimeoutError as error:
-            raise ConnectTimeoutError(self, "connecting timed out") from error
-        except OSError as error:
-            raise NewConnectionError(self, str(error)) from error
-        # The bound on the dial is not that of what is sent next.
-        sock.settimeout(None if limit == math.inf else max(ends - time.monotonic(), 1e-3))
-        return sock
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
+        """Send a request as urllib3 does; head and small body in one piece."""
+        # In two, it would wake the plugin twice.
+        self._joins = isinstance(body, bytes) and len(body) <= CHUNK_BYTES
+        self._head = b""
+        super().request(method, url, body, *args, **options)
 
-    def request(self, *args: Any, **options: Any) -> None:
-        self._reused = self.sock
-        if self._reused is not None:
-            self._reused.heard = False
-        super().request(*args, **options)
+    def putheader(self, header: Any, *values: Any) -> None:
+        """Add a header, as it was checked and written when it was first given."""
+        if len(values) == 1 and isinstance(values[0], str) and values[0] != SKIP_HEADER:
+            self._output(line(header, values[0]))  # type: ignore[attr-defined]  # http.client's own
+        else:
+            super().putheader(header, *values)
 
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3 itself
-        try:
-            return super().getresponse()
-        except (ConnectionResetError, BrokenPipeError) as error:
-            if self._reused is None or self._reused.heard:
-                raise
-            raise GoneWhileIdleError(*error.args) from error
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+    def send(self, data: Any) -> None:
+        """Send; but a head waits for its small body."""
+        if self._joins:
+            self._joins, self._head = False, data
+        else:
+            head, self._head = self._head, b""
+            super().send(head + data if head else data)
 
 
 class _Body:
     """An answer's body, straight from the socket."""
 
-    def __init__(self, answer: BaseHTTPResponse, address: Address) -> None:
+    def __init__(self, answer: HTTPResponse, address: Address, end: Callable[..., None]) -> None:
         self._answer = answer
         self._address = address
-        # All of a known length was read, and urllib3 has its connection back.
+        self._end = end
         self._done = False
 
     def read(self, size: int, /) -> bytes:
@@ -181,10 +147,16 @@ class _Body:
             data = self._answer.read1(size) or b""
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error
-        self._done = self._answer.length_remaining == 0
+        # All of a known length has come, or the end of another.
+        if self._answer.length_remaining == 0 or not data:
+            self._finish(read=True)
         return data
 
     def close(self) -> None:
         if not self._done:
             self._answer.close()
-            self._answer.release_conn()
+            self._finish(read=False)
+
+    def _finish(self, *, read: bool) -> None:
+        self._done = True
+        self._end(read=read)

@@ -19,6 +19,7 @@ from moby_plugins.domain.exchange import (
     CONTENT_TYPE,
     App,
     Body,
+    NoAnswerError,
     Request,
     Response,
 )
@@ -37,7 +38,8 @@ def wsgi(app: App) -> WSGIApplication:
     An exception is answered with 500, a ``WireError`` with 400, both with the
     message as ``Err``; that includes one raised while the first part of the body
     is made. A later one passes to the server, which must break the connection
-    off, so that a cut answer is not taken for a whole one. Bodies are closed.
+    off, so that a cut answer is not taken for a whole one; so does a
+    ``NoAnswerError`` at any time. Bodies are closed.
     """
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -45,6 +47,9 @@ def wsgi(app: App) -> WSGIApplication:
         size = _size(response.body)
         try:
             first = response.body.read(CHUNK_BYTES)
+        except NoAnswerError:
+            response.body.close()
+            raise
         except Exception as error:
             response.body.close()
             response = _failed(error, environ)
@@ -87,6 +92,8 @@ def _answer(app: App, environ: WSGIEnvironment) -> Response:
         return _failure(HTTPStatus.BAD_REQUEST, reason)
     try:
         return app(request)
+    except NoAnswerError:
+        raise
     except Exception as error:
         return _failed(error, environ)
 

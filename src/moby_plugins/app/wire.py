@@ -264,13 +264,17 @@ def _attrs_hook(kind: Any) -> Hook:
             slot = by_name.get(key) or by_name.get(key.casefold())
             if slot is not None:
                 given[slot] = item
-        return kind(
-            **{
-                slot.argument: _within(f".{slot.wire}", _hook(slot.kind), item, slot.kind)
-                for slot in slots
-                if (item := given.get(slot)) is not None or not slot.has_default
-            }
-        )
+        arguments = {}
+        for slot in slots:
+            item = given.get(slot)
+            if item is None and slot.has_default:
+                continue
+            try:
+                arguments[slot.argument] = _hook(slot.kind)(item, slot.kind)
+            except _MismatchError as error:
+                error.path.insert(0, f".{slot.wire}")
+                raise
+        return kind(**arguments)
 
     return structure
 

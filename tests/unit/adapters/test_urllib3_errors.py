@@ -14,7 +14,6 @@ from moby_plugins.adapters.strict_response import BrokenHeadersError
 from moby_plugins.adapters.urllib3_errors import (
     ERRORS,
     CallersError,
-    GoneWhileIdleError,
     causes,
     guarded,
     translate,
@@ -55,7 +54,6 @@ NOT_ANSWERED: dict[str, tuple[BaseException, type[TransportError], str]] = {
         TransportError,
         CLOSED_EARLY,
     ),
-    "gone while idle": (GoneWhileIdleError(errno.EPIPE, "pipe"), TransportError, CLOSED_EARLY),
     "reset": (
         ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
         TransportError,

@@ -7,7 +7,7 @@ import pytest
 
 from moby_plugins.adapters.wsgi import wsgi
 from moby_plugins.domain.errors import WireError
-from moby_plugins.domain.exchange import CHUNK_BYTES, Response
+from moby_plugins.domain.exchange import CHUNK_BYTES, NoAnswerError, Response
 from tests.unit.adapters.wsgi_call import Answer, raising
 
 
@@ -102,3 +102,21 @@ def test_a_body_is_closed_when_the_client_has_gone() -> None:
 def test_a_status_without_a_name_is_sent() -> None:
     """A plugin may answer with a status that HTTP does not know."""
     assert Answer(lambda _: Response(599, b"")).status == "599 Unknown"
+
+
+def test_no_answer_passes_to_the_server() -> None:
+    """It has to close the connection: neither a status nor an end is made up, and bodies close."""
+    closed: list[str] = []
+
+    def broken() -> Iterator[bytes]:
+        try:
+            yield from ()
+            raise NoAnswerError("it hung up")
+        finally:
+            closed.append("body")
+
+    with pytest.raises(NoAnswerError):
+        Answer(raising(NoAnswerError("it hung up")))
+    with pytest.raises(NoAnswerError):
+        Answer(lambda _: Response(200, broken()))
+    assert closed == ["body"]

@@ -34,12 +34,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_the_built_in_transport_carries_every_scheme_of_ours(addr: str) -> None:
     """Without a word in the settings an address is reached over urllib3, and nothing is dialled."""
-    from moby_plugins.adapters.urllib3_http import Urllib3Transport
+    from moby_plugins.adapters.pooled_transport import PooledTransport
+    from moby_plugins.adapters.urllib3_http import Urllib3Connection
 
     transport = connect_by_scheme(Settings())(Address(addr), None)
     transport.close()
 
-    assert isinstance(transport, Urllib3Transport)
+    assert isinstance(transport, PooledTransport)
+    assert transport.engine is Urllib3Connection
 
 
 def test_a_callable_carries_its_scheme(recorder: RecordingConnect) -> None:

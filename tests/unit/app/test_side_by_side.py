@@ -214,6 +214,20 @@ def test_closing_does_not_wait_for_one_that_hangs(street: Neighbours) -> None:
     assert not {"first", "second"} & set(street.tried)
 
 
+def test_a_hung_plugin_does_not_keep_the_program_from_ending(street: Neighbours) -> None:
+    """The threads are daemons, and named, so that a dump tells whose they are."""
+    seen: list[tuple[str, bool]] = []
+
+    def look(_: int) -> str:
+        thread = threading.current_thread()
+        seen.append((thread.name, thread.daemon))
+        return "looked"
+
+    street.outcomes(look)
+
+    assert seen == [("moby-plugins", True)]
+
+
 def test_threads_end_when_all_is_settled(street: Neighbours) -> None:
     """No thread is left behind."""
     street.outcomes(street.dead(), street.live(), street.hung())

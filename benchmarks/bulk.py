@@ -1,0 +1,143 @@
+"""A gigabyte each way, through ``send_file`` and ``stream``: how fast, and in how much memory."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from attrs import frozen
+
+from benchmarks.calls import FAST, GO, Mounted, settings
+from benchmarks.contest import Bound, Comparison, Contest, timed
+from benchmarks.peers.go_host import GoHost
+from benchmarks.processes import quick_plugins
+from moby_plugins import Client, new_client
+from moby_plugins.domain.exchange import CHUNK_BYTES
+
+GIGABYTE = 1 << 30
+ROUNDS = 7
+# By how much the process may grow at its peak.
+MAX_GROWTH = 8 << 20
+
+DEFAULT = "default transport"
+BARE = "a bare socket"
+FASTER = Bound(1.3, throughput=True)
+OBSTACLE = (
+    "The row of the bare socket is what Python can reach on this machine without doing anything "
+    "else: nearly all of the time is the kernel's, which copies, and the plugin's at the other "
+    "end, and Go waits for the same."
+)
+
+
+@frozen
+class Growth:
+    """How much larger the process was at its peak than before."""
+
+    work: str
+    bytes: int
+
+    @property
+    def kept(self) -> bool:
+        """Whether that is less than is allowed."""
+        return self.bytes < MAX_GROWTH
+
+    @property
+    def line(self) -> str:
+        """A row of its table."""
+        return (
+            f"| {self.work} | {self.bytes / (1 << 20):.1f} MiB "
+            f"| < {MAX_GROWTH >> 20} MiB{'' if self.kept else ' (missed)'} |"
+        )
+
+
+def bulk_contests(directory: Path, go: GoHost) -> Iterator[tuple[Contest, list[Growth]]]:
+    """Both ways, each with what it took of memory, for both transports."""
+    file = directory / "gigabyte"
+    with file.open("wb") as made:
+        made.truncate(GIGABYTE)
+    with quick_plugins(directory) as path, ExitStack() as stack:
+        clients = {
+            name: stack.enter_context(new_client(f"unix://{path}", settings=settings(transport)))
+            for name, transport in ((DEFAULT, "urllib3"), (FAST, "httptools"))
+        }
+        works: dict[str, Callable[[Client], Callable[[], None]]] = {
+            "send_file": lambda client: sending(client, file),
+            "stream": streaming,
+        }
+        peers = {
+            "send_file": go.side("sendFile", path, File=str(file)),
+            "stream": go.side("stream", path, Count=GIGABYTE),
+        }
+        sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+        sock.connect(str(path))
+        bare = {"send_file": lambda: pouring(sock, file), "stream": lambda: counting(sock)}
+        for name, work in works.items():
+            sides = {side: timed(work(client)) for side, client in clients.items()}
+            rows = (
+                Comparison(f"{name} of 1 GiB, {DEFAULT}", DEFAULT, GO, FASTER, OBSTACLE),
+                Comparison("the same, transport `httptools`", FAST, GO, FASTER, OBSTACLE),
+                Comparison("the same, a bare socket", BARE, GO, None),
+            )
+            others = {BARE: timed(bare[name]), GO: peers[name]}
+            contest = Contest(sides | others, rows, ROUNDS)
+            yield (
+                contest,
+                [
+                    Growth(f"{name}, {label}", peak(sides[side]))
+                    for side, label in ((DEFAULT, DEFAULT), (FAST, "transport `httptools`"))
+                ],
+            )
+
+
+def sending(client: Client, file: Path) -> Callable[[], None]:
+    """Send all of ``file``."""
+
+    def work() -> None:
+        with file.open("rb") as data:
+            client.send_file("Benchmark.Sink", data, Mounted)
+
+    return work
+
+
+def streaming(client: Client) -> Callable[[], None]:
+    """Read as many bytes of a stream."""
+
+    def work() -> None:
+        with client.stream("Benchmark.Source", {"Bytes": GIGABYTE}) as stream:
+            assert sum(map(len, stream)) == GIGABYTE
+
+    return work
+
+
+def pouring(sock: socket.socket, file: Path) -> None:
+    """Send ``file`` as quickly as Python can."""
+    sock.sendall(b"POST /Benchmark.Sink HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % GIGABYTE)
+    with file.open("rb", buffering=0) as data:
+        while part := data.read(CHUNK_BYTES):
+            sock.sendall(part)
+    assert sock.recv(CHUNK_BYTES)
+
+
+def counting(sock: socket.socket) -> None:
+    """Receive as much as quickly as Python can; nobody gets it."""
+    body = b'{"Bytes":%d}' % GIGABYTE
+    sock.sendall(
+        b"POST /Benchmark.Source HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    buffer, head = bytearray(CHUNK_BYTES), sock.recv(CHUNK_BYTES)
+    left = GIGABYTE - len(head.partition(b"\r\n\r\n")[2])
+    while left:
+        left -= sock.recv_into(buffer)
+
+
+def peak(work: Callable[[], object]) -> int:
+    """By how many bytes the process is larger than before, where it is largest."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from now
+    before = _status("VmRSS")
+    work()
+    return _status("VmHWM") - before
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))

@@ -1,0 +1,129 @@
+"""Small calls: the Go host, other clients and a bare urllib3 pool against ``client.call``."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from attrs import frozen
+from urllib3 import HTTPConnectionPool
+from urllib3.connection import HTTPConnection
+
+from benchmarks.contest import Bound, Comparison, Contest, timed
+from benchmarks.peers.go_host import GoHost
+from benchmarks.peers.python_clients import ARGS, METHOD, MOUNTPOINT, clients
+from benchmarks.processes import quick_plugins
+from moby_plugins import Client, Settings, new_client
+
+CALLS = 50
+ROUNDS = 100
+THREADS = 8
+
+DEFAULT = "client.call"
+FAST = "client.call, httptools"
+GO = "the Go host"
+BARE = "urllib3 and json"
+
+OBSTACLE = (
+    "Most of the default transport's time is spent in urllib3, `http.client` and the parser for "
+    "mail that reads its headers; the profile below has their shares. With our own part it is "
+    "still quicker than a bare urllib3 pool. Who needs more takes the transport `httptools`."
+)
+WAKING = (
+    "What we do ourselves is in the profile below; the rest is the wait for the plugin's process "
+    "to be woken, which depends on the core that the system puts it on. Where it is another one "
+    "than ours, and other work keeps both busy, the wait is more than the bound leaves."
+)
+AIOHTTP = (
+    "aiohttp parses with llhttp, in C, as our transport `httptools` does; urllib3 reads answers "
+    "with `http.client` and Python's parser for mail, and that is most of the profile below."
+)
+ROWS = (
+    Comparison("one small call, default transport", DEFAULT, GO, None, OBSTACLE),
+    Comparison("the same, transport `httptools`", FAST, GO, Bound(0.9), WAKING),
+    Comparison("the same, default transport", DEFAULT, BARE, Bound(1.1)),
+    Comparison("the same, default transport", DEFAULT, "httpx", Bound(0.5)),
+    Comparison("the same, default transport", DEFAULT, "requests-unixsocket2", Bound(0.35)),
+    Comparison("the same, default transport", DEFAULT, "docker-py's adapter", Bound(0.35)),
+    Comparison("the same, default transport", DEFAULT, "aiohttp", Bound(1.0), AIOHTTP),
+    Comparison("the same, transport `httptools`", FAST, "aiohttp", None),
+)
+
+
+@frozen
+class Mounted:
+    """The answer to VolumeDriver.Mount."""
+
+    mountpoint: str
+    err: str = ""
+
+
+def settings(transport: str) -> Settings:
+    """All defaults, over that transport."""
+    return Settings(transports={"unix": transport})
+
+
+def calling(client: Client, calls: int = CALLS) -> Callable[[], None]:
+    """A round of calls, each of which must be answered."""
+
+    def rounds() -> None:
+        for _ in range(calls):
+            assert client.call(METHOD, ARGS, Mounted).mountpoint == MOUNTPOINT
+
+    return rounds
+
+
+def call_contest(directory: Path, go: GoHost) -> Iterator[Contest]:
+    """All of them, in one contest."""
+    with quick_plugins(directory) as path, ExitStack() as stack:
+        addr = f"unix://{path}"
+        default = stack.enter_context(new_client(addr, settings=settings("urllib3")))
+        fast = stack.enter_context(new_client(addr, settings=settings("httptools")))
+        sides = {
+            DEFAULT: timed(calling(default)),
+            GO: go.side("call", path, Count=CALLS),
+            FAST: timed(calling(fast)),
+            BARE: timed(bare_urllib3(path)),
+            **stack.enter_context(clients(path, CALLS)),
+        }
+        yield Contest(sides, ROWS, ROUNDS, CALLS)
+        yield thread_contest(default, stack.enter_context(ThreadPoolExecutor(THREADS)))
+
+
+def thread_contest(client: Client, threads: ThreadPoolExecutor) -> Contest:
+    """Eight threads at once against one, over one client; any error is raised."""
+
+    def at_once() -> None:
+        for done in [threads.submit(calling(client)) for _ in range(THREADS)]:
+            done.result()
+
+    ours, one = f"{THREADS} threads", "one thread"
+    row = Comparison(f"{THREADS} threads calling at once", ours, one, Bound(1.0, throughput=True))
+    sides = {ours: timed(at_once), one: timed(calling(client, CALLS * THREADS))}
+    return Contest(sides, (row,), 40, CALLS * THREADS)
+
+
+def bare_urllib3(path: Path) -> Callable[[], None]:
+    """The same request on a pool of urllib3's, with ``json``, and nothing else."""
+
+    class Connection(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(str(path))
+            return sock
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    pool = Pool("localhost")
+    headers = {"Accept": "application/vnd.docker.plugins.v1.2+json"}
+
+    def rounds() -> None:
+        for _ in range(CALLS):
+            body = json.dumps(ARGS)
+            answer = pool.urlopen("POST", f"/{METHOD}", body=body, headers=headers, retries=False)
+            assert json.loads(answer.data)["Mountpoint"] == MOUNTPOINT
+
+    return rounds

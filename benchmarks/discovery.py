@@ -1,0 +1,169 @@
+"""Finding plugins: ``scan``, ``get_all``, ``get``, and what it costs to import the library."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from benchmarks.calls import GO, settings
+from benchmarks.contest import Bound, Comparison, Contest, Side, timed
+from benchmarks.peers.go_host import GoHost
+from benchmarks.processes import quick_plugins
+from moby_plugins import Registry, Settings, new_local_registry
+
+SPECS = 10_000
+PLUGINS = 200
+GETS = 10_000
+
+SCAN, PASS = "scan", "os.scandir"
+GET, LOOKUP = "get", "a look-up under a lock"
+THIS, URLLIB3 = "moby_plugins", "urllib3"
+GET_ALL, FAST_GET_ALL = "get_all", "get_all, httptools"
+ONE_BY_ONE = "get, one by one, httptools"
+
+OBSTACLE = (
+    "Go activates on all cores; Python's threads share one, so they save only the time in which "
+    "plugins make us wait, and these answer at once. The row without threads is what the "
+    "activations take; the difference is the crew of threads, which is there for the plugin that "
+    "hangs."
+)
+
+
+def scan_contests(directory: Path, go: GoHost) -> Iterator[Contest]:
+    """A scan of 10,000 specs, sorted and checked, against Go's and against one plain pass."""
+    for shape, bound, plain in (("flat", Bound(1.2), Bound(2.5)), ("nested", None, Bound(1.0))):
+        tree = directory / shape
+        make_specs(tree, nested=shape == "nested")
+        missing = str(directory / "none")
+        registry = new_local_registry(Settings(sockets_path=missing, specs_paths=(str(tree),)))
+        assert len(registry.scan()) == SPECS
+        work = f"scan of {SPECS:,} plugins, {shape}"
+        sides = {
+            SCAN: timed(registry.scan),
+            GO: go.side("scan", tree, Count=SPECS),
+            PASS: timed(partial(walk, str(tree))),
+        }
+        rows = (
+            Comparison(work, SCAN, GO, bound or Bound(1.2)),
+            Comparison("the same", SCAN, PASS, plain),
+        )
+        yield Contest(sides, rows, 15)
+
+
+def make_specs(tree: Path, *, nested: bool) -> None:
+    """As many specs in ``tree``, side by side or each in a directory of its own."""
+    tree.mkdir()
+    for number in range(SPECS):
+        name = f"plugin-{number:05}"
+        folder = tree / name if nested else tree
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.spec").write_text("tcp://127.0.0.1:1")
+
+
+def walk(path: str) -> int:
+    """A plain recursive pass: how many files there are."""
+    count = 0
+    with os.scandir(path) as entries:
+        for entry in entries:
+            count += walk(entry.path) if entry.is_dir() else 1
+    return count
+
+
+def get_all_contest(directory: Path, go: GoHost) -> Iterator[Contest]:
+    """All of 200 live plugins activated by a new registry each time."""
+    with quick_plugins(directory, PLUGINS):
+        os.unlink(directory / "closing.sock")
+        work = f"get_all of {PLUGINS} live plugins"
+        rows = (
+            Comparison(f"{work}, default transport", GET_ALL, GO, Bound(1.5), OBSTACLE),
+            Comparison(f"{work}, transport `httptools`", FAST_GET_ALL, GO, Bound(1.5), OBSTACLE),
+            Comparison(f"{work}, one after the other, `httptools`", ONE_BY_ONE, GO, None),
+        )
+        sides = {
+            GET_ALL: activating(directory, "urllib3"),
+            GO: go.side("getAll", directory, Count=PLUGINS),
+            FAST_GET_ALL: activating(directory, "httptools"),
+            ONE_BY_ONE: activating(directory, "httptools", one_by_one),
+        }
+        yield Contest(sides, rows, 9)
+
+
+def all_at_once(registry: Registry) -> int:
+    """What is measured."""
+    return len(registry.get_all("VolumeDriver"))
+
+
+def one_by_one(registry: Registry) -> int:
+    """The same plugins in one thread: what the threads of ``get_all`` cost is not in it."""
+    return len([registry.get(name, "VolumeDriver") for name in registry.scan()])
+
+
+def activating(
+    directory: Path, transport: str, load: Callable[[Registry], int] = all_at_once
+) -> Side:
+    """``load`` with a registry that knows nothing yet; closing it does not count."""
+    chosen = Settings(
+        sockets_path=str(directory), specs_paths=(), transports=settings(transport).transports
+    )
+
+    def side() -> float:
+        with new_local_registry(chosen) as registry:
+            began = time.perf_counter()
+            found = load(registry)
+            took = time.perf_counter() - began
+        assert found == PLUGINS
+        return took
+
+    return side
+
+
+def get_contest(directory: Path) -> Iterator[Contest]:
+    """``get`` of a plugin that is active, against what any cache of plugins must do."""
+    with quick_plugins(directory) as path, ExitStack() as stack:
+        chosen = Settings(sockets_path=str(directory), specs_paths=())
+        registry = stack.enter_context(new_local_registry(chosen))
+        name = path.stem
+        row = Comparison("get of an active plugin", GET, LOOKUP, Bound(10.0))
+        sides = {GET: timed(getting(registry, name)), LOOKUP: timed(looking_up(name))}
+        yield Contest(sides, (row,), 30, GETS)
+
+
+def getting(registry: Registry, name: str) -> Callable[[], None]:
+    """Ask again and again for the same plugin."""
+
+    def work() -> None:
+        for _ in range(GETS):
+            registry.get(name, "VolumeDriver")
+
+    return work
+
+
+def looking_up(name: str) -> Callable[[], None]:
+    """The same number of look-ups in a dictionary, each under a lock."""
+    lock, known = threading.Lock(), {name: object()}
+
+    def get(wanted: str) -> object:
+        with lock:
+            return known[wanted]
+
+    def work() -> None:
+        for _ in range(GETS):
+            get(name)
+
+    return work
+
+
+def import_contest() -> Contest:
+    """A process that imports this library, against one that imports urllib3."""
+
+    def importing(module: str) -> Side:
+        command = [sys.executable, "-c", f"import {module}"]
+        return timed(lambda: subprocess.run(command, check=True))  # noqa: S603  our own
+
+    row = Comparison("import moby_plugins", THIS, URLLIB3, Bound(1.5))
+    return Contest({name: importing(name) for name in (THIS, URLLIB3)}, (row,), 15)

@@ -1,0 +1,61 @@
+"""The Go host, built from its Debian package, as a process that does rounds of work."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from benchmarks.contest import Side
+
+SOURCE = Path(__file__).with_name("moby")
+GOPATH = Path("/usr/share/gocode")
+PACKAGE = GOPATH / "src/github.com/docker/docker/pkg/plugins"
+
+
+class GoHost:
+    """Takes orders on its input, and says on its output how long each took."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    @classmethod
+    @contextmanager
+    def running(cls, directory: Path) -> Iterator[Self]:
+        """Built in ``directory``, and stopped at the end; raises where it cannot be built."""
+        program = directory / "moby"
+        # Without its tables for debuggers: they know nothing of the names that main.go borrows.
+        command = ["go", "build", "-ldflags=-w", "-o", str(program), "."]
+        environment = {"GO111MODULE": "off", "GOPATH": str(GOPATH), "GOFLAGS": ""}
+        cache = {"GOCACHE": str(directory / "cache")}
+        subprocess.run(  # noqa: S603  our own
+            command, cwd=SOURCE, env=os.environ | environment | cache, check=True
+        )
+        with subprocess.Popen(  # noqa: S603  our own
+            [str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        ) as process:
+            yield cls(process)
+            assert process.stdin is not None
+            process.stdin.close()
+
+    def side(self, op: str, where: Path, **order: Any) -> Side:
+        """One round of ``op`` as a side of a contest."""
+        line = json.dumps({"Op": op, "Where": str(where), **order}) + "\n"
+
+        def side() -> float:
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            self._process.stdin.write(line)
+            report = json.loads(self._process.stdout.readline())
+            if report["Error"]:
+                raise RuntimeError(f"the Go host: {report['Error']}")
+            return float(report["Nanoseconds"]) / 1e9
+
+        return side
+
+
+def installed() -> bool:
+    """Whether there is something to build it from."""
+    return PACKAGE.is_dir()

@@ -1,0 +1,44 @@
+"""Plugins in processes of their own, ready when they are handed over."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# Seconds for a process to be ready.
+PATIENCE = 30.0
+
+
+@contextmanager
+def running(program: str, *arguments: str, until: Path) -> Iterator[None]:
+    """``python PROGRAM …`` of this directory, from when it takes connections on ``until``."""
+    command = [sys.executable, str(HERE / program), *arguments]
+    process = subprocess.Popen(command)  # noqa: S603  our own
+    try:
+        _await(until, process)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def quick_plugins(directory: Path, count: int = 1) -> Iterator[Path]:
+    """``count`` sockets of ``quick_plugin.py`` in ``directory``; yields the last of them."""
+    last = directory / f"p{count - 1:05}.sock"
+    with running("quick_plugin.py", str(directory), str(count), until=last):
+        yield last
+
+
+def _await(path: Path, process: "subprocess.Popen[bytes]") -> None:
+    ends = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < ends:
+        with socket.socket(socket.AF_UNIX) as sock:
+            if not sock.connect_ex(str(path)):
+                return
+        time.sleep(0.01)
+    raise RuntimeError(f"nobody listens on {path}")

@@ -1,0 +1,67 @@
+"""A served plugin against one in Flask on the same server, as a bare socket hears them."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.contest import Bound, Comparison, Contest, timed
+from benchmarks.processes import running
+
+CALLS = 50
+OURS, FLASK = "PluginApp", "Flask"
+BODY = b'{"Name":"books"}\n'
+REQUEST = (
+    b"POST /VolumeDriver.Get HTTP/1.1\r\nHost: plugin.moby.localhost\r\n"
+    b"Accept: application/vnd.docker.plugins.v1.2+json\r\nUser-Agent: Go-http-client/1.1\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+)
+
+OBSTACLE = (
+    "The server is cheroot, in Python: reading the request and writing the answer is most of "
+    "what either plugin takes, and both pay it. The floor, an application that does nothing on "
+    "the same server, shows how little is left."
+)
+
+
+def serving_contest(directory: Path) -> Iterator[Contest]:
+    """Both, and an application that does nothing."""
+    with ExitStack() as stack:
+        sides = {}
+        for side, app in ((OURS, "ours"), (FLASK, "flask"), ("nothing", "nothing")):
+            path = directory / f"{app}.sock"
+            stack.enter_context(running("served.py", app, str(path), until=path))
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+            sock.connect(str(path))
+            sides[side] = timed(asking(sock))
+        rows = (
+            Comparison(
+                "a served plugin, one small call",
+                OURS,
+                FLASK,
+                Bound(2.0, throughput=True),
+                OBSTACLE,
+            ),
+            Comparison("the same, an application that does nothing", "nothing", FLASK, None),
+        )
+        yield Contest(sides, rows, 40, CALLS)
+
+
+def asking(sock: socket.socket) -> Callable[[], None]:
+    """Send the same request again and again, and look at each answer."""
+
+    def rounds() -> None:
+        for _ in range(CALLS):
+            sock.sendall(REQUEST)
+            assert _answer(sock).startswith(b"HTTP/1.1 200 ")
+
+    return rounds
+
+
+def _answer(sock: socket.socket) -> bytes:
+    data = b""
+    while not data.rstrip().endswith(b"}"):
+        more = sock.recv(1 << 16)
+        assert more, data
+        data += more
+    return data

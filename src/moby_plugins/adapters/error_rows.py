@@ -1,0 +1,62 @@
+"""What sockets raise, in our words: the rows that all HTTP engines' tables of errors share."""
+
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import (
+    PluginError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+)
+from moby_plugins.domain.exchange import TIMED_OUT
+
+# What to make of an error, and in which words.
+Row: TypeAlias = tuple[
+    tuple[type[BaseException], ...],
+    type[TransportError] | type[WireError],
+    Callable[[Address, Any], str],
+]
+
+
+def timed_out(*kinds: type[BaseException]) -> Row:
+    """The row for the end of the time, whichever of ``kinds`` says so."""
+    return ((TimeoutError, *kinds), TransportTimeoutError, lambda _, __: TIMED_OUT)
+
+
+# While nothing was answered, and once a status line had come.
+NOT_ANSWERED: tuple[Row, ...] = (
+    ((socket.gaierror,), TransportError, lambda _, e: f"unknown host: {e.strerror}"),
+    ((ssl.SSLError,), TransportError, lambda _, e: f"TLS: {e.strerror or e}"),
+    ((OSError,), TransportError, lambda address, e: address.explain(e)),
+)
+ANSWERED: Row = (
+    (OSError,),
+    TransportError,
+    lambda _, e: f"the connection broke in the answer: {e}",
+)
+
+
+def first_match(
+    rows: Iterable[Row], chain: Iterable[BaseException], address: Address, *, answered: bool
+) -> PluginError | None:
+    """Our error for an error and its causes: by the first row that any of them fits."""
+    chain = list(chain)
+    for kinds, ours, reason in rows:
+        for cause in chain:
+            if isinstance(cause, kinds):
+                made = ours(reason(address, cause))
+                made.address = address.text
+                if isinstance(made, TransportError):
+                    made.answered = answered
+                return made
+    return None
+
+
+def not_reached(error: OSError, address: Address) -> PluginError:
+    """Our error for one of the dial's."""
+    made = first_match((timed_out(), *NOT_ANSWERED), [error], address, answered=False)
+    return made or TransportError(str(error), address.text)

@@ -1,0 +1,96 @@
+"""Connections: what they cost a plugin, and what is left of them in the end."""
+
+import contextlib
+import gc
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import Settings, StatusError, TransportError, WireError, new_client
+from tests.dummy_plugin import Conversation, DummyPlugin, answering, http
+
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n"
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """No descriptor and no thread more after the test than before."""
+
+    def held() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    before = held()
+    yield
+    assert held() == before
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"garbage\r\n",
+        http(b"1"),
+        http(b"no", 500),
+        http(b"1", length=9),
+        CHUNKS,
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n1",
+        b"HTTP/1.1 200 OK\r\nX: y\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n1",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_nothing_is_left_behind(answer: bytes, short_path: Path, once: Settings) -> None:
+    """Whatever a plugin answers, a closed client holds no descriptor and no thread."""
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", answering(answer)) as plugin,
+        new_client(plugin.addr, settings=once) as client,
+    ):
+        for _ in range(3):
+            with contextlib.suppress(TransportError, StatusError, WireError):
+                client.call("M.x", {}, timeout=5)
+            with contextlib.suppress(TransportError, StatusError, WireError):
+                client.stream("M.x", timeout=5).close()
+
+
+def test_a_small_request_leaves_in_one_piece(short_path: Path, once: Settings) -> None:
+    """Head and body come together, so that a plugin is woken once."""
+    pieces: list[bytes] = []
+
+    def behave(conversation: Conversation) -> None:
+        while piece := conversation.sock.recv(1 << 16):
+            pieces.append(piece)
+            conversation.send(http(b"1"))
+
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", behave) as plugin,
+        new_client(plugin.addr, settings=once) as client,
+    ):
+        for _ in range(3):
+            assert client.call("M.x", {"A": 1}) == 1
+        assert client.call("M.x") == 1
+
+    ends = [piece.partition(b"\r\n\r\n")[2] for piece in pieces]
+    assert ends == [b'{"A":1}\n'] * 3 + [b""]
+
+
+def test_a_client_that_nobody_closed_leaves_no_connection(short_path: Path, once: Settings) -> None:
+    """Connections end with the last reference to their client, without a warning."""
+    ended = threading.Event()
+
+    def behave(conversation: Conversation) -> None:
+        while conversation.read_request():
+            conversation.send(http(b"1"))
+        ended.set()
+
+    with DummyPlugin.on_unix(short_path / "p.sock", behave) as plugin:
+        client = new_client(plugin.addr, settings=once)
+        assert client.call("M.x", {}) == 1
+
+        del client
+        gc.collect()
+
+        assert ended.wait(5)

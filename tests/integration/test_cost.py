@@ -1,0 +1,87 @@
+"""What a call costs, counted in what does not depend on the machine: calls of functions.
+
+Times are measured by ``make bench``. These bounds leave a wide margin, for the versions
+of Python and urllib3 differ; a call that does its work twice goes over them.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from moby_plugins import Settings, new_client, new_local_registry
+from tests.dummy_plugin import DummyPlugin, keeps_answering
+
+# Functions in Python for one call over a connection that is open, by transport.
+MOST = {"httptools": 85, "urllib3": 330}
+
+
+@frozen
+class Mounted:
+    """The answer to VolumeDriver.Mount."""
+
+    mountpoint: str
+    err: str = ""
+
+
+def functions(work: Callable[[], object]) -> int:
+    """How many functions written in Python ``work`` calls, in this thread."""
+    seen: Counter[str] = Counter()
+    before = sys.getprofile()
+
+    def count(_: Any, event: str, __: Any) -> None:
+        seen[event] += 1
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return seen["call"]
+
+
+def test_a_call_does_not_do_its_work_twice(short_path: Path, settings: Settings) -> None:
+    """A call with ``into`` over an open connection stays within its number of functions."""
+    most = MOST[settings.transports["unix"]]  # type: ignore[index]  # a name, here
+    answer = b'{"Mountpoint":"/mnt/books","Err":""}'
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", keeps_answering(answer)) as plugin,
+        new_client(plugin.addr, settings=settings) as client,
+    ):
+        for _ in range(3):
+            client.call("VolumeDriver.Mount", {"Name": "books"}, Mounted)
+
+        calls = functions(lambda: client.call("VolumeDriver.Mount", {"Name": "books"}, Mounted))
+
+    assert 10 < calls <= most
+
+
+def test_a_known_plugin_is_a_look_up(short_path: Path, settings: Settings) -> None:
+    """``get`` of an active plugin asks nobody: a handful of functions."""
+    manifest = b'{"Implements":["VolumeDriver"]}'
+    here = Settings(sockets_path=str(short_path), specs_paths=(), transports=settings.transports)
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", keeps_answering(manifest)),
+        new_local_registry(here) as registry,
+    ):
+        registry.get("p", "VolumeDriver")
+
+        calls = functions(lambda: registry.get("p", "VolumeDriver"))
+
+    assert 1 < calls <= 10
+
+
+@pytest.mark.parametrize("plugins", [50, 500])
+def test_a_scan_costs_the_same_for_each_plugin(plugins: int, tmp_path: Path) -> None:
+    """Ten times as many specs are ten times the work, and not a hundred."""
+    for number in range(plugins):
+        (tmp_path / f"plugin-{number}.spec").write_text("tcp://127.0.0.1:1")
+    here = Settings(sockets_path=str(tmp_path / "none"), specs_paths=(str(tmp_path),))
+    with new_local_registry(here) as registry:
+        calls = functions(registry.scan)
+
+    assert calls <= 5 * plugins + 50

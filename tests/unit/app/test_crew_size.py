@@ -1,0 +1,63 @@
+"""How many threads try many things side by side: as many as it takes."""
+
+import threading
+from contextlib import closing
+
+import pytest
+
+from moby_plugins.adapters.system_clock import SystemClock
+from moby_plugins.app.retrying import MAX_THREADS, Attempt, Outcome, retry_side_by_side
+from moby_plugins.domain.errors import TransportError
+from moby_plugins.domain.retry import RetryPolicy, is_retryable
+
+
+def outcomes(attempts: list[Attempt[int]], policy: RetryPolicy) -> list[Outcome[int]]:
+    """What all come to, on the system's clock."""
+
+    def settle(outcome: Outcome[int]) -> Outcome[int]:
+        return outcome
+
+    crew = retry_side_by_side(attempts, policy, SystemClock(), is_retryable, settle)
+    with closing(crew):
+        return list(crew)
+
+
+def test_attempts_that_end_at_once_need_few_threads() -> None:
+    """Where plugins answer quickly, threads that only take turns with each other are not made."""
+    threads: set[int] = set()
+
+    def quick(number: int) -> int:
+        threads.add(threading.get_ident())
+        return number
+
+    found = outcomes([quick] * 500, RetryPolicy.never())
+
+    assert len(found) == 500
+    assert len(threads) < MAX_THREADS // 2
+
+
+@pytest.mark.parametrize("count", [2, MAX_THREADS])
+def test_attempts_that_take_their_time_have_a_thread_each(count: int) -> None:
+    """Each waits for all the others, and all of them end."""
+    together = threading.Barrier(count, timeout=10)
+
+    def slow(number: int) -> int:
+        together.wait()
+        return number
+
+    assert len(outcomes([slow] * count, RetryPolicy.never())) == count
+
+
+def test_attempts_that_take_their_time_later_have_a_thread_each_too() -> None:
+    """What fails at once and hangs when it is tried again makes nobody wait for it."""
+    together = threading.Barrier(8, timeout=10)
+
+    def fails_and_hangs(number: int) -> int:
+        if number == 1:
+            raise TransportError("not yet")
+        together.wait()
+        return number
+
+    found = outcomes([fails_and_hangs] * 8, RetryPolicy(initial=0.01, max_delay=0.01, budget=5))
+
+    assert [outcome.value for outcome in found] == [2] * 8
