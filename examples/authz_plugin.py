@@ -93,6 +93,9 @@ class Doorman(AuthZPlugin):
             return Verdict(False, f"no decision: {type(error).__name__}: {error}")
         return Verdict(allowed, "" if allowed else "the policy does not allow it")
 
+    def authorize_unseen(self, request: AuthZRequest) -> Verdict:
+        return self.authorize_request(request)  # a rule that asks about a body says no without one
+
     def authorize_response(self, request: AuthZRequest) -> Verdict:  # noqa: ARG002
         return Verdict(True)  # the request was judged; what it did is done
 

@@ -135,9 +135,13 @@ class Remote:
         Raises ``StatusError`` with 400 for arguments that cannot be read, and what
         ``part`` raises.
         """
-        result = getattr(part, self.name)(*self.read_message(request))
+        result = self.invoke(part, *self.read_message(request))
         content = {self.result: result} if self.result else result
         return Response(OK, wire.encode({} if content is None else content), HEADERS)
+
+    def invoke(self, part: Any, *arguments: Any) -> Any:
+        """What ``part`` makes of the arguments."""
+        return getattr(part, self.name)(*arguments)
 
     def message(self, *arguments: Any) -> Any:
         """The arguments as they are sent: one attrs value is the message, others its fields."""

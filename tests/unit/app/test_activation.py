@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.app.activation import Activation, Activations
 from moby_plugins.domain.errors import (
     StatusError,
     TransportError,
@@ -14,7 +13,6 @@ from moby_plugins.domain.errors import (
 )
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.testing import (
-    FakeClock,
     Request,
     UnexpectedCallError,
     drips,
@@ -199,29 +197,3 @@ def test_a_handshake_may_ask_for_another_plugin() -> None:
     host.add("p", lambda _: {"Implements": host.registry.get("other", "A").manifest.implements})
 
     assert host.registry.get("p", "A").name == "p"
-
-
-def test_an_activation_is_claimed_once_and_settled_once() -> None:
-    """One caller has the lead, others share it; a second outcome changes nothing."""
-    activations = Activations()
-    activation, leading = activations.claim("p", leader=None)
-
-    assert leading
-    assert activations.claim("p", leader=None) == (activation, False)
-    activations.settle(activation, None, KeyError("first"))
-    activations.settle(activation, None, KeyError("second"))
-    with pytest.raises(KeyError, match="first"):
-        activation.outcome(FakeClock())
-    assert activations.claim("p", leader=None)[0] is not activation
-
-
-def test_an_activation_whose_leader_was_interrupted_is_abandoned() -> None:
-    """An interrupt is its thread's own: whoever waited gets neither plugin nor error."""
-    activation = Activation("p", leader=None)
-
-    states = [activation.abandoned]
-    activation.settle(None, KeyboardInterrupt())
-    states.append(activation.abandoned)
-
-    assert states == [False, True]
-    assert activation.outcome(FakeClock()) is None

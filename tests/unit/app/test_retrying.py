@@ -5,7 +5,12 @@ import logging
 import pytest
 
 from moby_plugins.app.retrying import retry
-from moby_plugins.domain.errors import PluginNotFoundError, StatusError, TransportError
+from moby_plugins.domain.errors import (
+    PluginError,
+    PluginNotFoundError,
+    StatusError,
+    TransportError,
+)
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.testing import FakeClock
 
@@ -160,6 +165,23 @@ def test_each_retry_is_one_warning(
     assert caplog.record_tuples == [
         ("moby_plugins", logging.WARNING, warning) for warning in warnings
     ]
+
+
+def test_whoever_asks_is_told_of_each_retry(clock: FakeClock) -> None:
+    """With the error and the seconds until the next attempt, before they pass; not of the end."""
+    told: list[tuple[float, PluginError, float]] = []
+    dead = Flaky(clock, failures=99)
+
+    with pytest.raises(TransportError):
+        retry(
+            dead,
+            RetryPolicy(),
+            clock,
+            is_retryable,
+            lambda error, delay: told.append((clock.now(), error, delay)),
+        )
+
+    assert told == list(zip(dead.moments, dead.errors, [1, 2, 4, 8], strict=False))
 
 
 def test_giving_up_is_no_warning(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from tests.unit.app.subsystems.exchanges import Exchange, Table, asked, part_of,
 REQUEST = AuthZRequest(
     "ada",
     "TLS",
-    "POST",
+    "DELETE",  # where a body is absent, a POST would be denied unasked
     "/v1.41/containers/create?name=x",
     b'{"Image":"x"}',
     {"Content-Type": "application/json"},
@@ -37,7 +37,7 @@ class TestB5(Table):
             "authorize_request",
             (REQUEST,),
             "AuthZPlugin.AuthZReq",
-            '{"User":"ada","UserAuthNMethod":"TLS","RequestMethod":"POST",'
+            '{"User":"ada","UserAuthNMethod":"TLS","RequestMethod":"DELETE",'
             '"RequestUri":"/v1.41/containers/create?name=x","RequestBody":"eyJJbWFnZSI6IngifQ==",'
             '"RequestHeaders":{"Content-Type":"application/json"},'
             '"RequestPeerCertificates":["LS0tLS1CRUdJTg=="]}',

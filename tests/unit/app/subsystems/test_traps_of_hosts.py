@@ -5,7 +5,6 @@ import math
 import pytest
 
 from moby_plugins.app.client import Client
-from moby_plugins.app.registry import Registry
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import StatusError, TransportTimeoutError
@@ -27,8 +26,7 @@ from moby_plugins.subsystems import (
 )
 from moby_plugins.testing import (
     FakeClock,
-    MemoryDiscovery,
-    MemoryTransport,
+    MemoryRegistry,
     drips,
     hangs,
     script,
@@ -37,32 +35,22 @@ from moby_plugins.testing import (
 from tests.unit.app.subsystems.exchanges import asked, client_to, part_of
 
 
-def registry_of(transport: MemoryTransport, clock: FakeClock) -> Registry:
-    """A host of one plugin, ``p``."""
-    discovery = MemoryDiscovery()
-    discovery.add("p")
-    return Registry(discovery=discovery, connect=transport.connect, clock=clock)
-
-
-def test_4_a_handshake_that_hangs_ends() -> None:
+def test_4_a_handshake_that_hangs_ends(plugin_registry: MemoryRegistry) -> None:
     """Trap 4: each attempt has 30 s, where others wait for ever."""
-    clock = FakeClock()
-    registry = registry_of(MemoryTransport({"Plugin.Activate": hangs()}, clock=clock), clock)
+    plugin_registry.add("p", {"Plugin.Activate": hangs()})
 
     with pytest.raises(TransportTimeoutError):
-        registry.get("p", "VolumeDriver")
+        plugin_registry.get("p", "VolumeDriver")
 
-    assert clock.now() == 30.0
+    assert plugin_registry.clock.now() == 30.0
 
 
-def test_5_capabilities_that_failed_once_can_be_asked_again() -> None:
+def test_5_capabilities_that_failed_once_can_be_asked_again(
+    plugin_registry: MemoryRegistry,
+) -> None:
     """Trap 5: a handler that fails at activation disables nothing."""
-    clock = FakeClock()
-    table = {
-        "Plugin.Activate": {"Implements": ["NetworkDriver"]},
-        "NetworkDriver.GetCapabilities": script(status(500, "not yet"), {"Scope": "local"}),
-    }
-    registry = registry_of(MemoryTransport(table, clock=clock), clock)
+    replies = script(status(500, "not yet"), {"Scope": "local"})
+    plugin_registry.add("p", {"NetworkDriver.GetCapabilities": replies})
     failures: list[StatusError] = []
 
     def ask(_: str, client: Client) -> None:
@@ -72,24 +60,23 @@ def test_5_capabilities_that_failed_once_can_be_asked_again() -> None:
             failures.append(error)
             raise
 
-    registry.handle("NetworkDriver", ask)
-    plugin = registry.get("p", "NetworkDriver")
+    plugin_registry.handle("NetworkDriver", ask)
+    plugin = plugin_registry.get("p", "NetworkDriver")
 
     assert [error.message for error in failures] == ["not yet"]
     assert NetworkDriver(plugin.client).get_capabilities() == NetworkCapabilities("local")
 
 
-def test_6_a_handler_may_get_its_own_plugin() -> None:
+def test_6_a_handler_may_get_its_own_plugin(plugin_registry: MemoryRegistry) -> None:
     """Trap 6: a collector is started from its own activation, without a deadlock."""
-    clock = FakeClock()
     part, received = part_of(MetricsCollector, {"start_metrics": None})
-    registry = registry_of(MemoryTransport(PluginApp(part), clock=clock), clock)
+    plugin_registry.add("p", part)
 
     def start(name: str, _: Client) -> None:
-        MetricsCollector(registry.get(name, "MetricsCollector").client).start_metrics()
+        MetricsCollector(plugin_registry.get(name, "MetricsCollector").client).start_metrics()
 
-    registry.handle("MetricsCollector", start)
-    registry.get("p", "MetricsCollector")
+    plugin_registry.handle("MetricsCollector", start)
+    plugin_registry.get("p", "MetricsCollector")
 
     assert received == [("start_metrics",)]
 

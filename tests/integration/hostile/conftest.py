@@ -1,0 +1,23 @@
+"""Fixtures of the hostile tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.hostile.bounds import nothing_left
+from tests.integration.hostile.hosts import KINDS, Served, serve
+from tests.integration.hostile.plugins import WAYS, Against, against
+
+
+@pytest.fixture(params=WAYS, ids=str, name="against")
+def _against(request: pytest.FixtureRequest, short_path: Path) -> Against:
+    """Makes a client of a plugin with a given behaviour, for each way to reach one."""
+    return against(request.param, short_path)
+
+
+@pytest.fixture(params=KINDS)
+def served(request: pytest.FixtureRequest, short_path: Path) -> Iterator[Served]:
+    """A plugin that is being served, on each kind of socket."""
+    with nothing_left(), serve(request.param, short_path) as plugin:
+        yield plugin

@@ -1,0 +1,92 @@
+"""Hostile plugins, and the ways to them: each built-in transport, over UNIX sockets and TCP."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from attrs import evolve, frozen
+
+from moby_plugins import Client, RetryPolicy, Settings, new_client
+from moby_plugins.app.config import BUILT_IN
+from tests.dummy_plugin import Behaviour, Conversation, DummyPlugin
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+# Seconds that a plugin waits for a host that has stopped reading.
+PATIENCE = 5.0
+
+TRANSPORTS = sorted(BUILT_IN)
+SOCKETS = ("unix", "tcp")
+
+_NUMBER = re.compile(rb'"Number":(\d+)')
+
+
+@frozen
+class Way:
+    """A transport and a kind of socket."""
+
+    transport: str
+    socket: str
+
+    def __str__(self) -> str:
+        return f"{self.transport} over {self.socket}"
+
+
+WAYS = [Way(transport, socket) for transport in TRANSPORTS for socket in SOCKETS]
+
+Against: TypeAlias = Callable[..., AbstractContextManager[Client]]
+
+
+def against(way: Way, directory: Path) -> Against:
+    """What makes a client of a plugin with a given behaviour; it never tries again."""
+    once = Settings(
+        transports=dict.fromkeys(Settings().transports, way.transport), retry=RetryPolicy.never()
+    )
+
+    @contextmanager
+    def connect(behaviour: Behaviour, **settings: Any) -> Iterator[Client]:
+        if way.socket == "unix":
+            plugin = DummyPlugin.on_unix(directory / "p.sock", behaviour)
+        else:
+            plugin = DummyPlugin.on_tcp(behaviour)
+        with plugin, new_client(plugin.addr, settings=evolve(once, **settings)) as client:
+            yield client
+        (directory / "p.sock").unlink(missing_ok=True)
+
+    return connect
+
+
+def endless(head: bytes, piece: bytes) -> Behaviour:
+    """A plugin that never stops answering: ``head``, then ``piece`` until the host hangs up."""
+
+    def behave(conversation: Conversation) -> None:
+        conversation.sock.settimeout(PATIENCE)
+        conversation.read_request()
+        try:
+            conversation.sock.sendall(head)
+            while not conversation.stopped.is_set():
+                conversation.sock.sendall(piece)
+        except OSError:
+            return  # the host has had enough
+
+    return behave
+
+
+def number_of(request: bytes) -> int:
+    """The number that a call carries in its arguments."""
+    match = _NUMBER.search(request)
+    assert match, f"no number in {request!r}"
+    return int(match[1])
+
+
+def call(client: Client, number: int, timeout: float | None = PATIENCE) -> Any:
+    """Call number so and so."""
+    return client.call("M.x", {"Number": number}, timeout=timeout)
+
+
+def answer_to(request: bytes) -> bytes:
+    """The body that answers a numbered call: its number."""
+    return json.dumps(number_of(request)).encode()

@@ -1,0 +1,227 @@
+"""Answers are never given to another call than their own, whatever a plugin sends, and when."""
+
+import random
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Semaphore
+from typing import TypeAlias
+
+import pytest
+
+from moby_plugins import (
+    Client,
+    PluginError,
+    StatusError,
+    TransportError,
+    TransportTimeoutError,
+)
+from tests.dummy_plugin import Behaviour, Conversation, http
+from tests.integration.hostile.bounds import MIB, ROUNDS, bounded
+from tests.integration.hostile.plugins import (
+    OK,
+    PATIENCE,
+    Against,
+    answer_to,
+    call,
+    number_of,
+)
+
+WRONG = 999_999
+STOLEN = http(b"%d" % WRONG)
+
+# What stands behind a whole answer; an answer of its own among them, for the next call to take.
+LEFTOVERS = {
+    "an answer": STOLEN,
+    "an answer in chunks": OK + b"Transfer-Encoding: chunked\r\n\r\n6\r\n999999\r\n0\r\n\r\n",
+    "an answer without a length": OK + b"\r\n%d" % WRONG,
+    "a hundred answers": STOLEN * 100,
+    "an answer after a line": b"\r\n" + STOLEN,
+    "an interim answer": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "the beginning of an answer": STOLEN[:30],
+    "the beginning of a body": STOLEN[:-3],
+    "one byte": b"1",
+    "a line": b"\r\n",
+    "more than a buffer": b" " * 10_000 + STOLEN,
+}
+FRAMES: dict[str, Callable[[bytes], bytes]] = {
+    "with a length": http,
+    "in chunks": lambda body: (
+        OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    ),
+    "of an error": lambda body: http(body, 500),
+    "without content": lambda _: http(b""),
+}
+
+
+Outcomes: TypeAlias = list[tuple[int, object]]
+
+
+def served(conversation: Conversation) -> Iterator[bytes]:
+    """The requests of a connection, until the host hangs up."""
+    conversation.sock.settimeout(PATIENCE)
+    with suppress(OSError):
+        while request := conversation.read_request():
+            yield request
+
+
+def outcome(client: Client, number: int, timeout: float = PATIENCE) -> object:
+    """What a numbered call comes to: an answer, or its error."""
+    try:
+        return call(client, number, timeout)
+    except PluginError as error:
+        return error
+
+
+def crossed(outcomes: Outcomes) -> Outcomes:
+    """The calls that got what was another's: neither their own number, nor nothing, nor an error.
+
+    An error that carries a number must carry that of its call.
+    """
+    found = []
+    for number, came in outcomes:
+        mine = came in (number, None)
+        if isinstance(came, StatusError):
+            mine = came.message in (str(number), "")
+        elif isinstance(came, PluginError):
+            mine = True
+        if not mine:
+            found.append((number, came))
+    return found
+
+
+@pytest.mark.parametrize("leftover", LEFTOVERS)
+@pytest.mark.parametrize("frame", FRAMES)
+def test_what_follows_an_answer_answers_nobody(frame: str, leftover: str, against: Against) -> None:
+    """Bytes after the end of an answer are no answer to the next call."""
+
+    def behave(conversation: Conversation) -> None:
+        for request in served(conversation):
+            conversation.send(FRAMES[frame](answer_to(request)) + LEFTOVERS[leftover])
+
+    with bounded(seconds=15), against(behave) as client:
+        outcomes = [(number, outcome(client, number)) for number in range(10)]
+
+    assert crossed(outcomes) == []
+    # Each answer itself was whole.
+    assert not any(isinstance(came, TransportError) for _, came in outcomes)
+
+
+@pytest.mark.parametrize("leftover", LEFTOVERS)
+def test_what_comes_between_two_calls_answers_nobody(leftover: str, against: Against) -> None:
+    """A connection on which something came while it lay idle is not used again."""
+    sent = Semaphore(0)
+
+    def behave(conversation: Conversation) -> None:
+        for request in served(conversation):
+            conversation.send(http(answer_to(request)))
+            conversation.stopped.wait(0.02)
+            conversation.send(LEFTOVERS[leftover])
+            sent.release()
+
+    outcomes: Outcomes = []
+    with bounded(seconds=15), against(behave) as client:
+        for number in range(5):
+            outcomes.append((number, outcome(client, number)))
+            assert sent.acquire(timeout=PATIENCE)
+
+    assert outcomes == [(number, number) for number in range(5)]
+
+
+def test_an_answer_that_comes_too_late_answers_nobody(against: Against) -> None:
+    """A call that timed out leaves no answer behind for the next one."""
+
+    def late(conversation: Conversation) -> None:
+        for request in served(conversation):
+            # Every other call is answered when nobody waits for it any more.
+            conversation.stopped.wait(0.3 if number_of(request) % 2 == 0 else 0)
+            conversation.send(http(answer_to(request)))
+
+    with bounded(seconds=15), against(late) as client:
+        outcomes = [(number, outcome(client, number, 0.1 + number % 2)) for number in range(10)]
+
+    assert crossed(outcomes) == []
+    assert [type(came) for number, came in outcomes if number % 2 == 0] == [
+        TransportTimeoutError
+    ] * 5
+    assert [came for number, came in outcomes if number % 2] == [1, 3, 5, 7, 9]
+
+
+@pytest.mark.parametrize("read", [0, 1, 8])
+def test_what_was_not_read_of_a_stream_answers_nobody(read: int, against: Against) -> None:
+    """A stream that was left takes the rest of its answer with it."""
+
+    def behave(conversation: Conversation) -> None:
+        for request in served(conversation):
+            if b"/M.stream" in request:
+                conversation.send(http(b"x" * 8 + STOLEN, length=8 + 10 * len(STOLEN)))
+            else:
+                conversation.send(http(answer_to(request)))
+
+    outcomes: Outcomes = []
+    with bounded(seconds=15), against(behave) as client:
+        for number in range(10):
+            with client.stream("M.stream", {"Number": number}) as stream:
+                for _ in range(read):
+                    assert stream.read(1) == b"x"
+            outcomes.append((number, outcome(client, number)))
+
+    assert outcomes == [(number, number) for number in range(10)]
+
+
+def mischief(chance: random.Random) -> Behaviour:
+    """A plugin that answers most calls, and does something else to the others."""
+
+    def reset(conversation: Conversation, _: bytes) -> None:
+        conversation.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ConnectionAbortedError
+
+    def hang_up(_: Conversation, __: bytes) -> None:
+        raise ConnectionAbortedError
+
+    def is_late(conversation: Conversation, answer: bytes) -> None:
+        conversation.stopped.wait(0.15)
+        conversation.send(answer)
+
+    deeds = (
+        reset,
+        hang_up,
+        is_late,
+        lambda conversation, answer: conversation.send(answer + STOLEN),
+        lambda conversation, answer: conversation.send(answer[:-1]),
+        lambda conversation, answer: conversation.send(answer * 2),
+        lambda conversation, answer: conversation.send(b"\r\n" + answer),
+        lambda conversation, answer: conversation.drip(answer, 0.001),
+    )
+
+    def behave(conversation: Conversation) -> None:
+        with suppress(ConnectionAbortedError):
+            for request in served(conversation):
+                answer = http(answer_to(request))
+                if chance.random() < 0.2:
+                    chance.choice(deeds)(conversation, answer)
+                else:
+                    conversation.send(answer)
+
+    return behave
+
+
+def test_many_callers_of_a_plugin_that_does_mischief_get_their_own_answers(
+    against: Against,
+) -> None:
+    """Threads that share a client get their own numbers, or errors, and nobody is left behind."""
+    numbers = range(400 * ROUNDS)
+
+    with (
+        bounded(seconds=30 * ROUNDS, memory=16 * MIB),
+        against(mischief(random.Random(7))) as client,  # noqa: S311  nothing is secret here
+        ThreadPoolExecutor(8) as pool,
+    ):
+        came = list(pool.map(lambda number: outcome(client, number, 0.1), numbers))
+
+    assert crossed(list(zip(numbers, came, strict=True))) == []
+    # Both sides of it happened.
+    assert sum(isinstance(one, int) for one in came) > len(numbers) // 2
+    assert sum(isinstance(one, PluginError) for one in came) > 0

@@ -1,0 +1,55 @@
+"""Hosts whose requests begin oddly: other methods, addresses, versions and protocols."""
+
+import logging
+
+import pytest
+
+from tests.integration.hostile.bounds import bounded
+from tests.integration.hostile.hosts import Served
+from tests.integration.hostile.test_requests import BODY, LENGTH, statuses
+
+LINES = {
+    b"POST / HTTP/1.1": 400,
+    b"POST  HTTP/1.1": 400,
+    b"POST * HTTP/1.1": 400,
+    b"POST Echo.Say HTTP/1.1": 400,
+    b"POST /%00 HTTP/1.1": 400,
+    b"POST /Echo.Say%0d%0aX: HTTP/1.1": 400,
+    b"POST /%ff%fe HTTP/1.1": 400,
+    b"POST /\xff HTTP/1.1": 400,
+    b"POST /Echo.Say#x HTTP/1.1": 400,
+    b"POST /../../etc/passwd HTTP/1.1": 404,
+    b"POST /%2fEcho.Say HTTP/1.1": 404,
+    b"POST /echo.say HTTP/1.1": 404,
+    b"POST http://elsewhere/Echo.Say HTTP/1.1": 400,
+    b"POST http://[::1/ HTTP/1.1": 400,
+    b"POST //[x/Echo.Say HTTP/1.1": 400,
+    b"POST /Echo.Say": 400,
+    b"POST /Echo.Say HTTP/1.1 more": 400,
+    b"POST /Echo.Say HTTP/1.1\0": 400,
+    b"POST /Echo.Say HTTP/1.-1": 400,
+    b"POST /Echo.Say HTTP/1.0_1": 400,
+    b"POST /Echo.Say HTTP/0.9": 505,
+    b"POST /Echo.Say HTTP/9.9": 505,
+    b"PRI * HTTP/2.0": 505,
+    b"post /Echo.Say HTTP/1.1": 400,
+    b"GET /Echo.Say HTTP/1.1": 405,
+    b"OPTIONS * HTTP/1.1": 405,
+    b"CONNECT elsewhere:80 HTTP/1.1": 405,
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03": 400,
+    b"SSH-2.0-OpenSSH_9.2": 400,
+}
+
+
+@pytest.mark.parametrize("line", LINES, ids=repr)
+def test_what_begins_oddly_is_refused(
+    line: bytes, served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has a status, calls nothing, and is not worth a traceback in the plugin's log."""
+    with bounded(), caplog.at_level(logging.WARNING):
+        answer = served.told(line + b"\r\nHost: x\r\n" + LENGTH + b"\r\n" + BODY)
+
+    assert statuses(answer)[:1] == [LINES[line]], answer
+    assert served.echoes.said == []
+    assert caplog.records == []
+    served.assert_answers_others()

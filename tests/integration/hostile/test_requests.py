@@ -1,0 +1,240 @@
+"""Hosts whose requests are too large, never end, lie, or can be read in two ways."""
+
+import re
+from contextlib import suppress
+
+import pytest
+
+from tests.integration.hostile.bounds import MIB, bounded
+from tests.integration.hostile.hosts import Served
+
+LINE = b"POST /Echo.Say HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = LINE + b"Transfer-Encoding: chunked\r\n\r\n"
+BODY = b'{"Text":"a"}'
+LENGTH = b"Content-Length: %d\r\n" % len(BODY)
+CHUNK = b"C\r\n" + BODY + b"\r\n"
+END = b"0\r\n\r\n"
+# A request of its own, for whoever sees the end of the one before it somewhere else.
+SMUGGLED = LINE + b"Content-Length: 19\r\n\r\n" + b'{"Text":"smuggled"}'
+
+_STATUS = re.compile(rb"HTTP/1\.1 (\d{3})[^\r]*\r\n")
+
+
+def statuses(answer: bytes) -> list[int]:
+    """The status of each answer in what came."""
+    return [int(status) for status in _STATUS.findall(answer)]
+
+
+# Of each of these a proxy, or another server, could see the end elsewhere.
+AMBIGUOUS = {
+    "both a length and chunks": LINE + LENGTH + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNK + END,
+    "a length that hides what follows chunks": LINE
+    + b"Transfer-Encoding: chunked\r\nContent-Length: %d\r\n\r\n" % (len(END) + len(SMUGGLED))
+    + END,
+    "a short length before chunks": LINE
+    + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + CHUNK
+    + END,
+    "two lengths": LINE + LENGTH + b"Content-Length: 2\r\n\r\n" + BODY,
+    "two lengths, the first short": LINE + b"Content-Length: 2\r\n" + LENGTH + b"\r\n" + BODY,
+    "a length twice": LINE + LENGTH + LENGTH + b"\r\n" + BODY,
+    "a list of lengths": LINE + b"Content-Length: 12, 12\r\n\r\n" + BODY,
+    "a signed length": LINE + b"Content-Length: +12\r\n\r\n" + BODY,
+    "an underscored length": LINE + b"Content-Length: 1_2\r\n\r\n" + BODY,
+    "a negative length": LINE + b"Content-Length: -12\r\n\r\n" + BODY,
+    "a hexadecimal length": LINE + b"Content-Length: 0xC\r\n\r\n" + BODY,
+    "an empty length": LINE + b"Content-Length: \r\n\r\n" + BODY,
+    "a length of 19 digits": LINE + b"Content-Length: " + b"9" * 19 + b"\r\n\r\n" + BODY,
+    "a space before the colon": LINE + b"Content-Length : 12\r\n\r\n" + BODY,
+    "a space before a coding's colon": LINE + b"Transfer-Encoding : chunked\r\n\r\n" + CHUNK + END,
+    "a length that goes on": LINE + b"Content-Length: 1\r\n 2\r\n\r\n" + BODY,
+    "a first line that goes on": b"POST /Echo.Say HTTP/1.1\r\n X: y\r\n" + LENGTH + b"\r\n" + BODY,
+    "a header that goes on": LINE + b"X: y\r\n\tz\r\n" + LENGTH + b"\r\n" + BODY,
+    "chunked twice": LINE + b"Transfer-Encoding: chunked, chunked\r\n\r\n" + CHUNK + END,
+    "chunked in two headers": LINE + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n" + CHUNK + END,
+    "an unknown coding": LINE + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + CHUNK + END,
+    "a coding that is almost one": LINE + b"Transfer-Encoding: xchunked\r\n\r\n" + CHUNK + END,
+    "a coding after a vertical tab": LINE + b"Transfer-Encoding: \x0bchunked\r\n\r\n" + CHUNK + END,
+    "no coding": LINE + b"Transfer-Encoding: identity\r\n" + LENGTH + b"\r\n" + BODY,
+    "an empty coding": LINE + b"Transfer-Encoding: \r\n" + LENGTH + b"\r\n" + BODY,
+    "chunks in HTTP/1.0": CHUNKED.replace(b"1.1", b"1.0") + CHUNK + END,
+    "a line without a colon": LINE + b"nonsense\r\n" + LENGTH + b"\r\n" + BODY,
+    "a header without a name": LINE + b": y\r\n" + LENGTH + b"\r\n" + BODY,
+    "a NUL in a name": LINE + b"X\0: y\r\n" + LENGTH + b"\r\n" + BODY,
+    "a NUL in a value": LINE + b"X: \0\r\n" + LENGTH + b"\r\n" + BODY,
+    "a CR in a value": LINE + b"X: y\rContent-Length: 0\r\n" + LENGTH + b"\r\n" + BODY,
+    "lines that end in LF": (LINE + LENGTH).replace(b"\r", b"") + b"\n" + BODY,
+}
+
+
+@pytest.mark.parametrize("request_", AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_a_request_that_can_be_read_in_two_ways_is_refused(request_: bytes, served: Served) -> None:
+    """It is told so, once; nothing is called, and what follows it on the connection is not read."""
+    with bounded():
+        answer = served.told(request_ + SMUGGLED)
+
+    assert len(statuses(answer)) == 1, answer
+    assert statuses(answer)[0] in {400, 501}, answer
+    assert served.echoes.said == []
+    served.assert_answers_others()
+
+
+BAD_CHUNKS = {
+    "a size that is no number": b"zz\r\n" + CHUNK + END,
+    "a negative size": b"-C\r\n" + BODY + b"\r\n" + END,
+    "a signed size": b"+C\r\n" + BODY + b"\r\n" + END,
+    "a prefixed size": b"0xC\r\n" + BODY + b"\r\n" + END,
+    "an underscored size": b"0_C\r\n" + BODY + b"\r\n" + END,
+    "an empty size": b"\r\n" + BODY + b"\r\n" + END,
+    "a size of 16 digits": b"0" * 15 + b"C\r\n" + BODY + b"\r\n" + END,
+    "a size that ends in LF": b"C\n" + BODY + b"\r\n" + END,
+    "an endless size": b"0" * MIB,
+    "an endless extension": b"C;" + b"x" * MIB,
+    "an extension with a CR": b"C;a\rb\r\n" + BODY + b"\r\n" + END,
+    "a chunk longer than its size": b"B\r\n" + BODY + b"\r\n" + END,
+    "a chunk shorter than its size": b"D\r\n" + BODY + b"\r\n" + END,
+    "a chunk without its end": b"C\r\n" + BODY + END,
+    "no last chunk": CHUNK,
+    "100,000 trailers": CHUNK + b"0\r\n" + b"X: y\r\n" * 100_000 + b"\r\n",
+    "a megabyte in a trailer": CHUNK + b"0\r\nX: " + b"y" * MIB + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("chunks", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
+def test_bad_chunking_is_refused(chunks: bytes, served: Served) -> None:
+    """A body whose chunks do not add up is 400, its method is not called, its connection ends."""
+    with bounded():
+        answer = served.told(CHUNKED + chunks + SMUGGLED)
+
+    assert statuses(answer) in ([400], []), answer
+    assert served.echoes.said == []
+    served.assert_answers_others()
+
+
+TOO_MUCH = {
+    "a megabyte in one header": LINE + b"X: " + b"x" * MIB,
+    "a megabyte in one name": LINE + b"X" * MIB,
+    "a megabyte in many": LINE + (b"X: " + b"x" * 1000 + b"\r\n") * 1000,
+    "100,000 headers": LINE + b"X: y\r\n" * 100_000,
+    "a megabyte in the line": b"POST /" + b"x" * MIB,
+    "100,000 empty lines": b"\r\n" * 100_000,
+    "a megabyte of nothing": bytes(MIB),
+}
+
+
+@pytest.mark.parametrize("head", TOO_MUCH.values(), ids=TOO_MUCH)
+def test_a_head_that_is_too_large_is_refused(head: bytes, served: Served) -> None:
+    """However a head exceeds all measure, it is refused at once, and little of it is kept."""
+    with bounded(memory=4 * MIB):
+        answer = served.told(head)
+
+    # The rest of it may have been under way still when the connection ended, and reset it.
+    assert statuses(answer) in ([400], [413], [414], []), answer
+    served.assert_answers_others()
+
+
+LIES = {
+    "no end of the last chunk": CHUNKED + CHUNK + b"0\r\n",
+    "a trailer cut off": CHUNKED + CHUNK + b"0\r\nX: y",
+    "a body shorter than its length": LINE + b"Content-Length: 99\r\n\r\n" + BODY,
+    "no body": LINE + LENGTH + b"\r\n",
+    "half a head": LINE + b"Content-Len",
+    "half a line": b"POST /Echo",
+    "no coding known to anybody": LINE
+    + b"Content-Encoding: gzip\r\n"
+    + LENGTH
+    + b"\r\n"
+    + BODY[1:],
+}
+
+
+@pytest.mark.parametrize("request_", LIES.values(), ids=LIES)
+def test_a_request_that_lies_about_its_size_calls_nothing(request_: bytes, served: Served) -> None:
+    """What does not come whole is not acted on."""
+    with bounded():
+        answer = served.told(request_)
+
+    assert statuses(answer) in ([400], []), answer
+    assert served.echoes.said == []
+    served.assert_answers_others()
+
+
+def sent_for_ever(served: Served, head: bytes, piece: bytes) -> bytes:
+    """What comes back while ``piece`` is sent again and again, until the plugin hangs up."""
+    answer = b""
+    with served.dial() as sock:
+        with suppress(OSError):
+            sock.sendall(head)
+            while True:
+                sock.sendall(piece)
+        with suppress(OSError):
+            while more := sock.recv(1 << 16):
+                answer += more
+    return answer
+
+
+ENDLESS = {
+    "in chunks": (CHUNKED, b"10000\r\n" + b" " * (64 << 10) + b"\r\n"),
+    "of a huge length": (LINE + b"Content-Length: " + b"9" * 18 + b"\r\n\r\n", bytes(64 << 10)),
+    "of an unknown method": (
+        CHUNKED.replace(b"Say", b"Shout"),
+        b"10000\r\n" + bytes(1 << 16) + b"\r\n",
+    ),
+    "of a method that takes nothing": (
+        CHUNKED.replace(b"Echo.Say", b"VolumeDriver.List"),
+        b"10000\r\n" + bytes(1 << 16) + b"\r\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_an_endless_body_ends_the_connection(kind: str, served: Served) -> None:
+    """A body is read up to the plugin's limit, skipped up to another, and then nobody reads."""
+    with bounded(seconds=30, memory=8 * MIB):
+        answer = sent_for_ever(served, *ENDLESS[kind])
+
+    assert statuses(answer) in ([413], [404], [200], []), answer
+    assert served.echoes.said == []
+    served.assert_answers_others()
+
+
+JSON = {
+    "nested deeply": b"[" * 100_000,
+    "nested deeply in the argument": b'{"Text":' * 50_000,
+    "a number of 100,000 digits": b'{"Text":' + b"9" * 100_000 + b"}",
+    "a string without end": b'"' + b"\\" * 99_999,
+    "other bytes": bytes(range(128, 256)),
+    "nothing": b"",
+    "null": b"[]",
+    "another type": b'{"Text":[]}',
+    "NaN": b'{"Text":NaN}',
+}
+
+
+@pytest.mark.parametrize("body", JSON.values(), ids=JSON)
+def test_arguments_that_are_a_trap_are_400(body: bytes, served: Served) -> None:
+    """Depth, digits and types end in an answer, not in a recursion."""
+    with bounded(memory=8 * MIB):
+        answer = served.told(LINE + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+    assert statuses(answer) == [400], answer
+    assert served.echoes.said == []
+    served.assert_answers_others()
+
+
+def test_requests_in_one_piece_are_answered_in_order(served: Served) -> None:
+    """Requests that were sent without waiting are answered each, one after the other."""
+    with bounded(seconds=10):
+        answer = served.told(
+            b"".join(
+                LINE + b"Content-Length: 12\r\n\r\n" + b'{"Text":"%d"}' % number
+                for number in range(10)
+            )
+            + CHUNKED
+            + CHUNK
+            + END
+        )
+
+    assert statuses(answer) == [200] * 11
+    assert served.echoes.said == [*map(str, range(10)), "a"]
+    assert re.findall(rb'"Said":"(.)"', answer) == [b"%d" % number for number in range(10)] + [b"a"]

@@ -1,0 +1,106 @@
+"""AuthZPlugin where the engine keeps a body back: no, unless the author says otherwise."""
+
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from moby_plugins.app import wire
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import AuthZPlugin, AuthZRequest, Verdict
+from tests.unit.app.subsystems.exchanges import asked
+
+CREATE = AuthZRequest(request_method="POST", request_uri="/v1.47/containers/create")
+JSON = {"Content-Type": "application/json"}
+
+
+class Lenient(AuthZPlugin):
+    """A plugin whose author never thought of bodies that are not there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[AuthZRequest] = []
+
+    def authorize_request(self, request: AuthZRequest) -> Verdict:
+        self.asked.append(request)
+        return Verdict(b'"Privileged":true' not in request.request_body)
+
+
+class Builder(Lenient):
+    """One that lets build contexts, which engines never show, pass."""
+
+    def authorize_unseen(self, request: AuthZRequest) -> Verdict:
+        if request.request_headers.get("Content-Type") == "application/x-tar":
+            return Verdict(True)
+        return super().authorize_unseen(request)
+
+
+def verdict(plugin: AuthZPlugin, request: AuthZRequest) -> Any:
+    """What the plugin answers an engine."""
+    status, answer = asked(PluginApp(plugin), "AuthZPlugin.AuthZReq", wire.encode(request))
+    assert status == 200
+    return wire.decode(answer.encode(), Verdict)
+
+
+UNSEEN = {
+    "a length, and no body": {"Content-Length": "99", **JSON},
+    "a length in other letters": {"content-LENGTH": " 99 "},
+    "a length that is no number": {"Content-Length": "0x0"},
+    "a body of another kind": {"Content-Length": "99", "Content-Type": "application/x-tar"},
+    "chunks": {"Transfer-Encoding": "chunked", **JSON},
+    "chunks of which the engine tells nothing": JSON,
+    "no header at all": {},
+}
+
+
+@pytest.mark.parametrize("headers", UNSEEN.values(), ids=UNSEEN)
+def test_what_was_not_shown_is_denied(headers: dict[str, str]) -> None:
+    """An author who never thought of it is not asked about a body that was kept back."""
+    plugin = Lenient()
+
+    answer = verdict(plugin, evolve(CREATE, request_headers=headers))
+
+    assert answer == Verdict(False, "the engine did not show the body of POST")
+    assert plugin.asked == []
+
+
+SEEN = {
+    "a whole body": evolve(CREATE, request_headers={"Content-Length": "2"}, request_body=b"{}"),
+    "a body from chunks": evolve(CREATE, request_headers=JSON, request_body=b"{}"),
+    "no body, and it says so": evolve(CREATE, request_headers={"Content-Length": "0"}),
+    "a request that has none": AuthZRequest(request_method="GET", request_uri="/_ping"),
+    "a removal": AuthZRequest(request_method="DELETE", request_uri="/containers/x"),
+}
+
+
+@pytest.mark.parametrize("request_", SEEN.values(), ids=SEEN)
+def test_what_was_shown_is_the_authors_to_judge(request_: AuthZRequest) -> None:
+    """Nothing is denied that the plugin sees whole."""
+    plugin = Lenient()
+
+    assert verdict(plugin, request_) == Verdict(True)
+    assert plugin.asked == [request_]
+
+
+def test_half_a_body_was_not_shown() -> None:
+    """A body that is shorter than its length is not judged by its beginning."""
+    request = evolve(CREATE, request_headers={"Content-Length": "9"}, request_body=b"{}")
+
+    assert request.body_withheld
+    assert verdict(Lenient(), request).allow is False
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "HEAD", "OPTIONS", "BREW"])
+def test_a_body_with_any_method_counts(method: str) -> None:
+    """A body that is announced is one, whatever the method."""
+    assert AuthZRequest(
+        request_method=method, request_headers={"Content-Length": "1"}
+    ).body_withheld
+
+
+def test_an_author_may_decide_about_what_was_not_shown() -> None:
+    """Builds can be let pass; what the author does not name is denied still."""
+    tar = evolve(CREATE, request_headers={"Content-Type": "application/x-tar"})
+
+    assert verdict(Builder(), tar) == Verdict(True)
+    assert verdict(Builder(), CREATE).allow is False

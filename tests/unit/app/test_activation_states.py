@@ -1,0 +1,75 @@
+"""What a registry knows of one name: running, active, failed, abandoned."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from moby_plugins.app.activation import Activation, Activations
+from moby_plugins.app.registry import Registry
+from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
+from tests.unit.app.in_memory import MemoryHost
+
+
+class NotedClock(FakeClock):
+    """A fake clock that counts the operations that take part in it."""
+
+    operations = 0
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """One more."""
+        self.operations += 1
+        with super().working():
+            yield
+
+
+def test_an_active_plugin_is_had_without_asking_the_clock() -> None:
+    """A warm ``get`` waits for nobody, so that it can be made before every call."""
+    clock = NotedClock()
+    transport = MemoryTransport({"Plugin.Activate": {"Implements": ["VolumeDriver"]}}, clock=clock)
+    registry = Registry(discovery=MemoryDiscovery(["p"]), connect=transport.connect, clock=clock)
+    plugin = registry.get("p", "VolumeDriver")
+    operations = clock.operations
+
+    assert registry.get("p", "VolumeDriver") is plugin
+    assert (operations > 0, clock.operations) == (True, operations)
+
+
+def test_an_active_plugin_is_a_value_whoever_is_its_client() -> None:
+    """A plugin that was activated anew, and is what it was, equals the one before."""
+    host = MemoryHost({"p": ["VolumeDriver"]})
+    before = host.registry.get("p", "VolumeDriver")
+
+    host.registry.invalidate("p")
+    after = host.registry.get("p", "VolumeDriver")
+
+    assert after is not before
+    assert after == before
+    assert repr(after) == repr(before)
+
+
+def test_an_activation_is_claimed_once_and_settled_once() -> None:
+    """One caller has the lead, others share it; a second outcome changes nothing."""
+    activations = Activations()
+    activation, leading = activations.claim("p", leader=None)
+
+    assert leading
+    assert activations.claim("p", leader=None) == (activation, False)
+    activations.settle(activation, None, KeyError("first"))
+    activations.settle(activation, None, KeyError("second"))
+    with pytest.raises(KeyError, match="first"):
+        activation.outcome(FakeClock())
+    assert activations.claim("p", leader=None)[0] is not activation
+
+
+def test_an_activation_whose_leader_was_interrupted_is_abandoned() -> None:
+    """An interrupt is its thread's own: whoever waited gets neither plugin nor error."""
+    activation = Activation("p", leader=None)
+
+    states = [activation.abandoned]
+    activation.settle(None, KeyboardInterrupt())
+    states.append(activation.abandoned)
+
+    assert states == [False, True]
+    assert activation.outcome(FakeClock()) is None

@@ -1,0 +1,81 @@
+"""Clocks that jump or stand still, and the one that sets the date, which times nothing."""
+
+import ast
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+import moby_plugins
+from moby_plugins import Registry, RetryPolicy, TransportError
+from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport, refused
+
+SOURCES = Path(moby_plugins.__file__).parent
+DAY = 86_400.0
+
+# These tell the date, and not how long something took.
+DATES = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "time.localtime"}
+# It shows people when a call came.
+SHOWS_DATES = {"cli/watcher.py"}
+
+
+class Odd:
+    """A clock whose ``now`` is what ``odd`` makes of a fake one's."""
+
+    def __init__(self, odd: Callable[[float], float]) -> None:
+        self.fake = FakeClock()
+        self._odd = odd
+
+    def now(self) -> float:
+        return self._odd(self.fake.now())
+
+    def sleep(self, seconds: float) -> None:
+        self.fake.sleep(seconds)
+
+    def wait(self, event: Event, timeout: float | None = None) -> bool:
+        return self.fake.wait(event, timeout)
+
+    def working(self) -> AbstractContextManager[None]:
+        return self.fake.working()
+
+
+@pytest.mark.parametrize(
+    ("odd", "attempts", "sleeps"),
+    [
+        (lambda now: now, 5, [1, 2, 4, 8]),
+        (lambda now: now + (DAY if now > 2 else 0), 3, [1, 2]),
+        (lambda now: now + DAY, 5, [1, 2, 4, 8]),
+        # Where no time passes, the delays alone come to an end.
+        (lambda _: 0.0, 6, [1, 2, 4, 8, 16]),
+    ],
+    ids=["well", "jumps by a day", "is a day ahead", "stands still"],
+)
+def test_a_clock_that_is_odd_ends_a_wait_early_or_late_but_ends_it(
+    odd: Callable[[float], float], attempts: int, sleeps: list[float]
+) -> None:
+    """A host gives up at once where time has run out, and never waits without end."""
+    clock = Odd(odd)
+    plugin = MemoryTransport({"Plugin.Activate": refused()}, clock=clock.fake)
+    registry = Registry(
+        discovery=MemoryDiscovery("p"), connect=plugin.connect, clock=clock, retry=RetryPolicy()
+    )
+
+    with pytest.raises(TransportError) as caught:
+        registry.get("p", "A")
+
+    assert caught.value.attempts == attempts
+    assert clock.fake.sleeps == sleeps
+
+
+def test_nothing_is_timed_by_the_date() -> None:
+    """Somebody may set the date while a call runs: no time-out and no wait goes by it."""
+    asked = {
+        str(path.relative_to(SOURCES))
+        for path in SOURCES.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in DATES
+    }
+
+    assert asked == SHOWS_DATES

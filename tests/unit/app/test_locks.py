@@ -1,0 +1,96 @@
+"""Under a lock nothing waits, no I/O is done, no caller's code runs, no other lock is taken."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import moby_plugins.app
+
+APP = Path(moby_plugins.app.__file__).parent
+
+# Steps of dictionaries, lists and events, and the making of values. An event's own lock is the
+# last that is taken, and for one step.
+HARMLESS = {
+    "activation.py": {
+        "Activation",
+        "RuntimeError",
+        "activation.done.is_set",
+        "activation.settle",
+        "dict.fromkeys",
+        "p.implements",
+        "self._by_name.clear",
+        "self._by_name.get",
+        "self._by_name.pop",
+        "self._by_name.values",
+        "self._handlers.get",
+        "self._handlers.setdefault",
+        "self._handlers.setdefault(interface, []).append",
+    },
+    # It is made without I/O: see test_composition.py.
+    "config.py": {"new_local_registry"},
+    # Starting and stopping are I/O, and exclude each other: that is what its lock is for.
+    "plugin_server.py": {
+        "RuntimeError",
+        "self._listen",
+        "self._server.start",
+        "self._withdraw",
+    },
+    "retrying.py": {
+        "heapq.heappop",
+        "heapq.heappush",
+        "self._news.clear",
+        "self._news.set",
+        "self._settled.popleft",
+    },
+}
+
+
+def under_locks(source: str) -> set[str]:
+    """What is called inside ``with self._lock``; "with …" for a second lock inside."""
+    found = set()
+    for block in ast.walk(ast.parse(source)):
+        if not (isinstance(block, ast.With) and _is_lock(block)):
+            continue
+        for node in (node for statement in block.body for node in ast.walk(statement)):
+            if isinstance(node, ast.Call):
+                found.add(ast.unparse(node.func))
+            if isinstance(node, ast.With):
+                found.add(f"with {ast.unparse(node.items[0].context_expr)}")
+    return found
+
+
+def _is_lock(block: ast.With) -> bool:
+    return any("_lock" in ast.unparse(item.context_expr) for item in block.items)
+
+
+def test_what_runs_under_a_lock_is_harmless() -> None:
+    """So no order of locks can be wrong: whoever holds one asks for no other."""
+    found = {path.name: under_locks(path.read_text()) for path in APP.rglob("*.py")}
+
+    assert {name: calls for name, calls in found.items() if calls} == HARMLESS
+
+
+def test_locks_are_taken_by_with_alone() -> None:
+    """A lock that is taken otherwise would escape the check above, and an exception."""
+    taken = [
+        f"{path.name}:{node.lineno}"
+        for path in APP.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in {"acquire", "release"}
+    ]
+
+    assert taken == []
+
+
+@pytest.mark.parametrize(
+    ("source", "calls"),
+    [
+        ("with self._lock:\n    self.x()", {"self.x"}),
+        ("with self._lock():\n    with self._other_lock:\n        pass", {"with self._other_lock"}),
+        ("with self._clock.working():\n    self.x()", set()),
+    ],
+)
+def test_what_is_called_under_a_lock_is_seen(source: str, calls: set[str]) -> None:
+    """The check above would notice."""
+    assert under_locks(source) == calls
