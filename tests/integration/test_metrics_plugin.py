@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from examples.metrics_plugin import Meter
-from moby_plugins import Settings, new_client
-from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import MetricsCollector
-from moby_plugins.testing import MemoryTransport
+from moby_plugins.testing import MemoryRegistry
 from tests.dummy_plugin import Conversation, DummyPlugin, http
 
 INTERVAL = 0.02
@@ -19,8 +17,9 @@ INTERVAL = 0.02
 
 def collector(meter: Meter) -> MetricsCollector:
     """A host's proxy of the plugin."""
-    settings = Settings(transports={"unix": MemoryTransport(PluginApp(meter)).connect})
-    return MetricsCollector(new_client("unix:///meter.sock", settings=settings))
+    registry = MemoryRegistry()
+    registry.add("meter", meter)
+    return MetricsCollector(registry.get("meter", "MetricsCollector").client)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

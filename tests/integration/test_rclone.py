@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,15 +22,14 @@ from tests.integration.components import requires
 pytestmark = requires("rclone", "rclone")
 
 
-@pytest.fixture
-def registry(short_path: Path) -> Iterator[Registry]:
-    """A registry that finds rclone, which runs for the test."""
-    path = short_path / "rclone.sock"
+@contextmanager
+def rclone_at(path: Path, directory: Path) -> Iterator[None]:
+    """rclone, serving at the socket ``path``; what it writes is in ``directory``."""
     command = ["rclone", "serve", "docker", "--no-spec", "--config", "/dev/null"]
-    options = {"socket-addr": path, "base-dir": short_path / "b", "cache-dir": short_path / "c"}
+    options = {"socket-addr": path, "base-dir": directory / "b", "cache-dir": directory / "c"}
     command += [f"--{name}={value}" for name, value in options.items()]
     with (
-        (short_path / "log").open("wb") as log,
+        (directory / "log").open("wb") as log,
         subprocess.Popen(command, stdout=log, stderr=log) as rclone,
     ):
         try:
@@ -37,12 +37,19 @@ def registry(short_path: Path) -> Iterator[Registry]:
                 if path.is_socket() or rclone.poll() is not None:
                     break
                 time.sleep(0.02)
-            assert path.is_socket(), (short_path / "log").read_text()
-            settings = Settings(sockets_path=short_path, specs_paths=())
-            with new_local_registry(settings) as found:
-                yield found
+            assert path.is_socket(), (directory / "log").read_text()
+            yield
         finally:
             rclone.terminate()
+
+
+@pytest.fixture
+def registry(short_path: Path) -> Iterator[Registry]:
+    """A registry that finds rclone, which runs for the test."""
+    with rclone_at(short_path / "rclone.sock", short_path):
+        settings = Settings(sockets_path=short_path, specs_paths=())
+        with new_local_registry(settings) as found:
+            yield found
 
 
 @pytest.fixture

@@ -1,0 +1,112 @@
+"""``moby-plugins call``: one call of one method."""
+
+import json
+import sys
+from typing import Any, BinaryIO
+
+import click
+from attrs import evolve
+
+from moby_plugins import Client, DriverError, RetryPolicy, Settings
+from moby_plugins.cli.options import example, methods, with_settings, with_timeout
+from moby_plugins.cli.output import show_json
+from moby_plugins.cli.progress import watched
+from moby_plugins.cli.target import client_of, with_target
+from moby_plugins.domain.exchange import check_method
+from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
+
+
+def _method(_: click.Context, __: click.Parameter, given: str) -> str:
+    try:
+        return check_method(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _arguments(_: click.Context, __: click.Parameter, given: str | None) -> Any:
+    if given is None:
+        return None
+    try:
+        return json.loads(_text(given))
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{given}: {error}") from error
+
+
+def _text(given: str) -> str | bytes:
+    if given == "-":
+        return sys.stdin.buffer.read()
+    if given.startswith("@"):
+        with open(given[1:], "rb") as file:
+            return file.read()
+    return given
+
+
+@click.command(
+    epilog=example(
+        """moby-plugins call shelf VolumeDriver.Create '{"Name": "books"}'""",
+        "moby-plugins call graph 'GraphDriver.ApplyDiff?id=1' --send layer.tar",
+    )
+)
+@with_target
+@click.argument("method", callback=_method, shell_complete=methods)
+@click.argument("arguments", metavar="[JSON|@FILE|-]", required=False, callback=_arguments)
+@click.option("--raw", is_flag=True, help="Print the answer's bytes, whatever they are.")
+@click.option("--stream", is_flag=True, help="The same, as they come and without an end.")
+@click.option(
+    "--send", metavar="FILE", type=click.File("rb"), help="Send a file, or - for standard input."
+)
+@with_timeout(None, "Seconds for the call, its answer included.")
+@with_settings
+def call(
+    target: str,
+    method: str,
+    arguments: Any,
+    raw: bool,
+    stream: bool,
+    send: BinaryIO | None,
+    timeout: float | None,
+    settings: Settings,
+) -> None:
+    """Call a method of a plugin once, and print its answer as JSON.
+
+    The arguments are JSON, a file of it, or standard input. An error that the
+    plugin tells goes to standard error, and the exit status says which kind of
+    error it was.
+    """
+    if send is not None and (raw or stream or arguments is not None):
+        raise click.UsageError("--send goes with neither arguments nor --raw nor --stream")
+    with client_of(target, evolve(settings, retry=RetryPolicy.never())) as client:
+        if raw or stream:
+            _copy(client, method, arguments, timeout, at_once=stream)
+        elif send is not None:
+            with watched(send) as data:
+                answer = client.send_file(method, data, timeout=timeout)
+            _show(method, answer)
+        else:
+            _show(method, client.call(method, arguments, timeout=timeout))
+
+
+def _copy(
+    client: Client, method: str, arguments: Any, timeout: float | None, *, at_once: bool
+) -> None:
+    with client.stream(method, arguments, timeout=timeout) as chunks:
+        for chunk in chunks:
+            sys.stdout.buffer.write(chunk)
+            if at_once:
+                sys.stdout.buffer.flush()
+
+
+def _show(method: str, answer: Any) -> None:
+    if isinstance(answer, dict):
+        told = {key.lower(): value for key, value in answer.items()}
+        for key in _error_keys(method):
+            if told.get(key.lower()):
+                raise DriverError(method, str(told[key.lower()]))
+    if answer is not None:
+        show_json(answer)
+
+
+def _error_keys(method: str) -> tuple[str, ...]:
+    remotes = (remote for kind in ENGINE_SUBSYSTEMS for remote in kind.remotes.values())
+    path = method.partition("?")[0]
+    return next((remote.error_keys for remote in remotes if remote.method == path), ("Err",))

@@ -1,0 +1,222 @@
+"""``moby-plugins check``: whether a plugin keeps to the protocol."""
+
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+import click
+
+from moby_plugins import Settings, TLSOptions, TransportTimeoutError, WireError, new_local_discovery
+from moby_plugins.checks import (
+    Check,
+    Finding,
+    Setup,
+    Subject,
+    Verdict,
+    all_checks,
+    as_junit,
+    chosen,
+    implemented_by,
+    new_subject,
+    run_checks,
+)
+from moby_plugins.cli.exit_codes import FINDINGS
+from moby_plugins.cli.options import (
+    example,
+    plugin_names,
+    subsystems,
+    with_json,
+    with_settings,
+    with_timeout,
+)
+from moby_plugins.cli.output import (
+    BAD,
+    DOUBTFUL,
+    FAINT,
+    GOOD,
+    Cell,
+    Table,
+    is_terminal,
+    show_json,
+    show_table,
+)
+from moby_plugins.cli.progress import StatusLine
+
+HANDSHAKE = "Plugin"
+STYLES = {
+    Verdict.PASSED: GOOD,
+    Verdict.WARNED: DOUBTFUL,
+    Verdict.FAILED: BAD,
+    Verdict.SKIPPED: FAINT,
+}
+
+
+def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [option.partition("=") for option in given]
+    for key, equals, _value in pairs:
+        if not (key and equals):
+            raise click.BadParameter(f"{key!r} is not of the form KEY=VALUE")
+    return {key: value for key, _, value in pairs}
+
+
+@click.command(
+    epilog=example(
+        "moby-plugins check shelf --read-only",
+        "moby-plugins check unix:///tmp/x.sock --check '*mount*' --junit report.xml",
+    )
+)
+@click.argument("target", metavar="NAME|ADDRESS", required=False, shell_complete=plugin_names)
+@click.option(
+    "--subsystem",
+    "named",
+    multiple=True,
+    shell_complete=subsystems,
+    help="Only this one, implemented or not; may be repeated.",
+)
+@click.option("--check", "glob", metavar="GLOB", default="*", help="Only checks called so.")
+@click.option("--read-only", is_flag=True, help="Only checks that leave no trace.")
+@click.option("--list", "listing", is_flag=True, help="List the checks, and run none.")
+@click.option(
+    "--volume-opt",
+    "volume_opts",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_options,
+    help="An option for each volume; may be repeated.",
+)
+@click.option("--secret", default="", metavar="NAME", help="A secret that the plugin has.")
+@click.option(
+    "--junit",
+    metavar="FILE",
+    type=click.File("w", encoding="utf-8", lazy=False, atomic=True),
+    help="Write JUnit XML.",
+)
+@with_timeout(10.0, "Seconds for each call.")
+@with_settings
+@with_json
+def check(
+    target: str | None,
+    named: tuple[str, ...],
+    glob: str,
+    read_only: bool,
+    listing: bool,
+    volume_opts: dict[str, str],
+    secret: str,
+    junit: TextIO | None,
+    timeout: float,
+    settings: Settings,
+    as_json: bool,
+) -> None:
+    """Check whether a plugin keeps to the protocol.
+
+    Each subsystem that it implements is tried as an engine would; what is made
+    for that is called moby-plugins-check-… and removed again. The exit status is
+    0 where no check failed; warnings are for what is legal, but risky.
+    """
+    # What stops a program that runs this, too, is to leave nothing behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    known = all_checks()
+    _check_names(named, known)
+    if listing:
+        kinds = named or tuple({item.subsystem for item in known})
+        _list(chosen(known, subsystems=kinds, names=glob, reads_only=read_only), as_json=as_json)
+        return
+    if target is None:
+        raise click.UsageError("Missing argument 'NAME|ADDRESS'.")
+    addr, tls, found = _place(target, settings)
+    setup = Setup(timeout=timeout, volume_opts=volume_opts, secret=secret, found=found)
+    with new_subject(addr, tls, settings=settings, setup=setup) as subject:
+        implemented = _implemented(subject)  # asked in any case: it tells whether anybody is there
+        kinds = named or (HANDSHAKE, *implemented)
+        checks = chosen(known, subsystems=kinds, names=glob, reads_only=read_only)
+        if not checks:
+            raise click.UsageError("there is no such check; --list shows all")
+        findings = list(_watched(run_checks(checks, subject), len(checks)))
+    if junit is not None:
+        junit.write(as_junit(findings, target))
+    _show(target, findings, as_json=as_json)
+    if any(each.verdict is Verdict.FAILED for each in findings):
+        sys.exit(FINDINGS)
+
+
+def _check_names(named: tuple[str, ...], known: tuple[Check, ...]) -> None:
+    there = dict.fromkeys(item.subsystem for item in known)
+    for name in named:
+        if name not in there:
+            raise click.UsageError(f"no checks for {name!r}; there are: {', '.join(there)}")
+
+
+def _place(target: str, settings: Settings) -> tuple[str, TLSOptions | None, str]:
+    if "/" in target:
+        return target, None, ""
+    discovery = new_local_discovery(settings)
+    plugin = discovery.lookup(target)
+    found = next((each.path for each in discovery.candidates(target)), "")
+    return plugin.addr, plugin.tls_config, found
+
+
+def _implemented(subject: Subject) -> tuple[str, ...]:
+    try:
+        return implemented_by(subject)
+    except (TransportTimeoutError, WireError):
+        return ()  # the checks of the handshake say so
+
+
+def _watched(findings: Iterator[Finding], count: int) -> Iterator[Finding]:
+    line = StatusLine(sys.stderr)
+    try:
+        for number, finding in enumerate(findings, 1):
+            if is_terminal(sys.stderr):
+                line.say(f"{number} of {count} checks: {finding.check.id}")
+            yield finding
+    finally:
+        line.clear()
+
+
+def _list(checks: tuple[Check, ...], *, as_json: bool) -> None:
+    if as_json:
+        show_json([_check_as_json(item) for item in checks])
+        return
+    table = Table(("check", "expects", "source", "leaves"))
+    for item in checks:
+        trace = "nothing" if item.reads_only else "traces"
+        table.add(item.id, item.expects, Cell(item.source, FAINT), Cell(trace, FAINT))
+    show_table(table)
+
+
+def _show(target: str, findings: list[Finding], *, as_json: bool) -> None:
+    count = Counter(each.verdict for each in findings)
+    if as_json:
+        summary = {verdict.value: count[verdict] for verdict in Verdict}
+        shown = [_finding_as_json(each) for each in findings]
+        show_json({"plugin": target, "summary": summary, "findings": shown})
+        return
+    table = Table(("verdict", "check", "expected, and what came back"))
+    for each in findings:
+        expected = f"{each.check.expects} ({each.check.source})"
+        told = f"{expected}\n-> {each.came_back}" if each.came_back else expected
+        style = STYLES[each.verdict]
+        table.add(
+            Cell(each.verdict.value, style),
+            each.check.id,
+            Cell(told, style if each.came_back else FAINT),
+        )
+    show_table(table)
+    print(", ".join(f"{count[verdict]} {verdict.value}" for verdict in Verdict))
+
+
+def _check_as_json(item: Check) -> dict[str, Any]:
+    return {
+        "subsystem": item.subsystem,
+        "check": item.name,
+        "expects": item.expects,
+        "source": item.source,
+        "reads_only": item.reads_only,
+    }
+
+
+def _finding_as_json(each: Finding) -> dict[str, Any]:
+    told = {"verdict": each.verdict.value, "came_back": each.came_back or None}
+    return _check_as_json(each.check) | told | {"seconds": round(each.seconds, 6)}

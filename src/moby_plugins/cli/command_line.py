@@ -1,0 +1,62 @@
+"""The group of commands, what all of them share, and how an error ends the process."""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from moby_plugins.cli.exit_codes import exit_code
+from moby_plugins.cli.output import report
+from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.version import __version__
+
+# Each command and its line in the overview, in the order of use. Its module has the same name.
+COMMANDS = {
+    "ls": "The plugins that are there, and what is wrong with them.",
+    "inspect": "One plugin: its spec, address, TLS, manifest and capabilities.",
+    "call": "Call a method of a plugin.",
+    "wait": "Wait until a plugin is there and active.",
+    "doctor": "What is wrong with this machine's plugins, and what to do about it.",
+    "check": "Whether a plugin keeps to the protocol.",
+    "trace": "Stand between host and plugin, and show each call.",
+    "serve": "Serve a plugin written in Python.",
+    "demo": "A plugin found, activated and called.",
+}
+
+
+class CommandsOnDemand(click.Group):
+    """Imports a command's module when the command is called for."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """The names, in the order of the overview."""
+        return [*COMMANDS]
+
+    def get_command(self, _: click.Context, name: str) -> click.Command | None:
+        """The command of that name: the object of the same name in the module of that name."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"moby_plugins.cli.{name}"), name)
+        return command
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """The overview, without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command; an error of a plugin's becomes a message and an exit status."""
+        try:
+            return super().invoke(context)
+        except (PluginError, KeyboardInterrupt) as error:
+            report(error)
+            context.exit(exit_code(error))
+
+
+@click.group(
+    cls=CommandsOnDemand,
+    epilog="COMMAND --help tells more, and ends with an example.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="moby-plugins %(version)s")
+def moby_plugins() -> None:
+    """Find, call, check and serve Docker plugins."""

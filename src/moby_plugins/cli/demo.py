@@ -1,0 +1,68 @@
+"""``moby-plugins demo``: the main job on real input."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from moby_plugins import Settings, StatusError, new_local_registry
+from moby_plugins.cli.options import example
+from moby_plugins.subsystems import VolumeDriver
+
+PLUGIN = "moby_plugins.cli.demo_plugin:Shelf"
+
+
+@click.command(epilog=example("moby-plugins demo"))
+def demo() -> None:
+    """Find, activate and call a plugin that runs in a process of its own.
+
+    It needs no engine, no root and no network, and leaves nothing behind: all
+    is in a temporary directory.
+    """
+    with _served_plugin() as settings, new_local_registry(settings) as registry:
+        registry.handle("VolumeDriver", lambda name, _: _step("handle", f"{name} is active"))
+        # The process is still starting: get waits until its socket is there.
+        plugin = registry.get("shelf", "VolumeDriver")
+        _step("scan", registry.scan())
+        _step("get", f"{plugin.name} at {plugin.addr} implements {plugin.manifest.implements}")
+        _use(VolumeDriver(plugin.client))
+
+
+@contextmanager
+def _served_plugin() -> Iterator[Settings]:
+    with tempfile.TemporaryDirectory(prefix="moby-plugins-") as directory:
+        sockets, volumes = Path(directory, "plugins"), Path(directory, "volumes")
+        sockets.mkdir()
+        volumes.mkdir()
+        arguments = ["serve", PLUGIN, "--name", str(sockets / "shelf.sock")]
+        _step("$", " ".join(["moby-plugins", *arguments]))
+        command = [sys.executable, "-m", "moby_plugins", *arguments]
+        process = subprocess.Popen(command, cwd=volumes)  # noqa: S603  our own, no shell
+        try:
+            yield Settings(sockets_path=str(sockets), specs_paths=())
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _use(driver: VolumeDriver) -> None:
+    """Everything a host does with a volume plugin, one line each."""
+    _step("create", driver.create("books"))
+    _step("list", driver.list())
+    _step("mount", driver.mount("books", id="reader-1"))
+    _step("get", driver.get("books"))
+    _step("unmount", driver.unmount("books", id="reader-1"))
+    _step("remove", driver.remove("books"))
+    _step("get", driver.get("books"))
+    try:
+        driver.client.call("VolumeDriver.Shrink", {"Name": "books"})
+    except StatusError as error:
+        _step("shrink", f"{type(error).__name__} {error.status}: {error}")
+
+
+def _step(name: str, result: object) -> None:
+    print(f"{name:>8}  {result}", flush=True)

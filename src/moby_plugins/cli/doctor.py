@@ -1,0 +1,50 @@
+"""``moby-plugins doctor``: what is wrong with this machine's plugins."""
+
+import click
+from attrs import asdict
+
+from moby_plugins import Settings
+from moby_plugins.cli.exit_codes import FINDINGS
+from moby_plugins.cli.options import example, with_json, with_settings
+from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, Cell, show_json, show_line
+from moby_plugins.diagnosis import NOTE, PROBLEM, WARNING, Finding, diagnose
+
+_STYLES = {PROBLEM: BAD, WARNING: DOUBTFUL, NOTE: FAINT}
+
+
+@click.command(epilog=example("moby-plugins doctor"))
+@with_settings
+@with_json
+@click.pass_context
+def doctor(context: click.Context, settings: Settings, *, as_json: bool) -> None:
+    """Say what is wrong with this machine's plugins, and what to do about it.
+
+    Looks at directories, sockets and specs as the user that runs it; changes
+    nothing. The exit status is 1 where there is a problem; a warning or a note
+    is none.
+    """
+    findings = diagnose(settings)
+    if as_json:
+        show_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            _show(finding)
+        show_line(_summary(findings))
+    if any(finding.severity == PROBLEM for finding in findings):
+        context.exit(FINDINGS)
+
+
+def _show(finding: Finding) -> None:
+    show_line(Cell(finding.severity, _STYLES[finding.severity]), Cell(f"  {finding.where}"))
+    show_line(Cell(f"  {finding.what};"))
+    show_line(Cell(f"  {finding.why}."))
+    show_line(Cell("  → ", FAINT), Cell(finding.remedy))
+
+
+def _summary(findings: tuple[Finding, ...]) -> Cell:
+    counts = {
+        kind: sum(finding.severity == kind for finding in findings)
+        for kind in (PROBLEM, WARNING, NOTE)
+    }
+    told = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in counts.items() if n]
+    return Cell(", ".join(told) or "nothing is wrong", BAD if counts[PROBLEM] else GOOD)

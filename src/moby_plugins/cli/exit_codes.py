@@ -1,0 +1,48 @@
+"""What the exit status of a command says; documented in ``docs/cli.md``."""
+
+from moby_plugins.domain.errors import (
+    DriverError,
+    InvalidPluginNameError,
+    NotImplementedByPluginError,
+    PluginNotFoundError,
+    RecordingError,
+    SettingsError,
+    SpecError,
+    StatusError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+)
+
+OK = 0
+FINDINGS = 1  # the command did its work, and found something wrong
+USAGE = 2  # click's own: the command was not understood
+NOT_FOUND = 3
+NOT_IMPLEMENTED = 4
+UNREACHABLE = 5
+TIMED_OUT = 6
+REFUSED = 7  # the plugin answered with an error
+BAD_ANSWER = 8
+UNUSABLE = 9  # a setting, a name, a spec, an address or a file that cannot be used
+INTERRUPTED = 130
+
+# The most particular kinds first: the first that fits decides.
+BY_ERROR: tuple[tuple[type[BaseException], int], ...] = (
+    (PluginNotFoundError, NOT_FOUND),
+    (NotImplementedByPluginError, NOT_IMPLEMENTED),
+    (TransportTimeoutError, TIMED_OUT),
+    (TransportError, UNREACHABLE),
+    (StatusError, REFUSED),
+    (DriverError, REFUSED),
+    (WireError, BAD_ANSWER),
+    (SpecError, UNUSABLE),
+    (SettingsError, UNUSABLE),
+    (RecordingError, UNUSABLE),
+    (InvalidPluginNameError, UNUSABLE),
+    (KeyboardInterrupt, INTERRUPTED),
+)
+
+
+def exit_code(error: BaseException) -> int:
+    """The status with which a command that ends in ``error`` exits."""
+    return next((code for kind, code in BY_ERROR if isinstance(error, kind)), FINDINGS)

@@ -1,0 +1,182 @@
+"""``moby-plugins inspect``: one plugin, as a host understands it."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import click
+from attrs import evolve, frozen
+
+from moby_plugins import (
+    Candidate,
+    Client,
+    Manifest,
+    Plugin,
+    PluginError,
+    RetryPolicy,
+    Settings,
+    new_client,
+    new_local_discovery,
+)
+from moby_plugins.cli.exit_codes import exit_code
+from moby_plugins.cli.options import (
+    ACTIVATE,
+    example,
+    with_json,
+    with_name,
+    with_settings,
+    with_timeout,
+)
+from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, Cell, show_fields, show_json
+from moby_plugins.cli.saying import error_as_json, in_brief
+from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
+
+
+@frozen
+class Greeting:
+    """What a plugin told: its manifest, after how many seconds, and what it can do.
+
+    ``capabilities`` are by subsystem: what a host makes of the answer, or why it cannot.
+    """
+
+    manifest: Manifest
+    seconds: float
+    capabilities: Mapping[str, Any]
+
+
+@click.command(epilog=example("moby-plugins inspect shelf"))
+@with_name
+@with_timeout(5.0, "Seconds that each of its answers may take.")
+@with_settings
+@with_json
+def inspect(name: str, timeout: float, settings: Settings, as_json: bool) -> None:
+    """Show one plugin: what it is, and what it says of itself.
+
+    That is the file that describes it and those that this one hides, its
+    address as it is understood, TLS, what it implements, how long it takes to
+    say so, and its capabilities. Where it does not answer, the rest is shown,
+    and the exit status tells why.
+    """
+    discovery = new_local_discovery(settings)
+    candidates = discovery.candidates(name)
+    if not candidates:
+        discovery.lookup(name)  # raises, and says where it looked
+    outcome = _greet(candidates[0], evolve(settings, retry=RetryPolicy.never()), timeout)
+    if as_json:
+        show_json(_as_json(name, candidates, outcome))
+    else:
+        show_fields(_fields(name, candidates, outcome))
+    if isinstance(outcome, PluginError):
+        sys.exit(exit_code(outcome))
+
+
+def _greet(candidate: Candidate, settings: Settings, timeout: float) -> Greeting | PluginError:
+    if candidate.error is not None:
+        return candidate.error
+    plugin = candidate.plugin
+    assert plugin is not None  # noqa: S101  for mypy: a candidate has the one or the other
+    try:
+        with new_client(plugin.addr, plugin.tls_config, settings=settings) as client:
+            manifest, _ = _handshake(client, timeout)
+            capabilities = dict(_capabilities(manifest, client, timeout))
+        # Timed over a connection of its own, once this program has loaded what it takes.
+        with new_client(plugin.addr, plugin.tls_config, settings=settings) as client:
+            return Greeting(*_handshake(client, timeout), capabilities)
+    except PluginError as error:
+        return error
+
+
+def _handshake(client: Client, timeout: float) -> tuple[Manifest, float]:
+    began = time.perf_counter()
+    manifest = client.call(ACTIVATE, None, Manifest, timeout=timeout)
+    return manifest, time.perf_counter() - began
+
+
+def _capabilities(
+    manifest: Manifest, client: Client, timeout: float
+) -> Iterator[tuple[str, Any | PluginError]]:
+    for kind in ENGINE_SUBSYSTEMS:
+        for remote in kind.remotes.values() if kind.implements in manifest.implements else ():
+            if remote.name in {"capabilities", "get_capabilities"}:
+                proxy = kind(client, timeouts={remote.name: timeout})
+                try:
+                    yield kind.implements, getattr(proxy, remote.name)()
+                except PluginError as error:
+                    yield kind.implements, error
+
+
+def _fields(
+    name: str, candidates: list[Candidate], outcome: Greeting | PluginError
+) -> Iterator[tuple[str, str | Cell]]:
+    found, *hidden = candidates
+    yield "name", name
+    yield "found", found.path
+    if hidden:
+        yield "hides", Cell("\n".join(map(_described, hidden)), DOUBTFUL)
+    if found.plugin is not None:
+        yield "address", f"{found.plugin.addr} ({_understood(found.plugin)})"
+        yield "tls", _tls(found.plugin)
+    if isinstance(outcome, PluginError):
+        yield "error", Cell(in_brief(outcome), BAD)
+        return
+    yield "implements", Cell(", ".join(outcome.manifest.implements) or "nothing", GOOD)
+    yield "handshake", f"{outcome.seconds * 1e3:.1f} ms"
+    for subsystem, capabilities in outcome.capabilities.items():
+        yield "capabilities", _told(subsystem, capabilities)
+
+
+def _described(candidate: Candidate) -> str:
+    says = candidate.plugin.addr if candidate.plugin else in_brief(candidate.error or PluginError())
+    return f"{candidate.path} ({says})"
+
+
+def _understood(plugin: Plugin) -> str:
+    address = plugin.address
+    if address.scheme == "unix":
+        return f"the UNIX socket {address.path}"
+    if not address.host:
+        return f"the transport for {address.scheme}"
+    return f"host {address.host}, port {address.port}"
+
+
+def _tls(plugin: Plugin) -> Cell:
+    tls, encrypted = plugin.tls_config, plugin.address.encrypted
+    concern = tls.concerns(encrypted=encrypted) if tls else ""
+    if concern:
+        return Cell(concern, DOUBTFUL)
+    if not encrypted:
+        return Cell("none: plain text", FAINT)
+    roots = (tls.ca_file if tls else "") or "the system's certificates"
+    shown = f"; shows {tls.cert_file}" if tls and tls.cert_file else ""
+    return Cell(f"verified by {roots}{shown}", GOOD)
+
+
+def _told(subsystem: str, capabilities: Any) -> Cell:
+    if isinstance(capabilities, PluginError):
+        return Cell(f"{subsystem}: error: {in_brief(capabilities)}", BAD)
+    values = attrs.asdict(capabilities).items()
+    return Cell(f"{subsystem}: " + ", ".join(f"{key}={value}" for key, value in values))
+
+
+def _as_json(
+    name: str, candidates: list[Candidate], outcome: Greeting | PluginError
+) -> dict[str, Any]:
+    found = candidates[0]
+    shown: dict[str, Any] = {"name": name, "found": found.path}
+    shown["hides"] = [candidate.path for candidate in candidates[1:]]
+    shown["address"] = found.plugin.addr if found.plugin else None
+    shown["tls"] = _tls(found.plugin).text if found.plugin else None
+    if isinstance(outcome, PluginError):
+        return shown | {"error": error_as_json(outcome)}
+    capabilities = {
+        subsystem: error_as_json(told) if isinstance(told, PluginError) else attrs.asdict(told)
+        for subsystem, told in outcome.capabilities.items()
+    }
+    return shown | {
+        "error": None,
+        "implements": outcome.manifest.implements,
+        "handshake_seconds": outcome.seconds,
+        "capabilities": capabilities,
+    }

@@ -1,0 +1,83 @@
+"""Options and arguments that several commands have in common."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import click
+
+from moby_plugins import PluginError, Settings, new_local_discovery
+
+ACTIVATE = "Plugin.Activate"
+
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _settings(_: click.Context, __: click.Parameter, path: str | None) -> Settings:
+    return Settings.from_env() if path is None else Settings.load(path)
+
+
+with_settings: Decorator = click.option(
+    "--config",
+    "settings",
+    metavar="FILE",
+    type=click.Path(),
+    callback=_settings,
+    help="Settings from a TOML file, not the environment.",
+)
+
+with_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def with_timeout(default: float | None, help_text: str) -> Decorator:
+    """The option ``--timeout``: a positive number of seconds, or ``default``."""
+    told = "" if default is None else f"  [default: {default:g}]"
+    return click.option(
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        default=default,
+        callback=_positive,
+        help=f"{help_text}{told}",
+    )
+
+
+def _positive(_: click.Context, __: click.Parameter, given: float | None) -> float | None:
+    if given is not None and not given > 0:
+        raise click.BadParameter(f"{given:g} is no positive number of seconds")
+    return given
+
+
+def example(*lines: str) -> str:
+    """The end of a command's help: how to call it, line by line."""
+    heading = "Example:" if len(lines) == 1 else "Examples:"
+    return "\n".join(["\b", heading, *(f"  {line}" for line in lines)])
+
+
+def plugin_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The names that a look-up finds and that begin so; none where they cannot be read."""
+    try:
+        settings = context.params.get("settings") or Settings.from_env()
+        names = new_local_discovery(settings).scan()
+    except PluginError:
+        return []
+    # A shell reads one name a line, and shows it as it is.
+    return [name for name in names if name.startswith(incomplete) and name.isprintable()]
+
+
+def methods(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """The methods that engines call and that begin so."""
+    from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
+
+    known = {remote.method for kind in ENGINE_SUBSYSTEMS for remote in kind.remotes.values()}
+    return sorted(name for name in known | {ACTIVATE} if name.startswith(incomplete))
+
+
+def subsystems(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """The subsystems that engines speak, as manifests name them, and that begin so."""
+    from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
+
+    known = (kind.implements for kind in ENGINE_SUBSYSTEMS)
+    return sorted(name for name in known if name.startswith(incomplete))
+
+
+with_name: Decorator = click.argument("name", shell_complete=plugin_names)

@@ -1,0 +1,136 @@
+"""What commands print: tables, fields, JSON and errors, for people and for programs.
+
+At a terminal tables are drawn by rich. Elsewhere, and where ``NO_COLOR`` is set,
+they are plain columns, of the width that they need, so that what a script reads
+does not depend on a window. What a plugin says is shown without its control
+characters.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:  # rich takes its time to load, and only a terminal needs it
+    from rich.table import Table as Drawn
+
+# How a cell reads, by its meaning: rich styles.
+GOOD, BAD, DOUBTFUL, FAINT, PLAIN = "green", "red", "yellow", "dim", ""
+
+
+def printable(text: object) -> str:
+    """``text`` with control characters and the like written out, so that it moves no cursor."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in str(text)
+    )
+
+
+@frozen
+class Cell:
+    """A text and its style, as ``GOOD`` and the like name it."""
+
+    text: str = field(converter=printable)
+    style: str = PLAIN
+
+
+def as_cell(given: str | Cell) -> Cell:
+    """A text as a plain cell; a cell as it is."""
+    return given if isinstance(given, Cell) else Cell(given)
+
+
+@frozen
+class Table:
+    """Columns under headings; a row is as long as ``columns``, of texts or of cells."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Cell, ...]] = field(factory=list)
+
+    def add(self, *row: str | Cell) -> None:
+        """One more row."""
+        self.rows.append(tuple(map(as_cell, row)))
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person watches who wants it drawn: no dumb terminal, and no ``NO_COLOR``."""
+    wanted = os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    return wanted and stream.isatty()
+
+
+def show_table(table: Table) -> None:
+    """Print ``table`` on standard output."""
+    if is_terminal(sys.stdout):
+        _print_drawn(drawn(table))
+        return
+    for line in plain_columns(table):
+        print(line)
+
+
+def show_fields(fields: Iterable[tuple[str, str | Cell]]) -> None:
+    """Print labels and values, a line each; a value of several lines goes on under itself."""
+    table = Table(("", ""))
+    for label, value in fields:
+        cell = as_cell(value)
+        for number, line in enumerate(cell.text.split("\n")):
+            table.add(Cell("" if number else label, FAINT), Cell(line, cell.style))
+    if is_terminal(sys.stdout):
+        _print_drawn(drawn(table, heading=False))
+        return
+    for line in [*plain_columns(table)][1:]:
+        print(line)
+
+
+def show_line(*cells: Cell) -> None:
+    """Print ``cells`` one after the other, and at once, for whoever watches."""
+    if is_terminal(sys.stdout):
+        from rich.console import Console
+        from rich.text import Text
+
+        line = Text.assemble(*((cell.text, cell.style) for cell in cells))
+        Console(highlight=False).print(line, soft_wrap=True)
+    else:
+        print("".join(cell.text for cell in cells), flush=True)
+
+
+def plain_columns(table: Table) -> Iterable[str]:
+    """The lines of ``table`` without colour: two spaces between columns, no line cut."""
+    texts: list[Sequence[str]] = [[column.upper() for column in table.columns]]
+    texts += [[cell.text.replace("\n", " ") for cell in row] for row in table.rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for row in texts:
+        cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def drawn(table: Table, *, heading: bool = True) -> "Drawn":
+    """``table`` as rich draws it."""
+    from rich import box
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    shape = Drawn(box=box.SIMPLE_HEAD, pad_edge=False, show_header=heading)
+    for column in table.columns:
+        shape.add_column(column, overflow="fold")  # a path that is cut is none
+    for row in table.rows:
+        shape.add_row(*(Text(cell.text, cell.style) for cell in row))
+    return shape
+
+
+def _print_drawn(shape: "Drawn") -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(shape)
+
+
+def show_json(value: Any) -> None:
+    """Print ``value`` as JSON on standard output, in ASCII."""
+    print(json.dumps(value, indent=2, default=str))
+
+
+def report(error: BaseException) -> None:
+    """Say on standard error why the command ends; nothing where it was interrupted."""
+    if not isinstance(error, KeyboardInterrupt):
+        print(f"moby-plugins: {printable(error)}", file=sys.stderr)

@@ -1,0 +1,94 @@
+"""``moby-plugins serve``: a plugin written in Python, served."""
+
+import logging
+import sys
+
+import click
+
+from moby_plugins import Settings, SettingsError
+from moby_plugins.cli.options import example, with_settings
+from moby_plugins.cli.servable import app_argument
+from moby_plugins.domain.exchange import App
+from moby_plugins.serving import (
+    PluginApp,
+    PluginServer,
+    ServerTLS,
+    plugin_server_tcp,
+    plugin_server_unix,
+    stopped_by_signals,
+)
+
+
+def _octal(_: click.Context, __: click.Parameter, given: str) -> int:
+    try:
+        return int(given, 8)
+    except ValueError as error:
+        raise click.BadParameter(f"{given!r} is no file mode such as 660") from error
+
+
+@click.command(
+    epilog=example(
+        "moby-plugins serve shelves:Shelves --name shelf",
+        "moby-plugins serve shelves:app --name shelf --tcp 127.0.0.1:9000",
+    )
+)
+@click.argument("app", metavar="MODULE:APP", callback=app_argument)
+@click.option("--name", help="What users call the plugin.  [default: the module's name]")
+@click.option("--group", help="The group that may use the socket.")
+@click.option("--mode", default="660", callback=_octal, help="The socket's mode.  [default: 660]")
+@click.option("--tcp", metavar="HOST:PORT", help="Listen on TCP, and write a spec that says so.")
+@click.option("--tls-cert", "cert_file", metavar="FILE", help="Speak TLS with this certificate,")
+@click.option("--tls-key", "key_file", metavar="FILE", help="and this key.")
+@click.option("--tls-ca", "ca_file", metavar="FILE", help="What hosts verify the certificate by.")
+@click.option("--client-ca", "client_ca_file", metavar="FILE", help="Who signs hosts' own.")
+@with_settings
+def serve(
+    app: tuple[str, App],
+    name: str | None,
+    group: str | None,
+    mode: int,
+    tcp: str | None,
+    settings: Settings,
+    **tls: str | None,
+) -> None:
+    """Serve a plugin written in Python, until SIGTERM or Ctrl-C.
+
+    APP is a PluginApp, an implementation of a subsystem or its class, or a
+    function from Request to Response. MODULE may be in the current directory.
+    """
+    module, application = app
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    name = name or module.rpartition(".")[2]
+    given = {key: path for key, path in tls.items() if path}
+    if tcp is None:
+        if given:
+            raise click.UsageError("TLS is for --tcp alone: a socket is plain text")
+        server = plugin_server_unix(
+            application, name, sockets_path=settings.sockets_path, mode=mode, group=group
+        )
+    else:
+        server = plugin_server_tcp(
+            application, name, tcp, tls=_server_tls(given), specs_path=_specs_path(settings)
+        )
+    _run(server, application)
+
+
+def _run(server: PluginServer, app: App) -> None:
+    with stopped_by_signals(server), server:
+        what = ", ".join(app.manifest.implements) if isinstance(app, PluginApp) else "a function"
+        print(f"serving {what} at {server.addr}", file=sys.stderr, flush=True)
+        server.run()
+
+
+def _server_tls(given: dict[str, str]) -> ServerTLS | None:
+    if not given:
+        return None
+    if not given.keys() >= {"cert_file", "key_file"}:
+        raise click.UsageError("TLS takes both --tls-cert and --tls-key")
+    return ServerTLS(**given)
+
+
+def _specs_path(settings: Settings) -> str:
+    if not settings.specs_paths:
+        raise SettingsError("specs_paths is empty, and a plugin on TCP is found by its spec")
+    return settings.specs_paths[0]

@@ -1,0 +1,230 @@
+"""``moby-plugins call``, run as a process."""
+
+import json
+import subprocess
+import time
+from contextlib import suppress
+
+import pytest
+
+from tests.dummy_plugin import Conversation, DummyPlugin, answering, http, keeps_answering
+from tests.integration.cli.machine import SECONDS, Machine
+from tests.integration.cli.terminal import at_terminal
+from tests.integration.components import requires
+from tests.integration.test_rclone import rclone_at
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_arguments_come_from_the_line_a_file_or_standard_input(machine: Machine) -> None:
+    """What is created each way is there afterwards; the answer is printed as JSON."""
+    (machine.root / "created.json").write_text('{"Name": "two"}')
+    with machine.shelf():
+        for arguments, sent in [
+            ('{"Name": "one"}', None),
+            ("@created.json", None),
+            ("-", '{"Name": "three"}'),
+        ]:
+            ran = machine.run("call", "shelf", "VolumeDriver.Create", arguments, sent=sent)
+            assert (ran.returncode, ran.stdout, ran.stderr) == (0, "{}\n", "")
+        listed = machine.run("call", "shelf", "VolumeDriver.List")
+
+    names = [volume["Name"] for volume in json.loads(listed.stdout)["Volumes"]]
+    assert names == ["one", "three", "two"]
+
+
+def test_an_address_will_do_for_a_name(machine: Machine) -> None:
+    """What holds a slash is an address, and nothing is looked up."""
+    with machine.shelf() as path:
+        moved = path.rename(machine.root / "elsewhere")
+        ran = machine.run("call", f"unix://{moved}", "VolumeDriver.List", "{}")
+
+    assert json.loads(ran.stdout) == {"Volumes": []}
+
+
+def test_one_call_is_one_request(machine: Machine) -> None:
+    """No handshake, and no second attempt; without arguments there is no body."""
+    with DummyPlugin.on_unix(machine.sockets / "p.sock", Conversation.read_request) as plugin:
+        ran = machine.run("call", "p", "A.B")
+        connections = plugin.connections
+    requests: list[bytes] = []
+    answer = keeps_answering(b"", requests)
+    with DummyPlugin.on_unix(machine.sockets / "q.sock", answer):
+        silent = machine.run("call", "q", "A.B")
+
+    assert (ran.returncode, connections) == (5, 1)
+    assert "closed the connection without an answer" in ran.stderr
+    assert (silent.returncode, silent.stdout) == (0, "")
+    (request,) = requests
+    assert request.startswith(b"POST /A.B HTTP/1.1\r\n")
+    assert request.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "method", "status", "said"),
+    [
+        (http(b'{"Err": "no such volume"}', 500), "VolumeDriver.Get", 7, "no such volume"),
+        (http(b'{"Err": "no such volume"}'), "VolumeDriver.Get", 7, "no such volume"),
+        (http(b'{"error": "no pool"}'), "IpamDriver.RequestPool", 7, "no pool"),
+        (http(b"\x1b[2Jwiped", 404), "Own.Method", 7, "\\x1b[2Jwiped"),
+        (http(b"<html>"), "VolumeDriver.Get", 8, "JSON"),
+        (http(b"{}", length=10), "VolumeDriver.Get", 8, "cut off"),
+    ],
+)
+def test_an_error_goes_to_standard_error_and_decides_the_status(
+    machine: Machine, answer: bytes, method: str, status: int, said: str
+) -> None:
+    """Standard output stays empty, so that nothing is taken for an answer."""
+    with DummyPlugin.on_unix(machine.sockets / "p.sock", answering(answer)):
+        ran = machine.run("call", "p", method, "{}")
+
+    assert (ran.returncode, ran.stdout) == (status, "")
+    assert ran.stderr.startswith("moby-plugins: ")
+    assert method in ran.stderr
+    assert said in ran.stderr
+
+
+@requires("rclone", "rclone")
+def test_a_plugin_that_others_wrote_is_called(machine: Machine) -> None:
+    """What rclone answers is printed, and what it refuses is told."""
+    with rclone_at(machine.sockets / "rclone.sock", machine.root):
+        listed = machine.run("call", "rclone", "VolumeDriver.List", "{}")
+        refused = machine.run("call", "rclone", "VolumeDriver.Get", '{"Name": "none"}')
+
+    assert (listed.returncode, [*json.loads(listed.stdout)]) == (0, ["Volumes"])
+    assert refused.returncode == 7
+    assert refused.stderr == "moby-plugins: VolumeDriver.Get: volume not found\n"
+
+
+def test_an_answer_that_takes_too_long_is_given_up(machine: Machine) -> None:
+    """``--timeout`` bounds the call."""
+    with DummyPlugin.on_unix(machine.sockets / "p.sock", Conversation.hang):
+        began = time.monotonic()
+        ran = machine.run("call", "p", "A.B", "--timeout", "0.5")
+        took = time.monotonic() - began
+
+    assert ran.returncode == 6
+    assert took < 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["p", "A.B", "{"], "Expecting property name"),
+        (["p", "A.B", "@none"], "No such file"),
+        (["p", "A B"], "'A B' is not a method"),
+        (["p", "A.B", "{}", "--send", "-"], "--send goes with neither"),
+        (["p", "A.B", "--send", "none"], "No such file"),
+        (["p", "A.B", "--timeout", "nan"], "no positive number"),
+        (["p"], "Missing argument 'METHOD'"),
+    ],
+)
+def test_what_cannot_be_sent_is_told_before_anything_is(
+    machine: Machine, arguments: list[str], said: str
+) -> None:
+    """The usage comes with it, and the status is 2."""
+    ran = machine.run("call", *arguments)
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert said in ran.stderr
+    assert "Usage: moby-plugins call" in ran.stderr
+
+
+def test_raw_prints_the_bytes_as_they_are(machine: Machine) -> None:
+    """JSON or not, to the last byte."""
+    answer = answering(http(b"\x00\xff{not json}\n"))
+    with DummyPlugin.on_unix(machine.sockets / "p.sock", answer):
+        printed = subprocess.check_output(
+            machine.command("call", "p", "A.B", "--raw"),
+            env=machine.environment,
+            timeout=SECONDS,
+        )
+
+    assert printed == b"\x00\xff{not json}\n"
+
+
+def test_a_stream_is_printed_as_it_comes_until_interrupted(machine: Machine) -> None:
+    """A line is there before the next was sent; Ctrl-C ends an endless one with 130."""
+
+    def behave(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(CHUNKED + b"6\r\nfirst\n\r\n")
+        conversation.hang()
+
+    with (
+        DummyPlugin.on_unix(machine.sockets / "p.sock", behave),
+        machine.running(machine.command("call", "p", "A.B", "--stream")) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "first\n"
+        process.send_signal(2)
+        assert process.wait(SECONDS) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_a_file_is_sent_whole(machine: Machine) -> None:
+    """With its length from a file, in chunks from a pipe; both say nothing but the answer."""
+    requests: list[bytes] = []
+    content = bytes(range(256)) * 1000
+    (machine.root / "layer").write_bytes(content)
+    answer = keeps_answering(b'{"Size": 3}', requests)
+    with DummyPlugin.on_unix(machine.sockets / "p.sock", answer):
+        ran = machine.run("call", "p", "GraphDriver.ApplyDiff?id=1", "--send", "layer")
+        piped = machine.run("call", "p", "GraphDriver.ApplyDiff?id=1", "--send", "-", sent="abc")
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, '{\n  "Size": 3\n}\n', "")
+    assert piped.returncode == 0
+    whole, chunked = requests
+    assert whole.startswith(b"POST /GraphDriver.ApplyDiff?id=1 HTTP/1.1\r\n")
+    assert b"content-length: 256000" in whole.lower()
+    assert whole.endswith(content)
+    assert b"3\r\nabc\r\n0\r\n" in chunked
+
+
+def slowly(conversation: Conversation) -> None:
+    """A plugin that stops to think after the first bytes of a request, then answers."""
+    conversation.sock.recv(1024)
+    conversation.stopped.wait(0.5)
+    while b"END" not in conversation.sock.recv(1 << 16):
+        pass
+    conversation.send(http(b"{}"))
+
+
+def test_a_terminal_shows_how_far_it_is(machine: Machine) -> None:
+    """The bar is gone at the end, and what is left is the answer."""
+    (machine.root / "layer").write_bytes(bytes(20 << 20) + b"END")
+    command = machine.command("call", "p", "G.A", "--send", str(machine.root / "layer"))
+    with (
+        DummyPlugin.on_unix(machine.sockets / "p.sock", slowly),
+        at_terminal(command, machine.environment) as terminal,
+    ):
+        assert terminal.end() == 0
+
+    assert "/20.0 MiB" in terminal.plain
+    assert "━" in terminal.plain
+    assert terminal.plain.rstrip().endswith("{}")
+
+
+def test_a_reader_that_has_enough_is_no_error(machine: Machine) -> None:
+    """``call … --stream | head -1`` ends when head does, without a traceback."""
+
+    def behave(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(CHUNKED)
+        with suppress(OSError):  # the reader leaves
+            while not conversation.stopped.is_set():
+                conversation.sock.sendall(b"6\r\nagain\n\r\n")
+
+    command = " ".join([*machine.command("call", "p", "A.B", "--stream"), "| head -1"])
+    with DummyPlugin.on_unix(machine.sockets / "p.sock", behave):
+        ran = subprocess.run(
+            ["/bin/sh", "-c", command],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=SECONDS,
+            env=machine.environment,
+        )
+
+    assert (ran.stdout, ran.stderr) == ("again\n", "")

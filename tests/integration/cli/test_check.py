@@ -1,0 +1,162 @@
+"""``moby-plugins check``, run as a process against the plugins of ``examples``."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.integration.cli.machine import EXAMPLES, Machine, appear
+
+WRITING = EXAMPLES.parent / "docs" / "writing-a-plugin.md"
+POLICY = '[[allow]]\nmethods = ["GET"]\npath = "/.*"\n'
+
+
+@contextmanager
+def example(machine: Machine, program: str, argument: Path) -> Iterator[Path]:
+    """An example that serves at the socket whose path this is."""
+    path = machine.sockets / "plugin.sock"
+    with machine.running([sys.executable, str(EXAMPLES / program), str(path), str(argument)]):
+        appear(path)
+        yield path
+
+
+def unpassed(shown: dict[str, Any]) -> dict[str, str]:
+    """The verdicts that are not "passed", by check."""
+    findings = [each for each in shown["findings"] if each["verdict"] != "passed"]
+    return {f"{each['subsystem']}: {each['check']}": each["verdict"] for each in findings}
+
+
+@pytest.mark.parametrize(
+    ("program", "subsystem", "found"),
+    [
+        ("volume_plugin.py", "VolumeDriver", {"VolumeDriver: capabilities": "warned"}),
+        (
+            "log_plugin.py",
+            "LogDriver",
+            {"LogDriver: no reading without the capability": "skipped"},
+        ),
+        ("authz_plugin.py", "authz", {}),
+        (
+            "metrics_plugin.py",
+            "MetricsCollector",
+            {"MetricsCollector: managed plugin": "warned"},
+        ),
+    ],
+)
+def test_the_examples_keep_to_the_protocol(
+    machine: Machine, program: str, subsystem: str, found: dict[str, str]
+) -> None:
+    """Nothing fails; what is warned of is so: no Capabilities, no managed plugin."""
+    argument = machine.root / "argument"
+    if program == "authz_plugin.py":
+        argument.write_text(POLICY)
+    elif program != "metrics_plugin.py":
+        argument.mkdir()
+
+    with example(machine, program, argument):
+        ran = machine.run("check", "plugin", "--json")
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    shown = json.loads(ran.stdout)
+    assert unpassed(shown) == {"Plugin: spec directory": "skipped"} | found
+    assert {each["subsystem"] for each in shown["findings"]} == {"Plugin", subsystem}
+    assert shown["summary"]["passed"] > 15
+    if program == "volume_plugin.py":
+        assert not any(argument.iterdir())  # nothing is left
+
+
+def test_who_follows_the_document_has_a_plugin_that_passes(machine: Machine) -> None:
+    """The first program of docs/writing-a-plugin.md, served and checked as that says."""
+    page = WRITING.read_text(encoding="utf-8")
+    program = page.partition("```python\n")[2].partition("```")[0]
+    (machine.root / "scratch.py").write_text(program)
+    path = machine.root / "scratch.sock"
+
+    with machine.running(machine.command("serve", "scratch:app", "--name", str(path))):
+        appear(path)
+        ran = machine.run("check", f"unix://{path}")
+
+    assert ran.returncode == 0, ran.stdout
+    for line in ran.stdout.splitlines()[-3:]:
+        assert f"\n{line}\n" in page
+
+
+def test_people_read_a_table(machine: Machine) -> None:
+    """A line for each check with what it expects, and one that counts."""
+    with machine.shelf() as path:
+        ran = machine.run("check", f"unix://{path}", "--check", "volumedriver: cap*")
+
+    heading, line, summary = ran.stdout.splitlines()
+    assert heading.split("  ")[0] == "VERDICT"
+    assert line.startswith("warned   VolumeDriver: capabilities  Capabilities tells a Scope")
+    assert line.endswith(
+        'answered 404 {"Err":"this plugin has no method VolumeDriver.Capabilities"}'
+    )
+    assert summary == "0 passed, 1 warned, 0 failed, 0 skipped"
+    assert ran.returncode == 0
+
+
+def test_build_servers_read_junit(machine: Machine) -> None:
+    """``--junit`` writes a file beside what is printed."""
+    with machine.shelf():
+        machine.run("check", "shelf", "--subsystem", "VolumeDriver", "--junit", "report.xml")
+
+    (suite,) = ET.parse(machine.root / "report.xml").getroot()  # noqa: S314  our own
+    assert suite.get("name") == "moby-plugins check shelf"
+    assert suite.get("failures") == "0"
+    assert {case.get("classname") for case in suite} == {"VolumeDriver"}
+    assert len(suite) > 30
+
+
+def test_reading_only_changes_nothing(machine: Machine) -> None:
+    """``--read-only`` makes no volume, not even for a moment."""
+    with machine.shelf():
+        before = (machine.root / "volumes").stat().st_mtime_ns
+        ran = machine.run("check", "shelf", "--read-only", "--json")
+        after = (machine.root / "volumes").stat().st_mtime_ns
+
+    findings = json.loads(ran.stdout)["findings"]
+    assert ran.returncode == 0
+    assert len(findings) > 20
+    assert all(each["reads_only"] for each in findings)
+    assert before == after
+
+
+def test_the_checks_can_be_listed(machine: Machine) -> None:
+    """Without a plugin: what each expects, where that is from, and whether it leaves traces."""
+    listed = json.loads(machine.run("check", "--list", "--json").stdout)
+    few = machine.run("check", "--list", "--subsystem", "authz", "--check", "*empty*")
+
+    assert len(listed) > 150
+    assert all(each["expects"] and each["source"] for each in listed)
+    (_, line) = few.stdout.splitlines()
+    assert line.startswith("authz: empty body")
+    assert line.endswith("traces")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([], "Missing argument 'NAME|ADDRESS'"),
+        (["shelf", "--check", "nothing*"], "there is no such check"),
+        (
+            ["shelf", "--subsystem", "volumedriver"],
+            "no checks for 'volumedriver'; there are: Plugin",
+        ),
+        (["shelf", "--volume-opt", "size"], "'size' is not of the form KEY=VALUE"),
+        (["shelf", "--junit", "nowhere/report.xml"], "No such file or directory"),
+        (["shelf", "--timeout", "0"], "0 is no positive number of seconds"),
+    ],
+)
+def test_a_command_that_cannot_be_meant(machine: Machine, arguments: list[str], why: str) -> None:
+    """Exit status 2, and what is wrong with it."""
+    with machine.shelf():
+        ran = machine.run("check", *arguments)
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert why in ran.stderr

@@ -1,0 +1,157 @@
+"""``moby-plugins check`` of plugins that are broken, hang, or are not there."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from moby_plugins import Request, Response
+from moby_plugins.serving import PluginApp
+from moby_plugins.testing import LivePlugins
+from tests.dummy_plugin import Conversation, DummyPlugin, answering
+from tests.integration.cli.machine import Machine, stale_socket
+from tests.unit.checks.broken import does, edits, refuses, says
+from tests.unit.checks.good_plugin import Volumes, good_plugin
+
+
+def findings(text: str) -> dict[str, dict[str, Any]]:
+    """What was found, by check."""
+    found = json.loads(text)["findings"]
+    return {f"{each['subsystem']}: {each['check']}": each for each in found}
+
+
+def test_a_plugin_of_every_subsystem_passes(machine: Machine) -> None:
+    """Over a socket, as in memory; it names MetricsCollector, so one check warns."""
+    with LivePlugins(machine.sockets) as start:
+        start(good_plugin(), "good")
+        ran = machine.run("check", "good", "--secret", "password", "--json")
+
+    assert ran.returncode == 0, ran.stdout
+    found = findings(ran.stdout)
+    assert len(found) > 150
+    assert {name for name, each in found.items() if each["verdict"] == "warned"} == {
+        "MetricsCollector: managed plugin"
+    }
+    assert {name for name, each in found.items() if each["verdict"] == "skipped"} == {
+        "Plugin: spec directory",
+        "LogDriver: no reading without the capability",
+    }
+
+
+def test_a_finding_is_told_with_what_came_back(machine: Machine) -> None:
+    """And the exit status is 1."""
+    broken = says("VolumeDriver.List", {"Volumes": [None]})(PluginApp(Volumes()))
+    with LivePlugins(machine.sockets) as start:
+        start(broken, "broken")
+        ran = machine.run("check", "broken", "--check", "*null*")
+
+    assert ran.returncode == 1
+    assert "failed   VolumeDriver: no null in list  no entry of Volumes is null" in ran.stdout
+    assert 'trap 10) -> VolumeDriver.List answered 200 {"Volumes": [null]}' in ran.stdout
+    assert ran.stdout.endswith("0 passed, 0 warned, 1 failed, 0 skipped\n")
+
+
+def test_what_a_plugin_says_moves_no_cursor(machine: Machine) -> None:
+    """Control characters are shown, not sent to the terminal."""
+    broken = edits("VolumeDriver.List", lambda _: {"Volumes": "\x1b[2J"})(PluginApp(Volumes()))
+    with LivePlugins(machine.sockets) as start:
+        start(broken, "broken")
+        ran = machine.run("check", "broken", "--check", "volumedriver: list")
+
+    assert ran.returncode == 1
+    assert "\x1b" not in ran.stdout
+
+
+def test_a_plugin_that_hangs_does_not_hang_the_command(machine: Machine) -> None:
+    """Its handshake times out once; the checks that need it fail at once."""
+    with DummyPlugin.on_unix(machine.sockets / "mute.sock", Conversation.hang):
+        began = time.monotonic()
+        ran = machine.run("check", "mute", "--timeout", "0.3", "--json")
+        took = time.monotonic() - began
+
+    assert ran.returncode == 1
+    assert took < 5
+    assert {each["verdict"] for each in findings(ran.stdout).values()} == {"failed", "skipped"}
+
+
+def test_one_method_that_hangs_holds_up_its_own_checks_alone(machine: Machine) -> None:
+    """The others are as they were."""
+    wait: Callable[[Request, Any], Any] = lambda _, __: time.sleep(1.2)  # noqa: E731
+    app = does(wait, "VolumeDriver.Mount")(PluginApp(Volumes()))
+    with LivePlugins(machine.sockets) as start:
+        start(app, "slow")
+        ran = machine.run("check", "slow", "--timeout", "0.3", "--json")
+
+    found = findings(ran.stdout)
+    assert ran.returncode == 1
+    assert found["VolumeDriver: mount"]["verdict"] == "failed"
+    assert "was not asked again" in found["VolumeDriver: mount again"]["came_back"]
+    assert found["VolumeDriver: remove"]["verdict"] == "passed"
+
+
+@pytest.mark.parametrize(("name", "status"), [("stale", 5), ("missing", 3), ("a/b", 9)])
+def test_a_plugin_that_is_not_there_is_no_finding(machine: Machine, name: str, status: int) -> None:
+    """The exit status says why nothing was checked."""
+    stale_socket(machine.sockets / "stale.sock")
+
+    for arguments in ([name], [name, "--subsystem", "authz"]):
+        ran = machine.run("check", *arguments)
+
+        assert (ran.returncode, ran.stdout) == (status, "")
+        assert ran.stderr.startswith("moby-plugins: ")
+
+
+def test_a_managed_plugin_is_checked_by_what_it_implements(machine: Machine) -> None:
+    """It has no handshake, so its subsystems are named, and nothing else is asked."""
+    app = refuses("Plugin.Activate", status=404)(PluginApp(Volumes()))
+    with LivePlugins(machine.sockets) as start:
+        plugin = start(app, "managed")
+        ran = machine.run("check", plugin.addr, "--subsystem", "VolumeDriver")
+
+    assert ran.returncode == 0, ran.stdout
+    assert ran.stdout.endswith(" passed, 0 warned, 0 failed, 0 skipped\n")
+
+
+def test_half_a_handshake_is_a_finding(machine: Machine) -> None:
+    """It is for the checks to say what is wrong with it."""
+    half = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
+    with DummyPlugin.on_unix(machine.sockets / "half.sock", half):
+        ran = machine.run("check", "half", "--check", "*shape")
+
+    assert ran.returncode == 1
+    assert "failed   Plugin: manifest shape" in ran.stdout
+    assert "cut off" in ran.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_nothing_behind(machine: Machine, number: int) -> None:
+    """And neither does SIGTERM: what the check has made is removed before the command ends."""
+    volumes = Volumes()
+    app = PluginApp(volumes)
+
+    def slow(request: Request) -> Response:
+        time.sleep(0.05)
+        return app(request)
+
+    with LivePlugins(machine.sockets) as start:
+        start(slow, "slow")
+        command = machine.command("check", "slow", "--check", "*get again and again*")
+        with machine.running(command) as process:
+            until(lambda: bool(volumes.list()))
+            os.kill(process.pid, number)
+            process.communicate(timeout=10)
+
+    assert process.returncode == 130
+    assert volumes.list() == ()
+
+
+def until(wanted: Callable[[], bool]) -> None:
+    """Wait for it."""
+    ends = time.monotonic() + 10
+    while not wanted():
+        assert time.monotonic() < ends, "it did not come"
+        time.sleep(0.005)

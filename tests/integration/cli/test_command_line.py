@@ -1,0 +1,189 @@
+"""What all commands of ``moby-plugins`` have in common, run as processes."""
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import __version__
+from moby_plugins.cli.command_line import COMMANDS
+from tests.integration.cli.machine import SECONDS, Machine
+
+SCRIPT = str(Path(sysconfig.get_path("scripts")) / "moby-plugins")
+WITHOUT = """
+import sys
+sys.modules[sys.argv.pop(1)] = None
+from moby_plugins.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command", [[SCRIPT], [sys.executable, "-m", "moby_plugins"]])
+def test_the_script_and_the_module_are_one(machine: Machine, command: list[str]) -> None:
+    """Both tell their version and their commands."""
+    version, overview = (
+        subprocess.run(
+            [*command, option], capture_output=True, text=True, check=True, timeout=SECONDS
+        ).stdout
+        for option in ("--version", "--help")
+    )
+
+    assert version == f"moby-plugins {__version__}\n"
+    assert "Usage: moby-plugins [OPTIONS] COMMAND [ARGS]..." in overview
+
+
+def test_the_overview_has_each_command_and_fits_a_screen(machine: Machine) -> None:
+    """With a line for each, in the order of use."""
+    lines = machine.run("--help").stdout.splitlines()
+
+    listed = [line.split()[0] for line in lines[lines.index("Commands:") + 1 :] if line]
+    assert listed[: len(COMMANDS)] == [*COMMANDS]
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_fits_a_screen_and_ends_with_an_example(
+    machine: Machine, name: str
+) -> None:
+    """24 lines of 80, the last of them to be typed as it is."""
+    ran = machine.run(name, "--help")
+
+    lines = ran.stdout.splitlines()
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert lines[0].startswith(f"Usage: moby-plugins {name}")
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert lines[-1].startswith(f"    moby-plugins {name}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["ls", "--nonsense"], "No such option"),
+        (["inspect"], "Missing argument 'NAME'"),
+    ],
+)
+def test_what_is_not_understood_is_2(machine: Machine, arguments: list[str], said: str) -> None:
+    """Standard error says what, and nothing is done."""
+    ran = machine.run(*arguments)
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert said in ran.stderr
+
+
+def test_settings_come_from_a_file_or_the_environment(machine: Machine) -> None:
+    """``--config`` takes the place of the variables, whatever they say."""
+    (machine.specs / "far.spec").write_text("tcp://127.0.0.1:1")
+    file = machine.root / "settings.toml"
+    file.write_text(f'sockets_path = "{machine.sockets}"\nspecs_paths = []\n')
+
+    assert "far" in machine.run("ls").stdout
+    assert "far" not in machine.run("ls", "--config", str(file)).stdout
+    ran = machine.run("ls", "--config", str(file), MOBY_PLUGINS_TIMEOUT="soon")
+    assert ran.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("timeouts = 3", "unknown setting 'timeouts'"),
+        ("timeout = -3", "timeout must be a positive number"),
+        ("timeout = ", "Invalid value"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_9(machine: Machine, content: str, said: str) -> None:
+    """The message names the file; the same goes for a variable."""
+    file = machine.root / "settings.toml"
+    file.write_text(content)
+
+    ran = machine.run("ls", "--config", str(file))
+
+    assert (ran.returncode, ran.stdout) == (9, "")
+    assert ran.stderr.startswith(f"moby-plugins: {file}: ")
+    assert said in ran.stderr
+
+
+def test_a_variable_that_cannot_be_used_is_9(machine: Machine) -> None:
+    """The message names it."""
+    ran = machine.run("ls", MOBY_PLUGINS_TIMEOUT="soon")
+
+    assert ran.returncode == 9
+    assert ran.stderr.startswith("moby-plugins: MOBY_PLUGINS_TIMEOUT: ")
+
+
+def test_a_locale_that_lacks_a_letter_ends_nothing(machine: Machine) -> None:
+    """In a locale of ASCII what cannot be printed is written out, in names and in messages."""
+    (machine.specs / "bücher.spec").write_text("nowhere")
+
+    ran = machine.run("ls", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    line = ran.stdout.splitlines()[1]
+    assert line.startswith("b\\udcc3\\udcbccher  error: ")
+    assert "scheme://\\u2026" in line
+
+
+@pytest.mark.parametrize(("module", "name"), [("click", "ls"), ("rich", "--version")])
+def test_without_the_extra_the_message_says_what_to_install(
+    machine: Machine, module: str, name: str
+) -> None:
+    """``--version`` needs nothing, whatever else needs click."""
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT, module, name],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+
+    if name == "--version":
+        assert (ran.returncode, ran.stdout) == (0, f"moby-plugins {__version__}\n")
+    else:
+        assert ran.returncode == 1
+        assert ran.stderr == "moby-plugins needs click: pip install 'moby-plugins[cli]'\n"
+
+
+def completions(machine: Machine, *words: str, **environment: str) -> list[str]:
+    """What bash offers for the last of ``words``."""
+    ran = machine.run(
+        _MOBY_PLUGINS_COMPLETE="bash_complete",
+        COMP_WORDS=" ".join(["moby-plugins", *words]),
+        COMP_CWORD=str(len(words)),
+        **environment,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return [line.partition(",")[2] for line in ran.stdout.splitlines() if line]
+
+
+def test_names_methods_and_subsystems_are_completed(machine: Machine) -> None:
+    """Names are those that a look-up finds, also under ``--config``."""
+    for name in ("shelf", "shed", "net", "sh\x1b[2J"):
+        (machine.specs / f"{name}.spec").write_text("tcp://127.0.0.1:1")
+    file = machine.root / "settings.toml"
+    file.write_text(f'sockets_path = "{machine.sockets}"\nspecs_paths = []\n')
+
+    assert completions(machine, "in") == ["inspect"]
+    assert completions(machine, "inspect", "sh") == ["shed", "shelf"]
+    assert completions(machine, "inspect", "--config", str(file), "sh") == []
+    assert completions(machine, "call", "net", "VolumeDriver.M") == ["VolumeDriver.Mount"]
+    assert completions(machine, "call", "net", "Plugin.") == ["Plugin.Activate"]
+    assert completions(machine, "wait", "net", "Vol") == ["VolumeDriver"]
+
+
+def test_settings_that_cannot_be_used_complete_nothing(machine: Machine) -> None:
+    """Pressing Tab is no time for messages."""
+    assert completions(machine, "inspect", "sh", MOBY_PLUGINS_TIMEOUT="soon") == []
+    assert completions(machine, "inspect", "--config", "/none", "sh") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_its_script(machine: Machine, shell: str) -> None:
+    """As the documents say, what one variable prints is for the shell to read."""
+    ran = machine.run(_MOBY_PLUGINS_COMPLETE=f"{shell}_source")
+
+    assert ran.returncode == 0
+    assert f"{shell}_complete" in ran.stdout

@@ -1,0 +1,174 @@
+"""``moby-plugins inspect``, run as a process."""
+
+import json
+
+import pytest
+
+from tests.dummy_plugin import DummyPlugin, http, keeps_answering
+from tests.integration.cli.machine import Machine
+from tests.integration.cli.terminal import at_terminal
+from tests.integration.components import requires
+from tests.integration.test_rclone import rclone_at
+
+
+def fields(text: str) -> dict[str, str]:
+    """The labels and values that were printed."""
+    return {line.split()[0]: line.split(maxsplit=1)[1] for line in text.splitlines()}
+
+
+def test_a_plugin_is_shown_with_all_that_a_host_makes_of_it(machine: Machine) -> None:
+    """The spec that won, those that it hides, the address as understood, TLS, the manifest."""
+    (machine.specs / "shelf.spec").write_text("tcp://127.0.0.1:1")
+    (machine.specs / "shelf.json").write_text("{")
+    with machine.shelf() as path:
+        ran = machine.run("inspect", "shelf")
+
+    shown = fields(ran.stdout)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    handshake = shown.pop("handshake")
+    assert handshake.endswith(" ms")
+    assert 0 < float(handshake.split()[0]) < 5000
+    hidden = next(key for key in shown if key.startswith("/"))
+    assert hidden == f"{machine.specs}/shelf.json"
+    del shown[hidden]
+    assert shown == {
+        "name": "shelf",
+        "found": str(path),
+        "hides": f"{machine.specs}/shelf.spec (tcp://127.0.0.1:1)",
+        "address": f"unix://{path} (the UNIX socket {path})",
+        "tls": "none: plain text",
+        "implements": "VolumeDriver",
+        "capabilities": "VolumeDriver: scope=local",
+    }
+
+
+def test_programs_read_the_same_as_json(machine: Machine) -> None:
+    """``--json`` has the time in seconds, and what the plugin can do as an object."""
+    with machine.shelf() as path:
+        ran = machine.run("inspect", "shelf", "--json")
+
+    shown = json.loads(ran.stdout)
+    assert 0 < shown.pop("handshake_seconds") < 5
+    assert shown == {
+        "name": "shelf",
+        "found": str(path),
+        "hides": [],
+        "address": f"unix://{path}",
+        "tls": "none: plain text",
+        "error": None,
+        "implements": ["VolumeDriver"],
+        "capabilities": {"VolumeDriver": {"scope": "local"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "tls"),
+    [
+        ('{"Addr": "https://127.0.0.1:1"}', "verified by the system's certificates"),
+        (
+            '{"Addr": "https://127.0.0.1:1", "TLSConfig": {}}',
+            "TLS without verification of the plugin",
+        ),
+        (
+            '{"Addr": "tcp://127.0.0.1:1", "TLSConfig": {"CAFile": "/ca.pem"}}',
+            "TLS options are given, but only https:// is encrypted: this is plain text",
+        ),
+    ],
+)
+def test_what_a_spec_says_of_tls_is_said_as_it_counts(
+    machine: Machine, spec: str, tls: str
+) -> None:
+    """Verified, not verified, or plain text in spite of options; dead, the plugin is shown too."""
+    (machine.specs / "far.json").write_text(spec)
+
+    ran = machine.run("inspect", "far")
+
+    shown = fields(ran.stdout)
+    assert ran.returncode == 5
+    assert shown["tls"] == tls
+    assert shown["address"].endswith("(host 127.0.0.1, port 1)")
+    assert shown["error"] == "connection refused: nobody listens there"
+
+
+def test_capabilities_that_cannot_be_had_are_an_error_of_their_own(machine: Machine) -> None:
+    """A network driver that does not tell its scope is still shown."""
+    answer = keeps_answering(b'{"Implements": ["NetworkDriver"], "Scope": "galaxy"}')
+    with DummyPlugin.on_unix(machine.sockets / "net.sock", answer):
+        ran = machine.run("inspect", "net")
+
+    assert ran.returncode == 0
+    told = fields(ran.stdout)["capabilities"]
+    assert told.startswith("NetworkDriver: error: NetworkDriver.GetCapabilities")
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("none", 3, "plugin 'none' not found"),
+        ("../etc", 9, "is not a plugin name"),
+    ],
+)
+def test_what_is_not_there_is_not_shown(
+    machine: Machine, name: str, status: int, said: str
+) -> None:
+    """Standard error says why, and where it was looked for."""
+    ran = machine.run("inspect", name)
+
+    assert (ran.returncode, ran.stdout) == (status, "")
+    assert said in ran.stderr
+
+
+def test_a_broken_spec_is_shown_with_its_reason(machine: Machine) -> None:
+    """The exit status is that of a spec that cannot be used."""
+    (machine.specs / "odd.spec").write_text("nowhere")
+
+    ran = machine.run("inspect", "odd", "--json")
+
+    shown = json.loads(ran.stdout)
+    assert ran.returncode == 9
+    assert shown["error"]["kind"] == "SpecError"
+    assert shown["address"] is None
+
+
+def test_an_error_status_is_told(machine: Machine) -> None:
+    """A plugin that refuses the handshake says why."""
+    with DummyPlugin.on_unix(
+        machine.sockets / "no.sock", lambda talk: talk.send(http(b'{"Err": "not today"}', 500))
+    ):
+        ran = machine.run("inspect", "no")
+
+    assert ran.returncode == 7
+    assert fields(ran.stdout)["error"] == "Plugin.Activate: not today"
+
+
+def test_a_terminal_gets_it_in_colour(machine: Machine) -> None:
+    """Labels are faint, and what is good is green."""
+    with (
+        machine.shelf(),
+        at_terminal(machine.command("inspect", "shelf"), machine.environment) as terminal,
+    ):
+        assert terminal.end() == 0
+
+    assert "\x1b[2mimplements" in terminal.written
+    assert "\x1b[32mVolumeDriver" in terminal.written
+
+
+def test_an_address_without_a_transport_is_shown(machine: Machine) -> None:
+    """It names what would carry the calls; the exit status is that of a bad address."""
+    (machine.specs / "odd.spec").write_text("carrier://pigeon")
+
+    ran = machine.run("inspect", "odd")
+
+    assert ran.returncode == 9
+    assert fields(ran.stdout)["address"] == "carrier://pigeon (the transport for carrier)"
+    assert "no transport for carrier://" in fields(ran.stdout)["error"]
+
+
+@requires("rclone", "rclone")
+def test_a_plugin_that_others_wrote_is_inspected(machine: Machine) -> None:
+    """The one of rclone is a volume driver, and tells its scope."""
+    with rclone_at(machine.sockets / "rclone.sock", machine.root):
+        shown = fields(machine.run("inspect", "rclone").stdout)
+
+    assert shown["implements"] == "VolumeDriver"
+    assert shown["capabilities"] == "VolumeDriver: scope=local"

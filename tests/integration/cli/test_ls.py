@@ -1,0 +1,125 @@
+"""``moby-plugins ls``, run as a process."""
+
+import json
+import time
+from contextlib import ExitStack
+
+from tests.dummy_plugin import Conversation, DummyPlugin, answering, http, keeps_answering
+from tests.integration.cli.machine import SECONDS, Machine, stale_socket
+from tests.integration.cli.terminal import at_terminal
+
+
+def test_each_plugin_has_a_line(machine: Machine) -> None:
+    """What lives tells what it implements, what is broken what is wrong; the exit status is 0."""
+    (machine.specs / "broken.spec").write_text("127.0.0.1:1")
+    stale_socket(machine.sockets / "stale.sock")
+    with machine.shelf():
+        ran = machine.run("ls")
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    heading, *lines = ran.stdout.splitlines()
+    assert heading.split() == ["NAME", "IMPLEMENTS", "ADDRESS", "FOUND"]
+    assert [line.split("  ", 1)[0] for line in lines] == ["broken", "shelf", "stale"]
+    broken, shelf, stale = lines
+    assert "error: address '127.0.0.1:1' is not of the form scheme://" in broken
+    assert shelf.split() == [
+        "shelf",
+        "VolumeDriver",
+        f"unix://{machine.sockets}/shelf.sock",
+        "socket",
+    ]
+    assert broken.endswith(f"  {machine.specs}/broken.spec")
+    assert "error: stale socket: it exists, but nobody listens on it" in stale
+
+
+def test_programs_read_the_same_as_json(machine: Machine) -> None:
+    """``--json`` prints one object for each plugin."""
+    stale_socket(machine.sockets / "stale.sock")
+    with machine.shelf() as path:
+        ran = machine.run("ls", "--json")
+
+    shelf, stale = json.loads(ran.stdout)
+    assert shelf == {
+        "name": "shelf",
+        "address": f"unix://{path}",
+        "found": str(path),
+        "implements": ["VolumeDriver"],
+        "error": None,
+    }
+    assert stale["implements"] is None
+    assert stale["error"]["kind"] == "TransportError"
+    assert stale["address"] == f"unix://{machine.sockets}/stale.sock"
+
+
+def test_a_plugin_that_hangs_delays_nobody(machine: Machine) -> None:
+    """Ten that never answer take one time-out together, and the eleventh is shown."""
+    with ExitStack() as stack:
+        for number in range(10):
+            path = machine.sockets / f"mute{number}.sock"
+            stack.enter_context(DummyPlugin.on_unix(path, Conversation.hang))
+        answer = keeps_answering(b'{"Implements": ["authz"]}')
+        stack.enter_context(DummyPlugin.on_unix(machine.sockets / "quick.sock", answer))
+        began = time.monotonic()
+        ran = machine.run("ls", "--timeout", "1")
+        took = time.monotonic() - began
+
+    lines = ran.stdout.splitlines()[1:]
+    assert ["error: timed out" in line for line in lines] == [True] * 10 + [False]
+    assert lines[-1].split()[:2] == ["quick", "authz"]
+    assert took < 5
+
+
+def test_nobody_has_to_wait_for_a_plugin_that_hangs(machine: Machine) -> None:
+    """Ctrl-C ends it at once, with 130 and nothing said."""
+    with DummyPlugin.on_unix(machine.sockets / "mute.sock", Conversation.hang) as plugin:
+        command = machine.command("ls", "--timeout", "60")
+        with machine.running(command) as process:
+            while not plugin.connections:
+                time.sleep(0.02)
+            process.send_signal(2)
+            assert process.wait(SECONDS) == 130
+            assert process.communicate() == ("", "")
+
+
+def test_no_plugin_directory_is_no_error(machine: Machine) -> None:
+    """A machine without plugins has an empty table or list, and one reads where that is."""
+    machine.sockets.rmdir()
+    machine.specs.rmdir()
+
+    ran = machine.run("ls")
+
+    assert ran.stdout == "NAME  IMPLEMENTS  ADDRESS  FOUND\n"
+    assert ran.stderr == f"moby-plugins: no plugins in {machine.sockets}, {machine.specs}\n"
+    assert json.loads(machine.run("ls", "--json").stdout) == []
+
+
+def test_what_a_plugin_says_moves_no_cursor(machine: Machine) -> None:
+    """Control characters are shown, not sent to the terminal."""
+    answers = [http(b'{"Implements": ["\\u001b[2J\\u202eauthz"]}'), http(b"\x1b[31mred", 500)]
+    with ExitStack() as stack:
+        for name, answer in zip(["calm", "angry"], answers, strict=True):
+            path = machine.sockets / f"{name}.sock"
+            stack.enter_context(DummyPlugin.on_unix(path, answering(answer)))
+        ran = machine.run("ls")
+
+    assert "\x1b" not in ran.stdout
+    assert "\u202e" not in ran.stdout
+    assert "\\x1b[2J\\u202eauthz" in ran.stdout
+    assert "error: Plugin.Activate: \\x1b[31mred" in ran.stdout
+
+
+def test_a_terminal_gets_a_table_in_colour(machine: Machine) -> None:
+    """Of the window's width, without cutting a path; with NO_COLOR it is as in a pipe."""
+    with machine.shelf():
+        with at_terminal(machine.command("ls"), machine.environment) as terminal:
+            assert terminal.end() == 0
+        coloured, plain = terminal.written, terminal.plain
+        calm = machine.environment | {"NO_COLOR": "1"}
+        with at_terminal(machine.command("ls"), calm) as terminal:
+            assert terminal.end() == 0
+        piped = machine.run("ls").stdout
+
+    assert "\x1b[32mVolumeDriver" in coloured
+    assert "─" * 50 in plain
+    assert max(map(len, plain.splitlines())) <= 80
+    assert terminal.written.replace("\r\n", "\n") == piped

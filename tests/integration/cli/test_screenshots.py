@@ -1,0 +1,28 @@
+"""The pictures of the command line, compared with what it does."""
+
+import pytest
+
+from tests.screenshots import IMAGES, pictures, text_of
+
+
+@pytest.fixture(scope="module")
+def taken() -> dict[str, str]:
+    """Pictures of today."""
+    return pictures()
+
+
+@pytest.mark.parametrize("name", ["ls", "check", "trace", "doctor"])
+def test_a_picture_shows_what_is_so(name: str, taken: dict[str, str]) -> None:
+    """``make screenshots`` takes them again. How they are drawn is rich's business."""
+    committed = (IMAGES / f"{name}.svg").read_text(encoding="utf-8")
+
+    assert text_of(committed) == text_of(taken[name])
+    assert len(text_of(committed)) > 5
+    assert "http" not in committed.replace("http://www.w3.org/", "").replace(
+        "https://www.textualize.io", ""
+    )
+
+
+def test_every_picture_is_taken(taken: dict[str, str]) -> None:
+    """None is left of a command that is no longer shown."""
+    assert {path.stem for path in IMAGES.iterdir()} == {*taken}

@@ -1,0 +1,182 @@
+"""``moby-plugins serve``, run as a process."""
+
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import Settings, new_client, new_local_registry
+from moby_plugins.subsystems import VolumeDriver
+from tests.integration.certificates import Certificates
+from tests.integration.cli.machine import SECONDS, Machine
+
+SHELVES = """
+from moby_plugins import Response
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import VolumeDriver
+
+
+class Shelves(VolumeDriver):
+    def list(self):
+        return ()
+
+
+class Needy(Shelves):
+    def __init__(self, root):
+        self.root = root
+
+
+def function(request):
+    return Response(200, b'{"Implements": ["VolumeDriver"], "Volumes": []}')
+
+
+shelves = Shelves()
+app = PluginApp(shelves)
+number = 3
+"""
+
+
+@pytest.fixture
+def module(machine: Machine) -> Path:
+    """A module in the directory where the command is run."""
+    path = machine.root / "shelves.py"
+    path.write_text(SHELVES)
+    return path
+
+
+@pytest.mark.parametrize("app", ["Shelves", "shelves", "app", "function"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_whatever_can_be_served_is_until_a_signal(
+    machine: Machine, module: Path, app: str, number: signal.Signals
+) -> None:
+    """A class, an object, an application, a function: its socket is where hosts look, then gone."""
+    command = machine.command("serve", f"shelves:{app}", "--mode", "600")
+    with machine.running(command) as process:
+        assert process.stderr is not None
+        path = machine.sockets / "shelves.sock"
+        what = "a function" if app == "function" else "VolumeDriver"
+        assert process.stderr.readline() == f"serving {what} at unix://{path}\n"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with new_client(f"unix://{path}", settings=Settings()) as client:
+            assert VolumeDriver(client).list() == ()
+        process.send_signal(number)
+        assert process.wait(SECONDS) == 0
+        assert process.stderr.read() == ""
+    assert not path.exists()
+
+
+def test_an_error_of_the_plugins_is_logged(machine: Machine, module: Path) -> None:
+    """With its traceback, on standard error, where its author sees it."""
+    module.write_text(SHELVES.replace("return ()", "return 1 / 0"))
+    with machine.running(machine.command("serve", "shelves:app", "--name", "shelf")) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        ran = machine.run("call", "shelf", "VolumeDriver.List")
+        process.terminate()
+        logged = process.stderr.read()
+
+    assert (ran.returncode, ran.stderr) == (
+        7,
+        "moby-plugins: VolumeDriver.List: division by zero\n",
+    )
+    assert "ERROR VolumeDriver.List failed" in logged
+    assert "ZeroDivisionError" in logged
+
+
+def test_on_tcp_it_is_found_by_its_spec(machine: Machine, module: Path) -> None:
+    """The spec is in the first directory of specs, and goes with the plugin."""
+    command = machine.command("serve", "shelves:app", "--name", "shelf", "--tcp", "127.0.0.1:0")
+    with machine.running(command) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        with new_local_registry(settings(machine)) as registry:
+            assert VolumeDriver(registry.get("shelf", "VolumeDriver").client).list() == ()
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+    assert list(machine.specs.iterdir()) == []
+
+
+def test_under_tls_the_spec_tells_how_to_verify_it(
+    machine: Machine, module: Path, tmp_path: Path
+) -> None:
+    """A host that found the spec calls without being told anything else."""
+    certificates = Certificates(tmp_path)
+    cert, key = certificates.server_files()
+    arguments = ["--tcp", "localhost:0", "--tls-cert", cert, "--tls-key", key]
+    arguments += ["--tls-ca", certificates.ca_file]
+    with machine.running(machine.command("serve", "shelves:app", *arguments)) as process:
+        assert process.stderr is not None
+        assert "https://localhost:" in process.stderr.readline()
+        ran = machine.run("inspect", "shelves")
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+
+    assert f"verified by {certificates.ca_file}" in ran.stdout
+    assert "implements    VolumeDriver" in ran.stdout
+
+
+def settings(machine: Machine) -> Settings:
+    """The machine's directories, as a host has them."""
+    return Settings(sockets_path=machine.sockets, specs_paths=(machine.specs,))
+
+
+def test_on_tcp_without_a_directory_for_the_spec_nothing_is_served(
+    machine: Machine, module: Path
+) -> None:
+    """Nobody would find it."""
+    ran = machine.run("serve", "shelves:app", "--tcp", "127.0.0.1:0", MOBY_PLUGINS_SPECS_PATHS="")
+
+    assert ran.returncode == 9
+    assert "specs_paths is empty" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["shelves"], "'shelves' is not of the form MODULE:APP"),
+        (["shelves:"], "is not of the form MODULE:APP"),
+        (["none:app"], "there is no module 'none' here or installed"),
+        (["shelves.none:app"], "there is no module 'shelves.none' here"),
+        (["shelves:none"], "shelves has no 'none'; it has Needy, Shelves, app, shelves"),
+        (["shelves:number"], "is 'int', and neither a PluginApp, a subsystem nor a function"),
+        (["shelves:Needy"], "missing 1 required positional argument: 'root'"),
+        (["shelves:VolumeDriver"], "implements no method of a subsystem"),
+        (["shelves:app", "--mode", "999"], "'999' is no file mode"),
+        (["shelves:app", "--tls-cert", "x"], "TLS is for --tcp alone"),
+        (["shelves:app", "--tcp", "127.0.0.1:0", "--tls-cert", "x"], "both --tls-cert and"),
+    ],
+)
+def test_what_cannot_be_served_is_told_with_the_usage(
+    machine: Machine, module: Path, arguments: list[str], said: str
+) -> None:
+    """The status is 2, and nothing was opened."""
+    ran = machine.run("serve", *arguments)
+
+    assert ran.returncode == 2
+    assert said in " ".join(ran.stderr.split())
+    assert "Usage: moby-plugins serve" in ran.stderr
+    assert list(machine.sockets.iterdir()) == []
+
+
+def test_a_module_that_fails_shows_its_own_traceback(machine: Machine, module: Path) -> None:
+    """What is wrong inside it is its author's to read."""
+    module.write_text("import nonsense_that_is_missing\n")
+
+    ran = machine.run("serve", "shelves:app")
+
+    assert ran.returncode == 1
+    assert "No module named 'nonsense_that_is_missing'" in ran.stderr
+
+
+def test_a_socket_that_is_served_already_is_not_taken(machine: Machine, module: Path) -> None:
+    """The second one says so, and the first goes on."""
+    with machine.running(machine.command("serve", "shelves:app")) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        second = machine.run("serve", "shelves:app")
+        first = machine.run("call", "shelves", "VolumeDriver.List")
+
+    assert second.returncode == 9
+    assert str(machine.sockets / "shelves.sock") in second.stderr
+    assert first.returncode == 0

@@ -1,0 +1,243 @@
+"""``moby-plugins trace``, run as a process between a host and a plugin."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from moby_plugins import Settings, StatusError, TransportError, WireError, new_client
+from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.testing import FaultServer, LivePlugin, MemoryTransport, drops, drops_mid_body
+from moby_plugins.tracing import load_recording
+from tests.integration.cli.machine import SECONDS, Machine
+from tests.integration.cli.tracing import ONCE, call, echo, exchanged, tracing, without_times
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_each_call_is_shown_and_the_socket_comes_back(machine: Machine, number: int) -> None:
+    """Time, method, both bodies, status and duration; Ctrl-C and a service manager end it."""
+    with machine.shelf() as path:
+        inode = path.stat().st_ino
+        with tracing(machine, "shelf") as traced:
+            assert call(path, "Plugin.Activate") == {"Implements": ["VolumeDriver"]}
+            with pytest.raises(StatusError, match="no option 'token'"):
+                call(path, "VolumeDriver.Create", {"Name": "a", "Opts": {"token": "hunter2"}})
+            lines = traced.end(number)
+
+        assert path.stat().st_ino == inode
+        assert call(path, "Plugin.Activate") == {"Implements": ["VolumeDriver"]}
+        assert list(machine.sockets.iterdir()) == [path]
+    assert traced.heading == (
+        f"calls to unix://{path} go on to unix://{machine.sockets}/.traced/shelf.sock;"
+        " Ctrl-C ends this\n"
+    )
+    assert without_times(lines) == [
+        "Plugin.Activate 200",
+        '  ← {"Implements":["VolumeDriver"]}',
+        "VolumeDriver.Create 500",
+        '  → {"Name":"a","Opts":{"token":"***"}}',
+        '  ← {"Err":"no option \'token\'; there is size=10M"}',
+    ]
+    assert lines[0].split()[0].count(":") == 2
+    assert lines[0].endswith("ms")
+
+
+def test_programs_read_an_object_for_each_call(machine: Machine) -> None:
+    """``--json`` prints JSON lines, masked as well."""
+    with machine.shelf() as path, tracing(machine, "shelf", "--json") as traced:
+        call(path, "VolumeDriver.Create", {"Name": "a", "Password": "hunter2"})
+        [line] = traced.end()
+
+    shown = json.loads(line)
+    assert (shown["method"], shown["status"], shown["answer"]) == (
+        "VolumeDriver.Create",
+        200,
+        "{}\n",
+    )
+    assert shown["request"] == '{"Name":"a","Password":"***"}\n'
+    assert 0 < shown["took"] < SECONDS
+    assert shown["time"][10] == "T"
+
+
+def test_what_is_recorded_plays_the_plugin_in_a_test(machine: Machine) -> None:
+    """The file answers the same calls, without a plugin."""
+    file = machine.root / "calls.jsonl"
+    with machine.shelf() as path, tracing(machine, "shelf", "--record", str(file)) as traced:
+        call(path, "VolumeDriver.Create", {"Name": "a", "Password": "hunter2"})
+        listed = call(path, "VolumeDriver.List", {})
+        traced.end()
+
+    assert "hunter2" not in file.read_text()
+    played = MemoryTransport.replay(file)
+    settings = Settings(transports={"unix": played.connect})
+    with new_client("unix:///x.sock", settings=settings) as client:
+        assert client.call("VolumeDriver.List", {}) == listed
+        client.call("VolumeDriver.Create", {"Name": "a", "Password": "another"})
+    played.assert_used_up()
+
+
+def test_secrets_are_recorded_where_asked(machine: Machine) -> None:
+    """On the screen they are masked all the same."""
+    file = machine.root / "calls.jsonl"
+    options = ("--record", str(file), "--record-secrets")
+    with machine.shelf() as path, tracing(machine, "shelf", *options) as traced:
+        call(path, "VolumeDriver.Create", {"Name": "a", "Password": "hunter2"})
+        lines = traced.end()
+
+    assert "hunter2" not in "".join(lines)
+    assert load_recording(file).calls[0].request.data == b'{"Name":"a","Password":"hunter2"}\n'
+    assert not load_recording(file).masked
+
+
+def test_a_plugin_that_fails_fails_for_the_host_alike(machine: Machine) -> None:
+    """No answer is none, half an answer is half of one, and both are shown."""
+    table = {"M.drops": drops(), "M.half": drops_mid_body(b"half")}
+    path = machine.sockets / "bad.sock"
+    with FaultServer.unix(table, path), tracing(machine, "bad") as traced:
+        with pytest.raises(TransportError, match="closed the connection without an answer"):
+            call(path, "M.drops")
+        with pytest.raises(WireError, match="cut off"):
+            call(path, "M.half")
+        lines = traced.end()
+
+    closed = "the host's connection was closed"
+    assert without_times(lines) == [
+        "M.drops no",
+        f"  ✗ the plugin closed the connection without an answer; {closed}",
+        "M.half 200",
+        '  ← "half"',
+        f"  ✗ the answer's body is cut off or badly chunked; {closed}",
+    ]
+
+
+def test_a_stale_socket_is_traced_as_one(machine: Machine) -> None:
+    """A call that the plugin refuses is shown as that; the host's connection is closed."""
+    path = machine.sockets / "dead.sock"
+    with (
+        LivePlugin(echo, "dead", machine.sockets) as live,
+        tracing(machine, "dead") as traced,
+    ):
+        live.stop()
+        with pytest.raises(TransportError):
+            call(path, "M.x")
+        lines = traced.end()
+
+    assert lines[1].startswith("  ✗ stale socket: it exists, but nobody listens on it")
+
+
+def test_a_stream_is_shown_while_it_passes(machine: Machine) -> None:
+    """Its pieces arrive as they are sent, and a line a second tells how far it is."""
+
+    def ticking(_: Request) -> Response:
+        def ticks() -> Iterator[bytes]:
+            for _ in range(15):
+                time.sleep(0.1)
+                yield b"\x00tick"
+
+        return Response(200, ticks())
+
+    with (
+        LivePlugin(ticking, "clock", machine.sockets) as live,
+        tracing(machine, "clock") as traced,
+        new_client(live.addr, settings=ONCE) as client,
+        client.stream("M.ticks") as chunks,
+    ):
+        assert chunks.read(100) == b"\x00tick"
+        assert traced.process.stdout is not None
+        line = traced.process.stdout.readline()
+        rest = b"".join(chunks)
+        lines = traced.end()
+
+    assert len(rest) == 14 * 5
+    assert "M.ticks  answer so far: " in line
+    assert lines[-1].startswith("  ← 75 bytes in 15 pieces: 00 74 69 63 6b 00")
+
+
+def test_an_address_of_its_own_leaves_the_plugin_alone(machine: Machine) -> None:
+    """By name or by address; without --listen an address cannot be traced."""
+    mine = machine.root / "mine.sock"
+    with machine.shelf() as path:
+        for target in ("shelf", f"unix://{path}"):
+            with tracing(machine, target, "--listen", f"unix://{mine}") as traced:
+                assert call(mine, "Plugin.Activate") == {"Implements": ["VolumeDriver"]}
+                assert len(traced.end()) == 2
+        refused = machine.run("trace", f"unix://{path}")
+
+    assert refused.returncode == 2
+    assert "the plugin at an address is traced with --listen" in refused.stderr
+    assert not mine.exists()
+
+
+def test_a_recording_that_cannot_be_written_is_an_error(machine: Machine) -> None:
+    """Before anything is moved; and where the disk is full, what was moved comes back."""
+    with machine.shelf() as path:
+        inode = path.stat().st_ino
+        ran = machine.run("trace", "shelf", "--record", "no/such/file")
+        full = machine.run("trace", "shelf", "--record", "/dev/full")
+        assert path.stat().st_ino == inode
+
+    assert (ran.returncode, full.returncode) == (9, 9)
+    assert (
+        ran.stderr == "moby-plugins: no/such/file: cannot be written: No such file or directory\n"
+    )
+    assert "/dev/full: cannot be written: No space left on device" in full.stderr
+
+
+def test_a_plugin_that_is_not_there_is_an_error(machine: Machine) -> None:
+    """As for every command."""
+    ran = machine.run("trace", "nothing")
+
+    assert ran.returncode == 3
+    assert "plugin 'nothing' not found" in ran.stderr
+
+
+def test_a_large_upload_passes_as_it_comes(machine: Machine) -> None:
+    """In chunks, neither kept whole nor waited for; its size is shown."""
+    arrived = threading.Event()
+
+    def receiver(request: Request) -> Response:
+        size = 0
+        for piece in request.body:
+            size += len(piece)  # type: ignore[arg-type]  # large bodies come in pieces
+            arrived.set()
+        return Response(200, str(size).encode())
+
+    def upload() -> Iterator[bytes]:
+        yield bytes(64 << 10)
+        assert arrived.wait(SECONDS), "the plugin saw nothing before the end"
+        for _ in range(40):
+            yield bytes(64 << 10)
+
+    with (
+        LivePlugin(receiver, "graph", machine.sockets) as live,
+        tracing(machine, "graph") as traced,
+        new_client(live.addr, settings=ONCE) as client,
+    ):
+        assert client.send_file("GraphDriver.ApplyDiff?id=1&parent=", upload()) == 41 << 16
+        lines = traced.end()
+
+    assert lines[0].split()[1:3] == ["GraphDriver.ApplyDiff?id=1&parent=", "200"]
+    assert lines[1].startswith("  → 2,686,976 bytes in ")
+    assert lines[2] == "  ← 2686976"
+
+
+def test_the_plugin_sees_the_headers_of_its_host(machine: Machine) -> None:
+    """An engine sends an empty Host and says that it is Go; nothing of the trace's is added."""
+
+    def headers(request: Request) -> Response:
+        return Response(200, json.dumps(dict(request.headers)).encode(), {"X-Plugin": "mine"})
+
+    sent = "Host: \r\nUser-Agent: Go-http-client/1.1\r\nAccept: v1.2\r\nX-Own: 1\r\n"
+    request = f"POST /M.x HTTP/1.1\r\n{sent}Content-Length: 2\r\n\r\n{{}}".encode()
+    with LivePlugin(headers, "plugin", machine.sockets) as live:
+        alone = exchanged(live.addr, request)
+        with tracing(machine, "plugin"):
+            traced = exchanged(live.addr, request)
+
+    head, _, body = traced.partition(b"\r\n\r\n")
+    assert json.loads(body) == json.loads(alone.partition(b"\r\n\r\n")[2])
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"X-Plugin: mine" in head

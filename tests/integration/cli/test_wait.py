@@ -1,0 +1,128 @@
+"""``moby-plugins wait``, run as a process."""
+
+import time
+from threading import Timer
+
+import pytest
+
+from tests.dummy_plugin import Conversation, DummyPlugin, answering, http, keeps_answering
+from tests.integration.cli.machine import SECONDS, Machine, stale_socket
+from tests.integration.cli.terminal import at_terminal
+
+ACTIVE = keeps_answering(b'{"Implements": ["authz"]}')
+
+
+def test_a_plugin_that_is_there_is_not_waited_for(machine: Machine) -> None:
+    """Nothing but that it is active is said, and the status is 0."""
+    with machine.shelf():
+        ran = machine.run("wait", "shelf", "VolumeDriver")
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "shelf is active\n")
+
+
+def test_each_change_is_a_line_until_the_plugin_is_there(machine: Machine) -> None:
+    """First it is missing, then its socket is stale, then somebody listens."""
+    path = machine.sockets / "late.sock"
+    with machine.running(machine.command("wait", "late", "--timeout", "20")) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "waiting for late: there is no socket and no spec\n"
+        stale_socket(path)
+        stale = "waiting for late: stale socket: it exists, but nobody listens on it\n"
+        assert process.stderr.readline() == stale
+        path.unlink()
+        with DummyPlugin.on_unix(path, ACTIVE):
+            assert process.wait(SECONDS) == 0
+        assert process.stderr.read().splitlines()[-1] == "late is active"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "status", "said"),
+    [
+        (lambda _: None, 3, "plugin 'late' not found"),
+        (stale_socket, 5, "stale socket"),
+    ],
+)
+def test_the_time_out_ends_it_with_the_last_reason(
+    machine: Machine, prepare: object, status: int, said: str
+) -> None:
+    """The exit status tells a plugin that is missing from one that is dead."""
+    assert callable(prepare)
+    prepare(machine.sockets / "late.sock")
+    began = time.monotonic()
+
+    ran = machine.run("wait", "late", "--timeout", "1")
+
+    assert time.monotonic() - began < 4
+    assert ran.returncode == status
+    assert said in ran.stderr.splitlines()[-1]
+
+
+def test_a_plugin_that_hangs_is_given_up_in_time(machine: Machine) -> None:
+    """The time-out bounds the handshake too."""
+    with DummyPlugin.on_unix(machine.sockets / "mute.sock", Conversation.hang):
+        began = time.monotonic()
+        ran = machine.run("wait", "mute", "--timeout", "1")
+        took = time.monotonic() - began
+
+    assert ran.returncode == 6
+    assert took < 4
+    assert "waiting for mute: no answer yet" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        (http(b'{"Implements": ["authz"]}'), 4, "does not implement 'VolumeDriver'"),
+        (http(b"broken", 500), 7, "broken"),
+        (http(b"no json"), 8, "JSON"),
+    ],
+)
+def test_a_plugin_that_answers_otherwise_is_not_waited_for(
+    machine: Machine, answer: bytes, status: int, said: str
+) -> None:
+    """It would not change by itself: the status says what it did."""
+    with DummyPlugin.on_unix(machine.sockets / "odd.sock", answering(answer)):
+        began = time.monotonic()
+        ran = machine.run("wait", "odd", "VolumeDriver", "--timeout", "15")
+        took = time.monotonic() - began
+
+    assert (ran.returncode, ran.stdout) == (status, "")
+    assert said in ran.stderr
+    assert took < 10
+
+
+def test_a_terminal_has_one_line_that_counts_down(machine: Machine) -> None:
+    """It is gone at the end; Ctrl-C ends the waiting at once, with 130, while a handshake hangs."""
+    command = machine.command("wait", "mute", "--timeout", "60")
+    with (
+        DummyPlugin.on_unix(machine.sockets / "mute.sock", Conversation.hang),
+        at_terminal(command, machine.environment) as terminal,
+    ):
+        terminal.wait_for("waiting for mute: no answer yet (60 s left)")
+        terminal.wait_for("(59 s left)")
+        terminal.type(b"\x03")
+        began = time.monotonic()
+        assert terminal.end() == 130
+        took = time.monotonic() - began
+
+    assert took < 3
+    assert "\n" not in terminal.plain.replace("^C", "")
+    assert terminal.written.endswith("\r\x1b[K")
+
+
+def test_a_plugin_that_comes_clears_the_line(machine: Machine) -> None:
+    """What stays on the screen is that it is active."""
+    plugins: list[DummyPlugin] = []
+    path = machine.sockets / "late.sock"
+    timer = Timer(1.0, lambda: plugins.append(DummyPlugin.on_unix(path, ACTIVE)))
+    timer.start()
+    try:
+        command = machine.command("wait", "late", "authz")
+        with at_terminal(command, machine.environment) as terminal:
+            assert terminal.end() == 0
+    finally:
+        timer.join()
+        plugins[0].close()
+
+    assert "waiting for late: there is no socket and no spec" in terminal.plain
+    assert terminal.written.endswith("\r\x1b[Klate is active\r\n")

@@ -1,0 +1,45 @@
+"""``docs/cli.md`` and the commands say the same."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from moby_plugins.cli.command_line import COMMANDS, moby_plugins
+
+PAGE = (Path(__file__).parents[3] / "docs" / "cli.md").read_text("utf-8")
+COMMON = PAGE.partition("## What all have in common")[2].partition("\n## ")[0]
+
+
+def command_named(name: str) -> click.Command:
+    """The command itself."""
+    command = moby_plugins.get_command(click.Context(moby_plugins), name)
+    assert command is not None
+    return command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_option_is_documented_in_its_commands_section(name: str) -> None:
+    """Or in the section of what all have in common."""
+    section = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    assert section is not None, f"docs/cli.md has no section {name}"
+    options = {option for param in command_named(name).params for option in param.opts}
+    long = {option for option in options if option.startswith("--")}
+
+    documented = {*re.findall(r"--[a-z][a-z-]*", section[1] + COMMON)}
+    assert long - documented == set()
+
+
+def test_the_table_has_each_command_and_its_line() -> None:
+    """In the order and, small letters aside, the words of the overview."""
+    rows = re.findall(r"^\| \[`(\w+)`\]\(#\w+\) \| (.*) \|$", PAGE, re.MULTILINE)
+
+    assert [name for name, _ in rows] == [*COMMANDS]
+    for name, line in rows:
+        assert line.lower() == COMMANDS[name].rstrip(".").lower()
+
+
+def test_an_unknown_name_is_no_command() -> None:
+    """What is not in the overview is not imported either."""
+    assert moby_plugins.get_command(click.Context(moby_plugins), "options") is None

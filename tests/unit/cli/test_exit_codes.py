@@ -1,0 +1,94 @@
+"""How an error decides the exit status; ``docs/cli.md`` lists the same."""
+
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import (
+    DriverError,
+    InvalidPluginNameError,
+    NotImplementedByPluginError,
+    PluginError,
+    PluginNotFoundError,
+    SettingsError,
+    SpecError,
+    StatusError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+)
+from moby_plugins.cli import exit_codes
+from moby_plugins.cli.exit_codes import exit_code
+from moby_plugins.cli.saying import error_as_json, in_brief
+from moby_plugins.domain.errors import RecordingError
+
+ERRORS: list[tuple[BaseException, int]] = [
+    (PluginNotFoundError("a"), 3),
+    (NotImplementedByPluginError("a", "X"), 4),
+    (TransportError("refused"), 5),
+    (TransportTimeoutError("timed out"), 6),
+    (StatusError(500, "A.B", "no"), 7),
+    (DriverError("A.B", "no"), 7),
+    (WireError("no JSON"), 8),
+    (SpecError("bad"), 9),
+    (SettingsError("bad"), 9),
+    (InvalidPluginNameError(".."), 9),
+    (RecordingError("bad", "/a.jsonl"), 9),
+    (PluginError(), 1),
+    (KeyboardInterrupt(), 130),
+]
+
+
+@pytest.mark.parametrize(("error", "status"), ERRORS, ids=lambda value: type(value).__name__)
+def test_the_kind_of_an_error_decides_the_status(error: BaseException, status: int) -> None:
+    """One number for each kind, the most particular first."""
+    assert exit_code(error) == status
+
+
+def test_every_kind_of_error_is_decided() -> None:
+    """A new branch of the tree would have to get its number here."""
+    assert {type(error) for error, _ in ERRORS} == {
+        PluginError,
+        KeyboardInterrupt,
+        *subclasses(PluginError),
+    }
+
+
+def subclasses(kind: type[BaseException]) -> set[type[BaseException]]:
+    """All of them that are this library's, at any depth."""
+    found: set[type[BaseException]] = set()
+    for sub in kind.__subclasses__():
+        found |= {sub, *subclasses(sub)}
+    return {sub for sub in found if sub.__module__ == "moby_plugins.domain.errors"}
+
+
+def test_each_status_is_documented() -> None:
+    """The table in the document has all of them, and no other."""
+    page = Path(__file__).parents[3] / "docs" / "cli.md"
+    cells = [
+        line.split("|")[1].strip()
+        for line in page.read_text("utf-8").splitlines()
+        if line.startswith("| ")
+    ]
+    codes = [value for name, value in vars(exit_codes).items() if name.isupper()]
+
+    documented = [int(cell) for cell in cells if cell.isdigit()]
+    assert documented == sorted(code for code in codes if isinstance(code, int))
+
+
+@pytest.mark.parametrize(
+    ("error", "brief"),
+    [
+        (TransportError("refused", "tcp://h:1", "a"), "refused"),
+        (SpecError("bad", "/a.spec"), "bad"),
+        (WireError("no JSON", "A.B", "tcp://h:1", "a"), "A.B: no JSON"),
+        (PluginNotFoundError("a", ["/a.sock"]), "not found"),
+        (StatusError(500, "A.B", "no"), "A.B: no"),
+    ],
+)
+def test_an_error_in_brief_leaves_out_what_the_line_says_already(
+    error: PluginError, brief: str
+) -> None:
+    """Neither the plugin, nor its address, nor how often it was tried."""
+    assert in_brief(error) == brief
+    assert error_as_json(error) == {"kind": type(error).__name__, "message": str(error)}
