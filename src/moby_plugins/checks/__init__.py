@@ -1,0 +1,50 @@
+"""The protocol suite: named checks of a live plugin, and what more are made of.
+
+``run_checks(all_checks(), new_subject(…))`` gives a ``Finding`` for each; ``moby-plugins
+check`` is that as a command. A check is a function of a ``Probe``, marked
+``@check(…)``; installed packages add theirs under the entry-point group
+``moby_plugins.checks``.
+"""
+
+from moby_plugins.checks.answer import Answer
+from moby_plugins.checks.check import (
+    Check,
+    Finding,
+    NotPassedError,
+    Verdict,
+    advise,
+    check,
+    checks_in,
+    fail,
+    require,
+    skip,
+)
+from moby_plugins.checks.junit import as_junit
+from moby_plugins.checks.known import all_checks, built_in_checks
+from moby_plugins.checks.probe import Probe
+from moby_plugins.checks.running import chosen, implemented_by, run_checks
+from moby_plugins.checks.subject import Setup, Subject, new_subject
+
+__all__ = [
+    "Answer",
+    "Check",
+    "Finding",
+    "NotPassedError",
+    "Probe",
+    "Setup",
+    "Subject",
+    "Verdict",
+    "advise",
+    "all_checks",
+    "as_junit",
+    "built_in_checks",
+    "check",
+    "checks_in",
+    "chosen",
+    "fail",
+    "implemented_by",
+    "new_subject",
+    "require",
+    "run_checks",
+    "skip",
+]

@@ -1,0 +1,138 @@
+"""AuthZPlugin, ``authz`` in the manifest (protocol.md B5)."""
+
+import base64
+from typing import Any
+
+from moby_plugins.checks.answer import Answer
+from moby_plugins.checks.check import Check, advise, check, require
+from moby_plugins.checks.probe import MANY, Probe
+from moby_plugins.domain.exchange import OK
+
+SUBSYSTEM = "authz"
+REQUEST, RESPONSE = "AuthZPlugin.AuthZReq", "AuthZPlugin.AuthZRes"
+LARGEST_BODY = 4 << 20
+
+
+def b64(data: bytes) -> str:
+    """Bytes as they stand in a request."""
+    return base64.b64encode(data).decode()
+
+
+PING = {"RequestMethod": "GET", "RequestUri": "/_ping"}
+CREATE = {
+    "User": "moby-plugins-check",
+    "UserAuthNMethod": "TLS",
+    "RequestMethod": "POST",
+    "RequestUri": "/v1.40/containers/create?name=moby-plugins-check",
+    "RequestBody": b64(b'{"Image": "moby-plugins-check"}'),
+    "RequestHeaders": {"Content-Type": "application/json", "Content-Length": "31"},
+    "RequestPeerCertificates": [b64(b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")],
+}
+CREATED = {
+    "ResponseStatusCode": 201,
+    "ResponseBody": b64(b'{"Id": "moby-plugins-check", "Warnings": []}'),
+    "ResponseHeaders": {"Content-Type": "application/json"},
+}
+
+
+def verdict(plugin: Probe, method: str, args: Any) -> Answer:
+    """An answer that is a verdict; else the check fails."""
+    answer = plugin.send(method, args)
+    require(answer.status == OK, f"{answer}: the user's request fails")
+    require(isinstance(answer.fields.get("allow"), bool), f"{answer}: Allow is no boolean")
+    return answer
+
+
+def _judges(name: str, expects: str, *requests: tuple[str, Any]) -> Check:
+    @check(SUBSYSTEM, name, expects=expects, source="B5", reads_only=True)
+    def made(plugin: Probe) -> None:
+        for method, args in requests:
+            verdict(plugin, method, args)
+
+    return made
+
+
+FAMILY = (
+    _judges(
+        "request", "AuthZReq is answered with a verdict: Allow is true or false", (REQUEST, CREATE)
+    ),
+    _judges(
+        "response",
+        "AuthZRes is answered with a verdict: Allow is true or false",
+        (RESPONSE, CREATE | CREATED),
+    ),
+    _judges(
+        "anonymous request",
+        "a request without user, headers and body has a verdict: what is empty is left out",
+        (REQUEST, PING),
+    ),
+    _judges(
+        "body that is no text",
+        "a body of any bytes has a verdict",
+        (REQUEST, CREATE | {"RequestBody": b64(bytes(range(256)))}),
+    ),
+    _judges(
+        "largest body",
+        f"a request's body of {LARGEST_BODY >> 20} MiB, the most that engines send, has a verdict",
+        (REQUEST, CREATE | {"RequestBody": b64(b'"' + b"x" * (LARGEST_BODY - 2) + b'"')}),
+    ),
+    _judges(
+        "any method and path",
+        "whatever the API is asked has a verdict, paths without a version and escapes included",
+        *(
+            (REQUEST, {"RequestMethod": method, "RequestUri": uri})
+            for method in ("GET", "HEAD", "POST", "PUT", "DELETE")
+            for uri in ("/", "/v1.24/info?x=%2F%00&y", "/containers/%F0%9F%90%B3/json", "*")
+        ),
+    ),
+)
+
+
+@check(
+    SUBSYSTEM,
+    "invisible response",
+    expects="AuthZRes has a verdict without status, headers and body: so comes what is over 64 KiB",
+    source="B5, B11 trap 8",
+    reads_only=True,
+)
+def invisible_response(plugin: Probe) -> None:
+    verdict(plugin, RESPONSE, CREATE)
+
+
+@check(
+    SUBSYSTEM,
+    "error beside a verdict",
+    expects="no verdict comes with Err: engines do not look, and Allow counts",
+    source="B11 trap 8",
+    reads_only=True,
+)
+def error_beside_a_verdict(plugin: Probe) -> None:
+    for method, args in ((REQUEST, PING), (REQUEST, CREATE), (RESPONSE, CREATE | CREATED)):
+        answer = verdict(plugin, method, args)
+        require(not answer.told("err"), answer)
+
+
+@check(
+    SUBSYSTEM,
+    "reason of a denial",
+    expects="a denial tells the user why, in Msg",
+    source="B5",
+    reads_only=True,
+)
+def reason_of_a_denial(plugin: Probe) -> None:
+    for args in (PING, CREATE):
+        answer = verdict(plugin, REQUEST, args)
+        advise(answer.fields["allow"] or answer.told("msg"), answer)
+
+
+@check(
+    SUBSYSTEM,
+    "same request, same verdict",
+    expects=f"{MANY} requests at once that are the same have the same verdict",
+    source="B5",
+    reads_only=True,
+)
+def same_request_same_verdict(plugin: Probe) -> None:
+    told = plugin.side_by_side(*[lambda: verdict(plugin, REQUEST, CREATE)] * MANY)
+    allowed = [answer.fields["allow"] for answer in told]
+    advise(len(set(allowed)) == 1, f"{allowed.count(True)} of {MANY} were allowed")

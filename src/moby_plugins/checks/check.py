@@ -1,0 +1,116 @@
+"""A check: one promise of the protocol, and how to see whether a plugin keeps it."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from attrs import field, frozen, validators
+
+if TYPE_CHECKING:
+    from moby_plugins.checks.probe import Probe
+
+Function: TypeAlias = Callable[["Probe"], object]
+
+
+class Verdict(StrEnum):
+    """What became of a check; a plugin keeps to the protocol if none failed."""
+
+    PASSED = "passed"
+    WARNED = "warned"  # legal, and still a risk
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class NotPassedError(Exception):
+    """Raised by a check: its ``verdict`` is not "passed", and the message says why."""
+
+    def __init__(self, verdict: Verdict, came_back: object) -> None:
+        super().__init__(str(came_back))
+        self.verdict = verdict
+
+
+def fail(came_back: object) -> NoReturn:
+    """End the check: ``came_back`` is what came instead of what it expects."""
+    raise NotPassedError(Verdict.FAILED, came_back)
+
+
+def require(condition: object, came_back: object) -> None:
+    """Fail the check unless ``condition`` holds."""
+    if not condition:
+        fail(came_back)
+
+
+def advise(condition: object, came_back: object) -> None:
+    """Warn unless ``condition`` holds: for what engines put up with."""
+    if not condition:
+        raise NotPassedError(Verdict.WARNED, came_back)
+
+
+def skip(why: object) -> NoReturn:
+    """End the check without a verdict on the plugin."""
+    raise NotPassedError(Verdict.SKIPPED, why)
+
+
+@frozen
+class Check:
+    """A promise that plugins of ``subsystem`` make, as their manifests name it.
+
+    ``expects`` is the promise in words, ``source`` the section of the protocol that it
+    comes from ("B2", "B11 trap 10"). With ``reads_only`` it leaves no trace
+    in the plugin, not even for the time that it takes. ``function`` returns where
+    the promise is kept, and otherwise raises: a ``PluginError``, or through
+    ``require``, ``advise`` and their like.
+    """
+
+    subsystem: str = field(validator=validators.min_len(1))
+    name: str = field(validator=validators.min_len(1))
+    expects: str = field(kw_only=True, validator=validators.min_len(1))
+    source: str = field(kw_only=True, validator=validators.min_len(1))
+    reads_only: bool = field(kw_only=True, default=False)
+    function: Function = field(kw_only=True, eq=False, repr=False)
+
+    @property
+    def id(self) -> str:
+        """What it is chosen and reported by: ``VolumeDriver: create twice``."""
+        return f"{self.subsystem}: {self.name}"
+
+
+def check(
+    subsystem: str, name: str, *, expects: str, source: str, reads_only: bool = False
+) -> Callable[[Function], Check]:
+    """Make a ``Check`` of the function below it."""
+
+    def made(function: Function) -> Check:
+        return Check(
+            subsystem,
+            name,
+            expects=expects,
+            source=source,
+            reads_only=reads_only,
+            function=function,
+        )
+
+    return made
+
+
+def checks_in(module: ModuleType) -> tuple[Check, ...]:
+    """The checks among a module's names, and in tuples among them, in their order."""
+    found: list[Check] = []
+    for value in vars(module).values():
+        found += [item for item in _items(value) if isinstance(item, Check)]
+    return tuple(dict.fromkeys(found))
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+@frozen
+class Finding:
+    """What one check found: ``came_back`` says what, unless it passed; ``seconds`` it took."""
+
+    check: Check
+    verdict: Verdict
+    came_back: str = ""
+    seconds: float = 0.0

@@ -1,0 +1,152 @@
+"""Checks that every subsystem has in the same form (protocol.md B0, B11)."""
+
+from collections.abc import Callable, Iterator
+
+from moby_plugins.checks.answer import Answer
+from moby_plugins.checks.check import Check, check, require, skip
+from moby_plugins.checks.families import FAMILIES, Family
+from moby_plugins.checks.handshake import spelled, unknown_is_an_error
+from moby_plugins.checks.probe import MANY, Probe
+from moby_plugins.domain.exchange import OK
+from moby_plugins.domain.lenient_json import first_value
+
+PADDING = {"MobyPluginsCheck": {"Nested": [None, True, "x" * 1000]}}
+BROKEN_BODIES = (b'{"Name": "moby-plug', b"moby-plugins-check", b"[1]", b'"x"', b"\xff\xfe{}")
+
+
+def checks_of(family: Family) -> Iterator[Check]:
+    """The checks that ``family`` has enough for."""
+    yield _unknown_method(family)
+    if family.asks:
+        yield _broken_body(family)
+        yield _unknown_keys(family)
+    if family.acts:
+        yield _empty_body(family)
+    if family.reads:
+        yield _side_by_side(family)
+        yield _exact_spelling(family)
+
+
+def refuses(answer: Answer) -> bool:
+    """Whether an engine takes the answer for an error, or for a denial."""
+    if answer.status != OK:
+        return True
+    if not answer.method.startswith("AuthZPlugin."):
+        return bool(answer.error)
+    return answer.fields.get("allow") is not True
+
+
+def _unknown_method(family: Family) -> Check:
+    @check(
+        family.subsystem,
+        "unknown method",
+        expects="a method that there is not is answered with 404",
+        source="A4, B0",
+        reads_only=True,
+    )
+    def made(plugin: Probe) -> None:
+        unknown_is_an_error(plugin, family.interface)
+
+    return made
+
+
+def _broken_body(family: Family) -> Check:
+    method = f"{family.interface}.{family.asks}"
+
+    @check(
+        family.subsystem,
+        "broken body",
+        expects=f"{method} refuses what is no JSON object, and is answered as before",
+        source="B0, B10",
+        reads_only=True,
+    )
+    def made(plugin: Probe) -> None:
+        before = plugin.send(method, family.args)
+        for body in BROKEN_BODIES:
+            answer = plugin.send_bytes(method, body)
+            require(refuses(answer), f"to {body!r}, {answer}")
+        after = plugin.send(method, family.args)
+        require(after.status == before.status, f"afterwards, {after}; before, {before}")
+
+    return made
+
+
+def _unknown_keys(family: Family) -> Check:
+    method = f"{family.interface}.{family.asks}"
+
+    @check(
+        family.subsystem,
+        "unknown keys",
+        expects=f"{method} ignores keys that it does not know: newer engines send more",
+        source="B0, B5, B6",
+        reads_only=True,
+    )
+    def made(plugin: Probe) -> None:
+        plain = plugin.send(method, family.args)
+        padded = plugin.send(method, {**family.args, **PADDING})
+        alike = (plain.status, plain.error) == (padded.status, padded.error)
+        require(alike, f"{padded}; without them, {plain}")
+
+    return made
+
+
+def _empty_body(family: Family) -> Check:
+    methods = [f"{family.interface}.{name}" for name in family.acts]
+
+    @check(
+        family.subsystem,
+        "empty body",
+        expects=f"an engine's retry, which comes without its body, is refused:"
+        f" {', '.join(family.acts)}",
+        source="A5, B11 trap 1",
+    )
+    def made(plugin: Probe) -> None:
+        for method in methods:
+            answer = plugin.send(method)
+            require(refuses(answer), answer)
+
+    return made
+
+
+def _side_by_side(family: Family) -> Check:
+    method = f"{family.interface}.{family.reads}"
+
+    @check(
+        family.subsystem,
+        "calls side by side",
+        expects=f"{MANY} calls of {method} at once are answered as one alone",
+        source="B0",
+        reads_only=True,
+    )
+    def made(plugin: Probe) -> None:
+        ask: Callable[[], Answer] = lambda: plugin.send(method, family.read_args)  # noqa: E731
+        alone = ask()
+        for answer in plugin.side_by_side(*[ask] * MANY):
+            require(answer.status == alone.status, f"{answer}; alone, {alone}")
+            if not alone.error:
+                answer.fields  # noqa: B018  an object, or the check fails
+
+    return made
+
+
+def _exact_spelling(family: Family) -> Check:
+    method = f"{family.interface}.{family.reads}"
+
+    @check(
+        family.subsystem,
+        "exact spelling",
+        expects=f"{method} answers {' / '.join(family.keys)} to the letter: not all hosts are"
+        " lenient",
+        source="B11 trap 3",
+        reads_only=True,
+    )
+    def made(plugin: Probe) -> None:
+        answer = plugin.send(method, family.read_args)
+        if answer.status != OK or answer.error:
+            skip(answer)
+        spelled(first_value(answer.body), family.keys)
+
+    return made
+
+
+CHECKS = tuple(item for family in FAMILIES for item in checks_of(family))

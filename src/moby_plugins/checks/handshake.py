@@ -1,0 +1,235 @@
+"""The handshake, and what holds for every subsystem (protocol.md B0, B1)."""
+
+from typing import Any
+
+from moby_plugins.checks.answer import shown
+from moby_plugins.checks.check import advise, check, require, skip
+from moby_plugins.checks.probe import MANY, Probe
+from moby_plugins.domain.exchange import CONTENT_TYPE, OK
+from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
+
+ACTIVATE = "Plugin.Activate"
+PLUGIN = "Plugin"
+KNOWN = tuple(kind.implements for kind in ENGINE_SUBSYSTEMS)
+QUICK = 1.0
+IN_A_ROW = 50
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def _implements(plugin: Probe) -> list[Any]:
+    answer = plugin.send(ACTIVATE)
+    told = answer.fields.get("implements")
+    require(isinstance(told, list), answer)
+    return list(told or ())
+
+
+@check(
+    PLUGIN,
+    "handshake succeeds",
+    expects="Plugin.Activate is answered with status 200, and no other",
+    source="B1, B11 trap 2",
+    reads_only=True,
+)
+def handshake_succeeds(plugin: Probe) -> None:
+    answer = plugin.send(ACTIVATE)
+    require(answer.status == OK, answer)
+
+
+@check(
+    PLUGIN,
+    "manifest shape",
+    expects="the handshake's answer is an object with Implements, an array of names",
+    source="B1",
+    reads_only=True,
+)
+def manifest_shape(plugin: Probe) -> None:
+    told = _implements(plugin)
+    require(told and all(isinstance(entry, str) and entry for entry in told), f"{told!r}")
+
+
+@check(
+    PLUGIN,
+    "names are exact",
+    expects="a subsystem is named with the capitals that engines match",
+    source="A6, B0",
+    reads_only=True,
+)
+def names_are_exact(plugin: Probe) -> None:
+    exact = {known.casefold(): known for known in KNOWN} | {"authzplugin": "authz"}
+    for entry in _implements(plugin):
+        wanted = exact.get(str(entry).casefold(), entry)
+        require(entry == wanted, f"{entry!r} is not seen by engines; it is called {wanted!r}")
+
+
+@check(
+    PLUGIN,
+    "names are known",
+    expects="at least one subsystem is one that engines speak, and none comes twice",
+    source="B1",
+    reads_only=True,
+)
+def names_are_known(plugin: Probe) -> None:
+    told = [str(entry) for entry in _implements(plugin)]
+    advise(len(set(told)) == len(told), f"{told!r} names a subsystem twice")
+    advise(set(told) & set(KNOWN), f"engines speak none of {told!r}")
+
+
+@check(
+    PLUGIN,
+    "handshake repeats",
+    expects="a second handshake has the same answer: a restarted engine asks again",
+    source="B1",
+    reads_only=True,
+)
+def handshake_repeats(plugin: Probe) -> None:
+    first, second = _implements(plugin), _implements(plugin)
+    require(first == second, f"{first!r}, then {second!r}")
+
+
+@check(
+    PLUGIN,
+    "handshakes side by side",
+    expects=f"{MANY} handshakes at once have the same answer",
+    source="B0, B1",
+    reads_only=True,
+)
+def handshakes_side_by_side(plugin: Probe) -> None:
+    told = plugin.side_by_side(*[lambda: _implements(plugin)] * MANY)
+    require(all(each == told[0] for each in told), f"{told!r}")
+
+
+@check(
+    PLUGIN,
+    "one call after the other",
+    expects=f"{IN_A_ROW} handshakes one after the other, over a connection that is kept, succeed",
+    source="B0",
+    reads_only=True,
+)
+def one_call_after_the_other(plugin: Probe) -> None:
+    for _ in range(IN_A_ROW):
+        plugin.call(ACTIVATE)
+
+
+@check(
+    PLUGIN,
+    "handshake is quick",
+    expects=f"the handshake is answered within {QUICK:g} s: engines have no time-out for it",
+    source="B11 trap 4",
+    reads_only=True,
+)
+def handshake_is_quick(plugin: Probe) -> None:
+    began = plugin.subject.clock.now()
+    plugin.send(ACTIVATE)
+    took = plugin.subject.clock.now() - began
+    advise(took <= QUICK, f"it took {took:.1f} s; while a plugin hangs, so does every caller")
+
+
+@check(
+    PLUGIN,
+    "content type",
+    expects=f"answers are labelled {CONTENT_TYPE}, which is what engines accept",
+    source="B0, B10",
+    reads_only=True,
+)
+def content_type(plugin: Probe) -> None:
+    headers = {key.lower(): text for key, text in plugin.send(ACTIVATE).headers.items()}
+    told = headers.get("content-type", "")
+    known = told.partition(";")[0].strip().lower() in {CONTENT_TYPE, "application/json"}
+    advise(known, f"{told or 'nothing'}; engines do not look, other hosts may")
+
+
+@check(
+    PLUGIN,
+    "exact spelling",
+    expects="the answer is one object, its key spelled Implements: not all hosts are lenient",
+    source="B11 trap 3",
+    reads_only=True,
+)
+def exact_spelling(plugin: Probe) -> None:
+    answer = plugin.send(ACTIVATE)
+    advise("Implements" in (answer.value or {}), answer)
+    advise(answer.body.strip().endswith(b"}"), f"{answer}: something follows the object")
+
+
+@check(
+    PLUGIN,
+    "unknown method",
+    expects="a method that there is not is answered with 404",
+    source="A4, B0",
+    reads_only=True,
+)
+def unknown_method(plugin: Probe) -> None:
+    unknown_is_an_error(plugin, PLUGIN)
+
+
+@check(
+    PLUGIN,
+    "body of the handshake",
+    expects="a body that the handshake does not need upsets neither it nor the next call",
+    source="B0, B1",
+    reads_only=True,
+)
+def body_of_the_handshake(plugin: Probe) -> None:
+    plain = _implements(plugin)
+    answer = plugin.send(ACTIVATE, {"Padding": "x" * 10_000})
+    require(answer.fields.get("implements") == plain, answer)
+    require(_implements(plugin) == plain, "the next handshake has another answer")
+
+
+@check(
+    PLUGIN,
+    "answer given up",
+    expects="after a host gave up the connection in the middle of an answer, others are served",
+    source="B0",
+    reads_only=True,
+)
+def answer_given_up(plugin: Probe) -> None:
+    for _ in range(3):
+        with plugin.stream(ACTIVATE, None) as answer:
+            answer.read(1)
+    require(_implements(plugin), "nothing is implemented any more")
+
+
+@check(
+    PLUGIN,
+    "encryption",
+    expects="the address means what it seems to: tcp:// is plain text, https:// is verified",
+    source="A2, A3, B11 trap 19",
+    reads_only=True,
+)
+def encryption(plugin: Probe) -> None:
+    plugin.send(ACTIVATE)
+    address, tls = plugin.subject.address, plugin.subject.tls
+    concern = "" if tls is None else tls.concerns(encrypted=address.encrypted)
+    advise(not concern, f"{address.text}: {concern}")
+    near = not address.host or address.host in LOOPBACK or address.encrypted
+    advise(near, f"{address.text} is not encrypted, whatever its spec says")
+
+
+@check(
+    PLUGIN,
+    "spec directory",
+    expects="no spec lies in ~/.config/docker/plugins, which rootless engines pass over",
+    source="A1, B11 trap 20",
+    reads_only=True,
+)
+def spec_directory(plugin: Probe) -> None:
+    found = plugin.setup.found
+    if not found.endswith((".spec", ".json")):
+        skip("the plugin was not found by a spec")
+    advise("/.config/docker/plugins/" not in found, f"{found}; /etc/docker/plugins is read")
+
+
+def unknown_is_an_error(plugin: Probe, interface: str) -> None:
+    """Require that a method of ``interface`` that there is not is an error, and advise 404."""
+    answer = plugin.send(f"{interface}.MobyPluginsCheck", {})
+    require(answer.status != OK, f"{answer}; engines take it for a success")
+    advise(answer.status == 404, f"{answer}; engines look for 404")  # noqa: PLR2004
+
+
+def spelled(value: Any, keys: tuple[str, ...]) -> None:
+    """Advise that each of ``keys`` leads on into ``value``, to the letter."""
+    for key in keys:
+        known = isinstance(value, dict) and key in value
+        advise(known, f"no {key!r}, to the letter, in {shown(value)}")
+        value = value[key]

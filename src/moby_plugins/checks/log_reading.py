@@ -1,0 +1,240 @@
+"""LogDriver: what was taken is given back (protocol.md B6); for drivers that read."""
+
+from functools import partial
+
+from moby_plugins.checks.check import Check, advise, check, require
+from moby_plugins.checks.log_container import (
+    EPOCH,
+    READ,
+    STOP,
+    container,
+    lines,
+    logged,
+    logging,
+    pieces_of,
+    read,
+    read_request,
+    read_until,
+    skip_unless_it_reads,
+    texts_of,
+)
+from moby_plugins.checks.probe import Probe
+from moby_plugins.domain.errors import StatusError
+from moby_plugins.subsystems import LogEntry, decode_frames
+
+SUBSYSTEM = "LogDriver"
+FEW = 4
+# When the second line was written.
+SECOND_LINE = "2020-09-13T12:26:41Z"
+SOURCES = ("stdout", "stderr")
+
+
+@check(
+    SUBSYSTEM,
+    "lines come back",
+    expects="ReadLogs gives the lines of a stopped container, whole and in order",
+    source="B6",
+)
+def lines_come_back(plugin: Probe) -> None:
+    wanted = [f"line {number} äöü" for number in range(100)]
+    found = texts_of(read_until(plugin, logged(plugin, *lines(*wanted)), len(wanted)))
+    require(found == wanted, f"{found[:3]!r}… instead of {wanted[:3]!r}…")
+
+
+@check(
+    SUBSYSTEM,
+    "lines end",
+    expects="each line of ReadLogs ends in a newline, unlike those in the FIFO; else they run"
+    " together",
+    source="B11 trap 16",
+)
+def lines_end(plugin: Probe) -> None:
+    for entry in read_until(plugin, logged(plugin, *lines("one", "two")), 2):
+        require(entry.line.endswith(b"\n"), repr(entry.line))
+        advise(not entry.line.endswith(b"\n\n"), f"{entry.line!r}: an empty line follows")
+
+
+@check(
+    SUBSYSTEM,
+    "sources",
+    expects="each line of ReadLogs has the source that it came from, stdout or stderr; else it"
+    " vanishes",
+    source="B11 trap 16",
+)
+def sources(plugin: Probe) -> None:
+    wanted = [entry for source in SOURCES for entry in lines("one", source=source)]
+    found = [entry.source for entry in read_until(plugin, logged(plugin, *wanted), 2)]
+    require(found == list(SOURCES), f"{found!r}")
+
+
+@check(
+    SUBSYSTEM,
+    "times",
+    expects="each line of ReadLogs has the time that it came with, in nanoseconds",
+    source="B6",
+)
+def times(plugin: Probe) -> None:
+    wanted = [entry.time_nano for entry in lines("one", "two")]
+    made = logged(plugin, *lines("one", "two"))
+    found = [entry.time_nano for entry in read_until(plugin, made, 2)]
+    require(found == wanted, f"{found} instead of {wanted}")
+
+
+@check(
+    SUBSYSTEM,
+    "bytes",
+    expects="a line of any bytes comes back as it was",
+    source="B6",
+)
+def any_bytes(plugin: Probe) -> None:
+    line = bytes(sorted(set(range(256)) - {10}))
+    (found,) = read_until(plugin, logged(plugin, LogEntry("stdout", EPOCH, line)), 1)
+    require(found.line.removesuffix(b"\n") == line, repr(found.line))
+
+
+@check(
+    SUBSYSTEM,
+    "pieces of a line",
+    expects="the pieces of a line over 16 KiB come back in order, with nothing between or lost",
+    source="B6",
+)
+def pieces_of_a_line(plugin: Probe) -> None:
+    pieces = [b"a" * (16 << 10), b"b" * (16 << 10), b"c"]
+    made = logged(plugin, *pieces_of(*pieces))
+    whole: list[bytes] = []
+
+    def there() -> bool:
+        whole[:] = [entry.line for entry in read(plugin, made)]
+        return b"".join(whole).endswith(b"c\n")
+
+    plugin.until(there)
+    require(b"".join(whole) == b"".join(pieces) + b"\n", f"{len(whole)} entries: {whole!r}")
+
+
+@check(
+    SUBSYSTEM,
+    "tail",
+    expects="Config of ReadLogs is heeded: with Tail 2 only the last two lines come",
+    source="B6, B11 trap 14",
+)
+def tail(plugin: Probe) -> None:
+    made = logged(plugin, *lines("one", "two", "three"))
+    read_until(plugin, made, 3)
+    found = texts_of(read(plugin, made, Tail=2))
+    require(found == ["two", "three"], f"{found!r}")
+
+
+def _bounded(name: str, expects: str, kept: slice) -> Check:
+    @check(SUBSYSTEM, name.lower(), expects=expects, source="B6")
+    def made(plugin: Probe) -> None:
+        logs = logged(plugin, *lines("one", "two", "three"))
+        every = texts_of(read_until(plugin, logs, 3))
+        found = texts_of(read(plugin, logs, **{name: SECOND_LINE}))
+        require(found[kept] == every[kept], f"{found!r}")
+
+    return made
+
+
+since = _bounded(
+    "Since",
+    "Since does not lose a line that is later; engines leave out others themselves",
+    slice(-2, None),
+)
+until = _bounded(
+    "Until",
+    "Until does not lose a line that is earlier; engines stop at the first after it",
+    slice(2),
+)
+
+
+@check(
+    SUBSYSTEM,
+    "logs of one container",
+    expects="containers that log at once are told apart",
+    source="B6",
+)
+def logs_of_one_container(plugin: Probe) -> None:
+    made = plugin.side_by_side(*(partial(logged, plugin, *lines(str(n))) for n in range(FEW)))
+    for number, each in enumerate(made):
+        found = texts_of(read_until(plugin, each, 1))
+        require(found == [str(number)], f"{found!r} instead of [{str(number)!r}]")
+
+
+@check(
+    SUBSYSTEM,
+    "logs after a second start",
+    expects="what a container logged before it was started again is kept",
+    source="B6",
+)
+def logs_after_a_second_start(plugin: Probe) -> None:
+    first = logged(plugin, *lines("one"))
+    read_until(plugin, first, 1)
+    second = logged(plugin, *lines("two"), container_id=first.id)
+    found = texts_of(read_until(plugin, second, 2))
+    require(found == ["one", "two"], f"{found!r}")
+
+
+@check(
+    SUBSYSTEM,
+    "docker logs of a stopped container",
+    expects="StartLogging with a new FIFO, ReadLogs, StopLogging: so engines read what has stopped",
+    source="B6",
+)
+def logs_of_a_stopped_container(plugin: Probe) -> None:
+    first = logged(plugin, *lines("one"))
+    read_until(plugin, first, 1)
+    again = logging(plugin, first.id)
+    found = texts_of(read(plugin, again))
+    plugin.call(STOP, {"File": again.file})
+    require(found == ["one"], f"{found!r}")
+
+
+@check(
+    SUBSYSTEM,
+    "logs of a stranger",
+    expects="ReadLogs of a container that never logged is an error by status, or gives nothing",
+    source="B6",
+)
+def logs_of_a_stranger(plugin: Probe) -> None:
+    try:
+        found = read(plugin, container(plugin))
+    except StatusError:
+        return
+    require(not found, f"{texts_of(found)!r}")
+
+
+@check(
+    SUBSYSTEM,
+    "follow",
+    expects="with Follow a line comes while the container still runs",
+    source="B6",
+)
+def follow(plugin: Probe) -> None:
+    skip_unless_it_reads(plugin)
+    made = logging(plugin)
+    made.fifo.write(lines("one"))
+    with plugin.stream(READ, read_request(made, Follow=True)) as stream:
+        entries = decode_frames(stream.read)
+        first = next(entries, None)
+        made.fifo.write(lines("one", "two")[1:])
+        second = next(entries, None)
+    found = texts_of([entry for entry in (first, second) if entry])
+    require(found == ["one", "two"], f"{found!r}, and then the end")
+
+
+@check(
+    SUBSYSTEM,
+    "follow cut off",
+    expects="after a host broke off a ReadLogs that follows, the driver goes on: time-outs do that",
+    source="B11 trap 17",
+)
+def follow_cut_off(plugin: Probe) -> None:
+    skip_unless_it_reads(plugin)
+    made = logging(plugin)
+    made.fifo.write(lines("one"))
+    for _ in range(3):
+        with plugin.stream(READ, read_request(made, Follow=True)) as stream:
+            stream.read(1)
+    made.fifo.write(lines("one", "two")[1:])
+    plugin.call(STOP, {"File": made.file})
+    read_until(plugin, made, 2)

@@ -1,0 +1,82 @@
+"""MetricsCollector (protocol.md B7)."""
+
+from moby_plugins.checks.check import advise, check, require
+from moby_plugins.checks.probe import Probe
+
+SUBSYSTEM = "MetricsCollector"
+START, STOP = "MetricsCollector.StartMetrics", "MetricsCollector.StopMetrics"
+
+
+@check(
+    SUBSYSTEM,
+    "start and stop",
+    expects="StartMetrics and StopMetrics are answered with 200",
+    source="B7",
+)
+def start_and_stop(plugin: Probe) -> None:
+    plugin.make(START, None, STOP, None)
+    plugin.call(STOP)
+
+
+@check(
+    SUBSYSTEM,
+    "errors by status",
+    expects="no answer 200 of StartMetrics carries Err: engines do not read it",
+    source="B7",
+)
+def errors_by_status(plugin: Probe) -> None:
+    answer = plugin.send(START)
+    plugin.send(STOP)
+    require(not (answer.status == 200 and answer.told("err")), answer)  # noqa: PLR2004
+
+
+@check(
+    SUBSYSTEM,
+    "start twice",
+    expects="a second StartMetrics is no error: an engine that was killed never sent StopMetrics",
+    source="B7",
+)
+def start_twice(plugin: Probe) -> None:
+    plugin.make(START, None, STOP, None)
+    plugin.call(START)
+
+
+@check(
+    SUBSYSTEM,
+    "stop without start",
+    expects="StopMetrics of what was not started is no error",
+    source="B7",
+)
+def stop_without_start(plugin: Probe) -> None:
+    plugin.call(STOP)
+    plugin.call(STOP)
+
+
+@check(
+    SUBSYSTEM,
+    "start again",
+    expects="metrics can be started again after they were stopped",
+    source="B7",
+)
+def start_again(plugin: Probe) -> None:
+    for _ in range(2):
+        plugin.make(START, None, STOP, None)
+        plugin.call(STOP)
+
+
+@check(
+    SUBSYSTEM,
+    "managed plugin",
+    expects="a metrics collector is a managed plugin: an engine that meets it as a socket or spec"
+    " locks itself out",
+    source="B11 trap 6",
+    reads_only=True,
+)
+def managed_plugin(plugin: Probe) -> None:
+    answer = plugin.send("Plugin.Activate")
+    if answer.error:
+        return  # as it should: a managed plugin has no handshake
+    advise(
+        SUBSYSTEM not in (answer.fields.get("implements") or []),
+        "its handshake names MetricsCollector; managed plugins have none",
+    )

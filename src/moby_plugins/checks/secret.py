@@ -1,0 +1,137 @@
+"""SecretProvider, ``secretprovider`` in the manifest (protocol.md B9)."""
+
+import base64
+import binascii
+from typing import Any
+
+from moby_plugins.checks.check import advise, check, fail, require, skip
+from moby_plugins.checks.handshake import spelled
+from moby_plugins.checks.probe import MANY, Probe
+
+SUBSYSTEM = "secretprovider"
+GET = "SecretProvider.GetSecret"
+LARGEST = 511_999
+TASK = {
+    "SecretLabels": {"moby-plugins-check": "1"},
+    "ServiceHostname": "moby-plugins-check",
+    "ServiceID": "moby-plugins-check",
+    "ServiceName": "moby-plugins-check",
+    "ServiceLabels": {"moby-plugins-check": "1"},
+    "TaskID": "moby-plugins-check",
+    "TaskName": "moby-plugins-check.1",
+    "TaskImage": "scratch",
+    "NodeID": "moby-plugins-check",
+    "ServiceEndpointSpec": {
+        "Mode": 1,
+        "Ports": [{"Name": "x", "Protocol": 1, "TargetPort": 53, "PublishMode": 1}],
+    },
+}
+
+
+def secret(plugin: Probe, **task: Any) -> dict[str, Any]:
+    """The keys of GetSecret's answer for the secret that the user named."""
+    if not plugin.setup.secret:
+        skip("no secret is named that the provider has: --secret NAME")
+    return plugin.call(GET, {"SecretName": plugin.setup.secret, **task})
+
+
+def value(told: dict[str, Any]) -> bytes:
+    """The secret in an answer."""
+    try:
+        return base64.b64decode(told.get("value") or "", validate=True)
+    except (binascii.Error, TypeError, ValueError) as error:
+        fail(f"Value is no base64: {error}")
+
+
+@check(
+    SUBSYSTEM,
+    "unknown secret",
+    expects="a secret that there is not is an error that says so",
+    source="B9",
+    reads_only=True,
+)
+def unknown_secret(plugin: Probe) -> None:
+    answer = plugin.refused(GET, {"SecretName": plugin.name(), **TASK})
+    advise(answer.told("err"), f"{answer}: no Err")
+
+
+@check(
+    SUBSYSTEM,
+    "value",
+    expects="Value is base64",
+    source="B9",
+    reads_only=True,
+)
+def value_is_base64(plugin: Probe) -> None:
+    value(secret(plugin, **TASK))
+
+
+@check(
+    SUBSYSTEM,
+    "exact spelling",
+    expects=f"{GET} answers Value to the letter: not all hosts are lenient",
+    source="B11 trap 3",
+    reads_only=True,
+)
+def exact_spelling(plugin: Probe) -> None:
+    secret(plugin)
+    spelled(plugin.send(GET, {"SecretName": plugin.setup.secret}).value, ("Value",))
+
+
+@check(
+    SUBSYSTEM,
+    "tasks side by side",
+    expects=f"{MANY} tasks that ask at once all have the secret",
+    source="B0, B9",
+    reads_only=True,
+)
+def tasks_side_by_side(plugin: Probe) -> None:
+    plugin.side_by_side(*[lambda: value(secret(plugin, **TASK))] * MANY)
+
+
+@check(
+    SUBSYSTEM,
+    "size",
+    expects=f"a secret has 1 to {LARGEST} bytes; a manager refuses any other",
+    source="B9",
+    reads_only=True,
+)
+def size(plugin: Probe) -> None:
+    found = len(value(secret(plugin, **TASK)))
+    require(1 <= found <= LARGEST, f"{found} bytes")
+
+
+@check(
+    SUBSYSTEM,
+    "reuse",
+    expects="DoNotReuse is true, false or absent",
+    source="B9",
+    reads_only=True,
+)
+def reuse(plugin: Probe) -> None:
+    told = secret(plugin, **TASK).get("donotreuse", False)
+    require(isinstance(told, bool), f"DoNotReuse is {told!r}")
+
+
+@check(
+    SUBSYSTEM,
+    "task that says little",
+    expects="a request without what is zero or empty is enough: that is how engines send it",
+    source="B9",
+    reads_only=True,
+)
+def task_that_says_little(plugin: Probe) -> None:
+    secret(plugin)
+    secret(plugin, ServiceEndpointSpec={"Ports": [{"TargetPort": 80}]})
+
+
+@check(
+    SUBSYSTEM,
+    "same task, same secret",
+    expects="a task that asks again has the same secret",
+    source="B9",
+    reads_only=True,
+)
+def same_task_same_secret(plugin: Probe) -> None:
+    first, second = value(secret(plugin, **TASK)), value(secret(plugin, **TASK))
+    advise(first == second, f"{len(first)} bytes, then {len(second)} others")

@@ -1,0 +1,231 @@
+"""VolumeDriver: who mounts what, and many at once (protocol.md B2)."""
+
+from functools import partial
+
+from moby_plugins.checks.check import advise, check, fail, require
+from moby_plugins.checks.probe import Probe, only
+from moby_plugins.checks.volume import (
+    CREATE,
+    MOUNT,
+    PATH,
+    REMOVE,
+    UNMOUNT,
+    created,
+    creation,
+    found,
+    listed,
+    named,
+)
+
+SUBSYSTEM = "VolumeDriver"
+FEW = 8
+NOT_FOUND = 404
+
+
+def mounted(plugin: Probe, name: str, user: str) -> str:
+    """Where ``name`` is now mounted for ``user``; unmounted at the end."""
+    use = {"Name": name, "ID": user}
+    answer = plugin.make(MOUNT, use, UNMOUNT, use)
+    where = answer.get("mountpoint")
+    if not isinstance(where, str) or not where.startswith("/"):
+        fail(f"Mount of {name} tells {where!r}, and no path")
+    return where
+
+
+def place(plugin: Probe, name: str) -> object:
+    """Where Path says that ``name`` is, or Get for a plugin that lacks Path."""
+    answer = plugin.send(PATH, {"Name": name})
+    if answer.status == NOT_FOUND:
+        return found(plugin, name).get("mountpoint") or ""
+    require(not answer.error, answer)
+    return answer.fields.get("mountpoint") or ""
+
+
+@check(
+    SUBSYSTEM,
+    "mount",
+    expects="Mount tells where the volume is: an absolute path, which no engine examines",
+    source="B2",
+)
+def mount(plugin: Probe) -> None:
+    mounted(plugin, created(plugin), plugin.id())
+
+
+@check(
+    SUBSYSTEM,
+    "mount of unknown",
+    expects="Mount of a volume that there is not is an error",
+    source="B2",
+)
+def mount_of_unknown(plugin: Probe) -> None:
+    plugin.refused(MOUNT, {"Name": plugin.name(), "ID": plugin.id()})
+
+
+@check(
+    SUBSYSTEM,
+    "path while mounted",
+    expects="Path tells where Mount has mounted the volume; only older engines ask",
+    source="B2",
+)
+def path_while_mounted(plugin: Probe) -> None:
+    name = created(plugin)
+    where = mounted(plugin, name, plugin.id())
+    answer = plugin.send(PATH, {"Name": name})
+    advise(answer.status != NOT_FOUND, answer)
+    told = "" if answer.error else answer.fields.get("mountpoint")
+    require(told == where, f"{answer}; Mount tells {where!r}")
+
+
+@check(
+    SUBSYSTEM,
+    "one mountpoint",
+    expects="Get and List tell the mountpoint that Mount tells, or none: engines scope the"
+    " others, and not Get's",
+    source="B2, B11 trap 13",
+)
+def one_mountpoint(plugin: Probe) -> None:
+    name = created(plugin)
+    where = mounted(plugin, name, plugin.id())
+    told = [
+        volume.get("mountpoint") for volume in [found(plugin, name), *named(listed(plugin), name)]
+    ]
+    advise(all(each in (where, "", None) for each in told), f"{told!r}; Mount tells {where!r}")
+
+
+@check(
+    SUBSYSTEM,
+    "unmount",
+    expects="Unmount of what is mounted succeeds, and it can be mounted again",
+    source="B2",
+)
+def unmount(plugin: Probe) -> None:
+    use = {"Name": created(plugin), "ID": plugin.id()}
+    for _ in range(2):
+        mounted(plugin, use["Name"], use["ID"])
+        plugin.call(UNMOUNT, use)
+
+
+@check(
+    SUBSYSTEM,
+    "mount again",
+    expects="the same Name and ID may be mounted again, at the same place: docker cp does that",
+    source="B2, B11 trap 12",
+)
+def mount_again(plugin: Probe) -> None:
+    name, user = created(plugin), plugin.id()
+    first, second = mounted(plugin, name, user), mounted(plugin, name, user)
+    require(first == second, f"first {first!r}, then {second!r}")
+
+
+@check(
+    SUBSYSTEM,
+    "mounts are counted",
+    expects="of two mounts of the same Name and ID one remains after one Unmount",
+    source="B11 trap 12",
+)
+def mounts_are_counted(plugin: Probe) -> None:
+    name, user = created(plugin), plugin.id()
+    mounted(plugin, name, user)
+    mounted(plugin, name, user)
+    before = place(plugin, name)
+    plugin.call(UNMOUNT, {"Name": name, "ID": user})
+    told = place(plugin, name)
+    require(told == before, f"after one of two unmounts it is at {told!r}, not {before!r}")
+    plugin.call(UNMOUNT, {"Name": name, "ID": user})
+
+
+@check(
+    SUBSYSTEM,
+    "two users",
+    expects="a volume stays mounted for one ID when another unmounts it",
+    source="B2",
+)
+def two_users(plugin: Probe) -> None:
+    name, one, other = created(plugin), plugin.id(), plugin.id()
+    mounted(plugin, name, one)
+    mounted(plugin, name, other)
+    before = place(plugin, name)
+    plugin.call(UNMOUNT, {"Name": name, "ID": other})
+    told = place(plugin, name)
+    require(told == before, f"it is at {told!r}, not {before!r}")
+
+
+@check(
+    SUBSYSTEM,
+    "get while mounted",
+    expects="Get gives a volume that is mounted: without it engines never unmount",
+    source="B2",
+)
+def get_while_mounted(plugin: Probe) -> None:
+    name = created(plugin)
+    mounted(plugin, name, plugin.id())
+    require(found(plugin, name).get("name") == name, f"Get does not give {name}")
+
+
+@check(
+    SUBSYSTEM,
+    "unmount of unmounted",
+    expects="Unmount of what is not mounted is answered: a restarted plugin meets one, and an"
+    " error keeps a container from stopping cleanly",
+    source="B2",
+)
+def unmount_of_unmounted(plugin: Probe) -> None:
+    name = created(plugin)
+    answer = plugin.send(UNMOUNT, {"Name": name, "ID": plugin.id()})
+    require(found(plugin, name), f"{answer}, and {name} is gone")
+    advise(not answer.error, answer)
+
+
+@check(
+    SUBSYSTEM,
+    "creates side by side",
+    expects=f"{FEW} volumes that are created at once are all there",
+    source="B0, B2",
+)
+def creates_side_by_side(plugin: Probe) -> None:
+    names = [plugin.name() for _ in range(FEW)]
+    plugin.side_by_side(*(partial(created, plugin, name) for name in names))
+    there = [volume.get("name") for volume in listed(plugin)]
+    lost = [name for name in names if name not in there]
+    require(not lost, f"List lacks {lost}")
+
+
+@check(
+    SUBSYSTEM,
+    "creates of one name",
+    expects=f"{FEW} Creates of the same name at once leave one volume",
+    source="B0, B2",
+)
+def creates_of_one_name(plugin: Probe) -> None:
+    name = plugin.name()
+    plugin.undo(REMOVE, {"Name": name})
+    told = plugin.side_by_side(*[partial(plugin.send, CREATE, creation(plugin, name))] * FEW)
+    require(not all(answer.error for answer in told), told[0])
+    only(named(listed(plugin), name), "in List", name)
+
+
+@check(
+    SUBSYSTEM,
+    "mounts side by side",
+    expects=f"{FEW} users that mount a volume at once all have it, at the same place",
+    source="B0, B2",
+)
+def mounts_side_by_side(plugin: Probe) -> None:
+    name = created(plugin)
+    users = [plugin.id() for _ in range(FEW)]
+    told = plugin.side_by_side(*(partial(mounted, plugin, name, user) for user in users))
+    require(len(set(told)) == 1, f"{told!r}")
+
+
+@check(
+    SUBSYSTEM,
+    "get during others",
+    expects="Get gives a volume while others are created: an error would make it forgotten",
+    source="B11 trap 9",
+)
+def get_during_others(plugin: Probe) -> None:
+    name = created(plugin)
+    make = [partial(created, plugin, plugin.name()) for _ in range(FEW)]
+    look = [partial(found, plugin, name)] * FEW
+    for told in plugin.side_by_side(*make, *look):
+        require(told, f"Get did not give {name}")

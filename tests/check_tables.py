@@ -1,0 +1,43 @@
+"""The tables in ``docs/checks.md``, made from the checks.
+
+``python -m tests.check_tables`` writes them; a test compares.
+"""
+
+import re
+from pathlib import Path
+
+from moby_plugins.checks import Check, built_in_checks
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "checks.md"
+BEGIN, END = "<!-- from the checks: python -m tests.check_tables -->", "<!-- end -->"
+
+
+def tables() -> str:
+    """A table for each subsystem, in the order in which checks run."""
+    known = built_in_checks()
+    return "\n".join(
+        _table(name, known) for name in dict.fromkeys(each.subsystem for each in known)
+    )
+
+
+def _table(subsystem: str, known: tuple[Check, ...]) -> str:
+    rows = [_row(each) for each in known if each.subsystem == subsystem]
+    heading = (
+        f"### {subsystem}\n\n| check | what it expects | from | reads only |\n|---|---|---|---|"
+    )
+    return "\n".join([heading, *rows, ""])
+
+
+def _row(each: Check) -> str:
+    cells = (each.name, each.expects, each.source, "yes" if each.reads_only else "")
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def with_tables(text: str) -> str:
+    """The document's text with the tables of today."""
+    pattern = re.compile(f"(?<={re.escape(BEGIN)}\n).*(?={re.escape(END)})", re.DOTALL)
+    return pattern.sub(lambda _: f"\n{tables()}\n", text)
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(with_tables(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,222 @@
+"""A plugin that implements every subsystem, and keeps to the protocol in all."""
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from ipaddress import ip_network
+from itertools import count
+from typing import Any
+
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import (
+    AddressSpaces,
+    AuthZPlugin,
+    AuthZRequest,
+    DiscoveryData,
+    EndpointInterface,
+    GatewayNeeds,
+    InterfaceName,
+    IpamCapabilities,
+    IpamDriver,
+    Joined,
+    Lease,
+    MetricsCollector,
+    NetworkCapabilities,
+    NetworkDriver,
+    NetworkRequest,
+    Pool,
+    Secret,
+    SecretProvider,
+    SecretRequest,
+    Verdict,
+    Volume,
+    VolumeCapabilities,
+    VolumeDriver,
+)
+from tests.unit.checks.good_storage import Layers, Logs
+
+GATEWAY = "com.docker.network.gateway"
+
+
+class Volumes(VolumeDriver):
+    """Names, and how often each is mounted."""
+
+    def __init__(self) -> None:
+        self._mounts: dict[str, Counter[str]] = {}
+
+    def create(self, name: str, opts: Mapping[str, str] | None = None) -> None:
+        self._mounts.setdefault(name, Counter())
+
+    def remove(self, name: str) -> None:
+        del self._mounts[name]
+
+    def path(self, name: str) -> str:
+        return f"/mnt/{name}" if self._mounts[name].total() else ""
+
+    def mount(self, name: str, id: str) -> str:
+        self._mounts[name][id] += 1
+        return self.path(name)
+
+    def unmount(self, name: str, id: str) -> None:
+        self._mounts[name][id] = max(self._mounts[name][id] - 1, 0)
+
+    def list(self) -> tuple[Volume, ...]:
+        return tuple(map(self._volume, [*self._mounts]))
+
+    def get(self, name: str) -> Volume | None:
+        return self._volume(name) if name in self._mounts else None
+
+    def capabilities(self) -> VolumeCapabilities:
+        return VolumeCapabilities()
+
+    def _volume(self, name: str) -> Volume:
+        return Volume(name, self.path(name), "2024-02-29T12:00:00Z", {"Mounts": 0})
+
+
+class Networks(NetworkDriver):
+    """Ids of networks and of endpoints in them."""
+
+    def __init__(self) -> None:
+        self._networks: dict[str, set[str]] = {}
+
+    def get_capabilities(self) -> NetworkCapabilities:
+        return NetworkCapabilities("global", gw_alloc_checker=True)
+
+    def gw_alloc_check(self, options: Mapping[str, Any]) -> GatewayNeeds:
+        return GatewayNeeds(skip_ipv4=True)
+
+    def allocate_network(self, network: NetworkRequest) -> Mapping[str, str]:
+        return {"vni": "7"}
+
+    def free_network(self, network_id: str) -> None:
+        """Nothing was kept."""
+
+    def create_network(self, network: NetworkRequest) -> None:
+        if network.network_id in self._networks:
+            raise ValueError("there is such a network")
+        self._networks[network.network_id] = set()
+
+    def delete_network(self, network_id: str) -> None:
+        del self._networks[network_id]
+
+    def create_endpoint(
+        self,
+        network_id: str,
+        endpoint_id: str,
+        interface: EndpointInterface,
+        options: Mapping[str, Any],
+    ) -> EndpointInterface | None:
+        if endpoint_id in self._networks[network_id]:
+            raise ValueError("there is such an endpoint")
+        self._networks[network_id].add(endpoint_id)
+        return EndpointInterface(mac_address="02:42:c0:00:02:0b", address_ipv6="2001:db8::7/64")
+
+    def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
+        self._networks[network_id].remove(endpoint_id)
+
+    def endpoint_oper_info(self, network_id: str, endpoint_id: str) -> Mapping[str, Any]:
+        return {"known": endpoint_id in self._networks[network_id]}
+
+    def join(
+        self, network_id: str, endpoint_id: str, sandbox_key: str, options: Mapping[str, Any]
+    ) -> Joined:
+        if endpoint_id not in self._networks[network_id]:
+            raise ValueError("no such endpoint")
+        return Joined(InterfaceName("veth7", "eth"), gateway="192.0.2.1")
+
+    def leave(self, network_id: str, endpoint_id: str) -> None:
+        if endpoint_id not in self._networks[network_id]:
+            raise ValueError("no such endpoint")
+
+    def discover_new(self, discovery_type: int, discovery_data: DiscoveryData) -> None:
+        """A node more."""
+
+    def discover_delete(self, discovery_type: int, discovery_data: DiscoveryData) -> None:
+        """A node less."""
+
+
+class Addresses(IpamDriver):
+    """Pools by their CIDR, and the addresses that are taken."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, set[str]] = {}
+        self._lock = threading.Lock()
+
+    def get_capabilities(self) -> IpamCapabilities:
+        return IpamCapabilities(requires_mac_address=True)
+
+    def get_default_address_spaces(self) -> AddressSpaces:
+        return AddressSpaces("near", "far")
+
+    def request_pool(
+        self,
+        address_space: str,
+        pool: str = "",
+        sub_pool: str = "",
+        options: Mapping[str, str] | None = None,
+        v6: bool = False,  # noqa: FBT001, FBT002
+    ) -> Pool:
+        with self._lock:
+            free = (f"10.{number}.0.0/16" for number in count() if not self._has(number))
+            network = ip_network(pool or ("2001:db8::/64" if v6 else next(free)))
+            self._taken[str(network)] = set()
+            gateway = f"{network[1]}/{network.prefixlen}"
+            self._taken[str(network)].add(str(network[1]))
+            return Pool(str(network), str(network), {GATEWAY: gateway})
+
+    def _has(self, number: int) -> bool:
+        return f"10.{number}.0.0/16" in self._taken
+
+    def release_pool(self, pool_id: str) -> None:
+        del self._taken[pool_id]
+
+    def request_address(
+        self, pool_id: str, address: str = "", options: Mapping[str, str] | None = None
+    ) -> Lease:
+        with self._lock:
+            taken, network = self._taken[pool_id], ip_network(pool_id)
+            free = (str(host) for host in network.hosts() if str(host) not in taken)
+            given = address or next(free)
+            if given in taken:
+                raise ValueError(f"{given} is taken")
+            taken.add(given)
+            return Lease(f"{given}/{network.prefixlen}")
+
+    def release_address(self, pool_id: str, address: str) -> None:
+        self._taken[pool_id].discard(address)
+
+
+class Doorman(AuthZPlugin):
+    """Lets everybody look."""
+
+    def authorize_request(self, request: AuthZRequest) -> Verdict:
+        allowed = request.request_method == "GET"
+        return Verdict(allowed, "" if allowed else "look, do not touch")
+
+    def authorize_response(self, request: AuthZRequest) -> Verdict:
+        return Verdict(True)
+
+
+class Meter(MetricsCollector):
+    """Does nothing with the engine's metrics."""
+
+    def start_metrics(self) -> None:
+        """Now."""
+
+    def stop_metrics(self) -> None:
+        """No more."""
+
+
+class Secrets(SecretProvider):
+    """Knows one."""
+
+    def get_secret(self, request: SecretRequest) -> Secret:
+        if request.secret_name != "password":
+            raise LookupError(f"no secret is called {request.secret_name!r}")
+        return Secret(b"s3cret")
+
+
+def good_plugin() -> PluginApp:
+    """Every subsystem in one plugin."""
+    parts = (Volumes(), Networks(), Addresses(), Doorman(), Logs(), Meter(), Layers(), Secrets())
+    return PluginApp(*parts)

@@ -1,0 +1,161 @@
+"""All checks: what they must have, where they come from, and what they leave alone."""
+
+import json
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from moby_plugins import Request, SettingsError
+from moby_plugins.checks import (
+    Subject,
+    all_checks,
+    built_in_checks,
+    check,
+    checks_in,
+    chosen,
+    run_checks,
+)
+from moby_plugins.domain.address import Address
+from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
+from moby_plugins.testing import FakeClock, MemoryTransport
+from tests.unit.checks.broken import SETUP
+from tests.unit.checks.good_plugin import good_plugin
+
+SUBSYSTEMS = [kind.implements for kind in ENGINE_SUBSYSTEMS]
+# What an engine may ask at any time without changing anything.
+HARMLESS = {
+    "Plugin.Activate",
+    "AuthZPlugin.AuthZReq",
+    "AuthZPlugin.AuthZRes",
+    "GraphDriver.Exists",
+    "GraphDriver.GetMetadata",
+    "IpamDriver.GetCapabilities",
+    "IpamDriver.GetDefaultAddressSpaces",
+    "IpamDriver.ReleaseAddress",  # of a pool that there is not
+    "LogDriver.Capabilities",
+    "LogDriver.ReadLogs",
+    "NetworkDriver.EndpointOperInfo",
+    "NetworkDriver.GetCapabilities",
+    "SecretProvider.GetSecret",
+    "VolumeDriver.Capabilities",
+    "VolumeDriver.Get",
+    "VolumeDriver.List",
+    "VolumeDriver.Path",
+}
+
+
+def calls_of(*, reads_only: bool) -> MemoryTransport:
+    """What all checks, or those that read only, call on a good plugin that is asked in memory."""
+    clock = FakeClock()
+    plugin = MemoryTransport(good_plugin(), clock=clock)
+    subject = Subject(plugin, Address("unix:///x.sock"), clock=clock, setup=SETUP)
+    subsystems = ["Plugin", *SUBSYSTEMS]
+    checks = chosen(built_in_checks(), subsystems=subsystems, reads_only=reads_only)
+    assert len(list(run_checks(checks, subject))) == len(checks)
+    return plugin
+
+
+def test_each_subsystem_has_checks_of_its_own() -> None:
+    """And each check is called by a name that no other has."""
+    known = built_in_checks()
+
+    assert len(known) > 150
+    assert {item.subsystem for item in known} == {"Plugin", *SUBSYSTEMS}
+    assert len({item.id for item in known}) == len(known)
+
+
+def test_every_method_that_engines_call_is_called() -> None:
+    """Of every subsystem, by some check; and nothing is left behind that was made."""
+    plugin = calls_of(reads_only=False)
+
+    called = {call.method.partition("?")[0] for call in plugin.calls}
+    methods = {remote.method for kind in ENGINE_SUBSYSTEMS for remote in kind.remotes.values()}
+    assert methods - called == set()
+    left = plugin.send(Request("VolumeDriver.List"), None).body.read(1000)
+    assert json.loads(left) == {"Volumes": []}
+
+
+def test_every_trap_has_a_check() -> None:
+    """All twenty are named as the source of one."""
+    sources = " ".join(item.source for item in built_in_checks()).replace(",", " ").split()
+    named = {int(number) for trap, number in pairwise(sources) if trap == "trap"}
+
+    assert sorted(named) == list(range(1, 21))
+
+
+def test_what_reads_only_leaves_no_trace() -> None:
+    """No check that says so calls anything that changes a plugin."""
+    called = {call.method for call in calls_of(reads_only=True).calls}
+
+    unknown = {method for method in called if method.endswith(".MobyPluginsCheck")}
+    assert called - unknown == HARMLESS
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Path]:
+    """A directory where packages are installed for the test."""
+    sys.path.insert(0, str(tmp_path))
+    yield tmp_path
+    sys.path.remove(str(tmp_path))
+    for name in [name for name in sys.modules if name.startswith("weather_checks")]:
+        del sys.modules[name]
+
+
+def install(site: Path, module: str, entry: str, code: str) -> None:
+    """A package that offers checks."""
+    (site / f"{module}.py").write_text(code)
+    info = site / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[moby_plugins.checks]\nweather = {entry}\n")
+
+
+CODE = """
+from moby_plugins.checks import Probe, check, require
+
+@check("WeatherStation", "forecast", expects="there is one", source="its README")
+def forecast(plugin: Probe) -> None:
+    require(plugin.call("WeatherStation.Forecast", {"City": "Oslo"}).get("celsius"), "none")
+
+ONE = (forecast,)
+NONE = 7
+"""
+
+
+@pytest.mark.parametrize(
+    "entry", ["weather_checks", "weather_checks:forecast", "weather_checks:ONE"]
+)
+def test_an_installed_package_adds_checks(site: Path, entry: str) -> None:
+    """As a module, as a check, or as a tuple of them."""
+    install(site, "weather_checks", entry, CODE)
+
+    *built_in, added = all_checks()
+
+    assert tuple(built_in) == built_in_checks()
+    assert (added.id, added.reads_only) == ("WeatherStation: forecast", False)
+
+
+@pytest.mark.parametrize(
+    ("code", "why"), [(CODE, "7 is no check"), ("import nothing_like_it", "No module named")]
+)
+def test_checks_that_cannot_be_loaded_are_named(site: Path, code: str, why: str) -> None:
+    """Which entry point it is, and what is wrong with it."""
+    install(site, "weather_checks", "weather_checks:NONE", code)
+
+    with pytest.raises(SettingsError, match=f"the checks 'weather' cannot be loaded: {why}"):
+        all_checks()
+
+
+def test_checks_are_collected_from_a_module() -> None:
+    """In their order, each once, those in tuples too."""
+    one, two = (
+        check("Thing", name, expects="x", source="B0")(lambda _: None) for name in ("one", "two")
+    )
+    module = ModuleType("things")
+    vars(module).update(first=two, both=(one, two), other="x")
+
+    assert checks_in(module) == (two, one)
