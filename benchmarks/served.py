@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from moby_plugins.adapters.cheroot_server import CherootServer
+from moby_plugins.adapters.server.cheroot_server import CherootServer
 from moby_plugins.serving import PluginApp, wsgi
 from moby_plugins.subsystems import Volume, VolumeDriver
 

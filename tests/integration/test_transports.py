@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from moby_plugins import TLSOptions
-from moby_plugins.adapters import httptools_http, urllib3_http
-from moby_plugins.adapters.requests_session import RequestsConnect
+from moby_plugins.adapters.http import httptools_http, urllib3_http
+from moby_plugins.adapters.http.requests_session import RequestsConnect
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.tls import ServerTLS
 from moby_plugins.ports import Connect, Transport

@@ -27,8 +27,8 @@ logger = logging.getLogger("moby_plugins")
 ENTRY_POINTS = "moby_plugins.transports"
 # Built-in transports by name: the module, whose ``connect`` is the ``Connect``.
 BUILT_IN = {
-    "httptools": "moby_plugins.adapters.httptools_http",
-    "urllib3": "moby_plugins.adapters.urllib3_http",
+    "httptools": "moby_plugins.adapters.http.httptools_http",
+    "urllib3": "moby_plugins.adapters.http.urllib3_http",
 }
 
 
@@ -84,7 +84,7 @@ def new_local_discovery(settings: Settings | None = None) -> Survey:
     Without ``settings`` those of the environment count. Reads no directory yet.
     Raises ``SettingsError``.
     """
-    from moby_plugins.adapters.filesystem import FilesystemDiscovery
+    from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
 
     settings = Settings.from_env() if settings is None else settings
     return FilesystemDiscovery(settings.sockets_path, settings.specs_paths)

@@ -42,7 +42,7 @@ def plugin_server_unix(
         path = os.path.join(os.path.abspath(sockets_path), f"{check_plugin_name(name)}.sock")
 
     def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
-        from moby_plugins.adapters.listeners import inherited, listen_unix
+        from moby_plugins.adapters.server.listeners import inherited, listen_unix
 
         make = _server_maker()
         listener = inherited("tcp") or listen_unix(path, mode, group)
@@ -71,9 +71,9 @@ def plugin_server_tcp(
     check_plugin_name(name)
 
     def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
-        from moby_plugins.adapters.listeners import inherited, listen_tcp
-        from moby_plugins.adapters.spec_file import write_spec
-        from moby_plugins.adapters.tcp import server_context
+        from moby_plugins.adapters.disk.spec_file import write_spec
+        from moby_plugins.adapters.http.tcp import server_context
+        from moby_plugins.adapters.server.listeners import inherited, listen_tcp
 
         make = _server_maker()
         context = None if tls is None else server_context(tls)
@@ -127,7 +127,7 @@ def serve_tcp(
 
 def wsgi(app: App) -> WSGIApplication:
     """``app`` as a WSGI application, for gunicorn and the like."""
-    from moby_plugins.adapters.wsgi import wsgi as adapted
+    from moby_plugins.adapters.server.wsgi import wsgi as adapted
 
     return adapted(app)
 
@@ -151,7 +151,7 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
 
 def _server_maker() -> Callable[..., HTTPServer]:
     try:
-        module = import_module("moby_plugins.adapters.cheroot_server")
+        module = import_module("moby_plugins.adapters.server.cheroot_server")
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"serving needs {error.name}: pip install 'moby-plugins[serve]'"

@@ -51,7 +51,7 @@ def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Int
     Raises ``PluginNotFoundError``, ``InvalidPluginNameError``, and ``SpecError`` where
     the plugin cannot be used, where it is traced already, or where files cannot be moved.
     """
-    from moby_plugins.adapters.socket_stand_in import SocketStandIn
+    from moby_plugins.adapters.disk.socket_stand_in import SocketStandIn
 
     discovery = new_local_discovery(settings)
     found = discovery.candidates(name)
@@ -109,13 +109,13 @@ def open_recording(
     ``recording`` says whose they are. A file that is there is replaced. Raises
     ``RecordingError``.
     """
-    from moby_plugins.adapters.recording_file import RecordingFile
+    from moby_plugins.adapters.disk.recording_file import RecordingFile
 
     return RecordingFile(path, recording)
 
 
 def load_recording(path: str | os.PathLike[str]) -> Recording:
     """The recording in the file ``path``; raises ``RecordingError``."""
-    from moby_plugins.adapters.recording_file import load_recording as load
+    from moby_plugins.adapters.disk.recording_file import load_recording as load
 
     return load(path)

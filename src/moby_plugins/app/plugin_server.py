@@ -15,7 +15,7 @@ Open: TypeAlias = Callable[[App], tuple["HTTPServer", str, Callable[[], None]]]
 
 
 class HTTPServer(Protocol):
-    """What is asked of the server underneath; see ``adapters/cheroot_server.py``."""
+    """What is asked of the server underneath; see ``adapters/server/cheroot_server.py``."""
 
     def start(self) -> None:
         """Serve in threads; return once connections are taken."""

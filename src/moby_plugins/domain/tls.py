@@ -1,4 +1,4 @@
-"""TLS as a spec writes it; what an adapter makes of it is in ``adapters/tcp.py``."""
+"""TLS as a spec writes it; what an adapter makes of it is in ``adapters/http/tcp.py``."""
 
 from attrs import field, frozen, validators
 

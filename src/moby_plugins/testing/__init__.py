@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from moby_plugins.deferred_names import deferred_names
 
 if TYPE_CHECKING:  # what each name is, for type checkers; ``_HOMES`` is what happens
-    from moby_plugins.adapters.calls import Call, Calls
-    from moby_plugins.adapters.fake_clock import ClockStuckError, FakeClock
-    from moby_plugins.adapters.fault_server import FaultServer
-    from moby_plugins.adapters.faults import (
+    from moby_plugins.adapters.fakes.calls import Call, Calls
+    from moby_plugins.adapters.fakes.fake_clock import ClockStuckError, FakeClock
+    from moby_plugins.adapters.fakes.fault_server import FaultServer
+    from moby_plugins.adapters.fakes.faults import (
         Fault,
         denied,
         drips,
@@ -24,10 +24,10 @@ if TYPE_CHECKING:  # what each name is, for type checkers; ``_HOMES`` is what ha
         refused,
         status,
     )
-    from moby_plugins.adapters.memory_discovery import MemoryDiscovery
-    from moby_plugins.adapters.memory_replay import any_body, same_body
-    from moby_plugins.adapters.memory_transport import MemoryTransport
-    from moby_plugins.adapters.replies import Script, UnexpectedCallError, script
+    from moby_plugins.adapters.fakes.memory_discovery import MemoryDiscovery
+    from moby_plugins.adapters.fakes.memory_replay import any_body, same_body
+    from moby_plugins.adapters.fakes.memory_transport import MemoryTransport
+    from moby_plugins.adapters.fakes.replies import Script, UnexpectedCallError, script
     from moby_plugins.domain.exchange import Request, Response
     from moby_plugins.testing.host_replay import Replayed, assert_replayed, replay_calls
     from moby_plugins.testing.live_plugin import LivePlugin, LivePlugins
@@ -72,10 +72,10 @@ __all__ = [
 
 # Where each name lives: a module is imported with the first use of one of its names.
 _HOMES = {
-    "adapters.calls": ("Call", "Calls"),
-    "adapters.fake_clock": ("ClockStuckError", "FakeClock"),
-    "adapters.fault_server": ("FaultServer",),
-    "adapters.faults": (
+    "adapters.fakes.calls": ("Call", "Calls"),
+    "adapters.fakes.fake_clock": ("ClockStuckError", "FakeClock"),
+    "adapters.fakes.fault_server": ("FaultServer",),
+    "adapters.fakes.faults": (
         "Fault",
         "denied",
         "drips",
@@ -88,10 +88,10 @@ _HOMES = {
         "refused",
         "status",
     ),
-    "adapters.memory_discovery": ("MemoryDiscovery",),
-    "adapters.memory_replay": ("any_body", "same_body"),
-    "adapters.memory_transport": ("MemoryTransport",),
-    "adapters.replies": ("Script", "UnexpectedCallError", "script"),
+    "adapters.fakes.memory_discovery": ("MemoryDiscovery",),
+    "adapters.fakes.memory_replay": ("any_body", "same_body"),
+    "adapters.fakes.memory_transport": ("MemoryTransport",),
+    "adapters.fakes.replies": ("Script", "UnexpectedCallError", "script"),
     "domain.exchange": ("Request", "Response"),
     "testing.host_replay": ("Replayed", "assert_replayed", "replay_calls"),
     "testing.live_plugin": ("LivePlugin", "LivePlugins"),

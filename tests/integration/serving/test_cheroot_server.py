@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from moby_plugins import RetryPolicy, Settings, new_client
-from moby_plugins.adapters.cheroot_server import CherootServer
-from moby_plugins.adapters.wsgi import wsgi
+from moby_plugins.adapters.server.cheroot_server import CherootServer
+from moby_plugins.adapters.server.wsgi import wsgi
 from moby_plugins.domain.exchange import Request, Response
 from moby_plugins.serving import PluginApp, serve_tcp, serve_unix
 from tests.integration.serving.plugins import WAIT, Echoes, Layers, answer, dial, post

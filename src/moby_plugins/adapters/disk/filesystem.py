@@ -1,0 +1,198 @@
+"""Discovery on disk (protocol.md A1)."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from moby_plugins.adapters.disk.strays import Place
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import PluginNotFoundError, SpecError
+from moby_plugins.domain.plugin import (
+    SOCKETS_PATH,
+    SPECS_PATHS,
+    Plugin,
+    check_plugin_name,
+    is_plugin_name,
+)
+from moby_plugins.domain.sightings import Candidate, Stray
+from moby_plugins.domain.spec import MAX_SPEC_BYTES, read_spec
+
+SOCKET_SUFFIXES = (".sock",)
+SPEC_SUFFIXES = (".spec", ".json")
+# All have the same, which spares a scan from looking for the dot.
+_SUFFIX_LENGTH = 5
+
+# The kernel's map of user ids: one line over the whole range, unless this is a user namespace.
+UID_MAP = "/proc/self/uid_map"
+_WHOLE_RANGE = ["0", "0", "4294967295"]
+
+# One of the tests in ``stat``: which kind of file counts in a directory.
+_IsKind: TypeAlias = Callable[[int], bool]
+
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+
+
+def _path(given: str | os.PathLike[str]) -> str:
+    return os.fspath(given)
+
+
+def _paths(given: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
+    return tuple(map(_path, given))
+
+
+@frozen
+class FilesystemDiscovery:
+    """Sockets in one directory, then specs in several; the first that is found decides.
+
+    Paths are looked at anew in every call, and symbolic links are followed.
+    Threads may share it. ``uid_map`` tells whether this process is in a user
+    namespace, where unreadable directories are passed over.
+    """
+
+    sockets_path: str = field(default=SOCKETS_PATH, converter=_path)
+    specs_paths: tuple[str, ...] = field(
+        default=SPECS_PATHS,
+        converter=_paths,
+    )
+    uid_map: str = UID_MAP
+
+    def scan(self) -> list[str]:
+        """The names that ``lookup`` finds, sorted, each once.
+
+        Raises ``SpecError`` for a directory that is there and cannot be read.
+        """
+        found: set[str] = set()
+        for directory, suffixes, is_kind in self._places():
+            try:
+                found.update(_names(directory, suffixes, is_kind))
+            except OSError as error:
+                self._pass_over(error, directory)
+        return sorted(found)
+
+    def lookup(self, name: str) -> Plugin:
+        """The plugin by that name: a socket, else the first spec.
+
+        Raises ``InvalidPluginNameError`` before any path is built,
+        ``PluginNotFoundError`` with the paths that were searched, and
+        ``SpecError`` for a spec or a directory that cannot be read or used.
+        """
+        check_plugin_name(name)
+        searched = []
+        for path, is_kind in self._paths_of(name):
+            searched.append(path)
+            plugin = self._read(name, path, is_kind)
+            if plugin is not None:
+                return plugin
+        raise PluginNotFoundError(name, searched)
+
+    def candidates(self, name: str) -> list[Candidate]:
+        """All that ``lookup`` could find by that name; it takes the first, or fails with it.
+
+        Raises ``InvalidPluginNameError`` and nothing else.
+        """
+        check_plugin_name(name)
+        found = (self._candidate(name, *place) for place in self._paths_of(name))
+        return [candidate for candidate in found if candidate is not None]
+
+    def strays(self) -> list[Stray]:
+        """Files that seem to be meant for ``lookup``, but that it does not find."""
+        sockets = Place(self.sockets_path, SOCKET_SUFFIXES, sockets=True, foreign=SPEC_SUFFIXES)
+        specs = (
+            Place(path, SPEC_SUFFIXES, sockets=False, foreign=SOCKET_SUFFIXES)
+            for path in self.specs_paths
+        )
+        return [stray for place in (sockets, *specs) for stray in place.strays()]
+
+    def _places(self) -> Iterator[tuple[str, tuple[str, ...], _IsKind]]:
+        yield self.sockets_path, SOCKET_SUFFIXES, stat.S_ISSOCK
+        for directory in self.specs_paths:
+            yield directory, SPEC_SUFFIXES, stat.S_ISREG
+
+    def _paths_of(self, name: str) -> Iterator[tuple[str, _IsKind]]:
+        for directory, suffixes, is_kind in self._places():
+            for suffix in suffixes:
+                yield f"{directory}/{name}{suffix}", is_kind
+                yield f"{directory}/{name}/{name}{suffix}", is_kind
+
+    def _candidate(self, name: str, path: str, is_kind: _IsKind) -> Candidate | None:
+        try:
+            plugin = self._read(name, path, is_kind)
+        except SpecError as error:
+            return Candidate(path, error=error)
+        return None if plugin is None else Candidate(path, plugin)
+
+    def _read(self, name: str, path: str, is_kind: _IsKind) -> Plugin | None:
+        try:
+            if not is_kind(os.stat(path).st_mode):
+                return None
+            if is_kind is stat.S_ISSOCK:
+                return Plugin.local(name, Address.of_socket(path).text)
+            data = _content(path)
+        except OSError as error:
+            self._pass_over(error, path)
+            return None
+        except UnicodeEncodeError:
+            # Half a surrogate pair: no file has such a name.
+            return None
+        return None if data is None else read_spec(name, path, data)
+
+    def _pass_over(self, error: OSError, path: str) -> None:
+        if error.errno in _ABSENT:
+            return
+        if isinstance(error, PermissionError) and self._in_user_namespace():
+            return
+        raise SpecError(f"cannot be read: {error.strerror}", path) from error
+
+    def _in_user_namespace(self) -> bool:
+        try:
+            with open(self.uid_map, encoding="ascii") as file:
+                return file.readline().split() != _WHOLE_RANGE
+        except OSError:
+            return False
+
+
+def _names(directory: str, suffixes: tuple[str, ...], is_kind: _IsKind) -> Iterable[str]:
+    names = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            name = entry.name
+            try:
+                # A regular file is told from the directory alone, without a system call.
+                if name.endswith(suffixes) and (
+                    entry.is_file() if is_kind is stat.S_ISREG else _stat_is(entry.path, is_kind)
+                ):
+                    names.append(name[:-_SUFFIX_LENGTH])
+                elif entry.is_dir() and _has_nested(directory, name, suffixes, is_kind):
+                    names.append(name)
+            except OSError:
+                # A link in a circle, or to where we may not look: looking it up says why.
+                continue
+    return filter(is_plugin_name, names)
+
+
+def _has_nested(directory: str, name: str, suffixes: Iterable[str], is_kind: _IsKind) -> bool:
+    return any(_stat_is(f"{directory}/{name}/{name}{suffix}", is_kind) for suffix in suffixes)
+
+
+def _stat_is(path: str, is_kind: _IsKind) -> bool:
+    try:
+        return is_kind(os.stat(path).st_mode)
+    except OSError:
+        # What cannot be looked at is not listed; looking it up says why.
+        return False
+
+
+def _content(path: str) -> bytes | None:
+    with open(path, "rb", opener=_open_at_once) as file:
+        regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        return file.read(MAX_SPEC_BYTES + 1) if regular else None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # Since stat() it may have become a FIFO, and opening one waits for a writer; or a
+    # terminal, and a process without one would make it its own.
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)

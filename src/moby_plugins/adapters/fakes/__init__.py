@@ -1,0 +1,1 @@
+"""Plugins, discovery and a clock for tests, in memory and over real sockets."""

@@ -1,0 +1,195 @@
+"""The calls that a plugin of a test was sent: a sequence that can also be asked, and asserted."""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
+
+from attrs import field, frozen
+
+from moby_plugins.adapters.fakes.call_report import differences, listed, shown
+from moby_plugins.domain.lenient_json import first_value
+
+# How many calls are remembered: beyond, the oldest are forgotten.
+REMEMBERED = 100_000
+
+
+@frozen
+class Call:
+    """One attempt as the plugin saw it: ``time`` is the clock's, ``attempt`` counts from 1."""
+
+    method: str
+    body: bytes = field(repr=shown)
+    attempt: int
+    time: float
+    address: str
+
+    @property
+    def arguments(self) -> Any:
+        """The body as plain JSON; ``None`` where there is none, ``ValueError`` where it is not."""
+        return first_value(self.body) if self.body else None
+
+    def differences(self, expected: Any) -> Iterator[str]:
+        """A line for each place where the arguments differ: none for ``...``, which is any.
+
+        Bytes are compared with the body.
+        """
+        if expected is ...:
+            return
+        try:
+            actual = self.body if isinstance(expected, bytes) else self.arguments
+        except ValueError:
+            actual = self.body
+        yield from differences(expected, actual)
+
+    def __str__(self) -> str:
+        try:
+            arguments = shown(self.arguments)
+        except ValueError:
+            arguments = shown(self.body)
+        return f"t = {self.time:g}, attempt {self.attempt}: {self.method} {arguments}"
+
+
+class Calls(Sequence[Call]):
+    """The calls in the order in which they came; every attempt is one. Threads may share it.
+
+    A slice, and ``of(method)``, are what was called until then, and can be asked the same.
+    The last 100,000 calls are remembered; ``forgotten`` counts those before.
+    """
+
+    def __init__(self, calls: Iterable[Call] = (), *, forgotten: int = 0) -> None:
+        self._calls = deque(calls, REMEMBERED)
+        self._forgotten = forgotten
+        self._lock = threading.Lock()
+
+    def record(self, call: Call) -> None:
+        """Add a call: for whoever plays a plugin's part."""
+        with self._lock:
+            self._forgotten += len(self._calls) == REMEMBERED
+            self._calls.append(call)
+
+    @property
+    def forgotten(self) -> int:
+        """How many calls there were before the first that is remembered."""
+        return self._forgotten
+
+    def of(self, method: str) -> "Calls":
+        """The calls of one method; what follows a question mark counts where it is given."""
+        return self._those(
+            call for call in self._now() if method in {call.method, call.method.partition("?")[0]}
+        )
+
+    @property
+    def methods(self) -> list[str]:
+        """The method of each call."""
+        return [call.method for call in self._now()]
+
+    @property
+    def arguments(self) -> list[Any]:
+        """The arguments of each call, as plain JSON; ``ValueError`` where one is not."""
+        return [call.arguments for call in self._now()]
+
+    @property
+    def attempts(self) -> list[int]:
+        """Which attempt each call was, from 1."""
+        return [call.attempt for call in self._now()]
+
+    @property
+    def times(self) -> list[float]:
+        """When each call came, in seconds on the clock."""
+        return [call.time for call in self._now()]
+
+    def assert_called(self, method: str, arguments: Any = ..., *, times: int | None = None) -> None:
+        """Raise ``AssertionError`` unless ``method`` was called, with these ``arguments``.
+
+        ``arguments`` are plain JSON, or bytes for the whole body; ``...`` are any. ``times``
+        says how often, each attempt counted; without it once is enough. The error shows
+        the nearest call, and where it differs.
+        """
+        __tracebackhide__ = True
+        calls = self.of(method)
+        found = [call for call in calls if _agrees(call, arguments)]
+        if times is None and found:
+            return
+        if times is None or len(found) != times:
+            raise AssertionError("\n".join(self._missed(method, arguments, found, times)))
+        self._assert_all_remembered(f"whether {method} was called {_times(times)}")
+
+    def assert_not_called(self, method: str, arguments: Any = ...) -> None:
+        """Raise ``AssertionError`` if ``method`` was called, with these ``arguments``."""
+        __tracebackhide__ = True
+        found = [call for call in self.of(method) if _agrees(call, arguments)]
+        if found:
+            heading = f"{_named(method, arguments)} was called {_times(len(found))}:"
+            raise AssertionError("\n".join([heading, *listed(map(str, found))]))
+        self._assert_all_remembered(f"whether {method} was not called")
+
+    def _missed(
+        self, method: str, arguments: Any, found: list[Call], times: int | None
+    ) -> Iterator[str]:
+        expected = "" if times is None else f"expected {_times(times)}, "
+        was = f"was called {_times(len(found))}" if found else "was not called"
+        yield f"{_named(method, arguments)}: {expected}{was}"
+        yield from listed(map(str, found))
+        others = [call for call in self.of(method) if call not in found]
+        if others:
+            nearest = min(others, key=lambda call: sum(1 for _ in call.differences(arguments)))
+            yield f"called with other arguments {_times(len(others))}; the nearest:"
+            yield f"  {nearest}"
+            yield from listed(f"  {line}" for line in nearest.differences(arguments))
+        elif not found:
+            counts = Counter(self.methods).items()
+            told = ", ".join(f"{name} {_times(count)}" for name, count in counts)
+            yield f"called: {told or 'nothing'}"
+
+    def _assert_all_remembered(self, what: str) -> None:
+        __tracebackhide__ = True
+        if self._forgotten:
+            raise AssertionError(
+                f"nobody can tell {what}: the first {self._forgotten} calls are forgotten"
+            )
+
+    def _now(self) -> list[Call]:
+        with self._lock:
+            return list(self._calls)
+
+    def _those(self, calls: Iterable[Call]) -> "Calls":
+        return Calls(calls, forgotten=self._forgotten)
+
+    @overload
+    def __getitem__(self, index: int) -> Call: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Calls": ...
+
+    def __getitem__(self, index: int | slice) -> "Call | Calls":
+        calls = self._now()
+        return self._those(calls[index]) if isinstance(index, slice) else calls[index]
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return self._now() == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def __repr__(self) -> str:
+        return repr(self._now())
+
+
+def _agrees(call: Call, arguments: Any) -> bool:
+    return next(call.differences(arguments), None) is None
+
+
+def _named(method: str, arguments: Any) -> str:
+    return method if arguments is ... else f"{method} {shown(arguments)}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

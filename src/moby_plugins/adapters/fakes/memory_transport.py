@@ -1,0 +1,183 @@
+"""A transport in memory: a function as a plugin, or a table of replies."""
+
+import os
+import threading
+from copy import copy
+from typing import NoReturn, Self
+
+from attrs import evolve, frozen
+
+from moby_plugins.adapters.disk.recording_file import load_recording
+from moby_plugins.adapters.fakes.calls import Call, Calls
+from moby_plugins.adapters.fakes.faults import Fault
+from moby_plugins.adapters.fakes.memory_replay import Match, Replay, same_body
+from moby_plugins.adapters.fakes.replies import (
+    Replies,
+    assert_replies_used,
+    reply_to,
+    respond,
+)
+from moby_plugins.adapters.system_clock import SystemClock
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
+from moby_plugins.domain.exchange import (
+    CLOSED_EARLY,
+    CUT_OFF,
+    MALFORMED,
+    TIMED_OUT,
+    Body,
+    NoAnswerError,
+    Request,
+    Response,
+)
+from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.ports import Clock
+
+
+class MemoryTransport:
+    """Answers calls in memory, in place of a plugin.
+
+    ``plugin`` is a function ``Request -> Response``, or a table from method to
+    reply: a JSON value, bytes, an iterator of bytes, an exception to raise, a
+    fault (``moby_plugins.testing.refused()`` and the like), a function of the
+    ``Request``, or a ``script`` of these; a script or a fault alone is the reply to
+    every method. A method that the table lacks raises ``UnexpectedCallError``.
+    Time-outs and hanging are on ``clock``, the machine's unless given. ``calls``
+    lists every attempt. Threads may share it.
+    """
+
+    def __init__(
+        self,
+        plugin: Replies,
+        *,
+        clock: Clock | None = None,
+        addr: str = "memory://plugin",
+    ) -> None:
+        self.calls = Calls()
+        self._plugin = plugin
+        self._clock = clock or SystemClock()
+        self._address = Address(addr)
+
+    @classmethod
+    def replay(
+        cls,
+        file: str | os.PathLike[str],
+        match: Match = same_body,
+        *,
+        clock: Clock | None = None,
+        addr: str = "memory://plugin",
+    ) -> Self:
+        """A plugin that answers as the recording ``file`` has it, each recorded call once.
+
+        Calls are told apart by method and body; ``match`` is another idea of that,
+        ``any_body`` for the order alone (``memory_replay.py``). Raises ``RecordingError``.
+        """
+        return cls(Replay(load_recording(file), match), clock=clock, addr=addr)
+
+    def connect(self, address: Address, _tls: TLSOptions | None = None, /) -> "MemoryTransport":
+        """This plugin at another address: a ``Connect`` for a registry or ``Settings``.
+
+        What is returned shares the replies and ``calls``.
+        """
+        connected = copy(self)
+        connected._address = address  # noqa: SLF001  a copy of its own kind
+        return connected
+
+    def send(self, request: Request, timeout: float | None) -> Response:
+        """The reply for ``request``; raises what a real transport would, or what the reply says."""
+        now = self._clock.now()
+        ends = None if timeout is None else now + timeout
+        exchange = _MemoryExchange(request, self._address, self._clock, ends)
+        reply = reply_to(request, self._plugin)
+        if isinstance(reply, Fault) and reply.errno:
+            self._record(request if isinstance(request.body, bytes) else evolve(request, body=b""))
+            exchange.unreachable(reply.errno)
+        received = evolve(request, body=request.read())
+        self._record(received)
+        try:
+            response = respond(reply, evolve(exchange, request=received))
+        except NoAnswerError:
+            exchange.hang_up()
+        exchange.check(answered=False)
+        return evolve(response, body=_TimedBody(response.body, exchange))
+
+    def close(self) -> None:
+        """Nothing to give up."""
+
+    def assert_used_up(self) -> None:
+        """Raise ``AssertionError`` for a method of the table that nobody called, or a step left.
+
+        It names each. A function has nothing to use up.
+        """
+        __tracebackhide__ = True
+        assert_replies_used(self._plugin, self.calls.methods)
+
+    def _record(self, request: Request) -> None:
+        self.calls.record(
+            Call(
+                request.method,
+                request.read(),
+                request.attempt,
+                self._clock.now(),
+                self._address.text,
+            )
+        )
+
+
+@frozen
+class _MemoryExchange:
+    """A call under way in memory: each end of it is the error that a real transport raises.
+
+    ``ends`` is when its time-out runs out, on ``clock``.
+    """
+
+    request: Request
+    address: Address
+    clock: Clock
+    ends: float | None
+
+    def unreachable(self, number: int) -> NoReturn:
+        # The very error that the operating system gives a real transport.
+        refusal = OSError(number, os.strerror(number))
+        raise TransportError(self.address.explain(refusal), self.address.text) from refusal
+
+    def pause(self, seconds: float, *, answered: bool) -> None:
+        left = None if self.ends is None else max(self.ends - self.clock.now(), 0.0)
+        short = seconds if left is None else min(seconds, left)
+        self.clock.wait(threading.Event(), None if short == float("inf") else short)
+        self.check(answered=answered)
+
+    def hang_up(self) -> NoReturn:
+        raise TransportError(CLOSED_EARLY, self.address.text)
+
+    def talk_nonsense(self) -> NoReturn:
+        raise TransportError(MALFORMED, self.address.text)
+
+    def cut_off(self) -> NoReturn:
+        raise WireError(CUT_OFF, address=self.address.text)
+
+    def check(self, *, answered: bool) -> None:
+        """Raise ``TransportTimeoutError`` once the time-out has run out."""
+        if self.ends is not None and self.clock.now() >= self.ends:
+            error = TransportTimeoutError(TIMED_OUT, self.address.text)
+            error.answered = answered
+            raise error
+
+
+@frozen
+class _TimedBody:
+    """A body under the exchange's time-out, on the exchange's clock."""
+
+    _body: Body
+    _exchange: _MemoryExchange
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            data = self._body.read(size)
+        except NoAnswerError:
+            self._exchange.cut_off()
+        self._exchange.check(answered=True)
+        return data
+
+    def close(self) -> None:
+        self._body.close()

@@ -1,0 +1,173 @@
+"""A bridge onto a ``requests.Session`` that the user owns (extra ``requests``).
+
+The session brings what it has: mounted adapters, certificates, authentication,
+hooks. Redirects are not followed, and neither proxy variables nor ``.netrc`` are
+read. requests bounds each step of an exchange and not the whole: the body is
+bounded here, what comes before it by a time-out on each step. Nor can a session
+be made to read as strictly as ``strict_response.py``: it is for plugins that the
+host trusts.
+"""
+
+import time
+from typing import Any
+from urllib.parse import quote
+
+from attrs import frozen
+from requests import PreparedRequest, Session
+from requests import Request as SessionRequest
+from requests import Response as SessionResponse
+from requests.exceptions import (
+    InvalidSchema,
+    InvalidURL,
+    MissingSchema,
+    RequestException,
+    Timeout,
+    URLRequired,
+)
+
+from moby_plugins.adapters.http.strict_response import check_framing
+from moby_plugins.adapters.http.urllib3_errors import (
+    ERRORS,
+    CallersError,
+    causes,
+    guarded,
+    translate,
+)
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import (
+    PluginError,
+    SpecError,
+    TransportError,
+    TransportTimeoutError,
+)
+from moby_plugins.domain.exchange import TIMED_OUT, Request, Response
+from moby_plugins.domain.tls import TLSOptions
+
+
+@frozen
+class RequestsConnect:
+    """Makes transports over ``session``, for ``Settings(transports={"tcp": …})``.
+
+    A UNIX socket is asked for as ``http+unix://``, with the path quoted, which is
+    what adapters for requests commonly mount. The session stays the user's: it
+    is never closed here, and is shared between threads as far as it can be.
+    """
+
+    session: Session
+
+    def __call__(self, address: Address, tls: TLSOptions | None, /) -> "RequestsTransport":
+        """A transport over the session; ``SpecError`` for TLS options that requests cannot keep."""
+        if tls is not None and (tls.min_version or tls.passphrase):
+            raise SpecError("requests takes neither MinVersion nor a passphrase from a plugin")
+        return RequestsTransport(self.session, address, tls if address.encrypted else None)
+
+
+class RequestsTransport:
+    """One plugin, through somebody's session."""
+
+    def __init__(self, session: Session, address: Address, tls: TLSOptions | None) -> None:
+        self._session = session
+        self._address = address
+        self._tls = tls
+        if address.host:
+            self._base = f"{'https' if address.encrypted else 'http'}://{address.host_header}/"
+        else:
+            self._base = f"http+unix://{quote(address.path, safe='')}/"
+
+    def send(self, request: Request, timeout: float | None) -> Response:
+        """One exchange over the session."""
+        ends = None if timeout is None else time.monotonic() + timeout
+        try:
+            answer = self._session.send(self._prepare(request), timeout=timeout, **self._options())
+            try:
+                headers = answer.raw.headers
+                check_framing(
+                    headers.getlist("content-length"), headers.getlist("transfer-encoding")
+                )
+            except BaseException:
+                answer.close()
+                raise
+        except CallersError as error:
+            raised = error.raised
+        except ERRORS as error:
+            raise _translate(error, self._address, answered=False) from error
+        else:
+            return Response(answer.status_code, _Body(answer, self._address, ends), headers)
+        raise raised
+
+    def close(self) -> None:
+        """Nothing: the session is its owner's."""
+
+    def _prepare(self, request: Request) -> PreparedRequest:
+        prepared = self._session.prepare_request(
+            SessionRequest(
+                "POST",
+                self._base + request.method,
+                headers={"Accept-Encoding": "identity", **request.headers},
+                data=guarded(request.body),
+                # Without one of its own, requests would look into .netrc.
+                auth=self._session.auth or _no_auth,
+            )
+        )
+        prepared.hooks["response"] = [*prepared.hooks["response"], _hide_location]
+        if request.length is not None:
+            prepared.headers.pop("Transfer-Encoding", None)
+            prepared.headers["Content-Length"] = str(request.length)
+        return prepared
+
+    def _options(self) -> dict[str, Any]:
+        verify, cert = self._session.verify, self._session.cert
+        if self._tls is not None:
+            verify = False if self._tls.insecure_skip_verify else self._tls.ca_file or verify
+            cert = (self._tls.cert_file, self._tls.key_file) if self._tls.cert_file else cert
+        return {
+            "stream": True,
+            "allow_redirects": False,
+            # Given as they are, so that the environment is not asked.
+            "proxies": self._session.proxies,
+            "verify": verify,
+            "cert": cert,
+        }
+
+
+class _Body:
+    """An answer's body, under the deadline of the whole exchange."""
+
+    def __init__(self, answer: SessionResponse, address: Address, ends: float | None) -> None:
+        self._answer = answer
+        self._address = address
+        self._ends = ends
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            data: bytes = self._answer.raw.read1(size, decode_content=False) or b""
+            if self._ends is not None and time.monotonic() >= self._ends:
+                raise TimeoutError(TIMED_OUT)
+        except ERRORS as error:
+            raise _translate(error, self._address, answered=True) from error
+        return data
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def _no_auth(prepared: PreparedRequest) -> PreparedRequest:
+    return prepared
+
+
+def _hide_location(answer: SessionResponse, **_: Any) -> None:
+    # Even when told not to follow a redirect, requests would read its body and prepare to.
+    answer.headers.pop("Location", None)
+
+
+def _translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
+    """Our error for one of requests': by its own kind, else by what urllib3 said inside it."""
+    if isinstance(error, (InvalidSchema, InvalidURL, MissingSchema, URLRequired)):
+        return SpecError(f"the session cannot reach {address.text}: {error}")
+    inner = [e for e in causes(error) if not isinstance(e, RequestException)]
+    if inner and not isinstance(error, Timeout):
+        return translate(inner[0], address, answered=answered)
+    ours = TransportTimeoutError if isinstance(error, Timeout) else TransportError
+    made = ours(TIMED_OUT if isinstance(error, Timeout) else str(error), address.text)
+    made.answered = answered
+    return made

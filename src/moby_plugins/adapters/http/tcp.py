@@ -1,0 +1,126 @@
+"""How to dial TCP, plain or under TLS; what a spec's TLS options mean to OpenSSL."""
+
+import socket
+import ssl
+import time
+
+from moby_plugins.adapters.http.deadline_socket import DeadlineSocket, DeadlineSSLSocket
+from moby_plugins.adapters.http.resolving import Resolve, addresses, system_addresses
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.tls import TLS_1_2, ServerTLS, TLSOptions
+
+
+class TCPDial:
+    """Dials ``address.host`` and ``.port``, in plain text; ``resolve`` knows the host's name."""
+
+    def __init__(self, address: Address, resolve: Resolve = system_addresses) -> None:
+        self._where = (address.host, address.port)
+        self._resolve = resolve
+
+    def __call__(self, timeout: float | None) -> DeadlineSocket:
+        """A connected socket; raises ``OSError``, ``TimeoutError`` after ``timeout`` seconds.
+
+        The name's addresses are tried in turn. Resolving the name takes part of the time.
+        """
+        ends = None if timeout is None else time.monotonic() + timeout
+        failure: OSError | None = None
+        found = addresses(self._resolve, *self._where, timeout)
+        for family, kind, protocol, _, where in found:
+            sock = DeadlineSocket(family, kind, protocol)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(None if ends is None else max(ends - time.monotonic(), 1e-3))
+                sock.connect(where)
+            except OSError as error:
+                sock.close()
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+        raise failure or OSError("the host name has no address")
+
+
+class TLSDial:
+    """Dials TCP and shakes hands under ``context``, whose sockets must keep deadlines."""
+
+    def __init__(self, address: Address, context: ssl.SSLContext) -> None:
+        self._dial = TCPDial(address)
+        self._host = address.host
+        self._context = context
+
+    def __call__(self, timeout: float | None) -> DeadlineSSLSocket:
+        """A connected socket; raises as ``TCPDial`` does, and ``ssl.SSLError``."""
+        ends = None if timeout is None else time.monotonic() + timeout
+        sock = self._dial(timeout)
+        try:
+            if ends is not None:
+                sock.settimeout(max(ends - time.monotonic(), 1e-3))
+            wrapped = self._context.wrap_socket(sock, server_hostname=self._host)
+        except BaseException:
+            sock.close()
+            raise
+        assert isinstance(wrapped, DeadlineSSLSocket)  # noqa: S101  tells mypy what the context makes
+        return wrapped
+
+
+def ssl_context(tls: TLSOptions) -> ssl.SSLContext:
+    """The context that ``tls`` describes; raises ``SpecError`` for a file that cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = DeadlineSSLSocket
+    context.minimum_version = ssl.TLSVersion(tls.min_version or TLS_1_2)
+    _trust(context, tls)
+    if tls.cert_file or tls.key_file:
+        _identify(context, tls)
+    return context
+
+
+def server_context(tls: ServerTLS) -> ssl.SSLContext:
+    """What a plugin serves with; raises ``SpecError`` for a file that cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion(TLS_1_2)
+    _identify(context, tls)
+    if tls.client_ca_file:
+        _trust_file(context, tls.client_ca_file)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _trust(context: ssl.SSLContext, tls: TLSOptions) -> None:
+    if tls.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return
+    if tls.exclusive_root_pools and not tls.ca_file:
+        raise SpecError("ExclusiveRootPools without a CAFile trusts nobody")
+    if not tls.exclusive_root_pools:
+        context.load_default_certs()
+    if tls.ca_file:
+        _trust_file(context, tls.ca_file)
+
+
+def _trust_file(context: ssl.SSLContext, ca_file: str) -> None:
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"CAFile cannot be used: {_reason(error)}", ca_file) from error
+
+
+def _identify(context: ssl.SSLContext, tls: TLSOptions | ServerTLS) -> None:
+    if not (tls.cert_file and tls.key_file):
+        raise SpecError("CertFile and KeyFile go together", tls.cert_file or tls.key_file)
+    try:
+        # Without a password of ours OpenSSL would ask for one on the terminal.
+        context.load_cert_chain(tls.cert_file, tls.key_file, password=tls.passphrase)
+    except (OSError, ValueError) as error:
+        raise SpecError(
+            f"CertFile and KeyFile {tls.key_file} cannot be used: {_reason(error)}", tls.cert_file
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "not a PEM file").replace("_", " ").lower()
+    return getattr(error, "strerror", None) or str(error)

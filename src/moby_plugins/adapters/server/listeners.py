@@ -1,0 +1,179 @@
+"""Sockets for a plugin to be reached at: UNIX, TCP, and those that systemd opened.
+
+A listener owns its socket. ``withdraw`` removes what it put on disk, and only if
+that is still its own; it comes before the socket is closed, for until then the
+kernel gives its inode to nobody else.
+"""
+
+import contextlib
+import fcntl
+import grp
+import os
+import re
+import socket
+import stat
+from collections.abc import Callable, Iterator
+
+from attrs import frozen
+
+from moby_plugins.adapters.http.unix_socket import check_socket_path, probe_socket
+from moby_plugins.adapters.server.listening_socket import ListeningSocket
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import SettingsError, SpecError
+
+DIRECTORY_MODE = 0o755
+# Where systemd's sockets begin.
+FIRST_INHERITED = 3
+# The system would take a larger port modulo 65,536.
+MAX_PORT = 65535
+
+_HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/]+):(?P<port>[0-9]{1,5})")
+
+
+def _nothing() -> None:
+    """Nothing is on disk."""
+
+
+@frozen
+class Listener:
+    """A socket that listens, or is about to; ``address`` is what a host would call.
+
+    ``inherited`` tells that somebody else opened it, and tells hosts of it.
+    """
+
+    socket: socket.socket
+    address: str
+    withdraw: Callable[[], None] = _nothing
+    inherited: bool = False
+
+
+def listen_unix(path: str, mode: int, group: str | int | None) -> Listener:
+    """A socket at ``path``, with its directory where that is missing.
+
+    Its mode is ``mode`` and its group ``group`` before anyone can connect. A stale
+    socket is replaced. Raises ``SpecError`` for a path where another plugin
+    listens or where something else is, or that cannot be used, and
+    ``SettingsError`` for a group that there is not.
+    """
+    check_socket_path(path)
+    gid = _group_id(group)
+    try:
+        os.makedirs(os.path.dirname(path), DIRECTORY_MODE, exist_ok=True)
+        with _alone_in(os.path.dirname(path)):
+            _remove_stale(path)
+            sock = _bound(path, mode, gid)
+            withdraw = _unlink_own(path, os.lstat(path))
+    except OSError as error:
+        raise SpecError(f"cannot listen there: {error.strerror or error}", path) from error
+    return Listener(sock, Address.of_socket(path).text, withdraw)
+
+
+def listen_tcp(addr: str, scheme: str) -> Listener:
+    """A socket at ``addr``, ``HOST:PORT``; port 0 takes a free one.
+
+    Raises ``SpecError`` for an address that cannot be used.
+    """
+    match = _HOST_AND_PORT.fullmatch(addr)
+    if match is None or int(match["port"]) > MAX_PORT:
+        raise SpecError(f"{addr!r} is not of the form HOST:PORT")
+    host, port = match["host"], int(match["port"])
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = ListeningSocket(family, kind, protocol)
+    except OSError as error:
+        raise SpecError(f"cannot listen at {addr}: {error}") from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.bind(where)
+        sock.listen()
+    except OSError as error:
+        sock.close()
+        raise SpecError(f"cannot listen at {addr}: {error.strerror or error}") from error
+    return Listener(sock, f"{scheme}://{host}:{sock.getsockname()[1]}")
+
+
+def inherited(scheme: str) -> Listener | None:
+    """The first socket that systemd opened for this process, if it did.
+
+    As ``sd_listen_fds(1)`` does, this takes the variables out of the environment:
+    they are for no one else.
+    """
+    process = os.environ.pop("LISTEN_PID", "")
+    count = os.environ.pop("LISTEN_FDS", "")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if process != str(os.getpid()) or not count.isdecimal() or int(count) < 1:
+        return None
+    os.set_inheritable(FIRST_INHERITED, False)
+    sock = ListeningSocket(fileno=FIRST_INHERITED)
+    name = sock.getsockname()
+    if isinstance(name, tuple):
+        host = f"[{name[0]}]" if ":" in name[0] else name[0]
+        return Listener(sock, f"{scheme}://{host}:{name[1]}", inherited=True)
+    return Listener(sock, Address.of_socket(os.fsdecode(name)).text, inherited=True)
+
+
+def _group_id(group: str | int | None) -> int:
+    if not isinstance(group, str):
+        return -1 if group is None else group
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise SettingsError(f"there is no group {group!r}") from error
+
+
+@contextlib.contextmanager
+def _alone_in(directory: str) -> Iterator[None]:
+    # Two plugins that start at once must not both find the socket stale.
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_stale(path: str) -> None:
+    # It may also go while we look: whoever stops removes its own.
+    with contextlib.suppress(FileNotFoundError):
+        _check_stale(path)
+        os.unlink(path)
+
+
+def _check_stale(path: str) -> None:
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise SpecError("there is something that is no socket; it is left alone", path)
+    refusal = probe_socket(path)
+    if refusal is None:
+        raise SpecError("another plugin listens there", path)
+    if not isinstance(refusal, ConnectionRefusedError):
+        raise refusal
+
+
+def _bound(path: str, mode: int, gid: int) -> socket.socket:
+    sock = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        try:
+            # Nobody can connect until it listens, so this is in time.
+            os.chown(path, -1, gid)
+            os.chmod(path, mode)
+            sock.listen()
+        except BaseException:
+            os.unlink(path)
+            raise
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _unlink_own(path: str, own: os.stat_result) -> Callable[[], None]:
+    def unlink() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.lstat(path), own):
+                os.unlink(path)
+
+    return unlink

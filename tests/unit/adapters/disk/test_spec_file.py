@@ -1,0 +1,108 @@
+"""Spec files that a plugin writes of itself."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
+from moby_plugins.adapters.disk.spec_file import write_spec
+from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.tls import ServerTLS, TLSOptions
+
+ADDRESS = "tcp://127.0.0.1:4711"
+SECURE = "https://localhost:4711"
+
+
+def test_a_plain_spec_is_the_address(tmp_path: Path) -> None:
+    """A host that looks the plugin up finds the address, in a file that all can read."""
+    write_spec(str(tmp_path / "plugins"), "vol", ADDRESS, None)
+
+    path = tmp_path / "plugins" / "vol.spec"
+    assert path.read_text() == ADDRESS
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert os.listdir(path.parent) == ["vol.spec"]
+
+
+def test_under_tls_the_spec_says_how_to_verify(tmp_path: Path) -> None:
+    """A host finds the https address, and absolute paths of what it verifies by and shows."""
+    tls = ServerTLS("s.pem", "s.key", "ca.pem", "clients.pem", "/h.pem", "/h.key")
+
+    write_spec(str(tmp_path), "vol", SECURE, tls)
+
+    plugin = FilesystemDiscovery(str(tmp_path), [str(tmp_path)]).lookup("vol")
+    assert plugin.addr == SECURE
+    assert plugin.tls_config == TLSOptions(
+        ca_file=os.path.abspath("ca.pem"), cert_file="/h.pem", key_file="/h.key"
+    )
+
+
+def test_without_a_ca_file_hosts_go_by_their_own_roots(tmp_path: Path) -> None:
+    """An empty CAFile would switch verification off, so no TLSConfig is written at all."""
+    write_spec(str(tmp_path), "vol", SECURE, ServerTLS("s.pem", "s.key"))
+
+    assert json.loads((tmp_path / "vol.json").read_text()) == {"Addr": SECURE}
+
+
+def test_an_older_spec_is_replaced(tmp_path: Path) -> None:
+    """What a killed plugin left behind is no hindrance."""
+    (tmp_path / "vol.spec").write_text("tcp://127.0.0.1:1")
+
+    write_spec(str(tmp_path), "vol", ADDRESS, None)
+
+    assert (tmp_path / "vol.spec").read_text() == ADDRESS
+
+
+def test_a_spec_that_would_hide_ours_is_an_error(tmp_path: Path) -> None:
+    """Hosts read NAME.spec before NAME.json, and would call the wrong address in plain text."""
+    older = tmp_path / "vol.spec"
+    older.write_text(ADDRESS)
+
+    with pytest.raises(SpecError) as raised:
+        write_spec(str(tmp_path), "vol", SECURE, ServerTLS("s.pem", "s.key"))
+
+    path = tmp_path / "vol.json"
+    assert str(raised.value) == f"{older}: hosts would read it and not {path}: remove it"
+    assert not path.exists()
+
+
+def test_the_spec_is_removed(tmp_path: Path) -> None:
+    """What is returned removes the file, and may be called again."""
+    remove = write_spec(str(tmp_path), "vol", ADDRESS, None)
+
+    remove()
+    remove()
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_spec_of_another_is_left_alone(tmp_path: Path) -> None:
+    """A plugin of the same name that started later keeps its spec."""
+    remove = write_spec(str(tmp_path), "vol", ADDRESS, None)
+    (tmp_path / "vol.spec").write_text(f"{ADDRESS}1")
+
+    remove()
+
+    assert (tmp_path / "vol.spec").read_text() == f"{ADDRESS}1"
+
+
+def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    """The error names the spec, and the operating system's reason is its cause."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(SpecError, match="cannot be written: Not a directory") as raised:
+        write_spec(str(tmp_path / "file" / "plugins"), "vol", ADDRESS, None)
+
+    assert raised.value.file == f"{tmp_path}/file/plugins/vol.spec"
+    assert isinstance(raised.value.__cause__, NotADirectoryError)
+
+
+def test_a_failed_replacement_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Where the spec cannot take its place, the temporary file goes too."""
+    (tmp_path / "vol.spec").mkdir()
+
+    with pytest.raises(SpecError, match="cannot be written: Is a directory"):
+        write_spec(str(tmp_path), "vol", ADDRESS, None)
+
+    assert os.listdir(tmp_path) == ["vol.spec"]

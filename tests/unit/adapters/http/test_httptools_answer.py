@@ -1,0 +1,133 @@
+"""An answer as httptools parses it: what is kept of it, and what bounds it."""
+
+from http.client import HTTPException
+
+import httptools
+import pytest
+
+from moby_plugins.adapters.http.httptools_answer import (
+    MAX_BETWEEN_BYTES,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    Answer,
+)
+
+OK = b"HTTP/1.1 200 OK\r\n"
+WHOLE = OK + b"X-A: 1\r\nContent-Length: 3\r\n\r\n[1]"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def fed(*parts: bytes) -> Answer:
+    """An answer of which these parts came."""
+    answer = Answer()
+    for part in parts:
+        answer.feed(part)
+    return answer
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+@pytest.mark.parametrize("answer", [WHOLE, CHUNKED + b"1\r\n[\r\n2\r\n1]\r\n0\r\nX: y\r\n\r\n"])
+def test_an_answer_is_the_same_however_it_is_cut(answer: bytes, size: int) -> None:
+    """Pieces of any size come to the same answer."""
+    parts = [answer[start : start + size] for start in range(0, len(answer), size)]
+
+    found = fed(*parts)
+
+    assert (found.status, found.take(), found.complete, found.reusable) == (200, b"[1]", True, True)
+
+
+def test_headers_that_come_twice_are_joined() -> None:
+    """Each header has one value, whatever the case of its name."""
+    found = fed(OK + b"x-a: 1\r\nX-A: 2\r\nContent-Length: 0\r\n\r\n")
+
+    assert found.headers() == {"X-A": "1, 2", "Content-Length": "0"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "answered"),
+    [
+        ((), False),
+        ((b"HTTP/1.1 200 O",), False),
+        ((OK,), True),
+        ((OK, b"X: y\r\n"), True),
+        ((b"HTTP/1.1 103 Hints\r\nLink: x\r\n",), False),
+        ((b"HTTP/1.1 103 Hints\r\n\r\n", b"HTTP/1.1 2"), False),
+        ((b"HTTP/1.1 103 Hints\r\n\r\n", OK), True),
+        ((WHOLE,), True),
+    ],
+)
+def test_it_is_answered_once_a_final_status_line_is_whole(
+    parts: tuple[bytes, ...], *, answered: bool
+) -> None:
+    """Interim answers and half a line do not count."""
+    assert fed(*parts).answered is answered
+
+
+@pytest.mark.parametrize("rest", [b"HTTP/1.1 200 OK\r\n\r\n", b"garbage", b"\0"])
+def test_what_follows_an_answer_is_nobodys(rest: bytes) -> None:
+    """It is neither part of this answer nor the beginning of the next."""
+    found = fed(WHOLE + rest)
+
+    assert (found.take(), found.complete, found.reusable) == (b"[1]", True, False)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"Connection: close\r\nContent-Length: 0\r\n\r\n", b"\r\n[1]"],
+    ids=["it says so", "its end is the body's"],
+)
+def test_an_answer_that_ends_its_connection_is_not_followed(head: bytes) -> None:
+    """No other request is sent where the plugin hangs up."""
+    assert not fed(OK + head).reusable
+
+
+def test_a_switch_of_protocols_is_an_answer_without_a_body() -> None:
+    """Status 101 was not asked for: it is told like any other, and the connection given up."""
+    found = fed(b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nmore")
+
+    assert (found.status, found.take(), found.complete, found.reusable) == (101, b"", True, False)
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ([b"\r\n"], "an empty line"),
+        ([OK + b"X: y\r\n" * (MAX_HEADERS + 2)], "headers"),
+        ([OK + b"X: "] + [b"x" * 1000] * (MAX_HEAD_BYTES // 1000 + 1), "a head of more than"),
+        ([b"HTTP/1.1 100 X\r\n\r\n" * 16], "interim answers"),
+        ([OK + b"Transfer-Encoding: gzip\r\n\r\n"], "Transfer-Encoding"),
+    ],
+)
+def test_a_head_is_bounded(parts: list[bytes], told: str) -> None:
+    """What would go on for ever, or leaves the body's end open, is no answer."""
+    with pytest.raises(HTTPException, match=told):
+        fed(*parts)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"0" * 1000] * (MAX_BETWEEN_BYTES // 1000 + 1),
+        [b"1;" + b"x" * 1000, *[b"x" * 1000] * (MAX_BETWEEN_BYTES // 1000 + 1)],
+        [b"1\r\n1\r\n0\r\n" + b"X: y\r\n" * 200],
+        [b"zz\r\n"],
+    ],
+    ids=["size", "extension", "trailer", "no number"],
+)
+def test_a_body_is_bounded_between_its_parts(parts: list[bytes]) -> None:
+    """What is wrong with a body is kept for whoever reads it: the status stands."""
+    found = fed(CHUNKED, *parts)
+
+    assert (found.status, found.complete, found.reusable) == (200, False, False)
+    assert isinstance(found.failure, (HTTPException, httptools.HttpParserError))
+
+
+def test_an_interrupt_while_parsing_passes() -> None:
+    """Httptools keeps what a callback raises; what is no error of the answer goes on."""
+
+    class Interrupted(Answer):
+        def on_header(self, name: bytes, value: bytes) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Interrupted().feed(WHOLE)

@@ -1,0 +1,142 @@
+"""Whatever requests raises leaves the bridge as one of our errors."""
+
+import errno
+import ssl
+from http.client import RemoteDisconnected
+
+import pytest
+import requests
+import requests.exceptions
+import responses
+import urllib3.exceptions
+from urllib3 import HTTPConnectionPool
+from urllib3.connection import HTTPConnection
+
+from moby_plugins import PluginError, Request, SpecError, TransportError, TransportTimeoutError
+from moby_plugins.adapters.http.requests_session import RequestsConnect
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.exchange import CLOSED_EARLY, TIMED_OUT
+
+ADDRESS = Address("tcp://plugin.example:8080")
+URL = "http://plugin.example:8080/M.x"
+CONNECTION = HTTPConnection("plugin.example")
+POOL = HTTPConnectionPool("plugin.example")
+UNUSABLE = (
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.URLRequired,
+)
+
+KINDS = sorted(
+    {
+        kind
+        for kind in vars(requests.exceptions).values()
+        if isinstance(kind, type) and issubclass(kind, requests.RequestException)
+    },
+    key=lambda kind: kind.__name__,
+)
+
+
+def failure(error: Exception) -> PluginError:
+    """What comes of ``error``, raised where a request is sent."""
+    with responses.RequestsMock() as plugin, requests.Session() as session:
+        plugin.post(URL, body=error)
+        with pytest.raises(PluginError) as caught:
+            RequestsConnect(session)(ADDRESS, None).send(Request("M.x", b"{}"), 1.0)
+    return caught.value
+
+
+def refused() -> urllib3.exceptions.NewConnectionError:
+    """What urllib3 raises where nobody listens."""
+    error = urllib3.exceptions.NewConnectionError(CONNECTION, "Connection refused")
+    error.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+    return error
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_exception_has_a_translation(kind: type[requests.RequestException]) -> None:
+    """Each class becomes one of ours, with its text, and keeps what it came from."""
+    decoding = kind is requests.exceptions.JSONDecodeError
+    error = kind("said", "doc", 0) if decoding else kind("said")
+
+    ours = failure(error)
+
+    assert ours.__cause__ is error
+    if issubclass(kind, UNUSABLE):
+        assert type(ours) is SpecError
+        assert ours.reason == "the session cannot reach tcp://plugin.example:8080: said"
+    else:
+        timed_out = issubclass(kind, requests.Timeout)
+        assert type(ours) is (TransportTimeoutError if timed_out else TransportError)
+        assert isinstance(ours, TransportError)
+        assert ours.address == "tcp://plugin.example:8080"
+        assert not ours.answered
+
+
+INNER: dict[str, tuple[Exception, str]] = {
+    "refused": (
+        urllib3.exceptions.MaxRetryError(POOL, "/M.x", refused()),
+        "connection refused: nobody listens there",
+    ),
+    "reset": (
+        urllib3.exceptions.ProtocolError("Aborted.", ConnectionResetError(104, "reset")),
+        "reset",
+    ),
+    "dropped": (
+        urllib3.exceptions.ProtocolError("Aborted.", RemoteDisconnected("closed")),
+        CLOSED_EARLY,
+    ),
+    "TLS": (urllib3.exceptions.SSLError(ssl.SSLError(1, "verify failed")), "TLS: verify failed"),
+}
+
+
+@pytest.mark.parametrize(("inner", "reason"), INNER.values(), ids=INNER)
+def test_what_urllib3_said_within_counts(inner: Exception, reason: str) -> None:
+    """The words are those of the engine underneath, the same as without requests."""
+    ours = failure(requests.ConnectionError(inner))
+
+    assert type(ours) is TransportError
+    assert ours.reason == reason
+
+
+def test_without_an_inner_error_the_text_is_what_requests_said() -> None:
+    """An adapter of the user's own may raise with a text alone."""
+    ours = failure(requests.ConnectionError("no route through my tunnel"))
+
+    assert isinstance(ours, TransportError)
+    assert ours.reason == "no route through my tunnel"
+
+
+@pytest.mark.parametrize("kind", [requests.ConnectTimeout, requests.ReadTimeout])
+def test_a_time_out_is_one_whatever_is_within(kind: type[requests.Timeout]) -> None:
+    """A time-out of requests is ours, and a ``TimeoutError``."""
+    ours = failure(kind(refused()))
+
+    assert isinstance(ours, TransportTimeoutError)
+    assert ours.reason == TIMED_OUT
+
+
+def test_an_unknown_exception_passes() -> None:
+    """What is not of the network, a hook's own error say, is nobody's to translate."""
+    with responses.RequestsMock() as plugin, requests.Session() as session:
+        plugin.post(URL, body=KeyError("a hook's own"))
+        transport = RequestsConnect(session)(ADDRESS, None)
+
+        with pytest.raises(KeyError, match="a hook's own"):
+            transport.send(Request("M.x"), None)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Content-Length": "-5"}, {"Transfer-Encoding": "gzip, chunked"}]
+)
+def test_framing_that_is_open_to_doubt_is_refused(headers: dict[str, str]) -> None:
+    """The bridge is as strict about the end of a body as the engine of our own."""
+    with responses.RequestsMock() as plugin, requests.Session() as session:
+        plugin.post(URL, b"12345", headers=headers, auto_calculate_content_length=False)
+        transport = RequestsConnect(session)(ADDRESS, None)
+
+        with pytest.raises(TransportError, match="malformed answer: ") as caught:
+            transport.send(Request("M.x"), None)
+
+    assert not caught.value.answered

@@ -1,0 +1,184 @@
+"""The strict reading of HTTP answers, from bytes in memory."""
+
+import io
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from typing import Any, cast
+
+import pytest
+
+from moby_plugins.adapters.http.strict_response import (
+    BrokenHeadersError,
+    StrictResponse,
+    check_framing,
+)
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+class Wire:
+    """What ``http.client`` asks of a socket: a file that gives what the plugin sent."""
+
+    def __init__(self, sent: bytes) -> None:
+        self.file = io.BufferedReader(io.BytesIO(sent))
+
+    def makefile(self, _mode: str) -> Any:
+        """The file, read from its beginning."""
+        return self.file
+
+
+def read(sent: bytes) -> tuple[StrictResponse, bytes]:
+    """The answer that was sent, and its whole body."""
+    response = StrictResponse(cast("Any", Wire(sent)), method="POST")
+    response.begin()
+    return response, b"".join(iter(lambda: response.read1(100), b""))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        OK + b"Content-Length: 3\r\n\r\n[1]",
+        OK + b"\r\n[1]",
+        CHUNKED + b"1\r\n[\r\n2;x=y\r\n1]\r\n0\r\n\r\n",
+        CHUNKED + b"3 \r\n[1]\r\n0\r\nX: y\r\n\r\n",
+        CHUNKED + b"3\n[1]\r\n0\n\n",
+        b"HTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + OK + b"Content-Length: 3\r\n\r\n[1]",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 15 + OK + b"Content-Length: 3\r\n\r\n[1]",
+    ],
+)
+def test_a_proper_answer_is_read(sent: bytes) -> None:
+    """All framings that HTTP has for a body give that body."""
+    response, body = read(sent)
+
+    assert (response.status, body) == (200, b"[1]")
+
+
+def test_switching_protocols_is_final() -> None:
+    """101 is no interim answer: nothing of ours follows it."""
+    response, body = read(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n")
+
+    assert (response.status, body) == (101, b"")
+
+
+def test_interim_answers_are_bounded() -> None:
+    """Sixteen interim answers are as many as will be waited for."""
+    with pytest.raises(HTTPException, match=r"^more than 16 interim answers$"):
+        read(b"HTTP/1.1 100 Continue\r\n\r\n" * 16 + OK + b"\r\n")
+
+
+def test_a_line_that_is_no_header_is_refused() -> None:
+    """``http.client`` would end the headers there, and read the rest as body."""
+    with pytest.raises(HTTPException, match=r"^a line among the headers that is none: "):
+        read(OK + b"X: y\r\nnonsense\r\nContent-Length: 1\r\n\r\n1")
+
+
+@pytest.mark.parametrize("sent", [OK, OK + b"Content-Length: 1\r\n"])
+def test_headers_that_end_with_the_connection_are_broken(sent: bytes) -> None:
+    """``http.client`` would take the end of the connection for that of the headers."""
+    with pytest.raises(BrokenHeadersError, match=r"^it was closed among the headers$"):
+        read(sent)
+
+
+def test_a_failure_among_the_headers_is_told_from_one_before() -> None:
+    """What a socket raises after the status line is wrapped; before it, it is not."""
+
+    class Failing(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            line = super().readline(size)
+            if not line:
+                raise TimeoutError("timed out")
+            return line
+
+    for sent, kind in ((b"", TimeoutError), (OK, BrokenHeadersError)):
+        wire = Wire(b"")
+        wire.file = cast("Any", Failing(sent))
+
+        with pytest.raises(kind, match=r"^timed out$"):
+            StrictResponse(cast("Any", wire), method="POST").begin()
+
+        wire.file.close()
+
+
+def test_no_answer_at_all_is_a_disconnection() -> None:
+    """Nothing, or only interim answers, is what ``http.client`` calls a disconnection."""
+    for sent in (b"", b"HTTP/1.1 100 Continue\r\n\r\n"):
+        with pytest.raises(RemoteDisconnected):
+            read(sent)
+
+
+def test_an_answer_that_is_refused_is_closed() -> None:
+    """The file of an answer with bad framing is not left open."""
+    wire = Wire(OK + b"Content-Length: -1\r\n\r\n1")
+
+    with pytest.raises(HTTPException):
+        StrictResponse(cast("Any", wire), method="POST").begin()
+
+    assert wire.file.closed
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"-5\r\n12345\r\n0\r\n\r\n",
+        b"+1\r\n1\r\n0\r\n\r\n",
+        b"0x1\r\n1\r\n0\r\n\r\n",
+        b"1_0\r\n1234567890123456\r\n0\r\n\r\n",
+        b"\r\n1\r\n0\r\n\r\n",
+        b"1" * 16 + b"\r\n1\r\n0\r\n\r\n",
+        b"0" * 5000 + b"\r\n\r\n",
+        b"1\r\n1XX0\r\n\r\n",
+        b"1\r\n1\r\n0\r\n",
+        b"1\r\n1\r\n0\r\nX: y",
+        b"1\r\n1\r\n0\r\n" + b"X: y\r\n" * 101 + b"\r\n",
+        b"1\r\n1\r\n0\r\nX: " + b"y" * 5000 + b"\r\n\r\n",
+        b"1\r\n1",
+        b"",
+    ],
+)
+def test_bad_chunks_are_an_incomplete_read(chunks: bytes) -> None:
+    """A chunk size is hexadecimal digits and nothing else, and every part has its end."""
+    with pytest.raises(IncompleteRead):
+        read(CHUNKED + chunks)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "codings"),
+    [
+        (None, None),
+        (["5"], None),
+        (["5", "5"], None),
+        (["5, 5"], None),
+        (["999999999999999999"], None),
+        (None, ["chunked"]),
+        (None, ["Chunked"]),
+        (["5"], ["chunked"]),
+    ],
+)
+def test_framing_without_doubt_passes(lengths: list[str] | None, codings: list[str] | None) -> None:
+    """One length, however often it is told, or chunks, or neither, leave no doubt."""
+    check_framing(lengths, codings)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "codings", "told"),
+    [
+        (["-5"], None, "bad Content-Length: '-5'"),
+        (["+5"], None, r"bad Content-Length: '\+5'"),
+        ([""], None, "bad Content-Length: ''"),
+        (["1_0"], None, "bad Content-Length: '1_0'"),
+        (["\u0665"], None, "bad Content-Length: '\u0665'"),
+        (["1" + "0" * 18], None, "bad Content-Length: '1000000000000000000'"),
+        (["6", "5"], None, "bad Content-Length: '5, 6'"),
+        (["5, 6"], None, "bad Content-Length: '5, 6'"),
+        (["x" * 999], None, "bad Content-Length: '" + "x" * 79),
+        (None, ["gzip"], "unknown Transfer-Encoding: 'gzip'"),
+        (None, ["gzip, chunked"], "unknown Transfer-Encoding: 'gzip, chunked'"),
+        (None, ["chunked", "chunked"], "unknown Transfer-Encoding: 'chunked, chunked'"),
+    ],
+)
+def test_framing_that_is_open_to_doubt_is_refused(
+    lengths: list[str] | None, codings: list[str] | None, told: str
+) -> None:
+    """The message shows the header, cut to a readable length."""
+    with pytest.raises(HTTPException, match=f"^{told}$"):
+        check_framing(lengths, codings)

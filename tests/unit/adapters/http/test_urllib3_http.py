@@ -1,0 +1,37 @@
+"""What the urllib3 transport decides before it dials."""
+
+import pytest
+
+from moby_plugins.adapters.http.urllib3_http import connect
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.tls import TLSOptions
+
+
+@pytest.mark.parametrize("scheme", ["npipe", "ssh"])
+def test_a_scheme_that_cannot_be_dialled_is_a_spec_error(scheme: str) -> None:
+    """The message names the schemes that can be."""
+    with pytest.raises(SpecError) as caught:
+        connect(Address(f"{scheme}://somewhere"), None)
+
+    assert caught.value.reason == (f"no way to dial {scheme}://; there are http, https, tcp, unix")
+
+
+@pytest.mark.parametrize(
+    "addr", ["unix:///nonexistent/p.sock", "tcp://p.invalid:1", "https://p.invalid:1"]
+)
+def test_a_transport_is_made_without_dialling(addr: str) -> None:
+    """A plugin need not be there yet; closing what was never used is fine, and twice as well."""
+    transport = connect(Address(addr), TLSOptions(insecure_skip_verify=True))
+
+    transport.close()
+    transport.close()
+
+
+def test_options_are_read_for_tls_alone() -> None:
+    """TLS files of a plain-text address are not opened; those of ``https`` are, at once."""
+    options = TLSOptions(ca_file="/nonexistent/ca.pem")
+
+    connect(Address("tcp://localhost:1"), options).close()
+    with pytest.raises(SpecError, match=r"^/nonexistent/ca\.pem: CAFile cannot be used: "):
+        connect(Address("https://localhost:1"), options)

@@ -1,0 +1,139 @@
+"""Requests as a function sees them behind WSGI."""
+
+import io
+from typing import Any
+
+import pytest
+
+from moby_plugins.adapters.server.wsgi import SMALL_BYTES
+from moby_plugins.domain.exchange import CHUNK_BYTES, Request, Response
+from tests.unit.adapters.server.wsgi_call import Answer, raising
+
+
+class Receiver:
+    """An app that keeps what it is asked, and answers with the body."""
+
+    def __init__(self) -> None:
+        self.request: Request | None = None
+
+    def __call__(self, request: Request) -> Response:
+        self.request = request
+        return Response(200, request.read())
+
+
+class BrokenInput(io.RawIOBase):
+    """A connection on which reading fails."""
+
+    def read(self, _: int = -1, /) -> bytes:
+        raise TimeoutError("timed out")
+
+
+@pytest.mark.parametrize(
+    ("query", "method"),
+    [("", "Greeter.Greet"), ("id=a/b&parent=", "Greeter.Greet?id=a/b&parent=")],
+)
+def test_path_and_query_are_the_method(query: str, method: str) -> None:
+    """The method is the path without its slash, and the query where there is one."""
+    receiver = Receiver()
+
+    Answer(receiver, QUERY_STRING=query)
+
+    assert receiver.request is not None
+    assert receiver.request.method == method
+
+
+def test_headers_arrive_under_their_names() -> None:
+    """Headers have their names in HTTP, not those of the environ."""
+    receiver = Receiver()
+
+    Answer(receiver, HTTP_USER_AGENT="Go", CONTENT_TYPE="application/json")
+
+    assert receiver.request is not None
+    assert receiver.request.headers == {"User-Agent": "Go", "Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("size", [0, 5, SMALL_BYTES])
+def test_a_small_body_arrives_as_bytes(size: int) -> None:
+    """Up to 1 MiB a body is read at once."""
+    receiver = Receiver()
+
+    Answer(receiver, body=b"x" * size)
+
+    assert receiver.request is not None
+    assert receiver.request.body == b"x" * size
+    assert receiver.request.length == size
+
+
+def test_a_large_body_arrives_in_chunks() -> None:
+    """Over 1 MiB a body is read while the app reads it, 64 KiB at a time."""
+    sizes: list[int] = []
+
+    def app(request: Request) -> Response:
+        assert not isinstance(request.body, bytes)
+        sizes.extend(len(chunk) for chunk in request.body)
+        return Response(200, b"")
+
+    Answer(app, body=b"x" * (SMALL_BYTES + 1))
+
+    assert sizes == [CHUNK_BYTES] * 16 + [1]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""},
+        {"HTTP_TRANSFER_ENCODING": "Chunked", "CONTENT_LENGTH": "2"},
+        {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
+    ],
+)
+def test_a_body_of_unknown_length_is_read_to_its_end(environ: dict[str, Any]) -> None:
+    """A chunked body ends where the server says, whatever a Content-Length says."""
+    answer = Answer(Receiver(), body=b"chunks", **environ)
+
+    assert b"".join(answer.chunks) == b"chunks"
+
+
+def test_nothing_is_read_without_a_length() -> None:
+    """A request without a length that is not chunked has no body, and reading could hang."""
+    answer = Answer(Receiver(), body=b"the next request", CONTENT_LENGTH="")
+
+    assert answer.chunks == []
+
+
+def test_no_more_is_read_than_the_length_says() -> None:
+    """What stands behind the body belongs to the next request."""
+    assert Answer(Receiver(), body=b"bodynext", CONTENT_LENGTH="4").chunks == [b"body"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"body": b"ab", "CONTENT_LENGTH": "3"}, "the request's body is cut off"),
+        ({"CONTENT_LENGTH": "-5"}, "'-5' is not a Content-Length"),
+        ({"CONTENT_LENGTH": "1_0"}, "'1_0' is not a Content-Length"),
+        (
+            {"CONTENT_LENGTH": "3", "wsgi.input": BrokenInput()},
+            "the request's body cannot be read: timed out",
+        ),
+        (
+            {"PATH_INFO": "/a b"},
+            "'a b' is not a method: no white space, controls or non-ASCII",
+        ),
+        (
+            {"PATH_INFO": "/"},
+            "'' is not a method: no white space, controls or non-ASCII",
+        ),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_400(environ: dict[str, Any], message: str) -> None:
+    """A bad path, length or body is answered with 400 and the reason, and reaches no app."""
+    answer = Answer(raising(AssertionError("called")), **environ)
+
+    assert (answer.status, answer.error) == ("400 Bad Request", message)
+
+
+def test_a_large_body_that_is_cut_off_is_400() -> None:
+    """The app is told where the body breaks off, and the host hears it."""
+    answer = Answer(Receiver(), body=b"ab", CONTENT_LENGTH=str(SMALL_BYTES + 1))
+
+    assert (answer.status, answer.error) == ("400 Bad Request", "the request's body is cut off")
