@@ -136,22 +136,17 @@ class _Crew(Generic[T, R]):
         self._settled: deque[R] = deque()
         self._news = threading.Event()
         self._ended = threading.Event()
-        self._unbegun = len(self._tasks)
         self._lock = threading.Lock()
 
     def start(self, most: int) -> None:
         """Begin all attempts, with one thread more whenever those there are take their time."""
-        threads = 0
-        while threads < most and self._unbegun:
+        for number in range(most):
             # Threads that are not needed would only take turns with each other. This is
             # about this process, and real time: on the clock nothing has passed yet.
-            if threads and self._ended.wait(PACE):
+            while number and self._ended.wait(PACE):
                 self._ended.clear()
-            elif self._start_thread():
-                threads += 1
-        # What is left is to be tried again, and may take its time then.
-        while threads < most and self._start_thread():
-            threads += 1
+            if not self._start_thread():
+                return
 
     def _start_thread(self) -> bool:
         task = self._take()
@@ -191,10 +186,7 @@ class _Crew(Generic[T, R]):
 
     def _take(self) -> _Task[T] | None:
         with self._lock:
-            task = heapq.heappop(self._tasks) if self._tasks else None
-            if task is not None and task.number == 1:
-                self._unbegun -= 1
-            return task
+            return heapq.heappop(self._tasks) if self._tasks else None
 
     def _try(self, task: _Task[T]) -> Outcome[T] | None:
         # None where it is to be tried again. The wait is inside, for what a clock raises.
