@@ -238,15 +238,13 @@ class Client:
     def _send_upload(
         self, request: Request, upload: Upload, into: type[T] | None, timeout: float | None
     ) -> Any:
-        failure: TransportError | None = None
         try:
             return self.attempt(request, into, timeout)
         except TransportError as error:
-            failure = error
-        if upload.error is not None:
-            raise upload.error
-        failure.body_spent = not failure.answered and not upload.rewind()
-        raise failure
+            if upload.error is None:
+                error.body_spent = not error.answered and not upload.rewind()
+                raise
+        raise upload.error
 
     def _sign(self, error: TransportError | WireError, request: Request) -> None:
         if isinstance(request.body, Upload) and request.body.error is error:

@@ -98,7 +98,11 @@ class Remote:
             try:
                 return self.call(proxy, *arguments)
             except PluginError as error:
-                return self.despite(error)
+                result = self.despite(error)
+                # Raised in there, the error would hold on to itself, and so to the client.
+                if result is REQUIRED:
+                    raise
+                return result
 
         call.remote = self  # type: ignore[attr-defined]  # remote_of looks for it
         return cast("F", call)
@@ -169,12 +173,9 @@ class Remote:
         return None if kind is type(None) else wire.structure(answer, kind)
 
     def despite(self, error: PluginError) -> Any:
-        """What the host takes for the result when the call failed; raises ``error`` if nothing."""
+        """What the host takes for the result when the call failed; ``REQUIRED`` if nothing."""
         absent = isinstance(error, StatusError) and error.status == NOT_FOUND
-        result = self.absent if absent and self.absent is not REQUIRED else self.failed
-        if result is REQUIRED:
-            raise error
-        return result
+        return self.absent if absent and self.absent is not REQUIRED else self.failed
 
     @functools.cached_property
     def _error_type(self) -> type:

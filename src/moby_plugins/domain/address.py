@@ -16,8 +16,9 @@ _FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST_AND_PORT = re.compile(r"[\w.-]+:[0-9]+(/|$)")
+_HOST = re.compile(r"[^\s\[\]:/?#@<>\"\\^`{|}%\x00-\x1f\x7f]*")
 _AUTHORITY = re.compile(
-    r"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|[^\s\[\]:/?#@<>\"\\^`{|}%]*)(?::(?P<port>[0-9]*))?",
+    rf"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|{_HOST.pattern})(?::(?P<port>[0-9]*))?",
 )
 
 # What an operating system's refusal means to a person, by kind of address.
@@ -128,8 +129,8 @@ def _ascii_host(text: str, host: str) -> str:
         name = host.encode("idna").decode()
     except UnicodeError as error:
         raise SpecError(f"address {text!r} has a host that is no domain name") from error
-    # Folding may give what a name cannot hold: U+2100 becomes "a/c".
-    if not name.isascii() or "/" in name:
+    # Folding may give what a name cannot hold: U+2100 becomes "a/c", U+00AF a space.
+    if not name.isascii() or not _HOST.fullmatch(name):
         raise SpecError(f"address {text!r} has a host that is no domain name")
     return name or "localhost"
 

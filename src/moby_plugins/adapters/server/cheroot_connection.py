@@ -99,6 +99,10 @@ class Connection(HTTPConnection):
     def close(self) -> None:
         """Close the socket; may be called twice."""
         super().close()
+        if not self.linger:
+            # What the peer did not take is lost: said here, or else by the garbage collector.
+            with contextlib.suppress(OSError):
+                self.wfile.close()
         self.server.closed(self)
 
     def cut(self) -> None:

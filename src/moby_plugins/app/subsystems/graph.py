@@ -8,7 +8,15 @@ from attrs import field, frozen
 
 from moby_plugins.app import wire
 from moby_plugins.app.messages import omitempty, wired
-from moby_plugins.app.remote import BAD_REQUEST, HEADERS, Owner, Proxy, Remote, remote
+from moby_plugins.app.remote import (
+    BAD_REQUEST,
+    HEADERS,
+    REQUIRED,
+    Owner,
+    Proxy,
+    Remote,
+    remote,
+)
 from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.app.upload import Data
@@ -89,11 +97,12 @@ class _Unchecked(Remote):
 class _Cleanup(Remote):
     """A call that may fail, unless the driver itself says that it did."""
 
-    def despite(self, error: PluginError) -> None:
+    def despite(self, error: PluginError) -> Any:
         """Nothing, for a plugin that may be gone already."""
         if isinstance(error, DriverError):
-            raise error
+            return REQUIRED
         logger.warning("cleaning up failed: %s", error)
+        return None
 
 
 class _ApplyArchive(Remote):
