@@ -1,0 +1,43 @@
+"""An answer that stands in a socket already, read by a client over each engine."""
+
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from moby_plugins import Client, PluginError, RetryPolicy
+from moby_plugins.adapters.http.deadline_socket import DeadlineSocket
+from moby_plugins.adapters.http.dials import Socket
+from moby_plugins.adapters.http.httptools_http import HttptoolsConnection
+from moby_plugins.adapters.http.pooled_transport import Connection, PooledTransport
+from moby_plugins.adapters.http.urllib3_http import Urllib3Connection
+from moby_plugins.adapters.system_clock import SystemClock
+from moby_plugins.domain.address import Address
+
+ADDRESS = Address("unix:///shelf.sock")
+# What a pair of sockets takes without anyone reading.
+MAX_BYTES = 32 << 10
+# Seconds; nothing here has anything to wait for.
+TIME_OUT = 5.0
+
+Engine = Callable[[Address, Socket], Connection]
+ENGINES: tuple[Engine, ...] = (Urllib3Connection, HttptoolsConnection)
+
+
+def ask(engine: Engine, data: bytes) -> tuple[Any, PluginError | None]:
+    """What a call comes to whose answer is ``data``, and then the end: a value, or an error."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(data[:MAX_BYTES])
+        theirs.shutdown(socket.SHUT_WR)
+
+        def dial(_: float | None) -> DeadlineSocket:
+            return DeadlineSocket(ours.family, ours.type, fileno=ours.detach())
+
+        transport = PooledTransport(ADDRESS, dial, engine)
+        client = Client(transport, ADDRESS, clock=SystemClock(), retry=RetryPolicy.never())
+        with contextlib.closing(client):
+            try:
+                return client.call("M.x", {}, timeout=TIME_OUT), None
+            except PluginError as error:
+                return None, error

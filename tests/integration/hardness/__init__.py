@@ -1,0 +1,1 @@
+"""Wear and trouble: threads, forks, signals, kills, and a machine that has run out."""

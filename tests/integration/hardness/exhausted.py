@@ -1,0 +1,99 @@
+"""Processes that run out of something, each a program: ``python -m … STORY …``."""
+
+import logging
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from moby_plugins import (
+    PluginError,
+    RetryPolicy,
+    Settings,
+    TLSOptions,
+    new_client,
+    new_local_registry,
+)
+from moby_plugins.app.activation import ActivePlugin
+from moby_plugins.serving import PluginApp, plugin_server_tcp, serve_unix
+from tests.integration.serving.plugins import Echoes
+
+DESCRIPTORS = 48
+
+
+@contextmanager
+def without_descriptors() -> Iterator[None]:
+    """Inside, this process can open nothing more."""
+    taken = []
+    try:
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+def outcome(do: Callable[[], object]) -> str:
+    """What ``do`` comes to: its result, or its error."""
+    try:
+        return str(do())
+    except PluginError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def host(transport: str, addr: str, ca_file: str, directory: str) -> None:
+    """A host without descriptors, and with some again."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+    settings = Settings(
+        sockets_path=directory,
+        specs_paths=(directory,),
+        transports=dict.fromkeys(("unix", "tcp", "https"), transport),
+        retry=RetryPolicy.never(),
+    )
+
+    def call() -> object:
+        with new_client(addr, TLSOptions(ca_file=ca_file), settings=settings) as client:
+            return client.call("M.x")
+
+    # A client that nobody holds would give its descriptor back.
+    held: list[ActivePlugin] = []
+
+    def get() -> str:
+        registry.invalidate("p")
+        held.append(registry.get("p", None))
+        return held[-1].name
+
+    with new_local_registry(settings) as registry:
+        steps = (call, registry.scan, get)
+        # What is loaded at its first use is loaded.
+        print(outcome(call), outcome(registry.scan), outcome(get), sep="\n")
+        with without_descriptors():
+            said = [outcome(step) for step in steps]
+        print(*said, *map(outcome, steps), sep="\n")
+
+
+def plugin(directory: str) -> None:
+    """A plugin that can take few connections."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+    serve_unix(PluginApp(Echoes()), "echo", sockets_path=directory)
+
+
+def disk(directory: str) -> None:
+    """A plugin whose spec finds no room on the disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    server = plugin_server_tcp(PluginApp(Echoes()), "echo", specs_path=directory)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5, before[1]))
+    said = outcome(server.start)
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    print(said)
+    server.stop()
+    print(*sorted(os.listdir(directory)))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] != "plugin":
+        logging.disable()
+    {story.__name__: story for story in (host, plugin, disk)}[sys.argv[1]](*sys.argv[2:])

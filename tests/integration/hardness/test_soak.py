@@ -1,0 +1,25 @@
+"""``make soak``, for so few calls that it ends in seconds."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.soak.faults import EVERY
+from tests.soak.run import soak
+
+CALLS = 10_000
+
+
+def test_thousands_of_calls_with_faults_end_well(
+    short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No answer is lost or crossed, nothing is left open, memory does not grow."""
+    # Each error that is logged would be kept.
+    caplog.set_level("CRITICAL", "moby_plugins")
+
+    done = soak(CALLS, short_path)
+
+    assert done.problems() == []
+    assert done.tally.right["answered"] == CALLS - CALLS // EVERY
+    assert len(done.tally.right) == 13
+    assert f"{CALLS:,} calls" in done.report()

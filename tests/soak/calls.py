@@ -1,0 +1,89 @@
+"""One call of the soak, by its number, and whether it came to what it must."""
+
+from collections import Counter
+
+from attrs import field, frozen
+
+from moby_plugins import Client, PluginError, Registry, StatusError, TransportTimeoutError
+from moby_plugins.subsystems import GraphDriver
+from tests.soak.faults import (
+    BREAKS,
+    EVERY,
+    RAW,
+    SERVED,
+    TIME_OUT,
+    Fault,
+    fault_of,
+)
+from tests.soak.plugins import PIECES
+
+# Seconds after which a call that should be answered counts as lost.
+LOST = 60.0
+# Calls after which a registry is made to forget a plugin.
+FORGOTTEN = 1000
+NAMES = ("raw", "served")
+_FAULTS = {"raw": tuple(RAW), "served": SERVED}
+
+
+@frozen
+class Tally:
+    """What came of calls: how many were right, by what was to go wrong, and what was not."""
+
+    right: Counter[str] = field(factory=Counter)
+    problems: list[str] = field(factory=list)
+
+    def add(self, other: "Tally") -> None:
+        """Count another's too."""
+        self.right.update(other.right)
+        self.problems.extend(other.problems)
+
+
+class Caller:
+    """Calls by number, in one thread, through registries that threads share."""
+
+    def __init__(self, registries: tuple[Registry, ...]) -> None:
+        self.tally = Tally()
+        self._registries = registries
+
+    def call(self, number: int) -> None:
+        """Make call ``number`` and judge what comes of it."""
+        name = NAMES[number // EVERY % 2]
+        registry = self._registries[number // (2 * EVERY) % len(self._registries)]
+        fault = fault_of(number, _FAULTS[name])
+        if number % FORGOTTEN == 0:
+            registry.invalidate(name)
+        try:
+            said: object = _ask(registry.get(name, "Echo").client, name, number, fault)
+        except PluginError as error:
+            said = error
+        problem = _problem(number, fault, said)
+        if problem:
+            self.tally.problems.append(f"call {number} to {name}: {problem}")
+        else:
+            self.tally.right[fault.name if fault else "answered"] += 1
+
+
+def _ask(client: Client, name: str, number: int, fault: Fault | None) -> str:
+    kind = number % EVERY if name == "served" else -1
+    if fault is BREAKS or kind == 1:
+        said = b"".join(GraphDriver(client).diff(str(number), "")).decode().split(",")
+        return said[0] if said == [str(number)] * PIECES + [""] else repr(said)
+    if kind == 2:
+        archive = (b"x" * (number % 4096) for _ in range(3))
+        return str(GraphDriver(client).apply_diff(str(number), "", archive) - 3 * (number % 4096))
+    late = fault is not None and fault.error is TransportTimeoutError
+    answer = client.call(
+        "Echo.Say", {"Text": str(number)}, dict[str, str], timeout=TIME_OUT if late else LOST
+    )
+    return str(answer["Said"])
+
+
+def _problem(number: int, fault: Fault | None, said: object) -> str:
+    """What is wrong with what came of a call; "" where it is what it must be."""
+    if fault is None or fault.error is None:
+        return "" if said == str(number) else f"came to {said!r}"
+    if type(said) is not fault.error:
+        return f"{fault.name} came to {said!r}"
+    if isinstance(said, StatusError) and str(number) not in said.message:
+        return f"{fault.name} is another's: {said.message}"
+    return ""

@@ -1,0 +1,78 @@
+"""The plugins of the soak, each a process: ``python -m tests.soak.plugins raw|served SOCKET``.
+
+Every answer carries the number of its call, and what is to go wrong is told by the number.
+"""
+
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from moby_plugins.serving import PluginApp, serve_unix
+from moby_plugins.subsystems import GraphDriver
+from tests.dummy_plugin import Conversation, DummyPlugin, http
+from tests.integration.serving.plugins import Echo
+from tests.soak.faults import BREAKS, HANGS, LATE, RAISES, RAW, SERVED, Ended, fault_of
+
+_NUMBER = re.compile(rb'"Text":"(\d+)"')
+PIECES = 5
+
+
+class Echoes(Echo):
+    """The plugin's end; some numbers it fails to say."""
+
+    def say(self, text: str) -> str:
+        fault = fault_of(int(text), SERVED)
+        if fault is RAISES:
+            raise LookupError(text)
+        if fault is HANGS:
+            time.sleep(LATE)
+        return text
+
+
+class Layers(GraphDriver):
+    """A stream that says its number some times over, and a file that is counted."""
+
+    def diff(self, id: str, parent: str = "") -> Iterator[bytes]:
+        for piece in range(PIECES):
+            if piece == PIECES - 1 and fault_of(int(id), SERVED) is BREAKS:
+                raise OSError("disk error")
+            yield f"{id},".encode()
+
+    def apply_diff(self, id: str, parent: str, archive: Iterator[bytes]) -> int:  # type: ignore[override]
+        return int(id) + sum(map(len, archive))
+
+
+def converse(conversation: Conversation) -> None:
+    """Answer request after request; or not, where that is the number's fault."""
+    with suppress(Ended, OSError):
+        while request := conversation.read_request():
+            found = _NUMBER.search(request)
+            if found is None:
+                conversation.send(http(b'{"Implements":["Echo"]}'))
+                continue
+            answer = http(b'{"Said":"%b","Err":""}' % found[1])
+            fault = fault_of(int(found[1]), tuple(RAW))
+            (RAW[fault] if fault is not None else Conversation.send)(conversation, answer)
+
+
+def serve_raw(path: str) -> None:
+    """Serve over a raw socket until SIGTERM."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    with DummyPlugin.on_unix(Path(path), converse):
+        while not stop.wait(1.0):
+            pass
+
+
+def serve_app(path: str) -> None:
+    """Serve with this library until SIGTERM."""
+    serve_unix(PluginApp(Echoes(), Layers()), path)
+
+
+if __name__ == "__main__":
+    {"raw": serve_raw, "served": serve_app}[sys.argv[1]](sys.argv[2])
