@@ -35,11 +35,12 @@ CALLS := 1000000
 soak: $(VENV)/test
 	$(BIN)/python -m tests.soak.run --calls $(CALLS) --report docs/soak.md
 
-# By hand, for SECONDS a target; what is found worth trying stays in build/fuzz.
+# By hand, for SECONDS a target, so many AT_ONCE; what is found worth trying stays in build/fuzz.
 SECONDS := 60
+AT_ONCE := 1
 fuzz: $(VENV)/test
 	$(BIN)/pip install --quiet --group fuzz
-	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) --report docs/fuzzing.md
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) --at-once $(AT_ONCE) --report docs/fuzzing.md
 
 # The pictures in the README; `make test` fails where they show what is no longer so.
 screenshots: $(VENV)/test
