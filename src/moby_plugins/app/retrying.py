@@ -135,18 +135,24 @@ class _Crew(Generic[T, R]):
         self._tasks = [_Task(clock.now(), i, attempt) for i, attempt in enumerate(attempts)]
         self._settled: deque[R] = deque()
         self._news = threading.Event()
-        self._ended = threading.Event()
+        self._all_taken = threading.Event()
+        self._ended = 0
         self._lock = threading.Lock()
 
     def start(self, most: int) -> None:
         """Begin all attempts, with one thread more whenever those there are take their time."""
         for number in range(most):
-            # Threads that are not needed would only take turns with each other. This is
-            # about this process, and real time: on the clock nothing has passed yet.
-            while number and self._ended.wait(PACE):
-                self._ended.clear()
+            while number and self._keeps_pace():
+                pass
             if not self._start_thread():
                 return
+
+    def _keeps_pace(self) -> bool:
+        # Threads that are not needed would only take turns with each other, and so would
+        # this one if it were woken by each attempt. This is about this process, and real
+        # time: on the clock nothing has passed yet.
+        ended = self._ended
+        return not self._all_taken.wait(PACE) and self._ended != ended
 
     def _start_thread(self) -> bool:
         task = self._take()
@@ -176,17 +182,21 @@ class _Crew(Generic[T, R]):
                 outcome = self._try(task)
                 settled = None if outcome is None else [self._settle(outcome)]
                 with self._lock:
+                    self._ended += 1
                     if settled is None:
                         heapq.heappush(self._tasks, task)
+                        self._all_taken.clear()
                     else:
                         self._settled += settled
                         self._news.set()
-                self._ended.set()
                 task = self._take()
 
     def _take(self) -> _Task[T] | None:
         with self._lock:
-            return heapq.heappop(self._tasks) if self._tasks else None
+            if self._tasks:
+                return heapq.heappop(self._tasks)
+            self._all_taken.set()
+            return None
 
     def _try(self, task: _Task[T]) -> Outcome[T] | None:
         # None where it is to be tried again. The wait is inside, for what a clock raises.

@@ -1,6 +1,7 @@
 """What a plugin is, before and after it was asked what it implements."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from attrs import field, frozen, validators
 
@@ -25,6 +26,10 @@ def check_plugin_name(name: object) -> str:
     if not isinstance(name, str) or not is_plugin_name(name):
         raise InvalidPluginNameError(name)
     return name
+
+
+# A plugin is made anew once it is active; its address is read once.
+_address = lru_cache(maxsize=64)(Address)
 
 
 def _check_name(_: object, __: object, name: str) -> None:
@@ -63,7 +68,7 @@ class Plugin:
     address: Address = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "address", Address(self.addr))
+        object.__setattr__(self, "address", _address(self.addr))
 
     @classmethod
     def local(cls, name: str, addr: str) -> "Plugin":

@@ -39,6 +39,8 @@ HARMLESS = {
     "retrying.py": {
         "heapq.heappop",
         "heapq.heappush",
+        "self._all_taken.clear",
+        "self._all_taken.set",
         "self._news.clear",
         "self._news.set",
         "self._settled.popleft",

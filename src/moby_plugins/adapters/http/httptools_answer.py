@@ -5,13 +5,12 @@ size or trailer is read for ever. What it takes otherwise is as strict as
 ``strict_response.py``, or stricter: a Content-Length that is given twice is refused.
 """
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
 from http.client import HTTPException
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from moby_plugins.adapters.http.answer_headers import AnswerHeaders
 from moby_plugins.adapters.http.strict_response import MAX_INTERIM, MAX_TRAILERS, check_framing
 
 # Besides what is fed at once.
@@ -74,9 +73,11 @@ class Answer:
         self._parts.clear()
         return data
 
-    def headers(self) -> Mapping[str, str]:
-        """The headers, each name once; made when they are looked at."""
-        return _Headers(self._headers)
+    def headers(self) -> AnswerHeaders:
+        """The headers, made when they are looked at."""
+        return AnswerHeaders(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self._headers
+        )
 
     def finish(self) -> None:
         """Let go of the parser, which refers back to this."""
@@ -169,25 +170,3 @@ class Answer:
 
 def _is_final(status: int) -> bool:
     return status >= _FINAL or status == _SWITCHING_PROTOCOLS
-
-
-class _Headers(Mapping[str, str]):
-    def __init__(self, lines: list[tuple[bytes, bytes]]) -> None:
-        self._lines = lines
-
-    @cached_property
-    def _fields(self) -> dict[str, str]:
-        fields: dict[str, str] = {}
-        for name, value in self._lines:
-            key, text = name.decode("latin-1").title(), value.decode("latin-1")
-            fields[key] = f"{fields[key]}, {text}" if key in fields else text
-        return fields
-
-    def __getitem__(self, name: str) -> str:
-        return self._fields[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)

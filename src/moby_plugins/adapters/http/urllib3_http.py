@@ -1,19 +1,21 @@
 """The HTTP engine: urllib3's connections over any socket that was dialled.
 
-urllib3 writes requests and reads answers. Its pool, with retries, redirects and
-proxies, is left out: what it does for a plugin that never moves would take as long
-as the rest; ``pooled_transport.py`` keeps connections. Whatever urllib3 raises
-leaves through ``urllib3_errors.translate``.
+urllib3 writes the requests, and ``http.client``, on which it stands, reads the answers,
+strictly. urllib3's pool and its own answers are left out: retries, redirects, proxies and
+decoding, for a plugin that never moves and encodes nothing, would take as long as the
+rest; ``pooled_transport.py`` keeps connections. Whatever either raises leaves through
+``urllib3_errors.translate``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from http.client import IncompleteRead
+from typing import Any, cast
 
-from urllib3 import HTTPResponse
 from urllib3.connection import HTTPConnection
 from urllib3.util import SKIP_HEADER
 
+from moby_plugins.adapters.http.answer_headers import AnswerHeaders
 from moby_plugins.adapters.http.dials import STOPPED_READING, Socket, dial_for
 from moby_plugins.adapters.http.pooled_transport import GiveBack, PooledTransport, time_left
 from moby_plugins.adapters.http.request_head import line
@@ -50,9 +52,8 @@ class Urllib3Connection:
         self._sock.heard = False
         try:
             whole = self._ask(request, ends)
-            # urllib3 gives the socket this time before it reads.
-            self._http.timeout = time_left(ends)
-            answer = self._http.getresponse()
+            self._sock.settimeout(time_left(ends))
+            answer = self._http.answer()
         except CallersError as error:
             raised = error.raised
         except ERRORS as error:
@@ -63,7 +64,8 @@ class Urllib3Connection:
             raise
         else:
             end = partial(self._end, give_back, whole=whole)
-            return Response(answer.status, _Body(answer, self._address, end), answer.headers)
+            headers = AnswerHeaders(_lines(answer))
+            return Response(answer.status, _Body(answer, self._address, end), headers)
         self.close()
         raise raised
 
@@ -108,6 +110,10 @@ class _Connection(HTTPConnection):
         self._joins = False
         self._head = b""
 
+    def answer(self) -> StrictResponse:
+        """The answer, as ``http.client`` reads it and not as urllib3 dresses it up."""
+        return cast("StrictResponse", super(HTTPConnection, self).getresponse())
+
     def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
         """Send a request as urllib3 does; head and small body in one piece."""
         # In two, it would wake the plugin twice.
@@ -131,10 +137,14 @@ class _Connection(HTTPConnection):
             super().send(head + data if head else data)
 
 
+def _lines(answer: StrictResponse) -> Iterator[tuple[str, str]]:
+    yield from answer.headers.items()
+
+
 class _Body:
     """An answer's body, straight from the socket."""
 
-    def __init__(self, answer: HTTPResponse, address: Address, end: Callable[..., None]) -> None:
+    def __init__(self, answer: StrictResponse, address: Address, end: Callable[..., None]) -> None:
         self._answer = answer
         self._address = address
         self._end = end
@@ -143,20 +153,23 @@ class _Body:
     def read(self, size: int, /) -> bytes:
         if self._done:
             return b""
+        answer = self._answer
         try:
-            data = self._answer.read1(size) or b""
+            data = answer.read1(size)
+            if not data and answer.length:
+                raise IncompleteRead(b"", answer.length)
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error
         # All of a known length has come, or the end of another.
-        if self._answer.length_remaining == 0 or not data:
+        if answer.length == 0 or not data:
             self._finish(read=True)
         return data
 
     def close(self) -> None:
         if not self._done:
-            self._answer.close()
             self._finish(read=False)
 
     def _finish(self, *, read: bool) -> None:
         self._done = True
+        self._answer.close()
         self._end(read=read)
