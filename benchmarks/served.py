@@ -1,7 +1,7 @@
 """A plugin on the server of this library: ``python served.py APP SOCKET``.
 
-``ours`` is a ``PluginApp``, ``flask`` the same answers from Flask,
-``nothing`` a bare application; the server is the same.
+``ours`` is a ``PluginApp``, ``flask`` the same answers from Flask, ``nothing`` a bare WSGI
+application; the server is the same, with cheroot's own gateway where WSGI is spoken.
 """
 
 import signal
@@ -11,8 +11,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from cheroot import wsgi
+
+from moby_plugins.adapters.server.cheroot_gateway import gateway_to
 from moby_plugins.adapters.server.cheroot_server import CherootServer
-from moby_plugins.serving import PluginApp, wsgi
+from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import Volume, VolumeDriver
 
 
@@ -43,14 +46,27 @@ def nothing(_: Any, start_response: Any) -> list[bytes]:
     return [b"{}\n"]
 
 
-def wsgi_app(name: str) -> Any:
-    """The application that goes by that name."""
-    apps: dict[str, Callable[[], Any]] = {
-        "ours": lambda: wsgi(PluginApp(Shelves())),
-        "flask": flask,
-        "nothing": lambda: nothing,
-    }
-    return apps[name]()
+class WSGIGateway(wsgi.Gateway_10):
+    """cheroot's own, which sends head and body in one piece as ours does."""
+
+    application: Any
+
+    def __init__(self, req: Any) -> None:
+        super().__init__(req)
+        req.server.wsgi_app = self.application
+
+    def write(self, chunk: bytes) -> None:
+        """Send a part of the answer."""
+        with self.req.conn.wfile.joined():
+            super().write(chunk)
+
+
+def gateway(name: str) -> Callable[[Any], Any]:
+    """The way to what goes by that name."""
+    if name == "ours":
+        return gateway_to(PluginApp(Shelves()))
+    application = flask() if name == "flask" else nothing
+    return type("Gateway", (WSGIGateway,), {"application": staticmethod(application)})
 
 
 def serve(app: str, path: str) -> None:
@@ -59,7 +75,7 @@ def serve(app: str, path: str) -> None:
     sock.bind(path)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    server = CherootServer(sock, wsgi_app(app))
+    server = CherootServer(sock, gateway(app))
     server.start()
     stopped.wait()
     server.stop(1.0)

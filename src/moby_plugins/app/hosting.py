@@ -151,10 +151,11 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
 
 def _server_maker() -> Callable[..., HTTPServer]:
     try:
-        module = import_module("moby_plugins.adapters.server.cheroot_server")
+        gateways = import_module("moby_plugins.adapters.server.cheroot_gateway")
+        servers = import_module("moby_plugins.adapters.server.cheroot_server")
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"serving needs {error.name}: pip install 'moby-plugins[serve]'"
         ) from error
-    server: Callable[..., HTTPServer] = module.CherootServer
-    return lambda sock, app, context: server(sock, wsgi(app), context)
+    server: Callable[..., HTTPServer] = servers.CherootServer
+    return lambda sock, app, context: server(sock, gateways.gateway_to(app), context)

@@ -55,7 +55,9 @@ class Signature:
     def unpack(self, body: bytes) -> tuple[Any, ...]:
         """The arguments in a message; ``WireError`` where it is none."""
         message = wire.decode(body, self._whole or self._message_type)
-        return (message,) if self._whole is not None else attrs.astuple(message, recurse=False)
+        if self._whole is not None:
+            return (message,)
+        return tuple(getattr(message, name) for name in self._parameters)
 
     @cached_property
     def _hints(self) -> dict[str, Any]:

@@ -34,6 +34,7 @@ LINES = {
     b"PRI * HTTP/2.0": 505,
     b"post /Echo.Say HTTP/1.1": 400,
     b"GET /Echo.Say HTTP/1.1": 405,
+    b"HEAD /Echo.Say HTTP/1.1": 405,
     b"OPTIONS * HTTP/1.1": 405,
     b"CONNECT elsewhere:80 HTTP/1.1": 405,
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03": 400,
@@ -53,3 +54,17 @@ def test_what_begins_oddly_is_refused(
     assert served.echoes.said == []
     assert caplog.records == []
     served.assert_answers_others()
+
+
+def test_an_answer_to_head_has_no_body(served: Served) -> None:
+    """A host takes the next answer to begin there, whatever length the head tells."""
+    asked = b"HEAD /Echo.Say HTTP/1.1\r\nHost: x\r\n\r\n"
+    with bounded():
+        told = served.told(
+            asked + b"POST /Echo.Say HTTP/1.1\r\nHost: x\r\n" + LENGTH + b"\r\n" + BODY
+        )
+
+    head, _, rest = told.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 405 ")
+    assert b"Content-Length: " in head
+    assert rest.startswith(b"HTTP/1.1 200 OK")

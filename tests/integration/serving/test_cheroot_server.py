@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from moby_plugins import RetryPolicy, Settings, new_client
+from moby_plugins.adapters.server.cheroot_gateway import gateway_to
 from moby_plugins.adapters.server.cheroot_server import CherootServer
-from moby_plugins.adapters.server.wsgi import wsgi
 from moby_plugins.domain.exchange import Request, Response
 from moby_plugins.serving import PluginApp, serve_tcp, serve_unix
 from tests.integration.serving.plugins import WAIT, Echoes, Layers, answer, dial, post
@@ -25,7 +25,7 @@ def test_a_socket_that_cannot_listen_is_an_error() -> None:
     """What systemd may open by mistake: the start fails, and the socket is closed."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
-    server = CherootServer(sock, wsgi(APP))
+    server = CherootServer(sock, gateway_to(APP))
 
     with pytest.raises(OSError, match="not supported"):
         server.start()
@@ -47,7 +47,7 @@ def test_a_call_that_never_ends_does_not_hold_the_stop(
 
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(str(short_path / "x.sock"))
-    server = CherootServer(sock, wsgi(app))
+    server = CherootServer(sock, gateway_to(app))
     server.start()
     with caplog.at_level(logging.WARNING), dial(f"unix://{short_path}/x.sock") as caller:
         caller.sendall(post("Any.Thing", b""))
@@ -71,7 +71,7 @@ def impatient(short_path: Path) -> Iterator[socket.socket]:
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(str(short_path / "x.sock"))
     app = PluginApp(Echoes(), Layers())
-    server = CherootServer(sock, wsgi(app), idle=IDLE)
+    server = CherootServer(sock, gateway_to(app), idle=IDLE)
     server.start()
     with dial(f"unix://{short_path}/x.sock") as caller:
         yield caller

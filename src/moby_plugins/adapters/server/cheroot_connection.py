@@ -9,13 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cheroot import wsgi
 from cheroot.makefile import MakeFile
 from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.ssl import Adapter
 
 from moby_plugins.adapters.server.cheroot_files import JoiningWriter, Reader
-from moby_plugins.adapters.server.request_body import RequestBody
 from moby_plugins.adapters.server.request_headers import read_headers
 from moby_plugins.domain.exchange import CHUNK_BYTES
 
@@ -66,6 +64,8 @@ class Connection(HTTPConnection):
         super().__init__(server, sock, makefile)
         self.rfile = Reader(sock, self.rbufsize)
         self.wfile = JoiningWriter(sock, self.wbufsize)
+        self._next_request = select.poll()
+        self._next_request.register(sock, select.POLLIN)
         if isinstance(sock, ssl.SSLSocket):
             self._shake_hands = sock.do_handshake
         server.opened(self)
@@ -92,9 +92,8 @@ class Connection(HTTPConnection):
         # To hand the connection to another thread takes longer than most hosts need to call again.
         if self.server.requests.qsize or not self.server.ready:
             return False
-        poll = select.poll()
-        poll.register(self.socket, select.POLLIN)
-        return bool(self.rfile.has_data() or poll.poll(LINGER)) and self.server.ready
+        came = self.rfile.has_data() or self._next_request.poll(LINGER)
+        return bool(came) and self.server.ready
 
     def close(self) -> None:
         """Close the socket; may be called twice."""
@@ -111,31 +110,6 @@ class Connection(HTTPConnection):
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
 
-class Gateway(wsgi.Gateway_10):
-    """One request and its answer."""
-
-    def __init__(self, req: Any) -> None:
-        self._input = req.rfile = RequestBody(req)
-        super().__init__(req)
-
-    def respond(self) -> None:
-        """Answer, then read what nobody read of the request, for the next one stands behind it."""
-        self.req.conn.waits_since = None
-        super().respond()
-        if not self.req.close_connection:
-            self._input.skip_rest()
-
-    def write(self, chunk: bytes) -> None:
-        """Send a part of the answer, for as long as it takes: who follows a log may pause."""
-        conn = self.req.conn
-        conn.socket.settimeout(None)
-        conn.waits_since = time.monotonic()
-        with conn.wfile.joined():
-            super().write(chunk)
-        conn.waits_since = None
-        conn.socket.settimeout(self.req.server.timeout)
-
-
 class TLS(Adapter):
     """Sockets under ``context`` that shake hands when they are first read."""
 
@@ -147,13 +121,13 @@ class TLS(Adapter):
         return sock
 
     def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, Any]]:
-        """An accepted socket, and what to add to the environ."""
+        """An accepted socket, and what a WSGI application would be told of it: nobody asks."""
         wrapped = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         return wrapped, self.get_environ()
 
     def get_environ(self) -> dict[str, Any]:
-        """What every request's environ says."""
-        return {"wsgi.url_scheme": "https", "HTTPS": "on"}
+        """Nothing."""
+        return {}
 
     def makefile(self, sock: socket.socket, mode: str = "r", bufsize: int = -1) -> Any:
         """The socket as a file."""

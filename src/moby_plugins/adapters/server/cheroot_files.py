@@ -6,8 +6,6 @@ itself, so that a host is woken twice.
 
 import io
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from cheroot.makefile import StreamWriter
@@ -43,25 +41,33 @@ class Reader(io.BufferedReader):
 class JoiningWriter(StreamWriter):
     """Sends the head of an answer in one piece with what comes first of its body."""
 
+    held: list[bytes] | None = None
+
     def __init__(self, sock: socket.socket, bufsize: int) -> None:
         super().__init__(sock, "wb", bufsize)
-        self._held: list[bytes] | None = None
 
-    @contextmanager
-    def joined(self) -> Iterator[None]:
+    def joined(self) -> "_Joined":
         """What is written inside leaves at its end; where that raises, nothing leaves."""
-        self._held = []
-        try:
-            yield
-            held = b"".join(self._held)
-        finally:
-            self._held = None
-        self.write(held)
+        return _Joined(self)
 
     def write(self, val: Any, /) -> int:
         """Send, or keep."""
-        if self._held is None:
+        if self.held is None:
             super().write(val)  # type: ignore[no-untyped-call]
         else:
-            self._held.append(val)
+            self.held.append(val)
         return len(val)
+
+
+class _Joined:
+    # A class, because a generator would take longer than what it holds together.
+    def __init__(self, writer: JoiningWriter) -> None:
+        self._writer = writer
+
+    def __enter__(self) -> None:
+        self._writer.held = []
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        held, self._writer.held = self._writer.held, None
+        if kind is None:
+            self._writer.write(b"".join(held or ()))

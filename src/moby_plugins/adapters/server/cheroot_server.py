@@ -10,12 +10,12 @@ import logging
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from typing import Any
-from wsgiref.types import WSGIApplication
 
-from cheroot import wsgi
+from cheroot.server import Gateway, HTTPServer
 
-from moby_plugins.adapters.server.cheroot_connection import TLS, Connection, Gateway
+from moby_plugins.adapters.server.cheroot_connection import TLS, Connection
 from moby_plugins.domain.exchange import USER_AGENT
 
 logger = logging.getLogger("moby_plugins")
@@ -31,7 +31,7 @@ TICK = 0.1
 
 
 class CherootServer:
-    """Serves ``application`` on ``sock``, which is bound and becomes the server's own.
+    """Serves on ``sock``, which is bound and becomes the server's own, what ``gateway`` leads to.
 
     Under TLS where a ``context`` is given. A call or a stream has a thread of
     its own, up to ``MAX_THREADS``. A peer may be silent for ``idle`` seconds within
@@ -43,13 +43,13 @@ class CherootServer:
     def __init__(
         self,
         sock: socket.socket,
-        application: WSGIApplication,
+        gateway: Callable[[Any], Gateway],
         context: ssl.SSLContext | None = None,
         *,
         idle: float = IDLE_TIMEOUT,
     ) -> None:
         self._sock = sock
-        self._server = _Server(sock, application, context, idle)
+        self._server = _Server(sock, gateway, context, idle)
         self._started = threading.Event()
         self._failure: OSError | None = None
         # Threads that are daemons make daemons: a call that hangs does not hold the process.
@@ -86,7 +86,7 @@ class CherootServer:
         self._server.serve()
 
 
-class _Server(wsgi.Server):
+class _Server(HTTPServer):
     """cheroot's server on a socket of ours, with threads as they are needed."""
 
     expiration_interval = TICK
@@ -96,23 +96,22 @@ class _Server(wsgi.Server):
     def __init__(
         self,
         sock: socket.socket,
-        application: WSGIApplication,
+        gateway: Callable[[Any], Gateway],
         context: ssl.SSLContext | None,
         idle: float,
     ) -> None:
         name = sock.getsockname()
         super().__init__(
             name[:2] if isinstance(name, tuple) else name,
-            application,
-            numthreads=MIN_THREADS,
-            max=MAX_THREADS,
+            gateway,
+            minthreads=MIN_THREADS,
+            maxthreads=MAX_THREADS,
             server_name=USER_AGENT,
-            request_queue_size=BACKLOG,
         )
+        self.request_queue_size = BACKLOG
         self.timeout: Any = idle  # the stubs want whole seconds
         # Without a limit of its own it waits for its threads, and does no harm meanwhile.
         self.shutdown_timeout: Any = None
-        self.gateway = Gateway
         self.ConnectionClass = Connection
         self.ssl_adapter = None if context is None else TLS(context)
         self._given = sock

@@ -25,7 +25,9 @@ class RequestBody(io.RawIOBase):
         self._req = req
         self._stream = req.conn.rfile
         self._chunked = bool(req.chunked_read)
-        self._left = 0 if self._chunked else max(int(req.inheaders.get(b"Content-Length", 0)), 0)
+        # What is in the head, in bytes; ``None`` for chunks.
+        self.length = None if self._chunked else int(req.inheaders.get(b"Content-Length", 0))
+        self._left = self.length or 0
         self._chunks_seen = 0
 
     def readable(self) -> bool:
@@ -34,29 +36,38 @@ class RequestBody(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read what fits; 0 at the end."""
+        data = self._read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most ``size`` bytes, or all; ``b""`` at the end."""
+        # The base would read into a buffer of its own first.
+        return self.readall() if size is None or size < 0 else self._read(size)
+
+    def skip_rest(self) -> None:
+        """Read to the end, or see to it that the connection ends here."""
+        skipped = 0
+        try:
+            while data := self._read(CHUNK_BYTES):
+                skipped += len(data)
+                if skipped > MAX_UNREAD_BYTES:
+                    raise OSError("nobody reads such a body")
+        except OSError:
+            self._req.close_connection = True
+
+    def _read(self, size: int) -> bytes:
+        if not (self._chunked or self._left):
+            return b""
         conn = self._req.conn
         conn.waits_since = time.monotonic()
         try:
-            data = self._next(len(buffer))
+            return self._next(size)
         except Exception:
             self._req.close_connection = True
             raise
         finally:
             conn.waits_since = None
-        buffer[: len(data)] = data
-        return len(data)
-
-    def skip_rest(self) -> None:
-        """Read to the end, or see to it that the connection ends here."""
-        buffer = bytearray(CHUNK_BYTES)
-        skipped = 0
-        try:
-            while size := self.readinto(buffer):
-                skipped += size
-                if skipped > MAX_UNREAD_BYTES:
-                    raise OSError("nobody reads such a body")
-        except OSError:
-            self._req.close_connection = True
 
     def _next(self, size: int) -> bytes:
         if self._chunked and not self._left:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.adapters.server.wsgi import SMALL_BYTES
+from moby_plugins.adapters.server.answering import SMALL_BYTES
 from moby_plugins.domain.exchange import CHUNK_BYTES, Request, Response
 from tests.unit.adapters.server.wsgi_call import Answer, raising
 

@@ -18,6 +18,8 @@ def test_only_post_is_answered(method: str) -> None:
 
     assert answer.status == "405 Method Not Allowed"
     assert answer.headers["Allow"] == "POST"
+    # After HEAD a host takes the next answer to begin at once.
+    assert bool(answer.chunks) is (method != "HEAD")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,159 @@
+"""A request answered by a function ``Request -> Response``, whichever server brought it.
+
+Small bodies arrive as bytes, large ones and those of unknown length as an
+iterable that reads the connection as it goes; answers leave as they are read.
+"""
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Protocol
+
+from moby_plugins.domain.errors import WireError
+from moby_plugins.domain.exchange import (
+    CHUNK_BYTES,
+    CONTENT_TYPE,
+    App,
+    NoAnswerError,
+    Request,
+    Response,
+)
+
+logger = logging.getLogger("moby_plugins")
+
+# Up to this size a body is read before the call, and is bytes.
+SMALL_BYTES = 1 << 20
+
+
+class Readable(Protocol):
+    """Where a request's body comes from."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, ``b""`` at the end; raises ``OSError`` or ``ValueError``."""
+        ...
+
+
+class Answer:
+    """An answer that has begun: its first part is there, so its status can be told.
+
+    Iterating gives the body's parts. Whoever has it closes it, also where the host has
+    gone.
+    """
+
+    def __init__(self, response: Response) -> None:
+        self.status = response.status
+        self.headers = dict(response.headers)
+        self._body = response.body
+        size = _size(response)
+        if size is not None:
+            self.headers["Content-Length"] = str(size)
+        try:
+            self._first = response.body.read(CHUNK_BYTES)
+        except BaseException:
+            response.body.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        chunk = self._first
+        while chunk:
+            yield chunk
+            chunk = self._body.read(CHUNK_BYTES)
+
+    def close(self) -> None:
+        """Close the body; one that was not read to its end is given up."""
+        self._body.close()
+
+
+def answer(app: App, verb: str, read: Callable[[], Request]) -> Answer:
+    """What ``app`` answers to the request that ``read`` gives, if ``verb`` is POST.
+
+    An exception is answered with 500, a ``WireError`` with 400, both with the
+    message as ``Err``; that includes one raised while the first part of the body
+    is made. A later one passes to the server, which must break the connection
+    off, so that a cut answer is not taken for a whole one; so does a
+    ``NoAnswerError`` at any time.
+    """
+    if verb != "POST":
+        refusal = _failure(
+            HTTPStatus.METHOD_NOT_ALLOWED, "only POST is answered", {"Allow": "POST"}
+        )
+        return _HeadOnly(refusal) if verb == "HEAD" else Answer(refusal)
+    try:
+        request = read()
+    except ValueError as error:
+        reason = error.reason if isinstance(error, WireError) else str(error)
+        return Answer(_failure(HTTPStatus.BAD_REQUEST, reason))
+    try:
+        return Answer(app(request))
+    except NoAnswerError:
+        raise
+    except Exception as error:
+        return Answer(_failed(error, request))
+
+
+def read_request(
+    method: str, headers: Mapping[str, str], length: int | None, stream: Readable
+) -> Request:
+    """The request whose body of ``length`` bytes, or up to its end, is in ``stream``.
+
+    Raises ``ValueError`` for a method that is none, and ``WireError`` for a small
+    body that cannot be read; a large one raises it later.
+    """
+    chunks = _chunks(stream, length)
+    small = length is not None and length <= SMALL_BYTES
+    return Request(method, b"".join(chunks) if small else chunks, headers, length)
+
+
+@lru_cache(maxsize=64)
+def status_line(status: int) -> str:
+    """A status with its name."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"{status} Unknown"
+
+
+class _HeadOnly(Answer):
+    """What is answered to HEAD: the host takes the next answer to begin where a body would."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(())
+
+
+def _failed(error: Exception, request: Request) -> Response:
+    if isinstance(error, WireError):
+        return _failure(HTTPStatus.BAD_REQUEST, error.reason)
+    logger.error("/%s failed", request.method.partition("?")[0], exc_info=error)
+    return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, str(error) or type(error).__name__)
+
+
+def _failure(
+    status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    body = json.dumps({"Err": message}).encode() + b"\n"
+    return Response(status, body, {"Content-Type": CONTENT_TYPE, **(headers or {})})
+
+
+def _chunks(stream: Readable, length: int | None) -> Iterator[bytes]:
+    left = length
+    while left is None or left > 0:
+        size = CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)
+        try:
+            chunk = stream.read(size)
+        except (OSError, ValueError) as error:
+            raise WireError(f"the request's body cannot be read: {error}") from error
+        if not chunk:
+            break
+        yield chunk
+        left = None if left is None else left - len(chunk)
+    if left:
+        raise WireError("the request's body is cut off")
+
+
+def _size(response: Response) -> int | None:
+    # What is whole in memory is sent with its length, anything else in chunks.
+    body = response.body
+    return body.getbuffer().nbytes - body.tell() if isinstance(body, io.BytesIO) else None
