@@ -12,7 +12,7 @@ from benchmarks.contest import Bound, Comparison, Contest, timed
 from benchmarks.peers.go_host import GoHost
 from benchmarks.processes import quick_plugins
 from moby_plugins import Client, new_client
-from moby_plugins.domain.exchange import CHUNK_BYTES
+from moby_plugins.domain.exchange import CHUNK_BYTES, STREAM_BYTES
 
 GIGABYTE = 1 << 30
 ROUNDS = 7
@@ -24,8 +24,8 @@ BARE = "a bare socket"
 FASTER = Bound(1.3, throughput=True)
 OBSTACLE = (
     "The row of the bare socket is what Python can reach on this machine without doing anything "
-    "else: nearly all of the time is the kernel's, which copies, and the plugin's at the other "
-    "end, and Go waits for the same."
+    "else, and hands out no bytes: nearly all of the time is the kernel's, which copies them, and "
+    "Go waits for the same copy."
 )
 
 
@@ -119,12 +119,12 @@ def pouring(sock: socket.socket, file: Path) -> None:
 
 
 def counting(sock: socket.socket) -> None:
-    """Receive as much as quickly as Python can; nobody gets it."""
+    """Receive as much as quickly as Python can, in the same steps; nobody gets it."""
     body = b'{"Bytes":%d}' % GIGABYTE
     sock.sendall(
         b"POST /Benchmark.Source HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     )
-    buffer, head = bytearray(CHUNK_BYTES), sock.recv(CHUNK_BYTES)
+    buffer, head = bytearray(STREAM_BYTES), sock.recv(CHUNK_BYTES)
     left = GIGABYTE - len(head.partition(b"\r\n\r\n")[2])
     while left:
         left -= sock.recv_into(buffer)

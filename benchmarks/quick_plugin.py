@@ -8,6 +8,7 @@ answered with the same few bytes.
 
 import contextlib
 import json
+import os
 import re
 import select
 import socket
@@ -75,9 +76,12 @@ class Conversation:
 
     def _pour(self, size: int) -> None:
         self.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
-        part = memoryview(bytes(BUFFER))
+        # A file's pages are not copied at this end: it is the host whose pace is measured.
+        zeros = os.memfd_create("zeros")
+        os.truncate(zeros, BUFFER)
         while size:
-            size -= self.sock.send(part[:size])
+            size -= os.sendfile(self.sock.fileno(), zeros, 0, min(size, BUFFER))
+        os.close(zeros)
 
 
 def serve(directory: Path, count: int) -> None:

@@ -112,7 +112,7 @@ def test_a_stream_has_no_bound(short_path: Path, limited: Settings) -> None:
     ):
         while came < wanted:
             chunk = stream.read()
-            assert 1 <= len(chunk) <= 64 << 10
+            assert 1 <= len(chunk) <= 256 << 10
             came += len(chunk)
 
 

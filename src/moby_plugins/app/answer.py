@@ -9,6 +9,7 @@ from moby_plugins.domain.exchange import (
     CHUNK_BYTES,
     MAX_ERROR_BYTES,
     OK,
+    STREAM_BYTES,
     Body,
     Response,
     status_error,
@@ -58,7 +59,7 @@ class Stream:
         self._body = body
         self._names = {"method": method, "address": address, "plugin": plugin}
 
-    def read(self, size: int = CHUNK_BYTES) -> bytes:
+    def read(self, size: int = STREAM_BYTES) -> bytes:
         """At most ``size`` bytes, as soon as there are any; ``b""`` at the end.
 
         Raises ``TransportError`` with ``answered`` when the connection breaks or

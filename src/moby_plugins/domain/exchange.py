@@ -20,6 +20,8 @@ OK = 200
 CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json"
 USER_AGENT = f"moby-plugins/{__version__}"
 CHUNK_BYTES = 64 << 10
+# A stream is read in larger steps: each costs as much as copying a part of it.
+STREAM_BYTES = 256 << 10
 MAX_ERROR_BYTES = 1 << 20
 
 # How transports say what went wrong, so that all of them say the same.

@@ -12,7 +12,7 @@ from moby_plugins.domain.errors import (
     TransportTimeoutError,
     WireError,
 )
-from moby_plugins.domain.exchange import CHUNK_BYTES, MAX_ERROR_BYTES, Response
+from moby_plugins.domain.exchange import CHUNK_BYTES, MAX_ERROR_BYTES, STREAM_BYTES, Response
 
 
 class Body:
@@ -149,7 +149,7 @@ def test_a_stream_is_read_bit_by_bit() -> None:
     stream = Stream(body, "M.x", "tcp://h:1", "p")
 
     assert [stream.read(3), stream.read(), stream.read()] == [b"abc", b"de", b""]
-    assert body.asked == [3, CHUNK_BYTES, CHUNK_BYTES]
+    assert body.asked == [3, STREAM_BYTES, STREAM_BYTES]
 
 
 def test_a_stream_is_iterated_in_chunks_and_closed_by_its_block() -> None:

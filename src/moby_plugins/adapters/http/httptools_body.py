@@ -30,7 +30,7 @@ class UnreadBody:
     def read(self, size: int, /) -> bytes:
         """At most ``size`` bytes: see ``Body``."""
         while not (self._came or self._over):
-            self._came = self._more(min(size, CHUNK_BYTES))
+            self._came = self._more(size)
         data, self._came = self._came[:size], self._came[size:]
         return data
 
@@ -48,7 +48,7 @@ class UnreadBody:
         return data
 
     def _parsed(self, size: int) -> bytes:
-        data = self._receive(size)
+        data = self._receive(min(size, CHUNK_BYTES))
         if data:
             self._answer.feed(data)
             if self._answer.complete:
