@@ -29,7 +29,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from moby_plugins.app.client import Client
 from moby_plugins.app.process_lock import ProcessLock
@@ -131,7 +131,7 @@ class Handshake:
             found = self._discovery.lookup(self._name)
             self._reached = found, self._new_client(found)
         found, client = self._reached
-        request = evolve(client.request("Plugin.Activate"), attempt=attempt)
+        request = client.request("Plugin.Activate", attempt=attempt)
         manifest = client.attempt(request, Manifest, self._timeout)
         return ActivePlugin(found.name, found.addr, found.tls_config, manifest, client=client)
 

@@ -179,10 +179,14 @@ class Client:
         )
 
     def request(
-        self, service_method: str, body: Content = b"", length: int | None = None
+        self,
+        service_method: str,
+        body: Content = b"",
+        length: int | None = None,
+        attempt: int = 1,
     ) -> Request:
         """A request as this client sends it, with its headers."""
-        return Request(service_method, body, self._headers, length)
+        return Request(service_method, body, self._headers, length, attempt)
 
     def attempt(self, request: Request, into: type[T] | None, timeout: float | None) -> Any:
         """One attempt at a call, and no second: for those who retry more than the call."""

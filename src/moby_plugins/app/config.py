@@ -7,6 +7,7 @@ loads none of urllib3, ssl and cattrs.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from typing import cast
 
@@ -97,6 +98,9 @@ def connect_by_scheme(settings: Settings) -> Connect:
     for a transport that is not installed.
     """
 
+    # An installed one is looked for once: that reads the metadata of all packages.
+    named = cache(_transport_named)
+
     def connect(address: Address, tls: TLSOptions | None, /) -> Transport:
         chosen = settings.transports.get(address.scheme)
         if chosen is None:
@@ -107,7 +111,7 @@ def connect_by_scheme(settings: Settings) -> Connect:
         concern = tls.concerns(encrypted=address.encrypted) if tls is not None else ""
         if concern:
             logger.warning("%s: %s", address.text, concern)
-        make = _transport_named(chosen) if isinstance(chosen, str) else chosen
+        make = named(chosen) if isinstance(chosen, str) else chosen
         return make(address, tls)
 
     return connect

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from itertools import count
 from typing import Generic, TypeAlias, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.retry import RetryPolicy
@@ -23,8 +23,9 @@ logger = logging.getLogger("moby_plugins")
 
 # Threads for many attempts side by side; as many may hang before any other has to wait.
 MAX_THREADS = 64
-# Seconds in which attempts end where no more threads are needed than there are.
-PACE = 0.001
+# Seconds in which an attempt ends where no more threads are needed than there are; the
+# longer they keep it up, the more seldom somebody looks, down to the second figure.
+PACE, MAX_PACE = 0.001, 0.032
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -75,16 +76,16 @@ def _delay_after(
     return delay
 
 
-@define(order=True)
+@define
 class _Task(Generic[T]):
     """One of many, waiting for its next attempt at the moment ``due``."""
 
     due: float
     index: int
-    attempt: Attempt[T] = field(order=False)
-    number: int = field(default=1, order=False)
+    attempt: Attempt[T]
+    number: int = 1
     # Its own time only: what it waited for a free thread is not held against it.
-    spent: float = field(default=0.0, order=False)
+    spent: float = 0.0
 
 
 @frozen
@@ -132,7 +133,9 @@ class _Crew(Generic[T, R]):
         self.stop = threading.Event()
         self._policy, self._clock, self._is_retryable = policy, clock, is_retryable
         self._settle = settle
-        self._tasks = [_Task(clock.now(), i, attempt) for i, attempt in enumerate(attempts)]
+        now = clock.now()
+        # In the order in which they are due, with an index to tell those of one moment apart.
+        self._tasks = [(now, i, _Task(now, i, attempt)) for i, attempt in enumerate(attempts)]
         self._settled: deque[R] = deque()
         self._news = threading.Event()
         self._all_taken = threading.Event()
@@ -142,17 +145,18 @@ class _Crew(Generic[T, R]):
     def start(self, most: int) -> None:
         """Begin all attempts, with one thread more whenever those there are take their time."""
         for number in range(most):
-            while number and self._keeps_pace():
-                pass
+            pace = PACE
+            while number and self._keeps_pace(pace):
+                pace = min(2 * pace, MAX_PACE)
             if not self._start_thread():
                 return
 
-    def _keeps_pace(self) -> bool:
+    def _keeps_pace(self, pace: float) -> bool:
         # Threads that are not needed would only take turns with each other, and so would
         # this one if it were woken by each attempt. This is about this process, and real
         # time: on the clock nothing has passed yet.
         ended = self._ended
-        return not self._all_taken.wait(PACE) and self._ended != ended
+        return not self._all_taken.wait(pace) and self._ended != ended
 
     def _start_thread(self) -> bool:
         task = self._take()
@@ -184,7 +188,7 @@ class _Crew(Generic[T, R]):
                 with self._lock:
                     self._ended += 1
                     if settled is None:
-                        heapq.heappush(self._tasks, task)
+                        heapq.heappush(self._tasks, (task.due, task.index, task))
                         self._all_taken.clear()
                     else:
                         self._settled += settled
@@ -194,7 +198,7 @@ class _Crew(Generic[T, R]):
     def _take(self) -> _Task[T] | None:
         with self._lock:
             if self._tasks:
-                return heapq.heappop(self._tasks)
+                return heapq.heappop(self._tasks)[-1]
             self._all_taken.set()
             return None
 

@@ -63,7 +63,7 @@ class Address:
     @classmethod
     def of_socket(cls, path: str) -> "Address":
         """The address of the UNIX socket at ``path``, whatever bytes its name holds."""
-        return cls("unix://" + quote(path, safe="/:@!$&'()*+,;= ", errors="surrogateescape"))
+        return cls(of_path(path))
 
     @property
     def encrypted(self) -> bool:
@@ -84,6 +84,11 @@ class Address:
         kind = "tcp" if self.host else "unix"
         said = _REFUSALS.get((kind, error.errno or 0))
         return said or error.strerror or str(error) or type(error).__name__
+
+
+def of_path(path: str) -> str:
+    """The text of ``Address.of_socket``, for who wants no more of it."""
+    return "unix://" + quote(path, safe="/:@!$&'()*+,;= ", errors="surrogateescape")
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from attrs import field, frozen
 
 from moby_plugins.adapters.disk.strays import Place
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import of_path
 from moby_plugins.domain.errors import PluginNotFoundError, SpecError
 from moby_plugins.domain.plugin import (
     SOCKETS_PATH,
@@ -130,7 +130,7 @@ class FilesystemDiscovery:
             if not is_kind(os.stat(path).st_mode):
                 return None
             if is_kind is stat.S_ISSOCK:
-                return Plugin.local(name, Address.of_socket(path).text)
+                return Plugin.local(name, of_path(path))
             data = _content(path)
         except OSError as error:
             self._pass_over(error, path)

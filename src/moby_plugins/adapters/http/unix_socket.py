@@ -20,7 +20,10 @@ class UnixSocketDial:
         self._path = check_socket_path(address.path)
 
     def __call__(self, timeout: float | None) -> DeadlineSocket:
-        """A connected socket; raises ``OSError``, ``TimeoutError`` after ``timeout`` seconds."""
+        """A connected socket without a time-out of its own.
+
+        Raises ``OSError``, ``TimeoutError`` after ``timeout`` seconds.
+        """
         sock = DeadlineSocket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._connect(sock, timeout)
@@ -38,7 +41,6 @@ class UnixSocketDial:
         except BlockingIOError as error:
             raise TimeoutError(errno.ETIMEDOUT, "the plugin takes no connections") from error
         _limit_connect(sock, 0)
-        sock.settimeout(timeout)
 
 
 def check_socket_path(path: str) -> str:
