@@ -35,7 +35,9 @@ class _Deadline(_Base):
     def settimeout(self, value: float | None, /) -> None:
         value = None if value is None or value > _LONGEST else value
         self._ends = None if value is None else time.monotonic() + value
-        super().settimeout(value)
+        # To say it again is a system call, for which other threads take their turn.
+        if value is not None or self.gettimeout() is not None:
+            super().settimeout(value)
 
     def _narrow(self, ends: float) -> None:
         left = ends - time.monotonic()

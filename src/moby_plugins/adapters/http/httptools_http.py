@@ -74,12 +74,9 @@ class HttptoolsConnection:
     def _begin(self, ends: float | None) -> None:
         self._sock.heard = False
         try:
-            left = time_left(ends)
+            self._sock.settimeout(time_left(ends))
         except TimeoutError as error:
             raise translate(error, self._address, answered=False) from error
-        # Each is a system call.
-        if left is not None or self._sock.gettimeout() is not None:
-            self._sock.settimeout(left)
 
     def _send(self, request: Request) -> bool:
         """Send it; false where the plugin stopped reading, perhaps to answer."""
