@@ -97,7 +97,6 @@ def connect_by_scheme(settings: Settings) -> Connect:
     It raises ``SpecError`` for a scheme without a transport, and ``SettingsError``
     for a transport that is not installed.
     """
-
     # An installed one is looked for once: that reads the metadata of all packages.
     named = cache(_transport_named)
 

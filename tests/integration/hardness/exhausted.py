@@ -15,11 +15,14 @@ from moby_plugins import (
     new_client,
     new_local_registry,
 )
+from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
 from moby_plugins.app.activation import ActivePlugin
 from moby_plugins.serving import PluginApp, plugin_server_tcp, serve_unix
 from tests.integration.serving.plugins import Echoes
 
 DESCRIPTORS = 48
+# Of a disk that is made for the story; no more is written to any other.
+MAX_PAGES = 16
 
 
 @contextmanager
@@ -93,7 +96,30 @@ def disk(directory: str) -> None:
     print(*sorted(os.listdir(directory)))
 
 
+def full(directory: str) -> None:
+    """A plugin whose disk has not a byte left, and has room again."""
+    filler = os.path.join(directory, "filler")
+    print(outcome(lambda: fill(filler)))
+    server = plugin_server_tcp(PluginApp(Echoes()), "echo", specs_path=directory)
+    print(outcome(server.start), *sorted(os.listdir(directory)), sep="\n")
+    os.unlink(filler)
+    with plugin_server_tcp(PluginApp(Echoes()), "echo", specs_path=directory) as server:
+        print(*sorted(os.listdir(directory)))
+        print(FilesystemDiscovery("/nonexistent", (directory,)).lookup("echo").addr == server.addr)
+
+
+def fill(path: str) -> str:
+    """Write until there is no room; why there is none."""
+    with open(path, "wb", buffering=0) as file:
+        for _ in range(MAX_PAGES):
+            try:
+                file.write(bytes(4096))
+            except OSError as error:
+                return str(error.strerror)
+    return "it has more room than it was given"
+
+
 if __name__ == "__main__":
     if sys.argv[1] != "plugin":
         logging.disable()
-    {story.__name__: story for story in (host, plugin, disk)}[sys.argv[1]](*sys.argv[2:])
+    {story.__name__: story for story in (host, plugin, disk, full)}[sys.argv[1]](*sys.argv[2:])

@@ -17,10 +17,13 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def python(*arguments: str) -> list[str]:
-    """What Python prints, given these arguments, line by line; a failure is part of it."""
+def python(*arguments: str, under: tuple[str, ...] = ()) -> list[str]:
+    """What Python prints, given these arguments, line by line; a failure is part of it.
+
+    ``under`` is a command that starts it.
+    """
     done = subprocess.run(
-        [sys.executable, "-W", "error", *arguments],
+        [*under, sys.executable, "-W", "error", *arguments],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

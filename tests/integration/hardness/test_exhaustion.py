@@ -15,6 +15,7 @@ from moby_plugins import Settings, new_client
 from moby_plugins.app.config import BUILT_IN
 from tests.dummy_plugin import DummyPlugin, keeps_answering
 from tests.integration.certificates import Certificates
+from tests.integration.components import requires
 from tests.integration.hardness.exhausted import DESCRIPTORS
 from tests.integration.hardness.programs import SECONDS, environment, python
 from tests.integration.serving.plugins import post
@@ -132,3 +133,26 @@ def test_a_full_disk_leaves_the_spec_before(tmp_path: Path) -> None:
 
     assert python(*EXHAUSTED, "disk", str(tmp_path))[-1] == "echo.spec"
     assert (tmp_path / "echo.spec").read_text() == "tcp://localhost:1"
+
+
+# A disk of two pages in a mount namespace, both of which end with the program.
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=8k none "$1" && printf tcp://localhost:1 > "$1/echo.spec" && exec "${@:2}"
+"""
+
+
+@requires("mount", "unshare", "mount", root=True)
+def test_a_disk_without_a_byte_left_leaves_the_spec_before(tmp_path: Path) -> None:
+    """The same on a real one; once there is room, the plugin starts and is found."""
+    directory = str(tmp_path)
+    disk = ("unshare", "--mount", "bash", "-c", ON_A_SMALL_DISK, "-", directory)
+
+    assert python(*EXHAUSTED, "full", directory, under=disk) == [
+        "No space left on device",
+        f"SpecError: {directory}/echo.spec: cannot be written: No space left on device",
+        "echo.spec",
+        "filler",
+        "echo.spec",
+        "True",
+    ]
+    assert os.listdir(directory) == []
