@@ -52,7 +52,8 @@ lint: $(VENV)/lint $(VENV)/test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Against the Go host too: golang-go and golang-github-docker-docker-dev of Debian's.
+# Against the Go host too: golang-go and golang-github-docker-docker-dev of Debian's. Debian's
+# Python is built with optimizations, as many others are not: PYTHON=/usr/bin/python3.
 bench: $(VENV)/wheel
 	$(BIN)/pip install --quiet --group bench
 	$(BIN)/python -m benchmarks.run

@@ -15,7 +15,7 @@ from moby_plugins import Client, new_client
 from moby_plugins.domain.exchange import CHUNK_BYTES, STREAM_BYTES
 
 GIGABYTE = 1 << 30
-ROUNDS = 7
+ROUNDS = 15
 # By how much the process may grow at its peak.
 MAX_GROWTH = 8 << 20
 

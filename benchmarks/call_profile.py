@@ -1,4 +1,4 @@
-"""Where the time of one small call goes, by layer, for each transport."""
+"""Where the time of a small call goes, and an activation's: by layer, for each transport."""
 
 import cProfile
 import pstats
@@ -11,11 +11,12 @@ from typing import Any
 from attrs import frozen
 
 from benchmarks.calls import CALLS, calling, settings
-from benchmarks.contest import timed
+from benchmarks.contest import Side, timed
+from benchmarks.discovery import PLUGINS, activating, one_by_one
 from benchmarks.processes import quick_plugins
 from moby_plugins import new_client
 
-ROUNDS = 40
+CALL_ROUNDS, ACTIVATION_ROUNDS = 40, 10
 TRANSPORTS = ("urllib3", "httptools")
 
 # By what stands in the path of a function's file, first match first.
@@ -32,7 +33,7 @@ WAITING = "the socket: system calls, and waiting for the plugin"
 OTHER = "the rest of the standard library"
 # File, line and name, as a profile has them.
 Function = tuple[str, int, str]
-_SOCKET = ("recv", "sendall", "recv_into", "poll")
+_SOCKET = ("recv", "sendall", "recv_into", "poll", "connect")
 
 
 @frozen
@@ -45,27 +46,40 @@ class Share:
 
 @frozen
 class Profile:
-    """One transport's call: its time without the profiler, and how that divides."""
+    """One transport's call or activation: its time without a profiler, and how that divides."""
 
     transport: str
     seconds: float
     layers: dict[str, Share]
 
 
-def profiles(directory: Path) -> Iterator[Profile]:
-    """A profile for each transport."""
+def call_profiles(directory: Path) -> Iterator[Profile]:
+    """A call's, for each transport."""
     with quick_plugins(directory) as path:
         for transport in TRANSPORTS:
             with new_client(f"unix://{path}", settings=settings(transport)) as client:
-                work = calling(client)
-                work()
-                seconds = statistics.median(timed(work)() for _ in range(ROUNDS)) / CALLS
-                profiler = cProfile.Profile()
-                profiler.enable()
-                for _ in range(ROUNDS):
-                    work()
-                profiler.disable()
-            yield Profile(transport, seconds, _divided(profiler, seconds))
+                yield profiled(transport, timed(calling(client)), CALL_ROUNDS, CALLS)
+
+
+def activation_profiles(directory: Path) -> Iterator[Profile]:
+    """An activation's, for each transport, by ``get`` of one plugin after the other."""
+    with quick_plugins(directory, PLUGINS):
+        (directory / "closing.sock").unlink()
+        for transport in TRANSPORTS:
+            side = activating(directory, transport, one_by_one)
+            yield profiled(transport, side, ACTIVATION_ROUNDS, PLUGINS)
+
+
+def profiled(transport: str, side: Side, rounds: int, units: int) -> Profile:
+    """What a unit of ``side`` takes, and on what; ``side`` does ``units`` at a time."""
+    side()
+    seconds = statistics.median(side() for _ in range(rounds)) / units
+    profiler = cProfile.Profile()
+    profiler.enable()
+    for _ in range(rounds):
+        side()
+    profiler.disable()
+    return Profile(transport, seconds, _divided(profiler, seconds, rounds * units))
 
 
 def table(found: list[Profile]) -> Iterator[str]:
@@ -83,7 +97,7 @@ def table(found: list[Profile]) -> Iterator[str]:
         yield f"| {name} | {cells} |"
 
 
-def _divided(profiler: cProfile.Profile, seconds: float) -> dict[str, Share]:
+def _divided(profiler: cProfile.Profile, seconds: float, units: int) -> dict[str, Share]:
     # A profiler makes calls dearer, so it is shares that count, of the time without it.
     times: dict[str, float] = defaultdict(float)
     calls: Counter[str] = Counter()
@@ -93,11 +107,10 @@ def _divided(profiler: cProfile.Profile, seconds: float) -> dict[str, Share]:
             times[layer] += part
             calls[layer] += number
     whole = sum(times.values())
-    rounds = ROUNDS * CALLS
     return {
-        layer: Share(seconds * times[layer] / whole, calls[layer] / rounds)
+        layer: Share(seconds * times[layer] / whole, calls[layer] / units)
         for layer in times
-        if calls[layer] >= rounds / 2
+        if calls[layer] >= units / 2
     }
 
 

@@ -14,7 +14,7 @@ from urllib3.connection import HTTPConnection
 from benchmarks.contest import Bound, Comparison, Contest, timed
 from benchmarks.peers.go_host import GoHost
 from benchmarks.peers.python_clients import ARGS, METHOD, MOUNTPOINT, clients
-from benchmarks.processes import quick_plugins
+from benchmarks.processes import on_one_core, quick_plugins
 from moby_plugins import Client, Settings, new_client
 
 CALLS = 50
@@ -35,6 +35,11 @@ WAKING = (
     "What we do ourselves is in the profile below; the rest is the wait for the plugin's process "
     "to be woken, which depends on the core that the system puts it on. Where it is another one "
     "than ours, and other work keeps both busy, the wait is more than the bound leaves."
+)
+TURNS = (
+    "CPython lets one thread at a time run, and each system call of a call passes the turn on: "
+    "where the next thread has to be woken on another core, that takes longer than what it saves. "
+    "The row below is a bare urllib3 pool in the same threads."
 )
 AIOHTTP = (
     "aiohttp parses with llhttp, in C, as our transport `httptools` does; urllib3 reads answers "
@@ -89,23 +94,51 @@ def call_contest(directory: Path, go: GoHost) -> Iterator[Contest]:
             **stack.enter_context(clients(path, CALLS)),
         }
         yield Contest(sides, ROWS, ROUNDS, CALLS)
-        yield thread_contest(default, stack.enter_context(ThreadPoolExecutor(THREADS)))
+        yield thread_contest(default, path, stack.enter_context(ThreadPoolExecutor(THREADS)))
 
 
-def thread_contest(client: Client, threads: ThreadPoolExecutor) -> Contest:
+def one_core_contest(directory: Path, program: Path) -> Iterator[Contest]:
+    """The same call where host and plugin share a core: what both do, and no wait for a core."""
+    with on_one_core(), quick_plugins(directory) as path, ExitStack() as stack:
+        sides = {GO: stack.enter_context(GoHost.running(program)).side("call", path, Count=CALLS)}
+        for side, transport in ((DEFAULT, "urllib3"), (FAST, "httptools")):
+            client = new_client(f"unix://{path}", settings=settings(transport))
+            sides[side] = timed(calling(stack.enter_context(client)))
+        rows = (
+            Comparison("the same on one core, default transport", DEFAULT, GO, None),
+            Comparison("the same on one core, transport `httptools`", FAST, GO, None),
+        )
+        yield Contest(sides, rows, ROUNDS, CALLS)
+
+
+def thread_contest(client: Client, path: Path, threads: ThreadPoolExecutor) -> Contest:
     """Eight threads at once against one, over one client; any error is raised."""
 
-    def at_once() -> None:
-        for done in [threads.submit(calling(client)) for _ in range(THREADS)]:
-            done.result()
+    def at_once(work: Callable[[], None]) -> Callable[[], None]:
+        def all_of_them() -> None:
+            for done in [threads.submit(work) for _ in range(THREADS)]:
+                done.result()
 
-    ours, one = f"{THREADS} threads", "one thread"
-    row = Comparison(f"{THREADS} threads calling at once", ours, one, Bound(1.0, throughput=True))
-    sides = {ours: timed(at_once), one: timed(calling(client, CALLS * THREADS))}
-    return Contest(sides, (row,), 40, CALLS * THREADS)
+        return all_of_them
+
+    ours, one, bare, bare_one = f"{THREADS} threads", "one thread", f"{THREADS}, bare", "one, bare"
+    rows = (
+        Comparison(
+            f"{THREADS} threads calling at once", ours, one, Bound(1.0, throughput=True), TURNS
+        ),
+        Comparison(f"{THREADS} threads, urllib3 and json", bare, bare_one, None),
+    )
+    pool = bare_urllib3(path, THREADS)
+    sides = {
+        ours: timed(at_once(calling(client))),
+        one: timed(calling(client, CALLS * THREADS)),
+        bare: timed(at_once(pool)),
+        bare_one: timed(lambda: [pool() for _ in range(THREADS)]),
+    }
+    return Contest(sides, rows, 40, CALLS * THREADS)
 
 
-def bare_urllib3(path: Path) -> Callable[[], None]:
+def bare_urllib3(path: Path, size: int = 1) -> Callable[[], None]:
     """The same request on a pool of urllib3's, with ``json``, and nothing else."""
 
     class Connection(HTTPConnection):
@@ -117,7 +150,7 @@ def bare_urllib3(path: Path) -> Callable[[], None]:
     class Pool(HTTPConnectionPool):
         ConnectionCls = Connection
 
-    pool = Pool("localhost")
+    pool = Pool("localhost", maxsize=size)
     headers = {"Accept": "application/vnd.docker.plugins.v1.2+json"}
 
     def rounds() -> None:

@@ -29,14 +29,21 @@ ONE_BY_ONE = "get, one by one, httptools"
 OBSTACLE = (
     "Go activates on all cores; Python's threads share one, so they save only the time in which "
     "plugins make us wait, and these answer at once. The row without threads is what the "
-    "activations take; the difference is the crew of threads, which is there for the plugin that "
-    "hangs."
+    "activations take, and the profile below is what that is made of: besides the call a look-up "
+    "on disk, an address and a client, a few microseconds of Python each."
+)
+
+
+LISTING = (
+    "An entry costs Python twice: an object for what the directory says of it, which is the row "
+    "of `os.scandir` alone, and as much again for its suffix, its kind, its name and the sorting, "
+    "each a step of the interpreter. What checks names costs next to nothing by now."
 )
 
 
 def scan_contests(directory: Path, go: GoHost) -> Iterator[Contest]:
     """A scan of 10,000 specs, sorted and checked, against Go's and against one plain pass."""
-    for shape, bound, plain in (("flat", Bound(1.2), Bound(2.5)), ("nested", None, Bound(1.0))):
+    for shape, plain in (("flat", Bound(2.5)), ("nested", Bound(1.0))):
         tree = directory / shape
         make_specs(tree, nested=shape == "nested")
         missing = str(directory / "none")
@@ -49,10 +56,11 @@ def scan_contests(directory: Path, go: GoHost) -> Iterator[Contest]:
             PASS: timed(partial(walk, str(tree))),
         }
         rows = (
-            Comparison(work, SCAN, GO, bound or Bound(1.2)),
+            Comparison(work, SCAN, GO, Bound(1.2), LISTING),
             Comparison("the same", SCAN, PASS, plain),
+            Comparison("the same, os.scandir alone", PASS, GO, None),
         )
-        yield Contest(sides, rows, 15)
+        yield Contest(sides, rows, 41)
 
 
 def make_specs(tree: Path, *, nested: bool) -> None:
@@ -90,7 +98,7 @@ def get_all_contest(directory: Path, go: GoHost) -> Iterator[Contest]:
             FAST_GET_ALL: activating(directory, "httptools"),
             ONE_BY_ONE: activating(directory, "httptools", one_by_one),
         }
-        yield Contest(sides, rows, 9)
+        yield Contest(sides, rows, 25)
 
 
 def all_at_once(registry: Registry) -> int:

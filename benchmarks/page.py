@@ -13,6 +13,7 @@ from benchmarks import call_profile, growth
 from benchmarks.bulk import Growth
 from benchmarks.call_profile import Profile
 from benchmarks.contest import Result
+from benchmarks.discovery import PLUGINS
 from benchmarks.growth import MAX_RISE, Size, rises
 from benchmarks.plot import plot
 
@@ -27,7 +28,8 @@ class Findings:
 
     results: list[Result]
     growths: list[Growth]
-    profiles: list[Profile]
+    calls: list[Profile]
+    activations: list[Profile]
     sizes: list[Size]
 
     @property
@@ -104,13 +106,18 @@ def _missed(found: Findings) -> Iterator[str]:
 
 
 def _profile(found: Findings) -> Iterator[str]:
-    yield "## Where a small call's time goes"
+    yield "## Where the time goes"
     yield ""
     yield "The shares are a profiler's, which makes many small functions look dearer than they"
-    yield "are; the times are those shares of a call without it. `calls` counts functions for one"
-    yield "call."
+    yield "are; the times are those shares of what it takes without one. `calls` counts functions."
     yield ""
-    yield from call_profile.table(found.profiles)
+    yield "A small call:"
+    yield ""
+    yield from call_profile.table(found.calls)
+    yield ""
+    yield f"An activation, one of {PLUGINS}: a look-up, a client, a connection, a handshake."
+    yield ""
+    yield from call_profile.table(found.activations)
 
 
 def _growth(found: Findings) -> Iterator[str]:

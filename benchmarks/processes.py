@@ -1,5 +1,6 @@
 """Plugins in processes of their own, ready when they are handed over."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -24,6 +25,17 @@ def running(program: str, *arguments: str, until: Path) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait()
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """This process, and what it starts inside, on the last of its cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager

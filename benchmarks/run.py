@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import bulk, calls, command_line, discovery, serving
-from benchmarks.call_profile import profiles
+from benchmarks.call_profile import activation_profiles, call_profiles
 from benchmarks.contest import Contest
 from benchmarks.growth import MAX_RISE, measured, rises
 from benchmarks.page import PAGE, Findings, page, write
@@ -32,9 +32,10 @@ class _Places:
         return path
 
 
-def contests(places: _Places, go: GoHost) -> Iterator[Contest]:
+def contests(places: _Places, go: GoHost, program: Path) -> Iterator[Contest]:
     """All but the bulk."""
     yield from calls.call_contest(places.new(), go)
+    yield from calls.one_core_contest(places.new(), program)
     yield from discovery.scan_contests(places.new(), go)
     yield from discovery.get_all_contest(places.new(), go)
     yield from discovery.get_contest(places.new())
@@ -48,14 +49,21 @@ def findings() -> Findings:
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mp-")))
         places = _Places(root)
-        go = stack.enter_context(GoHost.running(root))
+        program = GoHost.built(root)
+        go = stack.enter_context(GoHost.running(program))
         results, growths = [], []
-        for contest in contests(places, go):
+        for contest in contests(places, go, program):
             results += contest.run()
         for contest, memory in bulk.bulk_contests(places.new(), go):
             results += contest.run()
             growths += memory
-        return Findings(results, growths, list(profiles(places.new())), measured(places.new()))
+        return Findings(
+            results,
+            growths,
+            list(call_profiles(places.new())),
+            list(activation_profiles(places.new())),
+            measured(places.new()),
+        )
 
 
 def main() -> int:

@@ -42,9 +42,9 @@ def serving_contest(directory: Path) -> Iterator[Contest]:
                 Bound(2.0, throughput=True),
                 OBSTACLE,
             ),
-            Comparison("the same, an application that does nothing", "nothing", FLASK, None),
+            Comparison("the same, a WSGI application that does nothing", "nothing", FLASK, None),
         )
-        yield Contest(sides, rows, 40, CALLS)
+        yield Contest(sides, rows, 100, CALLS)
 
 
 def asking(sock: socket.socket) -> Callable[[], None]:

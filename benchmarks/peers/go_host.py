@@ -21,10 +21,9 @@ class GoHost:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    @classmethod
-    @contextmanager
-    def running(cls, directory: Path) -> Iterator[Self]:
-        """Built in ``directory``, and stopped at the end; raises where it cannot be built."""
+    @staticmethod
+    def built(directory: Path) -> Path:
+        """The program, built in ``directory``; raises where it cannot be."""
         program = directory / "moby"
         # Without its tables for debuggers: they know nothing of the names that main.go borrows.
         command = ["go", "build", "-ldflags=-w", "-o", str(program), "."]
@@ -33,6 +32,12 @@ class GoHost:
         subprocess.run(  # noqa: S603  our own
             command, cwd=SOURCE, env=os.environ | environment | cache, check=True
         )
+        return program
+
+    @classmethod
+    @contextmanager
+    def running(cls, program: Path) -> Iterator[Self]:
+        """As a process, stopped at the end."""
         with subprocess.Popen(  # noqa: S603  our own
             [str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         ) as process:
