@@ -12,7 +12,8 @@ from benchmarks.contest import Bound, Comparison, Contest, timed
 from benchmarks.peers.go_host import GoHost
 from benchmarks.processes import quick_plugins
 from moby_plugins import Client, new_client
-from moby_plugins.domain.exchange import CHUNK_BYTES, STREAM_BYTES
+from moby_plugins.app.upload import STEP_BYTES
+from moby_plugins.domain.exchange import STREAM_BYTES
 
 GIGABYTE = 1 << 30
 ROUNDS = 15
@@ -110,12 +111,12 @@ def streaming(client: Client) -> Callable[[], None]:
 
 
 def pouring(sock: socket.socket, file: Path) -> None:
-    """Send ``file`` as quickly as Python can."""
+    """Send ``file`` as quickly as Python can, in the same steps."""
     sock.sendall(b"POST /Benchmark.Sink HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % GIGABYTE)
     with file.open("rb", buffering=0) as data:
-        while part := data.read(CHUNK_BYTES):
+        while part := data.read(STEP_BYTES):
             sock.sendall(part)
-    assert sock.recv(CHUNK_BYTES)
+    assert sock.recv(STEP_BYTES)
 
 
 def counting(sock: socket.socket) -> None:
@@ -124,7 +125,7 @@ def counting(sock: socket.socket) -> None:
     sock.sendall(
         b"POST /Benchmark.Source HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     )
-    buffer, head = bytearray(STREAM_BYTES), sock.recv(CHUNK_BYTES)
+    buffer, head = bytearray(STREAM_BYTES), sock.recv(STREAM_BYTES)
     left = GIGABYTE - len(head.partition(b"\r\n\r\n")[2])
     while left:
         left -= sock.recv_into(buffer)

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, TypeAlias, cast
 
-from moby_plugins.domain.exchange import CHUNK_BYTES
+# What is read of a file, and sent, at once: twice as much would no longer fit a socket.
+STEP_BYTES = 128 << 10
 
 Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
 
@@ -56,7 +57,7 @@ class Upload:
             return
         file, left = cast("BinaryIO", self._data), self.length
         while left is None or left > 0:
-            chunk = file.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))
+            chunk = file.read(STEP_BYTES if left is None else min(STEP_BYTES, left))
             if chunk:
                 yield chunk
                 left = None if left is None else left - len(chunk)

@@ -7,8 +7,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from moby_plugins.app.upload import Upload
-from moby_plugins.domain.exchange import CHUNK_BYTES
+from moby_plugins.app.upload import STEP_BYTES, Upload
 
 
 class Pipe(io.RawIOBase):
@@ -34,7 +33,7 @@ def chunks(*parts: bytes) -> Iterator[bytes]:
     [
         (lambda: io.BytesIO(b"0123456789"), [b"0123456789"], 10),
         (lambda: io.BytesIO(b""), [], 0),
-        (lambda: io.BytesIO(b"x" * (CHUNK_BYTES + 1)), [b"x" * CHUNK_BYTES, b"x"], CHUNK_BYTES + 1),
+        (lambda: io.BytesIO(b"x" * (STEP_BYTES + 1)), [b"x" * STEP_BYTES, b"x"], STEP_BYTES + 1),
         (lambda: Pipe(b"01234567"), [b"01234", b"567"], None),
         (lambda: chunks(b"one", b"", b"two"), [b"one", b"", b"two"], None),
         (lambda: [b"one", b"two"], [b"one", b"two"], None),
