@@ -1,6 +1,7 @@
 """How many threads try many things side by side: as many as it takes."""
 
 import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -28,12 +29,20 @@ def test_attempts_that_end_at_once_need_few_threads() -> None:
 
     def quick(number: int) -> int:
         threads.add(threading.get_ident())
-        return number
+        return at_work(number)
 
     found = outcomes([quick] * 500, RetryPolicy.never())
 
     assert len(found) == 500
     assert len(threads) < MAX_THREADS // 2
+
+
+def at_work(number: int) -> int:
+    """What a quick plugin takes: a tenth of a millisecond."""
+    ends = time.perf_counter() + 1e-4
+    while time.perf_counter() < ends:
+        pass
+    return number
 
 
 @pytest.mark.parametrize("count", [2, MAX_THREADS])
@@ -46,6 +55,17 @@ def test_attempts_that_take_their_time_have_a_thread_each(count: int) -> None:
         return number
 
     assert len(outcomes([slow] * count, RetryPolicy.never())) == count
+
+
+def test_attempts_that_take_their_time_after_others_that_did_not_have_a_thread_each() -> None:
+    """Whoever watches the crew has not looked away for good."""
+    together = threading.Barrier(8, timeout=10)
+
+    def slow(number: int) -> int:
+        together.wait()
+        return number
+
+    assert len(outcomes([at_work] * 200 + [slow] * 8, RetryPolicy.never())) == 208
 
 
 def test_attempts_that_take_their_time_later_have_a_thread_each_too() -> None:
