@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -25,6 +26,7 @@ DEFAULT = "client.call"
 FAST = "client.call, httptools"
 GO = "the Go host"
 BARE = "urllib3 and json"
+SOCKET = "a bare socket"
 
 OBSTACLE = (
     "Most of the default transport's time is spent in urllib3, `http.client` and the parser for "
@@ -32,9 +34,10 @@ OBSTACLE = (
     "still quicker than a bare urllib3 pool. Who needs more takes the transport `httptools`."
 )
 WAKING = (
-    "What we do ourselves is in the profile below; the rest is the wait for the plugin's process "
-    "to be woken, which depends on the core that the system puts it on. Where it is another one "
-    "than ours, and other work keeps both busy, the wait is more than the bound leaves."
+    "The rows on one core leave out the wait for a core to wake. What a bare socket takes there is "
+    "the plugin's and the kernel's; what we take besides is the interpreter's, whose shares are in "
+    "the profile below. Go's compiled code takes less for the same. Where both ends have a core of "
+    "their own, the wait is longer than either's work."
 )
 TURNS = (
     "CPython lets one thread at a time run, and each system call of a call passes the turn on: "
@@ -104,11 +107,25 @@ def one_core_contest(directory: Path, program: Path) -> Iterator[Contest]:
         for side, transport in ((DEFAULT, "urllib3"), (FAST, "httptools")):
             client = new_client(f"unix://{path}", settings=settings(transport))
             sides[side] = timed(calling(stack.enter_context(client)))
+        sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+        sock.connect(str(path))
+        sides[SOCKET] = timed(partial(bare_calls, sock))
         rows = (
             Comparison("the same on one core, default transport", DEFAULT, GO, None),
             Comparison("the same on one core, transport `httptools`", FAST, GO, None),
+            Comparison("the same on one core, a bare socket", SOCKET, GO, None),
         )
         yield Contest(sides, rows, ROUNDS, CALLS)
+
+
+def bare_calls(sock: socket.socket) -> None:
+    """The same bytes, written and not read: what the plugin and the kernel take."""
+    body = json.dumps(ARGS).encode()
+    head = f"POST /{METHOD} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    request = head.encode() + body
+    for _ in range(CALLS):
+        sock.sendall(request)
+        assert sock.recv(1 << 16)
 
 
 def thread_contest(client: Client, path: Path, threads: ThreadPoolExecutor) -> Contest:

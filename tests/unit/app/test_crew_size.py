@@ -65,7 +65,9 @@ def test_attempts_that_take_their_time_after_others_that_did_not_have_a_thread_e
         together.wait()
         return number
 
-    assert len(outcomes([at_work] * 200 + [slow] * 8, RetryPolicy.never())) == 208
+    attempts: list[Attempt[int]] = [*[at_work] * 200, *[slow] * 8]
+
+    assert len(outcomes(attempts, RetryPolicy.never())) == 208
 
 
 def test_attempts_that_take_their_time_later_have_a_thread_each_too() -> None:
