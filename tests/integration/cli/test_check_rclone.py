@@ -18,7 +18,7 @@ from tests.integration.cli.machine import Machine
 from tests.integration.components import requires
 from tests.integration.test_rclone import rclone_at
 
-pytestmark = requires("rclone", "rclone")
+pytestmark = requires("rclone", "rclone", "fusermount3")
 
 
 def test_what_is_found_in_rclone_is_so(machine: Machine) -> None:

@@ -98,7 +98,8 @@ def test_a_crowd_that_talks_all_the_time_stops_nobody(served: Served) -> None:
     for _ in range(CROWD):
         with suppress(OSError):  # as much as it takes at once
             served.dial(0).sendall(request)
-    served.assert_answers_others()
+    # Hundreds of threads have their turn first, which takes a small machine its time.
+    served.assert_answers_others(4 * SOON)
 
 
 def test_a_crowd_that_comes_and_goes_stops_nobody(served: Served) -> None:
