@@ -1,6 +1,5 @@
 """The body of a request, as cheroot's connection brings it."""
 
-import io
 import re
 import time
 from typing import Any
@@ -15,7 +14,7 @@ _MAX_TRAILERS = 100
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 
-class RequestBody(io.RawIOBase):
+class RequestBody:
     """A request's body, read from the connection as it is asked for.
 
     A body that is cut off or badly chunked is an ``OSError``, and ends the connection.
@@ -30,33 +29,8 @@ class RequestBody(io.RawIOBase):
         self._left = self.length or 0
         self._chunks_seen = 0
 
-    def readable(self) -> bool:
-        """True, for ``RawIOBase``."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read what fits; 0 at the end."""
-        data = self._read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """At most ``size`` bytes, or all; ``b""`` at the end."""
-        # The base would read into a buffer of its own first.
-        return self.readall() if size is None or size < 0 else self._read(size)
-
-    def skip_rest(self) -> None:
-        """Read to the end, or see to it that the connection ends here."""
-        skipped = 0
-        try:
-            while data := self._read(CHUNK_BYTES):
-                skipped += len(data)
-                if skipped > MAX_UNREAD_BYTES:
-                    raise OSError("nobody reads such a body")
-        except OSError:
-            self._req.close_connection = True
-
-    def _read(self, size: int) -> bytes:
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, ``b""`` at the end."""
         if not (self._chunked or self._left):
             return b""
         conn = self._req.conn
@@ -68,6 +42,17 @@ class RequestBody(io.RawIOBase):
             raise
         finally:
             conn.waits_since = None
+
+    def skip_rest(self) -> None:
+        """Read to the end, or see to it that the connection ends here."""
+        skipped = 0
+        try:
+            while data := self.read(CHUNK_BYTES):
+                skipped += len(data)
+                if skipped > MAX_UNREAD_BYTES:
+                    raise OSError("nobody reads such a body")
+        except OSError:
+            self._req.close_connection = True
 
     def _next(self, size: int) -> bytes:
         if self._chunked and not self._left:
