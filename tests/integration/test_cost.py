@@ -6,14 +6,14 @@ of Python and urllib3 differ; a call that does its work twice goes over them.
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import frozen
 
-from moby_plugins import Settings, new_client, new_local_registry
+from moby_plugins import Registry, Settings, new_client, new_local_registry
 from tests.dummy_plugin import DummyPlugin, keeps_answering
 
 # Functions in Python for one call over a connection that is open, by transport.
@@ -62,8 +62,9 @@ def test_a_call_does_not_do_its_work_twice(short_path: Path, settings: Settings)
     assert 10 < calls <= most
 
 
-def test_a_known_plugin_is_a_look_up(short_path: Path, settings: Settings) -> None:
-    """``get`` of an active plugin asks nobody: a handful of functions."""
+@pytest.fixture
+def knowing(short_path: Path, settings: Settings) -> Iterator[Registry]:
+    """A registry whose plugin ``p`` is active, so that all is loaded."""
     manifest = b'{"Implements":["VolumeDriver"]}'
     here = Settings(sockets_path=str(short_path), specs_paths=(), transports=settings.transports)
     with (
@@ -71,25 +72,22 @@ def test_a_known_plugin_is_a_look_up(short_path: Path, settings: Settings) -> No
         new_local_registry(here) as registry,
     ):
         registry.get("p", "VolumeDriver")
+        yield registry
 
-        calls = functions(lambda: registry.get("p", "VolumeDriver"))
+
+def test_a_known_plugin_is_a_look_up(knowing: Registry) -> None:
+    """``get`` of an active plugin asks nobody: a handful of functions."""
+    calls = functions(lambda: knowing.get("p", "VolumeDriver"))
 
     assert 1 < calls <= 10
 
 
-def test_an_activation_does_not_do_its_work_twice(short_path: Path, settings: Settings) -> None:
+def test_an_activation_does_not_do_its_work_twice(knowing: Registry, settings: Settings) -> None:
     """``get`` of a plugin that is not active stays within its number of functions."""
     most = MOST_TO_ACTIVATE[settings.transports["unix"]]  # type: ignore[index]  # a name, here
-    manifest = b'{"Implements":["VolumeDriver"]}'
-    here = Settings(sockets_path=str(short_path), specs_paths=(), transports=settings.transports)
-    with (
-        DummyPlugin.on_unix(short_path / "p.sock", keeps_answering(manifest)),
-        new_local_registry(here) as registry,
-    ):
-        registry.get("p", "VolumeDriver")
-        registry.invalidate("p")
+    knowing.invalidate("p")
 
-        calls = functions(lambda: registry.get("p", "VolumeDriver"))
+    calls = functions(lambda: knowing.get("p", "VolumeDriver"))
 
     assert 50 < calls <= most
 
