@@ -13,7 +13,7 @@ from benchmarks.peers.go_host import GoHost
 from benchmarks.processes import quick_plugins
 from moby_plugins import Client, new_client
 from moby_plugins.app.upload import STEP_BYTES
-from moby_plugins.domain.exchange import STREAM_BYTES
+from moby_plugins.domain.http import STREAM_BYTES
 
 GIGABYTE = 1 << 30
 ROUNDS = 15

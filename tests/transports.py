@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from moby_plugins.domain.address import Address
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.ports import Transport
 from moby_plugins.testing import MemoryTransport
 

@@ -1,29 +1,29 @@
-"""Public names that are loaded with their first use, so that importing a package costs little."""
+"""Lazy public names: importing a door costs little, because a name is imported on first use."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 
 def deferred_names(
-    package: str, homes: Mapping[str, tuple[str, ...]]
+    package: str, names: Sequence[str], homes: Sequence[str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The ``__getattr__`` and the ``__dir__`` of ``package``, whose names live in ``homes``.
+    """Return the ``__getattr__`` and ``__dir__`` of ``package``, whose public names are ``names``.
 
-    ``homes`` names the modules, below this library, and what comes from each. A name is looked
-    up once; then it is the package's own. One that is not there is an ``AttributeError``.
+    ``homes`` are the modules that define them, named relative to this library. They are imported
+    in this order until one has the name, so a module stands behind those that it imports. A name
+    is looked up once and then kept as an attribute of ``package``. A name that is not in
+    ``names`` raises ``AttributeError``.
     """
-    home_of = {name: home for home, names in homes.items() for name in names}
 
     def load(name: str) -> Any:
-        if name not in home_of:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__package__}.{home_of[name]}"), name)
-        setattr(sys.modules[package], name, value)
-        return value
+        if name in names:
+            for home in homes:
+                defined = vars(import_module(f"{__package__}.{home}"))
+                if name in defined:
+                    setattr(sys.modules[package], name, defined[name])
+                    return defined[name]
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    def names() -> list[str]:
-        return [*sys.modules[package].__all__]
-
-    return load, names
+    return load, lambda: [*names]

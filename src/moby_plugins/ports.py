@@ -8,11 +8,9 @@ import threading
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from moby_plugins.domain.address import Address
-from moby_plugins.domain.exchange import Request, Response
-from moby_plugins.domain.plugin import Plugin
-from moby_plugins.domain.sightings import Candidate, Stray
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.http import Request, Response
+from moby_plugins.domain.plugin import Candidate, Plugin, Stray
 
 
 class Discovery(Protocol):

@@ -10,8 +10,8 @@ from moby_plugins.app.hosting import (
 )
 from moby_plugins.app.plugin_server import PluginServer
 from moby_plugins.app.serving import PluginApp
-from moby_plugins.domain.exchange import NoAnswerError
-from moby_plugins.domain.tls import ServerTLS
+from moby_plugins.domain.address import ServerTLS
+from moby_plugins.domain.http import NoAnswerError
 
 __all__ = [
     "NoAnswerError",

@@ -9,8 +9,13 @@ from moby_plugins.app.interposing import (
     open_recording,
 )
 from moby_plugins.app.tracing import OnCall, Progress, Trace
-from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording, masked_call
-from moby_plugins.domain.recording_text import call_json
+from moby_plugins.domain.recording import (
+    RecordedBody,
+    RecordedCall,
+    Recording,
+    call_json,
+    masked_call,
+)
 
 __all__ = [
     "Interposed",

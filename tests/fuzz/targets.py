@@ -13,7 +13,7 @@ from moby_plugins import DriverError, Manifest, Plugin, SpecError, WireError
 from moby_plugins.adapters.server.request_headers import read_headers
 from moby_plugins.app import wire
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.spec import read_spec
+from moby_plugins.domain.plugin import read_spec
 from moby_plugins.subsystems import (
     ENGINE_SUBSYSTEMS,
     LogEntry,

@@ -15,7 +15,7 @@ from moby_plugins.adapters.http.pooled_transport import PooledTransport
 from moby_plugins.adapters.http.unix_socket import UnixSocketDial
 from moby_plugins.adapters.http.urllib3_http import Urllib3Connection
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.exchange import Request
+from moby_plugins.domain.http import Request
 from tests.dummy_plugin import Conversation, DummyPlugin, http
 
 ONCE = Settings(retry=RetryPolicy.never())

@@ -10,7 +10,7 @@ import pytest
 
 from moby_plugins import PluginNotFoundError, Settings, SpecError, TransportError, new_client
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.domain.http import Request, Response
 from moby_plugins.ports import Transport
 from moby_plugins.testing import LivePlugin, PluginDirectory
 from moby_plugins.tracing import Interposed, interposed, interposed_at
@@ -283,7 +283,7 @@ def test_it_listens_at_a_unix_socket_only(plugin_dir: PluginDirectory) -> None:
 def test_an_app_without_an_answer_closes_the_connection(plugin_dir: PluginDirectory) -> None:
     """A host sees what it would see of a plugin that hung up, and no made-up status."""
     from moby_plugins import RetryPolicy
-    from moby_plugins.domain.exchange import NoAnswerError
+    from moby_plugins.domain.http import NoAnswerError
 
     def dead(_: Request) -> Response:
         raise NoAnswerError("gone")

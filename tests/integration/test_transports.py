@@ -10,8 +10,7 @@ import requests
 from moby_plugins import TLSOptions
 from moby_plugins.adapters.http import httptools_http, urllib3_http
 from moby_plugins.adapters.http.requests_session import RequestsConnect
-from moby_plugins.domain.address import Address
-from moby_plugins.domain.tls import ServerTLS
+from moby_plugins.domain.address import Address, ServerTLS
 from moby_plugins.ports import Connect, Transport
 from moby_plugins.testing import FaultServer
 from moby_plugins.testing.contracts import (

@@ -6,8 +6,7 @@ from typing import Any, assert_type
 from hypothesis.strategies import SearchStrategy, floats
 
 import moby_plugins as mp
-from moby_plugins.domain.address import Address
-from moby_plugins.domain.tls import ServerTLS
+from moby_plugins.domain.address import Address, ServerTLS
 from moby_plugins.ports import Clock, Connect, Transport
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import Volume, VolumeDriver

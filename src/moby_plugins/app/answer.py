@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Self
 
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
-from moby_plugins.domain.exchange import (
+from moby_plugins.domain.http import (
     CHUNK_BYTES,
     MAX_ERROR_BYTES,
     OK,

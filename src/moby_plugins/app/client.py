@@ -13,7 +13,7 @@ from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.app.upload import Data, Upload
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, WireError
-from moby_plugins.domain.exchange import CONTENT_TYPE, USER_AGENT, Body, Content, Request
+from moby_plugins.domain.http import CONTENT_TYPE, USER_AGENT, Body, Content, Request
 from moby_plugins.domain.retry import RetryPolicy, is_retryable
 from moby_plugins.ports import Clock, Transport
 

@@ -17,10 +17,9 @@ from moby_plugins.app.process_lock import ProcessLock
 from moby_plugins.app.registry import Registry
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.app.settings import Settings
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
-from moby_plugins.domain.tls import TLSOptions
 from moby_plugins.ports import Clock, Connect, Survey, Transport
 
 logger = logging.getLogger("moby_plugins")

@@ -2,8 +2,8 @@
 
 from moby_plugins.app.config import new_local_discovery
 from moby_plugins.app.settings import Settings
+from moby_plugins.domain.diagnosis import Finding
 from moby_plugins.domain.diagnosis import diagnose as decide
-from moby_plugins.domain.findings import Finding
 
 
 def diagnose(settings: Settings | None = None) -> tuple[Finding, ...]:

@@ -13,10 +13,10 @@ from importlib import import_module
 from wsgiref.types import WSGIApplication
 
 from moby_plugins.app.plugin_server import DRAIN, HTTPServer, PluginServer
+from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.errors import SettingsError
-from moby_plugins.domain.exchange import App
+from moby_plugins.domain.http import App
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
-from moby_plugins.domain.tls import ServerTLS
 
 SPECS_PATH = SPECS_PATHS[0]
 SOCKET_MODE = 0o660

@@ -10,12 +10,11 @@ from attrs import frozen
 from moby_plugins.app.config import connect_by_scheme, new_local_discovery
 from moby_plugins.app.hosting import plugin_server_unix
 from moby_plugins.app.settings import Settings
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.exchange import App
+from moby_plugins.domain.http import App
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.recording import RecordedCall, Recording
-from moby_plugins.domain.tls import TLSOptions
 from moby_plugins.ports import Transport
 
 # Seconds that running calls have at the end, before their connections are cut.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Protocol, Self, TypeAlias
 
-from moby_plugins.domain.exchange import App
+from moby_plugins.domain.http import App
 
 # Seconds that running calls have once the server is told to stop.
 DRAIN = 10.0

@@ -21,7 +21,7 @@ from moby_plugins.domain.errors import (
     StatusError,
     WireError,
 )
-from moby_plugins.domain.exchange import CONTENT_TYPE, OK, Request, Response
+from moby_plugins.domain.http import CONTENT_TYPE, OK, Request, Response
 
 F = TypeVar("F", bound=Callable[..., Any])
 

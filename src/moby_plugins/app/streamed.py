@@ -6,7 +6,7 @@ from typing import Any
 
 from moby_plugins.app.answer import Stream
 from moby_plugins.app.remote import Proxy, Remote
-from moby_plugins.domain.exchange import OK, Body, Content, Request, Response
+from moby_plugins.domain.http import OK, Body, Content, Request, Response
 
 
 class Streamed(Remote):

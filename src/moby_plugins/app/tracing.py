@@ -6,7 +6,7 @@ from typing import TypeAlias
 from attrs import evolve, frozen
 
 from moby_plugins.domain.errors import TransportError, WireError
-from moby_plugins.domain.exchange import Body, Content, NoAnswerError, Request, Response
+from moby_plugins.domain.http import Body, Content, NoAnswerError, Request, Response
 from moby_plugins.domain.recording import RecordedBody, RecordedCall
 from moby_plugins.ports import Transport
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 import attrs
 
 from moby_plugins.domain.errors import WireError
-from moby_plugins.domain.lenient_json import first_value, kind_of
+from moby_plugins.domain.json import first_value, kind_of
 
 if TYPE_CHECKING:
     from cattrs import Converter

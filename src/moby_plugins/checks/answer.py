@@ -6,8 +6,8 @@ from typing import Any
 from attrs import field, frozen
 
 from moby_plugins.checks.check import fail
-from moby_plugins.domain.exchange import OK
-from moby_plugins.domain.lenient_json import first_value, fold_keys
+from moby_plugins.domain.http import OK
+from moby_plugins.domain.json import first_value, fold_keys
 
 SHOWN = 160
 # Where engines look for an error in an answer 200, if not under Err; "" for nowhere.

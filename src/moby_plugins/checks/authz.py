@@ -6,7 +6,7 @@ from typing import Any
 from moby_plugins.checks.answer import Answer
 from moby_plugins.checks.check import Check, advise, check, require
 from moby_plugins.checks.probe import MANY, Probe
-from moby_plugins.domain.exchange import OK
+from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "authz"
 REQUEST, RESPONSE = "AuthZPlugin.AuthZReq", "AuthZPlugin.AuthZRes"

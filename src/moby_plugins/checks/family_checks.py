@@ -7,8 +7,8 @@ from moby_plugins.checks.check import Check, check, require, skip
 from moby_plugins.checks.families import FAMILIES, Family
 from moby_plugins.checks.handshake import spelled, unknown_is_an_error
 from moby_plugins.checks.probe import MANY, Probe
-from moby_plugins.domain.exchange import OK
-from moby_plugins.domain.lenient_json import first_value
+from moby_plugins.domain.http import OK
+from moby_plugins.domain.json import first_value
 
 PADDING = {"MobyPluginsCheck": {"Nested": [None, True, "x" * 1000]}}
 BROKEN_BODIES = (b'{"Name": "moby-plug', b"moby-plugins-check", b"[1]", b'"x"', b"\xff\xfe{}")

@@ -5,7 +5,7 @@ from typing import Any
 from moby_plugins.checks.answer import folded
 from moby_plugins.checks.check import advise, check, fail, require
 from moby_plugins.checks.probe import Probe
-from moby_plugins.domain.exchange import OK
+from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "GraphDriver"
 NOT_FOUND = 404

@@ -7,7 +7,7 @@ from moby_plugins.checks.answer import folded
 from moby_plugins.checks.check import check, fail, require
 from moby_plugins.checks.graph import initialised, layer, method
 from moby_plugins.checks.probe import Probe
-from moby_plugins.domain.exchange import OK
+from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "GraphDriver"
 FILE, CONTENT = "moby-plugins-check", b"a layer\n"

@@ -11,7 +11,7 @@ from typing import Any
 from moby_plugins.checks.check import check, fail, require, skip
 from moby_plugins.checks.ipam import pool, request
 from moby_plugins.checks.probe import Probe
-from moby_plugins.domain.exchange import OK
+from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "IpamDriver"
 REQUEST_ADDRESS, RELEASE_ADDRESS = "IpamDriver.RequestAddress", "IpamDriver.ReleaseAddress"

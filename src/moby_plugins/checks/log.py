@@ -18,7 +18,7 @@ from moby_plugins.checks.log_container import (
     pieces_of,
 )
 from moby_plugins.checks.probe import Probe
-from moby_plugins.domain.exchange import OK
+from moby_plugins.domain.http import OK
 from moby_plugins.subsystems import LogEntry
 
 SUBSYSTEM = "LogDriver"

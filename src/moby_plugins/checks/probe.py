@@ -17,7 +17,7 @@ from moby_plugins.checks.answer import Answer
 from moby_plugins.checks.check import NotPassedError, advise, fail, require
 from moby_plugins.checks.subject import Setup, Subject
 from moby_plugins.domain.errors import PluginError
-from moby_plugins.domain.exchange import OK
+from moby_plugins.domain.http import OK
 
 PREFIX = "moby-plugins-check"
 MANY = 16

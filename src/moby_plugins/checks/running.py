@@ -8,7 +8,7 @@ from moby_plugins.checks.check import Check, Finding, NotPassedError, Verdict
 from moby_plugins.checks.probe import Probe
 from moby_plugins.checks.subject import Subject
 from moby_plugins.domain.errors import PluginError
-from moby_plugins.domain.lenient_json import first_value, fold_keys
+from moby_plugins.domain.json import first_value, fold_keys
 
 ACTIVATE = "Plugin.Activate"
 LONGEST = 500

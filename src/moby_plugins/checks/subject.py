@@ -14,10 +14,9 @@ from moby_plugins.app.config import connect_by_scheme, system_clock
 from moby_plugins.app.settings import Settings
 from moby_plugins.checks.answer import Answer
 from moby_plugins.checks.check import fail
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import TransportTimeoutError
-from moby_plugins.domain.exchange import Content, Response
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.http import Content, Response
 from moby_plugins.ports import Clock, Transport
 
 

@@ -12,7 +12,7 @@ from moby_plugins.cli.options import example, methods, with_settings, with_timeo
 from moby_plugins.cli.output import show_json
 from moby_plugins.cli.progress import watched
 from moby_plugins.cli.target import client_of, with_target
-from moby_plugins.domain.exchange import check_method
+from moby_plugins.domain.http import check_method
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
 

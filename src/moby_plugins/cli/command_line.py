@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
+from moby_plugins import __version__
 from moby_plugins.cli.exit_codes import exit_code
 from moby_plugins.cli.output import report
 from moby_plugins.domain.errors import PluginError
-from moby_plugins.domain.version import __version__
 
 # Each command and its line in the overview, in the order of use. Its module has the same name.
 COMMANDS = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from moby_plugins.domain.exchange import App
+from moby_plugins.domain.http import App
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import Subsystem
 

@@ -8,7 +8,7 @@ import click
 from moby_plugins import Settings, SettingsError
 from moby_plugins.cli.options import example, with_settings
 from moby_plugins.cli.servable import app_argument
-from moby_plugins.domain.exchange import App
+from moby_plugins.domain.http import App
 from moby_plugins.serving import (
     PluginApp,
     PluginServer,

@@ -1,13 +1,17 @@
-"""What a plugin is, before and after it was asked what it implements."""
+"""Plugins: their names and manifests, the text of their specs, and the files that name them.
+
+Sources: protocol.md A1 (where plugins are found), A2 (specs), A6 (the manifest).
+"""
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 from attrs import field, frozen, validators
 
-from moby_plugins.domain.address import Address
-from moby_plugins.domain.errors import InvalidPluginNameError
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.errors import InvalidPluginNameError, SpecError
+from moby_plugins.domain.json import first_value, fold_keys, kind_of
 
 # Where engines look for plugins: sockets in the one, specs in the others (protocol.md A1).
 SOCKETS_PATH = "/run/docker/plugins"
@@ -92,3 +96,88 @@ class Plugin:
     def implements(self, kind: str) -> bool:
         """Whether the manifest names the subsystem ``kind``, to the letter (A6)."""
         return kind in self.manifest.implements
+
+
+MAX_SPEC_BYTES = 1 << 20
+
+
+def read_spec(name: str, file: str, data: bytes) -> Plugin:
+    """The plugin ``name`` as ``data``, the content of ``file``, describes it.
+
+    A file that ends in ``.json`` is read as JSON, any other as a bare address.
+    Raises ``SpecError``, naming the file, for whatever cannot be used.
+    """
+    try:
+        if len(data) > MAX_SPEC_BYTES:
+            raise SpecError(f"larger than {MAX_SPEC_BYTES} bytes")
+        return _from_json(name, data) if file.endswith(".json") else _from_address(name, data)
+    except SpecError as error:
+        raise SpecError(error.reason, file) from error
+    except ValueError as error:
+        raise SpecError(str(error), file) from error
+
+
+def _from_address(name: str, data: bytes) -> Plugin:
+    try:
+        return Plugin.local(name, data.decode().strip())
+    except UnicodeDecodeError as error:
+        raise SpecError(f"not UTF-8 at byte {error.start}") from error
+
+
+def _from_json(name: str, data: bytes) -> Plugin:
+    # null counts as an absent value everywhere, also at the top.
+    spec = _typed("spec", first_value(data), dict, {})
+    fields = fold_keys(spec)
+    tls = _typed("TLSConfig", fields.get("tlsconfig"), dict, None)
+    return Plugin(
+        name,
+        _typed("Addr", fields.get("addr"), str, ""),
+        None if tls is None else _tls_options(fold_keys(tls)),
+    )
+
+
+def _tls_options(fields: dict[str, Any]) -> TLSOptions:
+    ca_file = _typed("CAFile", fields.get("cafile"), str, "")
+    skip = _typed("InsecureSkipVerify", fields.get("insecureskipverify"), bool, False)
+    return TLSOptions(
+        ca_file=ca_file,
+        cert_file=_typed("CertFile", fields.get("certfile"), str, ""),
+        key_file=_typed("KeyFile", fields.get("keyfile"), str, ""),
+        # Without a CA file verification is off, whatever the spec says (A2).
+        insecure_skip_verify=skip or not ca_file,
+        exclusive_root_pools=_typed(
+            "ExclusiveRootPools", fields.get("exclusiverootpools"), bool, False
+        ),
+        min_version=_typed("MinVersion", fields.get("minversion"), int, 0),
+    )
+
+
+def _typed(key: str, value: Any, kind: type, absent: Any) -> Any:
+    if value is None:
+        return absent
+    # A boolean is an int to Python, but no number to JSON.
+    if type(value) is not kind:
+        wanted = "a whole number" if kind is int else kind_of(kind())
+        raise SpecError(f"{key} must be {wanted}, not {kind_of(value)}")
+    return value
+
+
+@frozen
+class Candidate:
+    """A socket or spec where a look-up of a plugin's name goes.
+
+    The first of a name's candidates decides, and hides the others.
+    ``plugin`` is what it describes; without one, ``error`` says why it cannot be used.
+    """
+
+    path: str
+    plugin: Plugin | None = None
+    error: SpecError | None = None
+
+
+@frozen
+class Stray:
+    """A file that was meant to describe a plugin, it seems, but that no look-up finds."""
+
+    path: str
+    reason: str

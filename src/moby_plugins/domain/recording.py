@@ -1,10 +1,23 @@
-"""Recorded calls: what a host asked of a plugin, and what it was answered."""
+r"""Recorded calls, and their text: JSON lines, the first of which names the format and the plugin.
 
-from collections.abc import Iterable
+Each further line is a call. A body is a string; ``{"base64": …}`` where it is not text;
+an object with ``pieces`` where it came in several, or with ``omitted`` where not all of it
+was kept. Keys with their default value may be left out; no other key may::
+
+    {"recording": 1, "plugin": "shelf", "masked": true}
+    {"at": 0.1, "took": 0.02, "method": "VolumeDriver.List", "request": "{}\n", "status": 200, …}
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from attrs import evolve, field, frozen, validators
 
-from moby_plugins.domain.exchange import check_method
+from moby_plugins.domain.errors import RecordingError
+from moby_plugins.domain.http import check_method
+from moby_plugins.domain.json import kind_of
 from moby_plugins.domain.masking import mask_body
 
 
@@ -79,3 +92,138 @@ def masked_call(call: RecordedCall) -> RecordedCall:
 def _masked_body(method: str, body: RecordedBody) -> RecordedBody:
     masked = mask_body(method, body.data)
     return body if masked == body.data else RecordedBody((masked,), body.omitted)
+
+
+VERSION = 1
+# A recording is read whole.
+MAX_RECORDING_BYTES = 256 << 20
+
+# The keys of each kind of line, and their types.
+_HEADING = {"recording": int, "plugin": str, "masked": bool}
+_CALL: Mapping[str, type | tuple[type, ...]] = {
+    "at": (int, float),
+    "took": (int, float),
+    "method": str,
+    "request": (str, dict),
+    "status": int,
+    "answer": (str, dict),
+    "broken": str,
+    "host_left": bool,
+}
+_BODY = {"pieces": list, "omitted": int}
+_USUAL = {"request": "", "status": 0, "answer": "", "broken": "", "host_left": False}
+
+
+def heading_line(recording: Recording) -> str:
+    """The first line of the text of ``recording``."""
+    return _line({"recording": VERSION, "plugin": recording.plugin, "masked": recording.masked})
+
+
+def call_line(call: RecordedCall) -> str:
+    """The line of one call."""
+    said = call_json(call)
+    return _line({key: said[key] for key in said if said[key] != _USUAL.get(key)})
+
+
+def call_json(call: RecordedCall) -> dict[str, Any]:
+    """One call as a JSON object."""
+    return {
+        "at": round(call.at, 6),
+        "took": round(call.took, 6),
+        "method": call.method,
+        "request": _body_json(call.request),
+        "status": call.status,
+        "answer": _body_json(call.answer),
+        "broken": call.broken,
+        "host_left": call.host_left,
+    }
+
+
+def read_recording(data: bytes, file: str) -> Recording:
+    """The recording whose text is ``data``.
+
+    Raises ``RecordingError``, with the line of ``file``, for whatever is not as it is written.
+    """
+    if len(data) > MAX_RECORDING_BYTES:
+        raise RecordingError(f"larger than {MAX_RECORDING_BYTES} bytes", file)
+    number = 1
+    try:
+        first, *lines = data.split(b"\n")
+        recording = _read_heading(first)
+        calls = []
+        for number, line in enumerate(lines, 2):
+            # The last line ends too: nothing comes after it.
+            if line or number <= len(lines):
+                calls.append(_read_call(line))
+    except (ValueError, RecursionError) as error:
+        raise RecordingError(f"not a recording: {error}", file, number) from error
+    return evolve(recording, calls=calls)
+
+
+def _line(value: Mapping[str, Any]) -> str:
+    return json.dumps(value) + "\n"
+
+
+def _body_json(body: RecordedBody) -> Any:
+    pieces = [_piece_json(piece) for piece in body.pieces]
+    if body.omitted:
+        return {"pieces": pieces, "omitted": body.omitted}
+    return {"pieces": pieces} if len(pieces) > 1 else (pieces or [""])[0]
+
+
+def _piece_json(piece: bytes) -> Any:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(piece).decode()}
+
+
+def _read_heading(line: bytes) -> Recording:
+    heading = _typed(_loads(line), _HEADING)
+    if heading.get("recording") != VERSION:
+        raise ValueError(f"it has to say that it is one, of version {VERSION}")
+    del heading["recording"]
+    return Recording(**heading)
+
+
+def _read_call(line: bytes) -> RecordedCall:
+    call = _typed(_loads(line), _CALL)
+    missing = [key for key in _CALL if key not in call and key not in _USUAL]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing")
+    for key in {"request", "answer"} & call.keys():
+        call[key] = _read_body(call[key])
+    return RecordedCall(**call)
+
+
+def _loads(line: bytes) -> Any:
+    return json.loads(line.decode())
+
+
+def _read_body(value: Any) -> RecordedBody:
+    if isinstance(value, str) or "base64" in value:
+        return RecordedBody((_read_piece(value),))
+    body = _typed(value, _BODY)
+    pieces = body.get("pieces", [])
+    return RecordedBody(map(_read_piece, pieces), body.get("omitted", 0))
+
+
+def _read_piece(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    piece = _typed(value, {"base64": str})
+    if not piece:
+        raise ValueError("base64 is missing")
+    return b64decode(piece["base64"], validate=True)
+
+
+def _typed(value: Any, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"an object was expected, not {kind_of(value)}")  # noqa: TRY004  the file's
+    for key, item in value.items():
+        if key not in kinds:
+            raise ValueError(f"{key!r} is not known; there are {', '.join(kinds)}")
+        # A boolean is an int to Python, but no number to JSON.
+        if not isinstance(item, kinds[key]) or (isinstance(item, bool) and kinds[key] is not bool):
+            raise ValueError(f"{key} cannot be {kind_of(item)}")
+    return value

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from moby_plugins.deferred_names import deferred_names
 
-if TYPE_CHECKING:  # what each name is, for type checkers; ``_HOMES`` is what happens
+if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.adapters.fakes.calls import Call, Calls
     from moby_plugins.adapters.fakes.fake_clock import ClockStuckError, FakeClock
     from moby_plugins.adapters.fakes.fault_server import FaultServer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # what each name is, for type checkers; ``_HOMES`` is what ha
     from moby_plugins.adapters.fakes.memory_replay import any_body, same_body
     from moby_plugins.adapters.fakes.memory_transport import MemoryTransport
     from moby_plugins.adapters.fakes.replies import Script, UnexpectedCallError, script
-    from moby_plugins.domain.exchange import Request, Response
+    from moby_plugins.domain.http import Request, Response
     from moby_plugins.testing.host_replay import Replayed, assert_replayed, replay_calls
     from moby_plugins.testing.live_plugin import LivePlugin, LivePlugins
     from moby_plugins.testing.memory_registry import MemoryRegistry, MemoryTransports
@@ -70,33 +70,23 @@ __all__ = [
     "status",
 ]
 
-# Where each name lives: a module is imported with the first use of one of its names.
-_HOMES = {
-    "adapters.fakes.calls": ("Call", "Calls"),
-    "adapters.fakes.fake_clock": ("ClockStuckError", "FakeClock"),
-    "adapters.fakes.fault_server": ("FaultServer",),
-    "adapters.fakes.faults": (
-        "Fault",
-        "denied",
-        "drips",
-        "drops",
-        "drops_mid_body",
-        "hangs",
-        "malformed",
-        "missing_socket",
-        "not_json",
-        "refused",
-        "status",
-    ),
-    "adapters.fakes.memory_discovery": ("MemoryDiscovery",),
-    "adapters.fakes.memory_replay": ("any_body", "same_body"),
-    "adapters.fakes.memory_transport": ("MemoryTransport",),
-    "adapters.fakes.replies": ("Script", "UnexpectedCallError", "script"),
-    "domain.exchange": ("Request", "Response"),
-    "testing.host_replay": ("Replayed", "assert_replayed", "replay_calls"),
-    "testing.live_plugin": ("LivePlugin", "LivePlugins"),
-    "testing.memory_registry": ("MemoryRegistry", "MemoryTransports"),
-    "testing.plugin_directory": ("PluginDirectory",),
-}
 if not TYPE_CHECKING:  # else any name would pass
-    __getattr__, __dir__ = deferred_names(__name__, _HOMES)
+    __getattr__, __dir__ = deferred_names(
+        __name__,
+        __all__,
+        homes=(
+            "domain.http",
+            "adapters.fakes.fake_clock",
+            "adapters.fakes.calls",
+            "adapters.fakes.faults",
+            "adapters.fakes.replies",
+            "adapters.fakes.memory_discovery",
+            "adapters.fakes.memory_replay",
+            "adapters.fakes.memory_transport",
+            "testing.memory_registry",
+            "testing.plugin_directory",
+            "testing.host_replay",
+            "testing.live_plugin",
+            "adapters.fakes.fault_server",
+        ),
+    )

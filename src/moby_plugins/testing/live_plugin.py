@@ -10,7 +10,7 @@ from moby_plugins.app.hosting import plugin_server_unix
 from moby_plugins.app.serving import PluginApp
 from moby_plugins.app.settings import Settings
 from moby_plugins.app.subsystem import Subsystem
-from moby_plugins.domain.exchange import App
+from moby_plugins.domain.http import App
 from moby_plugins.domain.retry import RetryPolicy
 
 # Seconds: for one call of the client, and for running calls when the plugin is stopped.

@@ -16,11 +16,10 @@ from moby_plugins.app.serving import ACTIVATE, PluginApp
 from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.app.subsystems.authz import AuthZPlugin
 from moby_plugins.app.subsystems.secret import SecretProvider
-from moby_plugins.domain.address import Address
-from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.http import Request, Response
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy
-from moby_plugins.domain.tls import TLSOptions
 from moby_plugins.ports import Clock, Transport
 
 # What plays a plugin's part in memory.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from moby_plugins import Settings, StatusError, TransportError, WireError, new_client
-from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.domain.http import Request, Response
 from moby_plugins.testing import FaultServer, LivePlugin, MemoryTransport, drops, drops_mid_body
 from moby_plugins.tracing import load_recording
 from tests.integration.cli.machine import SECONDS, Machine

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from moby_plugins import RetryPolicy, Settings, new_client
-from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.domain.http import Request, Response
 from tests.integration.cli.machine import SECONDS, Machine
 
 ONCE = Settings(retry=RetryPolicy.never(), timeout=SECONDS)

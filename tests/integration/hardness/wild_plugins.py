@@ -6,8 +6,7 @@ from collections import Counter
 from io import BytesIO
 
 from moby_plugins import Plugin, PluginNotFoundError, TransportError
-from moby_plugins.domain.address import Address
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.ports import Clock, Transport
 from moby_plugins.testing import Request, Response
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from moby_plugins import PluginError, RetryPolicy, Settings, new_local_registry
 from moby_plugins.app.registry import Registry
-from moby_plugins.domain.lenient_json import first_value
+from moby_plugins.domain.json import first_value
 from moby_plugins.subsystems import SecretProvider, SecretRequest, VolumeDriver
 from tests.dummy_plugin import Conversation, DummyPlugin, http
 from tests.integration.hostile.bounds import ROUNDS

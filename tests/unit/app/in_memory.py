@@ -5,8 +5,7 @@ from typing import Any
 
 from moby_plugins.app.client import Client
 from moby_plugins.app.registry import Registry
-from moby_plugins.domain.address import Address
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.ports import Transport
 from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport, Request, Response
 

@@ -12,7 +12,7 @@ from moby_plugins.domain.errors import (
     TransportTimeoutError,
     WireError,
 )
-from moby_plugins.domain.exchange import CHUNK_BYTES, MAX_ERROR_BYTES, STREAM_BYTES, Response
+from moby_plugins.domain.http import CHUNK_BYTES, MAX_ERROR_BYTES, STREAM_BYTES, Response
 
 
 class Body:

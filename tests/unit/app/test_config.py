@@ -7,9 +7,8 @@ import pytest
 
 from moby_plugins.app.config import connect_by_scheme
 from moby_plugins.app.settings import Settings
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import SettingsError, SpecError
-from moby_plugins.domain.tls import TLSOptions
 from tests.transports import RecordingConnect, install_transport
 
 PLAIN_TEXT = "TLS options are given, but only https:// is encrypted: this is plain text"

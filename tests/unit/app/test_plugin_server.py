@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from moby_plugins.app.plugin_server import HTTPServer, PluginServer
-from moby_plugins.domain.exchange import App, Request, Response
+from moby_plugins.domain.http import App, Request, Response
 
 
 def app(request: Request) -> Response:

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 import pytest
 
 from moby_plugins.app.activation import ActivePlugin
+from moby_plugins.domain.address import TLSOptions
 from moby_plugins.domain.errors import (
     InvalidPluginNameError,
     NotImplementedByPluginError,
@@ -14,7 +15,6 @@ from moby_plugins.domain.errors import (
 )
 from moby_plugins.domain.plugin import Manifest, Plugin
 from moby_plugins.domain.retry import RetryPolicy
-from moby_plugins.domain.tls import TLSOptions
 from moby_plugins.testing import MemoryDiscovery, refused, script
 from tests.unit.app.in_memory import MemoryHost
 

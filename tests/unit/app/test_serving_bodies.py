@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.errors import WireError
-from moby_plugins.domain.exchange import Response
+from moby_plugins.domain.http import Response
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import GraphDriver, VolumeDriver
 from moby_plugins.testing import Request

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.errors import TransportError, WireError
-from moby_plugins.domain.exchange import Content, NoAnswerError, Request, Response
+from moby_plugins.domain.http import Content, NoAnswerError, Request, Response
 from moby_plugins.testing import FakeClock, MemoryTransport, drops, drops_mid_body
 from moby_plugins.tracing import Progress, RecordedCall, Trace
 

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from moby_plugins import Request, Response, TLSOptions, TransportTimeoutError
 from moby_plugins.checks import Setup, Verdict
-from moby_plugins.domain.exchange import CONTENT_TYPE, App
+from moby_plugins.domain.http import CONTENT_TYPE, App
 
 HEADERS = {"Content-Type": CONTENT_TYPE}
 SETUP = Setup(

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import evolve
 
 from moby_plugins import Request, Response
-from moby_plugins.domain.exchange import App
+from moby_plugins.domain.http import App
 from moby_plugins.subsystems import LogEntry, decode_frames, encode_frame
 from tests.unit.checks.broken import (
     SETUP,

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import evolve
 
 from moby_plugins import Request, Response
-from moby_plugins.domain.exchange import App
+from moby_plugins.domain.http import App
 from tests.unit.checks.broken import (
     HEADERS,
     Breaks,

@@ -16,7 +16,7 @@ from moby_plugins.checks import (
     secret,
 )
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.exchange import App
+from moby_plugins.domain.http import App
 from moby_plugins.testing import FakeClock, MemoryTransport
 from tests.unit.checks import (
     broken_addresses,

@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.domain.diagnosis import diagnose
+from moby_plugins.domain.address import TLSOptions
+from moby_plugins.domain.diagnosis import NOTE, PROBLEM, WARNING, Finding, Seen, diagnose
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding, Seen
-from moby_plugins.domain.plugin import Plugin
-from moby_plugins.domain.sightings import Candidate, Stray
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.plugin import Candidate, Plugin, Stray
 
 SOCKETS, ETC, LIB = "/run/p", "/etc/p", "/lib/p"
 

@@ -4,13 +4,10 @@ import errno
 
 import pytest
 
-from moby_plugins.domain.diagnosis import diagnose
+from moby_plugins.domain.address import TLSOptions
+from moby_plugins.domain.diagnosis import PROBLEM, Finding, Seen, diagnose, tls_files
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.findings import PROBLEM, Finding, Seen
-from moby_plugins.domain.plugin import Plugin
-from moby_plugins.domain.plugin_findings import tls_files
-from moby_plugins.domain.sightings import Candidate
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.plugin import Candidate, Plugin
 
 SPEC = "/etc/p/db.json"
 TLS = TLSOptions(ca_file="/ca", cert_file="/cert", key_file="/key")

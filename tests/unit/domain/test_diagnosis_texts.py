@@ -4,11 +4,9 @@ import errno
 
 import pytest
 
-from moby_plugins.domain.diagnosis import diagnose
+from moby_plugins.domain.diagnosis import NOTE, PROBLEM, WARNING, Finding, Seen, diagnose
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding, Seen
-from moby_plugins.domain.plugin import Plugin
-from moby_plugins.domain.sightings import Candidate, Stray
+from moby_plugins.domain.plugin import Candidate, Plugin, Stray
 
 SOCKET, SPEC = "/run/p/db.sock", "/etc/p/db.json"
 BY_SOCKET = Candidate(SOCKET, Plugin.local("db", f"unix://{SOCKET}"))

@@ -7,7 +7,7 @@ from io import BytesIO
 
 import pytest
 
-from moby_plugins.domain.exchange import (
+from moby_plugins.domain.http import (
     MAX_ERROR_BYTES,
     Body,
     Content,

@@ -2,7 +2,7 @@
 
 import tracemalloc
 
-from moby_plugins.domain.exchange import Request
+from moby_plugins.domain.http import Request
 
 SIZE = 64 << 10
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.domain.lenient_json import MAX_DEPTH, first_value, fold_keys, kind_of
+from moby_plugins.domain.json import MAX_DEPTH, first_value, fold_keys, kind_of
 
 TOO_DEEP = r"^nested deeper than 200$"
 

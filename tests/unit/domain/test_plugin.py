@@ -6,6 +6,7 @@ import pickle
 import pytest
 from attrs import evolve
 
+from moby_plugins.domain.address import TLSOptions
 from moby_plugins.domain.errors import InvalidPluginNameError, SpecError
 from moby_plugins.domain.plugin import (
     PROTOCOL_SCHEME_HTTP_V1,
@@ -14,7 +15,6 @@ from moby_plugins.domain.plugin import (
     check_plugin_name,
     is_plugin_name,
 )
-from moby_plugins.domain.tls import TLSOptions
 
 GOOD_NAMES = ["a", "vieux-sshfs", "a.b", ".a", "a b", "...", "ü", "50%", "a\nb"]
 BAD_NAMES = ["", ".", "..", "a/b", "/", "../x", "a\\b", "\\", "a\0", "\0"]

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from moby_plugins import Plugin, RetryPolicy, SpecError, StatusError
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.exchange import status_error
-from moby_plugins.domain.lenient_json import first_value
-from moby_plugins.domain.plugin import is_plugin_name
-from moby_plugins.domain.spec import read_spec
+from moby_plugins.domain.http import status_error
+from moby_plugins.domain.json import first_value
+from moby_plugins.domain.plugin import is_plugin_name, read_spec
 from moby_plugins.testing.strategies import (
     Spec,
     addresses,

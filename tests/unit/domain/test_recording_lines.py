@@ -5,8 +5,7 @@ import re
 import pytest
 
 from moby_plugins.domain.errors import RecordingError
-from moby_plugins.domain.recording import RecordedBody, RecordedCall
-from moby_plugins.domain.recording_text import call_line, read_recording
+from moby_plugins.domain.recording import RecordedBody, RecordedCall, call_line, read_recording
 
 HEADING = '{"recording": 1, "plugin": "shelf", "masked": true}\n'
 

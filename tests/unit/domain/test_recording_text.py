@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.errors import RecordingError
-from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording, masked_call
-from moby_plugins.domain.recording_text import (
+from moby_plugins.domain.recording import (
     MAX_RECORDING_BYTES,
+    RecordedBody,
+    RecordedCall,
+    Recording,
     call_line,
     heading_line,
+    masked_call,
     read_recording,
 )
 

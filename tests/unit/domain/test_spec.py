@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
+from moby_plugins.domain.address import TLSOptions
 from moby_plugins.domain.errors import InvalidPluginNameError, SpecError
-from moby_plugins.domain.plugin import Plugin
-from moby_plugins.domain.spec import MAX_SPEC_BYTES, read_spec
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.plugin import MAX_SPEC_BYTES, Plugin, read_spec
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "spec.json").read_text("utf-8"))
 

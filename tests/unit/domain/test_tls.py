@@ -2,8 +2,8 @@
 
 import pytest
 
+from moby_plugins.domain.address import ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.tls import ServerTLS, TLSOptions
 
 PLAIN_TEXT = "TLS options are given, but only https:// is encrypted: this is plain text"
 

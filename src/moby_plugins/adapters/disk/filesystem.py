@@ -12,14 +12,16 @@ from moby_plugins.adapters.disk.strays import Place
 from moby_plugins.domain.address import of_path
 from moby_plugins.domain.errors import PluginNotFoundError, SpecError
 from moby_plugins.domain.plugin import (
+    MAX_SPEC_BYTES,
     SOCKETS_PATH,
     SPECS_PATHS,
+    Candidate,
     Plugin,
+    Stray,
     check_plugin_name,
     is_plugin_name,
+    read_spec,
 )
-from moby_plugins.domain.sightings import Candidate, Stray
-from moby_plugins.domain.spec import MAX_SPEC_BYTES, read_spec
 
 SOCKET_SUFFIXES = (".sock",)
 SPEC_SUFFIXES = (".spec", ".json")

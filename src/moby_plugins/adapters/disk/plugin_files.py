@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from moby_plugins.adapters.disk.socket_stand_in import DIRECTORY, left_behind
 from moby_plugins.adapters.http.unix_socket import probe_socket
+from moby_plugins.domain.diagnosis import Seen, tls_files
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.findings import Seen
-from moby_plugins.domain.plugin_findings import tls_files
-from moby_plugins.domain.sightings import Candidate
+from moby_plugins.domain.plugin import Candidate
 from moby_plugins.ports import Survey
 
 

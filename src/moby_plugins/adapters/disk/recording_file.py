@@ -4,9 +4,10 @@ import os
 from typing import BinaryIO, Self
 
 from moby_plugins.domain.errors import RecordingError
-from moby_plugins.domain.recording import RecordedCall, Recording
-from moby_plugins.domain.recording_text import (
+from moby_plugins.domain.recording import (
     MAX_RECORDING_BYTES,
+    RecordedCall,
+    Recording,
     call_line,
     heading_line,
     read_recording,

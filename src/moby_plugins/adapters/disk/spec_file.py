@@ -6,8 +6,8 @@ import os
 import tempfile
 from collections.abc import Callable
 
+from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.tls import ServerTLS
 
 DIRECTORY_MODE, FILE_MODE = 0o755, 0o644
 

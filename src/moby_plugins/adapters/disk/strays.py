@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-from moby_plugins.domain.plugin import is_plugin_name
-from moby_plugins.domain.sightings import Stray
+from moby_plugins.domain.plugin import Stray, is_plugin_name
 
 
 @frozen

@@ -8,7 +8,7 @@ from typing import Any, overload
 from attrs import field, frozen
 
 from moby_plugins.adapters.fakes.call_report import differences, listed, shown
-from moby_plugins.domain.lenient_json import first_value
+from moby_plugins.domain.json import first_value
 
 # How many calls are remembered: beyond, the oldest are forgotten.
 REMEMBERED = 100_000

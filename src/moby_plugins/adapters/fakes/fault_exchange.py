@@ -13,7 +13,7 @@ from attrs import frozen
 from moby_plugins.adapters.fakes.fault_turns import Turn
 from moby_plugins.adapters.fakes.faults import status
 from moby_plugins.adapters.fakes.replies import respond
-from moby_plugins.domain.exchange import CHUNK_BYTES, NoAnswerError, Request, Response
+from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
 
 MAX_LINE = 1 << 16
 # What other servers say to whoever dials them.

@@ -23,8 +23,7 @@ from moby_plugins.adapters.fakes.faults import Fault
 from moby_plugins.adapters.fakes.replies import Replies
 from moby_plugins.adapters.server.listeners import Listener
 from moby_plugins.adapters.system_clock import SystemClock
-from moby_plugins.domain.address import Address
-from moby_plugins.domain.tls import ServerTLS, TLSOptions
+from moby_plugins.domain.address import Address, ServerTLS, TLSOptions
 from moby_plugins.ports import Clock, Connect, Transport
 
 logger = logging.getLogger("moby_plugins")

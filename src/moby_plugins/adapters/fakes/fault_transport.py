@@ -10,7 +10,7 @@ from moby_plugins.adapters.fakes.dead_ends import as_nobody
 from moby_plugins.adapters.fakes.fault_turns import HEADER, Turns
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError
-from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.domain.http import Request, Response
 from moby_plugins.ports import Transport
 
 

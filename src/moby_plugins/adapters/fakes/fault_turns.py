@@ -14,7 +14,7 @@ from moby_plugins.adapters.fakes.replies import (
     assert_replies_used,
     reply_to,
 )
-from moby_plugins.domain.exchange import Request
+from moby_plugins.domain.http import Request
 from moby_plugins.ports import Clock
 
 # Tells the server which announced attempt a request is; taken off before anyone sees it.

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol
 
 from attrs import frozen
 
-from moby_plugins.domain.exchange import OK, Request, Response
+from moby_plugins.domain.http import OK, Request, Response
 
 
 class Exchange(Protocol):

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 from moby_plugins.adapters.fakes.call_report import differences, listed, shown
 from moby_plugins.adapters.fakes.replies import UnexpectedCallError
 from moby_plugins.domain.errors import RecordingError, TransportError, WireError
-from moby_plugins.domain.exchange import Request, Response
-from moby_plugins.domain.lenient_json import first_value
+from moby_plugins.domain.http import Request, Response
+from moby_plugins.domain.json import first_value
 from moby_plugins.domain.masking import mask_body
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
 

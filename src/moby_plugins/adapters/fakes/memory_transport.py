@@ -18,9 +18,9 @@ from moby_plugins.adapters.fakes.replies import (
     respond,
 )
 from moby_plugins.adapters.system_clock import SystemClock
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
-from moby_plugins.domain.exchange import (
+from moby_plugins.domain.http import (
     CLOSED_EARLY,
     CUT_OFF,
     MALFORMED,
@@ -30,7 +30,6 @@ from moby_plugins.domain.exchange import (
     Request,
     Response,
 )
-from moby_plugins.domain.tls import TLSOptions
 from moby_plugins.ports import Clock
 
 

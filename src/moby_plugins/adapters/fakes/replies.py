@@ -10,7 +10,7 @@ from attrs import evolve
 
 from moby_plugins.adapters.fakes.call_report import shown
 from moby_plugins.adapters.fakes.faults import Exchange, Fault
-from moby_plugins.domain.exchange import OK, App, Request, Response
+from moby_plugins.domain.http import OK, App, Request, Response
 
 # A JSON value, bytes, an iterator of bytes, a Response, an exception, a Fault, a
 # Script, or a function of the Request that returns any of these.

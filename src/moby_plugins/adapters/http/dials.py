@@ -7,9 +7,8 @@ from typing import TypeAlias
 from moby_plugins.adapters.http.deadline_socket import DeadlineSocket, DeadlineSSLSocket
 from moby_plugins.adapters.http.tcp import TCPDial, TLSDial, ssl_context
 from moby_plugins.adapters.http.unix_socket import UnixSocketDial
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.tls import TLSOptions
 
 Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
 # Takes a time-out in seconds, and gives a connected socket.

@@ -12,7 +12,7 @@ from moby_plugins.domain.errors import (
     TransportTimeoutError,
     WireError,
 )
-from moby_plugins.domain.exchange import TIMED_OUT
+from moby_plugins.domain.http import TIMED_OUT
 
 # What to make of an error, and in which words.
 Row: TypeAlias = tuple[

@@ -7,7 +7,7 @@ from moby_plugins.adapters.http.dials import Socket
 from moby_plugins.adapters.http.httptools_answer import Answer
 from moby_plugins.adapters.http.httptools_errors import ERRORS, translate
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.exchange import CHUNK_BYTES
+from moby_plugins.domain.http import CHUNK_BYTES
 
 
 class UnreadBody:

@@ -13,7 +13,7 @@ from moby_plugins.adapters.http.error_rows import (
 )
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
-from moby_plugins.domain.exchange import CLOSED_EARLY, CUT_OFF, MALFORMED
+from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, MALFORMED
 
 # All that can go wrong with an exchange, besides what the caller's own iterator raises.
 ERRORS = (OSError, HTTPException, HttpParserError)

@@ -15,9 +15,8 @@ from moby_plugins.adapters.http.httptools_body import UnreadBody
 from moby_plugins.adapters.http.httptools_errors import ERRORS, ClosedEarlyError, translate
 from moby_plugins.adapters.http.pooled_transport import GiveBack, PooledTransport, time_left
 from moby_plugins.adapters.http.request_head import head_of
-from moby_plugins.domain.address import Address
-from moby_plugins.domain.exchange import CHUNK_BYTES, Request, Response
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.http import CHUNK_BYTES, Request, Response
 
 # What is asked of the socket at first: most answers are smaller.
 FIRST_BYTES = 16 << 10

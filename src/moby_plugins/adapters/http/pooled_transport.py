@@ -15,7 +15,7 @@ from moby_plugins.adapters.http.dials import Dial, Socket
 from moby_plugins.adapters.http.error_rows import not_reached
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError
-from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.domain.http import Request, Response
 
 # Seconds for one dial, as the engine has it (protocol.md B0), where no shorter bound is given.
 DIAL_TIMEOUT = 10.0

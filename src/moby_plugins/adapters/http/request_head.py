@@ -6,7 +6,7 @@
 import re
 from functools import lru_cache
 
-from moby_plugins.domain.exchange import Request
+from moby_plugins.domain.http import Request
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_VALUE = re.compile(r"[\r\n\0]")

@@ -33,15 +33,14 @@ from moby_plugins.adapters.http.urllib3_errors import (
     guarded,
     translate,
 )
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import (
     PluginError,
     SpecError,
     TransportError,
     TransportTimeoutError,
 )
-from moby_plugins.domain.exchange import TIMED_OUT, Request, Response
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.http import TIMED_OUT, Request, Response
 
 
 @frozen

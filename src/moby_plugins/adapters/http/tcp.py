@@ -6,9 +6,8 @@ import time
 
 from moby_plugins.adapters.http.deadline_socket import DeadlineSocket, DeadlineSSLSocket
 from moby_plugins.adapters.http.resolving import Resolve, addresses, system_addresses
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import TLS_1_2, Address, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.tls import TLS_1_2, ServerTLS, TLSOptions
 
 
 class TCPDial:

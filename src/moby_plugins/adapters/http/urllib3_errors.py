@@ -15,7 +15,7 @@ from moby_plugins.adapters.http.error_rows import (
 from moby_plugins.adapters.http.strict_response import BrokenHeadersError
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
-from moby_plugins.domain.exchange import CLOSED_EARLY, CUT_OFF, MALFORMED, Content
+from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, MALFORMED, Content
 
 # All that urllib3, http.client and a socket raise.
 ERRORS = (HTTPError, http.client.HTTPException, OSError)

@@ -21,9 +21,8 @@ from moby_plugins.adapters.http.pooled_transport import GiveBack, PooledTranspor
 from moby_plugins.adapters.http.request_head import line
 from moby_plugins.adapters.http.strict_response import StrictResponse
 from moby_plugins.adapters.http.urllib3_errors import ERRORS, CallersError, guarded, translate
-from moby_plugins.domain.address import UNIX_HOST, Address
-from moby_plugins.domain.exchange import CHUNK_BYTES, Request, Response
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.address import UNIX_HOST, Address, TLSOptions
+from moby_plugins.domain.http import CHUNK_BYTES, Request, Response
 
 
 def connect(address: Address, tls: TLSOptions | None) -> PooledTransport:

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from moby_plugins.domain.errors import WireError
-from moby_plugins.domain.exchange import (
+from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CONTENT_TYPE,
     App,

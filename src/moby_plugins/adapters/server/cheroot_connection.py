@@ -15,7 +15,7 @@ from cheroot.ssl import Adapter
 
 from moby_plugins.adapters.server.cheroot_files import JoiningWriter, Reader
 from moby_plugins.adapters.server.request_headers import read_headers
-from moby_plugins.domain.exchange import CHUNK_BYTES
+from moby_plugins.domain.http import CHUNK_BYTES
 
 logger = logging.getLogger("moby_plugins")
 

@@ -9,7 +9,7 @@ from cheroot import server
 
 from moby_plugins.adapters.server.answering import answer, read_request, status_line
 from moby_plugins.adapters.server.request_body import RequestBody
-from moby_plugins.domain.exchange import App, Request
+from moby_plugins.domain.http import App, Request
 
 
 def gateway_to(app: App) -> Callable[[Any], "Gateway"]:

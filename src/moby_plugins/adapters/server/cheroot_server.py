@@ -16,7 +16,7 @@ from typing import Any
 from cheroot.server import Gateway, HTTPServer
 
 from moby_plugins.adapters.server.cheroot_connection import TLS, Connection
-from moby_plugins.domain.exchange import USER_AGENT
+from moby_plugins.domain.http import USER_AGENT
 
 logger = logging.getLogger("moby_plugins")
 

@@ -4,7 +4,7 @@ import re
 import time
 from typing import Any
 
-from moby_plugins.domain.exchange import CHUNK_BYTES
+from moby_plugins.domain.http import CHUNK_BYTES
 
 # Of a body that nobody read; what is longer ends the connection.
 MAX_UNREAD_BYTES = 256 << 20

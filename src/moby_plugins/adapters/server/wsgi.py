@@ -7,7 +7,7 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from moby_plugins.adapters.server.answering import answer, read_request, status_line
-from moby_plugins.domain.exchange import App, Request
+from moby_plugins.domain.http import App, Request
 
 _LENGTH = re.compile("[0-9]{1,18}")
 

@@ -21,7 +21,7 @@ from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.app.upload import Data
 from moby_plugins.domain.errors import DriverError, PluginError, StatusError
-from moby_plugins.domain.exchange import OK, Request, Response
+from moby_plugins.domain.http import OK, Request, Response
 
 logger = logging.getLogger("moby_plugins")
 

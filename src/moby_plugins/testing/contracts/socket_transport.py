@@ -6,8 +6,7 @@ from typing import TypeAlias
 
 import pytest
 
-from moby_plugins.domain.address import Address
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.ports import Connect, Transport
 from moby_plugins.testing import FaultServer
 from moby_plugins.testing.contracts.transport import TransportContract

@@ -11,7 +11,7 @@ import pytest
 
 from moby_plugins.adapters.system_clock import SystemClock
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
-from moby_plugins.domain.exchange import (
+from moby_plugins.domain.http import (
     CLOSED_EARLY,
     CUT_OFF,
     MALFORMED,

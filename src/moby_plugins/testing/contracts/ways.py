@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
-from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.domain.http import Request, Response
 from moby_plugins.ports import Transport
 from moby_plugins.testing import (
     drips,

@@ -7,8 +7,8 @@ from attrs import evolve, frozen
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from moby_plugins.domain.address import TLSOptions
 from moby_plugins.domain.plugin import Plugin
-from moby_plugins.domain.tls import TLSOptions
 from moby_plugins.testing.strategies.messages import json_values
 from moby_plugins.testing.strategies.values import addresses, names, tls_options
 

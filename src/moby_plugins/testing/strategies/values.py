@@ -3,10 +3,9 @@
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import TLS_1_2, TLS_1_3, Address, TLSOptions
 from moby_plugins.domain.plugin import Manifest, Plugin, is_plugin_name
 from moby_plugins.domain.retry import RetryPolicy
-from moby_plugins.domain.tls import TLS_1_2, TLS_1_3, TLSOptions
 
 # Half of a surrogate pair is no character; a name or a file's path can hold a stray byte, as such.
 _NO_HALVES = st.characters(exclude_categories=["Cs"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moby_plugins import PluginNotFoundError, SpecError
-from moby_plugins.domain.spec import MAX_SPEC_BYTES
+from moby_plugins.domain.plugin import MAX_SPEC_BYTES
 from tests.plugin_directories import PluginDirectories, make_socket, unreadable
 
 

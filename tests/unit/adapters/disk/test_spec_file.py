@@ -8,8 +8,8 @@ import pytest
 
 from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
 from moby_plugins.adapters.disk.spec_file import write_spec
+from moby_plugins.domain.address import ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.tls import ServerTLS, TLSOptions
 
 ADDRESS = "tcp://127.0.0.1:4711"
 SECURE = "https://localhost:4711"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from moby_plugins.domain.errors import RecordingError, TransportError, WireError
-from moby_plugins.domain.exchange import Request
+from moby_plugins.domain.http import Request
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
 from moby_plugins.testing import MemoryTransport, UnexpectedCallError, any_body
 from moby_plugins.tracing import masked_call, open_recording

@@ -11,7 +11,7 @@ from httptools.parser import errors
 from moby_plugins.adapters.http.httptools_errors import ERRORS, ClosedEarlyError, translate
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
-from moby_plugins.domain.exchange import CLOSED_EARLY, CUT_OFF, TIMED_OUT
+from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, TIMED_OUT
 
 ADDRESS = Address("unix:///run/p.sock")
 # Said of a protocol that was never asked for: the adapter ends such an answer by itself.

@@ -15,7 +15,7 @@ from urllib3.connection import HTTPConnection
 from moby_plugins import PluginError, Request, SpecError, TransportError, TransportTimeoutError
 from moby_plugins.adapters.http.requests_session import RequestsConnect
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.exchange import CLOSED_EARLY, TIMED_OUT
+from moby_plugins.domain.http import CLOSED_EARLY, TIMED_OUT
 
 ADDRESS = Address("tcp://plugin.example:8080")
 URL = "http://plugin.example:8080/M.x"

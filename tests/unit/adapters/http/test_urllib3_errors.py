@@ -20,7 +20,7 @@ from moby_plugins.adapters.http.urllib3_errors import (
 )
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
-from moby_plugins.domain.exchange import CLOSED_EARLY, CUT_OFF, TIMED_OUT
+from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, TIMED_OUT
 
 ADDRESS = Address("unix:///run/p.sock")
 CONNECTION = HTTPConnection("localhost")

@@ -3,9 +3,8 @@
 import pytest
 
 from moby_plugins.adapters.http.urllib3_http import connect
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.tls import TLSOptions
 
 
 @pytest.mark.parametrize("scheme", ["npipe", "ssh"])

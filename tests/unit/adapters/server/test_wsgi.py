@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from moby_plugins.adapters.server.answering import SMALL_BYTES
-from moby_plugins.domain.exchange import CHUNK_BYTES, Request, Response
+from moby_plugins.domain.http import CHUNK_BYTES, Request, Response
 from tests.unit.adapters.server.wsgi_call import Answer, raising
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from moby_plugins.adapters.server.wsgi import wsgi
-from moby_plugins.domain.exchange import Request, Response
+from moby_plugins.domain.http import Request, Response
 
 App = Callable[[Request], Response]
 

@@ -6,11 +6,9 @@ import pytest
 
 from moby_plugins.app.client import Client
 from moby_plugins.app.settings import Settings
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import StatusError, TransportTimeoutError
-from moby_plugins.domain.plugin import Plugin
-from moby_plugins.domain.spec import read_spec
-from moby_plugins.domain.tls import TLSOptions
+from moby_plugins.domain.plugin import Plugin, read_spec
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import (
     LogDriver,

@@ -12,9 +12,9 @@ from typing import Any, Protocol, TypeAlias, cast
 
 from attrs import field, frozen
 
+from moby_plugins import __version__
 from moby_plugins.domain.errors import StatusError
-from moby_plugins.domain.lenient_json import first_value, fold_keys
-from moby_plugins.domain.version import __version__
+from moby_plugins.domain.json import first_value, fold_keys
 
 OK = 200
 CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json"
