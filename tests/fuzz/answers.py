@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from moby_plugins import Client, PluginError, RetryPolicy
+from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.adapters.http.deadline_socket import DeadlineSocket
-from moby_plugins.adapters.http.dials import Socket
-from moby_plugins.adapters.http.httptools_http import HttptoolsConnection
-from moby_plugins.adapters.http.pooled_transport import Connection, PooledTransport
-from moby_plugins.adapters.http.urllib3_http import Urllib3Connection
-from moby_plugins.adapters.system_clock import SystemClock
+from moby_plugins.adapters.http.dialing import Socket
+from moby_plugins.adapters.http.httptools import HttptoolsConnection
+from moby_plugins.adapters.http.pool import Connection, PooledTransport
+from moby_plugins.adapters.http.urllib3 import Urllib3Connection
 from moby_plugins.domain.address import Address
 
 ADDRESS = Address("unix:///shelf.sock")

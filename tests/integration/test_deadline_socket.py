@@ -11,9 +11,9 @@ import pytest
 
 from moby_plugins import RetryPolicy, Settings, TransportTimeoutError, new_client
 from moby_plugins.adapters.http.deadline_socket import DeadlineSocket
-from moby_plugins.adapters.http.pooled_transport import PooledTransport
+from moby_plugins.adapters.http.pool import PooledTransport
 from moby_plugins.adapters.http.unix_socket import UnixSocketDial
-from moby_plugins.adapters.http.urllib3_http import Urllib3Connection
+from moby_plugins.adapters.http.urllib3 import Urllib3Connection
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request
 from tests.dummy_plugin import Conversation, DummyPlugin, http

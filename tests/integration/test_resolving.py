@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.adapters.http.tcp import TCPDial
+from moby_plugins.adapters.http.dialing import TCPDial
 from moby_plugins.domain.address import Address
 from tests.dummy_plugin import DummyPlugin, answering, http
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moby_plugins.adapters.system_clock import SystemClock
+from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.testing.contracts import ClockContract
 
 

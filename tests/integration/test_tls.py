@@ -19,7 +19,7 @@ from moby_plugins import (
     TransportTimeoutError,
     new_client,
 )
-from moby_plugins.adapters.http.tcp import TLSDial, ssl_context
+from moby_plugins.adapters.http.dialing import TLSDial, ssl_context
 from moby_plugins.domain.address import Address
 from tests.dummy_plugin import DummyPlugin, answering, http, keeps_answering
 from tests.integration.certificates import Certificates

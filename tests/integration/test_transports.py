@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from moby_plugins import TLSOptions
-from moby_plugins.adapters.http import httptools_http, urllib3_http
-from moby_plugins.adapters.http.requests_session import RequestsConnect
+from moby_plugins.adapters.http import httptools, urllib3
+from moby_plugins.adapters.http.requests import RequestsConnect
 from moby_plugins.domain.address import Address, ServerTLS
 from moby_plugins.ports import Connect, Transport
 from moby_plugins.testing import FaultServer
@@ -29,7 +29,7 @@ STALE = "stale socket: it exists, but nobody listens on it"
 class TestUrllib3OverTCP(SocketTransportContract):
     @pytest.fixture
     def connect(self) -> Connect:
-        return urllib3_http.connect
+        return urllib3.connect
 
 
 class TestUrllib3OverUnixSocket(TestUrllib3OverTCP):
@@ -58,7 +58,7 @@ class TestUrllib3OverTLS(TestUrllib3OverTCP):
 class TestHttptoolsOverTCP(TestUrllib3OverTCP):
     @pytest.fixture
     def connect(self) -> Connect:
-        return httptools_http.connect
+        return httptools.connect
 
 
 class TestHttptoolsOverUnixSocket(TestUrllib3OverUnixSocket, TestHttptoolsOverTCP):

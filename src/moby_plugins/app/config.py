@@ -27,8 +27,8 @@ logger = logging.getLogger("moby_plugins")
 ENTRY_POINTS = "moby_plugins.transports"
 # Built-in transports by name: the module, whose ``connect`` is the ``Connect``.
 BUILT_IN = {
-    "httptools": "moby_plugins.adapters.http.httptools_http",
-    "urllib3": "moby_plugins.adapters.http.urllib3_http",
+    "httptools": "moby_plugins.adapters.http.httptools",
+    "urllib3": "moby_plugins.adapters.http.urllib3",
 }
 
 
@@ -137,7 +137,7 @@ def _transport_named(name: str) -> Connect:
 
 def system_clock() -> Clock:
     """The machine's own clock."""
-    from moby_plugins.adapters.system_clock import SystemClock
+    from moby_plugins.adapters.clock import SystemClock
 
     return SystemClock()
 

@@ -72,7 +72,7 @@ def plugin_server_tcp(
 
     def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
         from moby_plugins.adapters.disk.spec_file import write_spec
-        from moby_plugins.adapters.http.tcp import server_context
+        from moby_plugins.adapters.http.dialing import server_context
         from moby_plugins.adapters.server.listeners import inherited, listen_tcp
 
         make = _server_maker()

@@ -20,7 +20,7 @@ from moby_plugins import (
     new_client,
     new_local_registry,
 )
-from moby_plugins.adapters.http.urllib3_http import connect as urllib3_connect
+from moby_plugins.adapters.http.urllib3 import connect as urllib3_connect
 from moby_plugins.domain.address import Address
 from moby_plugins.ports import Connect, Transport
 

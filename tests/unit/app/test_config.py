@@ -33,8 +33,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_the_built_in_transport_carries_every_scheme_of_ours(addr: str) -> None:
     """Without a word in the settings an address is reached over urllib3, and nothing is dialled."""
-    from moby_plugins.adapters.http.pooled_transport import PooledTransport
-    from moby_plugins.adapters.http.urllib3_http import Urllib3Connection
+    from moby_plugins.adapters.http.pool import PooledTransport
+    from moby_plugins.adapters.http.urllib3 import Urllib3Connection
 
     transport = connect_by_scheme(Settings())(Address(addr), None)
     transport.close()

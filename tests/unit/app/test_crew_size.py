@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from moby_plugins.adapters.system_clock import SystemClock
+from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.app.retrying import MAX_THREADS, Attempt, Outcome, retry_side_by_side
 from moby_plugins.domain.errors import TransportError
 from moby_plugins.domain.retry import RetryPolicy, is_retryable

@@ -7,6 +7,7 @@ import ssl
 import threading
 from typing import Self
 
+from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.adapters.fakes.calls import Calls
 from moby_plugins.adapters.fakes.connections import Connections
 from moby_plugins.adapters.fakes.dead_ends import PortPlace, SocketPlace
@@ -22,7 +23,6 @@ from moby_plugins.adapters.fakes.fault_turns import Turns
 from moby_plugins.adapters.fakes.faults import Fault
 from moby_plugins.adapters.fakes.replies import Replies
 from moby_plugins.adapters.server.listeners import Listener
-from moby_plugins.adapters.system_clock import SystemClock
 from moby_plugins.domain.address import Address, ServerTLS, TLSOptions
 from moby_plugins.ports import Clock, Connect, Transport
 
@@ -156,14 +156,14 @@ class FaultServer:
         self.stop()
 
     def _context(self) -> ssl.SSLContext | None:
-        from moby_plugins.adapters.http.tcp import server_context
+        from moby_plugins.adapters.http.dialing import server_context
 
         return None if self._tls is None else server_context(self._tls)
 
     def _dial(self, addr: str, tls: TLSOptions | None) -> Transport:
-        from moby_plugins.adapters.http import urllib3_http
+        from moby_plugins.adapters.http import urllib3
 
-        return (self._over or urllib3_http.connect)(Address(addr), tls)
+        return (self._over or urllib3.connect)(Address(addr), tls)
 
     def _dead_end(self, number: int) -> str:
         with self._lock:

@@ -7,6 +7,7 @@ from typing import NoReturn, Self
 
 from attrs import evolve, frozen
 
+from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.adapters.disk.recording_file import load_recording
 from moby_plugins.adapters.fakes.calls import Call, Calls
 from moby_plugins.adapters.fakes.faults import Fault
@@ -17,7 +18,6 @@ from moby_plugins.adapters.fakes.replies import (
     reply_to,
     respond,
 )
-from moby_plugins.adapters.system_clock import SystemClock
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
 from moby_plugins.domain.http import (

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from moby_plugins.adapters.system_clock import SystemClock
+from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
 from moby_plugins.domain.http import (
     CLOSED_EARLY,

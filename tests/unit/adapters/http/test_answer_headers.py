@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from moby_plugins.adapters.http.answer_headers import AnswerHeaders
+from moby_plugins.adapters.http.heads import AnswerHeaders
 
 
 def test_each_name_is_there_once_in_one_case() -> None:

@@ -5,7 +5,7 @@ from http.client import HTTPException
 import httptools
 import pytest
 
-from moby_plugins.adapters.http.httptools_answer import (
+from moby_plugins.adapters.http.httptools import (
     MAX_BETWEEN_BYTES,
     MAX_HEAD_BYTES,
     MAX_HEADERS,

@@ -8,7 +8,7 @@ import httptools
 import pytest
 from httptools.parser import errors
 
-from moby_plugins.adapters.http.httptools_errors import ERRORS, ClosedEarlyError, translate
+from moby_plugins.adapters.http.httptools import ERRORS, ClosedEarlyError, translate
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
 from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, TIMED_OUT

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moby_plugins.adapters.http.request_head import head_of
+from moby_plugins.adapters.http.heads import head_of
 from moby_plugins.domain.http import Request
 
 HOST = "plugin.moby.localhost"

@@ -13,7 +13,7 @@ from urllib3 import HTTPConnectionPool
 from urllib3.connection import HTTPConnection
 
 from moby_plugins import PluginError, Request, SpecError, TransportError, TransportTimeoutError
-from moby_plugins.adapters.http.requests_session import RequestsConnect
+from moby_plugins.adapters.http.requests import RequestsConnect
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import CLOSED_EARLY, TIMED_OUT
 

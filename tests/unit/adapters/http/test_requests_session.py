@@ -10,7 +10,7 @@ import requests.adapters
 import responses
 
 from moby_plugins import Request, SpecError, TLSOptions
-from moby_plugins.adapters.http.requests_session import RequestsConnect, RequestsTransport
+from moby_plugins.adapters.http.requests import RequestsConnect, RequestsTransport
 from moby_plugins.domain.address import Address
 
 URL = "http://plugin.example:8080/M.x"

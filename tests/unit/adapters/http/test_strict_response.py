@@ -6,11 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from moby_plugins.adapters.http.strict_response import (
-    BrokenHeadersError,
-    StrictResponse,
-    check_framing,
-)
+from moby_plugins.adapters.http.heads import check_framing
+from moby_plugins.adapters.http.urllib3 import BrokenHeadersError, StrictResponse
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -14,7 +14,7 @@ import urllib3
 import urllib3.exceptions
 from urllib3.connection import HTTPConnection
 
-from moby_plugins.adapters.http.urllib3_errors import ERRORS, translate
+from moby_plugins.adapters.http.urllib3 import ERRORS, translate
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moby_plugins.adapters.http.urllib3_http import connect
+from moby_plugins.adapters.http.urllib3 import connect
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import SpecError
 

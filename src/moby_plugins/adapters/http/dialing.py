@@ -1,13 +1,63 @@
-"""How to dial TCP, plain or under TLS; what a spec's TLS options mean to OpenSSL."""
+"""Dialling by scheme: resolve the host, connect, and shake hands under TLS, each within a time-out.
+
+``dial_for`` is what HTTP engines call. ``ssl_context`` and ``server_context`` translate TLS
+options into OpenSSL's terms, for hosts and for plugins.
+"""
 
 import socket
 import ssl
+import threading
 import time
+from collections.abc import Callable
+from ipaddress import ip_address
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias
 
 from moby_plugins.adapters.http.deadline_socket import DeadlineSocket, DeadlineSSLSocket
-from moby_plugins.adapters.http.resolving import Resolve, addresses, system_addresses
+from moby_plugins.adapters.http.unix_socket import UnixSocketDial
 from moby_plugins.domain.address import TLS_1_2, Address, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError
+
+# Takes a host and a port; what ``socket.getaddrinfo`` returns, and raises.
+Resolve: TypeAlias = Callable[[str, int], list[Any]]
+
+
+def system_addresses(host: str, port: int) -> list[Any]:
+    """Every address of ``host`` for a TCP connection; raises ``socket.gaierror``."""
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+def addresses(resolve: Resolve, host: str, port: int, timeout: float | None) -> list[Any]:
+    """What ``resolve`` returns or raises; ``TimeoutError`` if that takes ``timeout`` seconds.
+
+    What takes too long goes on in a thread of its own, and nobody waits for it.
+    """
+    if timeout is None or _is_number(host):
+        return resolve(host, port)
+    answer: SimpleQueue[list[Any] | Exception] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answer.put(resolve(host, port))
+        except Exception as error:  # the caller's
+            answer.put(error)
+
+    threading.Thread(target=ask, name="moby-plugins-resolve", daemon=True).start()
+    try:
+        found = answer.get(timeout=timeout)
+    except Empty:
+        raise TimeoutError(f"the name {host} is not resolved after {timeout:.3g} s") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 class TCPDial:
@@ -123,3 +173,29 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return (error.reason or "not a PEM file").replace("_", " ").lower()
     return getattr(error, "strerror", None) or str(error)
+
+
+Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
+# Takes a time-out in seconds, and gives a connected socket.
+Dial: TypeAlias = Callable[[float | None], Socket]
+
+# What sending raises where the plugin has stopped reading: perhaps to answer, or to say why not.
+STOPPED_READING = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError)
+
+_DIALS: dict[str, Callable[[Address, TLSOptions | None], Dial]] = {
+    "unix": lambda address, _: UnixSocketDial(address),
+    "tcp": lambda address, _: TCPDial(address),
+    "http": lambda address, _: TCPDial(address),
+    "https": lambda address, tls: TLSDial(address, ssl_context(tls or TLSOptions())),
+}
+
+
+def dial_for(address: Address, tls: TLSOptions | None) -> Dial:
+    """How to dial ``address``; reads the TLS files.
+
+    Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    """
+    if address.scheme not in _DIALS:
+        known = ", ".join(sorted(_DIALS))
+        raise SpecError(f"no way to dial {address.scheme}://; there are {known}")
+    return _DIALS[address.scheme](address, tls)

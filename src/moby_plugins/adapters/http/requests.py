@@ -25,8 +25,8 @@ from requests.exceptions import (
     URLRequired,
 )
 
-from moby_plugins.adapters.http.strict_response import check_framing
-from moby_plugins.adapters.http.urllib3_errors import (
+from moby_plugins.adapters.http.heads import check_framing
+from moby_plugins.adapters.http.urllib3 import (
     ERRORS,
     CallersError,
     causes,
@@ -34,12 +34,7 @@ from moby_plugins.adapters.http.urllib3_errors import (
     translate,
 )
 from moby_plugins.domain.address import Address, TLSOptions
-from moby_plugins.domain.errors import (
-    PluginError,
-    SpecError,
-    TransportError,
-    TransportTimeoutError,
-)
+from moby_plugins.domain.errors import PluginError, SpecError, TransportError, TransportTimeoutError
 from moby_plugins.domain.http import TIMED_OUT, Request, Response
 
 

@@ -1,4 +1,10 @@
-"""What sockets raise, in our words: the rows that all HTTP engines' tables of errors share."""
+"""Map socket and TLS exceptions to ``TransportError``: the rows that all engines' tables share.
+
+Each engine has two tables, one for errors before a status line and one for errors after it. A
+table is a sequence of rows, read from top to bottom: the first row whose classes match the
+exception, or one of its causes, gives the class and the reason of our error. The exception
+stays its ``__cause__``.
+"""
 
 import socket
 import ssl
@@ -6,12 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.errors import (
-    PluginError,
-    TransportError,
-    TransportTimeoutError,
-    WireError,
-)
+from moby_plugins.domain.errors import PluginError, TransportError, TransportTimeoutError, WireError
 from moby_plugins.domain.http import TIMED_OUT
 
 # What to make of an error, and in which words.

@@ -1,6 +1,6 @@
 """A transport over connections that are kept for the next call, whichever engine speaks there.
 
-An engine is a class of connections: ``urllib3_http.py``, ``httptools_http.py``.
+An engine is a class of connections: ``urllib3.py``, ``httptools.py``.
 """
 
 import os
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, TypeAlias
 
-from moby_plugins.adapters.http.dials import Dial, Socket
-from moby_plugins.adapters.http.error_rows import not_reached
+from moby_plugins.adapters.http.dialing import Dial, Socket
+from moby_plugins.adapters.http.errors import not_reached
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError
 from moby_plugins.domain.http import Request, Response

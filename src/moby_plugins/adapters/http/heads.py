@@ -1,0 +1,92 @@
+"""Heads of requests and responses, as both HTTP engines write and read them.
+
+A client sends the same headers with every call, so each is checked and encoded once.
+``http.client`` would do both for every request.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from http.client import HTTPException
+
+from moby_plugins.domain.http import Request
+
+# Interim responses and trailers that are skipped; one more of either is an error.
+MAX_INTERIM = 16
+MAX_TRAILERS = 100
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BAD_VALUE = re.compile(r"[\r\n\0]")
+# How long the body is, is the engine's to say.
+_FRAMING = {"content-length", "transfer-encoding"}
+
+
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
+
+
+@lru_cache(maxsize=256)
+def line(name: str, value: str) -> bytes:
+    """One header without its end; ``ValueError`` for what would break the line."""
+    if not _NAME.fullmatch(name) or _BAD_VALUE.search(value):
+        raise ValueError(f"{name!r}: {value!r} is not a header")
+    return f"{name}: {value}".encode("latin-1")
+
+
+def head_of(request: Request, host: str, length: int | None) -> bytes:
+    """Request line and headers, up to the body of ``length`` bytes, or of chunks for ``None``.
+
+    ``host`` is the Host where the request names none. Raises ``ValueError`` for a
+    header that would break its line.
+    """
+    framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+    headers = _lines(tuple(request.headers.items()), host)
+    return b"POST /%b HTTP/1.1\r\n%b%b\r\n\r\n" % (request.method.encode(), headers, framing)
+
+
+@lru_cache(maxsize=128)
+def _lines(headers: tuple[tuple[str, str], ...], host: str) -> bytes:
+    given = {name: value for name, value in headers if name.lower() not in _FRAMING}
+    if "host" not in {name.lower() for name in given}:
+        given["Host"] = host
+    return b"".join(line(name, value) + b"\r\n" for name, value in given.items())
+
+
+class AnswerHeaders(Mapping[str, str]):
+    """The headers in ``lines``, read from there when they are first looked at.
+
+    Names are title-cased, each is there once, and the values of one that came
+    again are joined by commas. For one thread at a time.
+    """
+
+    def __init__(self, lines: Iterable[tuple[str, str]]) -> None:
+        self._lines = lines
+
+    @cached_property
+    def _fields(self) -> dict[str, str]:
+        fields: dict[str, str] = {}
+        for name, value in self._lines:
+            key = name.title()
+            fields[key] = f"{fields[key]}, {value}" if key in fields else value
+        return fields
+
+    def __getitem__(self, name: str) -> str:
+        return self._fields[name.title()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+
+def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
+    """Raise ``HTTPException`` where a body's headers leave its end open to doubt.
+
+    Takes the values of Content-Length and of Transfer-Encoding, where there are any.
+    """
+    if lengths:
+        sizes = {size.strip() for size in ",".join(lengths).split(",")}
+        if len(sizes) > 1 or not all(map(_LENGTH.fullmatch, sizes)):
+            raise HTTPException(f"bad Content-Length: {', '.join(sorted(sizes))!r:.80}")
+    if codings and [coding.lower() for coding in codings] != ["chunked"]:
+        raise HTTPException(f"unknown Transfer-Encoding: {', '.join(codings)!r:.80}")

@@ -1,0 +1,395 @@
+"""The fast HTTP engine (extra ``speed``): httptools, a parser in C, over a plain connection.
+
+It keeps the promises of ``urllib3.py``, over the same dialers, deadlines and pool. A small
+request is sent in one system call, and a small response is received in one.
+
+httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
+size or trailer for ever, so ``Answer`` counts them. Otherwise it is as strict as the other
+engine, or stricter: it refuses a repeated Content-Length.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from http.client import HTTPException
+from itertools import chain
+from typing import Any
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from moby_plugins.adapters.http.dialing import STOPPED_READING, Socket, dial_for
+from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
+from moby_plugins.adapters.http.heads import (
+    MAX_INTERIM,
+    MAX_TRAILERS,
+    AnswerHeaders,
+    check_framing,
+    head_of,
+)
+from moby_plugins.adapters.http.pool import GiveBack, PooledTransport, time_left
+from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.errors import PluginError, TransportError, WireError
+from moby_plugins.domain.http import (
+    CHUNK_BYTES,
+    CLOSED_EARLY,
+    CUT_OFF,
+    MALFORMED,
+    Request,
+    Response,
+)
+
+# All that can go wrong with an exchange, besides what the caller's own iterator raises.
+ERRORS = (OSError, HTTPException, HttpParserError)
+
+
+class ClosedEarlyError(ConnectionResetError):
+    """The connection ended before there was a status line."""
+
+
+_MALFORMED = (HttpParserError, HTTPException)
+_TIMED_OUT = timed_out()
+_ROWS: dict[bool, tuple[Row, ...]] = {
+    False: (
+        _TIMED_OUT,
+        ((ClosedEarlyError,), TransportError, lambda _, __: CLOSED_EARLY),
+        *NOT_ANSWERED,
+        (_MALFORMED, TransportError, lambda _, e: f"{MALFORMED}: {e}"),
+    ),
+    # Once the head is whole, all that is malformed is the body's chunks.
+    True: (
+        _TIMED_OUT,
+        ANSWERED,
+        (_MALFORMED, WireError, lambda _, __: CUT_OFF),
+    ),
+}
+
+
+def translate(error: Exception, address: Address, *, answered: bool) -> PluginError:
+    """Our error for ``error``, one of ``ERRORS``."""
+    made = first_match(_ROWS[answered], [error], address, answered=answered)
+    if made is None:
+        raise error
+    return made
+
+
+# Besides what is fed at once.
+MAX_HEAD_BYTES = 48 << 10
+MAX_HEADERS = 100
+# The same between two parts of a chunked body: sizes, extensions, the trailer.
+MAX_BETWEEN_BYTES = 16 << 10
+
+_FINAL = 200
+_SWITCHING_PROTOCOLS = 101
+
+
+class Answer:
+    """What was fed to it of one answer, interim answers before it included.
+
+    ``status`` is 0 until the headers are whole. ``length`` is the body's, where it is
+    known; ``ends_itself`` is false for a body that lasts as long as the connection.
+    ``failure`` is what is wrong with the body, after what was taken of it. ``reusable``
+    tells whether a next request may follow. Whoever is done with it calls ``finish``.
+    """
+
+    status = 0
+    length: int | None = None
+    ends_itself = True
+    complete = False
+    reusable = False
+    failure: Exception | None = None
+    _begun = False
+    _interim = 0
+    _trailers = 0
+    _between = 0
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._parts: list[bytes] = []
+        self._head = bytearray()
+        self._parser: Any = HttpResponseParser(self)
+        # A length beside chunks is ignored, and lines may end in LF: both are common.
+        self._parser.set_dangerous_leniencies(
+            lenient_chunked_length=True, lenient_optional_cr_before_lf=True
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Parse what came; ``HTTPException`` or ``HttpParserError`` for what is no head."""
+        in_body = bool(self.status)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self.reusable = False
+        except HttpParserError as error:
+            self._fail(error)
+        if not self.status:
+            self._bound_head(data)
+        elif in_body and not self.complete:
+            self._bound_between(len(data))
+
+    def take(self) -> bytes:
+        """What came of the body since the last time."""
+        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        return data
+
+    def headers(self) -> AnswerHeaders:
+        """The headers, made when they are looked at."""
+        return AnswerHeaders(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self._headers
+        )
+
+    def finish(self) -> None:
+        """Let go of the parser, which refers back to this."""
+        self._parser = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether a status line has come, interim ones aside."""
+        if self.status:
+            return True
+        # Without a callback for the end of the line, it is looked for; only where an answer fails.
+        line = self._head.replace(b"\r\n", b"\n").rpartition(b"\n\n")[2]
+        return _is_final(self._parser.get_status_code()) and b"\n" in line
+
+    def on_message_begin(self) -> None:
+        """Called by httptools, as all that follows: at the first byte of a status line."""
+        if self.complete:
+            raise HTTPException("more than one answer")
+        self._begun = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a line of the trailer."""
+        if self.status:
+            self._trailers += 1
+            if self._trailers > MAX_TRAILERS:
+                raise HTTPException(f"more than {MAX_TRAILERS} trailers")
+            return
+        self._headers.append((name.lower(), value))
+        if len(self._headers) > MAX_HEADERS:
+            raise HTTPException(f"more than {MAX_HEADERS} headers")
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        status = self._parser.get_status_code()
+        if not _is_final(status):
+            self._headers = []
+            self._interim += 1
+            if self._interim >= MAX_INTERIM:
+                raise HTTPException(f"more than {MAX_INTERIM} interim answers")
+            return
+        self._frame()
+        self.reusable = self._parser.should_keep_alive() and status != _SWITCHING_PROTOCOLS
+        self.status = status
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body."""
+        self._parts.append(data)
+
+    def on_message_complete(self) -> None:
+        """The body is whole, or an interim answer is."""
+        self.complete = bool(self.status)
+
+    def _frame(self) -> None:
+        codings = []
+        for name, value in self._headers:
+            if name == b"content-length":  # digits, and the only one: httptools has seen to it
+                self.length = int(value)
+            elif name == b"transfer-encoding":
+                codings.append(value.decode("latin-1"))
+        self.ends_itself = self.length is not None or bool(codings)
+        if codings:
+            check_framing(None, codings)
+            self.length = None
+            # Where a chunk ends is not left open.
+            self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
+
+    def _fail(self, error: HttpParserError) -> None:
+        raised = error.__context__  # what a method above raised
+        if raised is not None and not isinstance(raised, Exception):
+            raise raised
+        self.reusable = False
+        if not self.status:
+            raise raised or error
+        if not self.complete:  # otherwise it is about more than the answer, which is nobody's
+            self.failure = raised or error
+
+    def _bound_head(self, data: bytes) -> None:
+        if not self._begun:
+            raise HTTPException("an empty line instead of a status")
+        self._head += data
+        if len(self._head) > MAX_HEAD_BYTES:
+            raise HTTPException(f"a head of more than {MAX_HEAD_BYTES} bytes")
+
+    def _bound_between(self, size: int) -> None:
+        self._between = 0 if self._parts else self._between + size
+        if self._between > MAX_BETWEEN_BYTES:
+            self.reusable = False
+            self.failure = HTTPException("an endless chunk size or trailer")
+
+
+def _is_final(status: int) -> bool:
+    return status >= _FINAL or status == _SWITCHING_PROTOCOLS
+
+
+class UnreadBody:
+    """The rest of ``answer``, from ``sock``, which goes back by ``give_back`` at its end."""
+
+    def __init__(
+        self, answer: Answer, sock: Socket, address: Address, give_back: Callable[..., None]
+    ) -> None:
+        self._answer = answer
+        self._sock = sock
+        self._address = address
+        self._give_back = give_back
+        self._came = answer.take()
+        self._more: Callable[[int], bytes] = self._parsed
+        if answer.length is not None:
+            self._left = answer.length - len(self._came)
+            self._more = self._counted
+        self._over = False
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes: see ``Body``."""
+        while not (self._came or self._over):
+            self._came = self._more(size)
+        data, self._came = self._came[:size], self._came[size:]
+        return data
+
+    def close(self) -> None:
+        """Give the connection up, where there is more to come."""
+        if not self._over:
+            self._end(reusable=False)
+
+    def _counted(self, size: int) -> bytes:
+        # There is nothing to parse in what is counted: it is not copied once more.
+        data = self._receive(min(size, self._left))
+        self._left -= len(data)
+        if not self._left:
+            self._end(reusable=self._answer.reusable)
+        return data
+
+    def _parsed(self, size: int) -> bytes:
+        data = self._receive(min(size, CHUNK_BYTES))
+        if data:
+            self._answer.feed(data)
+            if self._answer.complete:
+                self._end(reusable=self._answer.reusable)
+        else:
+            self._end(reusable=False)
+        return self._answer.take()
+
+    def _receive(self, size: int) -> bytes:
+        try:
+            if self._answer.failure is not None:
+                raise self._answer.failure
+            data = self._sock.recv(size)
+            if not data and self._answer.ends_itself:
+                raise HTTPException("the connection ended before the body")
+        except ERRORS as error:
+            raise translate(error, self._address, answered=True) from error
+        return data
+
+    def _end(self, *, reusable: bool) -> None:
+        self._over = True
+        self._answer.finish()
+        self._give_back(reusable=reusable)
+
+
+# What is asked of the socket at first: most answers are smaller.
+FIRST_BYTES = 16 << 10
+
+
+def connect(address: Address, tls: TLSOptions | None) -> PooledTransport:
+    """The transport that ``Settings.transports`` calls ``"httptools"``.
+
+    Reads the TLS files. Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    """
+    return PooledTransport(address, dial_for(address, tls), HttptoolsConnection)
+
+
+class HttptoolsConnection:
+    """A connection over ``sock`` to the plugin at ``address``."""
+
+    def __init__(self, address: Address, sock: Socket) -> None:
+        self._address = address
+        self._host = address.host_header
+        self._sock = sock
+
+    @property
+    def heard(self) -> bool:
+        """Whether a byte came since the last ``exchange`` began."""
+        return self._sock.heard
+
+    def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
+        """The answer to ``request``: see ``Connection`` in ``pooled_transport.py``."""
+        answer = Answer()
+        try:
+            self._begin(ends)
+            whole = self._send(request)
+            self._receive_head(answer)
+        except BaseException:
+            self.close()
+            answer.finish()
+            raise
+        answer.reusable = answer.reusable and whole
+        if not answer.complete:
+            body = UnreadBody(answer, self._sock, self._address, partial(give_back, self))
+            return Response(answer.status, body, answer.headers())
+        answer.finish()
+        give_back(self, reusable=answer.reusable)
+        return Response(answer.status, answer.take(), answer.headers())
+
+    def has_news(self) -> bool:
+        """Whether the other end has hung up, or sent what nobody asked for."""
+        return self._sock.has_news()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._sock.close()
+
+    def _begin(self, ends: float | None) -> None:
+        self._sock.heard = False
+        try:
+            self._sock.settimeout(time_left(ends))
+        except TimeoutError as error:
+            raise translate(error, self._address, answered=False) from error
+
+    def _send(self, request: Request) -> bool:
+        """Send it; false where the plugin stopped reading, perhaps to answer."""
+        # What the caller's own iterator raises in this loop passes as it is.
+        for piece in _pieces(request, self._host):
+            try:
+                self._sock.sendall(piece)
+            except STOPPED_READING:
+                return False
+            except OSError as error:
+                raise translate(error, self._address, answered=False) from error
+        return True
+
+    def _receive_head(self, answer: Answer) -> None:
+        try:
+            while not answer.status:
+                data = self._sock.recv(FIRST_BYTES)
+                if not data and answer.answered:
+                    raise OSError("it was closed among the headers")
+                if not data:
+                    raise ClosedEarlyError
+                answer.feed(data)
+        except ERRORS as error:
+            answered = isinstance(error, OSError) and answer.answered
+            raise translate(error, self._address, answered=answered) from error
+
+
+def _pieces(request: Request, host: str) -> Iterable[bytes]:
+    body = request.body
+    if isinstance(body, bytes):
+        head = head_of(request, host, len(body))
+        return (head + body,) if len(body) <= CHUNK_BYTES else (head, body)
+    head = head_of(request, host, request.length)
+    return chain((head,), _chunks(body) if request.length is None else body)
+
+
+def _chunks(body: Iterable[bytes]) -> Iterator[bytes]:
+    for part in body:
+        if part:  # an empty chunk would be the last
+            yield b"%x\r\n%b\r\n" % (len(part), part)
+    yield b"0\r\n\r\n"

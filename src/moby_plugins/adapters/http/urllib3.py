@@ -1,0 +1,375 @@
+"""The default HTTP engine: urllib3's connection, over any socket that was dialled.
+
+urllib3 writes the requests, and ``http.client``, on which it is built, reads the responses. The
+pool and the responses of urllib3 are not used: retries, redirects, proxies and decoding, which
+no plugin needs, would cost as much as the rest of a call. ``pool.py`` keeps connections.
+
+``http.client`` is too lenient for a host that trusts no plugin. It takes a negative
+Content-Length for none, stops at a header line without a colon, takes the end of the connection
+for that of the status line, the headers or the trailer, skips no interim response but 100, and
+reads chunk sizes with ``int()``, which accepts ``-5`` and then reads without end. Each override
+in ``StrictResponse`` raises an ``HTTPException`` or ``OSError`` instead. It overrides methods of
+``http.client`` that are the same in Python 3.11 to 3.13; tests watch that they are still called.
+
+Exceptions of either library leave this module through ``translate`` only.
+"""
+
+import http.client
+import re
+from collections.abc import Callable, Iterable, Iterator
+from email import errors
+from functools import partial
+from http.client import HTTPException, HTTPResponse, IncompleteRead, parse_headers
+from typing import Any, cast
+
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.util import SKIP_HEADER
+
+from moby_plugins.adapters.http.dialing import STOPPED_READING, Socket, dial_for
+from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
+from moby_plugins.adapters.http.heads import (
+    MAX_INTERIM,
+    MAX_TRAILERS,
+    AnswerHeaders,
+    check_framing,
+    line,
+)
+from moby_plugins.adapters.http.pool import GiveBack, PooledTransport, time_left
+from moby_plugins.domain.address import UNIX_HOST, Address, TLSOptions
+from moby_plugins.domain.errors import PluginError, TransportError, WireError
+from moby_plugins.domain.http import (
+    CHUNK_BYTES,
+    CLOSED_EARLY,
+    CUT_OFF,
+    MALFORMED,
+    Content,
+    Request,
+    Response,
+)
+
+MAX_CHUNK_LINE = 4096
+
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_SWITCHING_PROTOCOLS = 101
+# The parser is the one for mail: it misses the parts of a body that it was not given.
+_DEFECTS_OF_A_BODY = (
+    errors.CloseBoundaryNotFoundDefect,
+    errors.MultipartInvariantViolationDefect,
+    errors.NoBoundaryInMultipartDefect,
+    errors.StartBoundaryNotFoundDefect,
+)
+_FINAL = 200
+
+
+class BrokenHeadersError(OSError):
+    """The connection broke, ended or timed out between the status line and the body."""
+
+
+class _StatusLines:
+    """Status lines, each of which counts once it is whole."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.close = file.close
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._file.readline(limit)
+        return line if line.endswith(b"\n") or len(line) == limit else b""
+
+
+class _HeaderLines:
+    """The lines of the headers, which end by themselves and not with the connection."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readline(self, limit: int) -> bytes:
+        try:
+            line: bytes = self._file.readline(limit)
+        except OSError as error:
+            raise BrokenHeadersError(str(error)) from error
+        if not line:
+            raise BrokenHeadersError("it was closed among the headers")
+        return line
+
+
+class StrictResponse(HTTPResponse):
+    """``http.client``'s response, for ``HTTPConnection.response_class``."""
+
+    fp: Any
+
+    def _read_status(self) -> tuple[str, int, str]:
+        file = self.fp
+        self.fp = _StatusLines(file)
+        for _ in range(MAX_INTERIM):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status >= _FINAL or status == _SWITCHING_PROTOCOLS:
+                self.fp = _HeaderLines(file)
+                return version, status, reason
+            parse_headers(self.fp)
+        raise HTTPException(f"more than {MAX_INTERIM} interim answers")
+
+    def begin(self) -> None:
+        """Read the status line and the headers, and refuse a framing that is open to doubt."""
+        file = self.fp
+        try:
+            super().begin()
+        finally:
+            # None stays: for a bad status line http.client has closed the file.
+            self.fp = self.fp and file
+        try:
+            self._check_headers()
+        except HTTPException:
+            self.close()
+            raise
+
+    def _check_headers(self) -> None:
+        headers = self.headers
+        for defect in headers.defects:
+            if not isinstance(defect, _DEFECTS_OF_A_BODY):
+                raise HTTPException(f"a line among the headers that is none: {defect}")
+        check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
+
+    def _read_next_chunk_size(self) -> int:
+        match = _CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
+        if match is None:
+            raise IncompleteRead(b"")
+        return int(match[1], 16)
+
+    def _read_and_discard_trailer(self) -> None:
+        for _ in range(MAX_TRAILERS):
+            line = self.fp.readline(MAX_CHUNK_LINE)
+            if line in {b"\r\n", b"\n"}:
+                return
+            if not line.endswith(b"\n"):
+                break
+        raise IncompleteRead(b"")
+
+    def _safe_read(self, amt: int) -> bytes:
+        # Called by read1() for the two bytes that end a chunk, and for nothing else.
+        data: bytes = super()._safe_read(amt)  # type: ignore[misc]
+        if data != b"\r\n":
+            raise IncompleteRead(data)
+        return data
+
+
+# All that urllib3, http.client and a socket raise.
+ERRORS = (HTTPError, http.client.HTTPException, OSError)
+
+
+class CallersError(Exception):
+    """What the iterator that is a request's body raised: none of the network's business."""
+
+    def __init__(self, raised: Exception) -> None:
+        self.raised = raised
+        super().__init__(raised)
+
+
+def guarded(body: Content) -> Content:
+    """A request's body whose own ``OSError`` urllib3 cannot take for the network's."""
+    return body if isinstance(body, bytes) else _guarded(body)
+
+
+def _guarded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from chunks
+    except Exception as error:
+        raise CallersError(error) from error
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those it was made of, first to last."""
+    # urllib3 hands the first error on as an argument or as the cause. Contexts
+    # do not count: they may be whatever the caller was handling.
+    pending: list[object] = [error]
+    for _ in range(20):
+        if not pending:
+            return
+        cause = pending.pop(0)
+        if isinstance(cause, BaseException):
+            yield cause
+            pending += [*cause.args, getattr(cause, "reason", None), cause.__cause__]
+
+
+# First match first, by whether a status line had come. Not ConnectTimeoutError, from
+# which urllib3 derives "refused": its cause tells the two apart.
+_TIMED_OUT = timed_out(ReadTimeoutError)
+_NOT_ANSWERED: tuple[Row, ...] = (
+    _TIMED_OUT,
+    (
+        (http.client.RemoteDisconnected,),
+        TransportError,
+        lambda _, __: CLOSED_EARLY,
+    ),
+    *NOT_ANSWERED,
+    ((http.client.HTTPException,), TransportError, lambda _, e: f"{MALFORMED}: {e}"),
+    ((HTTPError,), TransportError, lambda _, e: f"{MALFORMED}: {e}"),
+)
+_ANSWERED: tuple[Row, ...] = (
+    _TIMED_OUT,
+    ((http.client.IncompleteRead,), WireError, lambda _, __: CUT_OFF),
+    ANSWERED,
+    ((http.client.HTTPException,), WireError, lambda _, e: f"malformed body: {e}"),
+    ((HTTPError,), WireError, lambda _, e: f"malformed body: {e}"),
+)
+
+
+def translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
+    """Our error for one of urllib3's: the table above, applied to the error and its causes."""
+    chain = list(causes(error))
+    answered = answered or any(isinstance(cause, BrokenHeadersError) for cause in chain)
+    rows = _ANSWERED if answered else _NOT_ANSWERED
+    made = first_match(rows, chain, address, answered=answered)
+    if made is None:
+        raise error
+    return made
+
+
+def connect(address: Address, tls: TLSOptions | None) -> PooledTransport:
+    """The transport that ``Settings.transports`` calls ``"urllib3"``.
+
+    Reads the TLS files. Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    """
+    return PooledTransport(address, dial_for(address, tls), Urllib3Connection)
+
+
+class Urllib3Connection:
+    """A connection over ``sock`` to the plugin at ``address``."""
+
+    def __init__(self, address: Address, sock: Socket) -> None:
+        self._address = address
+        self._sock = sock
+        self._http = _Connection(address, sock)
+
+    @property
+    def heard(self) -> bool:
+        """Whether a byte came since the last ``exchange`` began."""
+        return self._sock.heard
+
+    def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
+        """The answer to ``request``: see ``Connection`` in ``pooled_transport.py``."""
+        self._sock.heard = False
+        try:
+            whole = self._ask(request, ends)
+            self._sock.settimeout(time_left(ends))
+            answer = self._http.answer()
+        except CallersError as error:
+            raised = error.raised
+        except ERRORS as error:
+            self.close()
+            raise translate(error, self._address, answered=False) from error
+        except BaseException:
+            self.close()
+            raise
+        else:
+            end = partial(self._end, give_back, whole=whole)
+            headers = AnswerHeaders(_lines(answer))
+            return Response(answer.status, _Body(answer, self._address, end), headers)
+        self.close()
+        raise raised
+
+    def has_news(self) -> bool:
+        """Whether the other end has hung up, or sent what nobody asked for."""
+        return self._sock.has_news()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._http.close()
+
+    def _ask(self, request: Request, ends: float | None) -> bool:
+        headers = {"Accept-Encoding": SKIP_HEADER, **request.headers}
+        if request.length is not None:
+            headers["Content-Length"] = str(request.length)
+        self._http.timeout = time_left(ends)
+        try:
+            self._http.request(
+                "POST",
+                "/" + request.method,
+                body=guarded(request.body) or None,
+                headers=headers,
+                preload_content=False,
+                decode_content=False,
+            )
+        except STOPPED_READING:
+            return False  # it stopped reading, perhaps to answer
+        return True
+
+    def _end(self, give_back: GiveBack, *, whole: bool, read: bool) -> None:
+        # http.client has let go of the socket where this answer was to be the last.
+        give_back(self, reusable=whole and read and self._http.sock is not None)
+
+
+class _Connection(HTTPConnection):
+    response_class = StrictResponse
+    auto_open = 0  # it is dialled already, and once
+
+    def __init__(self, address: Address, sock: Socket) -> None:
+        super().__init__(address.host or UNIX_HOST, address.port or None)
+        self.sock = sock
+        self._joins = False
+        self._head = b""
+
+    def answer(self) -> StrictResponse:
+        """The answer, as ``http.client`` reads it and not as urllib3 dresses it up."""
+        return cast("StrictResponse", super(HTTPConnection, self).getresponse())
+
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
+        """Send a request as urllib3 does; head and small body in one piece."""
+        # In two, it would wake the plugin twice.
+        self._joins = isinstance(body, bytes) and len(body) <= CHUNK_BYTES
+        self._head = b""
+        super().request(method, url, body, *args, **options)
+
+    def putheader(self, header: Any, *values: Any) -> None:
+        """Add a header, as it was checked and written when it was first given."""
+        if len(values) == 1 and isinstance(values[0], str) and values[0] != SKIP_HEADER:
+            self._output(line(header, values[0]))  # type: ignore[attr-defined]  # http.client's own
+        else:
+            super().putheader(header, *values)
+
+    def send(self, data: Any) -> None:
+        """Send; but a head waits for its small body."""
+        if self._joins:
+            self._joins, self._head = False, data
+        else:
+            head, self._head = self._head, b""
+            super().send(head + data if head else data)
+
+
+def _lines(answer: StrictResponse) -> Iterator[tuple[str, str]]:
+    yield from answer.headers.items()
+
+
+class _Body:
+    """An answer's body, straight from the socket."""
+
+    def __init__(self, answer: StrictResponse, address: Address, end: Callable[..., None]) -> None:
+        self._answer = answer
+        self._address = address
+        self._end = end
+        self._done = False
+
+    def read(self, size: int, /) -> bytes:
+        if self._done:
+            return b""
+        answer = self._answer
+        try:
+            data = answer.read1(size)
+            if not data and answer.length:
+                raise IncompleteRead(b"", answer.length)
+        except ERRORS as error:
+            raise translate(error, self._address, answered=True) from error
+        # All of a known length has come, or the end of another.
+        if answer.length == 0 or not data:
+            self._finish(read=True)
+        return data
+
+    def close(self) -> None:
+        if not self._done:
+            self._finish(read=False)
+
+    def _finish(self, *, read: bool) -> None:
+        self._done = True
+        self._answer.close()
+        self._end(read=read)
