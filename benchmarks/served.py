@@ -13,8 +13,7 @@ from typing import Any
 
 from cheroot import wsgi
 
-from moby_plugins.adapters.server.cheroot_gateway import gateway_to
-from moby_plugins.adapters.server.cheroot_server import CherootServer
+from moby_plugins.adapters.server.cheroot_server import CherootServer, gateway_to
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import Volume, VolumeDriver
 

@@ -127,7 +127,7 @@ def serve_tcp(
 
 def wsgi(app: App) -> WSGIApplication:
     """``app`` as a WSGI application, for gunicorn and the like."""
-    from moby_plugins.adapters.server.wsgi import wsgi as adapted
+    from moby_plugins.adapters.server.answering import wsgi as adapted
 
     return adapted(app)
 
@@ -151,11 +151,10 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
 
 def _server_maker() -> Callable[..., HTTPServer]:
     try:
-        gateways = import_module("moby_plugins.adapters.server.cheroot_gateway")
-        servers = import_module("moby_plugins.adapters.server.cheroot_server")
+        cheroot = import_module("moby_plugins.adapters.server.cheroot_server")
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"serving needs {error.name}: pip install 'moby-plugins[serve]'"
         ) from error
-    server: Callable[..., HTTPServer] = servers.CherootServer
-    return lambda sock, app, context: server(sock, gateways.gateway_to(app), context)
+    server: Callable[..., HTTPServer] = cheroot.CherootServer
+    return lambda sock, app, context: server(sock, cheroot.gateway_to(app), context)

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from moby_plugins.adapters.server import cheroot_gateway, cheroot_server, listeners
+from moby_plugins.adapters.server import cheroot_server, listeners
 from moby_plugins.serving import PluginApp, serve_unix
 from tests.integration.serving.plugins import Echoes
 
 # Seconds for a life to end once it was told to.
 PATIENCE = 15.0
 # What a fork would import otherwise, line by line.
-LOADED = (cheroot_gateway, cheroot_server, listeners)
+LOADED = (cheroot_server, listeners)
 
 _COUNT = struct.Struct("q")
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from moby_plugins import RetryPolicy, Settings, new_client
-from moby_plugins.adapters.server.cheroot_gateway import gateway_to
-from moby_plugins.adapters.server.cheroot_server import CherootServer
+from moby_plugins.adapters.server.cheroot_server import CherootServer, gateway_to
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.serving import PluginApp, serve_tcp, serve_unix
 from tests.integration.serving.plugins import WAIT, Echoes, Layers, answer, dial, post

@@ -1,16 +1,18 @@
-"""A request answered by a function ``Request -> Response``, whichever server brought it.
+"""Serve a request with an app: for any server, and as a WSGI application (PEP 3333).
 
-Small bodies arrive as bytes, large ones and those of unknown length as an
-iterable that reads the connection as it goes; answers leave as they are read.
+A small body is read before the app is called, and is bytes. A large one, or one of unknown
+length, is an iterable that reads the connection as it goes. A response is sent as it is read.
 """
 
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.http import (
@@ -157,3 +159,50 @@ def _size(response: Response) -> int | None:
     # What is whole in memory is sent with its length, anything else in chunks.
     body = response.body
     return body.getbuffer().nbytes - body.tell() if isinstance(body, io.BytesIO) else None
+
+
+_LENGTH = re.compile("[0-9]{1,18}")
+
+
+def wsgi(app: App) -> WSGIApplication:
+    """The WSGI application that answers ``POST /method`` with ``app(request)``.
+
+    What fails is answered, or passes to the server, as ``answer`` says in
+    ``answering.py``.
+    """
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        answered = answer(app, environ["REQUEST_METHOD"], lambda: _request(environ))
+        start_response(status_line(answered.status), list(answered.headers.items()))
+        return answered
+
+    return application
+
+
+def _request(environ: WSGIEnvironment) -> Request:
+    query = environ.get("QUERY_STRING")
+    method = environ["PATH_INFO"] + (f"?{query}" if query else "")
+    return read_request(method, _headers(environ), _length(environ), environ["wsgi.input"])
+
+
+def _length(environ: WSGIEnvironment) -> int | None:
+    given = environ.get("CONTENT_LENGTH")
+    if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+        return None
+    if given:
+        if not _LENGTH.fullmatch(given):
+            raise ValueError(f"{given!r} is not a Content-Length")
+        return int(given)
+    return None if environ.get("wsgi.input_terminated") else 0
+
+
+def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    headers = {_header(key): environ[key] for key in environ if key.startswith("HTTP_")}
+    if environ.get("CONTENT_TYPE"):
+        headers["Content-Type"] = environ["CONTENT_TYPE"]
+    return headers
+
+
+@lru_cache(maxsize=64)
+def _header(key: str) -> str:
+    return key.removeprefix("HTTP_").replace("_", "-").title()

@@ -1,21 +1,218 @@
-"""A connection to a served plugin, as cheroot's threads serve it: one request after the other."""
+"""A connection to a served plugin: cheroot's threads read requests from it, one after the other.
+
+Heads are read strictly, so that no two readers see the end of a request at different places.
+cheroot by itself accepts a space before the colon, lets a folded line replace the value before
+it, takes the last of two lengths, accepts as a length whatever ``int()`` accepts, and ignores a
+length beside chunks. It also reads a body, or a chunk of any size, into memory at once;
+``RequestBody`` reads as much as it is asked for. cheroot's reader is written in Python, and its
+writer sends the head of a response by itself, which wakes the host twice.
+"""
 
 import contextlib
+import io
 import logging
+import re
 import select
 import socket
 import ssl
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, MutableMapping
+from typing import Any, Protocol
 
-from cheroot.makefile import MakeFile
+from cheroot.makefile import MakeFile, StreamWriter
 from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.ssl import Adapter
 
-from moby_plugins.adapters.server.cheroot_files import JoiningWriter, Reader
-from moby_plugins.adapters.server.request_headers import read_headers
 from moby_plugins.domain.http import CHUNK_BYTES
+
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+# What a request has once, or not at all.
+_SINGLE = {b"Content-Length", b"Host", b"Transfer-Encoding"}
+
+
+class Lines(Protocol):
+    """Where headers are read from: bounded in size by whoever gives it."""
+
+    def readline(self) -> bytes:
+        """The next line with its end, or what there is of it."""
+        ...
+
+
+def read_headers(lines: Lines, headers: MutableMapping[bytes, bytes]) -> None:
+    """Read up to the empty line into ``headers``, whose keys are title-cased.
+
+    Values of a header that comes again are joined by commas. Raises
+    ``ValueError`` for what is no header, for one too many, and for a body whose
+    end is open to doubt.
+    """
+    while (line := lines.readline()) != b"\r\n":
+        match = _HEADER.fullmatch(line)
+        if match is None:
+            raise ValueError("a line among the headers is none")
+        name, value = match[1].title(), match[2].strip(b" \t")
+        if name in headers:
+            if name in _SINGLE:
+                raise ValueError(f"two headers {name.decode()}")
+            value = headers[name] + b", " + value
+        headers[name] = value
+    _check_framing(headers.get(b"Content-Length"), headers.get(b"Transfer-Encoding"))
+
+
+def _check_framing(length: bytes | None, coding: bytes | None) -> None:
+    if length is not None and not _LENGTH.fullmatch(length):
+        raise ValueError("bad Content-Length")
+    if coding is None:
+        return
+    if length is not None:
+        raise ValueError("both Content-Length and Transfer-Encoding")
+    if coding.lower() != b"chunked":
+        raise ValueError("unknown Transfer-Encoding")
+
+
+# Of a body that nobody read; what is longer ends the connection.
+MAX_UNREAD_BYTES = 256 << 20
+
+_MAX_LINE_BYTES = 8 << 10
+_MAX_TRAILERS = 100
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
+
+
+class RequestBody:
+    """A request's body, read from the connection as it is asked for.
+
+    A body that is cut off or badly chunked is an ``OSError``, and ends the connection.
+    """
+
+    def __init__(self, req: Any) -> None:
+        self._req = req
+        self._stream = req.conn.rfile
+        self._chunked = bool(req.chunked_read)
+        # What is in the head, in bytes; ``None`` for chunks.
+        self.length = None if self._chunked else int(req.inheaders.get(b"Content-Length", 0))
+        self._left = self.length or 0
+        self._chunks_seen = 0
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, ``b""`` at the end."""
+        if not (self._chunked or self._left):
+            return b""
+        conn = self._req.conn
+        conn.waits_since = time.monotonic()
+        try:
+            return self._next(size)
+        except Exception:
+            self._req.close_connection = True
+            raise
+        finally:
+            conn.waits_since = None
+
+    def skip_rest(self) -> None:
+        """Read to the end, or see to it that the connection ends here."""
+        skipped = 0
+        try:
+            while data := self.read(CHUNK_BYTES):
+                skipped += len(data)
+                if skipped > MAX_UNREAD_BYTES:
+                    raise OSError("nobody reads such a body")
+        except OSError:
+            self._req.close_connection = True
+
+    def _next(self, size: int) -> bytes:
+        if self._chunked and not self._left:
+            self._left = self._next_chunk_size()
+        if not self._left:
+            return b""
+        data: bytes = self._stream.read(min(size, self._left))
+        if not data:
+            raise OSError("it is cut off")
+        self._left -= len(data)
+        return data
+
+    def _next_chunk_size(self) -> int:
+        if self._chunks_seen and self._stream.readline(3) != b"\r\n":
+            raise OSError("it is badly chunked")
+        self._chunks_seen += 1
+        line = _CHUNK_SIZE.fullmatch(self._stream.readline(_MAX_LINE_BYTES))
+        if line is None:
+            raise OSError("it is badly chunked")
+        size = int(line[1], 16)
+        if not size:
+            self._chunked = False
+            self._skip_trailers()
+        return size
+
+    def _skip_trailers(self) -> None:
+        for _ in range(_MAX_TRAILERS):
+            line = self._stream.readline(_MAX_LINE_BYTES)
+            if line == b"\r\n":
+                return
+            if not line.endswith(b"\r\n"):
+                break
+        raise OSError("its trailers are cut off or too long")
+
+
+class _Raw(socket.SocketIO):
+    """The socket; while it is ``quiet`` it is not asked, and has nothing."""
+
+    quiet = False
+
+    def readinto(self, buffer: Any) -> int | None:
+        return None if self.quiet else super().readinto(buffer)
+
+
+class Reader(io.BufferedReader):
+    """Requests, one after the other, as they come."""
+
+    bytes_read = 0  # for statistics of cheroot's that nobody turns on
+
+    def __init__(self, sock: socket.socket, bufsize: int) -> None:
+        self._socket = _Raw(sock, "r")
+        super().__init__(self._socket, bufsize)
+
+    def has_data(self) -> bool:
+        """Whether the next request has come already, along with one that was read."""
+        self._socket.quiet = True
+        try:
+            return bool(self.peek(1))
+        finally:
+            self._socket.quiet = False
+
+
+class JoiningWriter(StreamWriter):
+    """Sends the head of an answer in one piece with what comes first of its body."""
+
+    held: list[bytes] | None = None
+
+    def __init__(self, sock: socket.socket, bufsize: int) -> None:
+        super().__init__(sock, "wb", bufsize)
+
+    def joined(self) -> "_Joined":
+        """What is written inside leaves at its end; where that raises, nothing leaves."""
+        return _Joined(self)
+
+    def write(self, val: Any, /) -> int:
+        """Send, or keep."""
+        if self.held is None:
+            super().write(val)  # type: ignore[no-untyped-call]
+        else:
+            self.held.append(val)
+        return len(val)
+
+
+class _Joined:
+    # A class, because a generator would take longer than what it holds together.
+    def __init__(self, writer: JoiningWriter) -> None:
+        self._writer = writer
+
+    def __enter__(self) -> None:
+        self._writer.held = []
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        held, self._writer.held = self._writer.held, None
+        if kind is None:
+            self._writer.write(b"".join(held or ()))
+
 
 logger = logging.getLogger("moby_plugins")
 

@@ -1,8 +1,8 @@
-"""The HTTP server underneath a served plugin: cheroot, behind a socket that is given to it.
+"""The HTTP server behind a served plugin: cheroot, on a socket that is given to it.
 
-cheroot reads what is left of a body into memory at once, reads a whole chunk of
-any size, shakes hands under TLS in the thread that accepts, and waits for ever
-when it stops. ``RequestBody``, ``Connection`` and ``CherootServer.stop`` bound these.
+Each request passes through a ``Gateway`` to the app. By itself cheroot shakes hands under TLS in
+the thread that accepts, and waits without end when it stops: ``Connection`` and
+``CherootServer.stop`` bound both.
 """
 
 import contextlib
@@ -10,13 +10,69 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from cheroot.server import Gateway, HTTPServer
+from cheroot import server
 
-from moby_plugins.adapters.server.cheroot_connection import TLS, Connection
-from moby_plugins.domain.http import USER_AGENT
+from moby_plugins.adapters.server.answering import answer, read_request, status_line
+from moby_plugins.adapters.server.cheroot_connection import TLS, Connection, RequestBody
+from moby_plugins.domain.http import USER_AGENT, App, Request
+
+
+def gateway_to(app: App) -> Callable[[Any], "Gateway"]:
+    """What ``CherootServer`` asks for: the gateway of each request, to ``app``."""
+    return partial(Gateway, app)
+
+
+class Gateway(server.Gateway):
+    """One request, and the app's answer to it."""
+
+    def __init__(self, app: App, req: Any) -> None:
+        super().__init__(req)
+        self._app = app
+        self._input = req.rfile = RequestBody(req)
+
+    def respond(self) -> None:
+        """Answer, then read what nobody read of the request, for the next one stands behind it."""
+        req = self.req
+        req.conn.waits_since = None
+        answered = answer(self._app, req.method.decode("latin-1"), self._request)
+        try:
+            req.status = status_line(answered.status).encode()
+            req.outheaders += [
+                (name.encode("latin-1"), value.encode("latin-1"))
+                for name, value in answered.headers.items()
+            ]
+            for chunk in answered:
+                self._write(chunk)
+            req.ensure_headers_sent()
+        finally:
+            answered.close()
+        if not req.close_connection:
+            self._input.skip_rest()
+
+    def _request(self) -> Request:
+        req = self.req
+        method = (req.path + b"?" + req.qs if req.qs else req.path).decode("latin-1")
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in req.inheaders.items()
+        }
+        return read_request(method, headers, self._input.length, self._input)
+
+    def _write(self, chunk: bytes) -> None:
+        # For as long as it takes: who follows a log may pause.
+        req, conn = self.req, self.req.conn
+        conn.socket.settimeout(None)
+        conn.waits_since = time.monotonic()
+        with conn.wfile.joined():
+            req.ensure_headers_sent()
+            req.write(chunk)
+        conn.waits_since = None
+        conn.socket.settimeout(req.server.timeout)
+
 
 logger = logging.getLogger("moby_plugins")
 
@@ -43,7 +99,7 @@ class CherootServer:
     def __init__(
         self,
         sock: socket.socket,
-        gateway: Callable[[Any], Gateway],
+        gateway: Callable[[Any], server.Gateway],
         context: ssl.SSLContext | None = None,
         *,
         idle: float = IDLE_TIMEOUT,
@@ -86,7 +142,7 @@ class CherootServer:
         self._server.serve()
 
 
-class _Server(HTTPServer):
+class _Server(server.HTTPServer):
     """cheroot's server on a socket of ours, with threads as they are needed."""
 
     expiration_interval = TICK
@@ -96,7 +152,7 @@ class _Server(HTTPServer):
     def __init__(
         self,
         sock: socket.socket,
-        gateway: Callable[[Any], Gateway],
+        gateway: Callable[[Any], server.Gateway],
         context: ssl.SSLContext | None,
         idle: float,
     ) -> None:

@@ -1,25 +1,55 @@
-"""Sockets for a plugin to be reached at: UNIX, TCP, and those that systemd opened.
-
-A listener owns its socket. ``withdraw`` removes what it put on disk, and only if
-that is still its own; it comes before the socket is closed, for until then the
-kernel gives its inode to nobody else.
-"""
+"""A listening socket for a machine that has run out of descriptors."""
 
 import contextlib
+import errno
 import fcntl
 import grp
+import logging
 import os
 import re
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from attrs import frozen
 
 from moby_plugins.adapters.http.unix_socket import check_socket_path, probe_socket
-from moby_plugins.adapters.server.listening_socket import ListeningSocket
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SettingsError, SpecError
+
+logger = logging.getLogger("moby_plugins")
+
+# What a process, or the machine, has run out of where ``accept`` fails so.
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+# Seconds before the next attempt.
+_PAUSE = 0.1
+
+
+class ListeningSocket(socket.socket):
+    """Where there is no descriptor left for a connection, ``accept`` pauses: ``TimeoutError``.
+
+    The connection goes on waiting, so without a pause the same would fail again at once.
+    """
+
+    _exhausted = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As ever, but for a pause."""
+        try:
+            taken = super().accept()
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            if not self._exhausted:
+                logger.warning("connections have to wait: %s", error.strerror)
+            self._exhausted = True
+            time.sleep(_PAUSE)
+            raise TimeoutError(error.errno, error.strerror) from error
+        self._exhausted = False
+        return taken
+
 
 DIRECTORY_MODE = 0o755
 # Where systemd's sockets begin.

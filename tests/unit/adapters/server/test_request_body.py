@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.adapters.server.request_body import MAX_UNREAD_BYTES, RequestBody
+from moby_plugins.adapters.server.cheroot_connection import MAX_UNREAD_BYTES, RequestBody
 
 
 def arriving(sent: bytes, length: int | None = None) -> tuple[RequestBody, Any]:

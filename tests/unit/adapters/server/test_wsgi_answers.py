@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.adapters.server.wsgi import wsgi
+from moby_plugins.adapters.server.answering import wsgi
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Response
 from tests.unit.adapters.server.wsgi_call import Answer, raising

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from moby_plugins.adapters.server.wsgi import wsgi
+from moby_plugins.adapters.server.answering import wsgi
 from moby_plugins.domain.http import Request, Response
 
 App = Callable[[Request], Response]
