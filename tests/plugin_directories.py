@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
+from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
 from moby_plugins.ports import Discovery
 
 NOBODY = 65534

@@ -8,8 +8,7 @@ are in ``moby_plugins.testing``.
 from typing import TYPE_CHECKING
 
 from moby_plugins.deferred_names import deferred_names
-
-__version__ = "0.1.0"
+from moby_plugins.domain import __version__
 
 if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.app.activation import ActivePlugin

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import example, given, settings
 
 from moby_plugins import InvalidPluginNameError, Plugin, PluginNotFoundError, SpecError
-from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
+from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
 from moby_plugins.testing.strategies import PluginTree, TreeEntry, plugin_trees
 
 DIRECTORY = TreeEntry("etc/a", "directory")

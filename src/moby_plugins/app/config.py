@@ -84,7 +84,7 @@ def new_local_discovery(settings: Settings | None = None) -> Survey:
     Without ``settings`` those of the environment count. Reads no directory yet.
     Raises ``SettingsError``.
     """
-    from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
+    from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
 
     settings = Settings.from_env() if settings is None else settings
     return FilesystemDiscovery(settings.sockets_path, settings.specs_paths)

@@ -13,7 +13,7 @@ def diagnose(settings: Settings | None = None) -> tuple[Finding, ...]:
     connects to UNIX sockets for a moment, sends nothing, and changes nothing. Raises
     ``SettingsError``.
     """
-    from moby_plugins.adapters.disk.plugin_files import see
+    from moby_plugins.adapters.disk.survey import see
 
     settings = Settings.from_env() if settings is None else settings
     discovery = new_local_discovery(settings)

@@ -50,7 +50,7 @@ def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Int
     Raises ``PluginNotFoundError``, ``InvalidPluginNameError``, and ``SpecError`` where
     the plugin cannot be used, where it is traced already, or where files cannot be moved.
     """
-    from moby_plugins.adapters.disk.socket_stand_in import SocketStandIn
+    from moby_plugins.adapters.disk.stand_in import SocketStandIn
 
     discovery = new_local_discovery(settings)
     found = discovery.candidates(name)

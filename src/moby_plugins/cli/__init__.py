@@ -6,7 +6,7 @@ the user's could not use.
 
 import sys
 
-from moby_plugins import __version__
+from moby_plugins.domain import __version__
 
 
 def main() -> None:

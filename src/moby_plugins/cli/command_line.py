@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from moby_plugins import __version__
 from moby_plugins.cli.exit_codes import exit_code
 from moby_plugins.cli.output import report
+from moby_plugins.domain import __version__
 from moby_plugins.domain.errors import PluginError
 
 # Each command and its line in the overview, in the order of use. Its module has the same name.

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias, cast
 
 from attrs import field, frozen
 
-from moby_plugins import __version__
+from moby_plugins.domain import __version__
 from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.json import first_value, fold_keys
 

@@ -15,7 +15,7 @@ from moby_plugins import (
     new_client,
     new_local_registry,
 )
-from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
+from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
 from moby_plugins.app.activation import ActivePlugin
 from moby_plugins.serving import PluginApp, plugin_server_tcp, serve_unix
 from tests.integration.serving.plugins import Echoes

@@ -18,7 +18,7 @@ from itertools import cycle
 from pathlib import Path
 
 from moby_plugins import PluginError
-from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
+from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
 from tests.integration.hostile.bounds import ROUNDS
 
 PATIENCE = 30 * ROUNDS

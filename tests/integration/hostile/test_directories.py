@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from moby_plugins import PluginNotFoundError, SpecError
-from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
+from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
 from moby_plugins.domain.plugin import is_plugin_name
 from tests.integration.hostile.bounds import MIB, ROUNDS, bounded
 

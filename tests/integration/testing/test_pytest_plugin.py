@@ -63,6 +63,7 @@ def test_until_it_is_used_next_to_nothing_is_loaded(project: Path) -> None:
     assert set(loaded.split()) - set(plain.split()) == {
         "moby_plugins",
         "moby_plugins.deferred_names",
+        "moby_plugins.domain",
         "moby_plugins.testing",
         "moby_plugins.testing.pytest_plugin",
     }

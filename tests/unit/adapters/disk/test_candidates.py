@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from moby_plugins import Candidate, InvalidPluginNameError, Plugin, Settings, new_local_discovery
-from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
+from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
 from moby_plugins.ports import Survey
 from tests.plugin_directories import PluginDirectories, make_socket, unreadable
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from moby_plugins import InvalidPluginNameError, Plugin, PluginNotFoundError, TLSOptions
-from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
+from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
 from moby_plugins.ports import Discovery
 from moby_plugins.testing.contracts import DiscoveryContract
 from moby_plugins.testing.contracts.discovery import ODD_NAMES

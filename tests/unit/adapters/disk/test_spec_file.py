@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
+from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
 from moby_plugins.adapters.disk.spec_file import write_spec
 from moby_plugins.domain.address import ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError

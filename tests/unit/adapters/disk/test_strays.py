@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from moby_plugins.adapters.disk.filesystem import FilesystemDiscovery
+from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
 from tests.plugin_directories import PluginDirectories, make_socket, unreadable
 
 

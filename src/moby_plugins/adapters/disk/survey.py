@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 
-from moby_plugins.adapters.disk.socket_stand_in import DIRECTORY, left_behind
+from moby_plugins.adapters.disk.stand_in import DIRECTORY, left_behind
 from moby_plugins.adapters.http.unix_socket import probe_socket
 from moby_plugins.domain.diagnosis import Seen, tls_files
 from moby_plugins.domain.errors import SpecError

@@ -1,14 +1,13 @@
-"""Discovery on disk (protocol.md A1)."""
+"""Discovery on disk: sockets and specs that a look-up finds, and files that it does not (A1)."""
 
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from attrs import field, frozen
 
-from moby_plugins.adapters.disk.strays import Place
 from moby_plugins.domain.address import of_path
 from moby_plugins.domain.errors import PluginNotFoundError, SpecError
 from moby_plugins.domain.plugin import (
@@ -22,6 +21,65 @@ from moby_plugins.domain.plugin import (
     is_plugin_name,
     read_spec,
 )
+
+
+@frozen
+class Place:
+    """A directory where files with one of ``suffixes`` are found: sockets, or else regular files.
+
+    ``foreign`` are the suffixes of what is found in other directories only.
+    """
+
+    directory: str
+    suffixes: tuple[str, ...]
+    sockets: bool
+    foreign: tuple[str, ...]
+
+    def strays(self) -> Iterator[Stray]:
+        """What lies here in vain; nothing for a directory that cannot be read."""
+        for path in _files(self.directory):
+            reason = self._why_not_found(path)
+            if reason:
+                yield Stray(path, reason)
+
+    def _why_not_found(self, path: str) -> str:
+        stem, dot, ending = os.path.basename(path).rpartition(".")
+        suffix = dot + ending
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            told = f"it cannot be looked at: {error.strerror}"
+            return told if suffix in self.suffixes else ""
+        if suffix not in self.suffixes:
+            return self._why_no_suffix(mode, suffix)
+        if not (stat.S_ISSOCK(mode) if self.sockets else stat.S_ISREG(mode)):
+            return "it is no socket" if self.sockets else "it is no regular file"
+        folder = os.path.relpath(os.path.dirname(path), self.directory)
+        if folder not in {".", stem}:
+            return f"in the directory {folder} it would have to be called {folder}{suffix}"
+        return "" if is_plugin_name(stem) else f"{stem!r} cannot be a plugin's name"
+
+    def _why_no_suffix(self, mode: int, suffix: str) -> str:
+        if suffix in self.foreign:
+            return f"*{suffix} is not looked for in this directory"
+        is_socket = self.sockets and stat.S_ISSOCK(mode)
+        return "a socket's name has to end in .sock" if is_socket else ""
+
+
+def _files(directory: str) -> Iterator[str]:
+    # As deep as a look-up goes: a plugin may have a directory of its own.
+    for path in _entries(directory):
+        yield path
+        if os.path.isdir(path):
+            yield from _entries(path)
+
+
+def _entries(directory: str) -> Sequence[str]:
+    try:
+        return [f"{directory}/{name}" for name in sorted(os.listdir(directory))]
+    except OSError:
+        return ()
+
 
 SOCKET_SUFFIXES = (".sock",)
 SPEC_SUFFIXES = (".spec", ".json")
