@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
-from moby_plugins.adapters.fakes.connections import Connections
+from moby_plugins.adapters.memory.fault_server import Connections
 
 Behaviour = Callable[["Conversation"], object]
 

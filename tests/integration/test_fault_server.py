@@ -22,7 +22,7 @@ from moby_plugins import (
     WireError,
     new_client,
 )
-from moby_plugins.adapters.fakes.dead_ends import as_nobody
+from moby_plugins.adapters.memory.fault_server import as_nobody
 from moby_plugins.app.serving import PluginApp
 from moby_plugins.subsystems import VolumeDriver
 from moby_plugins.testing import (

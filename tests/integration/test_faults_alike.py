@@ -9,7 +9,7 @@ import pytest
 from attrs import frozen
 
 from moby_plugins import Response, Settings, SettingsError, TLSOptions, TransportError, new_client
-from moby_plugins.adapters.fakes.dead_ends import NOBODY
+from moby_plugins.adapters.memory.fault_server import NOBODY
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.serving import NoAnswerError
 from moby_plugins.testing import (

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from moby_plugins.deferred_names import deferred_names
 
 if TYPE_CHECKING:  # a test compares these imports with ``__all__``
-    from moby_plugins.adapters.fakes.calls import Call, Calls
-    from moby_plugins.adapters.fakes.fake_clock import ClockStuckError, FakeClock
-    from moby_plugins.adapters.fakes.fault_server import FaultServer
-    from moby_plugins.adapters.fakes.faults import (
+    from moby_plugins.adapters.memory.calls import Call, Calls
+    from moby_plugins.adapters.memory.clock import ClockStuckError, FakeClock
+    from moby_plugins.adapters.memory.fault_server import FaultServer
+    from moby_plugins.adapters.memory.replay import any_body, same_body
+    from moby_plugins.adapters.memory.replies import (
         Fault,
+        Script,
+        UnexpectedCallError,
         denied,
         drips,
         drops,
@@ -22,12 +25,10 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
         missing_socket,
         not_json,
         refused,
+        script,
         status,
     )
-    from moby_plugins.adapters.fakes.memory_discovery import MemoryDiscovery
-    from moby_plugins.adapters.fakes.memory_replay import any_body, same_body
-    from moby_plugins.adapters.fakes.memory_transport import MemoryTransport
-    from moby_plugins.adapters.fakes.replies import Script, UnexpectedCallError, script
+    from moby_plugins.adapters.memory.transport import MemoryDiscovery, MemoryTransport
     from moby_plugins.domain.http import Request, Response
     from moby_plugins.testing.host_replay import Replayed, assert_replayed, replay_calls
     from moby_plugins.testing.live_plugin import LivePlugin, LivePlugins
@@ -76,17 +77,15 @@ if not TYPE_CHECKING:  # else any name would pass
         __all__,
         homes=(
             "domain.http",
-            "adapters.fakes.fake_clock",
-            "adapters.fakes.calls",
-            "adapters.fakes.faults",
-            "adapters.fakes.replies",
-            "adapters.fakes.memory_discovery",
-            "adapters.fakes.memory_replay",
-            "adapters.fakes.memory_transport",
+            "adapters.memory.clock",
+            "adapters.memory.calls",
+            "adapters.memory.replies",
+            "adapters.memory.replay",
+            "adapters.memory.transport",
             "testing.memory_registry",
             "testing.plugin_directory",
             "testing.host_replay",
             "testing.live_plugin",
-            "adapters.fakes.fault_server",
+            "adapters.memory.fault_server",
         ),
     )

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from attrs import evolve, frozen
 
 from moby_plugins.adapters.disk.recording_file import load_recording
-from moby_plugins.adapters.fakes.call_report import differences, listed, shown
-from moby_plugins.adapters.fakes.memory_replay import as_json
+from moby_plugins.adapters.memory.calls import differences, listed, shown
+from moby_plugins.adapters.memory.replay import as_json
 from moby_plugins.domain.errors import RecordingError
 from moby_plugins.domain.http import CHUNK_BYTES, App, Request, Response
 from moby_plugins.domain.masking import mask_body

@@ -6,11 +6,9 @@ from urllib.parse import quote
 
 from attrs import frozen
 
-from moby_plugins.adapters.fakes.fake_clock import FakeClock
-from moby_plugins.adapters.fakes.faults import missing_socket
-from moby_plugins.adapters.fakes.memory_discovery import MemoryDiscovery
-from moby_plugins.adapters.fakes.memory_transport import MemoryTransport
-from moby_plugins.adapters.fakes.replies import Replies, Reply, Script
+from moby_plugins.adapters.memory.clock import FakeClock
+from moby_plugins.adapters.memory.replies import Replies, Reply, Script, missing_socket
+from moby_plugins.adapters.memory.transport import MemoryDiscovery, MemoryTransport
 from moby_plugins.app.registry import Registry
 from moby_plugins.app.serving import ACTIVATE, PluginApp
 from moby_plugins.app.subsystem import Subsystem

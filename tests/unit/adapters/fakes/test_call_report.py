@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.adapters.fakes.call_report import differences, shown
+from moby_plugins.adapters.memory.calls import differences, shown
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from moby_plugins.adapters.fakes.call_report import differences, listed, shown
-from moby_plugins.adapters.fakes.replies import UnexpectedCallError
+from moby_plugins.adapters.memory.calls import differences, listed, shown
+from moby_plugins.adapters.memory.replies import UnexpectedCallError
 from moby_plugins.domain.errors import RecordingError, TransportError, WireError
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.domain.json import first_value

@@ -1,25 +1,32 @@
-"""A transport in memory: a function as a plugin, or a table of replies."""
+"""Discovery and a transport in memory, where a function or a table of replies is a plugin."""
 
 import os
 import threading
+from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import NoReturn, Self
+from urllib.parse import quote
 
 from attrs import evolve, frozen
 
 from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.adapters.disk.recording_file import load_recording
-from moby_plugins.adapters.fakes.calls import Call, Calls
-from moby_plugins.adapters.fakes.faults import Fault
-from moby_plugins.adapters.fakes.memory_replay import Match, Replay, same_body
-from moby_plugins.adapters.fakes.replies import (
+from moby_plugins.adapters.memory.calls import Call, Calls
+from moby_plugins.adapters.memory.replay import Match, Replay, same_body
+from moby_plugins.adapters.memory.replies import (
+    Fault,
     Replies,
     assert_replies_used,
     reply_to,
     respond,
 )
 from moby_plugins.domain.address import Address, TLSOptions
-from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
+from moby_plugins.domain.errors import (
+    PluginNotFoundError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+)
 from moby_plugins.domain.http import (
     CLOSED_EARLY,
     CUT_OFF,
@@ -30,7 +37,54 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
+from moby_plugins.domain.plugin import Plugin, check_plugin_name
 from moby_plugins.ports import Clock
+
+
+class MemoryDiscovery:
+    """Finds the plugins it was given: names, a mapping of names to addresses, or ``Plugin`` values.
+
+    A name alone gets the address ``memory://NAME``, escaped. ``scans`` counts the scans,
+    ``lookups`` lists the names looked up. Threads may share it.
+    """
+
+    def __init__(self, plugins: Iterable[str | Plugin] | Mapping[str, str] = ()) -> None:
+        self.scans = 0
+        self.lookups: list[str] = []
+        self._lock = threading.Lock()
+        self._plugins: dict[str, Plugin] = {}
+        pairs = plugins.items() if isinstance(plugins, Mapping) else ((p, "") for p in plugins)
+        for plugin, addr in pairs:
+            self.add(plugin, addr)
+
+    def add(self, plugin: str | Plugin, addr: str = "") -> None:
+        """Make a plugin appear, or change its address."""
+        if isinstance(plugin, str):
+            addr = addr or "memory://" + quote(plugin, errors="surrogateescape")
+            plugin = Plugin.local(plugin, addr)
+        with self._lock:
+            self._plugins[plugin.name] = plugin
+
+    def remove(self, name: str) -> None:
+        """Make a plugin disappear; one that is not there is no error."""
+        with self._lock:
+            self._plugins.pop(name, None)
+
+    def scan(self) -> list[str]:
+        """The names of the plugins that are there now, sorted."""
+        with self._lock:
+            self.scans += 1
+            return sorted(self._plugins)
+
+    def lookup(self, name: str) -> Plugin:
+        """The plugin by that name, or ``PluginNotFoundError``."""
+        check_plugin_name(name)
+        with self._lock:
+            self.lookups.append(name)
+            plugin = self._plugins.get(name)
+        if plugin is None:
+            raise PluginNotFoundError(name, [f"memory://{name}"])
+        return plugin
 
 
 class MemoryTransport:
@@ -69,7 +123,7 @@ class MemoryTransport:
         """A plugin that answers as the recording ``file`` has it, each recorded call once.
 
         Calls are told apart by method and body; ``match`` is another idea of that,
-        ``any_body`` for the order alone (``memory_replay.py``). Raises ``RecordingError``.
+        ``any_body`` for the order alone (``replay.py``). Raises ``RecordingError``.
         """
         return cls(Replay(load_recording(file), match), clock=clock, addr=addr)
 
