@@ -12,8 +12,7 @@ from moby_plugins.domain import __version__
 
 if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.app.activation import ActivePlugin
-    from moby_plugins.app.answer import Stream
-    from moby_plugins.app.client import Client
+    from moby_plugins.app.client import Client, Stream
     from moby_plugins.app.config import (
         get,
         get_all,
@@ -101,7 +100,6 @@ if not TYPE_CHECKING:  # else any name would pass
             "domain.plugin",
             "domain.http",
             "domain.retry",
-            "app.answer",
             "app.client",
             "app.activation",
             "app.registry",

@@ -1,6 +1,7 @@
 """The plugin's end: implementations of subsystems, answered for and served."""
 
 from moby_plugins.app.hosting import (
+    PluginServer,
     plugin_server_tcp,
     plugin_server_unix,
     serve_tcp,
@@ -8,7 +9,6 @@ from moby_plugins.app.hosting import (
     stopped_by_signals,
     wsgi,
 )
-from moby_plugins.app.plugin_server import PluginServer
 from moby_plugins.app.serving import PluginApp
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.http import NoAnswerError

@@ -4,11 +4,7 @@
 ``VolumeDriver`` is a plugin's implementation (``moby_plugins.serving``).
 """
 
-from moby_plugins.app.log_frames import LogEntry, PartialLog, decode_frames, encode_frame
-from moby_plugins.app.messages import omitempty, wired
-from moby_plugins.app.remote import Remote, remote
-from moby_plugins.app.streamed import Streamed
-from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.subsystem import Remote, Streamed, Subsystem, omitempty, remote, wired
 from moby_plugins.app.subsystems.authz import AuthZPlugin, AuthZRequest, Verdict
 from moby_plugins.app.subsystems.graph import (
     Change,
@@ -25,7 +21,16 @@ from moby_plugins.app.subsystems.ipam import (
     Lease,
     Pool,
 )
-from moby_plugins.app.subsystems.log import LogCapabilities, LogDriver, LogInfo, ReadConfig
+from moby_plugins.app.subsystems.log import (
+    LogCapabilities,
+    LogDriver,
+    LogEntry,
+    LogInfo,
+    PartialLog,
+    ReadConfig,
+    decode_frames,
+    encode_frame,
+)
 from moby_plugins.app.subsystems.metrics import METRICS_SOCKET, MetricsCollector
 from moby_plugins.app.subsystems.network import (
     DiscoveryData,

@@ -1,14 +1,16 @@
 """Standing between a host and a plugin, and what was seen there: calls, recorded and read back."""
 
-from moby_plugins.app.interposing import (
+from moby_plugins.app.tracing import (
     Interposed,
     MakeApp,
+    OnCall,
+    Progress,
+    Trace,
     interposed,
     interposed_at,
     load_recording,
     open_recording,
 )
-from moby_plugins.app.tracing import OnCall, Progress, Trace
 from moby_plugins.domain.recording import (
     RecordedBody,
     RecordedCall,

@@ -32,10 +32,28 @@ from typing import TypeAlias
 from attrs import field, frozen
 
 from moby_plugins.app.client import Client
-from moby_plugins.app.process_lock import ProcessLock
 from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.plugin import Manifest, Plugin
 from moby_plugins.ports import Clock, Discovery
+
+
+class ProcessLock:
+    """Gives the lock of the calling process: ``with lock():``.
+
+    Whoever holds a lock at a fork, in another thread, is not there to release it in
+    the child. So a child has a lock of its own, which is free.
+    """
+
+    def __init__(self) -> None:
+        self._by_process: dict[int, threading.Lock] = {}
+
+    def __call__(self) -> threading.Lock:
+        """The one lock of this process, for all its threads."""
+        process = os.getpid()
+        lock = self._by_process.get(process)
+        # Of two threads that make one, both get that of the first.
+        return lock or self._by_process.setdefault(process, threading.Lock())
+
 
 CLOSED = "this registry is closed"
 

@@ -1,21 +1,173 @@
-"""A client of one plugin: call, stream, send a file (protocol.md A4, A5)."""
+"""A client of one plugin: call, stream, send a file (protocol.md A4, A5).
 
+``read_whole``, ``accepted`` and ``Stream`` read a response's body, within a bound or as it comes;
+``Upload`` is a request's body that is sent as it is read. ``Client`` puts them in order.
+"""
+
+import io
 import math
-from collections.abc import Callable
-from typing import Any, Self, TypeVar, overload
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, Self, TypeAlias, TypeVar, cast, overload
 
 from attrs import evolve
 
 from moby_plugins.app import wire
-from moby_plugins.app.answer import Stream, accepted, read_whole
 from moby_plugins.app.retrying import IsRetryable
 from moby_plugins.app.retrying import retry as try_again
-from moby_plugins.app.upload import Data, Upload
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.errors import TransportError, WireError
-from moby_plugins.domain.http import CONTENT_TYPE, USER_AGENT, Body, Content, Request
+from moby_plugins.domain.errors import PluginError, TransportError, WireError
+from moby_plugins.domain.http import (
+    CHUNK_BYTES,
+    CONTENT_TYPE,
+    MAX_ERROR_BYTES,
+    OK,
+    STREAM_BYTES,
+    USER_AGENT,
+    Body,
+    Content,
+    Request,
+    Response,
+    status_error,
+)
 from moby_plugins.domain.retry import RetryPolicy, is_retryable
 from moby_plugins.ports import Clock, Transport
+
+
+def read_whole(body: Body, limit: int) -> bytes:
+    """All of ``body``, in at most ``limit`` bytes; more is a ``WireError``. Closes nothing."""
+    # A list of pieces would cost many times their size where a plugin sends tiny ones.
+    whole = io.BytesIO()
+    size = 0
+    # One byte over the limit is read, to tell a body that ends there from a longer one.
+    while data := body.read(min(CHUNK_BYTES, limit + 1 - size)):
+        whole.write(data)
+        size += len(data)
+        if size > limit:
+            raise WireError(f"the answer is larger than {limit} bytes")
+    return whole.getvalue()
+
+
+def accepted(response: Response, method: str) -> Body:
+    """The body of an answer with status 200; any other is closed and raised as ``StatusError``.
+
+    Its text is cut after 1 MiB, and where it breaks off, what came of it counts.
+    """
+    if response.status == OK:
+        return response.body
+    text = bytearray()
+    try:
+        while len(text) < MAX_ERROR_BYTES and (data := response.body.read(CHUNK_BYTES)):
+            text += data
+    except (TransportError, WireError) as error:
+        raise status_error(response.status, method, bytes(text)) from error
+    finally:
+        response.body.close()
+    raise status_error(response.status, method, bytes(text[:MAX_ERROR_BYTES]))
+
+
+class Stream:
+    """A streamed answer: ``with client.stream(…) as stream``; iterating gives chunks.
+
+    One thread at a time reads it. ``close`` gives the connection back if all was
+    read, and gives it up otherwise; leaving the ``with`` block closes.
+    """
+
+    def __init__(self, body: Body, method: str, address: str, plugin: str) -> None:
+        self._body = body
+        self._names = {"method": method, "address": address, "plugin": plugin}
+
+    def read(self, size: int = STREAM_BYTES) -> bytes:
+        """At most ``size`` bytes, as soon as there are any; ``b""`` at the end.
+
+        Raises ``TransportError`` with ``answered`` when the connection breaks or
+        the time-out runs out, and ``WireError`` for a body that is cut off.
+        """
+        if size < 1:
+            raise ValueError("a stream is read by one byte or more at a time")
+        try:
+            return self._body.read(size)
+        except PluginError as error:
+            vars(error).update(self._names)
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        while data := self.read():
+            yield data
+
+    def close(self) -> None:
+        """Give the connection back or up; may be called twice."""
+        self._body.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+# What is read of a file, and sent, at once: twice as much would no longer fit a socket.
+STEP_BYTES = 128 << 10
+
+Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
+
+
+class Upload:
+    """``data`` as an iterable of chunks, for all attempts of one call.
+
+    ``length`` is the number of bytes where that is known beforehand. ``error``
+    is what reading the caller's data raised, if it did. The data stays open.
+    """
+
+    def __init__(self, data: BinaryIO | Iterable[bytes]) -> None:
+        self.error: BaseException | None = None
+        self.length: int | None = None
+        self._data = data
+        self._start: int | None = None
+        self._touched = False
+        if hasattr(data, "read") and cast("BinaryIO", data).seekable():
+            file = cast("BinaryIO", data)
+            self._start = file.tell()
+            self.length = file.seek(0, os.SEEK_END) - self._start
+            file.seek(self._start)
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._touched = True
+        try:
+            for chunk in self._chunks():
+                if not isinstance(chunk, (bytes, bytearray, memoryview)):
+                    raise TypeError(f"a body is made of bytes, not of {type(chunk).__name__}")
+                yield bytes(chunk)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def rewind(self) -> bool:
+        """Make ready for another attempt; false where a part that was read is gone."""
+        if self._start is not None:
+            cast("BinaryIO", self._data).seek(self._start)
+            return True
+        # An iterable that is not its own iterator, a list say, begins anew by itself.
+        one_shot = hasattr(self._data, "read") or isinstance(self._data, Iterator)
+        return not (one_shot and self._touched)
+
+    def _chunks(self) -> Iterator[bytes]:
+        if not hasattr(self._data, "read"):
+            yield from self._data
+            return
+        file, left = cast("BinaryIO", self._data), self.length
+        while left is None or left > 0:
+            chunk = file.read(STEP_BYTES if left is None else min(STEP_BYTES, left))
+            if chunk:
+                yield chunk
+                left = None if left is None else left - len(chunk)
+            elif left is None:
+                return
+            else:
+                raise ValueError(f"the file became shorter by {left} bytes while it was sent")
+
 
 MAX_RESPONSE_BYTES = 64 << 20
 

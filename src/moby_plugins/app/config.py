@@ -11,9 +11,8 @@ from functools import cache
 from importlib import import_module
 from typing import cast
 
-from moby_plugins.app.activation import ActivePlugin, Handler
+from moby_plugins.app.activation import ActivePlugin, Handler, ProcessLock
 from moby_plugins.app.client import Client
-from moby_plugins.app.process_lock import ProcessLock
 from moby_plugins.app.registry import Registry
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.app.settings import Settings

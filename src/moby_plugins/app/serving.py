@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from attrs import evolve
 
 from moby_plugins.app import wire
-from moby_plugins.app.remote import BAD_REQUEST, HEADERS, Remote, remote_of
-from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem, remote_of
 from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, OK, Body, Request, Response
 from moby_plugins.domain.plugin import Manifest

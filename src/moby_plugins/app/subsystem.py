@@ -18,13 +18,337 @@ interface that a plugin's author implements::
 This is what Moby's ``pluginrpc-gen`` does before compiling, done at run time:
 names of parameters are title-cased (``id`` is ``ID``), and an error travels as
 ``Err`` (protocol.md B0).
+
+A marked method *is* its call: on a proxy ``Remote.call`` runs in its place, in a plugin
+``Remote.answer`` calls the method that overrides it. ``Signature`` translates between arguments
+and messages. One parameter that is an attrs class is the whole message by itself. Methods whose
+bodies are not JSON override both: ``Streamed`` is the base of those that respond with a stream.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, ClassVar, Protocol, TypeVar, cast, get_origin, get_type_hints
 
-from moby_plugins.app.client import Client
-from moby_plugins.app.remote import Remote, remote_of
+import attrs
+
+from moby_plugins.app import wire
+from moby_plugins.app.client import Client, Stream
+from moby_plugins.domain.errors import NOT_FOUND, DriverError, PluginError, StatusError, WireError
+from moby_plugins.domain.http import CONTENT_TYPE, OK, Body, Content, Request, Response
+
+_ORDINARY = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+
+
+class Signature:
+    """The arguments and the result of ``function``, a method called ``method`` on the wire.
+
+    Raises ``TypeError`` for a function that cannot be one: each parameter is an
+    ordinary one with a type, and the result has a type.
+    """
+
+    def __init__(self, function: Callable[..., Any], method: str) -> None:
+        self._function = function
+        self._method = method
+        signature = inspect.signature(function)
+        self._parameters = dict(list(signature.parameters.items())[1:])
+        for name, parameter in self._parameters.items():
+            if parameter.kind not in _ORDINARY:
+                raise TypeError(f"{method}: {parameter} is no ordinary parameter")
+            if parameter.annotation is inspect.Parameter.empty:
+                raise TypeError(f"{method}: parameter {name!r} needs a type")
+        if signature.return_annotation is inspect.Signature.empty:
+            raise TypeError(f"{method}: the result needs a type, None where there is no result")
+
+    @property
+    def takes_nothing(self) -> bool:
+        """Whether there are no parameters."""
+        return not self._parameters
+
+    @property
+    def returns(self) -> Any:
+        """The type of the result; ``TypeError`` where its name is not known (yet)."""
+        return self._hints["return"]
+
+    def pack(self, arguments: tuple[Any, ...]) -> Any:
+        """The arguments, in order, as one message."""
+        if self._whole is not None:
+            return arguments[0]
+        return dict(zip(map(title_argument, self._parameters), arguments, strict=True))
+
+    def unpack(self, body: bytes) -> tuple[Any, ...]:
+        """The arguments in a message; ``WireError`` where it is none."""
+        message = wire.decode(body, self._whole or self._message_type)
+        if self._whole is not None:
+            return (message,)
+        return tuple(getattr(message, name) for name in self._parameters)
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        try:
+            return get_type_hints(self._function)
+        except NameError as error:
+            raise TypeError(f"{self._method}: {error}") from error
+
+    @cached_property
+    def _whole(self) -> Any:
+        kinds = [self._hints[name] for name in self._parameters]
+        return kinds[0] if len(kinds) == 1 and attrs.has(kinds[0]) else None
+
+    @cached_property
+    def _message_type(self) -> type:
+        return message_class(
+            self._method,
+            {
+                name: (title_argument(name), self._hints[name], parameter.default)
+                for name, parameter in self._parameters.items()
+            },
+        )
+
+
+def message_class(method: str, fields: Mapping[str, tuple[str, Any, Any]]) -> type:
+    """An attrs class for one message: field to (name on the wire, type, default if any)."""
+    return attrs.make_class(
+        wire.title(method.replace(".", "_")),
+        {
+            name: attrs.field(
+                type=kind,
+                metadata={"wire": key},
+                default=attrs.NOTHING if default is inspect.Parameter.empty else default,
+            )
+            for name, (key, kind, default) in fields.items()
+        },
+        frozen=True,
+        kw_only=True,
+    )
+
+
+def wired(name: str) -> dict[str, Any]:
+    """Metadata for an attrs field that is called ``name`` on the wire."""
+    return {"wire": name}
+
+
+def omitempty(name: str = "") -> dict[str, Any]:
+    """The same for one that is left out where its value is empty, zero or false."""
+    return {"omitempty": True} | ({"wire": name} if name else {})
+
+
+def title_argument(name: str) -> str:
+    """A parameter's name on the wire, where ``id`` is ``ID``: ``network_id`` is ``NetworkID``."""
+    return "".join("ID" if part == "id" else wire.title(part) for part in name.split("_"))
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+HEADERS = {"Content-Type": CONTENT_TYPE}
+BAD_REQUEST = 400
+
+# A default for an answer that need not come: there is none.
+REQUIRED: Any = object()
+
+
+class Owner(Protocol):
+    """What a method learns from the subsystem that it is part of."""
+
+    interface: ClassVar[str]
+    error_keys: ClassVar[tuple[str, ...]]
+
+
+class Proxy(Protocol):
+    """What a method needs of the host's proxy."""
+
+    @property
+    def client(self) -> Client:
+        """The client to call through."""
+        ...
+
+    def timeout_of(self, remote: "Remote", /) -> float | None:
+        """Seconds for one attempt at a call of ``remote``."""
+        ...
+
+
+class Remote:
+    """A method as both ends know it: JSON each way, unless a subclass says otherwise.
+
+    ``wire`` is its name in paths, the title-cased one unless given. ``result`` is
+    the key under which the answer holds the value; without it the annotated
+    class is the whole answer. ``timeout`` (seconds) is the host's, per attempt.
+    ``sends_body`` is false for a call without parameters whose body is empty,
+    and not ``{}``. ``absent`` is what the host takes for the answer of a plugin
+    that has no such method (404), ``failed`` for any failure at all.
+    """
+
+    # Whether the request's body is handed on as it comes, without a bound on its size.
+    takes_stream: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        wire: str = "",
+        *,
+        result: str = "",
+        timeout: float | None = None,
+        sends_body: bool = True,
+        absent: Any = REQUIRED,
+        failed: Any = REQUIRED,
+    ) -> None:
+        self.wire = wire
+        self.result = result
+        self.timeout = timeout
+        self.sends_body = sends_body
+        self.absent = absent
+        self.failed = failed
+
+    def __call__(self, function: F) -> F:
+        """Mark ``function``: called on a proxy, it is then the call."""
+        self.name = function.__name__
+        self.wire = self.wire or wire.title(self.name)
+        self.function: Callable[..., Any] = function
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(proxy: Proxy, /, *args: Any, **named: Any) -> Any:
+            bound = signature.bind(proxy, *args, **named)
+            bound.apply_defaults()
+            arguments = list(bound.arguments.values())[1:]
+            try:
+                return self.call(proxy, *arguments)
+            except PluginError as error:
+                result = self.despite(error)
+                # Raised in there, the error would hold on to itself, and so to the client.
+                if result is REQUIRED:
+                    raise
+                return result
+
+        call.remote = self  # type: ignore[attr-defined]  # remote_of looks for it
+        return cast("F", call)
+
+    def bind(self, owner: type[Owner]) -> None:
+        """Learn the subsystem that the method is part of; ``TypeError`` for what is no method."""
+        self.method = f"{owner.interface}.{self.wire}"
+        self.error_keys = owner.error_keys
+        self.signature = Signature(self.function, self.method)
+        self.check_result()
+
+    def check_result(self) -> None:
+        """Raise ``TypeError`` for a result that is neither a message nor under a key of one."""
+        try:
+            kind = self.signature.returns
+        except TypeError:
+            return  # a name that is defined further down; found out at the first call
+        if not (self.result or kind is type(None) or attrs.has(kind) or _is_mapping(kind)):
+            raise TypeError(f"{self.method}: {kind} needs a key in the answer: remote(result=…)")
+
+    def call(self, proxy: Proxy, *arguments: Any) -> Any:
+        """The host's end: send the arguments, read the answer."""
+        message = self.message(*arguments)
+        answer = proxy.client.call(self.method, message, object, timeout=proxy.timeout_of(self))
+        try:
+            return self.read_answer(answer)
+        except WireError as error:
+            error.method, error.address = self.method, proxy.client.address.text
+            raise
+
+    def answer(self, part: object, request: Request) -> Response:
+        """The plugin's end: read the arguments, call ``part``, send the result.
+
+        Raises ``StatusError`` with 400 for arguments that cannot be read, and what
+        ``part`` raises.
+        """
+        result = self.invoke(part, *self.read_message(request))
+        content = {self.result: result} if self.result else result
+        return Response(OK, wire.encode({} if content is None else content), HEADERS)
+
+    def invoke(self, part: Any, *arguments: Any) -> Any:
+        """What ``part`` makes of the arguments."""
+        return getattr(part, self.name)(*arguments)
+
+    def message(self, *arguments: Any) -> Any:
+        """The arguments as they are sent: one attrs value is the message, others its fields."""
+        if self.signature.takes_nothing:
+            return {} if self.sends_body else None
+        return self.signature.pack(arguments)
+
+    def read_message(self, request: Request) -> tuple[Any, ...]:
+        """What ``message`` makes, read again; a method without parameters reads nothing."""
+        if self.signature.takes_nothing:
+            return ()
+        try:
+            return self.signature.unpack(request.read())
+        except WireError as error:
+            raise StatusError(BAD_REQUEST, self.method, error.reason) from error
+
+    def read_answer(self, answer: Any) -> Any:
+        """The result in an answer 200, or its error as a ``DriverError``."""
+        for error in attrs.astuple(wire.structure(answer, self._error_type)):
+            if error:
+                raise DriverError(self.method, error)
+        if self.result:
+            return wire.structure(answer, self._result_type).value
+        kind = self.signature.returns
+        return None if kind is type(None) else wire.structure(answer, kind)
+
+    def despite(self, error: PluginError) -> Any:
+        """What the host takes for the result when the call failed; ``REQUIRED`` if nothing."""
+        absent = isinstance(error, StatusError) and error.status == NOT_FOUND
+        return self.absent if absent and self.absent is not REQUIRED else self.failed
+
+    @functools.cached_property
+    def _error_type(self) -> type:
+        return message_class(self.method, {key.lower(): (key, str, "") for key in self.error_keys})
+
+    @functools.cached_property
+    def _result_type(self) -> type:
+        value = (self.result, self.signature.returns, inspect.Parameter.empty)
+        return message_class(self.method, {"value": value})
+
+
+def remote_of(value: object) -> Remote | None:
+    """The ``Remote`` that ``value`` is marked with, if it is."""
+    found = getattr(value, "remote", None)
+    return found if isinstance(found, Remote) else None
+
+
+def _is_mapping(kind: Any) -> bool:
+    return (get_origin(kind) or kind) in {dict, Mapping}
+
+
+# What authors write: a mark on a method of theirs.
+remote = Remote
+
+
+class Streamed(Remote):
+    """A call whose answer is no JSON but a stream, of any size and without a time-out.
+
+    A subclass says in ``read`` and ``write`` what it is a stream of.
+    """
+
+    def __init__(self, wire: str = "") -> None:
+        # An answer that follows what goes on ends when it likes (B11, trap 17).
+        super().__init__(wire, timeout=math.inf)
+
+    def check_result(self) -> None:
+        """Any iterable will do."""
+
+    def call(self, proxy: Proxy, *arguments: Any) -> Iterator[Any]:
+        """The items as they come: sent at the first; giving the iterator up ends the call."""
+        message = self.message(*arguments)
+        with proxy.client.stream(self.method, message, timeout=proxy.timeout_of(self)) as stream:
+            yield from self.read(stream)
+
+    def answer(self, part: object, request: Request) -> Response:
+        """The items as the plugin gives them."""
+        return Response(OK, self.write(getattr(part, self.name)(*self.read_message(request))))
+
+    def read(self, stream: Stream) -> Iterable[Any]:
+        """The items in a stream of bytes: its chunks."""
+        return stream
+
+    def write(self, items: Any) -> Content | Body:
+        """The stream of bytes for items: bytes, a file or chunks, as they are."""
+        content: Content | Body = items
+        return content
 
 
 class Subsystem:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from attrs import evolve, frozen
 
 from moby_plugins.app import wire
-from moby_plugins.app.answer import Stream
+from moby_plugins.app.client import Stream
 from moby_plugins.checks.answer import Answer
 from moby_plugins.checks.check import NotPassedError, advise, fail, require
 from moby_plugins.checks.subject import Setup, Subject

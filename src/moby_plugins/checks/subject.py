@@ -8,8 +8,7 @@ from typing import Self
 
 from attrs import field, frozen, validators
 
-from moby_plugins.app.answer import Stream, accepted, read_whole
-from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client
+from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client, Stream, accepted, read_whole
 from moby_plugins.app.config import connect_by_scheme, system_clock
 from moby_plugins.app.settings import Settings
 from moby_plugins.checks.answer import Answer

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from moby_plugins.app.answer import Stream, accepted, read_whole
+from moby_plugins.app.client import Stream, accepted, read_whole
 from moby_plugins.domain.errors import (
     StatusError,
     TransportError,

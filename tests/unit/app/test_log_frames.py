@@ -5,7 +5,7 @@ from io import BytesIO
 
 import pytest
 
-from moby_plugins.app.log_frames import MAX_FRAME_BYTES, decode_entry
+from moby_plugins.app.subsystems.log import MAX_FRAME_BYTES, decode_entry
 from moby_plugins.domain.errors import WireError
 from moby_plugins.subsystems import LogEntry, PartialLog, decode_frames, encode_frame
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from moby_plugins.app.plugin_server import HTTPServer, PluginServer
+from moby_plugins.app.hosting import HTTPServer, PluginServer
 from moby_plugins.domain.http import App, Request, Response
 
 

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from moby_plugins.app.process_lock import ProcessLock
+from moby_plugins.app.activation import ProcessLock
 
 
 def test_all_threads_of_a_process_have_one_lock() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import evolve
 
-from moby_plugins.app.upload import Data
+from moby_plugins.app.client import Data
 from moby_plugins.subsystems import (
     Change,
     GraphCapabilities,

@@ -5,9 +5,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from moby_plugins.app.messages import omitempty
-from moby_plugins.app.remote import Remote, remote
-from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.subsystem import Remote, Subsystem, omitempty, remote
 
 # Whose parameters an engine may find in the body.
 _WITH_BODY = {"POST", "PUT", "PATCH"}

@@ -7,19 +7,20 @@ from typing import Any
 from attrs import field, frozen
 
 from moby_plugins.app import wire
-from moby_plugins.app.messages import omitempty, wired
-from moby_plugins.app.remote import (
+from moby_plugins.app.client import Data
+from moby_plugins.app.subsystem import (
     BAD_REQUEST,
     HEADERS,
     REQUIRED,
     Owner,
     Proxy,
     Remote,
+    Streamed,
+    Subsystem,
+    omitempty,
     remote,
+    wired,
 )
-from moby_plugins.app.streamed import Streamed
-from moby_plugins.app.subsystem import Subsystem
-from moby_plugins.app.upload import Data
 from moby_plugins.domain.errors import DriverError, PluginError, StatusError
 from moby_plugins.domain.http import OK, Request, Response
 

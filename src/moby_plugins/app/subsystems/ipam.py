@@ -5,9 +5,7 @@ from ipaddress import ip_interface
 
 from attrs import Attribute, field, frozen
 
-from moby_plugins.app.messages import wired
-from moby_plugins.app.remote import remote
-from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.subsystem import Subsystem, remote, wired
 
 # In a pool's data, this CIDR becomes the network's gateway without a request for it.
 GATEWAY = "com.docker.network.gateway"

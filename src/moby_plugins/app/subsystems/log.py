@@ -1,15 +1,191 @@
-"""LogDriver (protocol.md B6)."""
+"""The log driver: its methods, and log entries as frames (protocol.md B6).
 
-from collections.abc import Iterable, Iterator, Mapping
+A frame is a length and a protobuf message. It is the format of the FIFO that an engine writes,
+and of the response to ReadLogs. It is three small messages of proto3, so it is written out here.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias, TypeVar
 
 from attrs import evolve, field, frozen
 
-from moby_plugins.app.answer import Stream
-from moby_plugins.app.log_frames import LogEntry, decode_frames, encode_frame
-from moby_plugins.app.messages import wired
-from moby_plugins.app.remote import remote
-from moby_plugins.app.streamed import Streamed
-from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.client import Stream
+from moby_plugins.app.subsystem import Streamed, Subsystem, remote, wired
+from moby_plugins.domain.errors import WireError
+
+MAX_FRAME_BYTES = 16 << 20
+
+# Protobuf's ways to write a value that occur here.
+_VARINT, _BYTES = 0, 2
+# And those that do not, with their size: a field written so is an unknown one.
+_FIXED = {1: 8, 5: 4}
+# The numbers of an entry's two messages within the message.
+_PIECE, _ATTRS = 5, 6
+_LENGTH = struct.Struct(">I")
+_Value: TypeAlias = int | bytes
+T = TypeVar("T")
+
+
+@frozen
+class PartialLog:
+    """Where a piece belongs that was cut from a line over 16 KiB; ``ordinal`` counts from 1."""
+
+    last: bool = False
+    id: str = ""
+    ordinal: int = 0
+
+
+@frozen
+class LogEntry:
+    """One line, or a piece of one.
+
+    ``source`` is "stdout" or "stderr", ``time_nano`` nanoseconds since 1970. A
+    ``line`` has no newline in the FIFO, and must have one in ReadLogs (trap 16).
+    """
+
+    source: str = ""
+    time_nano: int = 0
+    line: bytes = b""
+    partial: bool = False
+    partial_log_metadata: PartialLog | None = None
+    attrs: Mapping[str, str] = field(factory=dict)
+
+
+def encode_frame(entry: LogEntry) -> bytes:
+    """An entry as a frame."""
+    piece = entry.partial_log_metadata
+    message = _message((1, entry.source.encode()), (2, entry.time_nano), (3, entry.line))
+    message += _message((4, int(entry.partial)))
+    if piece is not None:
+        inner = _message((1, int(piece.last)), (2, piece.id.encode()), (3, piece.ordinal))
+        message += _tagged(_PIECE, inner)
+    for key, value in entry.attrs.items():
+        message += _tagged(_ATTRS, _message((1, key.encode()), (2, value.encode())))
+    return _LENGTH.pack(len(message)) + message
+
+
+def decode_frames(read: Callable[[int], bytes]) -> Iterator[LogEntry]:
+    """The entries that ``read(n)`` gives, as they come; it returns ``b""`` at the end.
+
+    Raises ``WireError`` for a frame that is cut off, too large, or no entry.
+    """
+    while header := _exactly(read, _LENGTH.size):
+        (size,) = _LENGTH.unpack(_whole(header, _LENGTH.size))
+        if size > MAX_FRAME_BYTES:
+            raise WireError(f"a log frame of {size} bytes; the limit is {MAX_FRAME_BYTES}")
+        yield decode_entry(_whole(_exactly(read, size), size))
+
+
+def decode_entry(message: bytes) -> LogEntry:
+    """The entry in a frame's message; ``WireError`` where it is none."""
+    found: dict[int, _Value] = {}
+    attributes = {}
+    try:
+        for number, value in _fields(message):
+            if number == _ATTRS:
+                pair = dict(_fields(_of(bytes, value)))
+                attributes[_text(pair.get(1, b""))] = _text(pair.get(2, b""))
+            else:
+                found[number] = value
+        return LogEntry(
+            source=_text(found.get(1, b"")),
+            time_nano=_signed(_of(int, found.get(2, 0))),
+            line=_of(bytes, found.get(3, b"")),
+            partial=bool(_of(int, found.get(4, 0))),
+            partial_log_metadata=_piece(_of(bytes, found[_PIECE])) if _PIECE in found else None,
+            attrs=attributes,
+        )
+    except ValueError as error:
+        raise WireError(f"not a log entry: {error}") from error
+
+
+def _piece(message: bytes) -> PartialLog:
+    found = dict(_fields(message))
+    return PartialLog(
+        bool(_of(int, found.get(1, 0))),
+        _text(found.get(2, b"")),
+        _signed(_of(int, found.get(3, 0))),
+    )
+
+
+def _message(*fields: tuple[int, _Value]) -> bytes:
+    # proto3 leaves out what is zero or empty.
+    return b"".join(_tagged(number, value) for number, value in fields if value)
+
+
+def _tagged(number: int, value: _Value) -> bytes:
+    if isinstance(value, int):
+        return _varint(number << 3 | _VARINT) + _varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+    return _varint(number << 3 | _BYTES) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    groups = bytearray()
+    while value > 0x7F:  # noqa: PLR2004  seven bits at a time
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, _Value]]:
+    position = 0
+    while position < len(message):
+        tag, position = _read_varint(message, position)
+        if tag & 7 == _VARINT:
+            value, position = _read_varint(message, position)
+            yield tag >> 3, value
+            continue
+        size = _FIXED.get(tag & 7)
+        if tag & 7 == _BYTES:
+            size, position = _read_varint(message, position)
+        if size is None or position + size > len(message):
+            raise ValueError("a field that cannot be read")
+        if tag & 7 == _BYTES:
+            yield tag >> 3, message[position : position + size]
+        position += size
+
+
+def _read_varint(message: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if position == len(message):
+            raise ValueError("a number that is cut off")
+        byte = message[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004  the last group
+            return value & 0xFFFF_FFFF_FFFF_FFFF, position
+    raise ValueError("a number without an end")
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _text(value: _Value) -> str:
+    return _of(bytes, value).decode(errors="replace")
+
+
+def _of(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
+        raise ValueError("a field of another type")  # noqa: TRY004  of the message, not of Python
+    return value
+
+
+def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size and (more := read(size - len(data))):
+        data += more
+    return bytes(data)
+
+
+def _whole(data: bytes, size: int) -> bytes:
+    if len(data) < size:
+        raise WireError("a log frame that is cut off")
+    return data
+
 
 # A time that is not set.
 NO_TIME = "0001-01-01T00:00:00Z"

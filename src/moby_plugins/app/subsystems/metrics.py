@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from moby_plugins.app.remote import Proxy, Remote
-from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.subsystem import Proxy, Remote, Subsystem
 
 # Where a managed plugin finds the engine's Prometheus metrics: ``GET /metrics``.
 METRICS_SOCKET = "/run/docker/metrics.sock"

@@ -5,9 +5,7 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
-from moby_plugins.app.messages import omitempty, wired
-from moby_plugins.app.remote import remote
-from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.subsystem import Subsystem, omitempty, remote, wired
 
 Options = Mapping[str, Any]
 

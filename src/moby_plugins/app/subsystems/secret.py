@@ -4,9 +4,7 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from moby_plugins.app.messages import omitempty
-from moby_plugins.app.remote import remote
-from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.subsystem import Subsystem, omitempty, remote
 
 MAX_SECRET_BYTES = 511_999
 

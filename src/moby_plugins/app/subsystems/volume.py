@@ -6,9 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from moby_plugins.app.messages import omitempty
-from moby_plugins.app.remote import remote
-from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.subsystem import Subsystem, omitempty, remote
 
 logger = logging.getLogger("moby_plugins")
 

@@ -9,16 +9,14 @@ import attrs
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from moby_plugins.app.log_frames import LogEntry, PartialLog
-from moby_plugins.app.remote import Remote
-from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.client import Data
+from moby_plugins.app.subsystem import Remote, Subsystem
 from moby_plugins.app.subsystems.graph import GraphDriver
 from moby_plugins.app.subsystems.ipam import Lease, Pool
-from moby_plugins.app.subsystems.log import SOURCES
+from moby_plugins.app.subsystems.log import SOURCES, LogEntry, PartialLog
 from moby_plugins.app.subsystems.network import SCOPES, NetworkCapabilities
 from moby_plugins.app.subsystems.secret import Secret
 from moby_plugins.app.subsystems.volume import VolumeCapabilities
-from moby_plugins.app.upload import Data
 from moby_plugins.testing.strategies.values import texts
 
 # What a field, or a parameter as ``method.parameter``, of a class is to be drawn from, where
