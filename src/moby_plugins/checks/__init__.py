@@ -6,7 +6,6 @@ check`` is that as a command. A check is a function of a ``Probe``, marked
 ``moby_plugins.checks``.
 """
 
-from moby_plugins.checks.answer import Answer
 from moby_plugins.checks.check import (
     Check,
     Finding,
@@ -19,11 +18,15 @@ from moby_plugins.checks.check import (
     require,
     skip,
 )
-from moby_plugins.checks.junit import as_junit
-from moby_plugins.checks.known import all_checks, built_in_checks
-from moby_plugins.checks.probe import Probe
-from moby_plugins.checks.running import chosen, implemented_by, run_checks
-from moby_plugins.checks.subject import Setup, Subject, new_subject
+from moby_plugins.checks.running import (
+    all_checks,
+    as_junit,
+    built_in_checks,
+    chosen,
+    implemented_by,
+    run_checks,
+)
+from moby_plugins.checks.session import Answer, Probe, Setup, Subject, new_subject
 
 __all__ = [
     "Answer",

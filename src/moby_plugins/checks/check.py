@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from attrs import field, frozen, validators
 
 if TYPE_CHECKING:
-    from moby_plugins.checks.probe import Probe
+    from moby_plugins.checks.session import Probe
 
 Function: TypeAlias = Callable[["Probe"], object]
 

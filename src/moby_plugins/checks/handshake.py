@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from moby_plugins.checks.answer import shown
 from moby_plugins.checks.check import advise, check, require, skip
-from moby_plugins.checks.probe import MANY, Probe
+from moby_plugins.checks.session import MANY, Probe, shown
 from moby_plugins.domain.http import CONTENT_TYPE, OK
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 

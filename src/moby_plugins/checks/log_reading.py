@@ -3,7 +3,7 @@
 from functools import partial
 
 from moby_plugins.checks.check import Check, advise, check, require
-from moby_plugins.checks.log_container import (
+from moby_plugins.checks.log import (
     EPOCH,
     READ,
     STOP,
@@ -18,7 +18,7 @@ from moby_plugins.checks.log_container import (
     skip_unless_it_reads,
     texts_of,
 )
-from moby_plugins.checks.probe import Probe
+from moby_plugins.checks.session import Probe
 from moby_plugins.domain.errors import StatusError
 from moby_plugins.subsystems import LogEntry, decode_frames
 

@@ -1,7 +1,7 @@
 """MetricsCollector (protocol.md B7)."""
 
 from moby_plugins.checks.check import advise, check, require
-from moby_plugins.checks.probe import Probe
+from moby_plugins.checks.session import Probe
 
 SUBSYSTEM = "MetricsCollector"
 START, STOP = "MetricsCollector.StartMetrics", "MetricsCollector.StopMetrics"

@@ -1,9 +1,12 @@
-"""NetworkDriver (protocol.md B3)."""
+"""Checks of NetworkDriver: networks, endpoints, and containers that join them (protocol.md B3)."""
 
+import base64
+from functools import partial
+from ipaddress import ip_address, ip_interface
 from typing import Any
 
-from moby_plugins.checks.check import advise, check, require, skip
-from moby_plugins.checks.probe import Probe
+from moby_plugins.checks.check import advise, check, fail, require, skip
+from moby_plugins.checks.session import Probe, folded
 
 SUBSYSTEM = "NetworkDriver"
 CAPABILITIES = "NetworkDriver.GetCapabilities"
@@ -165,3 +168,211 @@ def _discovery(name: str) -> object:
 
 
 discover_new, discover_delete = map(_discovery, DISCOVERY)
+
+
+CREATE_ENDPOINT, DELETE_ENDPOINT = "NetworkDriver.CreateEndpoint", "NetworkDriver.DeleteEndpoint"
+JOIN, LEAVE = "NetworkDriver.Join", "NetworkDriver.Leave"
+FEW = 4
+NOT_FOUND = 404
+MAC = "02:42:c0:00:02:0a"
+UNSET = {"Address": "", "AddressIPv6": "", "MacAddress": ""}
+
+
+def endpoint(plugin: Probe, number: int = 10, options: Any = None) -> dict[str, str]:
+    """The ids of a new endpoint in a network of its own, deleted at the end."""
+    return endpoint_in(plugin, network(plugin), number, options)[0]
+
+
+def endpoint_in(
+    plugin: Probe, network_id: str, number: int = 10, options: Any = None
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """The ids of a new endpoint, and the keys of its answer's Interface."""
+    ids = {"NetworkID": network_id, "EndpointID": plugin.id()}
+    given = UNSET | {"Address": f"192.0.2.{number}/24"}
+    args = ids | {"Interface": given, "Options": options or {}}
+    answer = plugin.make(CREATE_ENDPOINT, args, DELETE_ENDPOINT, ids)
+    told = answer.get("interface")
+    return ids, folded({} if told is None else told, f"{answer}: Interface is no object")
+
+
+def joined(plugin: Probe) -> tuple[dict[str, str], dict[str, Any]]:
+    """The ids of an endpoint that a container has joined, and Join's answer."""
+    ids = endpoint(plugin)
+    args = {**ids, "SandboxKey": f"/var/run/docker/netns/{plugin.name()}", "Options": {}}
+    return ids, plugin.make(JOIN, args, LEAVE, ids)
+
+
+@check(
+    SUBSYSTEM,
+    "create endpoint",
+    expects="CreateEndpoint answers no Interface, or in it only what was not set before",
+    source="B3",
+)
+def create_endpoint(plugin: Probe) -> None:
+    _, told = endpoint_in(plugin, network(plugin))
+    address = told.get("address")
+    require(not address, f"Address {address!r}, which was set: the engine takes the endpoint back")
+
+
+@check(
+    SUBSYSTEM,
+    "addresses of an endpoint",
+    expects="what CreateEndpoint chooses can be read: MacAddress, and AddressIPv6 in CIDR",
+    source="B3",
+)
+def addresses_of_an_endpoint(plugin: Probe) -> None:
+    _, told = endpoint_in(plugin, network(plugin))
+    _require_address(told.get("addressipv6"), prefix=True)
+    mac = told.get("macaddress") or ""
+    octets = str(mac).replace("-", ":").split(":")
+    valid = not mac or [len(octet) for octet in octets] == [2] * 6
+    require(valid, f"MacAddress is {mac!r}: the engine takes the endpoint back")
+
+
+@check(
+    SUBSYSTEM,
+    "address of hardware in options",
+    expects="CreateEndpoint takes a MAC address in Options, which is base64 of its bytes there",
+    source="B11 trap 18",
+)
+def address_of_hardware_in_options(plugin: Probe) -> None:
+    raw = base64.b64encode(bytes.fromhex(MAC.replace(":", ""))).decode()
+    endpoint(plugin, options={"com.docker.network.endpoint.macaddress": raw})
+
+
+@check(
+    SUBSYSTEM,
+    "ports in options",
+    expects="CreateEndpoint takes the ports that a container exposes and publishes",
+    source="B3",
+)
+def ports_in_options(plugin: Probe) -> None:
+    published = {"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 0, "HostPortEnd": 0}
+    options = {
+        "com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}],
+        "com.docker.network.portmap": [published],
+    }
+    endpoint(plugin, options=options)
+
+
+@check(
+    SUBSYSTEM,
+    "delete endpoint",
+    expects="DeleteEndpoint succeeds, and the endpoint's id can be used again",
+    source="B3",
+)
+def delete_endpoint(plugin: Probe) -> None:
+    ids = endpoint(plugin)
+    plugin.call(DELETE_ENDPOINT, ids)
+    args = ids | {"Interface": UNSET | {"Address": "192.0.2.10/24"}, "Options": {}}
+    plugin.make(CREATE_ENDPOINT, args, DELETE_ENDPOINT, ids)
+
+
+@check(
+    SUBSYSTEM,
+    "endpoints side by side",
+    expects=f"{FEW} endpoints are created in a network at once",
+    source="B0, B3",
+)
+def endpoints_side_by_side(plugin: Probe) -> None:
+    network_id = network(plugin)
+    make = [partial(endpoint_in, plugin, network_id, number) for number in range(10, 10 + FEW)]
+    plugin.side_by_side(*make)
+
+
+@check(
+    SUBSYSTEM,
+    "join",
+    expects="Join answers an InterfaceName with SrcName and DstPrefix, or none",
+    source="B3",
+)
+def join(plugin: Probe) -> None:
+    _, answer = joined(plugin)
+    told = answer.get("interfacename")
+    names = folded({} if told is None else told, f"InterfaceName is {told!r}")
+    texts = [names.get(key) or "" for key in ("srcname", "dstname", "dstprefix")]
+    require(all(isinstance(text, str) for text in texts), f"InterfaceName is {told!r}")
+
+
+@check(
+    SUBSYSTEM,
+    "gateways of join",
+    expects="Gateway and GatewayIPv6 of Join are plain addresses, or empty; else the engine leaves",
+    source="B3",
+)
+def gateways_of_join(plugin: Probe) -> None:
+    _, answer = joined(plugin)
+    for key in ("gateway", "gatewayipv6"):
+        _require_address(answer.get(key), prefix=False)
+
+
+@check(
+    SUBSYSTEM,
+    "routes of join",
+    expects="StaticRoutes of Join have a Destination in CIDR, and a NextHop where RouteType is 0",
+    source="B3",
+)
+def routes_of_join(plugin: Probe) -> None:
+    _, answer = joined(plugin)
+    for entry in answer.get("staticroutes") or []:
+        route = folded(entry, f"StaticRoutes has {entry!r}")
+        require(route.get("destination"), f"{entry!r} has no destination")
+        _require_address(route.get("destination"), prefix=True)
+        require(route.get("routetype") or route.get("nexthop"), f"{entry!r} has no next hop")
+        _require_address(route.get("nexthop"), prefix=False)
+
+
+@check(
+    SUBSYSTEM,
+    "leave",
+    expects="Leave succeeds, and the endpoint can be joined again",
+    source="B3",
+)
+def leave(plugin: Probe) -> None:
+    ids, _ = joined(plugin)
+    plugin.call(LEAVE, ids)
+    plugin.make(JOIN, ids | {"SandboxKey": "/var/run/docker/netns/x", "Options": {}}, LEAVE, ids)
+
+
+@check(
+    SUBSYSTEM,
+    "operational data",
+    expects="EndpointOperInfo of a joined endpoint answers Value, an object or nothing",
+    source="B3",
+)
+def operational_data(plugin: Probe) -> None:
+    ids, _ = joined(plugin)
+    answer = plugin.send("NetworkDriver.EndpointOperInfo", ids)
+    advise(not answer.error, f"{answer}; engines do without")
+    value = answer.fields.get("value")
+    require(value is None or isinstance(value, dict), f"Value is {value!r}")
+
+
+def _tolerated(name: str) -> object:
+    @check(
+        SUBSYSTEM,
+        name,
+        expects=f"{name} succeeds for a joined endpoint, or is answered with 404 by a driver that"
+        " lacks it",
+        source="B3",
+    )
+    def made(plugin: Probe) -> None:
+        ids, _ = joined(plugin)
+        options: dict[str, Any] = {} if name.startswith("Revoke") else {"Options": {}}
+        answer = plugin.send(f"NetworkDriver.{name}", ids | options)
+        require(answer.status == NOT_FOUND or not answer.error, answer)
+
+    return made
+
+
+def _require_address(told: object, *, prefix: bool) -> None:
+    if told in (None, ""):
+        return
+    try:
+        (ip_interface if prefix else ip_address)(str(told))
+    except ValueError as error:
+        fail(f"{told!r}: {error}")
+    require(not prefix or "/" in str(told), f"{told!r} has no prefix")
+
+
+program, revoke = map(_tolerated, ("ProgramExternalConnectivity", "RevokeExternalConnectivity"))

@@ -1,14 +1,81 @@
-"""Running checks one after the other, and what they found."""
+"""All checks: find them, select some, run these one after the other, and write JUnit XML."""
 
+import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from importlib.metadata import entry_points
+from types import ModuleType
+from xml.etree import ElementTree as ET
 
-from moby_plugins.checks.answer import shown
-from moby_plugins.checks.check import Check, Finding, NotPassedError, Verdict
-from moby_plugins.checks.probe import Probe
-from moby_plugins.checks.subject import Subject
-from moby_plugins.domain.errors import PluginError
+from moby_plugins.checks import (
+    authz,
+    graph,
+    handshake,
+    ipam,
+    log,
+    log_reading,
+    methods,
+    metrics,
+    network,
+    secret,
+    volume,
+    volume_mounts,
+)
+from moby_plugins.checks.check import Check, Finding, NotPassedError, Verdict, checks_in
+from moby_plugins.checks.session import Probe, Subject, shown
+from moby_plugins.domain.errors import PluginError, SettingsError
 from moby_plugins.domain.json import first_value, fold_keys
+
+ENTRY_POINTS = "moby_plugins.checks"
+
+# In the order in which they run: what a subsystem is asked first, comes first.
+MODULES = (
+    handshake,
+    methods,
+    volume,
+    volume_mounts,
+    network,
+    ipam,
+    authz,
+    log,
+    log_reading,
+    metrics,
+    graph,
+    secret,
+)
+
+
+def built_in_checks() -> tuple[Check, ...]:
+    """The checks of this package, those of a subsystem one after the other."""
+    found = [item for module in MODULES for item in checks_in(module)]
+    order = list(dict.fromkeys(item.subsystem for item in found))
+    return tuple(sorted(found, key=lambda item: order.index(item.subsystem)))
+
+
+def all_checks() -> tuple[Check, ...]:
+    """The built-in checks, and after them those of installed packages.
+
+    A package names a module, or a check, or a tuple of them, under the entry-point
+    group ``moby_plugins.checks``. Raises ``SettingsError`` for what cannot be loaded.
+    """
+    found = list(built_in_checks())
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            found += _checks_of(point.load())
+        except Exception as error:  # whatever another package raises while it is imported
+            raise SettingsError(f"the checks {point.name!r} cannot be loaded: {error}") from error
+    return tuple(found)
+
+
+def _checks_of(loaded: object) -> tuple[Check, ...]:
+    if isinstance(loaded, ModuleType):
+        return checks_in(loaded)
+    items = loaded if isinstance(loaded, tuple) else (loaded,)
+    for item in items:
+        if not isinstance(item, Check):
+            raise TypeError(f"{item!r} is no check")
+    return items
+
 
 ACTIVATE = "Plugin.Activate"
 LONGEST = 500
@@ -91,3 +158,51 @@ def implemented_by(subject: Subject) -> tuple[str, ...]:
         return ()
     told = fold_keys(value).get("implements") if isinstance(value, dict) else None
     return tuple(entry for entry in told or () if isinstance(entry, str))
+
+
+# What XML cannot hold, not even escaped.
+_CONTROL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def as_junit(findings: Iterable[Finding], plugin: str) -> str:
+    """A document with one suite, of ``plugin``, and a case for each finding.
+
+    JUnit knows no warnings: a check that warned has passed, with the warning as its output.
+    """
+    cases = list(findings)
+    count = {verdict: sum(each.verdict is verdict for each in cases) for verdict in Verdict}
+    suite = ET.Element(
+        "testsuite",
+        name=_text(f"moby-plugins check {plugin}"),
+        tests=str(len(cases)),
+        failures=str(count[Verdict.FAILED]),
+        errors="0",
+        skipped=str(count[Verdict.SKIPPED]),
+        time=f"{sum(each.seconds for each in cases):.3f}",
+    )
+    for each in cases:
+        suite.append(_case(each))
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(finding: Finding) -> ET.Element:
+    item = finding.check
+    case = ET.Element(
+        "testcase", classname=item.subsystem, name=item.name, time=f"{finding.seconds:.3f}"
+    )
+    told = _text(finding.came_back)
+    if finding.verdict is Verdict.FAILED:
+        failure = ET.SubElement(case, "failure", message=told)
+        failure.text = _text(f"expected: {item.expects} ({item.source})\ncame back: {told}")
+    elif finding.verdict is Verdict.SKIPPED:
+        ET.SubElement(case, "skipped", message=told)
+    elif finding.verdict is Verdict.WARNED:
+        ET.SubElement(case, "system-out").text = f"warning: {told}"
+    return case
+
+
+def _text(value: str) -> str:
+    return _CONTROL.sub("\ufffd", value)

@@ -6,7 +6,7 @@ from typing import Any
 
 from moby_plugins.checks.check import advise, check, fail, require, skip
 from moby_plugins.checks.handshake import spelled
-from moby_plugins.checks.probe import MANY, Probe
+from moby_plugins.checks.session import MANY, Probe
 
 SUBSYSTEM = "secretprovider"
 GET = "SecretProvider.GetSecret"

@@ -3,7 +3,7 @@
 from functools import partial
 
 from moby_plugins.checks.check import advise, check, fail, require
-from moby_plugins.checks.probe import Probe, only
+from moby_plugins.checks.session import Probe, only
 from moby_plugins.checks.volume import (
     CREATE,
     MOUNT,

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from moby_plugins import Request, Response
-from moby_plugins.checks.families import FAMILIES, Family
-from moby_plugins.checks.family_checks import PADDING
+from moby_plugins.checks.methods import FAMILIES, PADDING, Family
 from moby_plugins.domain.http import App
 from tests.unit.checks.broken import HEADERS, Broken, at_once, does, edits, refuses, warned
 
