@@ -87,38 +87,23 @@ FAMILY = (
 )
 
 
-@check(
-    SUBSYSTEM,
-    "invisible response",
-    expects="AuthZRes has a verdict without status, headers and body: so comes what is over 64 KiB",
-    source="B5, B11 trap 8",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B5, B11 trap 8", reads_only=True)
 def invisible_response(plugin: Probe) -> None:
+    """AuthZRes has a verdict without status, headers and body: so comes what is over 64 KiB."""
     verdict(plugin, RESPONSE, CREATE)
 
 
-@check(
-    SUBSYSTEM,
-    "error beside a verdict",
-    expects="no verdict comes with Err: engines do not look, and Allow counts",
-    source="B11 trap 8",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B11 trap 8", reads_only=True)
 def error_beside_a_verdict(plugin: Probe) -> None:
+    """no verdict comes with Err: engines do not look, and Allow counts."""
     for method, args in ((REQUEST, PING), (REQUEST, CREATE), (RESPONSE, CREATE | CREATED)):
         answer = verdict(plugin, method, args)
         require(not answer.told("err"), answer)
 
 
-@check(
-    SUBSYSTEM,
-    "reason of a denial",
-    expects="a denial tells the user why, in Msg",
-    source="B5",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B5", reads_only=True)
 def reason_of_a_denial(plugin: Probe) -> None:
+    """a denial tells the user why, in Msg."""
     for args in (PING, CREATE):
         answer = verdict(plugin, REQUEST, args)
         advise(answer.fields["allow"] or answer.told("msg"), answer)

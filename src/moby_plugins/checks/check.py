@@ -1,5 +1,6 @@
 """A check: one promise of the protocol, and how to see whether a plugin keeps it."""
 
+import inspect
 from collections.abc import Callable
 from enum import StrEnum
 from types import ModuleType
@@ -77,15 +78,29 @@ class Check:
 
 
 def check(
-    subsystem: str, name: str, *, expects: str, source: str, reads_only: bool = False
+    subsystem: str,
+    name: str = "",
+    *,
+    expects: str = "",
+    source: str,
+    reads_only: bool = False,
 ) -> Callable[[Function], Check]:
-    """Make a ``Check`` of the function below it."""
+    """Make a ``Check`` of the function below.
+
+    Without ``name``, the check is called as the function is, with spaces in place of
+    underscores. Without ``expects``, the first paragraph of the function's docstring is it;
+    where there is none, as under ``python -OO``, the check's name stands in for it.
+    """
 
     def made(function: Function) -> Check:
+        named = name or function.__name__.replace("_", " ")
+        # A paragraph is wrapped and ends with a period; `expects` is the end of a line.
+        paragraph = (inspect.getdoc(function) or "").partition("\n\n")[0]
+        promise = " ".join(paragraph.split()).removesuffix(".")
         return Check(
             subsystem,
-            name,
-            expects=expects,
+            named,
+            expects=expects or promise or named,
             source=source,
             reads_only=reads_only,
             function=function,

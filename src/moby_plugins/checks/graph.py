@@ -49,28 +49,21 @@ def exists(plugin: Probe, layer_id: str) -> bool:
     return not answer.error and answer.fields.get("exists") is True
 
 
-@check(SUBSYSTEM, "init", expects="Init with a home and nothing else succeeds", source="B8")
+@check(SUBSYSTEM, source="B8")
 def init(plugin: Probe) -> None:
+    """Init with a home and nothing else succeeds."""
     initialised(plugin)
 
 
-@check(
-    SUBSYSTEM,
-    "init with null",
-    expects="Init takes Opts, UIDMaps and GIDMaps that are null",
-    source="B0, B8",
-)
+@check(SUBSYSTEM, source="B0, B8")
 def init_with_null(plugin: Probe) -> None:
+    """Init takes Opts, UIDMaps and GIDMaps that are null."""
     initialised(plugin, Opts=None, UIDMaps=None, GIDMaps=None)
 
 
-@check(
-    SUBSYSTEM,
-    "capabilities",
-    expects="Capabilities answers Capabilities, with ReproducesExactDiffs, or 404",
-    source="B8",
-)
+@check(SUBSYSTEM, source="B8")
 def capabilities(plugin: Probe) -> None:
+    """Capabilities answers Capabilities, with ReproducesExactDiffs, or 404."""
     answer = initialised(plugin).send(method("Capabilities"), {})
     if answer.status == NOT_FOUND:
         return
@@ -79,13 +72,9 @@ def capabilities(plugin: Probe) -> None:
     require(isinstance(told.get("reproducesexactdiffs", False), bool), answer)
 
 
-@check(
-    SUBSYSTEM,
-    "status",
-    expects="Status answers pairs of texts; a failure means none",
-    source="B8",
-)
+@check(SUBSYSTEM, source="B8")
 def status(plugin: Probe) -> None:
+    """Status answers pairs of texts; a failure means none."""
     answer = initialised(plugin).send(method("Status"), {})
     advise(not answer.error, answer)
     for pair in answer.fields.get("status") or []:
@@ -93,57 +82,41 @@ def status(plugin: Probe) -> None:
         require(texts and len(pair) == 2, f"{pair!r} is no pair of texts")  # noqa: PLR2004
 
 
-@check(SUBSYSTEM, "create", expects="a layer exists once Create has succeeded", source="B8")
+@check(SUBSYSTEM, source="B8")
 def create(plugin: Probe) -> None:
+    """a layer exists once Create has succeeded."""
     layer_id = layer(initialised(plugin))
     require(exists(plugin, layer_id), "Exists denies it")
 
 
-@check(
-    SUBSYSTEM,
-    "create read-write",
-    expects="a layer exists once CreateReadWrite on top of another has succeeded",
-    source="B8",
-)
+@check(SUBSYSTEM, "create read-write", source="B8")
 def create_read_write(plugin: Probe) -> None:
+    """a layer exists once CreateReadWrite on top of another has succeeded."""
     below = layer(initialised(plugin))
     require(exists(plugin, layer(plugin, below, "CreateReadWrite")), "Exists denies it")
 
 
-@check(
-    SUBSYSTEM,
-    "exists",
-    expects="Exists is false, or an error, for a layer that there is not",
-    source="B8",
-)
+@check(SUBSYSTEM, "exists", source="B8")
 def exists_of_unknown(plugin: Probe) -> None:
+    """Exists is false, or an error, for a layer that there is not."""
     require(not exists(initialised(plugin), plugin.id()), "it exists")
 
 
-@check(
-    SUBSYSTEM, "get", expects="Get tells the directory of a layer, an absolute path", source="B8"
-)
+@check(SUBSYSTEM, source="B8")
 def get(plugin: Probe) -> None:
+    """Get tells the directory of a layer, an absolute path."""
     mounted(plugin, layer(initialised(plugin)))
 
 
-@check(
-    SUBSYSTEM,
-    "get of unknown",
-    expects="Get of a layer that there is not is an error",
-    source="B8",
-)
+@check(SUBSYSTEM, source="B8")
 def get_of_unknown(plugin: Probe) -> None:
+    """Get of a layer that there is not is an error."""
     initialised(plugin).refused(method("Get"), {"ID": plugin.id()})
 
 
-@check(
-    SUBSYSTEM,
-    "put",
-    expects="Put succeeds, and the layer can be had again, at the same place",
-    source="B8",
-)
+@check(SUBSYSTEM, source="B8")
 def put(plugin: Probe) -> None:
+    """Put succeeds, and the layer can be had again, at the same place."""
     layer_id = layer(initialised(plugin))
     first = mounted(plugin, layer_id)
     plugin.call(method("Put"), {"ID": layer_id})
@@ -151,28 +124,26 @@ def put(plugin: Probe) -> None:
     require(first == second, f"first {first!r}, then {second!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "metadata",
-    expects="GetMetadata answers Metadata, texts by name, or nothing",
-    source="B8",
-)
+@check(SUBSYSTEM, source="B8")
 def metadata(plugin: Probe) -> None:
+    """GetMetadata answers Metadata, texts by name, or nothing."""
     layer_id = layer(initialised(plugin))
     told = plugin.call(method("GetMetadata"), {"ID": layer_id}).get("metadata") or {}
     texts = isinstance(told, dict) and all(isinstance(text, str) for text in told.values())
     require(texts, f"Metadata is {told!r}")
 
 
-@check(SUBSYSTEM, "remove", expects="a layer is gone once Remove has succeeded", source="B8")
+@check(SUBSYSTEM, source="B8")
 def remove(plugin: Probe) -> None:
+    """a layer is gone once Remove has succeeded."""
     layer_id = layer(initialised(plugin))
     plugin.call(method("Remove"), {"ID": layer_id})
     require(not exists(plugin, layer_id), "it still exists")
 
 
-@check(SUBSYSTEM, "cleanup", expects="Cleanup succeeds, and so does Init after it", source="B8")
+@check(SUBSYSTEM, source="B8")
 def cleanup(plugin: Probe) -> None:
+    """Cleanup succeeds, and so does Init after it."""
     answer = initialised(plugin).send(method("Cleanup"), {})
     require(answer.status != OK or not answer.error, answer)
     advise(not answer.error, f"{answer}; engines do without")
@@ -204,24 +175,16 @@ def archive() -> bytes:
     return file.getvalue()
 
 
-@check(
-    SUBSYSTEM,
-    "apply diff",
-    expects="ApplyDiff takes a tar archive in chunks, and its ids from the query; Size is a number",
-    source="B8",
-)
+@check(SUBSYSTEM, source="B8")
 def apply_diff(plugin: Probe) -> None:
+    """ApplyDiff takes a tar archive in chunks, and its ids from the query; Size is a number."""
     _, size = filled(initialised(plugin))
     require(size >= 0, f"Size is {size}")
 
 
-@check(
-    SUBSYSTEM,
-    "diff",
-    expects="Diff answers a tar archive, with what ApplyDiff put there",
-    source="B8",
-)
+@check(SUBSYSTEM, source="B8")
 def diff(plugin: Probe) -> None:
+    """Diff answers a tar archive, with what ApplyDiff put there."""
     layer_id, _ = filled(initialised(plugin))
     answer = plugin.send(method("Diff"), {"ID": layer_id})
     require(answer.status == OK, answer)
@@ -234,24 +197,16 @@ def diff(plugin: Probe) -> None:
         fail(f"{len(answer.body)} bytes that are no tar archive: {error}")
 
 
-@check(
-    SUBSYSTEM,
-    "diff of unknown",
-    expects="Diff of a layer that there is not fails by status: a 200 is taken for an archive",
-    source="B8",
-)
+@check(SUBSYSTEM, source="B8")
 def diff_of_unknown(plugin: Probe) -> None:
+    """Diff of a layer that there is not fails by status: a 200 is taken for an archive."""
     answer = initialised(plugin).send(method("Diff"), {"ID": plugin.id()})
     require(answer.status != OK, answer)
 
 
-@check(
-    SUBSYSTEM,
-    "changes",
-    expects="Changes answers paths with Kind 0, 1 or 2, what ApplyDiff put there among them",
-    source="B8",
-)
+@check(SUBSYSTEM, source="B8")
 def changes(plugin: Probe) -> None:
+    """Changes answers paths with Kind 0, 1 or 2, what ApplyDiff put there among them."""
     layer_id, _ = filled(initialised(plugin))
     answer = plugin.call(method("Changes"), {"ID": layer_id}).get("changes") or []
     entries = [folded(entry, f"{entry!r} is no change") for entry in answer]
@@ -260,13 +215,9 @@ def changes(plugin: Probe) -> None:
     require(FILE in paths, f"{FILE} is not in {paths}")
 
 
-@check(
-    SUBSYSTEM,
-    "size of a diff",
-    expects="DiffSize answers Size, a number that is not negative",
-    source="B8",
-)
+@check(SUBSYSTEM, source="B8")
 def size_of_a_diff(plugin: Probe) -> None:
+    """DiffSize answers Size, a number that is not negative."""
     layer_id, _ = filled(initialised(plugin))
     size = plugin.call(method("DiffSize"), {"ID": layer_id}).get("size", 0)
     require(isinstance(size, int) and size >= 0, f"Size is {size!r}")

@@ -22,72 +22,46 @@ def _implements(plugin: Probe) -> list[Any]:
     return list(told or ())
 
 
-@check(
-    PLUGIN,
-    "handshake succeeds",
-    expects="Plugin.Activate is answered with status 200, and no other",
-    source="B1, B11 trap 2",
-    reads_only=True,
-)
+@check(PLUGIN, source="B1, B11 trap 2", reads_only=True)
 def handshake_succeeds(plugin: Probe) -> None:
+    """Plugin.Activate is answered with status 200, and no other."""
     answer = plugin.send(ACTIVATE)
     require(answer.status == OK, answer)
 
 
-@check(
-    PLUGIN,
-    "manifest shape",
-    expects="the handshake's answer is an object with Implements, an array of names",
-    source="B1",
-    reads_only=True,
-)
+@check(PLUGIN, source="B1", reads_only=True)
 def manifest_shape(plugin: Probe) -> None:
+    """the handshake's answer is an object with Implements, an array of names."""
     told = _implements(plugin)
     require(told and all(isinstance(entry, str) and entry for entry in told), f"{told!r}")
 
 
-@check(
-    PLUGIN,
-    "names are exact",
-    expects="a subsystem is named with the capitals that engines match",
-    source="A6, B0",
-    reads_only=True,
-)
+@check(PLUGIN, source="A6, B0", reads_only=True)
 def names_are_exact(plugin: Probe) -> None:
+    """a subsystem is named with the capitals that engines match."""
     exact = {known.casefold(): known for known in KNOWN} | {"authzplugin": "authz"}
     for entry in _implements(plugin):
         wanted = exact.get(str(entry).casefold(), entry)
         require(entry == wanted, f"{entry!r} is not seen by engines; it is called {wanted!r}")
 
 
-@check(
-    PLUGIN,
-    "names are known",
-    expects="at least one subsystem is one that engines speak, and none comes twice",
-    source="B1",
-    reads_only=True,
-)
+@check(PLUGIN, source="B1", reads_only=True)
 def names_are_known(plugin: Probe) -> None:
+    """at least one subsystem is one that engines speak, and none comes twice."""
     told = [str(entry) for entry in _implements(plugin)]
     advise(len(set(told)) == len(told), f"{told!r} names a subsystem twice")
     advise(set(told) & set(KNOWN), f"engines speak none of {told!r}")
 
 
-@check(
-    PLUGIN,
-    "handshake repeats",
-    expects="a second handshake has the same answer: a restarted engine asks again",
-    source="B1",
-    reads_only=True,
-)
+@check(PLUGIN, source="B1", reads_only=True)
 def handshake_repeats(plugin: Probe) -> None:
+    """a second handshake has the same answer: a restarted engine asks again."""
     first, second = _implements(plugin), _implements(plugin)
     require(first == second, f"{first!r}, then {second!r}")
 
 
 @check(
     PLUGIN,
-    "handshakes side by side",
     expects=f"{MANY} handshakes at once have the same answer",
     source="B0, B1",
     reads_only=True,
@@ -99,7 +73,6 @@ def handshakes_side_by_side(plugin: Probe) -> None:
 
 @check(
     PLUGIN,
-    "one call after the other",
     expects=f"{IN_A_ROW} handshakes one after the other, over a connection that is kept, succeed",
     source="B0",
     reads_only=True,
@@ -111,7 +84,6 @@ def one_call_after_the_other(plugin: Probe) -> None:
 
 @check(
     PLUGIN,
-    "handshake is quick",
     expects=f"the handshake is answered within {QUICK:g} s: engines have no time-out for it",
     source="B11 trap 4",
     reads_only=True,
@@ -125,7 +97,6 @@ def handshake_is_quick(plugin: Probe) -> None:
 
 @check(
     PLUGIN,
-    "content type",
     expects=f"answers are labelled {CONTENT_TYPE}, which is what engines accept",
     source="B0, B10",
     reads_only=True,
@@ -137,66 +108,41 @@ def content_type(plugin: Probe) -> None:
     advise(known, f"{told or 'nothing'}; engines do not look, other hosts may")
 
 
-@check(
-    PLUGIN,
-    "exact spelling",
-    expects="the answer is one object, its key spelled Implements: not all hosts are lenient",
-    source="B11 trap 3",
-    reads_only=True,
-)
+@check(PLUGIN, source="B11 trap 3", reads_only=True)
 def exact_spelling(plugin: Probe) -> None:
+    """the answer is one object, its key spelled Implements: not all hosts are lenient."""
     answer = plugin.send(ACTIVATE)
     advise("Implements" in (answer.value or {}), answer)
     advise(answer.body.strip().endswith(b"}"), f"{answer}: something follows the object")
 
 
-@check(
-    PLUGIN,
-    "unknown method",
-    expects="a method that there is not is answered with 404",
-    source="A4, B0",
-    reads_only=True,
-)
+@check(PLUGIN, source="A4, B0", reads_only=True)
 def unknown_method(plugin: Probe) -> None:
+    """a method that there is not is answered with 404."""
     unknown_is_an_error(plugin, PLUGIN)
 
 
-@check(
-    PLUGIN,
-    "body of the handshake",
-    expects="a body that the handshake does not need upsets neither it nor the next call",
-    source="B0, B1",
-    reads_only=True,
-)
+@check(PLUGIN, source="B0, B1", reads_only=True)
 def body_of_the_handshake(plugin: Probe) -> None:
+    """a body that the handshake does not need upsets neither it nor the next call."""
     plain = _implements(plugin)
     answer = plugin.send(ACTIVATE, {"Padding": "x" * 10_000})
     require(answer.fields.get("implements") == plain, answer)
     require(_implements(plugin) == plain, "the next handshake has another answer")
 
 
-@check(
-    PLUGIN,
-    "answer given up",
-    expects="after a host gave up the connection in the middle of an answer, others are served",
-    source="B0",
-    reads_only=True,
-)
+@check(PLUGIN, source="B0", reads_only=True)
 def answer_given_up(plugin: Probe) -> None:
+    """after a host gave up the connection in the middle of an answer, others are served."""
     for _ in range(3):
         with plugin.stream(ACTIVATE, None) as answer:
             answer.read(1)
     require(_implements(plugin), "nothing is implemented any more")
 
 
-@check(
-    PLUGIN,
-    "encryption",
-    expects="the address means what it seems to: tcp:// is plain text, https:// is verified",
-    source="A2, A3, B11 trap 19",
-    reads_only=True,
-)
+@check(PLUGIN, source="A2, A3, B11 trap 19", reads_only=True)
 def encryption(plugin: Probe) -> None:
+    """the address means what it seems to: tcp:// is plain text, https:// is verified."""
     plugin.send(ACTIVATE)
     address, tls = plugin.subject.address, plugin.subject.tls
     concern = "" if tls is None else tls.concerns(encrypted=address.encrypted)
@@ -205,14 +151,9 @@ def encryption(plugin: Probe) -> None:
     advise(near, f"{address.text} is not encrypted, whatever its spec says")
 
 
-@check(
-    PLUGIN,
-    "spec directory",
-    expects="no spec lies in ~/.config/docker/plugins, which rootless engines pass over",
-    source="A1, B11 trap 20",
-    reads_only=True,
-)
+@check(PLUGIN, source="A1, B11 trap 20", reads_only=True)
 def spec_directory(plugin: Probe) -> None:
+    """no spec lies in ~/.config/docker/plugins, which rootless engines pass over."""
     found = plugin.setup.found
     if not found.endswith((".spec", ".json")):
         skip("the plugin was not found by a spec")

@@ -54,15 +54,11 @@ def _network(told: object) -> IPv4Network | IPv6Network:
         fail(f"Pool is {told!r}: {error}")
 
 
-@check(
-    SUBSYSTEM,
-    "capabilities",
-    expects="GetCapabilities tells RequiresMACAddress and RequiresRequestReplay; on any failure"
-    " both are taken for false",
-    source="B4",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B4", reads_only=True)
 def capabilities(plugin: Probe) -> None:
+    """GetCapabilities tells RequiresMACAddress and RequiresRequestReplay; on any failure both are
+    taken for false.
+    """
     answer = plugin.send(CAPABILITIES)
     advise(not answer.error, answer)
     told = answer.fields
@@ -70,14 +66,9 @@ def capabilities(plugin: Probe) -> None:
     require(kinds == [bool, bool], answer)
 
 
-@check(
-    SUBSYSTEM,
-    "address spaces",
-    expects="GetDefaultAddressSpaces names a local and a global one, the same each time",
-    source="B4",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B4", reads_only=True)
 def address_spaces(plugin: Probe) -> None:
+    """GetDefaultAddressSpaces names a local and a global one, the same each time."""
     first, second = plugin.call(SPACES), plugin.call(SPACES)
     keys = ("localdefaultaddressspace", "globaldefaultaddressspace")
     require(all(isinstance(first.get(key, ""), str) for key in keys), first)
@@ -85,46 +76,31 @@ def address_spaces(plugin: Probe) -> None:
     require(first == second, f"{first!r}, then {second!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "request pool",
-    expects="RequestPool gives the pool that is asked for, in CIDR, with a PoolID",
-    source="B4",
-)
+@check(SUBSYSTEM, source="B4")
 def request_pool(plugin: Probe) -> None:
+    """RequestPool gives the pool that is asked for, in CIDR, with a PoolID."""
     _, network = pool(plugin)
     require(str(network) == POOL, f"{network} instead of {POOL}")
 
 
-@check(
-    SUBSYSTEM,
-    "any pool",
-    expects="RequestPool without a Pool gives one of the driver's choice, its Options null",
-    source="B0, B4",
-)
+@check(SUBSYSTEM, source="B0, B4")
 def any_pool(plugin: Probe) -> None:
+    """RequestPool without a Pool gives one of the driver's choice, its Options null."""
     pool(plugin, "", Options=None)
 
 
-@check(
-    SUBSYSTEM,
-    "another pool each time",
-    expects="RequestPool without a Pool gives another one each time: engines repeat it, without"
-    " end, while the pool overlaps",
-    source="B4",
-)
+@check(SUBSYSTEM, source="B4")
 def another_pool_each_time(plugin: Probe) -> None:
+    """RequestPool without a Pool gives another one each time: engines repeat it, without end, while
+    the pool overlaps.
+    """
     first, second = pool(plugin, "")[1], pool(plugin, "")[1]
     require(not first.overlaps(second), f"{first}, then {second}")
 
 
-@check(
-    SUBSYSTEM,
-    "pool of version 6",
-    expects="RequestPool with V6 gives a pool of IPv6, or an error",
-    source="B4",
-)
+@check(SUBSYSTEM, source="B4")
 def pool_of_version_6(plugin: Probe) -> None:
+    """RequestPool with V6 gives a pool of IPv6, or an error."""
     answer = request(plugin, "", V6=True)
     if answer.error:
         return
@@ -132,13 +108,9 @@ def pool_of_version_6(plugin: Probe) -> None:
     require(network.version == 6, network)  # noqa: PLR2004
 
 
-@check(
-    SUBSYSTEM,
-    "data of a pool",
-    expects="Data of RequestPool are texts by name; a gateway among them is in CIDR, in the pool",
-    source="B4",
-)
+@check(SUBSYSTEM, source="B4")
 def data_of_a_pool(plugin: Probe) -> None:
+    """Data of RequestPool are texts by name; a gateway among them is in CIDR, in the pool."""
     answer = request(plugin)
     require(not answer.error, answer)
     data = answer.fields.get("data") or {}
@@ -148,26 +120,18 @@ def data_of_a_pool(plugin: Probe) -> None:
     require(gateway is None or "/" in gateway, f"the gateway is {gateway!r}, without a prefix")
 
 
-@check(
-    SUBSYSTEM,
-    "release pool",
-    expects="ReleasePool succeeds, and the same pool can be requested again",
-    source="B4",
-)
+@check(SUBSYSTEM, source="B4")
 def release_pool(plugin: Probe) -> None:
+    """ReleasePool succeeds, and the same pool can be requested again."""
     for _ in range(2):
         pool_id, network = pool(plugin)
         require(str(network) == POOL, f"{network} instead of {POOL}")
         plugin.call(RELEASE_POOL, {"PoolID": pool_id})
 
 
-@check(
-    SUBSYSTEM,
-    "pool that is none",
-    expects="RequestPool of what is no CIDR is an error",
-    source="B4, B11 trap 7",
-)
+@check(SUBSYSTEM, source="B4, B11 trap 7")
 def pool_that_is_none(plugin: Probe) -> None:
+    """RequestPool of what is no CIDR is an error."""
     answer = request(plugin, "nonsense")
     require(answer.error, answer)
 
@@ -192,75 +156,50 @@ def address(
     return found
 
 
-@check(
-    SUBSYSTEM,
-    "request address",
-    expects="RequestAddress gives an address in the pool, in CIDR",
-    source="B4",
-)
+@check(SUBSYSTEM, source="B4")
 def request_address(plugin: Probe) -> None:
+    """RequestAddress gives an address in the pool, in CIDR."""
     pool_id, network = pool(plugin)
     found = address(plugin, pool_id)
     require(found.ip in network, f"{found} is not in {network}")
 
 
-@check(
-    SUBSYSTEM,
-    "request that address",
-    expects="RequestAddress gives the very address that is asked for, if it is free",
-    source="B4",
-)
+@check(SUBSYSTEM, source="B4")
 def request_that_address(plugin: Probe) -> None:
+    """RequestAddress gives the very address that is asked for, if it is free."""
     wanted = "198.51.100.77"
     found = address(plugin, pool(plugin)[0], wanted)
     require(str(found.ip) == wanted, f"{found} instead of {wanted}")
 
 
-@check(
-    SUBSYSTEM,
-    "gateway",
-    expects="RequestAddress for a gateway gives an address, which is given to nobody else",
-    source="B4",
-)
+@check(SUBSYSTEM, source="B4")
 def gateway(plugin: Probe) -> None:
+    """RequestAddress for a gateway gives an address, which is given to nobody else."""
     pool_id, _ = pool(plugin)
     first = address(plugin, pool_id, options=GATEWAY)
     second = address(plugin, pool_id)
     require(first.ip != second.ip, f"{first} is given twice")
 
 
-@check(
-    SUBSYSTEM,
-    "addresses side by side",
-    expects=f"{FEW} addresses that are requested at once are {FEW}",
-    source="B0, B4",
-)
+@check(SUBSYSTEM, expects=f"{FEW} addresses that are requested at once are {FEW}", source="B0, B4")
 def addresses_side_by_side(plugin: Probe) -> None:
     pool_id, _ = pool(plugin)
     found = plugin.side_by_side(*[partial(address, plugin, pool_id)] * FEW)
     require(len({each.ip for each in found}) == FEW, ", ".join(sorted(map(str, found))))
 
 
-@check(
-    SUBSYSTEM,
-    "release address",
-    expects="ReleaseAddress succeeds, and the same address can be requested again",
-    source="B4",
-)
+@check(SUBSYSTEM, source="B4")
 def release_address(plugin: Probe) -> None:
+    """ReleaseAddress succeeds, and the same address can be requested again."""
     pool_id, _ = pool(plugin)
     for _ in range(2):
         found = address(plugin, pool_id, "198.51.100.78")
         plugin.call(RELEASE_ADDRESS, {"PoolID": pool_id, "Address": str(found.ip)})
 
 
-@check(
-    SUBSYSTEM,
-    "release of a gateway that nobody requested",
-    expects="ReleaseAddress of an address that RequestPool gave as gateway succeeds",
-    source="B4",
-)
+@check(SUBSYSTEM, "release of a gateway that nobody requested", source="B4")
 def release_of_a_gateway(plugin: Probe) -> None:
+    """ReleaseAddress of an address that RequestPool gave as gateway succeeds."""
     answer = request(plugin)
     require(not answer.error, answer)
     told = (answer.fields.get("data") or {}).get("com.docker.network.gateway")
@@ -270,14 +209,11 @@ def release_of_a_gateway(plugin: Probe) -> None:
     plugin.call(RELEASE_ADDRESS, {"PoolID": answer.fields["poolid"], "Address": address_given})
 
 
-@check(
-    SUBSYSTEM,
-    "error key",
-    expects="an address from a pool that there is not is an error, under Error or with another"
-    " status than 200: Err in a 200 is a success",
-    source="B4, B11 trap 7",
-)
+@check(SUBSYSTEM, source="B4, B11 trap 7")
 def error_key(plugin: Probe) -> None:
+    """an address from a pool that there is not is an error, under Error or with another status than
+    200: Err in a 200 is a success.
+    """
     answer = plugin.send(REQUEST_ADDRESS, {"PoolID": plugin.name(), "Address": "", "Options": None})
     hidden = answer.status == OK and answer.told("err")
     require(not hidden, f"{answer}: engines look for Error")

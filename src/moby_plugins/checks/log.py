@@ -191,48 +191,31 @@ SUBSYSTEM = "LogDriver"
 FEW = 4
 
 
-@check(
-    SUBSYSTEM,
-    "capabilities",
-    expects="Capabilities answers Cap, an object with ReadLogs, true or false",
-    source="B6, B11 trap 14",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B6, B11 trap 14", reads_only=True)
 def capabilities(plugin: Probe) -> None:
+    """Capabilities answers Cap, an object with ReadLogs, true or false."""
     answer = plugin.send(CAPABILITIES)
     advise(not answer.error, f"{answer}; taken for a driver that does not read")
     cap = folded(answer.fields.get("cap"), f"{answer}: no Cap, so it is taken not to read")
     require(isinstance(cap.get("readlogs", False), bool), answer)
 
 
-@check(
-    SUBSYSTEM,
-    "start before a line",
-    expects="StartLogging is answered while the FIFO is empty",
-    source="B6",
-)
+@check(SUBSYSTEM, source="B6")
 def start_before_a_line(plugin: Probe) -> None:
+    """StartLogging is answered while the FIFO is empty."""
     logging(plugin)
 
 
-@check(
-    SUBSYSTEM,
-    "start with little info",
-    expects="StartLogging takes an Info whose lists and maps are null",
-    source="B0, B6",
-)
+@check(SUBSYSTEM, source="B0, B6")
 def start_with_little_info(plugin: Probe) -> None:
+    """StartLogging takes an Info whose lists and maps are null."""
     null = ("Config", "ContainerArgs", "ContainerEnv", "ContainerLabels")
     logging(plugin, info=dict.fromkeys(null))
 
 
-@check(
-    SUBSYSTEM,
-    "start without a FIFO",
-    expects="StartLogging is an error where there is no FIFO: the container must not start",
-    source="B6",
-)
+@check(SUBSYSTEM, "start without a FIFO", source="B6")
 def start_without_a_fifo(plugin: Probe) -> None:
+    """StartLogging is an error where there is no FIFO: the container must not start."""
     made = container(plugin)
     missing = {"File": f"{made.file}-missing"}
     answer = plugin.send(START, missing | {"Info": made.info})
@@ -241,59 +224,39 @@ def start_without_a_fifo(plugin: Probe) -> None:
     require(answer.error, answer)
 
 
-@check(
-    SUBSYSTEM,
-    "large info",
-    expects="StartLogging takes an Info of 256 KiB: a container may have a large environment",
-    source="B6",
-)
+@check(SUBSYSTEM, source="B6")
 def large_info(plugin: Probe) -> None:
+    """StartLogging takes an Info of 256 KiB: a container may have a large environment."""
     large = [f"V{number}={'x' * 1000}" for number in range(256)]
     logging(plugin, info={"ContainerEnv": large})
 
 
-@check(
-    SUBSYSTEM,
-    "stop while the FIFO is open",
-    expects="StopLogging is answered before the FIFO ends: the engine closes it only afterwards",
-    source="B11 trap 15",
-)
+@check(SUBSYSTEM, "stop while the FIFO is open", source="B11 trap 15")
 def stop_while_the_fifo_is_open(plugin: Probe) -> None:
+    """StopLogging is answered before the FIFO ends: the engine closes it only afterwards."""
     made = logging(plugin)
     made.fifo.write(lines("one", "two"))
     plugin.call(STOP, {"File": made.file})
 
 
-@check(
-    SUBSYSTEM,
-    "stop of unknown",
-    expects="StopLogging of a file that nobody started is answered: a restarted plugin meets one",
-    source="B6",
-)
+@check(SUBSYSTEM, source="B6")
 def stop_of_unknown(plugin: Probe) -> None:
+    """StopLogging of a file that nobody started is answered: a restarted plugin meets one."""
     answer = plugin.send(STOP, {"File": container(plugin).file})
     advise(not answer.error, f"{answer}: the engine keeps the FIFO")
 
 
-@check(
-    SUBSYSTEM,
-    "FIFO is read",
-    expects="a FIFO is emptied as it is filled: 1 MiB goes through, or the container stands still",
-    source="B6",
-)
+@check(SUBSYSTEM, "FIFO is read", source="B6")
 def fifo_is_read(plugin: Probe) -> None:
+    """a FIFO is emptied as it is filled: 1 MiB goes through, or the container stands still."""
     made = logging(plugin)
     made.fifo.write(lines(*(["x" * (16 << 10)] * 64)))
     plugin.call(STOP, {"File": made.file})
 
 
-@check(
-    SUBSYSTEM,
-    "unusual lines",
-    expects="empty lines, any bytes, pieces of a line and fields that are new do not stop a driver",
-    source="B6",
-)
+@check(SUBSYSTEM, source="B6")
 def unusual_lines(plugin: Probe) -> None:
+    """empty lines, any bytes, pieces of a line and fields that are new do not stop a driver."""
     made = logging(plugin)
     made.fifo.write(pieces_of(b"x" * 100, b"y"))
     made.fifo.write([LogEntry("stderr", EPOCH, b""), LogEntry("stdout", EPOCH, bytes(range(256)))])
@@ -302,35 +265,21 @@ def unusual_lines(plugin: Probe) -> None:
     plugin.call(STOP, {"File": made.file})
 
 
-@check(
-    SUBSYSTEM,
-    "start again",
-    expects="a container that starts again logs again, through another FIFO",
-    source="B6",
-)
+@check(SUBSYSTEM, source="B6")
 def start_again(plugin: Probe) -> None:
+    """a container that starts again logs again, through another FIFO."""
     first = logged(plugin, *lines("one"))
     logged(plugin, *lines("two"), container_id=first.id)
 
 
-@check(
-    SUBSYSTEM,
-    "containers side by side",
-    expects=f"{FEW} containers log at once",
-    source="B0, B6",
-)
+@check(SUBSYSTEM, expects=f"{FEW} containers log at once", source="B0, B6")
 def containers_side_by_side(plugin: Probe) -> None:
     plugin.side_by_side(*[partial(logged, plugin, *lines("one", "two"))] * FEW)
 
 
-@check(
-    SUBSYSTEM,
-    "no reading without the capability",
-    expects="a driver that does not read answers ReadLogs with another status than 200",
-    source="B6",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B6", reads_only=True)
 def no_reading_without_the_capability(plugin: Probe) -> None:
+    """a driver that does not read answers ReadLogs with another status than 200."""
     if it_reads(plugin):
         skip("it does read")
     asked = {"Info": {"ContainerID": plugin.id()}, "Config": {"Tail": -1}}

@@ -29,76 +29,52 @@ SECOND_LINE = "2020-09-13T12:26:41Z"
 SOURCES = ("stdout", "stderr")
 
 
-@check(
-    SUBSYSTEM,
-    "lines come back",
-    expects="ReadLogs gives the lines of a stopped container, whole and in order",
-    source="B6",
-)
+@check(SUBSYSTEM, source="B6")
 def lines_come_back(plugin: Probe) -> None:
+    """ReadLogs gives the lines of a stopped container, whole and in order."""
     wanted = [f"line {number} äöü" for number in range(100)]
     found = texts_of(read_until(plugin, logged(plugin, *lines(*wanted)), len(wanted)))
     require(found == wanted, f"{found[:3]!r}… instead of {wanted[:3]!r}…")
 
 
-@check(
-    SUBSYSTEM,
-    "lines end",
-    expects="each line of ReadLogs ends in a newline, unlike those in the FIFO; else they run"
-    " together",
-    source="B11 trap 16",
-)
+@check(SUBSYSTEM, source="B11 trap 16")
 def lines_end(plugin: Probe) -> None:
+    """each line of ReadLogs ends in a newline, unlike those in the FIFO; else they run together."""
     for entry in read_until(plugin, logged(plugin, *lines("one", "two")), 2):
         require(entry.line.endswith(b"\n"), repr(entry.line))
         advise(not entry.line.endswith(b"\n\n"), f"{entry.line!r}: an empty line follows")
 
 
-@check(
-    SUBSYSTEM,
-    "sources",
-    expects="each line of ReadLogs has the source that it came from, stdout or stderr; else it"
-    " vanishes",
-    source="B11 trap 16",
-)
+@check(SUBSYSTEM, source="B11 trap 16")
 def sources(plugin: Probe) -> None:
+    """each line of ReadLogs has the source that it came from, stdout or stderr; else it
+    vanishes.
+    """
     wanted = [entry for source in SOURCES for entry in lines("one", source=source)]
     found = [entry.source for entry in read_until(plugin, logged(plugin, *wanted), 2)]
     require(found == list(SOURCES), f"{found!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "times",
-    expects="each line of ReadLogs has the time that it came with, in nanoseconds",
-    source="B6",
-)
+@check(SUBSYSTEM, source="B6")
 def times(plugin: Probe) -> None:
+    """each line of ReadLogs has the time that it came with, in nanoseconds."""
     wanted = [entry.time_nano for entry in lines("one", "two")]
     made = logged(plugin, *lines("one", "two"))
     found = [entry.time_nano for entry in read_until(plugin, made, 2)]
     require(found == wanted, f"{found} instead of {wanted}")
 
 
-@check(
-    SUBSYSTEM,
-    "bytes",
-    expects="a line of any bytes comes back as it was",
-    source="B6",
-)
+@check(SUBSYSTEM, "bytes", source="B6")
 def any_bytes(plugin: Probe) -> None:
+    """a line of any bytes comes back as it was."""
     line = bytes(sorted(set(range(256)) - {10}))
     (found,) = read_until(plugin, logged(plugin, LogEntry("stdout", EPOCH, line)), 1)
     require(found.line.removesuffix(b"\n") == line, repr(found.line))
 
 
-@check(
-    SUBSYSTEM,
-    "pieces of a line",
-    expects="the pieces of a line over 16 KiB come back in order, with nothing between or lost",
-    source="B6",
-)
+@check(SUBSYSTEM, source="B6")
 def pieces_of_a_line(plugin: Probe) -> None:
+    """the pieces of a line over 16 KiB come back in order, with nothing between or lost."""
     pieces = [b"a" * (16 << 10), b"b" * (16 << 10), b"c"]
     made = logged(plugin, *pieces_of(*pieces))
     whole: list[bytes] = []
@@ -111,13 +87,9 @@ def pieces_of_a_line(plugin: Probe) -> None:
     require(b"".join(whole) == b"".join(pieces) + b"\n", f"{len(whole)} entries: {whole!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "tail",
-    expects="Config of ReadLogs is heeded: with Tail 2 only the last two lines come",
-    source="B6, B11 trap 14",
-)
+@check(SUBSYSTEM, source="B6, B11 trap 14")
 def tail(plugin: Probe) -> None:
+    """Config of ReadLogs is heeded: with Tail 2 only the last two lines come."""
     made = logged(plugin, *lines("one", "two", "three"))
     read_until(plugin, made, 3)
     found = texts_of(read(plugin, made, Tail=2))
@@ -147,26 +119,18 @@ until = _bounded(
 )
 
 
-@check(
-    SUBSYSTEM,
-    "logs of one container",
-    expects="containers that log at once are told apart",
-    source="B6",
-)
+@check(SUBSYSTEM, source="B6")
 def logs_of_one_container(plugin: Probe) -> None:
+    """containers that log at once are told apart."""
     made = plugin.side_by_side(*(partial(logged, plugin, *lines(str(n))) for n in range(FEW)))
     for number, each in enumerate(made):
         found = texts_of(read_until(plugin, each, 1))
         require(found == [str(number)], f"{found!r} instead of [{str(number)!r}]")
 
 
-@check(
-    SUBSYSTEM,
-    "logs after a second start",
-    expects="what a container logged before it was started again is kept",
-    source="B6",
-)
+@check(SUBSYSTEM, source="B6")
 def logs_after_a_second_start(plugin: Probe) -> None:
+    """what a container logged before it was started again is kept."""
     first = logged(plugin, *lines("one"))
     read_until(plugin, first, 1)
     second = logged(plugin, *lines("two"), container_id=first.id)
@@ -174,13 +138,9 @@ def logs_after_a_second_start(plugin: Probe) -> None:
     require(found == ["one", "two"], f"{found!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "docker logs of a stopped container",
-    expects="StartLogging with a new FIFO, ReadLogs, StopLogging: so engines read what has stopped",
-    source="B6",
-)
+@check(SUBSYSTEM, "docker logs of a stopped container", source="B6")
 def logs_of_a_stopped_container(plugin: Probe) -> None:
+    """StartLogging with a new FIFO, ReadLogs, StopLogging: so engines read what has stopped."""
     first = logged(plugin, *lines("one"))
     read_until(plugin, first, 1)
     again = logging(plugin, first.id)
@@ -189,13 +149,9 @@ def logs_of_a_stopped_container(plugin: Probe) -> None:
     require(found == ["one"], f"{found!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "logs of a stranger",
-    expects="ReadLogs of a container that never logged is an error by status, or gives nothing",
-    source="B6",
-)
+@check(SUBSYSTEM, source="B6")
 def logs_of_a_stranger(plugin: Probe) -> None:
+    """ReadLogs of a container that never logged is an error by status, or gives nothing."""
     try:
         found = read(plugin, container(plugin))
     except StatusError:
@@ -203,13 +159,9 @@ def logs_of_a_stranger(plugin: Probe) -> None:
     require(not found, f"{texts_of(found)!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "follow",
-    expects="with Follow a line comes while the container still runs",
-    source="B6",
-)
+@check(SUBSYSTEM, source="B6")
 def follow(plugin: Probe) -> None:
+    """with Follow a line comes while the container still runs."""
     skip_unless_it_reads(plugin)
     made = logging(plugin)
     made.fifo.write(lines("one"))
@@ -222,13 +174,9 @@ def follow(plugin: Probe) -> None:
     require(found == ["one", "two"], f"{found!r}, and then the end")
 
 
-@check(
-    SUBSYSTEM,
-    "follow cut off",
-    expects="after a host broke off a ReadLogs that follows, the driver goes on: time-outs do that",
-    source="B11 trap 17",
-)
+@check(SUBSYSTEM, source="B11 trap 17")
 def follow_cut_off(plugin: Probe) -> None:
+    """after a host broke off a ReadLogs that follows, the driver goes on: time-outs do that."""
     skip_unless_it_reads(plugin)
     made = logging(plugin)
     made.fifo.write(lines("one"))

@@ -132,14 +132,9 @@ def refuses(answer: Answer) -> bool:
 
 
 def _unknown_method(family: Family) -> Check:
-    @check(
-        family.subsystem,
-        "unknown method",
-        expects="a method that there is not is answered with 404",
-        source="A4, B0",
-        reads_only=True,
-    )
+    @check(family.subsystem, "unknown method", source="A4, B0", reads_only=True)
     def made(plugin: Probe) -> None:
+        """a method that there is not is answered with 404."""
         unknown_is_an_error(plugin, family.interface)
 
     return made

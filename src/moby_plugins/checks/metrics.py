@@ -7,72 +7,48 @@ SUBSYSTEM = "MetricsCollector"
 START, STOP = "MetricsCollector.StartMetrics", "MetricsCollector.StopMetrics"
 
 
-@check(
-    SUBSYSTEM,
-    "start and stop",
-    expects="StartMetrics and StopMetrics are answered with 200",
-    source="B7",
-)
+@check(SUBSYSTEM, source="B7")
 def start_and_stop(plugin: Probe) -> None:
+    """StartMetrics and StopMetrics are answered with 200."""
     plugin.make(START, None, STOP, None)
     plugin.call(STOP)
 
 
-@check(
-    SUBSYSTEM,
-    "errors by status",
-    expects="no answer 200 of StartMetrics carries Err: engines do not read it",
-    source="B7",
-)
+@check(SUBSYSTEM, source="B7")
 def errors_by_status(plugin: Probe) -> None:
+    """no answer 200 of StartMetrics carries Err: engines do not read it."""
     answer = plugin.send(START)
     plugin.send(STOP)
     require(not (answer.status == 200 and answer.told("err")), answer)  # noqa: PLR2004
 
 
-@check(
-    SUBSYSTEM,
-    "start twice",
-    expects="a second StartMetrics is no error: an engine that was killed never sent StopMetrics",
-    source="B7",
-)
+@check(SUBSYSTEM, source="B7")
 def start_twice(plugin: Probe) -> None:
+    """a second StartMetrics is no error: an engine that was killed never sent StopMetrics."""
     plugin.make(START, None, STOP, None)
     plugin.call(START)
 
 
-@check(
-    SUBSYSTEM,
-    "stop without start",
-    expects="StopMetrics of what was not started is no error",
-    source="B7",
-)
+@check(SUBSYSTEM, source="B7")
 def stop_without_start(plugin: Probe) -> None:
+    """StopMetrics of what was not started is no error."""
     plugin.call(STOP)
     plugin.call(STOP)
 
 
-@check(
-    SUBSYSTEM,
-    "start again",
-    expects="metrics can be started again after they were stopped",
-    source="B7",
-)
+@check(SUBSYSTEM, source="B7")
 def start_again(plugin: Probe) -> None:
+    """metrics can be started again after they were stopped."""
     for _ in range(2):
         plugin.make(START, None, STOP, None)
         plugin.call(STOP)
 
 
-@check(
-    SUBSYSTEM,
-    "managed plugin",
-    expects="a metrics collector is a managed plugin: an engine that meets it as a socket or spec"
-    " locks itself out",
-    source="B11 trap 6",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B11 trap 6", reads_only=True)
 def managed_plugin(plugin: Probe) -> None:
+    """a metrics collector is a managed plugin: an engine that meets it as a socket or spec locks
+    itself out.
+    """
     answer = plugin.send("Plugin.Activate")
     if answer.error:
         return  # as it should: a managed plugin has no handshake

@@ -33,51 +33,33 @@ def network(plugin: Probe, network_id: str = "", **addresses: Any) -> str:
     return ids["NetworkID"]
 
 
-@check(
-    SUBSYSTEM,
-    "capabilities",
-    expects="GetCapabilities tells Scope, exactly local or global; else the driver is refused",
-    source="B3",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B3", reads_only=True)
 def capabilities(plugin: Probe) -> None:
+    """GetCapabilities tells Scope, exactly local or global; else the driver is refused."""
     told = plugin.call(CAPABILITIES)
     require(told.get("scope") in ("local", "global"), f"Scope is {told.get('scope')!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "connectivity scope",
-    expects="ConnectivityScope is absent, empty, local or global; else the driver is refused",
-    source="B3",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B3", reads_only=True)
 def connectivity_scope(plugin: Probe) -> None:
+    """ConnectivityScope is absent, empty, local or global; else the driver is refused."""
     told = plugin.call(CAPABILITIES).get("connectivityscope")
     require(told in (None, "", "local", "global"), f"ConnectivityScope is {told!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "capabilities at once",
-    expects="GetCapabilities succeeds straight after each handshake: one failure keeps a driver"
-    " out until the engine restarts",
-    source="B11 trap 5",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B11 trap 5", reads_only=True)
 def capabilities_at_once(plugin: Probe) -> None:
+    """GetCapabilities succeeds straight after each handshake: one failure keeps a driver out until
+    the engine restarts.
+    """
     for _ in range(5):
         plugin.send("Plugin.Activate")
         plugin.call(CAPABILITIES)
 
 
-@check(
-    SUBSYSTEM,
-    "gateway allocation",
-    expects="a driver with GwAllocChecker answers GwAllocCheck: SkipIPv4 and SkipIPv6",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def gateway_allocation(plugin: Probe) -> None:
+    """a driver with GwAllocChecker answers GwAllocCheck: SkipIPv4 and SkipIPv6."""
     if not plugin.call(CAPABILITIES).get("gwallocchecker"):
         skip("GwAllocChecker is false, so it is never asked")
     told = plugin.call("NetworkDriver.GwAllocCheck", {"Options": OPTIONS})
@@ -85,14 +67,11 @@ def gateway_allocation(plugin: Probe) -> None:
     require(kinds == [bool, bool], told)
 
 
-@check(
-    SUBSYSTEM,
-    "allocate network",
-    expects="a driver of global scope answers AllocateNetwork with Options, texts by name, and"
-    " FreeNetwork",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def allocate_network(plugin: Probe) -> None:
+    """a driver of global scope answers AllocateNetwork with Options, texts by name, and
+    FreeNetwork.
+    """
     if plugin.call(CAPABILITIES).get("scope") != "global":
         skip("only a swarm manager asks, and only drivers of global scope")
     ids = {"NetworkID": plugin.id()}
@@ -104,47 +83,32 @@ def allocate_network(plugin: Probe) -> None:
     plugin.call(free, ids)
 
 
-@check(
-    SUBSYSTEM,
-    "create network",
-    expects="CreateNetwork and DeleteNetwork succeed",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def create_network(plugin: Probe) -> None:
+    """CreateNetwork and DeleteNetwork succeed."""
     plugin.call(DELETE, {"NetworkID": network(plugin)})
 
 
-@check(
-    SUBSYSTEM,
-    "create network without addresses",
-    expects="CreateNetwork takes IPv4Data and IPv6Data that are null",
-    source="B0, B3",
-)
+@check(SUBSYSTEM, source="B0, B3")
 def create_network_without_addresses(plugin: Probe) -> None:
+    """CreateNetwork takes IPv4Data and IPv6Data that are null."""
     network(plugin, IPv4Data=None, IPv6Data=None)
 
 
-@check(
-    SUBSYSTEM,
-    "create network after delete",
-    expects="an id can be used again once its network was deleted",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def create_network_after_delete(plugin: Probe) -> None:
+    """an id can be used again once its network was deleted."""
     network_id = network(plugin)
     plugin.call(DELETE, {"NetworkID": network_id})
     network(plugin, network_id)
     plugin.call(DELETE, {"NetworkID": network_id})
 
 
-@check(
-    SUBSYSTEM,
-    "delete of unknown",
-    expects="DeleteNetwork, DeleteEndpoint and Leave of what there is not are answered: an engine"
-    " forgets it whatever they say",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def delete_of_unknown(plugin: Probe) -> None:
+    """DeleteNetwork, DeleteEndpoint and Leave of what there is not are answered: an engine forgets
+    it whatever they say.
+    """
     ids = {"NetworkID": plugin.id(), "EndpointID": plugin.id()}
     for method in ("NetworkDriver.Leave", "NetworkDriver.DeleteEndpoint", DELETE):
         answer = plugin.send(method, ids)
@@ -202,25 +166,17 @@ def joined(plugin: Probe) -> tuple[dict[str, str], dict[str, Any]]:
     return ids, plugin.make(JOIN, args, LEAVE, ids)
 
 
-@check(
-    SUBSYSTEM,
-    "create endpoint",
-    expects="CreateEndpoint answers no Interface, or in it only what was not set before",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def create_endpoint(plugin: Probe) -> None:
+    """CreateEndpoint answers no Interface, or in it only what was not set before."""
     _, told = endpoint_in(plugin, network(plugin))
     address = told.get("address")
     require(not address, f"Address {address!r}, which was set: the engine takes the endpoint back")
 
 
-@check(
-    SUBSYSTEM,
-    "addresses of an endpoint",
-    expects="what CreateEndpoint chooses can be read: MacAddress, and AddressIPv6 in CIDR",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def addresses_of_an_endpoint(plugin: Probe) -> None:
+    """what CreateEndpoint chooses can be read: MacAddress, and AddressIPv6 in CIDR."""
     _, told = endpoint_in(plugin, network(plugin))
     _require_address(told.get("addressipv6"), prefix=True)
     mac = told.get("macaddress") or ""
@@ -229,24 +185,16 @@ def addresses_of_an_endpoint(plugin: Probe) -> None:
     require(valid, f"MacAddress is {mac!r}: the engine takes the endpoint back")
 
 
-@check(
-    SUBSYSTEM,
-    "address of hardware in options",
-    expects="CreateEndpoint takes a MAC address in Options, which is base64 of its bytes there",
-    source="B11 trap 18",
-)
+@check(SUBSYSTEM, source="B11 trap 18")
 def address_of_hardware_in_options(plugin: Probe) -> None:
+    """CreateEndpoint takes a MAC address in Options, which is base64 of its bytes there."""
     raw = base64.b64encode(bytes.fromhex(MAC.replace(":", ""))).decode()
     endpoint(plugin, options={"com.docker.network.endpoint.macaddress": raw})
 
 
-@check(
-    SUBSYSTEM,
-    "ports in options",
-    expects="CreateEndpoint takes the ports that a container exposes and publishes",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def ports_in_options(plugin: Probe) -> None:
+    """CreateEndpoint takes the ports that a container exposes and publishes."""
     published = {"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 0, "HostPortEnd": 0}
     options = {
         "com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}],
@@ -255,38 +203,25 @@ def ports_in_options(plugin: Probe) -> None:
     endpoint(plugin, options=options)
 
 
-@check(
-    SUBSYSTEM,
-    "delete endpoint",
-    expects="DeleteEndpoint succeeds, and the endpoint's id can be used again",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def delete_endpoint(plugin: Probe) -> None:
+    """DeleteEndpoint succeeds, and the endpoint's id can be used again."""
     ids = endpoint(plugin)
     plugin.call(DELETE_ENDPOINT, ids)
     args = ids | {"Interface": UNSET | {"Address": "192.0.2.10/24"}, "Options": {}}
     plugin.make(CREATE_ENDPOINT, args, DELETE_ENDPOINT, ids)
 
 
-@check(
-    SUBSYSTEM,
-    "endpoints side by side",
-    expects=f"{FEW} endpoints are created in a network at once",
-    source="B0, B3",
-)
+@check(SUBSYSTEM, expects=f"{FEW} endpoints are created in a network at once", source="B0, B3")
 def endpoints_side_by_side(plugin: Probe) -> None:
     network_id = network(plugin)
     make = [partial(endpoint_in, plugin, network_id, number) for number in range(10, 10 + FEW)]
     plugin.side_by_side(*make)
 
 
-@check(
-    SUBSYSTEM,
-    "join",
-    expects="Join answers an InterfaceName with SrcName and DstPrefix, or none",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def join(plugin: Probe) -> None:
+    """Join answers an InterfaceName with SrcName and DstPrefix, or none."""
     _, answer = joined(plugin)
     told = answer.get("interfacename")
     names = folded({} if told is None else told, f"InterfaceName is {told!r}")
@@ -294,25 +229,17 @@ def join(plugin: Probe) -> None:
     require(all(isinstance(text, str) for text in texts), f"InterfaceName is {told!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "gateways of join",
-    expects="Gateway and GatewayIPv6 of Join are plain addresses, or empty; else the engine leaves",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def gateways_of_join(plugin: Probe) -> None:
+    """Gateway and GatewayIPv6 of Join are plain addresses, or empty; else the engine leaves."""
     _, answer = joined(plugin)
     for key in ("gateway", "gatewayipv6"):
         _require_address(answer.get(key), prefix=False)
 
 
-@check(
-    SUBSYSTEM,
-    "routes of join",
-    expects="StaticRoutes of Join have a Destination in CIDR, and a NextHop where RouteType is 0",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def routes_of_join(plugin: Probe) -> None:
+    """StaticRoutes of Join have a Destination in CIDR, and a NextHop where RouteType is 0."""
     _, answer = joined(plugin)
     for entry in answer.get("staticroutes") or []:
         route = folded(entry, f"StaticRoutes has {entry!r}")
@@ -322,25 +249,17 @@ def routes_of_join(plugin: Probe) -> None:
         _require_address(route.get("nexthop"), prefix=False)
 
 
-@check(
-    SUBSYSTEM,
-    "leave",
-    expects="Leave succeeds, and the endpoint can be joined again",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def leave(plugin: Probe) -> None:
+    """Leave succeeds, and the endpoint can be joined again."""
     ids, _ = joined(plugin)
     plugin.call(LEAVE, ids)
     plugin.make(JOIN, ids | {"SandboxKey": "/var/run/docker/netns/x", "Options": {}}, LEAVE, ids)
 
 
-@check(
-    SUBSYSTEM,
-    "operational data",
-    expects="EndpointOperInfo of a joined endpoint answers Value, an object or nothing",
-    source="B3",
-)
+@check(SUBSYSTEM, source="B3")
 def operational_data(plugin: Probe) -> None:
+    """EndpointOperInfo of a joined endpoint answers Value, an object or nothing."""
     ids, _ = joined(plugin)
     answer = plugin.send("NetworkDriver.EndpointOperInfo", ids)
     advise(not answer.error, f"{answer}; engines do without")

@@ -43,32 +43,21 @@ def value(told: dict[str, Any]) -> bytes:
         fail(f"Value is no base64: {error}")
 
 
-@check(
-    SUBSYSTEM,
-    "unknown secret",
-    expects="a secret that there is not is an error that says so",
-    source="B9",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B9", reads_only=True)
 def unknown_secret(plugin: Probe) -> None:
+    """a secret that there is not is an error that says so."""
     answer = plugin.refused(GET, {"SecretName": plugin.name(), **TASK})
     advise(answer.told("err"), f"{answer}: no Err")
 
 
-@check(
-    SUBSYSTEM,
-    "value",
-    expects="Value is base64",
-    source="B9",
-    reads_only=True,
-)
+@check(SUBSYSTEM, "value", source="B9", reads_only=True)
 def value_is_base64(plugin: Probe) -> None:
+    """Value is base64."""
     value(secret(plugin, **TASK))
 
 
 @check(
     SUBSYSTEM,
-    "exact spelling",
     expects=f"{GET} answers Value to the letter: not all hosts are lenient",
     source="B11 trap 3",
     reads_only=True,
@@ -80,7 +69,6 @@ def exact_spelling(plugin: Probe) -> None:
 
 @check(
     SUBSYSTEM,
-    "tasks side by side",
     expects=f"{MANY} tasks that ask at once all have the secret",
     source="B0, B9",
     reads_only=True,
@@ -91,7 +79,6 @@ def tasks_side_by_side(plugin: Probe) -> None:
 
 @check(
     SUBSYSTEM,
-    "size",
     expects=f"a secret has 1 to {LARGEST} bytes; a manager refuses any other",
     source="B9",
     reads_only=True,
@@ -101,37 +88,22 @@ def size(plugin: Probe) -> None:
     require(1 <= found <= LARGEST, f"{found} bytes")
 
 
-@check(
-    SUBSYSTEM,
-    "reuse",
-    expects="DoNotReuse is true, false or absent",
-    source="B9",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B9", reads_only=True)
 def reuse(plugin: Probe) -> None:
+    """DoNotReuse is true, false or absent."""
     told = secret(plugin, **TASK).get("donotreuse", False)
     require(isinstance(told, bool), f"DoNotReuse is {told!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "task that says little",
-    expects="a request without what is zero or empty is enough: that is how engines send it",
-    source="B9",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B9", reads_only=True)
 def task_that_says_little(plugin: Probe) -> None:
+    """a request without what is zero or empty is enough: that is how engines send it."""
     secret(plugin)
     secret(plugin, ServiceEndpointSpec={"Ports": [{"TargetPort": 80}]})
 
 
-@check(
-    SUBSYSTEM,
-    "same task, same secret",
-    expects="a task that asks again has the same secret",
-    source="B9",
-    reads_only=True,
-)
+@check(SUBSYSTEM, "same task, same secret", source="B9", reads_only=True)
 def same_task_same_secret(plugin: Probe) -> None:
+    """a task that asks again has the same secret."""
     first, second = value(secret(plugin, **TASK)), value(secret(plugin, **TASK))
     advise(first == second, f"{len(first)} bytes, then {len(second)} others")

@@ -62,15 +62,9 @@ def require_time(volume: dict[str, Any]) -> None:
     require(valid, f"CreatedAt is {told!r}: the whole answer fails, and the volume is gone")
 
 
-@check(
-    SUBSYSTEM,
-    "capabilities",
-    expects="Capabilities tells a Scope, local or global; on any failure engines ask again"
-    " and again",
-    source="B2",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B2", reads_only=True)
 def capabilities(plugin: Probe) -> None:
+    """Capabilities tells a Scope, local or global; on any failure engines ask again and again."""
     answer = plugin.send(CAPABILITIES, {})
     advise(not answer.error, answer)
     told = folded(answer.fields.get("capabilities") or {}, answer).get("scope") or ""
@@ -78,63 +72,38 @@ def capabilities(plugin: Probe) -> None:
     advise(told.lower() in {"", "local", "global"}, f"{told!r} is taken for local")
 
 
-@check(
-    SUBSYSTEM,
-    "list",
-    expects="List gives an array of volumes, each with a name of its own",
-    source="B2",
-    reads_only=True,
-)
+@check(SUBSYSTEM, "list", source="B2", reads_only=True)
 def list_of_volumes(plugin: Probe) -> None:
+    """List gives an array of volumes, each with a name of its own."""
     names = [volume.get("name") for volume in listed(plugin)]
     require(all(isinstance(name, str) and name for name in names), names)
     require(len(set(names)) == len(names), names)
 
 
-@check(
-    SUBSYSTEM,
-    "no null in list",
-    expects="no entry of Volumes is null: that takes the engine down",
-    source="B11 trap 10",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B11 trap 10", reads_only=True)
 def no_null_in_list(plugin: Probe) -> None:
+    """no entry of Volumes is null: that takes the engine down."""
     answer = plugin.send(LIST, {})
     require(None not in (answer.fields.get("volumes") or []), answer)
 
 
-@check(
-    SUBSYSTEM,
-    "times in list",
-    expects="CreatedAt in List is absent or RFC 3339; an empty one fails the whole answer",
-    source="B2, B11 trap 11",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B2, B11 trap 11", reads_only=True)
 def times_in_list(plugin: Probe) -> None:
+    """CreatedAt in List is absent or RFC 3339; an empty one fails the whole answer."""
     for volume in listed(plugin):
         require_time(volume)
 
 
-@check(
-    SUBSYSTEM,
-    "get of unknown",
-    expects="Get of a volume that there is not gives none: an error, or no Volume",
-    source="B2, B11 trap 9",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B2, B11 trap 9", reads_only=True)
 def get_of_unknown(plugin: Probe) -> None:
+    """Get of a volume that there is not gives none: an error, or no Volume."""
     answer = plugin.send(GET, {"Name": plugin.name()})
     require(answer.error or answer.fields.get("volume") is None, f"{answer}: an engine finds it")
 
 
-@check(
-    SUBSYSTEM,
-    "path of unknown",
-    expects="Path of a volume that there is not is an error, or empty",
-    source="B2",
-    reads_only=True,
-)
+@check(SUBSYSTEM, source="B2", reads_only=True)
 def path_of_unknown(plugin: Probe) -> None:
+    """Path of a volume that there is not is an error, or empty."""
     answer = plugin.send(PATH, {"Name": plugin.name()})
     require(answer.error or not answer.fields.get("mountpoint"), answer)
 
@@ -142,39 +111,28 @@ def path_of_unknown(plugin: Probe) -> None:
 LONGEST = 64
 
 
-@check(
-    SUBSYSTEM,
-    "create",
-    expects="a volume that was created without error is there: Get gives it, by its name",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def create(plugin: Probe) -> None:
+    """a volume that was created without error is there: Get gives it, by its name."""
     name = created(plugin)
     volume = found(plugin, name)
     require(volume.get("name") == name, f"Get of {name} tells {volume or 'no volume'}")
 
 
-@check(
-    SUBSYSTEM,
-    "create without options",
-    expects="Create takes Opts that are null: that is how an engine sends none",
-    source="B0, B2",
-)
+@check(SUBSYSTEM, source="B0, B2")
 def create_without_options(plugin: Probe) -> None:
+    """Create takes Opts that are null: that is how an engine sends none."""
     if plugin.setup.volume_opts:
         skip("its volumes are said to need options")
     name = plugin.name()
     plugin.make(CREATE, {"Name": name, "Opts": None}, REMOVE, {"Name": name})
 
 
-@check(
-    SUBSYSTEM,
-    "create twice",
-    expects="a second Create of a volume leaves it there, and is no error: engines send one"
-    " where Get failed",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def create_twice(plugin: Probe) -> None:
+    """a second Create of a volume leaves it there, and is no error: engines send one where Get
+    failed.
+    """
     name = created(plugin)
     second = plugin.send(CREATE, creation(plugin, name))
     require(found(plugin, name), f"after a second Create the volume is gone: {second}")
@@ -182,45 +140,29 @@ def create_twice(plugin: Probe) -> None:
     advise(not second.error, second)
 
 
-@check(
-    SUBSYSTEM,
-    "list has what was created",
-    expects="List has a new volume once",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def list_has_what_was_created(plugin: Probe) -> None:
+    """List has a new volume once."""
     name = created(plugin)
     only(named(listed(plugin), name), "in List", name)
 
 
-@check(
-    SUBSYSTEM,
-    "times in get",
-    expects="CreatedAt in Get is absent or RFC 3339; else the engine forgets the volume",
-    source="B11 trap 9, B11 trap 11",
-)
+@check(SUBSYSTEM, source="B11 trap 9, B11 trap 11")
 def times_in_get(plugin: Probe) -> None:
+    """CreatedAt in Get is absent or RFC 3339; else the engine forgets the volume."""
     require_time(found(plugin, created(plugin)))
 
 
-@check(
-    SUBSYSTEM,
-    "status in get",
-    expects="Status in Get is absent or an object",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def status_in_get(plugin: Probe) -> None:
+    """Status in Get is absent or an object."""
     volume = found(plugin, created(plugin))
     require(isinstance(volume.get("status") or {}, dict), f"Status is {volume.get('status')!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "get again and again",
-    expects="Get goes on giving a volume that is there: after one error the engine forgets it",
-    source="B11 trap 9",
-)
+@check(SUBSYSTEM, source="B11 trap 9")
 def get_again_and_again(plugin: Probe) -> None:
+    """Get goes on giving a volume that is there: after one error the engine forgets it."""
     name = created(plugin)
     for _ in range(20):
         answer = plugin.send(GET, {"Name": name})
@@ -229,7 +171,6 @@ def get_again_and_again(plugin: Probe) -> None:
 
 @check(
     SUBSYSTEM,
-    "long name",
     expects=f"a name of {LONGEST} characters is taken: that is how long those are that engines"
     " make up",
     source="B2",
@@ -239,52 +180,36 @@ def long_name(plugin: Probe) -> None:
     require(found(plugin, name).get("name") == name, f"Get does not give {name}")
 
 
-@check(
-    SUBSYSTEM,
-    "remove",
-    expects="a volume that was removed without error is gone from Get and List",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def remove(plugin: Probe) -> None:
+    """a volume that was removed without error is gone from Get and List."""
     name = created(plugin)
     plugin.call(REMOVE, {"Name": name})
     require(not found(plugin, name), f"Get still gives {name}")
     require(not named(listed(plugin), name), f"List still has {name}")
 
 
-@check(
-    SUBSYSTEM,
-    "remove of unknown",
-    expects="Remove of a volume that there is not is answered, and changes nothing",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def remove_of_unknown(plugin: Probe) -> None:
+    """Remove of a volume that there is not is answered, and changes nothing."""
     name = created(plugin)
     answer = plugin.send(REMOVE, {"Name": f"{name}-unknown"})
     require(answer.error or answer.fields is not None, answer)
     require(found(plugin, name), f"{name} is gone instead")
 
 
-@check(
-    SUBSYSTEM,
-    "create after remove",
-    expects="a name can be used again once its volume was removed",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def create_after_remove(plugin: Probe) -> None:
+    """a name can be used again once its volume was removed."""
     name = created(plugin)
     plugin.call(REMOVE, {"Name": name})
     created(plugin, name)
     require(found(plugin, name), f"Get does not give {name}")
 
 
-@check(
-    SUBSYSTEM,
-    "errors say what is wrong",
-    expects="an error carries a message, as Err",
-    source="B0",
-)
+@check(SUBSYSTEM, source="B0")
 def errors_say_what_is_wrong(plugin: Probe) -> None:
+    """an error carries a message, as Err."""
     answer = plugin.send(MOUNT, {"Name": plugin.name(), "ID": plugin.id()})
     if answer.error:
         advise(answer.told("err"), f"{answer}: no Err, so the user is shown the whole body")

@@ -41,33 +41,21 @@ def place(plugin: Probe, name: str) -> object:
     return answer.fields.get("mountpoint") or ""
 
 
-@check(
-    SUBSYSTEM,
-    "mount",
-    expects="Mount tells where the volume is: an absolute path, which no engine examines",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def mount(plugin: Probe) -> None:
+    """Mount tells where the volume is: an absolute path, which no engine examines."""
     mounted(plugin, created(plugin), plugin.id())
 
 
-@check(
-    SUBSYSTEM,
-    "mount of unknown",
-    expects="Mount of a volume that there is not is an error",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def mount_of_unknown(plugin: Probe) -> None:
+    """Mount of a volume that there is not is an error."""
     plugin.refused(MOUNT, {"Name": plugin.name(), "ID": plugin.id()})
 
 
-@check(
-    SUBSYSTEM,
-    "path while mounted",
-    expects="Path tells where Mount has mounted the volume; only older engines ask",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def path_while_mounted(plugin: Probe) -> None:
+    """Path tells where Mount has mounted the volume; only older engines ask."""
     name = created(plugin)
     where = mounted(plugin, name, plugin.id())
     answer = plugin.send(PATH, {"Name": name})
@@ -76,14 +64,11 @@ def path_while_mounted(plugin: Probe) -> None:
     require(told == where, f"{answer}; Mount tells {where!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "one mountpoint",
-    expects="Get and List tell the mountpoint that Mount tells, or none: engines scope the"
-    " others, and not Get's",
-    source="B2, B11 trap 13",
-)
+@check(SUBSYSTEM, source="B2, B11 trap 13")
 def one_mountpoint(plugin: Probe) -> None:
+    """Get and List tell the mountpoint that Mount tells, or none: engines scope the others, and not
+    Get's.
+    """
     name = created(plugin)
     where = mounted(plugin, name, plugin.id())
     told = [
@@ -92,38 +77,26 @@ def one_mountpoint(plugin: Probe) -> None:
     advise(all(each in (where, "", None) for each in told), f"{told!r}; Mount tells {where!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "unmount",
-    expects="Unmount of what is mounted succeeds, and it can be mounted again",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def unmount(plugin: Probe) -> None:
+    """Unmount of what is mounted succeeds, and it can be mounted again."""
     use = {"Name": created(plugin), "ID": plugin.id()}
     for _ in range(2):
         mounted(plugin, use["Name"], use["ID"])
         plugin.call(UNMOUNT, use)
 
 
-@check(
-    SUBSYSTEM,
-    "mount again",
-    expects="the same Name and ID may be mounted again, at the same place: docker cp does that",
-    source="B2, B11 trap 12",
-)
+@check(SUBSYSTEM, source="B2, B11 trap 12")
 def mount_again(plugin: Probe) -> None:
+    """the same Name and ID may be mounted again, at the same place: docker cp does that."""
     name, user = created(plugin), plugin.id()
     first, second = mounted(plugin, name, user), mounted(plugin, name, user)
     require(first == second, f"first {first!r}, then {second!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "mounts are counted",
-    expects="of two mounts of the same Name and ID one remains after one Unmount",
-    source="B11 trap 12",
-)
+@check(SUBSYSTEM, source="B11 trap 12")
 def mounts_are_counted(plugin: Probe) -> None:
+    """of two mounts of the same Name and ID one remains after one Unmount."""
     name, user = created(plugin), plugin.id()
     mounted(plugin, name, user)
     mounted(plugin, name, user)
@@ -134,13 +107,9 @@ def mounts_are_counted(plugin: Probe) -> None:
     plugin.call(UNMOUNT, {"Name": name, "ID": user})
 
 
-@check(
-    SUBSYSTEM,
-    "two users",
-    expects="a volume stays mounted for one ID when another unmounts it",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def two_users(plugin: Probe) -> None:
+    """a volume stays mounted for one ID when another unmounts it."""
     name, one, other = created(plugin), plugin.id(), plugin.id()
     mounted(plugin, name, one)
     mounted(plugin, name, other)
@@ -150,38 +119,26 @@ def two_users(plugin: Probe) -> None:
     require(told == before, f"it is at {told!r}, not {before!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "get while mounted",
-    expects="Get gives a volume that is mounted: without it engines never unmount",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def get_while_mounted(plugin: Probe) -> None:
+    """Get gives a volume that is mounted: without it engines never unmount."""
     name = created(plugin)
     mounted(plugin, name, plugin.id())
     require(found(plugin, name).get("name") == name, f"Get does not give {name}")
 
 
-@check(
-    SUBSYSTEM,
-    "unmount of unmounted",
-    expects="Unmount of what is not mounted is answered: a restarted plugin meets one, and an"
-    " error keeps a container from stopping cleanly",
-    source="B2",
-)
+@check(SUBSYSTEM, source="B2")
 def unmount_of_unmounted(plugin: Probe) -> None:
+    """Unmount of what is not mounted is answered: a restarted plugin meets one, and an error keeps
+    a container from stopping cleanly.
+    """
     name = created(plugin)
     answer = plugin.send(UNMOUNT, {"Name": name, "ID": plugin.id()})
     require(found(plugin, name), f"{answer}, and {name} is gone")
     advise(not answer.error, answer)
 
 
-@check(
-    SUBSYSTEM,
-    "creates side by side",
-    expects=f"{FEW} volumes that are created at once are all there",
-    source="B0, B2",
-)
+@check(SUBSYSTEM, expects=f"{FEW} volumes that are created at once are all there", source="B0, B2")
 def creates_side_by_side(plugin: Probe) -> None:
     names = [plugin.name() for _ in range(FEW)]
     plugin.side_by_side(*(partial(created, plugin, name) for name in names))
@@ -191,10 +148,7 @@ def creates_side_by_side(plugin: Probe) -> None:
 
 
 @check(
-    SUBSYSTEM,
-    "creates of one name",
-    expects=f"{FEW} Creates of the same name at once leave one volume",
-    source="B0, B2",
+    SUBSYSTEM, expects=f"{FEW} Creates of the same name at once leave one volume", source="B0, B2"
 )
 def creates_of_one_name(plugin: Probe) -> None:
     name = plugin.name()
@@ -206,7 +160,6 @@ def creates_of_one_name(plugin: Probe) -> None:
 
 @check(
     SUBSYSTEM,
-    "mounts side by side",
     expects=f"{FEW} users that mount a volume at once all have it, at the same place",
     source="B0, B2",
 )
@@ -217,13 +170,9 @@ def mounts_side_by_side(plugin: Probe) -> None:
     require(len(set(told)) == 1, f"{told!r}")
 
 
-@check(
-    SUBSYSTEM,
-    "get during others",
-    expects="Get gives a volume while others are created: an error would make it forgotten",
-    source="B11 trap 9",
-)
+@check(SUBSYSTEM, source="B11 trap 9")
 def get_during_others(plugin: Probe) -> None:
+    """Get gives a volume while others are created: an error would make it forgotten."""
     name = created(plugin)
     make = [partial(created, plugin, plugin.name()) for _ in range(FEW)]
     look = [partial(found, plugin, name)] * FEW

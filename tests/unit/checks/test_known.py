@@ -11,6 +11,7 @@ import pytest
 
 from moby_plugins import Request, SettingsError
 from moby_plugins.checks import (
+    Probe,
     Subject,
     all_checks,
     built_in_checks,
@@ -148,6 +149,35 @@ def test_checks_that_cannot_be_loaded_are_named(site: Path, code: str, why: str)
 
     with pytest.raises(SettingsError, match=f"the checks 'weather' cannot be loaded: {why}"):
         all_checks()
+
+
+def test_a_docstring_is_what_a_check_expects() -> None:
+    """Its first paragraph, without the period; and a check without a name has its function's."""
+
+    @check("Thing", source="B0")
+    def made_and_kept(_: Probe) -> None:
+        """A thing that was made is there.
+
+        How it was made does not matter.
+        """
+
+    assert (made_and_kept.id, made_and_kept.expects) == (
+        "Thing: made and kept",
+        "A thing that was made is there",
+    )
+
+
+def test_what_is_expected_can_be_said_beside_the_docstring() -> None:
+    """``expects`` counts before the docstring; without either, the name has to do."""
+
+    def made(_: Probe) -> None:
+        """Nothing of this is shown."""
+
+    told = check("Thing", "made", expects="it is there", source="B0")(made)
+    silent = check("Thing", "made at once", source="B0")(lambda _: None)
+
+    assert told.expects == "it is there"
+    assert silent.expects == "made at once"
 
 
 def test_checks_are_collected_from_a_module() -> None:
