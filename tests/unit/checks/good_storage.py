@@ -96,7 +96,8 @@ class Layers(GraphDriver):
         """Nothing was mounted."""
 
     def get(self, request: LayerRequest) -> str:
-        assert request.id in self._layers, "no such layer"
+        if request.id not in self._layers:
+            raise LookupError("no such layer")
         return f"/layers/{request.id}"
 
     def exists(self, id: str) -> bool:
