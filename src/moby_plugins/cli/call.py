@@ -8,10 +8,15 @@ import click
 from attrs import evolve
 
 from moby_plugins import Client, DriverError, RetryPolicy, Settings
-from moby_plugins.cli.options import example, methods, with_settings, with_timeout
-from moby_plugins.cli.output import show_json
-from moby_plugins.cli.progress import watched
-from moby_plugins.cli.target import client_of, with_target
+from moby_plugins.cli.options import (
+    client_of,
+    example,
+    methods,
+    with_settings,
+    with_target,
+    with_timeout,
+)
+from moby_plugins.cli.output import show_json, watched
 from moby_plugins.domain.http import check_method
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 

@@ -22,7 +22,7 @@ from moby_plugins.checks import (
     new_subject,
     run_checks,
 )
-from moby_plugins.cli.exit_codes import FINDINGS
+from moby_plugins.cli.errors import FINDINGS
 from moby_plugins.cli.options import (
     example,
     plugin_names,
@@ -37,12 +37,12 @@ from moby_plugins.cli.output import (
     FAINT,
     GOOD,
     Cell,
+    StatusLine,
     Table,
     is_terminal,
     show_json,
     show_table,
 )
-from moby_plugins.cli.progress import StatusLine
 
 HANDSHAKE = "Plugin"
 STYLES = {

@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from moby_plugins.cli.exit_codes import exit_code
-from moby_plugins.cli.output import report
+from moby_plugins.cli.errors import exit_code, report
 from moby_plugins.domain import __version__
 from moby_plugins.domain.errors import PluginError
 

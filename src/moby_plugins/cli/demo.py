@@ -1,9 +1,9 @@
-"""``moby-plugins demo``: the main job on real input."""
+"""``moby-plugins demo``: find, activate and call a plugin that runs in its own process."""
 
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,9 +11,32 @@ import click
 
 from moby_plugins import Settings, StatusError, new_local_registry
 from moby_plugins.cli.options import example
-from moby_plugins.subsystems import VolumeDriver
+from moby_plugins.subsystems import Volume, VolumeDriver
 
-PLUGIN = "moby_plugins.cli.demo_plugin:Shelf"
+
+class Shelf(VolumeDriver):
+    """Each volume is a directory in the current one. Mounting takes nothing but telling where."""
+
+    def create(self, name: str, opts: Mapping[str, str] | None = None) -> None:
+        Path(name).mkdir(exist_ok=True)
+
+    def remove(self, name: str) -> None:
+        Path(name).rmdir()
+
+    def mount(self, name: str, id: str) -> str:
+        return str(Path(name).resolve(strict=True))
+
+    def unmount(self, name: str, id: str) -> None:
+        Path(name).resolve(strict=True)
+
+    def list(self) -> tuple[Volume, ...]:
+        return tuple(Volume(path.name, str(path)) for path in sorted(Path.cwd().iterdir()))
+
+    def get(self, name: str) -> Volume | None:
+        return next((volume for volume in self.list() if volume.name == name), None)
+
+
+PLUGIN = "moby_plugins.cli.demo:Shelf"
 
 
 @click.command(epilog=example("moby-plugins demo"))

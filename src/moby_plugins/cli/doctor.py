@@ -4,7 +4,7 @@ import click
 from attrs import asdict
 
 from moby_plugins import Settings
-from moby_plugins.cli.exit_codes import FINDINGS
+from moby_plugins.cli.errors import FINDINGS
 from moby_plugins.cli.options import example, with_json, with_settings
 from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, Cell, show_json, show_line
 from moby_plugins.diagnosis import NOTE, PROBLEM, WARNING, Finding, diagnose

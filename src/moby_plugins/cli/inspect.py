@@ -20,7 +20,7 @@ from moby_plugins import (
     new_client,
     new_local_discovery,
 )
-from moby_plugins.cli.exit_codes import exit_code
+from moby_plugins.cli.errors import error_as_json, exit_code, in_brief
 from moby_plugins.cli.options import (
     ACTIVATE,
     example,
@@ -30,7 +30,6 @@ from moby_plugins.cli.options import (
     with_timeout,
 )
 from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, Cell, show_fields, show_json
-from moby_plugins.cli.saying import error_as_json, in_brief
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
 

@@ -15,9 +15,9 @@ from moby_plugins import (
     new_local_discovery,
     new_local_registry,
 )
+from moby_plugins.cli.errors import error_as_json, in_brief
 from moby_plugins.cli.options import example, with_json, with_settings, with_timeout
 from moby_plugins.cli.output import BAD, FAINT, GOOD, Cell, Table, printable, show_json, show_table
-from moby_plugins.cli.saying import error_as_json, in_brief
 
 
 @frozen

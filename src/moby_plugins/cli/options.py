@@ -1,11 +1,11 @@
-"""Options and arguments that several commands have in common."""
+"""Options and arguments of several commands, and the client of the plugin that they name."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import click
 
-from moby_plugins import PluginError, Settings, new_local_discovery
+from moby_plugins import Client, PluginError, Settings, new_client, new_local_discovery
 
 ACTIVATE = "Plugin.Activate"
 
@@ -81,3 +81,19 @@ def subsystems(_: click.Context, __: click.Parameter, incomplete: str) -> list[s
 
 
 with_name: Decorator = click.argument("name", shell_complete=plugin_names)
+
+
+with_target: Decorator = click.argument(
+    "target", metavar="NAME|ADDRESS", shell_complete=plugin_names
+)
+
+
+def client_of(target: str, settings: Settings) -> Client:
+    """A client of ``target``, to be closed by the caller; no name holds a slash, no address none.
+
+    Raises what the look-up of a name raises, and ``SpecError``.
+    """
+    if "/" in target:
+        return new_client(target, settings=settings)
+    plugin = new_local_discovery(settings).lookup(target)
+    return new_client(plugin.addr, plugin.tls_config, settings=settings)

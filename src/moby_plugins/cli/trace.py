@@ -1,35 +1,209 @@
-"""``moby-plugins trace``: stands between a host and a plugin, and shows each call."""
+"""``moby-plugins trace``: stand between hosts and a plugin, and show each call as it passes."""
 
 import json
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TypeAlias
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
 
 import click
 
 from moby_plugins import PluginNotFoundError, Settings, new_local_discovery
-from moby_plugins.cli.call_text import call_cells, progress_cells
-from moby_plugins.cli.options import Decorator, example, with_json, with_settings
-from moby_plugins.cli.output import printable, show_line
-from moby_plugins.cli.target import with_target
-from moby_plugins.cli.watcher import Watcher
+from moby_plugins.cli.options import Decorator, example, with_json, with_settings, with_target
+from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, PLAIN, Cell, printable, show_line
 from moby_plugins.domain.address import Address
+from moby_plugins.ports import Transport
 from moby_plugins.tracing import (
     Interposed,
     MakeApp,
     OnCall,
     Progress,
+    RecordedBody,
     RecordedCall,
     Recording,
+    Trace,
     call_json,
     interposed,
     interposed_at,
     masked_call,
     open_recording,
 )
+
+# How much of a body is shown.
+MOST = 2000
+HEAD_BYTES = 16
+_OK = 200
+_WHITE = str.maketrans("\t\r\n", "   ")
+# What AuthZPlugin's bodies hold of the engine's own calls, in base64.
+_INNER = {"RequestBody", "ResponseBody"}
+
+
+def call_cells(time: str, call: RecordedCall) -> Iterator[tuple[Cell, ...]]:
+    """The lines of a call: when, what, with what status and how long; then both bodies."""
+    yield (
+        Cell(f"{time}  ", FAINT),
+        Cell(f"{call.method}  "),
+        _status(call),
+        Cell(f"  {duration(call.took)}", FAINT),
+    )
+    yield from _body(call, "→", call.request)
+    yield from _body(call, "←", call.answer)
+    if call.broken:
+        yield (Cell(f"  ✗ {call.broken}; the host's connection was closed", BAD),)
+    if call.host_left:
+        yield (Cell("  ✗ the host did not wait for the end", DOUBTFUL),)
+
+
+def progress_cells(time: str, passing: Progress) -> tuple[Cell, ...]:
+    """The line of a body that is on its way."""
+    pieces = "1 piece" if passing.pieces == 1 else f"{passing.pieces} pieces"
+    said = f"{passing.part} so far: {pieces}, {passing.size:,} bytes"
+    return Cell(f"{time}  ", FAINT), Cell(f"{passing.method}  "), Cell(said, FAINT)
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or thousandths of one."""
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
+
+
+def body_text(method: str, body: RecordedBody) -> str:
+    """A body on one line: JSON without spaces, text, or the size and the first bytes."""
+    data = body.data
+    text = _as_json(method, data) or _as_text(data)
+    if text is None:
+        pieces = f" in {len(body.pieces)} pieces" if len(body.pieces) > 1 else ""
+        return f"{body.size:,} bytes{pieces}: {_head(data)}"
+    if len(text) <= MOST and not body.omitted:
+        return text
+    return f"{text[:MOST]} … ({body.size:,} bytes)"
+
+
+def _head(data: bytes) -> str:
+    head = data[:HEAD_BYTES].hex(" ")
+    return f"{head} …" if len(data) > HEAD_BYTES else head
+
+
+def _status(call: RecordedCall) -> Cell:
+    if not call.status:
+        return Cell("no answer", BAD)
+    return Cell(str(call.status), GOOD if call.status == _OK else BAD)
+
+
+def _body(call: RecordedCall, arrow: str, body: RecordedBody) -> Iterator[tuple[Cell, ...]]:
+    if body.size:
+        yield Cell(f"  {arrow} ", FAINT), Cell(body_text(call.method, body), PLAIN)
+
+
+def _as_json(method: str, data: bytes) -> str | None:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if method.startswith("AuthZPlugin.") and isinstance(value, dict):
+        value = {key: _inner(key, item) for key, item in value.items()}
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _inner(key: str, value: Any) -> Any:
+    if key not in _INNER or not isinstance(value, str):
+        return value
+    try:
+        data = b64decode(value, validate=True)
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _as_text(data: bytes) -> str | None:
+    try:
+        text = data.decode().strip()
+    except UnicodeDecodeError:
+        return None
+    plain = text.translate(_WHITE).isprintable()
+    return json.dumps(text, ensure_ascii=False) if plain else None
+
+
+# Seconds between two lines of a body on its way.
+PROGRESS = 1.0
+
+
+class Watcher:
+    """Shows what passes without its secrets, and has ``writes`` write it down.
+
+    Told by several threads; they are let through one after the other.
+    """
+
+    def __init__(
+        self,
+        show: Callable[[str, RecordedCall], None],
+        show_progress: Callable[[str, Progress], None],
+        writes: Iterable[OnCall] = (),
+    ) -> None:
+        self._writes = tuple(writes)
+        self._show = show
+        self._show_progress = show_progress
+        self._began = time.monotonic()
+        self._clock = datetime.now().astimezone()
+        self._lock = threading.Lock()
+        self._failure: Exception | None = None
+        self._ending = False
+        self._told: dict[float, float] = {}
+
+    def app(self, transport: Transport) -> Trace:
+        """What stands in between."""
+        return Trace(transport, self.now, self.on_call, self.on_piece)
+
+    def now(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self._began
+
+    def on_call(self, call: RecordedCall) -> None:
+        """Show a call, and write it down."""
+        with self._failing(), self._lock:
+            self._told.pop(call.at, None)
+            self._show(self._at(call.at), masked_call(call))
+            for write in self._writes:
+                write(call)
+
+    def on_piece(self, passing: Progress) -> None:
+        """Show from time to time how far a body has come."""
+        now = self.now()
+        with self._failing(), self._lock:
+            if now - self._told.setdefault(passing.at, now) >= PROGRESS:
+                self._told[passing.at] = now
+                self._show_progress(self._at(now), passing)
+
+    def end(self) -> None:
+        """Have it end; may be called by a signal handler."""
+        self._ending = True
+
+    def ending(self) -> bool:
+        """Whether it is to end."""
+        return self._ending
+
+    def check(self) -> None:
+        """Raise what went wrong while a call was shown or written down."""
+        if self._failure is not None:
+            raise self._failure
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        # The call goes on all the same: it is the host's and the plugin's.
+        try:
+            yield
+        except Exception as error:
+            self._failure = self._failure or error
+            self.end()
+
+    def _at(self, seconds: float) -> str:
+        time = self._clock + timedelta(seconds=seconds)
+        return time.isoformat(timespec="milliseconds")
+
 
 # Seconds between looks at whether to end.
 TICK = 0.1

@@ -18,9 +18,9 @@ from moby_plugins import (
     TransportTimeoutError,
     new_local_registry,
 )
+from moby_plugins.cli.errors import in_brief
 from moby_plugins.cli.options import example, subsystems, with_name, with_settings, with_timeout
-from moby_plugins.cli.progress import StatusLine
-from moby_plugins.cli.saying import in_brief
+from moby_plugins.cli.output import StatusLine
 
 # Seconds: between two looks at the clock, and at most between two attempts.
 TICK, PAUSE = 0.2, 1.0

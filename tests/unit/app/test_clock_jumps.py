@@ -18,7 +18,7 @@ DAY = 86_400.0
 # These tell the date, and not how long something took.
 DATES = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "time.localtime"}
 # It shows people when a call came.
-SHOWS_DATES = {"cli/watcher.py"}
+SHOWS_DATES = {"cli/trace.py"}
 
 
 class Odd:

@@ -4,7 +4,7 @@ from base64 import b64encode
 
 import pytest
 
-from moby_plugins.cli.call_text import body_text, call_cells, duration, progress_cells
+from moby_plugins.cli.trace import body_text, call_cells, duration, progress_cells
 from moby_plugins.tracing import Progress, RecordedBody, RecordedCall
 
 

@@ -17,9 +17,8 @@ from moby_plugins import (
     TransportTimeoutError,
     WireError,
 )
-from moby_plugins.cli import exit_codes
-from moby_plugins.cli.exit_codes import exit_code
-from moby_plugins.cli.saying import error_as_json, in_brief
+from moby_plugins.cli import errors
+from moby_plugins.cli.errors import error_as_json, exit_code, in_brief
 from moby_plugins.domain.errors import RecordingError
 
 ERRORS: list[tuple[BaseException, int]] = [
@@ -70,7 +69,7 @@ def test_each_status_is_documented() -> None:
         for line in page.read_text("utf-8").splitlines()
         if line.startswith("| ")
     ]
-    codes = [value for name, value in vars(exit_codes).items() if name.isupper()]
+    codes = [value for name, value in vars(errors).items() if name.isupper()]
 
     documented = [int(cell) for cell in cells if cell.isdigit()]
     assert documented == sorted(code for code in codes if isinstance(code, int))

@@ -7,20 +7,22 @@ from typing import BinaryIO, cast
 import pytest
 
 from moby_plugins.app.client import Upload
+from moby_plugins.cli.errors import report
 from moby_plugins.cli.output import (
     BAD,
     Cell,
+    Followed,
+    StatusLine,
     Table,
     drawn,
     is_terminal,
     plain_columns,
     printable,
-    report,
     show_fields,
     show_json,
     show_table,
+    watched,
 )
-from moby_plugins.cli.progress import Followed, StatusLine, watched
 from moby_plugins.domain.errors import SpecError
 
 

@@ -1,9 +1,16 @@
-"""What the exit status of a command says; documented in ``docs/cli.md``."""
+"""Errors of plugins at the command line: the exit status, the message, and JSON.
 
+The exit statuses are documented in ``docs/cli.md``.
+"""
+
+import sys
+
+from moby_plugins.cli.output import printable
 from moby_plugins.domain.errors import (
     DriverError,
     InvalidPluginNameError,
     NotImplementedByPluginError,
+    PluginError,
     PluginNotFoundError,
     RecordingError,
     SettingsError,
@@ -46,3 +53,23 @@ BY_ERROR: tuple[tuple[type[BaseException], int], ...] = (
 def exit_code(error: BaseException) -> int:
     """The status with which a command that ends in ``error`` exits."""
     return next((code for kind, code in BY_ERROR if isinstance(error, kind)), FINDINGS)
+
+
+def in_brief(error: PluginError) -> str:
+    """What went wrong, without the plugin's name, its address and the number of attempts."""
+    if isinstance(error, (TransportError, SpecError)):
+        return error.reason
+    if isinstance(error, WireError):
+        return f"{error.method}: {error.reason}"
+    return "not found" if isinstance(error, PluginNotFoundError) else str(error)
+
+
+def error_as_json(error: PluginError) -> dict[str, str]:
+    """An error for programs: its class, and what it says."""
+    return {"kind": type(error).__name__, "message": str(error)}
+
+
+def report(error: BaseException) -> None:
+    """Say on standard error why the command ends; nothing where it was interrupted."""
+    if not isinstance(error, KeyboardInterrupt):
+        print(f"moby-plugins: {printable(error)}", file=sys.stderr)
