@@ -10,7 +10,7 @@ import pytest
 
 from moby_plugins.domain.address import Address
 from moby_plugins.testing.contracts import PluginThat, TransportContract, Way
-from moby_plugins.testing.contracts.ways import ANSWER, FAILURE, MUCH, PAGE
+from moby_plugins.testing.contracts.transport import ANSWER, FAILURE, MUCH, PAGE
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "extending.md"
 

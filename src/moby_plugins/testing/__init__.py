@@ -31,9 +31,8 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.adapters.memory.transport import MemoryDiscovery, MemoryTransport
     from moby_plugins.domain.http import Request, Response
     from moby_plugins.testing.host_replay import Replayed, assert_replayed, replay_calls
-    from moby_plugins.testing.live_plugin import LivePlugin, LivePlugins
+    from moby_plugins.testing.live import LivePlugin, LivePlugins, PluginDirectory
     from moby_plugins.testing.memory_registry import MemoryRegistry, MemoryTransports
-    from moby_plugins.testing.plugin_directory import PluginDirectory
 
 __all__ = [
     "Call",
@@ -83,9 +82,8 @@ if not TYPE_CHECKING:  # else any name would pass
             "adapters.memory.replay",
             "adapters.memory.transport",
             "testing.memory_registry",
-            "testing.plugin_directory",
             "testing.host_replay",
-            "testing.live_plugin",
+            "testing.live",
             "adapters.memory.fault_server",
         ),
     )

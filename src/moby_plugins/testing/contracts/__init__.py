@@ -5,9 +5,14 @@ Needs pytest (extra ``testing``); ``moby_plugins.testing`` itself does not.
 
 from moby_plugins.testing.contracts.clock import ClockContract
 from moby_plugins.testing.contracts.discovery import DiscoveryContract, Place
-from moby_plugins.testing.contracts.socket_transport import Serve, SocketTransportContract
-from moby_plugins.testing.contracts.transport import TransportContract
-from moby_plugins.testing.contracts.ways import PLUGINS, PluginThat, Way
+from moby_plugins.testing.contracts.transport import (
+    PLUGINS,
+    PluginThat,
+    Serve,
+    SocketTransportContract,
+    TransportContract,
+    Way,
+)
 
 __all__ = [
     "PLUGINS",

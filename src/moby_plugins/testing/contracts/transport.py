@@ -1,26 +1,86 @@
-"""What every transport promises, over whatever it carries requests."""
+"""What every transport must do, in memory and over sockets, as a pytest suite (``ports.py``).
 
+``PLUGINS`` are plugins that behave in one way each; a suite's ``connect`` fixture makes a transport
+to one of them.
+"""
+
+import contextlib
 import errno
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import pytest
 
 from moby_plugins.adapters.clock import SystemClock
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
-from moby_plugins.domain.http import (
-    CLOSED_EARLY,
-    CUT_OFF,
-    MALFORMED,
-    TIMED_OUT,
-    Request,
-    Response,
+from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, MALFORMED, TIMED_OUT, Request, Response
+from moby_plugins.ports import Clock, Connect, Transport
+from moby_plugins.testing import (
+    FaultServer,
+    drips,
+    drops,
+    drops_mid_body,
+    hangs,
+    malformed,
+    not_json,
+    refused,
+    status,
 )
-from moby_plugins.ports import Clock
-from moby_plugins.testing.contracts.ways import ANSWER, FAILURE, MUCH, PAGE, PluginThat
+
+# What a plugin does with a request; those that answer go on answering.
+Way: TypeAlias = Literal[
+    "answers",  # 200 and ANSWER
+    "answers nothing",  # 200 and no body
+    "echoes",  # 200 and the request's body
+    "tells",  # 200 and the request as JSON: method, headers (names in lower case), body
+    "fails",  # 500 and FAILURE
+    "sends a page",  # 200 and something that begins with PAGE
+    "sends much",  # 200 and MUCH bytes
+    "refuses",  # nobody listens
+    "hangs",  # takes the request and says nothing
+    "drops",  # takes the request and closes the connection
+    "drops mid-body",  # 200, some of the body it announced, and closes the connection
+    "drips",  # 200, and a byte of ANSWER every tenth of a second
+    "is malformed",  # says something that is not HTTP
+]
+PluginThat: TypeAlias = Callable[[Way], Transport]
+
+ANSWER = b'{"Volumes": [{"Name": "data"}, {"Name": "logs"}]}\n'
+FAILURE = b'{"Err": "disk full"}'
+PAGE = b"<!DOCTYPE html>"
+MUCH = (5 << 20) + 1
+
+
+def _tell(request: Request) -> Response:
+    told = {
+        "method": request.method,
+        "headers": {name.lower(): value for name, value in request.headers.items()},
+        "body": request.read().decode(),
+    }
+    return Response(200, json.dumps(told).encode())
+
+
+# What a ``MemoryTransport`` or a ``FaultServer`` is made of to behave like this.
+PLUGINS: dict[Way, Any] = {
+    "answers": lambda _: Response(200, ANSWER),
+    "answers nothing": lambda _: Response(200, b""),
+    "echoes": lambda request: Response(200, request.read()),
+    "tells": _tell,
+    "fails": status(500, "disk full"),
+    "sends a page": not_json(),
+    "sends much": lambda _: Response(200, iter([bytes(MUCH - 1), b"1"])),
+    "refuses": refused(),
+    "hangs": hangs(),
+    "drops": drops(),
+    "drops mid-body": drops_mid_body(),
+    "drips": drips(ANSWER, every=0.1),
+    "is malformed": malformed(),
+}
+
 
 BODY = b'{"Name": "data"}\n' * 50_000
 TIMEOUT = 0.2
@@ -262,3 +322,41 @@ class TransportContract:
             )
 
             assert list(answers) == bodies
+
+
+# Makes a server, not started, whose plugin behaves like this.
+Serve: TypeAlias = Callable[[Way], FaultServer]
+
+
+class SocketTransportContract(TransportContract):
+    """Subclass it, and give a fixture ``connect``: what makes the transport under test.
+
+    It is held to a plugin on TCP, unless a fixture ``serve`` makes the servers elsewhere;
+    then ``REFUSED`` is that place's. A fixture ``tls`` may give the options that the
+    transport is made with.
+    """
+
+    REFUSED = "connection refused: nobody listens there"
+
+    @pytest.fixture
+    def tls(self) -> TLSOptions | None:
+        """The options that the transport is made with."""
+        return None
+
+    @pytest.fixture
+    def serve(self) -> Serve:
+        """What makes the servers."""
+        return lambda way: FaultServer.tcp(PLUGINS[way])
+
+    @pytest.fixture
+    def plugin_that(
+        self, connect: Connect, serve: Serve, tls: TLSOptions | None
+    ) -> Iterator[PluginThat]:
+        """Transports to plugins behind real sockets, all closed at the end."""
+        with contextlib.ExitStack() as stack:
+
+            def start(way: Way) -> Transport:
+                server = stack.enter_context(serve(way))
+                return stack.enter_context(contextlib.closing(connect(Address(server.addr), tls)))
+
+            yield start

@@ -5,19 +5,22 @@ Needs hypothesis (extra ``testing``); ``moby_plugins.testing`` itself does not.
 
 from moby_plugins.testing.strategies.messages import (
     MethodCall,
-    json_values,
     log_entries,
     messages,
     method_calls,
 )
-from moby_plugins.testing.strategies.specs import Spec, specs
-from moby_plugins.testing.strategies.trees import PluginTree, TreeEntry, plugin_trees
 from moby_plugins.testing.strategies.values import (
+    PluginTree,
+    Spec,
+    TreeEntry,
     addresses,
+    json_values,
     manifests,
     names,
+    plugin_trees,
     plugins,
     retry_policies,
+    specs,
     tls_options,
 )
 

@@ -17,13 +17,11 @@ from moby_plugins.app.subsystems.log import SOURCES, LogEntry, PartialLog
 from moby_plugins.app.subsystems.network import SCOPES, NetworkCapabilities
 from moby_plugins.app.subsystems.secret import Secret
 from moby_plugins.app.subsystems.volume import VolumeCapabilities
-from moby_plugins.testing.strategies.values import texts
+from moby_plugins.testing.strategies.values import FLOATS, INTEGERS, MAX_ITEMS, json_values, texts
 
 # What a field, or a parameter as ``method.parameter``, of a class is to be drawn from, where
 # its type says too little.
 Fields: TypeAlias = Mapping[tuple[type, str], SearchStrategy[Any]]
-
-_MAX_ITEMS = 3
 
 
 @attrs.frozen
@@ -35,26 +33,10 @@ class MethodCall:
     result: Any
 
 
-_INTEGERS = st.integers(-(1 << 63), (1 << 63) - 1)
-_FLOATS = st.floats(allow_nan=False, allow_infinity=False)
-
-
-def json_values() -> SearchStrategy[Any]:
-    """Whatever JSON can say and every JSON library can keep."""
-    return st.recursive(
-        st.none() | st.booleans() | _INTEGERS | _FLOATS | texts(),
-        lambda inner: (
-            st.lists(inner, max_size=_MAX_ITEMS)
-            | st.dictionaries(texts(), inner, max_size=_MAX_ITEMS)
-        ),
-        max_leaves=4,
-    )
-
-
 _PLAIN: Mapping[Any, SearchStrategy[Any]] = {
     str: texts(),
-    int: _INTEGERS,
-    float: _FLOATS,
+    int: INTEGERS,
+    float: FLOATS,
     bool: st.booleans(),
     bytes: st.binary(max_size=20),
     type(None): st.none(),
@@ -131,11 +113,11 @@ def _of(kind: Any, fields: Fields) -> SearchStrategy[Any]:
         return st.one_of(*(_of(part, fields) for part in parts))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         key, item = parts or (str, Any)
-        return st.dictionaries(_of(key, fields), _of(item, fields), max_size=_MAX_ITEMS)
+        return st.dictionaries(_of(key, fields), _of(item, fields), max_size=MAX_ITEMS)
     if origin in {tuple, list, Iterator}:
         make = tuple if origin is tuple else list
         item = parts[0] if parts else Any
-        return st.lists(_of(item, fields), max_size=_MAX_ITEMS).map(make)
+        return st.lists(_of(item, fields), max_size=MAX_ITEMS).map(make)
     raise TypeError(f"nothing is known of {kind}: say in fields what to draw it from")
 
 

@@ -1,7 +1,14 @@
-"""Names, addresses, and the other values that describe a plugin and how to reach it."""
+"""Strategies for what discovery reads: names, addresses, specs, and trees of plugin files."""
 
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from attrs import evolve, frozen
 from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
+from hypothesis.strategies import DrawFn, SearchStrategy
 
 from moby_plugins.domain.address import TLS_1_2, TLS_1_3, Address, TLSOptions
 from moby_plugins.domain.plugin import Manifest, Plugin, is_plugin_name
@@ -17,6 +24,23 @@ _ODD_NAMES = ("a b", "50%", "%41", "a?b#c", "a.spec", "...", ".hidden", "ü", "a
 def texts(*, min_size: int = 0, max_size: int = 12) -> SearchStrategy[str]:
     """Text that JSON can carry: any characters, and no halves of one."""
     return st.text(_NO_HALVES, min_size=min_size, max_size=max_size)
+
+
+MAX_ITEMS = 3
+INTEGERS = st.integers(-(1 << 63), (1 << 63) - 1)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def json_values() -> SearchStrategy[Any]:
+    """Whatever JSON can say and every JSON library can keep."""
+    return st.recursive(
+        st.none() | st.booleans() | INTEGERS | FLOATS | texts(),
+        lambda inner: (
+            st.lists(inner, max_size=MAX_ITEMS)
+            | st.dictionaries(texts(), inner, max_size=MAX_ITEMS)
+        ),
+        max_leaves=4,
+    )
 
 
 def names() -> SearchStrategy[str]:
@@ -98,3 +122,165 @@ def retry_policies() -> SearchStrategy[RetryPolicy]:
         max_delay=waits,
         budget=st.floats(0.0, 1e6) | st.just(float("inf")),
     )
+
+
+_SPACE = st.text(" \t\r\n", max_size=3)
+_TLS_KEYS = {
+    "ca_file": "CAFile",
+    "cert_file": "CertFile",
+    "key_file": "KeyFile",
+    "insecure_skip_verify": "InsecureSkipVerify",
+    "exclusive_root_pools": "ExclusiveRootPools",
+    "min_version": "MinVersion",
+}
+
+
+@frozen
+class Spec:
+    """The content of ``file`` for the plugin ``name``, and the ``plugin`` that it describes."""
+
+    name: str
+    file: str
+    data: bytes
+    plugin: Plugin
+
+
+def specs() -> SearchStrategy[Spec]:
+    """Specs of both kinds: ``.spec`` with space around, ``.json`` with keys in any case and more.
+
+    A key may be absent or null where that means the same, others may be there,
+    and something may follow the value.
+    """
+    return _plain_specs() | _json_specs()
+
+
+@st.composite
+def _plain_specs(draw: DrawFn) -> Spec:
+    name = draw(names())
+    addr = draw(addresses()).text
+    # What stands at the ends of a path is lost: a .spec is read without the space around it.
+    plugin = Plugin.local(name, addr.strip())
+    text = draw(_SPACE) + addr + draw(_SPACE)
+    return Spec(name, f"/etc/docker/plugins/{name}.spec", text.encode(), plugin)
+
+
+@st.composite
+def _json_specs(draw: DrawFn) -> Spec:
+    name = draw(names())
+    addr = draw(addresses()).text
+    options = draw(st.none() | tls_options())
+    others = st.sampled_from(["Name", "X", "Label"])
+    content: dict[str, Any] = draw(st.dictionaries(others, json_values()))
+    content[_spelled(draw, "Addr")] = addr
+    if options is not None:
+        content[_spelled(draw, "TLSConfig")] = _tls(draw, options)
+        # Without a CA file verification is off, whatever the spec says (protocol.md A2).
+        skip = options.insecure_skip_verify or not options.ca_file
+        options = evolve(options, insecure_skip_verify=skip)
+    elif draw(st.booleans()):
+        content[_spelled(draw, "TLSConfig")] = None
+    text = draw(_SPACE) + json.dumps(content, ensure_ascii=draw(st.booleans()))
+    data = (text + draw(st.sampled_from(["", "\n", " {}", "]"]))).encode()
+    return Spec(name, f"/etc/docker/plugins/{name}.json", data, Plugin(name, addr, options))
+
+
+def _tls(draw: DrawFn, options: TLSOptions) -> dict[str, Any]:
+    content = {}
+    for field, key in _TLS_KEYS.items():
+        value = getattr(options, field)
+        # What is empty, false or zero may as well be absent or null.
+        if value or draw(st.booleans()):
+            content[_spelled(draw, key)] = value or draw(st.sampled_from([value, None]))
+    return content
+
+
+def _spelled(draw: DrawFn, key: str) -> str:
+    return draw(st.sampled_from([key, key.lower(), key.upper()]))
+
+
+Kind: TypeAlias = Literal["socket", "file", "directory", "link"]
+
+# Two of each kind, so that the same name is met in several places.
+_FEW_NAMES = ("a", "b", "a.sock", "b.spec")
+_SUFFIXES = (".sock", ".spec", ".json", ".SPEC", "")
+_DIRECTORIES = ("run", "etc", "usr")
+_CONTENTS = ("unix:///x.sock", "tcp://h:1", '{"Addr": "tcp://h:2"}', "", "no address")
+
+
+@frozen
+class TreeEntry:
+    """What lies at ``path``, in the tree; ``content`` is a file's, or where a link leads."""
+
+    path: str
+    kind: Kind
+    content: str = ""
+
+
+@frozen
+class PluginTree:
+    """Directories of sockets (``run``) and of specs (``etc``, ``usr``), and what lies in them."""
+
+    entries: tuple[TreeEntry, ...]
+
+    @property
+    def names(self) -> set[str]:
+        """Every name that a plugin in it might go by, with any suffix or without."""
+        parts = {part for entry in self.entries for part in entry.path.split("/")[1:]}
+        return parts | {part[: -len(suffix)] for part in parts for suffix in _SUFFIXES if suffix}
+
+    def write(self, base: Path) -> None:
+        """Make it below ``base``, which is there; an entry whose place is taken is left out.
+
+        Raises ``OSError`` where the file system does not let it.
+        """
+        for directory in _DIRECTORIES:
+            (base / directory).mkdir()
+        for entry in self.entries:
+            path = base / entry.path
+            if path.parent.is_dir() and not os.path.lexists(path):
+                _make(path, entry, base)
+
+
+def plugin_trees(name: SearchStrategy[str] | None = None) -> SearchStrategy[PluginTree]:
+    """Trees of up to a dozen entries: flat and nested, right and wrong suffixes, links, loops.
+
+    ``name`` says what to call things; by default a few names that meet often, and any other.
+    """
+    name = st.sampled_from(_FEW_NAMES) | names() if name is None else name
+    suffixes = st.sampled_from(_SUFFIXES)
+    flat = st.tuples(name, suffixes).map("".join)
+    nested = st.tuples(name, suffixes).map(lambda pair: f"{pair[0]}/{pair[0]}{pair[1]}")
+    astray = st.tuples(name, flat).map("/".join)
+    places = st.tuples(st.sampled_from(_DIRECTORIES), flat | nested | astray).map("/".join)
+    return st.lists(_entries(places), max_size=12).map(_with_parents)
+
+
+def _entries(places: SearchStrategy[str]) -> SearchStrategy[TreeEntry]:
+    return st.one_of(
+        st.builds(TreeEntry, places, st.just("socket")),
+        st.builds(TreeEntry, places, st.just("file"), st.sampled_from(_CONTENTS)),
+        st.builds(TreeEntry, places, st.just("directory")),
+        st.builds(TreeEntry, places, st.just("link"), places),
+    )
+
+
+def _with_parents(entries: list[TreeEntry]) -> PluginTree:
+    made: list[TreeEntry] = []
+    for entry in entries:
+        parent, _, _ = entry.path.rpartition("/")
+        if "/" in parent:
+            made.append(TreeEntry(parent, "directory"))
+        made.append(entry)
+    return PluginTree(tuple(made))
+
+
+def _make(path: Path, entry: TreeEntry, base: Path) -> None:
+    if entry.kind == "directory":
+        path.mkdir()
+    elif entry.kind == "file":
+        path.write_text(entry.content)
+    elif entry.kind == "link":
+        path.symlink_to(base / entry.content)
+    else:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(os.fspath(path))
