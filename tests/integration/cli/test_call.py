@@ -11,7 +11,7 @@ from tests.dummy_plugin import Conversation, DummyPlugin, answering, http, keeps
 from tests.integration.cli.machine import SECONDS, Machine
 from tests.integration.cli.terminal import at_terminal
 from tests.integration.components import requires
-from tests.integration.test_rclone import rclone_at
+from tests.integration.engine.test_rclone import rclone_at
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

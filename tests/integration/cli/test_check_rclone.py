@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.integration.cli.machine import Machine
 from tests.integration.components import requires
-from tests.integration.test_rclone import rclone_at
+from tests.integration.engine.test_rclone import rclone_at
 
 pytestmark = requires("rclone", "rclone", "fusermount3")
 

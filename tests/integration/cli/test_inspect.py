@@ -8,7 +8,7 @@ from tests.dummy_plugin import DummyPlugin, http, keeps_answering
 from tests.integration.cli.machine import Machine
 from tests.integration.cli.terminal import at_terminal
 from tests.integration.components import requires
-from tests.integration.test_rclone import rclone_at
+from tests.integration.engine.test_rclone import rclone_at
 
 
 def fields(text: str) -> dict[str, str]:

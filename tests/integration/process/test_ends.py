@@ -10,11 +10,11 @@ import pytest
 from attrs import evolve
 
 from moby_plugins import Registry, RetryPolicy, Settings, TransportError, new_local_registry
-from tests.integration.hardness.programs import SECONDS, python, running
+from tests.integration.process.programs import SECONDS, python, running
 from tests.integration.serving.plugins import Echo
 
 MOMENTS = 40 * int(os.environ.get("HARDNESS_ROUNDS", "1"))
-MORTAL = ("-m", "tests.integration.hardness.mortal")
+MORTAL = ("-m", "tests.integration.process.mortal")
 PATIENT = RetryPolicy(initial=0.05, factor=1.0, budget=SECONDS)
 
 
@@ -34,7 +34,7 @@ def say(registry: Registry) -> str:
 
 def test_sigterm_at_any_moment_ends_a_plugin_and_its_socket(short_path: Path) -> None:
     """At whatever line the signal comes, and comes again, the plugin ends and leaves no socket."""
-    said = python("-m", "tests.integration.hardness.moments", str(short_path), str(MOMENTS))
+    said = python("-m", "tests.integration.process.moments", str(short_path), str(MOMENTS))
 
     assert len(said) == 1
     assert int(said[0].removeprefix("lives ")) >= MOMENTS
@@ -93,6 +93,6 @@ def test_the_spec_of_a_plugin_that_was_killed_is_replaced(
 
 def test_hosts_that_leave_in_the_middle_of_an_answer_leave_no_tracebacks(short_path: Path) -> None:
     """What they did not take is given up, and nothing says so for each of them."""
-    said = python("-m", "tests.integration.hardness.leavers", str(short_path))
+    said = python("-m", "tests.integration.process.leavers", str(short_path))
 
     assert said == ["left 5"]

@@ -11,7 +11,7 @@ import pytest
 
 from moby_plugins import Client, PluginError, Registry, RetryPolicy
 from moby_plugins.testing import FakeClock
-from tests.integration.hardness.wild_plugins import FORGOTTEN, KEPT, KIND, Wilderness
+from tests.integration.process.wild_plugins import FORGOTTEN, KEPT, KIND, Wilderness
 
 SEEDS = range(2 * int(os.environ.get("HARDNESS_ROUNDS", "1")))
 HOURS = 3

@@ -1,4 +1,4 @@
-"""The lock of a process; what a fork makes of it is in ``integration/hardness/test_forks.py``."""
+"""The lock of a process; what a fork makes of it is in ``integration/process/test_forks.py``."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -4,12 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def checked(*options: str) -> list[list[str]]:
     """Id, verdict and expectation of each check, in an interpreter with these options."""
-    command = [sys.executable, *options, "-m", "tests.integration.checks_without_docstrings"]
+    command = [
+        sys.executable,
+        *options,
+        "-m",
+        "tests.integration.process.checks_without_docstrings",
+    ]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60)
     return [line.split("\t") for line in done.stdout.splitlines()]
 

@@ -11,9 +11,9 @@ import pytest
 from moby_plugins.app.config import BUILT_IN
 from tests.dummy_plugin import Behaviour, Conversation, DummyPlugin, http
 from tests.integration.certificates import Certificates
-from tests.integration.hardness.programs import python
+from tests.integration.process.programs import python
 
-FORKS = ("-m", "tests.integration.hardness.forks")
+FORKS = ("-m", "tests.integration.process.forks")
 
 
 def telling_connections_apart() -> Behaviour:

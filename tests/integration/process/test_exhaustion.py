@@ -16,11 +16,11 @@ from moby_plugins.app.config import BUILT_IN
 from tests.dummy_plugin import DummyPlugin, keeps_answering
 from tests.integration.certificates import Certificates
 from tests.integration.components import requires
-from tests.integration.hardness.exhausted import DESCRIPTORS
-from tests.integration.hardness.programs import SECONDS, environment, python
+from tests.integration.process.exhausted import DESCRIPTORS
+from tests.integration.process.programs import SECONDS, environment, python
 from tests.integration.serving.plugins import post
 
-EXHAUSTED = ("-m", "tests.integration.hardness.exhausted")
+EXHAUSTED = ("-m", "tests.integration.process.exhausted")
 MANIFEST = b'{"Implements":["A"]}'
 
 

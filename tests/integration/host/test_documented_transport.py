@@ -12,7 +12,7 @@ from moby_plugins.domain.address import Address
 from moby_plugins.testing.contracts import PluginThat, TransportContract, Way
 from moby_plugins.testing.contracts.transport import ANSWER, FAILURE, MUCH, PAGE
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "extending.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "extending.md"
 
 # What a program does that behaves like this; it has ``say``, ``method``, ``headers`` and ``body``.
 PROGRAMS: dict[Way, str] = {

@@ -11,7 +11,7 @@ from moby_plugins import Settings, StatusError, TransportError, WireError, new_c
 from moby_plugins.testing import FakeClock
 from tests.dummy_plugin import DummyPlugin, answering
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "http.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "http.json").read_text())
 
 
 def outcome(plugin: DummyPlugin, settings: Settings) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Hosts that fork, each a program: ``python -m tests.integration.hardness.forks STORY …``.
+"""Hosts that fork, each a program: ``python -m tests.integration.process.forks STORY …``.
 
 What it prints is what the test compares; whoever hangs is ended by an alarm.
 """

@@ -27,7 +27,7 @@ from moby_plugins.testing import Request, Response
 from tests.integration.hostile.bounds import nothing_left
 from tests.integration.serving.plugins import Echo
 
-# By hand: HARDNESS_SECONDS=300 pytest tests/integration/hardness/test_minutes.py
+# By hand: HARDNESS_SECONDS=300 pytest tests/integration/process/test_minutes.py
 SECONDS = float(os.environ.get("HARDNESS_SECONDS", "2"))
 THREADS = 8
 NAMES = ("one", "two", "three")
