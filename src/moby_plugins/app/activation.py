@@ -36,6 +36,10 @@ from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.plugin import Manifest, Plugin
 from moby_plugins.ports import Clock, Discovery
 
+CLOSED = "this registry is closed"
+# Called with the name of a plugin and a client for it.
+Handler: TypeAlias = Callable[[str, Client], object]
+
 
 class ProcessLock:
     """Gives the lock of the calling process: ``with lock():``.
@@ -53,12 +57,6 @@ class ProcessLock:
         lock = self._by_process.get(process)
         # Of two threads that make one, both get that of the first.
         return lock or self._by_process.setdefault(process, threading.Lock())
-
-
-CLOSED = "this registry is closed"
-
-# Called with the name of a plugin and a client for it.
-Handler: TypeAlias = Callable[[str, Client], object]
 
 
 @frozen

@@ -33,6 +33,12 @@ from moby_plugins.domain.http import (
 from moby_plugins.domain.retry import RetryPolicy, is_retryable
 from moby_plugins.ports import Clock, Transport
 
+# What is read of a file, and sent, at once: twice as much would no longer fit a socket.
+STEP_BYTES = 128 << 10
+Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
+MAX_RESPONSE_BYTES = 64 << 20
+T = TypeVar("T")
+
 
 def read_whole(body: Body, limit: int) -> bytes:
     """All of ``body``, in at most ``limit`` bytes; more is a ``WireError``. Closes nothing."""
@@ -106,12 +112,6 @@ class Stream:
         self.close()
 
 
-# What is read of a file, and sent, at once: twice as much would no longer fit a socket.
-STEP_BYTES = 128 << 10
-
-Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
-
-
 class Upload:
     """``data`` as an iterable of chunks, for all attempts of one call.
 
@@ -167,11 +167,6 @@ class Upload:
                 return
             else:
                 raise ValueError(f"the file became shorter by {left} bytes while it was sent")
-
-
-MAX_RESPONSE_BYTES = 64 << 20
-
-T = TypeVar("T")
 
 
 class Client:

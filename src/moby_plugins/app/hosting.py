@@ -25,6 +25,9 @@ DRAIN = 10.0
 # Listens, and gives the server, its address, and what removes the files that tell of it.
 Open: TypeAlias = Callable[[App], tuple["HTTPServer", str, Callable[[], None]]]
 
+SPECS_PATH = SPECS_PATHS[0]
+SOCKET_MODE = 0o660
+
 
 class HTTPServer(Protocol):
     """What is asked of the server underneath; see ``adapters/server/cheroot_server.py``."""
@@ -124,10 +127,6 @@ class PluginServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-SPECS_PATH = SPECS_PATHS[0]
-SOCKET_MODE = 0o660
 
 
 def plugin_server_unix(

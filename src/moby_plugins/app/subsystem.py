@@ -41,6 +41,12 @@ from moby_plugins.domain.http import CONTENT_TYPE, OK, Body, Content, Request, R
 
 _ORDINARY = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
+F = TypeVar("F", bound=Callable[..., Any])
+HEADERS = {"Content-Type": CONTENT_TYPE}
+BAD_REQUEST = 400
+# A default for an answer that need not come: there is none.
+REQUIRED: Any = object()
+
 
 class Signature:
     """The arguments and the result of ``function``, a method called ``method`` on the wire.
@@ -138,15 +144,6 @@ def omitempty(name: str = "") -> dict[str, Any]:
 def title_argument(name: str) -> str:
     """A parameter's name on the wire, where ``id`` is ``ID``: ``network_id`` is ``NetworkID``."""
     return "".join("ID" if part == "id" else wire.title(part) for part in name.split("_"))
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-HEADERS = {"Content-Type": CONTENT_TYPE}
-BAD_REQUEST = 400
-
-# A default for an answer that need not come: there is none.
-REQUIRED: Any = object()
 
 
 class Owner(Protocol):

@@ -37,6 +37,14 @@ _OF_THE_CONNECTION = {
     "upgrade",
 }
 
+# Both may be called by several threads at once, and may not raise.
+OnCall: TypeAlias = Callable[[RecordedCall], object]
+# Seconds that running calls have at the end, before their connections are cut.
+DRAIN = 2.0
+_OWNERS = 0o600
+# Makes the app, given what reaches the plugin: ``Trace`` with what it needs besides.
+MakeApp: TypeAlias = Callable[[Transport], App]
+
 
 @frozen
 class Progress:
@@ -53,8 +61,6 @@ class Progress:
     size: int
 
 
-# Both may be called by several threads at once, and may not raise.
-OnCall: TypeAlias = Callable[[RecordedCall], object]
 OnPiece: TypeAlias = Callable[[Progress], object]
 
 
@@ -217,14 +223,6 @@ class _Kept:
 
     def body(self) -> RecordedBody:
         return RecordedBody(self._pieces, self.size - (KEPT_BYTES - self._room))
-
-
-# Seconds that running calls have at the end, before their connections are cut.
-DRAIN = 2.0
-_OWNERS = 0o600
-
-# Makes the app, given what reaches the plugin: ``Trace`` with what it needs besides.
-MakeApp: TypeAlias = Callable[[Transport], App]
 
 
 @frozen

@@ -14,6 +14,9 @@ from moby_plugins.domain.http import OK
 SUBSYSTEM = "GraphDriver"
 NOT_FOUND = 404
 
+FILE, CONTENT = "moby-plugins-check", b"a layer\n"
+KINDS = (0, 1, 2)
+
 
 def method(name: str) -> str:
     """A method's whole name."""
@@ -148,10 +151,6 @@ def cleanup(plugin: Probe) -> None:
     require(answer.status != OK or not answer.error, answer)
     advise(not answer.error, f"{answer}; engines do without")
     initialised(plugin)
-
-
-FILE, CONTENT = "moby-plugins-check", b"a layer\n"
-KINDS = (0, 1, 2)
 
 
 def filled(plugin: Probe) -> tuple[str, int]:

@@ -22,6 +22,10 @@ REQUEST_POOL, RELEASE_POOL = "IpamDriver.RequestPool", "IpamDriver.ReleasePool"
 # A pool for documentation, which nobody's network overlaps (RFC 5737).
 POOL = "198.51.100.0/24"
 
+REQUEST_ADDRESS, RELEASE_ADDRESS = "IpamDriver.RequestAddress", "IpamDriver.ReleaseAddress"
+GATEWAY = {"RequestAddressType": "com.docker.network.gateway"}
+FEW = 8
+
 
 def space(plugin: Probe) -> str:
     """The local default address space."""
@@ -134,11 +138,6 @@ def pool_that_is_none(plugin: Probe) -> None:
     """RequestPool of what is no CIDR is an error."""
     answer = request(plugin, "nonsense")
     require(answer.error, answer)
-
-
-REQUEST_ADDRESS, RELEASE_ADDRESS = "IpamDriver.RequestAddress", "IpamDriver.ReleaseAddress"
-GATEWAY = {"RequestAddressType": "com.docker.network.gateway"}
-FEW = 8
 
 
 def address(

@@ -20,6 +20,15 @@ from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.http import OK
 from moby_plugins.subsystems import LogEntry, PartialLog, decode_frames, encode_frame
 
+CAPABILITIES = "LogDriver.Capabilities"
+START, STOP, READ = "LogDriver.StartLogging", "LogDriver.StopLogging", "LogDriver.ReadLogs"
+UNSET = "0001-01-01T00:00:00Z"
+# The time of the first line, in nanoseconds since 1970; each has the next second.
+EPOCH, SECOND = 1_600_000_000 * 10**9, 10**9
+LOCAL = ("", "localhost", "127.0.0.1", "::1")
+SUBSYSTEM = "LogDriver"
+FEW = 4
+
 
 class Fifo:
     """The FIFO ``path``, made and held open for reading and writing until the block is left.
@@ -56,14 +65,6 @@ class Fifo:
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
         self.path.unlink()
-
-
-CAPABILITIES = "LogDriver.Capabilities"
-START, STOP, READ = "LogDriver.StartLogging", "LogDriver.StopLogging", "LogDriver.ReadLogs"
-UNSET = "0001-01-01T00:00:00Z"
-# The time of the first line, in nanoseconds since 1970; each has the next second.
-EPOCH, SECOND = 1_600_000_000 * 10**9, 10**9
-LOCAL = ("", "localhost", "127.0.0.1", "::1")
 
 
 @frozen
@@ -185,10 +186,6 @@ def texts_of(entries: Sequence[LogEntry]) -> list[str]:
 
 def _brief(entries: Sequence[LogEntry]) -> str:
     return repr(texts_of(entries[:3]))
-
-
-SUBSYSTEM = "LogDriver"
-FEW = 4
 
 
 @check(SUBSYSTEM, source="B6, B11 trap 14", reads_only=True)

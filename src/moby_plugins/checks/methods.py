@@ -16,6 +16,9 @@ from moby_plugins.domain.json import first_value
 
 UNKNOWN = "moby-plugins-check-unknown"
 
+PADDING = {"MobyPluginsCheck": {"Nested": [None, True, "x" * 1000]}}
+BROKEN_BODIES = (b'{"Name": "moby-plug', b"moby-plugins-check", b"[1]", b'"x"', b"\xff\xfe{}")
+
 
 @frozen
 class Family:
@@ -103,10 +106,6 @@ FAMILIES = (
         acts=("GetSecret",),
     ),
 )
-
-
-PADDING = {"MobyPluginsCheck": {"Nested": [None, True, "x" * 1000]}}
-BROKEN_BODIES = (b'{"Name": "moby-plug', b"moby-plugins-check", b"[1]", b'"x"', b"\xff\xfe{}")
 
 
 def checks_of(family: Family) -> Iterator[Check]:

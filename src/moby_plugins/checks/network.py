@@ -24,6 +24,13 @@ NODE = {
     "DiscoveryData": {"Address": "192.0.2.9", "BindAddress": "", "Self": False},
 }
 
+CREATE_ENDPOINT, DELETE_ENDPOINT = "NetworkDriver.CreateEndpoint", "NetworkDriver.DeleteEndpoint"
+JOIN, LEAVE = "NetworkDriver.Join", "NetworkDriver.Leave"
+FEW = 4
+NOT_FOUND = 404
+MAC = "02:42:c0:00:02:0a"
+UNSET = {"Address": "", "AddressIPv6": "", "MacAddress": ""}
+
 
 def network(plugin: Probe, network_id: str = "", **addresses: Any) -> str:
     """The id of a new network, deleted at the end."""
@@ -132,14 +139,6 @@ def _discovery(name: str) -> object:
 
 
 discover_new, discover_delete = map(_discovery, DISCOVERY)
-
-
-CREATE_ENDPOINT, DELETE_ENDPOINT = "NetworkDriver.CreateEndpoint", "NetworkDriver.DeleteEndpoint"
-JOIN, LEAVE = "NetworkDriver.Join", "NetworkDriver.Leave"
-FEW = 4
-NOT_FOUND = 404
-MAC = "02:42:c0:00:02:0a"
-UNSET = {"Address": "", "AddressIPv6": "", "MacAddress": ""}
 
 
 def endpoint(plugin: Probe, number: int = 10, options: Any = None) -> dict[str, str]:

@@ -44,6 +44,11 @@ MODULES = (
     secret,
 )
 
+ACTIVATE = "Plugin.Activate"
+LONGEST = 500
+# What XML cannot hold, not even escaped.
+_CONTROL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 
 def built_in_checks() -> tuple[Check, ...]:
     """The checks of this package, those of a subsystem one after the other."""
@@ -75,10 +80,6 @@ def _checks_of(loaded: object) -> tuple[Check, ...]:
         if not isinstance(item, Check):
             raise TypeError(f"{item!r} is no check")
     return items
-
-
-ACTIVATE = "Plugin.Activate"
-LONGEST = 500
 
 
 def chosen(
@@ -158,10 +159,6 @@ def implemented_by(subject: Subject) -> tuple[str, ...]:
         return ()
     told = fold_keys(value).get("implements") if isinstance(value, dict) else None
     return tuple(entry for entry in told or () if isinstance(entry, str))
-
-
-# What XML cannot hold, not even escaped.
-_CONTROL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def as_junit(findings: Iterable[Finding], plugin: str) -> str:

@@ -34,6 +34,10 @@ SHOWN = 160
 ERROR_KEYS = {"IpamDriver": "error", "AuthZPlugin": "", "MetricsCollector": ""}
 UNREAD = "MetricsCollector"
 
+PREFIX = "moby-plugins-check"
+MANY = 16
+T = TypeVar("T")
+
 
 def shown(value: object, most: int = SHOWN) -> str:
     """``value`` in not many more than ``most`` characters."""
@@ -215,12 +219,6 @@ def new_subject(
     connect = connect_by_scheme(Settings.from_env() if settings is None else settings)
     transport = connect(address, tls_config)
     return Subject(transport, address, clock=clock or system_clock(), tls=tls_config, setup=setup)
-
-
-PREFIX = "moby-plugins-check"
-MANY = 16
-
-T = TypeVar("T")
 
 
 @frozen

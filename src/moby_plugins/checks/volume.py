@@ -15,6 +15,8 @@ CAPABILITIES = "VolumeDriver.Capabilities"
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
+LONGEST = 64
+
 
 def created(plugin: Probe, name: str = "") -> str:
     """The name of a new volume, removed at the end."""
@@ -106,9 +108,6 @@ def path_of_unknown(plugin: Probe) -> None:
     """Path of a volume that there is not is an error, or empty."""
     answer = plugin.send(PATH, {"Name": plugin.name()})
     require(answer.error or not answer.fields.get("mountpoint"), answer)
-
-
-LONGEST = 64
 
 
 @check(SUBSYSTEM, source="B2")

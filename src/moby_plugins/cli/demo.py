@@ -13,6 +13,8 @@ from moby_plugins import Settings, StatusError, new_local_registry
 from moby_plugins.cli.options import example
 from moby_plugins.subsystems import Volume, VolumeDriver
 
+PLUGIN = "moby_plugins.cli.demo:Shelf"
+
 
 class Shelf(VolumeDriver):
     """Each volume is a directory in the current one. Mounting takes nothing but telling where."""
@@ -34,9 +36,6 @@ class Shelf(VolumeDriver):
 
     def get(self, name: str) -> Volume | None:
         return next((volume for volume in self.list() if volume.name == name), None)
-
-
-PLUGIN = "moby_plugins.cli.demo:Shelf"
 
 
 @click.command(epilog=example("moby-plugins demo"))

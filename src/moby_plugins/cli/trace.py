@@ -42,6 +42,24 @@ _WHITE = str.maketrans("\t\r\n", "   ")
 # What AuthZPlugin's bodies hold of the engine's own calls, in base64.
 _INNER = {"RequestBody", "ResponseBody"}
 
+# Seconds between two lines of a body on its way.
+PROGRESS = 1.0
+# Seconds between looks at whether to end.
+TICK = 0.1
+# Where an app stands in between, once it is made.
+Place: TypeAlias = Callable[[MakeApp], AbstractContextManager[Interposed]]
+_with_listen: Decorator = click.option(
+    "--listen",
+    metavar="ADDRESS",
+    help="Wait for hosts at unix:///PATH, and leave the plugin's own socket alone.",
+)
+_with_record: Decorator = click.option(
+    "--record", metavar="FILE", type=click.Path(), help="Write the calls down, for tests."
+)
+_with_secrets: Decorator = click.option(
+    "--record-secrets", is_flag=True, help="Do not mask secrets in what is written down."
+)
+
 
 def call_cells(time: str, call: RecordedCall) -> Iterator[tuple[Cell, ...]]:
     """The lines of a call: when, what, with what status and how long; then both bodies."""
@@ -128,10 +146,6 @@ def _as_text(data: bytes) -> str | None:
     return json.dumps(text, ensure_ascii=False) if plain else None
 
 
-# Seconds between two lines of a body on its way.
-PROGRESS = 1.0
-
-
 class Watcher:
     """Shows what passes without its secrets, and has ``writes`` write it down.
 
@@ -203,25 +217,6 @@ class Watcher:
     def _at(self, seconds: float) -> str:
         time = self._clock + timedelta(seconds=seconds)
         return time.isoformat(timespec="milliseconds")
-
-
-# Seconds between looks at whether to end.
-TICK = 0.1
-
-# Where an app stands in between, once it is made.
-Place: TypeAlias = Callable[[MakeApp], AbstractContextManager[Interposed]]
-
-_with_listen: Decorator = click.option(
-    "--listen",
-    metavar="ADDRESS",
-    help="Wait for hosts at unix:///PATH, and leave the plugin's own socket alone.",
-)
-_with_record: Decorator = click.option(
-    "--record", metavar="FILE", type=click.Path(), help="Write the calls down, for tests."
-)
-_with_secrets: Decorator = click.option(
-    "--record-secrets", is_flag=True, help="Do not mask secrets in what is written down."
-)
 
 
 @click.command(

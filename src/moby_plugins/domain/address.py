@@ -33,6 +33,10 @@ _REFUSALS = {
     ("tcp", errno.ECONNREFUSED): "connection refused: nobody listens there",
 }
 
+# The versions that a minimum can name, as TLS itself writes them (protocol.md A2).
+TLS_1_2 = 0x0303
+TLS_1_3 = 0x0304
+
 
 @frozen
 class Address:
@@ -149,11 +153,6 @@ def _ipv6(text: str, host: str) -> str:
     except ValueError as error:
         raise SpecError(f"address {text!r} names no valid host and port") from error
     return host
-
-
-# The versions that a minimum can name, as TLS itself writes them (protocol.md A2).
-TLS_1_2 = 0x0303
-TLS_1_3 = 0x0304
 
 
 def _known_version(_: object, __: object, value: int) -> None:

@@ -19,6 +19,10 @@ SPECS_PATHS = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
 
 PROTOCOL_SCHEME_HTTP_V1 = "moby.plugins.http/v1"
 
+# A plugin is made anew once it is active; its address is read once.
+_address = lru_cache(maxsize=64)(Address)
+MAX_SPEC_BYTES = 1 << 20
+
 
 def is_plugin_name(name: str) -> bool:
     """Whether ``name`` can be a plugin's: one path component, and not a dot name."""
@@ -30,10 +34,6 @@ def check_plugin_name(name: object) -> str:
     if not isinstance(name, str) or not is_plugin_name(name):
         raise InvalidPluginNameError(name)
     return name
-
-
-# A plugin is made anew once it is active; its address is read once.
-_address = lru_cache(maxsize=64)(Address)
 
 
 def _check_name(_: object, __: object, name: str) -> None:
@@ -96,9 +96,6 @@ class Plugin:
     def implements(self, kind: str) -> bool:
         """Whether the manifest names the subsystem ``kind``, to the letter (A6)."""
         return kind in self.manifest.implements
-
-
-MAX_SPEC_BYTES = 1 << 20
 
 
 def read_spec(name: str, file: str, data: bytes) -> Plugin:

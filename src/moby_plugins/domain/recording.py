@@ -20,6 +20,24 @@ from moby_plugins.domain.http import check_method
 from moby_plugins.domain.json import kind_of
 from moby_plugins.domain.masking import mask_body
 
+VERSION = 1
+# A recording is read whole.
+MAX_RECORDING_BYTES = 256 << 20
+# The keys of each kind of line, and their types.
+_HEADING = {"recording": int, "plugin": str, "masked": bool}
+_CALL: Mapping[str, type | tuple[type, ...]] = {
+    "at": (int, float),
+    "took": (int, float),
+    "method": str,
+    "request": (str, dict),
+    "status": int,
+    "answer": (str, dict),
+    "broken": str,
+    "host_left": bool,
+}
+_BODY = {"pieces": list, "omitted": int}
+_USUAL = {"request": "", "status": 0, "answer": "", "broken": "", "host_left": False}
+
 
 def _pieces(given: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(given)
@@ -92,26 +110,6 @@ def masked_call(call: RecordedCall) -> RecordedCall:
 def _masked_body(method: str, body: RecordedBody) -> RecordedBody:
     masked = mask_body(method, body.data)
     return body if masked == body.data else RecordedBody((masked,), body.omitted)
-
-
-VERSION = 1
-# A recording is read whole.
-MAX_RECORDING_BYTES = 256 << 20
-
-# The keys of each kind of line, and their types.
-_HEADING = {"recording": int, "plugin": str, "masked": bool}
-_CALL: Mapping[str, type | tuple[type, ...]] = {
-    "at": (int, float),
-    "took": (int, float),
-    "method": str,
-    "request": (str, dict),
-    "status": int,
-    "answer": (str, dict),
-    "broken": str,
-    "host_left": bool,
-}
-_BODY = {"pieces": list, "omitted": int}
-_USUAL = {"request": "", "status": 0, "answer": "", "broken": "", "host_left": False}
 
 
 def heading_line(recording: Recording) -> str:

@@ -17,6 +17,10 @@ from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.domain.http import App
 from moby_plugins.domain.retry import RetryPolicy
 
+# Seconds: for one call of the client, and for running calls when the plugin is stopped.
+TIMEOUT = 10.0
+DRAIN = 1.0
+
 
 class PluginDirectory:
     """A directory of sockets and two of specs below ``path``, in order of precedence.
@@ -107,11 +111,6 @@ class PluginDirectory:
         path = directory / name
         path.parent.mkdir(exist_ok=True)
         return path
-
-
-# Seconds: for one call of the client, and for running calls when the plugin is stopped.
-TIMEOUT = 10.0
-DRAIN = 1.0
 
 
 class LivePlugin:

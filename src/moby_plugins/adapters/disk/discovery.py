@@ -22,6 +22,19 @@ from moby_plugins.domain.plugin import (
     read_spec,
 )
 
+SOCKET_SUFFIXES = (".sock",)
+SPEC_SUFFIXES = (".spec", ".json")
+# All have the same, which spares a scan from looking for the dot.
+_SUFFIX_LENGTH = 5
+# The kernel's map of user ids: one line over the whole range, unless this is a user namespace.
+UID_MAP = "/proc/self/uid_map"
+_WHOLE_RANGE = ["0", "0", "4294967295"]
+# One of the tests in ``stat``: which kind of file counts in a directory.
+_IsKind: TypeAlias = Callable[[int], bool]
+# What is left of a file that is all suffix, or dots before it.
+_DOTS = {"", ".", ".."}
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+
 
 @frozen
 class Place:
@@ -79,24 +92,6 @@ def _entries(directory: str) -> Sequence[str]:
         return [f"{directory}/{name}" for name in sorted(os.listdir(directory))]
     except OSError:
         return ()
-
-
-SOCKET_SUFFIXES = (".sock",)
-SPEC_SUFFIXES = (".spec", ".json")
-# All have the same, which spares a scan from looking for the dot.
-_SUFFIX_LENGTH = 5
-
-# The kernel's map of user ids: one line over the whole range, unless this is a user namespace.
-UID_MAP = "/proc/self/uid_map"
-_WHOLE_RANGE = ["0", "0", "4294967295"]
-
-# One of the tests in ``stat``: which kind of file counts in a directory.
-_IsKind: TypeAlias = Callable[[int], bool]
-
-# What is left of a file that is all suffix, or dots before it.
-_DOTS = {"", ".", ".."}
-
-_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 def _path(given: str | os.PathLike[str]) -> str:

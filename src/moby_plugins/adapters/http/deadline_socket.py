@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-
 # Seconds that every system can count; a longer time-out is as good as none.
 _LONGEST = 1e6
 

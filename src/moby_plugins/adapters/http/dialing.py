@@ -21,6 +21,12 @@ from moby_plugins.domain.errors import SpecError
 # Takes a host and a port; what ``socket.getaddrinfo`` returns, and raises.
 Resolve: TypeAlias = Callable[[str, int], list[Any]]
 
+Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
+# Takes a time-out in seconds, and gives a connected socket.
+Dial: TypeAlias = Callable[[float | None], Socket]
+# What sending raises where the plugin has stopped reading: perhaps to answer, or to say why not.
+STOPPED_READING = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError)
+
 
 def system_addresses(host: str, port: int) -> list[Any]:
     """Every address of ``host`` for a TCP connection; raises ``socket.gaierror``."""
@@ -174,13 +180,6 @@ def _reason(error: Exception) -> str:
         return (error.reason or "not a PEM file").replace("_", " ").lower()
     return getattr(error, "strerror", None) or str(error)
 
-
-Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
-# Takes a time-out in seconds, and gives a connected socket.
-Dial: TypeAlias = Callable[[float | None], Socket]
-
-# What sending raises where the plugin has stopped reading: perhaps to answer, or to say why not.
-STOPPED_READING = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError)
 
 _DIALS: dict[str, Callable[[Address, TLSOptions | None], Dial]] = {
     "unix": lambda address, _: UnixSocketDial(address),

@@ -20,7 +20,6 @@ _BAD_VALUE = re.compile(r"[\r\n\0]")
 # How long the body is, is the engine's to say.
 _FRAMING = {"content-length", "transfer-encoding"}
 
-
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
 

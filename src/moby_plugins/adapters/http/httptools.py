@@ -40,13 +40,23 @@ from moby_plugins.domain.http import (
 # All that can go wrong with an exchange, besides what the caller's own iterator raises.
 ERRORS = (OSError, HTTPException, HttpParserError)
 
+_MALFORMED = (HttpParserError, HTTPException)
+_TIMED_OUT = timed_out()
+# Besides what is fed at once.
+MAX_HEAD_BYTES = 48 << 10
+MAX_HEADERS = 100
+# The same between two parts of a chunked body: sizes, extensions, the trailer.
+MAX_BETWEEN_BYTES = 16 << 10
+_FINAL = 200
+_SWITCHING_PROTOCOLS = 101
+# What is asked of the socket at first: most answers are smaller.
+FIRST_BYTES = 16 << 10
+
 
 class ClosedEarlyError(ConnectionResetError):
     """The connection ended before there was a status line."""
 
 
-_MALFORMED = (HttpParserError, HTTPException)
-_TIMED_OUT = timed_out()
 _ROWS: dict[bool, tuple[Row, ...]] = {
     False: (
         _TIMED_OUT,
@@ -69,16 +79,6 @@ def translate(error: Exception, address: Address, *, answered: bool) -> PluginEr
     if made is None:
         raise error
     return made
-
-
-# Besides what is fed at once.
-MAX_HEAD_BYTES = 48 << 10
-MAX_HEADERS = 100
-# The same between two parts of a chunked body: sizes, extensions, the trailer.
-MAX_BETWEEN_BYTES = 16 << 10
-
-_FINAL = 200
-_SWITCHING_PROTOCOLS = 101
 
 
 class Answer:
@@ -294,10 +294,6 @@ class UnreadBody:
         self._give_back(reusable=reusable)
 
 
-# What is asked of the socket at first: most answers are smaller.
-FIRST_BYTES = 16 << 10
-
-
 def connect(address: Address, tls: TLSOptions | None) -> PooledTransport:
     """The transport that ``Settings.transports`` calls ``"httptools"``.
 
@@ -320,7 +316,7 @@ class HttptoolsConnection:
         return self._sock.heard
 
     def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
-        """The answer to ``request``: see ``Connection`` in ``pooled_transport.py``."""
+        """The answer to ``request``: see ``Connection`` in ``pool.py``."""
         answer = Answer()
         try:
             self._begin(ends)

@@ -61,6 +61,30 @@ _DEFECTS_OF_A_BODY = (
 )
 _FINAL = 200
 
+# All that urllib3, http.client and a socket raise.
+ERRORS = (HTTPError, http.client.HTTPException, OSError)
+# First match first, by whether a status line had come. Not ConnectTimeoutError, from
+# which urllib3 derives "refused": its cause tells the two apart.
+_TIMED_OUT = timed_out(ReadTimeoutError)
+_NOT_ANSWERED: tuple[Row, ...] = (
+    _TIMED_OUT,
+    (
+        (http.client.RemoteDisconnected,),
+        TransportError,
+        lambda _, __: CLOSED_EARLY,
+    ),
+    *NOT_ANSWERED,
+    ((http.client.HTTPException,), TransportError, lambda _, e: f"{MALFORMED}: {e}"),
+    ((HTTPError,), TransportError, lambda _, e: f"{MALFORMED}: {e}"),
+)
+_ANSWERED: tuple[Row, ...] = (
+    _TIMED_OUT,
+    ((http.client.IncompleteRead,), WireError, lambda _, __: CUT_OFF),
+    ANSWERED,
+    ((http.client.HTTPException,), WireError, lambda _, e: f"malformed body: {e}"),
+    ((HTTPError,), WireError, lambda _, e: f"malformed body: {e}"),
+)
+
 
 class BrokenHeadersError(OSError):
     """The connection broke, ended or timed out between the status line and the body."""
@@ -154,10 +178,6 @@ class StrictResponse(HTTPResponse):
         return data
 
 
-# All that urllib3, http.client and a socket raise.
-ERRORS = (HTTPError, http.client.HTTPException, OSError)
-
-
 class CallersError(Exception):
     """What the iterator that is a request's body raised: none of the network's business."""
 
@@ -190,29 +210,6 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         if isinstance(cause, BaseException):
             yield cause
             pending += [*cause.args, getattr(cause, "reason", None), cause.__cause__]
-
-
-# First match first, by whether a status line had come. Not ConnectTimeoutError, from
-# which urllib3 derives "refused": its cause tells the two apart.
-_TIMED_OUT = timed_out(ReadTimeoutError)
-_NOT_ANSWERED: tuple[Row, ...] = (
-    _TIMED_OUT,
-    (
-        (http.client.RemoteDisconnected,),
-        TransportError,
-        lambda _, __: CLOSED_EARLY,
-    ),
-    *NOT_ANSWERED,
-    ((http.client.HTTPException,), TransportError, lambda _, e: f"{MALFORMED}: {e}"),
-    ((HTTPError,), TransportError, lambda _, e: f"{MALFORMED}: {e}"),
-)
-_ANSWERED: tuple[Row, ...] = (
-    _TIMED_OUT,
-    ((http.client.IncompleteRead,), WireError, lambda _, __: CUT_OFF),
-    ANSWERED,
-    ((http.client.HTTPException,), WireError, lambda _, e: f"malformed body: {e}"),
-    ((HTTPError,), WireError, lambda _, e: f"malformed body: {e}"),
-)
 
 
 def translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
@@ -248,7 +245,7 @@ class Urllib3Connection:
         return self._sock.heard
 
     def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
-        """The answer to ``request``: see ``Connection`` in ``pooled_transport.py``."""
+        """The answer to ``request``: see ``Connection`` in ``pool.py``."""
         self._sock.heard = False
         try:
             whole = self._ask(request, ends)

@@ -18,6 +18,9 @@ from moby_plugins.domain.json import first_value
 WIDTH = 120
 MOST = 10
 
+# How many calls are remembered: beyond, the oldest are forgotten.
+REMEMBERED = 100_000
+
 
 def shown(value: Any, width: int = WIDTH) -> str:
     """``value`` on one line, as JSON where it is, cut where it is long."""
@@ -69,10 +72,6 @@ def _parts(value: Any) -> Mapping[Any, Any] | None:
     if isinstance(value, Mapping):
         return value
     return dict(enumerate(value)) if isinstance(value, (list, tuple)) else None
-
-
-# How many calls are remembered: beyond, the oldest are forgotten.
-REMEMBERED = 100_000
 
 
 @frozen

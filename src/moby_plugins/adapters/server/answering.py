@@ -29,6 +29,8 @@ logger = logging.getLogger("moby_plugins")
 # Up to this size a body is read before the call, and is bytes.
 SMALL_BYTES = 1 << 20
 
+_LENGTH = re.compile("[0-9]{1,18}")
+
 
 class Readable(Protocol):
     """Where a request's body comes from."""
@@ -159,9 +161,6 @@ def _size(response: Response) -> int | None:
     # What is whole in memory is sent with its length, anything else in chunks.
     body = response.body
     return body.getbuffer().nbytes - body.tell() if isinstance(body, io.BytesIO) else None
-
-
-_LENGTH = re.compile("[0-9]{1,18}")
 
 
 def wsgi(app: App) -> WSGIApplication:

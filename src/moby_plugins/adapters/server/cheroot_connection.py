@@ -25,10 +25,22 @@ from cheroot.ssl import Adapter
 
 from moby_plugins.domain.http import CHUNK_BYTES
 
+logger = logging.getLogger("moby_plugins")
+
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 # What a request has once, or not at all.
 _SINGLE = {b"Content-Length", b"Host", b"Transfer-Encoding"}
+
+# Of a body that nobody read; what is longer ends the connection.
+MAX_UNREAD_BYTES = 256 << 20
+_MAX_LINE_BYTES = 8 << 10
+_MAX_TRAILERS = 100
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
+# Milliseconds that a thread stays with a connection whose request it has answered.
+LINGER = 2
+# cheroot would take "1.-1" and "1.0_1" for numbers too.
+_PROTOCOLS = {b"HTTP/1.0", b"HTTP/1.1"}
 
 
 class Lines(Protocol):
@@ -68,14 +80,6 @@ def _check_framing(length: bytes | None, coding: bytes | None) -> None:
         raise ValueError("both Content-Length and Transfer-Encoding")
     if coding.lower() != b"chunked":
         raise ValueError("unknown Transfer-Encoding")
-
-
-# Of a body that nobody read; what is longer ends the connection.
-MAX_UNREAD_BYTES = 256 << 20
-
-_MAX_LINE_BYTES = 8 << 10
-_MAX_TRAILERS = 100
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 
 class RequestBody:
@@ -212,15 +216,6 @@ class _Joined:
         held, self._writer.held = self._writer.held, None
         if kind is None:
             self._writer.write(b"".join(held or ()))
-
-
-logger = logging.getLogger("moby_plugins")
-
-# Milliseconds that a thread stays with a connection whose request it has answered.
-LINGER = 2
-
-# cheroot would take "1.-1" and "1.0_1" for numbers too.
-_PROTOCOLS = {b"HTTP/1.0", b"HTTP/1.1"}
 
 
 class StrictRequest(HTTPRequest):

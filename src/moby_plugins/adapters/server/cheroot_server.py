@@ -21,6 +21,16 @@ from moby_plugins.adapters.server.answering import answer, read_request, status_
 from moby_plugins.adapters.server.cheroot_connection import TLS, Connection, RequestBody
 from moby_plugins.domain.http import USER_AGENT, App, Request
 
+logger = logging.getLogger("moby_plugins")
+BACKLOG = 128
+MIN_THREADS, MAX_THREADS = 8, 256
+MAX_HEADER_BYTES = 64 << 10
+IDLE_TIMEOUT = 60.0
+# Seconds that calls have to notice that their connection was cut off.
+CUT = 0.5
+# Seconds between looks at whether to stop, at most.
+TICK = 0.1
+
 
 def gateway_to(app: App) -> Callable[[Any], "Gateway"]:
     """What ``CherootServer`` asks for: the gateway of each request, to ``app``."""
@@ -72,18 +82,6 @@ class Gateway(server.Gateway):
             req.write(chunk)
         conn.waits_since = None
         conn.socket.settimeout(req.server.timeout)
-
-
-logger = logging.getLogger("moby_plugins")
-
-BACKLOG = 128
-MIN_THREADS, MAX_THREADS = 8, 256
-MAX_HEADER_BYTES = 64 << 10
-IDLE_TIMEOUT = 60.0
-# Seconds that calls have to notice that their connection was cut off.
-CUT = 0.5
-# Seconds between looks at whether to stop, at most.
-TICK = 0.1
 
 
 class CherootServer:

@@ -26,6 +26,13 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 # Seconds before the next attempt.
 _PAUSE = 0.1
 
+DIRECTORY_MODE = 0o755
+# Where systemd's sockets begin.
+FIRST_INHERITED = 3
+# The system would take a larger port modulo 65,536.
+MAX_PORT = 65535
+_HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/]+):(?P<port>[0-9]{1,5})")
+
 
 class ListeningSocket(socket.socket):
     """Where there is no descriptor left for a connection, ``accept`` pauses: ``TimeoutError``.
@@ -49,15 +56,6 @@ class ListeningSocket(socket.socket):
             raise TimeoutError(error.errno, error.strerror) from error
         self._exhausted = False
         return taken
-
-
-DIRECTORY_MODE = 0o755
-# Where systemd's sockets begin.
-FIRST_INHERITED = 3
-# The system would take a larger port modulo 65,536.
-MAX_PORT = 65535
-
-_HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/]+):(?P<port>[0-9]{1,5})")
 
 
 def _nothing() -> None:

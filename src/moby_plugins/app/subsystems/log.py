@@ -26,6 +26,12 @@ _LENGTH = struct.Struct(">I")
 _Value: TypeAlias = int | bytes
 T = TypeVar("T")
 
+# A time that is not set.
+NO_TIME = "0001-01-01T00:00:00Z"
+# ``ReadConfig.tail`` for all lines.
+ALL_LINES = -1
+SOURCES = ("stdout", "stderr")
+
 
 @frozen
 class PartialLog:
@@ -185,13 +191,6 @@ def _whole(data: bytes, size: int) -> bytes:
     if len(data) < size:
         raise WireError("a log frame that is cut off")
     return data
-
-
-# A time that is not set.
-NO_TIME = "0001-01-01T00:00:00Z"
-# ``ReadConfig.tail`` for all lines.
-ALL_LINES = -1
-SOURCES = ("stdout", "stderr")
 
 
 @frozen

@@ -20,15 +20,29 @@ _LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 # What urllib and its like read in other ways: the odd ones among hosts' and plugins' names.
 _ODD_NAMES = ("a b", "50%", "%41", "a?b#c", "a.spec", "...", ".hidden", "ü", "a\nb", "\udcff")
 
+MAX_ITEMS = 3
+INTEGERS = st.integers(-(1 << 63), (1 << 63) - 1)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+_SPACE = st.text(" \t\r\n", max_size=3)
+_TLS_KEYS = {
+    "ca_file": "CAFile",
+    "cert_file": "CertFile",
+    "key_file": "KeyFile",
+    "insecure_skip_verify": "InsecureSkipVerify",
+    "exclusive_root_pools": "ExclusiveRootPools",
+    "min_version": "MinVersion",
+}
+Kind: TypeAlias = Literal["socket", "file", "directory", "link"]
+# Two of each kind, so that the same name is met in several places.
+_FEW_NAMES = ("a", "b", "a.sock", "b.spec")
+_SUFFIXES = (".sock", ".spec", ".json", ".SPEC", "")
+_DIRECTORIES = ("run", "etc", "usr")
+_CONTENTS = ("unix:///x.sock", "tcp://h:1", '{"Addr": "tcp://h:2"}', "", "no address")
+
 
 def texts(*, min_size: int = 0, max_size: int = 12) -> SearchStrategy[str]:
     """Text that JSON can carry: any characters, and no halves of one."""
     return st.text(_NO_HALVES, min_size=min_size, max_size=max_size)
-
-
-MAX_ITEMS = 3
-INTEGERS = st.integers(-(1 << 63), (1 << 63) - 1)
-FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def json_values() -> SearchStrategy[Any]:
@@ -124,17 +138,6 @@ def retry_policies() -> SearchStrategy[RetryPolicy]:
     )
 
 
-_SPACE = st.text(" \t\r\n", max_size=3)
-_TLS_KEYS = {
-    "ca_file": "CAFile",
-    "cert_file": "CertFile",
-    "key_file": "KeyFile",
-    "insecure_skip_verify": "InsecureSkipVerify",
-    "exclusive_root_pools": "ExclusiveRootPools",
-    "min_version": "MinVersion",
-}
-
-
 @frozen
 class Spec:
     """The content of ``file`` for the plugin ``name``, and the ``plugin`` that it describes."""
@@ -196,15 +199,6 @@ def _tls(draw: DrawFn, options: TLSOptions) -> dict[str, Any]:
 
 def _spelled(draw: DrawFn, key: str) -> str:
     return draw(st.sampled_from([key, key.lower(), key.upper()]))
-
-
-Kind: TypeAlias = Literal["socket", "file", "directory", "link"]
-
-# Two of each kind, so that the same name is met in several places.
-_FEW_NAMES = ("a", "b", "a.sock", "b.spec")
-_SUFFIXES = (".sock", ".spec", ".json", ".SPEC", "")
-_DIRECTORIES = ("run", "etc", "usr")
-_CONTENTS = ("unix:///x.sock", "tcp://h:1", '{"Addr": "tcp://h:2"}', "", "no address")
 
 
 @frozen
