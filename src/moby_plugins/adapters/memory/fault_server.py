@@ -2,7 +2,6 @@
 
 import ctypes
 import errno
-import logging
 import os
 import select
 import socket
@@ -35,9 +34,8 @@ from moby_plugins.adapters.server.listeners import Listener, listen_tcp, listen_
 from moby_plugins.domain.address import Address, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SettingsError, TransportError
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
+from moby_plugins.failures import log_failure
 from moby_plugins.ports import Clock, Connect, Transport
-
-logger = logging.getLogger("moby_plugins")
 
 # Seconds in which a thread must notice that its connection was shut down.
 PATIENCE = 5.0
@@ -452,8 +450,8 @@ class FaultServer:
             send_response(sock, response)
         except OSError:
             raise
-        except Exception:  # of a body that a test makes as it goes
-            logger.exception("the answer to %s broke off", request.method)
+        except Exception as error:  # of a body that a test makes as it goes
+            log_failure(f"the answer to {request.method} broke off", error)
             exchange.hang_up()
 
     def _record(self, turn: _Turn, request: Request) -> None:
