@@ -29,10 +29,9 @@ from moby_plugins.adapters.memory.replies import (
     respond,
     status,
 )
-from moby_plugins.adapters.server.answering import status_line
 from moby_plugins.adapters.server.listeners import Listener, listen_tcp, listen_unix
 from moby_plugins.domain.address import Address, ServerTLS, TLSOptions
-from moby_plugins.domain.errors import SettingsError, TransportError
+from moby_plugins.domain.errors import SettingsError, TransportError, status_line
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import Clock, Connect, Transport
