@@ -13,7 +13,11 @@ from ipaddress import ip_address
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
-from moby_plugins.adapters.http.deadline_socket import DeadlineSocket, DeadlineSSLSocket
+from moby_plugins.adapters.http.deadline_socket import (
+    DeadlineSocket,
+    DeadlineSSLSocket,
+    RespondedEarlyError,
+)
 from moby_plugins.adapters.http.unix_socket import UnixSocketDial
 from moby_plugins.domain.address import TLS_1_2, Address, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError
@@ -24,8 +28,13 @@ Resolve: TypeAlias = Callable[[str, int], list[Any]]
 Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
 # Takes a time-out in seconds, and gives a connected socket.
 Dial: TypeAlias = Callable[[float | None], Socket]
-# What sending raises where the plugin has stopped reading: perhaps to answer, or to say why not.
-STOPPED_READING = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError)
+# What sending raises where the plugin responds already, or has stopped reading.
+STOPPED_READING = (
+    BrokenPipeError,
+    ConnectionResetError,
+    RespondedEarlyError,
+    ssl.SSLEOFError,
+)
 
 
 def system_addresses(host: str, port: int) -> list[Any]:
@@ -113,7 +122,9 @@ class TLSDial:
         try:
             if ends is not None:
                 sock.settimeout(max(ends - time.monotonic(), 1e-3))
-            wrapped = self._context.wrap_socket(sock, server_hostname=self._host)
+            wrapped = self._context.wrap_socket(
+                sock, server_hostname=self._host, suppress_ragged_eofs=False
+            )
         except BaseException:
             sock.close()
             raise
@@ -125,6 +136,9 @@ def ssl_context(tls: TLSOptions) -> ssl.SSLContext:
     """The context that ``tls`` describes; raises ``SpecError`` for a file that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslsocket_class = DeadlineSSLSocket
+    # An end without close_notify is an error and no end; and a plugin starts no handshake again.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.minimum_version = ssl.TLSVersion(tls.min_version or TLS_1_2)
     _trust(context, tls)
     if tls.cert_file or tls.key_file:

@@ -4,8 +4,9 @@ It keeps the promises of ``urllib3.py``, over the same dialers, deadlines and po
 request is sent in one system call, and a small response is received in one.
 
 httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
-size or trailer for ever, so ``Answer`` counts them. Otherwise it is as strict as the other
-engine, or stricter: it refuses a repeated Content-Length.
+size or trailer for ever, so ``Answer`` counts them. It also accepts other protocols and
+versions, and any byte in the reason of a status line, so heads are checked once more by the
+rules that both engines keep (``domain/http_grammar.py``).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,10 +20,9 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from moby_plugins.adapters.http.dialing import STOPPED_READING, Socket, dial_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
 from moby_plugins.adapters.http.heads import (
-    MAX_INTERIM,
-    MAX_TRAILERS,
     AnswerHeaders,
     check_framing,
+    check_heads,
     head_of,
 )
 from moby_plugins.adapters.http.pool import GiveBack, PooledTransport, time_left
@@ -36,6 +36,12 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
+from moby_plugins.domain.http_grammar import (
+    MAX_INTERIM,
+    MAX_TRAILERS,
+    SWITCHING_PROTOCOLS,
+    is_final,
+)
 
 # All that can go wrong with an exchange, besides what the caller's own iterator raises.
 ERRORS = (OSError, HTTPException, HttpParserError)
@@ -47,8 +53,6 @@ MAX_HEAD_BYTES = 48 << 10
 MAX_HEADERS = 100
 # The same between two parts of a chunked body: sizes, extensions, the trailer.
 MAX_BETWEEN_BYTES = 16 << 10
-_FINAL = 200
-_SWITCHING_PROTOCOLS = 101
 # What is asked of the socket at first: most answers are smaller.
 FIRST_BYTES = 16 << 10
 
@@ -122,7 +126,9 @@ class Answer:
             self._fail(error)
         if not self.status:
             self._bound_head(data)
-        elif in_body and not self.complete:
+        elif not in_body:
+            check_heads(bytes(self._head) + data if self._head else data)
+        elif not self.complete:
             self._bound_between(len(data))
 
     def take(self) -> bytes:
@@ -148,7 +154,7 @@ class Answer:
             return True
         # Without a callback for the end of the line, it is looked for; only where an answer fails.
         line = self._head.replace(b"\r\n", b"\n").rpartition(b"\n\n")[2]
-        return _is_final(self._parser.get_status_code()) and b"\n" in line
+        return is_final(self._parser.get_status_code()) and b"\n" in line
 
     def on_message_begin(self) -> None:
         """Called by httptools, as all that follows: at the first byte of a status line."""
@@ -170,14 +176,20 @@ class Answer:
     def on_headers_complete(self) -> None:
         """The head is whole."""
         status = self._parser.get_status_code()
-        if not _is_final(status):
+        lengths, codings = self._framing()
+        if not is_final(status):
             self._headers = []
             self._interim += 1
             if self._interim >= MAX_INTERIM:
                 raise HTTPException(f"more than {MAX_INTERIM} interim answers")
             return
-        self._frame()
-        self.reusable = self._parser.should_keep_alive() and status != _SWITCHING_PROTOCOLS
+        self.ends_itself = bool(lengths or codings)
+        if codings:
+            # Where a chunk ends is not left open.
+            self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
+        elif lengths:
+            self.length = int(lengths[0])
+        self.reusable = self._parser.should_keep_alive() and status != SWITCHING_PROTOCOLS
         self.status = status
 
     def on_body(self, data: bytes) -> None:
@@ -188,19 +200,16 @@ class Answer:
         """The body is whole, or an interim answer is."""
         self.complete = bool(self.status)
 
-    def _frame(self) -> None:
-        codings = []
+    def _framing(self) -> tuple[list[str], list[str]]:
+        lengths: list[str] = []
+        codings: list[str] = []
         for name, value in self._headers:
-            if name == b"content-length":  # digits, and the only one: httptools has seen to it
-                self.length = int(value)
+            if name == b"content-length":
+                lengths.append(value.decode("latin-1"))
             elif name == b"transfer-encoding":
                 codings.append(value.decode("latin-1"))
-        self.ends_itself = self.length is not None or bool(codings)
-        if codings:
-            check_framing(None, codings)
-            self.length = None
-            # Where a chunk ends is not left open.
-            self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
+        check_framing(lengths, codings)
+        return lengths, codings
 
     def _fail(self, error: HttpParserError) -> None:
         raised = error.__context__  # what a method above raised
@@ -224,10 +233,6 @@ class Answer:
         if self._between > MAX_BETWEEN_BYTES:
             self.reusable = False
             self.failure = HTTPException("an endless chunk size or trailer")
-
-
-def _is_final(status: int) -> bool:
-    return status >= _FINAL or status == _SWITCHING_PROTOCOLS
 
 
 class UnreadBody:
@@ -282,7 +287,7 @@ class UnreadBody:
             if self._answer.failure is not None:
                 raise self._answer.failure
             data = self._sock.recv(size)
-            if not data and self._answer.ends_itself:
+            if not data and (self._answer.ends_itself or self._sock.cut_off):
                 raise HTTPException("the connection ended before the body")
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error
@@ -310,11 +315,6 @@ class HttptoolsConnection:
         self._host = address.host_header
         self._sock = sock
 
-    @property
-    def heard(self) -> bool:
-        """Whether a byte came since the last ``exchange`` began."""
-        return self._sock.heard
-
     def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
         """The answer to ``request``: see ``Connection`` in ``pool.py``."""
         answer = Answer()
@@ -334,26 +334,27 @@ class HttptoolsConnection:
         give_back(self, reusable=answer.reusable)
         return Response(answer.status, answer.take(), answer.headers())
 
-    def has_news(self) -> bool:
-        """Whether the other end has hung up, or sent what nobody asked for."""
-        return self._sock.has_news()
+    def is_readable(self) -> bool:
+        """Whether the other end has hung up, or sent what was not asked for."""
+        return self._sock.is_readable()
 
     def close(self) -> None:
         """Hang up."""
         self._sock.close()
 
     def _begin(self, ends: float | None) -> None:
-        self._sock.heard = False
         try:
             self._sock.settimeout(time_left(ends))
         except TimeoutError as error:
             raise translate(error, self._address, answered=False) from error
 
     def _send(self, request: Request) -> bool:
-        """Send it; false where the plugin stopped reading, perhaps to answer."""
+        """Send it; false where the plugin responds already, or has stopped reading."""
         # What the caller's own iterator raises in this loop passes as it is.
-        for piece in _pieces(request, self._host):
+        for number, piece in enumerate(_pieces(request, self._host)):
             try:
+                if number:
+                    self._sock.wait_to_send()
                 self._sock.sendall(piece)
             except STOPPED_READING:
                 return False

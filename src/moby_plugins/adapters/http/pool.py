@@ -14,7 +14,6 @@ from typing import Protocol, TypeAlias
 from moby_plugins.adapters.http.dialing import Dial, Socket
 from moby_plugins.adapters.http.errors import not_reached
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.errors import TransportError
 from moby_plugins.domain.http import Request, Response
 
 # Seconds for one dial, as the engine has it (protocol.md B0), where no shorter bound is given.
@@ -34,11 +33,6 @@ class GiveBack(Protocol):
 class Connection(Protocol):
     """One connection of an engine; a thread has it alone from one answer to the next."""
 
-    @property
-    def heard(self) -> bool:
-        """Whether a byte came since the last ``exchange`` began."""
-        ...
-
     def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
         """The answer to ``request``; all of it has to come before the time ``ends``.
 
@@ -47,8 +41,8 @@ class Connection(Protocol):
         """
         ...
 
-    def has_news(self) -> bool:
-        """Whether something came that nobody asked for: its end, or more than an answer."""
+    def is_readable(self) -> bool:
+        """Whether something came that was not asked for: its end, or more than a response."""
         ...
 
     def close(self) -> None:
@@ -82,21 +76,13 @@ class PooledTransport:
     def send(self, request: Request, timeout: float | None) -> Response:
         """One exchange over an idle connection, or a new one.
 
-        A connection that turns out to be closed while it lay idle is replaced,
-        once, where no byte came over it and the body can be sent again.
+        An idle connection that the plugin has closed is replaced before anything of
+        the request is sent. What fails later is the caller's to repeat.
         """
         ends = None if timeout is None else time.monotonic() + timeout
         process = os.getpid()
-        give_back = partial(self._give_back, process)
-        idle = self._take(process)
-        if idle is not None:
-            try:
-                return idle.exchange(request, ends, give_back)
-            except TransportError as error:
-                gone = isinstance(error.__cause__, ConnectionError) and not idle.heard
-                if not (gone and isinstance(request.body, bytes)):
-                    raise
-        return self._dialled(ends).exchange(request, ends, give_back)
+        connection = self._take(process) or self._dialled(ends)
+        return connection.exchange(request, ends, partial(self._give_back, process))
 
     def close(self) -> None:
         """Close what is idle; what is in use closes when it comes back."""
@@ -116,7 +102,7 @@ class PooledTransport:
     def _take(self, process: int) -> Connection | None:
         while (idle := _pop(self._idle)) is not None:
             dialled_by, connection = idle
-            if dialled_by == process and not connection.has_news():
+            if dialled_by == process and not connection.is_readable():
                 return connection
             connection.close()
         return None

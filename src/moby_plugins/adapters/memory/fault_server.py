@@ -295,7 +295,7 @@ class SocketExchange:
 
     def unreachable(self, number: int) -> NoReturn:
         """Hang up, and let the host know why if it announced the call."""
-        # Too late to refuse the connection: such a host dials once more, in vain.
+        # Too late to refuse the connection.
         self.turn.errno = number
         raise HungUpError
 
