@@ -14,6 +14,7 @@ from collections.abc import Sequence
 MAX_INTERIM = 16
 MAX_TRAILERS = 100
 
+FIRST_STATUS = 100
 SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL = 200
 # Responses with these have no body, whatever their headers say.
@@ -70,7 +71,7 @@ def _blame(data: bytes) -> None:
     if not STATUS_LINE.fullmatch(first + b"\n"):
         raise ValueError(f"not a status line: {first!r:.80}")
     for line in others:
-        if line != b"\r" and not RESPONSE_FIELD.fullmatch(line + b"\n"):
+        if line.strip(b"\r") and not RESPONSE_FIELD.fullmatch(line + b"\n"):
             raise ValueError(f"{NO_FIELD}: {line!r:.80}")
     raise ValueError("its headers do not end")
 

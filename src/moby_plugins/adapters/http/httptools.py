@@ -37,6 +37,8 @@ from moby_plugins.domain.http import (
     Response,
 )
 from moby_plugins.domain.http_grammar import (
+    BODILESS,
+    FIRST_STATUS,
     MAX_INTERIM,
     MAX_TRAILERS,
     SWITCHING_PROTOCOLS,
@@ -177,6 +179,8 @@ class Answer:
         """The head is whole."""
         status = self._parser.get_status_code()
         lengths, codings = self._framing()
+        if status < FIRST_STATUS:
+            raise HTTPException(f"a status of {status}")
         if not is_final(status):
             self._headers = []
             self._interim += 1
@@ -189,7 +193,9 @@ class Answer:
             self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
         elif lengths:
             self.length = int(lengths[0])
-        self.reusable = self._parser.should_keep_alive() and status != SWITCHING_PROTOCOLS
+        # Whether a body follows where there can be none is not to be found out.
+        follows = status in BODILESS and (self.ends_itself or status == SWITCHING_PROTOCOLS)
+        self.reusable = self._parser.should_keep_alive() and not follows
         self.status = status
 
     def on_body(self, data: bytes) -> None:
