@@ -17,7 +17,7 @@ from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from moby_plugins.adapters.http.dialing import STOPPED_READING, Socket, dial_for
+from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dial_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
@@ -25,7 +25,7 @@ from moby_plugins.adapters.http.heads import (
     check_heads,
     head_of,
 )
-from moby_plugins.adapters.http.pool import GiveBack, PooledTransport, time_left
+from moby_plugins.adapters.http.pool import GiveBack, IdleConnections, PooledTransport, time_left
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -305,12 +305,20 @@ class UnreadBody:
         self._give_back(reusable=reusable)
 
 
-def connect(address: Address, tls: TLSOptions | None) -> PooledTransport:
+def connect(
+    address: Address,
+    tls: TLSOptions | None,
+    /,
+    *,
+    idle: IdleConnections | None = None,
+    lookups: Lookups | None = None,
+) -> PooledTransport:
     """The transport that ``Settings.transports`` calls ``"httptools"``.
 
-    Reads the TLS files. Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    ``idle`` and ``lookups`` are what it shares with others. Reads the TLS files. Raises
+    ``SpecError`` for a scheme, a path or a file that cannot be used.
     """
-    return PooledTransport(address, dial_for(address, tls), HttptoolsConnection)
+    return PooledTransport(address, dial_for(address, tls, lookups), HttptoolsConnection, idle)
 
 
 class HttptoolsConnection:

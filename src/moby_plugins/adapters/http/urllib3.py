@@ -25,14 +25,14 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import SKIP_HEADER
 
-from moby_plugins.adapters.http.dialing import STOPPED_READING, Socket, dial_for
+from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dial_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
     check_framing,
     line,
 )
-from moby_plugins.adapters.http.pool import GiveBack, PooledTransport, time_left
+from moby_plugins.adapters.http.pool import GiveBack, IdleConnections, PooledTransport, time_left
 from moby_plugins.domain.address import UNIX_HOST, Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -249,12 +249,20 @@ def translate(error: BaseException, address: Address, *, answered: bool) -> Plug
     return made
 
 
-def connect(address: Address, tls: TLSOptions | None) -> PooledTransport:
+def connect(
+    address: Address,
+    tls: TLSOptions | None,
+    /,
+    *,
+    idle: IdleConnections | None = None,
+    lookups: Lookups | None = None,
+) -> PooledTransport:
     """The transport that ``Settings.transports`` calls ``"urllib3"``.
 
-    Reads the TLS files. Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    ``idle`` and ``lookups`` are what it shares with others. Reads the TLS files. Raises
+    ``SpecError`` for a scheme, a path or a file that cannot be used.
     """
-    return PooledTransport(address, dial_for(address, tls), Urllib3Connection)
+    return PooledTransport(address, dial_for(address, tls, lookups), Urllib3Connection, idle)
 
 
 class Urllib3Connection:
