@@ -80,7 +80,7 @@ class Lookups:
             try:
                 lookup.found = resolve(host, lookup.port)
             except Exception as error:  # of those who ask
-                lookup.error = error
+                lookup.error = error.with_traceback(None)  # it would refer back to the lookup
             finally:
                 self._end(key, lookup)
 

@@ -125,7 +125,12 @@ class Answer:
         except HttpParserUpgrade:
             self.reusable = False
         except HttpParserError as error:
-            self._fail(error)
+            self.reusable = False
+            if not (self.status and isinstance(_first(error), Exception)):
+                raise _first(error)  # noqa: B904  the one came before the other
+            if not self.complete:  # otherwise it is about more than the response
+                # One without a traceback, which would refer back to this.
+                self.failure = HTTPException(str(_first(error)))
         if not self.status:
             self._bound_head(data)
         elif not in_body:
@@ -217,16 +222,6 @@ class Answer:
         check_framing(lengths, codings)
         return lengths, codings
 
-    def _fail(self, error: HttpParserError) -> None:
-        raised = error.__context__  # what a method above raised
-        if raised is not None and not isinstance(raised, Exception):
-            raise raised
-        self.reusable = False
-        if not self.status:
-            raise raised or error
-        if not self.complete:  # otherwise it is about more than the answer, which is nobody's
-            self.failure = raised or error
-
     def _bound_head(self, data: bytes) -> None:
         if not self._begun:
             raise HTTPException("an empty line instead of a status")
@@ -241,6 +236,11 @@ class Answer:
             self.failure = HTTPException("an endless chunk size or trailer")
 
 
+def _first(error: HttpParserError) -> BaseException:
+    """What a method of ``Answer`` raised, for which httptools raises ``error``; else that."""
+    return error.__context__ or error
+
+
 class UnreadBody:
     """The rest of ``answer``, from ``sock``, which goes back by ``give_back`` at its end."""
 
@@ -252,16 +252,16 @@ class UnreadBody:
         self._address = address
         self._give_back = give_back
         self._came = answer.take()
-        self._more: Callable[[int], bytes] = self._parsed
-        if answer.length is not None:
-            self._left = answer.length - len(self._came)
-            self._more = self._counted
+        self._left = None if answer.length is None else answer.length - len(self._came)
         self._over = False
 
     def read(self, size: int, /) -> bytes:
         """At most ``size`` bytes: see ``Body``."""
         while not (self._came or self._over):
-            self._came = self._more(size)
+            if self._left is None:
+                self._came = self._parsed(size)
+            else:
+                self._came = self._counted(size, self._left)
         data, self._came = self._came[:size], self._came[size:]
         return data
 
@@ -270,10 +270,10 @@ class UnreadBody:
         if not self._over:
             self._end(reusable=False)
 
-    def _counted(self, size: int) -> bytes:
+    def _counted(self, size: int, left: int) -> bytes:
         # There is nothing to parse in what is counted: it is not copied once more.
-        data = self._receive(min(size, self._left))
-        self._left -= len(data)
+        data = self._receive(min(size, left))
+        self._left = left - len(data)
         if not self._left:
             self._end(reusable=self._answer.reusable)
         return data
@@ -291,7 +291,7 @@ class UnreadBody:
     def _receive(self, size: int) -> bytes:
         try:
             if self._answer.failure is not None:
-                raise self._answer.failure
+                raise HTTPException(str(self._answer.failure))
             data = self._sock.recv(size)
             if not data and (self._answer.ends_itself or self._sock.cut_off):
                 raise HTTPException("the connection ended before the body")

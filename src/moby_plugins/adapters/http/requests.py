@@ -87,7 +87,10 @@ class RequestsTransport:
             raise _translate(error, self._address, answered=False) from error
         else:
             return Response(answer.status_code, _Body(answer, self._address, ends), headers)
-        raise raised
+        try:
+            raise raised
+        finally:
+            del raised  # its traceback refers to this frame
 
     def close(self) -> None:
         """Nothing: the session is its owner's."""

@@ -292,7 +292,10 @@ class Urllib3Connection:
             headers = AnswerHeaders(_lines(answer))
             return Response(answer.status, _Body(answer, self._sock, self._address, end), headers)
         self.close()
-        raise raised
+        try:
+            raise raised
+        finally:
+            del raised  # its traceback refers to this frame
 
     def is_readable(self) -> bool:
         """Whether the other end has hung up, or sent what was not asked for."""
