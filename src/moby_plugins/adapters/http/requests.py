@@ -4,8 +4,8 @@ The session brings what it has: mounted adapters, certificates, authentication,
 hooks. Redirects are not followed, and neither proxy variables nor ``.netrc`` are
 read. requests bounds each step of an exchange and not the whole: the body is
 bounded here, what comes before it by a time-out on each step. Nor can a session
-be made to read as strictly as ``urllib3.py``: it is for plugins that the
-host trusts.
+be made to read as strictly as ``urllib3.py``, or to look for a response while it sends:
+it is for plugins that the host trusts.
 """
 
 import time
