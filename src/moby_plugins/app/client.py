@@ -326,12 +326,15 @@ class Client:
                 retry,
             )
         upload = Upload(data)
-        return self._try(
-            self.request(service_method, upload, upload.length),
-            lambda request: self._send_upload(request, upload, into, timeout),
-            retry,
-            lambda error: upload.error is None and is_retryable(error),
-        )
+        try:
+            return self._try(
+                self.request(service_method, upload, upload.length),
+                lambda request: self._send_upload(request, upload, into, timeout),
+                retry,
+                lambda error: upload.error is None and is_retryable(error),
+            )
+        finally:
+            upload.error = None  # its traceback refers to the upload
 
     def request(
         self,

@@ -7,9 +7,9 @@ loads none of urllib3, ssl and cattrs.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from moby_plugins.app.activation import ActivePlugin, Handler, ProcessLock
 from moby_plugins.app.client import Client
@@ -21,6 +21,10 @@ from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import Clock, Connect, Survey, Transport
+
+if TYPE_CHECKING:
+    from moby_plugins.adapters.http.dialing import Lookups
+    from moby_plugins.adapters.http.pool import IdleConnections
 
 logger = logging.getLogger("moby_plugins")
 
@@ -94,10 +98,12 @@ def connect_by_scheme(settings: Settings) -> Connect:
     """The ``Connect`` that chooses a transport by the address's scheme, as the settings say.
 
     It raises ``SpecError`` for a scheme without a transport, and ``SettingsError``
-    for a transport that is not installed.
+    for a transport that is not installed. The built-in transports that it makes share a
+    bound on idle connections.
     """
+    idle = cache(_idle_connections)
     # An installed one is looked for once: that reads the metadata of all packages.
-    named = cache(_transport_named)
+    named = cache(lambda name: _transport_named(name, idle))
 
     def connect(address: Address, tls: TLSOptions | None, /) -> Transport:
         chosen = settings.transports.get(address.scheme)
@@ -114,14 +120,15 @@ def connect_by_scheme(settings: Settings) -> Connect:
     return connect
 
 
-def _transport_named(name: str) -> Connect:
+def _transport_named(name: str, idle: "Callable[[], IdleConnections]") -> Connect:
     if name in BUILT_IN:
         try:
-            return cast("Connect", import_module(BUILT_IN[name]).connect)
+            connect = import_module(BUILT_IN[name]).connect
         except ModuleNotFoundError as error:
             raise SettingsError(
                 f"the transport {name!r} needs {error.name}: pip install 'moby-plugins[speed]'"
             ) from error
+        return cast("Connect", partial(connect, idle=idle(), lookups=_lookups()))
     from importlib.metadata import entry_points
 
     installed = entry_points(group=ENTRY_POINTS)
@@ -134,6 +141,26 @@ def _transport_named(name: str) -> Connect:
         raise SettingsError(
             f"the transport {quoted(name)} cannot be loaded: {shown(error)}"
         ) from error
+
+
+def _idle_connections() -> "IdleConnections":
+    """A bound for one registry: a quarter of the process's descriptors, and 128 at most."""
+    from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
+
+    from moby_plugins.adapters.http.pool import MAX_IDLE_CONNECTIONS, IdleConnections
+
+    limit, _ = getrlimit(RLIMIT_NOFILE)
+    if limit == RLIM_INFINITY:
+        return IdleConnections()
+    return IdleConnections(min(max(limit // 4, 1), MAX_IDLE_CONNECTIONS))
+
+
+@cache
+def _lookups() -> "Lookups":
+    """What resolves names for all of the process, so that one that hangs has one thread."""
+    from moby_plugins.adapters.http.dialing import Lookups
+
+    return Lookups()
 
 
 def system_clock() -> Clock:

@@ -4,13 +4,16 @@ import threading
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from moby_plugins import (
+    RetryPolicy,
     Settings,
     StatusError,
     TransportError,
     WireError,
     new_client,
+    new_local_registry,
 )
 from tests.dummy_plugin import (
     Behaviour,
@@ -123,53 +126,66 @@ def test_a_plugin_that_was_restarted_is_reached_again(short_path: Path, once: Se
                 client.call("M.x", {})
 
 
-def test_a_connection_that_closes_while_it_is_used_again_is_replaced_unseen(
-    short_path: Path, once: Settings
+LAST = [reads_and_hangs_up, says_a_little_and_hangs_up]
+
+
+@pytest.mark.parametrize("last", LAST)
+def test_a_request_that_was_sent_is_not_sent_again_unseen(
+    last: Behaviour, short_path: Path, once: Settings
 ) -> None:
-    """A request that met the end of an idle connection is sent once more, as one attempt."""
+    """A plugin that read a request and hung up has it once, where the policy says so."""
     requests: list[bytes] = []
-    behaviour = answers_then(1, reads_and_hangs_up, answering(http(b"2"), requests=requests))
-    with (
-        DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
-        new_client(plugin.addr, settings=once) as client,
-    ):
-        assert client.call("M.x", {}) == 1
-        assert client.call("M.x", {"A": 1}) == 2
-
-        assert plugin.connections == 2
-        assert requests[0].endswith(b'\r\n\r\n{"A":1}\n')
-
-
-@pytest.mark.parametrize("later", [reads_and_hangs_up, says_a_little_and_hangs_up])
-def test_a_connection_is_replaced_once(later: Behaviour, short_path: Path, once: Settings) -> None:
-    """Where the new connection ends as well, that is an error of the attempt."""
-    behaviour = answers_then(1, reads_and_hangs_up, later)
+    behaviour = answers_then(1, last, answering(http(b"2"), requests=requests))
     with (
         DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
         new_client(plugin.addr, settings=once) as client,
     ):
         client.call("M.x", {})
-        with pytest.raises(TransportError) as caught:
+        with pytest.raises(TransportError, match=r"\(tried once\)$") as caught:
             client.call("M.x", {})
 
-        assert plugin.connections == 2
+        assert plugin.connections == 1
+        assert requests == []
     assert not caught.value.answered
     assert caught.value.attempts == 1
 
 
-def test_a_connection_that_said_anything_is_not_replaced(short_path: Path, once: Settings) -> None:
-    """One byte of an answer, and the request is not sent again unseen."""
-    behaviour = answers_then(1, says_a_little_and_hangs_up, answering(http(b"2")))
+@pytest.mark.parametrize("last", LAST)
+def test_a_request_that_is_sent_again_is_a_counted_attempt(
+    last: Behaviour, short_path: Path, settings: Settings
+) -> None:
+    """Repeating it is the policy's: it waits, and the error of the last attempt counts them all."""
+    policy = RetryPolicy(initial=0.01, max_delay=0.01, budget=0.05)
     with (
-        DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
-        new_client(plugin.addr, settings=once) as client,
+        DummyPlugin.on_unix(short_path / "p.sock", answers_then(1, last, last)) as plugin,
+        new_client(plugin.addr, settings=evolve(settings, retry=policy)) as client,
     ):
         client.call("M.x", {})
-        with pytest.raises(TransportError) as caught:
+        with pytest.raises(TransportError, match=r"tried \d+ times") as caught:
             client.call("M.x", {})
 
-        assert plugin.connections == 1
-    assert not caught.value.answered
+        assert plugin.connections == caught.value.attempts > 1
+
+
+def test_a_handshake_over_a_used_connection_tells_of_its_second_attempt(
+    short_path: Path, settings: Settings
+) -> None:
+    """``on_retry`` is told, whichever connection the first attempt went over."""
+    manifest = answering(http(b'{"Implements":["VolumeDriver"]}'))
+    here = evolve(
+        settings,
+        sockets_path=str(short_path),
+        specs_paths=(),
+        retry=RetryPolicy(initial=0.01, max_delay=0.01, budget=5),
+    )
+    told: list[int] = []
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", answers_then(0, reads_and_hangs_up, manifest)),
+        new_local_registry(here) as registry,
+    ):
+        registry.get("p", None, on_retry=lambda error, _: told.append(error.attempts))
+
+    assert told == [1]
 
 
 def test_a_new_connection_that_closes_is_not_replaced(short_path: Path, once: Settings) -> None:

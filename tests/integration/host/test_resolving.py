@@ -4,11 +4,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from moby_plugins.adapters.http.dialing import TCPDial
+from moby_plugins.adapters.http.dialing import Lookups, TCPDial
 from moby_plugins.domain.address import Address
 from tests.dummy_plugin import DummyPlugin, answering, http
 
@@ -73,3 +74,59 @@ def test_numbers_need_no_resolver_of_their_own() -> None:
             TCPDial(Address(f"tcp://{host}:1"), note)(5.0)
 
     assert threads == [threading.current_thread().name] * 3
+
+
+def test_a_name_that_hangs_has_one_thread_for_all_who_ask(ended: threading.Event) -> None:
+    """Forty calls wait for the same, whatever the port; once it has ended there is another."""
+    asked: list[str] = []
+
+    def hang(host: str, _: int) -> list[Any]:
+        asked.append(host)
+        ended.wait()
+        raise socket.gaierror(socket.EAI_NONAME, "in the end")
+
+    lookups = Lookups()
+
+    def ask(number: int) -> str:
+        with pytest.raises(OSError, match=r"not resolved|in the end") as caught:
+            TCPDial(Address(f"tcp://plugin-{number % 2}.example:{number + 1}"), hang, lookups)(0.1)
+        return str(caught.value)
+
+    with ThreadPoolExecutor(20) as threads:
+        for _ in range(2):
+            assert all("not resolved" in said for said in threads.map(ask, range(20)))
+            assert resolving() == 2
+    assert sorted(asked) == ["plugin-0.example", "plugin-1.example"]
+
+    ended.set()
+    while resolving():
+        time.sleep(0.01)
+    assert "in the end" in ask(0)
+    assert len(asked) == 3
+
+
+def resolving() -> int:
+    """How many threads resolve names."""
+    return sum(thread.name == "moby-plugins-resolve" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("deaf", [1, 3])
+def test_the_addresses_of_a_name_share_the_time_out(deaf: int) -> None:
+    """One that does not answer leaves the next its share."""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as full,
+        socket.socket() as filler,
+        DummyPlugin.on_tcp(answering(http(b"{}"))) as plugin,
+    ):
+        filler.connect(full.getsockname())
+        port = Address(plugin.addr).port
+        where = [full.getsockname()] * deaf + [("127.0.0.1", port)]
+
+        def several(_: str, __: int) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in where]
+
+        began = time.monotonic()
+        with TCPDial(NAMED, several)(2.0) as sock:
+            assert sock.getpeername() == ("127.0.0.1", port)
+
+        assert time.monotonic() - began < 2.0

@@ -17,11 +17,19 @@ from moby_plugins import (
     TLSOptions,
     TransportError,
     TransportTimeoutError,
+    WireError,
     new_client,
 )
 from moby_plugins.adapters.http.dialing import TLSDial, ssl_context
 from moby_plugins.domain.address import Address
-from tests.dummy_plugin import DummyPlugin, answering, http, keeps_answering
+from tests.dummy_plugin import (
+    Behaviour,
+    Conversation,
+    DummyPlugin,
+    answering,
+    http,
+    keeps_answering,
+)
 from tests.integration.certificates import Certificates
 
 ONCE = Settings(retry=RetryPolicy.never())
@@ -247,3 +255,51 @@ def test_connecting_and_handshake_share_the_time_out() -> None:
         assert 1.29 <= time.monotonic() - began <= 1.55
         accept.join()
         taken[0].close()
+
+
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n1"
+
+
+def says_goodbye(conversation: Conversation) -> None:
+    """End the connection as TLS has it."""
+    with contextlib.suppress(OSError):  # our host does not say it too
+        assert isinstance(conversation.sock, ssl.SSLSocket)
+        conversation.sock.unwrap()
+
+
+def is_cut_off(conversation: Conversation) -> None:
+    """End it as somebody between the two could."""
+    conversation.sock.shutdown(socket.SHUT_RDWR)
+
+
+def until_close(end: Behaviour) -> Behaviour:
+    """A plugin whose response ends with its connection."""
+
+    def behave(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(UNTIL_CLOSE)
+        end(conversation)
+
+    return behave
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("size", [1, 200_000])
+def test_a_body_that_is_cut_off_under_tls_is_no_answer(
+    version: ssl.TLSVersion, size: int, certificates: Certificates, once: Settings
+) -> None:
+    """A body that lasts until the connection ends is whole only where TLS says so."""
+    context = certificates.server()
+    context.maximum_version = version
+    options = TLSOptions(ca_file=certificates.ca_file)
+    data = bytes(size)  # larger ones are sent in several steps
+    for end, whole in ((says_goodbye, True), (is_cut_off, False)):
+        with (
+            DummyPlugin.on_tcp(until_close(end), context) as running,
+            new_client(running.addr, options, settings=once) as client,
+        ):
+            if whole:
+                assert client.send_file("M.x", data, timeout=5) == 1
+            else:
+                with pytest.raises(WireError, match="cut off"):
+                    client.send_file("M.x", data, timeout=5)

@@ -17,10 +17,10 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def python(*arguments: str, under: tuple[str, ...] = ()) -> list[str]:
+def python(*arguments: str, under: tuple[str, ...] = (), seconds: float = SECONDS) -> list[str]:
     """What Python prints, given these arguments, line by line; a failure is part of it.
 
-    ``under`` is a command that starts it.
+    ``under`` is a command that starts it; it may take ``seconds``.
     """
     done = subprocess.run(
         [*under, sys.executable, "-W", "error", *arguments],
@@ -28,7 +28,7 @@ def python(*arguments: str, under: tuple[str, ...] = ()) -> list[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=SECONDS,
+        timeout=seconds,
         check=False,
     )
     return done.stdout.splitlines()

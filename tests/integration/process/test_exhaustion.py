@@ -52,8 +52,9 @@ def test_a_host_without_descriptors_is_told_so_and_recovers(
     # A CA file is read before anything is dialled.
     assert called.startswith("SpecError" if kind == "https" else "TransportError")
     assert scanned.startswith("SpecError")
-    assert got.startswith("TransportError")
-    assert all("Too many open files" in line or "CAFile" in line for line in said[3:6])
+    # The registry holds an idle connection, which it closes for the next.
+    assert got == "p"
+    assert all("Too many open files" in line or "CAFile" in line for line in said[3:5])
 
 
 class Plugin:

@@ -79,3 +79,35 @@ new_client("unix:///a", settings=Settings(transports={"unix": "httptools"}))
     told = "the transport 'httptools' needs httptools: pip install 'moby-plugins[speed]'"
     assert done.returncode == 1
     assert told in done.stderr
+
+
+@pytest.mark.parametrize("optimized", [(), ("-O",)])
+@pytest.mark.parametrize(
+    "seam",
+    [
+        "HTTPResponse._read_status",
+        "HTTPResponse._read_next_chunk_size",
+        "HTTPResponse._read_and_discard_trailer",
+        "HTTPResponse._safe_read",
+        "HTTPConnection._output",
+    ],
+)
+def test_a_python_without_a_seam_of_http_client_is_told(
+    seam: str, optimized: tuple[str, ...]
+) -> None:
+    """What the strict reading stands on is looked for at import, without assertions too."""
+    program = (
+        "import http.client, urllib3.connection\n"
+        f"del http.client.{seam}\n"
+        "import moby_plugins.adapters.http.urllib3\n"
+    )
+    done = subprocess.run(
+        [sys.executable, *optimized, "-c", program],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+    assert done.stderr.splitlines()[-1].startswith("ImportError: ")
+    assert seam in done.stderr

@@ -1,16 +1,23 @@
-"""Sockets whose time-out bounds all that follows, not each step of it.
+"""Sockets whose time-out bounds all that follows, not each step of it, and that notice a response.
 
 A plugin that sends one byte a second never lets a plain socket's time-out run
 out. These shrink the time-out of every step to what is left since the last
-``settimeout()``, which urllib3 calls once before it sends and once before it
+``settimeout()``, which an engine calls once before it sends and once before it
 reads, each time with what is left of the whole.
+
+A plugin may respond before it has read the whole request, and then read no more. So a
+socket that waits until it can send also looks for what the plugin sends. It never waits
+inside ``send()``, where it could not look.
 """
 
+import math
 import select
 import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
+
+from moby_plugins.domain.http_grammar import begins_final_response
 
 if TYPE_CHECKING:
 
@@ -22,60 +29,112 @@ else:
 
 # Seconds that every system can count; a longer time-out is as good as none.
 _LONGEST = 1e6
+# What is read at once while a request is being sent, and how much of it may be interim responses.
+_EARLY_BYTES = 16 << 10
+_MOST_EARLY_BYTES = 64 << 10
+
+
+class RespondedEarlyError(ConnectionError):
+    """The response began, or the connection ended, before the whole request was sent."""
 
 
 class _Deadline(_Base):
-    """``heard`` is true once a byte came since it was last set to false."""
+    """``cut_off`` is true once the connection ended as TLS does not allow."""
 
+    cut_off = False
     _ends: float | None = None
-    heard = False
-    _poll: "select.poll | None" = None
+    # Read while a request was being sent, and not yet received by the engine.
+    _early = b""
+    _readable: "select.poll | None" = None
+    _ready: "select.poll | None" = None
 
     def settimeout(self, value: float | None, /) -> None:
         value = None if value is None or value > _LONGEST else value
         self._ends = None if value is None else time.monotonic() + value
-        # To say it again is a system call, for which other threads take their turn.
+        # Skip a redundant settimeout(): the system call releases the GIL.
         if value is not None or self.gettimeout() is not None:
             super().settimeout(value)
 
     def _narrow(self, ends: float) -> None:
-        left = ends - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        super().settimeout(left)
+        super().settimeout(_left(ends))
 
-    def recv_into(self, *args: Any) -> int:
+    def recv_into(self, buffer: Any, *args: Any) -> int:
+        if self._early:
+            view = memoryview(buffer).cast("B")
+            data = self.recv(len(view))
+            view[: len(data)] = data
+            return len(data)
         if self._ends is not None:
             self._narrow(self._ends)
-        size = super().recv_into(*args)
-        if size:
-            self.heard = True
-        return size
+        return super().recv_into(buffer, *args)
 
-    def recv(self, *args: Any) -> bytes:
+    def recv(self, size: int = _EARLY_BYTES, *args: Any) -> bytes:
+        if self._early:
+            data, self._early = self._early[:size], self._early[size:]
+            return data
         if self._ends is not None:
             self._narrow(self._ends)
-        data = super().recv(*args)
-        if data:
-            self.heard = True
-        return data
+        return super().recv(size, *args)
 
-    def has_news(self) -> bool:
-        """Whether there is something to read, or the other end has hung up."""
-        if self._poll is None:
-            self._poll = select.poll()
-            self._poll.register(self, select.POLLIN)
-        return bool(self._poll.poll(0) or self.pending())
+    def is_readable(self) -> bool:
+        """Whether there is something to receive, or the other end has hung up."""
+        if self._readable is None:
+            self._readable = select.poll()
+            self._readable.register(self.fileno(), select.POLLIN)
+        return bool(self._early or self._readable.poll(0) or self.pending())
 
     def send(self, *args: Any) -> int:
         if self._ends is not None:
             self._narrow(self._ends)
         return super().send(*args)
 
-    def sendall(self, *args: Any) -> None:
-        if self._ends is not None:
-            self._narrow(self._ends)
-        super().sendall(*args)
+    def sendall(self, data: Any, *_: Any) -> None:
+        """Send all of ``data``; ``RespondedEarlyError`` where the peer responds instead.
+
+        What the peer has sent before is not looked for unless this has to wait.
+        """
+        rest = memoryview(data)
+        while (sent := self._send_now(rest)) < len(rest):
+            rest = rest[sent:]
+            self.wait_to_send()
+
+    def wait_to_send(self) -> None:
+        """Wait until there is room to send; ``RespondedEarlyError`` once the peer responds.
+
+        Interim responses are kept for the engine, and end nothing.
+        """
+        if self._ready is None:
+            self._ready = select.poll()
+            self._ready.register(self.fileno(), select.POLLIN | select.POLLOUT)
+        while True:
+            left = None if self._ends is None else math.ceil(_left(self._ends) * 1000)
+            for _, events in self._ready.poll(left):
+                if events != select.POLLOUT:
+                    self._receive_early()
+                if events & select.POLLOUT:
+                    return
+
+    def _send_now(self, data: memoryview) -> int:
+        """Send what there is room for; returns how many bytes that was."""
+        raise NotImplementedError
+
+    def _receive_early(self) -> None:
+        super().settimeout(0)
+        try:
+            data = super().recv(_EARLY_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return  # a message of TLS itself
+        finally:
+            self._restore()
+        self._early += data
+        enough = len(self._early) > _MOST_EARLY_BYTES
+        if not data or enough or begins_final_response(self._early):
+            raise RespondedEarlyError("the plugin responded before the request was sent")
+
+    def _restore(self) -> None:
+        # Under a deadline the next step sets what is left.
+        if self._ends is None:
+            super().settimeout(None)
 
 
 class DeadlineSocket(_Deadline, socket.socket):
@@ -85,6 +144,49 @@ class DeadlineSocket(_Deadline, socket.socket):
         """Bytes that were received and not read: none, as only TLS receives ahead."""
         return 0
 
+    def _send_now(self, data: memoryview) -> int:
+        if self._ends is not None:
+            _left(self._ends)
+            socket.socket.settimeout(self, 0)
+        try:
+            return socket.socket.send(self, data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+
 
 class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
     """The same over TLS: give it to ``SSLContext.sslsocket_class``."""
+
+    def recv_into(self, buffer: Any, *args: Any) -> int:
+        """Receive into ``buffer``; 0 for the end, which may be a cut."""
+        try:
+            return super().recv_into(buffer, *args)
+        except ssl.SSLEOFError:
+            self.cut_off = True
+            return 0
+
+    def recv(self, size: int = _EARLY_BYTES, *args: Any) -> bytes:
+        """Receive at most ``size`` bytes; none for the end, which may be a cut."""
+        try:
+            return super().recv(size, *args)
+        except ssl.SSLEOFError:
+            self.cut_off = True
+            return b""
+
+    def _send_now(self, data: memoryview) -> int:
+        if self._ends is not None:
+            _left(self._ends)
+        socket.socket.settimeout(self, 0)
+        try:
+            return ssl.SSLSocket.send(self, data)
+        except ssl.SSLWantWriteError:
+            return 0
+        finally:
+            self._restore()
+
+
+def _left(ends: float) -> float:
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left

@@ -4,16 +4,21 @@
 options into OpenSSL's terms, for hosts and for plugins.
 """
 
+import os
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable
+from copy import copy
 from ipaddress import ip_address
-from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
-from moby_plugins.adapters.http.deadline_socket import DeadlineSocket, DeadlineSSLSocket
+from moby_plugins.adapters.http.deadline_socket import (
+    DeadlineSocket,
+    DeadlineSSLSocket,
+    RespondedEarlyError,
+)
 from moby_plugins.adapters.http.unix_socket import UnixSocketDial
 from moby_plugins.domain.address import TLS_1_2, Address, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError
@@ -25,8 +30,13 @@ Resolve: TypeAlias = Callable[[str, int], list[Any]]
 Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
 # Takes a time-out in seconds, and gives a connected socket.
 Dial: TypeAlias = Callable[[float | None], Socket]
-# What sending raises where the plugin has stopped reading: perhaps to answer, or to say why not.
-STOPPED_READING = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError)
+# What sending raises where the plugin responds already, or has stopped reading.
+STOPPED_READING = (
+    BrokenPipeError,
+    ConnectionResetError,
+    RespondedEarlyError,
+    ssl.SSLEOFError,
+)
 
 
 def system_addresses(host: str, port: int) -> list[Any]:
@@ -34,31 +44,66 @@ def system_addresses(host: str, port: int) -> list[Any]:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-def addresses(resolve: Resolve, host: str, port: int, timeout: float | None) -> list[Any]:
-    """What ``resolve`` returns or raises; ``TimeoutError`` if that takes ``timeout`` seconds.
+class Lookups:
+    """Resolves names within a time-out; one that hangs has one thread, however many ask for it.
 
-    What takes too long goes on in a thread of its own, and nobody waits for it.
+    A name is resolved again once its thread has ended: nothing is remembered.
     """
-    if timeout is None or _is_number(host):
-        return resolve(host, port)
-    answer: SimpleQueue[list[Any] | Exception] = SimpleQueue()
 
-    def ask() -> None:
+    def __init__(self) -> None:
+        # By process too: the threads of its parent do not run in a child.
+        self._running: dict[tuple[Resolve, str, int], _Lookup] = {}
+
+    def addresses(self, resolve: Resolve, host: str, port: int, timeout: float | None) -> list[Any]:
+        """What ``resolve`` returns or raises; ``TimeoutError`` if that takes ``timeout`` seconds.
+
+        What takes longer goes on in its thread, and the next to ask waits for the same.
+        """
+        if timeout is None or _is_number(host):
+            return resolve(host, port)
+        key = (resolve, host, os.getpid())
+        mine = _Lookup(port)
+        lookup = self._running.setdefault(key, mine)
+        if lookup is mine:
+            self._start(key, mine)
+        if not lookup.done.wait(timeout):
+            raise TimeoutError(f"the name {shown(host)} is not resolved after {timeout:.3g} s")
+        if lookup.error is not None:
+            raise copy(lookup.error)  # no two threads share a traceback
+        if lookup.port == port:
+            return lookup.found
+        return [(*found[:4], (found[4][0], port, *found[4][2:])) for found in lookup.found]
+
+    def _start(self, key: tuple[Resolve, str, int], lookup: "_Lookup") -> None:
+        resolve, host, _ = key
+
+        def ask() -> None:
+            try:
+                lookup.found = resolve(host, lookup.port)
+            except Exception as error:  # of those who ask
+                lookup.error = error.with_traceback(None)  # it would refer back to the lookup
+            finally:
+                self._end(key, lookup)
+
         try:
-            answer.put(resolve(host, port))
-        except Exception as error:  # the caller's
-            answer.put(error)
+            threading.Thread(target=ask, name="moby-plugins-resolve", daemon=True).start()
+        except RuntimeError as error:
+            lookup.error = OSError(f"no thread to resolve {shown(host)} in: {error}")
+            self._end(key, lookup)
 
-    threading.Thread(target=ask, name="moby-plugins-resolve", daemon=True).start()
-    try:
-        found = answer.get(timeout=timeout)
-    except Empty:
-        raise TimeoutError(
-            f"the name {shown(host)} is not resolved after {timeout:.3g} s"
-        ) from None
-    if isinstance(found, Exception):
-        raise found
-    return found
+    def _end(self, key: tuple[Resolve, str, int], lookup: "_Lookup") -> None:
+        del self._running[key]
+        lookup.done.set()
+
+
+class _Lookup:
+    """A name that is being resolved, for the port of the first to ask."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.done = threading.Event()
+        self.found: list[Any] = []
+        self.error: Exception | None = None
 
 
 def _is_number(host: str) -> bool:
@@ -72,23 +117,32 @@ def _is_number(host: str) -> bool:
 class TCPDial:
     """Dials ``address.host`` and ``.port``, in plain text; ``resolve`` knows the host's name."""
 
-    def __init__(self, address: Address, resolve: Resolve = system_addresses) -> None:
+    def __init__(
+        self,
+        address: Address,
+        resolve: Resolve = system_addresses,
+        lookups: Lookups | None = None,
+    ) -> None:
         self._where = (address.host, address.port)
         self._resolve = resolve
+        self._lookups = lookups or Lookups()
 
     def __call__(self, timeout: float | None) -> DeadlineSocket:
         """A connected socket; raises ``OSError``, ``TimeoutError`` after ``timeout`` seconds.
 
-        The name's addresses are tried in turn. Resolving the name takes part of the time.
+        The name's addresses are tried in turn, each for its share of the time that is left.
+        Resolving the name takes part of the time.
         """
         ends = None if timeout is None else time.monotonic() + timeout
         failure: OSError | None = None
-        found = addresses(self._resolve, *self._where, timeout)
-        for family, kind, protocol, _, where in found:
+        found = self._lookups.addresses(self._resolve, *self._where, timeout)
+        for tried, (family, kind, protocol, _, where) in enumerate(found):
             sock = DeadlineSocket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.settimeout(None if ends is None else max(ends - time.monotonic(), 1e-3))
+                if ends is not None:
+                    left = ends - time.monotonic()
+                    sock.settimeout(max(left / (len(found) - tried), 1e-3))
                 sock.connect(where)
             except OSError as error:
                 sock.close()
@@ -104,8 +158,10 @@ class TCPDial:
 class TLSDial:
     """Dials TCP and shakes hands under ``context``, whose sockets must keep deadlines."""
 
-    def __init__(self, address: Address, context: ssl.SSLContext) -> None:
-        self._dial = TCPDial(address)
+    def __init__(
+        self, address: Address, context: ssl.SSLContext, lookups: Lookups | None = None
+    ) -> None:
+        self._dial = TCPDial(address, lookups=lookups)
         self._host = address.host
         self._context = context
 
@@ -116,7 +172,9 @@ class TLSDial:
         try:
             if ends is not None:
                 sock.settimeout(max(ends - time.monotonic(), 1e-3))
-            wrapped = self._context.wrap_socket(sock, server_hostname=self._host)
+            wrapped = self._context.wrap_socket(
+                sock, server_hostname=self._host, suppress_ragged_eofs=False
+            )
         except BaseException:
             sock.close()
             raise
@@ -128,6 +186,9 @@ def ssl_context(tls: TLSOptions) -> ssl.SSLContext:
     """The context that ``tls`` describes; raises ``SpecError`` for a file that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslsocket_class = DeadlineSSLSocket
+    # An end without close_notify is an error and no end; and a plugin starts no handshake again.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.minimum_version = ssl.TLSVersion(tls.min_version or TLS_1_2)
     _trust(context, tls)
     if tls.cert_file or tls.key_file:
@@ -185,20 +246,22 @@ def _reason(error: Exception) -> str:
     return shown(getattr(error, "strerror", None) or error)
 
 
-_DIALS: dict[str, Callable[[Address, TLSOptions | None], Dial]] = {
-    "unix": lambda address, _: UnixSocketDial(address),
-    "tcp": lambda address, _: TCPDial(address),
-    "http": lambda address, _: TCPDial(address),
-    "https": lambda address, tls: TLSDial(address, ssl_context(tls or TLSOptions())),
+_DIALS: dict[str, Callable[[Address, TLSOptions | None, Lookups | None], Dial]] = {
+    "unix": lambda address, _, __: UnixSocketDial(address),
+    "tcp": lambda address, _, lookups: TCPDial(address, lookups=lookups),
+    "http": lambda address, _, lookups: TCPDial(address, lookups=lookups),
+    "https": lambda address, tls, lookups: TLSDial(
+        address, ssl_context(tls or TLSOptions()), lookups
+    ),
 }
 
 
-def dial_for(address: Address, tls: TLSOptions | None) -> Dial:
-    """How to dial ``address``; reads the TLS files.
+def dial_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None = None) -> Dial:
+    """How to dial ``address``, whose host ``lookups`` resolve; reads the TLS files.
 
     Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
     """
     if address.scheme not in _DIALS:
         known = ", ".join(sorted(_DIALS))
         raise SpecError(f"no way to dial {shown(address.scheme)}://; there are {known}")
-    return _DIALS[address.scheme](address, tls)
+    return _DIALS[address.scheme](address, tls, lookups)

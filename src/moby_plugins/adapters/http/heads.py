@@ -9,25 +9,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from http.client import HTTPException
 
+from moby_plugins.domain import http_grammar
 from moby_plugins.domain.http import Request
+from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.text import quoted
 
-# Interim responses and trailers that are skipped; one more of either is an error.
-MAX_INTERIM = 16
-MAX_TRAILERS = 100
-
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_VALUE = re.compile(r"[\r\n\0]")
 # How long the body is, is the engine's to say.
 _FRAMING = {"content-length", "transfer-encoding"}
-
-_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
 
 @lru_cache(maxsize=256)
 def line(name: str, value: str) -> bytes:
     """One header without its end; ``ValueError`` for what would break the line."""
-    if not _NAME.fullmatch(name) or _BAD_VALUE.search(value):
+    if not HEADER_NAME.fullmatch(name) or _BAD_VALUE.search(value):
         raise ValueError(f"{quoted(name)}: {quoted(value)} is not a header")
     return f"{name}: {value}".encode("latin-1")
 
@@ -84,9 +79,15 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
 
     Takes the values of Content-Length and of Transfer-Encoding, where there are any.
     """
-    if lengths:
-        sizes = {size.strip() for size in ",".join(lengths).split(",")}
-        if len(sizes) > 1 or not all(map(_LENGTH.fullmatch, sizes)):
-            raise HTTPException(f"bad Content-Length: {', '.join(sorted(sizes))!r:.80}")
-    if codings and [coding.lower() for coding in codings] != ["chunked"]:
-        raise HTTPException(f"unknown Transfer-Encoding: {', '.join(codings)!r:.80}")
+    try:
+        http_grammar.check_framing(lengths, codings)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error
+
+
+def check_heads(data: bytes) -> None:
+    """Raise ``HTTPException`` where the heads at the beginning of ``data`` are refused."""
+    try:
+        http_grammar.check_heads(data)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error

@@ -4,8 +4,9 @@ It keeps the promises of ``urllib3.py``, over the same dialers, deadlines and po
 request is sent in one system call, and a small response is received in one.
 
 httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
-size or trailer for ever, so ``Answer`` counts them. Otherwise it is as strict as the other
-engine, or stricter: it refuses a repeated Content-Length.
+size or trailer for ever, so ``Answer`` counts them. It also accepts other protocols and
+versions, and any byte in the reason of a status line, so heads are checked once more by the
+rules that both engines keep (``domain/http_grammar.py``).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,16 +17,15 @@ from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from moby_plugins.adapters.http.dialing import STOPPED_READING, Socket, dial_for
+from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dial_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
 from moby_plugins.adapters.http.heads import (
-    MAX_INTERIM,
-    MAX_TRAILERS,
     AnswerHeaders,
     check_framing,
+    check_heads,
     head_of,
 )
-from moby_plugins.adapters.http.pool import GiveBack, PooledTransport, time_left
+from moby_plugins.adapters.http.pool import GiveBack, IdleConnections, PooledTransport, time_left
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -35,6 +35,14 @@ from moby_plugins.domain.http import (
     MALFORMED,
     Request,
     Response,
+)
+from moby_plugins.domain.http_grammar import (
+    BODILESS,
+    FIRST_STATUS,
+    MAX_INTERIM,
+    MAX_TRAILERS,
+    SWITCHING_PROTOCOLS,
+    is_final,
 )
 from moby_plugins.domain.text import shown
 
@@ -48,8 +56,6 @@ MAX_HEAD_BYTES = 48 << 10
 MAX_HEADERS = 100
 # The same between two parts of a chunked body: sizes, extensions, the trailer.
 MAX_BETWEEN_BYTES = 16 << 10
-_FINAL = 200
-_SWITCHING_PROTOCOLS = 101
 # What is asked of the socket at first: most answers are smaller.
 FIRST_BYTES = 16 << 10
 
@@ -120,10 +126,17 @@ class Answer:
         except HttpParserUpgrade:
             self.reusable = False
         except HttpParserError as error:
-            self._fail(error)
+            self.reusable = False
+            if not (self.status and isinstance(_first(error), Exception)):
+                raise _first(error)  # noqa: B904  the one came before the other
+            if not self.complete:  # otherwise it is about more than the response
+                # One without a traceback, which would refer back to this.
+                self.failure = HTTPException(str(_first(error)))
         if not self.status:
             self._bound_head(data)
-        elif in_body and not self.complete:
+        elif not in_body:
+            check_heads(bytes(self._head) + data if self._head else data)
+        elif not self.complete:
             self._bound_between(len(data))
 
     def take(self) -> bytes:
@@ -149,7 +162,7 @@ class Answer:
             return True
         # Without a callback for the end of the line, it is looked for; only where an answer fails.
         line = self._head.replace(b"\r\n", b"\n").rpartition(b"\n\n")[2]
-        return _is_final(self._parser.get_status_code()) and b"\n" in line
+        return is_final(self._parser.get_status_code()) and b"\n" in line
 
     def on_message_begin(self) -> None:
         """Called by httptools, as all that follows: at the first byte of a status line."""
@@ -171,14 +184,24 @@ class Answer:
     def on_headers_complete(self) -> None:
         """The head is whole."""
         status = self._parser.get_status_code()
-        if not _is_final(status):
+        lengths, codings = self._framing()
+        if status < FIRST_STATUS:
+            raise HTTPException(f"a status of {status}")
+        if not is_final(status):
             self._headers = []
             self._interim += 1
             if self._interim >= MAX_INTERIM:
                 raise HTTPException(f"more than {MAX_INTERIM} interim answers")
             return
-        self._frame()
-        self.reusable = self._parser.should_keep_alive() and status != _SWITCHING_PROTOCOLS
+        self.ends_itself = bool(lengths or codings)
+        if codings:
+            # Where a chunk ends is not left open.
+            self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
+        elif lengths:
+            self.length = int(lengths[0])
+        # Whether a body follows where there can be none is not to be found out.
+        follows = status in BODILESS and (self.ends_itself or status == SWITCHING_PROTOCOLS)
+        self.reusable = self._parser.should_keep_alive() and not follows
         self.status = status
 
     def on_body(self, data: bytes) -> None:
@@ -189,29 +212,16 @@ class Answer:
         """The body is whole, or an interim answer is."""
         self.complete = bool(self.status)
 
-    def _frame(self) -> None:
-        codings = []
+    def _framing(self) -> tuple[list[str], list[str]]:
+        lengths: list[str] = []
+        codings: list[str] = []
         for name, value in self._headers:
-            if name == b"content-length":  # digits, and the only one: httptools has seen to it
-                self.length = int(value)
+            if name == b"content-length":
+                lengths.append(value.decode("latin-1"))
             elif name == b"transfer-encoding":
                 codings.append(value.decode("latin-1"))
-        self.ends_itself = self.length is not None or bool(codings)
-        if codings:
-            check_framing(None, codings)
-            self.length = None
-            # Where a chunk ends is not left open.
-            self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
-
-    def _fail(self, error: HttpParserError) -> None:
-        raised = error.__context__  # what a method above raised
-        if raised is not None and not isinstance(raised, Exception):
-            raise raised
-        self.reusable = False
-        if not self.status:
-            raise raised or error
-        if not self.complete:  # otherwise it is about more than the answer, which is nobody's
-            self.failure = raised or error
+        check_framing(lengths, codings)
+        return lengths, codings
 
     def _bound_head(self, data: bytes) -> None:
         if not self._begun:
@@ -227,8 +237,9 @@ class Answer:
             self.failure = HTTPException("an endless chunk size or trailer")
 
 
-def _is_final(status: int) -> bool:
-    return status >= _FINAL or status == _SWITCHING_PROTOCOLS
+def _first(error: HttpParserError) -> BaseException:
+    """What a method of ``Answer`` raised, for which httptools raises ``error``; else that."""
+    return error.__context__ or error
 
 
 class UnreadBody:
@@ -242,16 +253,16 @@ class UnreadBody:
         self._address = address
         self._give_back = give_back
         self._came = answer.take()
-        self._more: Callable[[int], bytes] = self._parsed
-        if answer.length is not None:
-            self._left = answer.length - len(self._came)
-            self._more = self._counted
+        self._left = None if answer.length is None else answer.length - len(self._came)
         self._over = False
 
     def read(self, size: int, /) -> bytes:
         """At most ``size`` bytes: see ``Body``."""
         while not (self._came or self._over):
-            self._came = self._more(size)
+            if self._left is None:
+                self._came = self._parsed(size)
+            else:
+                self._came = self._counted(size, self._left)
         data, self._came = self._came[:size], self._came[size:]
         return data
 
@@ -260,10 +271,10 @@ class UnreadBody:
         if not self._over:
             self._end(reusable=False)
 
-    def _counted(self, size: int) -> bytes:
+    def _counted(self, size: int, left: int) -> bytes:
         # There is nothing to parse in what is counted: it is not copied once more.
-        data = self._receive(min(size, self._left))
-        self._left -= len(data)
+        data = self._receive(min(size, left))
+        self._left = left - len(data)
         if not self._left:
             self._end(reusable=self._answer.reusable)
         return data
@@ -281,9 +292,9 @@ class UnreadBody:
     def _receive(self, size: int) -> bytes:
         try:
             if self._answer.failure is not None:
-                raise self._answer.failure
+                raise HTTPException(str(self._answer.failure))
             data = self._sock.recv(size)
-            if not data and self._answer.ends_itself:
+            if not data and (self._answer.ends_itself or self._sock.cut_off):
                 raise HTTPException("the connection ended before the body")
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error
@@ -295,12 +306,20 @@ class UnreadBody:
         self._give_back(reusable=reusable)
 
 
-def connect(address: Address, tls: TLSOptions | None) -> PooledTransport:
+def connect(
+    address: Address,
+    tls: TLSOptions | None,
+    /,
+    *,
+    idle: IdleConnections | None = None,
+    lookups: Lookups | None = None,
+) -> PooledTransport:
     """The transport that ``Settings.transports`` calls ``"httptools"``.
 
-    Reads the TLS files. Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    ``idle`` and ``lookups`` are what it shares with others. Reads the TLS files. Raises
+    ``SpecError`` for a scheme, a path or a file that cannot be used.
     """
-    return PooledTransport(address, dial_for(address, tls), HttptoolsConnection)
+    return PooledTransport(address, dial_for(address, tls, lookups), HttptoolsConnection, idle)
 
 
 class HttptoolsConnection:
@@ -310,11 +329,6 @@ class HttptoolsConnection:
         self._address = address
         self._host = address.host_header
         self._sock = sock
-
-    @property
-    def heard(self) -> bool:
-        """Whether a byte came since the last ``exchange`` began."""
-        return self._sock.heard
 
     def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
         """The answer to ``request``: see ``Connection`` in ``pool.py``."""
@@ -335,26 +349,27 @@ class HttptoolsConnection:
         give_back(self, reusable=answer.reusable)
         return Response(answer.status, answer.take(), answer.headers())
 
-    def has_news(self) -> bool:
-        """Whether the other end has hung up, or sent what nobody asked for."""
-        return self._sock.has_news()
+    def is_readable(self) -> bool:
+        """Whether the other end has hung up, or sent what was not asked for."""
+        return self._sock.is_readable()
 
     def close(self) -> None:
         """Hang up."""
         self._sock.close()
 
     def _begin(self, ends: float | None) -> None:
-        self._sock.heard = False
         try:
             self._sock.settimeout(time_left(ends))
         except TimeoutError as error:
             raise translate(error, self._address, answered=False) from error
 
     def _send(self, request: Request) -> bool:
-        """Send it; false where the plugin stopped reading, perhaps to answer."""
+        """Send it; false where the plugin responds already, or has stopped reading."""
         # What the caller's own iterator raises in this loop passes as it is.
-        for piece in _pieces(request, self._host):
+        for number, piece in enumerate(_pieces(request, self._host)):
             try:
+                if number:
+                    self._sock.wait_to_send()
                 self._sock.sendall(piece)
             except STOPPED_READING:
                 return False

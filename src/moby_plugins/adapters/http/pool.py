@@ -3,24 +3,29 @@
 An engine is a class of connections: ``urllib3.py``, ``httptools.py``.
 """
 
+import errno
 import os
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Protocol, TypeAlias
 
 from moby_plugins.adapters.http.dialing import Dial, Socket
 from moby_plugins.adapters.http.errors import not_reached
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.errors import TransportError
 from moby_plugins.domain.http import Request, Response
 
 # Seconds for one dial, as the engine has it (protocol.md B0), where no shorter bound is given.
 DIAL_TIMEOUT = 10.0
-# Kept for the next calls; what comes back beyond them is closed.
+# Kept by one transport for the next calls; what comes back beyond them is closed.
 IDLE_CONNECTIONS = 16
+# Kept by all transports of a registry together.
+MAX_IDLE_CONNECTIONS = 128
+# The system's refusal of a descriptor, to this process and to all.
+_REFUSED_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 class GiveBack(Protocol):
@@ -34,11 +39,6 @@ class GiveBack(Protocol):
 class Connection(Protocol):
     """One connection of an engine; a thread has it alone from one answer to the next."""
 
-    @property
-    def heard(self) -> bool:
-        """Whether a byte came since the last ``exchange`` began."""
-        ...
-
     def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
         """The answer to ``request``; all of it has to come before the time ``ends``.
 
@@ -47,8 +47,8 @@ class Connection(Protocol):
         """
         ...
 
-    def has_news(self) -> bool:
-        """Whether something came that nobody asked for: its end, or more than an answer."""
+    def is_readable(self) -> bool:
+        """Whether something came that was not asked for: its end, or more than a response."""
         ...
 
     def close(self) -> None:
@@ -60,53 +60,107 @@ class Connection(Protocol):
 _Idle: TypeAlias = tuple[int, Connection]
 
 
+class IdleConnections:
+    """The idle connections of all transports that share this: at most ``most``.
+
+    The one that was used least recently is closed first. Who takes a connection out of
+    here has it alone: each step on a ``dict`` is atomic, so there is no lock, which a
+    fork could leave locked.
+    """
+
+    def __init__(self, most: int = MAX_IDLE_CONNECTIONS) -> None:
+        self._most = most
+        # In the order in which they came, each with the pool that lists it.
+        self._pools: dict[Connection, deque[_Idle]] = {}
+
+    def add(self, idle: _Idle, pool: deque[_Idle]) -> None:
+        """List ``idle`` in ``pool``, and close what is over the bound."""
+        # First here: what is listed there and not here counts as taken.
+        self._pools[idle[1]] = pool
+        pool.append(idle)
+        while len(self._pools) > self._most:
+            self._close_oldest()
+
+    def take(self, pool: deque[_Idle]) -> _Idle | None:
+        """The connection that came last to ``pool``, for the caller alone."""
+        while True:
+            try:
+                idle = pool.pop()
+            except IndexError:
+                return None
+            if self._pools.pop(idle[1], None) is not None:
+                return idle
+
+    def shed(self) -> None:
+        """Close all, for others to have their descriptors."""
+        while self._pools:
+            self._close_oldest()
+
+    def _close_oldest(self) -> None:
+        try:
+            oldest = next(iter(self._pools))
+        except (StopIteration, RuntimeError):  # another thread was quicker
+            return
+        pool = self._pools.pop(oldest, None)
+        if pool is None:
+            return
+        oldest.close()
+        # A pool has few, so this looks at few. In a child the number differs from its parent's.
+        for idle in tuple(pool):
+            if idle[1] is oldest:
+                with suppress(ValueError):  # taken out by its transport since
+                    pool.remove(idle)
+
+
 class PooledTransport:
     """Connections to the plugin at ``address``. Threads may share it.
 
     After a fork the child dials anew, and leaves its parent's connections alone.
     ``dial`` gives a connected socket, and ``engine``, a class, makes a connection of it.
+    ``idle`` bounds idle connections together with those of other transports.
     """
 
     def __init__(
-        self, address: Address, dial: Dial, engine: Callable[[Address, Socket], Connection]
+        self,
+        address: Address,
+        dial: Dial,
+        engine: Callable[[Address, Socket], Connection],
+        idle: IdleConnections | None = None,
     ) -> None:
         self._address = address
         self._dial = dial
         self.engine = engine
         self._closed = False
-        # Whoever takes one out has it alone: a deque's pop and append are atomic.
+        self._shared = idle or IdleConnections()
         self._idle: deque[_Idle] = deque()
-        # For whoever forgets to close, and for the end of the process.
-        weakref.finalize(self, _close_all, self._idle)
+        # For a transport that is not closed, and for the end of the process.
+        weakref.finalize(self, _close_all, self._shared, self._idle)
 
     def send(self, request: Request, timeout: float | None) -> Response:
         """One exchange over an idle connection, or a new one.
 
-        A connection that turns out to be closed while it lay idle is replaced,
-        once, where no byte came over it and the body can be sent again.
+        An idle connection that the plugin has closed is replaced before anything of
+        the request is sent. What fails later is the caller's to repeat.
         """
         ends = None if timeout is None else time.monotonic() + timeout
         process = os.getpid()
-        give_back = partial(self._give_back, process)
-        idle = self._take(process)
-        if idle is not None:
-            try:
-                return idle.exchange(request, ends, give_back)
-            except TransportError as error:
-                gone = isinstance(error.__cause__, ConnectionError) and not idle.heard
-                if not (gone and isinstance(request.body, bytes)):
-                    raise
-        return self._dialled(ends).exchange(request, ends, give_back)
+        connection = self._take(process) or self._dialled(ends)
+        return connection.exchange(request, ends, partial(self._give_back, process))
 
     def close(self) -> None:
         """Close what is idle; what is in use closes when it comes back."""
         self._closed = True
-        _close_all(self._idle)
+        _close_all(self._shared, self._idle)
 
     def _dialled(self, ends: float | None) -> Connection:
         try:
-            left = time_left(ends)
-            sock = self._dial(DIAL_TIMEOUT if left is None else min(left, DIAL_TIMEOUT))
+            try:
+                sock = self._dial(_dial_time(ends))
+            except OSError as error:
+                if error.errno not in _REFUSED_DESCRIPTOR:
+                    raise
+                self._shared.shed()
+                sock = self._dial(_dial_time(ends))
         except OSError as error:
             raise not_reached(error, self._address) from error
         # The bound on the dial is not that of what is sent next.
@@ -114,9 +168,9 @@ class PooledTransport:
         return self.engine(self._address, sock)
 
     def _take(self, process: int) -> Connection | None:
-        while (idle := _pop(self._idle)) is not None:
+        while (idle := self._shared.take(self._idle)) is not None:
             dialled_by, connection = idle
-            if dialled_by == process and not connection.has_news():
+            if dialled_by == process and not connection.is_readable():
                 return connection
             connection.close()
         return None
@@ -125,7 +179,7 @@ class PooledTransport:
         if not reusable or self._is_closed() or len(self._idle) >= IDLE_CONNECTIONS:
             connection.close()
             return
-        self._idle.append((process, connection))
+        self._shared.add((process, connection), self._idle)
         if self._is_closed():  # since the last look, by another thread
             self.close()
 
@@ -134,17 +188,14 @@ class PooledTransport:
         return self._closed
 
 
-def _pop(idle: deque[_Idle]) -> _Idle | None:
-    # The latest first: it is the likeliest to live.
-    try:
-        return idle.pop()
-    except IndexError:
-        return None
+def _close_all(shared: IdleConnections, pool: deque[_Idle]) -> None:
+    while (idle := shared.take(pool)) is not None:
+        idle[1].close()
 
 
-def _close_all(idle: deque[_Idle]) -> None:
-    while (last := _pop(idle)) is not None:
-        last[1].close()
+def _dial_time(ends: float | None) -> float:
+    left = time_left(ends)
+    return DIAL_TIMEOUT if left is None else min(left, DIAL_TIMEOUT)
 
 
 def time_left(ends: float | None) -> float | None:

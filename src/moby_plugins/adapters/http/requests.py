@@ -4,8 +4,8 @@ The session brings what it has: mounted adapters, certificates, authentication,
 hooks. Redirects are not followed, and neither proxy variables nor ``.netrc`` are
 read. requests bounds each step of an exchange and not the whole: the body is
 bounded here, what comes before it by a time-out on each step. Nor can a session
-be made to read as strictly as ``urllib3.py``: it is for plugins that the
-host trusts.
+be made to read as strictly as ``urllib3.py``, or to look for a response while it sends:
+it is for plugins that the host trusts.
 """
 
 import time
@@ -88,7 +88,10 @@ class RequestsTransport:
             raise _translate(error, self._address, answered=False) from error
         else:
             return Response(answer.status_code, _Body(answer, self._address, ends), headers)
-        raise raised
+        try:
+            raise raised
+        finally:
+            del raised  # its traceback refers to this frame
 
     def close(self) -> None:
         """Nothing: the session is its owner's."""

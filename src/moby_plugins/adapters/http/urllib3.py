@@ -5,37 +5,34 @@ pool and the responses of urllib3 are not used: retries, redirects, proxies and 
 no plugin needs, would cost as much as the rest of a call. ``pool.py`` keeps connections.
 
 ``http.client`` is too lenient for a host that trusts no plugin. It takes a negative
-Content-Length for none, stops at a header line without a colon, takes the end of the connection
-for that of the status line, the headers or the trailer, skips no interim response but 100, and
-reads chunk sizes with ``int()``, which accepts ``-5`` and then reads without end. Each override
-in ``StrictResponse`` raises an ``HTTPException`` or ``OSError`` instead. It overrides methods of
+Content-Length for none, stops at a header line without a colon, takes a bare CR for the end of
+a line and the end of the connection for that of the status line, the headers or the trailer,
+skips no interim response but 100, and reads chunk sizes with ``int()``, which accepts ``-5`` and
+then reads without end. Each override in ``StrictResponse`` raises an ``HTTPException`` or
+``OSError`` instead, by the rules of ``domain/http_grammar.py``. It overrides methods of
 ``http.client`` that are the same in Python 3.11 to 3.13; tests watch that they are still called.
 
 Exceptions of either library leave this module through ``translate`` only.
 """
 
 import http.client
-import re
 from collections.abc import Callable, Iterable, Iterator
-from email import errors
 from functools import partial
-from http.client import HTTPException, HTTPResponse, IncompleteRead, parse_headers
+from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead, parse_headers
 from typing import Any, cast
 
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import SKIP_HEADER
 
-from moby_plugins.adapters.http.dialing import STOPPED_READING, Socket, dial_for
+from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dial_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
 from moby_plugins.adapters.http.heads import (
-    MAX_INTERIM,
-    MAX_TRAILERS,
     AnswerHeaders,
     check_framing,
     line,
 )
-from moby_plugins.adapters.http.pool import GiveBack, PooledTransport, time_left
+from moby_plugins.adapters.http.pool import GiveBack, IdleConnections, PooledTransport, time_left
 from moby_plugins.domain.address import UNIX_HOST, Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -47,20 +44,29 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
+from moby_plugins.domain.http_grammar import (
+    BODILESS,
+    MAX_INTERIM,
+    MAX_TRAILERS,
+    NO_FIELD,
+    RESPONSE_CHUNK,
+    RESPONSE_FIELD,
+    STATUS_LINE,
+    SWITCHING_PROTOCOLS,
+    is_final,
+)
 from moby_plugins.domain.text import shown
+
+# Seams of http.client that it does not document, and that the classes below rely on.
+for _seam in ("_read_status", "_read_next_chunk_size", "_read_and_discard_trailer", "_safe_read"):
+    if not hasattr(HTTPResponse, _seam):
+        raise ImportError(f"this Python's http.client has no HTTPResponse.{_seam}")
+if not hasattr(http.client.HTTPConnection, "_output"):
+    raise ImportError("this Python's http.client has no HTTPConnection._output")
 
 MAX_CHUNK_LINE = 4096
 
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
-_SWITCHING_PROTOCOLS = 101
-# The parser is the one for mail: it misses the parts of a body that it was not given.
-_DEFECTS_OF_A_BODY = (
-    errors.CloseBoundaryNotFoundDefect,
-    errors.MultipartInvariantViolationDefect,
-    errors.NoBoundaryInMultipartDefect,
-    errors.StartBoundaryNotFoundDefect,
-)
-_FINAL = 200
+_ENDS_OF_HEADERS = (b"\r\n", b"\n")
 
 # All that urllib3, http.client and a socket raise.
 ERRORS = (HTTPError, http.client.HTTPException, OSError)
@@ -100,18 +106,34 @@ class _StatusLines:
 
     def readline(self, limit: int) -> bytes:
         line: bytes = self._file.readline(limit)
-        return line if line.endswith(b"\n") or len(line) == limit else b""
+        if line.endswith(b"\n"):
+            if not STATUS_LINE.fullmatch(line):
+                raise HTTPException(f"not a status line: {line!r:.80}")
+            return line
+        return line if len(line) == limit else b""
 
 
-class _HeaderLines:
-    """The lines of the headers, which end by themselves and not with the connection."""
+class _InterimHeaderLines:
+    """The lines of an interim response's headers, up to the end of the connection at most."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
 
     def readline(self, limit: int) -> bytes:
+        line: bytes = self._file.readline(limit)
+        if RESPONSE_FIELD.fullmatch(line) or line in _ENDS_OF_HEADERS:
+            return line
+        if line.endswith(b"\n"):
+            raise HTTPException(f"{NO_FIELD}: {line!r:.80}")
+        return line if len(line) == limit else b""
+
+
+class _HeaderLines(_InterimHeaderLines):
+    """The lines of the headers, which end by themselves and not with the connection."""
+
+    def readline(self, limit: int) -> bytes:
         try:
-            line: bytes = self._file.readline(limit)
+            line = super().readline(limit)
         except OSError as error:
             raise BrokenHeadersError(str(error)) from error
         if not line:
@@ -126,13 +148,13 @@ class StrictResponse(HTTPResponse):
 
     def _read_status(self) -> tuple[str, int, str]:
         file = self.fp
-        self.fp = _StatusLines(file)
         for _ in range(MAX_INTERIM):
+            self.fp = _StatusLines(file)
             version, status, reason = super()._read_status()  # type: ignore[misc]
-            if status >= _FINAL or status == _SWITCHING_PROTOCOLS:
+            if is_final(status):
                 self.fp = _HeaderLines(file)
                 return version, status, reason
-            parse_headers(self.fp)
+            _check_interim(parse_headers(cast("Any", _InterimHeaderLines(file))))
         raise HTTPException(f"more than {MAX_INTERIM} interim answers")
 
     def begin(self) -> None:
@@ -143,21 +165,19 @@ class StrictResponse(HTTPResponse):
         finally:
             # None stays: for a bad status line http.client has closed the file.
             self.fp = self.fp and file
+        lengths = self.headers.get_all("content-length")
         try:
-            self._check_headers()
+            check_framing(lengths, self.headers.get_all("transfer-encoding"))
         except HTTPException:
             self.close()
             raise
-
-    def _check_headers(self) -> None:
-        headers = self.headers
-        for defect in headers.defects:
-            if not isinstance(defect, _DEFECTS_OF_A_BODY):
-                raise HTTPException(f"a line among the headers that is none: {shown(defect)}")
-        check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
+        if self.status in BODILESS:
+            # Whether a body follows all the same is not to be found out.
+            self.will_close |= bool(self.chunked or lengths or self.status == SWITCHING_PROTOCOLS)
+            self.chunked = False
 
     def _read_next_chunk_size(self) -> int:
-        match = _CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
+        match = RESPONSE_CHUNK.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
         if match is None:
             raise IncompleteRead(b"")
         return int(match[1], 16)
@@ -165,9 +185,9 @@ class StrictResponse(HTTPResponse):
     def _read_and_discard_trailer(self) -> None:
         for _ in range(MAX_TRAILERS):
             line = self.fp.readline(MAX_CHUNK_LINE)
-            if line in {b"\r\n", b"\n"}:
+            if line in _ENDS_OF_HEADERS:
                 return
-            if not line.endswith(b"\n"):
+            if not RESPONSE_FIELD.fullmatch(line):
                 break
         raise IncompleteRead(b"")
 
@@ -177,6 +197,12 @@ class StrictResponse(HTTPResponse):
         if data != b"\r\n":
             raise IncompleteRead(data)
         return data
+
+
+def _check_interim(headers: HTTPMessage) -> None:
+    check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
+    if "close" in ",".join(headers.get_all("connection", ())).lower():
+        raise HTTPException("an interim answer that is to be the last")
 
 
 class CallersError(Exception):
@@ -224,12 +250,20 @@ def translate(error: BaseException, address: Address, *, answered: bool) -> Plug
     return made
 
 
-def connect(address: Address, tls: TLSOptions | None) -> PooledTransport:
+def connect(
+    address: Address,
+    tls: TLSOptions | None,
+    /,
+    *,
+    idle: IdleConnections | None = None,
+    lookups: Lookups | None = None,
+) -> PooledTransport:
     """The transport that ``Settings.transports`` calls ``"urllib3"``.
 
-    Reads the TLS files. Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    ``idle`` and ``lookups`` are what it shares with others. Reads the TLS files. Raises
+    ``SpecError`` for a scheme, a path or a file that cannot be used.
     """
-    return PooledTransport(address, dial_for(address, tls), Urllib3Connection)
+    return PooledTransport(address, dial_for(address, tls, lookups), Urllib3Connection, idle)
 
 
 class Urllib3Connection:
@@ -240,14 +274,8 @@ class Urllib3Connection:
         self._sock = sock
         self._http = _Connection(address, sock)
 
-    @property
-    def heard(self) -> bool:
-        """Whether a byte came since the last ``exchange`` began."""
-        return self._sock.heard
-
     def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
         """The answer to ``request``: see ``Connection`` in ``pool.py``."""
-        self._sock.heard = False
         try:
             whole = self._ask(request, ends)
             self._sock.settimeout(time_left(ends))
@@ -263,13 +291,16 @@ class Urllib3Connection:
         else:
             end = partial(self._end, give_back, whole=whole)
             headers = AnswerHeaders(_lines(answer))
-            return Response(answer.status, _Body(answer, self._address, end), headers)
+            return Response(answer.status, _Body(answer, self._sock, self._address, end), headers)
         self.close()
-        raise raised
+        try:
+            raise raised
+        finally:
+            del raised  # its traceback refers to this frame
 
-    def has_news(self) -> bool:
-        """Whether the other end has hung up, or sent what nobody asked for."""
-        return self._sock.has_news()
+    def is_readable(self) -> bool:
+        """Whether the other end has hung up, or sent what was not asked for."""
+        return self._sock.is_readable()
 
     def close(self) -> None:
         """Hang up."""
@@ -290,7 +321,7 @@ class Urllib3Connection:
                 decode_content=False,
             )
         except STOPPED_READING:
-            return False  # it stopped reading, perhaps to answer
+            return False  # it responds already, or has stopped reading
         return True
 
     def _end(self, give_back: GiveBack, *, whole: bool, read: bool) -> None:
@@ -304,9 +335,10 @@ class _Connection(HTTPConnection):
 
     def __init__(self, address: Address, sock: Socket) -> None:
         super().__init__(address.host or UNIX_HOST, address.port or None)
-        self.sock = sock
+        self.sock = self._socket = sock
         self._joins = False
         self._head = b""
+        self._begun = False
 
     def answer(self) -> StrictResponse:
         """The answer, as ``http.client`` reads it and not as urllib3 dresses it up."""
@@ -317,6 +349,7 @@ class _Connection(HTTPConnection):
         # In two, it would wake the plugin twice.
         self._joins = isinstance(body, bytes) and len(body) <= CHUNK_BYTES
         self._head = b""
+        self._begun = False
         super().request(method, url, body, *args, **options)
 
     def putheader(self, header: Any, *values: Any) -> None:
@@ -327,12 +360,15 @@ class _Connection(HTTPConnection):
             super().putheader(header, *values)
 
     def send(self, data: Any) -> None:
-        """Send; but a head waits for its small body."""
+        """Send; but a head waits for its small body, and what follows looks for a response."""
         if self._joins:
             self._joins, self._head = False, data
-        else:
-            head, self._head = self._head, b""
-            super().send(head + data if head else data)
+            return
+        head, self._head = self._head, b""
+        if self._begun:
+            self._socket.wait_to_send()
+        self._begun = True
+        super().send(head + data if head else data)
 
 
 def _lines(answer: StrictResponse) -> Iterator[tuple[str, str]]:
@@ -342,8 +378,11 @@ def _lines(answer: StrictResponse) -> Iterator[tuple[str, str]]:
 class _Body:
     """An answer's body, straight from the socket."""
 
-    def __init__(self, answer: StrictResponse, address: Address, end: Callable[..., None]) -> None:
+    def __init__(
+        self, answer: StrictResponse, sock: Socket, address: Address, end: Callable[..., None]
+    ) -> None:
         self._answer = answer
+        self._sock = sock
         self._address = address
         self._end = end
         self._done = False
@@ -354,7 +393,7 @@ class _Body:
         answer = self._answer
         try:
             data = answer.read1(size)
-            if not data and answer.length:
+            if not data and (answer.length or self._sock.cut_off):
                 raise IncompleteRead(b"", answer.length)
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error

@@ -11,7 +11,6 @@ writer sends the head of a response by itself, which wakes the host twice.
 import contextlib
 import io
 import logging
-import re
 import select
 import socket
 import ssl
@@ -24,20 +23,24 @@ from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.ssl import Adapter
 
 from moby_plugins.domain.http import CHUNK_BYTES
+from moby_plugins.domain.http_grammar import (
+    BAD_REQUEST_LINE,
+    MAX_TRAILERS,
+    REQUEST_CHUNK,
+    REQUEST_HEADER,
+    check_request_framing,
+)
 from moby_plugins.domain.text import shown
 
 logger = logging.getLogger("moby_plugins")
 
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
 # What a request has once, or not at all.
 _SINGLE = {b"Content-Length", b"Host", b"Transfer-Encoding"}
+_FRAMING = (b"Content-Length", b"Transfer-Encoding")
 
 # Of a body that nobody read; what is longer ends the connection.
 MAX_UNREAD_BYTES = 256 << 20
 _MAX_LINE_BYTES = 8 << 10
-_MAX_TRAILERS = 100
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 # Milliseconds that a thread stays with a connection whose request it has answered.
 LINGER = 2
 # cheroot would take "1.-1" and "1.0_1" for numbers too.
@@ -60,7 +63,7 @@ def read_headers(lines: Lines, headers: MutableMapping[bytes, bytes]) -> None:
     end is open to doubt.
     """
     while (line := lines.readline()) != b"\r\n":
-        match = _HEADER.fullmatch(line)
+        match = REQUEST_HEADER.fullmatch(line)
         if match is None:
             raise ValueError("a line among the headers is none")
         name, value = match[1].title(), match[2].strip(b" \t")
@@ -69,18 +72,8 @@ def read_headers(lines: Lines, headers: MutableMapping[bytes, bytes]) -> None:
                 raise ValueError(f"two headers {name.decode()}")
             value = headers[name] + b", " + value
         headers[name] = value
-    _check_framing(headers.get(b"Content-Length"), headers.get(b"Transfer-Encoding"))
-
-
-def _check_framing(length: bytes | None, coding: bytes | None) -> None:
-    if length is not None and not _LENGTH.fullmatch(length):
-        raise ValueError("bad Content-Length")
-    if coding is None:
-        return
-    if length is not None:
-        raise ValueError("both Content-Length and Transfer-Encoding")
-    if coding.lower() != b"chunked":
-        raise ValueError("unknown Transfer-Encoding")
+    if not headers.keys().isdisjoint(_FRAMING):
+        check_request_framing(*(headers.get(name) for name in _FRAMING))
 
 
 class RequestBody:
@@ -138,7 +131,7 @@ class RequestBody:
         if self._chunks_seen and self._stream.readline(3) != b"\r\n":
             raise OSError("it is badly chunked")
         self._chunks_seen += 1
-        line = _CHUNK_SIZE.fullmatch(self._stream.readline(_MAX_LINE_BYTES))
+        line = REQUEST_CHUNK.fullmatch(self._stream.readline(_MAX_LINE_BYTES))
         if line is None:
             raise OSError("it is badly chunked")
         size = int(line[1], 16)
@@ -148,11 +141,11 @@ class RequestBody:
         return size
 
     def _skip_trailers(self) -> None:
-        for _ in range(_MAX_TRAILERS):
+        for _ in range(MAX_TRAILERS):
             line = self._stream.readline(_MAX_LINE_BYTES)
             if line == b"\r\n":
                 return
-            if not line.endswith(b"\r\n"):
+            if not REQUEST_HEADER.fullmatch(line):
                 break
         raise OSError("its trailers are cut off or too long")
 
@@ -219,17 +212,34 @@ class _Joined:
             self._writer.write(b"".join(held or ()))
 
 
+class _RequestLines:
+    """Request lines, of which cheroot would cut off what is around them."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def readline(self) -> bytes:
+        line = self._lines.readline()
+        if BAD_REQUEST_LINE.search(line):
+            raise ValueError("a control character, or space around a request line")
+        return line
+
+
 class StrictRequest(HTTPRequest):
     """A request whose head is read strictly."""
 
     def read_request_line(self) -> bool:
         """Read the line; false for one that was refused, with 400 where cheroot takes it."""
+        lines = self.rfile
+        self.rfile = _RequestLines(lines)
         try:
             if not super().read_request_line():  # type: ignore[no-untyped-call]
                 return False
             known = self.request_protocol in _PROTOCOLS
-        except ValueError:  # an address that cannot be taken apart
+        except ValueError:  # a control character, or an address that cannot be taken apart
             known = False
+        finally:
+            self.rfile = lines
         if not known:
             self.simple_response("400 Bad Request", "Malformed Request-Line")
         return known

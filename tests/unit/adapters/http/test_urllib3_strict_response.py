@@ -143,8 +143,7 @@ def test_bad_chunks_are_an_incomplete_read(chunks: bytes) -> None:
     [
         (None, None),
         (["5"], None),
-        (["5", "5"], None),
-        (["5, 5"], None),
+        ([" 5\t"], None),
         (["999999999999999999"], None),
         (None, ["chunked"]),
         (None, ["Chunked"]),
@@ -152,7 +151,7 @@ def test_bad_chunks_are_an_incomplete_read(chunks: bytes) -> None:
     ],
 )
 def test_framing_without_doubt_passes(lengths: list[str] | None, codings: list[str] | None) -> None:
-    """One length, however often it is told, or chunks, or neither, leave no doubt."""
+    """One length, or chunks, or neither, leave no doubt."""
     check_framing(lengths, codings)
 
 
@@ -165,7 +164,9 @@ def test_framing_without_doubt_passes(lengths: list[str] | None, codings: list[s
         (["1_0"], None, "bad Content-Length: '1_0'"),
         (["\u0665"], None, "bad Content-Length: '\u0665'"),
         (["1" + "0" * 18], None, "bad Content-Length: '1000000000000000000'"),
-        (["6", "5"], None, "bad Content-Length: '5, 6'"),
+        (["5", "6"], None, "bad Content-Length: '5, 6'"),
+        (["5", "5"], None, "bad Content-Length: '5, 5'"),
+        (["5, 5"], None, "bad Content-Length: '5, 5'"),
         (["5, 6"], None, "bad Content-Length: '5, 6'"),
         (["x" * 999], None, "bad Content-Length: '" + "x" * 79),
         (None, ["gzip"], "unknown Transfer-Encoding: 'gzip'"),

@@ -1,0 +1,112 @@
+"""Which heads of HTTP messages are refused: one set of rules for both ends and all engines.
+
+Parsers differ in what they forgive. Where one refuses a head, all of this library do, so that
+a plugin works with each engine or with none. All functions raise ``ValueError``, and adapters
+translate it.
+
+A response's lines may end in LF, as some plugins' do; a request's end in CRLF.
+"""
+
+import re
+from collections.abc import Sequence
+
+# Interim responses and trailers that are skipped; one more of either is an error.
+MAX_INTERIM = 16
+MAX_TRAILERS = 100
+
+FIRST_STATUS = 100
+SWITCHING_PROTOCOLS = 101
+_FIRST_FINAL = 200
+# Responses with these have no body, whatever their headers say.
+BODILESS = frozenset({SWITCHING_PROTOCOLS, 204, 304})
+
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_VALUE = r"[^\x00-\x08\x0a-\x1f\x7f]*"
+_FIELD = rf"{_NAME}:{_VALUE}\r?\n"
+# An interim response is of HTTP/1.1: HTTP/1.0 has none.
+_STATUS_LINE = (
+    r"HTTP/1\.(?:[01] (?:101|[2-9][0-9]{2})|1 1[0-9]{2})"  # version and status
+    r"(?: [^\x00\r\n]*)?\r?\n"  # the reason
+)
+STATUS_LINE = re.compile(_STATUS_LINE.encode())
+# A header, or a line of the trailer, of a response.
+RESPONSE_FIELD = re.compile(_FIELD.encode())
+_head = re.compile(f"{_STATUS_LINE}(?:{_FIELD})*\r?\n".encode())
+_interim_begun = re.compile(rb"HTTP/1\.1 1(?!01)[0-9]{2}")
+_interim_head = re.compile(_interim_begun.pattern + rb"[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n")
+_INTERIM_LINE = b"HTTP/1.1 1xx"
+
+HEADER_NAME = re.compile(_NAME)
+# A header of a request: its name, and its value with the white space around it.
+REQUEST_HEADER = re.compile(rf"({_NAME}):({_VALUE})\r\n".encode())
+# The size of a chunk: its number, and extensions that are not read.
+RESPONSE_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r?\n")
+REQUEST_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r\n")
+
+NO_FIELD = "a line among the headers that is none"
+
+_LENGTH = re.compile(r"[0-9]{1,18}")
+# What a request line has nowhere: control characters, a CR that ends no line, space around it.
+BAD_REQUEST_LINE = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\A | \r\n")
+
+
+def is_final(status: int) -> bool:
+    """Whether a response of ``status`` is the response, and not an interim one before it."""
+    return status >= _FIRST_FINAL or status == SWITCHING_PROTOCOLS
+
+
+def check_heads(data: bytes) -> None:
+    """Check the heads at the beginning of ``data``, up to that of the final response."""
+    position = 0
+    while match := _head.match(data, position):
+        # What is between two heads, or no end of the last, does not match.
+        if not _interim_begun.match(data, position):
+            return
+        position = match.end()
+    _blame(data[position:])
+
+
+def _blame(data: bytes) -> None:
+    first, *others = data.split(b"\n")
+    if not STATUS_LINE.fullmatch(first + b"\n"):
+        raise ValueError(f"not a status line: {first!r:.80}")
+    for line in others:
+        if line.strip(b"\r") and not RESPONSE_FIELD.fullmatch(line + b"\n"):
+            raise ValueError(f"{NO_FIELD}: {line!r:.80}")
+    raise ValueError("its headers do not end")
+
+
+def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
+    """Check that the end of a response's body is not open to doubt.
+
+    Takes the values of Content-Length and of Transfer-Encoding, where there are any. A
+    length beside chunks does not count.
+    """
+    if lengths and (len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0].strip(" \t"))):
+        raise ValueError(f"bad Content-Length: {', '.join(lengths)!r:.80}")
+    if codings and [coding.lower() for coding in codings] != ["chunked"]:
+        raise ValueError(f"unknown Transfer-Encoding: {', '.join(codings)!r:.80}")
+
+
+def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
+    """Check that the end of a request's body is not open to doubt: one header tells it."""
+    if length is not None and coding is not None:
+        raise ValueError("both Content-Length and Transfer-Encoding")
+    check_framing(
+        None if length is None else [length.decode("latin-1")],
+        None if coding is None else [coding.decode("latin-1")],
+    )
+
+
+def begins_final_response(data: bytes) -> bool:
+    """Whether ``data``, all that was received, is more than interim responses.
+
+    What can be no response at all counts as final: nothing better will follow.
+    """
+    position = 0
+    while match := _interim_head.match(data, position):
+        position = match.end()
+    begun = data[position : position + len(_INTERIM_LINE)]
+    if len(begun) == len(_INTERIM_LINE):
+        return not _interim_begun.match(begun)
+    return not _INTERIM_LINE.startswith(begun[:10])

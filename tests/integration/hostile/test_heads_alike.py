@@ -1,0 +1,119 @@
+"""The table of heads, at each engine and at the plugin's end: one outcome, whoever reads it."""
+
+import pytest
+
+from moby_plugins import StatusError, TransportError, WireError
+from tests.dummy_plugin import Behaviour, Conversation, answering, http
+from tests.heads import BODY, POST, READ, REFUSED, ROWS
+from tests.integration.hostile.bounds import SOON, bounded
+from tests.integration.hostile.hosts import Served
+from tests.integration.hostile.plugins import Against, call
+from tests.integration.hostile.test_requests import statuses
+
+
+def then_answers(first: bytes, connections: list[Conversation]) -> Behaviour:
+    """A plugin that sends ``first`` at its first connection, and keeps on answering there."""
+
+    def behave(conversation: Conversation) -> None:
+        connections.append(conversation)
+        if len(connections) == 1:
+            conversation.read_request()
+            conversation.send(first)
+        while conversation.read_request():
+            conversation.send(http(b"2"))
+
+    return behave
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_each_engine_makes_the_same_of_a_response(row: str, against: Against) -> None:
+    """What is refused is a ``TransportError`` that was not answered."""
+    with bounded(SOON), against(answering(ROWS[row].response)) as client:
+        if ROWS[row].ours == READ:
+            assert call(client, 1) == 1
+        else:
+            with pytest.raises(TransportError, match="malformed answer: ") as caught:
+                call(client, 1)
+            assert type(caught.value) is TransportError
+            assert not caught.value.answered
+
+
+@pytest.mark.parametrize("row", [name for name, row in ROWS.items() if row.ours == REFUSED])
+def test_a_connection_with_a_refused_head_is_not_used_again(row: str, against: Against) -> None:
+    """The next call goes over another one, though the plugin keeps the first open."""
+    connections: list[Conversation] = []
+    with bounded(SOON), against(then_answers(ROWS[row].response, connections)) as client:
+        with pytest.raises(TransportError):
+            call(client, 1)
+
+        assert call(client, 2) == 2
+        assert len(connections) == 2
+
+
+@pytest.mark.parametrize("status", [101, 204, 304])
+@pytest.mark.parametrize(
+    "framing", [b"", b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n"]
+)
+def test_a_response_without_a_body_has_none_whatever_its_head_says(
+    status: int, framing: bytes, against: Against
+) -> None:
+    """After 101 the connection is not used again, nor where a body might follow all the same."""
+    head = b"HTTP/1.1 %d X\r\n%b\r\n" % (status, framing)
+    connections: list[Conversation] = []
+    with bounded(SOON), against(then_answers(head, connections)) as client:
+        with pytest.raises(StatusError) as caught:
+            call(client, 1)
+        assert (caught.value.status, caught.value.message) == (status, "")
+
+        assert call(client, 2) == 2
+        if framing or status == 101:
+            assert len(connections) == 2
+
+
+@pytest.mark.parametrize("row", [name for name, row in ROWS.items() if row.served])
+def test_a_plugins_end_makes_the_same_of_a_request(row: str, served: Served) -> None:
+    """What is refused is answered with 400 (another version with 505), and nothing is called."""
+    request = ROWS[row].request
+    assert request is not None
+    with bounded():
+        answer = served.told(request)
+
+    if ROWS[row].served == READ:
+        assert statuses(answer) == [200], answer
+        assert served.echoes.said == ["a"]
+    else:
+        assert statuses(answer) in ([400], [501], [505]), answer
+        assert served.echoes.said == []
+
+
+BAD_TRAILERS = [b"X: a\0b", b"X: a\rb", b"X: a\r\n b", b"X : y", b"nonsense"]
+
+
+def chunks(body: bytes, trailer: bytes) -> bytes:
+    """The rest of a message with ``body`` in one chunk."""
+    framing = b"Transfer-Encoding: chunked\r\n\r\n"
+    return framing + b"%x\r\n%b\r\n0\r\n%b\r\n\r\n" % (len(body), body, trailer)
+
+
+@pytest.mark.parametrize("trailer", BAD_TRAILERS)
+def test_a_trailer_of_a_response_is_read_as_strictly_as_headers(
+    trailer: bytes, against: Against
+) -> None:
+    """A bad one spoils the body."""
+    with (
+        bounded(SOON),
+        against(answering(b"HTTP/1.1 200 OK\r\n" + chunks(b"1", trailer))) as client,
+        pytest.raises(WireError, match="cut off or badly chunked"),
+    ):
+        call(client, 1)
+
+
+@pytest.mark.parametrize("trailer", BAD_TRAILERS)
+def test_a_trailer_of_a_request_is_read_as_strictly_as_headers(
+    trailer: bytes, served: Served
+) -> None:
+    """A bad one spoils the body, and nothing is called."""
+    answer = served.told(POST + chunks(BODY, trailer))
+
+    assert statuses(answer) == [400], answer
+    assert served.echoes.said == []

@@ -1,0 +1,62 @@
+"""More active plugins than a host has descriptors.
+
+By hand: ``MANY_PLUGINS=10000 pytest tests/integration/process/test_many_plugins.py``.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moby_plugins.app.config import BUILT_IN
+from tests.dummy_plugin import Conversation, DummyPlugin, http
+from tests.integration.process.programs import python
+
+MANY = int(os.environ.get("MANY_PLUGINS", "400"))
+SECONDS = 30 + MANY / 20
+MANIFEST = http(b'{"Implements":["VolumeDriver"]}')
+
+
+def behave(conversation: Conversation) -> None:
+    """Shake hands, and answer 1 to all else, until the host hangs up."""
+    while request := conversation.read_request():
+        conversation.send(MANIFEST if b"Plugin.Activate" in request else http(b"1"))
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def specs(request: pytest.FixtureRequest, short_path: Path) -> Iterator[Path]:
+    """A directory with specs of many plugins, all at one address."""
+    if request.param == "unix":
+        running = DummyPlugin.on_unix(short_path / "p.sock", behave)
+    else:
+        running = DummyPlugin.on_tcp(behave)
+    directory = short_path / "specs"
+    directory.mkdir()
+    with running as plugin:
+        for number in range(MANY):
+            (directory / f"plugin-{number:05}.spec").write_text(plugin.addr)
+        yield directory
+
+
+def told(story: str, transport: str, specs: Path) -> list[str]:
+    """What the program prints."""
+    program = ("-m", "tests.integration.process.many_plugins", story, transport, str(specs))
+    return python(*program, seconds=SECONDS)
+
+
+@pytest.mark.parametrize("transport", sorted(BUILT_IN))
+def test_more_plugins_than_descriptors_are_active_and_called(transport: str, specs: Path) -> None:
+    """No failure in ``get_all`` or in a call to each, and most descriptors stay free."""
+    active, opened, opened_later, again = told("all", transport, specs)
+
+    assert active == f"active {MANY} failed []"
+    assert again == f"again {MANY} True"
+    for line in (opened, opened_later):
+        assert 16 <= int(line.removeprefix("open ")) <= 128, line
+
+
+@pytest.mark.parametrize("transport", sorted(BUILT_IN))
+def test_idle_connections_make_room_where_descriptors_run_out(transport: str, specs: Path) -> None:
+    """Where one is refused all idle connections are closed, and the call goes on."""
+    assert told("none-left", transport, specs) == ["called True with True", "freed True"]

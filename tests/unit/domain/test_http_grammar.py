@@ -1,0 +1,135 @@
+"""Which heads are refused, from bytes; the whole table is tried over sockets."""
+
+import pytest
+
+from moby_plugins.domain.http_grammar import (
+    BAD_REQUEST_LINE,
+    begins_final_response,
+    check_framing,
+    check_heads,
+    check_request_framing,
+    is_final,
+)
+from tests.heads import READ, REFUSED, ROWS
+
+OK = b"HTTP/1.1 200 OK\r\n"
+EARLY_HINTS = b"HTTP/1.1 103 X\r\nLink: y\r\n\r\n"
+
+
+@pytest.mark.parametrize("row", [name for name, row in ROWS.items() if row.ours == READ])
+def test_a_head_that_is_read_is_no_error(row: str) -> None:
+    """Whatever follows it."""
+    check_heads(ROWS[row].response)
+
+
+# What is wrong with these is told by their framing, or by HTTP itself.
+BY_FRAMING = {name for name in ROWS if "length" in name or "cod" in name or "chunk" in name} | {
+    "an interim response that is to be the last"
+}
+
+
+@pytest.mark.parametrize(
+    "row", [name for name, row in ROWS.items() if row.ours == REFUSED and name not in BY_FRAMING]
+)
+def test_a_head_that_is_refused_says_why(row: str) -> None:
+    """The line at fault, or that there is no end."""
+    with pytest.raises(ValueError, match=r"not a status line|a line among the headers"):
+        check_heads(ROWS[row].response)
+
+
+def test_headers_without_an_end_are_refused() -> None:
+    """They are not taken for whole where the bytes end."""
+    with pytest.raises(ValueError, match="its headers do not end"):
+        check_heads(OK + b"X: y\r\n")
+
+
+@pytest.mark.parametrize("status", [101, 200, 204, 304, 500, 999])
+def test_these_are_final(status: int) -> None:
+    """Nothing of ours follows a switch of protocols."""
+    assert is_final(status)
+
+
+@pytest.mark.parametrize("status", [100, 102, 103, 199])
+def test_these_are_interim(status: int) -> None:
+    """Another response follows."""
+    assert not is_final(status)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        OK,
+        OK[:12],
+        b"HTTP/1.1 2",
+        b"HTTP/1.1 413 ",
+        b"HTTP/1.0 500 X\r\n",
+        b"HTTP/1.1 101 X\r\n",
+        EARLY_HINTS + b"HTTP/1.1 4",
+        EARLY_HINTS * 3 + OK,
+        EARLY_HINTS.replace(b"\r", b"") + OK,
+        b"SSH-2.0-OpenSSH",
+        b"S",
+        b"\r\n",
+        EARLY_HINTS + b"garbage",
+        b"HTTP/1.1 1xx",
+    ],
+)
+def test_what_ends_the_sending_of_a_request(data: bytes) -> None:
+    """A final status line as soon as it can be told from another, and what is no response."""
+    assert begins_final_response(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"H",
+        b"HTTP/1.1 ",
+        b"HTTP/1.1 1",
+        b"HTTP/1.1 10",
+        b"HTTP/1.1 100",
+        EARLY_HINTS,
+        EARLY_HINTS[:-2],
+        EARLY_HINTS * 3 + b"HTTP/1.1 1",
+        b"HTTP/1.1 100\r\n\r\n",
+    ],
+)
+def test_what_does_not_end_the_sending_of_a_request(data: bytes) -> None:
+    """Interim responses, whole or not, and the beginning that all responses share."""
+    assert not begins_final_response(data)
+
+
+def test_a_long_beginning_takes_no_long_time() -> None:
+    """What is looked at again and again is looked at once."""
+    assert not begins_final_response(b"HTTP/1.1 103 X\r\n" + b"X: y\r\n" * 10_000)
+
+
+@pytest.mark.parametrize("value", ["1", " 1\t", "0", "000", "9" * 18])
+def test_a_plain_length_is_one(value: str) -> None:
+    """Up to 18 digits, and the white space that a header may have."""
+    check_framing([value], None)
+
+
+@pytest.mark.parametrize(
+    ("length", "coding", "told"),
+    [
+        (b"1", b"chunked", "both"),
+        (b"x", None, "bad Content-Length"),
+        (None, b"gzip", "unknown Transfer-Encoding"),
+        (b"\xb2", None, "bad Content-Length"),
+    ],
+)
+def test_a_request_says_once_how_long_it_is(
+    length: bytes | None, coding: bytes | None, told: str
+) -> None:
+    """And in one way."""
+    with pytest.raises(ValueError, match=told):
+        check_request_framing(length, coding)
+
+
+@pytest.mark.parametrize(
+    "line", [b"POST /M.x HTTP/1.1\r\n", b"POST /\xff HTTP/1.1\r\n", b"\r\n", b""]
+)
+def test_a_request_line_without_control_characters_passes(line: bytes) -> None:
+    """The rest of it is the server's to judge."""
+    assert not BAD_REQUEST_LINE.search(line)
