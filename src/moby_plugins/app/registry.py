@@ -8,6 +8,7 @@ import math
 import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
+from itertools import chain
 from typing import Self
 
 from moby_plugins.app.activation import (
@@ -136,7 +137,8 @@ class Registry:
 
         For plugins that are active already it is called now, in this thread; for
         others by the thread that activates them, after the handshake. It may call
-        this registry. One that raises is logged, and the others still run.
+        this registry. One that raises is logged, whatever it raises, and the others still run;
+        a ``KeyboardInterrupt`` passes to the caller, once they have.
         """
         _call(self._activations.add_handler(interface, handler))
 
@@ -226,8 +228,8 @@ class Registry:
             # and what became active unnoticed still meets its handlers.
             for activation in ours:
                 self._activations.settle(activation, None)
-            for activation in ours:
-                self._meet(activation)
+            left = chain.from_iterable(map(self._activations.take_meetings, ours))
+            _call(left)
         for activation in theirs:
             activation.wait(self._clock)
         yield from (activation for activation in theirs if not activation.abandoned)
@@ -252,9 +254,14 @@ class Registry:
                 yield activation
 
 
-def _call(meetings: list[Meeting]) -> None:
+def _call(meetings: Iterable[Meeting]) -> None:
+    interrupt: KeyboardInterrupt | None = None
     for handler, plugin in meetings:
         try:
             handler(plugin.name, plugin.client)
-        except Exception:
+        except KeyboardInterrupt as error:  # the caller's own, once all plugins were met
+            interrupt = error
+        except BaseException:
             logger.exception("the handler %r failed for plugin %r", handler, plugin.name)
+    if interrupt is not None:
+        raise interrupt

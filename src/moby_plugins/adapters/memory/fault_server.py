@@ -33,7 +33,7 @@ from moby_plugins.adapters.memory.replies import (
 )
 from moby_plugins.adapters.server.listeners import Listener, listen_tcp, listen_unix
 from moby_plugins.domain.address import Address, ServerTLS, TLSOptions
-from moby_plugins.domain.errors import SettingsError, TransportError
+from moby_plugins.domain.errors import SettingsError, TransportError, error_text
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
 from moby_plugins.ports import Clock, Connect, Transport
 
@@ -370,7 +370,7 @@ def response_in(exchange: SocketExchange) -> Response:
         raise HungUpError from error
     except BaseException as error:
         if not turn.announced:
-            return respond(status(500, str(error) or type(error).__name__), exchange)
+            return respond(status(500, error_text(error)), exchange)
         turn.error = error
         raise HungUpError from error
 
@@ -609,6 +609,6 @@ class FaultServer:
                 return
             except OSError:
                 raise
-            except Exception:  # of a body that a test makes as it goes
+            except BaseException:  # of a body that a test makes as it goes
                 logger.exception("the answer to %s broke off", request.method)
                 return
