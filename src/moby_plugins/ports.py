@@ -2,15 +2,57 @@
 
 Read this first. Whoever fills in one of these roles takes its contract suite
 (``moby_plugins.testing.contracts``) along. Every method may be called from several threads.
+``RunningCall`` is the other way round: what serves a plugin tells its code.
 """
 
 import threading
 from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 from typing import Protocol
 
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray
+
+_HUNG_UP: ContextVar[threading.Event] = ContextVar("hung_up")
+
+
+class RunningCall:
+    """A call that a served plugin answers: ``with call:`` around each step of the plugin's code.
+
+    ``hung_up`` is the event that ``moby_plugins.serving.hung_up()`` returns inside. What serves
+    the plugin sets it once the host has hung up, or gives the response up before its end. To be
+    entered by one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self.hung_up = threading.Event()
+        self._token: Token[threading.Event] | None = None
+
+    def __enter__(self) -> None:
+        self._token = _HUNG_UP.set(self.hung_up)
+
+    def __exit__(self, *_: object) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            _HUNG_UP.reset(token)
+
+
+def hung_up() -> threading.Event:
+    """Return the event that is set when the host of the running call has hung up.
+
+    To be asked for by the thread that was called: in a method, or in the generator that it
+    returns. Give the event to threads that the method starts. Outside a call it is an event of
+    its own that is never set, so that a method can be called by itself.
+
+    Example::
+
+        def read_logs(self, info, config):
+            gone = hung_up()
+            while not gone.wait(0.1):
+                yield from self.new_lines()
+    """
+    return _HUNG_UP.get(None) or threading.Event()
 
 
 class Discovery(Protocol):

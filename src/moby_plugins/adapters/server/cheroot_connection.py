@@ -9,12 +9,14 @@ writer sends the head of a response by itself, which wakes the host twice.
 """
 
 import contextlib
+import errno
 import io
 import logging
 import re
 import select
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
@@ -24,6 +26,7 @@ from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.ssl import Adapter
 
 from moby_plugins.domain.http import CHUNK_BYTES
+from moby_plugins.ports import RunningCall
 
 logger = logging.getLogger("moby_plugins")
 
@@ -39,6 +42,7 @@ _MAX_TRAILERS = 100
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 # Milliseconds that a thread stays with a connection whose request it has answered.
 LINGER = 2
+HUNG_UP = "the host hung up"
 # cheroot would take "1.-1" and "1.0_1" for numbers too.
 _PROTOCOLS = {b"HTTP/1.0", b"HTTP/1.1"}
 
@@ -172,13 +176,15 @@ class Reader(io.BufferedReader):
 
     def __init__(self, sock: socket.socket, bufsize: int) -> None:
         self._socket = _Raw(sock, "r")
+        # What TLS has decrypted but not given yet, of which the kernel knows nothing.
+        self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else lambda: 0
         super().__init__(self._socket, bufsize)
 
     def has_data(self) -> bool:
         """Whether the next request has come already, along with one that was read."""
         self._socket.quiet = True
         try:
-            return bool(self.peek(1))
+            return bool(self.peek(1)) or self._pending() > 0
         finally:
             self._socket.quiet = False
 
@@ -241,19 +247,38 @@ class StrictRequest(HTTPRequest):
             raise ValueError("Transfer-Encoding in HTTP/1.0")
 
 
+class ConnectionCall(RunningCall):
+    """A call that came over a connection; ``watched`` once the server has seen it run."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.method = method
+        self.watched = False
+
+
 class Connection(HTTPConnection):
     """A connection whose TLS handshake is its own thread's business.
 
-    ``waits_since`` tells, on the monotonic clock, since when its thread has been
-    waiting for the peer to send or to read something; ``None`` while a call runs.
+    ``call`` is the call that its thread answers. Where the peer hangs up during one,
+    ``hang_up`` closes the connection from another thread, unless its own is just reading or
+    writing: then that closes it. ``hung_up_since`` tells when that was.
     """
 
     RequestHandlerClass = StrictRequest
-    waits_since: float | None = None
+    call: ConnectionCall | None = None
+    hung_up_since: float | None = None
+    _waits_since: float | None = None
+    _closed = False
     _shake_hands: Callable[[], None] | None = None
 
     def __init__(self, server: Any, sock: socket.socket, makefile: Any = MakeFile) -> None:
         super().__init__(server, sock, makefile)
+        # cheroot puts caches there that refer to the connection: it would await the collector.
+        del self.resolve_peer_creds, self.get_peer_creds
+        # A host that only ends its sending has hung up on TCP, but not on a UNIX socket.
+        self.hang_up_events = 0 if sock.family == socket.AF_UNIX else select.POLLRDHUP
+        # Held while it is decided which thread closes the socket.
+        self._lock = threading.Lock()
         self.rfile = Reader(sock, self.rbufsize)
         self.wfile = JoiningWriter(sock, self.wbufsize)
         self._next_request = select.poll()
@@ -261,6 +286,51 @@ class Connection(HTTPConnection):
         if isinstance(sock, ssl.SSLSocket):
             self._shake_hands = sock.do_handshake
         server.opened(self)
+
+    @property
+    def waits_since(self) -> float | None:
+        """Since when (monotonic) its thread waits for the peer to send or to read something.
+
+        ``None`` while code of the plugin runs. Setting a time raises ``ConnectionResetError``
+        once the peer has hung up.
+        """
+        return self._waits_since
+
+    @waits_since.setter
+    def waits_since(self, since: float | None) -> None:
+        with self._lock:
+            self._waits_since = since
+            if self.hung_up_since is None:
+                return
+            self._waits_since = None
+            self.close()
+        if since is not None:
+            raise ConnectionResetError(errno.ECONNRESET, HUNG_UP)
+
+    def begin(self, method: str) -> ConnectionCall:
+        """Begin a call, in which the peer may hang up."""
+        self.call = ConnectionCall(method)
+        return self.call
+
+    def end(self) -> None:
+        """End the call: from now on this thread alone closes the connection."""
+        with self._lock:
+            self.call = None
+
+    def hang_up(self) -> None:
+        """Have the running call know that the peer hung up, and close the connection.
+
+        Does nothing between two calls: then its thread notices by itself.
+        """
+        with self._lock:
+            if self.call is None or self.hung_up_since is not None:
+                return
+            self.hung_up_since = time.monotonic()
+            self.call.hung_up.set()
+            if self._waits_since is None:
+                self.close()
+            else:
+                self._shut_down()
 
     def communicate(self) -> Any:
         """Serve the requests that follow close on each other; true where it can be kept."""
@@ -277,7 +347,6 @@ class Connection(HTTPConnection):
             logger.info("a connection was lost: %s", error)
         finally:
             self.waits_since = None
-            self.server.done(self)
         return False
 
     def _goes_on(self) -> bool:
@@ -289,7 +358,11 @@ class Connection(HTTPConnection):
 
     def close(self) -> None:
         """Close the socket; may be called twice."""
-        super().close()
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(OSError):
+            super().close()
         if not self.linger:
             # What the peer did not take is lost: said here, or else by the garbage collector.
             with contextlib.suppress(OSError):
@@ -297,7 +370,13 @@ class Connection(HTTPConnection):
         self.server.closed(self)
 
     def cut(self) -> None:
-        """Break it off: whoever waits for the peer waits no longer."""
+        """Break it off: a wait for the peer ends, and a call that runs is told."""
+        with self._lock:
+            if self.call is not None:
+                self.call.hung_up.set()
+            self._shut_down()
+
+    def _shut_down(self) -> None:
         with contextlib.suppress(OSError):  # where it has ended by itself
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
