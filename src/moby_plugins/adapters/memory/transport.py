@@ -242,6 +242,6 @@ class _TimedBody:
 
     def close(self) -> None:
         if not self._ended:
-            self._call.hung_up.set()
+            self._call.hang_up()
         with self._call:
             self._body.close()

@@ -57,6 +57,8 @@ class Answer:
         size = _size(response)
         if size is not None:
             self.headers["Content-Length"] = str(size)
+        # What is whole in memory is no code of the app's.
+        self._whole = size is not None
         self._first = b""
         self._ended = False
         try:
@@ -84,7 +86,9 @@ class Answer:
     def close(self) -> None:
         """Close the body; one that was not read to its end is given up, and its call told so."""
         if not self._ended:
-            self._call.hung_up.set()
+            self._call.hang_up()
+        if self._whole:
+            return
         try:
             with self._call:
                 self._body.close()
@@ -92,8 +96,11 @@ class Answer:
             logger.exception("closing the response of /%s failed", self._method)
 
     def _read(self) -> bytes:
-        with self._call:
+        if self._whole:
             chunk = self._body.read(CHUNK_BYTES)
+        else:
+            with self._call:
+                chunk = self._body.read(CHUNK_BYTES)
         self._ended = not chunk
         return chunk
 

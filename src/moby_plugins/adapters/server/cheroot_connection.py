@@ -250,10 +250,10 @@ class StrictRequest(HTTPRequest):
 class ConnectionCall(RunningCall):
     """A call that came over a connection; ``watched`` once the server has seen it run."""
 
+    watched = False
+
     def __init__(self, method: str) -> None:
-        super().__init__()
         self.method = method
-        self.watched = False
 
 
 class Connection(HTTPConnection):
@@ -298,6 +298,9 @@ class Connection(HTTPConnection):
 
     @waits_since.setter
     def waits_since(self, since: float | None) -> None:
+        if self.call is None:  # then no other thread closes the connection
+            self._waits_since = since
+            return
         with self._lock:
             self._waits_since = since
             if self.hung_up_since is None:
@@ -326,7 +329,7 @@ class Connection(HTTPConnection):
             if self.call is None or self.hung_up_since is not None:
                 return
             self.hung_up_since = time.monotonic()
-            self.call.hung_up.set()
+            self.call.hang_up()
             if self._waits_since is None:
                 self.close()
             else:
@@ -373,7 +376,7 @@ class Connection(HTTPConnection):
         """Break it off: a wait for the peer ends, and a call that runs is told."""
         with self._lock:
             if self.call is not None:
-                self.call.hung_up.set()
+                self.call.hang_up()
             self._shut_down()
 
     def _shut_down(self) -> None:
