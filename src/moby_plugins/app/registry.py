@@ -194,7 +194,10 @@ class Registry:
     ) -> None:
         self._activations.settle(activation, plugin, error)
         if activation.plugin is None:
-            handshake.give_up()
+            try:
+                handshake.give_up()
+            except BaseException:  # out of a transport: the activation has its outcome already
+                logger.exception("closing the client of plugin %r failed", activation.name)
 
     def _meet(self, activation: Activation) -> None:
         _call(self._activations.take_meetings(activation))
