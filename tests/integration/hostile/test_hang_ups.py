@@ -76,7 +76,7 @@ def dial(server: PluginServer) -> socket.socket:
     scheme, _, where = server.addr.partition("://")
     if scheme == "unix":
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(WAIT)
+        sock.settimeout(4 * WAIT)
         sock.connect(where)
         return sock
     host, _, port = where.rpartition(":")
@@ -294,11 +294,12 @@ def test_a_reused_connection_is_watched_in_each_of_its_calls(
 ) -> None:
     """The event is the running call's own."""
     hosts, dialled = served
-    hosts.waits = 0.6
     with dialled() as sock:
+        hosts.waits = 0.6
         for _ in range(2):
             sock.sendall(post("Any.Thing", b"{}"))
             assert answer(sock) == b"HTTP/1.1 200 OK | done"
+        hosts.waits = WAIT
         sock.sendall(post("Any.Thing", b"{}"))
         time.sleep(0.05)
     assert within(SECOND, lambda: len(hosts.gone_after) == 3)

@@ -102,6 +102,8 @@ class Workers:
             conn.hang_up()
         with self._lock:
             late = [name for conn in self._present for name in self._let_go(conn, now)]
+            # Where the machine had no thread left a while ago, connections may still await one.
+            self._grow()
         for name in late:
             logger.warning("%s goes on %g s after its host hung up", name, PATIENCE)
 
