@@ -11,7 +11,6 @@ container's FIFO once: restart this plugin while no container logs through it.
 import argparse
 import json
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from itertools import takewhile
@@ -20,7 +19,7 @@ from typing import BinaryIO
 
 from attrs import evolve
 
-from moby_plugins.serving import PluginApp, serve_unix
+from moby_plugins.serving import PluginApp, hung_up, serve_unix
 from moby_plugins.subsystems import (
     LogCapabilities,
     LogDriver,
@@ -65,12 +64,13 @@ class JsonLines(LogDriver):
     def read_logs(self, info: LogInfo, config: ReadConfig) -> Iterator[LogEntry]:
         with self._file(info.container_id).open("rb") as file:
             yield from deque(self._read(file), config.tail if config.tail >= 0 else None)
-            going = config.follow
+            going, gone = config.follow, hung_up()
             while going:
                 # Asked first: what is written before the end is read after it.
                 going = any(info.container_id == running for running, _ in self._readers.values())
                 yield from self._read(file)
-                time.sleep(0.1)
+                if gone.wait(0.1):  # Ctrl-C on a quiet container's ``docker logs --follow``
+                    return
 
     def _file(self, container: str) -> Path:
         return self._root / f"{Path(container).name}.jsonl"

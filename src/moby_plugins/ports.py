@@ -2,15 +2,77 @@
 
 Read this first. Whoever fills in one of these roles takes its contract suite
 (``moby_plugins.testing.contracts``) along. Every method may be called from several threads.
+``RunningCall`` is the other way round: what serves a plugin tells its code.
 """
 
 import threading
 from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 from typing import Protocol
 
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray
+
+
+class RunningCall:
+    """A call that a served plugin answers: ``with call:`` around each step of the plugin's code.
+
+    ``hung_up`` is the event that ``moby_plugins.serving.hung_up()`` returns inside. What serves
+    the plugin calls ``hang_up`` once the host has hung up, or when it gives the response up
+    before its end. To be entered by one thread at a time.
+    """
+
+    _token: "Token[RunningCall] | None" = None
+    _hung_up = False
+
+    @property
+    def hung_up(self) -> threading.Event:
+        """The event, which is made when it is first asked for: most calls are too short."""
+        # Of two threads that make one, both get that of the first.
+        event: threading.Event = self.__dict__.get("event") or self.__dict__.setdefault(
+            "event", threading.Event()
+        )
+        # Looked at last, as ``hang_up`` sets it first: so one of the two sets the event.
+        if self._hung_up:
+            event.set()
+        return event
+
+    def hang_up(self) -> None:
+        """Set the event; may be called by any thread, and again."""
+        self._hung_up = True
+        event = self.__dict__.get("event")
+        if event is not None:
+            event.set()
+
+    def __enter__(self) -> None:
+        self._token = _RUNNING.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            _RUNNING.reset(token)
+
+
+_RUNNING: ContextVar[RunningCall] = ContextVar("running_call")
+
+
+def hung_up() -> threading.Event:
+    """Return the event that is set when the host of the running call has hung up.
+
+    To be asked for by the thread that was called: in a method, or in the generator that it
+    returns. Give the event to threads that the method starts. Outside a call it is an event of
+    its own that is never set, so that a method can be called by itself.
+
+    Example::
+
+        def read_logs(self, info, config):
+            gone = hung_up()
+            while not gone.wait(0.1):
+                yield from self.new_lines()
+    """
+    call = _RUNNING.get(None)
+    return threading.Event() if call is None else call.hung_up
 
 
 class Discovery(Protocol):

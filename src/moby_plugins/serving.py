@@ -12,12 +12,14 @@ from moby_plugins.app.hosting import (
 from moby_plugins.app.serving import PluginApp
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.http import NoAnswerError
+from moby_plugins.ports import hung_up
 
 __all__ = [
     "NoAnswerError",
     "PluginApp",
     "PluginServer",
     "ServerTLS",
+    "hung_up",
     "plugin_server_tcp",
     "plugin_server_unix",
     "serve_tcp",

@@ -4,6 +4,7 @@
 listeners and the server's adapter behind it; ``serve_unix`` and ``serve_tcp`` also run it.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -15,9 +16,11 @@ from typing import Protocol, Self, TypeAlias
 from wsgiref.types import WSGIApplication
 
 from moby_plugins.domain.address import ServerTLS
-from moby_plugins.domain.errors import SettingsError
+from moby_plugins.domain.errors import PluginError, SettingsError, error_text
 from moby_plugins.domain.http import App
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
+
+logger = logging.getLogger("moby_plugins")
 
 # Seconds that running calls have once the server is told to stop.
 DRAIN = 10.0
@@ -45,19 +48,23 @@ class PluginServer:
     Made by ``plugin_server_unix`` and ``plugin_server_tcp``. It can be started
     once; ``start`` and ``stop`` may be repeated, from any thread, and ``stop``
     returns when all is over. ``drain`` is how many seconds running calls have
-    to end; after that their connections are cut.
+    to end; after that their connections are cut. Raises ``ValueError`` for a
+    ``drain`` that is no such number.
     """
 
     def __init__(self, app: App, listen: Open, *, drain: float = DRAIN) -> None:
         self._app = app
         self._listen = listen
-        self._drain = drain
+        if not 0 <= drain <= threading.TIMEOUT_MAX:
+            raise ValueError(f"drain is a number of seconds from 0 on, not {drain!r}")
+        self._drain = float(drain)
         self._server: HTTPServer | None = None
         self._withdraw: Callable[[], None] = lambda: None
         self._addr = ""
         self._lock = threading.Lock()
         self._stopping = False
         self._stopped = threading.Event()
+        self._failure: PluginError | None = None
         # Of all ways to wake a thread, the one that a signal handler may use.
         self._requests: SimpleQueue[None] = SimpleQueue()
 
@@ -86,13 +93,18 @@ class PluginServer:
                     raise
 
     def run(self) -> None:
-        """Start, and return when ``stop`` or ``request_stop`` was called and all is over."""
+        """Start, and return when ``stop`` or ``request_stop`` was called and all is over.
+
+        Raises ``PluginError`` where the server underneath ended without being told to.
+        """
         self.start()
         try:
             while not self._asked_to_stop():
                 pass
         finally:
             self.stop()
+        if self._failure is not None:
+            raise self._failure
 
     def _asked_to_stop(self) -> bool:
         # Not for ever: a signal may come between the last look at signals and the wait.
@@ -101,6 +113,20 @@ class PluginServer:
         except Empty:
             return False
         return True
+
+    def abort(self, cause: BaseException | None) -> None:
+        """Have ``run`` stop and raise, for the server underneath has ended by itself.
+
+        Changes nothing once ``stop`` was called. Without ``run`` it is logged, and the
+        socket or spec stays until ``stop``.
+        """
+        if self._stopping or self._failure is not None:
+            return
+        why = "" if cause is None else f": {error_text(cause)}"
+        self._failure = PluginError(f"the server at {self._addr} has ended by itself{why}")
+        self._failure.__cause__ = cause
+        logger.error("%s", self._failure)
+        self.request_stop()
 
     def request_stop(self) -> None:
         """Have ``run`` stop, without waiting for it: may be called by a signal handler."""
@@ -153,9 +179,11 @@ def plugin_server_unix(
 
         make = _server_maker()
         listener = inherited("tcp") or listen_unix(path, mode, group)
-        return make(listener.socket, app, None), listener.address, listener.withdraw
+        server = make(listener.socket, app, None, on_end=hosted.abort)
+        return server, listener.address, listener.withdraw
 
-    return PluginServer(app, listen, drain=drain)
+    hosted = PluginServer(app, listen, drain=drain)
+    return hosted
 
 
 def plugin_server_tcp(
@@ -187,7 +215,7 @@ def plugin_server_tcp(
         scheme = "tcp" if tls is None else "https"
         listener = inherited(scheme) or listen_tcp(addr, scheme)
         try:
-            server = make(listener.socket, app, context)
+            server = make(listener.socket, app, context, on_end=hosted.abort)
             if listener.inherited:
                 return server, listener.address, listener.withdraw
             return server, listener.address, write_spec(specs_path, name, listener.address, tls)
@@ -195,7 +223,8 @@ def plugin_server_tcp(
             listener.socket.close()
             raise
 
-    return PluginServer(app, listen, drain=drain)
+    hosted = PluginServer(app, listen, drain=drain)
+    return hosted
 
 
 def serve_unix(
@@ -205,12 +234,16 @@ def serve_unix(
     sockets_path: str = SOCKETS_PATH,
     mode: int = SOCKET_MODE,
     group: str | int | None = None,
+    drain: float = DRAIN,
 ) -> None:
-    """Serve as ``plugin_server_unix`` says, until SIGTERM or SIGINT; raises as ``start`` does.
+    """Serve as ``plugin_server_unix`` says, until SIGTERM, SIGINT or SIGHUP.
 
-    Called in another thread than the main one, it serves until the process ends.
+    Running calls then have ``drain`` seconds to end. Called in another thread than the main
+    one, it serves until the process ends. Raises as ``start`` and ``run`` do.
     """
-    server = plugin_server_unix(app, name, sockets_path=sockets_path, mode=mode, group=group)
+    server = plugin_server_unix(
+        app, name, sockets_path=sockets_path, mode=mode, group=group, drain=drain
+    )
     with stopped_by_signals(server):
         server.run()
 
@@ -222,12 +255,14 @@ def serve_tcp(
     *,
     tls: ServerTLS | None = None,
     specs_path: str = SPECS_PATH,
+    drain: float = DRAIN,
 ) -> None:
-    """Serve as ``plugin_server_tcp`` says, until SIGTERM or SIGINT; raises as ``start`` does.
+    """Serve as ``plugin_server_tcp`` says, until SIGTERM, SIGINT or SIGHUP.
 
-    Called in another thread than the main one, it serves until the process ends.
+    Running calls then have ``drain`` seconds to end. Called in another thread than the main
+    one, it serves until the process ends. Raises as ``start`` and ``run`` do.
     """
-    server = plugin_server_tcp(app, name, addr, tls=tls, specs_path=specs_path)
+    server = plugin_server_tcp(app, name, addr, tls=tls, specs_path=specs_path, drain=drain)
     with stopped_by_signals(server):
         server.run()
 
@@ -241,14 +276,17 @@ def wsgi(app: App) -> WSGIApplication:
 
 @contextmanager
 def stopped_by_signals(server: PluginServer) -> Iterator[None]:
-    """Have SIGTERM and SIGINT end ``server.run()`` inside this block; in the main thread only."""
+    """Have SIGTERM, SIGINT and SIGHUP end ``server.run()`` inside this block.
+
+    In the main thread only. A SIGHUP that the process ignores, as under ``nohup``, stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {
-        number: signal.signal(number, lambda *_: server.request_stop())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: server.request_stop()) for number in numbers}
     try:
         yield
     finally:
@@ -264,4 +302,6 @@ def _server_maker() -> Callable[..., HTTPServer]:
             f"serving needs {error.name}: pip install 'moby-plugins[serve]'"
         ) from error
     server: Callable[..., HTTPServer] = cheroot.CherootServer
-    return lambda sock, app, context: server(sock, cheroot.gateway_to(app), context)
+    return lambda sock, app, context, on_end: server(
+        sock, cheroot.gateway_to(app), context, on_end=on_end
+    )

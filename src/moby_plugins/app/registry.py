@@ -8,6 +8,7 @@ import math
 import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
+from itertools import chain
 from typing import Self
 
 from moby_plugins.app.activation import (
@@ -139,7 +140,8 @@ class Registry:
 
         For plugins that are active already it is called now, in this thread; for
         others by the thread that activates them, after the handshake. It may call
-        this registry. One that raises is logged, and the others still run.
+        this registry. One that raises is logged, whatever it raises, and the others still run;
+        a ``KeyboardInterrupt`` passes to the caller, once they have.
         """
         _call(self._activations.add_handler(interface, handler))
 
@@ -195,7 +197,11 @@ class Registry:
     ) -> None:
         self._activations.settle(activation, plugin, error)
         if activation.plugin is None:
-            handshake.give_up()
+            try:
+                handshake.give_up()
+            except BaseException as raised:  # by a transport: the outcome is settled already
+                what = f"closing the client of plugin {quoted(activation.name)} failed"
+                log_failure(what, raised)
 
     def _meet(self, activation: Activation) -> None:
         _call(self._activations.take_meetings(activation))
@@ -229,8 +235,8 @@ class Registry:
             # and what became active unnoticed still meets its handlers.
             for activation in ours:
                 self._activations.settle(activation, None)
-            for activation in ours:
-                self._meet(activation)
+            left = chain.from_iterable(map(self._activations.take_meetings, ours))
+            _call(left)
         for activation in theirs:
             activation.wait(self._clock)
         yield from (activation for activation in theirs if not activation.abandoned)
@@ -255,10 +261,15 @@ class Registry:
                 yield activation
 
 
-def _call(meetings: list[Meeting]) -> None:
+def _call(meetings: Iterable[Meeting]) -> None:
+    interrupt: KeyboardInterrupt | None = None
     for handler, plugin in meetings:
         try:
             handler(plugin.name, plugin.client)
-        except Exception as error:
+        except KeyboardInterrupt as error:  # the caller's own, once all plugins were met
+            interrupt = error
+        except BaseException as error:
             what = f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}"
             log_failure(what, error)
+    if interrupt is not None:
+        raise interrupt

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from moby_plugins.app import wire
 from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem, remote_of
-from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError
+from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError, error_text
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, OK, Body, Request, Response
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import bounded, shown
@@ -64,10 +64,10 @@ class PluginApp:
         except StatusError as error:
             log_failed_call(f"{method} failed", error)
             status = error.status if error.status in _ERRORS else FAILED
-            return failure(status, error.message or str(error))
-        except Exception as error:
+            return failure(status, error.message or error_text(error))
+        except BaseException as error:  # sys.exit() in a method is no order to the server
             log_failed_call(f"{method} failed", error)
-            return failure(FAILED, str(error) or type(error).__name__)
+            return failure(FAILED, error_text(error))
 
     def _served(self, remote: Remote, part: Subsystem) -> Callable[[Request], Response]:
         limit = math.inf if remote.takes_stream else self._limit
@@ -114,21 +114,25 @@ def _begun(response: Response, method: str) -> Response:
     # What is there already cannot fail.
     if isinstance(response.body, io.BytesIO):
         return response
+    begun = _Begun(response.body, method)
     try:
-        first = response.body.read(CHUNK_BYTES)
+        begun.begin()
     except BaseException:
-        response.body.close()
+        begun.close()
         raise
-    return evolve(response, body=_Begun(first, response.body, method))
+    return evolve(response, body=begun)
 
 
 class _Begun:
     """A body of which the beginning was read; where the rest fails, it is cut off."""
 
-    def __init__(self, first: bytes, rest: Body, method: str) -> None:
-        self._first = first
-        self._rest = rest
+    def __init__(self, body: Body, method: str) -> None:
+        self._first = b""
+        self._rest = body
         self._method = method
+
+    def begin(self) -> None:
+        self._first = self._rest.read(CHUNK_BYTES)
 
     def read(self, size: int, /) -> bytes:
         if self._first:
@@ -136,10 +140,13 @@ class _Begun:
             return data
         try:
             return self._rest.read(size)
-        except Exception as error:
+        except BaseException as error:
             log_failure(f"{self._method} failed in the middle of its answer", error)
             # What a host sees of it over any transport: a body without its end.
             raise WireError(CUT_OFF) from error
 
     def close(self) -> None:
-        self._rest.close()
+        try:
+            self._rest.close()
+        except BaseException as error:  # out of a generator's finally, with no host to tell
+            log_failure(f"closing the answer of {self._method} failed", error)

@@ -7,7 +7,7 @@ of the plugin's socket for a time; recordings of the calls are written and read 
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from attrs import evolve, frozen
 
@@ -20,6 +20,7 @@ from moby_plugins.domain.http import App, Body, Content, NoAnswerError, Request,
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
 from moby_plugins.domain.text import shown
+from moby_plugins.failures import log_failure
 from moby_plugins.ports import Transport
 
 # Of each body, as much is kept to be shown or written down.
@@ -38,7 +39,8 @@ _OF_THE_CONNECTION = {
     "upgrade",
 }
 
-# Both may be called by several threads at once, and may not raise.
+T = TypeVar("T")
+# Both may be called by several threads at once; what they raise is logged.
 OnCall: TypeAlias = Callable[[RecordedCall], object]
 # Seconds that running calls have at the end, before their connections are cut.
 DRAIN = 2.0
@@ -165,24 +167,32 @@ class _Passing:
 
     def _add(self, kept: "_Kept", piece: bytes, part: str) -> None:
         kept.add(piece)
-        self._on_piece(Progress(self._method, self._began, part, kept.count, kept.size))
+        progress = Progress(self._method, self._began, part, kept.count, kept.size)
+        _tell(self._on_piece, progress)
 
     def _end(self, *, broken: str = "", host_left: bool = False) -> None:
         if self._over:
             return
         self._over = True
-        self._on_call(
-            RecordedCall(
-                self._method,
-                self._asked.body(),
-                self._status,
-                self._answered.body(),
-                broken,
-                host_left,
-                self._began,
-                self._now() - self._began,
-            )
+        call = RecordedCall(
+            self._method,
+            self._asked.body(),
+            self._status,
+            self._answered.body(),
+            broken,
+            host_left,
+            self._began,
+            self._now() - self._began,
         )
+        _tell(self._on_call, call)
+
+
+def _tell(observer: Callable[[T], object], what: T) -> None:
+    # The call that is observed goes on, whatever its observer raises.
+    try:
+        observer(what)
+    except BaseException as error:
+        log_failure("an observer of calls failed", error)
 
 
 class _Answer:

@@ -24,6 +24,8 @@ from moby_plugins.subsystems import LogEntry, decode_frames
 
 SUBSYSTEM = "LogDriver"
 FEW = 4
+# More than a server of plugins has threads, as a rule.
+FOLLOWERS = 300
 # When the second line was written.
 SECOND_LINE = "2020-09-13T12:26:41Z"
 SOURCES = ("stdout", "stderr")
@@ -186,3 +188,17 @@ def follow_cut_off(plugin: Probe) -> None:
     made.fifo.write(lines("one", "two")[1:])
     plugin.call(STOP, {"File": made.file})
     read_until(plugin, made, 2)
+
+
+@check(SUBSYSTEM, source="B11 trap 17")
+def follow_and_hang_up(plugin: Probe) -> None:
+    """after 300 hosts hung up on a quiet ReadLogs that follows, StartLogging is answered: each
+    Ctrl-C of docker logs --follow is one.
+    """
+    skip_unless_it_reads(plugin)
+    made = logging(plugin)
+    made.fifo.write(lines("one"))
+    for _ in range(FOLLOWERS):
+        with plugin.stream(READ, read_request(made, Follow=True)) as stream:
+            stream.read(1)
+    logging(plugin)

@@ -1,14 +1,17 @@
 """``moby-plugins serve``: serve a plugin written in Python, named as ``MODULE:APP``."""
 
 import logging
+import math
 import os
 import sys
+import threading
 from importlib import import_module
 from typing import Any
 
 import click
 
 from moby_plugins import Settings, SettingsError
+from moby_plugins.app.hosting import DRAIN
 from moby_plugins.cli.options import example, with_settings
 from moby_plugins.domain.http import App
 from moby_plugins.domain.text import quoted, shown
@@ -86,6 +89,12 @@ def _octal(_: click.Context, __: click.Parameter, given: str) -> int:
         raise click.BadParameter(f"{quoted(given)} is no file mode such as 660") from error
 
 
+def _number(_: click.Context, __: click.Parameter, given: float) -> float:
+    if math.isnan(given):
+        raise click.BadParameter("it is not a number")
+    return given
+
+
 @click.command(
     epilog=example(
         "moby-plugins serve shelves:Shelves --name shelf",
@@ -97,6 +106,15 @@ def _octal(_: click.Context, __: click.Parameter, given: str) -> int:
 @click.option("--group", help="The group that may use the socket.")
 @click.option("--mode", default="660", callback=_octal, help="The socket's mode.  [default: 660]")
 @click.option("--tcp", metavar="HOST:PORT", help="Listen on TCP, and write a spec that says so.")
+@click.option(
+    "--drain",
+    type=click.FloatRange(min=0, max=threading.TIMEOUT_MAX),
+    default=DRAIN,
+    show_default=True,
+    metavar="SECONDS",
+    callback=_number,
+    help="How long running calls may go on once it is told to end.",
+)
 @click.option("--tls-cert", "cert_file", metavar="FILE", help="Speak TLS with this certificate,")
 @click.option("--tls-key", "key_file", metavar="FILE", help="and this key.")
 @click.option("--tls-ca", "ca_file", metavar="FILE", help="What hosts verify the certificate by.")
@@ -108,10 +126,11 @@ def serve(
     group: str | None,
     mode: int,
     tcp: str | None,
+    drain: float,
     settings: Settings,
     **tls: str | None,
 ) -> None:
-    """Serve a plugin written in Python, until SIGTERM or Ctrl-C.
+    """Serve a plugin written in Python, until SIGTERM, SIGHUP or Ctrl-C.
 
     APP is a PluginApp, an implementation of a subsystem or its class, or a
     function from Request to Response. MODULE may be in the current directory.
@@ -124,11 +143,21 @@ def serve(
         if given:
             raise click.UsageError("TLS is for --tcp alone: a socket is plain text")
         server = plugin_server_unix(
-            application, name, sockets_path=settings.sockets_path, mode=mode, group=group
+            application,
+            name,
+            sockets_path=settings.sockets_path,
+            mode=mode,
+            group=group,
+            drain=drain,
         )
     else:
         server = plugin_server_tcp(
-            application, name, tcp, tls=_server_tls(given), specs_path=_specs_path(settings)
+            application,
+            name,
+            tcp,
+            tls=_server_tls(given),
+            specs_path=_specs_path(settings),
+            drain=drain,
         )
     _run(server, application)
 

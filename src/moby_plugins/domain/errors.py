@@ -228,6 +228,14 @@ class WireError(PluginError, ValueError):
         return f"{_subject(self.plugin, self.address)}{method}{reason}"
 
 
+def error_text(error: BaseException) -> str:
+    """Return an exception's text, or its type's name where it has none or fails to give it."""
+    try:
+        return str(error) or type(error).__name__
+    except BaseException:
+        return type(error).__name__
+
+
 def is_not_found(error: BaseException | None) -> bool:
     """Whether a plugin answered "not found": status 404, and that only (protocol.md A4).
 

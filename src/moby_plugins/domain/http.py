@@ -143,6 +143,10 @@ class NoAnswerError(ConnectionResetError):
     def __init__(self, why: str) -> None:
         super().__init__(errno.ECONNRESET, why)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by ``why`` alone: ``OSError`` would give its number as well."""
+        return type(self), (self.strerror,)
+
 
 # What a served plugin is. Servers and MemoryTransport take one; it may be called by threads.
 App: TypeAlias = Callable[[Request], Response]

@@ -79,7 +79,7 @@ def _text_of(value: object) -> str:
     message, *parts = value.args or ("",)
     try:
         return str(message if parts and isinstance(parts[0], attrs.Attribute) else value)
-    except Exception:  # an exception class of others, which must not hide the exception
+    except BaseException:  # an exception class of others, which must not hide the exception
         return f"an exception that has no text: {type(value).__name__}"
 
 

@@ -2,6 +2,8 @@
 
 import signal
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,62 @@ def test_whatever_can_be_served_is_until_a_signal(
         assert process.wait(SECONDS) == 0
         assert process.stderr.read() == ""
     assert not path.exists()
+
+
+def test_sighup_ends_it_as_sigterm_does(machine: Machine, module: Path) -> None:
+    """A terminal that is closed leaves no socket behind."""
+    with machine.running(machine.command("serve", "shelves:app", "--drain", "0")) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(SECONDS) == 0
+    assert list(machine.sockets.iterdir()) == []
+
+
+DYING = """
+import os
+from moby_plugins.subsystems import VolumeDriver
+
+
+class Shelves(VolumeDriver):
+    def list(self):
+        os.closerange(3, 64)
+        return ()
+
+    def remove(self, name):
+        raise SystemExit("in use")
+"""
+
+
+def test_a_server_that_ends_by_itself_is_an_error(machine: Machine, module: Path) -> None:
+    """The socket goes, and the status is 1; what a method raises ends nothing."""
+    module.write_text(DYING)
+    with machine.running(machine.command("serve", "shelves:Shelves")) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        refused = machine.run("call", "shelves", "VolumeDriver.Remove", '{"Name":"v"}')
+        assert refused.stderr == "moby-plugins: VolumeDriver.Remove: in use\n"
+        machine.run("call", "shelves", "VolumeDriver.List", "--timeout", "1")
+        assert process.wait(SECONDS) == 1
+        assert "has ended by itself: its socket listens no more" in process.stderr.read()
+    assert list(machine.sockets.iterdir()) == []
+
+
+@pytest.mark.parametrize(("drain", "status"), [("5", 0), ("0.1", 5)])
+def test_running_calls_have_as_long_as_is_said(
+    machine: Machine, module: Path, drain: str, status: int
+) -> None:
+    """A Create that takes longer is cut off, and its host repeats it: so give it its time."""
+    module.write_text(SHELVES.replace("return ()", "import time; time.sleep(1.5); return ()"))
+    command = machine.command("serve", "shelves:Shelves", "--drain", drain)
+    with machine.running(command) as process, ThreadPoolExecutor(1) as pool:
+        assert process.stderr is not None
+        process.stderr.readline()
+        call = pool.submit(machine.run, "call", "shelves", "VolumeDriver.List", "--timeout", "3")
+        time.sleep(1)
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+        assert call.result().returncode == status
 
 
 def test_an_error_of_the_plugins_is_logged(machine: Machine, module: Path) -> None:
@@ -146,6 +204,10 @@ def test_on_tcp_without_a_directory_for_the_spec_nothing_is_served(
         (["shelves:Needy"], "missing 1 required positional argument: 'root'"),
         (["shelves:VolumeDriver"], "implements no method of a subsystem"),
         (["shelves:app", "--mode", "999"], "'999' is no file mode"),
+        (["shelves:app", "--drain", "-1"], "-1.0 is not in the range"),
+        (["shelves:app", "--drain", "nan"], "it is not a number"),
+        (["shelves:app", "--drain", "inf"], "is not in the range"),
+        (["shelves:app", "--drain", "soon"], "'soon' is not a valid float"),
         (["shelves:app", "--tls-cert", "x"], "TLS is for --tcp alone"),
         (["shelves:app", "--tcp", "127.0.0.1:0", "--tls-cert", "x"], "both --tls-cert and"),
     ],

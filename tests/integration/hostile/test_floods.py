@@ -11,7 +11,7 @@ from itertools import cycle
 import pytest
 
 from moby_plugins import Client, new_client
-from moby_plugins.adapters.server.cheroot_server import MAX_THREADS
+from moby_plugins.adapters.server.workers import MAX_THREADS
 from moby_plugins.subsystems import VolumeDriver
 from tests.integration.hostile.bounds import MIB, SOON, bounded
 from tests.integration.hostile.hosts import ONCE, Served

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from moby_plugins import (
     new_local_registry,
 )
 from moby_plugins.serving import PluginApp, PluginServer, ServerTLS, plugin_server_tcp
-from tests.integration.serving.plugins import WAIT, Echo, Echoes
+from tests.integration.serving.plugins import WAIT, Echo, Echoes, post
 
 APP = PluginApp(Echoes())
 
@@ -128,6 +129,32 @@ def test_who_shakes_no_hands_stops_nobody(
             plain.sendall(b"POST /Plugin.Activate HTTP/1.1\r\n\r\n")
 
             assert Echo(registry.get("echo", "Echo").client).say("hello") == "hello"
+
+
+@pytest.mark.parametrize("size", [2000, 8192, 9000])
+def test_a_second_request_in_the_same_tls_record_is_answered(
+    tmp_path: Path, authority: Authority, size: int
+) -> None:
+    """What TLS has decrypted is a request too, however much of it was read with the first."""
+    tls = ServerTLS(*authority.plugin, ca_file=authority.ca_file)
+    context = ssl.create_default_context(cafile=authority.ca_file)
+    filler = size - len(post("Echo.Say", b'{"Text":"%b"}' % (b"x" * 4000))) + 4000
+    first = post("Echo.Say", b'{"Text":"%b"}' % (b"x" * filler))
+    assert len(first) == size
+    second = post("Echo.Say", b'{"Text":"hello"}')
+    with (
+        server_in(tmp_path, "localhost:0", tls) as server,
+        socket.create_connection(("localhost", int(server.addr.rpartition(":")[2]))) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as sock,
+    ):
+        sock.settimeout(WAIT)
+        sock.sendall(first + second)
+        received = b""
+        while b'"hello"' not in received:
+            more = sock.recv(1 << 16)
+            assert more
+            received += more
+    assert received.count(b"HTTP/1.1 200") == 2
 
 
 def test_a_certificate_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from moby_plugins.app.registry import Registry
 from moby_plugins.domain.errors import (
     PluginError,
     PluginNotFoundError,
@@ -14,6 +15,8 @@ from moby_plugins.domain.errors import (
     WireError,
     in_full,
 )
+from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.ports import Transport
 from moby_plugins.testing import (
     MemoryDiscovery,
     UnexpectedCallError,
@@ -232,3 +235,27 @@ def test_what_on_failure_raises_ends_it_and_leaves_nothing_running() -> None:
     assert [c for c in host.crossings if c.startswith("send slow")] == ["send slow Plugin.Activate"]
 
     assert host.registry.get("slow", "A").name == "slow"
+
+
+def test_a_transport_that_cannot_be_closed_holds_up_nothing() -> None:
+    """It is another package's; what failed is told as ever, and the rest is found."""
+    plugins = MemoryHost({"bad": status(500), "good": ["A"]})
+
+    class Sticky:
+        def __init__(self, transport: Transport) -> None:
+            self.send = transport.send
+
+        def close(self) -> None:
+            raise SystemExit("it cannot be closed")
+
+    failures = Failures()
+    registry = Registry(
+        discovery=plugins.discovery,
+        connect=lambda address, tls: Sticky(plugins.connect(address, tls)),
+        clock=plugins.clock,
+    )
+
+    assert [plugin.name for plugin in registry.get_all("A", on_failure=failures)] == ["good"]
+    assert set(failures) == {"bad"}
+    with pytest.raises(StatusError):
+        registry.get("bad", None, retry=RetryPolicy.never())

@@ -264,3 +264,98 @@ def test_a_get_all_that_is_cut_short_does_not_rob_plugins_of_their_handlers(
         registry.get(name, "A")
 
     assert sorted(met.partition("@")[0] for met in book.met) == ["a", "ab", "good", "slow"]
+
+
+class Unusual(BaseException):
+    """What a library raises that is not meant to be caught."""
+
+
+def breaking(error: BaseException) -> Callable[[str, Client], None]:
+    """A handler that raises ``error``."""
+
+    def meet(_: str, __: Client) -> None:
+        raise error
+
+    return meet
+
+
+# Each way in which handlers come to run, for the plugins "a" and "ab".
+RUNS: dict[str, Callable[[Registry], object]] = {
+    "get": lambda registry: (registry.get("a", "A"), registry.get("ab", "A")),
+    "get_all": lambda registry: registry.get_all("A"),
+}
+
+
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+@pytest.mark.parametrize("error", [SystemExit("bad"), GeneratorExit(), Unusual()], ids=repr)
+def test_whatever_a_handler_raises_the_others_run(
+    run: Callable[[Registry], object],
+    error: BaseException,
+    registry: Registry,
+    book: Guestbook,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is logged, for it is about this handler alone."""
+    registry.handle("A", breaking(error))
+    registry.handle("A", book.handler())
+
+    run(registry)
+
+    assert {met.partition("@")[0] for met in book.met} >= {"a", "ab"}
+    assert caplog.text.count("failed for plugin") == len(book.met)
+
+
+def test_an_interrupt_in_a_handler_passes_once_the_others_ran(
+    registry: Registry, book: Guestbook
+) -> None:
+    """It is the caller's own; the plugin is active, and was met by all the same."""
+    registry.handle("A", breaking(KeyboardInterrupt()))
+    registry.handle("A", book.handler())
+
+    with pytest.raises(KeyboardInterrupt):
+        registry.get("a", "A")
+
+    assert book.met == ["a@0"]
+    assert registry.get("a", "A").name == "a"
+
+
+def test_an_interrupt_in_a_handler_of_what_is_active_passes_once_all_were_met(
+    registry: Registry,
+) -> None:
+    """One plugin after the other is met by the handler that was interrupted."""
+    met = []
+
+    def interrupted(name: str, _: Client) -> None:
+        met.append(name)
+        raise KeyboardInterrupt
+
+    registry.get("a", "A")
+    registry.get("ab", "A")
+    with pytest.raises(KeyboardInterrupt):
+        registry.handle("A", interrupted)
+
+    assert sorted(met) == ["a", "ab"]
+
+
+def test_an_interrupt_in_a_handler_of_get_all_robs_no_plugin_of_its_handlers(
+    host: MemoryHost, registry: Registry, book: Guestbook
+) -> None:
+    """Those that were activated by then are met, although each meeting is interrupted."""
+    met = []
+
+    def interrupted(name: str, _: Client) -> None:
+        host.clock.advance(5)
+        met.append(name)
+        raise KeyboardInterrupt
+
+    registry.handle("A", interrupted)
+    registry.handle("A", book.handler())
+    with pytest.raises(KeyboardInterrupt):
+        registry.get_all("A")
+
+    for name in ("a", "ab", "slow"):
+        if name not in met:
+            with pytest.raises(KeyboardInterrupt):
+                registry.get(name, "A")
+    assert sorted(met) == ["a", "ab", "slow"]
+    assert sorted(each.partition("@")[0] for each in book.met) == ["a", "ab", "slow"]

@@ -9,6 +9,7 @@ from moby_plugins import StatusError, WireError
 from moby_plugins.adapters.server.answering import answer
 from moby_plugins.app.serving import PluginApp
 from moby_plugins.domain.http import Request, Response
+from moby_plugins.ports import RunningCall
 from moby_plugins.subsystems import GraphDriver, VolumeDriver
 
 LONG = "\nCRITICAL sshd: \x1b[2J" * 10_000
@@ -41,7 +42,7 @@ def raw(error: Exception) -> None:
     def app(_: Request) -> Response:
         raise error
 
-    answer(app, "POST", lambda: REMOVE).close()
+    answer(app, "POST", lambda: REMOVE, RunningCall()).close()
 
 
 def served(error: Exception) -> None:

@@ -206,3 +206,19 @@ def test_memory_gives_no_answer_as_sockets_do() -> None:
     response = MemoryTransport(within.app).send(Request("M.x"), None)
     with pytest.raises(WireError, match="cut off"):
         read(response)
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), SystemExit("mine"), KeyboardInterrupt()])
+def test_a_call_goes_on_whatever_its_observers_raise(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who only looks on does not change what passes; it is logged."""
+
+    def fail(_: object) -> None:
+        raise error
+
+    plugin = MemoryTransport(lambda _: Response(200, iter([b"one", b"two"])))
+    app = Trace(plugin, FakeClock().now, fail, fail)
+
+    assert read(app(Request("M.x", iter([b"a", b"b"])))) == b"onetwo"
+    assert caplog.text.count("an observer of calls failed") == 5

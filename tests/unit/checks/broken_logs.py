@@ -117,6 +117,20 @@ def dies_when_cut_off() -> Breaks:
     return does(app, READ)
 
 
+def runs_out_of_threads() -> Breaks:
+    """Each stream that follows takes up a thread for ever, of 256."""
+    followed: list[bool] = []
+
+    def app(request: Request, good: App) -> Any:
+        if request.method == READ and args_of(request)["Config"]["Follow"]:
+            followed.append(True)
+        if len(followed) >= 256:
+            return Response(503, b'{"Err": "no thread is free"}')
+        return good(request)
+
+    return does(app, START, READ)
+
+
 def forgets() -> Breaks:
     """A second start begins with no lines."""
     so_far: dict[str, int] = {}
@@ -176,6 +190,7 @@ BROKEN = {
     "LogDriver: logs of a stranger": Broken(does(lambda _, __: b"".join(frames(b"x\n")), READ)),
     "LogDriver: follow": Broken(does(ends_at_once, READ)),
     "LogDriver: follow cut off": Broken(dies_when_cut_off(), setup=HASTY),
+    "LogDriver: follow and hang up": Broken(runs_out_of_threads()),
 }
 MORE = (
     ("LogDriver: capabilities", warned(refuses(CAPABILITIES))),

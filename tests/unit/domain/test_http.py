@@ -1,8 +1,10 @@
 """Requests and responses as values, and the error that an answer can be."""
 
 import errno
+import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator
+from copy import copy
 from io import BytesIO
 
 import pytest
@@ -181,3 +183,12 @@ def test_no_answer_is_a_connection_that_was_reset() -> None:
 
     assert isinstance(error, ConnectionResetError)
     assert (error.errno, error.strerror) == (errno.ECONNRESET, "the script is used up")
+
+
+def test_no_answer_can_be_copied_and_pickled() -> None:
+    """It passes between threads and processes, and is what it was."""
+    error = NoAnswerError("the script is used up")
+
+    for again in (copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301  our own bytes
+        assert isinstance(again, NoAnswerError)
+        assert (again.args, str(again)) == (error.args, str(error))

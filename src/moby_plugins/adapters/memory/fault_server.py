@@ -31,7 +31,7 @@ from moby_plugins.adapters.memory.replies import (
 )
 from moby_plugins.adapters.server.listeners import Listener, listen_tcp, listen_unix
 from moby_plugins.domain.address import Address, ServerTLS, TLSOptions
-from moby_plugins.domain.errors import SettingsError, TransportError, status_line
+from moby_plugins.domain.errors import SettingsError, TransportError, error_text, status_line
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import Clock, Connect, Transport
@@ -444,12 +444,12 @@ class FaultServer:
             if announced:
                 turn.error = error
                 exchange.hang_up()
-            response = respond(status(500, str(error) or type(error).__name__), exchange)
+            response = respond(status(500, error_text(error)), exchange)
         try:
             send_response(sock, response)
         except OSError:
             raise
-        except Exception as error:  # of a body that a test makes as it goes
+        except BaseException as error:  # of a body that a test makes as it goes
             log_failure(f"the answer to {request.method} broke off", error)
             exchange.hang_up()
 

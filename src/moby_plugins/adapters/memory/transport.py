@@ -7,7 +7,7 @@ from copy import copy
 from typing import NoReturn, Self
 from urllib.parse import quote
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.adapters.disk.recording_file import load_recording
@@ -38,7 +38,7 @@ from moby_plugins.domain.http import (
     Response,
 )
 from moby_plugins.domain.plugin import Plugin, check_plugin_name
-from moby_plugins.ports import Clock
+from moby_plugins.ports import Clock, RunningCall
 
 
 class MemoryDiscovery:
@@ -96,7 +96,9 @@ class MemoryTransport:
     ``Request``, or a ``script`` of these; a script or a fault alone is the reply to
     every method. A method that the table lacks raises ``UnexpectedCallError``.
     Time-outs and hanging are on ``clock``, the machine's unless given. ``calls``
-    lists every attempt. Threads may share it.
+    lists every attempt. Threads may share it. In the plugin,
+    ``moby_plugins.serving.hung_up()`` is an event that is set where the caller closes an
+    answer's body before its end.
     """
 
     def __init__(
@@ -147,12 +149,14 @@ class MemoryTransport:
             exchange.unreachable(reply.errno)
         received = evolve(request, body=request.read())
         self._record(received)
+        call = RunningCall()
         try:
-            response = respond(reply, evolve(exchange, request=received))
+            with call:
+                response = respond(reply, evolve(exchange, request=received))
         except NoAnswerError:
             exchange.hang_up()
         exchange.check(answered=False)
-        return evolve(response, body=_TimedBody(response.body, exchange))
+        return evolve(response, body=_TimedBody(response.body, exchange, call))
 
     def close(self) -> None:
         """Nothing to give up."""
@@ -217,20 +221,27 @@ class _MemoryExchange:
             raise error
 
 
-@frozen
+@define
 class _TimedBody:
     """A body under the exchange's time-out, on the exchange's clock."""
 
     _body: Body
     _exchange: _MemoryExchange
+    _call: RunningCall
+    _ended: bool = False
 
     def read(self, size: int, /) -> bytes:
         try:
-            data = self._body.read(size)
+            with self._call:
+                data = self._body.read(size)
         except NoAnswerError:
             self._exchange.cut_off()
         self._exchange.check(answered=True)
+        self._ended = not data
         return data
 
     def close(self) -> None:
-        self._body.close()
+        if not self._ended:
+            self._call.hang_up()
+        with self._call:
+            self._body.close()

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from moby_plugins.domain.errors import WireError, status_line
+from moby_plugins.domain.errors import WireError, error_text, status_line
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CONTENT_TYPE,
@@ -23,7 +23,8 @@ from moby_plugins.domain.http import (
     Response,
 )
 from moby_plugins.domain.text import bounded, quoted, shown
-from moby_plugins.failures import log_failed_call
+from moby_plugins.failures import log_failed_call, log_failure
+from moby_plugins.ports import RunningCall
 
 # Up to this size a body is read before the call, and is bytes.
 SMALL_BYTES = 1 << 20
@@ -42,59 +43,98 @@ class Readable(Protocol):
 class Answer:
     """An answer that has begun: its first part is there, so its status can be told.
 
-    Iterating gives the body's parts. Whoever has it closes it, also where the host has
-    gone.
+    Iterating gives the body's parts, each made inside ``call``. Whoever has it closes it, also
+    where the host has gone.
     """
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, call: RunningCall, method: str = "") -> None:
         self.status = response.status
         self.headers = dict(response.headers)
         self._body = response.body
+        self._call = call
+        self._method = method
         size = _size(response)
         if size is not None:
             self.headers["Content-Length"] = str(size)
+        # What is whole in memory is no code of the app's.
+        self._whole = size is not None
+        self._first = b""
+        self._ended = False
         try:
-            self._first = response.body.read(CHUNK_BYTES)
+            self._first = self._read()
         except BaseException:
-            response.body.close()
+            self.close()
             raise
 
     def __iter__(self) -> Iterator[bytes]:
         chunk = self._first
         while chunk:
             yield chunk
-            chunk = self._body.read(CHUNK_BYTES)
+            try:
+                chunk = self._read()
+            except (NoAnswerError, WireError):  # logged by the app, if there was anything to log
+                raise
+            except Exception as error:
+                self._log_cut(error)
+                raise
+            except BaseException as error:
+                # A server's thread would take it for its own order to stop.
+                self._log_cut(error)
+                raise NoAnswerError(error_text(error)) from error
 
     def close(self) -> None:
-        """Close the body; one that was not read to its end is given up."""
-        self._body.close()
+        """Close the body; one that was not read to its end is given up, and its call told so."""
+        if not self._ended:
+            self._call.hang_up()
+        if self._whole:
+            return
+        try:
+            with self._call:
+                self._body.close()
+        except BaseException as error:  # the response has left already, or was cut off
+            log_failure(f"closing the response of /{self._method} failed", error)
+
+    def _read(self) -> bytes:
+        if self._whole:
+            chunk = self._body.read(CHUNK_BYTES)
+        else:
+            with self._call:
+                chunk = self._body.read(CHUNK_BYTES)
+        self._ended = not chunk
+        return chunk
+
+    def _log_cut(self, error: BaseException) -> None:
+        log_failure(f"/{self._method} failed in the middle of its response", error)
 
 
-def answer(app: App, verb: str, read: Callable[[], Request]) -> Answer:
+def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) -> Answer:
     """What ``app`` answers to the request that ``read`` gives, if ``verb`` is POST.
 
-    An exception is answered with 500, a ``WireError`` with 400, both with the
-    message as ``Err``; that includes one raised while the first part of the body
-    is made. A later one passes to the server, which must break the connection
-    off, so that a cut answer is not taken for a whole one; so does a
-    ``NoAnswerError`` at any time.
+    Whatever the app raises is answered with 500, a ``WireError`` with 400, both with
+    the message as ``Err``; that includes what is no ``Exception``, as ``SystemExit``, and
+    what is raised while the first part of the body is made. A later one passes to the
+    server, which must break the connection off, so that a cut answer is not taken for a
+    whole one; so does a ``NoAnswerError`` at any time.
     """
     if verb != "POST":
         refusal = _failure(
             HTTPStatus.METHOD_NOT_ALLOWED, "only POST is answered", {"Allow": "POST"}
         )
-        return _HeadOnly(refusal) if verb == "HEAD" else Answer(refusal)
+        return _HeadOnly(refusal, call) if verb == "HEAD" else Answer(refusal, call)
     try:
         request = read()
     except ValueError as error:
         reason = error.reason if isinstance(error, WireError) else str(error)
-        return Answer(_failure(HTTPStatus.BAD_REQUEST, reason))
+        return Answer(_failure(HTTPStatus.BAD_REQUEST, reason), call)
+    method = request.method.partition("?")[0]
     try:
-        return Answer(app(request))
+        with call:
+            response = app(request)
+        return Answer(response, call, method)
     except NoAnswerError:
         raise
-    except Exception as error:
-        return Answer(_failed(error, request))
+    except BaseException as error:
+        return Answer(_failed(error, method), call)
 
 
 def read_request(
@@ -117,11 +157,11 @@ class _HeadOnly(Answer):
         return iter(())
 
 
-def _failed(error: Exception, request: Request) -> Response:
+def _failed(error: BaseException, method: str) -> Response:
     if isinstance(error, WireError):
         return _failure(HTTPStatus.BAD_REQUEST, error.reason)
-    log_failed_call(f"/{request.method.partition('?')[0]} failed", error)
-    return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, str(error) or type(error).__name__)
+    log_failed_call(f"/{method} failed", error)
+    return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, error_text(error))
 
 
 def _failure(
@@ -161,7 +201,8 @@ def wsgi(app: App) -> WSGIApplication:
     """
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        answered = answer(app, environ["REQUEST_METHOD"], lambda: _request(environ))
+        verb, call = environ["REQUEST_METHOD"], RunningCall()
+        answered = answer(app, verb, lambda: _request(environ), call)
         start_response(status_line(answered.status), list(answered.headers.items()))
         return answered
 

@@ -9,11 +9,13 @@ writer sends the head of a response by itself, which wakes the host twice.
 """
 
 import contextlib
+import errno
 import io
 import logging
 import select
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
@@ -31,6 +33,7 @@ from moby_plugins.domain.http_grammar import (
     check_request_framing,
 )
 from moby_plugins.domain.text import shown
+from moby_plugins.ports import RunningCall
 
 logger = logging.getLogger("moby_plugins")
 
@@ -43,6 +46,7 @@ MAX_UNREAD_BYTES = 256 << 20
 _MAX_LINE_BYTES = 8 << 10
 # Milliseconds that a thread stays with a connection whose request it has answered.
 LINGER = 2
+HUNG_UP = "the host hung up"
 # cheroot would take "1.-1" and "1.0_1" for numbers too.
 _PROTOCOLS = {b"HTTP/1.0", b"HTTP/1.1"}
 
@@ -166,13 +170,15 @@ class Reader(io.BufferedReader):
 
     def __init__(self, sock: socket.socket, bufsize: int) -> None:
         self._socket = _Raw(sock, "r")
+        # What TLS has decrypted but not given yet, of which the kernel knows nothing.
+        self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else lambda: 0
         super().__init__(self._socket, bufsize)
 
     def has_data(self) -> bool:
         """Whether the next request has come already, along with one that was read."""
         self._socket.quiet = True
         try:
-            return bool(self.peek(1))
+            return bool(self.peek(1)) or self._pending() > 0
         finally:
             self._socket.quiet = False
 
@@ -252,19 +258,38 @@ class StrictRequest(HTTPRequest):
             raise ValueError("Transfer-Encoding in HTTP/1.0")
 
 
+class ConnectionCall(RunningCall):
+    """A call that came over a connection; ``watched`` once the server has seen it run."""
+
+    watched = False
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+
 class Connection(HTTPConnection):
     """A connection whose TLS handshake is its own thread's business.
 
-    ``waits_since`` tells, on the monotonic clock, since when its thread has been
-    waiting for the peer to send or to read something; ``None`` while a call runs.
+    ``call`` is the call that its thread answers. Where the peer hangs up during one,
+    ``hang_up`` closes the connection from another thread, unless its own is just reading or
+    writing: then that closes it. ``hung_up_since`` tells when that was.
     """
 
     RequestHandlerClass = StrictRequest
-    waits_since: float | None = None
+    call: ConnectionCall | None = None
+    hung_up_since: float | None = None
+    _waits_since: float | None = None
+    _closed = False
     _shake_hands: Callable[[], None] | None = None
 
     def __init__(self, server: Any, sock: socket.socket, makefile: Any = MakeFile) -> None:
         super().__init__(server, sock, makefile)
+        # cheroot puts caches there that refer to the connection: it would await the collector.
+        del self.resolve_peer_creds, self.get_peer_creds
+        # A host that only ends its sending has hung up on TCP, but not on a UNIX socket.
+        self.hang_up_events = 0 if sock.family == socket.AF_UNIX else select.POLLRDHUP
+        # Held while it is decided which thread closes the socket.
+        self._lock = threading.Lock()
         self.rfile = Reader(sock, self.rbufsize)
         self.wfile = JoiningWriter(sock, self.wbufsize)
         self._next_request = select.poll()
@@ -272,6 +297,54 @@ class Connection(HTTPConnection):
         if isinstance(sock, ssl.SSLSocket):
             self._shake_hands = sock.do_handshake
         server.opened(self)
+
+    @property
+    def waits_since(self) -> float | None:
+        """Since when (monotonic) its thread waits for the peer to send or to read something.
+
+        ``None`` while code of the plugin runs. Setting a time raises ``ConnectionResetError``
+        once the peer has hung up.
+        """
+        return self._waits_since
+
+    @waits_since.setter
+    def waits_since(self, since: float | None) -> None:
+        if self.call is None:  # then no other thread closes the connection
+            self._waits_since = since
+            return
+        with self._lock:
+            self._waits_since = since
+            if self.hung_up_since is None:
+                return
+            self._waits_since = None
+            self.close()
+        if since is not None:
+            raise ConnectionResetError(errno.ECONNRESET, HUNG_UP)
+
+    def begin(self, method: str) -> ConnectionCall:
+        """Begin a call, in which the peer may hang up."""
+        self.call = ConnectionCall(method)
+        return self.call
+
+    def end(self) -> None:
+        """End the call: from now on this thread alone closes the connection."""
+        with self._lock:
+            self.call = None
+
+    def hang_up(self) -> None:
+        """Have the running call know that the peer hung up, and close the connection.
+
+        Does nothing between two calls: then its thread notices by itself.
+        """
+        with self._lock:
+            if self.call is None or self.hung_up_since is not None:
+                return
+            self.hung_up_since = time.monotonic()
+            self.call.hang_up()
+            if self._waits_since is None:
+                self.close()
+            else:
+                self._shut_down()
 
     def communicate(self) -> Any:
         """Serve the requests that follow close on each other; true where it can be kept."""
@@ -288,7 +361,6 @@ class Connection(HTTPConnection):
             logger.info("a connection was lost: %s", shown(error))
         finally:
             self.waits_since = None
-            self.server.done(self)
         return False
 
     def _goes_on(self) -> bool:
@@ -300,7 +372,11 @@ class Connection(HTTPConnection):
 
     def close(self) -> None:
         """Close the socket; may be called twice."""
-        super().close()
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(OSError):
+            super().close()
         if not self.linger:
             # What the peer did not take is lost: said here, or else by the garbage collector.
             with contextlib.suppress(OSError):
@@ -308,7 +384,13 @@ class Connection(HTTPConnection):
         self.server.closed(self)
 
     def cut(self) -> None:
-        """Break it off: whoever waits for the peer waits no longer."""
+        """Break it off: a wait for the peer ends, and a call that runs is told."""
+        with self._lock:
+            if self.call is not None:
+                self.call.hang_up()
+            self._shut_down()
+
+    def _shut_down(self) -> None:
         with contextlib.suppress(OSError):  # where it has ended by itself
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 

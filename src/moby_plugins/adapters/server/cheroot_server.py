@@ -1,39 +1,46 @@
 """The HTTP server behind a served plugin: cheroot, on a socket that is given to it.
 
 Each request passes through a ``Gateway`` to the app. By itself cheroot shakes hands under TLS in
-the thread that accepts, and waits without end when it stops: ``Connection`` and
-``CherootServer.stop`` bound both.
+the thread that accepts, waits without end when it stops, goes on for ever with a socket that
+listens no more, and ends all of itself for a ``SystemExit`` out of an app: ``Connection``,
+``Workers`` and ``CherootServer`` mend that.
 """
 
-import contextlib
 import logging
+import os
+import select
 import socket
 import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from cheroot import server
 
 from moby_plugins.adapters.server.answering import answer, read_request
-from moby_plugins.adapters.server.cheroot_connection import TLS, Connection, RequestBody
-from moby_plugins.domain.errors import status_line
-from moby_plugins.domain.http import USER_AGENT, App, Request
+from moby_plugins.adapters.server.cheroot_connection import HUNG_UP, TLS, Connection, RequestBody
+from moby_plugins.adapters.server.workers import MAX_THREADS, MIN_THREADS, Workers
+from moby_plugins.domain.errors import error_text, status_line
+from moby_plugins.domain.http import USER_AGENT, App, NoAnswerError, Request
 from moby_plugins.domain.text import sentence
-from moby_plugins.failures import log_failed_call
+from moby_plugins.failures import log_failed_call, log_failure
 
 logger = logging.getLogger("moby_plugins")
 BACKLOG = 128
-MIN_THREADS, MAX_THREADS = 8, 256
 MAX_HEADER_BYTES = 64 << 10
 IDLE_TIMEOUT = 60.0
 # Seconds that calls have to notice that their connection was cut off.
 CUT = 0.5
 # Seconds between looks at whether to stop, at most.
 TICK = 0.1
+# Seconds between looks at whether hosts have hung up; a call is looked at from the second on.
+LOOK = 0.25
+
+# Told how the serving ended: by an error, or otherwise.
+OnEnd: TypeAlias = Callable[[BaseException | None], object]
 
 
 def gateway_to(app: App) -> Callable[[Any], "Gateway"]:
@@ -47,26 +54,43 @@ class Gateway(server.Gateway):
     def __init__(self, app: App, req: Any) -> None:
         super().__init__(req)
         self._app = app
-        self._input = req.rfile = RequestBody(req)
+        self._input = RequestBody(req)
+        # cheroot would read the rest of a body of its own; and ours refers to the request.
+        req.rfile = None
 
     def respond(self) -> None:
         """Answer, then read what nobody read of the request, for the next one stands behind it."""
-        req = self.req
-        req.conn.waits_since = None
-        answered = answer(self._app, req.method.decode("latin-1"), self._request)
+        req, conn = self.req, self.req.conn
+        conn.waits_since = None
+        call = conn.begin(req.path.decode("latin-1").removeprefix("/"))
         try:
-            req.status = status_line(answered.status).encode()
-            req.outheaders += [
-                (name.encode("latin-1"), value.encode("latin-1"))
-                for name, value in answered.headers.items()
-            ]
-            for chunk in answered:
-                self._write(chunk)
-            req.ensure_headers_sent()
+            answered = answer(self._app, req.method.decode("latin-1"), self._request, call)
+            try:
+                req.status = status_line(answered.status).encode()
+                req.outheaders += [
+                    (name.encode("latin-1"), value.encode("latin-1"))
+                    for name, value in answered.headers.items()
+                ]
+                chunks = iter(answered)
+                while chunk := self._next(chunks):
+                    self._write(chunk)
+                if not req.sent_headers:
+                    self._write(b"")
+            finally:
+                answered.close()
         finally:
-            answered.close()
+            conn.end()
+        if conn.hung_up_since is not None:
+            raise NoAnswerError(HUNG_UP)
         if not req.close_connection:
             self._input.skip_rest()
+
+    def _next(self, chunks: Iterator[bytes]) -> bytes:
+        try:
+            return next(chunks, b"")
+        except Exception as error:
+            # It was logged. cheroot would take an OSError of the app for one of the connection.
+            raise NoAnswerError(error_text(error)) from error
 
     def _request(self) -> Request:
         req = self.req
@@ -79,23 +103,28 @@ class Gateway(server.Gateway):
     def _write(self, chunk: bytes) -> None:
         # For as long as it takes: who follows a log may pause.
         req, conn = self.req, self.req.conn
-        conn.socket.settimeout(None)
         conn.waits_since = time.monotonic()
-        with conn.wfile.joined():
-            req.ensure_headers_sent()
-            req.write(chunk)
-        conn.waits_since = None
-        conn.socket.settimeout(req.server.timeout)
+        try:
+            conn.socket.settimeout(None)
+            with conn.wfile.joined():
+                req.ensure_headers_sent()
+                if chunk:
+                    req.write(chunk)
+            conn.socket.settimeout(req.server.timeout)
+        finally:
+            conn.waits_since = None
 
 
 class CherootServer:
     """Serves on ``sock``, which is bound and becomes the server's own, what ``gateway`` leads to.
 
     Under TLS where a ``context`` is given. A call or a stream has a thread of
-    its own, up to ``MAX_THREADS``. A peer may be silent for ``idle`` seconds within
-    a request or between two; an answer is read as slowly as it likes. Where all
-    threads are taken, whoever has kept one waiting for longest makes room; calls
-    that run are let run. To be started and stopped once.
+    its own, up to ``MAX_THREADS``, and loses its place when its host hangs up. A peer
+    may be silent for ``idle`` seconds within a request or between two; an answer is read
+    as slowly as it likes. Where all threads are taken, the connection that has waited for
+    its peer for longest makes room; calls that run are let run. To be started and stopped
+    once. ``on_end`` is called when the serving has ended, for whatever reason, in the thread
+    that served.
     """
 
     def __init__(
@@ -105,21 +134,29 @@ class CherootServer:
         context: ssl.SSLContext | None = None,
         *,
         idle: float = IDLE_TIMEOUT,
+        on_end: OnEnd = lambda _: None,
     ) -> None:
         self._sock = sock
+        self._on_end = on_end
         self._server = _Server(sock, gateway, context, idle)
         self._started = threading.Event()
-        self._failure: OSError | None = None
+        self._failure: BaseException | None = None
         # Threads that are daemons make daemons: a call that hangs does not hold the process.
         self._thread = threading.Thread(target=self._serve, name="plugin server", daemon=True)
 
     def start(self) -> None:
-        """Serve in threads; returns once connections are taken. Raises ``OSError``."""
-        self._thread.start()
-        self._started.wait()
-        if self._failure is not None:
+        """Serve in threads; returns once connections are taken.
+
+        Raises ``OSError``, or ``RuntimeError`` where there is no thread to be had.
+        """
+        try:
+            self._thread.start()
+            self._started.wait()
+            if self._failure is not None:
+                raise self._failure
+        except BaseException:
             self._sock.close()
-            raise self._failure
+            raise
 
     def stop(self, drain: float) -> None:
         """Take no more connections, give running calls ``drain`` seconds, then cut them off."""
@@ -127,21 +164,27 @@ class CherootServer:
         stopper.start()
         stopper.join(drain)
         if stopper.is_alive():
-            self._server.cut()
+            self._server.requests.cut()
             stopper.join(CUT)
         if stopper.is_alive():
             logger.warning("a call goes on although its connection was cut off")
-        self._thread.join(CUT)
+        if self._thread.is_alive():
+            self._thread.join(CUT)
 
     def _serve(self) -> None:
         try:
             self._server.prepare()
-        except OSError as error:
+        except BaseException as error:  # for the thread that starts it
             self._failure = error
             return
         finally:
             self._started.set()
-        self._server.serve()
+        failure: BaseException | None = None
+        try:
+            self._server.serve()
+        except BaseException as error:
+            failure = error
+        self._on_end(failure)
 
 
 class _Server(server.HTTPServer):
@@ -150,6 +193,7 @@ class _Server(server.HTTPServer):
     expiration_interval = TICK
     max_request_header_size = MAX_HEADER_BYTES
     keep_alive_conn_limit = MAX_THREADS
+    _connections: Any
 
     def __init__(
         self,
@@ -166,17 +210,17 @@ class _Server(server.HTTPServer):
             maxthreads=MAX_THREADS,
             server_name=USER_AGENT,
         )
+        self.requests = Workers()
         self.request_queue_size = BACKLOG
         self.timeout: Any = idle  # the stubs want whole seconds
-        # Without a limit of its own it waits for its threads, and does no harm meanwhile.
-        self.shutdown_timeout: Any = None
         self.ConnectionClass = Connection
         self.ssl_adapter = None if context is None else TLS(context)
         self._given = sock
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
-        self._busy: set[Connection] = set()
-        self._threads = MIN_THREADS
+        self._inode = os.fstat(sock.fileno())
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="plugin watcher", daemon=True)
 
     def bind_unix_socket(self, _: Any) -> socket.socket:
         """The socket that was given, which is bound."""
@@ -188,25 +232,73 @@ class _Server(server.HTTPServer):
         self.socket = self._given
         return self._given
 
-    def process_conn(self, conn: "Connection") -> None:
-        """Have a thread serve ``conn``: a new one where all are busy, for streams may not end."""
-        with self._lock:
-            self._busy.add(conn)
-            if len(self._busy) > MAX_THREADS:
-                self._make_room()
-            if self._threads < min(len(self._busy), MAX_THREADS):
-                with contextlib.suppress(RuntimeError):  # where there is no more thread to be had
-                    self.requests.grow(1)
-                    self._threads += 1
-        super().process_conn(conn)
+    def clear_stats(self) -> None:
+        """Keep no statistics: cheroot's refer to the server for as long as the process lives."""
+        self._start_time: float | None = None
+        self._run_time = 0.0
+        self.stats: dict[str, Any] = {"Enabled": False}
+
+    def serve(self) -> None:
+        """Serve until stopped; raises ``OSError`` once the socket listens no more."""
+        self._watcher.start()
+        while self.ready and self._listens():
+            try:
+                self._connections.run(self.expiration_interval)
+            except Exception:
+                self.error_log("taking connections failed", logging.ERROR, traceback=True)
+                time.sleep(TICK)
+        if self.ready:
+            raise OSError("its socket listens no more")
 
     def stop(self) -> None:
-        """Stop as cheroot does, and close what it forgets: who came back to a stopping server."""
-        super().stop()
+        """Take no more connections, and return when those that there are have been served."""
+        if not self.ready:
+            return
+        self.ready = False
+        self._connections.stop()
+        if self._is_there():
+            self.socket.close()
+        else:
+            # Its descriptor may be another's by now.
+            self.socket.detach()
+        self._connections.close()
+        self.requests.stop()
+        self._over.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
         with self._lock:
             left = list(self._open)
+        # Those that cheroot forgets: they came back to a server that was stopping.
         for conn in left:
             conn.close()
+
+    def _watch(self) -> None:
+        # Goes on while the server drains: calls whose hosts have gone end all the sooner.
+        while not self._over.wait(LOOK):
+            try:
+                self.requests.look(time.monotonic())
+                if self.ready and not self._listens():
+                    self._connections.stop()
+            except Exception as error:
+                log_failure("looking after connections failed", error)
+
+    def _is_there(self) -> bool:
+        # Whether its descriptor still is this socket.
+        try:
+            return os.path.samestat(os.fstat(self._given.fileno()), self._inode)
+        except OSError:
+            return False
+
+    def _listens(self) -> bool:
+        if not self._is_there():
+            return False
+        poll = select.poll()
+        poll.register(self._given, select.POLLRDHUP)
+        try:
+            listens = self._given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError:
+            return False
+        return bool(listens) and not poll.poll(0)  # polled, it tells that it was shut down
 
     def opened(self, conn: "Connection") -> None:
         """``conn`` was accepted, and is open until ``closed``."""
@@ -217,27 +309,6 @@ class _Server(server.HTTPServer):
         """``conn`` holds nothing any more."""
         with self._lock:
             self._open.discard(conn)
-
-    def done(self, conn: "Connection") -> None:
-        """``conn`` needs no thread for now."""
-        with self._lock:
-            self._busy.discard(conn)
-
-    def cut(self) -> None:
-        """Break the connections of running calls off: their next write or read fails."""
-        with self._lock:
-            for conn in self._busy:
-                conn.cut()
-
-    def _make_room(self) -> None:
-        # A crowd of peers that are silent, slow or deaf must not keep others out.
-        waits = {conn: conn.waits_since for conn in self._busy}
-        slow = [(since, id(conn), conn) for conn, since in waits.items() if since is not None]
-        if slow:
-            conn = min(slow)[-1]
-            self._busy.discard(conn)
-            conn.cut()
-            logger.info("a slow connection was cut off, for all threads are taken")
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: Any = None) -> None:
         """Log what cheroot reports; with ``traceback`` it does so while it handles an error."""

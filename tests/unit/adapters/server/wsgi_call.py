@@ -36,7 +36,7 @@ class Answer:
         return json.loads(b"".join(self.chunks))["Err"]
 
 
-def raising(error: Exception) -> App:
+def raising(error: BaseException) -> App:
     """An app that fails."""
 
     def app(request: Request) -> Response:

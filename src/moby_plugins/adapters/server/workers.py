@@ -1,0 +1,206 @@
+"""The threads that serve connections, one each, and what becomes of them when a host hangs up.
+
+cheroot's own pool waits for a thread whatever it does. Here a thread that is still in the
+plugin's code after its host has hung up no longer counts: another takes its place, and it ends
+with its call. Lock rule: the one lock guards which connections have or await a thread and which
+threads count; under it sockets are polled without waiting, and nothing else is called that could
+wait. A connection leaves ``_present`` before its own thread closes it, so that what is polled
+under the lock is open.
+"""
+
+import logging
+import select
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from moby_plugins.adapters.server.cheroot_connection import Connection
+from moby_plugins.domain.text import shown
+from moby_plugins.failures import log_failure
+
+logger = logging.getLogger("moby_plugins")
+
+MIN_THREADS, MAX_THREADS = 8, 256
+# Threads in calls whose hosts hung up, besides those that count.
+MAX_ABANDONED = 1024
+# Seconds that a thread beyond ``MIN_THREADS`` waits for a connection before it ends.
+IDLE = 1.0
+# Seconds after which such a call is logged.
+PATIENCE = 10.0
+
+
+class Workers:
+    """Threads that serve connections: what cheroot takes for its pool of threads.
+
+    There are ``MIN_THREADS`` of them, and up to ``MAX_THREADS`` where all are busy. Where
+    all those are taken, the connection that has waited for its peer for longest makes room.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: SimpleQueue[Connection | None] = SimpleQueue()
+        self._threads: set[threading.Thread] = set()
+        self._counted = 0
+        self._stopping = False
+        # All that have or await a thread; those of them whose threads count, or will.
+        self._present: set[Connection] = set()
+        self._busy: set[Connection] = set()
+        self._abandoned: set[Connection] = set()
+        self._logged: set[Connection] = set()
+
+    @property
+    def qsize(self) -> int:
+        """How many connections await a thread."""
+        return self._queue.qsize()
+
+    def start(self) -> None:
+        """Start the first threads; raises ``RuntimeError`` where the machine has none left."""
+        with self._lock:
+            for _ in range(MIN_THREADS):
+                self._start_thread()
+
+    def put(self, conn: Connection) -> None:
+        """Have a thread serve ``conn``: a new one where all are busy, for streams may not end."""
+        with self._lock:
+            self._present.add(conn)
+            self._busy.add(conn)
+            if len(self._busy) > MAX_THREADS:
+                self._make_room()
+            self._grow()
+        self._queue.put(conn)
+
+    def stop(self, _: object = None) -> None:
+        """Return once all threads have ended, those that do not count included."""
+        with self._lock:
+            self._stopping = True
+            counted = self._counted
+        for _ in range(counted):
+            self._queue.put(None)
+        while True:
+            with self._lock:
+                thread = next(iter(self._threads), None)
+            if thread is None:
+                return
+            thread.join()
+
+    def cut(self) -> None:
+        """Break the connections of running calls off: their next write or read fails."""
+        with self._lock:
+            present = list(self._present)
+        for conn in present:
+            conn.cut()
+
+    def look(self, now: float) -> None:
+        """See which hosts hung up, and free the places of their calls.
+
+        To be called a few times a second. A call is looked at from the second time on, so that
+        a short one is answered however its host ended the connection. ``now`` is the time on the
+        monotonic clock.
+        """
+        with self._lock:
+            hung_up = list(self._hung_up())
+        for conn in hung_up:
+            conn.hang_up()
+        with self._lock:
+            late = [name for conn in self._present for name in self._let_go(conn, now)]
+            # Where the machine had no thread left a while ago, connections may still await one.
+            self._grow()
+        for name in late:
+            logger.warning("%s goes on %g s after its host hung up", shown(name), PATIENCE)
+
+    def _hung_up(self) -> Iterator[Connection]:
+        poll = select.poll()
+        polled: dict[int, Connection] = {}
+        for conn in self._present:
+            call = conn.call
+            if call is None or conn.hung_up_since is not None:
+                continue
+            if call.watched:
+                polled[conn.socket.fileno()] = conn
+                poll.register(conn.socket, conn.hang_up_events)
+            call.watched = True
+        for descriptor, _ in poll.poll(0) if polled else ():
+            yield polled[descriptor]
+
+    def _let_go(self, conn: Connection, now: float) -> Iterator[str]:
+        # Gives the method's name where it has to be logged.
+        since, call = conn.hung_up_since, conn.call
+        if since is None:
+            return
+        if conn not in self._abandoned and len(self._abandoned) < MAX_ABANDONED:
+            self._abandoned.add(conn)
+            self._busy.discard(conn)
+            self._counted -= 1
+            self._grow()
+        late = now - since >= PATIENCE
+        if late and call is not None and conn not in self._logged:
+            self._logged.add(conn)
+            yield call.method
+
+    def _work(self) -> None:
+        counts = True
+        while counts and (conn := self._take()) is not None:
+            keep = False
+            try:
+                keep = conn.communicate()
+            except BaseException as error:  # of any kind: the thread has others to serve
+                log_failure("a connection broke off", error)
+            counts = self._done(conn)
+            try:
+                if keep:
+                    conn.server.put_conn(conn)
+                else:
+                    conn.close()
+            except BaseException as error:
+                log_failure("a connection could not be kept or closed", error)
+            del conn
+        with self._lock:
+            self._threads.discard(threading.current_thread())
+
+    def _done(self, conn: Connection) -> bool:
+        # Whether the thread that served it still counts.
+        with self._lock:
+            counts = conn not in self._abandoned
+            for each in (self._present, self._busy, self._abandoned, self._logged):
+                each.discard(conn)
+        return counts
+
+    def _grow(self) -> None:
+        if self._counted < min(len(self._busy), MAX_THREADS):
+            with suppress(RuntimeError):  # where there is no more thread to be had
+                self._start_thread()
+
+    def _take(self) -> Connection | None:
+        # The next connection; ``None`` where the thread is to end, and counts no more.
+        while True:
+            spare = self._counted > MIN_THREADS or self._stopping
+            with suppress(Empty):
+                conn = self._queue.get(timeout=IDLE if spare else None)
+                if conn is not None:
+                    return conn
+            with self._lock:
+                if self._stopping or self._counted > max(MIN_THREADS, len(self._busy)):
+                    self._counted -= 1
+                    return None
+
+    def _start_thread(self) -> None:
+        # A daemon: a call that hangs does not hold the process.
+        thread = threading.Thread(target=self._work, name="plugin worker", daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except BaseException:
+            self._threads.discard(thread)
+            raise
+        self._counted += 1
+
+    def _make_room(self) -> None:
+        # A crowd of peers that are silent, slow or deaf must not keep others out.
+        waits = {conn: conn.waits_since for conn in self._busy}
+        slow = [(since, id(conn), conn) for conn, since in waits.items() if since is not None]
+        if slow:
+            conn = min(slow)[-1]
+            self._busy.discard(conn)
+            conn.cut()
+            logger.info("a slow connection was cut off, for all threads are taken")

@@ -1,0 +1,162 @@
+"""A server that ends without being told to: ``run`` notices, cleans up and raises."""
+
+import ctypes
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from moby_plugins import PluginError
+from moby_plugins.serving import (
+    PluginApp,
+    PluginServer,
+    plugin_server_tcp,
+    plugin_server_unix,
+    serve_tcp,
+    serve_unix,
+)
+from tests.integration.serving.plugins import WAIT, Echoes, answer, dial, post
+
+APP = PluginApp(Echoes())
+
+
+def listening() -> list[int]:
+    """The descriptors of this process that listen."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        link = f"/proc/self/fd/{name}"
+        if not (os.path.islink(link) and os.readlink(link).startswith("socket:")):
+            continue
+        with socket.socket(fileno=os.dup(int(name))) as sock:
+            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                found.append(int(name))
+    return found
+
+
+def close_listener(descriptor: int) -> None:
+    """As a library does that closes what it takes for its own."""
+    os.close(descriptor)
+
+
+def replace_listener(descriptor: int) -> None:
+    """As ``dup2`` onto a wrong number does."""
+    with socket.socket(socket.AF_UNIX) as other:
+        os.dup2(other.fileno(), descriptor)
+
+
+def shut_listener_down(descriptor: int) -> None:
+    """It can be polled and never gives a connection again."""
+    with socket.socket(fileno=os.dup(descriptor)) as sock:
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def interrupt_server(_: int) -> None:
+    """An exception that comes from outside into the thread that serves."""
+    (thread,) = [each for each in threading.enumerate() if each.name == "plugin server"]
+    assert thread.ident is not None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
+    )
+
+
+ENDS = [close_listener, replace_listener, shut_listener_down, interrupt_server]
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def server(request: pytest.FixtureRequest, short_path: Path) -> PluginServer:
+    """A server, not started yet, whose socket or spec is in ``short_path``."""
+    if request.param == "unix":
+        return plugin_server_unix(APP, "echo", sockets_path=str(short_path), drain=1.0)
+    return plugin_server_tcp(APP, "echo", specs_path=str(short_path), drain=1.0)
+
+
+def end_when_it_serves(end: Callable[[int], None], directory: Path) -> threading.Thread:
+    """Have the server ended once its socket or spec is there; none but it listens here."""
+
+    def act() -> None:
+        ends = time.monotonic() + WAIT
+        while not list(directory.iterdir()) and time.monotonic() < ends:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        (descriptor,) = listening()
+        end(descriptor)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_run_raises_and_leaves_nothing_behind(
+    end: Callable[[int], None], server: PluginServer, short_path: Path
+) -> None:
+    """Whatever ended it: neither a socket nor a spec tells hosts of a plugin that is none."""
+    threads = threading.active_count()
+    killer = end_when_it_serves(end, short_path)
+    began = time.monotonic()
+
+    with pytest.raises(PluginError, match=r"^the server at .* has ended by itself: "):
+        server.run()
+
+    assert time.monotonic() - began < WAIT
+    killer.join()
+    assert list(short_path.iterdir()) == []
+    assert threading.active_count() <= threads
+
+
+@pytest.mark.parametrize("serve", [serve_unix, serve_tcp])
+def test_serving_raises(serve: Callable[..., None], short_path: Path) -> None:
+    """So a program that serves ends with a traceback and a status other than 0."""
+    where = {"sockets_path" if serve is serve_unix else "specs_path": str(short_path)}
+    killer = end_when_it_serves(close_listener, short_path)
+
+    with pytest.raises(PluginError, match="its socket listens no more"):
+        serve(APP, "echo", drain=1.0, **where)
+
+    killer.join()
+    assert list(short_path.iterdir()) == []
+
+
+def test_calls_that_run_when_a_server_ends_are_let_end(short_path: Path) -> None:
+    """As at any stop."""
+    server = plugin_server_unix(APP, "echo", sockets_path=str(short_path), drain=WAIT)
+    server.start()
+    with dial(server.addr) as caller:
+        caller.sendall(post("Echo.Say", b'{"Text":"hello"}')[:-1])
+        killer = end_when_it_serves(close_listener, short_path)
+
+        def finish() -> None:
+            time.sleep(0.8)
+            caller.sendall(b"}")
+
+        finisher = threading.Thread(target=finish)
+        finisher.start()
+        with pytest.raises(PluginError):
+            server.run()
+        assert answer(caller).endswith(b'{"Said":"hello"}\n')
+        finisher.join()
+        killer.join()
+
+
+def test_a_server_that_is_told_to_stop_has_not_ended_by_itself(server: PluginServer) -> None:
+    """``run`` returns."""
+    stopper = threading.Timer(0.2, server.stop)
+    stopper.start()
+
+    server.run()
+
+    stopper.join()
+
+
+@pytest.mark.parametrize("drain", [-1, -0.1, float("nan"), float("inf"), 1e20])
+def test_a_drain_that_is_no_time_is_refused(drain: float, short_path: Path) -> None:
+    """Before a socket is made."""
+    with pytest.raises(ValueError, match="drain is a number of seconds from 0 on, not"):
+        plugin_server_unix(APP, "echo", sockets_path=str(short_path), drain=drain)
+    with pytest.raises(ValueError, match="drain is a number of seconds from 0 on, not"):
+        serve_tcp(APP, "echo", specs_path=str(short_path), drain=drain)
+    assert list(short_path.iterdir()) == []

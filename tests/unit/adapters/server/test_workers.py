@@ -1,0 +1,133 @@
+"""Threads that serve connections, and calls that go on after their hosts hung up."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from moby_plugins.adapters.server.workers import MAX_THREADS, PATIENCE, Workers
+
+WAIT = 5.0
+
+
+class Unwatched:
+    """A call that always seems new, so that its connection is never polled."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+    watched = property(lambda _: False, lambda _, __: None)
+
+
+class Stuck:
+    """A connection whose call goes on until the test says so."""
+
+    def __init__(self, method: str = "LogDriver.ReadLogs") -> None:
+        self.call = Unwatched(method)
+        self.hung_up_since: float | None = None
+        self.waits_since: float | None = None
+        self.runs, self.may_end, self.ended = (threading.Event() for _ in range(3))
+
+    def communicate(self) -> bool:
+        self.runs.set()
+        self.may_end.wait(WAIT)
+        return False
+
+    def close(self) -> None:
+        self.ended.set()
+
+    def cut(self) -> None:
+        self.may_end.set()
+
+
+class Quick(Stuck):
+    """A connection that takes no time."""
+
+    def communicate(self) -> bool:
+        self.runs.set()
+        return False
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    """Threads, and their end."""
+    made = Workers()
+    made.start()
+    yield made
+    made.stop()
+
+
+def fill(workers: Workers) -> list[Any]:
+    """A call that runs for each place."""
+    conns: list[Any] = [Stuck() for _ in range(MAX_THREADS)]
+    for conn in conns:
+        workers.put(conn)
+    for conn in conns:
+        assert conn.runs.wait(WAIT)
+    return conns
+
+
+def test_a_call_whose_host_hung_up_gives_its_place_to_the_next(workers: Workers) -> None:
+    """At the next look, to one that was waiting already; a host that is there keeps its own."""
+    conns, waiting = fill(workers), Quick()
+    workers.put(waiting)  # type: ignore[arg-type]
+    workers.look(0.0)
+    assert not waiting.runs.is_set()
+
+    conns[0].hung_up_since = 0.0
+    workers.look(0.25)
+
+    assert waiting.ended.wait(WAIT)
+    for conn in conns:
+        conn.may_end.set()
+
+
+def test_a_call_that_goes_on_is_logged_once_by_its_name(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ten seconds after its host hung up; its author may not know."""
+    conn: Any = Stuck()
+    workers.put(conn)
+    assert conn.runs.wait(WAIT)
+    conn.hung_up_since = 100.0
+
+    with caplog.at_level(logging.WARNING):
+        for later in (0.0, PATIENCE - 0.1, PATIENCE, PATIENCE + 0.25, 2 * PATIENCE):
+            workers.look(100.0 + later)
+
+    assert caplog.messages == ["LogDriver.ReadLogs goes on 10 s after its host hung up"]
+    conn.may_end.set()
+
+
+def test_what_comes_out_of_a_connection_ends_no_thread(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even what Python means for the end of a program."""
+
+    class Broken(Stuck):
+        def communicate(self) -> bool:
+            raise SystemExit("bad")
+
+    threads = threading.active_count()
+    for _ in range(20):
+        broken: Any = Broken()
+        workers.put(broken)
+        assert broken.ended.wait(WAIT)
+
+    assert threading.active_count() == threads
+    assert caplog.messages == ["a connection broke off"] * 20
+
+
+def test_the_slowest_makes_room_and_no_call_that_runs(workers: Workers) -> None:
+    """Of those that wait for their peers the one that has waited for longest is cut off."""
+    conns, another = fill(workers), Quick()
+    conns[3].waits_since, conns[7].waits_since = 2.0, 1.0
+
+    workers.put(another)  # type: ignore[arg-type]
+
+    assert another.ended.wait(WAIT)
+    assert [number for number, conn in enumerate(conns) if conn.may_end.is_set()] == [7]
+    for conn in conns:
+        conn.may_end.set()

@@ -1,0 +1,133 @@
+"""What comes out of a plugin's code, of whatever kind, is answered or logged."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+
+from moby_plugins.domain.errors import StatusError, WireError
+from moby_plugins.domain.http import Request, Response
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import GraphDriver, VolumeDriver
+
+
+class Unusual(BaseException):
+    """What a library raises that is not meant to be caught."""
+
+
+class SilentError(Exception):
+    """It cannot even be shown."""
+
+    def __repr__(self) -> str:
+        return "SilentError"
+
+    def __str__(self) -> NoReturn:
+        raise SystemExit("nor shown")
+
+
+ANYTHING = {
+    "mkfs: bad option": SystemExit("mkfs: bad option"),
+    "KeyboardInterrupt": KeyboardInterrupt(),
+    "CancelledError": asyncio.CancelledError(),
+    "GeneratorExit": GeneratorExit(),
+    "odd": Unusual("odd"),
+    "SilentError": SilentError(),
+    "disk full": OSError("disk full"),
+}
+anything = pytest.mark.parametrize(("text", "error"), ANYTHING.items(), ids=ANYTHING)
+
+
+class Layers(GraphDriver):
+    """``diff`` raises ``error`` at the place that its layer is called after."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+
+    def diff(self, id: str, parent: str = "") -> Iterator[bytes]:
+        try:
+            if id == "beginning":
+                raise self._error
+            yield b"first"
+            if id == "middle":
+                raise self._error
+            yield b"last"
+        finally:
+            if id == "end":
+                raise self._error
+
+
+class Volumes(VolumeDriver):
+    """``remove`` raises ``error``."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+
+    def remove(self, name: str) -> None:
+        raise self._error
+
+
+def diff(error: BaseException, place: str) -> Response:
+    """The answer of a layer whose ``diff`` raises there."""
+    app = PluginApp(Layers(error))
+    return app(Request("GraphDriver.Diff", b'{"ID":"%b"}' % place.encode()))
+
+
+@anything
+def test_what_a_method_raises_is_answered(text: str, error: BaseException) -> None:
+    """It is 500 with its text, or its class where it has none or cannot say it."""
+    answer = PluginApp(Volumes(error))(Request("VolumeDriver.Remove", b'{"Name":"v"}'))
+
+    assert answer.status == 500
+    assert answer.body.read(1000) == b'{"Err":"%b"}\n' % text.encode()
+
+
+@anything
+def test_what_a_generator_raises_first_is_answered(text: str, error: BaseException) -> None:
+    """Nothing was sent yet."""
+    answer = diff(error, "beginning")
+
+    assert answer.status == 500
+    assert answer.body.read(1000) == b'{"Err":"%b"}\n' % text.encode()
+
+
+@anything
+def test_what_a_generator_raises_later_cuts_the_answer_off(
+    text: str, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A host must not take it for whole, and the author reads why."""
+    answer = diff(error, "middle")
+    assert answer.body.read(1000) == b"first"
+
+    with pytest.raises(WireError, match="cut off"):
+        answer.body.read(1000)
+
+    assert "GraphDriver.Diff failed in the middle of its answer" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error", [error for text, error in ANYTHING.items() if text != "GeneratorExit"], ids=repr
+)
+def test_what_closing_a_generator_raises_is_logged(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A host that leaves has nothing to do with it."""
+    answer = diff(error, "end")
+    assert answer.body.read(1000) == b"first"
+
+    with caplog.at_level(logging.ERROR):
+        answer.body.close()
+
+    assert "closing the answer of GraphDriver.Diff failed" in caplog.text
+
+
+def test_an_error_whose_text_is_none_is_answered() -> None:
+    """A ``StatusError`` may be made of anything."""
+    error = StatusError(409, "X", None)  # type: ignore[arg-type]
+
+    answer = PluginApp(Volumes(error))(Request("VolumeDriver.Remove", b'{"Name":"v"}'))
+
+    assert (answer.status, answer.body.read(1000)) == (409, b'{"Err":"X: None"}\n')
