@@ -35,7 +35,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast, get_origin, get_type_
 import attrs
 
 from moby_plugins.app import wire
-from moby_plugins.app.client import Client, Stream
+from moby_plugins.app.client import Client, Stream, seconds
 from moby_plugins.app.results import encode_result, mismatch
 from moby_plugins.domain.errors import NOT_FOUND, DriverError, PluginError, StatusError, WireError
 from moby_plugins.domain.formats import check_timestamp
@@ -414,9 +414,10 @@ class Subsystem:
     """Base of all subsystems: ``VolumeDriver(client)`` is a proxy for a plugin's.
 
     ``timeouts`` (seconds, by the method's name in Python) override those of the
-    definition. Threads may share a proxy. It closes nothing: the client is its
-    owner's. Each method raises ``DriverError`` for the plugin's own error in an
-    answer 200, and whatever ``Client.call`` raises.
+    definition; what is no number of seconds is a ``ValueError``. Threads may share a
+    proxy. It closes nothing: the client is its owner's. Each method raises
+    ``DriverError`` for the plugin's own error in an answer 200, and whatever
+    ``Client.call`` raises.
     """
 
     # How the manifest names it, how paths do, and the keys of an error in an answer 200.
@@ -434,6 +435,8 @@ class Subsystem:
         unknown = sorted(self._timeouts.keys() - names)
         if unknown:
             raise ValueError(f"{type(self).__name__} has no method {unknown[0]!r}")
+        for timeout in self._timeouts.values():
+            seconds(timeout)
 
     @property
     def client(self) -> Client:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from importlib import import_module
 from typing import Any
@@ -20,6 +21,8 @@ from moby_plugins.serving import (
     stopped_by_signals,
 )
 from moby_plugins.subsystems import Subsystem
+
+_MODE = re.compile("(0o?)?[0-7]{1,3}")
 
 
 def app_argument(_: click.Context, __: click.Parameter, given: str) -> tuple[str, App]:
@@ -76,10 +79,10 @@ def _as_app(given: str, found: Any) -> App:
 
 
 def _octal(_: click.Context, __: click.Parameter, given: str) -> int:
-    try:
-        return int(given, 8)
-    except ValueError as error:
-        raise click.BadParameter(f"{given!r} is no file mode such as 660") from error
+    # Not what int() takes besides: a sign, space, an underscore.
+    if not _MODE.fullmatch(given):
+        raise click.BadParameter(f"{given!r:.100} is no file mode such as 660")
+    return int(given, 8)
 
 
 @click.command(
