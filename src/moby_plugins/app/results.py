@@ -199,7 +199,7 @@ def _member_of(kind: type[Enum]) -> Form:
 
 def _array(kind: Any) -> Form:
     def form(value: Any) -> list[Any]:
-        # A mapping's items are its keys, and those of bytes are numbers: nobody means either.
+        # A mapping's items are its keys, and those of bytes are numbers: neither is meant.
         if isinstance(value, Iterable) and not isinstance(value, (str, Mapping, *_BINARY, type)):
             return _each_item(value, _form(kind))
         raise _refuse("an array", value)
