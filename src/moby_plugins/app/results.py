@@ -244,32 +244,37 @@ class _Slot:
 
     name: str
     wire: str
-    kind: Any
+    form: Form
     omitempty: bool
     rule: Callable[[Any], None] | None
 
 
-@cache
-def _record(kind: Any) -> Form:
-    slots = [
+def _slots(kind: Any) -> tuple[_Slot, ...]:
+    return tuple(
         _Slot(
             a.name,
             wire.wire_name(a),
-            a.type or Any,
+            _form(a.type or Any),
             bool(a.metadata.get("omitempty")),
             a.metadata.get("rule"),
         )
         for a in attrs.fields(attrs.resolve_types(kind))
-    ]
+    )
+
+
+@cache
+def _record(kind: Any) -> Form:
+    # Found at the first value: a type may hold itself.
+    slots = cache(lambda: _slots(kind))
 
     def form(value: Any) -> dict[str, Any]:
         if type(value) is not kind:
             return _related(value)
         members = {}
-        for slot in slots:
+        for slot in slots():
             item = getattr(value, slot.name)
             try:
-                plain = _form(slot.kind)(item)
+                plain = slot.form(item)
                 if slot.omitempty and not item:
                     continue
                 if slot.rule is not None:
