@@ -13,11 +13,10 @@ import json
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
-
-from attrs import evolve
 
 from moby_plugins.serving import PluginApp, hung_up, serve_unix
 from moby_plugins.subsystems import (
@@ -28,10 +27,11 @@ from moby_plugins.subsystems import (
     ReadConfig,
     decode_frames,
     encode_frame,
+    whole_lines,
 )
 
 END = LogEntry()
-# A line that is longer is written in parts, and as much is read at once.
+# As much is read at once.
 LONGEST = 1 << 20
 
 
@@ -52,8 +52,9 @@ class JsonLines(LogDriver):
 
     def stop_logging(self, file: str) -> None:
         if file in self._readers and self._readers[file][1].is_alive():
-            # The FIFO ends only after this call: so an end of our own, behind all lines.
-            with Path(file).open("wb", 0) as fifo:
+            # The FIFO ends only after this call: so an end of our own, behind all lines. One that
+            # is gone is not made again, as a file: that has ended.
+            with suppress(FileNotFoundError), open(file, "r+b", 0) as fifo:
                 fifo.write(encode_frame(END))
             self._readers[file][1].join(timeout=10)
         self._readers.pop(file, None)
@@ -92,20 +93,6 @@ class JsonLines(LogDriver):
                 yield LogEntry(record["source"], record["time"], content)
             if not lines:
                 return
-
-
-def whole_lines(entries: Iterator[LogEntry]) -> Iterator[LogEntry]:
-    """The entries with the pieces of long lines put together."""
-    begun: dict[str, LogEntry] = {}
-    for entry in entries:
-        piece = entry.partial_log_metadata
-        key = piece.id if piece else entry.source
-        whole = evolve(entry, line=begun.pop(key).line + entry.line) if key in begun else entry
-        if entry.partial and not (piece and piece.last) and len(whole.line) < LONGEST:
-            begun[key] = whole
-        else:
-            yield whole
-    yield from begun.values()
 
 
 if __name__ == "__main__":

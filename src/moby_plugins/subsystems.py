@@ -4,7 +4,15 @@
 ``VolumeDriver`` is a plugin's implementation (``moby_plugins.serving``).
 """
 
-from moby_plugins.app.subsystem import Remote, Streamed, Subsystem, omitempty, remote, wired
+from moby_plugins.app.subsystem import (
+    Remote,
+    Streamed,
+    Subsystem,
+    omitempty,
+    remote,
+    timed,
+    wired,
+)
 from moby_plugins.app.subsystems.authz import AuthZPlugin, AuthZRequest, Verdict
 from moby_plugins.app.subsystems.graph import (
     Change,
@@ -31,6 +39,7 @@ from moby_plugins.app.subsystems.log import (
     decode_frames,
     encode_frame,
 )
+from moby_plugins.app.subsystems.log_lines import whole_lines
 from moby_plugins.app.subsystems.metrics import METRICS_SOCKET, MetricsCollector
 from moby_plugins.app.subsystems.network import (
     DiscoveryData,
@@ -114,5 +123,7 @@ __all__ = [
     "encode_frame",
     "omitempty",
     "remote",
+    "timed",
+    "whole_lines",
     "wired",
 ]

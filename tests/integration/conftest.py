@@ -4,7 +4,7 @@ import pytest
 from attrs import evolve
 
 from moby_plugins import RetryPolicy, Settings
-from moby_plugins.app.config import BUILT_IN
+from moby_plugins.app.settings import BUILT_IN
 
 
 @pytest.fixture(params=sorted(BUILT_IN))

@@ -21,7 +21,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from moby_plugins import Registry, RetryPolicy, Settings, new_client, new_local_registry
-from moby_plugins.app.config import BUILT_IN
+from moby_plugins.app.settings import BUILT_IN
 from tests.soak.calls import NAMES, Caller, Tally
 from tests.soak.footprint import Footprint, footprint
 

@@ -6,6 +6,7 @@ away fails it too, so misuse stays refused.
 
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any, assert_type
 
 import moby_plugins as mp
@@ -98,6 +99,10 @@ def values_take_what_is_natural() -> None:
     mp.Manifest(["VolumeDriver"])
     mp.TLSOptions(ca_file="/ca.pem", min_version=772)
     mp.Settings(transports={"tcp": "urllib3", "memory": MemoryTransport({}).connect})
+    mp.Settings(sockets_path=Path("/run"), specs_paths=[Path("/etc"), "/usr/lib"])
+    mp.Settings(sockets_path=5)  # type: ignore[arg-type]  # a path
+    mp.Settings(specs_paths=5)  # type: ignore[arg-type]  # paths
+    mp.Settings(transports={"unix": 5})  # type: ignore[dict-item]  # a name or a callable
     assert_type(mp.Settings.load("settings.toml"), mp.Settings)
     assert_type(mp.Settings.from_env({}), mp.Settings)
     assert_type(mp.RetryPolicy(budget=60).next_delay(0, 0.0), float | None)

@@ -35,9 +35,10 @@ from moby_plugins.domain.http import (
     Content,
     Request,
     Response,
+    checked_chunks,
     status_error,
 )
-from moby_plugins.domain.retry import RetryPolicy, is_retryable
+from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_seconds
 from moby_plugins.domain.text import quoted
 from moby_plugins.ports import Clock, Transport
 
@@ -142,9 +143,7 @@ class Upload:
     def __iter__(self) -> Iterator[bytes]:
         self._touched = True
         try:
-            for chunk in self._chunks():
-                if not isinstance(chunk, (bytes, bytearray, memoryview)):
-                    raise TypeError(f"a body is made of bytes, not of {type(chunk).__name__}")
+            for chunk in checked_chunks(self._chunks()):
                 yield bytes(chunk)
         except GeneratorExit:
             raise
@@ -428,6 +427,6 @@ def seconds(timeout: float | None) -> float | None:
     """A time-out as transports take it: ``None`` for no bound; ``ValueError`` unless positive."""
     if timeout is None or timeout == math.inf:
         return None
-    if not timeout > 0:
+    if not is_seconds(timeout):
         raise ValueError(f"a time-out is a positive number of seconds, not {quoted(timeout)}")
     return float(timeout)

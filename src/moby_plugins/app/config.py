@@ -15,7 +15,7 @@ from moby_plugins.app.activation import ActivePlugin, Handler, ProcessLock
 from moby_plugins.app.client import Client
 from moby_plugins.app.registry import Registry
 from moby_plugins.app.retrying import OnRetry
-from moby_plugins.app.settings import Settings
+from moby_plugins.app.settings import BUILT_IN, ENTRY_POINTS, Settings
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     from moby_plugins.adapters.http.pool import IdleConnections
 
 logger = logging.getLogger("moby_plugins")
-
-ENTRY_POINTS = "moby_plugins.transports"
-# Built-in transports by name: the module, whose ``connect`` is the ``Connect``.
-BUILT_IN = {
-    "httptools": "moby_plugins.adapters.http.httptools",
-    "urllib3": "moby_plugins.adapters.http.urllib3",
-}
 
 
 def new_client(

@@ -19,6 +19,7 @@ from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.errors import PluginError, SettingsError, error_text
 from moby_plugins.domain.http import App
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
+from moby_plugins.domain.text import quoted
 
 logger = logging.getLogger("moby_plugins")
 
@@ -30,6 +31,9 @@ Open: TypeAlias = Callable[[App], tuple["HTTPServer", str, Callable[[], None]]]
 
 SPECS_PATH = SPECS_PATHS[0]
 SOCKET_MODE = 0o660
+# Of a mode, what permits; the number above the last group's means none.
+MAX_MODE = 0o777
+MAX_GROUP = (1 << 32) - 2
 
 
 class HTTPServer(Protocol):
@@ -168,8 +172,13 @@ def plugin_server_unix(
 
     ``group`` is a name or a number. Where systemd opened a socket for this
     process, that one is served, and nothing is made or removed. Raises
-    ``InvalidPluginNameError``; the rest is raised by ``start``.
+    ``InvalidPluginNameError``, and ``ValueError`` for a mode or a number of a group that
+    there cannot be; the rest is raised by ``start``.
     """
+    if not _is_number(mode, MAX_MODE):
+        raise ValueError(f"{quoted(mode)} is no file mode from 0 to 0o777")
+    if not (group is None or isinstance(group, str) or _is_number(group, MAX_GROUP)):
+        raise ValueError(f"{quoted(group)} is no group: a name, or a number from 0 to {MAX_GROUP}")
     path = name
     if not os.path.isabs(name):
         path = os.path.join(os.path.abspath(sockets_path), f"{check_plugin_name(name)}.sock")
@@ -184,6 +193,10 @@ def plugin_server_unix(
 
     hosted = PluginServer(app, listen, drain=drain)
     return hosted
+
+
+def _is_number(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def plugin_server_tcp(

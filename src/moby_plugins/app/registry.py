@@ -59,7 +59,7 @@ class Registry:
         self._connect = connect
         self._clock = clock
         self._retry = retry or RetryPolicy()
-        self._timeout = timeout
+        self._timeout = seconds(timeout)
         # No bound is none at all, and not that of the clients' calls.
         self._activation_timeout = seconds(activation_timeout) or math.inf
         self._max_response_bytes = max_response_bytes

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from attrs import evolve
 
 from moby_plugins.app import wire
-from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem, remote_of
+from moby_plugins.app.parts import check_part, implemented
+from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem
 from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError, error_text
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, OK, Body, Request, Response
 from moby_plugins.domain.plugin import Manifest
@@ -36,21 +37,26 @@ class PluginApp:
     once is an error too; one that fails later is cut off.
 
     Threads may call it at once, if the parts allow. Raises ``TypeError`` for a
-    part that implements nothing, and ``ValueError`` for two that implement the same.
+    part that cannot be served, as ``parts.py`` has it (a class, a method with other
+    parameters, a coroutine, a misspelt name, one that implements nothing), and
+    ``ValueError`` for two that implement the same.
     """
 
     def __init__(self, *parts: Subsystem, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
-        self.manifest = Manifest(tuple(dict.fromkeys(part.implements for part in parts)))
         self._limit = max_request_bytes
         self._methods: dict[str, Callable[[Request], Response]] = {}
         for part in parts:
+            check_part(part)
             methods = {remote.method: self._served(remote, part) for remote in implemented(part)}
-            if not methods:
-                raise TypeError(f"{type(part).__name__} implements no method of a subsystem")
             twice = sorted(methods.keys() & self._methods.keys())
             if twice:
                 raise ValueError(f"two parts implement {twice[0]}")
             self._methods |= methods
+        for part in parts:
+            for remote in part.remotes.values():
+                if remote.has_default:
+                    self._methods.setdefault(remote.method, self._served(remote, part))
+        self.manifest = Manifest(tuple(dict.fromkeys(part.implements for part in parts)))
 
     def __call__(self, request: Request) -> Response:
         """The answer to one call; never raises."""
@@ -72,12 +78,6 @@ class PluginApp:
     def _served(self, remote: Remote, part: Subsystem) -> Callable[[Request], Response]:
         limit = math.inf if remote.takes_stream else self._limit
         return lambda request: remote.answer(part, _bounded(request, limit))
-
-
-def implemented(part: Subsystem) -> list[Remote]:
-    """The methods that ``part`` overrides: what it inherits unchanged is the host's proxy."""
-    methods = [(remote, getattr(type(part), remote.name)) for remote in part.remotes.values()]
-    return [remote for remote, method in methods if remote_of(method) is None]
 
 
 def failure(status: int, message: str) -> Response:

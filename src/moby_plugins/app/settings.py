@@ -1,9 +1,10 @@
 """Settings: where plugins are looked for, how they are reached, and for how long."""
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from attrs import Attribute, field, fields_dict, frozen
 
@@ -11,15 +12,24 @@ from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.registry import ACTIVATION_TIMEOUT
 from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS
-from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.domain.retry import RetryPolicy, is_seconds
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import Connect
 
 TRANSPORTS = {"unix": "urllib3", "tcp": "urllib3", "http": "urllib3", "https": "urllib3"}
 PREFIX = "MOBY_PLUGINS_"
+ENTRY_POINTS = "moby_plugins.transports"
+# Built-in transports by name: the module, whose ``connect`` is the ``Connect``.
+BUILT_IN = {
+    "httptools": "moby_plugins.adapters.http.httptools",
+    "urllib3": "moby_plugins.adapters.http.urllib3",
+}
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
+_MAX_BYTES = (1 << 63) - 1
+Path: TypeAlias = str | os.PathLike[str]
 
 
-def _path(value: Any) -> str:
+def _path(value: Path) -> str:
     if not isinstance(value, (str, os.PathLike)):
         raise SettingsError(f"a path is a string, not {quoted(value)}")
     path = os.fsdecode(value)
@@ -28,27 +38,46 @@ def _path(value: Any) -> str:
     return path
 
 
-def _paths(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise SettingsError(f"paths are a list of strings, not {quoted(value)}")
+def _paths(value: Iterable[Path]) -> tuple[str, ...]:
+    given: object = value  # of a file, or of a program that nothing has checked
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+        raise SettingsError(f"paths are a list of strings, not {quoted(given)}")
     return tuple(map(_path, value))
 
 
-def _transports(value: Any) -> dict[str, str | Connect]:
-    if not isinstance(value, Mapping):
-        raise SettingsError(f"transports are a table from scheme to transport, not {quoted(value)}")
-    for scheme, transport in value.items():
+def _transports(value: Mapping[str, str | Connect]) -> dict[str, str | Connect]:
+    given: Any = value  # of a file, or of a program that nothing has checked
+    if not isinstance(given, Mapping):
+        raise SettingsError(f"transports are a table from scheme to transport, not {quoted(given)}")
+    for scheme, transport in given.items():
         usable = transport if isinstance(transport, str) else callable(transport)
         if not isinstance(scheme, str) or not usable:
             raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
+        if not _SCHEME.fullmatch(scheme):
+            raise SettingsError(f"{quoted(scheme)} is no scheme of an address")
+        if isinstance(transport, str) and transport not in BUILT_IN:
+            _check_installed(transport)
     return TRANSPORTS | {scheme.lower(): transport for scheme, transport in value.items()}
 
 
+def _check_installed(name: str) -> None:
+    # Read here, and only for a name that is not built in: a slip is told before the first call.
+    from importlib.metadata import entry_points
+
+    installed = entry_points(group=ENTRY_POINTS).names
+    if name not in installed:
+        known = ", ".join(sorted({*BUILT_IN, *installed}))
+        raise SettingsError(f"no transport is called {shown(name)}; there are: {known}")
+
+
 def _positive(_: object, attribute: "Attribute[Any]", value: object) -> None:
-    if value is None and attribute.name != "max_response_bytes":
-        return
-    kinds = int if attribute.name == "max_response_bytes" else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+    if value is not None and not is_seconds(value):
+        raise SettingsError(f"{attribute.name} must be a positive number, not {quoted(value)}")
+
+
+def _size(_: object, attribute: "Attribute[int]", value: object) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not (whole and 0 < value <= _MAX_BYTES):  # type: ignore[operator]  # a number, by now
         raise SettingsError(f"{attribute.name} must be a positive number, not {quoted(value)}")
 
 
@@ -66,7 +95,8 @@ class Settings:
     the entry-point group ``moby_plugins.transports``, or a ``Connect`` of one's
     own; schemes that are not named keep their default. ``timeout`` bounds each
     attempt of a call, ``activation_timeout`` each attempt at the handshake
-    (``None``: no bound). Raises ``SettingsError`` for what cannot be used.
+    (``None``: no bound). Raises ``SettingsError`` for what cannot be used; whether there is
+    a transport of a name that is not built in is looked up among the installed packages.
     """
 
     sockets_path: str = field(default=SOCKETS_PATH, converter=_path)
@@ -75,7 +105,7 @@ class Settings:
     retry: RetryPolicy = field(factory=RetryPolicy, validator=_policy)
     timeout: float | None = field(default=None, validator=_positive)
     activation_timeout: float | None = field(default=ACTIVATION_TIMEOUT, validator=_positive)
-    max_response_bytes: int = field(default=MAX_RESPONSE_BYTES, validator=_positive)
+    max_response_bytes: int = field(default=MAX_RESPONSE_BYTES, validator=_size)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -86,6 +116,8 @@ class Settings:
         try:
             with open(path, "rb") as file:
                 return cls._from(tomllib.load(file))
+        except RecursionError as error:
+            raise SettingsError(f"{os.fspath(path)}: nested too deep") from error
         except (OSError, ValueError, TypeError) as error:
             raise SettingsError(f"{shown(os.fspath(path))}: {shown(error)}") from error
 

@@ -28,17 +28,21 @@ bodies are not JSON override both: ``Streamed`` is the base of those that respon
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, TypeVar, cast, get_origin, get_type_hints
 
 import attrs
 
 from moby_plugins.app import wire
-from moby_plugins.app.client import Client, Stream
+from moby_plugins.app.client import Client, Stream, seconds
+from moby_plugins.app.results import encode_result, mismatch
 from moby_plugins.domain.errors import NOT_FOUND, DriverError, PluginError, StatusError, WireError
+from moby_plugins.domain.formats import check_timestamp
 from moby_plugins.domain.http import CONTENT_TYPE, OK, Body, Content, Request, Response
 
+# What a chunk of a stream is.
+_BINARY = (bytes, bytearray, memoryview)
 _ORDINARY = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,6 +76,11 @@ class Signature:
     def takes_nothing(self) -> bool:
         """Whether there are no parameters."""
         return not self._parameters
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names, in order."""
+        return tuple(self._parameters)
 
     @property
     def returns(self) -> Any:
@@ -141,6 +150,11 @@ def omitempty(name: str = "") -> dict[str, Any]:
     return {"omitempty": True} | ({"wire": name} if name else {})
 
 
+def timed() -> dict[str, Any]:
+    """Metadata for one that is a time: sent in RFC 3339, or not at all."""
+    return {"rule": check_timestamp}
+
+
 def title_argument(name: str) -> str:
     """A parameter's name on the wire, where ``id`` is ``ID``: ``network_id`` is ``NetworkID``."""
     return "".join("ID" if part == "id" else wire.title(part) for part in name.split("_"))
@@ -179,6 +193,8 @@ class Remote:
 
     # Whether the request's body is handed on as it comes, without a bound on its size.
     takes_stream: ClassVar[bool] = False
+    # Whether a plugin answers it that does not override it, where it implements others.
+    has_default: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -253,11 +269,20 @@ class Remote:
         """The plugin's end: read the arguments, call ``part``, send the result.
 
         Raises ``StatusError`` with 400 for arguments that cannot be read, and what
-        ``part`` raises.
+        ``part`` raises; ``WireError`` for a result that is not of the method's type.
         """
-        result = self.invoke(part, *self.read_message(request))
-        content = {self.result: result} if self.result else result
-        return Response(OK, wire.encode({} if content is None else content), HEADERS)
+        return self.respond(self.invoke(part, *self.read_message(request)))
+
+    def respond(self, result: Any) -> Response:
+        """The response with ``result``, held to the type that the method declares."""
+        kind = self.signature.returns
+        body = encode_result(result, kind, key=self.result, method=self.method)
+        return Response(OK, body, HEADERS)
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """The names of the methods of a plugin that ``invoke`` may call."""
+        return (self.name,)
 
     def invoke(self, part: Any, *arguments: Any) -> Any:
         """What ``part`` makes of the arguments."""
@@ -320,7 +345,8 @@ remote = Remote
 class Streamed(Remote):
     """A call whose answer is no JSON but a stream, of any size and without a time-out.
 
-    A subclass says in ``read`` and ``write`` what it is a stream of.
+    A subclass says in ``read`` and ``write`` what it is a stream of. What is no item of such
+    a stream is an error before it is sent: the one before it was the last that is whole.
     """
 
     def __init__(self, wire: str = "") -> None:
@@ -338,7 +364,10 @@ class Streamed(Remote):
 
     def answer(self, part: object, request: Request) -> Response:
         """The items as the plugin gives them."""
-        return Response(OK, self.write(getattr(part, self.name)(*self.read_message(request))))
+        items = getattr(part, self.name)(*self.read_message(request))
+        if not (isinstance(items, Iterable) or hasattr(items, "read")):
+            raise WireError(mismatch("a stream", items), self.method)
+        return Response(OK, self.write(items))
 
     def read(self, stream: Stream) -> Iterable[Any]:
         """The items in a stream of bytes: its chunks."""
@@ -346,17 +375,51 @@ class Streamed(Remote):
 
     def write(self, items: Any) -> Content | Body:
         """The stream of bytes for items: bytes, a file or chunks, as they are."""
-        content: Content | Body = items
-        return content
+        if isinstance(items, _BINARY):
+            return bytes(items)
+        if hasattr(items, "read"):
+            return _BinaryFile(items, self.method)
+        return self.each(items, _BINARY, "bytes")
+
+    def each(
+        self, items: Iterable[Any], kind: type | tuple[type, ...], wanted: str
+    ) -> Iterator[Any]:
+        """The items one by one, each of ``kind``; ``WireError`` for another, saying which."""
+        try:
+            for index, item in enumerate(items):
+                if not isinstance(item, kind):
+                    raise WireError(f"[{index}]: {mismatch(wanted, item)}", self.method)
+                yield item
+        finally:
+            if isinstance(items, Generator):
+                items.close()
+
+
+class _BinaryFile:
+    """A file as a ``Body``: one that was opened as text is an error."""
+
+    def __init__(self, file: Body, method: str) -> None:
+        self._file = file
+        self._method = method
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(size)
+        if not isinstance(data, bytes):
+            raise WireError(mismatch("a file of bytes", data), self._method)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class Subsystem:
     """Base of all subsystems: ``VolumeDriver(client)`` is a proxy for a plugin's.
 
     ``timeouts`` (seconds, by the method's name in Python) override those of the
-    definition. Threads may share a proxy. It closes nothing: the client is its
-    owner's. Each method raises ``DriverError`` for the plugin's own error in an
-    answer 200, and whatever ``Client.call`` raises.
+    definition; what is no number of seconds is a ``ValueError``. Threads may share a
+    proxy. It closes nothing: the client is its owner's. Each method raises
+    ``DriverError`` for the plugin's own error in an answer 200, and whatever
+    ``Client.call`` raises.
     """
 
     # How the manifest names it, how paths do, and the keys of an error in an answer 200.
@@ -374,6 +437,8 @@ class Subsystem:
         unknown = sorted(self._timeouts.keys() - names)
         if unknown:
             raise ValueError(f"{type(self).__name__} has no method {unknown[0]!r}")
+        for timeout in self._timeouts.values():
+            seconds(timeout)
 
     @property
     def client(self) -> Client:

@@ -283,13 +283,19 @@ def _attrs_hook(kind: Any) -> Hook:
 
 
 def _attrs_unhook(kind: Any) -> Callable[[Any], dict[str, Any]]:
-    fields = [(a.name, wire_name(a), a.metadata.get("omitempty")) for a in attrs.fields(kind)]
+    fields = [
+        (a.name, wire_name(a), a.metadata.get("omitempty"), a.metadata.get("rule"))
+        for a in attrs.fields(kind)
+    ]
 
     def unstructure(value: Any) -> dict[str, Any]:
-        return {
-            wire: item
-            for name, wire, omitempty in fields
-            if (item := getattr(value, name)) or not omitempty
-        }
+        plain = {}
+        for name, wire, omitempty, rule in fields:
+            item = getattr(value, name)
+            if item or not omitempty:
+                plain[wire] = item
+                if rule is not None:
+                    rule(item)
+        return plain
 
     return unstructure

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import click
 
 from moby_plugins import Client, PluginError, Settings, new_client, new_local_discovery
+from moby_plugins.domain.retry import is_seconds
 
 ACTIVATE = "Plugin.Activate"
 
@@ -42,7 +43,7 @@ def with_timeout(default: float | None, help_text: str) -> Decorator:
 
 
 def _positive(_: click.Context, __: click.Parameter, given: float | None) -> float | None:
-    if given is not None and not given > 0:
+    if given is not None and not is_seconds(given):
         raise click.BadParameter(f"{given:g} is no positive number of seconds")
     return given
 

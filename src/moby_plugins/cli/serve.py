@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import re
 import sys
 import threading
 from importlib import import_module
@@ -24,6 +25,8 @@ from moby_plugins.serving import (
     stopped_by_signals,
 )
 from moby_plugins.subsystems import Subsystem
+
+_MODE = re.compile("(0o?)?[0-7]{1,3}")
 
 
 def app_argument(_: click.Context, __: click.Parameter, given: str) -> tuple[str, App]:
@@ -83,10 +86,10 @@ def _as_app(given: str, found: Any) -> App:
 
 
 def _octal(_: click.Context, __: click.Parameter, given: str) -> int:
-    try:
-        return int(given, 8)
-    except ValueError as error:
-        raise click.BadParameter(f"{quoted(given)} is no file mode such as 660") from error
+    # Not what int() takes besides: a sign, space, an underscore.
+    if not _MODE.fullmatch(given):
+        raise click.BadParameter(f"{quoted(given)} is no file mode such as 660")
+    return int(given, 8)
 
 
 def _number(_: click.Context, __: click.Parameter, given: float) -> float:

@@ -24,6 +24,8 @@ CHUNK_BYTES = 64 << 10
 # A stream is read in larger steps: each costs as much as copying a part of it.
 STREAM_BYTES = 256 << 10
 MAX_ERROR_BYTES = 1 << 20
+# In a row. An author may yield some to show that a stream goes on; a loop is through in a second.
+MAX_EMPTY_CHUNKS = 1_000_000
 
 # How transports say what went wrong, so that all of them say the same.
 TIMED_OUT = "timed out"
@@ -31,6 +33,7 @@ CLOSED_EARLY = "the plugin closed the connection without an answer"
 CUT_OFF = "the answer's body is cut off or badly chunked"
 MALFORMED = "malformed answer"
 
+_BINARY = (bytes, bytearray, memoryview)
 _BAD_METHOD = re.compile(r"[^\x21-\x7e]")
 
 
@@ -82,7 +85,7 @@ class Request:
             return self.body
         # Joined from a list, a body in tiny chunks would take many times its size.
         whole = io.BytesIO()
-        whole.writelines(self.body)
+        whole.writelines(checked_chunks(self.body))
         return whole.getvalue()
 
     def json(self) -> Any:
@@ -91,11 +94,28 @@ class Request:
         return first_value(body) if body else None
 
 
+def checked_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the chunks as they are.
+
+    Raises ``ValueError`` after ``MAX_EMPTY_CHUNKS`` empty ones in a row: an iterator that yields
+    nothing else would keep its reader for ever. ``TypeError`` for a chunk that is not bytes.
+    """
+    empty = 0
+    for chunk in chunks:
+        if not isinstance(chunk, _BINARY):
+            raise TypeError(f"a body is made of bytes, not of {type(chunk).__name__}")
+        empty = 0 if chunk else empty + 1
+        if empty == MAX_EMPTY_CHUNKS:
+            raise ValueError(f"a body yields no bytes: {empty:,} empty chunks in a row")
+        yield chunk
+
+
 class _Chunks:
     """An iterable of bytes as a ``Body``."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks: Iterator[bytes] = iter(chunks)
+        self._source: Iterator[bytes] = iter(chunks)
+        self._chunks = checked_chunks(self._source)
         self._rest = memoryview(b"")
 
     def read(self, size: int, /) -> bytes:
@@ -108,8 +128,8 @@ class _Chunks:
         return bytes(data)
 
     def close(self) -> None:
-        if isinstance(self._chunks, Generator):
-            self._chunks.close()
+        if isinstance(self._source, Generator):
+            self._source.close()
 
 
 def _as_body(content: Content | Body) -> Body:

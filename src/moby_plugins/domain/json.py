@@ -73,9 +73,14 @@ def fold_keys(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def kind_of(value: object) -> str:
-    """The JSON name of a decoded value's type, for messages."""
+    """Return the JSON name of a value's type, for messages; that in Python where it has none."""
     names = {bool: "a boolean", dict: "an object", list: "an array", str: "a string"}
-    return "null" if value is None else names.get(type(value), "a number")
+    names |= {int: "a number", float: "a number"}
+    return (
+        "null"
+        if value is None
+        else names.get(type(value), f"a value of type {type(value).__name__}")
+    )
 
 
 def _without_lone_surrogates(text: str) -> str:

@@ -1,5 +1,7 @@
 """When to try again, and after how long: computed here, slept elsewhere."""
 
+import math
+import sys
 from typing import Any
 
 from attrs import Attribute, field, frozen
@@ -7,17 +9,28 @@ from attrs import Attribute, field, frozen
 from moby_plugins.domain.errors import PluginError, PluginNotFoundError, TransportError
 from moby_plugins.domain.text import quoted
 
+# The longest wait that every clock and socket can be asked for, some 31 years.
+MAX_SECONDS = 1e9
+
+
+def is_seconds(value: object) -> bool:
+    """Return whether ``value`` is a positive number of seconds to wait for, or infinite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 < value <= MAX_SECONDS or value == math.inf
+
 
 @frozen
 class _AtLeast:
     """Checks a field of whatever type: from a file or a variable anything may come."""
 
     bound: float
+    most: float = sys.float_info.max
 
     def __call__(self, _: object, attribute: "Attribute[float]", value: Any) -> None:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         # Written so that NaN fails too.
-        if not (is_number and value >= self.bound):
+        if not (is_number and (self.bound <= value <= sys.float_info.max or value == self.most)):
             raise ValueError(
                 f"{attribute.name} must be a number, {self.bound:g} or more: {quoted(value)}"
             )
@@ -30,14 +43,15 @@ class RetryPolicy:
     After failure number n, from 0, the wait is ``initial * factor**n``, but at
     most ``max_delay``; an attempt that could only begin once ``budget`` is used
     up is not made. The default gives five attempts, at 0, 1, 3, 7 and 15 s, to
-    a plugin that fails at once. Raises ``ValueError`` for numbers that would
-    never wait or wait backwards.
+    a plugin that fails at once. All but ``initial`` may be infinite. Raises
+    ``ValueError`` for numbers that would never wait or wait backwards, and for larger
+    ones than a float can be.
     """
 
     initial: float = field(default=1.0, validator=_AtLeast(1e-3))
-    factor: float = field(default=2.0, validator=_AtLeast(1.0))
-    max_delay: float = field(default=30.0, validator=_AtLeast(1e-3))
-    budget: float = field(default=30.0, validator=_AtLeast(0.0))
+    factor: float = field(default=2.0, validator=_AtLeast(1.0, math.inf))
+    max_delay: float = field(default=30.0, validator=_AtLeast(1e-3, math.inf))
+    budget: float = field(default=30.0, validator=_AtLeast(0.0, math.inf))
 
     @classmethod
     def never(cls) -> "RetryPolicy":
@@ -51,9 +65,9 @@ class RetryPolicy:
         the first attempt began.
         """
         try:
-            delay = min(self.initial * self.factor**retries, self.max_delay)
+            delay = min(self.initial * self.factor**retries, self.max_delay, MAX_SECONDS)
         except OverflowError:
-            delay = self.max_delay
+            delay = min(self.max_delay, MAX_SECONDS)
         return None if elapsed + delay >= self.budget else delay
 
 

@@ -73,14 +73,14 @@ def listed(values: Iterable[object], empty: str = "nothing") -> str:
 def _text_of(value: object) -> str:
     if isinstance(value, str):
         return value
-    if not isinstance(value, BaseException):
-        return repr(value)
-    # A validator of attrs raises its message together with what it looked at.
-    message, *parts = value.args or ("",)
     try:
+        if not isinstance(value, BaseException):
+            return repr(value)
+        # A validator of attrs raises its message together with what it looked at.
+        message, *parts = value.args or ("",)
         return str(message if parts and isinstance(parts[0], attrs.Attribute) else value)
-    except BaseException:  # an exception class of others, which must not hide the exception
-        return f"an exception that has no text: {type(value).__name__}"
+    except BaseException:  # a class of others, or a number that is too long for Python to write
+        return f"something that cannot be shown: {type(value).__name__}"
 
 
 def _escaped(char: str) -> str:

@@ -192,6 +192,18 @@ def test_on_tcp_without_a_directory_for_the_spec_nothing_is_served(
     assert "specs_paths is empty" in ran.stderr
 
 
+@pytest.mark.parametrize("group", ["-5", "", "no-such-group"])
+def test_a_group_that_there_is_not_is_an_error_before_a_socket_is_made(
+    machine: Machine, module: Path, group: str
+) -> None:
+    """The status is 9."""
+    ran = machine.run("serve", "shelves:app", f"--group={group}")
+
+    assert ran.returncode == 9
+    assert "there is no group" in ran.stderr
+    assert list(machine.sockets.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -208,6 +220,9 @@ def test_on_tcp_without_a_directory_for_the_spec_nothing_is_served(
         (["shelves:app", "--drain", "nan"], "it is not a number"),
         (["shelves:app", "--drain", "inf"], "is not in the range"),
         (["shelves:app", "--drain", "soon"], "'soon' is not a valid float"),
+        (["shelves:app", "--mode=-1"], "'-1' is no file mode"),
+        (["shelves:app", "--mode", "1777"], "'1777' is no file mode"),
+        (["shelves:app", "--mode", "6_0"], "'6_0' is no file mode"),
         (["shelves:app", "--tls-cert", "x"], "TLS is for --tcp alone"),
         (["shelves:app", "--tcp", "127.0.0.1:0", "--tls-cert", "x"], "both --tls-cert and"),
     ],

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from attrs import evolve, frozen
 
 from moby_plugins import Client, RetryPolicy, Settings, new_client
-from moby_plugins.app.config import BUILT_IN
+from moby_plugins.app.settings import BUILT_IN
 from tests.dummy_plugin import Behaviour, Conversation, DummyPlugin
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from moby_plugins import Settings, new_client
-from moby_plugins.app.config import BUILT_IN
+from moby_plugins.app.settings import BUILT_IN
 from tests.dummy_plugin import DummyPlugin, keeps_answering
 from tests.integration.certificates import Certificates
 from tests.integration.components import requires

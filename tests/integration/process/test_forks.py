@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moby_plugins.app.config import BUILT_IN
+from moby_plugins.app.settings import BUILT_IN
 from tests.dummy_plugin import Behaviour, Conversation, DummyPlugin, http
 from tests.integration.certificates import Certificates
 from tests.integration.process.programs import python

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from moby_plugins.app.config import BUILT_IN
+from moby_plugins.app.settings import BUILT_IN
 from tests.dummy_plugin import Conversation, DummyPlugin, http
 from tests.integration.process.programs import python
 

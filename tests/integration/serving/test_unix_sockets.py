@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from moby_plugins import InvalidPluginNameError, SettingsError, SpecError, new_client
+from moby_plugins.adapters.server.listeners import listen_unix
 from moby_plugins.serving import PluginApp, PluginServer, plugin_server_unix
 from tests.integration.serving.plugins import Echoes
 
@@ -180,10 +181,9 @@ def test_a_directory_that_cannot_be_made_is_an_error(short_path: Path) -> None:
 def test_a_group_that_cannot_be_given_leaves_no_socket(short_path: Path) -> None:
     """Where the socket cannot be made as asked, it is not left there for others."""
     path = short_path / "echo.sock"
-    server = plugin_server_unix(APP, str(path), group=1 << 40)
 
     with pytest.raises(OverflowError):
-        server.start()
+        listen_unix(str(path), 0o660, group=1 << 40)
 
     assert not path.exists()
 

@@ -99,10 +99,9 @@ def test_an_unknown_scheme_names_the_known_ones(recorder: RecordingConnect) -> N
 def test_an_unknown_transport_names_the_known_ones(site: Path) -> None:
     """A name that is neither built in nor installed is an error in the settings."""
     install_transport(site, "echo", "connect = None\n")
-    connect = connect_by_scheme(Settings(transports={"tcp": "urlib3"}))
 
     with pytest.raises(SettingsError) as caught:
-        connect(Address("tcp://h:1"), None)
+        Settings(transports={"tcp": "urlib3"})
 
     message = str(caught.value)
     assert message.startswith("no transport is called 'urlib3'; there are: ")

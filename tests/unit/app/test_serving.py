@@ -200,8 +200,11 @@ def test_an_exception_is_logged_with_its_trace(caplog: pytest.LogCaptureFixture)
 
 
 def test_a_result_that_has_no_json_form_is_an_error(app: PluginApp) -> None:
-    """500, naming the type."""
-    assert asked(app, "VolumeDriver.Path", "{}") == (500, '{"Err":"object has no JSON form"}')
+    """500, naming the method, the field and the type."""
+    assert asked(app, "VolumeDriver.Path", "{}") == (
+        500,
+        '{"Err":"VolumeDriver.Path: Mountpoint: a string expected, not a value of type object"}',
+    )
 
 
 def test_every_answer_names_its_type(app: PluginApp) -> None:

@@ -35,12 +35,12 @@ def test_paths_may_be_path_objects() -> None:
 
 def test_a_transport_of_ones_own_joins_the_others() -> None:
     """Naming one scheme leaves the rest as they were; schemes are in lower case."""
-    settings = Settings(transports={"MEMORY": IN_MEMORY, "tcp": "other"})
+    settings = Settings(transports={"MEMORY": IN_MEMORY, "tcp": "httptools"})
 
     assert settings.transports == {
         "memory": IN_MEMORY,
         "unix": "urllib3",
-        "tcp": "other",
+        "tcp": "httptools",
         "http": "urllib3",
         "https": "urllib3",
     }

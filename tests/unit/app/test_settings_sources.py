@@ -30,14 +30,14 @@ def test_a_file_sets_what_it_names(toml: Path) -> None:
         [retry]
         budget = 60
         [transports]
-        memory = "in_memory"
+        memory = "httptools"
         """
     )
 
     assert Settings.load(toml) == Settings(
         sockets_path="/s",
         specs_paths=("/a",),
-        transports={"memory": "in_memory"},
+        transports={"memory": "httptools"},
         retry=RetryPolicy(budget=60),
         timeout=5,
         activation_timeout=float("inf"),
@@ -99,7 +99,7 @@ def test_the_environment_sets_what_it_names() -> None:
     environ = {
         "MOBY_PLUGINS_SOCKETS_PATH": "/s",
         "MOBY_PLUGINS_SPECS_PATHS": "/a:/b::",
-        "MOBY_PLUGINS_TRANSPORTS": " unix = urllib3 , TCP=other, ",
+        "MOBY_PLUGINS_TRANSPORTS": " unix = urllib3 , TCP=httptools, ",
         "MOBY_PLUGINS_RETRY_BUDGET": "60",
         "MOBY_PLUGINS_RETRY_INITIAL": "0.5",
         "MOBY_PLUGINS_TIMEOUT": "2.5",
@@ -110,7 +110,7 @@ def test_the_environment_sets_what_it_names() -> None:
     assert Settings.from_env(environ) == Settings(
         sockets_path="/s",
         specs_paths=("/a", "/b"),
-        transports={"tcp": "other"},
+        transports={"tcp": "httptools"},
         retry=RetryPolicy(initial=0.5, budget=60),
         timeout=2.5,
         activation_timeout=None,

@@ -109,7 +109,7 @@ def test_an_exception_without_a_text_is_named() -> None:
         def __str__(self) -> str:
             raise RuntimeError("no")
 
-    assert shown(OddError()) == "an exception that has no text: OddError"
+    assert shown(OddError()) == "something that cannot be shown: OddError"
 
 
 @pytest.mark.parametrize("text", ["", "shelf", "it's", '"it\'s"', "a\\b", "a\nb", "\udcff\x1b"])

@@ -165,3 +165,17 @@ def test_an_end_without_a_beginning_is_no_error(driver: LogDriver, tmp_path: Pat
 def test_it_says_that_it_can_be_read(driver: LogDriver) -> None:
     """An engine then keeps no copy of its own."""
     assert driver.capabilities().read_logs
+
+
+def test_a_fifo_that_is_gone_is_not_created_as_a_file(
+    driver: LogDriver, fifo: int, tmp_path: Path
+) -> None:
+    """An engine that unlinked it before it asks to stop finds nothing in its place."""
+    out = tmp_path / "out"
+    driver.start_logging(str(out), INFO)
+    os.write(fifo, encode_frame(line(1, b"a")) + encode_frame(LogEntry()))
+    out.unlink()
+
+    driver.stop_logging(str(out))
+
+    assert not out.exists()

@@ -14,7 +14,8 @@ How it keeps exact time over threads:
   keep others from an event that is set meanwhile.
 - Where nothing is due and no event is set, no turn can help: every blocked
   thread raises ``ClockStuckError``, which names them all. The same is raised by
-  the watchdog, in real time, when a running thread neither blocks nor leaves.
+  the watchdog, in real time, when a running thread neither blocks nor leaves, and
+  where scripted events lead to nothing but scripted events: their script is dropped.
 """
 
 import heapq
@@ -33,6 +34,10 @@ T = TypeVar("T")
 # The part of the watchdog's time after which a running thread is taken to be in real I/O:
 # whoever waits for an event that is set then goes on beside it.
 _PATIENCE = 1 / 40
+
+
+# How many scripted events one moment may have: more can only be one that adds itself again.
+_MOST_AT_ONCE = 100_000
 
 
 class ClockStuckError(RuntimeError):
@@ -77,6 +82,7 @@ class FakeClock:
         self._script: list[tuple[float, int, Callable[[], object]]] = []
         self._order = count()
         self._scripting: int | None = None
+        self._at_once = 0
         self._moved = time.monotonic()
 
     def now(self) -> float:
@@ -121,7 +127,8 @@ class FakeClock:
 
         It runs in the thread whose turn it is, and must not sleep itself; what
         it raises comes out of that thread's ``sleep`` or ``wait``, or where that
-        thread is leaving, of the one that is due next.
+        thread is leaving, of the one that is due next. One that adds itself again for the
+        same moment, without an end, is a ``ClockStuckError``.
         """
         with self._lock:
             heapq.heappush(self._script, (moment, next(self._order), do))
@@ -201,11 +208,25 @@ class FakeClock:
                     party.running = True
 
     def _take_turn(self) -> None:
+        began = time.monotonic()
         while (scripted := self._next()) is not None:
             try:
                 scripted()
             finally:
                 self._scripting = None
+            if self._at_once > _MOST_AT_ONCE or time.monotonic() - began > self._watchdog:
+                self._stop_script()
+
+    def _stop_script(self) -> None:
+        # Where events only lead to events, no thread is ever woken.
+        with self._lock:
+            if self._at_once > _MOST_AT_ONCE:
+                reason = f"more than {_MOST_AT_ONCE:,} scripted events at {self._now:g}"
+            else:
+                reason = f"nothing but scripted events for {self._watchdog:g} s of real time"
+            self._script.clear()
+            self._at_once = 0
+            self._give_up(reason)
 
     def _next(self) -> Callable[[], object] | None:
         # Wakes one thread, or returns a scripted event for the caller to run.
@@ -221,6 +242,7 @@ class FakeClock:
             moment = min((p.until for p in blocked if p.until is not None), default=None)
             if self._script and (moment is None or self._script[0][0] <= moment):
                 due, _, scripted = heapq.heappop(self._script)
+                self._at_once = 0 if due > self._now else self._at_once + 1
                 self._now = max(self._now, due)
                 self._scripting = threading.get_ident()
                 return scripted

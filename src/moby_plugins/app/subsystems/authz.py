@@ -62,6 +62,11 @@ class Verdict:
 class _Seen(Remote):
     """A verdict on a request; where its body was kept back, one on that."""
 
+    @property
+    def called(self) -> tuple[str, ...]:
+        """The method itself, and that for what was not shown."""
+        return (self.name, "authorize_unseen")
+
     def invoke(self, part: Any, *arguments: Any) -> Any:
         """Ask ``part`` about what it was shown, or about what it was not."""
         (request,) = arguments

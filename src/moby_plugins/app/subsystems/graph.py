@@ -6,11 +6,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-from moby_plugins.app import wire
 from moby_plugins.app.client import Data
 from moby_plugins.app.subsystem import (
     BAD_REQUEST,
-    HEADERS,
     REQUIRED,
     Owner,
     Proxy,
@@ -22,7 +20,7 @@ from moby_plugins.app.subsystem import (
     wired,
 )
 from moby_plugins.domain.errors import DriverError, PluginError, StatusError, in_full
-from moby_plugins.domain.http import OK, Request, Response
+from moby_plugins.domain.http import Request, Response
 
 logger = logging.getLogger("moby_plugins")
 
@@ -125,8 +123,8 @@ class _ApplyArchive(Remote):
         given = {key: value for key, _, value in (pair.partition("=") for pair in query.split("&"))}
         if not given.get("id"):
             raise StatusError(BAD_REQUEST, self.method, "no id in the query")
-        size = getattr(part, self.name)(given["id"], given.get("parent", ""), request.body)
-        return Response(OK, wire.encode({self.result: size}), HEADERS)
+        arguments = given["id"], given.get("parent", ""), request.body
+        return self.respond(self.invoke(part, *arguments))
 
 
 class GraphDriver(Subsystem):

@@ -1,12 +1,12 @@
 """IpamDriver (protocol.md B4)."""
 
 from collections.abc import Mapping
-from ipaddress import ip_interface
+from typing import Any
 
 from attrs import Attribute, field, frozen
 
 from moby_plugins.app.subsystem import Subsystem, remote, wired
-from moby_plugins.domain.text import quoted
+from moby_plugins.domain.formats import check_prefix, follows
 
 # In a pool's data, this CIDR becomes the network's gateway without a request for it.
 GATEWAY = "com.docker.network.gateway"
@@ -14,11 +14,13 @@ GATEWAY = "com.docker.network.gateway"
 REQUEST_TYPE = "RequestAddressType"
 
 
-def _cidr(_: object, attribute: "Attribute[str]", value: str) -> None:
-    # What an engine would refuse: no address, or one without a prefix (B4).
-    if "/" not in value:
-        raise ValueError(f"{attribute.name} {quoted(value)} is no address with a prefix")
-    ip_interface(value)
+# What an engine would refuse: no address, or one without a prefix (B4).
+_cidr = follows(check_prefix)
+
+
+def _gateway(instance: object, attribute: "Attribute[Any]", data: Any) -> None:
+    if isinstance(data, Mapping) and GATEWAY in data:
+        _cidr(instance, attribute, data[GATEWAY])
 
 
 @frozen
@@ -39,11 +41,14 @@ class AddressSpaces:
 
 @frozen
 class Pool:
-    """A pool of addresses: ``pool`` is CIDR; ``ValueError`` for what is none."""
+    """A pool of addresses: ``pool`` is CIDR, and so is the gateway in ``data``.
+
+    Raises ``ValueError`` for what is none.
+    """
 
     pool_id: str = field(metadata=wired("PoolID"))
     pool: str = field(validator=_cidr)
-    data: Mapping[str, str] = field(factory=dict)
+    data: Mapping[str, str] = field(factory=dict, validator=_gateway)
 
 
 @frozen

@@ -6,13 +6,15 @@ and of the response to ReadLogs. It is three small messages of proto3, so it is 
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from attrs import evolve, field, frozen
 
 from moby_plugins.app.client import Stream
-from moby_plugins.app.subsystem import Streamed, Subsystem, remote, wired
+from moby_plugins.app.results import mismatch
+from moby_plugins.app.subsystem import Streamed, Subsystem, remote, timed, wired
 from moby_plugins.domain.errors import WireError
+from moby_plugins.domain.formats import timestamp
 from moby_plugins.domain.text import quoted, shown
 
 MAX_FRAME_BYTES = 16 << 20
@@ -26,6 +28,7 @@ _PIECE, _ATTRS = 5, 6
 _LENGTH = struct.Struct(">I")
 _Value: TypeAlias = int | bytes
 T = TypeVar("T")
+_SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
 
 # A time that is not set.
 NO_TIME = "0001-01-01T00:00:00Z"
@@ -59,8 +62,29 @@ class LogEntry:
     attrs: Mapping[str, str] = field(factory=dict)
 
 
+# What the fields must be, or protobuf would write something else without a word.
+_ENTRY_TYPES: tuple[tuple[str, Any], ...] = (
+    ("source", str),
+    ("time_nano", int),
+    ("line", bytes),
+    ("partial", bool),
+    ("partial_log_metadata", PartialLog | None),
+    ("attrs", Mapping),
+)
+_PIECE_TYPES: tuple[tuple[str, Any], ...] = (("last", bool), ("id", str), ("ordinal", int))
+
+
 def encode_frame(entry: LogEntry) -> bytes:
-    """An entry as a frame."""
+    """An entry as a frame.
+
+    Raises ``TypeError`` for a field of another type, and ``ValueError`` for a number or a
+    line that no frame can hold.
+    """
+    _check_entry(entry)
+    return _frame(entry)
+
+
+def _frame(entry: LogEntry) -> bytes:
     piece = entry.partial_log_metadata
     message = _message((1, entry.source.encode()), (2, entry.time_nano), (3, entry.line))
     message += _message((4, int(entry.partial)))
@@ -69,7 +93,29 @@ def encode_frame(entry: LogEntry) -> bytes:
         message += _tagged(_PIECE, inner)
     for key, value in entry.attrs.items():
         message += _tagged(_ATTRS, _message((1, key.encode()), (2, value.encode())))
+    if len(message) > MAX_FRAME_BYTES:
+        raise ValueError(f"a log frame of {len(message)} bytes; the limit is {MAX_FRAME_BYTES}")
     return _LENGTH.pack(len(message)) + message
+
+
+def _check_entry(entry: LogEntry) -> None:
+    _check_fields(entry, _ENTRY_TYPES)
+    if entry.partial_log_metadata is not None:
+        _check_fields(entry.partial_log_metadata, _PIECE_TYPES)
+    for text in (*entry.attrs, *entry.attrs.values()):
+        if not isinstance(text, str):
+            raise TypeError(f"a log entry's attrs: {mismatch('a string', text)}")
+
+
+def _check_fields(value: object, types: Iterable[tuple[str, Any]]) -> None:
+    for name, kind in types:
+        item = getattr(value, name)
+        if not isinstance(item, kind) or (kind is int and isinstance(item, bool)):
+            raise TypeError(
+                f"a log entry's {name}: {mismatch(getattr(kind, '__name__', str(kind)), item)}"
+            )
+        if kind is int and not _SMALLEST <= item <= _LARGEST:
+            raise ValueError(f"a log entry's {name} is a number of more than 64 bits")
 
 
 def decode_frames(read: Callable[[int], bytes]) -> Iterator[LogEntry]:
@@ -196,7 +242,10 @@ def _whole(data: bytes, size: int) -> bytes:
 
 @frozen
 class LogInfo:
-    """The container whose output it is. ``container_name`` has a leading slash."""
+    """The container whose output it is. ``container_name`` has a leading slash.
+
+    ``container_created`` is a ``datetime`` or text in RFC 3339, and kept as text.
+    """
 
     config: Mapping[str, str] = field(factory=dict)
     container_id: str = field(default="", metadata=wired("ContainerID"))
@@ -205,7 +254,7 @@ class LogInfo:
     container_args: tuple[str, ...] = ()
     container_image_id: str = field(default="", metadata=wired("ContainerImageID"))
     container_image_name: str = ""
-    container_created: str = NO_TIME
+    container_created: str = field(default=NO_TIME, converter=timestamp, metadata=timed())
     container_env: tuple[str, ...] = ()
     container_labels: Mapping[str, str] = field(factory=dict)
     log_path: str = ""
@@ -214,10 +263,13 @@ class LogInfo:
 
 @frozen
 class ReadConfig:
-    """Which lines: ``since`` and ``until`` are RFC 3339, ``tail`` the last so many, -1 for all."""
+    """Which lines: ``tail`` the last so many, -1 for all.
 
-    since: str = NO_TIME
-    until: str = NO_TIME
+    ``since`` and ``until`` are a ``datetime`` or text in RFC 3339, and kept as text.
+    """
+
+    since: str = field(default=NO_TIME, converter=timestamp, metadata=timed())
+    until: str = field(default=NO_TIME, converter=timestamp, metadata=timed())
     tail: int = ALL_LINES
     follow: bool = False
 
@@ -238,8 +290,9 @@ class _Entries(Streamed):
 
     def write(self, items: Iterable[LogEntry]) -> Iterator[bytes]:
         """The entries as frames, each in a form that an engine shows."""
-        for entry in items:
-            yield encode_frame(_readable(entry))
+        for entry in self.each(items, LogEntry, "a LogEntry"):
+            _check_entry(entry)
+            yield _frame(_readable(entry))
 
 
 def _readable(entry: LogEntry) -> LogEntry:

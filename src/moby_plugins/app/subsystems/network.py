@@ -5,7 +5,8 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
-from moby_plugins.app.subsystem import Subsystem, omitempty, remote, wired
+from moby_plugins.app.subsystem import Remote, Subsystem, omitempty, remote, remote_of, wired
+from moby_plugins.domain.formats import check_ip, check_mac, check_prefix, follows, unless_empty
 
 Options = Mapping[str, Any]
 
@@ -14,6 +15,11 @@ SCOPES = ("local", "global")
 NODE_DISCOVERY = 1
 # How a static route is reached.
 NEXT_HOP, CONNECTED = 0, 1
+
+# An engine that cannot read one of them undoes the endpoint, or has the container leave (B3).
+_cidr = follows(unless_empty(check_prefix))
+_ip = follows(unless_empty(check_ip))
+_mac = follows(unless_empty(check_mac))
 
 
 @frozen
@@ -61,11 +67,11 @@ class NetworkRequest:
 
 @frozen
 class EndpointInterface:
-    """Addresses of an endpoint in CIDR, "" where unset."""
+    """Addresses of an endpoint in CIDR, "" where unset; ``ValueError`` for what is none."""
 
-    address: str = ""
-    address_ipv6: str = field(default="", metadata=wired("AddressIPv6"))
-    mac_address: str = ""
+    address: str = field(default="", validator=_cidr)
+    address_ipv6: str = field(default="", validator=_cidr, metadata=wired("AddressIPv6"))
+    mac_address: str = field(default="", validator=_mac)
 
 
 @frozen
@@ -79,20 +85,23 @@ class InterfaceName:
 
 @frozen
 class StaticRoute:
-    """A route in the container: by ``next_hop``, or directly connected."""
+    """A route in the container: by ``next_hop``, or directly connected.
 
-    destination: str
+    ``destination`` is CIDR, ``next_hop`` a plain address; ``ValueError`` for what is none.
+    """
+
+    destination: str = field(validator=_cidr)
     route_type: int = NEXT_HOP
-    next_hop: str = ""
+    next_hop: str = field(default="", validator=_ip)
 
 
 @frozen
 class Joined:
-    """How a container is connected."""
+    """How a container is connected; gateways are plain addresses, or ``ValueError``."""
 
     interface_name: InterfaceName | None = None
-    gateway: str = ""
-    gateway_ipv6: str = field(default="", metadata=wired("GatewayIPv6"))
+    gateway: str = field(default="", validator=_ip)
+    gateway_ipv6: str = field(default="", validator=_ip, metadata=wired("GatewayIPv6"))
     static_routes: tuple[StaticRoute, ...] = ()
     disable_gateway_service: bool = False
 
@@ -104,6 +113,18 @@ class DiscoveryData:
     address: str = ""
     bind_address: str = ""
     self_: bool = field(default=False, alias="self_", metadata=wired("Self"))
+
+
+class _Discovery(Remote):
+    """A call that a driver need not care for: one that does not override it does nothing."""
+
+    has_default = True
+
+    def invoke(self, part: Any, *arguments: Any) -> Any:
+        """What ``part`` makes of it, if it overrides the method."""
+        if remote_of(getattr(type(part), self.name)) is self:
+            return None
+        return super().invoke(part, *arguments)
 
 
 class NetworkDriver(Subsystem):
@@ -185,12 +206,12 @@ class NetworkDriver(Subsystem):
         """Close them again; a plugin may lack this."""
         raise NotImplementedError
 
-    @remote()
+    @_Discovery()
     def discover_new(self, discovery_type: int, discovery_data: DiscoveryData) -> None:
-        """A node came."""
+        """A node came; nothing to do, unless overridden."""
         raise NotImplementedError
 
-    @remote()
+    @_Discovery()
     def discover_delete(self, discovery_type: int, discovery_data: DiscoveryData) -> None:
-        """A node went."""
+        """A node went; nothing to do, unless overridden."""
         raise NotImplementedError

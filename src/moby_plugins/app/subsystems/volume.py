@@ -6,7 +6,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-from moby_plugins.app.subsystem import Subsystem, omitempty, remote
+from moby_plugins.app.subsystem import Subsystem, omitempty, remote, timed
+from moby_plugins.domain.errors import DriverError, StatusError, WireError
+from moby_plugins.domain.formats import timestamp
 from moby_plugins.domain.text import quoted
 
 logger = logging.getLogger("moby_plugins")
@@ -19,14 +21,15 @@ LONG, SHORT = 120.0, 60.0
 class Volume:
     """A volume as a driver describes it.
 
-    ``created_at`` is RFC 3339; where it is "" it is left out, because an engine
-    refuses the whole answer for an empty one (B11, trap 11). ``status`` is for
-    people.
+    ``created_at`` is a ``datetime``, local time if it has no zone, or text in RFC 3339; it is kept
+    as text. Where it is "" it is left out, because an engine refuses the whole answer for an
+    empty one (B11, trap 11), and so does one that is no RFC 3339: that is an error when it is
+    sent. ``status`` is for people.
     """
 
     name: str
     mountpoint: str = ""
-    created_at: str = field(default="", metadata=omitempty())
+    created_at: str = field(default="", converter=timestamp, metadata=omitempty() | timed())
     status: Mapping[str, Any] = field(factory=dict, metadata=omitempty())
 
 
@@ -85,6 +88,19 @@ class VolumeDriver(Subsystem):
     def get(self, name: str) -> Volume | None:
         """The volume, or ``None`` where there is none by that name."""
         raise NotImplementedError
+
+    def find(self, name: str) -> Volume | None:
+        """Return the volume, or ``None`` where an engine takes it for absent.
+
+        That is an answer without a volume, and any answer that says or is an error (B2; B11,
+        trap 9): status 404 or 500, ``Err``, what is no JSON. So a plugin whose database is away
+        has no volumes, to an engine as here; ``get`` tells the two apart. Raises what says
+        that no answer came: ``TransportError``.
+        """
+        try:
+            return self.get(name)
+        except (StatusError, DriverError, WireError):
+            return None
 
     @remote(timeout=SHORT, result="Capabilities", failed=VolumeCapabilities())
     def capabilities(self) -> VolumeCapabilities:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
+from datetime import UTC
 from types import UnionType
 from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -13,10 +14,17 @@ from moby_plugins.app.client import Data
 from moby_plugins.app.subsystem import Remote, Subsystem
 from moby_plugins.app.subsystems.graph import GraphDriver
 from moby_plugins.app.subsystems.ipam import Lease, Pool
-from moby_plugins.app.subsystems.log import SOURCES, LogEntry, PartialLog
-from moby_plugins.app.subsystems.network import SCOPES, NetworkCapabilities
+from moby_plugins.app.subsystems.log import SOURCES, LogEntry, LogInfo, PartialLog, ReadConfig
+from moby_plugins.app.subsystems.network import (
+    SCOPES,
+    EndpointInterface,
+    Joined,
+    NetworkCapabilities,
+    StaticRoute,
+)
 from moby_plugins.app.subsystems.secret import Secret
-from moby_plugins.app.subsystems.volume import VolumeCapabilities
+from moby_plugins.app.subsystems.volume import Volume, VolumeCapabilities
+from moby_plugins.domain.formats import timestamp
 from moby_plugins.testing.strategies.values import FLOATS, INTEGERS, MAX_ITEMS, json_values, texts
 
 # What a field, or a parameter as ``method.parameter``, of a class is to be drawn from, where
@@ -48,6 +56,9 @@ _CIDRS = st.one_of(
     st.tuples(st.ip_addresses(v=4), st.integers(0, 32)),
     st.tuples(st.ip_addresses(v=6), st.integers(0, 128)),
 ).map(lambda pair: f"{pair[0]}/{pair[1]}")
+_IPS = st.ip_addresses().map(str)
+_MACS = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
+_TIMES = st.datetimes(timezones=st.just(UTC)).map(timestamp)
 _SCOPES = st.sampled_from(SCOPES)
 # They stand in a query, unquoted (protocol.md B8).
 _LAYERS = st.from_regex(r"[a-z0-9]{1,12}", fullmatch=True)
@@ -56,6 +67,17 @@ _OURS: Fields = {
     (NetworkCapabilities, "scope"): _SCOPES,
     (NetworkCapabilities, "connectivity_scope"): _SCOPES | st.just(""),
     (VolumeCapabilities, "scope"): _SCOPES,
+    (Volume, "created_at"): _TIMES | st.just(""),
+    (LogInfo, "container_created"): _TIMES,
+    (ReadConfig, "since"): _TIMES,
+    (ReadConfig, "until"): _TIMES,
+    (EndpointInterface, "address"): _CIDRS | st.just(""),
+    (EndpointInterface, "address_ipv6"): _CIDRS | st.just(""),
+    (EndpointInterface, "mac_address"): _MACS | st.just(""),
+    (StaticRoute, "destination"): _CIDRS | st.just(""),
+    (StaticRoute, "next_hop"): _IPS | st.just(""),
+    (Joined, "gateway"): _IPS | st.just(""),
+    (Joined, "gateway_ipv6"): _IPS | st.just(""),
     (Pool, "pool"): _CIDRS,
     (Lease, "address"): _CIDRS,
     (Secret, "value"): st.binary(min_size=1, max_size=20),

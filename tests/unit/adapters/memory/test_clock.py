@@ -179,3 +179,45 @@ def test_waiting_for_what_never_comes_raises_at_once_and_says_who() -> None:
     )
     clock.sleep(1)
     assert clock.now() == 1.0
+
+
+@pytest.mark.parametrize("later", [0.0, -1.0])
+def test_an_event_that_adds_itself_again_for_the_same_moment_is_an_error(later: float) -> None:
+    """A hundred thousand at one moment are enough, and the clock goes on afterwards."""
+    clock = FakeClock()
+
+    def again() -> None:
+        clock.at(clock.now() + later, again)
+
+    clock.at(1.0, again)
+    with pytest.raises(ClockStuckError, match="more than 100,000 scripted events at 1"):
+        clock.sleep(2.0)
+    clock.sleep(1.0)
+    assert clock.now() == 2.0
+
+
+def test_events_that_lead_to_nothing_but_events_are_an_error() -> None:
+    """Where the only thread waits for what never happens: bounded by the watchdog."""
+    clock = FakeClock(watchdog=0.05)
+
+    def again() -> None:
+        clock.at(clock.now() + 1.0, again)
+
+    clock.at(1.0, again)
+    with pytest.raises(ClockStuckError, match="nothing but scripted events for"):
+        clock.wait(threading.Event())
+
+
+def test_many_events_of_many_moments_are_none() -> None:
+    """A heartbeat of a simulated day disturbs nothing."""
+    clock, beats = FakeClock(), 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+        clock.at(clock.now() + 1.0, beat)
+
+    clock.at(1.0, beat)
+    clock.sleep(86_400.0)
+
+    assert beats == 86_400

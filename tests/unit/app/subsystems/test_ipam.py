@@ -129,3 +129,20 @@ def test_an_implementation_tells_errors_the_safe_way() -> None:
     answer = asked(PluginApp(part), "IpamDriver.ReleasePool", '{"PoolID":"p"}')
 
     assert answer == (500, '{"Err":"no such pool"}')
+
+
+@pytest.mark.parametrize(
+    "pool", ["10.0.0.0", "10.0.0.0/255.255.0.0", "fe80::%eth0/64", "10.0.0.0/024", "10.0.0.0/33"]
+)
+def test_a_pool_that_go_could_not_read_is_refused_at_both_ends(pool: str) -> None:
+    """B4: pools, leases and the gateway in a pool's data, as ``netip.ParsePrefix`` reads them."""
+    right = {"PoolID": "p", "Pool": "10.0.0.0/8"}
+    with pytest.raises(WireError):
+        replying(IpamDriver, "RequestPool", {**right, "Pool": pool}).request_pool("s")
+    with pytest.raises(WireError):
+        replying(IpamDriver, "RequestPool", {**right, "Data": {GATEWAY: pool}}).request_pool("s")
+    with pytest.raises(WireError):
+        replying(IpamDriver, "RequestAddress", {"Address": pool}).request_address("p")
+    for make in (lambda: Pool("p", pool), lambda: Lease(pool)):
+        with pytest.raises(ValueError, match="is no address with a prefix"):
+            make()

@@ -235,3 +235,37 @@ def test_null_lists_and_options_are_empty() -> None:
 
     assert asked(PluginApp(part), "NetworkDriver.CreateNetwork", body) == (200, "{}")
     assert received == [("create_network", NetworkRequest("n"))]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"Interface": {"Address": "10.0.0.2"}},
+        {"Interface": {"Address": "10.0.0.2/255.255.255.0"}},
+        {"Interface": {"AddressIPv6": "fe80::1%eth0/64"}},
+        {"Interface": {"MacAddress": "2:42:a:0:0:2"}},
+    ],
+)
+def test_an_interface_that_an_engine_could_not_read_is_refused(reply: Any) -> None:
+    """B3: at the host's end as at the plugin's, where it cannot be made."""
+    with pytest.raises(WireError):
+        replying(NetworkDriver, "CreateEndpoint", reply).create_endpoint(
+            "n", "e", EndpointInterface(), {}
+        )
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"Gateway": "10.0.0.1/24"},
+        {"Gateway": "010.0.0.1"},
+        {"GatewayIPv6": "fe80::1%eth0"},
+        {"StaticRoutes": [{"Destination": "10.0.0.0"}]},
+        {"StaticRoutes": [{"Destination": "10.0.0.0/08"}]},
+        {"StaticRoutes": [{"Destination": "10.0.0.0/8", "NextHop": "10.0.0.1/8"}]},
+    ],
+)
+def test_a_gateway_or_a_route_that_an_engine_could_not_read_is_refused(reply: Any) -> None:
+    """B3: plain addresses for gateways and next hops, CIDR for destinations."""
+    with pytest.raises(WireError):
+        replying(NetworkDriver, "Join", reply).join("n", "e", "s", {})

@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.domain.errors import DriverError, StatusError, TransportTimeoutError, WireError
+from moby_plugins.domain.errors import (
+    DriverError,
+    StatusError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+)
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import Volume, VolumeCapabilities, VolumeDriver
 from moby_plugins.testing import FakeClock, hangs, refused, status
@@ -213,3 +219,19 @@ def test_an_absent_argument_is_its_default_or_zero() -> None:
         assert asked(app, "VolumeDriver.Create", body) == (200, "{}")
 
     assert received == [("create", name, None) for name in ("db", "db", "", "")]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [{}, {"Volume": None}, None, status(404), status(500), {"Err": "gone"}, b"gone", {"Volume": 5}],
+)
+def test_find_gives_nothing_where_an_engine_takes_the_volume_for_absent(reply: Any) -> None:
+    """B2: an answer without a volume, and any answer that is an error."""
+    assert replying(VolumeDriver, "Get", reply).find("db") is None
+
+
+def test_find_gives_the_volume_and_raises_where_no_answer_came() -> None:
+    """A plugin that cannot be reached says nothing about its volumes."""
+    assert replying(VolumeDriver, "Get", {"Volume": {"Name": "db"}}).find("db") == Volume("db")
+    with pytest.raises(TransportError):
+        replying(VolumeDriver, "Get", refused()).find("db")

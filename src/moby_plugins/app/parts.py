@@ -1,0 +1,108 @@
+"""The parts of a plugin, checked when they are put together: what would fail later, or never.
+
+A part is an implementation of a subsystem. What it overrides it implements; what it inherits
+unchanged is the host's proxy. Python accepts a method that no call fits, or one whose name
+the protocol does not know, and says nothing until an engine calls: here it is a ``TypeError``.
+"""
+
+import inspect
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from typing import Any
+
+from moby_plugins.app.subsystem import Remote, Subsystem, remote_of
+from moby_plugins.domain.text import quoted
+
+# How alike two names are, from 0 to 1, of which one is a slip of the pen for the other.
+_ALIKE = 0.85
+_METHODS = (staticmethod, classmethod)
+
+
+def implemented(part: Subsystem) -> list[Remote]:
+    """Return the methods that ``part`` overrides; one inherited unchanged is the host's proxy."""
+    methods = [(remote, getattr(type(part), remote.name)) for remote in part.remotes.values()]
+    return [remote for remote, method in methods if remote_of(method) is None]
+
+
+def check_part(part: Subsystem) -> None:
+    """Raise ``TypeError`` for what could not be served, and say what is wrong with it.
+
+    That is a class in place of its instance, what is no subsystem, a method that is a
+    coroutine, a property or not callable with the arguments of the protocol, a name that
+    nearly is a method's that is missing, and a part that implements nothing.
+    """
+    if isinstance(part, type):
+        raise TypeError(f"{part.__name__} is a class, and an instance is wanted: {part.__name__}()")
+    if not isinstance(part, Subsystem):
+        raise TypeError(f"{quoted(part)} is no implementation of a subsystem")
+    methods = implemented(part)
+    _check_names(part, {remote.name for remote in methods})
+    if not methods:
+        raise TypeError(f"{type(part).__name__} implements no method of a subsystem")
+    for remote in methods:
+        for name in remote.called:
+            _check_method(part, name, remote)
+
+
+def _check_method(part: Subsystem, name: str, remote: Remote) -> None:
+    title = f"{type(part).__name__}.{name}"
+    if isinstance(inspect.getattr_static(part, name), property):
+        raise TypeError(f"{title} is a property, and a method is wanted")
+    method = getattr(part, name)
+    if not callable(method) or isinstance(method, type):
+        raise TypeError(f"{title} is {type(method).__name__!r}, and a method is wanted")
+    # What is no function may be an object that is called through its class.
+    if any(map(_is_asynchronous, (method, type(method).__call__))):
+        raise TypeError(f"{title} is a coroutine ('async def'), and is called as a plain method")
+    try:
+        signature = inspect.signature(method)
+    except ValueError:
+        return  # written in C, and keeps its signature to itself
+    arguments = remote.signature.names
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        wanted = ", ".join(("self", *arguments))
+        raise TypeError(f"{title}{signature} cannot be called as ({wanted}): {error}") from error
+
+
+def _is_asynchronous(method: Any) -> bool:
+    return inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+
+
+def _check_names(part: Subsystem, names: set[str]) -> None:
+    missing = {remote.name: remote for remote in part.remotes.values() if remote.name not in names}
+    known = {name for remote in part.remotes.values() for name in remote.called}
+    helpers = {name for name in known if name not in missing and name not in names}
+    for kind, name in _own_methods(part):
+        if name in known:
+            continue
+        for wanted in (*missing, *helpers):
+            spellings = {wanted, missing[wanted].wire if wanted in missing else wanted}
+            if any(_nearly(name, spelling) for spelling in spellings):
+                raise TypeError(
+                    f"{kind.__name__}.{name} is no method of {part.interface}: is {wanted} meant?"
+                    " (A name that begins with an underscore is yours.)"
+                )
+
+
+def _own_methods(part: Subsystem) -> Iterator[tuple[type, str]]:
+    # A class that defines methods of the protocol is not the author's; all others are.
+    for kind in type(part).__mro__:
+        if kind in {object, Subsystem} or any(map(remote_of, vars(kind).values())):
+            continue
+        for name, value in vars(kind).items():
+            if not name.startswith("_") and (
+                inspect.isfunction(value) or isinstance(value, _METHODS)
+            ):
+                yield kind, name
+
+
+def _nearly(name: str, wanted: str) -> bool:
+    plain, other = (each.replace("_", "").lower() for each in (name, wanted))
+    if plain == other:
+        return True
+    # Derived from it, as mounts, mounted, remount or mount_all are, is not misspelt.
+    if other in plain:
+        return False
+    return SequenceMatcher(None, name, wanted).ratio() >= _ALIKE

@@ -1,0 +1,353 @@
+"""Write results by their declared types: what a plugin's method returns, as an answer's JSON.
+
+A host reads an answer by the types of the method (``wire.structure``). Here the result is held to
+the same types before it is sent, and more: ``None`` only where the type is optional, because
+engines read null where an object belongs and stop (protocol.md B11, trap 10). What stands under
+``Any`` is free, but must be JSON.
+
+A ``Form`` makes plain JSON of a value of one type; it is made once for each type, on first use.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+
+import attrs
+
+from moby_plugins.app import wire
+from moby_plugins.domain.errors import WireError
+from moby_plugins.domain.json import MAX_DEPTH, kind_of
+from moby_plugins.domain.text import quoted
+
+Form: TypeAlias = Callable[[Any], Any]
+
+# Go reads whole numbers into 64 bits.
+_SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
+# What is free stands at most a few levels deep in an answer.
+_FREE_DEPTH = MAX_DEPTH - 10
+_BINARY = (bytes, bytearray, memoryview)
+_TOO_DEEP = "nested too deep"
+
+
+class _MismatchError(ValueError):
+    """A value that its type does not allow; ``path`` leads to it from the outside in."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.path: list[str] = []
+
+
+def encode_result(value: Any, kind: Any, *, key: str, method: str) -> bytes:
+    """Return ``value`` as the body of the answer to ``method``: under ``key``, or by itself.
+
+    Raises ``WireError`` with the method, the field and what was expected there,
+    unless the value is of the type ``kind``.
+    """
+    try:
+        plain = _form(kind)(value)
+    except RecursionError as error:
+        raise WireError(f"{key}: {_TOO_DEEP}".removeprefix(": "), method) from error
+    except _MismatchError as error:
+        where = (key + "".join(error.path)).removeprefix(".")
+        raise WireError(f"{where}: {error}" if where else str(error), method) from error
+    if key:
+        return wire.encode({key: plain})
+    return wire.encode({} if plain is None else plain)
+
+
+def mismatch(wanted: str, value: object) -> str:
+    """Say that ``wanted`` was expected in the place of ``value``."""
+    return f"{wanted} expected, not {kind_of(value)}"
+
+
+def _refuse(wanted: str, value: object) -> _MismatchError:
+    return _MismatchError(mismatch(wanted, value))
+
+
+@cache
+def _form(kind: Any) -> Form:
+    origin, arguments = get_origin(kind), get_args(kind)
+    # What a name stands for: a ``NewType``, or since Python 3.12 ``type Name = …``.
+    named = getattr(kind, "__supertype__", None) or getattr(kind, "__value__", None)
+    if kind in _PLAIN:
+        form = _PLAIN[kind]
+    elif origin in _OF_TYPES:
+        form = _OF_TYPES[origin](arguments)
+    elif named is not None:
+        form = _form(named)
+    elif isinstance(origin or kind, type):
+        form = _of_class(kind, origin or kind, arguments)
+    else:
+        form = _foreign(kind)
+    return form
+
+
+def _of_class(kind: Any, concrete: type, arguments: tuple[Any, ...]) -> Form:
+    if issubclass(concrete, Enum):
+        return _member_of(concrete)
+    if issubclass(concrete, Mapping):
+        return _object(*(arguments or (str, Any)))
+    if issubclass(concrete, Iterable) and not issubclass(concrete, str):
+        return _array(arguments[0] if arguments else Any)
+    plain = kind is concrete
+    return _record(kind) if plain and attrs.has(kind) else _foreign(kind)
+
+
+def _nothing(value: Any) -> None:
+    if value is not None:
+        raise _refuse("nothing", value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise _refuse("a string", value)
+
+
+def _boolean(value: Any) -> bool:
+    if value is True or value is False:
+        return value
+    raise _refuse("a boolean", value)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if _SMALLEST <= value <= _LARGEST:
+            return value
+        raise _MismatchError("a whole number of 64 bits expected, not a larger one")
+    raise _refuse("a whole number", value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            if math.isfinite(value):
+                return value
+        except OverflowError:
+            pass
+        raise _MismatchError("a number that JSON has expected, not one like NaN or too large")
+    raise _refuse("a number", value)
+
+
+def _base64(value: Any) -> str:
+    if isinstance(value, _BINARY):
+        return str(json.loads(wire.encode(bytes(value))))
+    raise _refuse("bytes", value)
+
+
+def _free(value: Any, depth: int = 0) -> Any:
+    if depth > _FREE_DEPTH:
+        raise _MismatchError(_TOO_DEEP)
+    plain: Any
+    if value is None or value is True or value is False or isinstance(value, str):
+        plain = value
+    elif isinstance(value, Enum):
+        plain = _free(value.value, depth)
+    elif isinstance(value, (int, float)):
+        plain = _number(value)
+    elif isinstance(value, Mapping):
+        plain = _each_member(value, _text, lambda item: _free(item, depth + 1))
+    elif isinstance(value, (*_BINARY, type)):
+        raise _refuse("JSON", value)
+    elif isinstance(value, Sequence):
+        plain = _each_item(value, lambda item: _free(item, depth + 1))
+    elif attrs.has(type(value)):
+        plain = _own_record(value)
+    else:
+        plain = _as_cattrs_has_it(value, "JSON")
+    return plain
+
+
+def _one_of(kinds: tuple[Any, ...]) -> Form:
+    def form(value: Any) -> Any:
+        if value is None and optional:
+            return None
+        for kind in others[:-1]:
+            try:
+                return _form(kind)(value)
+            except _MismatchError:
+                continue
+        return _form(others[-1])(value)
+
+    optional = type(None) in kinds
+    others = [kind for kind in kinds if kind is not type(None)]
+    return form
+
+
+def _literal(values: tuple[Any, ...]) -> Form:
+    def form(value: Any) -> Any:
+        for known in values:
+            if type(value) is type(known) and value == known:
+                return _free(value)
+        raise _refuse(f"one of {', '.join(map(repr, values))}", value)
+
+    return form
+
+
+def _member_of(kind: type[Enum]) -> Form:
+    def form(value: Any) -> Any:
+        try:
+            return _free(kind(value).value)
+        except ValueError as error:
+            raise _MismatchError(f"{quoted(value)} is no {kind.__name__}") from error
+
+    return form
+
+
+def _array(kind: Any) -> Form:
+    def form(value: Any) -> list[Any]:
+        # A mapping's items are its keys, and those of bytes are numbers: neither is meant.
+        if isinstance(value, Iterable) and not isinstance(value, (str, Mapping, *_BINARY, type)):
+            return _each_item(value, _form(kind))
+        raise _refuse("an array", value)
+
+    return form
+
+
+def _each_item(value: Iterable[Any], form: Form) -> list[Any]:
+    items = []
+    for item in value:
+        try:
+            items.append(form(item))
+        except _MismatchError as error:
+            error.path.insert(0, f"[{len(items)}]")
+            raise
+    return items
+
+
+def _object(key_kind: Any, kind: Any) -> Form:
+    def form(value: Any) -> dict[Any, Any]:
+        if isinstance(value, Mapping):
+            return _each_member(value, _form(key_kind), _form(kind))
+        raise _refuse("an object", value)
+
+    return form
+
+
+def _each_member(value: Mapping[Any, Any], key_form: Form, form: Form) -> dict[Any, Any]:
+    members = {}
+    for key, item in value.items():
+        try:
+            members[key_form(key)] = form(item)
+        except _MismatchError as error:
+            error.path.insert(0, f".{key!s:.100}")
+            raise
+    return members
+
+
+@attrs.frozen(eq=False)
+class _Slot:
+    """One field of an attrs class; ``rule`` raises ``ValueError`` for text of another format."""
+
+    name: str
+    wire: str
+    form: Form
+    omitempty: bool
+    rule: Callable[[Any], None] | None
+
+
+def _slots(kind: Any) -> tuple[_Slot, ...]:
+    return tuple(
+        _Slot(
+            a.name,
+            wire.wire_name(a),
+            _form(a.type or Any),
+            bool(a.metadata.get("omitempty")),
+            a.metadata.get("rule"),
+        )
+        for a in attrs.fields(attrs.resolve_types(kind))
+    )
+
+
+@cache
+def _record(kind: Any) -> Form:
+    # Found at the first value: a type may hold itself.
+    slots = cache(lambda: _slots(kind))
+
+    def form(value: Any) -> dict[str, Any]:
+        if type(value) is not kind:
+            return _related(value)
+        members = {}
+        for slot in slots():
+            item = getattr(value, slot.name)
+            try:
+                plain = slot.form(item)
+                if slot.omitempty and not item:
+                    continue
+                if slot.rule is not None:
+                    _keep(slot.rule, item)
+            except _MismatchError as error:
+                error.path.insert(0, f".{slot.wire}")
+                raise
+            members[slot.wire] = plain
+        return members
+
+    def _related(value: Any) -> dict[str, Any]:
+        if isinstance(value, kind):
+            return _own_record(value)
+        if isinstance(value, Mapping):
+            return form(_structured(_free(value), kind))
+        raise _refuse("an object", value)
+
+    return form
+
+
+def _own_record(value: object) -> dict[str, Any]:
+    kind: Any = type(value)
+    members: dict[str, Any] = _record(kind)(value)
+    return members
+
+
+def _keep(rule: Callable[[Any], None], item: Any) -> None:
+    try:
+        rule(item)
+    except ValueError as error:
+        raise _MismatchError(str(error)) from error
+
+
+def _structured(plain: Any, kind: Any) -> Any:
+    try:
+        return wire.structure(plain, kind)
+    except WireError as error:
+        raise _MismatchError(error.reason) from error
+
+
+def _foreign(kind: Any) -> Form:
+    # A type of cattrs' own knowledge, a dataclass say: whether it is right, reading it tells.
+    def form(value: Any) -> Any:
+        wanted = getattr(kind, "__name__", str(kind))
+        plain = _as_cattrs_has_it(value, wanted)
+        _structured(plain, kind)
+        return plain
+
+    return form
+
+
+def _as_cattrs_has_it(value: Any, wanted: str) -> Any:
+    try:
+        return json.loads(wire.encode(value))
+    except (ValueError, TypeError) as error:
+        raise _refuse(wanted, value) from error
+
+
+_PLAIN: dict[Any, Form] = {
+    Any: _free,
+    object: _free,
+    None: _nothing,
+    type(None): _nothing,
+    str: _text,
+    bool: _boolean,
+    int: _whole,
+    float: _number,
+    bytes: _base64,
+}
+_OF_TYPES: dict[Any, Callable[[tuple[Any, ...]], Form]] = {
+    Annotated: lambda arguments: _form(arguments[0]),
+    Union: _one_of,
+    UnionType: _one_of,
+    Literal: _literal,
+}

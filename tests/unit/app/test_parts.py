@@ -1,0 +1,191 @@
+"""The parts of a plugin are checked when they are put together, not when an engine calls."""
+
+import functools
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import (
+    AuthZPlugin,
+    GraphDriver,
+    IpamDriver,
+    LogDriver,
+    MetricsCollector,
+    NetworkDriver,
+    SecretProvider,
+    Subsystem,
+    VolumeDriver,
+)
+from tests.unit.app.subsystems.exchanges import asked
+
+NODE = '{"DiscoveryType":1,"DiscoveryData":{"Address":"10.0.0.1"}}'
+
+
+def part(kind: type[Subsystem], **methods: Any) -> Any:
+    """An implementation of ``kind`` with these methods."""
+    return type("Shelf", (kind,), methods)()
+
+
+def remove(self: Any, name: str) -> None:
+    """As the protocol has it."""
+
+
+async def mount(self: Any, name: str, id: str) -> str:
+    """A coroutine."""
+    return "/v"
+
+
+async def entries(self: Any, info: Any, config: Any) -> AsyncIterator[Any]:
+    """An asynchronous generator."""
+    yield info
+
+
+class Asynchronous:
+    """An object that is called as a coroutine."""
+
+    async def __call__(self, *_: Any) -> str:
+        return "/v"
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (VolumeDriver, "VolumeDriver is a class, and an instance is wanted: VolumeDriver()"),
+        (object(), "is no implementation of a subsystem"),
+        (None, "None is no implementation of a subsystem"),
+        (VolumeDriver(), "VolumeDriver implements no method of a subsystem"),
+        (NetworkDriver(), "NetworkDriver implements no method of a subsystem"),
+        (part(VolumeDriver, mount=mount), "Shelf.mount is a coroutine"),
+        (part(LogDriver, read_logs=entries), "Shelf.read_logs is a coroutine"),
+        (part(VolumeDriver, mount=functools.partial(mount, None)), "Shelf.mount is a coroutine"),
+        (part(VolumeDriver, mount=Asynchronous()), "Shelf.mount is a coroutine"),
+        (part(VolumeDriver, remove=lambda self: None), r"Shelf.remove\(\) cannot be called as"),
+        (part(VolumeDriver, remove=lambda self, name, force: None), "missing a required argument"),
+        (part(VolumeDriver, remove=lambda self, name, *, force: None), "missing a required"),
+        (part(VolumeDriver, remove=staticmethod(lambda self, name: None)), "cannot be called as"),
+        (part(VolumeDriver, remove=property(lambda self: None)), "Shelf.remove is a property"),
+        (part(VolumeDriver, remove=None), "Shelf.remove is 'NoneType', and a method is wanted"),
+        (part(VolumeDriver, list=list), "Shelf.list is 'type', and a method is wanted"),
+        (part(AuthZPlugin, authorize_request=remove, authorize_unseen=lambda self: None), "unseen"),
+    ],
+)
+def test_a_part_that_could_not_be_served_is_an_error_that_says_why(given: Any, error: str) -> None:
+    """Class, stranger, coroutine, arguments, property: at once, and a TypeError."""
+    with pytest.raises(TypeError, match=error):
+        PluginApp(given)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda self, volume: None,
+        lambda self, *args: None,
+        lambda self, *args, **named: None,
+        lambda self, name, force=False: None,
+        staticmethod(lambda name: None),
+        classmethod(lambda cls, name: None),
+        functools.wraps(remove)(lambda *args: None),
+    ],
+)
+def test_a_method_that_can_be_called_so_is_right(method: Any) -> None:
+    """Parameters may have other names, and there may be more with defaults."""
+    assert (
+        asked(PluginApp(part(VolumeDriver, remove=method)), "VolumeDriver.Remove", "{}")[0] == 200
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "meant"),
+    [
+        (VolumeDriver, "unmont", "unmount"),
+        (VolumeDriver, "umount", "unmount"),
+        (VolumeDriver, "Mount", "mount"),
+        (VolumeDriver, "list_", "list"),
+        (VolumeDriver, "capabilites", "capabilities"),
+        (NetworkDriver, "getCapabilities", "get_capabilities"),
+        (NetworkDriver, "GetCapabilities", "get_capabilities"),
+        (NetworkDriver, "get_capability", "get_capabilities"),
+        (NetworkDriver, "creat_endpoint", "create_endpoint"),
+        (NetworkDriver, "createEndpoint", "create_endpoint"),
+        (IpamDriver, "release_adress", "release_address"),
+        (AuthZPlugin, "AuthZReq", "authorize_request"),
+        (AuthZPlugin, "authorise_response", "authorize_response"),
+        (AuthZPlugin, "authorize_unsen", "authorize_unseen"),
+        (GraphDriver, "exist", "exists"),
+        (GraphDriver, "change", "changes"),
+        (LogDriver, "read_log", "read_logs"),
+        (SecretProvider, "getSecret", "get_secret"),
+        (MetricsCollector, "start_metric", "start_metrics"),
+    ],
+)
+def test_a_name_that_nearly_is_a_method_of_the_protocol_is_an_error(
+    kind: type[Subsystem], name: str, meant: str
+) -> None:
+    """It would never be called; the error names what is meant."""
+    with pytest.raises(TypeError, match=f"^Shelf.{name} is no method of .*: is {meant} meant"):
+        PluginApp(part(kind, **{name: lambda self, *args: None}))
+
+
+def test_a_misspelt_name_beside_the_right_one_is_no_error() -> None:
+    """An author's own helper, for nothing of the protocol is missing."""
+    PluginApp(part(VolumeDriver, unmount=lambda self, *args: None, umount=remove))
+
+
+INNOCENT = (
+    "_unmount", "_mount", "reload", "mountpoint_of", "create_all", "mounts", "mounted", "remount",
+    "created", "paths", "volumes", "volume", "removed", "remove_all", "getter", "gets", "listed",
+    "reset", "release", "resolve", "flush", "close", "open", "start", "stop", "run", "serve",
+    "get_volume", "update", "count", "amount", "move", "path_of", "is_mounted", "joined", "rejoin",
+    "leases", "free", "allocate", "networks", "endpoints", "network_of", "update_endpoint",
+    "find_endpoint", "pool_of", "pools", "addresses", "verdict", "authorize", "allow", "deny",
+    "log", "read", "readers", "write", "rotate", "layers", "layer", "applied", "statuses",
+    "cleaned", "differs", "secrets", "secret", "collect", "metrics", "from_file", "setup",
+    "lock", "unlock", "save", "load", "discover", "diffs", "putter", "output", "input",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [AuthZPlugin, GraphDriver, IpamDriver, LogDriver, MetricsCollector, NetworkDriver,
+     SecretProvider, VolumeDriver],
+)  # fmt: skip
+@pytest.mark.parametrize("name", INNOCENT)
+def test_an_authors_own_method_is_no_misspelling(kind: type[Subsystem], name: str) -> None:
+    """In a part of any subsystem that implements little of it."""
+    first = next(iter(kind.remotes.values())).name
+    methods: dict[str, Callable[..., None]] = {
+        name: lambda self, *args: None,
+        first: lambda self, *args: None,
+    }
+
+    assert PluginApp(part(kind, **methods)).manifest.implements == (kind.implements,)
+
+
+def test_a_definition_may_have_names_alike() -> None:
+    """The methods of a base that defines a subsystem are not its author's."""
+
+    class Lamp(Subsystem):
+        def lit(self) -> bool:
+            return True
+
+    with pytest.raises(TypeError, match="Lamp implements no method"):
+        PluginApp(Lamp())
+
+
+def test_discovery_is_answered_by_a_network_driver_that_does_not_care() -> None:
+    """200 and nothing; what it overrides is called, and another part's override wins."""
+    seen: list[Any] = []
+    silent = part(NetworkDriver, delete_network=remove)
+    told = part(NetworkDriver, discover_new=lambda self, kind, data: seen.append(kind))
+    app = PluginApp(silent, told)
+
+    assert asked(app, "NetworkDriver.DiscoverDelete", NODE) == (200, "{}")
+    assert asked(app, "NetworkDriver.DiscoverNew", NODE) == (200, "{}")
+    assert seen == [1]
+    assert asked(app, "NetworkDriver.DiscoverNew", "[")[0] == 400
+    assert asked(app, "NetworkDriver.Leave", "{}")[0] == 404
+    assert (
+        asked(PluginApp(part(VolumeDriver, remove=remove)), "NetworkDriver.DiscoverNew")[0] == 404
+    )

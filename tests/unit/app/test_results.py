@@ -1,0 +1,344 @@
+# mypy: disable-error-code="arg-type,dict-item"
+"""What a plugin's methods return is held to its declared type before a byte is sent."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import Enum, IntEnum, StrEnum
+from typing import Annotated, Any, Literal, NewType
+
+import attrs
+import pytest
+
+from moby_plugins.app.results import encode_result
+from moby_plugins.domain.errors import WireError
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import (
+    AuthZPlugin,
+    GraphDriver,
+    IpamDriver,
+    Joined,
+    LogDriver,
+    LogEntry,
+    NetworkDriver,
+    PartialLog,
+    Secret,
+    SecretProvider,
+    StaticRoute,
+    Subsystem,
+    Verdict,
+    Volume,
+    VolumeDriver,
+)
+from tests.unit.app.subsystems.exchanges import asked, client_to, part_of
+
+VolumeID = NewType("VolumeID", str)
+
+
+class Colour(StrEnum):
+    """Text, to JSON."""
+
+    RED = "red"
+
+
+class Level(IntEnum):
+    """A number, to JSON."""
+
+    LOW = 1
+
+
+@attrs.frozen
+class Tree:
+    """A type that holds itself."""
+
+    name: str
+    below: "tuple[Tree, ...]" = ()
+    note: str | None = None
+
+
+@attrs.frozen
+class Snapshot(Volume):
+    """More than was asked for."""
+
+    size: int = 0
+
+
+def sent(value: Any, kind: Any) -> Any:
+    """What a host would read of a result."""
+    return json.loads(encode_result(value, kind, key="Key", method="Sub.Method"))["Key"]
+
+
+def refusal(kind: type[Subsystem], method: str, result: Any) -> str:
+    """The error of the answer 500 that a method's result becomes."""
+    part, _ = part_of(kind, {method: result})
+    [remote] = [remote for remote in kind.remotes.values() if remote.name == method]
+    status, text = asked(PluginApp(part), remote.method, '{"Request":{}}')
+    assert status == 500
+    return str(json.loads(text)["Err"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "result", "error"),
+    [
+        (
+            VolumeDriver,
+            "list",
+            [Volume("a"), None],
+            "List: Volumes[1]: an object expected, not null",
+        ),
+        (VolumeDriver, "list", None, "List: Volumes: an array expected, not null"),
+        (VolumeDriver, "list", "abc", "List: Volumes: an array expected, not a string"),
+        (VolumeDriver, "list", {"a": 1}, "List: Volumes: an array expected, not an object"),
+        (VolumeDriver, "list", [Volume("a"), "b"], "List: Volumes[1]: an object expected, not a s"),
+        (VolumeDriver, "list", [{"Name": 5}], "List: Volumes[0]: Name: a string expected, not a n"),
+        (
+            VolumeDriver,
+            "list",
+            [Volume(None)],
+            "List: Volumes[0].Name: a string expected, not null",
+        ),
+        (VolumeDriver, "mount", None, "Mount: Mountpoint: a string expected, not null"),
+        (
+            VolumeDriver,
+            "mount",
+            b"/v",
+            "Mount: Mountpoint: a string expected, not a value of type b",
+        ),
+        (VolumeDriver, "create", "done", "Create: nothing expected, not a string"),
+        (
+            VolumeDriver,
+            "capabilities",
+            None,
+            "Capabilities: Capabilities: an object expected, not n",
+        ),
+        (VolumeDriver, "get", Volume("a", status=None), "Get: Volume.Status: an object expected"),
+        (
+            VolumeDriver,
+            "get",
+            Volume("a", status={"x": math.nan}),
+            "Get: Volume.Status.x: a number",
+        ),
+        (
+            VolumeDriver,
+            "get",
+            Volume("a", status={"x": b""}),
+            "Get: Volume.Status.x: JSON expected",
+        ),
+        (
+            VolumeDriver,
+            "get",
+            Volume("a", status={5: 1}),
+            "Get: Volume.Status.5: a string expected",
+        ),
+        (
+            VolumeDriver,
+            "get",
+            Volume("a", created_at="now"),
+            "Get: Volume.CreatedAt: 'now' is no t",
+        ),
+        (
+            VolumeDriver,
+            "get",
+            Volume("a", created_at=5),
+            "Get: Volume.CreatedAt: a string expected",
+        ),
+        (
+            AuthZPlugin,
+            "authorize_response",
+            Verdict(1),
+            "AuthZRes: Allow: a boolean expected, not a",
+        ),
+        (NetworkDriver, "join", None, "Join: an object expected, not null"),
+        (NetworkDriver, "join", Joined(gateway=None), "Join: Gateway: a string expected, not null"),
+        (
+            NetworkDriver,
+            "join",
+            Joined(static_routes=[StaticRoute("10.0.0.0/8", "0")]),
+            "Join: StaticRoutes[0].RouteType: a whole number expected, not a string",
+        ),
+        (NetworkDriver, "endpoint_oper_info", {"x": {1, 2}}, "EndpointOperInfo: Value.x: JSON exp"),
+        (NetworkDriver, "allocate_network", {"x": 1}, "AllocateNetwork: Options.x: a string expec"),
+        (IpamDriver, "request_pool", ("p", "10.0.0.0/8"), "RequestPool: an object expected, not a"),
+        (GraphDriver, "exists", "yes", "Exists: Exists: a boolean expected, not a string"),
+        (GraphDriver, "diff_size", True, "DiffSize: Size: a whole number expected, not a boolean"),
+        (GraphDriver, "diff_size", 1 << 63, "DiffSize: Size: a whole number of 64 bits expected"),
+        (
+            GraphDriver,
+            "status",
+            [["a", 1]],
+            "Status: Status[0][1]: a string expected, not a number",
+        ),
+        (
+            SecretProvider,
+            "get_secret",
+            Secret("text"),
+            "GetSecret: Value: bytes expected, not a str",
+        ),
+    ],
+)
+def test_a_result_of_another_type_is_a_500_that_names_method_and_field(
+    kind: type[Subsystem], method: str, result: Any, error: str
+) -> None:
+    """At the top and inside, null where the type is not optional included."""
+    assert refusal(kind, method, result).startswith(f"{kind.interface}.{error}")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "plain"),
+    [
+        ("a", str, "a"),
+        (Colour.RED, str, "red"),
+        (Level.LOW, int, 1),
+        (2, float, 2),
+        (b"ab", bytes, "YWI="),
+        (bytearray(b"ab"), bytes, "YWI="),
+        (None, Volume | None, None),
+        (5, str | int, 5),
+        ("x", Annotated[str, "note"], "x"),
+        ("x", VolumeID, "x"),
+        ("a", Literal["a", "b"], "a"),
+        (Colour.RED, Colour, "red"),
+        ([1, 2], tuple[int, ...], [1, 2]),
+        (iter([1, 2]), tuple[int, ...], [1, 2]),
+        ({1: "a"}.values(), tuple[str, ...], ["a"]),
+        ({"a"}, frozenset[str], ["a"]),
+        ((1,), Sequence[int], [1]),
+        ({"a": 1}, Mapping[str, int], {"a": 1}),
+        ({"a": [(1, None)]}, Mapping[str, Any], {"a": [[1, None]]}),
+        ({"a": Tree("x")}, dict[str, Any], {"a": {"Name": "x", "Below": [], "Note": None}}),
+        (Tree("a", (Tree("b"),)), Tree, {"Name": "a", "Below": [
+            {"Name": "b", "Below": [], "Note": None}], "Note": None}),
+        (Snapshot("a", size=5), Volume, {"Name": "a", "Mountpoint": "", "Size": 5}),
+        ({"name": "a"}, Volume, {"Name": "a", "Mountpoint": ""}),
+        (Volume("a", created_at=datetime(2026, 8, 1, tzinfo=UTC)), Volume,
+         {"Name": "a", "Mountpoint": "", "CreatedAt": "2026-08-01T00:00:00Z"}),
+    ],
+)  # fmt: skip
+def test_a_result_of_its_type_is_sent(value: Any, kind: Any, plain: Any) -> None:
+    """Any iterable for an array, any mapping for an object, and what JSON sees of an enum."""
+    assert sent(value, kind) == plain
+
+
+class Odd(Enum):
+    """Neither text nor a number."""
+
+    ONE = object()
+
+
+def _cycle() -> dict[str, Any]:
+    endless: dict[str, Any] = {}
+    endless["again"] = endless
+    return endless
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (True, int),
+        (1, bool),
+        (math.inf, float),
+        (10**400, float),
+        (10**400, Any),
+        ("x", bytes),
+        ("abc", tuple[str, ...]),
+        (b"abc", tuple[int, ...]),
+        (Volume, Volume),
+        (Volume, Any),
+        (Odd.ONE, Any),
+        (object(), Any),
+        (_cycle(), Any),
+        (_cycle(), Mapping[str, Any]),
+        (1, Literal[True]),
+        ("c", Literal["a", "b"]),
+        ("green", Colour),
+        (None, str | int),
+        ({1: "a"}, Mapping[str, str]),
+        ([("a", 1)], Mapping[str, int]),
+    ],
+)
+def test_what_a_host_could_not_read_so_is_refused(value: Any, kind: Any) -> None:
+    """A WireError that names method and key."""
+    with pytest.raises(WireError, match=r"^Sub\.Method: Key"):
+        sent(value, kind)
+
+
+def test_what_the_author_raises_while_a_result_is_read_passes_unchanged() -> None:
+    """A generator of volumes that fails is the author's own failure."""
+
+    def volumes() -> Iterator[Volume]:
+        yield Volume("a")
+        raise OSError("disk full")
+
+    assert refusal(VolumeDriver, "list", volumes()) == "disk full"
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "items", "error"),
+    [
+        (GraphDriver, "diff", None, "GraphDriver.Diff: a stream expected, not null"),
+        (GraphDriver, "diff", 5, "GraphDriver.Diff: a stream expected, not a number"),
+        (GraphDriver, "diff", "text", "GraphDriver.Diff: [0]: bytes expected, not a string"),
+        (GraphDriver, "diff", ["text"], "GraphDriver.Diff: [0]: bytes expected, not a string"),
+        (LogDriver, "read_logs", None, "LogDriver.ReadLogs: a stream expected, not null"),
+        (LogDriver, "read_logs", [b"x"], "LogDriver.ReadLogs: [0]: a LogEntry expected, not a v"),
+        (LogDriver, "read_logs", [LogEntry("stdout", 1, "x")], "a log entry's line: bytes expect"),
+        (LogDriver, "read_logs", [LogEntry("stdout", 1.5, b"x")], "a log entry's time_nano: int"),
+        (LogDriver, "read_logs", [LogEntry("stdout", 1 << 63, b"x")], "a log entry's time_nano is"),
+        (
+            LogDriver,
+            "read_logs",
+            [LogEntry("stdout", 1, b"x", partial_log_metadata=PartialLog(1, "i", 1))],
+            "a log entry's last: bool",
+        ),
+        (
+            LogDriver,
+            "read_logs",
+            [LogEntry("stdout", 1, b"x", attrs={"a": 1})],
+            "a log entry's attr",
+        ),
+        (LogDriver, "read_logs", [LogEntry("stdout", 1, b"x" * (16 << 20))], "a log frame of"),
+    ],
+)
+def test_a_stream_of_something_else_is_a_500(
+    kind: type[Subsystem], method: str, items: Any, error: str
+) -> None:
+    """Where the first item is wrong, or there is no stream at all."""
+    assert refusal(kind, method, items).startswith(error)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"), [(LogEntry("stdout", 1, b"a\n"), "b"), (LogEntry("stdout", 1, b"a\n"), None)]
+)
+def test_a_stream_that_goes_wrong_later_ends_after_a_whole_frame(
+    good: Any, bad: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The entries before it arrive, then the stream is cut off, and a line is logged."""
+    part, _ = part_of(LogDriver, {"read_logs": iter([good, bad])})
+    client, _ = client_to(PluginApp(part))
+    entries: list[LogEntry] = []
+
+    with pytest.raises(WireError, match="cut off"):
+        entries.extend(LogDriver(client).read_logs(None, None))
+
+    assert entries == [good] or not entries
+    assert "LogDriver.ReadLogs failed in the middle" in caplog.text
+
+
+def test_a_text_file_is_no_archive(tmp_path: Any) -> None:
+    """A file that was opened as text is an error before its first byte."""
+    path = tmp_path / "layer"
+    path.write_text("text")
+
+    with path.open() as file:
+        assert refusal(GraphDriver, "diff", file) == (
+            "GraphDriver.Diff: a file of bytes expected, not a string"
+        )
+
+
+@pytest.mark.parametrize("make", [lambda: b"tar", lambda: bytearray(b"tar"), lambda: [b"t", b"ar"]])
+def test_a_stream_of_bytes_is_sent_as_it_is(make: Callable[[], Any]) -> None:
+    """Bytes of any kind, or chunks of them."""
+    part, _ = part_of(GraphDriver, {"diff": make()})
+
+    assert asked(PluginApp(part), "GraphDriver.Diff", '{"ID":"a"}') == (200, "tar")

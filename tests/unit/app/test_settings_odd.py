@@ -1,0 +1,185 @@
+"""Odd settings are an error when a value is made or a file is loaded, never later."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moby_plugins.app.client import Client, seconds
+from moby_plugins.app.hosting import plugin_server_unix
+from moby_plugins.app.registry import Registry
+from moby_plugins.app.settings import Settings
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import SettingsError
+from moby_plugins.domain.retry import MAX_SECONDS, RetryPolicy
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import VolumeDriver
+from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
+from tests.unit.app.subsystems.exchanges import client_to
+
+HUGE = 10**400
+# What is no time-out: more than a float can be, than Python writes, than a clock can wait for.
+NO_SECONDS: tuple[Any, ...] = (HUGE, 1e300, 2e9, math.nan, -math.inf, -1, 0, True, "5", [])
+
+
+@pytest.mark.parametrize("value", NO_SECONDS)
+def test_what_is_no_number_of_seconds_is_refused_wherever_it_is_given(value: Any) -> None:
+    """Settings, clients, registries, proxies and calls, before anything is sent."""
+    client, line = client_to({"A.B": {}})
+    transport, address, clock = MemoryTransport({}), Address("tcp://h:1"), FakeClock()
+
+    with pytest.raises(SettingsError):
+        Settings(timeout=value)
+    with pytest.raises(SettingsError):
+        Settings(activation_timeout=value)
+    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+        Client(transport, address, clock=clock, timeout=value)
+    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+        Registry(discovery=MemoryDiscovery(), connect=transport.connect, clock=clock, timeout=value)
+    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+        VolumeDriver(client, timeouts={"mount": value})
+    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+        client.call("A.B", timeout=value)
+    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+        client.stream("A.B", timeout=value)
+    assert line.requests == []
+
+
+def test_infinity_is_no_bound() -> None:
+    """For time-outs, for the longest wait and for the budget, but for no first wait."""
+    assert seconds(math.inf) is None
+    Settings(timeout=math.inf, activation_timeout=None)
+    RetryPolicy(factor=math.inf, max_delay=math.inf, budget=math.inf)
+    with pytest.raises(ValueError, match="must be a number"):
+        RetryPolicy(initial=math.inf)
+
+
+@pytest.mark.parametrize("name", ["initial", "factor", "max_delay", "budget"])
+@pytest.mark.parametrize("value", [HUGE, math.nan, -math.inf, -1, True, "1", None, []])
+def test_what_no_policy_can_hold_is_refused(name: str, value: Any) -> None:
+    """The field is named, and the number is not written out."""
+    with pytest.raises(ValueError, match=f"^{name} must be a number") as caught:
+        RetryPolicy(**{name: value})
+    assert len(str(caught.value)) < 300
+
+
+def test_a_number_that_python_does_not_write_is_refused_too() -> None:
+    """More digits than a message could have."""
+    with pytest.raises(SettingsError, match="too long to show: int"):
+        Settings(timeout=10**5000)
+    with pytest.raises(ValueError, match="too long to show: int"):
+        RetryPolicy(budget=10**5000)
+
+
+def test_no_wait_is_longer_than_a_clock_can_wait() -> None:
+    """However the numbers multiply."""
+    policy = RetryPolicy(initial=1.0, factor=1e300, max_delay=math.inf, budget=math.inf)
+
+    assert [policy.next_delay(retries, 0.0) for retries in range(3)] == [
+        1,
+        MAX_SECONDS,
+        MAX_SECONDS,
+    ]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"sockets_path": 5},
+        {"sockets_path": ""},
+        {"sockets_path": "a\0b"},
+        {"specs_paths": "/etc"},
+        {"specs_paths": b"/etc"},
+        {"specs_paths": {"/etc": 1}},
+        {"specs_paths": [5]},
+        {"transports": {"unix": 5}},
+        {"transports": {"unix": "nosuch"}},
+        {"transports": {"foo": "nosuch"}},
+        {"transports": {"": "urllib3"}},
+        {"transports": {"a b": "urllib3"}},
+        {"transports": ["unix"]},
+        {"max_response_bytes": HUGE},
+        {"max_response_bytes": 1.0},
+        {"max_response_bytes": True},
+        {"retry": {"budget": 1}},
+    ],
+)
+def test_an_odd_setting_is_refused_when_it_is_made(given: dict[str, Any]) -> None:
+    """Of a wrong type, out of range, or a name of nothing."""
+    with pytest.raises(SettingsError):
+        Settings(**given)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"timeout = {HUGE}",
+        f"max_response_bytes = {HUGE}",
+        f"[retry]\nbudget = {HUGE}",
+        f"timeout = {'9' * 5000}",
+        "timeout = nan",
+        "timeout = true",
+        "sockets_path = 5",
+        "sockets_path = ''",
+        'sockets_path = "a\\u0000b"',
+        "specs_paths = '/etc'",
+        "specs_paths = [['/etc']]",
+        "[transports]\nfoo = 'nosuch'",
+        "[transports]\nunix = 5",
+        "[transports.unix]\na = 1",
+        "[retry]\ninitial = inf",
+        "[retry]\ninitial = 2026-08-01",
+        "x = " + "[" * 5000 + "]" * 5000,
+        "x = " + "{a = " * 5000 + "1" + "}" * 5000,
+        ".".join(["a"] * 5000) + " = 1",
+    ],
+    ids=lambda text: text[:30],
+)
+def test_an_odd_setting_is_refused_when_a_file_is_loaded(text: str, tmp_path: Path) -> None:
+    """As a SettingsError that begins with the file's name."""
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+
+    with pytest.raises(SettingsError, match=f"^{file}: "):
+        Settings.load(file)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("TIMEOUT", "1e300"),
+        ("TIMEOUT", "nan"),
+        ("TIMEOUT", ""),
+        ("MAX_RESPONSE_BYTES", "9" * 5000),
+        ("RETRY_BUDGET", "nan"),
+        ("RETRY_INITIAL", "inf"),
+        ("TRANSPORTS", "unix=nosuch"),
+        ("TRANSPORTS", "urllib3"),
+        ("SOCKETS_PATH", ""),
+    ],
+)
+def test_an_odd_setting_is_refused_in_the_environment(variable: str, text: str) -> None:
+    """As a SettingsError that begins with the variable's name."""
+    with pytest.raises(SettingsError, match=f"^MOBY_PLUGINS_{variable}: "):
+        Settings.from_env({f"MOBY_PLUGINS_{variable}": text})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"mode": mode} for mode in (-1, 0o1777, True, "660", HUGE)),
+        *({"group": group} for group in (-5, 1 << 32, True, 1.5, HUGE)),
+    ],
+)
+def test_a_mode_or_a_group_that_there_cannot_be_is_refused(
+    given: dict[str, Any],
+) -> None:
+    """Before a server is made; a group by a name that there is not is found when it starts."""
+
+    class Volumes(VolumeDriver):
+        def remove(self, name: str) -> None:
+            """Nothing to do."""
+
+    with pytest.raises(ValueError, match=r"is no (file mode|group)"):
+        plugin_server_unix(PluginApp(Volumes()), "/nowhere/p.sock", **given)

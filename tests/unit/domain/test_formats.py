@@ -1,0 +1,202 @@
+"""Texts that engines parse: what Go takes is taken, and what it refuses is refused."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from moby_plugins.domain.formats import (
+    check_ip,
+    check_mac,
+    check_prefix,
+    check_timestamp,
+    timestamp,
+    unless_empty,
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-08-01T12:00:00Z",
+        "2026-08-01T12:00:00.123456789Z",
+        "2026-08-01T12:00:00.1+05:30",
+        "2024-02-29T23:59:59-12:00",
+        "0001-01-01T00:00:00Z",
+        "0000-02-29T00:00:00Z",
+    ],
+)
+def test_a_time_that_go_reads_is_right(text: str) -> None:
+    """With a zone, and with as many digits of a second as one likes."""
+    check_timestamp(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026-08-01T12:00:00",
+        "2026-08-01T12:00:00.5",
+        "2026-08-01 12:00:00Z",
+        "2026-08-01t12:00:00z",
+        "2026-08-01T12:00:00,5Z",
+        "2026-08-01T12:00:00.Z",
+        "2026-08-01T12:00Z",
+        "2026-08-01T12:00:60Z",
+        "2026-08-01T24:00:00Z",
+        "2026-02-30T12:00:00Z",
+        "2025-02-29T12:00:00Z",
+        "2026-13-01T12:00:00Z",
+        "2026-08-01T12:00:00+0530",
+        "2026-08-01T12:00:00+05:30:15",
+        "2026-08-01T12:00:00+24:00",
+        "2026-08-01",
+        "26-08-01T12:00:00Z",
+        "٢٠٢٦-08-01T12:00:00Z",
+        "2026-08-01T12:00:00Z\n",
+        "yesterday",
+    ],
+)
+def test_a_time_that_go_refuses_is_refused(text: str) -> None:
+    """And the error says what would be right."""
+    with pytest.raises(ValueError, match="is no time in RFC 3339"):
+        check_timestamp(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (datetime(2026, 8, 1, 12, tzinfo=UTC), "2026-08-01T12:00:00Z"),
+        (datetime(2026, 8, 1, 12, 0, 0, 5, UTC), "2026-08-01T12:00:00.000005Z"),
+        (
+            datetime(2026, 8, 1, 12, tzinfo=timezone(timedelta(hours=5, minutes=30))),
+            "2026-08-01T12:00:00+05:30",
+        ),
+        (
+            datetime(2026, 8, 1, 12, tzinfo=timezone(timedelta(seconds=28))),
+            "2026-08-01T11:59:32Z",
+        ),
+        ("as it is", "as it is"),
+    ],
+)
+def test_a_datetime_is_written_as_go_reads_it(value: datetime | str, text: str) -> None:
+    """UTC as Z, another zone as its offset, and an offset with seconds in UTC."""
+    assert timestamp(value) == text
+
+
+def test_a_datetime_without_a_zone_is_local_time() -> None:
+    """As it is to Python's own methods."""
+    naive = datetime(2026, 8, 1, 12)  # noqa: DTZ001  the point
+
+    text = timestamp(naive)
+
+    check_timestamp(text)
+    assert datetime.fromisoformat(text) == naive.astimezone()
+
+
+def test_a_datetime_out_of_range_is_an_error() -> None:
+    """One whose time in UTC would come before the year 1."""
+    early = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1, seconds=1)))
+
+    with pytest.raises(ValueError, match="out of range"):
+        timestamp(early)
+
+
+@pytest.mark.parametrize(
+    "text", ["10.0.0.0/24", "10.0.0.5/32", "0.0.0.0/0", "fe80::1/64", "::/0", "::ffff:1.2.3.4/120"]
+)
+def test_a_prefix_that_go_reads_is_right(text: str) -> None:
+    """Of either family, with bits of the host or without."""
+    check_prefix(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "10.0.0.0",
+        "10.0.0.0/",
+        "/24",
+        "10.0.0.0/255.255.0.0",
+        "10.0.0.0/0.0.255.255",
+        "10.0.0.0/024",
+        "10.0.0.0/+8",
+        "10.0.0.0/ 8",
+        "10.0.0.0/33",
+        "fe80::1/129",
+        "fe80::1%eth0/64",
+        "fe80::1/64%eth0",
+        "010.0.0.0/8",
+        "10.0.0/8",
+        "10.0.0.0/8/8",
+        "10.0.0.0/٨",
+        " 10.0.0.0/8",
+        "10.0.0.0/8\n",
+        "167772160/8",
+        "home/8",
+    ],
+)
+def test_a_prefix_that_go_refuses_is_refused(text: str) -> None:
+    """Masks, zones, leading zeros, a bare address: Python's own reader takes most of them."""
+    with pytest.raises(ValueError, match="is no address with a prefix"):
+        check_prefix(text)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1", "::1", "fe80::1", "::ffff:1.2.3.4"])
+def test_an_address_that_go_reads_is_right(text: str) -> None:
+    """Of either family."""
+    check_ip(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10.0.0.1/24", "fe80::1%eth0", "10.0.0.01", "1", "home", "::g"]
+)
+def test_an_address_that_go_refuses_is_refused(text: str) -> None:
+    """A prefix, a zone, a leading zero, a name."""
+    with pytest.raises(ValueError, match="is no IP address"):
+        check_ip(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "02:42:0a:00:00:02",
+        "02-42-0A-00-00-02",
+        "0242.0a00.0002",
+        "02:00:5e:10:00:00:00:01",
+        "0200.5e10.0000.0001",
+        ":".join(["00"] * 20),
+    ],
+)
+def test_a_mac_address_that_go_reads_is_right(text: str) -> None:
+    """Of 6, 8 or 20 octets, in each of the three ways to write them."""
+    check_mac(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "02:42:0a:00:00",
+        "02:42:0a:00:00:02:03",
+        "02:42:0a-00-00-02",
+        "2:42:a:0:0:2",
+        "02420a000002",
+        "0242.0a00.00022",
+        "02:42:0a:00:00:0g",
+        "02:42:0a:00:00:02\n",
+    ],
+)
+def test_a_mac_address_that_go_refuses_is_refused(text: str) -> None:
+    """Another number of octets, two separators, none."""
+    with pytest.raises(ValueError, match="is no MAC address"):
+        check_mac(text)
+
+
+@pytest.mark.parametrize("rule", [check_ip, check_prefix, check_mac])
+def test_a_text_may_be_empty_where_that_is_said(rule: Callable[[str], None]) -> None:
+    """Nothing else becomes right by it, and an error does not repeat all of a long text."""
+    unless_empty(rule)("")
+    with pytest.raises(ValueError, match="is no") as caught:
+        unless_empty(rule)("x" * 1_000_000)
+    assert len(str(caught.value)) < 300
