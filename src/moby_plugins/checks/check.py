@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 Function: TypeAlias = Callable[["Probe"], object]
 
 
+DOCKER, PODMAN = HOSTS = ("docker", "podman")
+
+
 class Verdict(StrEnum):
     """What became of a check; a plugin keeps to the protocol if none failed."""
 
@@ -29,6 +32,18 @@ class NotPassedError(Exception):
     def __init__(self, verdict: Verdict, came_back: object) -> None:
         super().__init__(str(came_back))
         self.verdict = verdict
+
+
+class StalledError(NotPassedError):
+    """Raised by a check for what did not go on in time, and is not tried a second time.
+
+    ``what`` names it; a later check that needs it raises the same, and is told to follow from
+    the first.
+    """
+
+    def __init__(self, what: str, came_back: object) -> None:
+        super().__init__(Verdict.FAILED, came_back)
+        self.what = what
 
 
 def fail(came_back: object) -> NoReturn:
@@ -59,9 +74,10 @@ class Check:
 
     ``expects`` is the promise in words, ``source`` the section of the protocol that it
     comes from ("B2", "B11 trap 10"). With ``reads_only`` it leaves no trace
-    in the plugin, not even for the time that it takes. ``function`` returns where
-    the promise is kept, and otherwise raises: a ``PluginError``, or through
-    ``require``, ``advise`` and their like.
+    in the plugin, not even for the time that it takes. ``worst`` is the verdict where the
+    promise is not kept: ``WARNED`` for what no engine depends on. ``hosts`` are those that
+    need the promise. ``function`` returns where the promise is kept, and otherwise raises: a
+    ``PluginError``, or through ``require``, ``advise`` and their like.
     """
 
     subsystem: str = field(validator=validators.min_len(1))
@@ -69,6 +85,8 @@ class Check:
     expects: str = field(kw_only=True, validator=validators.min_len(1))
     source: str = field(kw_only=True, validator=validators.min_len(1))
     reads_only: bool = field(kw_only=True, default=False)
+    worst: Verdict = field(kw_only=True, default=Verdict.FAILED)
+    hosts: tuple[str, ...] = field(kw_only=True, default=(DOCKER,))
     function: Function = field(kw_only=True, eq=False, repr=False)
 
     @property
@@ -84,6 +102,8 @@ def check(
     expects: str = "",
     source: str,
     reads_only: bool = False,
+    worst: Verdict = Verdict.FAILED,
+    hosts: tuple[str, ...] = (DOCKER,),
 ) -> Callable[[Function], Check]:
     """Make a ``Check`` of the function below.
 
@@ -103,6 +123,8 @@ def check(
             expects=expects or promise or named,
             source=source,
             reads_only=reads_only,
+            worst=worst,
+            hosts=hosts,
             function=function,
         )
 
