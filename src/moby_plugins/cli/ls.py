@@ -19,6 +19,8 @@ from moby_plugins.cli.errors import error_as_json, in_brief
 from moby_plugins.cli.options import example, with_json, with_settings, with_timeout
 from moby_plugins.cli.output import BAD, FAINT, GOOD, Cell, Table, printable, show_json, show_table
 
+METRICS = "MetricsCollector"
+
 
 @frozen
 class Row:
@@ -69,7 +71,10 @@ def found(settings: Settings) -> list[Row]:
 def _state(row: Row) -> Cell:
     if isinstance(row.outcome, PluginError):
         return Cell(f"error: {in_brief(row.outcome)}", BAD)
-    return Cell(", ".join(row.outcome.manifest.implements) or "nothing", GOOD)
+    implements = row.outcome.manifest.implements
+    if METRICS in implements:  # docs/protocol.md, B11, trap 6: found by a host, it locks that up
+        return Cell(f"{', '.join(implements)} (locks engines up: make it a managed plugin)", BAD)
+    return Cell(", ".join(implements) or "nothing", GOOD)
 
 
 def _address(row: Row) -> str:
