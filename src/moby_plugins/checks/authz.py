@@ -18,13 +18,22 @@ def b64(data: bytes) -> str:
 
 
 PING = {"RequestMethod": "GET", "RequestUri": "/_ping"}
-# As it comes over a socket: an engine tells user and certificates of clients under TLS alone.
-CREATE = {
-    "RequestMethod": "POST",
-    "RequestUri": "/v1.40/containers/create?name=moby-plugins-check",
-    "RequestBody": b64(b'{"Image": "moby-plugins-check"}'),
-    "RequestHeaders": {"Content-Type": "application/json", "Content-Length": "31"},
-}
+
+
+def creation(body: bytes) -> dict[str, Any]:
+    """A request for a container, as it comes over a socket.
+
+    An engine tells the user and the certificates of clients under TLS alone.
+    """
+    return {
+        "RequestMethod": "POST",
+        "RequestUri": "/v1.40/containers/create?name=moby-plugins-check",
+        "RequestBody": b64(body),
+        "RequestHeaders": {"Content-Type": "application/json", "Content-Length": str(len(body))},
+    }
+
+
+CREATE = creation(b'{"Image": "moby-plugins-check"}')
 CREATED = {
     "ResponseStatusCode": 201,
     "ResponseBody": b64(b'{"Id": "moby-plugins-check", "Warnings": []}'),
@@ -74,13 +83,13 @@ FAMILY = (
     _judges(
         "body that is no text",
         "a body of any bytes has a verdict",
-        (REQUEST, CREATE | {"RequestBody": b64(bytes(range(256)))}),
+        (REQUEST, creation(bytes(range(256)))),
         worst=Verdict.WARNED,
     ),
     _judges(
         "largest body",
         f"a request's body of {LARGEST_BODY >> 20} MiB, the most that engines send, has a verdict",
-        (REQUEST, CREATE | {"RequestBody": b64(large_body(LARGEST_BODY))}),
+        (REQUEST, creation(large_body(LARGEST_BODY))),
     ),
     _judges(
         "any method and path",
