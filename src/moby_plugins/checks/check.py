@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from enum import StrEnum
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 from attrs import field, frozen, validators
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from moby_plugins.checks.session import Probe
 
 Function: TypeAlias = Callable[["Probe"], object]
+T = TypeVar("T")
 
 
 DOCKER, PODMAN = HOSTS = ("docker", "podman")
@@ -66,6 +67,20 @@ def advise(condition: object, came_back: object) -> None:
 def skip(why: object) -> NoReturn:
     """End the check without a verdict on the plugin."""
     raise NotPassedError(Verdict.SKIPPED, why)
+
+
+def items(value: object, came_back: object) -> list[Any]:
+    """An array within an answer, ``null`` for an empty one; the check fails if it is none."""
+    if value is not None and not isinstance(value, list):
+        fail(came_back)
+    return value or []
+
+
+def only(found: list[T], wanted: str, came_back: object) -> T:
+    """The one item of a list; without exactly one the check fails."""
+    if len(found) != 1:
+        fail(f"{len(found)} times {wanted}: {came_back}")
+    return found[0]
 
 
 @frozen

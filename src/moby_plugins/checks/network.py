@@ -5,8 +5,8 @@ from functools import partial
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
-from moby_plugins.checks.check import advise, check, fail, require, skip
-from moby_plugins.checks.session import Probe, folded, items
+from moby_plugins.checks.check import advise, check, fail, items, require, skip
+from moby_plugins.checks.session import Probe, folded
 
 SUBSYSTEM = "NetworkDriver"
 CAPABILITIES = "NetworkDriver.GetCapabilities"

@@ -13,7 +13,7 @@ from moby_plugins.checks.session import Probe
 LOOK, LOOKS, TOO_MUCH = 0.5, 4, 0.2
 ROUNDS = 50
 # Connections that this host keeps, and what a plugin opens once, are no leak.
-SPARE = 32
+SPARE = 28
 # Seconds in which a plugin may still close what it no longer needs.
 SETTLE = 3.0
 

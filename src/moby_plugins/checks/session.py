@@ -107,13 +107,6 @@ def folded(value: object, came_back: object) -> dict[str, Any]:
     return fold_keys(value)
 
 
-def items(value: object, came_back: object) -> list[Any]:
-    """An array within an answer, ``null`` for an empty one; the check fails if it is none."""
-    if value is not None and not isinstance(value, list):
-        fail(came_back)
-    return value or []
-
-
 @frozen
 class Setup:
     """What the checks are told about a plugin and its place.
@@ -403,10 +396,3 @@ class Probe:
                 if (pending.method, pending.body) == (step.method, step.body):
                     self._undo.remove(pending)
                     return
-
-
-def only(found: list[T], wanted: str, came_back: object) -> T:
-    """The one item of a list; without exactly one the check fails."""
-    if len(found) != 1:
-        fail(f"{len(found)} times {wanted}: {came_back}")
-    return found[0]

@@ -10,10 +10,12 @@ from moby_plugins.checks.check import (
     Verdict,
     advise,
     check,
+    items,
+    only,
     require,
     skip,
 )
-from moby_plugins.checks.session import Probe, folded, items, only
+from moby_plugins.checks.session import Probe, folded
 from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "VolumeDriver"

@@ -75,11 +75,7 @@ def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
 
 
 @click.command(
-    epilog=example(
-        "moby-plugins check shelf --read-only",
-        "moby-plugins check unix:///tmp/x.sock --check '*mount*' --junit report.xml",
-        "moby-plugins check --explain 'B11 trap 12'",
-    )
+    epilog=example("moby-plugins check shelf --check '*mount*' --junit report.xml"),
 )
 @click.argument("target", metavar="NAME|ADDRESS", required=False, shell_complete=plugin_names)
 @click.option(
@@ -94,8 +90,7 @@ def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
     "--host",
     type=click.Choice(HOSTS),
     default=HOSTS[0],
-    show_default=True,
-    help="The host whose expectations count.",
+    help=f"Whose expectations count.  [default: {HOSTS[0]}]",
 )
 @click.option("--read-only", is_flag=True, help="Only checks that leave no trace.")
 @click.option("--list", "listing", is_flag=True, help="List the checks, and run none.")
@@ -135,9 +130,8 @@ def check(
 ) -> None:
     """Check whether a plugin keeps to the protocol.
 
-    Each subsystem that it implements is tried as an engine would; what is made
-    for that is called moby-plugins-check-… and removed again. The exit status is
-    0 where no check failed; warnings are for what is legal, but risky.
+    Each subsystem is tried as an engine would; what is made for that is called
+    moby-plugins-check-… and removed. The exit status is 0 if no check failed.
     """
     if explain is not None:
         _explain(explain, as_json=as_json)
