@@ -79,7 +79,7 @@ class Machine:
 
 
 def appear(path: Path) -> None:
-    """Wait for a file; for a socket, until somebody listens on it."""
+    """Wait for a file; for a socket, until connections to it succeed."""
     ends = time.monotonic() + SECONDS
     while not there(path):
         assert time.monotonic() < ends, f"{path} did not appear"

@@ -156,7 +156,7 @@ def test_a_method_that_hangs_costs_one_time_out() -> None:
 
 
 def test_what_has_hung_before_all_checks_fails_one() -> None:
-    """The question whether somebody is there is no check; still one failure tells of it."""
+    """The first request belongs to no check; still one check fails for it."""
     subject, _ = subject_of({MAKE: hangs(1e9)}, Setup(timeout=3))
     with pytest.raises(TransportError):
         subject.send(MAKE)
@@ -212,7 +212,7 @@ def test_a_name_is_enough_to_choose_by() -> None:
 
 
 def test_a_host_has_its_own_checks() -> None:
-    """Those of Podman never call what it never calls; those of the process are everybody's."""
+    """Those of Podman never call what it never calls; those of the process are for all hosts."""
     known = built_in_checks()
     docker = chosen(known, subsystems=("Plugin", "VolumeDriver"))
     podman = chosen(known, subsystems=("Plugin", "VolumeDriver"), host="podman")
