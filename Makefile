@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml $(shell find src -name '*.py')
+SOURCES := pyproject.toml docs/protocol.md $(shell find src -name '*.py')
 
 .PHONY: demo test unit unit-hundred mutants soak fuzz screenshots lint bench clean
 

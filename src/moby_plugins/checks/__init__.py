@@ -7,9 +7,11 @@ check`` is that as a command. A check is a function of a ``Probe``, marked
 """
 
 from moby_plugins.checks.check import (
+    HOSTS,
     Check,
     Finding,
     NotPassedError,
+    StalledError,
     Verdict,
     advise,
     check,
@@ -18,23 +20,27 @@ from moby_plugins.checks.check import (
     require,
     skip,
 )
+from moby_plugins.checks.handshake import implemented_by
+from moby_plugins.checks.process import PluginProcess
 from moby_plugins.checks.running import (
     all_checks,
     as_junit,
     built_in_checks,
     chosen,
-    implemented_by,
     run_checks,
 )
 from moby_plugins.checks.session import Answer, Probe, Setup, Subject, new_subject
 
 __all__ = [
+    "HOSTS",
     "Answer",
     "Check",
     "Finding",
     "NotPassedError",
+    "PluginProcess",
     "Probe",
     "Setup",
+    "StalledError",
     "Subject",
     "Verdict",
     "advise",

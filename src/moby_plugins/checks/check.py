@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from enum import StrEnum
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 from attrs import field, frozen, validators
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from moby_plugins.checks.session import Probe
 
 Function: TypeAlias = Callable[["Probe"], object]
+T = TypeVar("T")
+
+
+DOCKER, PODMAN = HOSTS = ("docker", "podman")
 
 
 class Verdict(StrEnum):
@@ -29,6 +33,18 @@ class NotPassedError(Exception):
     def __init__(self, verdict: Verdict, came_back: object) -> None:
         super().__init__(str(came_back))
         self.verdict = verdict
+
+
+class StalledError(NotPassedError):
+    """Raised by a check for what did not go on in time, and is not tried a second time.
+
+    ``what`` names it; a later check that needs it raises the same, and is told to follow from
+    the first.
+    """
+
+    def __init__(self, what: str, came_back: object) -> None:
+        super().__init__(Verdict.FAILED, came_back)
+        self.what = what
 
 
 def fail(came_back: object) -> NoReturn:
@@ -53,15 +69,30 @@ def skip(why: object) -> NoReturn:
     raise NotPassedError(Verdict.SKIPPED, why)
 
 
+def items(value: object, came_back: object) -> list[Any]:
+    """An array within an answer, ``null`` for an empty one; the check fails if it is none."""
+    if value is not None and not isinstance(value, list):
+        fail(came_back)
+    return value or []
+
+
+def only(found: list[T], wanted: str, came_back: object) -> T:
+    """The one item of a list; without exactly one the check fails."""
+    if len(found) != 1:
+        fail(f"{len(found)} times {wanted}: {came_back}")
+    return found[0]
+
+
 @frozen
 class Check:
     """A promise that plugins of ``subsystem`` make, as their manifests name it.
 
     ``expects`` is the promise in words, ``source`` the section of the protocol that it
     comes from ("B2", "B11 trap 10"). With ``reads_only`` it leaves no trace
-    in the plugin, not even for the time that it takes. ``function`` returns where
-    the promise is kept, and otherwise raises: a ``PluginError``, or through
-    ``require``, ``advise`` and their like.
+    in the plugin, not even for the time that it takes. ``worst`` is the verdict where the
+    promise is not kept: ``WARNED`` for what no engine depends on. ``hosts`` are those that
+    need the promise. ``function`` returns where the promise is kept, and otherwise raises: a
+    ``PluginError``, or through ``require``, ``advise`` and their like.
     """
 
     subsystem: str = field(validator=validators.min_len(1))
@@ -69,6 +100,8 @@ class Check:
     expects: str = field(kw_only=True, validator=validators.min_len(1))
     source: str = field(kw_only=True, validator=validators.min_len(1))
     reads_only: bool = field(kw_only=True, default=False)
+    worst: Verdict = field(kw_only=True, default=Verdict.FAILED)
+    hosts: tuple[str, ...] = field(kw_only=True, default=(DOCKER,))
     function: Function = field(kw_only=True, eq=False, repr=False)
 
     @property
@@ -84,6 +117,8 @@ def check(
     expects: str = "",
     source: str,
     reads_only: bool = False,
+    worst: Verdict = Verdict.FAILED,
+    hosts: tuple[str, ...] = (DOCKER,),
 ) -> Callable[[Function], Check]:
     """Make a ``Check`` of the function below.
 
@@ -103,6 +138,8 @@ def check(
             expects=expects or promise or named,
             source=source,
             reads_only=reads_only,
+            worst=worst,
+            hosts=hosts,
             function=function,
         )
 

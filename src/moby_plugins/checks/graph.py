@@ -7,7 +7,7 @@ import io
 import tarfile
 from typing import Any
 
-from moby_plugins.checks.check import advise, check, fail, require
+from moby_plugins.checks.check import advise, check, fail, items, require
 from moby_plugins.checks.session import Probe, folded
 from moby_plugins.domain.http import OK
 
@@ -80,7 +80,7 @@ def status(plugin: Probe) -> None:
     """Status answers pairs of texts; a failure means none."""
     answer = initialised(plugin).send(method("Status"), {})
     advise(not answer.error, answer)
-    for pair in answer.fields.get("status") or []:
+    for pair in items(answer.fields.get("status"), answer):
         texts = isinstance(pair, list) and all(isinstance(text, str) for text in pair)
         require(texts and len(pair) == 2, f"{pair!r} is no pair of texts")  # noqa: PLR2004
 
@@ -207,7 +207,8 @@ def diff_of_unknown(plugin: Probe) -> None:
 def changes(plugin: Probe) -> None:
     """Changes answers paths with Kind 0, 1 or 2, what ApplyDiff put there among them."""
     layer_id, _ = filled(initialised(plugin))
-    answer = plugin.call(method("Changes"), {"ID": layer_id}).get("changes") or []
+    told = plugin.call(method("Changes"), {"ID": layer_id}).get("changes")
+    answer = items(told, f"Changes is {told!r}, and no array")
     entries = [folded(entry, f"{entry!r} is no change") for entry in answer]
     require(all(entry.get("kind", 0) in KINDS for entry in entries), answer)
     paths = [str(entry.get("path", "")).strip("/") for entry in entries]

@@ -3,8 +3,9 @@
 from typing import Any
 
 from moby_plugins.checks.check import advise, check, require, skip
-from moby_plugins.checks.session import MANY, SHOWN, Probe
+from moby_plugins.checks.session import MANY, SHOWN, Probe, Subject
 from moby_plugins.domain.http import CONTENT_TYPE, OK
+from moby_plugins.domain.json import first_value, fold_keys
 from moby_plugins.domain.text import shown
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
@@ -14,6 +15,21 @@ KNOWN = tuple(kind.implements for kind in ENGINE_SUBSYSTEMS)
 QUICK = 1.0
 IN_A_ROW = 50
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def implemented_by(subject: Subject) -> tuple[str, ...]:
+    """What the plugin says that it implements: nothing if its answer says nothing.
+
+    Raises ``TransportError`` where none comes, and ``WireError`` for half of one.
+    """
+    answer = subject.send(ACTIVATE)
+    try:
+        value = first_value(answer.body)
+    except ValueError:
+        return ()
+    told = fold_keys(value).get("implements") if isinstance(value, dict) else None
+    names = told if isinstance(told, list) else []
+    return tuple(entry for entry in names if isinstance(entry, str))
 
 
 def _implements(plugin: Probe) -> list[Any]:
@@ -113,7 +129,7 @@ def content_type(plugin: Probe) -> None:
 def exact_spelling(plugin: Probe) -> None:
     """the answer is one object, its key spelled Implements: not all hosts are lenient."""
     answer = plugin.send(ACTIVATE)
-    advise("Implements" in (answer.value or {}), answer)
+    spelled(answer.value, ("Implements",))
     advise(answer.body.strip().endswith(b"}"), f"{answer}: something follows the object")
 
 

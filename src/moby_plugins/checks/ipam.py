@@ -12,7 +12,7 @@ from ipaddress import (
 from typing import Any
 
 from moby_plugins.checks.check import advise, check, fail, require, skip
-from moby_plugins.checks.session import Answer, Probe
+from moby_plugins.checks.session import Answer, Probe, folded
 from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "IpamDriver"
@@ -201,7 +201,7 @@ def release_of_a_gateway(plugin: Probe) -> None:
     """ReleaseAddress of an address that RequestPool gave as gateway succeeds."""
     answer = request(plugin)
     require(not answer.error, answer)
-    told = (answer.fields.get("data") or {}).get("com.docker.network.gateway")
+    told = folded(answer.fields.get("data") or {}, answer).get("com.docker.network.gateway")
     if not told:
         skip("RequestPool gives no gateway")
     address_given = str(told).partition("/")[0]

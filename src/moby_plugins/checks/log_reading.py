@@ -1,8 +1,9 @@
 """LogDriver: what was taken is given back (protocol.md B6); for drivers that read."""
 
+from contextlib import suppress
 from functools import partial
 
-from moby_plugins.checks.check import Check, advise, check, require
+from moby_plugins.checks.check import Check, Verdict, advise, check, require
 from moby_plugins.checks.log import (
     EPOCH,
     READ,
@@ -26,6 +27,8 @@ SUBSYSTEM = "LogDriver"
 FEW = 4
 # More than a server of plugins has threads, as a rule.
 FOLLOWERS = 300
+# Seconds in which a driver may still store what it has read.
+LATE = 1.0
 # When the second line was written.
 SECOND_LINE = "2020-09-13T12:26:41Z"
 SOURCES = ("stdout", "stderr")
@@ -66,7 +69,7 @@ def times(plugin: Probe) -> None:
     require(found == wanted, f"{found} instead of {wanted}")
 
 
-@check(SUBSYSTEM, "bytes", source="B6")
+@check(SUBSYSTEM, "bytes", source="B6", worst=Verdict.WARNED)
 def any_bytes(plugin: Probe) -> None:
     """a line of any bytes comes back as it was."""
     line = bytes(sorted(set(range(256)) - {10}))
@@ -149,6 +152,25 @@ def logs_of_a_stopped_container(plugin: Probe) -> None:
     found = texts_of(read(plugin, again))
     plugin.call(STOP, {"File": again.file})
     require(found == ["one"], f"{found!r}")
+
+
+@check(SUBSYSTEM, source="B6", worst=Verdict.WARNED)
+def stop_at_once(plugin: Probe) -> None:
+    """lines that are still in the FIFO when StopLogging comes are kept: engines do not wait."""
+    skip_unless_it_reads(plugin)
+    made = logging(plugin)
+    wanted = ["one", "two", "three"]
+    made.fifo.write_only(lines(*wanted))
+    plugin.call(STOP, {"File": made.file})
+    found: list[str] = []
+
+    def there() -> bool:
+        with suppress(StatusError):
+            found[:] = texts_of(read(plugin, made))
+        return found == wanted
+
+    plugin.until(there, LATE)
+    require(found == wanted, f"{found!r} come back of {wanted!r}")
 
 
 @check(SUBSYSTEM, source="B6")

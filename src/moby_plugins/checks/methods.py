@@ -12,10 +12,12 @@ from moby_plugins.checks.check import Check, check, require, skip
 from moby_plugins.checks.handshake import spelled, unknown_is_an_error
 from moby_plugins.checks.session import MANY, Answer, Probe
 from moby_plugins.domain.http import OK
-from moby_plugins.domain.json import first_value
+from moby_plugins.domain.json import first_value, fold_keys
 
 UNKNOWN = "moby-plugins-check-unknown"
 
+# Keys of texts for people, in small letters.
+TEXTS = ("err", "error", "msg")
 PADDING = {"MobyPluginsCheck": {"Nested": [None, True, "x" * 1000]}}
 BROKEN_BODIES = (b'{"Name": "moby-plug', b"moby-plugins-check", b"[1]", b'"x"', b"\xff\xfe{}")
 
@@ -173,10 +175,30 @@ def _unknown_keys(family: Family) -> Check:
     def made(plugin: Probe) -> None:
         plain = plugin.send(method, family.args)
         padded = plugin.send(method, {**family.args, **PADDING})
-        alike = (plain.status, plain.error) == (padded.status, padded.error)
+        require(meaning(plain) == meaning(padded), f"{padded}; without them, {plain}")
+        if family.read_args is None:
+            return
+        # Where what is asked for is unknown, an error for the keys would not stand out.
+        reads = f"{family.interface}.{family.reads}"
+        plain = plugin.send(reads, family.read_args)
+        padded = plugin.send(reads, {**family.read_args, **PADDING})
+        alike = (plain.status, refuses(plain)) == (padded.status, refuses(padded))
         require(alike, f"{padded}; without them, {plain}")
 
     return made
+
+
+def meaning(answer: Answer) -> object:
+    """What a host makes of the answer: its texts do not count, for they may name the call."""
+    if answer.status != OK:
+        return answer.status
+    try:
+        value = first_value(answer.body)
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return value
+    return {key: bool(text) if key in TEXTS else text for key, text in fold_keys(value).items()}
 
 
 def _empty_body(family: Family) -> Check:
@@ -233,7 +255,7 @@ def _exact_spelling(family: Family) -> Check:
         answer = plugin.send(method, family.read_args)
         if answer.status != OK or answer.error:
             skip(answer)
-        spelled(first_value(answer.body), family.keys)
+        spelled(answer.value, family.keys)
 
     return made
 

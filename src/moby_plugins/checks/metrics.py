@@ -1,6 +1,7 @@
 """MetricsCollector (protocol.md B7)."""
 
 from moby_plugins.checks.check import advise, check, require
+from moby_plugins.checks.handshake import implemented_by
 from moby_plugins.checks.session import Probe
 
 SUBSYSTEM = "MetricsCollector"
@@ -47,12 +48,14 @@ def start_again(plugin: Probe) -> None:
 @check(SUBSYSTEM, source="B11 trap 6", reads_only=True)
 def managed_plugin(plugin: Probe) -> None:
     """a metrics collector is a managed plugin: an engine that meets it as a socket or spec locks
-    itself out.
+    itself up, and answers no more.
     """
     answer = plugin.send("Plugin.Activate")
-    if answer.error:
-        return  # as it should: a managed plugin has no handshake
+    if answer.error or SUBSYSTEM not in implemented_by(plugin.subject):
+        return  # as it should be: a managed plugin has no handshake
+    found = plugin.setup.found
+    require(not found, f"hosts find {found}, and its handshake names {SUBSYSTEM}")
     advise(
-        SUBSYSTEM not in (answer.fields.get("implements") or []),
-        "its handshake names MetricsCollector; managed plugins have none",
+        condition=False,
+        came_back=f"its handshake names {SUBSYSTEM}: never put it where hosts look for sockets",
     )

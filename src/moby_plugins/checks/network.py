@@ -5,7 +5,7 @@ from functools import partial
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
-from moby_plugins.checks.check import advise, check, fail, require, skip
+from moby_plugins.checks.check import advise, check, fail, items, require, skip
 from moby_plugins.checks.session import Probe, folded
 
 SUBSYSTEM = "NetworkDriver"
@@ -240,7 +240,8 @@ def gateways_of_join(plugin: Probe) -> None:
 def routes_of_join(plugin: Probe) -> None:
     """StaticRoutes of Join have a Destination in CIDR, and a NextHop where RouteType is 0."""
     _, answer = joined(plugin)
-    for entry in answer.get("staticroutes") or []:
+    routes = answer.get("staticroutes")
+    for entry in items(routes, f"StaticRoutes is {routes!r}, and no array"):
         route = folded(entry, f"StaticRoutes has {entry!r}")
         require(route.get("destination"), f"{entry!r} has no destination")
         _require_address(route.get("destination"), prefix=True)

@@ -1,7 +1,7 @@
 """All checks: find them, select some, run these one after the other, and write JUnit XML."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -17,14 +17,23 @@ from moby_plugins.checks import (
     methods,
     metrics,
     network,
+    podman,
+    resources,
     secret,
     volume,
     volume_mounts,
 )
-from moby_plugins.checks.check import Check, Finding, NotPassedError, Verdict, checks_in
+from moby_plugins.checks.check import (
+    DOCKER,
+    Check,
+    Finding,
+    NotPassedError,
+    StalledError,
+    Verdict,
+    checks_in,
+)
 from moby_plugins.checks.session import Probe, Subject
 from moby_plugins.domain.errors import PluginError, SettingsError
-from moby_plugins.domain.json import first_value, fold_keys
 from moby_plugins.domain.text import quoted, shown
 
 ENTRY_POINTS = "moby_plugins.checks"
@@ -43,19 +52,24 @@ MODULES = (
     metrics,
     graph,
     secret,
+    podman,
 )
 
-ACTIVATE = "Plugin.Activate"
+OVERALL = "all checks"
 LONGEST = 500
 # What XML cannot hold, not even escaped.
 _CONTROL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def built_in_checks() -> tuple[Check, ...]:
-    """The checks of this package, those of a subsystem one after the other."""
+    """The checks of this package, those of a subsystem one after the other.
+
+    At the end come those of what the plugin's process is left with.
+    """
     found = [item for module in MODULES for item in checks_in(module)]
     order = list(dict.fromkeys(item.subsystem for item in found))
-    return tuple(sorted(found, key=lambda item: order.index(item.subsystem)))
+    ordered = sorted(found, key=lambda item: order.index(item.subsystem))
+    return (*ordered, *checks_in(resources))
 
 
 def all_checks() -> tuple[Check, ...]:
@@ -90,8 +104,9 @@ def chosen(
     subsystems: Iterable[str],
     names: str = "*",
     reads_only: bool = False,
+    host: str = DOCKER,
 ) -> tuple[Check, ...]:
-    """Those of ``subsystems`` whose id fits the shell pattern ``names``.
+    """Those of ``subsystems`` that ``host`` needs, whose id or name fits the shell pattern.
 
     Capitals do not count. With ``reads_only`` only those that leave no trace.
     """
@@ -100,7 +115,8 @@ def chosen(
         item
         for item in checks
         if item.subsystem in wanted
-        and fnmatchcase(item.id.casefold(), pattern)
+        and host in item.hosts
+        and any(fnmatchcase(text.casefold(), pattern) for text in (item.id, item.name))
         and (item.reads_only or not reads_only)
     )
 
@@ -108,38 +124,55 @@ def chosen(
 def run_checks(checks: Iterable[Check], subject: Subject) -> Iterator[Finding]:
     """What each check finds, as it is found; every check cleans up, whatever happens in it.
 
-    Nothing that a check raises passes; an interruption does, after the clean-up.
-    Once ``setup.limit`` seconds have passed, what is left fails without being run.
+    Nothing that a check raises passes; an interruption does, after the clean-up. What
+    has stalled fails one check; those that need it after that are skipped, and say from which
+    they follow. Once ``setup.limit`` seconds have passed, one check fails without being run,
+    and what is left is skipped.
     """
     clock = subject.clock
     ends = clock.now() + subject.setup.limit
+    failed: dict[str, str] = {}  # what has stalled, and the check that failed for it
     for item in checks:
         began = clock.now()
-        if began >= ends:
-            why = f"not run: all checks together may take {subject.setup.limit:g} s"
-            yield Finding(item, Verdict.FAILED, why)
-            continue
-        verdict, came_back = _outcome(item, subject)
+        verdict, came_back = (
+            _outcome(item, subject, failed) if began < ends else _out_of_time(subject, failed)
+        )
+        if verdict is Verdict.FAILED:
+            stalled = {OVERALL} if began >= ends else subject.stalled
+            failed = dict.fromkeys(stalled, item.id) | failed
         yield Finding(item, verdict, shown(came_back, LONGEST), clock.now() - began)
 
 
-def _outcome(item: Check, subject: Subject) -> tuple[Verdict, str]:
+def _out_of_time(subject: Subject, failed: Mapping[str, str]) -> tuple[Verdict, str]:
+    why = f"not run: all checks together may take {subject.setup.limit:g} s"
+    return _following(StalledError(OVERALL, why), failed)
+
+
+def _following(error: StalledError, failed: Mapping[str, str]) -> tuple[Verdict, str]:
+    if error.what not in failed:
+        return Verdict.FAILED, str(error)
+    return Verdict.SKIPPED, f"{error} (follows from {failed[error.what]!r})"
+
+
+def _outcome(item: Check, subject: Subject, failed: Mapping[str, str]) -> tuple[Verdict, str]:
     probe = Probe(subject)
     verdict, came_back = Verdict.PASSED, ""
     try:
-        verdict, came_back = _judged(item, probe)
+        verdict, came_back = _judged(item, probe, failed)
     finally:
         try:
             probe.close()
         except NotPassedError as error:
             verdict = error.verdict if verdict is Verdict.PASSED else verdict
             came_back = f"{came_back}; {error}" if came_back else str(error)
-    return verdict, came_back
+    return (item.worst if verdict is Verdict.FAILED else verdict), came_back
 
 
-def _judged(item: Check, probe: Probe) -> tuple[Verdict, str]:
+def _judged(item: Check, probe: Probe, failed: Mapping[str, str]) -> tuple[Verdict, str]:
     try:
         item.function(probe)
+    except StalledError as error:
+        return _following(error, failed)
     except NotPassedError as error:
         return error.verdict, str(error)
     except PluginError as error:
@@ -147,20 +180,6 @@ def _judged(item: Check, probe: Probe) -> tuple[Verdict, str]:
     except Exception as error:  # a check may come from another package
         return Verdict.FAILED, f"the check broke: {type(error).__name__}: {shown(error)}"
     return Verdict.PASSED, ""
-
-
-def implemented_by(subject: Subject) -> tuple[str, ...]:
-    """What the plugin says that it implements: nothing if its answer says nothing.
-
-    Raises ``TransportError`` where none comes, and ``WireError`` for half of one.
-    """
-    answer = subject.send(ACTIVATE)
-    try:
-        value = first_value(answer.body)
-    except ValueError:
-        return ()
-    told = fold_keys(value).get("implements") if isinstance(value, dict) else None
-    return tuple(entry for entry in told or () if isinstance(entry, str))
 
 
 def as_junit(findings: Iterable[Finding], plugin: str) -> str:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -22,7 +23,8 @@ from moby_plugins.app import wire
 from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client, Stream, accepted, read_whole
 from moby_plugins.app.config import connect_by_scheme, system_clock
 from moby_plugins.app.settings import Settings
-from moby_plugins.checks.check import NotPassedError, advise, fail, require
+from moby_plugins.checks.check import NotPassedError, StalledError, advise, fail, require
+from moby_plugins.checks.process import PluginProcess, no_process, process_at
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportTimeoutError
 from moby_plugins.domain.http import OK, Content, Response
@@ -126,7 +128,7 @@ class Subject:
     ``tls`` is as the spec has it; ``new_subject`` makes one by its address. Each
     request is sent once. A method that has not answered within ``setup.timeout`` is
     not asked again, so that a plugin which hangs costs one time-out for each method.
-    Threads may share it.
+    ``find_process`` finds the plugin's process, when it is first asked for. Threads may share it.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class Subject:
         clock: Clock,
         tls: TLSOptions | None = None,
         setup: Setup | None = None,
+        find_process: Callable[[], PluginProcess | None] = no_process,
     ) -> None:
         self.address = address
         self.tls = tls
@@ -144,8 +147,24 @@ class Subject:
         self.setup = setup or Setup()
         self._transport = transport
         self._client = Client(transport, address, clock=clock)
-        self._mute: set[str] = set()
+        self._find_process = find_process
+        self._stalled: dict[str, str] = {}
         self._numbers = count(1)
+
+    @cached_property
+    def process(self) -> PluginProcess | None:
+        """The plugin's process; ``None`` where it cannot be told."""
+        return self._find_process()
+
+    @cached_property
+    def descriptors(self) -> int | None:
+        """How many descriptors the plugin had when it was first asked for anything."""
+        return None if self.process is None else self.process.descriptors()
+
+    @property
+    def stalled(self) -> frozenset[str]:
+        """What did not go on in time so far: methods, and whatever else ``patience`` names."""
+        return frozenset(self._stalled)
 
     def number(self) -> int:
         """A number that nothing else of this run has."""
@@ -157,7 +176,7 @@ class Subject:
         Raises ``TransportError`` and ``WireError`` where none comes, and fails
         the check for a method that has hung before.
         """
-        with self._patience(method):
+        with self._asking(method):
             response = self._open(method, body, length)
             try:
                 data = read_whole(response.body, MAX_RESPONSE_BYTES)
@@ -168,7 +187,7 @@ class Subject:
     @contextmanager
     def stream(self, method: str, body: bytes = b"") -> Iterator[Stream]:
         """The answer to one request as it comes; raises as ``send``, and ``StatusError``."""
-        with self._patience(method):
+        with self._asking(method):
             response = self._open(method, body, None)
             with Stream(accepted(response, method), method, self.address.text, "") as stream:
                 yield stream
@@ -183,20 +202,29 @@ class Subject:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self, method: str, body: Content, length: int | None) -> Response:
-        request = self._client.request(method, body, length)
-        return self._transport.send(request, self.setup.timeout)
-
     @contextmanager
-    def _patience(self, method: str) -> Iterator[None]:
-        name = method.partition("?")[0]
-        if name in self._mute:
-            fail(f"{name} did not answer in time before, and was not asked again")
+    def patience(self, what: str, again: str) -> Iterator[None]:
+        """Try ``what`` for the time of the block, unless it has stalled before.
+
+        Raises ``StalledError`` with the text ``again`` then. It stalls by a time-out, or by a
+        ``StalledError``, out of the block.
+        """
+        if what in self._stalled:
+            raise StalledError(what, self._stalled[what])
         try:
             yield
-        except TransportTimeoutError:
-            self._mute.add(name)
+        except (TransportTimeoutError, StalledError):
+            self._stalled[what] = again
             raise
+
+    def _asking(self, method: str) -> AbstractContextManager[None]:
+        name = method.partition("?")[0]
+        return self.patience(name, f"{name} did not answer in time before, and was not asked again")
+
+    def _open(self, method: str, body: Content, length: int | None) -> Response:
+        self.descriptors  # noqa: B018  counted before the first request
+        request = self._client.request(method, body, length)
+        return self._transport.send(request, self.setup.timeout)
 
 
 def new_subject(
@@ -215,7 +243,14 @@ def new_subject(
     address = Address(addr)
     connect = connect_by_scheme(Settings.from_env() if settings is None else settings)
     transport = connect(address, tls_config)
-    return Subject(transport, address, clock=clock or system_clock(), tls=tls_config, setup=setup)
+    return Subject(
+        transport,
+        address,
+        clock=clock or system_clock(),
+        tls=tls_config,
+        setup=setup,
+        find_process=partial(process_at, address),
+    )
 
 
 @frozen
@@ -288,14 +323,19 @@ class Probe:
 
     def make(self, method: str, args: Any, undo: str, undo_args: Any) -> dict[str, Any]:
         """``call``, and at the end ``undo``, unless the check has done that by itself."""
+        with self.making(undo, undo_args):
+            return self.call(method, args)
+
+    @contextmanager
+    def making(self, undo: str, undo_args: Any) -> Iterator[None]:
+        """Do in the block what ``undo`` undoes at the end, even where the block fails."""
         step = Undo(undo, wire.encode(undo_args))
         self._remember(step)
-        answer = self.call(method, args)
+        yield
         with self._lock:
             self._undo = [
                 evolve(each, certain=True) if each is step else each for each in self._undo
             ]
-        return answer
 
     def undo(self, method: str, args: Any) -> None:
         """Make this call at the end, unless the check has made it by itself."""
@@ -311,9 +351,10 @@ class Probe:
             futures = [threads.submit(call) for call in calls]
         return [future.result() for future in futures]
 
-    def until(self, wanted: Callable[[], bool]) -> bool:
-        """Whether ``wanted`` comes true within the time of one call."""
-        ends = self.subject.clock.now() + self.setup.timeout
+    def until(self, wanted: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Whether ``wanted`` comes true within ``seconds``, or within the time of one call."""
+        patience = self.setup.timeout if seconds is None else seconds
+        ends = self.subject.clock.now() + patience
         while not wanted():
             if self.subject.clock.now() >= ends:
                 return False
@@ -352,10 +393,3 @@ class Probe:
                 if (pending.method, pending.body) == (step.method, step.body):
                     self._undo.remove(pending)
                     return
-
-
-def only(found: list[T], wanted: str, came_back: object) -> T:
-    """The one item of a list; without exactly one the check fails."""
-    if len(found) != 1:
-        fail(f"{len(found)} times {wanted}: {came_back}")
-    return found[0]

@@ -4,8 +4,19 @@ import re
 from datetime import datetime
 from typing import Any
 
-from moby_plugins.checks.check import advise, check, require, skip
-from moby_plugins.checks.session import Probe, folded, only
+from moby_plugins.checks.check import (
+    NotPassedError,
+    StalledError,
+    Verdict,
+    advise,
+    check,
+    items,
+    only,
+    require,
+    skip,
+)
+from moby_plugins.checks.session import Probe, folded
+from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "VolumeDriver"
 CREATE, REMOVE = "VolumeDriver.Create", "VolumeDriver.Remove"
@@ -21,8 +32,25 @@ LONGEST = 64
 def created(plugin: Probe, name: str = "") -> str:
     """The name of a new volume, removed at the end."""
     name = name or plugin.name()
-    plugin.make(CREATE, creation(plugin, name), REMOVE, {"Name": name})
+    create_volume(plugin, creation(plugin, name))
     return name
+
+
+def create_volume(plugin: Probe, args: dict[str, Any]) -> None:
+    """Create a volume, removed at the end; where it is refused, say what its options may lack."""
+    try:
+        plugin.make(CREATE, args, REMOVE, {"Name": args["Name"]})
+    except StalledError:
+        raise
+    except NotPassedError as error:
+        raise NotPassedError(error.verdict, f"{error}{hint(plugin)}") from error
+
+
+def hint(plugin: Probe) -> str:
+    """What to try where Create is refused; nothing for a driver whose options were given."""
+    if plugin.setup.volume_opts:
+        return ""
+    return "; a driver that needs options is given them with --volume-opt KEY=VALUE"
 
 
 def creation(plugin: Probe, name: str) -> dict[str, Any]:
@@ -41,9 +69,7 @@ def listed(plugin: Probe) -> list[dict[str, Any]]:
     """The volumes that List tells, keys in small letters."""
     answer = plugin.send(LIST, {})
     require(not answer.error, answer)
-    volumes = answer.fields.get("volumes")
-    volumes = [] if volumes is None else volumes
-    require(isinstance(volumes, list), f"{answer}: Volumes is no array")
+    volumes = items(answer.fields.get("volumes"), f"{answer}: Volumes is no array")
     return [folded(volume, f"{answer}: {volume!r} is no volume") for volume in volumes]
 
 
@@ -86,7 +112,7 @@ def list_of_volumes(plugin: Probe) -> None:
 def no_null_in_list(plugin: Probe) -> None:
     """no entry of Volumes is null: that takes the engine down."""
     answer = plugin.send(LIST, {})
-    require(None not in (answer.fields.get("volumes") or []), answer)
+    require(None not in items(answer.fields.get("volumes"), answer), answer)
 
 
 @check(SUBSYSTEM, source="B2, B11 trap 11", reads_only=True)
@@ -103,7 +129,7 @@ def get_of_unknown(plugin: Probe) -> None:
     require(answer.error or answer.fields.get("volume") is None, f"{answer}: an engine finds it")
 
 
-@check(SUBSYSTEM, source="B2", reads_only=True)
+@check(SUBSYSTEM, source="B2", reads_only=True, worst=Verdict.WARNED)
 def path_of_unknown(plugin: Probe) -> None:
     """Path of a volume that there is not is an error, or empty."""
     answer = plugin.send(PATH, {"Name": plugin.name()})
@@ -124,7 +150,7 @@ def create_without_options(plugin: Probe) -> None:
     if plugin.setup.volume_opts:
         skip("its volumes are said to need options")
     name = plugin.name()
-    plugin.make(CREATE, {"Name": name, "Opts": None}, REMOVE, {"Name": name})
+    create_volume(plugin, {"Name": name, "Opts": None})
 
 
 @check(SUBSYSTEM, source="B2")
@@ -212,3 +238,12 @@ def errors_say_what_is_wrong(plugin: Probe) -> None:
     answer = plugin.send(MOUNT, {"Name": plugin.name(), "ID": plugin.id()})
     if answer.error:
         advise(answer.told("err"), f"{answer}: no Err, so the user is shown the whole body")
+
+
+@check(SUBSYSTEM, source="B0, P2", worst=Verdict.WARNED)
+def errors_by_status(plugin: Probe) -> None:
+    """an error comes with another status than 200: Podman takes a 200 with Err for a success."""
+    unknown = {"Name": plugin.name()}
+    for method, args in ((MOUNT, unknown | {"ID": plugin.id()}), (GET, unknown), (REMOVE, unknown)):
+        answer = plugin.send(method, args)
+        require(answer.status != OK or not answer.error, answer)

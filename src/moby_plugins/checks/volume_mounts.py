@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from moby_plugins.checks.check import advise, check, fail, require
-from moby_plugins.checks.session import Probe, only
+from moby_plugins.checks.check import advise, check, fail, only, require
+from moby_plugins.checks.session import Probe
 from moby_plugins.checks.volume import (
     CREATE,
     MOUNT,
@@ -13,6 +13,7 @@ from moby_plugins.checks.volume import (
     created,
     creation,
     found,
+    hint,
     listed,
     named,
 )
@@ -154,7 +155,7 @@ def creates_of_one_name(plugin: Probe) -> None:
     name = plugin.name()
     plugin.undo(REMOVE, {"Name": name})
     told = plugin.side_by_side(*[partial(plugin.send, CREATE, creation(plugin, name))] * FEW)
-    require(not all(answer.error for answer in told), told[0])
+    require(not all(answer.error for answer in told), f"{told[0]}{hint(plugin)}")
     only(named(listed(plugin), name), "in List", name)
 
 

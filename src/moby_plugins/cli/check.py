@@ -4,12 +4,21 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any, TextIO
 
 import click
 
-from moby_plugins import Settings, TLSOptions, TransportTimeoutError, WireError, new_local_discovery
+from moby_plugins import (
+    PluginError,
+    Settings,
+    TLSOptions,
+    TransportTimeoutError,
+    WireError,
+    new_local_discovery,
+)
 from moby_plugins.checks import (
+    HOSTS,
     Check,
     Finding,
     Setup,
@@ -22,6 +31,7 @@ from moby_plugins.checks import (
     new_subject,
     run_checks,
 )
+from moby_plugins.checks.sources import UnknownCodeError, explanation
 from moby_plugins.cli.errors import FINDINGS
 from moby_plugins.cli.options import (
     example,
@@ -44,8 +54,11 @@ from moby_plugins.cli.output import (
     show_table,
 )
 from moby_plugins.domain.text import quoted
+from moby_plugins.ports import Survey
 
 HANDSHAKE = "Plugin"
+# Seconds that a call may take, by host: engines have 60 and 120 where they have any, Podman has 5.
+TIMEOUTS = dict(zip(HOSTS, (10.0, 5.0), strict=True))
 STYLES = {
     Verdict.PASSED: GOOD,
     Verdict.WARNED: DOUBTFUL,
@@ -63,10 +76,7 @@ def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
 
 
 @click.command(
-    epilog=example(
-        "moby-plugins check shelf --read-only",
-        "moby-plugins check unix:///tmp/x.sock --check '*mount*' --junit report.xml",
-    )
+    epilog=example("moby-plugins check shelf --check '*mount*' --junit report.xml"),
 )
 @click.argument("target", metavar="NAME|ADDRESS", required=False, shell_complete=plugin_names)
 @click.option(
@@ -77,8 +87,15 @@ def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
     help="Only this one, implemented or not; may be repeated.",
 )
 @click.option("--check", "glob", metavar="GLOB", default="*", help="Only checks called so.")
+@click.option(
+    "--host",
+    type=click.Choice(HOSTS),
+    default=HOSTS[0],
+    help=f"Whose expectations count.  [default: {HOSTS[0]}]",
+)
 @click.option("--read-only", is_flag=True, help="Only checks that leave no trace.")
 @click.option("--list", "listing", is_flag=True, help="List the checks, and run none.")
+@click.option("--explain", metavar="CODE", help="Print what a source, such as B2, stands for.")
 @click.option(
     "--volume-opt",
     "volume_opts",
@@ -94,46 +111,52 @@ def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
     type=click.File("w", encoding="utf-8", lazy=False, atomic=True),
     help="Write JUnit XML.",
 )
-@with_timeout(10.0, "Seconds for each call.")
+@with_timeout(None, "Seconds for each call.  [default: 10; 5 for podman]")
 @with_settings
 @with_json
 def check(
     target: str | None,
     named: tuple[str, ...],
     glob: str,
+    host: str,
     read_only: bool,
     listing: bool,
+    explain: str | None,
     volume_opts: dict[str, str],
     secret: str,
     junit: TextIO | None,
-    timeout: float,
+    timeout: float | None,
     settings: Settings,
     as_json: bool,
 ) -> None:
     """Check whether a plugin keeps to the protocol.
 
-    Each subsystem that it implements is tried as an engine would; what is made
-    for that is called moby-plugins-check-… and removed again. The exit status is
-    0 where no check failed; warnings are for what is legal, but risky.
+    Each subsystem is tried as an engine would; what is made for that is called
+    moby-plugins-check-… and removed. The exit status is 0 if no check failed.
     """
+    if explain is not None:
+        _explain(explain, as_json=as_json)
+        return
     # What stops a program that runs this, too, is to leave nothing behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     known = all_checks()
     _check_names(named, known)
     if listing:
         kinds = named or tuple({item.subsystem for item in known})
-        _list(chosen(known, subsystems=kinds, names=glob, reads_only=read_only), as_json=as_json)
+        listed = chosen(known, subsystems=kinds, names=glob, reads_only=read_only, host=host)
+        _list(listed, as_json=as_json)
         return
     if target is None:
         raise click.UsageError("Missing argument 'NAME|ADDRESS'.")
     addr, tls, found = _place(target, settings)
-    setup = Setup(timeout=timeout, volume_opts=volume_opts, secret=secret, found=found)
+    patience = TIMEOUTS[host] if timeout is None else timeout
+    setup = Setup(timeout=patience, volume_opts=volume_opts, secret=secret, found=found)
     with new_subject(addr, tls, settings=settings, setup=setup) as subject:
         implemented = _implemented(subject)  # asked in any case: it tells whether anybody is there
         kinds = named or (HANDSHAKE, *implemented)
-        checks = chosen(known, subsystems=kinds, names=glob, reads_only=read_only)
+        checks = chosen(known, subsystems=kinds, names=glob, reads_only=read_only, host=host)
         if not checks:
-            raise click.UsageError("there is no such check; --list shows all")
+            raise click.UsageError(f"there is no such check{_meant(glob, known)}; --list shows all")
         findings = list(_watched(run_checks(checks, subject), len(checks)))
     if junit is not None:
         junit.write(as_junit(findings, target))
@@ -149,13 +172,41 @@ def _check_names(named: tuple[str, ...], known: tuple[Check, ...]) -> None:
             raise click.UsageError(f"no checks for {quoted(name)}; there are: {', '.join(there)}")
 
 
+def _meant(glob: str, known: tuple[Check, ...]) -> str:
+    names = {text.casefold(): text for item in known for text in (item.name, item.id)}
+    close = get_close_matches(glob.casefold(), names, n=1)
+    return f", did you mean {names[close[0]]!r}?" if close else ""
+
+
+def _explain(codes: str, *, as_json: bool) -> None:
+    try:
+        texts = {code.strip(): explanation(code) for code in codes.split(",")}
+    except UnknownCodeError as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        show_json(texts)
+    else:
+        print("\n\n".join(texts.values()))
+
+
 def _place(target: str, settings: Settings) -> tuple[str, TLSOptions | None, str]:
-    if "/" in target:
-        return target, None, ""
     discovery = new_local_discovery(settings)
+    if "/" in target:
+        return target, None, _found_at(target, discovery)
     plugin = discovery.lookup(target)
     found = next((each.path for each in discovery.candidates(target)), "")
     return plugin.addr, plugin.tls_config, found
+
+
+def _found_at(addr: str, discovery: Survey) -> str:
+    # An address may be that of a plugin which hosts find: that matters to one of the checks.
+    try:
+        names = discovery.scan()
+    except PluginError:
+        return ""
+    first = (next(iter(discovery.candidates(name)), None) for name in names)
+    there = (each for each in first if each and each.plugin and each.plugin.addr == addr)
+    return next((each.path for each in there), "")
 
 
 def _implemented(subject: Subject) -> tuple[str, ...]:
@@ -215,6 +266,7 @@ def _check_as_json(item: Check) -> dict[str, Any]:
         "expects": item.expects,
         "source": item.source,
         "reads_only": item.reads_only,
+        "hosts": item.hosts,
     }
 
 

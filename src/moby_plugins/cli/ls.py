@@ -20,6 +20,8 @@ from moby_plugins.cli.options import example, with_json, with_settings, with_tim
 from moby_plugins.cli.output import BAD, FAINT, GOOD, Cell, Table, show_json, show_table
 from moby_plugins.domain.text import listed, shown
 
+METRICS = "MetricsCollector"
+
 
 @frozen
 class Row:
@@ -72,7 +74,11 @@ def found(settings: Settings) -> list[Row]:
 def _state(row: Row) -> Cell:
     if isinstance(row.outcome, PluginError):
         return Cell(f"error: {in_brief(row.outcome)}", BAD)
-    return Cell(listed(row.outcome.manifest.implements), GOOD)
+    implements = listed(row.outcome.manifest.implements)
+    if METRICS in row.outcome.manifest.implements:
+        # docs/protocol.md, B11, trap 6: found by a host, it locks that up
+        return Cell(f"{implements} (locks engines up: make it a managed plugin)", BAD)
+    return Cell(implements, GOOD)
 
 
 def _address(row: Row) -> str:

@@ -79,11 +79,19 @@ class Machine:
 
 
 def appear(path: Path) -> None:
-    """Wait for a file."""
+    """Wait for a file; for a socket, until connections to it succeed."""
     ends = time.monotonic() + SECONDS
-    while not path.exists():
+    while not there(path):
         assert time.monotonic() < ends, f"{path} did not appear"
         time.sleep(0.02)
+
+
+def there(path: Path) -> bool:
+    """Whether it is there. A socket is bound first, and listens a moment later."""
+    if not path.is_socket():
+        return path.exists()
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
 
 
 def stale_socket(path: Path) -> None:

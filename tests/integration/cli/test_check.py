@@ -10,7 +10,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from moby_plugins.serving import PluginApp
+from moby_plugins.testing import LivePlugins
 from tests.integration.cli.machine import EXAMPLES, Machine, appear
+from tests.unit.checks.broken_volumes import refuses_if
+from tests.unit.checks.good_plugin import Volumes
 
 WRITING = EXAMPLES.parent / "docs" / "writing-a-plugin.md"
 POLICY = '[[allow]]\nmethods = ["GET"]\npath = "/.*"\n'
@@ -44,14 +48,14 @@ def unpassed(shown: dict[str, Any]) -> dict[str, str]:
         (
             "metrics_plugin.py",
             "MetricsCollector",
-            {"MetricsCollector: managed plugin": "warned"},
+            {"MetricsCollector: managed plugin": "failed"},
         ),
     ],
 )
 def test_the_examples_keep_to_the_protocol(
     machine: Machine, program: str, subsystem: str, found: dict[str, str]
 ) -> None:
-    """Nothing fails; what is warned of is so: no Capabilities, no managed plugin."""
+    """What is found is so: no Capabilities, and a metrics collector that is no managed plugin."""
     argument = machine.root / "argument"
     if program == "authz_plugin.py":
         argument.write_text(POLICY)
@@ -61,13 +65,75 @@ def test_the_examples_keep_to_the_protocol(
     with example(machine, program, argument):
         ran = machine.run("check", "plugin", "--json")
 
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (ran.returncode, ran.stderr) == (int("failed" in found.values()), "")
     shown = json.loads(ran.stdout)
     assert unpassed(shown) == {"Plugin: spec directory": "skipped"} | found
     assert {each["subsystem"] for each in shown["findings"]} == {"Plugin", subsystem}
     assert shown["summary"]["passed"] > 15
     if program == "volume_plugin.py":
         assert not any(argument.iterdir())  # nothing is left
+
+
+def test_a_metrics_collector_is_checked_by_its_address(machine: Machine) -> None:
+    """Where no host finds it, as a managed plugin; a host's own directory is not such a place."""
+    with example(machine, "metrics_plugin.py", machine.root / "argument") as path:
+        elsewhere = machine.root / "meter.sock"
+        elsewhere.symlink_to(path)
+        only = ("--subsystem", "MetricsCollector")
+        managed = machine.run("check", f"unix://{elsewhere}", *only)
+        found = machine.run("check", f"unix://{path}", *only)
+
+    assert managed.returncode == 0, managed.stdout
+    assert "1 warned, 0 failed" in managed.stdout
+    assert found.returncode == 1
+    assert f"hosts find {path}" in found.stdout
+
+
+def test_a_volume_plugin_is_checked_for_podman(machine: Machine) -> None:
+    """Only what Podman wants; the example has neither Capabilities nor need of them."""
+    with machine.shelf():
+        ran = machine.run("check", "shelf", "--host", "podman", "--json")
+        other = machine.run("check", "shelf", "--host", "podman", "--subsystem", "authz")
+
+    shown = json.loads(ran.stdout)
+    assert ran.returncode == 0, ran.stdout
+    assert unpassed(shown) == {}
+    assert all("podman" in each["hosts"] for each in shown["findings"])
+    assert other.returncode == 2
+
+
+def test_a_source_is_explained_without_a_plugin(machine: Machine) -> None:
+    """A section, a trap, or all of a check's sources; as JSON too."""
+    trap = machine.run("check", "--explain", "B11 trap 12")
+    both = json.loads(machine.run("check", "--explain", "P1, b11 trap 2", "--json").stdout)
+
+    assert (trap.returncode, trap.stderr) == (0, "")
+    assert trap.stdout.startswith("12. Same `Name`+`ID` is mounted several times")
+    assert both["P1"].startswith("### P1. The handshake")
+    assert both["b11 trap 2"].startswith("2. 201/204 are failures")
+
+
+def test_a_name_without_its_subsystem_chooses(machine: Machine) -> None:
+    """As JSON and the documents have it."""
+    with machine.shelf():
+        ran = machine.run("check", "shelf", "--check", "unknown keys", "--json")
+
+    (found,) = json.loads(ran.stdout)["findings"]
+    assert (found["subsystem"], found["check"]) == ("VolumeDriver", "unknown keys")
+
+
+def test_a_driver_that_needs_options_says_where_they_go(machine: Machine) -> None:
+    """Where Create fails and none were given."""
+    (machine.root / "volumes").mkdir()
+    needy = refuses_if(lambda args: not args.get("Opts"), "VolumeDriver.Create")
+    with LivePlugins(machine.sockets) as start:
+        start(needy(PluginApp(Volumes())), "needy")
+        ran = machine.run("check", "needy", "--check", "create")
+        given = machine.run("check", "needy", "--check", "create", "--volume-opt", "size=1M")
+
+    assert ran.returncode == 1
+    assert "--volume-opt KEY=VALUE" in ran.stdout
+    assert given.returncode == 0
 
 
 def test_who_follows_the_document_has_a_plugin_that_passes(machine: Machine) -> None:
@@ -144,6 +210,9 @@ def test_the_checks_can_be_listed(machine: Machine) -> None:
     [
         ([], "Missing argument 'NAME|ADDRESS'"),
         (["shelf", "--check", "nothing*"], "there is no such check"),
+        (["shelf", "--check", "unknown kees"], "did you mean 'unknown keys'?"),
+        (["--explain", "B12"], "'B12' is no section of the protocol; did you mean B2, B1, B11?"),
+        (["shelf", "--host", "nerdctl"], "'nerdctl' is not one of 'docker', 'podman'"),
         (
             ["shelf", "--subsystem", "volumedriver"],
             "no checks for 'volumedriver'; there are: Plugin",

@@ -32,6 +32,17 @@ def test_each_plugin_has_a_line(machine: Machine) -> None:
     assert "error: stale socket: it exists, but nobody listens on it" in stale
 
 
+def test_a_metrics_collector_that_hosts_find_is_marked(machine: Machine) -> None:
+    """In its own row, also in a pipe: an engine that activates it locks itself up."""
+    meter = keeps_answering(b'{"Implements": ["VolumeDriver", "MetricsCollector"]}')
+    with machine.shelf(), DummyPlugin.on_unix(machine.sockets / "meter.sock", meter):
+        lines = machine.run("ls").stdout.splitlines()
+
+    marked = [line.split()[0] for line in lines if "locks engines up" in line]
+    assert marked == ["meter"]
+    assert "VolumeDriver, MetricsCollector (locks engines up" in "\n".join(lines)
+
+
 def test_programs_read_the_same_as_json(machine: Machine) -> None:
     """``--json`` prints one object for each plugin."""
     stale_socket(machine.sockets / "stale.sock")

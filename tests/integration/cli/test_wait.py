@@ -13,11 +13,14 @@ ACTIVE = keeps_answering(b'{"Implements": ["authz"]}')
 
 
 def test_a_plugin_that_is_there_is_not_waited_for(machine: Machine) -> None:
-    """Nothing but that it is active is said, and the status is 0."""
+    """Nothing is wrong with it, that it is active is said last, and the status is 0."""
+    # A machine may be so busy that the first answer takes a while, which is said.
+    slow = "waiting for shelf: no answer yet"
     with machine.shelf():
         ran = machine.run("wait", "shelf", "VolumeDriver")
 
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "shelf is active\n")
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert [line for line in ran.stderr.splitlines() if line != slow] == ["shelf is active"]
 
 
 def test_each_change_is_a_line_until_the_plugin_is_there(machine: Machine) -> None:

@@ -12,6 +12,7 @@ from attrs import field, frozen
 from moby_plugins import Request, Response, TLSOptions, TransportTimeoutError
 from moby_plugins.checks import Setup, Verdict
 from moby_plugins.domain.http import CONTENT_TYPE, App
+from tests.unit.checks.processes import IDLE, Process
 
 HEADERS = {"Content-Type": CONTENT_TYPE}
 SETUP = Setup(
@@ -34,6 +35,7 @@ class Broken:
     delay: float = 0.0
     addr: str = "unix:///run/docker/plugins/good.sock"
     tls: TLSOptions | None = None
+    process: Process | None = IDLE
 
 
 def warned(breaks: Breaks, setup: Setup = SETUP) -> Broken:

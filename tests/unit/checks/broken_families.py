@@ -38,7 +38,8 @@ def broken_for(family: Family) -> Iterator[tuple[str, Broken]]:
     yield "unknown method", Broken(does(lambda _, __: {}, nonsense))
     if family.asks:
         yield "broken body", Broken(does(kind, of + family.asks))
-        yield "unknown keys", Broken(does(strict, of + family.asks))
+        reads = [of + family.reads] if family.read_args is not None else []
+        yield "unknown keys", Broken(does(strict, of + family.asks, *reads))
     if family.acts:
         yield "empty body", Broken(does(kind_to_nothing, *(of + name for name in family.acts)))
     if family.reads:

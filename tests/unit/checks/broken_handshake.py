@@ -82,6 +82,7 @@ MORE = (
     ("Plugin: names are exact", Broken(says(ACTIVATE, {"Implements": ["AuthZPlugin"]}))),
     ("Plugin: names are known", warned(says(ACTIVATE, {"Implements": ["authz", "authz"]}))),
     ("Plugin: exact spelling", warned(does(trailing, ACTIVATE))),
+    ("Plugin: exact spelling", warned(says(ACTIVATE, b"404 page not found"))),
     (
         "Plugin: encryption",
         evolve(warned(adds(ACTIVATE)), addr="tcp://127.0.0.1:80", tls=TLSOptions(ca_file="x")),

@@ -23,7 +23,7 @@ from tests.unit.checks.broken import (
     says,
     warned,
 )
-from tests.unit.checks.broken_volumes import refuses_if, swallows
+from tests.unit.checks.broken_volumes import no, refuses_if, swallows
 
 CAPABILITIES = "LogDriver.Capabilities"
 START, STOP, READ = "LogDriver.StartLogging", "LogDriver.StopLogging", "LogDriver.ReadLogs"
@@ -179,7 +179,8 @@ BROKEN = {
     "LogDriver: lines end": Broken(entries_as(without_newline)),
     "LogDriver: sources": Broken(each(source="stdout")),
     "LogDriver: times": Broken(each(time_nano=1)),
-    "LogDriver: bytes": Broken(entries_as(as_text)),
+    "LogDriver: bytes": warned(entries_as(as_text)),
+    "LogDriver: stop at once": warned(entries_as(lambda entries: entries[:-1])),
     "LogDriver: pieces of a line": Broken(entries_as(lambda entries: entries[-1:]), setup=HASTY),
     "LogDriver: tail": Broken(deaf("Tail")),
     "LogDriver: since": Broken(loses("Since", "0001-01-01T00:00:00Z", slice(2, None))),
@@ -201,4 +202,6 @@ MORE = (
     ("LogDriver: sources", Broken(each(source="console"))),
     ("LogDriver: stop of unknown", Broken(does(never, STOP))),
     ("LogDriver: large info", Broken(refuses(START))),
+    ("LogDriver: large info", Broken(does(lambda *_: no("no such file or directory"), START))),
+    ("LogDriver: lines come back", Broken(swallows(START), setup=HASTY)),
 )

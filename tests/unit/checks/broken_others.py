@@ -34,7 +34,7 @@ BROKEN = {
     "MetricsCollector: start twice": Broken(only_once(START)),
     "MetricsCollector: stop without start": Broken(refuses(STOP)),
     "MetricsCollector: start again": Broken(only_once(START)),
-    "MetricsCollector: managed plugin": warned(adds("Plugin.Activate")),
+    "MetricsCollector: managed plugin": Broken(adds("Plugin.Activate")),
     "secretprovider: unknown secret": secret(b"s3cret"),
     "secretprovider: value": Broken(says(GET, {"Value": "s3cret!"})),
     "secretprovider: exact spelling": warned(
@@ -51,6 +51,7 @@ BROKEN = {
     ),
 }
 MORE = (
+    ("MetricsCollector: managed plugin", warned(adds("Plugin.Activate"), evolve(SETUP, found=""))),
     ("secretprovider: size", secret(b"x" * 512_000)),
     ("secretprovider: value", Broken(adds(GET), Verdict.SKIPPED, evolve(SETUP, secret=""))),
 )

@@ -1,5 +1,6 @@
 """Good plugins that keep what they are given: lines of logs, and layers."""
 
+import select
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -69,6 +70,32 @@ class Logs(LogDriver):
                 with self._news:
                     self._lines[container].append(evolve(entry, attrs={}))
                     self._news.notify_all()
+
+
+class Asynchronous(Logs):
+    """At StopLogging what is still in the FIFO is left there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stops: dict[str, threading.Event] = {}
+
+    def start_logging(self, file: str, info: LogInfo) -> None:
+        self._lines.setdefault(info.container_id, [])
+        stopped = threading.Event()
+        self._stops[file] = stopped
+        arguments = (Path(file).open("rb", 0), info.container_id, stopped)  # noqa: SIM115
+        threading.Thread(target=self._read, args=arguments, daemon=True).start()
+
+    def stop_logging(self, file: str) -> None:
+        if stopped := self._stops.pop(file, None):
+            stopped.set()
+
+    def _read(self, fifo: Any, container: str, stopped: threading.Event) -> None:
+        with fifo:
+            while not stopped.is_set():
+                if select.select([fifo], [], [], 0.01)[0] and not stopped.is_set():
+                    entry = next(decode_frames(fifo.read))
+                    self._lines[container].append(evolve(entry, attrs={}))
 
 
 class Layers(GraphDriver):

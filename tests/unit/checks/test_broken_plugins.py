@@ -1,5 +1,7 @@
 """Every check finds what it is for: a good plugin passes it, a broken one does not."""
 
+import json
+
 import pytest
 from attrs import evolve
 
@@ -27,9 +29,12 @@ from tests.unit.checks import (
     broken_logs,
     broken_networks,
     broken_others,
+    broken_podman,
+    broken_resources,
     broken_volumes,
 )
-from tests.unit.checks.broken import SETUP, Broken, does, edits, refuses
+from tests.unit.checks.broken import SETUP, Broken, body_of, does, edits, refuses
+from tests.unit.checks.broken_logs import HASTY
 from tests.unit.checks.good_plugin import good_plugin
 from tests.unit.checks.legal import LEGAL
 
@@ -43,6 +48,8 @@ MODULES = (
     broken_logs,
     broken_graph,
     broken_others,
+    broken_podman,
+    broken_resources,
 )
 BROKEN: dict[str, Broken] = {}
 for module in MODULES:
@@ -63,7 +70,15 @@ def finding(item: Check, app: App, broken: Broken) -> Finding:
 
     plugin = MemoryTransport(slow if broken.delay else app, clock=clock)
     address = Address(broken.addr)
-    subject = Subject(plugin, address, clock=clock, tls=broken.tls, setup=broken.setup)
+    process = broken.process.of(clock, plugin) if broken.process else None
+    subject = Subject(
+        plugin,
+        address,
+        clock=clock,
+        tls=broken.tls,
+        setup=broken.setup,
+        find_process=lambda: process,
+    )
     (found,) = run_checks([item], subject)
     return found
 
@@ -133,6 +148,34 @@ def test_a_broken_plugin_is_found_out(name: str, broken: Broken) -> None:
     assert found.verdict == broken.verdict, found.came_back
     assert found.came_back
     assert "the check broke" not in found.came_back
+
+
+@pytest.mark.parametrize("body", [b"404 page not found", b'[{"x": [7]}]', b""])
+def test_no_answer_breaks_a_check(body: bytes) -> None:
+    """A check judges whatever comes back, from every method; it makes no mistake of its own."""
+    odd = Broken(does(lambda *_: body), setup=HASTY)
+
+    for item in CHECKS.values():
+        found = finding(item, odd.breaks(good_plugin()), odd)
+
+        assert "the check broke" not in found.came_back, item.id
+
+
+@pytest.mark.parametrize("value", [7, {"x": 7}])
+def test_no_value_breaks_a_check(value: object) -> None:
+    """The same for an answer whose keys are right, and whose values are of another kind."""
+
+    def odd(request: Request, good: App) -> object:
+        if request.method.startswith(("LogDriver.ReadLogs", "GraphDriver.Diff")):
+            return good(request)
+        told = json.loads(body_of(good(request)) or b"{}")
+        return dict.fromkeys(told, value)
+
+    broken = Broken(does(odd), setup=HASTY)
+    for item in CHECKS.values():
+        found = finding(item, broken.breaks(good_plugin()), broken)
+
+        assert "the check broke" not in found.came_back, item.id
 
 
 @pytest.mark.parametrize(("name", "legal"), LEGAL)

@@ -144,21 +144,49 @@ def test_a_method_that_hangs_costs_one_time_out() -> None:
     findings = list(run_checks(calls, subject))
 
     assert subject.clock.now() == 3
-    assert [each.verdict for each in findings] == [Verdict.FAILED] * 5 + [Verdict.PASSED]
+    verdicts = [each.verdict for each in findings]
+    assert verdicts == [Verdict.FAILED, *[Verdict.SKIPPED] * 4, Verdict.PASSED]
     assert "timed out" in findings[0].came_back
-    assert findings[1].came_back == f"{MAKE} did not answer in time before, and was not asked again"
+    assert findings[1].came_back == (
+        f"{MAKE} did not answer in time before, and was not asked again"
+        " (follows from 'Thing: made')"
+    )
     assert findings[0].seconds == 3
     plugin.calls.assert_called(MAKE, times=1)
 
 
+def test_what_has_hung_before_all_checks_fails_one() -> None:
+    """The first request belongs to no check; still one check fails for it."""
+    subject, _ = subject_of({MAKE: hangs(1e9)}, Setup(timeout=3))
+    with pytest.raises(TransportError):
+        subject.send(MAKE)
+
+    first, second = run_checks([made(lambda probe: probe.call(MAKE))] * 2, subject)
+
+    assert first.verdict is Verdict.FAILED
+    assert first.came_back == f"{MAKE} did not answer in time before, and was not asked again"
+    assert second.verdict is Verdict.SKIPPED
+
+
+def test_a_warning_is_no_failure_to_follow_from() -> None:
+    """What only a check that cannot fail has met, fails the next one."""
+    subject, _ = subject_of({MAKE: hangs(1e9)}, Setup(timeout=3))
+    lenient = check("Thing", "may hang", expects="it", source="B0", worst=Verdict.WARNED)
+    checks = [lenient(lambda probe: probe.call(MAKE)), *[made(lambda p: p.call(MAKE))] * 2]
+
+    verdicts = [each.verdict.value for each in run_checks(checks, subject)]
+
+    assert verdicts == ["warned", "failed", "skipped"]
+
+
 def test_all_checks_together_have_a_limit() -> None:
-    """What is left when it has passed fails, without being run."""
+    """Of what is left when it has passed one fails, without being run, and the others follow."""
     subject, _ = subject_of({MAKE: hangs(3, {})}, Setup(timeout=5, limit=4))
-    calls = [made(lambda probe: probe.call(MAKE))] * 3
+    calls = [made(lambda probe: probe.call(MAKE))] * 4
 
     findings = list(run_checks(calls, subject))
 
-    assert [each.verdict.value for each in findings] == ["passed", "passed", "failed"]
+    assert [each.verdict.value for each in findings] == ["passed", "passed", "failed", "skipped"]
     assert findings[2].came_back == "not run: all checks together may take 4 s"
 
 
@@ -167,6 +195,43 @@ def test_a_long_answer_is_cut() -> None:
     finding = found(lambda _: fail("x" * 10_000), {})
 
     assert finding.came_back == "x" * 500 + "… of 10000"
+
+
+def test_a_name_is_enough_to_choose_by() -> None:
+    """As documents and JSON have it; its subsystem may stand before it."""
+    known = built_in_checks()
+    kinds = ("authz", "VolumeDriver")
+
+    chosen_by_name = chosen(known, subsystems=kinds, names="Unknown keys")
+
+    assert [item.id for item in chosen_by_name] == [
+        "VolumeDriver: unknown keys",
+        "authz: unknown keys",
+    ]
+    assert chosen(known, subsystems=kinds, names="authz: unknown keys") == chosen_by_name[1:]
+
+
+def test_a_host_has_its_own_checks() -> None:
+    """Those of Podman never call what it never calls; those of the process are for all hosts."""
+    known = built_in_checks()
+    docker = chosen(known, subsystems=("Plugin", "VolumeDriver"))
+    podman = chosen(known, subsystems=("Plugin", "VolumeDriver"), host="podman")
+
+    assert {item.name for item in docker} & {item.name for item in podman} == {
+        "idle after its calls",
+        "descriptors are closed",
+    }
+    assert all(item.source.startswith("P") or item in docker for item in podman)
+    assert len(podman) > 6
+
+
+def test_a_check_that_cannot_fail_warns() -> None:
+    """Where no engine depends on what it expects."""
+    lenient = check("Thing", "made", expects="it", source="B0", worst=Verdict.WARNED)
+
+    (finding,) = run_checks([lenient(lambda _: fail("x"))], subject_of({})[0])
+
+    assert (finding.verdict, finding.came_back) == (Verdict.WARNED, "x")
 
 
 def test_checks_are_chosen_by_subsystem_and_name() -> None:

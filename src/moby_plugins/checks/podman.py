@@ -1,0 +1,141 @@
+"""What Podman wants of a volume plugin (protocol.md P1 to P5); it never calls Capabilities or Path.
+
+``moby-plugins check --host podman`` runs these.
+"""
+
+import json
+from functools import partial
+from typing import Any
+
+from moby_plugins.checks.check import PODMAN, advise, check, fail, items, only, require
+from moby_plugins.checks.session import Answer, Probe, folded
+from moby_plugins.checks.volume import CREATE, GET, LIST, MOUNT, REMOVE, UNMOUNT, hint
+from moby_plugins.domain.http import OK
+
+ACTIVATE = "Plugin.Activate"
+PLUGIN, SUBSYSTEM = "Plugin", "VolumeDriver"
+# Podman counts the mounts itself, and has one ID for all containers.
+MOUNT_ID = "2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2"
+TEXTS = ("name", "mountpoint", "createdat")
+
+_promise = partial(check, hosts=(PODMAN,))
+
+
+def whole(answer: Answer) -> dict[str, Any]:
+    """The object that is the whole body of a success, keys in small letters; else it fails."""
+    require(answer.status == OK, answer)
+    try:
+        value = json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        fail(f"{answer}: not one JSON value and nothing else: {error}")
+    return folded({} if value is None else value, f"{answer}: no object")
+
+
+def success(plugin: Probe, method: str, args: Any) -> Answer:
+    """The answer to a call that must succeed by its status; its body, and Err in it, is unread."""
+    answer = plugin.send(method, args)
+    require(answer.status == OK, answer)
+    require(not answer.error, f"{answer}: Podman takes it for a success")
+    return answer
+
+
+def created(plugin: Probe) -> str:
+    """The name of a new volume, removed at the end; without options there is no key Opts."""
+    name = plugin.name()
+    options = dict(plugin.setup.volume_opts)
+    args = {"Name": name, "Opts": options} if options else {"Name": name}
+    with plugin.making(REMOVE, {"Name": name}):
+        answer = plugin.send(CREATE, args)
+        require(answer.status == OK and not answer.error, f"{answer}{hint(plugin)}")
+    return name
+
+
+def volume(told: object, answer: Answer) -> dict[str, Any]:
+    """A volume as Podman decodes it, keys in small letters; a wrong type fails the whole answer."""
+    require(told is not None, f"{answer}: null among the volumes crashes Podman")
+    found = folded(told, f"{answer}: {told!r} is no volume")
+    for key in TEXTS:
+        require(isinstance(found.get(key) or "", str), f"{answer}: {key} is {found.get(key)!r}")
+    require(isinstance(found.get("status") or {}, dict), f"{answer}: Status is no object")
+    return found
+
+
+def listed(plugin: Probe) -> list[dict[str, Any]]:
+    """The volumes of List, which Podman calls with an empty body."""
+    answer = plugin.send(LIST)
+    volumes = items(whole(answer).get("volumes"), f"{answer}: Volumes is no array")
+    require(not answer.error, f"{answer}: Podman takes it for a success")
+    return [volume(each, answer) for each in volumes]
+
+
+@_promise(PLUGIN, "handshake for Podman", source="P1", reads_only=True)
+def handshake(plugin: Probe) -> None:
+    """the handshake's answer is 200 with one JSON value, and Implements has VolumeDriver."""
+    told = whole(plugin.send(ACTIVATE)).get("implements")
+    require(isinstance(told, list) and SUBSYSTEM in told, f"Implements is {told!r}")
+
+
+@_promise(SUBSYSTEM, "list for Podman", source="P3, P4", reads_only=True)
+def empty_list(plugin: Probe) -> None:
+    """List with an empty body is answered with an array of volumes, and nothing after it."""
+    listed(plugin)
+
+
+@_promise(SUBSYSTEM, "get of unknown for Podman", source="P2, P4", reads_only=True)
+def get_of_unknown(plugin: Probe) -> None:
+    """Get of a volume that there is not is an error by status, or gives no Volume."""
+    answer = plugin.send(GET, {"Name": plugin.name()})
+    if answer.status == OK:
+        told = whole(answer)
+        require(told.get("volume") is None, f"{answer}: Podman creates no volume")
+        advise(not answer.error, f"{answer}: Podman does not see the error")
+
+
+@_promise(SUBSYSTEM, "errors for Podman", source="P2")
+def errors(plugin: Probe) -> None:
+    """errors come by status, with a JSON object whose Err says what is wrong."""
+    unknown = {"Name": plugin.name()}
+    for method, args in ((MOUNT, unknown | {"ID": MOUNT_ID}), (REMOVE, unknown)):
+        answer = plugin.send(method, args)
+        require(answer.status != OK or not answer.error, f"{answer}: Podman takes it for a success")
+        require(answer.status != OK or method != MOUNT, f"{answer}: it is mounted nowhere")
+        if answer.status == OK:
+            continue
+        try:
+            told = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            told = None
+        advise(isinstance(told, dict), f"{answer}: what is wrong is lost, for it is no JSON object")
+        advise(answer.told("err"), f"{answer}: without Err it is an 'empty error from plugin'")
+
+
+@_promise(SUBSYSTEM, "create for Podman", source="P3")
+def create(plugin: Probe) -> None:
+    """a volume created without the key Opts, where there are no options, is there."""
+    name = created(plugin)
+    answer = plugin.send(GET, {"Name": name})
+    told = whole(answer).get("volume")
+    require(not answer.error and told is not None, answer)
+    require(volume(told, answer).get("name") == name, answer)
+    only([each for each in listed(plugin) if each.get("name") == name], "in List", name)
+
+
+@_promise(SUBSYSTEM, "mount for Podman", source="P4, P5")
+def mount(plugin: Probe) -> None:
+    """Mount tells an absolute path, and nothing after it; Unmount succeeds, and again both."""
+    use = {"Name": created(plugin), "ID": MOUNT_ID}
+    for _ in range(2):
+        with plugin.making(UNMOUNT, use):
+            answer = success(plugin, MOUNT, use)
+        where = whole(answer).get("mountpoint")
+        require(isinstance(where, str) and where.startswith("/"), answer)
+        success(plugin, UNMOUNT, use)
+
+
+@_promise(SUBSYSTEM, "remove for Podman", source="P2, P3")
+def remove(plugin: Probe) -> None:
+    """a volume that was removed is in List no more: else podman volume reload brings it back."""
+    name = created(plugin)
+    success(plugin, REMOVE, {"Name": name})
+    there = [each.get("name") for each in listed(plugin)]
+    require(name not in there, f"List still has {name}")

@@ -1,0 +1,81 @@
+"""What the plugin's process is left with once it was called: processor time and descriptors.
+
+These checks run at the end, after all others.
+"""
+
+from moby_plugins.checks.check import HOSTS, Verdict, check, fail, require, skip
+from moby_plugins.checks.handshake import ACTIVATE, PLUGIN, implemented_by
+from moby_plugins.checks.methods import FAMILIES
+from moby_plugins.checks.process import PluginProcess
+from moby_plugins.checks.session import Probe
+
+# Seconds of one look at an idle plugin, the most looks, and the share of a core that is too much.
+LOOK, LOOKS, TOO_MUCH = 0.5, 4, 0.2
+ROUNDS = 50
+# Connections that this host keeps, and what a plugin opens once, are no leak.
+SPARE = 28
+# Seconds in which a plugin may still close what it no longer needs.
+SETTLE = 3.0
+
+
+@check(PLUGIN, source="B0", reads_only=True, worst=Verdict.WARNED, hosts=HOSTS)
+def idle_after_its_calls(plugin: Probe) -> None:
+    """once its calls are answered the plugin rests: it uses no processor core without end."""
+    process = _process(plugin)
+    plugin.send(ACTIVATE)
+    shares = []
+    for _ in range(LOOKS):
+        shares.append(_share(plugin, process))
+        if shares[-1] < TOO_MUCH:
+            return
+    used = ", ".join(f"{share:.0%}" for share in shares)
+    fail(f"idle, it uses {used} of a core, for {LOOK:g} s each")
+
+
+@check(
+    PLUGIN,
+    expects=f"{ROUNDS} calls of each method that only asks, and all that was called before,"
+    " leave no descriptors open",
+    source="B0",
+    reads_only=True,
+    worst=Verdict.WARNED,
+    hosts=HOSTS,
+)
+def descriptors_are_closed(plugin: Probe) -> None:
+    process = _process(plugin)
+    before = plugin.subject.descriptors
+    if before is None:
+        skip("the descriptors of the plugin's process cannot be counted: it has another user")
+    told = implemented_by(plugin.subject)
+    # Only what succeeds: a plugin may log each error, at length.
+    asked = [each for each in FAMILIES if each.reads and each.subsystem in told]
+    for _ in range(ROUNDS):
+        plugin.send(ACTIVATE)
+        for family in asked:
+            plugin.send(f"{family.interface}.{family.reads}", family.read_args)
+    count = before
+
+    def few() -> bool:
+        nonlocal count
+        count = process.descriptors() or 0
+        return count <= before + SPARE
+
+    closed = plugin.until(few, SETTLE)
+    require(closed, f"{count} descriptors are open; {before} were before the first call")
+
+
+def _process(plugin: Probe) -> PluginProcess:
+    process = plugin.subject.process
+    if process is None:
+        skip("the plugin's process cannot be told: it is behind TCP, this one, or out of sight")
+    return process
+
+
+def _share(plugin: Probe, process: PluginProcess) -> float:
+    clock = plugin.subject.clock
+    began, used = clock.now(), process.cpu_seconds()
+    clock.sleep(LOOK)
+    now = process.cpu_seconds()
+    if used is None or now is None:
+        skip("the time of the plugin's process cannot be read")
+    return (now - used) / (clock.now() - began)
