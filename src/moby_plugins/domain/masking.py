@@ -23,14 +23,16 @@ from urllib.parse import quote, unquote, unquote_plus
 from attrs import frozen
 
 from moby_plugins.domain.secret_names import (
-    LOOSE,
     MASK,
+    LOOSE,
     SETTING,
     is_flag,
     is_secret,
     mask_settings,
     names_secret,
 )
+
+__all__ = ["MASK", "is_secret", "mask_body", "mask_method", "mask_text"]
 
 # JSON in a string in JSON, and so on: what is deeper is masked whole.
 MAX_NESTED = 5
