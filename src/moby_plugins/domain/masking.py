@@ -23,8 +23,8 @@ from urllib.parse import quote, unquote, unquote_plus
 from attrs import frozen
 
 from moby_plugins.domain.secret_names import (
-    MASK,
     LOOSE,
+    MASK,
     SETTING,
     is_flag,
     is_secret,

@@ -297,3 +297,83 @@ def test_an_app_without_an_answer_closes_the_connection(plugin_dir: PluginDirect
         client.call("M.x")
 
     assert not caught.value.answered
+
+
+@pytest.mark.parametrize("by_spec", [False, True])
+def test_a_plugin_is_started_again_in_the_place_of_what_stands_in(
+    plugin_dir: PluginDirectory, stand_between: Interpose, *, by_spec: bool
+) -> None:
+    """Its own socket is dead, or it had none; while it listens another plugin is refused."""
+    path = plugin_dir.sockets / "shelf.sock"
+    first = LivePlugin(plugin, "far" if by_spec else "shelf", plugin_dir.sockets)
+    with first:
+        if by_spec:
+            plugin_dir.spec("shelf", first.addr)
+        with stand_between() as there:
+            if not by_spec:
+                with (
+                    pytest.raises(SpecError, match="another plugin listens there"),
+                    alive(plugin_dir),
+                ):
+                    pass
+                first.stop()
+            assert not there.lost()
+            with alive(plugin_dir):
+                assert there.lost()
+                assert said(path) == "the plugin"
+
+
+def test_who_may_not_list_the_directory_may_look_for_a_name(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """A plugin of another user finds its own socket there, and nothing by reading."""
+    with alive(plugin_dir), stand_between():
+        assert (plugin_dir.sockets / ".traced").stat().st_mode & 0o777 == 0o711
+
+
+def test_a_plugin_that_has_ended_leaves_no_socket(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """It would have removed it, had it been there."""
+    with alive(plugin_dir) as live, stand_between():
+        live.stop()
+
+    assert files(plugin_dir) == []
+
+
+def test_a_socket_that_was_put_there_and_does_not_listen_yet_is_left_alone(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """A plugin that starts binds first, and listens a moment later."""
+    path = plugin_dir.sockets / "shelf.sock"
+    with alive(plugin_dir) as live, stand_between():
+        live.stop()
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as starting:
+            starting.bind(str(path))
+            own = path.stat()
+
+    assert os.path.samestat(path.stat(), own)
+
+
+def test_paths_go_through_as_they_came(plugin_dir: PluginDirectory) -> None:
+    """Escapes are neither decoded nor added, on the way in and on the way out."""
+    came: list[str] = []
+
+    def listening(request: Request) -> Response:
+        came.append(request.method)
+        return Response(200, b"{}")
+
+    def passing(transport: Transport) -> Callable[[Request], Response]:
+        return lambda request: transport.send(request, 5)
+
+    sent = ["A%2520", "M.x%2Fy?a=%20&b", "M%2Ex", "A?", "a//b/../c;d", "%41"]
+    with (
+        LivePlugin(listening, "shelf", plugin_dir.sockets),
+        interposed("shelf", passing, plugin_dir.settings) as there,
+        new_client(there.addr) as client,
+    ):
+        for method in sent:
+            client.call(method)
+
+    assert came == sent

@@ -98,13 +98,19 @@ class RecordingFile:
 
 def _opened(path: str) -> tuple[int, str]:
     """Return a file to write to, and its path, which is to become ``path``; "" for a device."""
+    directory = os.path.dirname(path) or "."
     try:
-        mode = os.lstat(path).st_mode
+        mode = os.stat(path).st_mode
     except FileNotFoundError:
         mode = stat.S_IFREG
     if stat.S_ISCHR(mode):
         return os.open(path, os.O_WRONLY | os.O_NOCTTY), ""
-    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-        # A FIFO, for example: its reader could hold up hosts.
+    # The reader of a FIFO could hold up hosts; /dev/stdout is no file of anyone's.
+    if not stat.S_ISREG(mode) or _is_the_systems(directory):
         raise OSError("it is no file that can be replaced")
-    return tempfile.mkstemp(prefix=".recording-", dir=os.path.dirname(path) or ".")
+    return tempfile.mkstemp(prefix=".recording-", dir=directory)
+
+
+def _is_the_systems(directory: str) -> bool:
+    real = os.path.realpath(directory)
+    return real == "/dev" or real.startswith("/proc/")

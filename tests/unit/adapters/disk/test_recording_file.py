@@ -88,10 +88,10 @@ def test_what_cannot_be_replaced_is_left_alone(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "directory").mkdir()
 
-    for name in ("fifo", "directory"):
+    for path in (tmp_path / "fifo", tmp_path / "directory", "/dev/no", "/dev/fd/no"):
         with (
             pytest.raises(RecordingError, match="cannot be written: it is no file that can be"),
-            open_recording(tmp_path / name, Recording()),
+            open_recording(path, Recording()),
         ):
             pass
     assert {path.name for path in tmp_path.iterdir()} == {"fifo", "directory"}
