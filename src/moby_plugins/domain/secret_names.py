@@ -29,14 +29,15 @@ _TAIL = (
 )
 _SECRET = rf"(?:{_NAMES}){_TAIL}"
 # How a name of ``_NAMES`` begins. Looking for this first takes a hundredth of the time.
+_BEGINNINGS = (
+    *("pass", "secret", "token", "auth", "cookie", "jwt", "cred", "sig", "pw", "otp"),
+    *(word.partition("(")[0] for word in _KEYS),
+    "x-registry-config",
+)
 _STARTS = re.compile(
     "|".join(
         "".join({"s": "[sS\u017f]", "k": "[kK\u212a]"}.get(c, f"[{c}{c.upper()}]") for c in word)
-        for word in (
-            *("pass", "secret", "token", "auth", "cookie", "jwt", "cred", "sig", "pw", "otp"),
-            *(word.partition("(")[0] for word in _KEYS),
-            "x-registry-config",
-        )
+        for word in _BEGINNINGS
     )
 )
 _ENDS_SECRET = re.compile(rf"{_SECRET}[\s_.:-]*\Z", re.IGNORECASE)
@@ -129,6 +130,9 @@ def mask_settings(
 
 def _starts(text: str) -> Iterator[int]:
     """Yield where a secret's name may begin."""
+    folded = text.casefold()
+    if not any(word in folded for word in _BEGINNINGS):
+        return
     found = _STARTS.search(text)
     while found is not None:
         yield found.start()

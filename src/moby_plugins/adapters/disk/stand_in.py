@@ -22,6 +22,9 @@ from moby_plugins.adapters.http.unix_socket import check_socket_path, probe_sock
 from moby_plugins.domain.errors import SpecError
 
 DIRECTORY = ".traced"
+_SOCKET = ".sock"
+# Ends the name of a socket that is called something else: NAME and NAME.sock may both be there.
+_OTHER = "~"
 
 
 class SocketStandIn:
@@ -151,7 +154,11 @@ def left_behind(directory: str) -> list[str]:
         names = sorted({os.path.splitext(name)[0] for name in os.listdir(ours)})
     except OSError:
         return []
-    return [f"{directory}/{name}.sock" for name in names if _is_left(_Files(f"{ours}/{name}"))]
+    left = [name for name in names if _is_left(_Files(f"{ours}/{name}"))]
+    return [
+        f"{directory}/{name.removesuffix(_OTHER) if name.endswith(_OTHER) else name + _SOCKET}"
+        for name in left
+    ]
 
 
 def stands_in(path: str) -> bool:
@@ -215,7 +222,8 @@ def _locked(lock: str, path: str) -> int:
 
 def _files_of(path: str) -> _Files:
     directory, file = os.path.split(path)
-    return _Files(f"{directory}/{DIRECTORY}/{os.path.splitext(file)[0]}")
+    name = file.removesuffix(_SOCKET) if file.endswith(_SOCKET) else file + _OTHER
+    return _Files(f"{directory}/{DIRECTORY}/{name}")
 
 
 def _is_same(path: str, other: str) -> bool:
