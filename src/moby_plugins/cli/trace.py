@@ -59,6 +59,8 @@ _INNER = {"RequestBody", "ResponseBody"}
 
 # Seconds between two lines of a body on its way.
 PROGRESS = 1.0
+# Seconds; 5 ms, which is usual, would be felt.
+SWITCH = 2e-4
 # Seconds between looks at whether to end.
 TICK = 0.1
 # So many of these between looks at connections that were open before.
@@ -328,6 +330,8 @@ def trace(
     ends it. Secrets are masked. Connections that a host has open already pass by,
     and are counted: restart it, or the plugin, to see all.
     """
+    # The thread that shows calls may hold up those that pass them on for no longer than this.
+    sys.setswitchinterval(SWITCH)
     place = _place(target, listen, settings)
     counts = Counts()
     live = counts.text if summary and not as_json else None
