@@ -377,3 +377,22 @@ def test_paths_go_through_as_they_came(plugin_dir: PluginDirectory) -> None:
             client.call(method)
 
     assert came == sent
+
+
+def test_connections_from_before_are_known_however_the_path_is_written(
+    plugin_dir: PluginDirectory,
+) -> None:
+    """A plugin binds /var/run/…, a host dials /run/…; those of the trace are not among them."""
+    linked = plugin_dir.path / "linked"
+    linked.symlink_to(plugin_dir.sockets)
+    with (
+        LivePlugin(plugin, "shelf", linked),
+        LivePlugin(plugin, "other", linked),
+        socket.socket(socket.AF_UNIX) as mine,
+        socket.socket(socket.AF_UNIX) as anothers,
+    ):
+        mine.connect(str(plugin_dir.sockets / "shelf.sock"))
+        anothers.connect(str(plugin_dir.sockets / "other.sock"))
+        with interposed("shelf", between, plugin_dir.settings) as there:
+            assert said(plugin_dir.sockets / "shelf.sock") == "past the plugin"
+            assert there.passed_by() == 1
