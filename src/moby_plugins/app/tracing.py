@@ -20,7 +20,7 @@ from moby_plugins.domain.errors import SpecError, TransportError, WireError
 from moby_plugins.domain.http import App, Body, Content, NoAnswerError, Request, Response
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
-from moby_plugins.ports import Transport
+from moby_plugins.ports import Transport, hung_up
 
 # Of each body, as much is kept to be shown or written down.
 KEPT_BYTES = 1 << 20
@@ -250,10 +250,6 @@ class Interposed:
     passed_by: Callable[[], int] = _none_open
 
 
-def _hung_up() -> threading.Event:
-    return threading.Event()
-
-
 def _connect(address: Address, tls: TLSOptions | None, settings: Settings) -> Transport:
     """Return the transport that the settings name, with a connection for each call of a host."""
     from moby_plugins.adapters.http.dialing import dial_for
@@ -263,7 +259,7 @@ def _connect(address: Address, tls: TLSOptions | None, settings: Settings) -> Tr
     transport = connect_by_scheme(settings)(address, tls)
     if not isinstance(transport, PooledTransport):
         return transport
-    return PassingTransport(address, dial_for(address, tls), transport.engine, _hung_up)
+    return PassingTransport(address, dial_for(address, tls), transport.engine, hung_up)
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Semaphore
 
 import pytest
 
@@ -12,8 +14,9 @@ from moby_plugins import PluginNotFoundError, Settings, SpecError, TransportErro
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.ports import Transport
+from moby_plugins.serving import hung_up
 from moby_plugins.testing import LivePlugin, PluginDirectory
-from moby_plugins.tracing import Interposed, interposed, interposed_at
+from moby_plugins.tracing import Interposed, RecordedCall, Trace, interposed, interposed_at
 
 Interpose = Callable[..., AbstractContextManager[Interposed]]
 
@@ -396,3 +399,42 @@ def test_connections_from_before_are_known_however_the_path_is_written(
         with interposed("shelf", between, plugin_dir.settings) as there:
             assert said(plugin_dir.sockets / "shelf.sock") == "past the plugin"
             assert there.passed_by() == 1
+
+
+def test_hosts_that_have_left_hold_nothing(plugin_dir: PluginDirectory) -> None:
+    """More than there are threads follow a quiet stream and leave; the next is served."""
+    ended = Semaphore(0)
+
+    def following(request: Request) -> Response:
+        if request.method == "M.x":
+            return Response(200, b"1")
+
+        def quiet() -> Iterator[bytes]:
+            gone = hung_up()
+            yield b"first"
+            try:
+                assert gone.wait(60)
+            finally:
+                ended.release()
+
+        return Response(200, quiet())
+
+    def passing(transport: Transport) -> Trace:
+        return Trace(transport, time.monotonic, seen.append)
+
+    seen: list[RecordedCall] = []
+    with (
+        LivePlugin(following, "shelf", plugin_dir.sockets),
+        interposed("shelf", passing, plugin_dir.settings) as there,
+    ):
+        for _ in range(300):
+            with socket.socket(socket.AF_UNIX) as host:
+                host.settimeout(10)
+                host.connect(there.addr.removeprefix("unix://"))
+                host.sendall(b"POST /M.follow HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+                assert host.recv(100)
+        assert said(Path(there.addr.removeprefix("unix://"))) == 1
+        for _ in range(300):
+            assert ended.acquire(timeout=10)
+
+    assert sum(call.host_left for call in seen) == 300
