@@ -5,6 +5,7 @@ of the plugin's socket for a time; recordings of the calls are written and read 
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol, TypeAlias, TypeVar
@@ -21,7 +22,7 @@ from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failure
-from moby_plugins.ports import Transport
+from moby_plugins.ports import Transport, hung_up
 
 # Of each body, as much is kept to be shown or written down.
 KEPT_BYTES = 1 << 20
@@ -44,6 +45,8 @@ T = TypeVar("T")
 OnCall: TypeAlias = Callable[[RecordedCall], object]
 # Seconds that running calls have at the end, before their connections are cut.
 DRAIN = 2.0
+# Seconds between the moment when hosts dial the plugin again and the end.
+SETTLE = 0.2
 _OWNERS = 0o600
 # Makes the app, given what reaches the plugin: ``Trace`` with what it needs besides.
 MakeApp: TypeAlias = Callable[[Transport], App]
@@ -110,7 +113,7 @@ class Trace:
         except TransportError as error:
             raise passing.broken(error.reason) from error
         except Exception as error:
-            # Out of the host's own body, which ended early.
+            # Out of the host's own body, which ended early, or because the host hung up.
             raise passing.left() from error
         return passing.response(response)
 
@@ -207,6 +210,8 @@ class _Answer:
             piece = self._body.read(size)
         except (TransportError, WireError) as error:
             raise self._passing.broken(error.reason) from error
+        except ConnectionAbortedError as error:
+            raise self._passing.left() from error
         self._passing.answer_piece(piece)
         return piece
 
@@ -236,49 +241,101 @@ class _Kept:
         return RecordedBody(self._pieces, self.size - (KEPT_BYTES - self._room))
 
 
+def _none_open() -> int:
+    return 0
+
+
 @frozen
 class Interposed:
     """An app in its place: it is called at ``addr``, and calls the plugin at ``plugin``.
 
-    ``lost()`` tells whether its socket was removed or replaced since, as a plugin does
-    that is started anew: then hosts pass it by, and it is time to end.
+    ``lost()`` returns whether its socket was removed or replaced since, as a plugin does that
+    is started again: then hosts pass it by, and it is time to end. ``passed_by()`` returns how
+    many of the connections are still open that hosts had open to the plugin before: what is
+    called over them is not seen.
     """
 
     addr: str
     plugin: Address
     lost: Callable[[], bool]
+    passed_by: Callable[[], int] = _none_open
+
+
+def _connect(address: Address, tls: TLSOptions | None, settings: Settings) -> Transport:
+    """Return the transport that the settings name, with a connection for each call of a host."""
+    from moby_plugins.adapters.http.dialing import dial_for
+    from moby_plugins.adapters.http.passing import PassingTransport
+    from moby_plugins.adapters.http.pool import PooledTransport
+
+    transport = connect_by_scheme(settings)(address, tls)
+    if not isinstance(transport, PooledTransport):
+        return transport
+    return PassingTransport(address, dial_for(address, tls), transport.engine, hung_up)
 
 
 @contextmanager
 def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Interposed]:
-    """The app in the place of the plugin ``name``, for hosts that look it up meanwhile.
+    """Put the app in the place of the plugin ``name``, for hosts that look it up inside the block.
 
-    The plugin's socket is moved aside and comes back at the end; a plugin that was found
-    by a spec is hidden by a socket, which wins over any. What a process left behind that
-    was killed in between is put right first. Connections that hosts have open already
-    stay the plugin's.
+    ``name`` may also be an address, ``unix:///PATH``. The plugin's socket is moved aside and
+    comes back at the end; a plugin that was found by a spec is hidden by a socket, which wins
+    over any. What a process left behind that was killed in between is put right first.
+    Connections that hosts have open already stay the plugin's.
 
-    Raises ``PluginNotFoundError``, ``InvalidPluginNameError``, and ``SpecError`` where
-    the plugin cannot be used, where it is traced already, or where files cannot be moved.
+    Raises ``PluginNotFoundError``, ``InvalidPluginNameError``, ``TransportError`` where there is
+    no socket at an address, and ``SpecError`` where the plugin cannot be used, where it is traced
+    already, or where files cannot be moved.
     """
     from moby_plugins.adapters.disk.stand_in import SocketStandIn
+    from moby_plugins.adapters.http.unix_socket import open_connections
 
+    path, find = _by_address(name) if "/" in name else _by_name(name, settings)
+    with ExitStack() as last, SocketStandIn(path) as place:
+        plugin = find()
+        before = plugin.address
+        if place.plugin:
+            plugin = Plugin.local(plugin.name, Address.of_socket(place.plugin).text)
+            before = Address.of_socket(os.path.realpath(path))
+        transport = _connect(plugin.address, plugin.tls_config, settings)
+        last.callback(transport.close)
+        server = plugin_server_unix(make_app(transport), place.waiting, mode=_OWNERS, drain=DRAIN)
+        last.callback(server.stop)
+        server.start()
+        is_socket = before.scheme == "unix"
+        opened = open_connections(before.path) if is_socket else frozenset()
+        # Hosts that dialled just before the socket came back are still served.
+        last.callback(threading.Event().wait, SETTLE)
+        place.take()
+        yield Interposed(
+            Address.of_socket(path).text,
+            plugin.address,
+            place.lost,
+            lambda: len(opened & open_connections(before.path)) if opened else 0,
+        )
+
+
+def _by_name(name: str, settings: Settings) -> tuple[str, Callable[[], Plugin]]:
     discovery = new_local_discovery(settings)
     found = discovery.candidates(name)
     path = found[0].path if found else ""
     if not path.endswith(".sock"):
         path = f"{settings.sockets_path}/{name}.sock"
-    with ExitStack() as last, SocketStandIn(path) as place:
-        plugin = discovery.lookup(name)
-        if place.plugin:
-            plugin = Plugin.local(name, Address.of_socket(place.plugin).text)
-        transport = connect_by_scheme(settings)(plugin.address, plugin.tls_config)
-        last.callback(transport.close)
-        server = plugin_server_unix(make_app(transport), place.waiting, mode=_OWNERS, drain=DRAIN)
-        last.callback(server.stop)
-        server.start()
-        place.take()
-        yield Interposed(Address.of_socket(path).text, plugin.address, place.lost)
+    return path, lambda: discovery.lookup(name)
+
+
+def _by_address(text: str) -> tuple[str, Callable[[], Plugin]]:
+    from moby_plugins.adapters.http.errors import not_reached
+    from moby_plugins.adapters.http.unix_socket import probe_socket
+
+    address = Address(text)
+    if address.scheme != "unix":
+        raise SpecError(f"only a socket can be stood in for: unix://, not {address.text}")
+    refusal = probe_socket(address.path)
+    if refusal is not None and not isinstance(refusal, ConnectionRefusedError):
+        raise not_reached(refusal, address) from refusal
+    path = os.path.abspath(address.path)
+    name = os.path.basename(path).removesuffix(".sock")
+    return path, lambda: Plugin.local(name, address.text)
 
 
 @contextmanager
@@ -296,7 +353,7 @@ def interposed_at(
     if listen.scheme != "unix":
         raise SpecError(f"it can listen at a unix:// address only, not at {shown(listen.text)}")
     with ExitStack() as last:
-        transport = connect_by_scheme(settings)(plugin, tls)
+        transport = _connect(plugin, tls, settings)
         last.callback(transport.close)
         server = plugin_server_unix(make_app(transport), listen.path, mode=_OWNERS, drain=DRAIN)
         with server:

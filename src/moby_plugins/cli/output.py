@@ -131,6 +131,18 @@ def _print_drawn(shape: "Drawn") -> None:
     Console(highlight=False).print(shape)
 
 
+def drawn_text(table: Table) -> str:
+    """Return ``table`` as rich draws it at this terminal, no higher than that."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        console.print(drawn(table))
+    lines = capture.get().splitlines(keepends=True)
+    room = console.height - 2
+    return "".join(lines if len(lines) <= room else [*lines[: room - 1], "…\n"])
+
+
 def show_json(value: Any) -> None:
     """Print ``value`` as JSON on standard output, in ASCII and without control characters."""
     print(json.dumps(value, indent=2, default=str).replace("\x7f", "\\u007f"))

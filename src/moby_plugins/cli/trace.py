@@ -12,11 +12,26 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 import click
+from attrs import asdict
 
-from moby_plugins import PluginNotFoundError, Settings, new_local_discovery
+from moby_plugins import PluginNotFoundError, Settings, TransportError, new_local_discovery
 from moby_plugins.cli.options import Decorator, example, with_json, with_settings, with_target
-from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, PLAIN, Cell, printable, show_line
+from moby_plugins.cli.output import (
+    BAD,
+    DOUBTFUL,
+    FAINT,
+    GOOD,
+    PLAIN,
+    Cell,
+    Table,
+    drawn_text,
+    is_terminal,
+    plain_columns,
+)
+from moby_plugins.cli.screen import Screen, line_of
 from moby_plugins.domain.address import Address
+from moby_plugins.domain.masking import MASK, mask_method
+from moby_plugins.domain.summary import MethodSummary, Summary
 from moby_plugins.domain.text import shown
 from moby_plugins.ports import Transport
 from moby_plugins.tracing import (
@@ -45,8 +60,12 @@ _INNER = {"RequestBody", "ResponseBody"}
 
 # Seconds between two lines of a body on its way.
 PROGRESS = 1.0
+# Seconds; 5 ms, which is usual, would be felt.
+SWITCH = 2e-4
 # Seconds between looks at whether to end.
 TICK = 0.1
+# So many of these between looks at connections that were open before.
+TICKS_OF_A_LOOK = 10
 # Where an app stands in between, once it is made.
 Place: TypeAlias = Callable[[MakeApp], AbstractContextManager[Interposed]]
 _with_listen: Decorator = click.option(
@@ -59,6 +78,9 @@ _with_record: Decorator = click.option(
 )
 _with_secrets: Decorator = click.option(
     "--record-secrets", is_flag=True, help="Do not mask secrets in what is written down."
+)
+_with_summary: Decorator = click.option(
+    "--summary", is_flag=True, help="Show calls, errors and latencies by method."
 )
 
 
@@ -82,7 +104,8 @@ def progress_cells(time: str, passing: Progress) -> tuple[Cell, ...]:
     """The line of a body that is on its way."""
     pieces = "1 piece" if passing.pieces == 1 else f"{passing.pieces} pieces"
     said = f"{passing.part} so far: {pieces}, {passing.size:,} bytes"
-    return Cell(f"{time}  ", FAINT), Cell(f"{shown(passing.method)}  "), Cell(said, FAINT)
+    method = shown(mask_method(passing.method))
+    return Cell(f"{time}  ", FAINT), Cell(f"{method}  "), Cell(said, FAINT)
 
 
 def duration(seconds: float) -> str:
@@ -97,7 +120,7 @@ def body_text(method: str, body: RecordedBody) -> str:
     if text is None:
         pieces = f" in {len(body.pieces)} pieces" if len(body.pieces) > 1 else ""
         return f"{body.size:,} bytes{pieces}: {_head(data)}"
-    if len(text) <= MOST and not body.omitted:
+    if text.strip('"').startswith(f"{MASK} (") or (len(text) <= MOST and not body.omitted):
         return text
     return f"{text[:MOST]} … ({body.size:,} bytes)"
 
@@ -133,6 +156,11 @@ def _inner(key: str, value: Any) -> Any:
         return value
     try:
         data = b64decode(value, validate=True)
+    except ValueError:
+        return value
+    if data.startswith(MASK.encode()):
+        return data.decode(errors="replace")
+    try:
         return json.loads(data)
     except (ValueError, RecursionError):
         return value
@@ -148,42 +176,41 @@ def _as_text(data: bytes) -> str | None:
 
 
 class Watcher:
-    """Shows what passes without its secrets, and has ``writes`` write it down.
+    """Has ``see`` show what passes, and ``writes`` write it down.
 
-    Told by several threads; they are let through one after the other.
+    Told by several threads, which are let through one after the other: none of these may wait.
     """
 
     def __init__(
         self,
-        show: Callable[[str, RecordedCall], None],
-        show_progress: Callable[[str, Progress], None],
+        see: OnCall,
+        see_progress: Callable[[float, Progress], None],
         writes: Iterable[OnCall] = (),
     ) -> None:
         self._writes = tuple(writes)
-        self._show = show
-        self._show_progress = show_progress
+        self._see = see
+        self._see_progress = see_progress
         self._began = time.monotonic()
-        self._clock = datetime.now().astimezone()
         self._lock = threading.Lock()
         self._failure: Exception | None = None
         self._ending = False
         self._told: dict[float, float] = {}
 
     def app(self, transport: Transport) -> Trace:
-        """What stands in between."""
+        """Return what stands in between."""
         return Trace(transport, self.now, self.on_call, self.on_piece)
 
     def now(self) -> float:
-        """Seconds since it began."""
+        """Return the seconds since it began."""
         return time.monotonic() - self._began
 
     def on_call(self, call: RecordedCall) -> None:
-        """Show a call, and write it down."""
+        """Write a call down, and have it shown."""
         with self._failing(), self._lock:
             self._told.pop(call.at, None)
-            self._show(self._at(call.at), masked_call(call))
             for write in self._writes:
                 write(call)
+            self._see(call)
 
     def on_piece(self, passing: Progress) -> None:
         """Show from time to time how far a body has come."""
@@ -191,18 +218,18 @@ class Watcher:
         with self._failing(), self._lock:
             if now - self._told.setdefault(passing.at, now) >= PROGRESS:
                 self._told[passing.at] = now
-                self._show_progress(self._at(now), passing)
+                self._see_progress(now, passing)
 
     def end(self) -> None:
         """Have it end; may be called by a signal handler."""
         self._ending = True
 
     def ending(self) -> bool:
-        """Whether it is to end."""
+        """Return whether it is to end."""
         return self._ending
 
     def check(self) -> None:
-        """Raise what went wrong while a call was shown or written down."""
+        """Raise what went wrong while a call was written down."""
         if self._failure is not None:
             raise self._failure
 
@@ -215,6 +242,61 @@ class Watcher:
             self._failure = self._failure or error
             self.end()
 
+
+class Counts:
+    """Counts calls for a summary; threads may share it."""
+
+    def __init__(self) -> None:
+        self._summary = Summary()
+        self._lock = threading.Lock()
+
+    def call(self, call: RecordedCall) -> None:
+        """Count a call."""
+        with self._lock:
+            self._summary.add(call)
+
+    def text(self) -> str:
+        """Return a table of the methods."""
+        table = Table(("method", "calls", "errors", "p50", "p95", "p99"))
+        for method in self._methods():
+            table.add(
+                method.method,
+                str(method.calls),
+                Cell(str(method.errors), BAD if method.errors else PLAIN),
+                *map(duration, (method.p50, method.p95, method.p99)),
+            )
+        if is_terminal(sys.stdout):
+            return drawn_text(table)
+        return "".join(f"{line}\n" for line in plain_columns(table))
+
+    def json(self) -> str:
+        """Return the same for programs, in seconds."""
+        return json.dumps({"methods": list(map(asdict, self._methods()))}, indent=2) + "\n"
+
+    def _methods(self) -> list[MethodSummary]:
+        with self._lock:
+            return self._summary.methods()
+
+
+class Lines:
+    """Shows each call, when it is over, and bodies that take long."""
+
+    def __init__(self, screen: Screen, make: Callable[[str, RecordedCall], str]) -> None:
+        self._screen = screen
+        self._make = make
+        self._clock = datetime.now().astimezone()
+
+    def call(self, call: RecordedCall) -> None:
+        """Have a call shown; it is masked by the thread that shows it."""
+        kept = sum(map(len, (*call.request.pieces, *call.answer.pieces)))
+        self._screen.show(lambda: self._make(self._at(call.at), masked_call(call)), kept)
+
+    def progress(self, now: float, passing: Progress) -> None:
+        """Have a line shown of a body that is on its way."""
+        self._screen.show_if_there_is_room(
+            lambda: line_of(*progress_cells(_time(self._at(now)), passing))
+        )
+
     def _at(self, seconds: float) -> str:
         time = self._clock + timedelta(seconds=seconds)
         return time.isoformat(timespec="milliseconds")
@@ -223,11 +305,13 @@ class Watcher:
 @click.command(
     epilog=example(
         "moby-plugins trace shelf --record calls.jsonl",
+        "moby-plugins trace shelf --summary",
         "moby-plugins trace tcp://10.0.0.7:8080 --listen unix:///tmp/far.sock",
     )
 )
 @with_target
 @_with_listen
+@_with_summary
 @_with_record
 @_with_secrets
 @with_settings
@@ -236,6 +320,7 @@ def trace(
     *,
     target: str,
     listen: str | None,
+    summary: bool,
     record: str | None,
     record_secrets: bool,
     settings: Settings,
@@ -244,27 +329,42 @@ def trace(
     """Stand between the hosts of a plugin and the plugin, and show each call.
 
     The socket of the plugin is moved aside, and put back when Ctrl-C or SIGTERM
-    ends it. Secrets are masked. Connections that a host has open already pass by:
-    start it anew, or the plugin, if nothing is seen.
+    ends it. Secrets are masked. Connections that a host has open already pass by,
+    and are counted: restart it, or the plugin, to see all.
     """
+    # The thread that shows calls may hold up those that pass them on for no longer than this.
+    sys.setswitchinterval(SWITCH)
     place = _place(target, listen, settings)
-    show, progress = (_json_line, _no_line) if as_json else (_show_call, _show_progress)
+    counts = Counts()
+    live = counts.text if summary and not as_json else None
     with ExitStack() as stack:
         writes: list[OnCall] = []
         if record is not None:
             heading = Recording(plugin=target, masked=not record_secrets)
             add = stack.enter_context(open_recording(record, heading)).add
             writes = [add if record_secrets else lambda call: add(masked_call(call))]
-        watcher = Watcher(show, progress, writes)
+        screen = Screen(lambda: watcher.end(), live)  # noqa: PLW0108  it is made below
+        lines = Lines(screen, _json_line if as_json else _text_lines)
+        if summary:
+            watcher = Watcher(counts.call, _unseen, writes)
+        else:
+            watcher = Watcher(lines.call, _unseen if as_json else lines.progress, writes)
         stack.enter_context(_ended_by_signals(watcher))
-        _watch(lambda: place(watcher.app), watcher)
+        stack.enter_context(screen)
+        _watch(lambda: place(watcher.app), watcher, screen.say)
+        if summary and (as_json or not is_terminal(sys.stdout)):
+            screen.show(counts.json if as_json else counts.text)
     watcher.check()
+    if screen.failure is not None:
+        raise screen.failure
 
 
 def _place(target: str, listen: str | None, settings: Settings) -> Place:
     if listen is None:
-        if "/" in target:
-            raise click.UsageError("the plugin at an address is traced with --listen")
+        if "/" in target and Address(target).scheme != "unix":
+            raise click.UsageError(
+                "a plugin at an address other than unix:///PATH is traced with --listen"
+            )
         return lambda app: interposed(target, app, settings)
     here = Address(listen)
     if "/" in target:
@@ -273,23 +373,50 @@ def _place(target: str, listen: str | None, settings: Settings) -> Place:
     return lambda app: interposed_at(here, plugin.address, app, settings, plugin.tls_config)
 
 
-def _watch(place: Callable[[], AbstractContextManager[Interposed]], watcher: Watcher) -> None:
+def _watch(
+    place: Callable[[], AbstractContextManager[Interposed]],
+    watcher: Watcher,
+    say: Callable[[str], None],
+) -> None:
     seen = False
     while not watcher.ending():
         try:
             with place() as there:
                 seen = True
                 here, plugin = shown(there.addr), shown(there.plugin.text)
-                _say(f"calls to {here} go on to {plugin}; Ctrl-C ends this")
-                while not watcher.ending() and not there.lost():
-                    time.sleep(TICK)
-        except PluginNotFoundError:
+                say(f"calls to {here} go on to {plugin}; Ctrl-C ends this")
+                _watch_one(there, watcher, say)
+        except (PluginNotFoundError, TransportError):
             if not seen:
                 raise
-            time.sleep(TICK)
         else:
             if not watcher.ending():
-                _say("the plugin's socket was removed or replaced")
+                say("the plugin's socket was removed or replaced")
+        # What starts there binds its socket first, and listens a moment later.
+        time.sleep(TICK)
+
+
+def _watch_one(there: Interposed, watcher: Watcher, say: Callable[[str], None]) -> None:
+    before, ticks = 0, 0
+    while not watcher.ending() and not there.lost():
+        if ticks % TICKS_OF_A_LOOK == 0:
+            open_now = there.passed_by()
+            if open_now != before:
+                say(_passed_by(open_now, before))
+            before = open_now
+        ticks += 1
+        time.sleep(TICK)
+
+
+def _passed_by(count: int, before: int) -> str:
+    if not count:
+        return "no connection is left that was open before: all calls are seen"
+    connections = "1 connection was" if count == 1 else f"{count} connections were"
+    still = "" if not before else f", of {before} a moment ago"
+    return (
+        f"{connections} open before{still}: calls over them are not seen;"
+        " restart the plugin, or its hosts, to see all"
+    )
 
 
 @contextmanager
@@ -303,27 +430,18 @@ def _ended_by_signals(watcher: Watcher) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _json_line(time: str, call: RecordedCall) -> None:
-    print(json.dumps({"time": time} | call_json(call)), flush=True)
+def _unseen(_: float, __: Progress) -> None:
+    """Show nothing of a body that is on its way."""
 
 
-def _no_line(_: str, __: Progress) -> None:
-    """A line is a call."""
+def _json_line(time: str, call: RecordedCall) -> str:
+    return json.dumps({"time": time} | call_json(call)) + "\n"
 
 
-def _show_call(time: str, call: RecordedCall) -> None:
-    for cells in call_cells(_clock(time), call):
-        show_line(*cells)
+def _text_lines(time: str, call: RecordedCall) -> str:
+    return "".join(line_of(*cells) for cells in call_cells(_time(time), call))
 
 
-def _show_progress(time: str, passing: Progress) -> None:
-    show_line(*progress_cells(_clock(time), passing))
-
-
-def _clock(time: str) -> str:
+def _time(time: str) -> str:
     # The day and the zone are the reader's.
     return time[11:23]
-
-
-def _say(text: str) -> None:
-    print(printable(text), file=sys.stderr, flush=True)

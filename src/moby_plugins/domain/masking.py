@@ -1,104 +1,269 @@
-"""What of a call is nobody's business: secrets in bodies that are shown or written down.
+r"""Mask secrets in bodies before they are shown or recorded.
 
-A value counts as secret by its key (``Password``, ``db-token``, ``X-Registry-Auth``),
-at any depth, in any case of letters; so does what follows such a name and ``=`` in a
-text (``MYSQL_PASSWORD=…`` in an environment, ``o=username=u,password=…`` in a
-volume's options). Where a subsystem sends secrets under other names, ``_BY_SUBSYSTEM``
-says so (protocol.md B5, B9). What holds no secret is kept to the byte.
+A value is secret by its key (``Password``, ``db-token``, ``X-Registry-Auth``), at any depth, in
+any case of letters, also where key and value stand in an object of their own (``{"Name":
+"TOKEN", "Value": …}``) or follow each other (``["--password", …]``). In texts that is what follows
+such a name and ``=`` or ``:``, the user in a URL, private keys, and what HTTP's ``Authorization``
+holds. JSON and base64 inside a string are masked inside. What holds no secret is kept to the byte.
+
+The bodies of ``AuthZPlugin`` and ``SecretProvider`` are made of secrets (protocol.md B5, B9): of
+these only what is understood is kept. A body that is not, because it is cut off or in another
+format, becomes ``*** (N bytes)``.
 """
 
 import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Any, TypeAlias
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
-MASK = "***"
+from attrs import frozen
 
-_NAMES = (
-    r"(?:pass(?:word|wd|phrase)|secret|token|authorization|cookie|credential)s?|auth"
-    r"|(?:api|access|secret|private|unlock)[ _.-]*key|x-registry-config"
+from moby_plugins.domain.secret_names import (
+    LOOSE,
+    MASK,
+    SETTING,
+    is_flag,
+    is_secret,
+    mask_settings,
+    names_secret,
 )
-_ENDS_SECRET = re.compile(rf".*(?:{_NAMES})", re.IGNORECASE | re.DOTALL)
-# A whole entry of an environment, and an option among others.
-_VARIABLE = re.compile(rf"([\w.-]*(?:{_NAMES}))=.*", re.IGNORECASE | re.DOTALL)
-_OPTION = re.compile(rf"(?<![\w.-])([\w.-]*(?:{_NAMES}))=[^,;&\s]+", re.IGNORECASE)
-# What is no JSON, or is cut off: to the end of the string or the line.
-_LOOSE = re.compile(
-    rf"""((?:{_NAMES})["']?\s*[:=]\s*)("(?:[^"\\]|\\.)*"?|[^\s"'][^"'\r\n]*)""", re.IGNORECASE
-)
+
+__all__ = ["MASK", "is_secret", "mask_body", "mask_method", "mask_text"]
+
+# JSON in a string in JSON, and so on: what is deeper is masked whole.
+MAX_NESTED = 5
+
+# The name of a variable in an environment.
+_VARIABLE = re.compile(r"[\w.-]+")
+_BLANK = "\ufeff \t\r\n"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
+_LONG_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{20}")
+_FORM = re.compile(r"[^\s=&{\[\"']+=[^\s&]*(?:&[^\s=&]+=[^\s&]*)+")
+_MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
+_CLOSES = {"[": "]", "{": "}"}
+_WHOLE = re.compile(rb"\*\*\* \(\d+ bytes\)\n?")
+# An entry of a list that has its name beside its value.
+_LABELS = {"name", "key", "k", "variable", "header"}
+_LABELLED = {"value", "values", "val", "v", "content", "data", "default"}
 
 # What becomes of the value under a key; the keys are in lower case.
 _Rules: TypeAlias = Mapping[str, Callable[[Any], Any]]
 
 
-def mask_body(method: str, body: bytes) -> bytes:
-    """``body``, of a call of ``method`` or of its answer, with ``***`` in place of secrets.
+@frozen
+class _Subsystem:
+    """What is understood of a subsystem's bodies: objects with these keys, in lower case."""
 
-    An answer that is masked keeps its types: base64 stays base64.
+    rules: _Rules
+    plain: AbstractSet[str]
+
+
+def mask_body(method: str, body: bytes, omitted: int = 0) -> bytes:
+    """Return ``body``, of a call of ``method`` or of its response, with ``***`` for secrets.
+
+    ``omitted`` bytes of its end are not there. A value that is masked keeps its type: base64 stays
+    base64.
     """
-    return _masked(body, _BY_SUBSYSTEM.get(method.partition(".")[0], {}))
+    subsystem = _BY_SUBSYSTEM.get(unquote(method).partition(".")[0].casefold())
+    if not (body or omitted) or _WHOLE.fullmatch(body):
+        return body
+    if subsystem is None:
+        return _masked(body, {}, omitted)
+    return _understood(body, subsystem) or _whole(len(body) + omitted)
 
 
-def is_secret(key: str) -> bool:
-    """Whether what stands under ``key`` is secret."""
-    return _ENDS_SECRET.fullmatch(key) is not None
+def mask_method(method: str) -> str:
+    """Return ``method`` without the secrets in its query."""
+    return _masked_uri(method) if "?" in method else method
 
 
-def _masked(body: bytes, rules: _Rules) -> bytes:
-    # Bytes that are no text come out as they went in.
-    text = body.decode(errors="surrogateescape")
-    reader = _Reader(rules)
+def mask_text(text: str) -> str:
+    """Return ``text``, of an error for example, without the secrets in it."""
+    return _masked_string(text, 0)
+
+
+def _whole(size: int) -> bytes:
+    return f"{MASK} ({size} bytes)".encode()
+
+
+def _understood(body: bytes, subsystem: _Subsystem) -> bytes | None:
+    """Return an object with known keys, masked; ``None`` where ``body`` is none."""
+    reader = _Reader(subsystem.rules, 0)
     try:
-        value, end = reader.read(text)
+        value, rest = reader.read(_decoded(body))
     except (ValueError, RecursionError):
-        # Control characters: frames and archives, which a change of length would break.
-        return body if _CONTROL.search(text) else _encoded(_LOOSE.sub(rf'\1"{MASK}"', text))
-    rest = text[end:]
-    if reader.found or _LOOSE.search(rest):
-        # What follows the first value is ignored by hosts, and not worth telling.
-        return _encoded(json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n")
+        return None
+    if not isinstance(value, dict):
+        return None
+    known = {*subsystem.rules, *subsystem.plain}
+    made = {key: item if key.casefold() in known else _hidden(item) for key, item in value.items()}
+    # Of a key that is there twice the first is not in ``value``, and not to be shown.
+    if reader.found or reader.doubled or made != value or rest.strip():
+        return _dumped(made)
     return body
+
+
+def _masked(body: bytes, rules: _Rules, omitted: int = 0, depth: int = 0) -> bytes:
+    text = _decoded(body)
+    reader = _Reader(rules, depth)
+    try:
+        value, rest = reader.read(text)
+    except (ValueError, RecursionError):
+        return _masked_text(body, text, rules, omitted, depth)
+    if reader.found or (rest.strip() and mask_settings(rest, LOOSE) != rest):
+        # What follows the first value is ignored by hosts, and not worth showing.
+        return _dumped(value)
+    return body
+
+
+def _decoded(body: bytes) -> str:
+    # Bytes that are no text come out as they went in.
+    encoding = json.detect_encoding(body)
+    if not encoding.startswith("utf-8"):
+        with suppress(UnicodeDecodeError):
+            text = body.decode(encoding)
+            if text.lstrip(_BLANK)[:1] in ("{", "["):
+                return text
+    return body.decode(errors="surrogateescape")
 
 
 def _encoded(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
+def _dumped(value: Any) -> bytes:
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return _encoded(text + "\n")
+    except UnicodeEncodeError:  # half of a surrogate pair, escaped in what came
+        return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def _masked_text(body: bytes, text: str, rules: _Rules, omitted: int, depth: int) -> bytes:
+    """Mask what is no JSON, or is broken or cut off."""
+    if text.lstrip(_BLANK)[:1] in ("{", "["):
+        return _masked_broken(body, text, rules, omitted, depth)
+    if _CONTROL.search(text):
+        # Frames and archives, which a change of length would break.
+        return _encoded(mask_settings(text, SETTING, _starred))
+    if _FORM.fullmatch(text.strip()):
+        return _encoded(_masked_query(text))
+    return _encoded(mask_settings(text, LOOSE))
+
+
+def _masked_broken(body: bytes, text: str, rules: _Rules, omitted: int, depth: int) -> bytes:
+    """Keep the whole values of JSON that is cut off, if there is a secret in it."""
+    text = text.lstrip(_BLANK)
+    whole, rest = _mended(text)
+    reader = _Reader(rules, depth)
+    try:
+        value, _ = reader.read(whole)
+    except (ValueError, RecursionError):
+        return _whole(len(body) + omitted) if _suspicious(text) else body
+    return _dumped(value) if reader.found or reader.warned or _suspicious(rest) else body
+
+
+def _mended(text: str) -> tuple[str, str]:
+    """Return JSON with the last whole value in ``text`` as its last, and what comes after that."""
+    closing: list[str] = []
+    end = 0
+    for match in _MARKS.finditer(text):
+        mark = match[0]
+        if mark == '"':
+            break
+        if mark in _CLOSES:
+            closing.append(_CLOSES[mark])
+        elif mark in "]}":
+            if not closing or closing.pop() != mark:
+                return text, ""
+        elif mark != ",":
+            continue
+        end = match.start() if mark == "," else match.end()
+    return text[:end] + "".join(reversed(closing)), text[end:]
+
+
+def _suspicious(text: str) -> bool:
+    """Return whether there may be a secret in what is not understood."""
+    plain = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
+    if "//" in plain or _LONG_BASE64.search(plain) is not None or names_secret(plain):
+        return True
+    return mask_settings(plain, LOOSE) != plain
+
+
 class _Reader:
-    """Reads JSON, and masks as it goes; ``found`` tells whether there was anything to mask."""
+    """Reads JSON, and masks as it goes.
 
-    def __init__(self, rules: _Rules) -> None:
+    ``found`` is whether there was anything to mask, ``warned`` whether there was a secret's
+    name, and ``doubled`` whether an object had a key twice.
+    """
+
+    def __init__(self, rules: _Rules, depth: int) -> None:
         self.found = False
+        self.warned = False
+        self.doubled = False
         self._rules = rules
-        # By pairs: of keys that are the same, those that lose count too.
-        self._decoder = json.JSONDecoder(object_pairs_hook=self._object)
+        self._depth = depth
+        # By pairs: of keys that are the same, those that lose count too. Control characters
+        # in strings are refused by hosts, but are no reason not to look.
+        self._decoder = json.JSONDecoder(object_pairs_hook=self._object, strict=False)
 
-    def read(self, text: str) -> tuple[Any, int]:
-        start = len(text) - len(text.lstrip())
+    def read(self, text: str) -> tuple[Any, str]:
+        """Return the first value, masked, and the text after it; raises ``ValueError``."""
+        start = len(text) - len(text.lstrip(_BLANK))
         value, end = self._decoder.raw_decode(text, start)
-        return self._strings(value), end
+        return self._strings(value), text[end:]
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {key: self._value(key, value) for key, value in pairs}
+        labelled = any(
+            key.casefold() in _LABELS and isinstance(value, str) and is_secret(value)
+            for key, value in pairs
+        )
+        self.warned = self.warned or labelled
+        made = {
+            key: self._hide(value)
+            if labelled and key.casefold() in _LABELLED
+            else self._value(key, value)
+            for key, value in pairs
+        }
+        self.doubled = self.doubled or len(made) < len(pairs)
+        return made
 
     def _value(self, key: str, value: Any) -> Any:
         rule = self._rules.get(key.casefold())
         if rule is not None:
+            self.warned = True
             return self._noted(value, rule(value))
-        if is_secret(key):
-            return self._noted(value, _hidden(value))
-        return self._strings(value)
+        return self._hide(value) if is_secret(key) else self._strings(value)
+
+    def _hide(self, value: Any) -> Any:
+        self.warned = True
+        return self._noted(value, _hidden(value))
 
     def _strings(self, value: Any) -> Any:
         if isinstance(value, list):
-            return [self._strings(item) for item in value]
+            return self._list(value)
         if isinstance(value, str):
-            hidden = _VARIABLE.sub(rf"\1={MASK}", value) if _VARIABLE.fullmatch(value) else value
-            return self._noted(value, _OPTION.sub(rf"\1={MASK}", hidden))
+            return self._noted(value, _masked_string(value, self._depth))
         return value
+
+    def _list(self, items: list[Any]) -> list[Any]:
+        made: list[Any] = []
+        before: Any = None
+        for item in items:
+            follows = isinstance(before, str) and (
+                is_flag(before) or (len(items) == len("ab") and is_secret(before))
+            )
+            made.append(self._hide(item) if follows and made else self._strings(item))
+            before = item
+        if isinstance(before, str) and (is_flag(before) or is_secret(before)):
+            self.warned = True  # where what follows is cut off
+        return made
 
     def _noted(self, before: Any, after: Any) -> Any:
         self.found = self.found or before != after
@@ -106,7 +271,7 @@ class _Reader:
 
 
 def _hidden(value: Any) -> Any:
-    """The same without what it says: of the same type, for whoever reads it."""
+    """Return the same without what it says: of the same type, for what reads it."""
     if isinstance(value, dict):
         return {key: _hidden(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -116,44 +281,147 @@ def _hidden(value: Any) -> Any:
     return 0 if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
+def _masked_string(text: str, depth: int) -> str:
+    """Mask a string of JSON: a text, a setting, or JSON, a query or base64 of one of these."""
+    name, equals, value = text.partition("=")
+    if equals and _VARIABLE.fullmatch(name):
+        if is_secret(name):
+            return name + equals + MASK
+        inside = _masked_inside(value, depth)
+        if inside is not None:
+            return name + equals + inside
+    inside = _masked_inside(text, depth)
+    if inside is not None:
+        return inside
+    if _FORM.fullmatch(text):
+        return _masked_query(text)
+    return mask_settings(text, SETTING)
+
+
+def _masked_inside(text: str, depth: int) -> str | None:
+    """Mask JSON or base64 in a string; ``None`` where it holds neither."""
+    plain = text.strip()
+    if plain[:1] in ("{", "["):
+        if depth >= MAX_NESTED:
+            return MASK
+        data = _encoded_or_none(plain)
+        if data is None:
+            return None
+        masked = _masked(data, {}, 0, depth + 1)
+        return text if masked == data else masked.decode(errors="surrogateescape").strip()
+    if _BASE64.fullmatch(plain):
+        return _masked_base64_text(text, plain, depth)
+    return None
+
+
+def _masked_base64_text(text: str, plain: str, depth: int) -> str | None:
+    try:
+        data = b64decode(plain + "=" * (-len(plain) % 4), b"-_" if {*"-_"} & {*plain} else None)
+        inside = data.decode()
+    except ValueError:
+        return None
+    if _CONTROL.search(inside):
+        return None
+    if depth >= MAX_NESTED:
+        return MASK
+    masked = _masked(data, {}, 0, depth + 1)
+    if masked == data:
+        # It may be a string as well: base64 of base64.
+        masked = _encoded(_masked_string(inside, depth + 1))
+    return text if masked == data else b64encode(masked).decode()
+
+
+def _encoded_or_none(text: str) -> bytes | None:
+    try:
+        return _encoded(text)
+    except UnicodeEncodeError:
+        return None
+
+
+def _starred(value: str) -> str:
+    """Return as many stars as ``value`` has bytes; what is one byte long may be there by chance."""
+    size = len(value.encode(errors="surrogatepass"))
+    return "*" * size if size > 1 and size == len(_encoded_or_none(value) or b"") else value
+
+
 def _masked_base64(value: Any) -> Any:
     return b64encode(MASK.encode()).decode() if value else value
 
 
 def _masked_inside_base64(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+    if not isinstance(value, str) or not value:
+        return _hidden(value)
     try:
         inside = b64decode(value, validate=True)
     except ValueError:
         return MASK
-    masked = _masked(inside, _IN_THE_API)
+    masked = _masked_api_body(inside)
     return value if masked == inside else b64encode(masked).decode()
+
+
+def _masked_api_body(body: bytes) -> bytes:
+    """Mask a body of the engine's own API, one JSON value or several; any other whole."""
+    if _WHOLE.fullmatch(body):
+        return body
+    reader = _Reader(_IN_THE_API, 0)
+    values: list[Any] = []
+    rest = _decoded(body)
+    try:
+        while rest.strip():
+            value, rest = reader.read(rest)
+            if not isinstance(value, (dict, list, type(None))):
+                return _whole(len(body))
+            values.append(value)
+    except (ValueError, RecursionError):
+        return _whole(len(body))
+    return b"".join(map(_dumped, values)) if reader.found else body
 
 
 def _masked_uri(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     path, mark, query = value.partition("?")
-    return path + mark + "&".join(map(_masked_parameter, query.split("&")))
+    return mask_settings(path, SETTING) + mark + _masked_query(query)
+
+
+def _masked_query(query: str) -> str:
+    return "&".join(map(_masked_parameter, query.split("&")))
 
 
 def _masked_parameter(parameter: str) -> str:
     name, equals, value = parameter.partition("=")
     if is_secret(unquote_plus(name)) and value:
         return f"{name}={MASK}"
-    plain = unquote_plus(value).encode()
-    masked = _masked(plain, {})
-    return parameter if masked == plain else name + equals + quote(masked.decode().strip())
+    plain = unquote_plus(value)
+    masked = _masked_string(plain, 0)
+    return parameter if masked == plain else name + equals + quote(masked)
+
+
+def _data(value: Any) -> Any:
+    return MASK if isinstance(value, str) and value else value
 
 
 # The engine's own API: `docker secret create` sends the secret as Data.
-_IN_THE_API: _Rules = {"data": lambda value: MASK if isinstance(value, str) and value else value}
-_BY_SUBSYSTEM: Mapping[str, _Rules] = {
-    "SecretProvider": {"value": _masked_base64},
-    "AuthZPlugin": {
-        "requestbody": _masked_inside_base64,
-        "responsebody": _masked_inside_base64,
-        "requesturi": _masked_uri,
-    },
+_IN_THE_API: _Rules = {"data": _data}
+_BY_SUBSYSTEM: Mapping[str, _Subsystem] = {
+    "secretprovider": _Subsystem(
+        {"value": _masked_base64},
+        {
+            *("secretname", "secretlabels", "servicehostname", "serviceid", "servicename"),
+            *("servicelabels", "serviceendpointspec", "taskid", "taskname", "taskimage"),
+            *("nodeid", "err", "donotreuse"),
+        },
+    ),
+    "authzplugin": _Subsystem(
+        {
+            "requestbody": _masked_inside_base64,
+            "responsebody": _masked_inside_base64,
+            "requesturi": _masked_uri,
+        },
+        {
+            *("user", "userauthnmethod", "requestmethod", "requestheaders"),
+            *("requestpeercertificates", "responsestatuscode", "responseheaders"),
+            *("allow", "msg", "err"),
+        },
+    ),
 }

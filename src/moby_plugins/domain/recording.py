@@ -18,7 +18,7 @@ from attrs import evolve, field, frozen, validators
 from moby_plugins.domain.errors import RecordingError
 from moby_plugins.domain.http import check_method
 from moby_plugins.domain.json import kind_of
-from moby_plugins.domain.masking import mask_body
+from moby_plugins.domain.masking import mask_body, mask_method, mask_text
 from moby_plugins.domain.text import quoted, shown
 
 VERSION = 1
@@ -100,16 +100,18 @@ class Recording:
 
 
 def masked_call(call: RecordedCall) -> RecordedCall:
-    """The same call without the secrets in its bodies; one that holds any is in one piece then."""
+    """Return the call without secrets; a body that holds any is in one piece then."""
     return evolve(
         call,
+        method=mask_method(call.method),
+        broken=mask_text(call.broken),
         request=_masked_body(call.method, call.request),
         answer=_masked_body(call.method, call.answer),
     )
 
 
 def _masked_body(method: str, body: RecordedBody) -> RecordedBody:
-    masked = mask_body(method, body.data)
+    masked = mask_body(method, body.data, body.omitted)
     return body if masked == body.data else RecordedBody((masked,), body.omitted)
 
 

@@ -157,18 +157,38 @@ def test_a_stream_is_shown_while_it_passes(machine: Machine) -> None:
 
 
 def test_an_address_of_its_own_leaves_the_plugin_alone(machine: Machine) -> None:
-    """By name or by address; without --listen an address cannot be traced."""
+    """By name or by address."""
     mine = machine.root / "mine.sock"
     with machine.shelf() as path:
         for target in ("shelf", f"unix://{path}"):
             with tracing(machine, target, "--listen", f"unix://{mine}") as traced:
                 assert call(mine, "Plugin.Activate") == {"Implements": ["VolumeDriver"]}
                 assert len(traced.end()) == 2
-        refused = machine.run("trace", f"unix://{path}")
 
-    assert refused.returncode == 2
-    assert "the plugin at an address is traced with --listen" in refused.stderr
     assert not mine.exists()
+
+
+def test_an_address_is_traced_as_a_name_is(machine: Machine) -> None:
+    """At its own socket, whatever that is called; elsewhere than there with --listen only."""
+    for name in ("shelf.sock", "other"):
+        path = machine.root / name
+        with (
+            LivePlugin(echo, str(path), machine.root),
+            tracing(machine, f"unix://{path}") as traced,
+        ):
+            assert call(path, "M.x", 1) == 1
+            assert without_times(traced.end())[0] == "M.x 200"
+        assert not (machine.root / ".traced").exists()
+    far = machine.run("trace", "tcp://127.0.0.1:1")
+    none = machine.run("trace", f"unix://{machine.root}/none.sock")
+    (machine.root / "file").write_text("mine")
+    file = machine.run("trace", f"unix://{machine.root}/file")
+
+    assert (far.returncode, none.returncode, file.returncode) == (2, 5, 9)
+    assert "is traced with --listen" in far.stderr
+    assert "no socket there" in none.stderr
+    assert "no socket" in file.stderr
+    assert (machine.root / "file").read_text() == "mine"
 
 
 def test_a_recording_that_cannot_be_written_is_an_error(machine: Machine) -> None:

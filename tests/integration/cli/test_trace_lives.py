@@ -1,10 +1,21 @@
 """``moby-plugins trace`` when something ends: the plugin, the trace, or whoever reads it."""
 
+import json
+import signal
+import socket
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import pytest
+
+from moby_plugins import PluginError, new_client
+from moby_plugins.domain.http import Request, Response
 from moby_plugins.testing import LivePlugin
-from tests.integration.cli.machine import SECONDS, Machine
+from moby_plugins.tracing import load_recording
+from tests.integration.cli.machine import EXAMPLES, SECONDS, Machine
 from tests.integration.cli.tracing import Traced, call, echo, tracing, without_times
 
 
@@ -97,3 +108,142 @@ def test_output_that_nobody_reads_ends_it_properly(machine: Machine) -> None:
                 call(path, "Plugin.Activate")
             assert traced.process.wait(SECONDS) != 0
         assert path.stat().st_ino == inode
+
+
+def reached(path: Path) -> Path:
+    """The path, once a plugin answers there."""
+    ends = time.monotonic() + SECONDS
+    while True:
+        try:
+            call(path, "Plugin.Activate")
+        except PluginError:
+            assert time.monotonic() < ends, f"nothing answers at {path}"
+            time.sleep(0.02)
+        else:
+            return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_plugin_of_this_library_is_restarted_under_it(machine: Machine, number: int) -> None:
+    """However it ended; its new socket is traced on, and stays its own at the end."""
+    path = machine.sockets / "shelf.sock"
+    program = [sys.executable, str(EXAMPLES / "volume_plugin.py"), str(path), str(machine.root)]
+    with machine.running(program) as first:
+        reached(path)
+        with tracing(machine, "shelf") as traced:
+            first.send_signal(number)
+            first.wait(SECONDS)
+            assert traced.process.stderr is not None
+            with machine.running(program) as second:
+                assert traced.process.stderr.readline() == (
+                    "the plugin's socket was removed or replaced\n"
+                )
+                assert traced.process.stderr.readline().startswith("calls to ")
+                call(path, "VolumeDriver.List", {})
+                lines = traced.end()
+                assert call(path, "VolumeDriver.List", {}) == {"Volumes": []}
+                second.send_signal(signal.SIGTERM)
+                assert second.wait(SECONDS) == 0
+
+    assert "VolumeDriver.List 200" in without_times(lines)
+    assert not path.exists()
+    assert not (machine.sockets / ".traced").exists()
+
+
+def large(_: Request) -> Response:
+    """More than a pipe holds."""
+    return Response(200, b'"' + b"x" * 60_000 + b'"')
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_output_that_is_stopped_holds_up_no_host(machine: Machine, number: int) -> None:
+    """What finds no place is dropped and counted; it ends when it is told to."""
+    path = machine.sockets / "large.sock"
+    with (
+        LivePlugin(large, "large", machine.sockets),
+        tracing(machine, "large", "--json") as traced,
+        new_client(f"unix://{path}", timeout=5) as client,
+    ):
+        for _ in range(1300):
+            client.call("M.x")
+        traced.process.send_signal(number)
+        assert traced.process.wait(SECONDS) == 0
+        assert call(path, "M.x") == "x" * 60_000
+        out, err = traced.process.communicate()
+
+    whole = out.count("\n")
+    assert err == f"{1300 - whole} calls were not shown: the output is stopped or too slow\n"
+    assert 1 <= whole < 10
+
+
+def test_output_that_goes_on_says_where_calls_were_dropped(machine: Machine) -> None:
+    """On standard error, so that what is shown stays JSON."""
+    path = machine.sockets / "large.sock"
+    with (
+        LivePlugin(large, "large", machine.sockets),
+        tracing(machine, "large", "--json") as traced,
+        new_client(f"unix://{path}", timeout=5) as client,
+    ):
+        for _ in range(1300):
+            client.call("M.x")
+        out, err = traced.ended()
+
+    shown = out.count("\n")
+    dropped = [int(line.split()[0]) for line in err.splitlines()]
+    assert shown + sum(dropped) == 1300
+    assert dropped[0] > 0
+
+
+def test_connections_that_were_open_before_are_counted(machine: Machine) -> None:
+    """At the start, and when their number changes; what is called over them is not seen."""
+    path = machine.sockets / "shelf.sock"
+    socket_path = path
+    with machine.shelf(), socket.socket(socket.AF_UNIX) as idle:
+        idle.connect(str(socket_path))
+        with new_client(f"unix://{path}") as client:
+            client.call("Plugin.Activate")
+            with tracing(machine, "shelf") as traced:
+                assert traced.process.stderr is not None
+                assert traced.process.stderr.readline() == (
+                    "2 connections were open before: calls over them are not seen;"
+                    " restart the plugin, or its hosts, to see all\n"
+                )
+                client.call("VolumeDriver.List", {})
+                call(path, "Plugin.Activate")
+                client.close()
+                assert traced.process.stderr.readline().startswith(
+                    "1 connection was open before, of 2 a moment ago: "
+                )
+                idle.close()
+                assert traced.process.stderr.readline() == (
+                    "no connection is left that was open before: all calls are seen\n"
+                )
+                assert without_times(traced.end())[0] == "Plugin.Activate 200"
+
+
+def test_a_summary_is_a_table_at_the_end(machine: Machine) -> None:
+    """Of each method its calls, its errors, and how long they took."""
+    with machine.shelf() as path, tracing(machine, "shelf", "--summary") as traced:
+        for _ in range(3):
+            call(path, "VolumeDriver.List", {})
+        with pytest.raises(PluginError):
+            call(path, "VolumeDriver.Create", {"Name": "a", "Opts": {"none": "1"}})
+        heading, created, listed = (line.split() for line in traced.end())
+
+    assert heading == ["METHOD", "CALLS", "ERRORS", "P50", "P95", "P99"]
+    assert created[:3] == ["VolumeDriver.Create", "1", "1"]
+    assert listed[:3] == ["VolumeDriver.List", "3", "0"]
+    assert listed[4] == "ms"
+
+
+def test_a_summary_for_programs(machine: Machine) -> None:
+    """In seconds; recorded is all the same."""
+    file = machine.root / "calls"
+    options = ("--summary", "--json", "--record", str(file))
+    with machine.shelf() as path, tracing(machine, "shelf", *options) as traced:
+        call(path, "VolumeDriver.List", {})
+        [method] = json.loads("\n".join(traced.end()))["methods"]
+
+    assert (method["method"], method["calls"], method["errors"]) == ("VolumeDriver.List", 1, 0)
+    assert 0 < method["p50"] == method["p99"] < SECONDS
+    assert load_recording(file).methods == ["VolumeDriver.List"]

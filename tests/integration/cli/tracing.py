@@ -25,10 +25,14 @@ class Traced:
 
     def end(self, number: int = signal.SIGTERM) -> list[str]:
         """Have it end, and give the lines that it printed."""
-        self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=SECONDS)
+        out, err = self.ended(number)
         assert (self.process.returncode, err) == (0, "")
         return out.splitlines()
+
+    def ended(self, number: int = signal.SIGTERM) -> tuple[str, str]:
+        """Have it end, and give what it printed on both outputs."""
+        self.process.send_signal(number)
+        return self.process.communicate(timeout=SECONDS)
 
 
 @contextmanager

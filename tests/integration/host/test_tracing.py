@@ -2,9 +2,11 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Semaphore
 
 import pytest
 
@@ -12,8 +14,9 @@ from moby_plugins import PluginNotFoundError, Settings, SpecError, TransportErro
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.ports import Transport
+from moby_plugins.serving import hung_up
 from moby_plugins.testing import LivePlugin, PluginDirectory
-from moby_plugins.tracing import Interposed, interposed, interposed_at
+from moby_plugins.tracing import Interposed, RecordedCall, Trace, interposed, interposed_at
 
 Interpose = Callable[..., AbstractContextManager[Interposed]]
 
@@ -297,3 +300,141 @@ def test_an_app_without_an_answer_closes_the_connection(plugin_dir: PluginDirect
         client.call("M.x")
 
     assert not caught.value.answered
+
+
+@pytest.mark.parametrize("by_spec", [False, True])
+def test_a_plugin_is_started_again_in_the_place_of_what_stands_in(
+    plugin_dir: PluginDirectory, stand_between: Interpose, *, by_spec: bool
+) -> None:
+    """Its own socket is dead, or it had none; while it listens another plugin is refused."""
+    path = plugin_dir.sockets / "shelf.sock"
+    first = LivePlugin(plugin, "far" if by_spec else "shelf", plugin_dir.sockets)
+    with first:
+        if by_spec:
+            plugin_dir.spec("shelf", first.addr)
+        with stand_between() as there:
+            if not by_spec:
+                with (
+                    pytest.raises(SpecError, match="another plugin listens there"),
+                    alive(plugin_dir),
+                ):
+                    pass
+                first.stop()
+            assert not there.lost()
+            with alive(plugin_dir):
+                assert there.lost()
+                assert said(path) == "the plugin"
+
+
+def test_who_may_not_list_the_directory_may_look_for_a_name(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """A plugin of another user finds its own socket there, and nothing by reading."""
+    with alive(plugin_dir), stand_between():
+        assert (plugin_dir.sockets / ".traced").stat().st_mode & 0o777 == 0o711
+
+
+def test_a_plugin_that_has_ended_leaves_no_socket(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """It would have removed it, had it been there."""
+    with alive(plugin_dir) as live, stand_between():
+        live.stop()
+
+    assert files(plugin_dir) == []
+
+
+def test_a_socket_that_was_put_there_and_does_not_listen_yet_is_left_alone(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """A plugin that starts binds first, and listens a moment later."""
+    path = plugin_dir.sockets / "shelf.sock"
+    with alive(plugin_dir) as live, stand_between():
+        live.stop()
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as starting:
+            starting.bind(str(path))
+            own = path.stat()
+
+    assert os.path.samestat(path.stat(), own)
+
+
+def test_paths_go_through_as_they_came(plugin_dir: PluginDirectory) -> None:
+    """Escapes are neither decoded nor added, on the way in and on the way out."""
+    came: list[str] = []
+
+    def listening(request: Request) -> Response:
+        came.append(request.method)
+        return Response(200, b"{}")
+
+    def passing(transport: Transport) -> Callable[[Request], Response]:
+        return lambda request: transport.send(request, 5)
+
+    sent = ["A%2520", "M.x%2Fy?a=%20&b", "M%2Ex", "A?", "a//b/../c;d", "%41"]
+    with (
+        LivePlugin(listening, "shelf", plugin_dir.sockets),
+        interposed("shelf", passing, plugin_dir.settings) as there,
+        new_client(there.addr) as client,
+    ):
+        for method in sent:
+            client.call(method)
+
+    assert came == sent
+
+
+def test_connections_from_before_are_known_however_the_path_is_written(
+    plugin_dir: PluginDirectory,
+) -> None:
+    """A plugin binds /var/run/…, a host dials /run/…; those of the trace are not among them."""
+    linked = plugin_dir.path / "linked"
+    linked.symlink_to(plugin_dir.sockets)
+    with (
+        LivePlugin(plugin, "shelf", linked),
+        LivePlugin(plugin, "other", linked),
+        socket.socket(socket.AF_UNIX) as mine,
+        socket.socket(socket.AF_UNIX) as anothers,
+    ):
+        mine.connect(str(plugin_dir.sockets / "shelf.sock"))
+        anothers.connect(str(plugin_dir.sockets / "other.sock"))
+        with interposed("shelf", between, plugin_dir.settings) as there:
+            assert said(plugin_dir.sockets / "shelf.sock") == "past the plugin"
+            assert there.passed_by() == 1
+
+
+def test_hosts_that_have_left_hold_nothing(plugin_dir: PluginDirectory) -> None:
+    """More than there are threads follow a quiet stream and leave; the next is served."""
+    ended = Semaphore(0)
+
+    def following(request: Request) -> Response:
+        if request.method == "M.x":
+            return Response(200, b"1")
+
+        def quiet() -> Iterator[bytes]:
+            gone = hung_up()
+            yield b"first"
+            try:
+                assert gone.wait(60)
+            finally:
+                ended.release()
+
+        return Response(200, quiet())
+
+    def passing(transport: Transport) -> Trace:
+        return Trace(transport, time.monotonic, seen.append)
+
+    seen: list[RecordedCall] = []
+    with (
+        LivePlugin(following, "shelf", plugin_dir.sockets),
+        interposed("shelf", passing, plugin_dir.settings) as there,
+    ):
+        for _ in range(300):
+            with socket.socket(socket.AF_UNIX) as host:
+                host.settimeout(10)
+                host.connect(there.addr.removeprefix("unix://"))
+                host.sendall(b"POST /M.follow HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+                assert host.recv(100)
+        assert said(Path(there.addr.removeprefix("unix://"))) == 1
+        for _ in range(300):
+            assert ended.acquire(timeout=10)
+
+    assert sum(call.host_left for call in seen) == 300

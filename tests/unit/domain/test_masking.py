@@ -1,12 +1,16 @@
 """Secrets in bodies that are shown or written down."""
 
 import json
+import time
 from base64 import b64decode, b64encode
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from moby_plugins.domain.masking import MASK, mask_body
+from moby_plugins.domain.masking import mask_body, mask_method, mask_text
+from moby_plugins.domain.secret_names import MASK
 
 CREATE = "VolumeDriver.Create"
 
@@ -208,3 +212,217 @@ def test_what_stands_beside_a_secret_is_kept() -> None:
     body = b' \n{"Name": "\xc3\xa9\xff", "Token": ["hunter2"]} '
 
     assert mask_body(CREATE, body) == b'{"Name":"\xc3\xa9\xff","Token":["***"]}\n'
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        ("AuthZPlugin.AuthZReq", b"hunter2"),
+        ("AuthZPlugin.AuthZReq", b'["hunter2"]'),
+        ("AuthZPlugin.AuthZReq", b'{"RequestBody":"aHVudGVyMg'),
+        ("AuthZPlugin%2EAuthZReq", b"hunter2"),
+        ("authzplugin.x", b"\x00hunter2"),
+        ("SecretProvider.GetSecret", b'{"Value":"aHVudGVyMg'),
+        ("SecretProvider.GetSecret", b"\x1f\x8b\x08hunter2"),
+        ("SecretProvider.GetSecret?a=b", b'{"Value":"aHVudGVyMg"'),
+    ],
+)
+def test_of_subsystems_made_of_secrets_nothing_is_kept_that_is_not_understood(
+    method: str, body: bytes
+) -> None:
+    """What is cut off, compressed or in another format becomes its size."""
+    left = mask_body(method, body)
+
+    assert left == f"*** ({len(body)} bytes)".encode()
+    assert mask_body(method, left) == left
+    assert mask_body(method, body[:-1], omitted=1) == left
+
+
+def test_a_key_that_such_a_subsystem_does_not_have_is_masked() -> None:
+    """A misspelt key is not understood; one that is there twice is not kept by its last value."""
+    assert masked({"Valeu": "aHVudGVyMg==", "err": "no"}, "SecretProvider.GetSecret") == {
+        "Valeu": MASK,
+        "err": "no",
+    }
+    twice = b'{"Foo":"hunter2","Foo":""} hunter2'
+    assert mask_body("AuthZPlugin.AuthZRes", twice) == b'{"Foo":""}\n'
+
+
+@pytest.mark.parametrize(
+    "inner", [b"hunter2", b'"hunter2"', b'{"Name":"hunter2', b"\x1f\x8bhunter2", b"a=hunter2"]
+)
+def test_a_body_within_a_body_that_is_not_understood_is_its_size(inner: bytes) -> None:
+    """An archive, a form, or JSON that is cut off may hold anything."""
+    left = authz(ResponseBody=b64encode(inner).decode())
+
+    assert b64decode(left["ResponseBody"]) == f"*** ({len(inner)} bytes)".encode()
+
+
+def test_a_body_within_a_body_may_be_several_values() -> None:
+    """The engine's progress is one JSON value after the other."""
+    inner = b64encode(b'{"status":"a"}\r\n{"token":"hunter2"}\r\n').decode()
+
+    left = b64decode(authz(ResponseBody=inner)["ResponseBody"])
+
+    assert left == b'{"status":"a"}\n{"token":"***"}\n'
+
+
+def base64(text: str) -> str:
+    """A text in base64."""
+    return b64encode(text.encode()).decode()
+
+
+SECRET = "hunter2-hunter2"
+WRAPPED = [
+    {"Err": f"bad password: {SECRET}"},
+    {"Err": f"TOKEN = {SECRET}"},
+    {"o": f"username=u,pass={SECRET},vers=3"},
+    {"Env": [f"DB_PASS={SECRET}", f"REDIS_PW={SECRET}", f"ROOT_PWD={SECRET}"]},
+    {"Env": [{"Name": "DB_TOKEN", "Value": SECRET}], "kv": {"key": "secret", "val": [SECRET]}},
+    {"Cmd": ["mysqld", "--password", SECRET], "pair": ["token", SECRET]},
+    {"Cmd": f"mysqld --db-password {SECRET} -v"},
+    {"url": f"postgres://user:{SECRET}@host/db"},
+    {"url": f"https://{SECRET}@host/x", "device": f"//u:{SECRET}/x@server/share"},
+    {"text": f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----"},
+    {"text": f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}"},
+    {"header": f"Authorization: Basic {SECRET}", "line": f"x authorization=Bearer {SECRET} y"},
+    {"header": f"Bearer {SECRET}"},
+    {"headers": [["X-Registry-Auth", SECRET]]},
+    {"password_hash": SECRET, "Token2": SECRET, "SecretValue": SECRET, "AccountKey": SECRET},
+    {"pa\u017fsword": SECRET, "Password ": SECRET, "auths": {"hub": {"x": SECRET}}},
+    {"json": json.dumps({"deep": json.dumps({"password": SECRET})})},
+    {"json": f"CONF={json.dumps({'password': SECRET})}", "repr": f"x {{'password': '{SECRET}'}}"},
+    {"text": 'x {\\"password\\":\\"' + SECRET + '\\"}'},
+    {"base64": base64(json.dumps({"password": SECRET}))},
+    {"base64": base64(base64(f"password={SECRET}"))},
+    {"form": f"user=u&pass%77ord={SECRET}"},
+]
+
+
+@pytest.mark.parametrize("body", WRAPPED)
+def test_however_a_secret_is_wrapped_it_is_masked(body: Any) -> None:
+    """In texts, settings, lists, URLs, headers, keys, JSON and base64 in strings, to any depth."""
+    text = json.dumps(body)
+    for data in (text.encode(), ("\ufeff" + text).encode(), text.encode("utf-16")):
+        left = mask_body(CREATE, data)
+        assert "hunter" not in left.decode()
+        assert base64(SECRET)[:8] not in left.decode()
+        assert mask_body(CREATE, left) == left
+
+
+@pytest.mark.parametrize("body", WRAPPED)
+def test_wherever_json_is_cut_off_no_secret_is_left(body: Any) -> None:
+    """A body over 1 MiB is cut off; what is not whole is left out where it may be a secret."""
+    data = json.dumps(body).encode()
+    for size in range(len(data) // 2, len(data), 3):
+        left = mask_body(CREATE, data[:size], len(data) - size).decode()
+        assert "hunter2-h" not in left
+        assert base64(SECRET)[:12] not in left
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"password: hunter2\x07",
+        b"\x1b[1mpassword=hunter2\x1b[0m",
+        b'\x00{"Password":"hunter2"}',
+        b'{"Password":"hunter2\x01"}',
+        b"\x00\x00\x00\x10\x0apassword=hunter2",
+        b"x\x01 https://user:hunter2@host",
+    ],
+)
+def test_a_control_character_lets_no_secret_through(body: bytes) -> None:
+    """What may be a frame or an archive keeps its length."""
+    left = mask_body(CREATE, body)
+
+    assert b"hunter" not in left
+    assert len(left) == len(body) or left.startswith(b"{")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bypass=1",
+        "PWD=/app",
+        "the token of the author",
+        "http://host:8080/a@b",
+        "basic authentication",
+        "a//b",
+        "sha256:0123456789abcdef0123456789abcdef",
+        "keys: 3",
+    ],
+)
+def test_a_text_without_a_secret_is_kept(text: str) -> None:
+    """Words that only look like a secret's name, and addresses, say what they said."""
+    assert masked({"text": [text]}) == {"text": [text]}
+
+
+def test_methods_and_errors_are_masked_too() -> None:
+    """A query is part of a method; an error may quote what came."""
+    assert mask_method("X.y?id=1&token=hunter2") == "X.y?id=1&token=***"
+    assert mask_method("GraphDriver.ApplyDiff?id=1&parent=") == "GraphDriver.ApplyDiff?id=1&parent="
+    assert mask_text("malformed answer: password: hunter2") == "malformed answer: password: ***"
+    assert mask_text("it hung up") == "it hung up"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "//a:",
+        "password",
+        "auth ",
+        "basic ",
+        "eyJa",
+        "--password ",
+        "{",
+        "pass   ",
+        '"',
+        "=",
+        "a@//b:",
+    ],
+)
+def test_the_time_grows_with_the_text(text: str) -> None:
+    """No repetition makes a search start over at each place."""
+    times = []
+    for size in (1 << 11, 1 << 13):
+        body = json.dumps({"x": text * (size // len(text))}).encode()
+        began = time.process_time()
+        mask_body(CREATE, body)
+        times.append(time.process_time() - began)
+    assert times[1] < max(10 * times[0], 0.1)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=12),
+        lambda inner: (
+            st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+        ),
+        max_leaves=12,
+    ),
+    st.sampled_from(["Password", "db_token", "X-Registry-Auth", "APIKEY", "dbpass"]),
+    st.integers(0, 3),
+    st.integers(0, 400),
+)
+def test_a_secret_anywhere_in_any_json_is_masked(
+    around: Any, key: str, wraps: int, cut: int
+) -> None:
+    """Beside anything, in strings in strings, and cut off anywhere."""
+    body: Any = {"before": around, key: SECRET, "after": [around]}
+    for number in range(wraps):
+        text = json.dumps(body)
+        body = {"inner": base64(text) if number % 2 else text, "beside": around}
+    data = json.dumps(body).encode()
+
+    assert b"hunter2-h" not in mask_body(CREATE, data)
+    assert b"hunter2-h" not in mask_body(CREATE, data[:cut], max(len(data) - cut, 0))
+    if 0 < cut < len(data):
+        assert mask_body("AuthZPlugin.x", data[:cut]) == f"*** ({cut} bytes)".encode()
+
+
+@given(st.binary(max_size=200), st.sampled_from([CREATE, "AuthZPlugin.x", "SecretProvider.y"]))
+def test_any_bytes_are_masked_without_an_error(body: bytes, method: str) -> None:
+    """A plugin may send what it likes; what was masked is not masked again."""
+    left = mask_body(method, body)
+
+    assert mask_body(method, left) == left

@@ -1,7 +1,10 @@
 """Recordings on disk."""
 
+import contextlib
 import os
-from typing import BinaryIO, Self
+import stat
+import tempfile
+from typing import Self
 
 from moby_plugins.domain.errors import RecordingError
 from moby_plugins.domain.recording import (
@@ -16,7 +19,7 @@ from moby_plugins.domain.text import shown
 
 
 def load_recording(path: str | os.PathLike[str]) -> Recording:
-    """The recording in the file ``path``; raises ``RecordingError``."""
+    """Return the recording in the file ``path``; raises ``RecordingError``."""
     file = os.fspath(path)
     try:
         with open(file, "rb") as opened:
@@ -27,36 +30,43 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
 
 
 class RecordingFile:
-    """Writes calls down as they come, each whole or not at all; for its owner's eyes alone.
+    """Writes calls to a file as they come, each whole or not at all; its owner alone may read it.
 
-    ``recording`` says whose calls they are. A file that is there is replaced.
+    ``recording`` says whose calls they are. The file is a new one of mode 0600, which is put in
+    the place of what is at ``path`` once its first line is written: another file, or a link,
+    which is not followed. A character device such as ``/dev/null`` is written to.
+
     Raises ``RecordingError``. Used by one thread at a time; a context manager that closes it.
     """
 
     def __init__(self, path: str | os.PathLike[str], recording: Recording) -> None:
         self._path = os.fspath(path)
         try:
-            # Buffered no more than a line: what was seen is there after a crash too.
-            self._file: BinaryIO = open(  # noqa: SIM115  closed by close()
-                self._path, "wb", buffering=0, opener=_for_the_owner
-            )
+            self._file, beside = _opened(self._path)
         except OSError as error:
             raise self._unwritable(error) from error
         try:
             self._write(heading_line(recording))
             for call in recording.calls:
                 self.add(call)
+            if beside:
+                self._put_in_place(beside)
         except BaseException:
             self.close()
+            if beside:
+                with contextlib.suppress(OSError):
+                    os.unlink(beside)
             raise
 
     def add(self, call: RecordedCall) -> None:
-        """Write one more call down."""
+        """Write one more call."""
         self._write(call_line(call))
 
     def close(self) -> None:
-        """Nothing more will be written."""
-        self._file.close()
+        """Write nothing more; may be called twice."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
 
     def __enter__(self) -> Self:
         return self
@@ -64,15 +74,44 @@ class RecordingFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, line: str) -> None:
+    def _put_in_place(self, beside: str) -> None:
         try:
-            self._file.write(line.encode())
+            os.rename(beside, self._path)
         except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _write(self, line: str) -> None:
+        # Without a buffer: what was seen is there after a crash too.
+        left = memoryview(line.encode())
+        whole = len(left)
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):  # a device has no length
+                os.ftruncate(self._file, os.fstat(self._file).st_size - (whole - len(left)))
+                os.lseek(self._file, 0, os.SEEK_END)
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> RecordingError:
         return RecordingError(f"cannot be written: {shown(error.strerror or error)}", self._path)
 
 
-def _for_the_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _opened(path: str) -> tuple[int, str]:
+    """Return a file to write to, and its path, which is to become ``path``; "" for a device."""
+    directory = os.path.dirname(path) or "."
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    if stat.S_ISCHR(mode):
+        return os.open(path, os.O_WRONLY | os.O_NOCTTY), ""
+    # The reader of a FIFO could hold up hosts; /dev/stdout is no file of anyone's.
+    if not stat.S_ISREG(mode) or _is_the_systems(directory):
+        raise OSError("it is no file that can be replaced")
+    return tempfile.mkstemp(prefix=".recording-", dir=directory)
+
+
+def _is_the_systems(directory: str) -> bool:
+    real = os.path.realpath(directory)
+    return real == "/dev" or real.startswith("/proc/")

@@ -2,10 +2,13 @@
 
 Beside the plugin's socket is a directory of ours, in which no scan looks, the
 engine's included. While NAME.sock is stood in for, it holds NAME.lock, which the
-kernel unlocks when its process dies, and the plugin's socket as NAME.sock; or
-NAME.none, where there was no socket, and whoever stands in hides a spec. The place
-is changed by renaming, so there is always a socket in it. What a process left that
-was killed is put right by the next one to stand in.
+kernel unlocks when its process dies; NAME.new, a second name of the socket that stands in, by
+which that is known; and the plugin's socket as NAME.sock, or NAME.none, where there was no socket
+and a spec is hidden. The place is changed by renaming, so there is always a socket in it. What
+a process left that was killed is put right by the next one to stand in.
+
+Others may look into the directory for names that they know: so a plugin that is started again
+finds that what listens at its path is no plugin (``stands_in``).
 """
 
 import contextlib
@@ -20,6 +23,9 @@ from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
 
 DIRECTORY = ".traced"
+_SOCKET = ".sock"
+# Ends the name of a socket that is called something else: NAME and NAME.sock may both be there.
+_OTHER = "~"
 
 
 class SocketStandIn:
@@ -32,12 +38,12 @@ class SocketStandIn:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        directory, file = os.path.split(path)
-        self._files = _Files(f"{directory}/{DIRECTORY}/{os.path.splitext(file)[0]}")
+        self._files = _files_of(path)
         self.waiting = check_socket_path(self._files.waiting)
         self.plugin = ""
         self._lock = -1
         self._own: os.stat_result | None = None
+        self._listened = False
 
     def __enter__(self) -> Self:
         """Keep others away, and put right what another left that was killed."""
@@ -57,23 +63,27 @@ class SocketStandIn:
             self._own = os.lstat(self.waiting)
             if not self.plugin:
                 _touch(self._files.none)
-                # Unlike a renaming this never replaces what somebody has put there since.
+                # Unlike a renaming this never replaces what was put there since.
                 os.link(self.waiting, self._path)
-                os.unlink(self.waiting)
                 return
             before = os.stat(self._path)
+            if not stat.S_ISSOCK(before.st_mode):
+                raise SpecError(
+                    "there is something that is no socket; it is left alone", self._path
+                )
+            self._listened = probe_socket(self._path) is None
             os.chown(self.waiting, before.st_uid, before.st_gid)
             os.chmod(self.waiting, stat.S_IMODE(before.st_mode))
             os.link(self._path, self._files.plugin, follow_symlinks=False)
-            os.rename(self.waiting, self._path)
-            self._own = os.lstat(self._path)
+            os.link(self.waiting, self._files.moving)
+            os.rename(self._files.moving, self._path)
 
     def lost(self) -> bool:
-        """Whether somebody has removed or replaced the socket since, the plugin for example."""
+        """Return whether the socket was removed or replaced since, by the plugin for example."""
         return not self._in_place()
 
     def __exit__(self, *_: object) -> None:
-        """Give the place back; what somebody else has put there stays."""
+        """Give the place back; what was put there since stays."""
         with self._explained():
             try:
                 self._give_back()
@@ -82,10 +92,12 @@ class SocketStandIn:
 
     def _give_back(self) -> None:
         if self._in_place():
-            if self.plugin:
+            if self.plugin and not (self._listened and _has_ended(self._path, self._files)):
                 os.rename(self._files.plugin, self._path)
             else:
+                # A plugin that has ended would have removed it, and found another's there.
                 os.unlink(self._path)
+                _remove(self._files.plugin)
         _remove(self._files.none)
         put_right(self._path)
 
@@ -126,9 +138,14 @@ class _Files:
         self.waiting = f"{stem}.new"
         self.plugin = f"{stem}.sock"
         self.none = f"{stem}.none"
+        self.moving = f"{stem}.move"
+
+    def _all(self) -> tuple[str, ...]:
+        return self.plugin, self.none, self.waiting, self.moving
 
     def leftovers(self) -> list[str]:
-        return [path for path in (self.plugin, self.none, self.waiting) if os.path.lexists(path)]
+        """Return which of the files are there, the lock apart."""
+        return [path for path in self._all() if os.path.lexists(path)]
 
 
 def left_behind(directory: str) -> list[str]:
@@ -138,17 +155,36 @@ def left_behind(directory: str) -> list[str]:
         names = sorted({os.path.splitext(name)[0] for name in os.listdir(ours)})
     except OSError:
         return []
-    return [f"{directory}/{name}.sock" for name in names if _is_left(_Files(f"{ours}/{name}"))]
+    left = [name for name in names if _is_left(_Files(f"{ours}/{name}"))]
+    return [
+        f"{directory}/{name.removesuffix(_OTHER) if name.endswith(_OTHER) else name + _SOCKET}"
+        for name in left
+    ]
+
+
+def stands_in(path: str) -> bool:
+    """Return whether what listens at ``path`` stands in for a plugin that has ended, or for none.
+
+    A plugin that is started may take its place.
+    """
+    files = _files_of(path)
+    try:
+        return os.path.samestat(os.lstat(path), os.lstat(files.waiting)) and (
+            not os.path.lexists(files.plugin) or _has_ended(path, files)
+        )
+    except OSError:
+        return False
 
 
 def put_right(path: str) -> None:
     """Undo what is left of a process that stood in for ``path`` and was killed."""
-    directory, file = os.path.split(path)
-    files = _Files(f"{directory}/{DIRECTORY}/{os.path.splitext(file)[0]}")
+    files = _files_of(path)
+    in_place = _is_same(path, files.waiting)
     if os.path.lexists(files.plugin):
-        if _is_to_go_back(files.plugin, path):
+        # Removed by a plugin that has ended, by the name that it knows, it stays away.
+        if in_place or not (os.path.lexists(path) or _has_ended(path, files)):
             os.rename(files.plugin, path)
-    elif os.path.lexists(files.none) and _nobody_listens(path):
+    elif in_place and _is_stale(path):
         _remove(path)
     for leftover in files.leftovers():
         _remove(leftover)
@@ -171,11 +207,12 @@ def _is_left(files: _Files) -> bool:
 
 
 def _locked(lock: str, path: str) -> int:
-    os.makedirs(os.path.dirname(lock), 0o700, exist_ok=True)
+    # What is in it can be looked up by name, and not listed.
+    os.makedirs(os.path.dirname(lock), 0o711, exist_ok=True)
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # It may have been removed, and made anew, between the two.
+        # It may have been removed, and made again, between the two.
         if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
             return descriptor
     except (BlockingIOError, FileNotFoundError):
@@ -184,14 +221,29 @@ def _locked(lock: str, path: str) -> int:
     raise SpecError("it is being traced already", path)
 
 
-def _is_to_go_back(plugin: str, path: str) -> bool:
-    if not os.path.lexists(path):
-        # A plugin that has ended takes its socket away, by the name that it knows.
-        return not _nobody_listens(plugin)
-    return _nobody_listens(path) and not os.path.samestat(os.lstat(path), os.lstat(plugin))
+def _files_of(path: str) -> _Files:
+    directory, file = os.path.split(path)
+    name = file.removesuffix(_SOCKET) if file.endswith(_SOCKET) else file + _OTHER
+    return _Files(f"{directory}/{DIRECTORY}/{name}")
 
 
-def _nobody_listens(path: str) -> bool:
+def _is_same(path: str, other: str) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), os.lstat(other))
+    except FileNotFoundError:
+        return False
+
+
+def _has_ended(path: str, files: _Files) -> bool:
+    """Return whether no plugin listens at its socket, which was at ``path``."""
+    aside = files.plugin
+    if os.path.islink(aside):
+        aside = os.path.join(os.path.dirname(path), os.readlink(aside))
+    return _is_stale(aside)
+
+
+def _is_stale(path: str) -> bool:
+    """Return whether no plugin listens at ``path``."""
     return isinstance(probe_socket(path), (ConnectionRefusedError, FileNotFoundError))
 
 

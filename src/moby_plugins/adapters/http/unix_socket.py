@@ -12,6 +12,11 @@ from moby_plugins.domain.text import shown
 
 # sockaddr_un has 108 bytes for the path and its NUL.
 MAX_PATH_BYTES = 107
+# What /proc/net/unix says of a socket: the flag of one that listens, and the states of one that
+# is connected, accepted or not.
+_COLUMNS = ("Num", "RefCount", "Protocol", "Flags", "Type", "St", "Inode", "Path")
+_ACCEPTS = 1 << 16
+_OPEN = ("02", "03")
 
 
 class UnixSocketDial:
@@ -65,6 +70,38 @@ def probe_socket(path: str) -> OSError | None:
         except OSError as error:
             return error
     return None
+
+
+def open_connections(path: str) -> frozenset[int]:
+    """Return the inodes of the connections that are open to the UNIX socket bound at ``path``.
+
+    These are the sockets at its plugin's end, in the network namespace of this process; where
+    the system does not tell, there are none. The path may be written in another way.
+    """
+    found = set()
+    name = os.path.basename(path)
+    try:
+        with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as table:
+            for line in table:
+                # Num RefCount Protocol Flags Type St Inode Path
+                fields = line.rstrip("\n").split(maxsplit=7)
+                if len(fields) < len(_COLUMNS) or not fields[7].endswith(name):
+                    continue
+                listens = int(fields[3], 16) & _ACCEPTS
+                if not listens and fields[5] in _OPEN and _is_same_path(fields[7], path):
+                    found.add(int(fields[6]))
+    except OSError:
+        return frozenset()
+    return frozenset(found)
+
+
+def _is_same_path(path: str, other: str) -> bool:
+    return os.path.isabs(path) and (path == other or _real(path) == _real(other))
+
+
+def _real(path: str) -> str:
+    directory, name = os.path.split(path)
+    return os.path.join(os.path.realpath(directory), name)
 
 
 def _limit_connect(sock: socket.socket, seconds: float) -> None:

@@ -9,7 +9,7 @@ from moby_plugins.adapters.memory.replies import UnexpectedCallError
 from moby_plugins.domain.errors import RecordingError, TransportError, WireError
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.domain.json import first_value
-from moby_plugins.domain.masking import mask_body
+from moby_plugins.domain.masking import mask_body, mask_method
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
 
 # Whether a call with the second body may be answered as that with the first, recorded one was.
@@ -68,14 +68,14 @@ class Replay:
             return [f"{call.method} {shown(as_json(call.request.data))}" for call in self._left]
 
     def _take(self, request: Request) -> RecordedCall:
-        body = request.read()
+        method, body = request.method, request.read()
         if self._recording.masked:
-            body = mask_body(request.method, body)
+            method, body = mask_method(method), mask_body(method, body)
         with self._lock:
             for number, call in enumerate(self._left):
-                if call.method == request.method and self._match(call.request.data, body):
+                if call.method == method and self._match(call.request.data, body):
                     return self._left.pop(number)
-            raise self._unexpected(request.method, body)
+            raise self._unexpected(method, body)
 
     def _unexpected(self, method: str, body: bytes) -> UnexpectedCallError:
         named = f"{method} {shown(as_json(body))}"

@@ -94,7 +94,7 @@ class Gateway(server.Gateway):
 
     def _request(self) -> Request:
         req = self.req
-        method = (req.path + b"?" + req.qs if req.qs else req.path).decode("latin-1")
+        method = _as_it_came(req).decode("latin-1")
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in req.inheaders.items()
         }
@@ -113,6 +113,13 @@ class Gateway(server.Gateway):
             conn.socket.settimeout(req.server.timeout)
         finally:
             conn.waits_since = None
+
+
+def _as_it_came(req: Any) -> bytes:
+    """Return path and query as the host sent them: cheroot decodes the path."""
+    if req.uri.startswith(b"/"):
+        return bytes(req.uri)
+    return bytes(req.path + b"?" + req.qs if req.qs else req.path)
 
 
 class CherootServer:

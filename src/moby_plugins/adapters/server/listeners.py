@@ -178,9 +178,18 @@ def _check_stale(path: str) -> None:
         raise SpecError("there is something that is no socket; it is left alone", path)
     refusal = probe_socket(path)
     if refusal is None:
+        if _is_traced(path):
+            return
         raise SpecError("another plugin listens there", path)
     if not isinstance(refusal, ConnectionRefusedError):
         raise refusal
+
+
+def _is_traced(path: str) -> bool:
+    """Return whether a trace listens there, which follows the plugin to its new socket."""
+    from moby_plugins.adapters.disk.stand_in import stands_in
+
+    return stands_in(path)
 
 
 def _bound(path: str, mode: int, gid: int) -> socket.socket:

@@ -1,11 +1,21 @@
 """Recordings on disk: written as calls come, for their owner's eyes."""
 
+import os
+import resource
+import signal
+import stat
 from pathlib import Path
 
 import pytest
 
 from moby_plugins.domain.errors import RecordingError
-from moby_plugins.tracing import RecordedCall, Recording, load_recording, open_recording
+from moby_plugins.tracing import (
+    RecordedBody,
+    RecordedCall,
+    Recording,
+    load_recording,
+    open_recording,
+)
 
 
 def test_a_call_is_there_as_soon_as_it_is_added(tmp_path: Path) -> None:
@@ -51,3 +61,56 @@ def test_a_full_disk_is_an_error() -> None:
         open_recording("/dev/full", Recording()),
     ):
         pass
+
+
+def test_a_recording_is_a_new_file(tmp_path: Path) -> None:
+    """It has neither the mode nor the other names of what it replaces; a link is not followed."""
+    before, linked = tmp_path / "calls", tmp_path / "linked"
+    before.write_text("before")
+    before.chmod(0o666)
+    (tmp_path / "link").symlink_to(linked)
+    linked.write_text("elsewhere")
+    (tmp_path / "second name").hardlink_to(before)
+
+    for path in (before, tmp_path / "link"):
+        with open_recording(path, Recording()):
+            found = path.lstat()
+            assert (stat.S_ISREG(found.st_mode), stat.S_IMODE(found.st_mode)) == (True, 0o600)
+            assert found.st_nlink == 1
+
+    assert (tmp_path / "second name").read_text() == "before"
+    assert linked.read_text() == "elsewhere"
+    assert {path.name for path in tmp_path.iterdir()} == {"calls", "second name", "link", "linked"}
+
+
+def test_what_cannot_be_replaced_is_left_alone(tmp_path: Path) -> None:
+    """A FIFO without a reader would hold up hosts; a directory is none of a recording's."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "directory").mkdir()
+
+    for path in (tmp_path / "fifo", tmp_path / "directory", "/dev/no", "/dev/fd/no"):
+        with (
+            pytest.raises(RecordingError, match="cannot be written: it is no file that can be"),
+            open_recording(path, Recording()),
+        ):
+            pass
+    assert {path.name for path in tmp_path.iterdir()} == {"fifo", "directory"}
+
+
+def test_a_call_that_does_not_fit_is_not_written_in_part(tmp_path: Path) -> None:
+    """Each is whole or not there, also where the disk is full in the middle of one."""
+    path = tmp_path / "calls"
+    long = RecordedCall("M.long", RecordedBody([b"x" * 5000]))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with open_recording(path, Recording([RecordedCall("M.a")])) as file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            with pytest.raises(RecordingError, match="File too large"):
+                file.add(long)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, before)
+        file.add(RecordedCall("M.b", at=1))
+
+    assert load_recording(path).methods == ["M.a", "M.b"]

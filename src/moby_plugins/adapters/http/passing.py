@@ -1,0 +1,135 @@
+"""A transport for a proxy: what one end does to a connection, the other end sees.
+
+A call has a connection of its own, which ends with it. While it runs, a thread looks whether
+the host has hung up, and then shuts the plugin's connection down, which wakes the thread that
+waits for the plugin. Where the plugin hangs up, reading ends by itself.
+"""
+
+import contextlib
+import errno
+import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+from attrs import field, frozen
+
+from moby_plugins.adapters.http.dialing import Dial, Socket
+from moby_plugins.adapters.http.errors import not_reached
+from moby_plugins.adapters.http.pool import DIAL_TIMEOUT, Connection
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import TransportError, WireError
+from moby_plugins.domain.http import Body, Request, Response
+
+# Seconds between looks at the hosts of running calls.
+TICK = 0.1
+
+
+@frozen(eq=False)
+class _Running:
+    """A call, by the socket to the plugin; ``hung_up`` is set once the host has gone."""
+
+    hung_up: threading.Event
+    sock: Socket
+
+    def cut(self) -> None:
+        """Shut the connection down, whatever waits for it."""
+        with contextlib.suppress(OSError):  # it has ended by itself
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+
+@frozen
+class PassingTransport:
+    """Connections to the plugin at ``address``, one for each call. Threads may share it.
+
+    ``hung_up`` is called in the thread that sends, and gives what is set once the host of this
+    call has hung up: then ``send`` and the body's ``read`` raise ``ConnectionAbortedError``.
+    ``dial`` and ``engine`` are as ``PooledTransport`` has them.
+    """
+
+    _address: Address
+    _dial: Dial
+    _engine: Callable[[Address, Socket], Connection]
+    _hung_up: Callable[[], threading.Event]
+    _running: set[_Running] = field(factory=set, init=False)
+    _closed: threading.Event = field(factory=threading.Event, init=False)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False)
+    _watching: list[threading.Thread] = field(factory=list, init=False)
+
+    def send(self, request: Request, timeout: float | None) -> Response:
+        """Send ``request`` over a new connection; raises as ``Transport.send`` does."""
+        ends = None if timeout is None else time.monotonic() + timeout
+        hung_up = self._hung_up()
+        try:
+            sock = self._dial(DIAL_TIMEOUT if timeout is None else min(timeout, DIAL_TIMEOUT))
+        except OSError as error:
+            raise not_reached(error, self._address) from error
+        sock.settimeout(None)
+        call = _Running(hung_up, sock)
+        self._begin(call)
+        give_back = partial(self._end, call)
+        try:
+            response = self._engine(self._address, sock).exchange(request, ends, give_back)
+        except BaseException as error:
+            self._forget(call)
+            if isinstance(error, (TransportError, WireError)) and hung_up.is_set():
+                raise _host_left() from error
+            raise
+        return Response(response.status, _PassingBody(response.body, hung_up), response.headers)
+
+    def close(self) -> None:
+        """End the thread that looks; calls that run go on."""
+        self._closed.set()
+
+    def _begin(self, call: _Running) -> None:
+        with self._lock:
+            self._running.add(call)
+            if not self._watching:
+                thread = threading.Thread(target=self._watch, name="trace hang-ups", daemon=True)
+                self._watching.append(thread)
+                thread.start()
+
+    def _end(self, call: _Running, connection: Connection, /, *, reusable: bool) -> None:  # noqa: ARG002
+        self._forget(call)
+        connection.close()
+
+    def _forget(self, call: _Running) -> None:
+        # Before its socket is closed: the number of that may then be another's.
+        with self._lock:
+            self._running.discard(call)
+
+    def _watch(self) -> None:
+        while not self._closed.wait(TICK):
+            with self._lock:
+                for call in self._running:
+                    if call.hung_up.is_set():
+                        call.cut()
+
+
+def _host_left() -> ConnectionAbortedError:
+    return ConnectionAbortedError(errno.ECONNABORTED, "the host hung up")
+
+
+@frozen
+class _PassingBody:
+    """The plugin's response; where its host has left, what ends it is that."""
+
+    _body: Body
+    _hung_up: threading.Event
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes, as ``Body`` says."""
+        try:
+            data = self._body.read(size)
+        except (TransportError, WireError) as error:
+            if self._hung_up.is_set():
+                raise _host_left() from error
+            raise
+        if not data and self._hung_up.is_set():
+            raise _host_left()
+        return data
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._body.close()

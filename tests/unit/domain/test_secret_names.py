@@ -1,0 +1,30 @@
+"""Names of secrets, and where secrets stand in a text."""
+
+import pytest
+
+from moby_plugins.domain.secret_names import LOOSE, SETTING, is_flag, is_secret, mask_settings
+
+
+@pytest.mark.parametrize(
+    "name", ["pass", "DB_PASS", "dbpwd", "pw", "Session-Key", "tls.key", "auths", "jwt", "OTP2"]
+)
+def test_a_name_is_secret_by_its_end(name: str) -> None:
+    """In any case of letters and with any mark between its words."""
+    assert is_secret(name)
+    assert is_secret(name.upper())
+    assert is_flag(f"--{name}")
+
+
+@pytest.mark.parametrize("name", ["", "compass", "OLDPWD", "key", "monkey", "assigned", "passage"])
+def test_other_names_are_not(name: str) -> None:
+    """A word that ends like one by chance."""
+    assert not is_secret(name)
+
+
+def test_a_setting_ends_where_the_next_one_begins() -> None:
+    """In a list of options it is one of them; in what is no JSON it goes to the end of the line."""
+    text = "a=1,token=hunter2,b=2"
+
+    assert mask_settings(text, SETTING) == "a=1,token=***,b=2"
+    assert mask_settings(text, LOOSE) == "a=1,token=***"
+    assert mask_settings("token: 'a b', c", SETTING) == "token: '***', c"

@@ -1,0 +1,76 @@
+"""Calls counted by method: what is an error, and how good the percentiles are."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moby_plugins.domain.recording import RecordedBody, RecordedCall
+from moby_plugins.domain.summary import MAX_METHODS, OTHER, Latencies, Summary, is_error
+
+
+@given(st.lists(st.floats(1e-6, 1e5), min_size=1, max_size=200), st.sampled_from([50, 95, 99]))
+def test_percentiles_are_right_within_a_fortieth(seconds: list[float], percent: int) -> None:
+    """Of microseconds and of days, by nearest rank."""
+    latencies = Latencies()
+    for each in seconds:
+        latencies.add(each)
+    exact = sorted(seconds)[math.ceil(len(seconds) * percent / 100) - 1]
+
+    assert latencies.percentile(percent) == pytest.approx(exact, rel=0.0251)
+
+
+def test_nothing_counted_has_no_latency() -> None:
+    """And what took no time took a microsecond."""
+    latencies = Latencies()
+    assert latencies.percentile(50) == 0
+    latencies.add(0)
+    assert latencies.percentile(99) == pytest.approx(1e-6, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (RecordedCall("M.x", status=200, answer=RecordedBody([b'{"Err":""}'])), False),
+        (RecordedCall("M.x", status=200, answer=RecordedBody([b'{"err": "no"}'])), True),
+        (RecordedCall("M.x", status=200, answer=RecordedBody([b'[{"Err":"no"}]'])), False),
+        (RecordedCall("M.x", status=200, answer=RecordedBody([b'{"Err":"no'])), False),
+        (RecordedCall("M.x", status=500), True),
+        (RecordedCall("M.x", status=200, broken="cut off"), True),
+        (RecordedCall("M.x"), True),
+        (RecordedCall("M.x", host_left=True), False),
+        (RecordedCall("M.x", status=200, host_left=True), False),
+    ],
+)
+def test_what_counts_as_an_error(call: RecordedCall, *, error: bool) -> None:
+    """A status, an ``Err`` in a 200 and half a response do; a host that left does not."""
+    assert is_error(call) is error
+
+
+def test_calls_are_counted_by_method() -> None:
+    """Without a query, sorted, each with its own errors."""
+    summary = Summary()
+    for number, took in enumerate([0.1, 0.2, 0.3, 5.0]):
+        summary.add(RecordedCall(f"B.x?id={number}", status=200 if number else 500, took=took))
+    summary.add(RecordedCall("A.y", status=200, took=1))
+
+    first, second = summary.methods()
+
+    assert (first.method, first.calls, first.errors) == ("A.y", 1, 0)
+    assert (second.method, second.calls, second.errors) == ("B.x", 4, 1)
+    assert second.p50 == pytest.approx(0.2, rel=0.025)
+    assert [second.p95, second.p99] == pytest.approx([5, 5], rel=0.025)
+
+
+def test_the_memory_is_bounded() -> None:
+    """A host may call a million methods, and each may take any time."""
+    summary = Summary()
+    for number in range(3 * MAX_METHODS):
+        summary.add(RecordedCall(f"M{number}." + "x" * 1000, status=200, took=number**4 / 7))
+
+    methods = summary.methods()
+
+    assert len(methods) == MAX_METHODS + 1
+    assert {method.method: method.calls for method in methods}[OTHER] == 2 * MAX_METHODS
+    assert max(len(method.method) for method in methods) == 100
