@@ -67,7 +67,7 @@ def _check_installed(name: str) -> None:
     installed = entry_points(group=ENTRY_POINTS).names
     if name not in installed:
         known = ", ".join(sorted({*BUILT_IN, *installed}))
-        raise SettingsError(f"no transport is called {shown(name)}; there are: {known}")
+        raise SettingsError(f"no transport is called {quoted(name)}; there are: {known}")
 
 
 def _positive(_: object, attribute: "Attribute[Any]", value: object) -> None:

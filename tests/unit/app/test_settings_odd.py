@@ -61,14 +61,14 @@ def test_what_no_policy_can_hold_is_refused(name: str, value: Any) -> None:
     """The field is named, and the number is not written out."""
     with pytest.raises(ValueError, match=f"^{name} must be a number") as caught:
         RetryPolicy(**{name: value})
-    assert len(str(caught.value)) < 300
+    assert len(str(caught.value)) < 400
 
 
 def test_a_number_that_python_does_not_write_is_refused_too() -> None:
     """More digits than a message could have."""
-    with pytest.raises(SettingsError, match="too long to show: int"):
+    with pytest.raises(SettingsError, match="something that cannot be shown: int"):
         Settings(timeout=10**5000)
-    with pytest.raises(ValueError, match="too long to show: int"):
+    with pytest.raises(ValueError, match="something that cannot be shown: int"):
         RetryPolicy(budget=10**5000)
 
 
