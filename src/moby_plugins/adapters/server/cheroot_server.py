@@ -13,12 +13,20 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from cheroot import server
 
-from moby_plugins.adapters.server.answering import answer, read_request, status_line
+from moby_plugins.adapters.server.answering import (
+    Held,
+    InFlight,
+    answer,
+    read_request,
+    status_line,
+)
 from moby_plugins.adapters.server.cheroot_connection import TLS, Connection, RequestBody
+from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.http import USER_AGENT, App, Request
 
 logger = logging.getLogger("moby_plugins")
@@ -32,23 +40,34 @@ CUT = 0.5
 TICK = 0.1
 
 
-def gateway_to(app: App) -> Callable[[Any], "Gateway"]:
-    """What ``CherootServer`` asks for: the gateway of each request, to ``app``."""
-    return partial(Gateway, app)
+def gateway_to(app: App, inflight: InFlight | None = None) -> Callable[[Any], "Gateway"]:
+    """What ``CherootServer`` asks for: the gateway of each request, to ``app``.
+
+    ``inflight`` bounds what its requests keep in memory.
+    """
+    return partial(Gateway, app, InFlight() if inflight is None else inflight)
 
 
 class Gateway(server.Gateway):
     """One request, and the app's answer to it."""
 
-    def __init__(self, app: App, req: Any) -> None:
+    def __init__(self, app: App, inflight: InFlight, req: Any) -> None:
         super().__init__(req)
         self._app = app
+        self._held = Held(inflight)
         self._input = req.rfile = RequestBody(req)
 
     def respond(self) -> None:
         """Answer, then read what nobody read of the request, for the next one stands behind it."""
         req = self.req
         req.conn.waits_since = None
+        try:
+            self._respond()
+        finally:
+            self._held.release()
+
+    def _respond(self) -> None:
+        req = self.req
         answered = answer(self._app, req.method.decode("latin-1"), self._request)
         try:
             req.status = status_line(answered.status).encode()
@@ -70,7 +89,10 @@ class Gateway(server.Gateway):
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in req.inheaders.items()
         }
-        return read_request(method, headers, self._input.length, self._input)
+        # A page in a browser that calls plugins on its own machine; a UNIX socket has no pages.
+        if "Origin" in headers and req.conn.socket.family != socket.AF_UNIX:
+            raise StatusError(HTTPStatus.FORBIDDEN, method, "a request with Origin is refused")
+        return read_request(method, headers, self._input.length, self._input, self._held)
 
     def _write(self, chunk: bytes) -> None:
         # For as long as it takes: who follows a log may pause.
