@@ -38,7 +38,7 @@ _SURROGATES = re.compile(
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB]")
 _LONE = re.compile("[\ud800-\udfff]+")
 
-_PIECE_BYTES = 256 << 10
+_PIECE_BYTES = 64 << 10
 # A string that is decoded by itself, in steps.
 _LONG_BYTES = 1 << 20
 _CONTROLS = bytes(range(32))
@@ -286,7 +286,9 @@ class _Pieces:
                 place = next(islice(brackets, closed - 1, None)).end()
             else:
                 # A piece with a long string goes on to the first comma after it.
-                place = outside.find(b",") if size > _PIECE_BYTES else outside.rfind(b",")
+                place = outside.find(b",") if size > _LONG_BYTES else outside.rfind(b",")
+            if levels[: closed if closed > 0 else None].translate(None, _LEVELS):
+                raise ValueError(f"nested deeper than {MAX_DEPTH}")
             if place >= 0:
                 break
             if self._at + size >= len(self._data):
@@ -309,8 +311,6 @@ class _Pieces:
         """Have ``_brackets`` be those open after ``outside``; returns how many stayed open."""
         brackets = outside.translate(None, _NO_BRACKETS)
         levels = levels[: len(brackets) + 1]
-        if levels.translate(None, _LEVELS):
-            raise ValueError(f"nested deeper than {MAX_DEPTH}")
         kept = next(level for level in range(MAX_DEPTH + 1) if level in levels)
         self._brackets = self._brackets[:kept] + bytes(
             brackets[levels.rfind(level)] for level in range(kept, levels[-1])

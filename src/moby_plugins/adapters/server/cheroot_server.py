@@ -80,6 +80,8 @@ class Gateway(server.Gateway):
             req.ensure_headers_sent()
         finally:
             answered.close()
+            # Before the rest is read, for which a host may take its time.
+            self._held.release()
         if not req.close_connection:
             self._input.skip_rest()
 
