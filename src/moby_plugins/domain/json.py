@@ -117,7 +117,7 @@ def _mended(data: bytes, start: int) -> str:
 
 def _without_lone_surrogates(text: str) -> str:
     # Half a surrogate pair is no character; hosts have always shown U+FFFD for it.
-    if "\\ud" not in text and "\\uD" not in text:
+    if "\\" not in text or ("\\ud" not in text and "\\uD" not in text):
         return text
     return _SURROGATES.sub(_without_lone, text)
 
@@ -152,7 +152,7 @@ def _outside(raw: bytes) -> list[bytes]:
 
     Escapes are masked, and keep their length.
     """
-    if b"\\" in raw:
+    if b'\\"' in raw:
         raw = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     return raw.split(b'"')
 
@@ -279,9 +279,12 @@ class _Pieces:
         while True:
             parts = _outside(self._data[self._at : self._at + size])
             outside = b'"'.join(parts[::2])
-            levels = _levels(outside, len(self._brackets))
+            packed = b"".join(outside.split())
+            levels = _levels(packed, len(self._brackets))
             closed = levels.find(0, 1)
-            if closed > 0:
+            if closed == len(levels) - 1 > 0:
+                place = max(outside.rfind(b"]"), outside.rfind(b"}")) + 1
+            elif closed > 0:
                 brackets = re.finditer(rb"[\[\]{}]", outside)
                 place = next(islice(brackets, closed - 1, None)).end()
             else:
@@ -299,17 +302,18 @@ class _Pieces:
         rest = parts[strings:]
         length = min(size, len(self._data) - self._at) - sum(map(len, rest)) - len(rest) + 1
         length += place - (outside.rfind(b'"', 0, place) + 1)
-        outside = outside[:place]
-        kept = self._step_to(outside, levels)
-        self._count(outside)
-        numbers = outside.translate(_DIGITS)
+        if place < len(outside):
+            packed = b"".join(outside[:place].split())
+        kept = self._step_to(packed, levels)
+        self._count(packed)
+        numbers = packed.translate(_DIGITS)
         large = any(part in numbers for part in _LARGE_NUMBERS)
         long_strings = self._long(parts[:strings]) if size > _LONG_BYTES else []
         return length, kept, long_strings, _DECODER if large else _QUICK_DECODER
 
-    def _step_to(self, outside: bytes, levels: bytes) -> int:
-        """Have ``_brackets`` be those open after ``outside``; returns how many stayed open."""
-        brackets = outside.translate(None, _NO_BRACKETS)
+    def _step_to(self, packed: bytes, levels: bytes) -> int:
+        """Have ``_brackets`` be those open after ``packed``; returns how many stayed open."""
+        brackets = packed.translate(None, _NO_BRACKETS)
         levels = levels[: len(brackets) + 1]
         kept = next(level for level in range(MAX_DEPTH + 1) if level in levels)
         self._brackets = self._brackets[:kept] + bytes(
@@ -328,9 +332,8 @@ class _Pieces:
             begins = ends + 1
         return found
 
-    def _count(self, outside: bytes) -> None:
-        """Count what is in a piece, by what is outside its strings."""
-        packed = outside.translate(None, _SPACE)
+    def _count(self, packed: bytes) -> None:
+        """Count what is in a piece, by what is outside its strings and is no white space."""
         objects = packed.count(b"{") - packed.count(b"{}")
         arrays = packed.count(b"[") - packed.count(b"[]")
         self._values += packed.count(b",") + objects + arrays + (1 if self._brackets else 0)
