@@ -74,7 +74,8 @@ def as_volumes(body: bytes) -> bool:
 def as_arguments(body: bytes) -> bool:
     """The plugin's end: a request in chunks, read by a method."""
     app = PluginApp(Taking())
-    chunks = iter(lambda file=io.BytesIO(body): file.read(1 << 16), b"")
+    file = io.BytesIO(body)
+    chunks = iter(lambda: file.read(1 << 16), b"")
     return app(Request("VolumeDriver.Take", chunks)).status == 200
 
 
@@ -232,20 +233,16 @@ def report(measured: list[Measured]) -> str:
         f" | {'read' if it.fits else 'refused'} |"
         for it in measured
     ]
-    return "\n".join(
-        [
-            "# Bounds",
-            "",
-            "Written by `make bounds`: what bytes of others take, each in a process of its own.",
-            "Memory is beside that of the bytes themselves; time is the processor's. What is read into",
-            "values of a type also takes what making them takes.",
-            "",
-            "| what is read | MiB | memory, MiB | at most | seconds | `json.loads` | |",
-            "|---|---|---|---|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
+    head = """# Bounds
+
+Written by `make bounds`: what bytes of others take, each in a process of its own.
+Memory is beside that of the bytes themselves; time is the processor's. What is read into
+values of a type also takes what making them takes.
+
+| what is read | MiB | memory, MiB | at most | seconds | `json.loads` | |
+|---|---|---|---|---|---|---|
+"""
+    return head + "\n".join(rows) + "\n"
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from wsgiref.types import WSGIApplication
 
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.errors import SettingsError, SpecError
-from moby_plugins.domain.http import MAX_REQUEST_BYTES, App
+from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
 
 # Seconds that running calls have once the server is told to stop.
@@ -25,8 +25,6 @@ DRAIN = 10.0
 # Listens, and gives the server, its address, and what removes the files that tell of it.
 Open: TypeAlias = Callable[[App], tuple["HTTPServer", str, Callable[[], None]]]
 
-# What all requests of a server may keep in memory.
-MAX_INFLIGHT_BYTES = 256 << 20
 SPECS_PATH = SPECS_PATHS[0]
 SOCKET_MODE = 0o660
 

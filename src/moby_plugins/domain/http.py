@@ -25,6 +25,8 @@ STREAM_BYTES = 256 << 10
 MAX_ERROR_BYTES = 1 << 20
 # Of a request that a plugin reads whole, unless set.
 MAX_REQUEST_BYTES = 64 << 20
+# Of what all requests of one server keep in memory, unless set.
+MAX_INFLIGHT_BYTES = 256 << 20
 TOO_LARGE = 413
 
 # How transports say what went wrong, so that all of them say the same.

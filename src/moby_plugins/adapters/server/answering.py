@@ -20,6 +20,7 @@ from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CONTENT_TYPE,
+    MAX_INFLIGHT_BYTES,
     MAX_REQUEST_BYTES,
     App,
     NoAnswerError,
@@ -31,9 +32,6 @@ logger = logging.getLogger("moby_plugins")
 
 # Up to this size a body is read before the call, and is bytes.
 SMALL_BYTES = 1 << 20
-
-# What all requests of a server may keep in memory, unless set.
-MAX_INFLIGHT_BYTES = 256 << 20
 
 _LENGTH = re.compile("[0-9]{1,18}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
