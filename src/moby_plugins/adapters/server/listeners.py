@@ -115,8 +115,10 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
     if match is None or int(match["port"]) > MAX_PORT:
         raise SpecError(f"{addr!r} is not of the form HOST:PORT")
     host, port = match["host"], int(match["port"])
-    # What hosts are told must be an address that they can read: one with a zone is none.
-    Address(f"{scheme}://{host}:{port or 1}")
+    try:
+        Address(f"{scheme}://{host}:{port or 1}")
+    except SpecError as error:  # a zone, for one: it means nothing to others
+        raise SpecError(f"{addr!r} is no address that hosts can read: {error}") from error
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
