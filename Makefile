@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml docs/protocol.md $(shell find src -name '*.py')
 
-.PHONY: demo test unit unit-hundred mutants soak fuzz screenshots lint bench clean
+.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots lint bench clean
 
 demo: $(VENV)/wheel
 	@$(BIN)/moby-plugins demo
@@ -34,6 +34,10 @@ mutants: $(VENV)/mutants
 CALLS := 1000000
 soak: $(VENV)/test
 	$(BIN)/python -m tests.soak.run --calls $(CALLS) --report docs/soak.md
+
+# By hand, for a minute or two; fails where bytes of others take more than they may.
+bounds: $(VENV)/test
+	$(BIN)/python -m tests.bounds.run --report docs/bounds.md
 
 # By hand, for SECONDS a target, so many AT_ONCE; what is found worth trying stays in build/fuzz.
 SECONDS := 60

@@ -31,7 +31,7 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from moby_plugins.app.client import Client
+from moby_plugins.app.client import ACTIVATE, Client
 from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.plugin import Manifest, Plugin
 from moby_plugins.domain.text import quoted
@@ -149,7 +149,7 @@ class Handshake:
             found = self._discovery.lookup(self._name)
             self._reached = found, self._new_client(found)
         found, client = self._reached
-        request = client.request("Plugin.Activate", attempt=attempt)
+        request = client.request(ACTIVATE, attempt=attempt)
         manifest = client.attempt(request, Manifest, self._timeout)
         return ActivePlugin(found.name, found.addr, found.tls_config, manifest, client=client)
 

@@ -46,6 +46,9 @@ from moby_plugins.ports import Clock, Transport
 STEP_BYTES = 128 << 10
 Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
 MAX_RESPONSE_BYTES = 64 << 20
+ACTIVATE = "Plugin.Activate"
+# Of a handshake, whoever sends it: a manifest is a few names.
+MAX_HANDSHAKE_BYTES = 1 << 20
 T = TypeVar("T")
 
 
@@ -181,8 +184,9 @@ class Client:
 
     ``timeout`` (seconds) bounds each attempt, its answer's body included, where
     a call names none of its own; ``None`` is no bound. ``max_response_bytes``
-    bounds what is decoded. ``name`` is the plugin's, for messages. Threads may
-    share a client. Whoever made it closes it, and that closes the transport.
+    bounds what is decoded; a handshake's response is at most 1 MiB. ``name`` is the
+    plugin's, for messages. Threads may share a client. Whoever made it closes it,
+    and that closes the transport.
     """
 
     def __init__(
@@ -350,7 +354,10 @@ class Client:
         try:
             body = self._open(request, timeout)
             try:
-                data = read_whole(body, self._limit)
+                limit = self._limit
+                if request.method == ACTIVATE:
+                    limit = min(limit, MAX_HANDSHAKE_BYTES)
+                data = read_whole(body, limit)
             finally:
                 body.close()
             return wire.decode(data, into)

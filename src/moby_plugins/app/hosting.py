@@ -16,8 +16,8 @@ from typing import Protocol, Self, TypeAlias
 from wsgiref.types import WSGIApplication
 
 from moby_plugins.domain.address import ServerTLS
-from moby_plugins.domain.errors import PluginError, SettingsError, error_text
-from moby_plugins.domain.http import App
+from moby_plugins.domain.errors import PluginError, SettingsError, SpecError, error_text
+from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
 from moby_plugins.domain.text import quoted
 
@@ -101,7 +101,12 @@ class PluginServer:
 
         Raises ``PluginError`` where the server underneath ended without being told to.
         """
-        self.start()
+        try:
+            self.start()
+        except SpecError:
+            if not self.stop_requested():
+                raise
+            return  # told to stop while it waited for its place
         try:
             while not self._asked_to_stop():
                 pass
@@ -136,6 +141,10 @@ class PluginServer:
         """Have ``run`` stop, without waiting for it: may be called by a signal handler."""
         self._requests.put(None)
 
+    def stop_requested(self) -> bool:
+        """Whether ``run`` was asked to stop and has not seen it yet."""
+        return not self._requests.empty()
+
     def stop(self) -> None:
         """Remove the socket or spec, take no more connections, let running calls end."""
         with self._lock:
@@ -167,11 +176,16 @@ def plugin_server_unix(
     mode: int = SOCKET_MODE,
     group: str | int | None = None,
     drain: float = DRAIN,
+    max_request_bytes: int = MAX_REQUEST_BYTES,
+    max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> PluginServer:
     """A server for ``app`` on the socket of the plugin ``name``, or at an absolute path.
 
     ``group`` is a name or a number. Where systemd opened a socket for this
-    process, that one is served, and nothing is made or removed. Raises
+    process, that one is served, and nothing is made or removed. A request that is
+    read whole is at most ``max_request_bytes``, else answered with 413 (a
+    ``PluginApp`` has a bound of its own); all requests together keep at most
+    ``max_inflight_bytes``, beyond which one is answered with 503. Raises
     ``InvalidPluginNameError``, and ``ValueError`` for a mode or a number of a group that
     there cannot be; the rest is raised by ``start``.
     """
@@ -186,8 +200,9 @@ def plugin_server_unix(
     def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
         from moby_plugins.adapters.server.listeners import inherited, listen_unix
 
-        make = _server_maker()
-        listener = inherited("tcp") or listen_unix(path, mode, group)
+        make = _server_maker(max_request_bytes, max_inflight_bytes)
+        stop_requested = hosted.stop_requested
+        listener = inherited("tcp") or listen_unix(path, mode, group, stop_requested)
         server = make(listener.socket, app, None, on_end=hosted.abort)
         return server, listener.address, listener.withdraw
 
@@ -207,13 +222,16 @@ def plugin_server_tcp(
     tls: ServerTLS | None = None,
     specs_path: str = SPECS_PATH,
     drain: float = DRAIN,
+    max_request_bytes: int = MAX_REQUEST_BYTES,
+    max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> PluginServer:
     """A server for ``app`` at ``addr``, ``HOST:PORT``, that tells hosts so in a spec.
 
     The spec is ``NAME.spec``, or under ``tls`` ``NAME.json`` with an ``https``
     address; it is written once connections are taken, and removed by ``stop``.
     Where systemd opened a socket for this process, that one is served, and the
-    spec is left to whoever wrote the unit. Raises ``InvalidPluginNameError``;
+    spec is left to whoever wrote the unit. A request with ``Origin``, a browser's,
+    is refused. The bounds are those of ``plugin_server_unix``. Raises ``InvalidPluginNameError``;
     the rest is raised by ``start``.
     """
     check_plugin_name(name)
@@ -223,7 +241,7 @@ def plugin_server_tcp(
         from moby_plugins.adapters.http.dialing import server_context
         from moby_plugins.adapters.server.listeners import inherited, listen_tcp
 
-        make = _server_maker()
+        make = _server_maker(max_request_bytes, max_inflight_bytes)
         context = None if tls is None else server_context(tls)
         scheme = "tcp" if tls is None else "https"
         listener = inherited(scheme) or listen_tcp(addr, scheme)
@@ -248,6 +266,8 @@ def serve_unix(
     mode: int = SOCKET_MODE,
     group: str | int | None = None,
     drain: float = DRAIN,
+    max_request_bytes: int = MAX_REQUEST_BYTES,
+    max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> None:
     """Serve as ``plugin_server_unix`` says, until SIGTERM, SIGINT or SIGHUP.
 
@@ -255,7 +275,14 @@ def serve_unix(
     one, it serves until the process ends. Raises as ``start`` and ``run`` do.
     """
     server = plugin_server_unix(
-        app, name, sockets_path=sockets_path, mode=mode, group=group, drain=drain
+        app,
+        name,
+        sockets_path=sockets_path,
+        mode=mode,
+        group=group,
+        drain=drain,
+        max_request_bytes=max_request_bytes,
+        max_inflight_bytes=max_inflight_bytes,
     )
     with stopped_by_signals(server):
         server.run()
@@ -269,22 +296,42 @@ def serve_tcp(
     tls: ServerTLS | None = None,
     specs_path: str = SPECS_PATH,
     drain: float = DRAIN,
+    max_request_bytes: int = MAX_REQUEST_BYTES,
+    max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> None:
     """Serve as ``plugin_server_tcp`` says, until SIGTERM, SIGINT or SIGHUP.
 
     Running calls then have ``drain`` seconds to end. Called in another thread than the main
     one, it serves until the process ends. Raises as ``start`` and ``run`` do.
     """
-    server = plugin_server_tcp(app, name, addr, tls=tls, specs_path=specs_path, drain=drain)
+    server = plugin_server_tcp(
+        app,
+        name,
+        addr,
+        tls=tls,
+        specs_path=specs_path,
+        drain=drain,
+        max_request_bytes=max_request_bytes,
+        max_inflight_bytes=max_inflight_bytes,
+    )
     with stopped_by_signals(server):
         server.run()
 
 
-def wsgi(app: App) -> WSGIApplication:
-    """``app`` as a WSGI application, for gunicorn and the like."""
+def wsgi(
+    app: App,
+    *,
+    max_request_bytes: int = MAX_REQUEST_BYTES,
+    max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
+) -> WSGIApplication:
+    """``app`` as a WSGI application, for gunicorn and the like.
+
+    The bounds are those of ``plugin_server_unix``, for each process.
+    """
+    from moby_plugins.adapters.server.answering import InFlight
     from moby_plugins.adapters.server.answering import wsgi as adapted
 
-    return adapted(app)
+    return adapted(app, InFlight(max_inflight_bytes, max_request_bytes))
 
 
 @contextmanager
@@ -307,14 +354,15 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _server_maker() -> Callable[..., HTTPServer]:
+def _server_maker(max_request_bytes: int, max_inflight_bytes: int) -> Callable[..., HTTPServer]:
     try:
         cheroot = import_module("moby_plugins.adapters.server.cheroot_server")
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"serving needs {error.name}: pip install 'moby-plugins[serve]'"
         ) from error
+    inflight = cheroot.InFlight(max_inflight_bytes, max_request_bytes)
     server: Callable[..., HTTPServer] = cheroot.CherootServer
     return lambda sock, app, context, on_end: server(
-        sock, cheroot.gateway_to(app), context, on_end=on_end
+        sock, cheroot.gateway_to(app, inflight), context, on_end=on_end
     )

@@ -5,7 +5,6 @@ in a test, or to a server.
 """
 
 import io
-import math
 from collections.abc import Callable, Iterable, Iterator
 
 from attrs import evolve
@@ -14,14 +13,21 @@ from moby_plugins.app import wire
 from moby_plugins.app.parts import check_part, implemented
 from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem
 from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError, error_text
-from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, OK, Body, Request, Response
+from moby_plugins.domain.http import (
+    CHUNK_BYTES,
+    CUT_OFF,
+    MAX_REQUEST_BYTES,
+    OK,
+    Body,
+    Request,
+    Response,
+)
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import bounded, shown
 from moby_plugins.failures import log_failed_call, log_failure
 
 ACTIVATE = "Plugin.Activate"
-TOO_LARGE, FAILED = 413, 500
-MAX_REQUEST_BYTES = 64 << 20
+FAILED = 500
 _ERRORS = range(400, 600)
 
 
@@ -76,7 +82,7 @@ class PluginApp:
             return failure(FAILED, error_text(error))
 
     def _served(self, remote: Remote, part: Subsystem) -> Callable[[Request], Response]:
-        limit = math.inf if remote.takes_stream else self._limit
+        limit = None if remote.takes_stream else self._limit
         return lambda request: remote.answer(part, _bounded(request, limit))
 
 
@@ -85,29 +91,20 @@ def failure(status: int, message: str) -> Response:
     return Response(status, wire.encode({"Err": bounded(message)}), HEADERS)
 
 
-def _bounded(request: Request, limit: float) -> Request:
+def _bounded(request: Request, limit: int | None) -> Request:
     size = len(request.body) if isinstance(request.body, bytes) else request.length
-    if size is not None and size > limit:
-        raise _too_large(request, limit)
+    if limit is not None and size is not None and size > limit:
+        raise request.too_large(limit)
     if isinstance(request.body, bytes):
         return request
-    return evolve(request, body=_at_most(limit, request, request.body))
+    return evolve(request, body=_told(request, request.body), max_bytes=limit)
 
 
-def _at_most(limit: float, request: Request, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    left = limit
+def _told(request: Request, chunks: Iterable[bytes]) -> Iterator[bytes]:
     try:
-        for chunk in chunks:
-            left -= len(chunk)
-            if left < 0:
-                raise _too_large(request, limit)
-            yield chunk
+        yield from chunks
     except WireError as error:  # the request's own, badly chunked say
         raise StatusError(BAD_REQUEST, request.method, error.reason) from error
-
-
-def _too_large(request: Request, limit: float) -> StatusError:
-    return StatusError(TOO_LARGE, request.method, f"the body is larger than {limit} bytes")
 
 
 def _begun(response: Response, method: str) -> Response:

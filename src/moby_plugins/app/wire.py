@@ -203,9 +203,14 @@ def _sequence_hook(kind: Any) -> Hook:
         if attrs.has(item_type) and None in value:
             raise _MismatchError("objects", None)
         hook = _hook(item_type)
-        return make(
-            [_within(f"[{index}]", hook, item, item_type) for index, item in enumerate(value)]
-        )
+        items: list[Any] = []
+        try:
+            # One by one, so that their number tells which of them is wrong.
+            items.extend(hook(item, item_type) for item in value)
+        except _MismatchError as error:
+            error.path.insert(0, f"[{len(items)}]")
+            raise
+        return make(items)
 
     return structure
 
@@ -222,21 +227,20 @@ def _mapping_hook(kind: Any) -> Hook:
             return {}
         if type(value) is not dict:
             raise _MismatchError("an object", value)
+        if key_type is str and item_type in {Any, object}:
+            return dict(value)
         key_hook, hook = _hook(key_type), _hook(item_type)
-        return {
-            key_hook(key, key_type): _within(f".{key}", hook, item, item_type)
-            for key, item in value.items()
-        }
+        items = {}
+        for key, item in value.items():
+            made = key_hook(key, key_type)
+            try:
+                items[made] = hook(item, item_type)
+            except _MismatchError as error:
+                error.path.insert(0, f".{key}")
+                raise
+        return items
 
     return structure
-
-
-def _within(step: str, hook: Hook, value: Any, kind: Any) -> Any:
-    try:
-        return hook(value, kind)
-    except _MismatchError as error:
-        error.path.insert(0, step)
-        raise
 
 
 @attrs.frozen(eq=False)
@@ -256,20 +260,24 @@ def _attrs_hook(kind: Any) -> Hook:
         if a.init
     ]
     by_name = {slot.wire.casefold(): slot for slot in slots} | {slot.wire: slot for slot in slots}
+    names = {slot.wire for slot in slots}
 
     def structure(value: Any, _: Any) -> Any:
         if value is None:
             value = {}
         if type(value) is not dict:
             raise _MismatchError("an object", value)
-        given = {}
-        for key, item in value.items():
-            slot = by_name.get(key) or by_name.get(key.casefold())
-            if slot is not None:
-                given[slot] = item
+        given = value
+        # Nearly always keys are written as they should be.
+        if not names.issuperset(value):
+            given = {}
+            for key, item in value.items():
+                slot = by_name.get(key) or by_name.get(key.casefold())
+                if slot is not None:
+                    given[slot.wire] = item
         arguments = {}
         for slot in slots:
-            item = given.get(slot)
+            item = given.get(slot.wire)
             if item is None and slot.has_default:
                 continue
             try:

@@ -20,7 +20,15 @@ from typing import Any, Self, TypeVar
 from attrs import evolve, field, frozen, validators
 
 from moby_plugins.app import wire
-from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client, Stream, accepted, read_whole
+from moby_plugins.app.client import (
+    ACTIVATE,
+    MAX_HANDSHAKE_BYTES,
+    MAX_RESPONSE_BYTES,
+    Client,
+    Stream,
+    accepted,
+    read_whole,
+)
 from moby_plugins.app.config import connect_by_scheme, system_clock
 from moby_plugins.app.settings import Settings
 from moby_plugins.checks.check import NotPassedError, StalledError, advise, fail, require
@@ -179,7 +187,8 @@ class Subject:
         with self._asking(method):
             response = self._open(method, body, length)
             try:
-                data = read_whole(response.body, MAX_RESPONSE_BYTES)
+                limit = MAX_HANDSHAKE_BYTES if method == ACTIVATE else MAX_RESPONSE_BYTES
+                data = read_whole(response.body, limit)
             finally:
                 response.body.close()
         return Answer(method, response.status, data, response.headers)

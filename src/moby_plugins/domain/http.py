@@ -26,6 +26,11 @@ STREAM_BYTES = 256 << 10
 MAX_ERROR_BYTES = 1 << 20
 # In a row. An author may yield some to show that a stream goes on; a loop is through in a second.
 MAX_EMPTY_CHUNKS = 1_000_000
+# Of a request that a plugin reads whole, unless set.
+MAX_REQUEST_BYTES = 64 << 20
+# Of what all requests of one server keep in memory, unless set.
+MAX_INFLIGHT_BYTES = 256 << 20
+TOO_LARGE = 413
 
 # How transports say what went wrong, so that all of them say the same.
 TIMED_OUT = "timed out"
@@ -70,7 +75,9 @@ class Request:
 
     ``body`` is bytes, or an iterable of bytes that is sent as it comes, with a
     Content-Length where ``length`` is known and in chunks otherwise. ``attempt``
-    counts from 1 and is not sent.
+    counts from 1 and is not sent. ``max_bytes`` bounds what ``read`` reads at once
+    of an iterable; ``hold`` is told of each part that ``read`` keeps, and may raise
+    ``StatusError``: a server's bound on what all requests keep.
     """
 
     method: str = field(converter=check_method)
@@ -78,15 +85,40 @@ class Request:
     headers: Mapping[str, str] = field(factory=dict)
     length: int | None = None
     attempt: int = 1
+    max_bytes: int | None = field(default=None, eq=False, repr=False)
+    hold: Callable[[int], object] | None = field(default=None, eq=False, repr=False)
+    # What is left of the body, once a part of it was read.
+    _rest: list[Body] = field(init=False, factory=list, eq=False, repr=False)
 
-    def read(self) -> bytes:
-        """The whole body; where it is an iterable, this uses it up."""
-        if isinstance(self.body, bytes):
+    def read(self, size: int | None = None) -> bytes:
+        """The whole body; or at most ``size`` bytes of it, ``b""`` at the end.
+
+        Where the body is an iterable, this uses it up. What is read in parts has no
+        bound. Raises ``StatusError`` with 413 for a whole body over ``max_bytes``, and
+        what ``hold`` raises.
+        """
+        if isinstance(self.body, bytes) and size is None and not self._rest:
             return self.body
+        if not self._rest:
+            self._rest.append(_as_body(self.body))
+        rest = self._rest[0]
+        if size is not None:
+            return rest.read(size)
         # Joined from a list, a body in tiny chunks would take many times its size.
         whole = io.BytesIO()
-        whole.writelines(checked_chunks(self.body))
+        came = 0
+        while chunk := rest.read(CHUNK_BYTES):
+            came += len(chunk)
+            if self.max_bytes is not None and came > self.max_bytes:
+                raise self.too_large(self.max_bytes)
+            if self.hold is not None:
+                self.hold(len(chunk))
+            whole.write(chunk)
         return whole.getvalue()
+
+    def too_large(self, limit: float) -> StatusError:
+        """The error for a body over ``limit`` bytes."""
+        return StatusError(TOO_LARGE, self.method, f"the body is larger than {limit} bytes")
 
     def json(self) -> Any:
         """The body's first JSON value, ``None`` for no body; ``ValueError`` if it is not JSON."""

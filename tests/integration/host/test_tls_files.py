@@ -7,6 +7,7 @@ import pytest
 
 from moby_plugins import SpecError, TLSOptions, new_client, new_local_registry
 from moby_plugins.app.settings import Settings
+from moby_plugins.serving import PluginApp, ServerTLS, plugin_server_tcp
 from moby_plugins.testing import FakeClock
 from tests.integration.certificates import Certificates
 
@@ -174,3 +175,25 @@ def test_a_tls_file_that_cannot_be_used_is_not_retried(tmp_path: Path) -> None:
 
     assert caught.value.file == str(missing)
     assert (clock.now(), clock.sleeps) == (0.0, [])
+
+
+def test_what_is_no_regular_file_is_a_spec_error_at_once(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    """A FIFO would be waited for, by hosts and by plugins; a device, or 10 GB, be read for ever."""
+    fifo, large, pem = str(tmp_path / "fifo"), str(tmp_path / "large"), certificates.ca_file
+    os.mkfifo(fifo)
+    with open(large, "wb") as file:
+        file.truncate(10 << 30)
+
+    for path in (fifo, "/dev/zero", str(tmp_path)):
+        assert str(failure(TLSOptions(ca_file=path))).endswith("not a regular file")
+        assert "not a regular file" in str(failure(TLSOptions(cert_file=path, key_file=pem)))
+        assert "not a regular file" in str(failure(TLSOptions(cert_file=pem, key_file=path)))
+        for tls in (
+            ServerTLS(cert_file=path, key_file=pem),
+            ServerTLS(cert_file=pem, key_file=path),
+        ):
+            with pytest.raises(SpecError, match="not a regular file"):
+                plugin_server_tcp(PluginApp(), "p", tls=tls, specs_path=str(tmp_path)).start()
+    assert str(failure(TLSOptions(ca_file=large))).endswith("larger than 1048576 bytes")

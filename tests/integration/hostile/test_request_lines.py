@@ -21,7 +21,11 @@ LINES = {
     b"POST /../../etc/passwd HTTP/1.1": 404,
     b"POST /%2fEcho.Say HTTP/1.1": 404,
     b"POST /echo.say HTTP/1.1": 404,
-    b"POST http://elsewhere/Echo.Say HTTP/1.1": 400,
+    b"POST http://elsewhere HTTP/1.1": 400,
+    b"POST http:///Echo.Say HTTP/1.1": 400,
+    b"POST http://user@elsewhere/Echo.Say HTTP/1.1": 400,
+    b"POST ftp://elsewhere/Echo.Say HTTP/1.1": 400,
+    b"POST //elsewhere/Echo.Say HTTP/1.1": 400,
     b"POST http://[::1/ HTTP/1.1": 400,
     b"POST //[x/Echo.Say HTTP/1.1": 400,
     b"POST /Echo.Say": 400,
@@ -68,3 +72,27 @@ def test_an_answer_to_head_has_no_body(served: Served) -> None:
     assert head.startswith(b"HTTP/1.1 405 ")
     assert b"Content-Length: " in head
     assert rest.startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("target", [b"http://elsewhere/Echo.Say", b"HTTPS://x:1/Echo.Say?a=b"])
+def test_an_address_in_absolute_form_is_answered(target: bytes, served: Served) -> None:
+    """It is the path that counts: so every server has to read it."""
+    with bounded():
+        answer = served.told(
+            b"POST " + target + b" HTTP/1.1\r\nHost: x\r\n" + LENGTH + b"\r\n" + BODY
+        )
+
+    assert statuses(answer)[:1] == [200], answer
+    assert len(served.echoes.said) == 1
+
+
+def test_a_request_of_a_browser_is_refused_on_tcp_alone(served: Served) -> None:
+    """A page calls no plugins on its reader's machine; who opens a socket is no page."""
+    with bounded():
+        answer = served.told(
+            b"POST /Echo.Say HTTP/1.1\r\nHost: x\r\noRiGiN: null\r\n" + LENGTH + b"\r\n" + BODY
+        )
+
+    tcp = served.server.addr.startswith("tcp://")
+    assert statuses(answer)[:1] == [403 if tcp else 200], answer
+    assert len(served.echoes.said) == (0 if tcp else 1)

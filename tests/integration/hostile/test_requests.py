@@ -1,12 +1,17 @@
 """Hosts whose requests are too large, never end, lie, or can be read in two ways."""
 
 import re
-from contextlib import suppress
+import socket
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
-from tests.integration.hostile.bounds import MIB, bounded
-from tests.integration.hostile.hosts import Served
+from moby_plugins import StatusError, new_client
+from moby_plugins.serving import plugin_server_unix
+from moby_plugins.testing import Request, Response
+from tests.integration.hostile.bounds import MIB, SOON, bounded
+from tests.integration.hostile.hosts import ONCE, Served
 
 LINE = b"POST /Echo.Say HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = LINE + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -238,3 +243,74 @@ def test_requests_in_one_piece_are_answered_in_order(served: Served) -> None:
     assert statuses(answer) == [200] * 11
     assert served.echoes.said == [*map(str, range(10)), "a"]
     assert re.findall(rb'"Said":"(.)"', answer) == [b"%d" % number for number in range(10)] + [b"a"]
+
+
+def test_bodies_that_are_half_sent_share_a_budget(short_path: Path) -> None:
+    """Hosts that send most of large bodies and wait are told to try again, and others served."""
+    said: list[int] = []
+
+    def reads(request: Request) -> Response:
+        said.append(len(request.read()))
+        return Response(200, b"{}")
+
+    size = 4 << 20
+    server = plugin_server_unix(reads, str(short_path / "p.sock"), max_inflight_bytes=3 * size)
+    with server, ExitStack() as hosts:
+        crowd = []
+        for _ in range(8):
+            sock = hosts.enter_context(socket.socket(socket.AF_UNIX))
+            sock.settimeout(SOON)
+            sock.connect(str(short_path / "p.sock"))
+            sock.sendall(b"POST /M.x HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+            with suppress(OSError):
+                sock.sendall(bytes(size - 1))
+            crowd.append(sock)
+        refused, waiting = 0, []
+        for sock in crowd:
+            sock.settimeout(0.5)
+            try:
+                refused += sock.recv(100).startswith(b"HTTP/1.1 503 ")
+            except TimeoutError:
+                waiting.append(sock)
+        # Three fit; fewer are left where several were refused before the first let go.
+        assert len(waiting) <= 3
+        assert refused == len(crowd) - len(waiting)
+        for sock in waiting:
+            sock.settimeout(SOON)
+            sock.sendall(b"x")
+            assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+        with new_client(server.addr, settings=ONCE) as client:
+            assert client.call("M.x", "x" * size) == {}
+    assert len(said) == len(waiting) + 1
+
+
+def test_a_raw_application_that_reads_whole_is_bounded(short_path: Path) -> None:
+    """Bodies with a length and in chunks are counted as they come: 413."""
+
+    def reads(request: Request) -> Response:
+        return Response(200, b"%d" % len(request.read()))
+
+    server = plugin_server_unix(reads, str(short_path / "p.sock"), max_request_bytes=2 << 20)
+    with server, new_client(server.addr, settings=ONCE) as client:
+        assert client.send_file("M.x", bytes(2 << 20)) == 2 << 20
+        for body in (bytes((2 << 20) + 1), iter([bytes(1 << 20)] * 3)):
+            with pytest.raises(StatusError, match="larger than 2097152 bytes") as caught:
+                client.send_file("M.x", body)
+            assert caught.value.status == 413
+
+
+def test_what_is_read_in_parts_has_no_bound(short_path: Path) -> None:
+    """An archive may be larger than all that is kept."""
+
+    def reads(request: Request) -> Response:
+        size = 0
+        while part := request.read(1 << 16):
+            size += len(part)
+        return Response(200, b"%d" % size)
+
+    server = plugin_server_unix(
+        reads, str(short_path / "p.sock"), max_request_bytes=1 << 20, max_inflight_bytes=1 << 20
+    )
+    with server, new_client(server.addr, settings=ONCE) as client:
+        assert client.send_file("M.x", iter([bytes(1 << 20)] * 8)) == 8 << 20
+        assert client.send_file("M.x", bytes(8 << 20)) == 8 << 20

@@ -163,6 +163,38 @@ def test_a_socket_of_systemd_is_served(short_path: Path, start: Start, kind: str
     assert sorted(short_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("make", "count", "why"),
+    [
+        ("socket.create_server(('127.0.0.1', 0))", 2, "systemd opened 2 sockets"),
+        ("socket.socket(socket.AF_INET, socket.SOCK_DGRAM)", 1, "no stream socket that listens"),
+        ("socket.socket(socket.AF_UNIX)", 1, "no stream socket that listens"),
+        ("socket.socketpair()[0]", 1, "no stream socket that listens"),
+        ("socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)", 1, "no stream socket"),
+        ("open(os.devnull)", 1, "descriptor 3 is no socket"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+def test_what_cannot_be_served_of_systemd_is_an_error(
+    short_path: Path, start: Start, *, kind: str, make: str, count: int, why: str
+) -> None:
+    """It says so, takes its variables out of the environment, and makes nothing on disk."""
+    script = (
+        f"import os, socket\nmade = {make}\n"
+        "os.dup2(made.fileno(), 3) if made.fileno() != 3 else None\n"
+        "import atexit; atexit.register(lambda: print(os.environ.get('LISTEN_FDS')))\n" + ACTIVATED
+    )
+    process = start("-c", script, kind, str(short_path), env={"LISTEN_FDS": str(count)})
+
+    said = output(process)
+
+    assert process.returncode == 1
+    assert "SpecError" in said
+    assert why in said
+    assert "None" in said.splitlines()
+    assert list(short_path.iterdir()) == []
+
+
 def test_sockets_for_another_process_are_not_served(short_path: Path, start: Start) -> None:
     """Variables that a parent left in the environment are none of our business."""
     process = start(

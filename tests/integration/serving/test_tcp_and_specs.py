@@ -221,3 +221,11 @@ def test_ipv6_addresses_have_brackets(tmp_path: Path, registry: Registry) -> Non
     with server_in(tmp_path, "[::1]:0") as server:
         assert server.addr.startswith("tcp://[::1]:")
         assert Echo(registry.get("echo", "Echo").client).say("hello") == "hello"
+
+
+def test_an_address_that_no_host_can_read_is_refused(tmp_path: Path) -> None:
+    """A spec with a zone in its address would be an error in every host."""
+    with pytest.raises(SpecError, match="no address that hosts can read"):
+        plugin_server_tcp(APP, "echo", "[::1%lo]:0", specs_path=str(tmp_path)).start()
+
+    assert list(tmp_path.iterdir()) == []

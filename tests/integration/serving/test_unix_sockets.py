@@ -1,7 +1,10 @@
 """Where a plugin's UNIX socket is made, what it replaces, and what it leaves alone."""
 
+import fcntl
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,3 +210,83 @@ def test_a_socket_that_is_gone_is_no_error(short_path: Path) -> None:
         (short_path / "echo.sock").unlink()
 
     assert list(short_path.iterdir()) == []
+
+
+def test_a_lock_on_the_directory_stops_nobody(short_path: Path) -> None:
+    """Every user may have one who can read the directory."""
+    descriptor = os.open(short_path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with server_in(short_path) as server:
+            assert_serves(server)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def lock_held(path: Path) -> Iterator[None]:
+    """Another process of the same user is about to listen there."""
+    with open(path.parent / f".{path.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_plugin_that_is_being_started_is_waited_for_with_a_bound(short_path: Path) -> None:
+    """After five seconds the error names the lock; one that is free is taken, however old."""
+    began = time.monotonic()
+    with lock_held(short_path / "echo.sock"), pytest.raises(SpecError, match=r"\.echo\.sock\.lock"):
+        server_in(short_path).start()
+
+    assert 4.5 < time.monotonic() - began < 8
+    with server_in(short_path) as server:
+        assert_serves(server)
+    assert list(short_path.iterdir()) == []
+
+
+def test_a_stop_is_heeded_while_a_lock_is_waited_for(short_path: Path) -> None:
+    """Who is told to stop while it waits for its place ends at once, and well."""
+    server = server_in(short_path)
+    with lock_held(short_path / "echo.sock"):
+        threading.Timer(0.2, server.request_stop).start()
+        began = time.monotonic()
+        server.run()
+
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file another's")
+def test_a_lock_of_another_user_is_not_trusted(short_path: Path) -> None:
+    """They could hold it for ever: the error says what to remove."""
+    lock = short_path / ".echo.sock.lock"
+    lock.touch()
+    os.chown(lock, 65534, 65534)
+
+    with pytest.raises(SpecError, match="remove it"):
+        server_in(short_path).start()
+
+
+def test_two_that_start_at_once_are_one(short_path: Path) -> None:
+    """Of many that find a stale socket at the same time one gets its place, and is reached."""
+    with somebody_at(short_path / "echo.sock"):
+        pass
+    servers = [server_in(short_path) for _ in range(8)]
+    failures: list[SpecError] = []
+
+    def start(server: PluginServer) -> None:
+        try:
+            server.start()
+        except SpecError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=start, args=[server]) for server in servers]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(failures) == len(servers) - 1
+        with new_client(f"unix://{short_path}/echo.sock") as client:
+            assert client.call("Plugin.Activate") == {"Implements": ["Echo"]}
+    finally:
+        for server in servers:
+            server.stop()

@@ -197,3 +197,14 @@ def test_a_handshake_may_ask_for_another_plugin() -> None:
     host.add("p", lambda _: {"Implements": host.registry.get("other", "A").manifest.implements})
 
     assert host.registry.get("p", "A").name == "p"
+
+
+def test_a_manifest_over_a_mebibyte_is_an_error() -> None:
+    """A handshake is a few names, whatever other responses may be; who calls it makes no odds."""
+    just = b'{"Implements": ["A"]}'.ljust(1 << 20)
+    host = MemoryHost({"p": just, "q": just + b" "})
+
+    assert host.registry.get("p", "A").manifest.implements == ("A",)
+    with pytest.raises(WireError, match="larger than 1048576 bytes"):
+        host.registry.get("q", "A")
+    assert [plugin.name for plugin in host.registry.get_all("A")] == ["p"]

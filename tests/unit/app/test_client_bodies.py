@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from moby_plugins.app.client import Stream, accepted, read_whole
+from moby_plugins.app.client import Client, Stream, accepted, read_whole
+from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import (
     StatusError,
     TransportError,
@@ -13,6 +14,7 @@ from moby_plugins.domain.errors import (
     WireError,
 )
 from moby_plugins.domain.http import CHUNK_BYTES, MAX_ERROR_BYTES, STREAM_BYTES, Response
+from moby_plugins.testing import FakeClock, MemoryTransport
 
 
 class Body:
@@ -203,3 +205,14 @@ def test_a_stream_that_breaks_says_whose_it_was(
         stream.read()
 
     assert str(caught.value) == text
+
+
+def test_a_handshake_by_hand_has_the_bound_of_any() -> None:
+    """Other methods have the client's own."""
+    body = b"1".ljust((1 << 20) + 1)
+    line = MemoryTransport({"Plugin.Activate": body, "M.x": body})
+    client = Client(line, Address("unix:///p.sock"), clock=FakeClock())
+
+    assert client.call("M.x") == 1
+    with pytest.raises(WireError, match="larger than 1048576 bytes"):
+        client.call("Plugin.Activate")

@@ -7,9 +7,11 @@ options into OpenSSL's terms, for hosts and for plugins.
 import os
 import socket
 import ssl
+import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from ipaddress import ip_address
 from typing import Any, TypeAlias
@@ -26,6 +28,9 @@ from moby_plugins.domain.text import shown
 
 # Takes a host and a port; what ``socket.getaddrinfo`` returns, and raises.
 Resolve: TypeAlias = Callable[[str, int], list[Any]]
+
+# Of a file with certificates or a key; those of a whole system have a quarter of it.
+MAX_TLS_FILE_BYTES = 1 << 20
 
 Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
 # Takes a time-out in seconds, and gives a connected socket.
@@ -222,7 +227,8 @@ def _trust(context: ssl.SSLContext, tls: TLSOptions) -> None:
 
 def _trust_file(context: ssl.SSLContext, ca_file: str) -> None:
     try:
-        context.load_verify_locations(cafile=ca_file)
+        with _regular(ca_file) as path:
+            context.load_verify_locations(cafile=path)
     except (OSError, ValueError) as error:
         raise SpecError(f"CAFile cannot be used: {_reason(error)}", ca_file) from error
 
@@ -231,13 +237,34 @@ def _identify(context: ssl.SSLContext, tls: TLSOptions | ServerTLS) -> None:
     if not (tls.cert_file and tls.key_file):
         raise SpecError("CertFile and KeyFile go together", tls.cert_file or tls.key_file)
     try:
-        # Without a password of ours OpenSSL would ask for one on the terminal.
-        context.load_cert_chain(tls.cert_file, tls.key_file, password=tls.passphrase)
+        with _regular(tls.cert_file) as cert_path, _regular(tls.key_file) as key_path:
+            # Without a password of ours OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(cert_path, key_path, password=tls.passphrase)
     except (OSError, ValueError) as error:
         raise SpecError(
             f"CertFile and KeyFile {shown(tls.key_file)} cannot be used: {_reason(error)}",
             tls.cert_file,
         ) from error
+
+
+@contextmanager
+def _regular(path: str) -> Iterator[str]:
+    """A path at which OpenSSL reads the file at ``path`` without waiting for it.
+
+    Raises ``OSError`` for what is no regular file, a FIFO say, or is too large.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("not a regular file")
+        if status.st_size > MAX_TLS_FILE_BYTES:
+            raise OSError(f"larger than {MAX_TLS_FILE_BYTES} bytes")
+        # The same file, whatever has come to be at the path since.
+        opened = f"/dev/fd/{descriptor}"
+        yield opened if os.path.exists(opened) else path
+    finally:
+        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

@@ -1,22 +1,26 @@
 """Serve a request with an app: for any server, and as a WSGI application (PEP 3333).
 
 A small body is read before the app is called, and is bytes. A large one, or one of unknown
-length, is an iterable that reads the connection as it goes. A response is sent as it is read.
+length, is an iterable that reads the connection as it goes. A response is sent as it is read,
+once its status and headers are known to be sound.
 """
 
 import io
 import json
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from moby_plugins.domain.errors import WireError, error_text, status_line
+from moby_plugins.domain.errors import StatusError, WireError, error_text, status_line
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CONTENT_TYPE,
+    MAX_INFLIGHT_BYTES,
+    MAX_REQUEST_BYTES,
     App,
     NoAnswerError,
     Request,
@@ -30,6 +34,61 @@ from moby_plugins.ports import RunningCall
 SMALL_BYTES = 1 << 20
 
 _LENGTH = re.compile("[0-9]{1,18}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+# The server's own: it knows where a body ends.
+_FRAMING = {"content-length", "transfer-encoding"}
+_STATUSES = range(200, 600)
+_WITHOUT_BODY = {204, 205, 304}
+_ERRORS = range(400, 600)
+
+
+class InFlight:
+    """What the requests of one server keep in memory, bounded by ``limit`` bytes together.
+
+    ``max_request_bytes`` bounds what one request is read into at once.
+    """
+
+    def __init__(
+        self, limit: int = MAX_INFLIGHT_BYTES, max_request_bytes: int = MAX_REQUEST_BYTES
+    ) -> None:
+        self.limit = limit
+        self.max_request_bytes = max_request_bytes
+        self._lock = threading.Lock()
+        self._kept = 0
+
+    def add(self, size: int) -> bool:
+        """Count ``size`` bytes more, or less; false where that would be too many."""
+        with self._lock:
+            if self._kept + size > self.limit:
+                return False
+            self._kept += size
+            return True
+
+
+class Held:
+    """What one request keeps, as long as it is answered."""
+
+    def __init__(self, inflight: InFlight) -> None:
+        self.max_request_bytes = inflight.max_request_bytes
+        self._inflight = inflight
+        self._size = 0
+
+    def hold(self, size: int) -> None:
+        """Keep ``size`` bytes more; ``StatusError`` with 503 where all requests keep too many."""
+        if not self._inflight.add(size):
+            raise StatusError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "",
+                f"requests are being read that have {self._inflight.limit} bytes: try again later",
+            )
+        self._size += size
+
+    def release(self) -> None:
+        """Keep nothing; may be called twice."""
+        size, self._size = self._size, 0
+        if size:
+            self._inflight.add(-size)
 
 
 class Readable(Protocol):
@@ -44,10 +103,17 @@ class Answer:
     """An answer that has begun: its first part is there, so its status can be told.
 
     Iterating gives the body's parts, each made inside ``call``. Whoever has it closes it, also
-    where the host has gone.
+    where the host has gone. ``release`` is then called.
     """
 
+    release: Callable[[], None] = staticmethod(lambda: None)
+
     def __init__(self, response: Response, call: RunningCall, method: str = "") -> None:
+        try:
+            _check_head(response)
+        except BaseException:
+            response.body.close()
+            raise
         self.status = response.status
         self.headers = dict(response.headers)
         self._body = response.body
@@ -65,6 +131,9 @@ class Answer:
         except BaseException:
             self.close()
             raise
+        if self._first and response.status in _WITHOUT_BODY:
+            self.close()
+            raise ValueError(f"a response with status {response.status} has no body")
 
     def __iter__(self) -> Iterator[bytes]:
         chunk = self._first
@@ -86,13 +155,14 @@ class Answer:
         """Close the body; one that was not read to its end is given up, and its call told so."""
         if not self._ended:
             self._call.hang_up()
-        if self._whole:
-            return
         try:
-            with self._call:
-                self._body.close()
+            if not self._whole:
+                with self._call:
+                    self._body.close()
         except BaseException as error:  # the response has left already, or was cut off
             log_failure(f"closing the response of /{self._method} failed", error)
+        finally:
+            self.release()
 
     def _read(self) -> bytes:
         if self._whole:
@@ -123,6 +193,8 @@ def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) 
         return _HeadOnly(refusal, call) if verb == "HEAD" else Answer(refusal, call)
     try:
         request = read()
+    except StatusError as error:
+        return Answer(_failure(error.status, error.message), call)
     except ValueError as error:
         reason = error.reason if isinstance(error, WireError) else str(error)
         return Answer(_failure(HTTPStatus.BAD_REQUEST, reason), call)
@@ -138,16 +210,31 @@ def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) 
 
 
 def read_request(
-    method: str, headers: Mapping[str, str], length: int | None, stream: Readable
+    method: str,
+    headers: Mapping[str, str],
+    length: int | None,
+    stream: Readable,
+    held: Held,
 ) -> Request:
     """The request whose body of ``length`` bytes, or up to its end, is in ``stream``.
 
-    Raises ``ValueError`` for a method that is none, and ``WireError`` for a small
-    body that cannot be read; a large one raises it later.
+    What is kept of it counts as ``held``. Raises ``ValueError`` for a method that is
+    none, ``WireError`` for a small body that cannot be read, and ``StatusError`` where
+    there is no room for it; a large one raises both later.
     """
     chunks = _chunks(stream, length)
-    small = length is not None and length <= SMALL_BYTES
-    return Request(method, b"".join(chunks) if small else chunks, headers, length)
+    if length is None or length > SMALL_BYTES:
+        return Request(
+            method,
+            chunks,
+            headers,
+            length,
+            max_bytes=held.max_request_bytes,
+            hold=held.hold,
+        )
+    if length:
+        held.hold(length)
+    return Request(method, b"".join(chunks), headers, length)
 
 
 class _HeadOnly(Answer):
@@ -161,12 +248,12 @@ def _failed(error: BaseException, method: str) -> Response:
     if isinstance(error, WireError):
         return _failure(HTTPStatus.BAD_REQUEST, error.reason)
     log_failed_call(f"/{method} failed", error)
+    if isinstance(error, StatusError) and error.status in _ERRORS:
+        return _failure(error.status, error.message or error_text(error))
     return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, error_text(error))
 
 
-def _failure(
-    status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None
-) -> Response:
+def _failure(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     body = json.dumps({"Err": bounded(message)}).encode() + b"\n"
     return Response(status, body, {"Content-Type": CONTENT_TYPE, **(headers or {})})
 
@@ -193,26 +280,48 @@ def _size(response: Response) -> int | None:
     return body.getbuffer().nbytes - body.tell() if isinstance(body, io.BytesIO) else None
 
 
-def wsgi(app: App) -> WSGIApplication:
+def _check_head(response: Response) -> None:
+    """Raise ``ValueError`` for a status or a header that no host could read."""
+    # Apps are not always typed.
+    status: Any = response.status
+    headers: Mapping[Any, Any] = response.headers
+    if not isinstance(status, int) or status not in _STATUSES:
+        raise ValueError(f"{quoted(status)} is no status of a response: 200 to 599 are")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{quoted(name)} is no name of a header")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(f"the header {name} has a value that cannot be sent: {quoted(value)}")
+        if name.lower() in _FRAMING:
+            raise ValueError(f"the header {name} is the server's own: leave it out")
+
+
+def wsgi(app: App, inflight: InFlight | None = None) -> WSGIApplication:
     """The WSGI application that answers ``POST /method`` with ``app(request)``.
 
     What fails is answered, or passes to the server, as ``answer`` says in
     ``answering.py``.
     """
+    shared = InFlight() if inflight is None else inflight
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        verb, call = environ["REQUEST_METHOD"], RunningCall()
-        answered = answer(app, verb, lambda: _request(environ), call)
+        verb, call, held = environ["REQUEST_METHOD"], RunningCall(), Held(shared)
+        try:
+            answered = answer(app, verb, lambda: _request(environ, held), call)
+        except BaseException:
+            held.release()
+            raise
+        answered.release = held.release
         start_response(status_line(answered.status), list(answered.headers.items()))
         return answered
 
     return application
 
 
-def _request(environ: WSGIEnvironment) -> Request:
+def _request(environ: WSGIEnvironment, held: Held) -> Request:
     query = environ.get("QUERY_STRING")
     method = environ["PATH_INFO"] + (f"?{query}" if query else "")
-    return read_request(method, _headers(environ), _length(environ), environ["wsgi.input"])
+    return read_request(method, _headers(environ), _length(environ), environ["wsgi.input"], held)
 
 
 def _length(environ: WSGIEnvironment) -> int | None:

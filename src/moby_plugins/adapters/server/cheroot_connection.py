@@ -12,6 +12,7 @@ import contextlib
 import errno
 import io
 import logging
+import re
 import select
 import socket
 import ssl
@@ -49,6 +50,8 @@ LINGER = 2
 HUNG_UP = "the host hung up"
 # cheroot would take "1.-1" and "1.0_1" for numbers too.
 _PROTOCOLS = {b"HTTP/1.0", b"HTTP/1.1"}
+# A path, or the same in absolute form.
+_TARGET = re.compile(rb"/(?!/)|https?://[^/?#@]+/", re.IGNORECASE)
 
 
 class Lines(Protocol):
@@ -234,6 +237,10 @@ class _RequestLines:
 class StrictRequest(HTTPRequest):
     """A request whose head is read strictly."""
 
+    def __init__(self, server: Any, conn: Any) -> None:
+        # As a proxy cheroot takes addresses in absolute form, which every server must.
+        super().__init__(server, conn, proxy_mode=True)
+
     def read_request_line(self) -> bool:
         """Read the line; false for one that was refused, with 400 where cheroot takes it."""
         lines = self.rfile
@@ -241,7 +248,10 @@ class StrictRequest(HTTPRequest):
         try:
             if not super().read_request_line():  # type: ignore[no-untyped-call]
                 return False
-            known = self.request_protocol in _PROTOCOLS
+            # Of other methods than POST the address does not matter: they are refused anyway.
+            known = self.request_protocol in _PROTOCOLS and bool(
+                self.method != b"POST" or _TARGET.match(self.uri)
+            )
         except ValueError:  # a control character, or an address that cannot be taken apart
             known = False
         finally:

@@ -8,6 +8,7 @@ listens no more, and ends all of itself for a ``SystemExit`` out of an app: ``Co
 
 import logging
 import os
+import re
 import select
 import socket
 import ssl
@@ -16,14 +17,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from cheroot import server
 
-from moby_plugins.adapters.server.answering import answer, read_request
+from moby_plugins.adapters.server.answering import Held, InFlight, answer, read_request
 from moby_plugins.adapters.server.cheroot_connection import HUNG_UP, TLS, Connection, RequestBody
 from moby_plugins.adapters.server.workers import MAX_THREADS, MIN_THREADS, Workers
-from moby_plugins.domain.errors import error_text, status_line
+from moby_plugins.domain.errors import StatusError, error_text, status_line
 from moby_plugins.domain.http import USER_AGENT, App, NoAnswerError, Request
 from moby_plugins.domain.text import sentence
 from moby_plugins.failures import log_failed_call, log_failure
@@ -39,21 +41,28 @@ TICK = 0.1
 # Seconds between looks at whether hosts have hung up; a call is looked at from the second on.
 LOOK = 0.25
 
+# The beginning of an address in absolute form.
+_AUTHORITY = re.compile(rb"\Ahttps?://[^/?#]+", re.IGNORECASE)
+
 # Told how the serving ended: by an error, or otherwise.
 OnEnd: TypeAlias = Callable[[BaseException | None], object]
 
 
-def gateway_to(app: App) -> Callable[[Any], "Gateway"]:
-    """What ``CherootServer`` asks for: the gateway of each request, to ``app``."""
-    return partial(Gateway, app)
+def gateway_to(app: App, inflight: InFlight | None = None) -> Callable[[Any], "Gateway"]:
+    """What ``CherootServer`` asks for: the gateway of each request, to ``app``.
+
+    ``inflight`` bounds what its requests keep in memory.
+    """
+    return partial(Gateway, app, InFlight() if inflight is None else inflight)
 
 
 class Gateway(server.Gateway):
     """One request, and the app's answer to it."""
 
-    def __init__(self, app: App, req: Any) -> None:
+    def __init__(self, app: App, inflight: InFlight, req: Any) -> None:
         super().__init__(req)
         self._app = app
+        self._held = Held(inflight)
         self._input = RequestBody(req)
         # cheroot would read the rest of a body of its own; and ours refers to the request.
         req.rfile = None
@@ -80,6 +89,8 @@ class Gateway(server.Gateway):
                 answered.close()
         finally:
             conn.end()
+            # Before the rest is read, for which a host may take its time.
+            self._held.release()
         if conn.hung_up_since is not None:
             raise NoAnswerError(HUNG_UP)
         if not req.close_connection:
@@ -98,7 +109,10 @@ class Gateway(server.Gateway):
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in req.inheaders.items()
         }
-        return read_request(method, headers, self._input.length, self._input)
+        # A page in a browser that calls plugins on its own machine; a UNIX socket has no pages.
+        if "Origin" in headers and req.conn.socket.family != socket.AF_UNIX:
+            raise StatusError(HTTPStatus.FORBIDDEN, method, "a request with Origin is refused")
+        return read_request(method, headers, self._input.length, self._input, self._held)
 
     def _write(self, chunk: bytes) -> None:
         # For as long as it takes: who follows a log may pause.
@@ -117,9 +131,7 @@ class Gateway(server.Gateway):
 
 def _as_it_came(req: Any) -> bytes:
     """Return path and query as the host sent them: cheroot decodes the path."""
-    if req.uri.startswith(b"/"):
-        return bytes(req.uri)
-    return bytes(req.path + b"?" + req.qs if req.qs else req.path)
+    return _AUTHORITY.sub(b"", bytes(req.uri), count=1)
 
 
 class CherootServer:

@@ -28,6 +28,10 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PAUSE = 0.1
 
 DIRECTORY_MODE = 0o755
+# Seconds that a lock is waited for, and between two looks at it.
+LOCK_TIMEOUT, _LOCK_STEP = 5.0, 0.02
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FAMILIES = {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6}
 # Where systemd's sockets begin.
 FIRST_INHERITED = 3
 # The system would take a larger port modulo 65,536.
@@ -76,19 +80,25 @@ class Listener:
     inherited: bool = False
 
 
-def listen_unix(path: str, mode: int, group: str | int | None) -> Listener:
+def listen_unix(
+    path: str,
+    mode: int,
+    group: str | int | None,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> Listener:
     """A socket at ``path``, with its directory where that is missing.
 
     Its mode is ``mode`` and its group ``group`` before anyone can connect. A stale
-    socket is replaced. Raises ``SpecError`` for a path where another plugin
-    listens or where something else is, or that cannot be used, and
-    ``SettingsError`` for a group that there is not.
+    socket is replaced. Where another process is about to listen at ``path``, this waits
+    for it, up to ``LOCK_TIMEOUT`` seconds or until ``stop_requested()``. Raises
+    ``SpecError`` for a path where another plugin listens or where something else is,
+    or that cannot be used, and ``SettingsError`` for a group that there is not.
     """
     check_socket_path(path)
     gid = _group_id(group)
     try:
         os.makedirs(os.path.dirname(path), DIRECTORY_MODE, exist_ok=True)
-        with _alone_in(os.path.dirname(path)):
+        with _locked(path, stop_requested):
             _remove_stale(path)
             sock = _bound(path, mode, gid)
             withdraw = _unlink_own(path, os.lstat(path))
@@ -106,6 +116,10 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
     if match is None or int(match["port"]) > MAX_PORT:
         raise SpecError(f"{quoted(addr)} is not of the form HOST:PORT")
     host, port = match["host"], int(match["port"])
+    try:
+        Address(f"{scheme}://{host}:{port or 1}")
+    except SpecError as error:  # a zone, for one: it means nothing to others
+        raise SpecError(f"{addr!r} is no address that hosts can read: {error}") from error
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -127,23 +141,45 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
 
 
 def inherited(scheme: str) -> Listener | None:
-    """The first socket that systemd opened for this process, if it did.
+    """The socket that systemd opened for this process, if it did.
 
     As ``sd_listen_fds(1)`` does, this takes the variables out of the environment:
-    they are for no one else.
+    they are for no one else. Raises ``SpecError`` for several sockets, and for what is
+    no listening stream socket.
     """
     process = os.environ.pop("LISTEN_PID", "")
     count = os.environ.pop("LISTEN_FDS", "")
     os.environ.pop("LISTEN_FDNAMES", None)
     if process != str(os.getpid()) or not count.isdecimal() or int(count) < 1:
         return None
-    os.set_inheritable(FIRST_INHERITED, False)
-    sock = ListeningSocket(fileno=FIRST_INHERITED)
+    if int(count) > 1:
+        raise SpecError(
+            f"systemd opened {count} sockets for this process, which serves one:"
+            " give each plugin a unit with one ListenStream="
+        )
+    sock = _listening(FIRST_INHERITED)
     name = sock.getsockname()
     if isinstance(name, tuple):
         host = f"[{name[0]}]" if ":" in name[0] else name[0]
         return Listener(sock, f"{scheme}://{host}:{name[1]}", inherited=True)
     return Listener(sock, Address.of_socket(os.fsdecode(name)).text, inherited=True)
+
+
+def _listening(descriptor: int) -> ListeningSocket:
+    try:
+        os.set_inheritable(descriptor, False)
+        sock = ListeningSocket(fileno=descriptor)
+        kind = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise SpecError(f"systemd's descriptor {descriptor} is no socket: {error}") from error
+    if sock.family not in _FAMILIES or kind != socket.SOCK_STREAM or not listens:
+        sock.detach()
+        raise SpecError(
+            f"systemd's descriptor {descriptor} is no stream socket that listens:"
+            " the unit needs ListenStream= and Accept=no"
+        )
+    return sock
 
 
 def _group_id(group: str | int | None) -> int:
@@ -156,14 +192,47 @@ def _group_id(group: str | int | None) -> int:
 
 
 @contextlib.contextmanager
-def _alone_in(directory: str) -> Iterator[None]:
-    # Two plugins that start at once must not both find the socket stale.
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _locked(path: str, stop_requested: Callable[[], bool]) -> Iterator[None]:
+    # Two plugins that start at once must not both find the socket stale. The lock is a file of
+    # our own beside it: one on the directory could be held by every user who may read that.
+    directory, name = os.path.split(path)
+    lock = os.path.join(directory, f".{name}.lock")
+    ends = time.monotonic() + LOCK_TIMEOUT
+    while (descriptor := _try_lock(lock)) is None:
+        if stop_requested():
+            raise SpecError("told to stop before it could listen there", path)
+        if time.monotonic() > ends:
+            raise SpecError(
+                f"another process keeps the lock {lock}, for {LOCK_TIMEOUT:g} s already", path
+            )
+        time.sleep(_LOCK_STEP)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(lock)
         os.close(descriptor)
+
+
+def _try_lock(lock: str) -> int | None:
+    descriptor = os.open(lock, _LOCK_FLAGS, 0o600)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            raise SpecError("it is not this user's, so it cannot be locked: remove it", lock)
+        # Of a file that others could open, they could hold the lock.
+        os.fchmod(descriptor, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Who had the lock may have removed the file: then there is another, or will be.
+        if os.path.samestat(status, os.lstat(lock)):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def _remove_stale(path: str) -> None:

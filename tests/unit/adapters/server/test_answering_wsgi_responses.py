@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.adapters.server.answering import wsgi
-from moby_plugins.domain.errors import WireError
-from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Response
+from moby_plugins.adapters.server.answering import InFlight, wsgi
+from moby_plugins.domain.errors import StatusError, WireError
+from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
 from tests.unit.adapters.server.wsgi_call import Answer, raising
 
 
@@ -122,3 +122,84 @@ def test_no_answer_passes_to_the_server() -> None:
     with pytest.raises(NoAnswerError):
         Answer(lambda _: Response(200, broken()))
     assert closed == ["body"]
+
+
+BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
+    "an early status": (100, {}, b"", "100 is no status of a response: 200 to 599 are"),
+    "a status beyond": (600, {}, b"", "600 is no status of a response: 200 to 599 are"),
+    "a status in words": ("200 OK", {}, b"", "'200 OK' is no status"),
+    "no status": (None, {}, b"", "None is no status"),
+    "a body where none can be": (204, {}, b"x", "a response with status 204 has no body"),
+    "another such": (304, {}, b"x", "a response with status 304 has no body"),
+    "a line break": (200, {"X": "a\r\nY: b"}, b"", "the header X has a value that cannot be sent"),
+    "a NUL": (200, {"X": "a\0"}, b"", "the header X has a value that cannot be sent"),
+    "another alphabet": (200, {"X": "\u20ac"}, b"", "the header X has a value that cannot be sent"),
+    "a number": (200, {"X": 1}, b"", "the header X has a value that cannot be sent"),
+    "a space in a name": (200, {"X Y": "a"}, b"", "'X Y' is no name of a header"),
+    "a name with a line break": (200, {"X\n": "a"}, b"", "is no name of a header"),
+    "no name": (200, {"": "a"}, b"", "'' is no name of a header"),
+    "a length": (200, {"content-length": "9"}, b"x", "content-length is the server's own"),
+    "chunks": (200, {"Transfer-Encoding": "chunked"}, b"x", "Transfer-Encoding is the server's"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_HEADS)
+def test_a_head_that_no_host_could_read_is_500(kind: str) -> None:
+    """Nothing of it is written, and the answer says what is wrong with it."""
+    status, headers, body, message = BAD_HEADS[kind]
+
+    answer = Answer(lambda _: Response(status, body, headers))
+
+    assert answer.status == "500 Internal Server Error"
+    assert message in answer.error
+    assert answer.headers.keys() == {"Content-Type", "Content-Length"}
+
+
+def test_a_raw_application_refuses_as_it_likes() -> None:
+    """A ``StatusError`` of its own has its status; one that is no error's is 500."""
+    refused = Answer(raising(StatusError(409, "M.x", "busy")))
+    odd = Answer(raising(StatusError(200, "M.x", "fine")))
+
+    assert (refused.status, refused.error) == ("409 Conflict", "busy")
+    assert odd.status == "500 Internal Server Error"
+
+
+def test_what_is_read_whole_has_a_bound_and_what_is_read_in_parts_has_none() -> None:
+    """413 says so; a part is never larger than what was asked for."""
+    sizes: list[int] = []
+
+    def parts(request: Request) -> Response:
+        while part := request.read(1000):
+            sizes.append(len(part))
+        return Response(200, b"")
+
+    body = bytes(2 << 20)
+    bounds = InFlight(max_request_bytes=len(body) - 1)
+    whole = Answer(lambda request: Response(200, request.read()), bounds, body=body)
+    piecewise = Answer(parts, bounds, body=body)
+
+    assert (whole.status, whole.error) == (
+        "413 Request Entity Too Large",
+        f"the body is larger than {len(body) - 1} bytes",
+    )
+    assert piecewise.status == "200 OK"
+    assert (sum(sizes), max(sizes)) == (len(body), 1000)
+
+
+def test_requests_share_what_they_may_keep() -> None:
+    """Beyond it one is told to try again, 503; what was answered keeps nothing."""
+    bounds = InFlight(3 << 20)
+    body = bytes(2 << 20)
+    statuses: list[str] = []
+
+    def reads(request: Request) -> Response:
+        request.read()
+        inner = Answer(lambda request: Response(200, request.read()), bounds, body=body)
+        statuses.append(inner.status)
+        return Response(200, b"")
+
+    for _ in range(3):
+        assert Answer(reads, bounds, body=body).status == "200 OK"
+    assert statuses == ["503 Service Unavailable"] * 3
+    small = Answer(lambda _: Response(200, b""), InFlight(10), body=bytes(11))
+    assert small.status == "503 Service Unavailable"

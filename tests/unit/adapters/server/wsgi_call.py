@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from moby_plugins.adapters.server.answering import wsgi
+from moby_plugins.adapters.server.answering import InFlight, wsgi
 from moby_plugins.domain.http import Request, Response
 
 App = Callable[[Request], Response]
@@ -14,7 +14,7 @@ App = Callable[[Request], Response]
 class Answer:
     """What a server is given: the status line, the headers, the body, all closed at the end."""
 
-    def __init__(self, app: App, **environ: Any) -> None:
+    def __init__(self, app: App, inflight: InFlight | None = None, **environ: Any) -> None:
         body = environ.pop("body", b"")
         defaults = {
             "REQUEST_METHOD": "POST",
@@ -23,7 +23,8 @@ class Answer:
             "CONTENT_LENGTH": str(len(body)),
             "wsgi.input": io.BytesIO(body),
         }
-        chunks = wsgi(app)(defaults | environ, self.start_response)  # type: ignore[arg-type]
+        application = wsgi(app, inflight)
+        chunks = application(defaults | environ, self.start_response)  # type: ignore[arg-type]
         self.chunks = list(chunks)
         chunks.close()  # type: ignore[attr-defined]  # what servers do where they can
 

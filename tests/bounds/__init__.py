@@ -1,0 +1,1 @@
+"""What bytes of others take in memory and time, measured: ``make bounds``."""

@@ -1,0 +1,68 @@
+"""JSON of millions of values, and of few that take much memory."""
+
+import json
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+
+from moby_plugins.domain.json import MAX_VALUES, first_value
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("unit", "count"),
+    [('""', 1), ("[ ]", 1), ('{"a" : [0]}', 3)],
+)
+def test_values_are_counted(unit: str, count: int) -> None:
+    """A million values are read, the array around them among them; one more is refused."""
+    fits = (MAX_VALUES - 1) // count
+    rest = ",0" * (MAX_VALUES - 1 - fits * count)
+    just = f"[{','.join([unit] * fits)}{rest}]"
+
+    assert len(first_value(just.encode())) == fits + len(rest) // 2
+    with pytest.raises(ValueError, match=r"^more than 1,000,000 values$"):
+        first_value(f"{just[:-1]},0]".encode())
+
+
+def test_a_hundred_thousand_volumes_are_read() -> None:
+    """The answer of a busy plugin is within the bounds."""
+    volumes = [
+        {
+            "Name": f"volume-{n}",
+            "Mountpoint": f"/mnt/volume-{n}",
+            "CreatedAt": "2024-01-01T00:00:00Z",
+            "Status": {"size": "10G", "used": n, "host": "a"},
+        }
+        for n in range(100_000)
+    ]
+
+    assert first_value(json.dumps({"Volumes": volumes, "Err": ""}).encode())["Volumes"] == volumes
+
+
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "empty objects": lambda: b"[" + b"{}," * 300_000 + b"0]",
+    "a rare character": lambda: b'["' + b"x" * (2 * MIB) + "😀".encode() + b'"]',
+    "escaped pairs": lambda: b'["' + rb"\ud83d\ude00" * 150_000 + b'"]',
+    "escaped halves": lambda: b'["' + rb"\ud83d" * 300_000 + b'"]',
+    "too many values": lambda: b"[" + b"{}," * (4 * MIB) + b"0]",
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_bomb_takes_no_more_than_it_may(kind: str) -> None:
+    """Memory is bounded whatever the text is made of; ``make bounds`` measures all of it."""
+    data = BOMBS[kind]()
+    tracemalloc.start()
+    try:
+        if kind == "too many values":
+            with pytest.raises(ValueError, match="more than"):
+                first_value(data)
+        else:
+            first_value(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < (80 * MIB + 2 * len(data)), f"{peak:,} bytes"
