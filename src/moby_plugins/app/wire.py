@@ -49,6 +49,10 @@ _SEQUENCES: dict[Any, Callable[..., Any]] = {
 }
 
 
+# Types whose values are taken as they are.
+_PLAIN = frozenset({str, int, bool})
+
+
 class _MismatchError(ValueError):
     """A value of the wrong JSON type; ``path`` leads to it from the outside in."""
 
@@ -243,51 +247,48 @@ def _mapping_hook(kind: Any) -> Hook:
     return structure
 
 
-@attrs.frozen(eq=False)
-class _Slot:
-    """One field of an attrs class, as the wire sees it."""
-
-    wire: str
-    argument: str
-    kind: Any
-    has_default: bool
-
-
 def _attrs_hook(kind: Any) -> Hook:
+    fields = [a for a in attrs.fields(attrs.resolve_types(kind)) if a.init]
+    # A field's name on the wire, its argument, its type, and whether it has a default.
     slots = [
-        _Slot(wire_name(a), a.alias or a.name, a.type or Any, a.default is not attrs.NOTHING)
-        for a in attrs.fields(attrs.resolve_types(kind))
-        if a.init
+        (wire_name(a), a.alias or a.name, a.type or Any, a.default is not attrs.NOTHING)
+        for a in fields
     ]
-    by_name = {slot.wire.casefold(): slot for slot in slots} | {slot.wire: slot for slot in slots}
-    names = {slot.wire for slot in slots}
+    names = {wire: wire for wire, *_ in slots}
+    by_name = {wire.casefold(): wire for wire in names} | names
 
     def structure(value: Any, _: Any) -> Any:
         if value is None:
             value = {}
         if type(value) is not dict:
             raise _MismatchError("an object", value)
-        given = value
         # Nearly always keys are written as they should be.
-        if not names.issuperset(value):
-            given = {}
-            for key, item in value.items():
-                slot = by_name.get(key) or by_name.get(key.casefold())
-                if slot is not None:
-                    given[slot.wire] = item
+        given = value if names.keys() >= value.keys() else _renamed(value, by_name)
         arguments = {}
-        for slot in slots:
-            item = given.get(slot.wire)
-            if item is None and slot.has_default:
-                continue
-            try:
-                arguments[slot.argument] = _hook(slot.kind)(item, slot.kind)
-            except _MismatchError as error:
-                error.path.insert(0, f".{slot.wire}")
-                raise
+        for wire, argument, wanted, has_default in slots:
+            item = given.get(wire)
+            # Nearly always a string, a number or a boolean is what is wanted.
+            if type(item) is wanted and wanted in _PLAIN:
+                arguments[argument] = item
+            elif item is not None or not has_default:
+                try:
+                    arguments[argument] = _hook(wanted)(item, wanted)
+                except _MismatchError as error:
+                    error.path.insert(0, f".{wire}")
+                    raise
         return kind(**arguments)
 
     return structure
+
+
+def _renamed(value: Mapping[str, Any], by_name: Mapping[str, str]) -> dict[str, Any]:
+    # Keys match without regard to case; unknown ones are ignored, and of two the last wins.
+    given = {}
+    for key, item in value.items():
+        wire = by_name.get(key) or by_name.get(key.casefold())
+        if wire is not None:
+            given[wire] = item
+    return given
 
 
 def _attrs_unhook(kind: Any) -> Callable[[Any], dict[str, Any]]:

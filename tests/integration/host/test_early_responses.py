@@ -139,8 +139,10 @@ def test_an_early_response_is_not_followed_by_another_call(client_of: ClientOf) 
         conversation.send(http(b"1"))
         conversation.hang()
 
+    # More than the system's buffers take, so that it is not sent before the response comes.
+    data = bytes(8 * SIZE)
     with client_of(behave) as client:
-        assert client.send_file("M.x", bytes(SIZE)) == 1
-        assert client.send_file("M.x", bytes(SIZE)) == 1
+        assert client.send_file("M.x", data, timeout=30) == 1
+        assert client.send_file("M.x", data, timeout=30) == 1
 
     assert len(connections) == 2
