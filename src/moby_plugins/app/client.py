@@ -16,7 +16,14 @@ from moby_plugins.app import wire
 from moby_plugins.app.retrying import IsRetryable
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.errors import PluginError, TransportError, WireError
+from moby_plugins.domain.errors import (
+    DriverError,
+    PluginError,
+    StatusError,
+    TransportError,
+    WireError,
+    sign,
+)
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CONTENT_TYPE,
@@ -31,6 +38,7 @@ from moby_plugins.domain.http import (
     status_error,
 )
 from moby_plugins.domain.retry import RetryPolicy, is_retryable
+from moby_plugins.domain.text import quoted
 from moby_plugins.ports import Clock, Transport
 
 # What is read of a file, and sent, at once: twice as much would no longer fit a socket.
@@ -344,7 +352,7 @@ class Client:
             finally:
                 body.close()
             return wire.decode(data, into)
-        except (TransportError, WireError) as error:
+        except (TransportError, WireError, StatusError) as error:
             self._sign(error, request)
             raise
 
@@ -381,7 +389,7 @@ class Client:
     def _stream(self, request: Request, timeout: float | None) -> Stream:
         try:
             body = self._open(request, timeout)
-        except TransportError as error:
+        except (TransportError, StatusError) as error:
             self._sign(error, request)
             raise
         return Stream(body, request.method, self.address.text, self._name)
@@ -397,9 +405,17 @@ class Client:
                 raise
         raise upload.error
 
-    def _sign(self, error: TransportError | WireError, request: Request) -> None:
+    def sign(self, error: StatusError | DriverError) -> None:
+        """Say in ``error`` that this client's plugin answered it, unless it names another."""
+        if not error.address:
+            sign(error, self._name, self.address.text)
+
+    def _sign(self, error: TransportError | WireError | StatusError, request: Request) -> None:
         if isinstance(request.body, Upload) and request.body.error is error:
             return  # the caller's own, another plugin's perhaps
+        if isinstance(error, StatusError):
+            self.sign(error)
+            return
         error.plugin, error.address = self._name, self.address.text
         if isinstance(error, WireError):
             error.method = request.method
@@ -410,5 +426,5 @@ def seconds(timeout: float | None) -> float | None:
     if timeout is None or timeout == math.inf:
         return None
     if not timeout > 0:
-        raise ValueError(f"a time-out is a positive number of seconds, not {timeout!r}")
+        raise ValueError(f"a time-out is a positive number of seconds, not {quoted(timeout)}")
     return float(timeout)

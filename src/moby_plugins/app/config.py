@@ -19,6 +19,7 @@ from moby_plugins.app.settings import Settings
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import Clock, Connect, Survey, Transport
 
 logger = logging.getLogger("moby_plugins")
@@ -102,12 +103,11 @@ def connect_by_scheme(settings: Settings) -> Connect:
         chosen = settings.transports.get(address.scheme)
         if chosen is None:
             known = ", ".join(sorted(settings.transports))
-            raise SpecError(
-                f"no transport for {address.scheme}:// ({address.text}); there are: {known}"
-            )
+            wanted = f"{shown(address.scheme)}:// ({shown(address.text)})"
+            raise SpecError(f"no transport for {wanted}; there are: {known}")
         concern = tls.concerns(encrypted=address.encrypted) if tls is not None else ""
-        if concern:
-            logger.warning("%s: %s", address.text, concern)
+        for each in filter(None, (concern, address.concern)):
+            logger.warning("%s: %s", shown(address.text), each)
         make = named(chosen) if isinstance(chosen, str) else chosen
         return make(address, tls)
 
@@ -127,11 +127,13 @@ def _transport_named(name: str) -> Connect:
     installed = entry_points(group=ENTRY_POINTS)
     if name not in installed.names:
         known = ", ".join(sorted({*BUILT_IN, *installed.names}))
-        raise SettingsError(f"no transport is called {name!r}; there are: {known}")
+        raise SettingsError(f"no transport is called {quoted(name)}; there are: {shown(known)}")
     try:
         return cast("Connect", installed[name].load())
     except Exception as error:  # whatever another package raises while it is imported
-        raise SettingsError(f"the transport {name!r} cannot be loaded: {error}") from error
+        raise SettingsError(
+            f"the transport {quoted(name)} cannot be loaded: {shown(error)}"
+        ) from error
 
 
 def system_clock() -> Clock:

@@ -21,9 +21,11 @@ from moby_plugins.app.activation import (
 from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client, seconds
 from moby_plugins.app.retrying import OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
-from moby_plugins.domain.errors import NotImplementedByPluginError, PluginError
+from moby_plugins.domain.errors import NotImplementedByPluginError, PluginError, in_full
 from moby_plugins.domain.plugin import Plugin, check_plugin_name
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
+from moby_plugins.domain.text import quoted, shown
+from moby_plugins.failures import log_failure
 from moby_plugins.ports import Clock, Connect, Discovery
 
 logger = logging.getLogger("moby_plugins")
@@ -123,7 +125,8 @@ class Registry:
                 if activation.plugin is not None:
                     found[activation.name] = activation.plugin
                 elif isinstance(activation.error, PluginError):
-                    logger.warning("left out plugin %r: %s", activation.name, activation.error)
+                    named, error = quoted(activation.name), in_full(activation.error)
+                    logger.warning("left out plugin %s: %s", named, error)
                     if on_failure is not None:
                         on_failure(activation.name, activation.error)
                 elif activation.error is not None:
@@ -256,5 +259,6 @@ def _call(meetings: list[Meeting]) -> None:
     for handler, plugin in meetings:
         try:
             handler(plugin.name, plugin.client)
-        except Exception:
-            logger.exception("the handler %r failed for plugin %r", handler, plugin.name)
+        except Exception as error:
+            what = f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}"
+            log_failure(what, error)

@@ -15,7 +15,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from attrs import define, frozen
 
-from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.errors import PluginError, in_full
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.ports import Clock
 
@@ -72,7 +72,7 @@ def _delay_after(
     error.attempts, error.elapsed = number, elapsed
     delay = policy.next_delay(number - 1, elapsed) if is_retryable(error) else None
     if delay is not None:
-        logger.warning("%s; trying again in %g s", error, delay)
+        logger.warning("%s; trying again in %g s", in_full(error), delay)
     return delay
 
 

@@ -5,7 +5,6 @@ in a test, or to a server.
 """
 
 import io
-import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 
@@ -16,8 +15,8 @@ from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem, 
 from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, OK, Body, Request, Response
 from moby_plugins.domain.plugin import Manifest
-
-logger = logging.getLogger("moby_plugins")
+from moby_plugins.domain.text import bounded, shown
+from moby_plugins.failures import log_failed_call, log_failure
 
 ACTIVATE = "Plugin.Activate"
 TOO_LARGE, FAILED = 413, 500
@@ -60,13 +59,14 @@ class PluginApp:
             if method == ACTIVATE:
                 return Response(OK, wire.encode(self.manifest), HEADERS)
             if method not in self._methods:
-                return failure(NOT_FOUND, f"this plugin has no method {method}")
+                return failure(NOT_FOUND, f"this plugin has no method {shown(method)}")
             return _begun(self._methods[method](request), method)
         except StatusError as error:
+            log_failed_call(f"{method} failed", error)
             status = error.status if error.status in _ERRORS else FAILED
             return failure(status, error.message or str(error))
         except Exception as error:
-            logger.exception("%s failed", method)
+            log_failed_call(f"{method} failed", error)
             return failure(FAILED, str(error) or type(error).__name__)
 
     def _served(self, remote: Remote, part: Subsystem) -> Callable[[Request], Response]:
@@ -82,7 +82,7 @@ def implemented(part: Subsystem) -> list[Remote]:
 
 def failure(status: int, message: str) -> Response:
     """An answer that says what went wrong, the way that is safe for every subsystem."""
-    return Response(status, wire.encode({"Err": message}), HEADERS)
+    return Response(status, wire.encode({"Err": bounded(message)}), HEADERS)
 
 
 def _bounded(request: Request, limit: float) -> Request:
@@ -137,7 +137,7 @@ class _Begun:
         try:
             return self._rest.read(size)
         except Exception as error:
-            logger.exception("%s failed in the middle of its answer", self._method)
+            log_failure(f"{self._method} failed in the middle of its answer", error)
             # What a host sees of it over any transport: a body without its end.
             raise WireError(CUT_OFF) from error
 

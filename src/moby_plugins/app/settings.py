@@ -12,6 +12,7 @@ from moby_plugins.app.registry import ACTIVATION_TIMEOUT
 from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS
 from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import Connect
 
 TRANSPORTS = {"unix": "urllib3", "tcp": "urllib3", "http": "urllib3", "https": "urllib3"}
@@ -20,26 +21,26 @@ PREFIX = "MOBY_PLUGINS_"
 
 def _path(value: Any) -> str:
     if not isinstance(value, (str, os.PathLike)):
-        raise SettingsError(f"a path is a string, not {value!r}")
+        raise SettingsError(f"a path is a string, not {quoted(value)}")
     path = os.fsdecode(value)
     if not path or "\0" in path:
-        raise SettingsError(f"{path!r} cannot be a path")
+        raise SettingsError(f"{quoted(path)} cannot be a path")
     return path
 
 
 def _paths(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise SettingsError(f"paths are a list of strings, not {value!r}")
+        raise SettingsError(f"paths are a list of strings, not {quoted(value)}")
     return tuple(map(_path, value))
 
 
 def _transports(value: Any) -> dict[str, str | Connect]:
     if not isinstance(value, Mapping):
-        raise SettingsError(f"transports are a table from scheme to transport, not {value!r}")
+        raise SettingsError(f"transports are a table from scheme to transport, not {quoted(value)}")
     for scheme, transport in value.items():
         usable = transport if isinstance(transport, str) else callable(transport)
         if not isinstance(scheme, str) or not usable:
-            raise SettingsError(f"{transport!r} is neither a transport's name nor a callable")
+            raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
     return TRANSPORTS | {scheme.lower(): transport for scheme, transport in value.items()}
 
 
@@ -48,12 +49,12 @@ def _positive(_: object, attribute: "Attribute[Any]", value: object) -> None:
         return
     kinds = int if attribute.name == "max_response_bytes" else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
-        raise SettingsError(f"{attribute.name} must be a positive number, not {value!r}")
+        raise SettingsError(f"{attribute.name} must be a positive number, not {quoted(value)}")
 
 
 def _policy(_: object, attribute: "Attribute[RetryPolicy]", value: object) -> None:
     if not isinstance(value, RetryPolicy):
-        raise SettingsError(f"{attribute.name} must be a RetryPolicy, not {value!r}")
+        raise SettingsError(f"{attribute.name} must be a RetryPolicy, not {quoted(value)}")
 
 
 @frozen
@@ -86,7 +87,7 @@ class Settings:
             with open(path, "rb") as file:
                 return cls._from(tomllib.load(file))
         except (OSError, ValueError, TypeError) as error:
-            raise SettingsError(f"{os.fspath(path)}: {error}") from error
+            raise SettingsError(f"{shown(os.fspath(path))}: {shown(error)}") from error
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -109,7 +110,7 @@ class Settings:
                     table[name] = _FROM_TEXT.get(name, str)(text)
                 cls._from(table)
             except (ValueError, TypeError) as error:
-                raise SettingsError(f"{variable}: {error}") from error
+                raise SettingsError(f"{variable}: {shown(error)}") from error
         return cls._from(table)
 
     @classmethod
@@ -126,7 +127,7 @@ def _check_keys(values: Mapping[str, Any], kind: type) -> None:
     known = fields_dict(kind)
     for key in values:
         if key not in known:
-            raise SettingsError(f"unknown setting {key!r}; known: {', '.join(known)}")
+            raise SettingsError(f"unknown setting {quoted(key)}; known: {', '.join(known)}")
 
 
 def _rootless(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -212,6 +212,8 @@ class Remote:
             try:
                 return self.call(proxy, *arguments)
             except PluginError as error:
+                if isinstance(error, DriverError):
+                    proxy.client.sign(error)
                 result = self.despite(error)
                 # Raised in there, the error would hold on to itself, and so to the client.
                 if result is REQUIRED:

@@ -19,6 +19,7 @@ from moby_plugins.domain.errors import SpecError, TransportError, WireError
 from moby_plugins.domain.http import App, Body, Content, NoAnswerError, Request, Response
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
+from moby_plugins.domain.text import shown
 from moby_plugins.ports import Transport
 
 # Of each body, as much is kept to be shown or written down.
@@ -283,7 +284,7 @@ def interposed_at(
     Raises ``SpecError`` where it cannot listen there, or the plugin cannot be reached so.
     """
     if listen.scheme != "unix":
-        raise SpecError(f"it can listen at a unix:// address only, not at {listen.text}")
+        raise SpecError(f"it can listen at a unix:// address only, not at {shown(listen.text)}")
     with ExitStack() as last:
         transport = connect_by_scheme(settings)(plugin, tls)
         last.callback(transport.close)

@@ -27,6 +27,7 @@ import attrs
 
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.json import first_value, kind_of
+from moby_plugins.domain.text import shown
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -56,8 +57,8 @@ class _MismatchError(ValueError):
         self.path: list[str] = []
 
     def __str__(self) -> str:
-        path = "".join(self.path)
-        return f"{path.removeprefix('.')}: {self.args[0]}" if path else str(self.args[0])
+        path = shown("".join(self.path).removeprefix("."))
+        return f"{path}: {self.args[0]}" if path else str(self.args[0])
 
 
 class _UnknownTypeError(TypeError):
@@ -101,7 +102,7 @@ def structure(value: Any, into: Any) -> Any:
     except _MismatchError as error:
         raise WireError(str(error)) from error
     except Exception as error:  # a type's own hooks and validators raise what they like
-        raise WireError(f"not {into}: {error}") from error
+        raise WireError(f"not {shown(into)}: {shown(error)}") from error
 
 
 def wire_name(attribute: "attrs.Attribute[Any]") -> str:
@@ -134,7 +135,9 @@ def _hook(into: Any) -> Hook:
     try:
         return _converter().get_structure_hook(into)
     except Exception as error:  # cattrs' own, for a type that it does not know
-        raise _UnknownTypeError(f"no way to read an answer as {into}: {error}") from error
+        raise _UnknownTypeError(
+            f"no way to read an answer as {shown(into)}: {shown(error)}"
+        ) from error
 
 
 @cache
@@ -188,7 +191,7 @@ def _is_sequence(kind: Any) -> bool:
 def _sequence_hook(kind: Any) -> Hook:
     make, types = _SEQUENCES[get_origin(kind) or kind], get_args(kind) or (Any,)
     if make is tuple and types[-1] is not Ellipsis and get_args(kind):
-        raise TypeError(f"{kind}: a JSON array has no fixed length; take tuple[T, ...]")
+        raise TypeError(f"{shown(kind)}: a JSON array has no fixed length; take tuple[T, ...]")
     item_type = types[0]
 
     def structure(value: Any, _: Any) -> Any:

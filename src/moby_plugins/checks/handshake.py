@@ -3,8 +3,9 @@
 from typing import Any
 
 from moby_plugins.checks.check import advise, check, require, skip
-from moby_plugins.checks.session import MANY, Probe, shown
+from moby_plugins.checks.session import MANY, SHOWN, Probe
 from moby_plugins.domain.http import CONTENT_TYPE, OK
+from moby_plugins.domain.text import shown
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
 ACTIVATE = "Plugin.Activate"
@@ -171,5 +172,5 @@ def spelled(value: Any, keys: tuple[str, ...]) -> None:
     """Advise that each of ``keys`` leads on into ``value``, to the letter."""
     for key in keys:
         known = isinstance(value, dict) and key in value
-        advise(known, f"no {key!r}, to the letter, in {shown(value)}")
+        advise(known, f"no {key!r}, to the letter, in {shown(value, SHOWN)}")
         value = value[key]

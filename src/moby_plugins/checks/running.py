@@ -22,9 +22,10 @@ from moby_plugins.checks import (
     volume_mounts,
 )
 from moby_plugins.checks.check import Check, Finding, NotPassedError, Verdict, checks_in
-from moby_plugins.checks.session import Probe, Subject, shown
+from moby_plugins.checks.session import Probe, Subject
 from moby_plugins.domain.errors import PluginError, SettingsError
 from moby_plugins.domain.json import first_value, fold_keys
+from moby_plugins.domain.text import quoted, shown
 
 ENTRY_POINTS = "moby_plugins.checks"
 
@@ -68,7 +69,8 @@ def all_checks() -> tuple[Check, ...]:
         try:
             found += _checks_of(point.load())
         except Exception as error:  # whatever another package raises while it is imported
-            raise SettingsError(f"the checks {point.name!r} cannot be loaded: {error}") from error
+            named = quoted(point.name)
+            raise SettingsError(f"the checks {named} cannot be loaded: {shown(error)}") from error
     return tuple(found)
 
 
@@ -143,7 +145,7 @@ def _judged(item: Check, probe: Probe) -> tuple[Verdict, str]:
     except PluginError as error:
         return Verdict.FAILED, str(error)
     except Exception as error:  # a check may come from another package
-        return Verdict.FAILED, f"the check broke: {type(error).__name__}: {error}"
+        return Verdict.FAILED, f"the check broke: {type(error).__name__}: {shown(error)}"
     return Verdict.PASSED, ""
 
 

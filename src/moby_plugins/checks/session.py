@@ -27,8 +27,10 @@ from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportTimeoutError
 from moby_plugins.domain.http import OK, Content, Response
 from moby_plugins.domain.json import first_value, fold_keys
+from moby_plugins.domain.text import shown
 from moby_plugins.ports import Clock, Transport
 
+# How much of an answer is part of a finding.
 SHOWN = 160
 # Where engines look for an error in an answer 200, if not under Err; "" for nowhere.
 ERROR_KEYS = {"IpamDriver": "error", "AuthZPlugin": "", "MetricsCollector": ""}
@@ -37,12 +39,6 @@ UNREAD = "MetricsCollector"
 PREFIX = "moby-plugins-check"
 MANY = 16
 T = TypeVar("T")
-
-
-def shown(value: object, most: int = SHOWN) -> str:
-    """``value`` in not many more than ``most`` characters."""
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
 @frozen
@@ -56,7 +52,8 @@ class Answer:
 
     def __str__(self) -> str:
         text = self.body.decode(errors="replace").strip()
-        return f"{self.method} answered {self.status} {shown(text) if text else 'without a body'}"
+        told = shown(text, SHOWN) if text else "without a body"
+        return f"{self.method} answered {self.status} {told}"
 
     @property
     def value(self) -> Any:

@@ -18,6 +18,7 @@ from moby_plugins.cli.options import (
 )
 from moby_plugins.cli.output import show_json, watched
 from moby_plugins.domain.http import check_method
+from moby_plugins.domain.text import shown
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
 
@@ -34,7 +35,7 @@ def _arguments(_: click.Context, __: click.Parameter, given: str | None) -> Any:
     try:
         return json.loads(_text(given))
     except (OSError, ValueError) as error:
-        raise click.BadParameter(f"{given}: {error}") from error
+        raise click.BadParameter(f"{shown(given)}: {shown(error)}") from error
 
 
 def _text(given: str) -> str | bytes:
@@ -86,9 +87,9 @@ def call(
         elif send is not None:
             with watched(send) as data:
                 answer = client.send_file(method, data, timeout=timeout)
-            _show(method, answer)
+            _show(client, method, answer)
         else:
-            _show(method, client.call(method, arguments, timeout=timeout))
+            _show(client, method, client.call(method, arguments, timeout=timeout))
 
 
 def _copy(
@@ -101,12 +102,14 @@ def _copy(
                 sys.stdout.buffer.flush()
 
 
-def _show(method: str, answer: Any) -> None:
+def _show(client: Client, method: str, answer: Any) -> None:
     if isinstance(answer, dict):
         told = {key.lower(): value for key, value in answer.items()}
         for key in _error_keys(method):
             if told.get(key.lower()):
-                raise DriverError(method, str(told[key.lower()]))
+                error = DriverError(method, str(told[key.lower()]))
+                client.sign(error)
+                raise error
     if answer is not None:
         show_json(answer)
 

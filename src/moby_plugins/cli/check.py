@@ -43,6 +43,7 @@ from moby_plugins.cli.output import (
     show_json,
     show_table,
 )
+from moby_plugins.domain.text import quoted
 
 HANDSHAKE = "Plugin"
 STYLES = {
@@ -57,7 +58,7 @@ def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
     pairs = [option.partition("=") for option in given]
     for key, equals, _value in pairs:
         if not (key and equals):
-            raise click.BadParameter(f"{key!r} is not of the form KEY=VALUE")
+            raise click.BadParameter(f"{quoted(key)} is not of the form KEY=VALUE")
     return {key: value for key, _, value in pairs}
 
 
@@ -145,7 +146,7 @@ def _check_names(named: tuple[str, ...], known: tuple[Check, ...]) -> None:
     there = dict.fromkeys(item.subsystem for item in known)
     for name in named:
         if name not in there:
-            raise click.UsageError(f"no checks for {name!r}; there are: {', '.join(there)}")
+            raise click.UsageError(f"no checks for {quoted(name)}; there are: {', '.join(there)}")
 
 
 def _place(target: str, settings: Settings) -> tuple[str, TLSOptions | None, str]:

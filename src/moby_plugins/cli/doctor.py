@@ -8,6 +8,7 @@ from moby_plugins.cli.errors import FINDINGS
 from moby_plugins.cli.options import example, with_json, with_settings
 from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, Cell, show_json, show_line
 from moby_plugins.diagnosis import NOTE, PROBLEM, WARNING, Finding, diagnose
+from moby_plugins.domain.text import sentence, shown
 
 _STYLES = {PROBLEM: BAD, WARNING: DOUBTFUL, NOTE: FAINT}
 
@@ -35,10 +36,10 @@ def doctor(context: click.Context, settings: Settings, *, as_json: bool) -> None
 
 
 def _show(finding: Finding) -> None:
-    show_line(Cell(finding.severity, _STYLES[finding.severity]), Cell(f"  {finding.where}"))
-    show_line(Cell(f"  {finding.what};"))
-    show_line(Cell(f"  {finding.why}."))
-    show_line(Cell("  → ", FAINT), Cell(finding.remedy))
+    show_line(Cell(finding.severity, _STYLES[finding.severity]), Cell(f"  {shown(finding.where)}"))
+    show_line(Cell(f"  {sentence(finding.what)};"))
+    show_line(Cell(f"  {sentence(finding.why)}."))
+    show_line(Cell("  → ", FAINT), Cell(sentence(finding.remedy)))
 
 
 def _summary(findings: tuple[Finding, ...]) -> Cell:

@@ -5,7 +5,6 @@ The exit statuses are documented in ``docs/cli.md``.
 
 import sys
 
-from moby_plugins.cli.output import printable
 from moby_plugins.domain.errors import (
     DriverError,
     InvalidPluginNameError,
@@ -19,7 +18,9 @@ from moby_plugins.domain.errors import (
     TransportError,
     TransportTimeoutError,
     WireError,
+    in_full,
 )
+from moby_plugins.domain.text import sentence, shown
 
 OK = 0
 FINDINGS = 1  # the command did its work, and found something wrong
@@ -58,9 +59,9 @@ def exit_code(error: BaseException) -> int:
 def in_brief(error: PluginError) -> str:
     """What went wrong, without the plugin's name, its address and the number of attempts."""
     if isinstance(error, (TransportError, SpecError)):
-        return error.reason
+        return sentence(error.reason)
     if isinstance(error, WireError):
-        return f"{error.method}: {error.reason}"
+        return f"{shown(error.method)}: {sentence(error.reason)}"
     return "not found" if isinstance(error, PluginNotFoundError) else str(error)
 
 
@@ -72,4 +73,4 @@ def error_as_json(error: PluginError) -> dict[str, str]:
 def report(error: BaseException) -> None:
     """Say on standard error why the command ends; nothing where it was interrupted."""
     if not isinstance(error, KeyboardInterrupt):
-        print(f"moby-plugins: {printable(error)}", file=sys.stderr)
+        print(f"moby-plugins: {in_full(error)}", file=sys.stderr)

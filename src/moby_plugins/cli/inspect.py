@@ -30,6 +30,7 @@ from moby_plugins.cli.options import (
     with_timeout,
 )
 from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, Cell, show_fields, show_json
+from moby_plugins.domain.text import listed, shown
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
 
@@ -110,34 +111,35 @@ def _fields(
     name: str, candidates: list[Candidate], outcome: Greeting | PluginError
 ) -> Iterator[tuple[str, str | Cell]]:
     found, *hidden = candidates
-    yield "name", name
-    yield "found", found.path
+    yield "name", shown(name)
+    yield "found", shown(found.path)
     if hidden:
         yield "hides", Cell("\n".join(map(_described, hidden)), DOUBTFUL)
     if found.plugin is not None:
-        yield "address", f"{found.plugin.addr} ({_understood(found.plugin)})"
+        yield "address", f"{shown(found.plugin.addr)} ({_understood(found.plugin)})"
         yield "tls", _tls(found.plugin)
     if isinstance(outcome, PluginError):
         yield "error", Cell(in_brief(outcome), BAD)
         return
-    yield "implements", Cell(", ".join(outcome.manifest.implements) or "nothing", GOOD)
+    yield "implements", Cell(listed(outcome.manifest.implements), GOOD)
     yield "handshake", f"{outcome.seconds * 1e3:.1f} ms"
     for subsystem, capabilities in outcome.capabilities.items():
         yield "capabilities", _told(subsystem, capabilities)
 
 
 def _described(candidate: Candidate) -> str:
-    says = candidate.plugin.addr if candidate.plugin else in_brief(candidate.error or PluginError())
-    return f"{candidate.path} ({says})"
+    plugin = candidate.plugin
+    says = shown(plugin.addr) if plugin else in_brief(candidate.error or PluginError())
+    return f"{shown(candidate.path)} ({says})"
 
 
 def _understood(plugin: Plugin) -> str:
     address = plugin.address
     if address.scheme == "unix":
-        return f"the UNIX socket {address.path}"
+        return f"the UNIX socket {shown(address.path)}"
     if not address.host:
-        return f"the transport for {address.scheme}"
-    return f"host {address.host}, port {address.port}"
+        return f"the transport for {shown(address.scheme)}"
+    return f"host {shown(address.host)}, port {address.port}"
 
 
 def _tls(plugin: Plugin) -> Cell:
@@ -147,33 +149,33 @@ def _tls(plugin: Plugin) -> Cell:
         return Cell(concern, DOUBTFUL)
     if not encrypted:
         return Cell("none: plain text", FAINT)
-    roots = (tls.ca_file if tls else "") or "the system's certificates"
-    shown = f"; shows {tls.cert_file}" if tls and tls.cert_file else ""
-    return Cell(f"verified by {roots}{shown}", GOOD)
+    roots = shown(tls.ca_file if tls else "") or "the system's certificates"
+    identity = f"; shows {shown(tls.cert_file)}" if tls and tls.cert_file else ""
+    return Cell(f"verified by {roots}{identity}", GOOD)
 
 
 def _told(subsystem: str, capabilities: Any) -> Cell:
     if isinstance(capabilities, PluginError):
         return Cell(f"{subsystem}: error: {in_brief(capabilities)}", BAD)
     values = attrs.asdict(capabilities).items()
-    return Cell(f"{subsystem}: " + ", ".join(f"{key}={value}" for key, value in values))
+    return Cell(f"{subsystem}: " + listed(f"{key}={value}" for key, value in values))
 
 
 def _as_json(
     name: str, candidates: list[Candidate], outcome: Greeting | PluginError
 ) -> dict[str, Any]:
     found = candidates[0]
-    shown: dict[str, Any] = {"name": name, "found": found.path}
-    shown["hides"] = [candidate.path for candidate in candidates[1:]]
-    shown["address"] = found.plugin.addr if found.plugin else None
-    shown["tls"] = _tls(found.plugin).text if found.plugin else None
+    told: dict[str, Any] = {"name": name, "found": found.path}
+    told["hides"] = [candidate.path for candidate in candidates[1:]]
+    told["address"] = found.plugin.addr if found.plugin else None
+    told["tls"] = _tls(found.plugin).text if found.plugin else None
     if isinstance(outcome, PluginError):
-        return shown | {"error": error_as_json(outcome)}
+        return told | {"error": error_as_json(outcome)}
     capabilities = {
         subsystem: error_as_json(told) if isinstance(told, PluginError) else attrs.asdict(told)
         for subsystem, told in outcome.capabilities.items()
     }
-    return shown | {
+    return told | {
         "error": None,
         "implements": outcome.manifest.implements,
         "handshake_seconds": outcome.seconds,

@@ -17,7 +17,8 @@ from moby_plugins import (
 )
 from moby_plugins.cli.errors import error_as_json, in_brief
 from moby_plugins.cli.options import example, with_json, with_settings, with_timeout
-from moby_plugins.cli.output import BAD, FAINT, GOOD, Cell, Table, printable, show_json, show_table
+from moby_plugins.cli.output import BAD, FAINT, GOOD, Cell, Table, show_json, show_table
+from moby_plugins.domain.text import listed, shown
 
 
 @frozen
@@ -46,11 +47,13 @@ def ls(timeout: float, settings: Settings, as_json: bool) -> None:
     else:
         table = Table(("name", "implements", "address", "found"))
         for row in rows:
-            table.add(row.name, _state(row), _address(row), Cell(_where(row), FAINT))
+            table.add(
+                shown(row.name), _state(row), shown(_address(row)), Cell(shown(_where(row)), FAINT)
+            )
         show_table(table)
         if not rows:
             places = ", ".join((settings.sockets_path, *settings.specs_paths))
-            print(f"moby-plugins: no plugins in {printable(places)}", file=sys.stderr)
+            print(f"moby-plugins: no plugins in {shown(places)}", file=sys.stderr)
 
 
 def found(settings: Settings) -> list[Row]:
@@ -69,7 +72,7 @@ def found(settings: Settings) -> list[Row]:
 def _state(row: Row) -> Cell:
     if isinstance(row.outcome, PluginError):
         return Cell(f"error: {in_brief(row.outcome)}", BAD)
-    return Cell(", ".join(row.outcome.manifest.implements) or "nothing", GOOD)
+    return Cell(listed(row.outcome.manifest.implements), GOOD)
 
 
 def _address(row: Row) -> str:
@@ -89,7 +92,7 @@ def _where(row: Row) -> str:
 
 
 def _as_json(row: Row) -> dict[str, Any]:
-    shown = {"name": row.name, "address": _address(row) or None, "found": _path(row) or None}
+    told = {"name": row.name, "address": _address(row) or None, "found": _path(row) or None}
     if isinstance(row.outcome, PluginError):
-        return shown | {"implements": None, "error": error_as_json(row.outcome)}
-    return shown | {"implements": row.outcome.manifest.implements, "error": None}
+        return told | {"implements": None, "error": error_as_json(row.outcome)}
+    return told | {"implements": row.outcome.manifest.implements, "error": None}

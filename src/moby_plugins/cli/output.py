@@ -16,19 +16,23 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from attrs import define, field, frozen
 
+from moby_plugins.domain.text import shown
+
 if TYPE_CHECKING:
     from rich.table import Table as Drawn
 
+# No line is longer, whatever it is made of.
+MAX_LINE = 4000
 # How a cell reads, by its meaning: rich styles.
 GOOD, BAD, DOUBTFUL, FAINT, PLAIN = "green", "red", "yellow", "dim", ""
 
 
 def printable(text: object) -> str:
-    """``text`` with control characters and the like written out, so that it moves no cursor."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
-        for char in str(text)
-    )
+    """Return ``text``, whose lines may end, with each line as ``shown`` has it: no cursor moves.
+
+    What others wrote is passed through ``shown`` before it becomes part of such a text.
+    """
+    return "\n".join(shown(line, MAX_LINE) for line in str(text).split("\n"))
 
 
 @frozen
@@ -128,8 +132,8 @@ def _print_drawn(shape: "Drawn") -> None:
 
 
 def show_json(value: Any) -> None:
-    """Print ``value`` as JSON on standard output, in ASCII."""
-    print(json.dumps(value, indent=2, default=str))
+    """Print ``value`` as JSON on standard output, in ASCII and without control characters."""
+    print(json.dumps(value, indent=2, default=str).replace("\x7f", "\\u007f"))
 
 
 @frozen
@@ -195,13 +199,13 @@ class StatusLine:
 
     def say(self, text: str, passing: str = "") -> None:
         """Show ``text``; ``passing``, such as a time, is shown at a terminal, and no change."""
-        shown = printable(text).replace("\n", " ")
+        line = printable(text).replace("\n", " ")
         if is_terminal(self.stream):
             width = shutil.get_terminal_size().columns - 1
-            print(f"\r\x1b[K{(shown + passing)[:width]}", end="", file=self.stream, flush=True)
-        elif shown != self._last:
-            print(shown, file=self.stream, flush=True)
-        self._last = shown
+            print(f"\r\x1b[K{(line + passing)[:width]}", end="", file=self.stream, flush=True)
+        elif line != self._last:
+            print(line, file=self.stream, flush=True)
+        self._last = line
 
     def clear(self) -> None:
         """Leave an empty line at a terminal for what comes next."""

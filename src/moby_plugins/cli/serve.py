@@ -11,6 +11,7 @@ import click
 from moby_plugins import Settings, SettingsError
 from moby_plugins.cli.options import example, with_settings
 from moby_plugins.domain.http import App
+from moby_plugins.domain.text import quoted, shown
 from moby_plugins.serving import (
     PluginApp,
     PluginServer,
@@ -26,7 +27,8 @@ def app_argument(_: click.Context, __: click.Parameter, given: str) -> tuple[str
     """The module's name and the application; what the module itself raises passes unchanged."""
     module, colon, path = given.partition(":")
     if not (module and colon and path):
-        raise click.BadParameter(f"{given!r} is not of the form MODULE:APP, as in plugin:app is")
+        named = quoted(given)
+        raise click.BadParameter(f"{named} is not of the form MODULE:APP, as in plugin:app is")
     return module, _as_app(given, _attribute(module, path))
 
 
@@ -38,10 +40,12 @@ def _attribute(module: str, path: str) -> Any:
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise
-        raise click.BadParameter(f"there is no module {error.name!r} here or installed") from error
+        missing = quoted(error.name)
+        raise click.BadParameter(f"there is no module {missing} here or installed") from error
     for name in path.split("."):
         if not hasattr(found, name):
-            raise click.BadParameter(f"{module} has no {path!r}; {_offer(import_module(module))}")
+            offer = _offer(import_module(module))
+            raise click.BadParameter(f"{shown(module)} has no {quoted(path)}; {offer}")
         found = getattr(found, name)
     return found
 
@@ -65,7 +69,7 @@ def _as_app(given: str, found: Any) -> App:
         if isinstance(found, Subsystem):
             return PluginApp(found)
     except TypeError as error:
-        raise click.BadParameter(f"{given} cannot be served: {error}") from error
+        raise click.BadParameter(f"{shown(given)} cannot be served: {shown(error)}") from error
     if isinstance(found, type) or not callable(found):
         raise click.BadParameter(
             f"{given} is {type(found).__name__!r}, and neither a PluginApp, a subsystem nor a"
@@ -79,7 +83,7 @@ def _octal(_: click.Context, __: click.Parameter, given: str) -> int:
     try:
         return int(given, 8)
     except ValueError as error:
-        raise click.BadParameter(f"{given!r} is no file mode such as 660") from error
+        raise click.BadParameter(f"{quoted(given)} is no file mode such as 660") from error
 
 
 @click.command(

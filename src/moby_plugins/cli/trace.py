@@ -17,6 +17,7 @@ from moby_plugins import PluginNotFoundError, Settings, new_local_discovery
 from moby_plugins.cli.options import Decorator, example, with_json, with_settings, with_target
 from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, PLAIN, Cell, printable, show_line
 from moby_plugins.domain.address import Address
+from moby_plugins.domain.text import shown
 from moby_plugins.ports import Transport
 from moby_plugins.tracing import (
     Interposed,
@@ -65,14 +66,14 @@ def call_cells(time: str, call: RecordedCall) -> Iterator[tuple[Cell, ...]]:
     """The lines of a call: when, what, with what status and how long; then both bodies."""
     yield (
         Cell(f"{time}  ", FAINT),
-        Cell(f"{call.method}  "),
+        Cell(f"{shown(call.method)}  "),
         _status(call),
         Cell(f"  {duration(call.took)}", FAINT),
     )
     yield from _body(call, "→", call.request)
     yield from _body(call, "←", call.answer)
     if call.broken:
-        yield (Cell(f"  ✗ {call.broken}; the host's connection was closed", BAD),)
+        yield (Cell(f"  ✗ {shown(call.broken)}; the host's connection was closed", BAD),)
     if call.host_left:
         yield (Cell("  ✗ the host did not wait for the end", DOUBTFUL),)
 
@@ -81,7 +82,7 @@ def progress_cells(time: str, passing: Progress) -> tuple[Cell, ...]:
     """The line of a body that is on its way."""
     pieces = "1 piece" if passing.pieces == 1 else f"{passing.pieces} pieces"
     said = f"{passing.part} so far: {pieces}, {passing.size:,} bytes"
-    return Cell(f"{time}  ", FAINT), Cell(f"{passing.method}  "), Cell(said, FAINT)
+    return Cell(f"{time}  ", FAINT), Cell(f"{shown(passing.method)}  "), Cell(said, FAINT)
 
 
 def duration(seconds: float) -> str:
@@ -278,7 +279,8 @@ def _watch(place: Callable[[], AbstractContextManager[Interposed]], watcher: Wat
         try:
             with place() as there:
                 seen = True
-                _say(f"calls to {there.addr} go on to {there.plugin.text}; Ctrl-C ends this")
+                here, plugin = shown(there.addr), shown(there.plugin.text)
+                _say(f"calls to {here} go on to {plugin}; Ctrl-C ends this")
                 while not watcher.ending() and not there.lost():
                     time.sleep(TICK)
         except PluginNotFoundError:

@@ -21,6 +21,7 @@ from moby_plugins import (
 from moby_plugins.cli.errors import in_brief
 from moby_plugins.cli.options import example, subsystems, with_name, with_settings, with_timeout
 from moby_plugins.cli.output import StatusLine
+from moby_plugins.domain.text import shown
 
 # Seconds: between two looks at the clock, and at most between two attempts.
 TICK, PAUSE = 0.2, 1.0
@@ -65,7 +66,7 @@ def wait(name: str, subsystem: str | None, timeout: float, settings: Settings) -
     outcome = _outcome(name, news, timeout)
     if isinstance(outcome, Exception):
         raise outcome
-    print(f"{name} is active", file=sys.stderr)
+    print(f"{shown(name)} is active", file=sys.stderr)
 
 
 def _outcome(name: str, news: "SimpleQueue[News]", timeout: float) -> ActivePlugin | Exception:
@@ -78,13 +79,13 @@ def _outcome(name: str, news: "SimpleQueue[News]", timeout: float) -> ActivePlug
                 if final:
                     return told
                 state = _state(told)
-            line.say(f"waiting for {name}: {state}", f" ({left:.0f} s left)")
+            line.say(f"waiting for {shown(name)}: {state}", f" ({left:.0f} s left)")
     finally:
         line.clear()
-    return TransportTimeoutError(f"{name} is not active after {timeout:g} s: {state}")
+    return TransportTimeoutError(f"{shown(name)} is not active after {timeout:g} s: {state}")
 
 
 def _state(trouble: object) -> str:
     if isinstance(trouble, PluginNotFoundError):
         return "there is no socket and no spec"
-    return in_brief(trouble) if isinstance(trouble, PluginError) else str(trouble)
+    return in_brief(trouble) if isinstance(trouble, PluginError) else shown(trouble)

@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 from attrs import field, frozen, validators
 
 from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.text import HIDDEN, MAX_TEXT, quoted, shown
 
 UNIX_HOST = "plugin.moby.localhost"
 DEFAULT_PORTS = {"tcp": 80, "http": 80, "https": 443}
@@ -20,6 +21,19 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST_AND_PORT = re.compile(r"[\w.-]+:[0-9]+(/|$)")
 _HOST = re.compile(r"[^\s\[\]:/?#@<>\"\\^`{|}%\x00-\x1f\x7f]*")
+# What Go takes before the "@" of an address.
+_USER_AND_PASSWORD = re.compile(r"[\w.~!$&'()*+,;=%:@-]*", re.ASCII)
+# What stands before an "@", or what may have been meant for one, in a text that is no address.
+_PRIVATE = re.compile(
+    r"((?:[A-Za-z][A-Za-z0-9+.-]*:/|(?:unix|tcp|https?):)/*)?.*(?:@|%40)",
+    re.IGNORECASE | re.DOTALL,
+)
+# A path, in which an "@" is a letter as any other.
+_PATH = re.compile(r"unix:/(?://)?[^/]|/", re.IGNORECASE)
+# What may have been meant for an address.
+_LIKELY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|/|[\w.-]+:[0-9]")
+# How much is shown of any other text: the content of some other file, perhaps.
+_MAX_UNLIKELY = 20
 _AUTHORITY = re.compile(
     rf"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|{_HOST.pattern})(?::(?P<port>[0-9]*))?",
 )
@@ -38,11 +52,15 @@ TLS_1_2 = 0x0303
 TLS_1_3 = 0x0304
 
 
+CREDENTIALS = "the user name and password in the address are left out: they are never sent"
+
+
 @frozen
 class Address:
     """Where a plugin listens: ``Address("unix:///run/x.sock")``, ``Address("tcp://host:port")``.
 
-    ``text`` is kept to the letter and is what equality goes by. ``scheme`` is in
+    ``text`` is kept to the letter, but for a user name and password, which are left
+    out; it is what equality goes by. ``concern`` tells that they were. ``scheme`` is in
     lower case. ``path`` is the socket's path for ``unix``, and all that follows
     ``//`` for schemes that are not ours; ``host`` (in ASCII, without brackets)
     and ``port`` are set for ``tcp``, ``http`` and ``https``, whose path is
@@ -54,10 +72,16 @@ class Address:
     path: str = field(init=False, eq=False, default="")
     host: str = field(init=False, eq=False, default="")
     port: int = field(init=False, eq=False, default=0)
+    concern: str = field(init=False, eq=False, repr=False, default="")
 
     def __attrs_post_init__(self) -> None:
         scheme, rest = _split(self.text)
         parts: dict[str, str | int] = {"scheme": scheme}
+        public = _without_credentials(self.text, scheme, rest)
+        if public != rest:
+            parts["text"] = self.text[: len(self.text) - len(rest)] + public
+            parts["concern"] = CREDENTIALS
+            rest = public
         if scheme == "unix":
             parts["path"] = _socket_path(self.text, rest)
         elif scheme in DEFAULT_PORTS:
@@ -90,47 +114,65 @@ class Address:
         """What a failed attempt to reach this address means, in words for a person."""
         kind = "tcp" if self.host else "unix"
         said = _REFUSALS.get((kind, error.errno or 0))
-        return said or error.strerror or str(error) or type(error).__name__
+        return said or shown(error.strerror or str(error)) or type(error).__name__
 
 
 def of_path(path: str) -> str:
     """The text of ``Address.of_socket``, for who wants no more of it."""
-    return "unix://" + quote(path, safe="/:@!$&'()*+,;= ", errors="surrogateescape")
+    # In a relative path an "@" would end a user name.
+    safe = "/:!$&'()*+,;= " + ("@" if path.startswith("/") else "")
+    return "unix://" + quote(path, safe=safe, errors="surrogateescape")
 
 
 def _split(text: str) -> tuple[str, str]:
     match = _FORM.fullmatch(text)
     if _CONTROL.search(text):
-        raise SpecError(f"address {text!r} holds a control character")
+        raise SpecError(f"address {_public(text)} holds a control character")
     scheme, rest = (match[1].lower(), match[2]) if match else ("", "")
     if _BAD_ESCAPE.search(rest):
-        raise SpecError(f"address {text!r} holds a bad percent escape")
+        raise SpecError(f"address {_public(text)} holds a bad percent escape")
     if len(rest) > len("//") and rest.startswith("//"):
         return scheme, rest
     if scheme == "unix" and rest.startswith("/"):
         return scheme, rest
-    hint = f"; did you mean tcp://{text}?" if _HOST_AND_PORT.match(text) else ""
-    raise SpecError(f"address {text!r} is not of the form scheme://… or unix:/path{hint}")
+    plain = _HOST_AND_PORT.match(text) and "@" not in text
+    hint = f"; did you mean tcp://{shown(text)}?" if plain else ""
+    raise SpecError(f"address {_public(text)} is not of the form scheme://… or unix:/path{hint}")
+
+
+def _without_credentials(text: str, scheme: str, rest: str) -> str:
+    # As Go reads it: they end at the last "@" before the first of these.
+    authority = re.split(r"[/?#]", rest.removeprefix("//"))[0] if rest.startswith("//") else ""
+    given, at, _ = authority.rpartition("@")
+    if not at or scheme not in {"unix", *DEFAULT_PORTS}:
+        return rest
+    if not _USER_AND_PASSWORD.fullmatch(given):
+        raise SpecError(f"address {_public(text)} has a user name or password that is none")
+    return "//" + rest[len("//") + len(given) + len(at) :]
+
+
+def _public(text: str) -> str:
+    """``text`` in an error: without what may be a user name, a password or another secret."""
+    hidden = text if _PATH.match(text) else _PRIVATE.sub(rf"\1{HIDDEN}@", text, count=1)
+    return quoted(hidden, MAX_TEXT if _LIKELY.match(text) else _MAX_UNLIKELY)
 
 
 def _socket_path(text: str, rest: str) -> str:
     path = unquote(re.split(r"[?#]", rest.removeprefix("//"))[0], errors="surrogateescape")
     if not path or "\0" in path:
-        raise SpecError(f"address {text!r} names no socket")
+        raise SpecError(f"address {_public(text)} names no socket")
     return path
 
 
 def _host_and_port(text: str, scheme: str, rest: str) -> tuple[str, int]:
     authority = re.split(r"[/?#]", rest.removeprefix("//"))[0]
-    if "@" in authority:
-        raise SpecError("an address must not hold a user name or password: they are never sent")
     match = _AUTHORITY.fullmatch(authority)
     if not authority or match is None:
-        raise SpecError(f"address {text!r} names no valid host and port")
+        raise SpecError(f"address {_public(text)} names no valid host and port")
     digits = match["port"]
     port = int(digits.lstrip("0")[:6] or "0") if digits else DEFAULT_PORTS[scheme]
     if not 0 < port < 1 << 16:
-        raise SpecError(f"address {text!r} has a port out of range")
+        raise SpecError(f"address {_public(text)} has a port out of range")
     return _ascii_host(text, match["host"]), port
 
 
@@ -140,10 +182,10 @@ def _ascii_host(text: str, host: str) -> str:
     try:
         name = host.encode("idna").decode()
     except UnicodeError as error:
-        raise SpecError(f"address {text!r} has a host that is no domain name") from error
+        raise SpecError(f"address {_public(text)} has a host that is no domain name") from error
     # Folding may give what a name cannot hold: U+2100 becomes "a/c", U+00AF a space.
     if not name.isascii() or not _HOST.fullmatch(name):
-        raise SpecError(f"address {text!r} has a host that is no domain name")
+        raise SpecError(f"address {_public(text)} has a host that is no domain name")
     return name or "localhost"
 
 
@@ -151,13 +193,15 @@ def _ipv6(text: str, host: str) -> str:
     try:
         IPv6Address(host)
     except ValueError as error:
-        raise SpecError(f"address {text!r} names no valid host and port") from error
+        raise SpecError(f"address {_public(text)} names no valid host and port") from error
     return host
 
 
 def _known_version(_: object, __: object, value: int) -> None:
     if value not in {0, TLS_1_2, TLS_1_3}:
-        raise SpecError(f"MinVersion {value} is not a TLS version that can be asked for: 771, 772")
+        raise SpecError(
+            f"MinVersion {shown(value)} is not a TLS version that can be asked for: 771, 772"
+        )
 
 
 @frozen

@@ -18,9 +18,16 @@
 A call tries again after a ``TransportError`` that was not answered, and after
 nothing else; ``get`` also after the ``PluginNotFoundError`` of its look-up
 (see ``domain/retry.py``). All of them can be copied and pickled.
+
+An error's text is one line, printable and bounded, whatever a plugin, a file or a
+caller wrote (see ``domain/text.py``); its attributes hold all of it.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from http import HTTPStatus
+
+from moby_plugins.domain.text import listed, quoted, sentence, shown
 
 NOT_FOUND = 404
 
@@ -34,6 +41,9 @@ class PluginError(Exception):
 
     attempts: int = 1
     elapsed: float = 0.0
+
+    def __str__(self) -> str:
+        return sentence(super().__str__())
 
     def _tried(self) -> str:
         if self.attempts == 1:
@@ -53,8 +63,8 @@ class PluginNotFoundError(PluginError, LookupError):
         super().__init__(name, self.searched)
 
     def __str__(self) -> str:
-        places = ", ".join(self.searched) or "nothing"
-        return f"plugin {self.name!r} not found ({self._tried()}; searched {places})"
+        tried = self._tried()
+        return f"plugin {quoted(self.name)} not found ({tried}; searched {listed(self.searched)})"
 
 
 class InvalidPluginNameError(PluginError, ValueError):
@@ -65,7 +75,8 @@ class InvalidPluginNameError(PluginError, ValueError):
         super().__init__(name)
 
     def __str__(self) -> str:
-        return f"{self.name!r} is not a plugin name: no separators, no NUL, not empty, '.' or '..'"
+        name = quoted(self.name)
+        return f"{name} is not a plugin name: no separators, no NUL, not empty, '.' or '..'"
 
 
 class NotImplementedByPluginError(PluginError):
@@ -81,8 +92,10 @@ class NotImplementedByPluginError(PluginError):
         super().__init__(name, wanted, self.implements)
 
     def __str__(self) -> str:
-        known = ", ".join(self.implements) or "nothing"
-        return f"plugin {self.name!r} does not implement {self.wanted!r}; it implements {known}"
+        named, wanted = quoted(self.name), quoted(self.wanted)
+        return (
+            f"plugin {named} does not implement {wanted}; it implements {listed(self.implements)}"
+        )
 
 
 class SpecError(PluginError, ValueError):
@@ -97,7 +110,8 @@ class SpecError(PluginError, ValueError):
         super().__init__(reason, file)
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.reason}" if self.file else self.reason
+        reason = sentence(self.reason)
+        return f"{shown(self.file)}: {reason}" if self.file else reason
 
 
 class SettingsError(PluginError, ValueError):
@@ -118,7 +132,7 @@ class RecordingError(PluginError, ValueError):
 
     def __str__(self) -> str:
         line = f", line {self.line}" if self.line else ""
-        return f"{self.file}{line}: {self.reason}"
+        return f"{shown(self.file)}{line}: {sentence(self.reason)}"
 
 
 class TransportError(PluginError):
@@ -144,7 +158,7 @@ class TransportError(PluginError):
     def __str__(self) -> str:
         spent = "; not tried again: its body was partly read and cannot be rewound"
         return (
-            f"{_subject(self.plugin, self.address)}{self.reason} "
+            f"{_subject(self.plugin, self.address)}{sentence(self.reason)} "
             f"({self._tried()}{spent if self.body_spent else ''})"
         )
 
@@ -157,8 +171,12 @@ class StatusError(PluginError):
     """The plugin answered, but not with status 200. Never retried.
 
     ``status`` is the HTTP status, ``method`` what was called, ``message`` the
-    plugin's ``Err`` or the text of its body (protocol.md A4).
+    plugin's ``Err`` or the text of its body, whole (protocol.md A4); ``plugin`` and
+    ``address`` say whose answer it is, as a note does in tracebacks.
     """
+
+    plugin: str = ""
+    address: str = ""
 
     def __init__(self, status: int, method: str, message: str) -> None:
         self.status = status
@@ -167,14 +185,19 @@ class StatusError(PluginError):
         super().__init__(status, method, message)
 
     def __str__(self) -> str:
-        return f"{self.method}: {self.message}"
+        return _answer(self)
 
 
 class DriverError(PluginError):
     """The plugin answered 200, and the answer carries the subsystem's own error.
 
-    ``method`` is what was called, ``message`` what the driver said.
+    ``method`` is what was called, ``message`` what the driver said, whole;
+    ``plugin``, ``address`` and ``status`` are as in ``StatusError``.
     """
+
+    plugin: str = ""
+    address: str = ""
+    status: int = 200
 
     def __init__(self, method: str, message: str) -> None:
         self.method = method
@@ -182,7 +205,7 @@ class DriverError(PluginError):
         super().__init__(method, message)
 
     def __str__(self) -> str:
-        return f"{self.method}: {self.message}"
+        return _answer(self)
 
 
 class WireError(PluginError, ValueError):
@@ -200,8 +223,9 @@ class WireError(PluginError, ValueError):
         super().__init__(reason, method, address, plugin)
 
     def __str__(self) -> str:
-        method = f"{self.method}: " if self.method else ""
-        return f"{_subject(self.plugin, self.address)}{method}{self.reason}"
+        method = f"{shown(self.method)}: " if self.method else ""
+        reason = sentence(self.reason)
+        return f"{_subject(self.plugin, self.address)}{method}{reason}"
 
 
 def is_not_found(error: BaseException | None) -> bool:
@@ -220,7 +244,40 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
+def sign(error: StatusError | DriverError, plugin: str, address: str) -> None:
+    """Say in ``error`` whose answer it is: in its attributes, and in a note."""
+    error.plugin, error.address = plugin, address
+    error.add_note(_origin(error))
+
+
+def in_full(error: BaseException) -> str:
+    """The text of ``error`` for logs and screens: for a plugin's answer, also whose it is."""
+    if isinstance(error, (StatusError, DriverError)):
+        return f"{error} ({_origin(error)})"
+    return str(error) if isinstance(error, PluginError) else shown(error)
+
+
+def _origin(error: StatusError | DriverError) -> str:
+    subject = _subject(error.plugin, error.address).removesuffix(": ")
+    return ", ".join(filter(None, (subject, f"status {status_line(error.status)}")))
+
+
+def _answer(error: StatusError | DriverError) -> str:
+    message = shown(error.message) if error.message else f"status {status_line(error.status)}"
+    return f"{shown(error.method)}: {message}"
+
+
+@lru_cache(maxsize=64)
+def status_line(status: int) -> str:
+    """A status with its name: ``503 Service Unavailable``."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"{status} Unknown"
+
+
 def _subject(plugin: str, address: str) -> str:
+    # Both together count as one text.
     named = f"plugin {plugin!r}" if plugin else ""
     where = f" at {address}" if named and address else address
-    return f"{named}{where}: " if named or where else ""
+    return f"{shown(named + where)}: " if named or where else ""

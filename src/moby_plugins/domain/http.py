@@ -14,7 +14,8 @@ from attrs import field, frozen
 
 from moby_plugins.domain import __version__
 from moby_plugins.domain.errors import StatusError
-from moby_plugins.domain.json import first_value, fold_keys
+from moby_plugins.domain.json import first_value, fold_keys, only_value
+from moby_plugins.domain.text import quoted
 
 OK = 200
 CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json"
@@ -56,7 +57,7 @@ def check_method(method: str) -> str:
     """A method's name without its leading slash; ``ValueError`` for one that breaks the line."""
     method = method.removeprefix("/")
     if not method or _BAD_METHOD.search(method):
-        raise ValueError(f"{method!r} is not a method: no white space, controls or non-ASCII")
+        raise ValueError(f"{quoted(method)} is not a method: no white space, controls or non-ASCII")
     return method
 
 
@@ -148,10 +149,13 @@ App: TypeAlias = Callable[[Request], Response]
 
 
 def status_error(status: int, method: str, body: bytes) -> StatusError:
-    """The error for an answer other than 200: its ``Err``, or else its text (protocol.md A4)."""
+    """Return the error for an answer other than 200: its ``Err``, or its text (protocol.md A4).
+
+    Where anything follows the JSON value, the whole text is the message.
+    """
     message = body.decode(errors="replace").strip()
     try:
-        answer = first_value(body)
+        answer = only_value(body)
     except ValueError:
         answer = None
     if isinstance(answer, dict):

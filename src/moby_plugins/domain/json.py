@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any, NoReturn
 
+from moby_plugins.domain.text import shown
+
 MAX_DEPTH = 200
 
 _SPACE = " \t\r\n"
@@ -25,7 +27,7 @@ _ESCAPE = re.compile(
 
 
 def _refuse(literal: str) -> NoReturn:
-    raise ValueError(f"{literal} is not JSON")
+    raise ValueError(f"{shown(literal)} is not JSON")
 
 
 def _finite(literal: str) -> float:
@@ -52,6 +54,16 @@ def first_value(data: bytes) -> Any:
     except RecursionError:
         raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
     _check_depth(text, end)
+    return value
+
+
+def only_value(data: bytes) -> Any:
+    """Return the JSON value that is all of ``data``, as Go's ``Unmarshal`` reads it.
+
+    Raises ``ValueError`` as ``first_value`` does, and where anything but white space follows.
+    """
+    value = first_value(data)
+    _DECODER.decode(data.decode())
     return value
 
 

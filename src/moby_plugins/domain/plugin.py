@@ -12,6 +12,7 @@ from attrs import field, frozen, validators
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import InvalidPluginNameError, SpecError
 from moby_plugins.domain.json import first_value, fold_keys, kind_of
+from moby_plugins.domain.text import shown
 
 # Where engines look for plugins: sockets in the one, specs in the others (protocol.md A1).
 SOCKETS_PATH = "/run/docker/plugins"
@@ -61,6 +62,7 @@ class Manifest:
 class Plugin:
     """A plugin as discovery finds it: a name and a way to reach it.
 
+    ``addr`` is kept without the user name and password that it may hold.
     ``manifest`` is empty until the handshake. Raises ``InvalidPluginNameError``
     or ``SpecError`` for a name or an address that cannot be one.
     """
@@ -72,7 +74,10 @@ class Plugin:
     address: Address = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "address", _address(self.addr))
+        address = _address(self.addr)
+        object.__setattr__(self, "address", address)
+        if address.concern:
+            object.__setattr__(self, "addr", address.text)
 
     @classmethod
     def local(cls, name: str, addr: str) -> "Plugin":
@@ -111,7 +116,7 @@ def read_spec(name: str, file: str, data: bytes) -> Plugin:
     except SpecError as error:
         raise SpecError(error.reason, file) from error
     except ValueError as error:
-        raise SpecError(str(error), file) from error
+        raise SpecError(shown(error), file) from error
 
 
 def _from_address(name: str, data: bytes) -> Plugin:

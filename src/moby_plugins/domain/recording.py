@@ -19,6 +19,7 @@ from moby_plugins.domain.errors import RecordingError
 from moby_plugins.domain.http import check_method
 from moby_plugins.domain.json import kind_of
 from moby_plugins.domain.masking import mask_body
+from moby_plugins.domain.text import quoted, shown
 
 VERSION = 1
 # A recording is read whole.
@@ -154,7 +155,7 @@ def read_recording(data: bytes, file: str) -> Recording:
             if line or number <= len(lines):
                 calls.append(_read_call(line))
     except (ValueError, RecursionError) as error:
-        raise RecordingError(f"not a recording: {error}", file, number) from error
+        raise RecordingError(f"not a recording: {shown(error)}", file, number) from error
     return evolve(recording, calls=calls)
 
 
@@ -220,7 +221,7 @@ def _typed(value: Any, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[str
         raise ValueError(f"an object was expected, not {kind_of(value)}")  # noqa: TRY004  the file's
     for key, item in value.items():
         if key not in kinds:
-            raise ValueError(f"{key!r} is not known; there are {', '.join(kinds)}")
+            raise ValueError(f"{quoted(key)} is not known; there are {', '.join(kinds)}")
         # A boolean is an int to Python, but no number to JSON.
         if not isinstance(item, kinds[key]) or (isinstance(item, bool) and kinds[key] is not bool):
             raise ValueError(f"{key} cannot be {kind_of(item)}")

@@ -157,7 +157,7 @@ def test_an_error_of_the_plugin_is_raised_with_its_message(clock: FakeClock) -> 
     """Any status but 200 is a ``StatusError``, never tried again; 404 is "not found"."""
     client, line = client_of(status(404, "no such volume"), clock)
 
-    with pytest.raises(StatusError, match=r"^M\.x: no such volume$") as caught:
+    with pytest.raises(StatusError, match=r"(?m)^M\.x: no such volume$") as caught:
         client.call("/M.x")
 
     assert (caught.value.status, caught.value.attempts) == (404, 1)
@@ -175,7 +175,7 @@ def test_an_error_whose_body_breaks_keeps_its_status(
     """What came of the text is the message, and how it ended the cause."""
     client, line = client_of(fault, clock)
 
-    with pytest.raises(StatusError, match=r"^M\.x: disk f$") as caught:
+    with pytest.raises(StatusError, match=r"(?m)^M\.x: disk f$") as caught:
         client.call("M.x", timeout=timeout)
 
     assert isinstance(caught.value.__cause__, PluginError)

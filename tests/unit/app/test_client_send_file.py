@@ -161,7 +161,7 @@ def test_an_error_of_the_plugin_is_the_answer(kind: str, clock: FakeClock) -> No
     """A status other than 200 is never tried again, whatever the data."""
     client, line = client_of(status(507, "disk full"), clock)
 
-    with pytest.raises(StatusError, match=r"^M\.x: disk full$"):
+    with pytest.raises(StatusError, match=r"(?m)^M\.x: disk full$"):
         client.send_file("M.x", ALL[kind]())
 
     assert len(line.requests) == 1

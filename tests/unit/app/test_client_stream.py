@@ -78,7 +78,7 @@ def test_another_status_is_raised_by_the_call(clock: FakeClock) -> None:
     """There is no stream where the plugin says no."""
     client, line = client_of(status(500, "no logs"), clock)
 
-    with pytest.raises(StatusError, match=r"^M\.x: no logs$"):
+    with pytest.raises(StatusError, match=r"(?m)^M\.x: no logs$"):
         client.stream("M.x")
 
     assert len(line.requests) == 1

@@ -12,6 +12,7 @@ from moby_plugins.domain.errors import (
     TransportError,
     TransportTimeoutError,
     WireError,
+    in_full,
 )
 from moby_plugins.testing import (
     MemoryDiscovery,
@@ -104,7 +105,7 @@ def test_what_fails_is_left_out_and_told(
     assert names(host, on_failure=failures) == ["good"]
 
     assert {name: type(error) for name, error in failures.items()} == {"bad": kind}
-    assert caplog.messages == [f"left out plugin 'bad': {failures['bad']}"]
+    assert caplog.messages == [f"left out plugin 'bad': {in_full(failures['bad'])}"]
     assert (host.clock.now(), sum(host.closed())) == (0.0, 1)
     assert names(host) == ["bad", "good"]
 

@@ -183,7 +183,7 @@ def test_a_subsystem_has_its_own_names() -> None:
     for failure in ({"Lit": True, "Fault": "fuse"}, refused(), status(404), b"?"):
         assert replying(Lamp, "On", failure).switch_on() is False
     assert replying(Lamp, "Off", {"Err": "not its key"}).off() is None
-    with pytest.raises(DriverError, match=r"^LampDriver.Off: fuse$"):
+    with pytest.raises(DriverError, match=r"(?m)^LampDriver.Off: fuse$"):
         replying(Lamp, "Off", {"fault": "fuse"}).off()
 
 

@@ -166,7 +166,7 @@ def test_a_long_answer_is_cut() -> None:
     """What came back is to be read by people."""
     finding = found(lambda _: fail("x" * 10_000), {})
 
-    assert finding.came_back == "x" * 500 + "… (10000 characters)"
+    assert finding.came_back == "x" * 500 + "… of 10000"
 
 
 def test_checks_are_chosen_by_subsystem_and_name() -> None:

@@ -139,6 +139,9 @@ def test_closing_a_list_of_chunks_needs_nothing() -> None:
         (b"", ""),
         (b"caf\xe9", "caf\ufffd"),
         (b'{"Err": "cut', '{"Err": "cut'),
+        (b'{"Err": "x"} junk', '{"Err": "x"} junk'),
+        (b'{"Err": "x"}{"Err": "y"}', '{"Err": "x"}{"Err": "y"}'),
+        (b' {"Err": "x"} \r\n\t', "x"),
     ],
 )
 def test_the_message_is_the_plugins_err_or_its_text(body: bytes, message: str) -> None:
@@ -146,7 +149,7 @@ def test_the_message_is_the_plugins_err_or_its_text(body: bytes, message: str) -
     error = status_error(500, "M.x", body)
 
     assert (error.status, error.method, error.message) == (500, "M.x", message)
-    assert str(error) == f"M.x: {message}"
+    assert str(error) == f"M.x: {message or 'status 500 Internal Server Error'}"
 
 
 def test_a_large_chunk_is_read_bit_by_bit_without_being_copied() -> None:

@@ -1,12 +1,13 @@
 """Discovery on disk: sockets and specs that a look-up finds, and files that it does not (A1)."""
 
 import errno
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from moby_plugins.domain.address import of_path
 from moby_plugins.domain.errors import PluginNotFoundError, SpecError
@@ -21,6 +22,9 @@ from moby_plugins.domain.plugin import (
     is_plugin_name,
     read_spec,
 )
+from moby_plugins.domain.text import quoted, shown
+
+logger = logging.getLogger("moby_plugins")
 
 SOCKET_SUFFIXES = (".sock",)
 SPEC_SUFFIXES = (".spec", ".json")
@@ -61,7 +65,7 @@ class Place:
         try:
             mode = os.stat(path).st_mode
         except OSError as error:
-            told = f"it cannot be looked at: {error.strerror}"
+            told = f"it cannot be looked at: {shown(error.strerror)}"
             return told if suffix in self.suffixes else ""
         if suffix not in self.suffixes:
             return self._why_no_suffix(mode, suffix)
@@ -69,12 +73,13 @@ class Place:
             return "it is no socket" if self.sockets else "it is no regular file"
         folder = os.path.relpath(os.path.dirname(path), self.directory)
         if folder not in {".", stem}:
-            return f"in the directory {folder} it would have to be called {folder}{suffix}"
-        return "" if is_plugin_name(stem) else f"{stem!r} cannot be a plugin's name"
+            name = shown(folder + suffix)
+            return f"in the directory {shown(folder)} it would have to be called {name}"
+        return "" if is_plugin_name(stem) else f"{quoted(stem)} cannot be a plugin's name"
 
     def _why_no_suffix(self, mode: int, suffix: str) -> str:
         if suffix in self.foreign:
-            return f"*{suffix} is not looked for in this directory"
+            return f"*{shown(suffix)} is not looked for in this directory"
         is_socket = self.sockets and stat.S_ISSOCK(mode)
         return "a socket's name has to end in .sock" if is_socket else ""
 
@@ -144,7 +149,7 @@ class FilesystemDiscovery:
             searched.append(path)
             plugin = self._read(name, path, is_kind)
             if plugin is not None:
-                return plugin
+                return _without_credentials(plugin, path)
         raise PluginNotFoundError(name, searched)
 
     def candidates(self, name: str) -> list[Candidate]:
@@ -203,7 +208,7 @@ class FilesystemDiscovery:
             return
         if isinstance(error, PermissionError) and self._in_user_namespace():
             return
-        raise SpecError(f"cannot be read: {error.strerror}", path) from error
+        raise SpecError(f"cannot be read: {shown(error.strerror)}", path) from error
 
     def _in_user_namespace(self) -> bool:
         try:
@@ -211,6 +216,15 @@ class FilesystemDiscovery:
                 return file.readline().split() != _WHOLE_RANGE
         except OSError:
             return False
+
+
+def _without_credentials(plugin: Plugin, path: str) -> Plugin:
+    concern = plugin.address.concern
+    if not concern:
+        return plugin
+    logger.warning("%s: %s", shown(path), concern)
+    # Its address has none now, so that who connects to it does not warn of them again.
+    return evolve(plugin)
 
 
 def _names(directory: str, suffixes: tuple[str, ...], is_kind: _IsKind) -> Iterable[str]:

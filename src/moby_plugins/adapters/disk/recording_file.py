@@ -12,6 +12,7 @@ from moby_plugins.domain.recording import (
     heading_line,
     read_recording,
 )
+from moby_plugins.domain.text import shown
 
 
 def load_recording(path: str | os.PathLike[str]) -> Recording:
@@ -21,7 +22,7 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
         with open(file, "rb") as opened:
             data = opened.read(MAX_RECORDING_BYTES + 1)
     except OSError as error:
-        raise RecordingError(f"cannot be read: {error.strerror or error}", file) from error
+        raise RecordingError(f"cannot be read: {shown(error.strerror or error)}", file) from error
     return read_recording(data, file)
 
 
@@ -70,7 +71,7 @@ class RecordingFile:
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> RecordingError:
-        return RecordingError(f"cannot be written: {error.strerror or error}", self._path)
+        return RecordingError(f"cannot be written: {shown(error.strerror or error)}", self._path)
 
 
 def _for_the_owner(path: str, flags: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.text import shown
 
 DIRECTORY_MODE, FILE_MODE = 0o755, 0o644
 
@@ -28,10 +29,10 @@ def write_spec(
     try:
         os.makedirs(directory, DIRECTORY_MODE, exist_ok=True)
         if tls is not None and os.path.exists(other):
-            raise SpecError(f"hosts would read it and not {path}: remove it", other)
+            raise SpecError(f"hosts would read it and not {shown(path)}: remove it", other)
         _replace(path, content)
     except OSError as error:
-        raise SpecError(f"cannot be written: {error.strerror or error}", path) from error
+        raise SpecError(f"cannot be written: {shown(error.strerror or error)}", path) from error
 
     def remove() -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -17,6 +17,7 @@ from typing import Self
 
 from moby_plugins.adapters.http.unix_socket import check_socket_path, probe_socket
 from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.text import shown
 
 DIRECTORY = ".traced"
 
@@ -113,7 +114,7 @@ class SocketStandIn:
         try:
             yield
         except OSError as error:
-            why = error.strerror or str(error)
+            why = shown(error.strerror or error)
             raise SpecError(f"nothing can stand in for it: {why}", self._path) from error
 
 

@@ -17,6 +17,7 @@ from moby_plugins.adapters.http.deadline_socket import DeadlineSocket, DeadlineS
 from moby_plugins.adapters.http.unix_socket import UnixSocketDial
 from moby_plugins.domain.address import TLS_1_2, Address, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.text import shown
 
 # Takes a host and a port; what ``socket.getaddrinfo`` returns, and raises.
 Resolve: TypeAlias = Callable[[str, int], list[Any]]
@@ -52,7 +53,9 @@ def addresses(resolve: Resolve, host: str, port: int, timeout: float | None) -> 
     try:
         found = answer.get(timeout=timeout)
     except Empty:
-        raise TimeoutError(f"the name {host} is not resolved after {timeout:.3g} s") from None
+        raise TimeoutError(
+            f"the name {shown(host)} is not resolved after {timeout:.3g} s"
+        ) from None
     if isinstance(found, Exception):
         raise found
     return found
@@ -171,14 +174,15 @@ def _identify(context: ssl.SSLContext, tls: TLSOptions | ServerTLS) -> None:
         context.load_cert_chain(tls.cert_file, tls.key_file, password=tls.passphrase)
     except (OSError, ValueError) as error:
         raise SpecError(
-            f"CertFile and KeyFile {tls.key_file} cannot be used: {_reason(error)}", tls.cert_file
+            f"CertFile and KeyFile {shown(tls.key_file)} cannot be used: {_reason(error)}",
+            tls.cert_file,
         ) from error
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return (error.reason or "not a PEM file").replace("_", " ").lower()
-    return getattr(error, "strerror", None) or str(error)
+    return shown(getattr(error, "strerror", None) or error)
 
 
 _DIALS: dict[str, Callable[[Address, TLSOptions | None], Dial]] = {
@@ -196,5 +200,5 @@ def dial_for(address: Address, tls: TLSOptions | None) -> Dial:
     """
     if address.scheme not in _DIALS:
         known = ", ".join(sorted(_DIALS))
-        raise SpecError(f"no way to dial {address.scheme}://; there are {known}")
+        raise SpecError(f"no way to dial {shown(address.scheme)}://; there are {known}")
     return _DIALS[address.scheme](address, tls)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import PluginError, TransportError, TransportTimeoutError, WireError
 from moby_plugins.domain.http import TIMED_OUT
+from moby_plugins.domain.text import shown
 
 # What to make of an error, and in which words.
 Row: TypeAlias = tuple[
@@ -30,14 +31,14 @@ def timed_out(*kinds: type[BaseException]) -> Row:
 
 # While nothing was answered, and once a status line had come.
 NOT_ANSWERED: tuple[Row, ...] = (
-    ((socket.gaierror,), TransportError, lambda _, e: f"unknown host: {e.strerror}"),
-    ((ssl.SSLError,), TransportError, lambda _, e: f"TLS: {e.strerror or e}"),
+    ((socket.gaierror,), TransportError, lambda _, e: f"unknown host: {shown(e.strerror)}"),
+    ((ssl.SSLError,), TransportError, lambda _, e: f"TLS: {shown(e.strerror or e)}"),
     ((OSError,), TransportError, lambda address, e: address.explain(e)),
 )
 ANSWERED: Row = (
     (OSError,),
     TransportError,
-    lambda _, e: f"the connection broke in the answer: {e}",
+    lambda _, e: f"the connection broke in the answer: {shown(e)}",
 )
 
 
@@ -60,4 +61,4 @@ def first_match(
 def not_reached(error: OSError, address: Address) -> PluginError:
     """Our error for one of the dial's."""
     made = first_match((timed_out(), *NOT_ANSWERED), [error], address, answered=False)
-    return made or TransportError(str(error), address.text)
+    return made or TransportError(shown(error), address.text)

@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 from http.client import HTTPException
 
 from moby_plugins.domain.http import Request
+from moby_plugins.domain.text import quoted
 
 # Interim responses and trailers that are skipped; one more of either is an error.
 MAX_INTERIM = 16
@@ -27,7 +28,7 @@ _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 def line(name: str, value: str) -> bytes:
     """One header without its end; ``ValueError`` for what would break the line."""
     if not _NAME.fullmatch(name) or _BAD_VALUE.search(value):
-        raise ValueError(f"{name!r}: {value!r} is not a header")
+        raise ValueError(f"{quoted(name)}: {quoted(value)} is not a header")
     return f"{name}: {value}".encode("latin-1")
 
 

@@ -36,6 +36,7 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
+from moby_plugins.domain.text import shown
 
 # All that can go wrong with an exchange, besides what the caller's own iterator raises.
 ERRORS = (OSError, HTTPException, HttpParserError)
@@ -62,7 +63,7 @@ _ROWS: dict[bool, tuple[Row, ...]] = {
         _TIMED_OUT,
         ((ClosedEarlyError,), TransportError, lambda _, __: CLOSED_EARLY),
         *NOT_ANSWERED,
-        (_MALFORMED, TransportError, lambda _, e: f"{MALFORMED}: {e}"),
+        (_MALFORMED, TransportError, lambda _, e: f"{MALFORMED}: {shown(e)}"),
     ),
     # Once the head is whole, all that is malformed is the body's chunks.
     True: (

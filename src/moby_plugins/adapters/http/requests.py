@@ -36,6 +36,7 @@ from moby_plugins.adapters.http.urllib3 import (
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, SpecError, TransportError, TransportTimeoutError
 from moby_plugins.domain.http import TIMED_OUT, Request, Response
+from moby_plugins.domain.text import shown
 
 
 @frozen
@@ -157,11 +158,11 @@ def _hide_location(answer: SessionResponse, **_: Any) -> None:
 def _translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
     """Our error for one of requests': by its own kind, else by what urllib3 said inside it."""
     if isinstance(error, (InvalidSchema, InvalidURL, MissingSchema, URLRequired)):
-        return SpecError(f"the session cannot reach {address.text}: {error}")
+        return SpecError(f"the session cannot reach {shown(address.text)}: {shown(error)}")
     inner = [e for e in causes(error) if not isinstance(e, RequestException)]
     if inner and not isinstance(error, Timeout):
         return translate(inner[0], address, answered=answered)
     ours = TransportTimeoutError if isinstance(error, Timeout) else TransportError
-    made = ours(TIMED_OUT if isinstance(error, Timeout) else str(error), address.text)
+    made = ours(TIMED_OUT if isinstance(error, Timeout) else shown(error), address.text)
     made.answered = answered
     return made

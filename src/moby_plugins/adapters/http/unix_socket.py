@@ -8,6 +8,7 @@ import struct
 from moby_plugins.adapters.http.deadline_socket import DeadlineSocket
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.text import shown
 
 # sockaddr_un has 108 bytes for the path and its NUL.
 MAX_PATH_BYTES = 107
@@ -47,7 +48,9 @@ def check_socket_path(path: str) -> str:
     """``path`` again, or ``SpecError`` where it is longer than a socket's can be."""
     size = len(os.fsencode(path))
     if size > MAX_PATH_BYTES:
-        raise SpecError(f"socket path {path} has {size} bytes; the limit is {MAX_PATH_BYTES}")
+        raise SpecError(
+            f"socket path {shown(path)} has {size} bytes; the limit is {MAX_PATH_BYTES}"
+        )
     return path
 
 

@@ -47,6 +47,7 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
+from moby_plugins.domain.text import shown
 
 MAX_CHUNK_LINE = 4096
 
@@ -74,15 +75,15 @@ _NOT_ANSWERED: tuple[Row, ...] = (
         lambda _, __: CLOSED_EARLY,
     ),
     *NOT_ANSWERED,
-    ((http.client.HTTPException,), TransportError, lambda _, e: f"{MALFORMED}: {e}"),
-    ((HTTPError,), TransportError, lambda _, e: f"{MALFORMED}: {e}"),
+    ((http.client.HTTPException,), TransportError, lambda _, e: f"{MALFORMED}: {shown(e)}"),
+    ((HTTPError,), TransportError, lambda _, e: f"{MALFORMED}: {shown(e)}"),
 )
 _ANSWERED: tuple[Row, ...] = (
     _TIMED_OUT,
     ((http.client.IncompleteRead,), WireError, lambda _, __: CUT_OFF),
     ANSWERED,
-    ((http.client.HTTPException,), WireError, lambda _, e: f"malformed body: {e}"),
-    ((HTTPError,), WireError, lambda _, e: f"malformed body: {e}"),
+    ((http.client.HTTPException,), WireError, lambda _, e: f"malformed body: {shown(e)}"),
+    ((HTTPError,), WireError, lambda _, e: f"malformed body: {shown(e)}"),
 )
 
 
@@ -152,7 +153,7 @@ class StrictResponse(HTTPResponse):
         headers = self.headers
         for defect in headers.defects:
             if not isinstance(defect, _DEFECTS_OF_A_BODY):
-                raise HTTPException(f"a line among the headers that is none: {defect}")
+                raise HTTPException(f"a line among the headers that is none: {shown(defect)}")
         check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
 
     def _read_next_chunk_size(self) -> int:

@@ -35,6 +35,7 @@ from moby_plugins.adapters.server.listeners import Listener, listen_tcp, listen_
 from moby_plugins.domain.address import Address, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SettingsError, TransportError
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
+from moby_plugins.failures import log_failure
 from moby_plugins.ports import Clock, Connect, Transport
 
 # Seconds in which a thread must notice that its connection was shut down.
@@ -609,6 +610,6 @@ class FaultServer:
                 return
             except OSError:
                 raise
-            except Exception:  # of a body that a test makes as it goes
-                logger.exception("the answer to %s broke off", request.method)
+            except Exception as error:  # of a body that a test makes as it goes
+                log_failure(f"the answer to {request.method} broke off", error)
                 return

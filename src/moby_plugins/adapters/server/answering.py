@@ -6,7 +6,6 @@ length, is an iterable that reads the connection as it goes. A response is sent 
 
 import io
 import json
-import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -14,7 +13,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from moby_plugins.domain.errors import WireError
+from moby_plugins.domain.errors import WireError, status_line
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CONTENT_TYPE,
@@ -23,8 +22,8 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
-
-logger = logging.getLogger("moby_plugins")
+from moby_plugins.domain.text import bounded, quoted, shown
+from moby_plugins.failures import log_failed_call
 
 # Up to this size a body is read before the call, and is bytes.
 SMALL_BYTES = 1 << 20
@@ -111,15 +110,6 @@ def read_request(
     return Request(method, b"".join(chunks) if small else chunks, headers, length)
 
 
-@lru_cache(maxsize=64)
-def status_line(status: int) -> str:
-    """A status with its name."""
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"{status} Unknown"
-
-
 class _HeadOnly(Answer):
     """What is answered to HEAD: the host takes the next answer to begin where a body would."""
 
@@ -130,14 +120,14 @@ class _HeadOnly(Answer):
 def _failed(error: Exception, request: Request) -> Response:
     if isinstance(error, WireError):
         return _failure(HTTPStatus.BAD_REQUEST, error.reason)
-    logger.error("/%s failed", request.method.partition("?")[0], exc_info=error)
+    log_failed_call(f"/{request.method.partition('?')[0]} failed", error)
     return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, str(error) or type(error).__name__)
 
 
 def _failure(
     status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    body = json.dumps({"Err": message}).encode() + b"\n"
+    body = json.dumps({"Err": bounded(message)}).encode() + b"\n"
     return Response(status, body, {"Content-Type": CONTENT_TYPE, **(headers or {})})
 
 
@@ -148,7 +138,7 @@ def _chunks(stream: Readable, length: int | None) -> Iterator[bytes]:
         try:
             chunk = stream.read(size)
         except (OSError, ValueError) as error:
-            raise WireError(f"the request's body cannot be read: {error}") from error
+            raise WireError(f"the request's body cannot be read: {shown(error)}") from error
         if not chunk:
             break
         yield chunk
@@ -190,7 +180,7 @@ def _length(environ: WSGIEnvironment) -> int | None:
         return None
     if given:
         if not _LENGTH.fullmatch(given):
-            raise ValueError(f"{given!r} is not a Content-Length")
+            raise ValueError(f"{quoted(given)} is not a Content-Length")
         return int(given)
     return None if environ.get("wsgi.input_terminated") else 0
 

@@ -24,6 +24,7 @@ from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.ssl import Adapter
 
 from moby_plugins.domain.http import CHUNK_BYTES
+from moby_plugins.domain.text import shown
 
 logger = logging.getLogger("moby_plugins")
 
@@ -274,7 +275,7 @@ class Connection(HTTPConnection):
                 if not self._goes_on():
                     return True
         except OSError as error:
-            logger.info("a connection was lost: %s", error)
+            logger.info("a connection was lost: %s", shown(error))
         finally:
             self.waits_since = None
             self.server.done(self)

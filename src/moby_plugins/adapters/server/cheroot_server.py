@@ -9,6 +9,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,9 +18,12 @@ from typing import Any
 
 from cheroot import server
 
-from moby_plugins.adapters.server.answering import answer, read_request, status_line
+from moby_plugins.adapters.server.answering import answer, read_request
 from moby_plugins.adapters.server.cheroot_connection import TLS, Connection, RequestBody
+from moby_plugins.domain.errors import status_line
 from moby_plugins.domain.http import USER_AGENT, App, Request
+from moby_plugins.domain.text import sentence
+from moby_plugins.failures import log_failed_call
 
 logger = logging.getLogger("moby_plugins")
 BACKLOG = 128
@@ -236,5 +240,9 @@ class _Server(server.HTTPServer):
             logger.info("a slow connection was cut off, for all threads are taken")
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: Any = None) -> None:
-        """What cheroot has to say, in our log."""
-        logger.log(level, "%s", msg, exc_info=traceback)
+        """Log what cheroot reports; with ``traceback`` it does so while it handles an error."""
+        error = sys.exception() if traceback else None
+        if error is not None and level >= logging.ERROR:
+            log_failed_call("serving a connection failed", error)
+        else:
+            logger.log(level, "%s", sentence(msg))

@@ -18,6 +18,7 @@ from attrs import frozen
 from moby_plugins.adapters.http.unix_socket import check_socket_path, probe_socket
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SettingsError, SpecError
+from moby_plugins.domain.text import quoted, shown
 
 logger = logging.getLogger("moby_plugins")
 
@@ -50,7 +51,7 @@ class ListeningSocket(socket.socket):
             if error.errno not in _EXHAUSTED:
                 raise
             if not self._exhausted:
-                logger.warning("connections have to wait: %s", error.strerror)
+                logger.warning("connections have to wait: %s", shown(error.strerror))
             self._exhausted = True
             time.sleep(_PAUSE)
             raise TimeoutError(error.errno, error.strerror) from error
@@ -92,7 +93,7 @@ def listen_unix(path: str, mode: int, group: str | int | None) -> Listener:
             sock = _bound(path, mode, gid)
             withdraw = _unlink_own(path, os.lstat(path))
     except OSError as error:
-        raise SpecError(f"cannot listen there: {error.strerror or error}", path) from error
+        raise SpecError(f"cannot listen there: {shown(error.strerror or error)}", path) from error
     return Listener(sock, Address.of_socket(path).text, withdraw)
 
 
@@ -103,7 +104,7 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
     """
     match = _HOST_AND_PORT.fullmatch(addr)
     if match is None or int(match["port"]) > MAX_PORT:
-        raise SpecError(f"{addr!r} is not of the form HOST:PORT")
+        raise SpecError(f"{quoted(addr)} is not of the form HOST:PORT")
     host, port = match["host"], int(match["port"])
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
@@ -111,7 +112,7 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
         )[0]
         sock = ListeningSocket(family, kind, protocol)
     except OSError as error:
-        raise SpecError(f"cannot listen at {addr}: {error}") from error
+        raise SpecError(f"cannot listen at {shown(addr)}: {shown(error)}") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -119,7 +120,9 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
         sock.listen()
     except OSError as error:
         sock.close()
-        raise SpecError(f"cannot listen at {addr}: {error.strerror or error}") from error
+        raise SpecError(
+            f"cannot listen at {shown(addr)}: {shown(error.strerror or error)}"
+        ) from error
     return Listener(sock, f"{scheme}://{host}:{sock.getsockname()[1]}")
 
 
@@ -149,7 +152,7 @@ def _group_id(group: str | int | None) -> int:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError as error:
-        raise SettingsError(f"there is no group {group!r}") from error
+        raise SettingsError(f"there is no group {quoted(group)}") from error
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from moby_plugins.app.subsystem import (
     remote,
     wired,
 )
-from moby_plugins.domain.errors import DriverError, PluginError, StatusError
+from moby_plugins.domain.errors import DriverError, PluginError, StatusError, in_full
 from moby_plugins.domain.http import OK, Request, Response
 
 logger = logging.getLogger("moby_plugins")
@@ -102,7 +102,7 @@ class _Cleanup(Remote):
         """Nothing, for a plugin that may be gone already."""
         if isinstance(error, DriverError):
             return REQUIRED
-        logger.warning("cleaning up failed: %s", error)
+        logger.warning("cleaning up failed: %s", in_full(error))
         return None
 
 

@@ -6,6 +6,7 @@ from ipaddress import ip_interface
 from attrs import Attribute, field, frozen
 
 from moby_plugins.app.subsystem import Subsystem, remote, wired
+from moby_plugins.domain.text import quoted
 
 # In a pool's data, this CIDR becomes the network's gateway without a request for it.
 GATEWAY = "com.docker.network.gateway"
@@ -16,7 +17,7 @@ REQUEST_TYPE = "RequestAddressType"
 def _cidr(_: object, attribute: "Attribute[str]", value: str) -> None:
     # What an engine would refuse: no address, or one without a prefix (B4).
     if "/" not in value:
-        raise ValueError(f"{attribute.name} {value!r} is no address with a prefix")
+        raise ValueError(f"{attribute.name} {quoted(value)} is no address with a prefix")
     ip_interface(value)
 
 

@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 from moby_plugins.app.client import Stream
 from moby_plugins.app.subsystem import Streamed, Subsystem, remote, wired
 from moby_plugins.domain.errors import WireError
+from moby_plugins.domain.text import quoted, shown
 
 MAX_FRAME_BYTES = 16 << 20
 
@@ -103,7 +104,7 @@ def decode_entry(message: bytes) -> LogEntry:
             attrs=attributes,
         )
     except ValueError as error:
-        raise WireError(f"not a log entry: {error}") from error
+        raise WireError(f"not a log entry: {shown(error)}") from error
 
 
 def _piece(message: bytes) -> PartialLog:
@@ -244,7 +245,7 @@ class _Entries(Streamed):
 def _readable(entry: LogEntry) -> LogEntry:
     # An engine runs lines without a newline together, and drops other sources (trap 16).
     if entry.source not in SOURCES:
-        raise ValueError(f"a log entry's source is stdout or stderr, not {entry.source!r}")
+        raise ValueError(f"a log entry's source is stdout or stderr, not {quoted(entry.source)}")
     piece = entry.partial_log_metadata
     ends = not entry.partial or (piece is not None and piece.last)
     if not ends or entry.line.endswith(b"\n"):

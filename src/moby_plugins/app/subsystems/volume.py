@@ -7,6 +7,7 @@ from typing import Any
 from attrs import field, frozen
 
 from moby_plugins.app.subsystem import Subsystem, omitempty, remote
+from moby_plugins.domain.text import quoted
 
 logger = logging.getLogger("moby_plugins")
 
@@ -32,7 +33,7 @@ class Volume:
 def _scope(given: str) -> str:
     scope = given.lower() or "local"
     if scope not in {"local", "global"}:
-        logger.warning("a volume driver's scope is %r: taken for local", given)
+        logger.warning("a volume driver's scope is %s: taken for local", quoted(given))
         return "local"
     return scope
 

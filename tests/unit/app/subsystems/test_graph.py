@@ -174,7 +174,7 @@ def test_a_failure_of_diff_has_a_status() -> None:
     part, _ = part_of(GraphDriver, {"diff": OSError("no layer")})
     client, _ = client_to(PluginApp(part))
 
-    with pytest.raises(StatusError, match=r"^GraphDriver.Diff: no layer$"):
+    with pytest.raises(StatusError, match=r"(?m)^GraphDriver.Diff: no layer$"):
         list(GraphDriver(client).diff("a", ""))
 
 

@@ -215,7 +215,7 @@ def test_a_join_may_answer_nothing_at_all() -> None:
 
 def test_an_error_comes_before_the_fields_of_an_answer() -> None:
     """B0: an answer with Err is an error, though its Scope would be one too."""
-    with pytest.raises(DriverError, match=r"^NetworkDriver.GetCapabilities: not now$"):
+    with pytest.raises(DriverError, match=r"(?m)^NetworkDriver.GetCapabilities: not now$"):
         replying(NetworkDriver, "GetCapabilities", {"Err": "not now"}).get_capabilities()
 
 

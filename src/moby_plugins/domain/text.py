@@ -1,0 +1,98 @@
+"""Text of others in messages: of a plugin, a file, a name, a caller or another library.
+
+Such text may be of any size, and may hold line ends that forge a line of a log, sequences that
+move a terminal's cursor, or a password within an address. ``shown`` is what stands for it
+wherever a person reads it: in an error's text, in the log, and on the screen. The whole stays
+in the attributes of errors, and in what is printed as JSON.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+
+import attrs
+
+# The characters of one text of others, at most; "… of N" follows where there were more.
+MAX_TEXT = 300
+# The same for a sentence of ours that holds such a text, cut already.
+MAX_SENTENCE = 500
+# The text of an error that is sent to a host: less than hosts read of one, however it is encoded.
+MAX_ERROR_TEXT = 60_000
+HIDDEN = "***"
+
+# A URL's user name and password. What follows a UNIX socket's slashes is a path.
+_CREDENTIALS = re.compile(r"(?<=://)(?<!unix://)[^\s/]*@", re.IGNORECASE)
+
+
+def shown(value: object, most: int = MAX_TEXT) -> str:
+    r"""Return ``value`` on one line, printable, in ``most`` characters.
+
+    A string and an exception stand as their text, anything else as its ``repr``. What is not
+    printable is escaped: ``\n``, ``\x1b``, ``\u202e``, ``\udcff``. User names and passwords of
+    URLs are left out. A text that is cut ends in ``… of N``, the number of its characters.
+    """
+    text = _text_of(value)
+    # Nearly every text: one that is short and plain.
+    if len(text) <= most and text.isprintable() and "://" not in text:
+        return text
+    return "".join(_cut(text, most, _escaped))
+
+
+def quoted(value: object, most: int = MAX_TEXT) -> str:
+    """Return what ``shown`` makes of ``value``, a string in quotes: ``'shelf'``."""
+    if not isinstance(value, str):
+        return shown(value, most)
+    mark = repr(value[:most])[0]
+
+    def escape(char: str) -> str:
+        return f"\\{mark}" if char == mark else repr(char)[1:-1]
+
+    kept, rest = _cut(value, most, escape)
+    return f"{mark}{kept}{mark}{rest}"
+
+
+def sentence(value: object) -> str:
+    """Return ``shown`` of a sentence of ours, in which the text of others was cut before."""
+    return shown(value, MAX_SENTENCE)
+
+
+def bounded(text: str) -> str:
+    """Return ``text`` as it is sent in the body of an error: cut where it is very long."""
+    if len(text) <= MAX_ERROR_TEXT:
+        return text
+    return f"{text[:MAX_ERROR_TEXT]}… of {len(text)}"
+
+
+def listed(values: Iterable[object], empty: str = "nothing") -> str:
+    """Return ``values`` as one text, joined by commas; ``empty`` where there are none."""
+    return shown(", ".join(map(_text_of, values))) or empty
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, BaseException):
+        return repr(value)
+    # A validator of attrs raises its message together with what it looked at.
+    message, *parts = value.args or ("",)
+    try:
+        return str(message if parts and isinstance(parts[0], attrs.Attribute) else value)
+    except Exception:  # an exception class of others, which must not hide the exception
+        return f"an exception that has no text: {type(value).__name__}"
+
+
+def _escaped(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode()
+
+
+def _cut(text: str, most: int, escape: Callable[[str], str]) -> tuple[str, str]:
+    # First the credentials: where they are cut in two, no "@" tells them any more.
+    public = _CREDENTIALS.sub(f"{HIDDEN}@", text)
+    pieces: list[str] = []
+    left = most
+    for char in public[: most + 1]:
+        piece = escape(char)
+        left -= len(piece)
+        if left < 0:
+            return "".join(pieces), f"… of {len(text)}"
+        pieces.append(piece)
+    return "".join(pieces), ""

@@ -1,0 +1,94 @@
+"""Failures of the code of others, in the log: of a plugin's methods, and of a host's handlers.
+
+An engine reads the output of a managed plugin line by line, and stops at a line of more than
+64 KiB: the plugin then hangs as soon as it writes again. So each line here is bounded, whatever
+an exception says, and holds nothing that would begin another line or move a cursor.
+"""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import PurePath
+
+from moby_plugins.domain.errors import StatusError, in_full
+from moby_plugins.domain.text import shown
+
+logger = logging.getLogger("moby_plugins")
+
+# A method that raises one of these refuses the call; anything else is a mistake of its author's.
+REFUSALS = (StatusError, ValueError, LookupError, OSError)
+
+# Characters: less than 4 KiB for any encoding, where a stream escapes what it cannot encode too.
+_MAX_LINE = 400
+# Of a chain of exceptions, of a stack, and of a group: the last, the last, and the first.
+_MAX_LINKS, _MAX_FRAMES, _MAX_MEMBERS = 8, 64, 16
+_CAUSED = "The above exception was the direct cause of the following exception:"
+_DURING = "During handling of the above exception, another exception occurred:"
+
+
+def log_failed_call(what: str, error: BaseException) -> None:
+    """Log that ``what``, a call of a method, failed: a refusal on one line, else with its stack.
+
+    ``StatusError``, ``ValueError``, ``LookupError`` and ``OSError`` are refusals.
+    """
+    if not isinstance(error, REFUSALS):
+        log_failure(what, error)
+        return
+    # A status is what its author chose to answer.
+    level = logging.WARNING if isinstance(error, StatusError) else logging.ERROR
+    logger.log(level, "%s: %s%s", shown(what), _named(error), _place(error))
+
+
+def log_failure(what: str, error: BaseException) -> None:
+    """Log that ``what`` failed, with the stack of ``error`` and of its causes."""
+    if not logger.isEnabledFor(logging.ERROR):
+        return
+    file, line, function, _ = logger.findCaller(stacklevel=2)
+    info = (type(error), error, error.__traceback__)
+    record = logger.makeRecord(
+        logger.name, logging.ERROR, file, line, "%s", (shown(what),), info, function
+    )
+    # Formatters take this text, where there is one, and do not make their own.
+    record.exc_text = "\n".join(shown(each, _MAX_LINE) for each in _trace(error))
+    logger.handle(record)
+
+
+def _trace(error: BaseException) -> Iterator[str]:
+    for link, joint in reversed([*islice(_chain(error), _MAX_LINKS)]):
+        yield "Traceback (most recent call last):"
+        for frame in traceback.extract_tb(link.__traceback__, -_MAX_FRAMES).format():
+            yield from frame.splitlines()
+        yield _named(link)
+        yield from map(shown, getattr(link, "__notes__", ()))
+        if isinstance(link, BaseExceptionGroup):
+            yield from (f"  | {_named(each)}" for each in link.exceptions[:_MAX_MEMBERS])
+        if joint:
+            yield from ("", joint, "")
+
+
+def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
+    # From the last to the first; each with what leads from it to the one that came later.
+    seen: set[int] = set()
+    link: BaseException | None = error
+    joint = ""
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link, joint
+        joint = _DURING if link.__cause__ is None else _CAUSED
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _named(error: BaseException) -> str:
+    text = in_full(error)
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def _place(error: BaseException) -> str:
+    # Where a refusal has no stack, its author still wants to know which line it came from.
+    frames = [*traceback.walk_tb(error.__traceback__)]
+    if not frames:
+        return ""
+    frame, line = frames[-1]
+    return f" ({shown(PurePath(frame.f_code.co_filename).name)}, line {line})"

@@ -1,0 +1,125 @@
+"""Errors made of hostile text: one line, printable, bounded; the attributes keep all of it."""
+
+import copy
+import inspect
+import pickle
+import traceback
+from collections.abc import Iterator
+
+import pytest
+
+from moby_plugins.domain import errors
+from moby_plugins.domain.errors import (
+    DriverError,
+    PluginError,
+    StatusError,
+    WireError,
+    in_full,
+    sign,
+)
+
+FORGED = "\n2026-01-01T00:00:00 CRITICAL sshd: \x1b]0;x\x07\x1b[2J\r\x9b\x7f\u2028\u202e\udcff\0"
+HOSTILE = (FORGED * (1 << 20))[: 1 << 20]
+
+
+def kinds(base: type[PluginError] = PluginError) -> Iterator[type[PluginError]]:
+    """The class and all below it."""
+    yield base
+    for kind in base.__subclasses__():
+        if kind.__module__.startswith("moby_plugins."):
+            yield from kinds(kind)
+
+
+EVERY_KIND = sorted(set(kinds()), key=lambda kind: kind.__name__)
+
+
+def hostile(kind: type[PluginError]) -> PluginError:
+    """An error all of whose arguments are hostile, lists of such texts included."""
+    if kind.__init__ is Exception.__init__:
+        return kind(HOSTILE)
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    values = {"int": 500, "Iterable[str]": [HOSTILE, HOSTILE]}
+    named = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    return kind(*(_value(p, values) for p in named)) if named else kind(HOSTILE)
+
+
+def _value(parameter: inspect.Parameter, values: dict[str, object]) -> object:
+    annotation = parameter.annotation
+    if annotation is int:
+        return values["int"]
+    return values["Iterable[str]"] if "Iterable" in str(annotation) else HOSTILE
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_an_error_of_hostile_text_is_one_short_line(kind: type[PluginError]) -> None:
+    """Whatever a plugin, a file or a caller wrote."""
+    for text in (str(hostile(kind)), in_full(hostile(kind))):
+        assert text.isprintable()
+        assert len(text) < 1500
+
+
+def test_every_class_of_errors_was_tried() -> None:
+    """All that the module defines."""
+    there = {
+        each
+        for each in vars(errors).values()
+        if inspect.isclass(each) and issubclass(each, PluginError)
+    }
+
+    assert there <= set(EVERY_KIND)
+
+
+@pytest.mark.parametrize("error", [StatusError(500, "M.x", HOSTILE), DriverError("M.x", HOSTILE)])
+def test_the_attribute_keeps_the_whole_message(error: StatusError | DriverError) -> None:
+    """The text is METHOD: MESSAGE, escaped and cut."""
+    assert error.message == HOSTILE
+    assert str(error).startswith("M.x: \\n2026-01-01T00:00:00 CRITICAL sshd: \\x1b]0;x\\x07")
+    assert str(error).endswith("… of 1048576")
+
+
+def test_three_hundred_characters_of_a_message_are_shown() -> None:
+    """One more is cut."""
+    assert str(DriverError("M.x", "x" * 300)) == "M.x: " + "x" * 300
+    assert str(DriverError("M.x", "x" * 301)) == "M.x: " + "x" * 300 + "… of 301"
+
+
+def test_a_status_stands_for_a_message_that_is_missing() -> None:
+    """An answer without text has a status, at least."""
+    assert str(StatusError(503, "X.Create", "")) == "X.Create: status 503 Service Unavailable"
+    assert str(StatusError(599, "X.Create", "")) == "X.Create: status 599 Unknown"
+
+
+@pytest.mark.parametrize(
+    ("error", "origin"),
+    [
+        (StatusError(404, "M.x", "gone"), "plugin 'db' at tcp://h:1, status 404 Not Found"),
+        (DriverError("M.x", "gone"), "plugin 'db' at tcp://h:1, status 200 OK"),
+    ],
+)
+def test_a_signed_error_says_whose_answer_it_is(
+    error: StatusError | DriverError, origin: str
+) -> None:
+    """In attributes, in a note that tracebacks and copies show, and in what is logged."""
+    sign(error, "db", "tcp://h:1")
+
+    thawed = pickle.loads(pickle.dumps(error))  # noqa: S301  our own bytes
+    for each in (error, copy.copy(error), copy.deepcopy(error), thawed):
+        assert (each.plugin, each.address) == ("db", "tcp://h:1")
+        assert str(each) == "M.x: gone"
+        assert in_full(each) == f"M.x: gone ({origin})"
+        assert traceback.format_exception_only(each)[-1] == f"{origin}\n"
+
+
+def test_an_error_that_nobody_signed_names_its_status_alone() -> None:
+    """A client of its own has no name, and an error that was made by hand no address."""
+    assert in_full(StatusError(500, "M.x", "no")) == "M.x: no (status 500 Internal Server Error)"
+    assert in_full(WireError("no", "M.x")) == "M.x: no"
+    assert in_full(OSError("a\nb")) == "a\\nb"
+
+
+def test_credentials_are_not_part_of_a_text() -> None:
+    """Those that a plugin repeats from what it was asked, for example."""
+    error = DriverError("M.x", "cannot pull https://me:pw@registry/x")
+
+    assert str(error) == "M.x: cannot pull https://***@registry/x"
+    assert error.message == "cannot pull https://me:pw@registry/x"
