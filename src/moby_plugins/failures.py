@@ -44,7 +44,7 @@ def log_failure(what: str, error: BaseException) -> None:
     """Log that ``what`` failed, with the stack of ``error`` and of its causes."""
     if not logger.isEnabledFor(logging.ERROR):
         return
-    file, line, function, _ = logger.findCaller(stacklevel=2)
+    file, line, function, _ = logger.findCaller()
     info = (type(error), error, error.__traceback__)
     record = logger.makeRecord(
         logger.name, logging.ERROR, file, line, "%s", (shown(what),), info, function

@@ -6,8 +6,10 @@ from typing import Any
 import click
 
 from moby_plugins.cli.errors import exit_code, report
+from moby_plugins.cli.output import MAX_LINE
 from moby_plugins.domain import __version__
 from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.text import shown
 
 # Each command and its line in the overview, in the order of use. Its module has the same name.
 COMMANDS = {
@@ -46,6 +48,10 @@ class CommandsOnDemand(click.Group):
         """Run a command; an error of a plugin's becomes a message and an exit status."""
         try:
             return super().invoke(context)
+        except click.ClickException as error:
+            # It repeats what was typed.
+            vars(error)["message"] = shown(error.message, MAX_LINE)
+            raise
         except (PluginError, KeyboardInterrupt) as error:
             report(error)
             context.exit(exit_code(error))

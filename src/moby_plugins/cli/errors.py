@@ -18,6 +18,7 @@ from moby_plugins.domain.errors import (
     TransportError,
     TransportTimeoutError,
     WireError,
+    answer_in_brief,
     in_full,
 )
 from moby_plugins.domain.text import sentence, shown
@@ -62,6 +63,8 @@ def in_brief(error: PluginError) -> str:
         return sentence(error.reason)
     if isinstance(error, WireError):
         return f"{shown(error.method)}: {sentence(error.reason)}"
+    if isinstance(error, (StatusError, DriverError)):
+        return answer_in_brief(error)
     return "not found" if isinstance(error, PluginNotFoundError) else str(error)
 
 

@@ -153,7 +153,8 @@ def _without_credentials(text: str, scheme: str, rest: str) -> str:
 
 def _public(text: str) -> str:
     """``text`` in an error: without what may be a user name, a password or another secret."""
-    hidden = text if _PATH.match(text) else _PRIVATE.sub(rf"\1{HIDDEN}@", text, count=1)
+    private = None if _PATH.match(text) else _PRIVATE.match(text)
+    hidden = f"{private[1] or ''}{HIDDEN}@{text[private.end() :]}" if private else text
     return quoted(hidden, MAX_TEXT if _LIKELY.match(text) else _MAX_UNLIKELY)
 
 

@@ -70,6 +70,14 @@ def findings_of(seen: Seen, candidates: tuple[Candidate, ...]) -> Iterator[Findi
     yield from (_of_hidden(first, candidate) for candidate in hidden)
     if seen.modes.get(first.path, 0) & FOR_OTHERS_TO_WRITE:
         yield _writable(first)
+    if first.plugin is not None and first.plugin.address.concern:
+        yield Finding(
+            WARNING,
+            first.path,
+            first.plugin.address.concern,
+            "all who can read the file can read them, and the plugin never receives them",
+            "take what stands before the @ out of the address",
+        )
     # A socket that a trace left behind is that trace's finding.
     if first.plugin is not None and first.path not in seen.left_behind:
         yield from _of_socket(seen, first.path, first.plugin)

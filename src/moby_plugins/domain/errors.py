@@ -185,7 +185,7 @@ class StatusError(PluginError):
         super().__init__(status, method, message)
 
     def __str__(self) -> str:
-        return _answer(self)
+        return f"{shown(self.method)}: {shown(self.message)}"
 
 
 class DriverError(PluginError):
@@ -205,7 +205,7 @@ class DriverError(PluginError):
         super().__init__(method, message)
 
     def __str__(self) -> str:
-        return _answer(self)
+        return f"{shown(self.method)}: {shown(self.message)}"
 
 
 class WireError(PluginError, ValueError):
@@ -251,20 +251,27 @@ def sign(error: StatusError | DriverError, plugin: str, address: str) -> None:
 
 
 def in_full(error: BaseException) -> str:
-    """The text of ``error`` for logs and screens: for a plugin's answer, also whose it is."""
+    """Return the text of ``error`` for logs and screens: for an answer, also whose it is."""
     if isinstance(error, (StatusError, DriverError)):
+        subject = _subject(error.plugin, error.address).removesuffix(": ")
+        if not error.message:
+            return answer_in_brief(error) + (f" ({subject})" if subject else "")
         return f"{error} ({_origin(error)})"
     return str(error) if isinstance(error, PluginError) else shown(error)
 
 
+def answer_in_brief(error: StatusError | DriverError) -> str:
+    """Return the text of ``error``, in which the status stands for a message that is missing."""
+    return str(error) if error.message else f"{shown(error.method)}: {_status(error)}"
+
+
 def _origin(error: StatusError | DriverError) -> str:
     subject = _subject(error.plugin, error.address).removesuffix(": ")
-    return ", ".join(filter(None, (subject, f"status {status_line(error.status)}")))
+    return ", ".join(filter(None, (subject, _status(error))))
 
 
-def _answer(error: StatusError | DriverError) -> str:
-    message = shown(error.message) if error.message else f"status {status_line(error.status)}"
-    return f"{shown(error.method)}: {message}"
+def _status(error: StatusError | DriverError) -> str:
+    return f"status {status_line(error.status)}"
 
 
 @lru_cache(maxsize=64)

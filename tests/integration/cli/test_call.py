@@ -93,7 +93,10 @@ def test_a_plugin_that_others_wrote_is_called(machine: Machine) -> None:
 
     assert (listed.returncode, [*json.loads(listed.stdout)]) == (0, ["Volumes"])
     assert refused.returncode == 7
-    assert refused.stderr == "moby-plugins: VolumeDriver.Get: volume not found\n"
+    assert refused.stderr == (
+        "moby-plugins: VolumeDriver.Get: volume not found "
+        f"(unix://{machine.sockets}/rclone.sock, status 500 Internal Server Error)\n"
+    )
 
 
 def test_an_answer_that_takes_too_long_is_given_up(machine: Machine) -> None:

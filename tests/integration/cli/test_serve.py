@@ -78,7 +78,10 @@ def test_an_error_of_the_plugins_is_logged(machine: Machine, module: Path) -> No
 
     assert (ran.returncode, ran.stderr) == (
         7,
-        "moby-plugins: VolumeDriver.List: division by zero\n",
+        (
+            "moby-plugins: VolumeDriver.List: division by zero "
+            f"(unix://{machine.sockets}/shelf.sock, status 500 Internal Server Error)\n"
+        ),
     )
     assert "ERROR VolumeDriver.List failed" in logged
     assert "ZeroDivisionError" in logged

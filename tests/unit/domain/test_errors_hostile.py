@@ -84,9 +84,15 @@ def test_three_hundred_characters_of_a_message_are_shown() -> None:
 
 
 def test_a_status_stands_for_a_message_that_is_missing() -> None:
-    """An answer without text has a status, at least."""
-    assert str(StatusError(503, "X.Create", "")) == "X.Create: status 503 Service Unavailable"
-    assert str(StatusError(599, "X.Create", "")) == "X.Create: status 599 Unknown"
+    """In the log and on the screen; what a program compares stays METHOD: MESSAGE."""
+    error = StatusError(503, "X.Create", "")
+
+    assert str(error) == "X.Create: "
+    assert in_full(error) == "X.Create: status 503 Service Unavailable"
+    assert in_full(StatusError(599, "X.Create", "")) == "X.Create: status 599 Unknown"
+
+    sign(error, "", "tcp://h:1")
+    assert in_full(error) == "X.Create: status 503 Service Unavailable (tcp://h:1)"
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,12 @@ def test_credentials_are_left_out(text: str, printed: str) -> None:
     assert quoted(text) == repr(printed)
 
 
+@pytest.mark.parametrize("part", ["://", "a://b", "://@", "@", "://" + "x" * 1000])
+def test_no_text_takes_long_to_read(part: str) -> None:
+    """Time that grew with the square of the length would be hours here."""
+    assert len(shown(part * (1_000_000 // len(part)))) < 320
+
+
 def test_credentials_are_left_out_where_the_text_is_cut() -> None:
     """Also where the cut would fall between a password and the "@" behind it."""
     assert "secret" not in shown("x" * 280 + "https://me:" + "secret" * 20 + "@h")

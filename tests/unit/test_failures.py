@@ -1,0 +1,175 @@
+"""What is logged where code of others fails: bounded lines, whatever its exceptions say."""
+
+import logging
+
+import pytest
+
+from moby_plugins.domain.errors import DriverError, StatusError, TransportError, sign
+from moby_plugins.failures import log_failed_call, log_failure
+
+HOSTILE = "\n2026-01-01 CRITICAL sshd: \x1b[2J\u2028\U000e0001" * 10_000
+LINE_BYTES = 4096
+
+
+def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
+    """The same, with a stack."""
+    try:
+        raise error from cause
+    except BaseException as caught:
+        return caught
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What a handler with an ordinary formatter writes of the one record."""
+    [record] = caplog.records
+    assert record.name == "moby_plugins"
+    written = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s").format(record)
+    return written.split("\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "level"),
+    [
+        (StatusError(404, "M.x", "gone"), "StatusError: M.x: gone (status 404 Not Found)", 30),
+        (ValueError("no size"), "ValueError: no size", 40),
+        (KeyError("Name"), "KeyError: 'Name'", 40),
+        (IndexError(), "IndexError", 40),
+        (OSError(28, "disk full"), "OSError: [Errno 28] disk full", 40),
+        (FileNotFoundError("a\nb"), "FileNotFoundError: a\\nb", 40),
+        (UnicodeError("x"), "UnicodeError: x", 40),
+    ],
+)
+def test_a_refusal_is_one_line(
+    error: Exception, text: str, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says what was refused, why and where, and shows no stack."""
+    log_failed_call("M.x failed", raised(error))
+
+    [record] = caplog.records
+    assert record.levelno == level
+    assert record.exc_info is None
+    message = record.getMessage()
+    assert message.startswith(f"M.x failed: {text} (test_failures.py, line ")
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("a mistake"),
+        AttributeError("none"),
+        SystemExit(3),
+        TransportError("refused", "tcp://h:1"),
+        AssertionError(),
+    ],
+)
+def test_anything_else_has_its_stack(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its author sees where it came from; handlers of other kinds get the exception too."""
+    log_failed_call("M.x failed", raised(error))
+
+    first, second, *rest = lines(caplog)
+    assert first.endswith("ERROR moby_plugins: M.x failed")
+    assert second == "Traceback (most recent call last):"
+    assert any("raise error from cause" in line for line in rest)
+    assert rest[-1].startswith(type(error).__name__)
+    assert caplog.records[0].exc_info == (type(error), error, error.__traceback__)
+
+
+def test_causes_are_told_in_their_order(caplog: pytest.LogCaptureFixture) -> None:
+    """As Python prints them: the first cause first, and how one led to the other."""
+    cause = raised(KeyError("first"))
+    log_failure("M.x failed", raised(RuntimeError("last"), cause))
+
+    _, *rest = lines(caplog)
+    told = [line for line in rest if "Error: " in line or "cause of" in line]
+    assert told == [
+        "KeyError: 'first'",
+        "The above exception was the direct cause of the following exception:",
+        "RuntimeError: last",
+    ]
+
+
+def test_a_context_is_told_unless_it_was_suppressed(caplog: pytest.LogCaptureFixture) -> None:
+    """``raise … from None`` means what it says."""
+    error, suppressed = RuntimeError("last"), RuntimeError("last")
+    error.__context__ = suppressed.__context__ = ValueError("first")
+    suppressed.__suppress_context__ = True
+
+    log_failure("M.x failed", error)
+    log_failure("M.x failed", suppressed)
+
+    told, hidden = (logging.Formatter().format(record) for record in caplog.records)
+    assert "ValueError: first" in told
+    assert "During handling of the above exception, another exception occurred:" in told
+    assert "first" not in hidden
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, OSError, LookupError, SystemExit])
+def test_no_line_is_longer_than_four_kibibytes(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """In any encoding; and no text of an exception, a note or a group begins a line."""
+    error = kind(HOSTILE)
+    error.add_note(HOSTILE)
+    group = BaseExceptionGroup(HOSTILE, [kind(HOSTILE)] * 100)
+    group.add_note(HOSTILE)
+
+    log_failed_call(HOSTILE, raised(error, raised(group, raised(DriverError("M.x", HOSTILE)))))
+
+    written = lines(caplog)
+    assert len(written) < 100
+    assert not [line for line in written if line.startswith("2026-01-01 CRITICAL")]
+    assert all(line.isprintable() for line in written)
+    for encoding in ("utf-8", "ascii"):
+        sizes = [len(line.encode(encoding, "backslashreplace")) for line in written]
+        assert max(sizes) <= LINE_BYTES
+
+
+def test_long_stacks_and_chains_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """The last calls are shown, and the last of many causes; a circle of causes ends."""
+
+    def deep(left: int) -> None:
+        if left:
+            deeper(left - 1)
+        raise RuntimeError("deep")
+
+    def deeper(left: int) -> None:
+        deep(left)
+
+    error: BaseException = RuntimeError("first")
+    for number in range(100):
+        error = raised(RuntimeError(f"number {number}"), error)
+    try:
+        deep(200)
+    except RuntimeError as caught:
+        caught.__cause__ = error
+        error.__cause__ = raised(ValueError("in between"), caught)
+        log_failure("M.x failed", caught)
+
+    written = lines(caplog)
+    assert len(written) < 600
+    assert written[-1] == "RuntimeError: deep"
+
+
+def test_the_origin_of_an_answer_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Where a plugin's author calls another plugin, the log says which."""
+    error = DriverError("M.x", "full")
+    sign(error, "db", "tcp://h:1")
+
+    log_failed_call("V.Create failed", raised(error))
+
+    assert lines(caplog)[-2:] == [
+        "DriverError: M.x: full (plugin 'db' at tcp://h:1, status 200 OK)",
+        "plugin 'db' at tcp://h:1, status 200 OK",
+    ]
+
+
+def test_a_log_that_is_switched_off_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """No record is made."""
+    caplog.set_level(logging.CRITICAL, "moby_plugins")
+
+    log_failure("M.x failed", raised(RuntimeError("x")))
+
+    assert caplog.records == []
