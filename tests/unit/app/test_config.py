@@ -7,7 +7,7 @@ import pytest
 
 from moby_plugins.app.config import connect_by_scheme
 from moby_plugins.app.settings import Settings
-from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.address import CREDENTIALS, Address, TLSOptions
 from moby_plugins.domain.errors import SettingsError, SpecError
 from tests.transports import RecordingConnect, install_transport
 
@@ -121,6 +121,8 @@ def test_an_unknown_transport_names_the_known_ones(site: Path) -> None:
         ("https://h", TLSOptions(ca_file="/ca.pem"), []),
         ("https://h", None, []),
         ("tcp://h:1", None, []),
+        ("tcp://me:secret@h:1", None, [f"tcp://h:1: {CREDENTIALS}"]),
+        ("tcp://@h", None, [f"tcp://h: {CREDENTIALS}"]),
     ],
 )
 def test_what_an_administrator_should_know_is_logged(
@@ -130,7 +132,7 @@ def test_what_an_administrator_should_know_is_logged(
     recorder: RecordingConnect,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """TLS options without TLS, and TLS without verification, are a warning each, and no error."""
+    """TLS options without TLS, TLS without verification, and a user name, are a warning each."""
     transports = dict.fromkeys(["unix", "tcp", "http", "https"], recorder)
 
     connect_by_scheme(Settings(transports=transports))(Address(addr), tls)

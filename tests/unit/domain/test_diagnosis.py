@@ -96,6 +96,15 @@ def test_what_hides_decides_alone() -> None:
     assert the(socket(), hidden, failures={"/none": errno.ENOENT}).severity == WARNING
 
 
+def test_a_user_name_in_an_address_is_a_warning() -> None:
+    """It is never sent; and no finding shows it."""
+    finding = the(spec("tcp://me:secret@host:1"))
+
+    assert (finding.severity, finding.where) == (WARNING, f"{ETC}/shelf.json")
+    assert "user name and password" in finding.what
+    assert "secret" not in str(finding)
+
+
 def test_a_relative_path_is_a_problem() -> None:
     """Two slashes lead into the directory of whoever reads it."""
     finding = the(spec("unix://var/x.sock"))

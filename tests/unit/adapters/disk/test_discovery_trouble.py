@@ -231,3 +231,50 @@ def test_scan_and_look_up_agree_on_everything(place: PluginDirectories) -> None:
         *found
     }
     assert not {"fifo", "dir", "loop", "dangling", "fifo-in", "dir-in", "loop-in"} & {*found}
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("a.spec", "tcp://me:secret@h:1"),
+        ("a.json", '{"Addr": "tcp://me:secret@h:1"}'),
+        ("a.spec", "tcp://@h:1"),
+    ],
+)
+def test_credentials_in_a_spec_are_left_out_with_one_warning(
+    file: str, content: str, place: PluginDirectories, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It names the file and no credential; who connects to it then has nothing to warn of."""
+    (place.specs / file).write_text(content)
+
+    plugin = place.discovery.lookup("a")
+
+    assert (plugin.addr, plugin.address.text) == ("tcp://h:1", "tcp://h:1")
+    assert plugin.address.concern == ""
+    assert "secret" not in repr(plugin)
+    concern = "the user name and password in the address are left out: they are never sent"
+    assert caplog.messages == [f"{place.specs / file}: {concern}"]
+
+
+def test_a_file_name_is_one_line_of_the_log(
+    place: PluginDirectories, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever characters it has."""
+    name = "a\n2026-01-01 CRITICAL sshd: \x1b[2J"
+    (place.specs / f"{name}.spec").write_text("tcp://me@h:1")
+
+    place.discovery.lookup(name)
+
+    [message] = caplog.messages
+    assert message.isprintable()
+
+
+def test_not_all_of_a_file_that_is_no_spec_is_shown(place: PluginDirectories) -> None:
+    """A link may lead to a file with secrets."""
+    (place.elsewhere / "shadow").write_text("root:$y$j9T$" + "secret-hash" * 5 + ":19000:0:::\n")
+    (place.specs / "a.spec").symlink_to(place.elsewhere / "shadow")
+
+    with pytest.raises(SpecError) as caught:
+        place.discovery.lookup("a")
+
+    assert "hash" not in f"{caught.value} {caught.value!r}"

@@ -219,6 +219,15 @@ def test_an_error_comes_before_the_fields_of_an_answer() -> None:
         replying(NetworkDriver, "GetCapabilities", {"Err": "not now"}).get_capabilities()
 
 
+def test_a_scope_that_is_none_is_told_in_one_sentence() -> None:
+    """With what came instead, and without the insides of the library that checks it."""
+    with pytest.raises(WireError) as caught:
+        replying(NetworkDriver, "GetCapabilities", {"Scope": "moon"}).get_capabilities()
+
+    assert str(caught.value).endswith("'scope' must be in ('local', 'global') (got 'moon')")
+    assert "Attribute" not in str(caught.value)
+
+
 def test_null_lists_and_options_are_empty() -> None:
     """B3: an engine sends null for lists and objects that it has not set."""
     part, received = part_of(NetworkDriver, {"create_network": None})
