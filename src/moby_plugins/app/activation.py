@@ -34,6 +34,7 @@ from attrs import field, frozen
 from moby_plugins.app.client import Client
 from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.plugin import Manifest, Plugin
+from moby_plugins.domain.text import quoted
 from moby_plugins.ports import Clock, Discovery
 
 CLOSED = "this registry is closed"
@@ -105,7 +106,8 @@ class Activation:
     def wait(self, clock: Clock) -> None:
         """Wait until the leader has settled it; ``RuntimeError`` for the leader itself."""
         if not self.done.is_set() and self._leader == threading.get_ident():
-            raise RuntimeError(f"activating {self.name!r} asks for {self.name!r}: it cannot end")
+            name = quoted(self.name)
+            raise RuntimeError(f"activating {name} asks for {name}: it cannot end")
         clock.wait(self.done)
 
     def outcome(self, clock: Clock) -> ActivePlugin | None:

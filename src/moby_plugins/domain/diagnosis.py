@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from moby_plugins.domain.address import TLSOptions
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray
+from moby_plugins.domain.text import shown
 
 # How much it matters: hosts fail or are exposed, may be surprised, or nothing at all.
 PROBLEM, WARNING, NOTE = "problem", "warning", "note"
@@ -116,9 +117,9 @@ def _of_socket(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
         yield Finding(
             PROBLEM,
             path,
-            f"{address.text} names the relative path {address.path}",
+            f"{shown(address.text)} names the relative path {shown(address.path)}",
             "it leads elsewhere for each host, by the directory that this was started in",
-            f"write three slashes: unix:///{address.path}",
+            f"write three slashes: unix:///{shown(address.path)}",
         )
         return
     number = seen.failures.get(address.path, 0)
@@ -179,7 +180,7 @@ def _of_tls_file(seen: Seen, path: str, kind: str, file: str) -> Iterator[Findin
         yield Finding(
             PROBLEM,
             path,
-            f"{kind} {file} {'is missing' if missing else 'cannot be read'}",
+            f"{kind} {shown(file)} {'is missing' if missing else 'cannot be read'}",
             "hosts cannot speak TLS with the plugin",
             "put the file there, or correct the spec"
             if missing

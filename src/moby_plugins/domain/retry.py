@@ -5,6 +5,7 @@ from typing import Any
 from attrs import Attribute, field, frozen
 
 from moby_plugins.domain.errors import PluginError, PluginNotFoundError, TransportError
+from moby_plugins.domain.text import quoted
 
 
 @frozen
@@ -18,7 +19,7 @@ class _AtLeast:
         # Written so that NaN fails too.
         if not (is_number and value >= self.bound):
             raise ValueError(
-                f"{attribute.name} must be a number, {self.bound:g} or more: {value!r}"
+                f"{attribute.name} must be a number, {self.bound:g} or more: {quoted(value)}"
             )
 
 

@@ -19,6 +19,9 @@ MAX_SENTENCE = 500
 MAX_ERROR_TEXT = 60_000
 HIDDEN = "***"
 
+# How much of a text is read, so that one of many megabytes costs no more than another.
+_WINDOW = 1 << 16
+
 # A URL's user name and password. What follows a UNIX socket's slashes is a path.
 _CREDENTIALS = re.compile(r"(?<=://)(?<!unix://)[^\s/]*@", re.IGNORECASE)
 
@@ -86,13 +89,14 @@ def _escaped(char: str) -> str:
 
 def _cut(text: str, most: int, escape: Callable[[str], str]) -> tuple[str, str]:
     # First the credentials: where they are cut in two, no "@" tells them any more.
-    public = _CREDENTIALS.sub(f"{HIDDEN}@", text)
+    public = _CREDENTIALS.sub(f"{HIDDEN}@", text[:_WINDOW])
+    rest = f"… of {len(text)}"
     pieces: list[str] = []
     left = most
     for char in public[: most + 1]:
         piece = escape(char)
         left -= len(piece)
         if left < 0:
-            return "".join(pieces), f"… of {len(text)}"
+            return "".join(pieces), rest
         pieces.append(piece)
-    return "".join(pieces), ""
+    return "".join(pieces), rest if len(text) > _WINDOW else ""
