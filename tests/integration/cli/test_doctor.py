@@ -23,7 +23,7 @@ def diagnosed(machine: Machine) -> dict[str, dict[str, Any]]:
 
 def test_a_machine_that_is_well(machine: Machine) -> None:
     """Plugins that live, by socket and by spec: exit status 0, in one line."""
-    (machine.specs / "far.spec").write_text("tcp://192.0.2.1:80")
+    (machine.specs / "near.spec").write_text(f"unix://{machine.sockets}/shelf.sock")
     with machine.shelf():
         ran = machine.run("doctor")
 

@@ -4,8 +4,11 @@
 options into OpenSSL's terms, for hosts and for plugins.
 """
 
+import errno
+import os
 import socket
 import ssl
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -161,6 +164,7 @@ def _trust(context: ssl.SSLContext, tls: TLSOptions) -> None:
 
 def _trust_file(context: ssl.SSLContext, ca_file: str) -> None:
     try:
+        _check_is_file(ca_file)
         context.load_verify_locations(cafile=ca_file)
     except (OSError, ValueError) as error:
         raise SpecError(f"CAFile cannot be used: {_reason(error)}", ca_file) from error
@@ -170,6 +174,8 @@ def _identify(context: ssl.SSLContext, tls: TLSOptions | ServerTLS) -> None:
     if not (tls.cert_file and tls.key_file):
         raise SpecError("CertFile and KeyFile go together", tls.cert_file or tls.key_file)
     try:
+        _check_is_file(tls.cert_file)
+        _check_is_file(tls.key_file)
         # Without a password of ours OpenSSL would ask for one on the terminal.
         context.load_cert_chain(tls.cert_file, tls.key_file, password=tls.passphrase)
     except (OSError, ValueError) as error:
@@ -177,6 +183,12 @@ def _identify(context: ssl.SSLContext, tls: TLSOptions | ServerTLS) -> None:
             f"CertFile and KeyFile {shown(tls.key_file)} cannot be used: {_reason(error)}",
             tls.cert_file,
         ) from error
+
+
+def _check_is_file(path: str) -> None:
+    # OpenSSL would wait for a writer to a FIFO, and read a device without an end.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
 
 
 def _reason(error: Exception) -> str:
