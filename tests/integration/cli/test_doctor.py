@@ -12,9 +12,9 @@ from tests.integration.cli.machine import SECONDS, Machine, stale_socket
 from tests.integration.components import requires
 
 
-def diagnosed(machine: Machine) -> dict[str, dict[str, Any]]:
+def diagnosed(machine: Machine, *options: str) -> dict[str, dict[str, Any]]:
     """The findings by the name of the file that they are about."""
-    ran = machine.run("doctor", "--json")
+    ran = machine.run("doctor", "--json", *options)
     found = json.loads(ran.stdout)
     problems = any(finding["severity"] == "problem" for finding in found)
     assert (ran.returncode, ran.stderr) == (int(problems), "")
