@@ -117,7 +117,8 @@ def standard_streams() -> Iterator[None]:
     finally:
         if output.failure is not None:
             if output.failure.errno != errno.EPIPE:
-                why = shown(output.failure.strerror)
+                closed = output.failure.errno == errno.EBADF
+                why = "it is closed" if closed else shown(output.failure.strerror)
                 print(f"moby-plugins: standard output: {why}", file=sys.stderr)
             sys.exit(UNWRITTEN)
 

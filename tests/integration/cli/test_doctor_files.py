@@ -67,7 +67,6 @@ def test_what_is_no_socket_is_never_to_be_removed(
         "\x1b[2J",
         "\udcff",
         "ü\u202e",
-        "back\\slash",
     ],
 )
 def test_a_remedy_is_pasted_as_it_stands(machine: Machine, name: str) -> None:
