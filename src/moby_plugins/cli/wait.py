@@ -32,11 +32,15 @@ from moby_plugins.cli.options import (
     with_target,
     with_timeout,
 )
-from moby_plugins.cli.output import StatusLine, show_json
+from moby_plugins.cli.output import StatusLine, is_terminal, show_json
 from moby_plugins.domain.text import shown
 
 # Seconds: between two looks at the clock, and at most between two attempts.
 TICK, PAUSE = 0.2, 1.0
+# Seconds in which a plugin that is there answers; until then a script is told nothing.
+QUIET = 0.5
+
+UNANSWERED = "no answer yet"
 
 # What the thread that tries tells: an attempt's error, and true with how it all ended.
 News: TypeAlias = tuple[bool, ActivePlugin | Exception]
@@ -136,7 +140,8 @@ def _as_json(target: str, outcome: ActivePlugin | PluginError, seconds: float) -
 
 def _outcome(name: str, news: "SimpleQueue[News]", timeout: float) -> ActivePlugin | Exception:
     line = StatusLine(sys.stderr)
-    ends, state = time.monotonic() + timeout, "no answer yet"
+    ends, state = time.monotonic() + timeout, ""
+    quiet = 0.0 if is_terminal(sys.stderr) else QUIET
     try:
         while (left := ends - time.monotonic()) > 0:
             with suppress(Empty):
@@ -144,10 +149,14 @@ def _outcome(name: str, news: "SimpleQueue[News]", timeout: float) -> ActivePlug
                 if final:
                     return told
                 state = _state(told)
-            line.say(f"waiting for {shown(name)}: {state}", f" ({left:.0f} s left)")
+            if state or left < timeout - quiet:
+                waits = state or UNANSWERED
+                line.say(f"waiting for {shown(name)}: {waits}", f" ({left:.0f} s left)")
     finally:
         line.clear()
-    return TransportTimeoutError(f"{shown(name)} is not active after {timeout:g} s: {state}")
+    return TransportTimeoutError(
+        f"{shown(name)} is not active after {timeout:g} s: {state or UNANSWERED}"
+    )
 
 
 def _state(trouble: object) -> str:

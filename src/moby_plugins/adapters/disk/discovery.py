@@ -22,7 +22,7 @@ from moby_plugins.domain.plugin import (
     is_plugin_name,
     read_spec,
 )
-from moby_plugins.domain.text import nearest, quoted, shown
+from moby_plugins.domain.text import VERY_NEAR, nearest, quoted, shown
 
 logger = logging.getLogger("moby_plugins")
 
@@ -106,7 +106,9 @@ def meant_for(name: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
     it, as copies have. Both are "" where nothing is near.
     """
     stem, dot, ending = name.rpartition(".")
-    if dot and (near := nearest(ending.casefold(), [suffix[1:] for suffix in suffixes])):
+    # Endings are short: with less in common, a program's .js would be a .json.
+    near = nearest(ending, [suffix[1:] for suffix in suffixes], VERY_NEAR) if dot else ""
+    if near:
         return stem, f".{near}"
     return _with_more(name, suffixes)
 
