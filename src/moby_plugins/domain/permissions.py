@@ -49,7 +49,7 @@ class Access:
 
 @frozen
 class Weakness:
-    """A right that somebody else has: ``what`` it is, and the ``remedy``, which is a command.
+    """A right of another user: ``what`` it is, and the ``remedy``, which is a command.
 
     ``who`` has it stands before a verb in the plural; it is "" where no user has it now.
     """

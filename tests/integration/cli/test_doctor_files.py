@@ -88,7 +88,7 @@ def test_a_remedy_is_pasted_as_it_stands(machine: Machine, name: str) -> None:
 
 
 def test_a_link_to_a_stale_socket_is_not_removed_but_the_socket(machine: Machine) -> None:
-    """What hosts find is the link; what nobody listens on lies elsewhere."""
+    """What hosts find is the link; what is stale lies elsewhere."""
     stale_socket(machine.root / "elsewhere")
     (machine.sockets / "a.sock").symlink_to(machine.root / "elsewhere")
 
@@ -141,7 +141,7 @@ def test_an_ending_that_is_nearly_right_is_a_problem(
 
 @pytest.mark.parametrize("name", ["README", "ca.pem", "notes.txt", "x.conf", ".x.spec.swp", "a.js"])
 def test_other_files_are_left_alone(machine: Machine, name: str) -> None:
-    """What was meant for something else is nobody's mistake."""
+    """What was meant for something else is no mistake."""
     (machine.specs / name).write_text("")
     (machine.sockets / name).write_text("")
 
@@ -235,7 +235,7 @@ def test_a_sticky_directory_on_the_way_is_safe(machine: Machine) -> None:
 
 
 def test_a_group_without_others_is_a_warning(machine: Machine) -> None:
-    """Nobody can use it now; a socket's group is how hosts connect, and no finding."""
+    """No user can use it now; a socket's group is how hosts connect, and no finding."""
     machine.specs.chmod(0o775)
     with machine.shelf() as path:
         path.chmod(0o660)

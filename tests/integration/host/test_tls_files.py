@@ -1,9 +1,11 @@
 """TLS files that cannot be used: an error when the client is made, which names the file."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from moby_plugins import SpecError, TLSOptions, new_client, new_local_registry
 from moby_plugins.app.settings import Settings
@@ -174,3 +176,18 @@ def test_a_tls_file_that_cannot_be_used_is_not_retried(tmp_path: Path) -> None:
 
     assert caught.value.file == str(missing)
     assert (clock.now(), clock.sleeps) == (0.0, [])
+
+
+@pytest.mark.parametrize("given", ["ca_file", "cert_file", "key_file"])
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["FIFO", "directory"])
+def test_what_is_no_file_is_not_waited_for(
+    given: str, make: Callable[[Path], object], certificates: Certificates, tmp_path: Path
+) -> None:
+    """OpenSSL would wait for a writer to a FIFO, without an end."""
+    make(tmp_path / "odd")
+    cert, key = certificates.client()
+    options = TLSOptions(ca_file=certificates.ca_file, cert_file=cert, key_file=key)
+
+    error = failure(evolve(options, **{given: str(tmp_path / "odd")}))
+
+    assert "it is no regular file" in str(error)

@@ -26,7 +26,7 @@ from moby_plugins.ports import Survey
 
 # As many links as the kernel follows in one path.
 MAX_LINKS = 40
-# Who owns what belongs to nobody that a user namespace knows.
+# The owner, inside a user namespace, of what belongs to users outside of it.
 OVERFLOW_UID = "/proc/sys/kernel/overflowuid"
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
@@ -193,7 +193,7 @@ def _trusted() -> frozenset[int]:
             overflow = int(file.read())
     except (OSError, ValueError):
         return frozenset(trusted)
-    # In a user namespace, whose root is no other's, what belongs to users outside of it.
+    # The users outside of a namespace, root among them, are those who made it.
     if not any(first <= overflow < first + count for first, _, count in ranges):
         trusted.add(overflow)
     return frozenset(trusted)
