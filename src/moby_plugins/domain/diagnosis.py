@@ -169,13 +169,25 @@ def _of_socket(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
         )
         return
     if number:
+        *_, last = seen.way(address.path)
+        unseen = address.path in seen.ways and last not in seen.kinds
+        refusal = OSError(number, errno.errorcode.get(number, str(number)))
         yield Finding(
             PROBLEM,
             path,
-            address.explain(OSError(number, errno.errorcode.get(number, str(number)))),
+            (_UNSEEN.get(number) if unseen else None) or address.explain(refusal),
             "hosts try for 15 seconds, and fail",
             _socket_remedy(seen, address.path, number),
         )
+
+
+# Why a socket was not even seen.
+_UNSEEN = {
+    errno.EACCES: "a directory on the way to the socket may not be entered",
+    errno.ENOTDIR: "a component of the socket's path is no directory",
+    errno.ELOOP: "the links on the way to the socket lead in a circle",
+    errno.ENAMETOOLONG: "no file can have a path that long",
+}
 
 
 def _article(noun: str) -> str:
@@ -278,7 +290,16 @@ def _of_answer(name: str, first: Candidate, address: Address, asked: Asked) -> I
 
 def _of_directories(seen: Seen) -> Iterator[Finding]:
     for path in (seen.sockets_path, *seen.specs_paths):
-        if seen.failures.get(path) == errno.ENOENT:
+        number, there = seen.failures.get(path, 0), seen.kind(path, DIRECTORY)
+        if not number and there != DIRECTORY:
+            yield Finding(
+                PROBLEM,
+                path,
+                f"this is {_article(there)}, and no directory",
+                "hosts look there for plugins, and find none",
+                "move it away, and have a directory in its place",
+            )
+        if number == errno.ENOENT:
             yield Finding(
                 NOTE,
                 path,

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from attrs import evolve
 
 from moby_plugins import SpecError, TLSOptions, new_client, new_local_registry
 from moby_plugins.app.settings import Settings
@@ -186,8 +186,8 @@ def test_what_is_no_file_is_not_waited_for(
     """OpenSSL would wait for a writer to a FIFO, without an end."""
     make(tmp_path / "odd")
     cert, key = certificates.client()
-    options = TLSOptions(ca_file=certificates.ca_file, cert_file=cert, key_file=key)
+    files: dict[str, Any] = {"ca_file": certificates.ca_file, "cert_file": cert, "key_file": key}
 
-    error = failure(evolve(options, **{given: str(tmp_path / "odd")}))
+    error = failure(TLSOptions(**(files | {given: str(tmp_path / "odd")})))
 
     assert "it is no regular file" in str(error)

@@ -35,6 +35,33 @@ def test_what_is_no_socket_is_told_for_what_it_is(kind: str, told: str) -> None:
     assert "rm " not in finding.remedy
 
 
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [
+        (errno.EACCES, "a directory on the way to the socket may not be entered"),
+        (errno.ENOTDIR, "a component of the socket's path is no directory"),
+        (errno.ELOOP, "the links on the way to the socket lead in a circle"),
+        (errno.ENAMETOOLONG, "no file can have a path that long"),
+        (errno.ENOENT, "no socket there; is the plugin running?"),
+    ],
+)
+def test_what_was_not_seen_is_told_for_why(number: int, what: str) -> None:
+    """It was the way to the socket, and not the socket."""
+    seen: dict[str, Any] = {"ways": {"/a/x": ("/", "/a", "/a/x")}, "kinds": {"/": DIRECTORY}}
+    (finding,) = of_spec("unix:///a/x", failures={"/a/x": number}, **seen)
+
+    assert finding.what == what
+    assert "rm " not in finding.remedy
+
+
+def test_a_place_that_is_no_directory_is_a_problem() -> None:
+    """Hosts pass over it, and say nothing."""
+    (finding,) = diagnose(Seen(SOCKETS, (SPECS,), kinds={SPECS: FILE}))
+
+    assert (finding.severity, finding.where) == (PROBLEM, SPECS)
+    assert finding.what == "this is an ordinary file, and no directory"
+
+
 def test_a_socket_is_removed_where_it_lies() -> None:
     """What a link leads to, and not the link."""
     (finding,) = of_spec(

@@ -81,22 +81,17 @@ class Place:
     def _why_no_suffix(self, mode: int, name: str, suffix: str) -> str:
         if suffix in self.foreign:
             return f"*{shown(suffix)} is not looked for in this directory"
-        if self.sockets and stat.S_ISSOCK(mode):
-            return "a socket's name has to end in .sock"
+        if stat.S_ISSOCK(mode):
+            ours = "a socket's name has to end in .sock"
+            return ours if self.sockets else "sockets are not looked for in this directory"
         if stat.S_ISDIR(mode):
             return ""
-        # Of a socket only a socket's ending can have been meant, of a file only a spec's.
-        fitting = SOCKET_SUFFIXES if stat.S_ISSOCK(mode) else SPEC_SUFFIXES
-        _, meant = meant_for(name, fitting)
-        if not meant:
-            # A copy of a socket's file is none.
-            _, meant = _with_more(name, self.suffixes)
-        if not meant:
-            return ""
+        # A file can have been meant for a spec, or to be a copy of what lies here.
+        meant = meant_for(name, SPEC_SUFFIXES)[1] or _with_more(name, self.suffixes)[1]
         if meant in self.foreign:
             told = f"*{shown(meant)} is not looked for in this directory"
             return f"{told}, if that was meant by its ending"
-        return f"its name has to end in {meant}"
+        return f"its name has to end in {meant}" if meant else ""
 
 
 def meant_for(name: str, suffixes: tuple[str, ...]) -> tuple[str, str]:

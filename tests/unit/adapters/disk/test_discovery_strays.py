@@ -109,12 +109,14 @@ def test_what_is_of_the_wrong_kind_is_a_stray(place: PluginDirectories) -> None:
     (place.specs / "b.spec").mkdir()
     (place.specs / "c.json").symlink_to(place.base / "none")
     make_socket(place.specs / "d.spec")
+    make_socket(place.specs / "e")
 
     assert strays(place) == {
         "run/a.sock": "it is no socket",
         "etc/b.spec": "it is no regular file",
         "etc/c.json": "it cannot be looked at: No such file or directory",
         "etc/d.spec": "it is no regular file",
+        "etc/e": "sockets are not looked for in this directory",
     }
 
 
