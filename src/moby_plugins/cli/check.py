@@ -22,9 +22,10 @@ from moby_plugins.checks import (
     new_subject,
     run_checks,
 )
-from moby_plugins.cli.errors import FINDINGS
+from moby_plugins.cli.errors import FINDINGS, did_you_mean
 from moby_plugins.cli.options import (
     example,
+    is_address,
     plugin_names,
     subsystems,
     with_json,
@@ -133,7 +134,8 @@ def check(
         kinds = named or (HANDSHAKE, *implemented)
         checks = chosen(known, subsystems=kinds, names=glob, reads_only=read_only)
         if not checks:
-            raise click.UsageError("there is no such check; --list shows all")
+            near = did_you_mean(glob, [item.id for item in known])
+            raise click.UsageError(f"there is no such check{near}; --list shows all")
         findings = list(_watched(run_checks(checks, subject), len(checks)))
     if junit is not None:
         junit.write(as_junit(findings, target))
@@ -146,11 +148,14 @@ def _check_names(named: tuple[str, ...], known: tuple[Check, ...]) -> None:
     there = dict.fromkeys(item.subsystem for item in known)
     for name in named:
         if name not in there:
-            raise click.UsageError(f"no checks for {quoted(name)}; there are: {', '.join(there)}")
+            near = did_you_mean(name, there)
+            raise click.UsageError(
+                f"no checks for {quoted(name)}{near}; there are: {', '.join(there)}"
+            )
 
 
 def _place(target: str, settings: Settings) -> tuple[str, TLSOptions | None, str]:
-    if "/" in target:
+    if is_address(target):
         return target, None, ""
     discovery = new_local_discovery(settings)
     plugin = discovery.lookup(target)

@@ -109,6 +109,17 @@ def test_a_subsystem_that_was_meant_is_named(machine: Machine) -> None:
             assert f"; did you mean {meant}?" in ran.stderr
 
 
+def test_a_check_that_was_meant_is_named(machine: Machine) -> None:
+    """And the subsystem that was."""
+    with machine.shelf():
+        check = machine.run("check", "shelf", "--check", "VolumeDriver: unknwn keys")
+        subsystem = machine.run("check", "shelf", "--subsystem", "VolumDriver")
+
+    assert (check.returncode, subsystem.returncode) == (2, 2)
+    assert "there is no such check; did you mean " in check.stderr
+    assert "; did you mean VolumeDriver?; there are: " in subsystem.stderr
+
+
 @pytest.mark.parametrize(
     ("given", "hint"), [("inspcet", "; did you mean inspect?"), ("dokter", "doctor"), ("xyz", "")]
 )
@@ -133,8 +144,6 @@ def test_a_path_that_was_given_for_an_address_gets_the_address(
 ) -> None:
     """Absolute or not; what is suggested works."""
     command, *others = arguments
-    if given.startswith(".") and command == "check":
-        pytest.skip("check takes it for an address")
     ran = machine.run(command, given.format(root=machine.root), *others)
 
     assert ran.returncode == 9
