@@ -1,12 +1,26 @@
 """``moby-plugins doctor``: what is wrong with this machine's plugins."""
 
+import shutil
+import sys
+
 import click
 from attrs import asdict
 
 from moby_plugins import Settings
 from moby_plugins.cli.errors import FINDINGS
 from moby_plugins.cli.options import example, with_json, with_settings, with_timeout
-from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, MAX_LINE, Cell, show_json, show_line
+from moby_plugins.cli.output import (
+    BAD,
+    DOUBTFUL,
+    FAINT,
+    GOOD,
+    MAX_LINE,
+    Cell,
+    is_terminal,
+    show_json,
+    show_line,
+    wrapped,
+)
 from moby_plugins.diagnosis import NOTE, PROBLEM, WARNING, Finding, diagnose
 from moby_plugins.domain.text import sentence, shown
 
@@ -41,8 +55,11 @@ def doctor(
 
 def _show(finding: Finding) -> None:
     show_line(Cell(finding.severity, _STYLES[finding.severity]), Cell(f"  {shown(finding.where)}"))
-    show_line(Cell(f"  {sentence(finding.what)};"))
-    show_line(Cell(f"  {sentence(finding.why)}."))
+    for told in (f"{sentence(finding.what)};", f"{sentence(finding.why)}."):
+        # A pipe has one line for each, and a terminal no word that is broken.
+        width = shutil.get_terminal_size().columns - 2
+        for line in wrapped(told, width) if is_terminal(sys.stdout) else [told]:
+            show_line(Cell(f"  {line}"))
     show_line(Cell("  → ", FAINT), Cell(shown(finding.remedy, MAX_LINE)))
 
 

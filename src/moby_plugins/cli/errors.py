@@ -104,8 +104,8 @@ def not_found(error: PluginNotFoundError) -> str:
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """The end of a message that ``given`` is not known: "" where nothing known is near."""
-    near = nearest(given, known)
-    return f"; did you mean {shown(near)}?" if near and near != given else ""
+    near = "" if given in (known := [*known]) else nearest(given, known)
+    return f"; did you mean {shown(near)}?" if near else ""
 
 
 def _names_beside(error: PluginNotFoundError) -> list[str]:
@@ -122,14 +122,13 @@ def _names_beside(error: PluginNotFoundError) -> list[str]:
 
 
 def _hint(error: BaseException) -> str:
+    if not isinstance(error, (NotImplementedByPluginError, StatusError)):
+        return ""
     from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
     if isinstance(error, NotImplementedByPluginError):
         known = {*error.implements, *(kind.implements for kind in ENGINE_SUBSYSTEMS)}
         return did_you_mean(error.wanted, known)
-    if isinstance(error, StatusError):
-        remotes = (remote for kind in ENGINE_SUBSYSTEMS for remote in kind.remotes.values())
-        known = {ACTIVATE, *(remote.method for remote in remotes)}
-        method = error.method.partition("?")[0]
-        return "" if method in known else did_you_mean(method, known)
-    return ""
+    remotes = (remote for kind in ENGINE_SUBSYSTEMS for remote in kind.remotes.values())
+    known = {ACTIVATE, *(remote.method for remote in remotes)}
+    return did_you_mean(error.method.partition("?")[0], known)

@@ -2,8 +2,8 @@
 
 import shutil
 import sys
-import textwrap
 from collections.abc import Iterator
+from itertools import compress, repeat
 from typing import Any
 
 import click
@@ -32,6 +32,7 @@ from moby_plugins.cli.output import (
     show_json,
     show_line,
     show_table,
+    wrapped,
 )
 from moby_plugins.domain.errors import status_line
 from moby_plugins.domain.text import listed, shown
@@ -106,6 +107,9 @@ def _drawn(rows: list[Row], width: int) -> Iterator[tuple[Cell, ...]]:
         address = "" if derivable else shown(_address(row))
         path = Cell(shown(_path(row)), FAINT)
         table.append([Cell(shown(row.name)), _implemented(row), Cell(address), path])
+    # A column without anything in it is none.
+    filled = [any(cell.text for cell in column) for column in zip(*table[1:], strict=True)]
+    table = [[*compress(line, filled or repeat(True))] for line in table]
     widths = [max(len(cell.text) for cell in column) for column in zip(*table, strict=True)]
     stacked = sum(widths) + len(GAP) * (len(widths) - 1) > width
     if not stacked:
@@ -115,7 +119,7 @@ def _drawn(rows: list[Row], width: int) -> Iterator[tuple[Cell, ...]]:
         error = _error(row)
         below = [error] if error else []
         if stacked:
-            below += line[1:]
+            below += [cell for cell in line[1:] if cell.text]
         yield (line[0],) if stacked else _side_by_side(line, widths)
         for cell in below:
             yield from _wrapped(cell, width)
@@ -130,10 +134,7 @@ def _side_by_side(cells: list[Cell], widths: list[int]) -> tuple[Cell, ...]:
 
 
 def _wrapped(cell: Cell, width: int) -> Iterator[tuple[Cell, ...]]:
-    lines = textwrap.wrap(
-        cell.text, max(width - len(GAP), 1), break_long_words=False, break_on_hyphens=False
-    )
-    for line in lines:
+    for line in wrapped(cell.text, width - len(GAP)):
         yield Cell(GAP), Cell(line, cell.style)
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
@@ -182,6 +183,11 @@ def show_line(*cells: Cell) -> None:
         Console(highlight=False).print(line, soft_wrap=True)
     else:
         print("".join(cell.text for cell in cells), flush=True)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """``text`` in lines of ``width`` characters, in which only what is longer stands out."""
+    return textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False)
 
 
 def plain_columns(table: Table) -> Iterable[str]:

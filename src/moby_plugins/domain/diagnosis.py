@@ -20,6 +20,7 @@ from moby_plugins.domain.permissions import (
     SOCKET,
     Access,
     shell_command,
+    shell_word,
     weaknesses,
 )
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray, is_managed_socket
@@ -196,7 +197,7 @@ def _article(noun: str) -> str:
 
 def _socket_remedy(seen: Seen, path: str, number: int) -> str:
     if number in {errno.EACCES, errno.EPERM}:
-        return f"run this as the host's user; or let that user write to {shown(path)}"
+        return f"run this as the host's user; or let that user write to {shell_word(path)}"
     # What is to be removed is what was seen to be a socket, and no link to it.
     if number == errno.ECONNREFUSED and seen.kind(path, SOCKET) == SOCKET:
         gone = shell_command("rm", seen.way(path)[-1])

@@ -151,6 +151,19 @@ def test_no_width_breaks_a_word(machine: Machine, columns: int) -> None:
     assert ("NAME" in words) == (columns == 120)
 
 
+def test_a_column_without_anything_is_left_out(machine: Machine) -> None:
+    """Sockets alone have no address to show; no plugins have all headings."""
+    command = machine.command("ls")
+    with machine.shelf(), at_terminal(command, machine.environment) as terminal:
+        assert terminal.end() == 0
+    (machine.sockets / "shelf.sock").unlink(missing_ok=True)
+    with at_terminal(command, machine.environment) as empty:
+        assert empty.end() == 0
+
+    assert terminal.plain.split()[:3] == ["NAME", "IMPLEMENTS", "FOUND"]
+    assert empty.plain.split()[:2] == ["NAME", "IMPLEMENTS"]
+
+
 def test_a_terminal_gets_a_table_in_colour(machine: Machine) -> None:
     """Of the window's width, without cutting a path; with NO_COLOR it is as in a pipe."""
     with machine.shelf():

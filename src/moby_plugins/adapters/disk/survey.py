@@ -155,7 +155,9 @@ def _components(path: str) -> Iterator[str]:
     """
     here, links = "/", 0
     yield here
-    left = [*reversed(os.path.join(os.getcwd(), path).split("/"))]
+    # Only a relative path needs this directory, which may have been removed.
+    start = "" if path.startswith("/") else os.getcwd()
+    left = [*reversed(os.path.join(start, path).split("/"))]
     while left:
         name = left.pop()
         if name in {"", "."}:
