@@ -16,6 +16,7 @@ from moby_plugins.domain.permissions import (
     DIRECTORY,
     FILE,
     FOR_OTHERS_TO_READ,
+    LINK,
     ROOT,
     SOCKET,
     Access,
@@ -170,24 +171,27 @@ def _of_socket(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
         )
         return
     if number:
-        *_, last = seen.way(address.path)
-        unseen = address.path in seen.ways and last not in seen.kinds
+        last = seen.way(address.path)[-1]
+        # The way to it ended at something else.
+        unseen = address.path in seen.ways and seen.kinds.get(last, LINK) == LINK
         refusal = OSError(number, errno.errorcode.get(number, str(number)))
-        yield Finding(
-            PROBLEM,
-            path,
-            (_UNSEEN.get(number) if unseen else None) or address.explain(refusal),
-            "hosts try for 15 seconds, and fail",
-            _socket_remedy(seen, address.path, number),
-        )
+        what, remedy = address.explain(refusal), _socket_remedy(seen, address.path, number)
+        if unseen and number in _UNSEEN:
+            what, remedy = _UNSEEN[number]
+        yield Finding(PROBLEM, path, what, "hosts try for 15 seconds, and fail", remedy)
 
 
-# Why a socket was not even seen.
+_CORRECT = "correct the address in the spec"
+
+# Why a socket was not even seen, and what to do about it.
 _UNSEEN = {
-    errno.EACCES: "a directory on the way to the socket may not be entered",
-    errno.ENOTDIR: "a component of the socket's path is no directory",
-    errno.ELOOP: "the links on the way to the socket lead in a circle",
-    errno.ENAMETOOLONG: "no file can have a path that long",
+    errno.EACCES: (
+        "a directory on the way to the socket may not be entered",
+        "run this as the host's user, or let that user enter the directory",
+    ),
+    errno.ENOTDIR: ("a component of the socket's path is no directory", _CORRECT),
+    errno.ELOOP: ("the links on the way to the socket lead in a circle", _CORRECT),
+    errno.ENAMETOOLONG: ("no file can have a path that long", _CORRECT),
 }
 
 
@@ -374,6 +378,9 @@ def _of_weaknesses(seen: Seen) -> Iterator[Finding]:
 
 def _lying_at(seen: Seen, trust: _Trust) -> Access | None:
     path = seen.way(trust.path)[-1]
+    # Something else is a finding of its own; and the right to write to /dev/null is one to have.
+    if seen.kinds.get(path, trust.kind) != trust.kind:
+        return None
     return _access(seen, path, trust.kind, searched=trust.kind == DIRECTORY)
 
 

@@ -223,6 +223,36 @@ def test_what_every_user_may_write_to_is_a_problem(
     ]
 
 
+def test_a_device_keeps_its_mode(machine: Machine) -> None:
+    """A spec that names /dev/null by mistake is no reason to close it to users."""
+    (machine.specs / "a.spec").write_text("unix:///dev/null")
+    spec = {"Addr": "https://127.0.0.1:1", "TLSConfig": {"CAFile": "/dev/zero"}}
+    (machine.specs / "b.json").write_text(json.dumps(spec))
+
+    found = looked(machine)
+
+    assert {name: found[name]["what"] for name in found} == {
+        "a.spec": "/dev/null is no socket: it is a device",
+        "b.json": "CAFile /dev/zero is a device",
+    }
+
+
+def test_links_in_a_circle_are_told_for_that(machine: Machine) -> None:
+    """And what cannot be a path."""
+    (machine.root / "loop").symlink_to("loop")
+    (machine.specs / "a.spec").write_text(f"unix://{machine.root}/loop")
+    (machine.specs / "b.spec").write_text(f"unix://{machine.root}/{'x' * 300}")
+    (machine.specs / "c.spec").write_text(f"unix://{machine.specs}/a.spec/x")
+
+    found = looked(machine)
+
+    assert {name: found[name]["what"] for name in found} == {
+        "a.spec": "the links on the way to the socket lead in a circle",
+        "b.spec": "no file can have a path that long",
+        "c.spec": "a component of the socket's path is no directory",
+    }
+
+
 def test_a_sticky_directory_on_the_way_is_safe(machine: Machine) -> None:
     """As /tmp is: others may add files, and replace none."""
     path = machine.root / "tmp"

@@ -35,6 +35,19 @@ def test_what_is_no_socket_is_told_for_what_it_is(kind: str, told: str) -> None:
     assert "rm " not in finding.remedy
 
 
+def test_what_is_something_else_keeps_its_mode() -> None:
+    """All users write to /dev/null, and have to."""
+    tls = TLSOptions(ca_file="/dev/zero")
+    kinds = {"/dev/null": "device", "/dev/zero": "device"}
+    modes = dict.fromkeys(kinds, 0o666)
+
+    for found in (
+        of_spec("unix:///dev/null", kinds=kinds, modes=modes),
+        of_spec("https://h:1", tls, kinds=kinds, modes=modes),
+    ):
+        assert [finding.where for finding in found] == [SPEC]
+
+
 @pytest.mark.parametrize(
     ("number", "what"),
     [
@@ -52,6 +65,16 @@ def test_what_was_not_seen_is_told_for_why(number: int, what: str) -> None:
 
     assert finding.what == what
     assert "rm " not in finding.remedy
+
+
+def test_links_in_a_circle_are_told_for_that() -> None:
+    """The last that was seen of the way is a link."""
+    kinds = {"/": DIRECTORY, "/x": LINK}
+    failures = {"/x": errno.ELOOP}
+    (finding,) = of_spec("unix:///x", ways={"/x": ("/", "/x")}, kinds=kinds, failures=failures)
+
+    assert finding.what == "the links on the way to the socket lead in a circle"
+    assert finding.remedy == "correct the address in the spec"
 
 
 def test_a_place_that_is_no_directory_is_a_problem() -> None:
