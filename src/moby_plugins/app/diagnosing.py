@@ -1,20 +1,133 @@
-"""A diagnosis of this machine's plugins."""
+"""A diagnosis of this machine's plugins: what is seen of their files, and what they answer."""
 
-from moby_plugins.app.config import new_local_discovery
+from collections.abc import Mapping
+from contextlib import closing
+
+from attrs import evolve, frozen
+
+from moby_plugins.app.config import new_client, new_local_discovery, system_clock
+from moby_plugins.app.retrying import Attempt, Outcome, retry_side_by_side
 from moby_plugins.app.settings import Settings
+from moby_plugins.domain.address import TLSOptions
 from moby_plugins.domain.diagnosis import Finding
 from moby_plugins.domain.diagnosis import diagnose as decide
+from moby_plugins.domain.errors import (
+    PluginError,
+    StatusError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+)
+from moby_plugins.domain.handshake import Asked
+from moby_plugins.domain.plugin import Candidate, Manifest, Plugin
+from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.domain.text import shown
+from moby_plugins.ports import Clock
+
+# Seconds that each plugin has to answer.
+ASKING_TIMEOUT = 2.0
+ACTIVATE = "Plugin.Activate"
+
+# What is tried where an address fails: perhaps its scheme is wrong.
+_INSTEAD = {"tcp": "https", "http": "https", "https": "tcp"}
+BAD_REQUEST = 400
 
 
-def diagnose(settings: Settings | None = None) -> tuple[Finding, ...]:
+def diagnose(
+    settings: Settings | None = None, *, timeout: float | None = ASKING_TIMEOUT
+) -> tuple[Finding, ...]:
     """What is wrong with the plugins of this machine: what matters most first.
 
-    Without ``settings`` those of the environment count. Looks as the user that runs it;
-    connects to UNIX sockets for a moment, sends nothing, and changes nothing. Raises
-    ``SettingsError``.
+    Without ``settings`` those of the environment count. Looks as the user that runs it, and
+    asks each plugin what it implements, all side by side, each within ``timeout`` seconds;
+    with ``None`` it only looks, and connects to UNIX sockets for a moment. It changes nothing.
+    Raises ``SettingsError``.
     """
     from moby_plugins.adapters.disk.survey import see
 
     settings = Settings.from_env() if settings is None else settings
     discovery = new_local_discovery(settings)
-    return decide(see(discovery, settings.sockets_path, settings.specs_paths))
+    asking = _Asking(evolve(settings, retry=RetryPolicy.never()), timeout or 0.0, system_clock())
+    return decide(see(discovery, settings.sockets_path, settings.specs_paths, asking))
+
+
+@frozen
+class _Asking:
+    """Asks plugins what they implement, each within ``seconds``, or none if these are 0."""
+
+    settings: Settings
+    seconds: float
+    clock: Clock
+
+    def __call__(self, found: Mapping[str, Candidate]) -> dict[str, Asked]:
+        """The answers by name, of those plugins that can be asked at all."""
+        names = [name for name, candidate in found.items() if _can_be_asked(candidate.plugin)]
+        if not self.seconds or not names:
+            return {}
+        attempts = [self._attempt(found[name].plugin) for name in names]
+        with self.clock.working():
+            asking = retry_side_by_side(
+                attempts, RetryPolicy.never(), self.clock, lambda _: False, self._asked
+            )
+            with closing(asking) as answers:
+                return {names[index]: asked for index, asked in answers}
+
+    def _asked(self, outcome: Outcome[Asked]) -> tuple[int, Asked]:
+        if outcome.value is not None:
+            return outcome.index, outcome.value
+        # A transport that others wrote may raise anything.
+        error = outcome.error
+        told = error if isinstance(error, PluginError) else PluginError(shown(error))
+        return outcome.index, Asked(self.seconds, error=told)
+
+    def _attempt(self, plugin: Plugin | None) -> Attempt[Asked]:
+        assert plugin is not None  # noqa: S101  for mypy: others are not asked
+
+        def ask(_: int) -> Asked:
+            ends = self.clock.now() + self.seconds
+            try:
+                manifest = self._manifest(plugin.addr, plugin.tls_config, self.seconds)
+            except PluginError as error:
+                left = ends - self.clock.now()
+                return Asked(self.seconds, error=error, instead=self._instead(plugin, error, left))
+            return Asked(self.seconds, manifest.implements)
+
+        return ask
+
+    def _manifest(self, addr: str, tls: TLSOptions | None, seconds: float) -> Manifest:
+        with new_client(addr, tls, settings=self.settings) as client:
+            return client.call(ACTIVATE, None, Manifest, timeout=seconds)
+
+    def _instead(self, plugin: Plugin, error: PluginError, seconds: float) -> str:
+        """The scheme under which a plugin answers, where that of its address may be wrong."""
+        address = plugin.address
+        other = _INSTEAD.get(address.scheme, "")
+        if not other or seconds <= 0 or not _may_be_another_protocol(error):
+            return ""
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        try:
+            unverified = TLSOptions(insecure_skip_verify=True)
+            self._manifest(f"{other}://{host}:{address.port}", unverified, seconds)
+        except PluginError as second:
+            return other if _was_understood(second) else ""
+        return other
+
+
+def _can_be_asked(plugin: Plugin | None) -> bool:
+    # Where a relative path leads to is another matter for each host.
+    return plugin is not None and not (
+        plugin.address.scheme == "unix" and not plugin.address.path.startswith("/")
+    )
+
+
+def _may_be_another_protocol(error: PluginError) -> bool:
+    if isinstance(error, StatusError):
+        return error.status == BAD_REQUEST
+    return isinstance(error, TransportError) and not isinstance(error, TransportTimeoutError)
+
+
+def _was_understood(error: PluginError) -> bool:
+    if isinstance(error, TransportError):
+        # An alert is a word of TLS: of one who demands a certificate, for example.
+        return error.answered or "alert" in error.reason.lower()
+    return isinstance(error, (StatusError, WireError))

@@ -11,10 +11,16 @@ from moby_plugins.domain import __version__
 
 def main() -> None:
     """Run the command that the process's arguments name, and exit with its status."""
-    if sys.argv[1:] == ["--version"]:  # told without loading what the other commands need
-        print(f"moby-plugins {__version__}")
-        return
-    import io
+    from moby_plugins.cli.output import standard_streams
+
+    with standard_streams():
+        if sys.argv[1:] == ["--version"]:  # told without loading what the other commands need
+            print(f"moby-plugins {__version__}")
+        else:
+            _run()
+
+
+def _run() -> None:
     import logging
 
     try:
@@ -23,9 +29,6 @@ def main() -> None:
         if str(error.name).startswith("moby_plugins"):
             raise
         sys.exit(f"moby-plugins needs {error.name}: pip install 'moby-plugins[cli]'")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # whatever the locale, a name can be printed
-            stream.reconfigure(errors="backslashreplace")
     # Commands say themselves what goes wrong; ``serve`` adds where to log to.
     logging.getLogger("moby_plugins").addHandler(logging.NullHandler())
     moby_plugins.main(prog_name="moby-plugins")

@@ -7,11 +7,13 @@ from typing import Any, BinaryIO
 import click
 from attrs import evolve
 
-from moby_plugins import Client, DriverError, RetryPolicy, Settings
+from moby_plugins import Client, DriverError, PluginError, RetryPolicy, Settings
+from moby_plugins.cli.errors import error_as_json, exit_code
 from moby_plugins.cli.options import (
     client_of,
     example,
     methods,
+    with_json,
     with_settings,
     with_target,
     with_timeout,
@@ -20,6 +22,9 @@ from moby_plugins.cli.output import show_json, watched
 from moby_plugins.domain.http import check_method
 from moby_plugins.domain.text import shown
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
+
+# Any other status of an answer is an error.
+OK_STATUS = 200
 
 
 def _method(_: click.Context, __: click.Parameter, given: str) -> str:
@@ -63,6 +68,7 @@ def _text(given: str) -> str | bytes:
 )
 @with_timeout(None, "Seconds for the call, its answer included.")
 @with_settings
+@with_json
 def call(
     target: str,
     method: str,
@@ -72,24 +78,55 @@ def call(
     send: BinaryIO | None,
     timeout: float | None,
     settings: Settings,
+    as_json: bool,
 ) -> None:
     """Call a method of a plugin once, and print its answer as JSON.
 
     The arguments are JSON, a file of it, or standard input. An error that the
     plugin tells goes to standard error, and the exit status says which kind of
-    error it was.
+    error it was. With --json the answer, or the error, is in an object that has
+    the HTTP status too.
     """
+    if as_json and (raw or stream):
+        raise click.UsageError("--json goes with neither --raw nor --stream")
     if send is not None and (raw or stream or arguments is not None):
         raise click.UsageError("--send goes with neither arguments nor --raw nor --stream")
-    with client_of(target, evolve(settings, retry=RetryPolicy.never())) as client:
-        if raw or stream:
+    settings = evolve(settings, retry=RetryPolicy.never())
+    if raw or stream:
+        with client_of(target, settings) as client:
             _copy(client, method, arguments, timeout, at_once=stream)
-        elif send is not None:
-            with watched(send) as data:
-                answer = client.send_file(method, data, timeout=timeout)
-            _show(client, method, answer)
-        else:
-            _show(client, method, client.call(method, arguments, timeout=timeout))
+        return
+    try:
+        with client_of(target, settings) as client:
+            answer = _answer(client, method, arguments, send, timeout)
+    except PluginError as error:
+        if not as_json:
+            raise
+        told = error_as_json(error)
+        show_json({"method": method, "status": told.get("status"), "answer": None, "error": told})
+        sys.exit(exit_code(error))
+    if as_json:
+        show_json({"method": method, "status": OK_STATUS, "answer": answer, "error": None})
+    elif answer is not None:
+        show_json(answer)
+
+
+def _answer(
+    client: Client, method: str, arguments: Any, send: BinaryIO | None, timeout: float | None
+) -> Any:
+    if send is None:
+        answer = client.call(method, arguments, timeout=timeout)
+    else:
+        with watched(send) as data:
+            answer = client.send_file(method, data, timeout=timeout)
+    if isinstance(answer, dict):
+        told = {key.lower(): value for key, value in answer.items()}
+        for key in _error_keys(method):
+            if told.get(key.lower()):
+                error = DriverError(method, str(told[key.lower()]))
+                client.sign(error)
+                raise error
+    return answer
 
 
 def _copy(
@@ -100,18 +137,6 @@ def _copy(
             sys.stdout.buffer.write(chunk)
             if at_once:
                 sys.stdout.buffer.flush()
-
-
-def _show(client: Client, method: str, answer: Any) -> None:
-    if isinstance(answer, dict):
-        told = {key.lower(): value for key, value in answer.items()}
-        for key in _error_keys(method):
-            if told.get(key.lower()):
-                error = DriverError(method, str(told[key.lower()]))
-                client.sign(error)
-                raise error
-    if answer is not None:
-        show_json(answer)
 
 
 def _error_keys(method: str) -> tuple[str, ...]:

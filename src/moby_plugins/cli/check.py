@@ -4,7 +4,6 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any, TextIO
 
 import click
@@ -32,9 +31,10 @@ from moby_plugins.checks import (
     run_checks,
 )
 from moby_plugins.checks.sources import UnknownCodeError, explanation
-from moby_plugins.cli.errors import FINDINGS
+from moby_plugins.cli.errors import FINDINGS, did_you_mean
 from moby_plugins.cli.options import (
     example,
+    is_address,
     plugin_names,
     subsystems,
     with_json,
@@ -156,7 +156,8 @@ def check(
         kinds = named or (HANDSHAKE, *implemented)
         checks = chosen(known, subsystems=kinds, names=glob, reads_only=read_only, host=host)
         if not checks:
-            raise click.UsageError(f"there is no such check{_meant(glob, known)}; --list shows all")
+            near = did_you_mean(glob, [text for item in known for text in (item.name, item.id)])
+            raise click.UsageError(f"there is no such check{near}; --list shows all")
         findings = list(_watched(run_checks(checks, subject), len(checks)))
     if junit is not None:
         junit.write(as_junit(findings, target))
@@ -169,13 +170,10 @@ def _check_names(named: tuple[str, ...], known: tuple[Check, ...]) -> None:
     there = dict.fromkeys(item.subsystem for item in known)
     for name in named:
         if name not in there:
-            raise click.UsageError(f"no checks for {quoted(name)}; there are: {', '.join(there)}")
-
-
-def _meant(glob: str, known: tuple[Check, ...]) -> str:
-    names = {text.casefold(): text for item in known for text in (item.name, item.id)}
-    close = get_close_matches(glob.casefold(), names, n=1)
-    return f", did you mean {names[close[0]]!r}?" if close else ""
+            near = did_you_mean(name, there)
+            raise click.UsageError(
+                f"no checks for {quoted(name)}{near}; there are: {', '.join(there)}"
+            )
 
 
 def _explain(codes: str, *, as_json: bool) -> None:
@@ -191,7 +189,7 @@ def _explain(codes: str, *, as_json: bool) -> None:
 
 def _place(target: str, settings: Settings) -> tuple[str, TLSOptions | None, str]:
     discovery = new_local_discovery(settings)
-    if "/" in target:
+    if is_address(target):
         return target, None, _found_at(target, discovery)
     plugin = discovery.lookup(target)
     found = next((each.path for each in discovery.candidates(target)), "")

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from moby_plugins.cli.errors import exit_code, report
+from moby_plugins.cli.errors import did_you_mean, exit_code, report
 from moby_plugins.cli.output import MAX_LINE
 from moby_plugins.domain import __version__
 from moby_plugins.domain.errors import PluginError
-from moby_plugins.domain.text import shown
+from moby_plugins.domain.text import quoted, shown
 
 # Each command and its line in the overview, in the order of use. Its module has the same name.
 COMMANDS = {
@@ -38,6 +38,15 @@ class CommandsOnDemand(click.Group):
             return None
         command: click.Command = getattr(import_module(f"moby_plugins.cli.{name}"), name)
         return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is called for; an unknown name may have been meant for another."""
+        given = args[0]
+        if given not in COMMANDS and (near := did_you_mean(given, COMMANDS)):
+            context.fail(f"No such command {quoted(given)}{near}")
+        return super().resolve_command(context, args)
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         """The overview, without importing any command."""

@@ -1,12 +1,26 @@
 """``moby-plugins doctor``: what is wrong with this machine's plugins."""
 
+import shutil
+import sys
+
 import click
 from attrs import asdict
 
 from moby_plugins import Settings
 from moby_plugins.cli.errors import FINDINGS
-from moby_plugins.cli.options import example, with_json, with_settings
-from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, Cell, show_json, show_line
+from moby_plugins.cli.options import example, with_json, with_settings, with_timeout
+from moby_plugins.cli.output import (
+    BAD,
+    DOUBTFUL,
+    FAINT,
+    GOOD,
+    MAX_LINE,
+    Cell,
+    is_terminal,
+    show_json,
+    show_line,
+    wrapped,
+)
 from moby_plugins.diagnosis import NOTE, PROBLEM, WARNING, Finding, diagnose
 from moby_plugins.domain.text import sentence, shown
 
@@ -14,17 +28,21 @@ _STYLES = {PROBLEM: BAD, WARNING: DOUBTFUL, NOTE: FAINT}
 
 
 @click.command(epilog=example("moby-plugins doctor"))
+@click.option("--no-ask", "silent", is_flag=True, help="Only look; send plugins nothing.")
+@with_timeout(2.0, "Seconds that each plugin has to answer.")
 @with_settings
 @with_json
 @click.pass_context
-def doctor(context: click.Context, settings: Settings, *, as_json: bool) -> None:
+def doctor(
+    context: click.Context, silent: bool, timeout: float, settings: Settings, as_json: bool
+) -> None:
     """Say what is wrong with this machine's plugins, and what to do about it.
 
-    Looks at directories, sockets and specs as the user that runs it; changes
-    nothing. The exit status is 1 where there is a problem; a warning or a note
-    is none.
+    Looks at directories, sockets and specs as the user that runs it, and asks
+    each plugin what it implements, all at the same time; changes nothing. The
+    exit status is 1 where there is a problem; a warning or a note is none.
     """
-    findings = diagnose(settings)
+    findings = diagnose(settings, timeout=None if silent else timeout)
     if as_json:
         show_json([asdict(finding) for finding in findings])
     else:
@@ -37,9 +55,12 @@ def doctor(context: click.Context, settings: Settings, *, as_json: bool) -> None
 
 def _show(finding: Finding) -> None:
     show_line(Cell(finding.severity, _STYLES[finding.severity]), Cell(f"  {shown(finding.where)}"))
-    show_line(Cell(f"  {sentence(finding.what)};"))
-    show_line(Cell(f"  {sentence(finding.why)}."))
-    show_line(Cell("  → ", FAINT), Cell(sentence(finding.remedy)))
+    for told in (f"{sentence(finding.what)};", f"{sentence(finding.why)}."):
+        # A pipe has one line for each, and a terminal no word that is broken.
+        width = shutil.get_terminal_size().columns - 2
+        for line in wrapped(told, width) if is_terminal(sys.stdout) else [told]:
+            show_line(Cell(f"  {line}"))
+    show_line(Cell("  → ", FAINT), Cell(shown(finding.remedy, MAX_LINE)))
 
 
 def _summary(findings: tuple[Finding, ...]) -> Cell:

@@ -3,8 +3,12 @@
 The exit statuses are documented in ``docs/cli.md``.
 """
 
+import os
 import sys
+from collections.abc import Iterable
 
+from moby_plugins import Settings, new_local_discovery
+from moby_plugins.cli.output import UNWRITTEN, UnwrittenError
 from moby_plugins.domain.errors import (
     DriverError,
     InvalidPluginNameError,
@@ -21,7 +25,9 @@ from moby_plugins.domain.errors import (
     answer_in_brief,
     in_full,
 )
-from moby_plugins.domain.text import sentence, shown
+from moby_plugins.domain.text import nearest, quoted, sentence, shown
+
+ACTIVATE = "Plugin.Activate"
 
 OK = 0
 FINDINGS = 1  # the command did its work, and found something wrong
@@ -48,6 +54,7 @@ BY_ERROR: tuple[tuple[type[BaseException], int], ...] = (
     (SettingsError, UNUSABLE),
     (RecordingError, UNUSABLE),
     (InvalidPluginNameError, UNUSABLE),
+    (UnwrittenError, UNWRITTEN),
     (KeyboardInterrupt, INTERRUPTED),
 )
 
@@ -68,12 +75,60 @@ def in_brief(error: PluginError) -> str:
     return "not found" if isinstance(error, PluginNotFoundError) else str(error)
 
 
-def error_as_json(error: PluginError) -> dict[str, str]:
-    """An error for programs: its class, and what it says."""
-    return {"kind": type(error).__name__, "message": str(error)}
+def error_as_json(error: PluginError) -> dict[str, str | int]:
+    """An error for programs: its class, what it says, and the status of an answer."""
+    told: dict[str, str | int] = {"kind": type(error).__name__, "message": str(error)}
+    return told | (
+        {"status": error.status} if isinstance(error, (StatusError, DriverError)) else {}
+    )
 
 
 def report(error: BaseException) -> None:
     """Say on standard error why the command ends; nothing where it was interrupted."""
-    if not isinstance(error, KeyboardInterrupt):
-        print(f"moby-plugins: {in_full(error)}", file=sys.stderr)
+    if isinstance(error, KeyboardInterrupt):
+        return
+    if not isinstance(error, PluginNotFoundError):
+        print(f"moby-plugins: {in_full(error)}{_hint(error)}", file=sys.stderr)
+        return
+    print(f"moby-plugins: {not_found(error)}", file=sys.stderr)
+    for number, path in enumerate(error.searched):
+        print(f"{' ' * 10 if number else 'searched: '}{shown(path)}", file=sys.stderr)
+
+
+def not_found(error: PluginNotFoundError) -> str:
+    """What ``error`` says, but for the paths; with a name that may have been meant."""
+    tried = "once" if error.attempts == 1 else f"{error.attempts} times in {error.elapsed:.3g} s"
+    near = did_you_mean(error.name, _names_beside(error))
+    return f"plugin {quoted(error.name)} not found (tried {tried}){near}"
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """The end of a message that ``given`` is not known: "" where nothing known is near."""
+    near = "" if given in (known := [*known]) else nearest(given, known)
+    return f"; did you mean {shown(near)}?" if near else ""
+
+
+def _names_beside(error: PluginNotFoundError) -> list[str]:
+    """The plugins that are found in the directories that were searched."""
+    directories = dict.fromkeys(map(os.path.dirname, error.searched))
+    flat = [path for path in directories if os.path.dirname(path) not in directories]
+    if not flat:
+        return []
+    sockets, *specs = flat
+    try:
+        return new_local_discovery(Settings(sockets_path=sockets, specs_paths=tuple(specs))).scan()
+    except PluginError:
+        return []
+
+
+def _hint(error: BaseException) -> str:
+    if not isinstance(error, (NotImplementedByPluginError, StatusError)):
+        return ""
+    from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
+
+    if isinstance(error, NotImplementedByPluginError):
+        known = {*error.implements, *(kind.implements for kind in ENGINE_SUBSYSTEMS)}
+        return did_you_mean(error.wanted, known)
+    remotes = (remote for kind in ENGINE_SUBSYSTEMS for remote in kind.remotes.values())
+    known = {ACTIVATE, *(remote.method for remote in remotes)}
+    return did_you_mean(error.method.partition("?")[0], known)

@@ -20,13 +20,14 @@ from moby_plugins import (
     new_client,
     new_local_discovery,
 )
-from moby_plugins.cli.errors import error_as_json, exit_code, in_brief
+from moby_plugins.cli.errors import ACTIVATE, error_as_json, exit_code, in_brief
 from moby_plugins.cli.options import (
-    ACTIVATE,
     example,
+    is_address,
+    plugin_at,
     with_json,
-    with_name,
     with_settings,
+    with_target,
     with_timeout,
 )
 from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, Cell, show_fields, show_json
@@ -46,12 +47,14 @@ class Greeting:
     capabilities: Mapping[str, Any]
 
 
-@click.command(epilog=example("moby-plugins inspect shelf"))
-@with_name
+@click.command(
+    epilog=example("moby-plugins inspect shelf", "moby-plugins inspect unix:///tmp/x.sock")
+)
+@with_target
 @with_timeout(5.0, "Seconds that each of its answers may take.")
 @with_settings
 @with_json
-def inspect(name: str, timeout: float, settings: Settings, as_json: bool) -> None:
+def inspect(target: str, timeout: float, settings: Settings, as_json: bool) -> None:
     """Show one plugin: what it is, and what it says of itself.
 
     That is the file that describes it and those that this one hides, its
@@ -59,10 +62,7 @@ def inspect(name: str, timeout: float, settings: Settings, as_json: bool) -> Non
     say so, and its capabilities. Where it does not answer, the rest is shown,
     and the exit status tells why.
     """
-    discovery = new_local_discovery(settings)
-    candidates = discovery.candidates(name)
-    if not candidates:
-        discovery.lookup(name)  # raises, and says where it looked
+    name, candidates = _found(target, settings)
     outcome = _greet(candidates[0], evolve(settings, retry=RetryPolicy.never()), timeout)
     if as_json:
         show_json(_as_json(name, candidates, outcome))
@@ -70,6 +70,17 @@ def inspect(name: str, timeout: float, settings: Settings, as_json: bool) -> Non
         show_fields(_fields(name, candidates, outcome))
     if isinstance(outcome, PluginError):
         sys.exit(exit_code(outcome))
+
+
+def _found(target: str, settings: Settings) -> tuple[str, list[Candidate]]:
+    if is_address(target):
+        # No file says so.
+        return "", [Candidate("", plugin_at(target))]
+    discovery = new_local_discovery(settings)
+    candidates = discovery.candidates(target)
+    if not candidates:
+        discovery.lookup(target)  # raises, and says where it looked
+    return target, candidates
 
 
 def _greet(candidate: Candidate, settings: Settings, timeout: float) -> Greeting | PluginError:
@@ -111,8 +122,9 @@ def _fields(
     name: str, candidates: list[Candidate], outcome: Greeting | PluginError
 ) -> Iterator[tuple[str, str | Cell]]:
     found, *hidden = candidates
-    yield "name", shown(name)
-    yield "found", shown(found.path)
+    if name:
+        yield "name", shown(name)
+        yield "found", shown(found.path)
     if hidden:
         yield "hides", Cell("\n".join(map(_described, hidden)), DOUBTFUL)
     if found.plugin is not None:
@@ -165,7 +177,7 @@ def _as_json(
     name: str, candidates: list[Candidate], outcome: Greeting | PluginError
 ) -> dict[str, Any]:
     found = candidates[0]
-    told: dict[str, Any] = {"name": name, "found": found.path}
+    told: dict[str, Any] = {"name": name or None, "found": found.path or None}
     told["hides"] = [candidate.path for candidate in candidates[1:]]
     told["address"] = found.plugin.addr if found.plugin else None
     told["tls"] = _tls(found.plugin).text if found.plugin else None

@@ -1,6 +1,9 @@
 """``moby-plugins ls``: the plugins that are there, and what is wrong with them."""
 
+import shutil
 import sys
+from collections.abc import Iterator
+from itertools import compress, repeat
 from typing import Any
 
 import click
@@ -9,18 +12,37 @@ from attrs import evolve, frozen
 from moby_plugins import (
     ActivePlugin,
     Candidate,
+    DriverError,
     PluginError,
     RetryPolicy,
     Settings,
+    StatusError,
     new_local_discovery,
     new_local_registry,
 )
 from moby_plugins.cli.errors import error_as_json, in_brief
 from moby_plugins.cli.options import example, with_json, with_settings, with_timeout
-from moby_plugins.cli.output import BAD, FAINT, GOOD, Cell, Table, show_json, show_table
+from moby_plugins.cli.output import (
+    BAD,
+    FAINT,
+    GOOD,
+    Cell,
+    Table,
+    is_terminal,
+    show_json,
+    show_line,
+    show_table,
+    wrapped,
+)
+from moby_plugins.domain.errors import status_line
 from moby_plugins.domain.text import listed, shown
 
 METRICS = "MetricsCollector"
+HEADINGS = ("name", "implements", "address", "found")
+# Between columns, and before what belongs to the line above.
+GAP = "  "
+# Where the plugin was found, if its address says so already.
+SOCKET = "socket"
 
 
 @frozen
@@ -46,16 +68,19 @@ def ls(timeout: float, settings: Settings, as_json: bool) -> None:
     rows = found(evolve(settings, retry=RetryPolicy.never(), activation_timeout=timeout))
     if as_json:
         show_json([_as_json(row) for row in rows])
+        return
+    if is_terminal(sys.stdout):
+        for line in _drawn(rows, shutil.get_terminal_size().columns):
+            show_line(*line)
     else:
-        table = Table(("name", "implements", "address", "found"))
+        table = Table(HEADINGS)
         for row in rows:
-            table.add(
-                shown(row.name), _state(row), shown(_address(row)), Cell(shown(_where(row)), FAINT)
-            )
+            state = _error(row) or _implemented(row)
+            table.add(shown(row.name), state, shown(_address(row)), Cell(shown(_where(row)), FAINT))
         show_table(table)
-        if not rows:
-            places = ", ".join((settings.sockets_path, *settings.specs_paths))
-            print(f"moby-plugins: no plugins in {shown(places)}", file=sys.stderr)
+    if not rows:
+        places = ", ".join((settings.sockets_path, *settings.specs_paths))
+        print(f"moby-plugins: no plugins in {shown(places)}", file=sys.stderr)
 
 
 def found(settings: Settings) -> list[Row]:
@@ -71,14 +96,67 @@ def found(settings: Settings) -> list[Row]:
     ]
 
 
-def _state(row: Row) -> Cell:
+def _drawn(rows: list[Row], width: int) -> Iterator[tuple[Cell, ...]]:
+    """The lines for a terminal, in which no word is broken.
+
+    A plugin is a line, and an error one of its own below it. A socket's address is left out:
+    its path, which is shown, says as much. Where that is too wide, each cell has a line.
+    """
+    table = [[Cell(heading.upper()) for heading in HEADINGS]]
+    for row in rows:
+        derivable = _where(row) == SOCKET
+        address = "" if derivable else shown(_address(row))
+        path = Cell(shown(_path(row)), FAINT)
+        table.append([Cell(shown(row.name)), _implemented(row), Cell(address), path])
+    # A column without anything in it is none.
+    filled = [any(cell.text for cell in column) for column in zip(*table[1:], strict=True)]
+    table = [[*compress(line, filled or repeat(True))] for line in table]
+    widths = [max(len(cell.text) for cell in column) for column in zip(*table, strict=True)]
+    stacked = sum(widths) + len(GAP) * (len(widths) - 1) > width
+    if not stacked:
+        yield _side_by_side(table[0], widths)
+        yield (Cell("─" * width, FAINT),)
+    for row, line in zip(rows, table[1:], strict=True):
+        error = _error(row)
+        below = [error] if error else []
+        if stacked:
+            below += [cell for cell in line[1:] if cell.text]
+        yield (line[0],) if stacked else _side_by_side(line, widths)
+        for cell in below:
+            yield from _wrapped(cell, width)
+
+
+def _side_by_side(cells: list[Cell], widths: list[int]) -> tuple[Cell, ...]:
+    padded = [
+        Cell(cell.text.ljust(width) + GAP, cell.style)
+        for cell, width in zip(cells, widths, strict=True)
+    ]
+    return (*padded[:-1], cells[-1])
+
+
+def _wrapped(cell: Cell, width: int) -> Iterator[tuple[Cell, ...]]:
+    for line in wrapped(cell.text, width - len(GAP)):
+        yield Cell(GAP), Cell(line, cell.style)
+
+
+def _implemented(row: Row) -> Cell:
     if isinstance(row.outcome, PluginError):
-        return Cell(f"error: {in_brief(row.outcome)}", BAD)
+        return Cell("")
     implements = listed(row.outcome.manifest.implements)
     if METRICS in row.outcome.manifest.implements:
         # docs/protocol.md, B11, trap 6: found by a host, it locks that up
         return Cell(f"{implements} (locks engines up: make it a managed plugin)", BAD)
     return Cell(implements, GOOD)
+
+
+def _error(row: Row) -> Cell | None:
+    if not isinstance(row.outcome, PluginError):
+        return None
+    error, status = row.outcome, ""
+    # Where there is no message, the status stands for it.
+    if isinstance(error, (StatusError, DriverError)) and error.message:
+        status = f" (status {status_line(error.status)})"
+    return Cell(f"error: {in_brief(error)}{status}", BAD)
 
 
 def _address(row: Row) -> str:
@@ -94,7 +172,7 @@ def _path(row: Row) -> str:
 
 def _where(row: Row) -> str:
     # A socket's path is its address already, and twice the same makes a long line.
-    return "socket" if _address(row).endswith(f"://{_path(row)}") else _path(row)
+    return SOCKET if _address(row).endswith(f"://{_path(row)}") else _path(row)
 
 
 def _as_json(row: Row) -> dict[str, Any]:

@@ -1,14 +1,25 @@
 """Options and arguments of several commands, and the client of the plugin that they name."""
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import click
 
-from moby_plugins import Client, PluginError, Settings, new_client, new_local_discovery
+from moby_plugins import (
+    Client,
+    Plugin,
+    PluginError,
+    Settings,
+    SpecError,
+    new_client,
+    new_local_discovery,
+)
+from moby_plugins.cli.errors import ACTIVATE
+from moby_plugins.domain.address import Address, of_path
+from moby_plugins.domain.plugin import is_plugin_name
 from moby_plugins.domain.retry import is_seconds
-
-ACTIVATE = "Plugin.Activate"
+from moby_plugins.domain.text import quoted, shown
 
 Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -81,20 +92,40 @@ def subsystems(_: click.Context, __: click.Parameter, incomplete: str) -> list[s
     return sorted(name for name in known if name.startswith(incomplete))
 
 
-with_name: Decorator = click.argument("name", shell_complete=plugin_names)
-
-
 with_target: Decorator = click.argument(
     "target", metavar="NAME|ADDRESS", shell_complete=plugin_names
 )
 
 
+def is_address(target: str) -> bool:
+    """Whether ``target`` is an address: no name holds a slash, and every address does.
+
+    Raises ``SpecError`` for a path that was given for an address.
+    """
+    if target.startswith(("./", "../")):
+        meant = shown(of_path(os.path.abspath(target)))
+        raise SpecError(
+            f"{quoted(target)} is not a plugin name, and no address; did you mean {meant}?"
+        )
+    return "/" in target
+
+
+def plugin_at(address: str) -> Plugin:
+    """The plugin at ``address``, which is called as its socket or its host is.
+
+    Raises ``SpecError``.
+    """
+    where = Address(address)
+    called = where.host or os.path.basename(where.path).removesuffix(".sock")
+    return Plugin(called if is_plugin_name(called) else "plugin", address)
+
+
 def client_of(target: str, settings: Settings) -> Client:
-    """A client of ``target``, to be closed by the caller; no name holds a slash, no address none.
+    """A client of ``target``, to be closed by the caller.
 
     Raises what the look-up of a name raises, and ``SpecError``.
     """
-    if "/" in target:
+    if is_address(target):
         return new_client(target, settings=settings)
     plugin = new_local_discovery(settings).lookup(target)
     return new_client(plugin.addr, plugin.tls_config, settings=settings)

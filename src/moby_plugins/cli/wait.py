@@ -5,37 +5,56 @@ import threading
 import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import click
-from attrs import evolve
+from attrs import evolve, frozen
 
 from moby_plugins import (
     ActivePlugin,
+    Plugin,
     PluginError,
     PluginNotFoundError,
+    Registry,
     Settings,
     TransportTimeoutError,
     new_local_registry,
 )
-from moby_plugins.cli.errors import in_brief
-from moby_plugins.cli.options import example, subsystems, with_name, with_settings, with_timeout
-from moby_plugins.cli.output import StatusLine
+from moby_plugins.app.config import connect_by_scheme, system_clock
+from moby_plugins.cli.errors import error_as_json, exit_code, in_brief, not_found
+from moby_plugins.cli.options import (
+    example,
+    is_address,
+    plugin_at,
+    subsystems,
+    with_json,
+    with_settings,
+    with_target,
+    with_timeout,
+)
+from moby_plugins.cli.output import StatusLine, is_terminal, show_json
 from moby_plugins.domain.text import shown
 
 # Seconds: between two looks at the clock, and at most between two attempts.
 TICK, PAUSE = 0.2, 1.0
+# Seconds in which a plugin that is there answers; until then a script is told nothing.
+QUIET = 0.5
+
+UNANSWERED = "no answer yet"
 
 # What the thread that tries tells: an attempt's error, and true with how it all ended.
 News: TypeAlias = tuple[bool, ActivePlugin | Exception]
 
 
 @click.command(epilog=example("moby-plugins wait shelf VolumeDriver --timeout 120"))
-@with_name
+@with_target
 @click.argument("subsystem", required=False, shell_complete=subsystems)
 @with_timeout(30.0, "Seconds to wait at most.")
 @with_settings
-def wait(name: str, subsystem: str | None, timeout: float, settings: Settings) -> None:
+@with_json
+def wait(
+    target: str, subsystem: str | None, timeout: float, settings: Settings, as_json: bool
+) -> None:
     """Wait until a plugin is there and active, and implements SUBSYSTEM, if given.
 
     While it is missing, or nobody answers, it is tried again, at least once a
@@ -49,7 +68,7 @@ def wait(name: str, subsystem: str | None, timeout: float, settings: Settings) -
         max_delay=min(settings.retry.max_delay, PAUSE),
         budget=timeout,
     )
-    registry = new_local_registry(evolve(settings, activation_timeout=limit))
+    name, registry = _registry(target, evolve(settings, activation_timeout=limit))
     news: SimpleQueue[News] = SimpleQueue()
 
     def activate() -> None:
@@ -63,15 +82,66 @@ def wait(name: str, subsystem: str | None, timeout: float, settings: Settings) -
 
     # In a thread of its own, because a system call may hang that no signal ends.
     threading.Thread(target=activate, daemon=True).start()
-    outcome = _outcome(name, news, timeout)
-    if isinstance(outcome, Exception):
+    began = time.monotonic()
+    outcome = _outcome(target, news, timeout)
+    if not isinstance(outcome, (ActivePlugin, PluginError)):
         raise outcome
-    print(f"{shown(name)} is active", file=sys.stderr)
+    if as_json:
+        show_json(_as_json(target, outcome, time.monotonic() - began))
+    if isinstance(outcome, ActivePlugin):
+        print(f"{shown(target)} is active", file=sys.stderr)
+        return
+    if isinstance(outcome, PluginNotFoundError) and not as_json:
+        # Where it was looked for matters less here than what was waited for.
+        print(f"moby-plugins: {not_found(outcome)}", file=sys.stderr)
+    elif not as_json:
+        raise outcome
+    sys.exit(exit_code(outcome))
+
+
+@frozen
+class _OnePlugin:
+    """Finds one plugin, whatever it is called: one that was given by its address."""
+
+    plugin: Plugin
+
+    def scan(self) -> list[str]:
+        """Its name."""
+        return [self.plugin.name]
+
+    def lookup(self, _: str, /) -> Plugin:
+        """The plugin."""
+        return self.plugin
+
+
+def _registry(target: str, settings: Settings) -> tuple[str, Registry]:
+    """Where to ask for the plugin, and its name there."""
+    if not is_address(target):
+        return target, new_local_registry(settings)
+    plugin = plugin_at(target)
+    registry = Registry(
+        discovery=_OnePlugin(plugin),
+        connect=connect_by_scheme(settings),
+        clock=system_clock(),
+        timeout=settings.timeout,
+        activation_timeout=settings.activation_timeout,
+        max_response_bytes=settings.max_response_bytes,
+    )
+    return plugin.name, registry
+
+
+def _as_json(target: str, outcome: ActivePlugin | PluginError, seconds: float) -> dict[str, Any]:
+    told: dict[str, Any] = {"plugin": target, "seconds": round(seconds, 3)}
+    if isinstance(outcome, ActivePlugin):
+        implements = outcome.manifest.implements
+        return told | {"address": outcome.addr, "implements": implements, "error": None}
+    return told | {"address": None, "implements": None, "error": error_as_json(outcome)}
 
 
 def _outcome(name: str, news: "SimpleQueue[News]", timeout: float) -> ActivePlugin | Exception:
     line = StatusLine(sys.stderr)
-    ends, state = time.monotonic() + timeout, "no answer yet"
+    ends, state = time.monotonic() + timeout, ""
+    quiet = 0.0 if is_terminal(sys.stderr) else QUIET
     try:
         while (left := ends - time.monotonic()) > 0:
             with suppress(Empty):
@@ -79,10 +149,14 @@ def _outcome(name: str, news: "SimpleQueue[News]", timeout: float) -> ActivePlug
                 if final:
                     return told
                 state = _state(told)
-            line.say(f"waiting for {shown(name)}: {state}", f" ({left:.0f} s left)")
+            if state or left < timeout - quiet:
+                waits = state or UNANSWERED
+                line.say(f"waiting for {shown(name)}: {waits}", f" ({left:.0f} s left)")
     finally:
         line.clear()
-    return TransportTimeoutError(f"{shown(name)} is not active after {timeout:g} s: {state}")
+    return TransportTimeoutError(
+        f"{shown(name)} is not active after {timeout:g} s: {state or UNANSWERED}"
+    )
 
 
 def _state(trouble: object) -> str:

@@ -43,6 +43,7 @@ _REFUSALS = {
     ("unix", errno.ENOENT): "no socket there; is the plugin running?",
     ("unix", errno.ECONNREFUSED): "stale socket: it exists, but nobody listens on it",
     ("unix", errno.EACCES): "no permission to connect to the socket",
+    ("unix", errno.EPROTOTYPE): "a socket of another kind, which takes no streams",
     ("unix", errno.EPERM): "no permission to connect to the socket",
     ("tcp", errno.ECONNREFUSED): "connection refused: nobody listens there",
 }
@@ -136,7 +137,8 @@ def _split(text: str) -> tuple[str, str]:
     if scheme == "unix" and rest.startswith("/"):
         return scheme, rest
     plain = _HOST_AND_PORT.match(text) and "@" not in text
-    hint = f"; did you mean tcp://{shown(text)}?" if plain else ""
+    meant = f"tcp://{text}" if plain else of_path(text) if text.startswith("/") else ""
+    hint = f"; did you mean {shown(meant)}?" if meant else ""
     raise SpecError(f"address {_public(text)} is not of the form scheme://… or unix:/path{hint}")
 
 

@@ -1,7 +1,8 @@
-"""Findings about the plugins of a machine, decided from what was observed of their files.
+"""Findings about the plugins of a machine, decided from what was observed.
 
-``diagnose`` is given a ``Seen``: paths, modes and the outcome of opening or connecting. It
-looks at nothing itself; ``adapters/disk/survey.py`` does.
+``diagnose`` is given a ``Seen``: what lies at paths and whose it is, the outcome of opening or
+connecting, and what plugins answered. It looks at nothing itself: ``adapters/disk/survey.py``
+and ``app/diagnosing.py`` do.
 """
 
 import errno
@@ -9,24 +10,33 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import field, frozen
 
-from moby_plugins.domain.address import TLSOptions
-from moby_plugins.domain.plugin import Candidate, Plugin, Stray
-from moby_plugins.domain.text import shown
+from moby_plugins.domain.address import Address, TLSOptions, of_path
+from moby_plugins.domain.handshake import Asked, explained
+from moby_plugins.domain.permissions import (
+    DIRECTORY,
+    FILE,
+    FOR_OTHERS_TO_READ,
+    LINK,
+    ROOT,
+    SOCKET,
+    Access,
+    shell_command,
+    shell_word,
+    weaknesses,
+)
+from moby_plugins.domain.plugin import Candidate, Plugin, Stray, is_managed_socket
+from moby_plugins.domain.text import sentence, shown
 
 # How much it matters: hosts fail or are exposed, may be surprised, or nothing at all.
 PROBLEM, WARNING, NOTE = "problem", "warning", "note"
-
-# Permissions.
-FOR_OTHERS_TO_WRITE = 0o002
-FOR_OTHERS_TO_READ = 0o004
-STICKY = 0o1000
 
 
 @frozen
 class Finding:
     """One thing: ``where`` it is, ``what`` it is, ``why`` it matters, and what to do about it.
 
-    ``severity`` is ``"problem"``, ``"warning"`` or ``"note"``.
+    ``severity`` is ``"problem"``, ``"warning"`` or ``"note"``. A command stands at the end of
+    ``remedy``, after the last colon or as all of it, quoted for a shell.
     """
 
     severity: str
@@ -40,10 +50,14 @@ class Finding:
 class Seen:
     """What was seen of a machine's plugins.
 
-    ``modes`` are the permissions of files and directories, ``failures`` what became of
-    looking at them, opening them, or connecting to them: an ``errno``. ``unreadable`` says
-    why the directories could not be listed. ``left_behind`` are sockets that a
-    ``trace`` that was killed stands in for.
+    ``ways`` are the components of paths, from ``/`` on and through links, to what they lead
+    to; a way ends early where looking failed. ``kinds``, ``modes`` (permissions), ``owners`` and
+    ``members`` (of a group that may write, but for those who are trusted) are by component.
+    ``failures`` are what became of looking at paths, opening them, or connecting to them: an
+    ``errno``. ``unreadable`` says why the directories could not be listed. ``nested`` are
+    directories in those. ``left_behind`` are sockets that a ``trace`` that was killed stands
+    in for. ``trusted`` are the users who may do all that the host may, ``users`` their names and
+    those of others. ``asked`` are the answers of plugins by name; none of those not asked.
     """
 
     sockets_path: str
@@ -54,10 +68,40 @@ class Seen:
     failures: Mapping[str, int] = field(factory=dict)
     unreadable: tuple[str, ...] = ()
     left_behind: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
+    ways: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    kinds: Mapping[str, str] = field(factory=dict)
+    owners: Mapping[str, int] = field(factory=dict)
+    members: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    trusted: frozenset[int] = frozenset({ROOT})
+    users: Mapping[int, str] = field(factory=dict)
+    asked: Mapping[str, Asked] = field(factory=dict)
+
+    def way(self, path: str) -> tuple[str, ...]:
+        """The components of ``path`` as far as they are there."""
+        return self.ways.get(path, (path,))
+
+    def kind(self, path: str, expected: str) -> str:
+        """What ``path`` leads to; what was ``expected``, where that was not looked at."""
+        return self.kinds.get(self.way(path)[-1], expected)
 
 
-def findings_of(seen: Seen, candidates: tuple[Candidate, ...]) -> Iterator[Finding]:
-    """What there is to say of the plugin with these candidates, of which there is one at least."""
+def diagnose(seen: Seen) -> tuple[Finding, ...]:
+    """All that there is to say: what matters most first, then by place."""
+    found = [
+        *_of_directories(seen),
+        *_of_leftovers(seen),
+        *(finding for name in seen.plugins for finding in findings_of(seen, name)),
+        *(_of_stray(seen, stray) for stray in seen.strays),
+        *_of_weaknesses(seen),
+    ]
+    order = (PROBLEM, WARNING, NOTE)
+    return tuple(sorted(found, key=lambda each: (order.index(each.severity), each.where)))
+
+
+def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
+    """What there is to say of a plugin, but for who may change its files."""
+    candidates = seen.plugins[name]
     for candidate in candidates:
         if candidate.error is not None:
             yield Finding(
@@ -69,9 +113,10 @@ def findings_of(seen: Seen, candidates: tuple[Candidate, ...]) -> Iterator[Findi
             )
     first, *hidden = candidates
     yield from (_of_hidden(first, candidate) for candidate in hidden)
-    if seen.modes.get(first.path, 0) & FOR_OTHERS_TO_WRITE:
-        yield _writable(first)
-    if first.plugin is not None and first.plugin.address.concern:
+    # A socket that a trace left behind is that trace's finding.
+    if first.plugin is None or first.path in seen.left_behind:
+        return
+    if first.plugin.address.concern:
         yield Finding(
             WARNING,
             first.path,
@@ -79,10 +124,13 @@ def findings_of(seen: Seen, candidates: tuple[Candidate, ...]) -> Iterator[Findi
             "all who can read the file can read them, and the plugin never receives them",
             "take what stands before the @ out of the address",
         )
-    # A socket that a trace left behind is that trace's finding.
-    if first.plugin is not None and first.path not in seen.left_behind:
-        yield from _of_socket(seen, first.path, first.plugin)
-        yield from _of_tls(seen, first.path, first.plugin)
+    unusable = [*_of_socket(seen, first.path, first.plugin)]
+    unusable += _of_tls_files(seen, first.path, first.plugin)
+    yield from unusable
+    # What was seen to be wrong explains why a plugin does not answer.
+    if name in seen.asked and not unusable:
+        yield from _of_answer(name, first, first.plugin.address, seen.asked[name])
+    yield from _of_tls(first.path, first.plugin)
 
 
 def _of_hidden(first: Candidate, hidden: Candidate) -> Finding:
@@ -94,18 +142,6 @@ def _of_hidden(first: Candidate, hidden: Candidate) -> Finding:
         "hosts take the first that they find, "
         + ("which leads to the same address" if same else "and never see this one"),
         "remove the one that is not meant",
-    )
-
-
-def _writable(candidate: Candidate) -> Finding:
-    socket = candidate.path.endswith(".sock")
-    why = "can call the plugin, as the host does" if socket else "can send hosts elsewhere"
-    return Finding(
-        PROBLEM,
-        candidate.path,
-        f"every user can write to the {'socket' if socket else 'spec'}",
-        f"any of them {why}",
-        f"chmod o-w {candidate.path}",
     )
 
 
@@ -123,24 +159,57 @@ def _of_socket(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
         )
         return
     number = seen.failures.get(address.path, 0)
-    if number:
+    there = seen.kind(address.path, SOCKET)
+    # An attempt to connect says of an ordinary file what it says of a socket without a plugin.
+    if there != SOCKET and number in {0, errno.ECONNREFUSED}:
         yield Finding(
             PROBLEM,
             path,
-            address.explain(OSError(number, errno.errorcode.get(number, str(number)))),
+            f"{shown(address.path)} is no socket: it is {_article(there)}",
             "hosts try for 15 seconds, and fail",
-            _REMEDIES.get(number, "start the plugin").format(path=address.path),
+            "correct the address in the spec, or have the plugin listen where it leads",
         )
+        return
+    if number:
+        last = seen.way(address.path)[-1]
+        # The way to it ended at something else.
+        unseen = address.path in seen.ways and seen.kinds.get(last, LINK) == LINK
+        refusal = OSError(number, errno.errorcode.get(number, str(number)))
+        what, remedy = address.explain(refusal), _socket_remedy(seen, address.path, number)
+        if unseen and number in _UNSEEN:
+            what, remedy = _UNSEEN[number]
+        yield Finding(PROBLEM, path, what, "hosts try for 15 seconds, and fail", remedy)
 
 
-_REMEDIES = {
-    errno.ECONNREFUSED: "start the plugin; or, if it is gone for good, rm {path}",
-    errno.EACCES: "run this as the host's user; or let that user write to {path}",
-    errno.EPERM: "run this as the host's user; or let that user write to {path}",
+_CORRECT = "correct the address in the spec"
+
+# Why a socket was not even seen, and what to do about it.
+_UNSEEN = {
+    errno.EACCES: (
+        "a directory on the way to the socket may not be entered",
+        "run this as the host's user, or let that user enter the directory",
+    ),
+    errno.ENOTDIR: ("a component of the socket's path is no directory", _CORRECT),
+    errno.ELOOP: ("the links on the way to the socket lead in a circle", _CORRECT),
+    errno.ENAMETOOLONG: ("no file can have a path that long", _CORRECT),
 }
 
 
-def _of_tls(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _socket_remedy(seen: Seen, path: str, number: int) -> str:
+    if number in {errno.EACCES, errno.EPERM}:
+        return f"run this as the host's user; or let that user write to {shell_word(path)}"
+    # What is to be removed is what was seen to be a socket, and no link to it.
+    if number == errno.ECONNREFUSED and seen.kind(path, SOCKET) == SOCKET:
+        gone = shell_command("rm", seen.way(path)[-1])
+        return f"start the plugin; or, if it is gone for good, {gone}"
+    return "start the plugin"
+
+
+def _of_tls(path: str, plugin: Plugin) -> Iterator[Finding]:
     options = plugin.tls_config or TLSOptions()
     concern = options.concerns(encrypted=plugin.address.encrypted)
     if concern and plugin.address.encrypted:
@@ -159,12 +228,12 @@ def _of_tls(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
             "calls and their secrets can be read on the way, as somebody meant them not to be",
             "write https:// in place of tcp:// or http://",
         )
-    # For plain text they are not opened.
-    for kind, file in _tls_files(options) if plugin.address.encrypted else ():
-        yield from _of_tls_file(seen, path, kind, file)
 
 
-def _tls_files(options: TLSOptions) -> Iterable[tuple[str, str]]:
+def _tls_files(plugin: Plugin | None) -> Iterable[tuple[str, str]]:
+    options = plugin.tls_config if plugin is not None else None
+    if options is None:
+        return ()
     named = (
         ("CAFile", options.ca_file),
         ("CertFile", options.cert_file),
@@ -173,27 +242,9 @@ def _tls_files(options: TLSOptions) -> Iterable[tuple[str, str]]:
     return [(kind, file) for kind, file in named if file]
 
 
-def _of_tls_file(seen: Seen, path: str, kind: str, file: str) -> Iterator[Finding]:
-    number = seen.failures.get(file, 0)
-    if number:
-        missing = number == errno.ENOENT
-        yield Finding(
-            PROBLEM,
-            path,
-            f"{kind} {shown(file)} {'is missing' if missing else 'cannot be read'}",
-            "hosts cannot speak TLS with the plugin",
-            "put the file there, or correct the spec"
-            if missing
-            else "run this as the host's user, or let that user read the file",
-        )
-    if kind == "KeyFile" and seen.modes.get(file, 0) & FOR_OTHERS_TO_READ:
-        yield Finding(
-            PROBLEM,
-            file,
-            "every user can read this private key",
-            "any of them can pose as the host",
-            f"chmod 600 {file}",
-        )
+def _opened_tls_files(plugin: Plugin | None) -> Iterable[tuple[str, str]]:
+    # For plain text they are not opened.
+    return _tls_files(plugin) if plugin is not None and plugin.address.encrypted else ()
 
 
 def tls_files(plugins: Mapping[str, tuple[Candidate, ...]]) -> list[str]:
@@ -202,41 +253,64 @@ def tls_files(plugins: Mapping[str, tuple[Candidate, ...]]) -> list[str]:
         file
         for candidates in plugins.values()
         for candidate in candidates
-        if candidate.plugin is not None and candidate.plugin.tls_config is not None
-        for _, file in _tls_files(candidate.plugin.tls_config)
+        for _, file in _tls_files(candidate.plugin)
     ]
 
 
-def diagnose(seen: Seen) -> tuple[Finding, ...]:
-    """All that there is to say: what matters most first, then by place."""
-    found = [
-        *_of_directories(seen),
-        *_of_leftovers(seen),
-        *(finding for name in seen.plugins for finding in findings_of(seen, seen.plugins[name])),
-        *map(_of_stray, seen.strays),
-    ]
-    order = (PROBLEM, WARNING, NOTE)
-    return tuple(sorted(found, key=lambda each: (order.index(each.severity), each.where)))
+def _of_tls_files(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
+    for kind, file in _opened_tls_files(plugin):
+        number = seen.failures.get(file, 0)
+        there = seen.kind(file, FILE)
+        if not number and there != FILE:
+            what, remedy = f"is {_article(there)}", "put the file there, or correct the spec"
+        elif number == errno.ENOENT:
+            what, remedy = "is missing", "put the file there, or correct the spec"
+        elif number:
+            what = "cannot be read"
+            remedy = "run this as the host's user, or let that user read the file"
+        else:
+            continue
+        yield Finding(
+            PROBLEM,
+            path,
+            f"{kind} {shown(file)} {what}",
+            "hosts cannot speak TLS with the plugin",
+            remedy,
+        )
+
+
+def _of_answer(name: str, first: Candidate, address: Address, asked: Asked) -> Iterator[Finding]:
+    if asked.error is not None:
+        what, why, remedy = explained(name, address, asked, asked.error)
+        yield Finding(PROBLEM, first.path, sentence(what), why, remedy)
+    elif not asked.implements:
+        yield Finding(
+            WARNING,
+            first.path,
+            "the plugin answers, and implements nothing",
+            "hosts find no use for it",
+            "have it name its subsystems in the answer to Plugin.Activate",
+        )
 
 
 def _of_directories(seen: Seen) -> Iterator[Finding]:
     for path in (seen.sockets_path, *seen.specs_paths):
-        if seen.failures.get(path) == errno.ENOENT:
+        number, there = seen.failures.get(path, 0), seen.kind(path, DIRECTORY)
+        if not number and there != DIRECTORY:
+            yield Finding(
+                PROBLEM,
+                path,
+                f"this is {_article(there)}, and no directory",
+                "hosts look there for plugins, and find none",
+                "move it away, and have a directory in its place",
+            )
+        if number == errno.ENOENT:
             yield Finding(
                 NOTE,
                 path,
                 "the directory is missing",
                 "hosts look there for plugins, and go on without it",
                 "nothing, unless a plugin was to be there",
-            )
-        mode = seen.modes.get(path, 0)
-        if mode & FOR_OTHERS_TO_WRITE and not mode & STICKY:
-            yield Finding(
-                PROBLEM,
-                path,
-                "every user can write to the directory",
-                "any of them can put a plugin in the place of another, and hosts trust it",
-                f"chmod o-w {path}",
             )
     for reason in seen.unreadable:
         yield Finding(
@@ -248,19 +322,150 @@ def _of_directories(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@frozen
+class _Trust:
+    """A path that hosts trust, what it is to be, and what those ``can`` do who can change it."""
+
+    path: str
+    noun: str
+    kind: str
+    can: str
+
+
+def _trusted(seen: Seen) -> Iterator[_Trust]:
+    for path in (seen.sockets_path, *seen.specs_paths, *seen.nested):
+        yield _Trust(
+            path,
+            "directory",
+            DIRECTORY,
+            "can put a plugin in the place of another, and hosts trust it",
+        )
+    for first, *_ in seen.plugins.values():
+        if not first.path.endswith(".sock"):
+            yield _Trust(first.path, "spec", FILE, "can send hosts elsewhere")
+        if first.plugin is None:
+            continue
+        address = first.plugin.address
+        if address.scheme == "unix" and address.path.startswith("/"):
+            can = "can call the plugin, as the host does"
+            yield _Trust(address.path, "socket", SOCKET, can)
+        for kind, file in _opened_tls_files(first.plugin):
+            yield _Trust(file, kind, FILE, _BY_TLS_FILE[kind])
+
+
+_BY_TLS_FILE = {
+    "CAFile": "can have hosts trust another in the plugin's place",
+    "CertFile": "can change what hosts show to the plugin",
+    "KeyFile": "can change what hosts show to the plugin",
+}
+
+
+def _of_weaknesses(seen: Seen) -> Iterator[Finding]:
+    """Who else could change what hosts trust: the paths themselves, then what leads to them."""
+    trusts = [*_trusted(seen)]
+    found: dict[tuple[str, str], Finding] = {}
+    for trust in trusts:
+        for finding in _of_access(seen, _lying_at(seen, trust), trust.noun, trust.can):
+            found.setdefault((finding.where, finding.what), finding)
+    for trust in trusts:
+        can = f"can put something else in the place of {shown(trust.path)}"
+        for access in _above(seen, trust):
+            for finding in _of_access(seen, access, access.kind, can):
+                found.setdefault((finding.where, finding.what), finding)
+    yield from found.values()
+    yield from _of_private_keys(seen)
+
+
+def _lying_at(seen: Seen, trust: _Trust) -> Access | None:
+    path = seen.way(trust.path)[-1]
+    # Something else is a finding of its own; and the right to write to /dev/null is one to have.
+    if seen.kinds.get(path, trust.kind) != trust.kind:
+        return None
+    return _access(seen, path, trust.kind, searched=trust.kind == DIRECTORY)
+
+
+def _above(seen: Seen, trust: _Trust) -> Iterator[Access]:
+    *way, _ = seen.way(trust.path)
+    directories = [path for path in way if seen.kinds.get(path) == DIRECTORY]
+    # Where something is missing, any user who may add a file may put it there.
+    missing = seen.failures.get(trust.path) == errno.ENOENT
+    for path in way:
+        access = _access(seen, path, DIRECTORY, searched=missing and path == directories[-1])
+        if access is not None:
+            yield access
+
+
+def _access(seen: Seen, path: str, expected: str, *, searched: bool) -> Access | None:
+    if path not in seen.modes:
+        return None
+    return Access(
+        path,
+        seen.kinds.get(path, expected),
+        seen.modes[path],
+        seen.owners.get(path, ROOT),
+        seen.members.get(path, ()),
+        searched,
+    )
+
+
+def _of_access(seen: Seen, access: Access | None, noun: str, can: str) -> Iterator[Finding]:
+    if access is None:
+        return
+    for weakness in weaknesses(access, noun, seen.trusted, seen.users):
+        if weakness.who:
+            why = f"{weakness.who} {can}"
+            yield Finding(PROBLEM, access.path, weakness.what, why, weakness.remedy)
+        else:
+            why = f"no user can do harm by it as it is now; one who is let in {can}"
+            yield Finding(WARNING, access.path, weakness.what, why, weakness.remedy)
+
+
+def _of_private_keys(seen: Seen) -> Iterator[Finding]:
+    for first, *_ in seen.plugins.values():
+        for kind, file in _opened_tls_files(first.plugin):
+            path = seen.way(file)[-1]
+            if kind == "KeyFile" and seen.modes.get(path, 0) & FOR_OTHERS_TO_READ:
+                yield Finding(
+                    PROBLEM,
+                    path,
+                    "every user can read this private key",
+                    "any of them can pose as the host",
+                    shell_command("chmod", "600", path),
+                )
+
+
 def _of_leftovers(seen: Seen) -> Iterator[Finding]:
     for path in seen.left_behind:
         name = path.rpartition("/")[2].removesuffix(".sock")
+        trace = shell_command("moby-plugins", "trace", name)
         yield Finding(
             PROBLEM,
             path,
             "a trace of this plugin was killed, and its socket is still aside",
             "the plugin cannot be reached, although it may be running",
-            f"moby-plugins trace {name}, and end it with Ctrl-C: it puts the socket back",
+            f"start another trace, which puts the socket back when Ctrl-C ends it: {trace}",
         )
 
 
-def _of_stray(stray: Stray) -> Finding:
+def _of_stray(seen: Seen, stray: Stray) -> Finding:
+    if is_managed_socket(stray.path):
+        address = shell_command("moby-plugins", "inspect", of_path(stray.path))
+        return Finding(
+            NOTE,
+            stray.path,
+            "the socket of a managed plugin, which an engine runs",
+            "hosts do not find it by this file; its engine does, by the plugin's name",
+            f"nothing; to ask the plugin: {address}",
+        )
+    if stray.name in seen.plugins:
+        return Finding(
+            WARNING,
+            stray.path,
+            stray.reason,
+            f"no host finds a plugin by this file; {shown(stray.name)} is found by "
+            f"{shown(seen.plugins[stray.name][0].path)}",
+            "keep copies elsewhere, or remove it",
+        )
     return Finding(
         PROBLEM,
         stray.path,

@@ -3,6 +3,7 @@
 Sources: protocol.md A1 (where plugins are found), A2 (specs), A6 (the manifest).
 """
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -23,6 +24,8 @@ PROTOCOL_SCHEME_HTTP_V1 = "moby.plugins.http/v1"
 # A plugin is made anew once it is active; its address is read once.
 _address = lru_cache(maxsize=64)(Address)
 MAX_SPEC_BYTES = 1 << 20
+# An engine gives each managed plugin a directory for its socket, named by the plugin's ID.
+_MANAGED_SOCKET = re.compile(r"/[0-9a-f]{64}/[^/]+\.sock\Z")
 
 
 def is_plugin_name(name: str) -> bool:
@@ -179,7 +182,16 @@ class Candidate:
 
 @frozen
 class Stray:
-    """A file that was meant to describe a plugin, it seems, but that no look-up finds."""
+    """A file that was meant to describe a plugin, it seems, but that no look-up finds.
+
+    ``name`` is the plugin that it seems to have been meant for, "" where that cannot be told.
+    """
 
     path: str
     reason: str
+    name: str = ""
+
+
+def is_managed_socket(path: str) -> bool:
+    """Whether ``path`` is where an engine has the socket of a managed plugin (part A1)."""
+    return _MANAGED_SOCKET.search(path) is not None

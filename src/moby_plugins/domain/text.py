@@ -18,6 +18,8 @@ MAX_SENTENCE = 500
 # The text of an error that is sent to a host: less than hosts read of one, however it is encoded.
 MAX_ERROR_TEXT = 60_000
 HIDDEN = "***"
+# How alike two texts have to be to be taken for the same with a mistake, of 1 at most.
+NEAR, VERY_NEAR = 0.6, 0.7
 
 # How much of a text is read, so that one of many megabytes costs no more than another.
 _WINDOW = 1 << 16
@@ -68,6 +70,18 @@ def bounded(text: str) -> str:
 def listed(values: Iterable[object], empty: str = "nothing") -> str:
     """Return ``values`` as one text, joined by commas; ``empty`` where there are none."""
     return shown(", ".join(map(_text_of, values))) or empty
+
+
+def nearest(given: str, known: Iterable[str], alike: float = NEAR) -> str:
+    """Return the one of ``known`` that ``given`` was meant to be, it seems, or "" for none.
+
+    Letters may differ in case, and a few may be wrong, missing, too many or in another order.
+    """
+    from difflib import get_close_matches  # which hosts never need
+
+    by_fold = {each.casefold(): each for each in known}
+    found = get_close_matches(given.casefold(), by_fold, 1, alike)
+    return by_fold[found[0]] if found else ""
 
 
 def _text_of(value: object) -> str:

@@ -84,6 +84,40 @@ def test_an_error_goes_to_standard_error_and_decides_the_status(
     assert said in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("answer", "status", "told"),
+    [
+        (http(b'{"Volumes": []}'), 0, {"status": 200, "answer": {"Volumes": []}, "error": None}),
+        (http(b""), 0, {"status": 200, "answer": None, "error": None}),
+        (http(b"gone", 404), 7, {"status": 404, "answer": None, "kind": "StatusError"}),
+        (http(b'{"Err": "no"}'), 7, {"status": 200, "answer": None, "kind": "DriverError"}),
+        (http(b"<html>"), 8, {"status": None, "answer": None, "kind": "WireError"}),
+    ],
+)
+def test_programs_read_the_answer_or_the_error_as_json(
+    machine: Machine, answer: bytes, status: int, told: dict[str, object]
+) -> None:
+    """With the status of HTTP; standard error says nothing, and the exit status is the same."""
+    with DummyPlugin.on_unix(machine.sockets / "p.sock", answering(answer)):
+        ran = machine.run("call", "p", "VolumeDriver.List", "{}", "--json")
+
+    printed = json.loads(ran.stdout)
+    assert (ran.returncode, ran.stderr) == (status, "")
+    if status:
+        error = printed.pop("error")
+        assert error["kind"] == told.pop("kind")
+        assert error.get("status") == told["status"]
+    assert printed == {"method": "VolumeDriver.List"} | told
+
+
+def test_a_plugin_that_is_not_there_is_an_error_in_json_too(machine: Machine) -> None:
+    """Whatever went wrong, there is an object."""
+    ran = machine.run("call", "none", "A.B", "--json")
+
+    assert ran.returncode == 3
+    assert json.loads(ran.stdout)["error"]["kind"] == "PluginNotFoundError"
+
+
 @requires("rclone", "rclone")
 def test_a_plugin_that_others_wrote_is_called(machine: Machine) -> None:
     """What rclone answers is printed, and what it refuses is told."""
@@ -118,6 +152,8 @@ def test_an_answer_that_takes_too_long_is_given_up(machine: Machine) -> None:
         (["p", "A B"], "'A B' is not a method"),
         (["p", "A.B", "{}", "--send", "-"], "--send goes with neither"),
         (["p", "A.B", "--send", "none"], "No such file"),
+        (["p", "A.B", "--json", "--raw"], "--json goes with neither"),
+        (["p", "A.B", "--json", "--stream"], "--json goes with neither"),
         (["p", "A.B", "--timeout", "nan"], "no positive number"),
         (["p"], "Missing argument 'METHOD'"),
     ],

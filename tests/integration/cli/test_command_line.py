@@ -64,7 +64,7 @@ def test_the_help_of_a_command_fits_a_screen_and_ends_with_an_example(
     [
         (["nonsense"], "No such command 'nonsense'"),
         (["ls", "--nonsense"], "No such option"),
-        (["inspect"], "Missing argument 'NAME'"),
+        (["inspect"], "Missing argument 'NAME|ADDRESS'"),
     ],
 )
 def test_what_is_not_understood_is_2(machine: Machine, arguments: list[str], said: str) -> None:

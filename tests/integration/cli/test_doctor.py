@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from tests.integration.cli.machine import SECONDS, Machine, stale_socket
+from tests.integration.cli.terminal import at_terminal
 from tests.integration.components import requires
 
 
-def diagnosed(machine: Machine) -> dict[str, dict[str, Any]]:
+def diagnosed(machine: Machine, *options: str) -> dict[str, dict[str, Any]]:
     """The findings by the name of the file that they are about."""
-    ran = machine.run("doctor", "--json")
+    ran = machine.run("doctor", "--json", *options)
     found = json.loads(ran.stdout)
     problems = any(finding["severity"] == "problem" for finding in found)
     assert (ran.returncode, ran.stderr) == (int(problems), "")
@@ -23,7 +24,7 @@ def diagnosed(machine: Machine) -> dict[str, dict[str, Any]]:
 
 def test_a_machine_that_is_well(machine: Machine) -> None:
     """Plugins that live, by socket and by spec: exit status 0, in one line."""
-    (machine.specs / "far.spec").write_text("tcp://192.0.2.1:80")
+    (machine.specs / "near.spec").write_text(f"unix://{machine.sockets}/shelf.sock")
     with machine.shelf():
         ran = machine.run("doctor")
 
@@ -50,6 +51,19 @@ def test_each_finding_says_what_where_why_and_what_to_do(machine: Machine) -> No
         "  → remove the one that is not meant",
         "1 problem, 1 warning",
     ]
+
+
+def test_a_narrow_terminal_breaks_no_word_and_no_command(machine: Machine) -> None:
+    """What is told is wrapped; the command at the end stays on its line."""
+    path = machine.sockets / "dead.sock"
+    stale_socket(path)
+    command = machine.command("doctor")
+    with at_terminal(command, machine.environment, columns=40) as terminal:
+        assert terminal.end() == 1
+
+    lines = terminal.plain.replace("\r", "").splitlines()
+    assert f"  → start the plugin; or, if it is gone for good, rm {path}" in lines
+    assert lines[1:3] == ["  stale socket: it exists, but nobody", "  listens on it;"]
 
 
 def test_directories_that_are_missing_are_a_note(machine: Machine) -> None:

@@ -90,6 +90,29 @@ def test_what_a_spec_says_of_tls_is_said_as_it_counts(
     assert shown["error"] == "connection refused: nobody listens there"
 
 
+def test_a_plugin_is_inspected_by_its_address(machine: Machine) -> None:
+    """No file says so, so there is none to tell of."""
+    with machine.shelf() as path:
+        moved = path.rename(machine.root / "elsewhere")
+        ran = machine.run("inspect", f"unix://{moved}")
+        told = json.loads(machine.run("inspect", f"unix://{moved}", "--json").stdout)
+
+    shown = fields(ran.stdout)
+    assert ran.returncode == 0
+    assert [*shown] == ["address", "tls", "implements", "handshake", "capabilities"]
+    assert shown["implements"] == "VolumeDriver"
+    assert (told["name"], told["found"], told["hides"]) == (None, None, [])
+    assert told["implements"] == ["VolumeDriver"]
+
+
+def test_an_address_that_leads_nowhere_is_shown(machine: Machine) -> None:
+    """As a plugin that does not answer is."""
+    ran = machine.run("inspect", "tcp://127.0.0.1:1")
+
+    assert ran.returncode == 5
+    assert fields(ran.stdout)["error"] == "connection refused: nobody listens there"
+
+
 def test_capabilities_that_cannot_be_had_are_an_error_of_their_own(machine: Machine) -> None:
     """A network driver that does not tell its scope is still shown."""
     answer = keeps_answering(b'{"Implements": ["NetworkDriver"], "Scope": "galaxy"}')

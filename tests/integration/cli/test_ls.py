@@ -4,6 +4,8 @@ import json
 import time
 from contextlib import ExitStack
 
+import pytest
+
 from tests.dummy_plugin import Conversation, DummyPlugin, answering, http, keeps_answering
 from tests.integration.cli.machine import SECONDS, Machine, stale_socket
 from tests.integration.cli.terminal import at_terminal
@@ -117,6 +119,60 @@ def test_what_a_plugin_says_moves_no_cursor(machine: Machine) -> None:
     assert "\u202e" not in ran.stdout
     assert "\\x1b[2J\\u202eauthz" in ran.stdout
     assert "error: Plugin.Activate: \\x1b[31mred" in ran.stdout
+
+
+def test_the_status_of_an_answer_is_told(machine: Machine) -> None:
+    """For people behind the message, for programs as a number."""
+    with ExitStack() as stack:
+        for name, body in (("angry", b"no"), ("mute", b"")):
+            path = machine.sockets / f"{name}.sock"
+            stack.enter_context(DummyPlugin.on_unix(path, answering(http(body, 503))))
+        lines = machine.run("ls").stdout.splitlines()[1:]
+        told = json.loads(machine.run("ls", "--json").stdout)
+
+    assert "error: Plugin.Activate: no (status 503 Service Unavailable)" in lines[0]
+    assert "error: Plugin.Activate: status 503 Service Unavailable  " in lines[1]
+    assert [each["error"]["status"] for each in told] == [503, 503]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_no_width_breaks_a_word(machine: Machine, columns: int) -> None:
+    """An error has lines of its own; a socket's address is left out; narrow terminals stack."""
+    many = ["VolumeDriver", "NetworkDriver", "IpamDriver", "authz", "LogDriver"]
+    active = keeps_answering(json.dumps({"Implements": many}).encode())
+    why = "not today, for reasons that take many words to tell, as they so often do in life"
+    failing = answering(http(json.dumps({"Err": why}).encode(), 500))
+    (machine.specs / "far.spec").write_text("tcp://127.0.0.1:1")
+    command = machine.command("ls")
+    with ExitStack() as stack:
+        stack.enter_context(DummyPlugin.on_unix(machine.sockets / "many.sock", active))
+        stack.enter_context(DummyPlugin.on_unix(machine.sockets / "angry.sock", failing))
+        with at_terminal(command, machine.environment, columns) as terminal:
+            assert terminal.end() == 0
+
+    lines = terminal.plain.replace("\r", "").splitlines()
+    words = [word for line in lines for word in line.split()]
+    assert max(map(len, lines)) <= columns
+    wanted = [*", ".join(many).split(), *why.split(), "(status", "500", "tcp://127.0.0.1:1"]
+    wanted += [f"{machine.sockets}/many.sock", f"{machine.specs}/far.spec"]
+    assert [word for word in wanted if word not in words] == []
+    assert "unix://" not in terminal.plain
+    errors = [line for line in lines if line.startswith("  error: ")]
+    assert len(errors) == 2
+    assert ("NAME" in words) == (columns == 120)
+
+
+def test_a_column_without_anything_is_left_out(machine: Machine) -> None:
+    """Sockets alone have no address to show; no plugins have all headings."""
+    command = machine.command("ls")
+    with machine.shelf(), at_terminal(command, machine.environment) as terminal:
+        assert terminal.end() == 0
+    (machine.sockets / "shelf.sock").unlink(missing_ok=True)
+    with at_terminal(command, machine.environment) as empty:
+        assert empty.end() == 0
+
+    assert terminal.plain.split()[:3] == ["NAME", "IMPLEMENTS", "FOUND"]
+    assert empty.plain.split()[:2] == ["NAME", "IMPLEMENTS"]
 
 
 def test_a_terminal_gets_a_table_in_colour(machine: Machine) -> None:

@@ -90,4 +90,6 @@ def test_an_error_in_brief_leaves_out_what_the_line_says_already(
 ) -> None:
     """Neither the plugin, nor its address, nor how often it was tried."""
     assert in_brief(error) == brief
-    assert error_as_json(error) == {"kind": type(error).__name__, "message": str(error)}
+    status = {"status": error.status} if isinstance(error, StatusError) else {}
+    told = {"kind": type(error).__name__, "message": str(error)}
+    assert error_as_json(error) == told | status

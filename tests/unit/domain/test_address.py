@@ -123,7 +123,8 @@ NO_NAME = "has a host that is no domain name"
     [
         ("", FORM),
         ("x", FORM),
-        ("/run/x.sock", FORM),
+        ("/run/x.sock", f"{FORM}; did you mean unix:///run/x.sock?"),
+        ("/run/a b%.sock", f"{FORM}; did you mean unix:///run/a b%25.sock?"),
         ("://x", FORM),
         ("1tcp://x", FORM),
         ("mailto:x", FORM),

@@ -41,7 +41,6 @@ def test_a_machine_that_is_well_has_no_findings() -> None:
     assert findings(spec("tcp://host:1")) == ()
     assert findings(spec("https://host:1", TLSOptions(ca_file="/ca")), modes={"/ca": 0o644}) == ()
     assert findings(spec("unix:///x.sock")) == ()
-    assert findings(modes={SOCKETS: 0o1777}) == ()
 
 
 @pytest.mark.parametrize(
@@ -204,7 +203,7 @@ def test_a_leftover_of_a_trace_is_told_for_what_it_is() -> None:
     finding = the(socket(), failures={path: errno.ECONNREFUSED}, left_behind=(path,))
 
     assert finding.what.startswith("a trace of this plugin was killed")
-    assert finding.remedy.startswith("moby-plugins trace shelf,")
+    assert finding.remedy.endswith(": moby-plugins trace shelf")
 
 
 def test_what_matters_most_comes_first() -> None:

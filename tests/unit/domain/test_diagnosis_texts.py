@@ -63,7 +63,8 @@ def spec(addr: str) -> Candidate:
                 SOCKET,
                 "a trace of this plugin was killed, and its socket is still aside",
                 "the plugin cannot be reached, although it may be running",
-                "moby-plugins trace db, and end it with Ctrl-C: it puts the socket back",
+                "start another trace, which puts the socket back when Ctrl-C ends it:"
+                " moby-plugins trace db",
             ),
         ),
         (

@@ -22,7 +22,7 @@ from moby_plugins.domain.plugin import (
     is_plugin_name,
     read_spec,
 )
-from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.text import VERY_NEAR, nearest, quoted, shown
 
 logger = logging.getLogger("moby_plugins")
 
@@ -57,7 +57,8 @@ class Place:
         for path in _files(self.directory):
             reason = self._why_not_found(path)
             if reason:
-                yield Stray(path, reason)
+                stem = meant_for(os.path.basename(path), (*self.suffixes, *self.foreign))[0]
+                yield Stray(path, reason, stem)
 
     def _why_not_found(self, path: str) -> str:
         stem, dot, ending = os.path.basename(path).rpartition(".")
@@ -68,7 +69,7 @@ class Place:
             told = f"it cannot be looked at: {shown(error.strerror)}"
             return told if suffix in self.suffixes else ""
         if suffix not in self.suffixes:
-            return self._why_no_suffix(mode, suffix)
+            return self._why_no_suffix(mode, os.path.basename(path), suffix)
         if not (stat.S_ISSOCK(mode) if self.sockets else stat.S_ISREG(mode)):
             return "it is no socket" if self.sockets else "it is no regular file"
         folder = os.path.relpath(os.path.dirname(path), self.directory)
@@ -77,11 +78,43 @@ class Place:
             return f"in the directory {shown(folder)} it would have to be called {name}"
         return "" if is_plugin_name(stem) else f"{quoted(stem)} cannot be a plugin's name"
 
-    def _why_no_suffix(self, mode: int, suffix: str) -> str:
+    def _why_no_suffix(self, mode: int, name: str, suffix: str) -> str:
         if suffix in self.foreign:
             return f"*{shown(suffix)} is not looked for in this directory"
-        is_socket = self.sockets and stat.S_ISSOCK(mode)
-        return "a socket's name has to end in .sock" if is_socket else ""
+        if stat.S_ISSOCK(mode):
+            ours = "a socket's name has to end in .sock"
+            return ours if self.sockets else "sockets are not looked for in this directory"
+        if stat.S_ISDIR(mode):
+            return ""
+        # A file can have been meant for a spec, or to be a copy of what lies here.
+        meant = meant_for(name, SPEC_SUFFIXES)[1] or _with_more(name, self.suffixes)[1]
+        if meant in self.foreign:
+            told = f"*{shown(meant)} is not looked for in this directory"
+            return f"{told}, if that was meant by its ending"
+        return f"its name has to end in {meant}" if meant else ""
+
+
+def meant_for(name: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
+    """The stem and the one of ``suffixes`` that a file's ``name`` was meant to have, it seems.
+
+    In another case of letters, with a letter or two mistaken, or with another ending after
+    it, as copies have. Both are "" where nothing is near.
+    """
+    stem, dot, ending = name.rpartition(".")
+    # Endings are short: with less in common, a program's .js would be a .json.
+    near = nearest(ending, [suffix[1:] for suffix in suffixes], VERY_NEAR) if dot else ""
+    if near:
+        return stem, f".{near}"
+    return _with_more(name, suffixes)
+
+
+def _with_more(name: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
+    for suffix in suffixes:
+        stem, found, more = name.casefold().rpartition(suffix)
+        # What begins with a dot is a file of an editor's, or one that is being written.
+        if found and stem and not stem.startswith(".") and not more[:1].isalnum():
+            return name[: len(stem)], suffix
+    return "", ""
 
 
 def _files(directory: str) -> Iterator[str]:

@@ -1,20 +1,53 @@
-"""What can be seen of a machine's plugins, for a diagnosis: files, and who listens."""
+"""What can be seen of a machine's plugins, for a diagnosis: files, and who listens.
+
+Nothing here waits: paths are looked at with ``lstat`` before anything is opened or connected
+to, files are opened without blocking, and a connection to a UNIX socket is made at once or not.
+"""
 
 import errno
+import grp
 import os
+import pwd
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from attrs import define, field
+
+from moby_plugins.adapters.disk.discovery import UID_MAP
 from moby_plugins.adapters.disk.stand_in import DIRECTORY, left_behind
 from moby_plugins.adapters.http.unix_socket import probe_socket
+from moby_plugins.domain import permissions
 from moby_plugins.domain.diagnosis import Seen, tls_files
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.plugin import Candidate
+from moby_plugins.domain.handshake import Asked
+from moby_plugins.domain.permissions import FOR_GROUP_TO_WRITE, ROOT
+from moby_plugins.domain.plugin import Candidate, is_plugin_name
 from moby_plugins.ports import Survey
 
+# As many links as the kernel follows in one path.
+MAX_LINKS = 40
+# The owner, inside a user namespace, of what belongs to users outside of it.
+OVERFLOW_UID = "/proc/sys/kernel/overflowuid"
 
-def see(discovery: Survey, sockets_path: str, specs_paths: tuple[str, ...]) -> Seen:
-    """All that is to be seen. Connects to sockets for a moment, sends nothing, changes nothing."""
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISSOCK, permissions.SOCKET),
+    (stat.S_ISDIR, permissions.DIRECTORY),
+    (stat.S_ISREG, permissions.FILE),
+    (stat.S_ISLNK, permissions.LINK),
+    (stat.S_ISFIFO, permissions.FIFO),
+)
+
+
+def see(
+    discovery: Survey,
+    sockets_path: str,
+    specs_paths: tuple[str, ...],
+    ask: Callable[[Mapping[str, Candidate]], Mapping[str, Asked]],
+) -> Seen:
+    """All that is to be seen. Connects to sockets for a moment, and changes nothing.
+
+    ``ask`` is given what hosts find first under each name, and says what plugins answered.
+    """
     unreadable: tuple[str, ...] = ()
     plugins: dict[str, tuple[Candidate, ...]] = {}
     try:
@@ -24,34 +57,148 @@ def see(discovery: Survey, sockets_path: str, specs_paths: tuple[str, ...]) -> S
     # Gone since, or in a directory that changes: nothing to say of it.
     plugins = {name: found for name, found in plugins.items() if found}
     directories = (sockets_path, *specs_paths)
+    nested = tuple(each for directory in directories for each in _directories_in(directory))
     files = (found[0].path for found in plugins.values())
+    sockets = [*_sockets(plugins.values())]
     named = tls_files(plugins)
+    look = _Look(_trusted())
+    for path in (*directories, *nested, *files, *sockets, *named):
+        look.at(path)
     return Seen(
         sockets_path=sockets_path,
         specs_paths=specs_paths,
         plugins=plugins,
         strays=tuple(each for each in discovery.strays() if f"/{DIRECTORY}/" not in each.path),
-        modes=dict(_modes([*directories, *files, *named])),
-        failures=dict(
-            [
-                *_failures(os.stat, directories),
-                *_failures(_open, named),
-                *_failures(_connect, _sockets(plugins.values())),
-            ]
-        ),
+        failures=look.failures
+        | dict(_failures(_open, look.of_kind(named, permissions.FILE)))
+        | dict(_failures(_connect, look.of_kind(sockets, permissions.SOCKET))),
         unreadable=unreadable,
         left_behind=tuple(
             path for directory in _homes(sockets_path) for path in left_behind(directory)
         ),
+        nested=nested,
+        ways=look.ways,
+        kinds={path: _kind(status) for path, status in look.found.items()},
+        modes={path: stat.S_IMODE(status.st_mode) for path, status in look.found.items()},
+        owners={path: status.st_uid for path, status in look.found.items()},
+        members=look.members(),
+        trusted=look.trusted,
+        users=look.users(),
+        asked=ask({name: found[0] for name, found in plugins.items()}),
     )
 
 
-def _modes(paths: Iterable[str]) -> Iterator[tuple[str, int]]:
-    for path in paths:
+@define
+class _Look:
+    """What was seen of paths: the ways to them from ``/`` on, and why a way ends early."""
+
+    trusted: frozenset[int]
+    ways: dict[str, tuple[str, ...]] = field(factory=dict)
+    failures: dict[str, int] = field(factory=dict)
+    found: dict[str, os.stat_result] = field(factory=dict)
+
+    def at(self, path: str) -> None:
+        """Follow ``path``, and look at each component."""
+        way: list[str] = []
         try:
-            yield path, stat.S_IMODE(os.stat(path).st_mode)
-        except OSError:
-            continue  # told among the failures
+            for component in _components(path):
+                way.append(component)
+                self.found[component] = os.lstat(component)
+        except OSError as error:
+            self.failures[path] = error.errno or errno.EIO
+        except ValueError:  # a NUL, or half a surrogate pair: no file has such a name
+            self.failures[path] = errno.ENOENT
+        self.ways[path] = tuple(way) or (path,)
+
+    def of_kind(self, paths: Iterable[str], kind: str) -> Iterator[str]:
+        """Those of ``paths`` that lead to something of that kind."""
+        for path in paths:
+            if path not in self.failures and _kind(self.found[self.ways[path][-1]]) == kind:
+                yield path
+
+    def users(self) -> dict[int, str]:
+        """The names of those who own what was seen."""
+        return {owner: _user(owner) for owner in {each.st_uid for each in self.found.values()}}
+
+    def members(self) -> dict[str, tuple[str, ...]]:
+        """The users, but for those that are trusted, in the groups that may write to files."""
+        writable = {
+            path: status.st_gid
+            for path, status in self.found.items()
+            if status.st_mode & FOR_GROUP_TO_WRITE
+        }
+        entries = pwd.getpwall() if writable else []
+        trusted = {_user(number) for number in self.trusted}
+        by_group = {
+            group: {entry.pw_name for entry in entries if entry.pw_gid == group} | _listed(group)
+            for group in {*writable.values()}
+        }
+        return {path: tuple(sorted(by_group[group] - trusted)) for path, group in writable.items()}
+
+
+def _kind(status: os.stat_result) -> str:
+    kinds = (kind for is_kind, kind in _KINDS if is_kind(status.st_mode))
+    return next(kinds, permissions.DEVICE)
+
+
+def _listed(group: int) -> set[str]:
+    try:
+        return {*grp.getgrgid(group).gr_mem}
+    except (KeyError, OverflowError):
+        return set()
+
+
+def _components(path: str) -> Iterator[str]:
+    """Each component of ``path`` from ``/`` on; those that a link leads to follow the link.
+
+    The last one may not be there. Raises ``OSError``.
+    """
+    here, links = "/", 0
+    yield here
+    # Only a relative path needs this directory, which may have been removed.
+    start = "" if path.startswith("/") else os.getcwd()
+    left = [*reversed(os.path.join(start, path).split("/"))]
+    while left:
+        name = left.pop()
+        if name in {"", "."}:
+            continue
+        if name == "..":
+            here = os.path.dirname(here)
+            continue
+        there = os.path.join(here, name)
+        yield there
+        if not stat.S_ISLNK(os.lstat(there).st_mode):
+            here = there
+            continue
+        links += 1
+        if links > MAX_LINKS:
+            raise OSError(errno.ELOOP, "too many links")
+        target = os.readlink(there)
+        here = "/" if target.startswith("/") else here
+        left += reversed(target.split("/"))
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except (KeyError, OverflowError):
+        return f"user {number}"
+
+
+def _trusted() -> frozenset[int]:
+    """The users who may do all that this process may: root, and its own."""
+    trusted = {ROOT, os.geteuid()}
+    try:
+        with open(UID_MAP, encoding="ascii") as file:
+            ranges = [tuple(map(int, line.split())) for line in file]
+        with open(OVERFLOW_UID, encoding="ascii") as file:
+            overflow = int(file.read())
+    except (OSError, ValueError):
+        return frozenset(trusted)
+    # The users outside of a namespace, root among them, are those who made it.
+    if not any(first <= overflow < first + count for first, _, count in ranges):
+        trusted.add(overflow)
+    return frozenset(trusted)
 
 
 def _failures(attempt: Callable[[str], object], paths: Iterable[str]) -> Iterator[tuple[str, int]]:
@@ -63,8 +210,8 @@ def _failures(attempt: Callable[[str], object], paths: Iterable[str]) -> Iterato
 
 
 def _open(path: str) -> None:
-    # Never waits, whatever it is.
-    os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+    # Never waits, whatever it has become since.
+    os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY))
 
 
 def _connect(path: str) -> None:
@@ -80,11 +227,19 @@ def _sockets(plugins: Iterable[tuple[Candidate, ...]]) -> Iterator[str]:
             yield address.path
 
 
-def _homes(directory: str) -> Iterator[str]:
-    """The directory, and those in it that a plugin may have for itself."""
-    yield directory
+def _directories_in(directory: str) -> Iterator[str]:
+    """Those that a plugin may have for itself."""
     try:
         with os.scandir(directory) as entries:
-            yield from sorted(entry.path for entry in entries if entry.is_dir())
+            yield from sorted(
+                entry.path
+                for entry in entries
+                if entry.is_dir() and entry.name != DIRECTORY and is_plugin_name(entry.name)
+            )
     except OSError:
         return
+
+
+def _homes(directory: str) -> Iterator[str]:
+    yield directory
+    yield from _directories_in(directory)

@@ -57,18 +57,66 @@ def test_what_is_called_wrongly_or_lies_elsewhere_is_a_stray(
     assert strays(place) == {path: reason}
 
 
+@pytest.mark.parametrize(
+    ("path", "reason", "name"),
+    [
+        ("etc/a.sepc", "its name has to end in .spec", "a"),
+        ("etc/a.SPEC", "its name has to end in .spec", "a"),
+        ("etc/a.b.jsn", "its name has to end in .json", "a.b"),
+        ("etc/a/a.JSON", "its name has to end in .json", "a"),
+        ("etc/a.spec.txt", "its name has to end in .spec", "a"),
+        ("etc/A.JSON.bak", "its name has to end in .json", "A"),
+        ("etc/a.json~", "its name has to end in .json", "a"),
+        ("run/a.SOCK", "a socket's name has to end in .sock", "a"),
+        ("run/a.sock.bak", "a socket's name has to end in .sock", "a"),
+    ],
+)
+def test_an_ending_that_was_meant_for_another_is_a_stray(
+    place: PluginDirectories, path: str, reason: str, name: str
+) -> None:
+    """With a mistake in it, in another case, or with another one after it; it has a name."""
+    make(place, path)
+
+    assert strays(place) == {path: reason}
+    (stray,) = FilesystemDiscovery(place.sockets, (place.specs, place.more_specs)).strays()
+    assert stray.name == name
+
+
+def test_a_copy_of_no_socket_is_told_all_the_same(place: PluginDirectories) -> None:
+    """A regular file beside the sockets; a spec there would be of no use either."""
+    (place.sockets / "a.sock.bak").write_text("")
+    (place.sockets / "b.sepc").write_text("tcp://h:1")
+
+    assert strays(place) == {
+        "run/a.sock.bak": "its name has to end in .sock",
+        "run/b.sepc": "*.spec is not looked for in this directory, if that was meant by its ending",
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["a.txt", "a.conf", "a.js", "a.so", "a.lock", "a.pem", "a", ".a.spec.swp", "a.specific"]
+)
+def test_an_ending_of_its_own_is_none(place: PluginDirectories, name: str) -> None:
+    """Libraries, locks, certificates, and an editor's own files."""
+    (place.specs / name).write_text("")
+
+    assert strays(place) == {}
+
+
 def test_what_is_of_the_wrong_kind_is_a_stray(place: PluginDirectories) -> None:
     """A regular file is no socket, a directory no spec, and a link to nothing is nothing."""
     (place.sockets / "a.sock").write_text("")
     (place.specs / "b.spec").mkdir()
     (place.specs / "c.json").symlink_to(place.base / "none")
     make_socket(place.specs / "d.spec")
+    make_socket(place.specs / "e")
 
     assert strays(place) == {
         "run/a.sock": "it is no socket",
         "etc/b.spec": "it is no regular file",
         "etc/c.json": "it cannot be looked at: No such file or directory",
         "etc/d.spec": "it is no regular file",
+        "etc/e": "sockets are not looked for in this directory",
     }
 
 

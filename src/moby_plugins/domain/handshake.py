@@ -1,0 +1,109 @@
+"""What a handshake that failed means to a person: what is wrong, why it matters, what to do."""
+
+from typing import TypeAlias
+
+from attrs import frozen
+
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import (
+    NOT_FOUND,
+    PluginError,
+    SpecError,
+    StatusError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+    status_line,
+)
+from moby_plugins.domain.permissions import shell_command
+from moby_plugins.domain.text import sentence, shown
+
+# What is wrong, why it matters, and what to do about it.
+Told: TypeAlias = tuple[str, str, str]
+
+_RETRIED = "hosts try for 15 seconds, and fail"
+_AT_ONCE = "hosts fail with it at once, and do not try again"
+
+
+# What to do about a certificate that is not accepted, by what OpenSSL says of it.
+_CERTIFICATES = (
+    ("mismatch", "have a certificate made for the host that the address names"),
+    ("expired", "have the plugin's certificate made again"),
+    ("not yet valid", "set the clocks of host and plugin"),
+    ("", "name the authority that signed the plugin's certificate in TLSConfig.CAFile"),
+)
+
+
+@frozen
+class Asked:
+    """What became of asking a plugin: the subsystems that it implements, or an ``error``.
+
+    It had ``seconds`` to answer. ``instead`` is the scheme by which it did answer, where that
+    of its address failed: ``"tcp"`` or ``"https"``.
+    """
+
+    seconds: float
+    implements: tuple[str, ...] = ()
+    error: PluginError | None = None
+    instead: str = ""
+
+
+def explained(name: str, address: Address, asked: Asked, error: PluginError) -> Told:
+    """What to say of the plugin ``name`` at ``address``, which failed with ``error``."""
+    if asked.instead:
+        return _of_scheme(address, asked.instead)
+    if isinstance(error, TransportTimeoutError):
+        return _of_silence(name, asked.seconds)
+    if isinstance(error, TransportError):
+        return _of_failed_exchange(name, error)
+    return _of_refusal(name, error)
+
+
+def _of_scheme(address: Address, instead: str) -> Told:
+    scheme, spoken = shown(address.scheme), "TLS" if instead == "https" else "plain text"
+    return (
+        f"the plugin speaks {spoken}, and its address says {scheme}://",
+        "hosts and the plugin do not understand each other",
+        f"write {instead}:// in place of {scheme}:// in the spec",
+    )
+
+
+def _of_silence(name: str, seconds: float) -> Told:
+    slow = shell_command("moby-plugins", "inspect", "--timeout", "30", name)
+    return (
+        f"the plugin did not answer within {seconds:g} s",
+        "hosts wait for it as long as they wait for any, and fail",
+        f"look into its log, and start it again; where it is only slow, see how slow: {slow}",
+    )
+
+
+def _of_failed_exchange(name: str, error: TransportError) -> Told:
+    reason = error.reason.lower()
+    if "certificate verify failed" in reason:
+        advice = next(advice for text, advice in _CERTIFICATES if text in reason)
+        return error.reason, "hosts refuse to speak with the plugin", advice
+    if "refused" in reason or "unknown host" in reason:
+        return error.reason, _RETRIED, "start the plugin, or correct the address in the spec"
+    return error.reason, _RETRIED, _see_who_listens(name)
+
+
+def _of_refusal(name: str, error: PluginError) -> Told:
+    if isinstance(error, StatusError):
+        said = f": {shown(error.message)}" if error.message else ""
+        look = shell_command("moby-plugins", "inspect", name)
+        missing = error.status == NOT_FOUND
+        return (
+            f"it answered Plugin.Activate with {status_line(error.status)}{said}",
+            _AT_ONCE,
+            _see_who_listens(name) if missing else f"look into the plugin's log; then: {look}",
+        )
+    if isinstance(error, WireError):
+        what = f"its answer to Plugin.Activate cannot be used: {sentence(error.reason)}"
+        return what, _AT_ONCE, _see_who_listens(name)
+    reason = error.reason if isinstance(error, SpecError) else str(error)
+    return reason, "hosts cannot reach the plugin", "correct the spec"
+
+
+def _see_who_listens(name: str) -> str:
+    look = shell_command("moby-plugins", "inspect", name)
+    return f"see that the plugin, and no other program, listens there; then: {look}"

@@ -1,0 +1,225 @@
+"""What ``moby-plugins doctor`` finds by asking: plugins that look well, and do not work."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.dummy_plugin import Conversation, DummyPlugin, answering, http, keeps_answering
+from tests.integration.certificates import Certificates
+from tests.integration.cli.machine import Machine
+from tests.integration.cli.test_doctor import diagnosed
+
+ACTIVE = keeps_answering(b'{"Implements": ["authz"]}')
+
+
+@pytest.fixture
+def certificates(short_path: Path) -> Certificates:
+    """An authority, and what a plugin shows."""
+    directory = short_path / "tls"
+    directory.mkdir()
+    return Certificates(directory)
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """What is entered here is left at the end."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def unused_port() -> int:
+    """A port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("behave", "what", "remedy"),
+    [
+        (Conversation.hang, "the plugin did not answer within 1 s", "inspect --timeout 30 odd"),
+        (
+            lambda talk: (talk.read_request(), talk.send(b"SSH-2.0-x\r\n")),
+            "malformed answer: SSH-2.0-x",
+            "moby-plugins inspect odd",
+        ),
+        (
+            Conversation.read_request,
+            "the plugin closed the connection without an answer",
+            "moby-plugins inspect odd",
+        ),
+        (
+            answering(http(b"404 page not found", 404)),
+            "it answered Plugin.Activate with 404 Not Found: 404 page not found",
+            "no other program, listens there; then: moby-plugins inspect odd",
+        ),
+        (
+            answering(http(b'{"Err": "not today"}', 500)),
+            "it answered Plugin.Activate with 500 Internal Server Error: not today",
+            "look into the plugin's log; then: moby-plugins inspect odd",
+        ),
+        (
+            answering(http(b"<html>")),
+            "its answer to Plugin.Activate cannot be used",
+            "moby-plugins inspect odd",
+        ),
+    ],
+    ids=["hangs", "not HTTP", "hangs up", "404", "500", "not JSON"],
+)
+@pytest.mark.parametrize("over", ["unix", "tcp"])
+def test_a_plugin_that_does_not_work_is_a_problem(
+    machine: Machine,
+    stack: ExitStack,
+    *,
+    behave: Callable[[Conversation], object],
+    what: str,
+    remedy: str,
+    over: str,
+) -> None:
+    """Each with what is wrong and what to do; without asking, it looks well."""
+    path = machine.sockets / "odd.sock"
+    if over == "unix":
+        stack.enter_context(DummyPlugin.on_unix(path, behave))
+    else:
+        path = machine.specs / "odd.spec"
+        path.write_text(stack.enter_context(DummyPlugin.on_tcp(behave)).addr)
+
+    found = diagnosed(machine, "--timeout", "1")
+
+    assert [*found] == [path.name]
+    finding = found[path.name]
+    assert finding["severity"] == "problem"
+    assert what in finding["what"]
+    assert finding["remedy"].endswith(remedy)
+    assert diagnosed(machine, "--no-ask") == {}
+
+
+def test_a_port_that_nothing_listens_on(machine: Machine) -> None:
+    """A dead plugin over TCP has no socket to look at."""
+    (machine.specs / "far.spec").write_text(f"tcp://127.0.0.1:{unused_port()}")
+
+    finding = diagnosed(machine)["far.spec"]
+
+    assert finding["what"] == "connection refused: nobody listens there"
+    assert finding["remedy"] == "start the plugin, or correct the address in the spec"
+
+
+def test_a_host_that_is_unknown(machine: Machine) -> None:
+    """A name that does not exist, and cannot: it is reserved."""
+    (machine.specs / "far.spec").write_text("tcp://plugin.invalid:1")
+
+    finding = diagnosed(machine)["far.spec"]
+
+    assert finding["severity"] == "problem"
+    assert "host" in finding["what"] or "answer" in finding["what"] or "name" in finding["what"]
+
+
+def test_an_authority_that_did_not_sign(
+    machine: Machine, certificates: Certificates, short_path: Path, stack: ExitStack
+) -> None:
+    """The certificate is good, and the spec names another authority."""
+    other = short_path / "other"
+    other.mkdir()
+    plugin = stack.enter_context(DummyPlugin.on_tcp(ACTIVE, certificates.server()))
+    tls = {"CAFile": Certificates(other).ca_file}
+    (machine.specs / "far.json").write_text(json.dumps({"Addr": plugin.addr, "TLSConfig": tls}))
+
+    finding = diagnosed(machine)["far.json"]
+
+    assert "certificate verify failed" in finding["what"]
+    assert finding["remedy"].endswith("in TLSConfig.CAFile")
+
+
+def test_a_certificate_of_another_host(
+    machine: Machine, certificates: Certificates, stack: ExitStack
+) -> None:
+    """The authority is right, and the address is not what the certificate is for."""
+    plugin = stack.enter_context(DummyPlugin.on_tcp(ACTIVE, certificates.server()))
+    address = plugin.addr.replace("localhost", "127.0.0.1")
+    tls = {"CAFile": certificates.ca_file}
+    (machine.specs / "far.json").write_text(json.dumps({"Addr": address, "TLSConfig": tls}))
+
+    finding = diagnosed(machine)["far.json"]
+
+    assert "certificate verify failed" in finding["what"]
+    assert "certificate made for the host" in finding["remedy"]
+
+
+@pytest.mark.parametrize("asks_for_client", [False, True])
+def test_a_tls_port_called_tcp(
+    machine: Machine, certificates: Certificates, stack: ExitStack, *, asks_for_client: bool
+) -> None:
+    """What the plugin speaks is tried before it is told, also of one that wants a certificate."""
+    context = certificates.server(asks_for_client=asks_for_client)
+    plugin = stack.enter_context(DummyPlugin.on_tcp(ACTIVE, context))
+    address = plugin.addr.replace("https://localhost", "tcp://127.0.0.1")
+    (machine.specs / "far.spec").write_text(address)
+
+    finding = diagnosed(machine)["far.spec"]
+
+    assert finding["what"] == "the plugin speaks TLS, and its address says tcp://"
+    assert finding["remedy"] == "write https:// in place of tcp:// in the spec"
+
+
+def test_plain_text_called_https(
+    machine: Machine, certificates: Certificates, stack: ExitStack
+) -> None:
+    """The same the other way round."""
+
+    def behave(talk: Conversation) -> None:
+        plain = talk.sock.recv(1 << 16).startswith(b"POST ")
+        talk.send(http(b'{"Implements": ["authz"]}') if plain else http(b"", 400))
+
+    plugin = stack.enter_context(DummyPlugin.on_tcp(behave))
+    tls = {"CAFile": certificates.ca_file}
+    spec = {"Addr": plugin.addr.replace("tcp://", "https://"), "TLSConfig": tls}
+    (machine.specs / "far.json").write_text(json.dumps(spec))
+
+    finding = diagnosed(machine)["far.json"]
+
+    assert finding["what"] == "the plugin speaks plain text, and its address says https://"
+
+
+def test_a_plugin_that_implements_nothing_is_a_warning(machine: Machine, stack: ExitStack) -> None:
+    """It is legal, and of no use."""
+    stack.enter_context(DummyPlugin.on_unix(machine.sockets / "p.sock", keeps_answering(b"{}")))
+
+    assert diagnosed(machine)["p.sock"]["severity"] == "warning"
+
+
+def test_plugins_are_asked_side_by_side(machine: Machine, stack: ExitStack) -> None:
+    """Twenty that hang take one time-out together."""
+    for number in range(20):
+        path = machine.sockets / f"mute{number}.sock"
+        stack.enter_context(DummyPlugin.on_unix(path, Conversation.hang))
+    began = time.monotonic()
+
+    found = diagnosed(machine, "--timeout", "1")
+
+    assert len(found) == 20
+    assert time.monotonic() - began < 5
+
+
+def test_what_is_no_file_is_not_waited_for(machine: Machine) -> None:
+    """A FIFO in the place of a spec, of a CA file and of a socket: told, never opened."""
+    os.mkfifo(machine.specs / "a.spec")
+    os.mkfifo(machine.root / "ca")
+    spec = {"Addr": "https://127.0.0.1:1", "TLSConfig": {"CAFile": str(machine.root / "ca")}}
+    (machine.specs / "b.json").write_text(json.dumps(spec))
+    (machine.specs / "c.spec").write_text(f"unix://{machine.root}/ca")
+    began = time.monotonic()
+
+    found = diagnosed(machine)
+
+    assert time.monotonic() - began < 10
+    assert {name: found[name]["what"] for name in found} == {
+        "a.spec": "it is no regular file",
+        "b.json": f"CAFile {machine.root}/ca is a FIFO",
+        "c.spec": f"{machine.root}/ca is no socket: it is a FIFO",
+    }
+    assert "it is no regular file" in machine.run("ls").stdout

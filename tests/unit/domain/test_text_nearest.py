@@ -1,0 +1,28 @@
+"""What a text with a mistake in it was meant to be."""
+
+import pytest
+
+from moby_plugins.domain.text import nearest
+
+KNOWN = ["shelf", "VolumeDriver.List", "VolumeDriver.Mount", "ls", "inspect"]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("shlf", "shelf"),
+        ("SHELF", "shelf"),
+        ("volumedriver.list", "VolumeDriver.List"),
+        ("VolumeDriver.Lst", "VolumeDriver.List"),
+        ("VolumeDriver.Mont", "VolumeDriver.Mount"),
+        ("lss", "ls"),
+        ("inspcet", "inspect"),
+        ("shelf", "shelf"),
+        ("database", ""),
+        ("", ""),
+    ],
+)
+def test_the_nearest_is_found(given: str, meant: str) -> None:
+    """Letters that are wrong, missing, doubled, in another order or another case."""
+    assert nearest(given, KNOWN) == meant
+    assert nearest(given, []) == ""
