@@ -112,9 +112,12 @@ class Answer:
         self._parts: list[bytes] = []
         self._head = bytearray()
         self._parser: Any = HttpResponseParser(self)
-        # A length beside chunks is ignored, and lines may end in LF: both are common.
+        # A length beside chunks is ignored, lines may end in LF, and spaces may follow the size
+        # of a chunk, which some servers write in a field of fixed width: all are common.
         self._parser.set_dangerous_leniencies(
-            lenient_chunked_length=True, lenient_optional_cr_before_lf=True
+            lenient_chunked_length=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
         )
 
     def feed(self, data: bytes) -> None:
