@@ -96,6 +96,13 @@ def _line(line: bytes) -> Row:
     )
 
 
+def _filling(size: int) -> bytes:
+    """Headers that bring a response's head to so many bytes."""
+    left = size - len(OK + _RESPONSE_LENGTH + b"\r\n")
+    first = left // 2
+    return b"".join(b"X: " + b"y" * (part - 5) + b"\r\n" for part in (first, left - first))
+
+
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 ROWS = {
@@ -158,6 +165,10 @@ ROWS = {
     "no name": _field(b": y\r\n", READ, REFUSED),
     "no colon": _field(b"nonsense\r\n", REFUSED, REFUSED),
     "a line of a mailbox": _first(b"From someone\r\n", REFUSED, REFUSED),
+    "99 headers": _field(b"X: y\r\n" * 98, READ, READ),
+    "100 headers": _field(b"X: y\r\n" * 99, READ, REFUSED, READ),
+    "48 KiB of heads": _field(_filling(48 << 10), READ, READ),
+    "more than 48 KiB of heads": _field(_filling((48 << 10) + 1), READ, REFUSED, READ),
     # How long the body is.
     "a length": _length(b" %d", READ, READ),
     "a length after a tab": _length(b"\t%d ", READ, READ),
@@ -204,6 +215,12 @@ ROWS = {
     ),
     "an interim response that is to be the last": _interim(
         b"HTTP/1.1 103 X\r\nConnection: close\r\n\r\n", READ, REFUSED
+    ),
+    "an interim response that closes by another name": _interim(
+        b"HTTP/1.1 103 X\r\nProxy-Connection: close\r\n\r\n", READ, REFUSED
+    ),
+    "an interim response of more than 48 KiB": _interim(
+        b"HTTP/1.1 103 X\r\nX: " + b"y" * (48 << 10) + b"\r\n\r\n", READ, REFUSED
     ),
     "an empty line after an interim response": _interim(
         b"HTTP/1.1 100 X\r\n\r\n\r\n", REFUSED, REFUSED

@@ -2,12 +2,14 @@
 
 An engine reads the output of a managed plugin line by line, and stops at a line of more than
 64 KiB: the plugin then hangs as soon as it writes again. So each line here is bounded, whatever
-an exception says, and holds nothing that would begin another line or move a cursor.
+an exception says, and holds nothing that would begin another line or move a cursor. Logging a
+failure raises nothing: an exception's attributes and the log's handlers are code of others too.
 """
 
 import logging
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import PurePath
 
@@ -37,7 +39,8 @@ def log_failed_call(what: str, error: BaseException) -> None:
         return
     # A status is what its author chose to answer.
     level = logging.WARNING if isinstance(error, StatusError) else logging.ERROR
-    logger.log(level, "%s: %s%s", shown(what), _named(error), _place(error))
+    with _passed_over():
+        logger.log(level, "%s: %s%s", shown(what), _named(error), _place(error))
 
 
 def log_failure(what: str, error: BaseException) -> None:
@@ -50,8 +53,23 @@ def log_failure(what: str, error: BaseException) -> None:
         logger.name, logging.ERROR, file, line, "%s", (shown(what),), info, function
     )
     # Formatters take this text, where there is one, and do not make their own.
-    record.exc_text = "\n".join(shown(each, _MAX_LINE) for each in _trace(error))
-    logger.handle(record)
+    record.exc_text = shown(error)
+    with _passed_over():
+        record.exc_text = "\n".join(shown(each, _MAX_LINE) for each in _trace(error))
+    with _passed_over():
+        logger.handle(record)
+
+
+@contextmanager
+def _passed_over() -> Iterator[None]:
+    # What is logged about is answered all the same, whatever an attribute of an exception
+    # or a handler of the log raises. An interrupt may be the caller's own.
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: S110  there is no log to put it in
+        pass
 
 
 def _trace(error: BaseException) -> Iterator[str]:

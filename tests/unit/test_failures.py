@@ -1,6 +1,7 @@
 """What is logged where code of others fails: bounded lines, whatever its exceptions say."""
 
 import logging
+from collections.abc import Iterator
 
 import pytest
 
@@ -173,3 +174,66 @@ def test_a_log_that_is_switched_off_costs_nothing(caplog: pytest.LogCaptureFixtu
     log_failure("M.x failed", raised(RuntimeError("x")))
 
     assert caplog.records == []
+
+
+class SecretiveError(Exception):
+    """One whose attributes are code too."""
+
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]
+        raise SystemExit("no notes")
+
+
+class MiscountedError(Exception):
+    """One whose notes are none."""
+
+    __notes__: int = 5  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("error", [SecretiveError("a mistake"), MiscountedError("a mistake")])
+def test_an_exception_whose_attributes_raise_is_logged(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without its stack: whoever logs it has a request to answer."""
+    log_failure("M.x failed", raised(error))
+
+    written = lines(caplog)
+    assert written[0].endswith("M.x failed")
+    assert written[1:] == ["a mistake"]
+
+
+class Strict(logging.Handler):
+    """A handler that lets nothing be logged, as some do that end a program at its first error."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise self._error
+
+
+@pytest.fixture
+def strict(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Such a handler at the log."""
+    handler = Strict(request.param)
+    logger = logging.getLogger("moby_plugins")
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize("strict", [SystemExit(3), RuntimeError("no log")], indirect=True)
+@pytest.mark.usefixtures("strict")
+def test_what_a_handler_of_the_log_raises_is_passed_over() -> None:
+    """What failed is answered all the same."""
+    log_failure("M.x failed", raised(RuntimeError("a mistake")))
+    log_failed_call("M.x failed", raised(ValueError("a refusal")))
+
+
+@pytest.mark.parametrize("strict", [KeyboardInterrupt()], indirect=True)
+@pytest.mark.usefixtures("strict")
+def test_an_interrupt_while_something_is_logged_is_the_callers() -> None:
+    """Ctrl-C comes at any time."""
+    with pytest.raises(KeyboardInterrupt):
+        log_failure("M.x failed", raised(RuntimeError("a mistake")))

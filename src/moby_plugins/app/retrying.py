@@ -211,12 +211,18 @@ class _Crew(Generic[T, R]):
             began = self._clock.now()
             return Outcome(task.index, value=task.attempt(task.number))
         except PluginError as error:
-            now = self._clock.now()
-            task.spent += now - began
-            delay = _delay_after(error, task.number, task.spent, self._policy, self._is_retryable)
-            if delay is None:
-                return Outcome(task.index, error=error)
-            task.due, task.number, task.spent = now + delay, task.number + 1, task.spent + delay
-            return None
+            try:
+                return self._after(error, task, began)
+            except BaseException as raised:  # by a policy or a handler of the log, say
+                return Outcome(task.index, error=raised)
         except BaseException as error:  # handed to the caller, whose error it is
             return Outcome(task.index, error=error)
+
+    def _after(self, error: PluginError, task: _Task[T], began: float) -> Outcome[T] | None:
+        now = self._clock.now()
+        task.spent += now - began
+        delay = _delay_after(error, task.number, task.spent, self._policy, self._is_retryable)
+        if delay is None:
+            return Outcome(task.index, error=error)
+        task.due, task.number, task.spent = now + delay, task.number + 1, task.spent + delay
+        return None

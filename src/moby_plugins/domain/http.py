@@ -142,6 +142,13 @@ def checked_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
+def as_bytes(chunk: Any) -> bytes:
+    """Return a part of a body as bytes, whatever units it counts in; ``TypeError`` for none."""
+    if not isinstance(chunk, _BINARY):
+        raise TypeError(f"a body is made of bytes, not of {type(chunk).__name__}")
+    return bytes(chunk)
+
+
 class _Chunks:
     """An iterable of bytes as a ``Body``."""
 

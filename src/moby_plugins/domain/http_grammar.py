@@ -13,6 +13,10 @@ from collections.abc import Sequence
 # Interim responses and trailers that are skipped; one more of either is an error.
 MAX_INTERIM = 16
 MAX_TRAILERS = 100
+# Headers of a response, as http.client counts them: to 100, with the line that ends them.
+MAX_HEADERS = 99
+# Bytes of a response's head, and of the interim ones before it.
+MAX_HEAD_BYTES = 48 << 10
 
 FIRST_STATUS = 100
 SWITCHING_PROTOCOLS = 101
@@ -61,6 +65,8 @@ def check_heads(data: bytes) -> None:
     while match := _head.match(data, position):
         # What is between two heads, or no end of the last, does not match.
         if not _interim_begun.match(data, position):
+            if match.end() > MAX_HEAD_BYTES:
+                raise ValueError(f"a head of more than {MAX_HEAD_BYTES} bytes")
             return
         position = match.end()
     _blame(data[position:])
@@ -101,11 +107,15 @@ def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
 def begins_final_response(data: bytes) -> bool:
     """Whether ``data``, all that was received, is more than interim responses.
 
-    What can be no response at all counts as final: nothing better will follow.
+    What can be no response at all counts as final, and one interim response too many:
+    nothing better will follow.
     """
-    position = 0
+    position = interim = 0
     while match := _interim_head.match(data, position):
         position = match.end()
+        interim += 1
+        if interim == MAX_INTERIM:
+            return True
     begun = data[position : position + len(_INTERIM_LINE)]
     if len(begun) == len(_INTERIM_LINE):
         return not _interim_begun.match(begun)

@@ -86,6 +86,16 @@ def test_a_plugins_end_makes_the_same_of_a_request(row: str, served: Served) -> 
         assert served.echoes.said == []
 
 
+@pytest.mark.parametrize("size", [b"1", b"1 ", b"1       ", b"0001", b"1;a=b", b'1;a="b;c"'])
+def test_each_engine_reads_the_size_of_a_chunk_however_it_is_written(
+    size: bytes, against: Against
+) -> None:
+    """With zeros before it, or spaces after it, as servers do whose sizes have one width."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with bounded(SOON), against(answering(head + size + b"\r\n1\r\n0 \r\n\r\n")) as client:
+        assert call(client, 1) == 1
+
+
 BAD_TRAILERS = [b"X: a\0b", b"X: a\rb", b"X: a\r\n b", b"X : y", b"nonsense"]
 
 

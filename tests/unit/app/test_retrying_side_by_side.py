@@ -247,3 +247,23 @@ def test_an_error_of_the_clock_is_an_outcome_too(street: Neighbours) -> None:
         (2.0, "scripted"),
         (15.0, "a (tried 5 times in 15 s)"),
     ]
+
+
+class Careless(RetryPolicy):
+    """A policy of a host's own, with a mistake in it."""
+
+    def next_delay(self, retries: int, elapsed: float) -> float | None:
+        raise ZeroDivisionError
+
+
+def test_an_error_of_the_policy_is_an_outcome_too(street: Neighbours) -> None:
+    """Whoever waits for the outcome is told, and does not wait for ever."""
+    crew = retry_side_by_side(
+        [street.dead(), street.live()],
+        Careless(),
+        street.clock,
+        is_retryable,
+        lambda outcome: outcome,
+    )
+
+    assert {type(outcome.error) for outcome in crew} == {ZeroDivisionError, type(None)}

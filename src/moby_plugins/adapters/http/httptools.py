@@ -39,6 +39,8 @@ from moby_plugins.domain.http import (
 from moby_plugins.domain.http_grammar import (
     BODILESS,
     FIRST_STATUS,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
     MAX_INTERIM,
     MAX_TRAILERS,
     SWITCHING_PROTOCOLS,
@@ -51,10 +53,7 @@ ERRORS = (OSError, HTTPException, HttpParserError)
 
 _MALFORMED = (HttpParserError, HTTPException)
 _TIMED_OUT = timed_out()
-# Besides what is fed at once.
-MAX_HEAD_BYTES = 48 << 10
-MAX_HEADERS = 100
-# The same between two parts of a chunked body: sizes, extensions, the trailer.
+# Between two parts of a chunked body, besides what is fed at once: sizes, extensions, the trailer.
 MAX_BETWEEN_BYTES = 16 << 10
 # What is asked of the socket at first: most answers are smaller.
 FIRST_BYTES = 16 << 10
@@ -113,9 +112,12 @@ class Answer:
         self._parts: list[bytes] = []
         self._head = bytearray()
         self._parser: Any = HttpResponseParser(self)
-        # A length beside chunks is ignored, and lines may end in LF: both are common.
+        # A length beside chunks is ignored, lines may end in LF, and spaces may follow the size
+        # of a chunk, which some servers write in a field of fixed width: all are common.
         self._parser.set_dangerous_leniencies(
-            lenient_chunked_length=True, lenient_optional_cr_before_lf=True
+            lenient_chunked_length=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
         )
 
     def feed(self, data: bytes) -> None:

@@ -46,6 +46,7 @@ from moby_plugins.domain.http import (
 )
 from moby_plugins.domain.http_grammar import (
     BODILESS,
+    MAX_HEAD_BYTES,
     MAX_INTERIM,
     MAX_TRAILERS,
     NO_FIELD,
@@ -103,9 +104,12 @@ class _StatusLines:
     def __init__(self, file: Any) -> None:
         self._file = file
         self.close = file.close
+        # Bytes of all heads up to here.
+        self.size = 0
 
     def readline(self, limit: int) -> bytes:
         line: bytes = self._file.readline(limit)
+        self.size += len(line)
         if line.endswith(b"\n"):
             if not STATUS_LINE.fullmatch(line):
                 raise HTTPException(f"not a status line: {line!r:.80}")
@@ -116,11 +120,15 @@ class _StatusLines:
 class _InterimHeaderLines:
     """The lines of an interim response's headers, up to the end of the connection at most."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, size: int) -> None:
         self._file = file
+        self.size = size
 
     def readline(self, limit: int) -> bytes:
         line: bytes = self._file.readline(limit)
+        self.size += len(line)
+        if self.size > MAX_HEAD_BYTES:
+            raise HTTPException(f"a head of more than {MAX_HEAD_BYTES} bytes")
         if RESPONSE_FIELD.fullmatch(line) or line in _ENDS_OF_HEADERS:
             return line
         if line.endswith(b"\n"):
@@ -148,13 +156,15 @@ class StrictResponse(HTTPResponse):
 
     def _read_status(self) -> tuple[str, int, str]:
         file = self.fp
+        self.fp = status_lines = _StatusLines(file)
         for _ in range(MAX_INTERIM):
-            self.fp = _StatusLines(file)
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if is_final(status):
-                self.fp = _HeaderLines(file)
+                self.fp = _HeaderLines(file, status_lines.size)
                 return version, status, reason
-            _check_interim(parse_headers(cast("Any", _InterimHeaderLines(file))))
+            lines = _InterimHeaderLines(file, status_lines.size)
+            _check_interim(parse_headers(cast("Any", lines)))
+            status_lines.size = lines.size
         raise HTTPException(f"more than {MAX_INTERIM} interim answers")
 
     def begin(self) -> None:
@@ -201,7 +211,8 @@ class StrictResponse(HTTPResponse):
 
 def _check_interim(headers: HTTPMessage) -> None:
     check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
-    if "close" in ",".join(headers.get_all("connection", ())).lower():
+    options = headers.get_all("connection", []) + headers.get_all("proxy-connection", [])
+    if "close" in ",".join(options).lower():
         raise HTTPException("an interim answer that is to be the last")
 
 

@@ -25,6 +25,7 @@ from moby_plugins.domain.http import (
     NoAnswerError,
     Request,
     Response,
+    as_bytes,
 )
 from moby_plugins.domain.text import bounded, quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
@@ -170,6 +171,8 @@ class Answer:
         else:
             with self._call:
                 chunk = self._body.read(CHUNK_BYTES)
+        if type(chunk) is not bytes:
+            chunk = as_bytes(chunk)
         self._ended = not chunk
         return chunk
 

@@ -298,7 +298,7 @@ class _Server(server.HTTPServer):
                 self.requests.look(time.monotonic())
                 if self.ready and not self._listens():
                     self._connections.stop()
-            except Exception as error:
+            except BaseException as error:  # out of a handler of the log
                 log_failure("looking after connections failed", error)
 
     def _is_there(self) -> bool:

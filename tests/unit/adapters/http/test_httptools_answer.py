@@ -7,10 +7,9 @@ import pytest
 
 from moby_plugins.adapters.http.httptools import (
     MAX_BETWEEN_BYTES,
-    MAX_HEAD_BYTES,
-    MAX_HEADERS,
     Answer,
 )
+from moby_plugins.domain.http_grammar import MAX_HEAD_BYTES, MAX_HEADERS
 
 OK = b"HTTP/1.1 200 OK\r\n"
 WHOLE = OK + b"X-A: 1\r\nContent-Length: 3\r\n\r\n[1]"

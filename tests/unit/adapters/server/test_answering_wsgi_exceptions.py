@@ -67,6 +67,37 @@ def test_whatever_is_raised_later_is_no_answer(
     assert "failed in the middle of its response" in caplog.text
 
 
+class Pieces:
+    """A body of an author's own, that gives these and then ends."""
+
+    def __init__(self, *pieces: Any) -> None:
+        self._pieces = iter(pieces)
+
+    def read(self, size: int, /) -> Any:
+        return next(self._pieces, b"")
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize("piece", ["text", "", None, 5, [b"x"]], ids=repr)
+def test_a_body_of_an_authors_own_that_gives_no_bytes_fails(piece: object) -> None:
+    """``None`` included, which a file gives that has nothing yet: it is not the end."""
+    told = f"a body is made of bytes, not of {type(piece).__name__}"
+    answer = Answer(lambda _: Response(200, Pieces(piece)))
+    assert (answer.status, answer.error) == ("500 Internal Server Error", told)
+
+    with pytest.raises(TypeError, match=told):
+        Answer(lambda _: Response(200, Pieces(b"first", piece)))
+
+
+def test_what_counts_in_other_units_is_sent_as_its_bytes() -> None:
+    """Chunks are told with their size: one of two numbers is eight bytes long."""
+    numbers = memoryview(b"numbers!").cast("I")
+    answer = Answer(lambda _: Response(200, Pieces(numbers, bytearray(b"!"))))
+    assert answer.chunks == [b"numbers!", b"!"]
+
+
 @pytest.mark.parametrize("error", [SystemExit("bad"), KeyboardInterrupt(), OSError()], ids=repr)
 def test_what_closing_raises_is_logged(
     error: BaseException, caplog: pytest.LogCaptureFixture
