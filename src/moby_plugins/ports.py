@@ -5,6 +5,7 @@ Read this first. Whoever fills in one of these roles takes its contract suite
 ``RunningCall`` is the other way round: what serves a plugin tells its code.
 """
 
+import os
 import threading
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
@@ -25,6 +26,7 @@ class RunningCall:
 
     _token: "Token[RunningCall] | None" = None
     _hung_up = False
+    _process = 0
 
     @property
     def hung_up(self) -> threading.Event:
@@ -45,16 +47,39 @@ class RunningCall:
         if event is not None:
             event.set()
 
+    @property
+    def left_behind(self) -> bool:
+        """Whether this is a child that the plugin's code forked: its parent answers the call."""
+        return self._process != os.getpid()
+
     def __enter__(self) -> None:
+        self._process = os.getpid()
         self._token = _RUNNING.set(self)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self.left_behind:
+            os._exit(_exit_status(error))
         token, self._token = self._token, None
         if token is not None:
             _RUNNING.reset(token)
 
 
 _RUNNING: ContextVar[RunningCall] = ContextVar("running_call")
+
+
+def _exit_status(error: BaseException | None) -> int:
+    # As Python's own end of a process has it.
+    if not isinstance(error, SystemExit):
+        return int(error is not None)
+    if error.code is None:
+        return 0
+    return error.code & 0xFF if isinstance(error.code, int) else 1
+
+
+def is_forked_child() -> bool:
+    """Return whether code of the plugin forked this process within the running call."""
+    call = _RUNNING.get(None)
+    return call is not None and call.left_behind
 
 
 def hung_up() -> threading.Event:

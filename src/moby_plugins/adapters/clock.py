@@ -17,11 +17,11 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Sleep for real."""
         if seconds > 0:
-            time.sleep(seconds)
+            time.sleep(min(seconds, threading.TIMEOUT_MAX))
 
     def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
         """Wait for real."""
-        return event.wait(timeout)
+        return event.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
 
     def working(self) -> AbstractContextManager[None]:
         """Nothing: real time passes by itself."""

@@ -25,6 +25,7 @@ from moby_plugins.domain.http import (
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import bounded, shown
 from moby_plugins.failures import log_failed_call, log_failure
+from moby_plugins.ports import is_forked_child
 
 ACTIVATE = "Plugin.Activate"
 FAILED = 500
@@ -78,6 +79,8 @@ class PluginApp:
             status = error.status if error.status in _ERRORS else FAILED
             return failure(status, error.message or error_text(error))
         except BaseException as error:  # sys.exit() in a method is no order to the server
+            if is_forked_child():
+                raise
             log_failed_call(f"{method} failed", error)
             return failure(FAILED, error_text(error))
 

@@ -9,7 +9,7 @@ from attrs import Attribute, field, frozen
 from moby_plugins.domain.errors import PluginError, PluginNotFoundError, TransportError
 from moby_plugins.domain.text import quoted
 
-# The longest wait that every clock and socket can be asked for, some 31 years.
+# The longest delay between two attempts, some 31 years: every clock can be asked for it.
 MAX_SECONDS = 1e9
 
 
@@ -17,7 +17,7 @@ def is_seconds(value: object) -> bool:
     """Return whether ``value`` is a positive number of seconds to wait for, or infinite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return 0 < value <= MAX_SECONDS or value == math.inf
+    return 0 < value <= sys.float_info.max or value == math.inf
 
 
 @frozen

@@ -37,8 +37,6 @@ SMALL_BYTES = 1 << 20
 _LENGTH = re.compile("[0-9]{1,18}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-# The server's own: it knows where a body ends.
-_FRAMING = {"content-length", "transfer-encoding"}
 _STATUSES = range(200, 600)
 _WITHOUT_BODY = {204, 205, 304}
 _ERRORS = range(400, 600)
@@ -121,7 +119,15 @@ class Answer:
         self._call = call
         self._method = method
         size = _size(response)
+        # What is still to come of a body whose length the app has told.
+        self._left = _told_length(self.headers)
         if size is not None:
+            if self._left not in {None, size}:
+                self._body.close()
+                raise ValueError(f"Content-Length is {self._left}, and the body has {size} bytes")
+            self.headers = {
+                name: value for name, value in self.headers.items() if not _is_length(name)
+            }
             self.headers["Content-Length"] = str(size)
         # What is whole in memory is no code of the app's.
         self._whole = size is not None
@@ -174,6 +180,10 @@ class Answer:
         if type(chunk) is not bytes:
             chunk = as_bytes(chunk)
         self._ended = not chunk
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left < 0 or (self._ended and self._left):
+                raise ValueError("the body has another length than Content-Length tells")
         return chunk
 
     def _log_cut(self, error: BaseException) -> None:
@@ -295,8 +305,24 @@ def _check_head(response: Response) -> None:
             raise ValueError(f"{quoted(name)} is no name of a header")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(f"the header {name} has a value that cannot be sent: {quoted(value)}")
-        if name.lower() in _FRAMING:
+        if name.lower() == "transfer-encoding":
             raise ValueError(f"the header {name} is the server's own: leave it out")
+    if sum(map(_is_length, headers)) > 1:
+        raise ValueError("there is more than one Content-Length")
+    _told_length(headers)
+
+
+def _is_length(name: str) -> bool:
+    return name.lower() == "content-length"
+
+
+def _told_length(headers: Mapping[str, str]) -> int | None:
+    told = next((value for name, value in headers.items() if _is_length(name)), None)
+    if told is None:
+        return None
+    if not _LENGTH.fullmatch(told):
+        raise ValueError(f"{quoted(told)} is not a Content-Length")
+    return int(told)
 
 
 def wsgi(app: App, inflight: InFlight | None = None) -> WSGIApplication:

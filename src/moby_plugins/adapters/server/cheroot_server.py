@@ -6,6 +6,7 @@ listens no more, and ends all of itself for a ``SystemExit`` out of an app: ``Co
 ``Workers`` and ``CherootServer`` mend that.
 """
 
+import errno
 import logging
 import os
 import re
@@ -41,6 +42,10 @@ TICK = 0.1
 # Seconds between looks at whether hosts have hung up; a call is looked at from the second on.
 LOOK = 0.25
 
+# What the selector raises once its descriptor is closed or is another's.
+_ENDED = {errno.EBADF, errno.EINVAL}
+# What a path must not hold, percent-encoded or not.
+_ODD_PATH = re.compile(rb"[\x00-\x1f\x7f-\xff]")
 # The beginning of an address in absolute form.
 _AUTHORITY = re.compile(rb"\Ahttps?://[^/?#]+", re.IGNORECASE)
 
@@ -105,6 +110,8 @@ class Gateway(server.Gateway):
 
     def _request(self) -> Request:
         req = self.req
+        if _ODD_PATH.search(req.path):
+            raise ValueError("a method is made of printable ASCII characters")
         method = _as_it_came(req).decode("latin-1")
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in req.inheaders.items()
@@ -263,8 +270,10 @@ class _Server(server.HTTPServer):
         while self.ready and self._listens():
             try:
                 self._connections.run(self.expiration_interval)
-            except Exception:
-                self.error_log("taking connections failed", logging.ERROR, traceback=True)
+            except Exception as error:
+                log_failure("taking connections failed", error)
+                if isinstance(error, ValueError) or getattr(error, "errno", 0) in _ENDED:
+                    raise  # its selector was closed, by code of the plugin for example
                 time.sleep(TICK)
         if self.ready:
             raise OSError("its socket listens no more")
