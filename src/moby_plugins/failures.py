@@ -21,6 +21,8 @@ REFUSALS = (StatusError, ValueError, LookupError, OSError)
 
 # Characters: less than 4 KiB for any encoding, where a stream escapes what it cannot encode too.
 _MAX_LINE = 400
+# The same for a line that may be longer, in bytes: what a formatter puts before it has room.
+_MAX_BYTES = 3900
 # Of a chain of exceptions, of a stack, and of a group: the last, the last, and the first.
 _MAX_LINKS, _MAX_FRAMES, _MAX_MEMBERS = 8, 64, 16
 _CAUSED = "The above exception was the direct cause of the following exception:"
@@ -37,7 +39,7 @@ def log_failed_call(what: str, error: BaseException) -> None:
         return
     # A status is what its author chose to answer.
     level = logging.WARNING if isinstance(error, StatusError) else logging.ERROR
-    logger.log(level, "%s: %s%s", shown(what), _named(error), _place(error))
+    logger.log(level, "%s", _one_line(f"{shown(what)}: {_named(error)}{_place(error)}"))
 
 
 def log_failure(what: str, error: BaseException) -> None:
@@ -52,6 +54,13 @@ def log_failure(what: str, error: BaseException) -> None:
     # Formatters take this text, where there is one, and do not make their own.
     record.exc_text = "\n".join(shown(each, _MAX_LINE) for each in _trace(error))
     logger.handle(record)
+
+
+def _one_line(text: str) -> str:
+    # Several texts of others may stand in it, each of them within its own bound.
+    line = shown(text, _MAX_BYTES)
+    size = len(line.encode("ascii", "backslashreplace"))
+    return line if size <= _MAX_BYTES else shown(line, _MAX_LINE)
 
 
 def _trace(error: BaseException) -> Iterator[str]:

@@ -1,10 +1,20 @@
 """What is logged where code of others fails: bounded lines, whatever its exceptions say."""
 
 import logging
+from collections.abc import Callable
 
 import pytest
 
-from moby_plugins.domain.errors import DriverError, StatusError, TransportError, sign
+from moby_plugins.domain.errors import (
+    DriverError,
+    RecordingError,
+    SpecError,
+    StatusError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+    sign,
+)
 from moby_plugins.failures import log_failed_call, log_failure
 
 HOSTILE = "\n2026-01-01 CRITICAL sshd: \x1b[2J\u2028\U000e0001" * 10_000
@@ -173,3 +183,26 @@ def test_a_log_that_is_switched_off_costs_nothing(caplog: pytest.LogCaptureFixtu
     log_failure("M.x failed", raised(RuntimeError("x")))
 
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("char", ["x", "漢", "\U0001f4a5"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda text: StatusError(409, text, text),
+        lambda text: WireError(text, text, text, text),
+        lambda text: SpecError(text, text),
+        lambda text: RecordingError(text, text, 5),
+        lambda text: TransportTimeoutError(text, text, text),
+        lambda text: type(f"x\n{text}", (ValueError,), {})(text),
+    ],
+)
+def test_a_refusal_of_several_texts_is_one_short_line(
+    error: Callable[[str], Exception], char: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each text has its bound, and so has the line, also for a stream that escapes all of it."""
+    log_failed_call(f"M.{char * 1000} failed", raised(error(char * 10_000)))
+
+    [line] = lines(caplog)
+    assert line.isprintable()
+    assert len(line.encode("ascii", "backslashreplace")) <= LINE_BYTES
