@@ -4,6 +4,7 @@ It needs the extra ``cli``, and uses nothing of this library that a program of
 the user's could not use.
 """
 
+import os
 import sys
 
 from moby_plugins.domain import __version__
@@ -17,6 +18,7 @@ def main() -> None:
     import io
     import logging
 
+    _reserve_descriptors()
     try:
         from moby_plugins.cli.command_line import moby_plugins
     except ModuleNotFoundError as error:
@@ -29,3 +31,13 @@ def main() -> None:
     # Commands say themselves what goes wrong; ``serve`` adds where to log to.
     logging.getLogger("moby_plugins").addHandler(logging.NullHandler())
     moby_plugins.main(prog_name="moby-plugins")
+
+
+def _reserve_descriptors() -> None:
+    # Where a standard stream is closed, the next file or socket would take its number, and be
+    # written to in its place. What stands there now cannot be written to.
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)

@@ -60,10 +60,13 @@ class Table:
         self.rows.append(tuple(map(as_cell, row)))
 
 
-def is_terminal(stream: TextIO) -> bool:
-    """Whether a person watches who wants it drawn: no dumb terminal, and no ``NO_COLOR``."""
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a person watches who wants it drawn: no dumb terminal, and no ``NO_COLOR``.
+
+    A standard stream that is closed is ``None``.
+    """
     wanted = os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
-    return wanted and stream.isatty()
+    return wanted and stream is not None and stream.isatty()
 
 
 def show_table(table: Table) -> None:
