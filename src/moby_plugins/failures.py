@@ -7,7 +7,7 @@ an exception says, and holds nothing that would begin another line or move a cur
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import PurePath
 
@@ -23,7 +23,7 @@ REFUSALS = (StatusError, ValueError, LookupError, OSError)
 _MAX_LINE = 400
 # The same for a line that may be longer, in bytes: what a formatter puts before it has room.
 _MAX_BYTES = 3900
-# Of a chain of exceptions, of a stack, and of a group: the last, the last, and the first.
+# Of a chain of exceptions, of a stack, and of a group or notes: the last, the last, the first.
 _MAX_LINKS, _MAX_FRAMES, _MAX_MEMBERS = 8, 64, 16
 _CAUSED = "The above exception was the direct cause of the following exception:"
 _DURING = "During handling of the above exception, another exception occurred:"
@@ -39,7 +39,8 @@ def log_failed_call(what: str, error: BaseException) -> None:
         return
     # A status is what its author chose to answer.
     level = logging.WARNING if isinstance(error, StatusError) else logging.ERROR
-    logger.log(level, "%s", _one_line(f"{shown(what)}: {_named(error)}{_place(error)}"))
+    said = _said(lambda: f"{_named(error)}{_place(error)}", error)
+    logger.log(level, "%s", _one_line(f"{shown(what)}: {said}"))
 
 
 def log_failure(what: str, error: BaseException) -> None:
@@ -52,8 +53,18 @@ def log_failure(what: str, error: BaseException) -> None:
         logger.name, logging.ERROR, file, line, "%s", (shown(what),), info, function
     )
     # Formatters take this text, where there is one, and do not make their own.
-    record.exc_text = "\n".join(shown(each, _MAX_LINE) for each in _trace(error))
+    record.exc_text = _said(
+        lambda: "\n".join(shown(each, _MAX_LINE) for each in _trace(error)), error
+    )
     logger.handle(record)
+
+
+def _said(describe: Callable[[], str], error: BaseException) -> str:
+    # What an exception has for its text, its notes or its cause is code of others too.
+    try:
+        return describe()
+    except BaseException:
+        return shown(f"{type(error).__name__}, which cannot be shown")
 
 
 def _one_line(text: str) -> str:
@@ -69,7 +80,7 @@ def _trace(error: BaseException) -> Iterator[str]:
         for frame in traceback.extract_tb(link.__traceback__, -_MAX_FRAMES).format():
             yield from frame.splitlines()
         yield _named(link)
-        yield from map(shown, getattr(link, "__notes__", ()))
+        yield from map(shown, islice(getattr(link, "__notes__", ()), _MAX_MEMBERS))
         if isinstance(link, BaseExceptionGroup):
             yield from (f"  | {_named(each)}" for each in link.exceptions[:_MAX_MEMBERS])
         if joint:

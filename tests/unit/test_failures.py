@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable
+from itertools import repeat
+from typing import Any
 
 import pytest
 
@@ -206,3 +208,39 @@ def test_a_refusal_of_several_texts_is_one_short_line(
     [line] = lines(caplog)
     assert line.isprintable()
     assert len(line.encode("ascii", "backslashreplace")) <= LINE_BYTES
+
+
+class OddCauseError(Exception):
+    """One whose cause cannot be asked for."""
+
+    @property
+    def __cause__(self) -> BaseException | None:  # type: ignore[override]
+        raise SystemExit
+
+
+def noted(notes: Any) -> Exception:
+    """An exception with what Python lets pass for notes."""
+    error = RuntimeError("a mistake")
+    error.__notes__ = notes
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OddCauseError(),
+        noted(5),
+        noted(repeat("note")),
+        TransportError(None, None, 5),  # type: ignore[arg-type]
+    ],
+)
+def test_an_exception_that_cannot_be_shown_is_logged_all_the_same(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its text, notes and causes are code of others; what failed and its class are known."""
+    log_failed_call("M.x failed", error)
+
+    written = lines(caplog)
+    assert written[0].endswith("M.x failed")
+    assert type(error).__name__ in "".join(written[1:])
+    assert len(written) < 100
