@@ -8,7 +8,7 @@ failure raises nothing: an exception's attributes and the log's handlers are cod
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import PurePath
@@ -23,7 +23,9 @@ REFUSALS = (StatusError, ValueError, LookupError, OSError)
 
 # Characters: less than 4 KiB for any encoding, where a stream escapes what it cannot encode too.
 _MAX_LINE = 400
-# Of a chain of exceptions, of a stack, and of a group: the last, the last, and the first.
+# The same for a line that may be longer, in bytes: what a formatter puts before it has room.
+_MAX_BYTES = 3900
+# Of a chain of exceptions, of a stack, and of a group or notes: the last, the last, the first.
 _MAX_LINKS, _MAX_FRAMES, _MAX_MEMBERS = 8, 64, 16
 _CAUSED = "The above exception was the direct cause of the following exception:"
 _DURING = "During handling of the above exception, another exception occurred:"
@@ -39,8 +41,9 @@ def log_failed_call(what: str, error: BaseException) -> None:
         return
     # A status is what its author chose to answer.
     level = logging.WARNING if isinstance(error, StatusError) else logging.ERROR
+    said = _said(lambda: f"{_named(error)}{_place(error)}", error)
     with _passed_over():
-        logger.log(level, "%s: %s%s", shown(what), _named(error), _place(error))
+        logger.log(level, "%s", _one_line(f"{shown(what)}: {said}"))
 
 
 def log_failure(what: str, error: BaseException) -> None:
@@ -53,17 +56,17 @@ def log_failure(what: str, error: BaseException) -> None:
         logger.name, logging.ERROR, file, line, "%s", (shown(what),), info, function
     )
     # Formatters take this text, where there is one, and do not make their own.
-    record.exc_text = shown(error)
-    with _passed_over():
-        record.exc_text = "\n".join(shown(each, _MAX_LINE) for each in _trace(error))
+    record.exc_text = _said(
+        lambda: "\n".join(shown(each, _MAX_LINE) for each in _trace(error)), error
+    )
     with _passed_over():
         logger.handle(record)
 
 
 @contextmanager
 def _passed_over() -> Iterator[None]:
-    # What is logged about is answered all the same, whatever an attribute of an exception
-    # or a handler of the log raises. An interrupt may be the caller's own.
+    # What is logged about is answered all the same, whatever a handler of the log raises. An
+    # interrupt may be the caller's own.
     try:
         yield
     except KeyboardInterrupt:
@@ -72,13 +75,28 @@ def _passed_over() -> Iterator[None]:
         pass
 
 
+def _said(describe: Callable[[], str], error: BaseException) -> str:
+    # What an exception has for its text, its notes or its cause is code of others too.
+    try:
+        return describe()
+    except BaseException:
+        return shown(f"{type(error).__name__}, which cannot be shown")
+
+
+def _one_line(text: str) -> str:
+    # Several texts of others may stand in it, each of them within its own bound.
+    line = shown(text, _MAX_BYTES)
+    size = len(line.encode("ascii", "backslashreplace"))
+    return line if size <= _MAX_BYTES else shown(line, _MAX_LINE)
+
+
 def _trace(error: BaseException) -> Iterator[str]:
     for link, joint in reversed([*islice(_chain(error), _MAX_LINKS)]):
         yield "Traceback (most recent call last):"
         for frame in traceback.extract_tb(link.__traceback__, -_MAX_FRAMES).format():
             yield from frame.splitlines()
         yield _named(link)
-        yield from map(shown, getattr(link, "__notes__", ()))
+        yield from map(shown, islice(getattr(link, "__notes__", ()), _MAX_MEMBERS))
         if isinstance(link, BaseExceptionGroup):
             yield from (f"  | {_named(each)}" for each in link.exceptions[:_MAX_MEMBERS])
         if joint:

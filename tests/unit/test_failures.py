@@ -1,11 +1,22 @@
 """What is logged where code of others fails: bounded lines, whatever its exceptions say."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from typing import Any
 
 import pytest
 
-from moby_plugins.domain.errors import DriverError, StatusError, TransportError, sign
+from moby_plugins.domain.errors import (
+    DriverError,
+    RecordingError,
+    SpecError,
+    StatusError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+    sign,
+)
 from moby_plugins.failures import log_failed_call, log_failure
 
 HOSTILE = "\n2026-01-01 CRITICAL sshd: \x1b[2J\u2028\U000e0001" * 10_000
@@ -176,32 +187,6 @@ def test_a_log_that_is_switched_off_costs_nothing(caplog: pytest.LogCaptureFixtu
     assert caplog.records == []
 
 
-class SecretiveError(Exception):
-    """One whose attributes are code too."""
-
-    @property
-    def __notes__(self) -> list[str]:  # type: ignore[override]
-        raise SystemExit("no notes")
-
-
-class MiscountedError(Exception):
-    """One whose notes are none."""
-
-    __notes__: int = 5  # type: ignore[assignment]
-
-
-@pytest.mark.parametrize("error", [SecretiveError("a mistake"), MiscountedError("a mistake")])
-def test_an_exception_whose_attributes_raise_is_logged(
-    error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Without its stack: whoever logs it has a request to answer."""
-    log_failure("M.x failed", raised(error))
-
-    written = lines(caplog)
-    assert written[0].endswith("M.x failed")
-    assert written[1:] == ["a mistake"]
-
-
 class Strict(logging.Handler):
     """A handler that lets nothing be logged, as some do that end a program at its first error."""
 
@@ -237,3 +222,62 @@ def test_an_interrupt_while_something_is_logged_is_the_callers() -> None:
     """Ctrl-C comes at any time."""
     with pytest.raises(KeyboardInterrupt):
         log_failure("M.x failed", raised(RuntimeError("a mistake")))
+
+
+@pytest.mark.parametrize("char", ["x", "漢", "\U0001f4a5"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda text: StatusError(409, text, text),
+        lambda text: WireError(text, text, text, text),
+        lambda text: SpecError(text, text),
+        lambda text: RecordingError(text, text, 5),
+        lambda text: TransportTimeoutError(text, text, text),
+        lambda text: type(f"x\n{text}", (ValueError,), {})(text),
+    ],
+)
+def test_a_refusal_of_several_texts_is_one_short_line(
+    error: Callable[[str], Exception], char: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each text has its bound, and so has the line, also for a stream that escapes all of it."""
+    log_failed_call(f"M.{char * 1000} failed", raised(error(char * 10_000)))
+
+    [line] = lines(caplog)
+    assert line.isprintable()
+    assert len(line.encode("ascii", "backslashreplace")) <= LINE_BYTES
+
+
+class OddCauseError(Exception):
+    """One whose cause cannot be asked for."""
+
+    @property
+    def __cause__(self) -> BaseException | None:  # type: ignore[override]
+        raise SystemExit
+
+
+def noted(notes: Any) -> Exception:
+    """An exception with what Python lets pass for notes."""
+    error = RuntimeError("a mistake")
+    error.__notes__ = notes
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OddCauseError(),
+        noted(5),
+        noted(repeat("note")),
+        TransportError(None, None, 5),  # type: ignore[arg-type]
+    ],
+)
+def test_an_exception_that_cannot_be_shown_is_logged_all_the_same(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its text, notes and causes are code of others; what failed and its class are known."""
+    log_failed_call("M.x failed", error)
+
+    written = lines(caplog)
+    assert written[0].endswith("M.x failed")
+    assert type(error).__name__ in "".join(written[1:])
+    assert len(written) < 100

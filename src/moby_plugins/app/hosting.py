@@ -59,8 +59,10 @@ class PluginServer:
     def __init__(self, app: App, listen: Open, *, drain: float = DRAIN) -> None:
         self._app = app
         self._listen = listen
-        if not 0 <= drain <= threading.TIMEOUT_MAX:
-            raise ValueError(f"drain is a number of seconds from 0 on, not {drain!r}")
+        given: object = drain  # of a program that nothing has checked
+        number = isinstance(given, (int, float)) and not isinstance(given, bool)
+        if not (number and 0 <= drain <= threading.TIMEOUT_MAX):
+            raise ValueError(f"drain is a number of seconds from 0 on, not {quoted(drain)}")
         self._drain = float(drain)
         self._server: HTTPServer | None = None
         self._withdraw: Callable[[], None] = lambda: None

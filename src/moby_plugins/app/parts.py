@@ -92,9 +92,9 @@ def _own_methods(part: Subsystem) -> Iterator[tuple[type, str]]:
         if kind in {object, Subsystem} or any(map(remote_of, vars(kind).values())):
             continue
         for name, value in vars(kind).items():
-            if not name.startswith("_") and (
-                inspect.isfunction(value) or isinstance(value, _METHODS)
-            ):
+            # Also what a decorator made, such as lru_cache.
+            method = isinstance(value, _METHODS) or callable(value)
+            if method and not (name.startswith("_") or isinstance(value, type)):
                 yield kind, name
 
 
@@ -105,4 +105,10 @@ def _nearly(name: str, wanted: str) -> bool:
     # Derived from it, as mounts, mounted, remount or mount_all are, is not misspelt.
     if other in plain:
         return False
+    # Two letters that have changed places weigh heavily in a short name.
+    if any(
+        plain == f"{other[:at]}{other[at + 1]}{other[at]}{other[at + 2 :]}"
+        for at in range(len(other) - 1)
+    ):
+        return True
     return SequenceMatcher(None, name, wanted).ratio() >= _ALIKE

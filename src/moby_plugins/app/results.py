@@ -8,13 +8,24 @@ engines read null where an object belongs and stop (protocol.md B11, trap 10). W
 A ``Form`` makes plain JSON of a value of one type; it is made once for each type, on first use.
 """
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import attrs
 
@@ -89,11 +100,15 @@ def _form(kind: Any) -> Form:
 def _of_class(kind: Any, concrete: type, arguments: tuple[Any, ...]) -> Form:
     if issubclass(concrete, Enum):
         return _member_of(concrete)
+    if is_typeddict(concrete):
+        return _typed_dict(concrete)
     if issubclass(concrete, Mapping):
         return _object(*(arguments or (str, Any)))
     if issubclass(concrete, Iterable) and not issubclass(concrete, str):
         return _array(arguments[0] if arguments else Any)
     plain = kind is concrete
+    if plain and dataclasses.is_dataclass(kind):
+        return _dataclass(kind)
     return _record(kind) if plain and attrs.has(kind) else _foreign(kind)
 
 
@@ -155,7 +170,7 @@ def _free(value: Any, depth: int = 0) -> Any:
         raise _refuse("JSON", value)
     elif isinstance(value, Sequence):
         plain = _each_item(value, lambda item: _free(item, depth + 1))
-    elif attrs.has(type(value)):
+    elif attrs.has(type(value)) or dataclasses.is_dataclass(value):
         plain = _own_record(value)
     else:
         plain = _as_cattrs_has_it(value, "JSON")
@@ -239,6 +254,54 @@ def _each_member(value: Mapping[Any, Any], key_form: Form, form: Form) -> dict[A
     return members
 
 
+def _each_named(value: Mapping[str, Any], forms: Mapping[str, Form]) -> dict[str, Any]:
+    return {name: _member(f".{name}", forms.get(name, _free), value[name]) for name in value}
+
+
+def _member(step: str, form: Form, item: Any) -> Any:
+    try:
+        return form(item)
+    except _MismatchError as error:
+        error.path.insert(0, step)
+        raise
+
+
+def _typed_dict(kind: Any) -> Form:
+    forms = _forms_of(kind)
+
+    def form(value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise _refuse("an object", value)
+        missing = sorted(kind.__required_keys__ - value.keys())
+        if missing:
+            raise _MismatchError(f"{quoted(missing[0])} is missing")
+        return _each_named(_each_member(value, _text, lambda item: item), forms())
+
+    return form
+
+
+def _dataclass(kind: Any) -> Form:
+    forms = _forms_of(kind)
+    names = [each.name for each in dataclasses.fields(kind)]
+
+    def form(value: Any) -> dict[str, Any]:
+        if type(value) is kind:
+            return _each_named({name: getattr(value, name) for name in names}, forms())
+        if isinstance(value, kind):
+            return _own_record(value)
+        if isinstance(value, Mapping):
+            given = _each_named(value, {name: forms()[name] for name in names})
+            return form(_structured(given, kind))
+        raise _refuse(kind.__name__, value)
+
+    return form
+
+
+def _forms_of(kind: Any) -> Callable[[], Mapping[str, Form]]:
+    # Found at the first value: a type may hold itself.
+    return cache(lambda: {name: _form(hint) for name, hint in get_type_hints(kind).items()})
+
+
 @attrs.frozen(eq=False)
 class _Slot:
     """One field of an attrs class; ``rule`` raises ``ValueError`` for text of another format."""
@@ -290,15 +353,25 @@ def _record(kind: Any) -> Form:
         if isinstance(value, kind):
             return _own_record(value)
         if isinstance(value, Mapping):
-            return form(_structured(_free(value), kind))
+            plain = _free(value)
+            _refuse_nulls(plain, slots())
+            return form(_structured(plain, kind))
         raise _refuse("an object", value)
 
     return form
 
 
+def _refuse_nulls(plain: Mapping[str, Any], slots: Iterable[_Slot]) -> None:
+    # Read as a host reads it, null is a zero: where it is not meant, it is a mistake here.
+    nulls = {key.casefold() for key, item in plain.items() if item is None}
+    for slot in slots:
+        if slot.wire.casefold() in nulls:
+            _member(f".{slot.wire}", slot.form, None)
+
+
 def _own_record(value: object) -> dict[str, Any]:
     kind: Any = type(value)
-    members: dict[str, Any] = _record(kind)(value)
+    members: dict[str, Any] = _form(kind)(value)
     return members
 
 
@@ -317,7 +390,7 @@ def _structured(plain: Any, kind: Any) -> Any:
 
 
 def _foreign(kind: Any) -> Form:
-    # A type of cattrs' own knowledge, a dataclass say: whether it is right, reading it tells.
+    # A type of cattrs' own knowledge, a path say: whether it is right, reading it tells.
     def form(value: Any) -> Any:
         wanted = getattr(kind, "__name__", str(kind))
         plain = _as_cattrs_has_it(value, wanted)

@@ -6,6 +6,7 @@ in a test, or to a server.
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 from attrs import evolve
 
@@ -74,19 +75,25 @@ class PluginApp:
             if method not in self._methods:
                 return failure(NOT_FOUND, f"this plugin has no method {shown(method)}")
             return _begun(self._methods[method](request), method)
-        except StatusError as error:
-            log_failed_call(f"{method} failed", error)
-            status = error.status if error.status in _ERRORS else FAILED
-            return failure(status, error.message or error_text(error))
         except BaseException as error:  # sys.exit() in a method is no order to the server
             if is_forked_child():
                 raise
             log_failed_call(f"{method} failed", error)
-            return failure(FAILED, error_text(error))
+            return _failed(error)
 
     def _served(self, remote: Remote, part: Subsystem) -> Callable[[Request], Response]:
         limit = None if remote.takes_stream else self._limit
         return lambda request: remote.answer(part, _bounded(request, limit))
+
+
+def _failed(error: BaseException) -> Response:
+    status, message = FAILED, ""
+    if isinstance(error, StatusError):
+        # Its class may be a plugin's own, and its attributes whatever was given.
+        with suppress(BaseException):
+            message = str(error.message or "")
+            status = int(error.status) if error.status in _ERRORS else FAILED
+    return failure(status, message or error_text(error))
 
 
 def failure(status: int, message: str) -> Response:

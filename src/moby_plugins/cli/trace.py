@@ -355,8 +355,11 @@ def trace(
         if summary and (as_json or not is_terminal(sys.stdout)):
             screen.show(counts.json if as_json else counts.text)
     watcher.check()
+    if isinstance(screen.failure, BrokenPipeError):
+        raise screen.failure  # its reader has gone, and knows why
     if screen.failure is not None:
-        raise screen.failure
+        reason = screen.failure.strerror or screen.failure
+        raise click.ClickException(f"standard output cannot be written: {shown(reason)}")
 
 
 def _place(target: str, listen: str | None, settings: Settings) -> Place:

@@ -44,13 +44,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 _LONG_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{20}")
+# Within a text: lines of it belong together.
+_BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{20,}(?:\r?\n[A-Za-z0-9+/_-]+)*={0,2}")
 _FORM = re.compile(r"[^\s=&{\[\"']+=[^\s&]*(?:&[^\s=&]+=[^\s&]*)+")
 _MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
 _CLOSES = {"[": "]", "{": "}"}
 _WHOLE = re.compile(rb"\*\*\* \(\d+ bytes\)\n?")
 # An entry of a list that has its name beside its value.
-_LABELS = {"name", "key", "k", "variable", "header"}
-_LABELLED = {"value", "values", "val", "v", "content", "data", "default"}
+_LABELS = {"name", "key", "k", "id", "label", "option", "variable", "header"}
+_LABELLED = {"value", "values", "val", "v", "valuefrom", "text", "content", "data", "default"}
 
 # What becomes of the value under a key; the keys are in lower case.
 _Rules: TypeAlias = Mapping[str, Callable[[Any], Any]]
@@ -62,6 +64,12 @@ class _Subsystem:
 
     rules: _Rules
     plain: AbstractSet[str]
+    nested: AbstractSet[str]
+
+    def kept(self, key: str, value: Any) -> Any:
+        """Return ``value``, masked by the rules before, or without what it says."""
+        plain = key in self.plain and not isinstance(value, (dict, list))
+        return value if plain or key in self.rules or key in self.nested else _hidden(value)
 
 
 def mask_body(method: str, body: bytes, omitted: int = 0) -> bytes:
@@ -70,7 +78,8 @@ def mask_body(method: str, body: bytes, omitted: int = 0) -> bytes:
     ``omitted`` bytes of its end are not there. A value that is masked keeps its type: base64 stays
     base64.
     """
-    subsystem = _BY_SUBSYSTEM.get(unquote(method).partition(".")[0].casefold())
+    path = unquote(method.partition("?")[0])
+    subsystem = _BY_SUBSYSTEM.get(path.rpartition("/")[2].partition(".")[0].casefold())
     if not (body or omitted) or _WHOLE.fullmatch(body):
         return body
     if subsystem is None:
@@ -80,7 +89,7 @@ def mask_body(method: str, body: bytes, omitted: int = 0) -> bytes:
 
 def mask_method(method: str) -> str:
     """Return ``method`` without the secrets in its query."""
-    return _masked_uri(method) if "?" in method else method
+    return str(_masked_uri(method))
 
 
 def mask_text(text: str) -> str:
@@ -101,8 +110,7 @@ def _understood(body: bytes, subsystem: _Subsystem) -> bytes | None:
         return None
     if not isinstance(value, dict):
         return None
-    known = {*subsystem.rules, *subsystem.plain}
-    made = {key: item if key.casefold() in known else _hidden(item) for key, item in value.items()}
+    made = {key: subsystem.kept(key.casefold(), item) for key, item in value.items()}
     # Of a key that is there twice the first is not in ``value``, and not to be shown.
     if reader.found or reader.doubled or made != value or rest.strip():
         return _dumped(made)
@@ -116,7 +124,9 @@ def _masked(body: bytes, rules: _Rules, omitted: int = 0, depth: int = 0) -> byt
         value, rest = reader.read(text)
     except (ValueError, RecursionError):
         return _masked_text(body, text, rules, omitted, depth)
-    if reader.found or (rest.strip() and mask_settings(rest, LOOSE) != rest):
+    if rest.strip() and not isinstance(value, (dict, list)):
+        return _masked_text(body, text, rules, omitted, depth)
+    if reader.found or (rest.strip() and _suspicious(rest)):
         # What follows the first value is ignored by hosts, and not worth showing.
         return _dumped(value)
     return body
@@ -128,7 +138,8 @@ def _decoded(body: bytes) -> str:
     if not encoding.startswith("utf-8"):
         with suppress(UnicodeDecodeError):
             text = body.decode(encoding)
-            if text.lstrip(_BLANK)[:1] in ("{", "["):
+            # It may be binary as well: what has no secret to be found is left as it is.
+            if text.lstrip(_BLANK)[:1] in ("{", "[") or mask_settings(text, LOOSE) != text:
                 return text
     return body.decode(errors="surrogateescape")
 
@@ -154,7 +165,7 @@ def _masked_text(body: bytes, text: str, rules: _Rules, omitted: int, depth: int
         return _encoded(mask_settings(text, SETTING, _starred))
     if _FORM.fullmatch(text.strip()):
         return _encoded(_masked_query(text))
-    return _encoded(mask_settings(text, LOOSE))
+    return _encoded(mask_settings(_masked_runs(text, depth), LOOSE))
 
 
 def _masked_broken(body: bytes, text: str, rules: _Rules, omitted: int, depth: int) -> bytes:
@@ -295,7 +306,12 @@ def _masked_string(text: str, depth: int) -> str:
         return inside
     if _FORM.fullmatch(text):
         return _masked_query(text)
-    return mask_settings(text, SETTING)
+    return mask_settings(_masked_runs(text, depth), SETTING)
+
+
+def _masked_runs(text: str, depth: int) -> str:
+    """Mask base64 within a text."""
+    return _BASE64_RUN.sub(lambda run: _masked_base64_text(run[0], run[0], depth) or run[0], text)
 
 
 def _masked_inside(text: str, depth: int) -> str | None:
@@ -315,15 +331,15 @@ def _masked_inside(text: str, depth: int) -> str | None:
 
 
 def _masked_base64_text(text: str, plain: str, depth: int) -> str | None:
+    """Mask what is base64, of a text or of bytes in which settings stand; ``None`` for none."""
+    joined = "".join(plain.split())
     try:
-        data = b64decode(plain + "=" * (-len(plain) % 4), b"-_" if {*"-_"} & {*plain} else None)
-        inside = data.decode()
+        data = b64decode(joined + "=" * (-len(joined) % 4), b"-_" if {*"-_"} & {*joined} else None)
     except ValueError:
         return None
-    if _CONTROL.search(inside):
-        return None
+    inside = data.decode(errors="surrogateescape")
     if depth >= MAX_NESTED:
-        return MASK
+        return MASK if inside.isprintable() else None
     masked = _masked(data, {}, 0, depth + 1)
     if masked == data:
         # It may be a string as well: base64 of base64.
@@ -379,7 +395,7 @@ def _masked_api_body(body: bytes) -> bytes:
 
 def _masked_uri(value: Any) -> Any:
     if not isinstance(value, str):
-        return value
+        return _hidden(value) if isinstance(value, (dict, list)) else value
     path, mark, query = value.partition("?")
     return mask_settings(path, SETTING) + mark + _masked_query(query)
 
@@ -397,20 +413,16 @@ def _masked_parameter(parameter: str) -> str:
     return parameter if masked == plain else name + equals + quote(masked)
 
 
-def _data(value: Any) -> Any:
-    return MASK if isinstance(value, str) and value else value
-
-
 # The engine's own API: `docker secret create` sends the secret as Data.
-_IN_THE_API: _Rules = {"data": _data}
+_IN_THE_API: _Rules = {"data": _hidden}
 _BY_SUBSYSTEM: Mapping[str, _Subsystem] = {
     "secretprovider": _Subsystem(
         {"value": _masked_base64},
         {
-            *("secretname", "secretlabels", "servicehostname", "serviceid", "servicename"),
-            *("servicelabels", "serviceendpointspec", "taskid", "taskname", "taskimage"),
-            *("nodeid", "err", "donotreuse"),
+            *("secretname", "servicehostname", "serviceid", "servicename", "taskid"),
+            *("taskname", "taskimage", "nodeid", "err", "donotreuse"),
         },
+        {"secretlabels", "servicelabels", "serviceendpointspec"},
     ),
     "authzplugin": _Subsystem(
         {
@@ -419,9 +431,9 @@ _BY_SUBSYSTEM: Mapping[str, _Subsystem] = {
             "requesturi": _masked_uri,
         },
         {
-            *("user", "userauthnmethod", "requestmethod", "requestheaders"),
-            *("requestpeercertificates", "responsestatuscode", "responseheaders"),
+            *("user", "userauthnmethod", "requestmethod", "responsestatuscode"),
             *("allow", "msg", "err"),
         },
+        {"requestheaders", "requestpeercertificates", "responseheaders"},
     ),
 }

@@ -9,6 +9,7 @@ may send what it likes.
 
 import re
 from collections.abc import Callable, Iterator
+from unicodedata import normalize
 
 MASK = "***"
 
@@ -25,7 +26,8 @@ _NAMES = (
 )
 # What may follow such a name in a key: PasswordHash, secret_value, TOKEN2.
 _TAIL = (
-    r"(?:[ _.-]*(?:value|string|binary|data|hash|base64|b64|plain|text|content|old|new|\d{1,4}))?"
+    r"(?:[ _.-]*(?:value|string|confirm(?:ation)?|\[\d*\]|binary|data|hash|base64|b64|plain|text"
+    r"|content|old|new|\d{1,4}))?"
 )
 _SECRET = rf"(?:{_NAMES}){_TAIL}"
 # How a name of ``_NAMES`` begins. Looking for this first takes a hundredth of the time.
@@ -44,15 +46,21 @@ _ENDS_SECRET = re.compile(rf"{_SECRET}[\s_.:-]*\Z", re.IGNORECASE)
 _NAMED = re.compile(_SECRET, re.IGNORECASE)
 _QUOTED = r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?"""
 _OPTION = rf"{_QUOTED}|(?:(?:basic|bearer|digest|negotiate)\s+)?[^,;&\s]+"
-_LINE = rf"{_QUOTED}|[^\s][^\r\n]*"
+# YAML's blocks go on over the lines that are set in.
+_BLOCK = r"[|>][-+\d]{0,2}[ \t]*(?:\r?\n(?:[ \t]+[^\r\n]*|(?=\r?\n)))+"
+_LINE = rf"{_QUOTED}|{_BLOCK}|[^\s][^\r\n]*"
+_ELEMENT = rf"(?P<keep3>{_SECRET}\s*>)(?P<hide3>[^<]+)"
 # In a text: an option among others, or what follows a colon, to the end of the line.
 SETTING = re.compile(
     rf"""(?P<keep>{_SECRET}[\\"']*\s*:\s*)(?P<hide>{_LINE})"""
-    rf"""|(?P<keep2>{_SECRET}[\\"']*\s{{0,4}}=\s{{0,4}})(?P<hide2>{_OPTION})""",
+    rf"""|(?P<keep2>{_SECRET}[\\"']*\s{{0,4}}=\s{{0,4}})(?P<hide2>{_OPTION})"""
+    rf"""|{_ELEMENT}""",
     re.IGNORECASE,
 )
 # In what is no JSON.
-LOOSE = re.compile(rf"""(?P<keep>{_SECRET}[\\"']*\s*[:=]\s*)(?P<hide>{_LINE})""", re.IGNORECASE)
+LOOSE = re.compile(
+    rf"""(?P<keep>{_SECRET}[\\"']*\s*[:=]\s*)(?P<hide>{_LINE})|{_ELEMENT}""", re.IGNORECASE
+)
 _PRIVATE_KEY = re.compile(
     r"(?P<keep>-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)"
     r"(?P<hide>.*?)(?=-----END [A-Z0-9 ]{0,40}PRIVATE KEY|\Z)",
@@ -78,7 +86,9 @@ _FLAG = re.compile(rf"--?[\w.-]*{_SECRET}", re.IGNORECASE)
 
 
 def is_secret(key: str) -> bool:
-    """Return whether what stands under ``key`` is secret."""
+    """Return whether what stands under ``key`` is secret, also if that only looks like a name."""
+    if not key.isascii():
+        key = "".join(filter(str.isprintable, normalize("NFKC", key)))
     return any(_ENDS_SECRET.match(key, start) for start in _starts(key))
 
 

@@ -24,8 +24,16 @@ NEAR, VERY_NEAR = 0.6, 0.7
 # How much of a text is read, so that one of many megabytes costs no more than another.
 _WINDOW = 1 << 16
 
-# A URL's user name and password. What follows a UNIX socket's slashes is a path.
-_CREDENTIALS = re.compile(r"(?<=://)(?<!unix://)[^\s/]*@", re.IGNORECASE)
+# A URL's user name and password: up to the last "@" before a slash, and after a slash too where
+# no port stands before it, for a password may hold one. What follows a UNIX socket's slashes is
+# a path. JSON may write a slash with a backslash. Nothing is read twice: up to the next URL.
+_CREDENTIALS = re.compile(
+    r"(?<![^\w+.-]unix)(?<!\Aunix)(?P<keep>:(?:\\?/){2})"
+    r"(?:[^\s/]*@|/?(?!\[)[^\s/?#:@]*:(?!\d{1,5}(?:[/?#]|\s|\Z))(?:(?!:\\?/)\S)*@)",
+    re.IGNORECASE,
+)
+# What is read of a text ends within a user name or a password.
+_GOES_ON = re.compile(r"[^\s/]*@")
 
 
 def shown(value: object, most: int = MAX_TEXT) -> str:
@@ -37,7 +45,7 @@ def shown(value: object, most: int = MAX_TEXT) -> str:
     """
     text = _text_of(value)
     # Nearly every text: one that is short and plain.
-    if len(text) <= most and text.isprintable() and "://" not in text:
+    if len(text) <= most and text.isprintable() and not (":/" in text or ":\\" in text):
         return text
     return "".join(_cut(text, most, _escaped))
 
@@ -103,7 +111,9 @@ def _escaped(char: str) -> str:
 
 def _cut(text: str, most: int, escape: Callable[[str], str]) -> tuple[str, str]:
     # First the credentials: where they are cut in two, no "@" tells them any more.
-    public = _CREDENTIALS.sub(f"{HIDDEN}@", text[:_WINDOW])
+    at = "@" if len(text) > _WINDOW and _GOES_ON.match(text, _WINDOW) else ""
+    window = text[:_WINDOW] + at
+    public = _CREDENTIALS.sub(rf"\g<keep>{HIDDEN}@", window)
     rest = f"… of {len(text)}"
     pieces: list[str] = []
     left = most

@@ -110,6 +110,27 @@ def test_output_that_nobody_reads_ends_it_properly(machine: Machine) -> None:
         assert path.stat().st_ino == inode
 
 
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")],
+)
+def test_output_that_cannot_be_written_is_an_error(
+    machine: Machine, output: str, error: str
+) -> None:
+    """It is told in a line; nothing else is written to in its place, and the socket comes back."""
+    with machine.shelf() as path:
+        inode = path.stat().st_ino
+        command = ["sh", "-c", f'exec "$@" {output}', "sh", *machine.command("trace", "shelf")]
+        with machine.running(command) as process:
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith("calls to ")
+            assert call(path, "Plugin.Activate") == {"Implements": ["VolumeDriver"]}
+
+            assert process.wait(SECONDS) == 1
+            assert process.stderr.read() == f"Error: standard output cannot be written: {error}\n"
+        assert path.stat().st_ino == inode
+
+
 def reached(path: Path) -> Path:
     """The path, once a plugin answers there."""
     ends = time.monotonic() + SECONDS

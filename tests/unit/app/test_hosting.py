@@ -1,7 +1,9 @@
 """The life of a server, without a socket."""
 
+import math
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -149,3 +151,12 @@ def test_a_start_that_fails_half_way_leaves_nothing_behind() -> None:
         raise AssertionError("never reached")
 
     assert failing.events == ["listen", "withdraw"]
+
+
+@pytest.mark.parametrize("drain", [-1, math.nan, 10**400, "5", None, True, [], "x" * 10_000])
+def test_odd_seconds_to_drain_are_an_error(drain: Any, underneath: Underneath) -> None:
+    """Told when the server is made, in a line of bounded length."""
+    with pytest.raises(ValueError, match=r"^drain is a number of seconds from 0 on") as caught:
+        PluginServer(app, underneath.listen, drain=drain)
+
+    assert len(str(caught.value)) < 400

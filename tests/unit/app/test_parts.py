@@ -103,6 +103,9 @@ def test_a_method_that_can_be_called_so_is_right(method: Any) -> None:
         (VolumeDriver, "umount", "unmount"),
         (VolumeDriver, "Mount", "mount"),
         (VolumeDriver, "list_", "list"),
+        (VolumeDriver, "lsit", "list"),
+        (VolumeDriver, "moutn", "mount"),
+        (VolumeDriver, "gte", "get"),
         (VolumeDriver, "capabilites", "capabilities"),
         (NetworkDriver, "getCapabilities", "get_capabilities"),
         (NetworkDriver, "GetCapabilities", "get_capabilities"),
@@ -126,6 +129,12 @@ def test_a_name_that_nearly_is_a_method_of_the_protocol_is_an_error(
     """It would never be called; the error names what is meant."""
     with pytest.raises(TypeError, match=f"^Shelf.{name} is no method of .*: is {meant} meant"):
         PluginApp(part(kind, **{name: lambda self, *args: None}))
+
+
+def test_a_misspelt_name_of_what_a_decorator_made_is_an_error() -> None:
+    """It is no function, and is called as one."""
+    with pytest.raises(TypeError, match="is mount meant"):
+        PluginApp(part(VolumeDriver, moutn=functools.lru_cache(lambda self, *args: "/")))
 
 
 def test_a_misspelt_name_beside_the_right_one_is_no_error() -> None:

@@ -1,12 +1,13 @@
-# mypy: disable-error-code="arg-type,dict-item"
+# mypy: disable-error-code="arg-type,dict-item,list-item"
 """What a plugin's methods return is held to its declared type before a byte is sent."""
 
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, IntEnum, StrEnum
-from typing import Annotated, Any, Literal, NewType
+from typing import Annotated, Any, Literal, NewType, NotRequired, TypedDict
 
 import attrs
 import pytest
@@ -62,6 +63,28 @@ class Snapshot(Volume):
     """More than was asked for."""
 
     size: int = 0
+
+
+class Usage(TypedDict):
+    """An object with the keys as they are sent."""
+
+    size: int
+    note: NotRequired[str | None]
+
+
+@dataclass
+class Disk:
+    """The same, of an author who does not use attrs."""
+
+    size: int
+    parts: "list[Disk]" = field(default_factory=list)
+
+
+@dataclass
+class Partition(Disk):
+    """More than was asked for."""
+
+    number: int = 1
 
 
 def sent(value: Any, kind: Any) -> Any:
@@ -211,6 +234,12 @@ def test_a_result_of_another_type_is_a_500_that_names_method_and_field(
             {"Name": "b", "Below": [], "Note": None}], "Note": None}),
         (Snapshot("a", size=5), Volume, {"Name": "a", "Mountpoint": "", "Size": 5}),
         ({"name": "a"}, Volume, {"Name": "a", "Mountpoint": ""}),
+        ({"size": 1, "more": [2]}, Usage, {"size": 1, "more": [2]}),
+        ({"size": 1, "note": None}, Usage, {"size": 1, "note": None}),
+        (Disk(1, [Disk(2)]), Disk, {"size": 1, "parts": [{"size": 2, "parts": []}]}),
+        (Partition(1), Disk, {"size": 1, "parts": [], "number": 1}),
+        ({"size": 1}, Disk, {"size": 1, "parts": []}),
+        ({"a": Disk(1)}, dict[str, Any], {"a": {"size": 1, "parts": []}}),
         (Volume("a", created_at=datetime(2026, 8, 1, tzinfo=UTC)), Volume,
          {"Name": "a", "Mountpoint": "", "CreatedAt": "2026-08-01T00:00:00Z"}),
     ],
@@ -255,6 +284,17 @@ def _cycle() -> dict[str, Any]:
         (None, str | int),
         ({1: "a"}, Mapping[str, str]),
         ([("a", 1)], Mapping[str, int]),
+        ({"Name": None}, Volume),
+        ({"size": "1"}, Usage),
+        ({"size": None}, Usage),
+        ({"note": "x"}, Usage),
+        ([("size", 1)], Usage),
+        (Disk(None), Disk),
+        (Disk(1, [Disk(None)]), Disk),
+        (Disk(1, [None]), Disk),
+        (Partition(1, number="1"), Disk),
+        ({"size": None}, Disk),
+        ({"a": Disk("1")}, dict[str, Any]),
     ],
 )
 def test_what_a_host_could_not_read_so_is_refused(value: Any, kind: Any) -> None:

@@ -131,3 +131,32 @@ def test_an_error_whose_text_is_none_is_answered() -> None:
     answer = PluginApp(Volumes(error))(Request("VolumeDriver.Remove", b'{"Name":"v"}'))
 
     assert (answer.status, answer.body.read(1000)) == (409, b'{"Err":"X: None"}\n')
+
+
+class OddStatusError(StatusError):
+    """One that does not give its message."""
+
+    @property
+    def message(self) -> str:
+        raise SystemExit
+
+    @message.setter
+    def message(self, _: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "body"),
+    [
+        (StatusError(409, "M.x", 5), 409, b'{"Err":"5"}\n'),  # type: ignore[arg-type]
+        (StatusError("409", "M.x", "no"), 500, b'{"Err":"no"}\n'),  # type: ignore[arg-type]
+        (OddStatusError(409, "M.x", "no"), 500, b'{"Err":"OddStatusError"}\n'),
+    ],
+)
+def test_a_status_error_of_odd_parts_is_answered(
+    error: StatusError, status: int, body: bytes
+) -> None:
+    """Python does not check what an author gives it."""
+    answer = PluginApp(Volumes(error))(Request("VolumeDriver.Remove", b'{"Name":"v"}'))
+
+    assert (answer.status, answer.body.read(1000)) == (status, body)

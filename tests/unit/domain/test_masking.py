@@ -1,8 +1,9 @@
 """Secrets in bodies that are shown or written down."""
 
 import json
+import re
 import time
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, encodebytes
 from typing import Any
 
 import pytest
@@ -24,6 +25,10 @@ def masked(body: Any, method: str = CREATE) -> Any:
     "key",
     [
         "Password",
+        "pass\u00adword",
+        "\uff50assword",
+        "password[0]",
+        "password_confirmation",
         "PASSPHRASE",
         "secret",
         "Token",
@@ -426,3 +431,93 @@ def test_any_bytes_are_masked_without_an_error(body: bytes, method: str) -> None
     left = mask_body(method, body)
 
     assert mask_body(method, left) == left
+
+
+CONFIG = json.dumps({"password": "hunter2"}).encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data:application/json;base64," + b64encode(CONFIG).decode(),
+        "the settings are " + b64encode(CONFIG).decode() + ".",
+        encodebytes(CONFIG + b" " * 100).decode(),
+        b64encode(b"n\xe4me=x\npassword=hunter2").decode(),
+        b64encode(b"[a]\0\npassword=hunter2\n").decode(),
+        b64encode("password=hunter2".encode("utf-16")).decode(),
+        "password: |\n  hunter2\n\n  hunter2\nuser: me",
+        "password: >-\r\n  hunter2\r\nuser: me",
+        "<user>me</user><password>hunter2</password>",
+    ],
+)
+def test_a_secret_within_a_text_is_masked_however_it_is_written(text: str) -> None:
+    """Base64 of it among words, over several lines and of bytes; blocks of YAML; XML."""
+    for body in (text.encode(), json.dumps({"Opts": {"conf": text}}).encode()):
+        left = mask_body(CREATE, body)
+
+        assert b"hunter2" not in left
+        for run in re.findall(rb"[A-Za-z0-9+/]{16,}=*", left.replace(b"\\n", b"")):
+            inside = b64decode(run + b"=" * (-len(run) % 4))
+            assert b"hunter2" not in inside.replace(b"\0", b"")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_text_in_another_encoding_is_masked(encoding: str) -> None:
+    """Where there is a secret in it; else its bytes are kept."""
+    assert b"h" not in mask_body(CREATE, "password=hhhhhhh".encode(encoding)).replace(b"\0", b"")
+    assert mask_body(CREATE, "name=me".encode(encoding)) == "name=me".encode(encoding)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        '{"pass\\u0077ord":"hunter2"}',
+        b64encode(CONFIG).decode(),
+        json.dumps(CONFIG.decode()),
+    ],
+)
+def test_what_follows_json_is_left_out_where_it_may_be_secret(rest: str) -> None:
+    """A host ignores it, and it is worth no risk."""
+    assert mask_body(CREATE, f'{{"a":1}} {rest}'.encode()) == b'{"a":1}\n'
+
+
+def test_a_text_that_begins_as_json_is_a_text() -> None:
+    """A number, or a word in quotes, is the beginning of a sentence."""
+    assert mask_body(CREATE, b"404 see https://h/x") == b"404 see https://h/x"
+    assert mask_body(CREATE, b"500 password=hunter2, sorry") == b"500 password=***"
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        ({"RequestURI": ["/x?token=hunter2"]}, {"RequestURI": [MASK]}),
+        ({"User": {"x": "hunter2"}}, {"User": {"x": MASK}}),
+        ({"Msg": ["hunter2"], "Allow": True}, {"Msg": [MASK], "Allow": True}),
+    ],
+)
+def test_of_such_a_subsystem_a_value_of_another_type_is_masked(body: Any, left: Any) -> None:
+    """A key that is known has a value that is understood, or none that is shown."""
+    assert masked(body, "AuthZPlugin.AuthZReq") == left
+
+
+@pytest.mark.parametrize("data", [["hunter2"], {"x": "hunter2"}, "aHVudGVyMg=="])
+def test_the_data_of_a_new_secret_is_masked_whatever_its_type(data: Any) -> None:
+    """The engine would refuse it, and the secret has been sent all the same."""
+    inner = b64encode(json.dumps({"Data": data}).encode()).decode()
+
+    left = masked({"RequestBody": inner}, "AuthZPlugin.AuthZReq")["RequestBody"]
+
+    assert b"hunter2" not in b64decode(left)
+    assert b"aHVudGVyMg" not in b64decode(left)
+
+
+@pytest.mark.parametrize("method", ["/AuthZPlugin.AuthZReq", "a/../SecretProvider.GetSecret"])
+def test_a_subsystem_is_known_at_any_path(method: str) -> None:
+    """A server may answer there as well."""
+    assert mask_body(method, b"hunter2") == b"*** (7 bytes)"
+
+
+@pytest.mark.parametrize("mark", ["/", ";", "#"])
+def test_a_method_is_masked_without_a_query_too(mark: str) -> None:
+    """What follows a name and "=" is one."""
+    assert mask_method(f"Volume.Create{mark}token=hunter2") == f"Volume.Create{mark}token=***"

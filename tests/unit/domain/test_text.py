@@ -55,6 +55,14 @@ def test_a_text_is_cut_at_three_hundred_characters(char: str, length: int) -> No
         ("unix:///run/a@b.sock", "unix:///run/a@b.sock"),
         ("mail me@example.com", "mail me@example.com"),
         ("https://h/a@b", "https://h/a@b"),
+        ("tcp://h:2375/a@b", "tcp://h:2375/a@b"),
+        ("tcp://[::1]:80/a@b", "tcp://[::1]:80/a@b"),
+        ("tcp://me:pa/ss@h:1", "tcp://***@h:1"),
+        ("tcp:///me:pw@h", "tcp://***@h"),
+        ("http+unix://me:pw@h", "http+unix://***@h"),
+        ('{"Addr":"tcp:\\/\\/me:pw@h"}', '{"Addr":"tcp:\\/\\/***@h"}'),
+        ("UNIX://a@b, unix://c@d", "UNIX://a@b, unix://c@d"),
+        ("tcp://h:1 or https://me:pw@h", "tcp://h:1 or https://***@h"),
     ],
 )
 def test_credentials_are_left_out(text: str, printed: str) -> None:
@@ -63,7 +71,9 @@ def test_credentials_are_left_out(text: str, printed: str) -> None:
     assert quoted(text) == repr(printed)
 
 
-@pytest.mark.parametrize("part", ["://", "a://b", "://@", "@", "://" + "x" * 1000])
+@pytest.mark.parametrize(
+    "part", ["://", "a://b", "://@", "@", "://a:", ":\\/\\/a:", "://" + "x" * 1000]
+)
 def test_no_text_takes_long_to_read(part: str) -> None:
     """Time that grew with the square of the length would be hours here."""
     text = part * (1_000_000 // len(part))
@@ -75,6 +85,7 @@ def test_no_text_takes_long_to_read(part: str) -> None:
 def test_credentials_are_left_out_where_the_text_is_cut() -> None:
     """Also where the cut would fall between a password and the "@" behind it."""
     assert "secret" not in shown("x" * 280 + "https://me:" + "secret" * 20 + "@h")
+    assert "secret" not in shown("https://me:" + "secret" * 20_000 + "@h")
 
 
 @pytest.mark.parametrize(
