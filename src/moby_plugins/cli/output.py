@@ -147,7 +147,7 @@ def _text(raw: io.RawIOBase, before: TextIO | None) -> TextIO:
 def is_terminal(stream: TextIO) -> bool:
     """Whether a person watches who wants it drawn: no dumb terminal, and no ``NO_COLOR``."""
     wanted = os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
-    return wanted and stream is not None and stream.isatty()
+    return wanted and stream.isatty()
 
 
 def show_table(table: Table) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 import threading
@@ -181,3 +182,31 @@ def _one_call(port: int, request: bytes) -> bytes:
         while more := sock.recv(1 << 16):
             received += more
     return received
+
+
+class Forking(VolumeDriver):
+    """Has a child do its work, as a library does that mounts in a process of its own."""
+
+    def create(self, name: str, opts: Mapping[str, str] | None = None) -> None:
+        child = os.fork()
+        if not child:
+            sys.exit(3)
+        _, status = os.waitpid(child, 0)
+        raise ValueError(f"the child ended with {os.waitstatus_to_exitcode(status)}")
+
+
+def forking(_: Request) -> Response:
+    """The same without ``PluginApp``."""
+    Forking().create("a")
+    raise AssertionError
+
+
+@pytest.mark.parametrize("app", [PluginApp(Forking()), forking], ids=["PluginApp", "raw"])
+def test_a_child_that_a_method_forks_ends_as_it_says(app: App, short_path: Path) -> None:
+    """It answers no request of its parent's, and its exit status is its own."""
+    with (
+        plugin_server_unix(app, str(short_path / "p.sock")),
+        dial(f"unix://{short_path}/p.sock") as sock,
+    ):
+        sock.sendall(post("VolumeDriver.Create", b'{"Name":"a"}'))
+        assert b"the child ended with 3" in answer(sock)

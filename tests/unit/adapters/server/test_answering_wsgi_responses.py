@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from moby_plugins.adapters.server.answering import Answer as Begun
 from moby_plugins.adapters.server.answering import InFlight, wsgi
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
+from moby_plugins.ports import RunningCall
 from tests.unit.adapters.server.wsgi_call import Answer, raising
 
 
@@ -138,7 +140,9 @@ BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
     "a space in a name": (200, {"X Y": "a"}, b"", "'X Y' is no name of a header"),
     "a name with a line break": (200, {"X\n": "a"}, b"", "is no name of a header"),
     "no name": (200, {"": "a"}, b"", "'' is no name of a header"),
-    "a length": (200, {"content-length": "9"}, b"x", "content-length is the server's own"),
+    "another length": (200, {"content-length": "9"}, b"x", "the body has 1 bytes"),
+    "no length": (200, {"Content-Length": "+1"}, b"x", "'+1' is not a Content-Length"),
+    "two lengths": (200, {"Content-Length": "1", "content-length": "1"}, b"x", "more than one"),
     "chunks": (200, {"Transfer-Encoding": "chunked"}, b"x", "Transfer-Encoding is the server's"),
 }
 
@@ -153,6 +157,24 @@ def test_a_head_that_no_host_could_read_is_500(kind: str) -> None:
     assert answer.status == "500 Internal Server Error"
     assert message in answer.error
     assert answer.headers.keys() == {"Content-Type", "Content-Length"}
+
+
+@pytest.mark.parametrize(("told", "sent"), [("3", b"abc"), ("4", b"abc"), ("2", b"abc")])
+def test_a_stream_may_tell_its_length_and_is_cut_off_where_that_is_wrong(
+    told: str, sent: bytes
+) -> None:
+    """A host must not take half a body for a whole one, nor the rest for the next response."""
+    chunks = (sent[i : i + 1] for i in range(len(sent)))
+    response = Response(200, chunks, {"Content-Length": told})
+    answered = Begun(response, RunningCall())
+
+    assert answered.headers == {"Content-Length": told}
+    if int(told) == len(sent):
+        assert b"".join(answered) == sent
+    else:
+        with pytest.raises(ValueError, match="another length"):
+            b"".join(answered)
+    answered.close()
 
 
 def test_a_raw_application_refuses_as_it_likes() -> None:
