@@ -177,6 +177,12 @@ class Activations:
             activation = self._by_name.get(name)
             return None if activation is None else activation.plugin
 
+    def count(self) -> int:
+        """How many plugins are active."""
+        with self._lock():
+            plugins = [activation.plugin for activation in self._by_name.values()]
+        return sum(plugin is not None for plugin in plugins)
+
     def claim(self, name: str, leader: int | None) -> tuple[Activation, bool]:
         """The activation of ``name``, and whether it is new: then the caller has the lead.
 

@@ -15,6 +15,7 @@ from attrs import evolve
 from moby_plugins.app import wire
 from moby_plugins.app.retrying import IsRetryable
 from moby_plugins.app.retrying import retry as try_again
+from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import (
     DriverError,
@@ -39,8 +40,10 @@ from moby_plugins.domain.http import (
     status_error,
 )
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_seconds
-from moby_plugins.domain.text import quoted
-from moby_plugins.ports import Clock, Transport
+from moby_plugins.domain.text import quoted, shown
+from moby_plugins.ports import Clock, Transport, filled
+
+_DOOR = AtDoor("moby_plugins", __name__)
 
 # What is read of a file, and sent, at once: twice as much would no longer fit a socket.
 STEP_BYTES = 128 << 10
@@ -88,6 +91,8 @@ class Stream:
     read, and gives it up otherwise; leaving the ``with`` block closes.
     """
 
+    __module__ = _DOOR
+
     def __init__(self, body: Body, method: str, address: str, plugin: str) -> None:
         self._body = body
         self._names = {"method": method, "address": address, "plugin": plugin}
@@ -113,6 +118,10 @@ class Stream:
     def close(self) -> None:
         """Give the connection back or up; may be called twice."""
         self._body.close()
+
+    def __repr__(self) -> str:
+        names = self._names
+        return f"<Stream of {shown(names['method'])} from {shown(names['address'])}>"
 
     def __enter__(self) -> Self:
         return self
@@ -185,6 +194,8 @@ class Client:
     share a client. Whoever made it closes it, and that closes the transport.
     """
 
+    __module__ = _DOOR
+
     def __init__(
         self,
         transport: Transport,
@@ -197,8 +208,8 @@ class Client:
         name: str = "",
     ) -> None:
         self.address = address
-        self._transport = transport
-        self._clock = clock
+        self._transport = filled("transport", transport, "send", "close")
+        self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
         self._retry = retry or RetryPolicy()
         self._timeout = seconds(timeout)
         self._limit = max_response_bytes
@@ -362,6 +373,13 @@ class Client:
         """Give up idle connections; a later call raises ``RuntimeError``."""
         self._closed = True
         self._transport.close()
+
+    def __repr__(self) -> str:
+        named = f" {quoted(self._name)}" if self._name else ""
+        return (
+            f"<{type(self).__name__} of{named} {shown(self.address.text)} "
+            f"over {shown(self._transport)}>"
+        )
 
     def __enter__(self) -> Self:
         return self

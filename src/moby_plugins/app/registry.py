@@ -22,12 +22,15 @@ from moby_plugins.app.activation import (
 from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client, seconds
 from moby_plugins.app.retrying import OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
+from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import NotImplementedByPluginError, PluginError, in_full
 from moby_plugins.domain.plugin import Plugin, check_plugin_name
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
-from moby_plugins.ports import Clock, Connect, Discovery
+from moby_plugins.ports import Clock, Connect, Discovery, filled
+
+_DOOR = AtDoor("moby_plugins", __name__)
 
 logger = logging.getLogger("moby_plugins")
 
@@ -44,6 +47,8 @@ class Registry:
     closes it, and that closes the clients of its plugins.
     """
 
+    __module__ = _DOOR
+
     def __init__(
         self,
         *,
@@ -55,9 +60,11 @@ class Registry:
         activation_timeout: float | None = ACTIVATION_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
-        self._discovery = discovery
+        self._discovery = filled("discovery", discovery, "scan", "lookup")
+        if not callable(connect):
+            raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
         self._connect = connect
-        self._clock = clock
+        self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
         self._retry = retry or RetryPolicy()
         self._timeout = seconds(timeout)
         # No bound is none at all, and not that of the clients' calls.
@@ -156,6 +163,11 @@ class Registry:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``."""
         for plugin in self._activations.close():
             plugin.client.close()
+
+    def __repr__(self) -> str:
+        found, reached = shown(self._discovery), shown(self._connect)
+        active = self._activations.count()
+        return f"<{type(self).__name__} of {found}: {active} active; {reached}>"
 
     def __enter__(self) -> Self:
         return self

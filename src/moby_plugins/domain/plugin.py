@@ -12,7 +12,7 @@ from attrs import field, frozen, validators
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import InvalidPluginNameError, SpecError
 from moby_plugins.domain.json import first_value, fold_keys, kind_of
-from moby_plugins.domain.text import shown
+from moby_plugins.domain.text import quoted, shown
 
 # Where engines look for plugins: sockets in the one, specs in the others (protocol.md A1).
 SOCKETS_PATH = "/run/docker/plugins"
@@ -103,6 +103,21 @@ class Plugin:
         return kind in self.manifest.implements
 
 
+def plugin_given(name: object, given: object) -> Plugin:
+    """Return the plugin ``name`` that is given as an address, or as a ``Plugin``.
+
+    Raises ``TypeError`` for what is neither, ``SpecError`` for an address that cannot be one
+    and for a plugin of another name, and ``InvalidPluginNameError``.
+    """
+    if isinstance(given, str):
+        return Plugin(check_plugin_name(name), given)
+    if not isinstance(given, Plugin):
+        raise TypeError(f"an address or a Plugin is wanted, not {quoted(given)}")
+    if given.name != check_plugin_name(name):
+        raise SpecError(f"the plugin given is called {quoted(given.name)}")
+    return given
+
+
 def read_spec(name: str, file: str, data: bytes) -> Plugin:
     """The plugin ``name`` as ``data``, the content of ``file``, describes it.
 
@@ -166,8 +181,9 @@ def _typed(key: str, value: Any, kind: type, absent: Any) -> Any:
 
 @frozen
 class Candidate:
-    """A socket or spec where a look-up of a plugin's name goes.
+    """A socket or spec where a look-up of a plugin's name goes, or an entry of the settings.
 
+    ``path`` is the file's, or ``[plugins] NAME``.
     The first of a name's candidates decides, and hides the others.
     ``plugin`` is what it describes; without one, ``error`` says why it cannot be used.
     """

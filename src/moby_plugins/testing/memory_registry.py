@@ -43,6 +43,9 @@ class MemoryRegistry(Registry):
             discovery=self.discovery, connect=self._line_to, clock=self.clock, retry=retry
         )
 
+    def __repr__(self) -> str:
+        return f"<MemoryRegistry of {self.discovery!r}: {self._activations.count()} active>"
+
     def add(self, name: str, plugin: Part, addr: str = "") -> MemoryTransport:
         """Make a plugin appear, or start it anew: ``plugin`` answers from now on.
 
