@@ -79,7 +79,7 @@ class Activation:
 
     def __init__(self, name: str, leader: int | None) -> None:
         self.name = name
-        self.done = threading.Event()
+        self.done: threading.Event = threading.Event()
         self.plugin: ActivePlugin | None = None
         self.error: Exception | None = None
         # Those that the plugin is still to have; kept for whoever calls the handlers.

@@ -8,6 +8,7 @@ import io
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from types import UnionType
 from typing import Any, BinaryIO, Self, TypeAlias, TypeVar, cast, overload
 
 from attrs import evolve
@@ -207,7 +208,10 @@ class Client:
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         name: str = "",
     ) -> None:
-        self.address = address
+        given: object = address  # of a program that nothing has checked
+        if not isinstance(given, Address):
+            raise TypeError(f"address must be an Address, not {quoted(given)}")
+        self.address = given
         self._transport = filled("transport", transport, "send", "close")
         self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
         self._retry = retry or RetryPolicy()
@@ -243,11 +247,22 @@ class Client:
         retry: RetryPolicy | None = None,
     ) -> T: ...
 
+    @overload
     def call(
         self,
         service_method: str,
         args: Any = None,
-        into: type[T] | None = None,
+        into: UnionType = ...,
+        *,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Any: ...
+
+    def call(
+        self,
+        service_method: str,
+        args: Any = None,
+        into: type[T] | UnionType | None = None,
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
@@ -256,8 +271,8 @@ class Client:
 
         ``args`` are sent as JSON: an attrs value, a dictionary, anything cattrs
         knows; ``None`` sends no body. The answer is read as ``into``, an attrs
-        class or any type cattrs knows; without it, it is plain JSON, ``None`` for
-        an empty body. ``timeout`` (seconds, ``math.inf`` for none) bounds each
+        class or any type cattrs knows, ``Volume | None`` too; without it, it is plain
+        JSON, ``None`` for an empty body. ``timeout`` (seconds, ``math.inf`` for none) bounds each
         attempt, ``retry`` is the policy for this call.
 
         Raises ``StatusError`` for an answer other than 200, ``WireError`` for one
@@ -312,11 +327,22 @@ class Client:
         retry: RetryPolicy | None = None,
     ) -> T: ...
 
+    @overload
     def send_file(
         self,
         service_method: str,
         data: Data,
-        into: type[T] | None = None,
+        into: UnionType = ...,
+        *,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Any: ...
+
+    def send_file(
+        self,
+        service_method: str,
+        data: Data,
+        into: type[T] | UnionType | None = None,
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
@@ -356,7 +382,9 @@ class Client:
         """A request as this client sends it, with its headers."""
         return Request(service_method, body, self._headers, length, attempt)
 
-    def attempt(self, request: Request, into: type[T] | None, timeout: float | None) -> Any:
+    def attempt(
+        self, request: Request, into: type[T] | UnionType | None, timeout: float | None
+    ) -> Any:
         """One attempt at a call, and no second: for those who retry more than the call."""
         try:
             body = self._open(request, timeout)
@@ -415,7 +443,11 @@ class Client:
         return Stream(body, request.method, self.address.text, self._name)
 
     def _send_upload(
-        self, request: Request, upload: Upload, into: type[T] | None, timeout: float | None
+        self,
+        request: Request,
+        upload: Upload,
+        into: type[T] | UnionType | None,
+        timeout: float | None,
     ) -> Any:
         try:
             return self.attempt(request, into, timeout)

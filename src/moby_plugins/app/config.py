@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from moby_plugins.app.activation import ActivePlugin, Handler, ProcessLock
 from moby_plugins.app.client import Client
 from moby_plugins.app.registry import Registry
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.app.settings import AUTO, BUILT_IN, DISCOVERY, LOCAL, TRANSPORT, Settings
-from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import quoted, shown
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
     from moby_plugins.adapters.http.dialing import Lookups
     from moby_plugins.adapters.http.pool import IdleConnections
 
-logger = logging.getLogger("moby_plugins")
+logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # What "auto" asks of httptools: the oldest release that the tests are run with.
 MIN_HTTPTOOLS = (0, 7)
+S = TypeVar("S", bound=Subsystem)
 
 
 def new_client(
@@ -51,10 +53,9 @@ def new_client(
     Raises ``SpecError`` for an address or TLS file that cannot be used, and
     ``SettingsError``.
     """
-    settings = _or_environment(settings)
+    settings = or_environment(settings)
     address = Address(addr)
-    if not (tls_config is None or isinstance(tls_config, TLSOptions)):
-        raise TypeError(f"tls_config takes TLSOptions, not {type(tls_config).__name__!r}")
+    check_tls(tls_config)
     return Client(
         connect_by_scheme(settings)(address, tls_config),
         address,
@@ -77,7 +78,7 @@ def new_local_registry(
     place of what the settings say: their plugins and directories are then not looked at.
     Reads no directory yet. Raises ``SettingsError``.
     """
-    settings = _or_environment(settings)
+    settings = or_environment(settings)
     return Registry(
         discovery=new_local_discovery(settings) if discovery is None else discovery,
         connect=connect_by_scheme(settings),
@@ -96,7 +97,7 @@ def new_local_discovery(settings: Settings | None = None) -> Survey:
     count. Reads no directory yet. Raises ``SettingsError``, and what a discovery of another
     package raises while it is made.
     """
-    settings = _or_environment(settings)
+    settings = or_environment(settings)
     others = _others(settings)
     if not settings.plugins and isinstance(others, Survey):
         return others
@@ -115,12 +116,14 @@ def _others(settings: Settings) -> Discovery:
     return filled(f"what {quoted(chosen)} returns", make(settings), "scan", "lookup")
 
 
-def _or_environment(settings: Settings | None) -> Settings:
+def or_environment(settings: Settings | None) -> Settings:
+    """Return ``settings``, or those of the environment; ``TypeError`` for anything else."""
     if settings is None:
         return Settings.from_env()
-    if not isinstance(settings, Settings):
-        raise TypeError(f"settings takes Settings, not {type(settings).__name__!r}")
-    return settings
+    given: object = settings  # of a program that nothing has checked
+    if not isinstance(given, Settings):
+        raise TypeError(f"settings takes Settings, not a {type(given).__name__}")
+    return given
 
 
 def connect_by_scheme(settings: Settings) -> "ConnectByScheme":
@@ -131,7 +134,7 @@ def connect_by_scheme(settings: Settings) -> "ConnectByScheme":
     bound on idle connections. Which of them ``"auto"`` is, is decided once, when it is first
     needed.
     """
-    return ConnectByScheme(settings.transports)
+    return ConnectByScheme(or_environment(settings).transports)
 
 
 def connect_by_name(name: str) -> Connect:
@@ -308,20 +311,56 @@ def scan() -> list[str]:
     return _default.registry().scan()
 
 
+@overload
 def get(
     name: str,
-    implements: str | None,
+    implements: str | None = None,
     *,
     retry: RetryPolicy | None = None,
     on_retry: OnRetry | None = None,
-) -> ActivePlugin:
+) -> ActivePlugin: ...
+
+
+@overload
+def get(
+    name: str,
+    implements: type[S],
+    *,
+    retry: RetryPolicy | None = None,
+    on_retry: OnRetry | None = None,
+) -> S: ...
+
+
+def get(
+    name: str,
+    implements: str | type[S] | None = None,
+    *,
+    retry: RetryPolicy | None = None,
+    on_retry: OnRetry | None = None,
+) -> ActivePlugin | S:
     """``Registry.get`` of the default registry."""
     return _default.registry().get(name, implements, retry=retry, on_retry=on_retry)
 
 
+@overload
 def get_all(
-    implements: str | None, *, on_failure: Callable[[str, PluginError], object] | None = None
-) -> list[ActivePlugin]:
+    implements: str | None = None,
+    *,
+    on_failure: Callable[[str, PluginError], object] | None = None,
+) -> list[ActivePlugin]: ...
+
+
+@overload
+def get_all(
+    implements: type[S], *, on_failure: Callable[[str, PluginError], object] | None = None
+) -> list[S]: ...
+
+
+def get_all(
+    implements: str | type[S] | None = None,
+    *,
+    on_failure: Callable[[str, PluginError], object] | None = None,
+) -> list[ActivePlugin] | list[S]:
     """``Registry.get_all`` of the default registry."""
     return _default.registry().get_all(implements, on_failure=on_failure)
 

@@ -1,6 +1,6 @@
 """A diagnosis of this machine's plugins."""
 
-from moby_plugins.app.config import new_local_discovery
+from moby_plugins.app.config import new_local_discovery, or_environment
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.diagnosis import Finding
 from moby_plugins.domain.diagnosis import diagnose as decide
@@ -15,6 +15,6 @@ def diagnose(settings: Settings | None = None) -> tuple[Finding, ...]:
     """
     from moby_plugins.adapters.disk.survey import see
 
-    settings = Settings.from_env() if settings is None else settings
+    settings = or_environment(settings)
     discovery = new_local_discovery(settings)
     return decide(see(discovery, settings.sockets_path, settings.specs_paths))

@@ -17,6 +17,7 @@ from moby_plugins import (
     PluginError,
     RetryPolicy,
     Settings,
+    connect_by_scheme,
     new_client,
     new_local_discovery,
 )
@@ -64,10 +65,11 @@ def inspect(name: str, timeout: float, settings: Settings, as_json: bool) -> Non
     if not candidates:
         discovery.lookup(name)  # raises, and says where it looked
     outcome = _greet(candidates[0], evolve(settings, retry=RetryPolicy.never()), timeout)
+    transport = _transport(candidates[0], settings)
     if as_json:
-        show_json(_as_json(name, candidates, outcome))
+        show_json(_as_json(name, candidates, transport, outcome))
     else:
-        show_fields(_fields(name, candidates, outcome))
+        show_fields(_fields(name, candidates, transport, outcome))
     if isinstance(outcome, PluginError):
         sys.exit(exit_code(outcome))
 
@@ -86,6 +88,11 @@ def _greet(candidate: Candidate, settings: Settings, timeout: float) -> Greeting
             return Greeting(*_handshake(client, timeout), capabilities)
     except PluginError as error:
         return error
+
+
+def _transport(candidate: Candidate, settings: Settings) -> str:
+    plugin = candidate.plugin
+    return connect_by_scheme(settings).name(plugin.address.scheme) if plugin else ""
 
 
 def _handshake(client: Client, timeout: float) -> tuple[Manifest, float]:
@@ -108,7 +115,7 @@ def _capabilities(
 
 
 def _fields(
-    name: str, candidates: list[Candidate], outcome: Greeting | PluginError
+    name: str, candidates: list[Candidate], transport: str, outcome: Greeting | PluginError
 ) -> Iterator[tuple[str, str | Cell]]:
     found, *hidden = candidates
     yield "name", shown(name)
@@ -118,6 +125,7 @@ def _fields(
     if found.plugin is not None:
         yield "address", f"{shown(found.plugin.addr)} ({_understood(found.plugin)})"
         yield "tls", _tls(found.plugin)
+        yield "transport", transport
     if isinstance(outcome, PluginError):
         yield "error", Cell(in_brief(outcome), BAD)
         return
@@ -162,12 +170,13 @@ def _told(subsystem: str, capabilities: Any) -> Cell:
 
 
 def _as_json(
-    name: str, candidates: list[Candidate], outcome: Greeting | PluginError
+    name: str, candidates: list[Candidate], transport: str, outcome: Greeting | PluginError
 ) -> dict[str, Any]:
     found = candidates[0]
     told: dict[str, Any] = {"name": name, "found": found.path}
     told["hides"] = [candidate.path for candidate in candidates[1:]]
     told["address"] = found.plugin.addr if found.plugin else None
+    told["transport"] = transport or None
     told["tls"] = _tls(found.plugin).text if found.plugin else None
     if isinstance(outcome, PluginError):
         return told | {"error": error_as_json(outcome)}

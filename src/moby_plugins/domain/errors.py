@@ -66,7 +66,7 @@ class PluginNotFoundError(PluginError, LookupError):
 
     def __init__(self, name: str, searched: Iterable[str] = ()) -> None:
         self.name = name
-        self.searched = tuple(searched)
+        self.searched: tuple[str, ...] = tuple(searched)
         super().__init__(name, self.searched)
 
     def __str__(self) -> str:
@@ -99,7 +99,7 @@ class NotImplementedByPluginError(PluginError):
     def __init__(self, name: str, wanted: str, implements: Iterable[str] = ()) -> None:
         self.name = name
         self.wanted = wanted
-        self.implements = tuple(implements)
+        self.implements: tuple[str, ...] = tuple(implements)
         super().__init__(name, wanted, self.implements)
 
     def __str__(self) -> str:

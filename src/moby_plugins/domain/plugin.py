@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
-from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import InvalidPluginNameError, SpecError
 from moby_plugins.domain.json import first_value, fold_keys, kind_of
 from moby_plugins.domain.text import quoted, shown
@@ -74,6 +74,7 @@ class Plugin:
     address: Address = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
+        check_tls(self.tls_config)
         address = _address(self.addr)
         object.__setattr__(self, "address", address)
         if address.concern:

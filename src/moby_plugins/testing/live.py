@@ -35,9 +35,9 @@ class PluginDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.sockets = path / "run"
-        self.specs = path / "etc"
-        self.more_specs = path / "usr"
+        self.sockets: Path = path / "run"
+        self.specs: Path = path / "etc"
+        self.more_specs: Path = path / "usr"
         self._listening: dict[Path, socket.socket] = {}
 
     def __repr__(self) -> str:

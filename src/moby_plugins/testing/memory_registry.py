@@ -35,8 +35,8 @@ class MemoryRegistry(Registry):
     """
 
     def __init__(self, *, clock: FakeClock | None = None, retry: RetryPolicy | None = None) -> None:
-        self.clock = clock or FakeClock()
-        self.discovery = MemoryDiscovery()
+        self.clock: FakeClock = clock or FakeClock()
+        self.discovery: MemoryDiscovery = MemoryDiscovery()
         self._addrs: dict[str, str] = {}
         self._transports: dict[str, MemoryTransport] = {}
         super().__init__(

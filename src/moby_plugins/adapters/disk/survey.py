@@ -24,7 +24,10 @@ def see(discovery: Survey, sockets_path: str, specs_paths: tuple[str, ...]) -> S
     # Gone since, or in a directory that changes: nothing to say of it.
     plugins = {name: found for name, found in plugins.items() if found}
     directories = (sockets_path, *specs_paths)
-    files = (found[0].path for found in plugins.values())
+    # What the settings describe has no file.
+    inside = tuple(f"{directory}/" for directory in directories)
+    paths = (found[0].path for found in plugins.values())
+    files = (path for path in paths if path.startswith(inside))
     named = tls_files(plugins)
     return Seen(
         sockets_path=sockets_path,

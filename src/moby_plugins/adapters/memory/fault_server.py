@@ -280,7 +280,7 @@ class FaultServer:
         clock: Clock | None = None,
         connect: Connect | None = None,
     ) -> None:
-        self.calls = Calls()
+        self.calls: Calls = Calls()
         self._plugin = checked_replies(plugin)
         self._place = place
         self._tls = tls

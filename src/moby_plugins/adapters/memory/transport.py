@@ -51,7 +51,7 @@ class MemoryDiscovery:
     """
 
     def __init__(self, plugins: Iterable[str | Plugin] | Mapping[str, str] = ()) -> None:
-        self.scans = 0
+        self.scans: int = 0
         self.lookups: list[str] = []
         self._lock = threading.Lock()
         self._plugins: dict[str, Plugin] = {}
@@ -119,7 +119,7 @@ class MemoryTransport:
         clock: Clock | None = None,
         addr: str = "memory://plugin",
     ) -> None:
-        self.calls = Calls()
+        self.calls: Calls = Calls()
         self._plugin = checked_replies(plugin)
         self._clock = clock or SystemClock()
         self._address = Address(addr)

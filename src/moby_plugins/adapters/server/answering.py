@@ -48,8 +48,8 @@ class Answer:
     """
 
     def __init__(self, response: Response, call: RunningCall, method: str = "") -> None:
-        self.status = response.status
-        self.headers = dict(response.headers)
+        self.status: int = response.status
+        self.headers: dict[str, str] = dict(response.headers)
         self._body = response.body
         self._call = call
         self._method = method

@@ -5,10 +5,10 @@ Needs pytest (extra ``testing``); ``moby_plugins.testing`` itself does not.
 
 try:
     import pytest as _needed  # noqa: F401, PT013  looked for here, to say what to install
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
         f"{__name__} needs pytest: pip install 'moby-plugins[testing]'", name="pytest"
-    ) from error
+    ) from _error
 
 from moby_plugins.testing.contracts.clock import ClockContract
 from moby_plugins.testing.contracts.discovery import DiscoveryContract, Place

@@ -1,7 +1,7 @@
 """The messages of any subsystem, made from its definition, as both ends make them."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
 from types import UnionType
 from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
@@ -144,8 +144,8 @@ def _of(kind: Any, fields: Fields) -> SearchStrategy[Any]:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         key, item = parts or (str, Any)
         return st.dictionaries(_of(key, fields), _of(item, fields), max_size=MAX_ITEMS)
-    if origin in {tuple, list, Iterator}:
-        make = tuple if origin is tuple else list
+    if origin in {tuple, list, Iterator, Sequence}:
+        make = tuple if origin in {tuple, Sequence} else list
         item = parts[0] if parts else Any
         return st.lists(_of(item, fields), max_size=MAX_ITEMS).map(make)
     raise TypeError(f"nothing is known of {kind}: say in fields what to draw it from")
