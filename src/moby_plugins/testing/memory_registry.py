@@ -101,12 +101,15 @@ class MemoryTransports:
             transport.assert_used_up()
 
 
-@frozen
+@frozen(repr=False)
 class _Line:
     """A transport to whatever is at an address when a call is sent."""
 
     _address: Address
     _transports: Mapping[str, MemoryTransport]
+
+    def __repr__(self) -> str:
+        return "memory"
 
     def send(self, request: Request, timeout: float | None) -> Response:
         there = self._transports.get(self._address.text) or MemoryTransport(missing_socket())

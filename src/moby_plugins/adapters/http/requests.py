@@ -74,6 +74,9 @@ class RequestsTransport:
         else:
             self._base = f"http+unix://{quote(address.path, safe='')}/"
 
+    def __repr__(self) -> str:
+        return "requests"
+
     def send(self, request: Request, timeout: float | None) -> Response:
         """One exchange over the session."""
         ends = None if timeout is None else time.monotonic() + timeout
