@@ -54,6 +54,8 @@ lint: $(VENV)/lint $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright
+	PATH="$(abspath $(BIN)):$$PATH" pyright --verifytypes moby_plugins --ignoreexternal >$(VENV)/types || (cat $(VENV)/types; false)
 	$(BIN)/lint-imports --no-cache
 
 # Against the Go host too: golang-go and golang-github-docker-docker-dev of Debian's. Debian's

@@ -1,6 +1,7 @@
-"""Transports of one's own, as settings can name them: a callable, and an installed package."""
+"""Transports and discoveries of one's own: a callable, and an installed package."""
 
 from pathlib import Path
+from textwrap import dedent
 
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.ports import Transport
@@ -29,12 +30,19 @@ def install_transport(site: Path, name: str, source: str) -> None:
 
     The caller puts ``site`` on the path.
     """
+    _install(site, name, source, "moby_plugins.transports", "connect")
+
+
+def install_discovery(site: Path, name: str, source: str) -> None:
+    """The same for a discovery: it is what ``make`` of ``source`` returns."""
+    _install(site, name, dedent(source), "moby_plugins.discoveries", "make")
+
+
+def _install(site: Path, name: str, source: str, group: str, function: str) -> None:
     # A module of a name of its own: imports are remembered beyond the test.
     module = f"{site.name.replace('-', '_')}_{name}"
     (site / f"{module}.py").write_text(source)
     info = site / f"{module}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        f"[moby_plugins.transports]\n{name} = {module}:connect\n"
-    )
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:{function}\n")

@@ -1,8 +1,9 @@
 """Find, activate and call Docker plugins; write them; test both ends.
 
 Start with ``get("name", "VolumeDriver").client.call("VolumeDriver.List", {})``.
-What can go wrong is drawn in ``moby_plugins.domain.errors``; fakes for tests
-are in ``moby_plugins.testing``.
+Every error is a ``PluginError``; fakes for tests are in ``moby_plugins.testing``. Public are
+this module and ``.ports``, ``.subsystems``, ``.serving``, ``.tracing``, ``.diagnosis``,
+``.checks`` and ``.testing``; all others may change.
 """
 
 from typing import TYPE_CHECKING
@@ -11,9 +12,13 @@ from moby_plugins.deferred_names import deferred_names
 from moby_plugins.domain import __version__
 
 if TYPE_CHECKING:  # a test compares these imports with ``__all__``
+    from moby_plugins.adapters.static import StaticDiscovery
     from moby_plugins.app.activation import ActivePlugin
     from moby_plugins.app.client import Client, Stream
     from moby_plugins.app.config import (
+        connect_by_name,
+        connect_by_requests,
+        connect_by_scheme,
         get,
         get_all,
         handle,
@@ -71,6 +76,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SpecError",
+    "StaticDiscovery",
     "StatusError",
     "Stray",
     "Stream",
@@ -79,6 +85,9 @@ __all__ = [
     "TransportTimeoutError",
     "WireError",
     "__version__",
+    "connect_by_name",
+    "connect_by_requests",
+    "connect_by_scheme",
     "get",
     "get_all",
     "handle",
@@ -105,5 +114,6 @@ if not TYPE_CHECKING:  # else any name would pass
             "app.registry",
             "app.settings",
             "app.config",
+            "adapters.static",
         ),
     )

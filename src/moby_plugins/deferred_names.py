@@ -1,9 +1,13 @@
-"""Lazy public names: importing a door costs little, because a name is imported on first use."""
+"""Doors: the modules whose names are public, and what makes them cheap to import.
+
+A name of a door is imported on first use (``deferred_names``), and a class says that it lives at
+its door, although another module defines it (``AtDoor``).
+"""
 
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, Self
 
 
 def deferred_names(
@@ -27,3 +31,35 @@ def deferred_names(
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return load, lambda: [*names]
+
+
+class AtDoor(str):
+    """The name of a door, as the ``__module__`` of a class that the module ``home`` defines.
+
+    Its text is the door's name, for tracebacks, reprs and pickles. A look-up in ``sys.modules``
+    finds ``home``, because ``inspect.getsource`` and ``typing.get_type_hints`` look there for the
+    class's file and globals, and find neither in a door: so it hashes as ``home``, and equals both.
+    """
+
+    __slots__ = ("_home",)
+
+    _home: str
+
+    def __new__(cls, door: str, home: str) -> Self:
+        """Return the name ``door``."""
+        made = super().__new__(cls, door)
+        made._home = home
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return self._home == other or str.__eq__(self, other) is True
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._home)
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Copy and pickle as the plain name."""
+        return str, (str(self),)

@@ -16,7 +16,7 @@ from pathlib import PurePath
 from moby_plugins.domain.errors import StatusError, in_full
 from moby_plugins.domain.text import shown
 
-logger = logging.getLogger("moby_plugins")
+logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # A method that raises one of these refuses the call; anything else is a mistake of its author's.
 REFUSALS = (StatusError, ValueError, LookupError, OSError)

@@ -1,19 +1,59 @@
 """What the core asks of the world: to find plugins, to reach them, and the time.
 
-Read this first. Whoever fills in one of these roles takes its contract suite
-(``moby_plugins.testing.contracts``) along. Every method may be called from several threads.
+Read this first. An implementation of one of these roles is held to its contract suite
+(``moby_plugins.testing.contracts``). Every method may be called from several threads.
 ``RunningCall`` is the other way round: what serves a plugin tells its code.
+
+This is also the door of those who write a transport or a discovery: it has the values that are
+exchanged, and the reasons that transports give in errors (``TIMED_OUT``, ``CLOSED_EARLY``,
+``CUT_OFF``, ``MALFORMED``), so that all of them say the same.
 """
 
 import os
 import threading
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 from moby_plugins.domain.address import Address, TLSOptions
-from moby_plugins.domain.http import Request, Response
-from moby_plugins.domain.plugin import Candidate, Plugin, Stray
+from moby_plugins.domain.http import (
+    CLOSED_EARLY,
+    CUT_OFF,
+    MALFORMED,
+    TIMED_OUT,
+    Body,
+    Content,
+    Request,
+    Response,
+)
+from moby_plugins.domain.plugin import Candidate, Manifest, Plugin, Stray
+from moby_plugins.domain.text import listed, quoted
+
+__all__ = [
+    "CLOSED_EARLY",
+    "CUT_OFF",
+    "MALFORMED",
+    "TIMED_OUT",
+    "Address",
+    "Body",
+    "Candidate",
+    "Clock",
+    "Connect",
+    "Content",
+    "Discovery",
+    "Manifest",
+    "Plugin",
+    "Request",
+    "Response",
+    "RunningCall",
+    "Stray",
+    "Survey",
+    "TLSOptions",
+    "Transport",
+    "hung_up",
+]
+
+T = TypeVar("T")
 
 
 class RunningCall:
@@ -119,6 +159,7 @@ class Discovery(Protocol):
         ...
 
 
+@runtime_checkable
 class Survey(Discovery, Protocol):
     """A discovery that also tells what it passes over: for people, not for hosts."""
 
@@ -185,3 +226,14 @@ class Clock(Protocol):
         May be nested.
         """
         ...
+
+
+def filled(argument: str, given: T, *methods: str) -> T:
+    """Return ``given``; ``TypeError``, naming the ``argument``, unless it has the ``methods``.
+
+    A class in place of its instance is refused too.
+    """
+    if isinstance(given, type) or not all(callable(getattr(given, m, None)) for m in methods):
+        named = listed(f"{method}()" for method in methods)
+        raise TypeError(f"{argument} must be an object with {named}, not {quoted(given)}")
+    return given

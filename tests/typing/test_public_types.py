@@ -4,13 +4,15 @@
 away fails it too, so misuse stays refused.
 """
 
-from collections.abc import Iterator
+import builtins
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, assert_type
 
 import moby_plugins as mp
 from moby_plugins.ports import Clock, Connect, Discovery, Transport
+from moby_plugins.subsystems import NetworkDriver, Volume, VolumeDriver
 from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
 
 
@@ -22,6 +24,10 @@ def the_front_door_gives_active_plugins() -> None:
     assert_type(mp.get("db", None, on_retry=lambda error, delay: error), mp.ActivePlugin)
     assert_type(mp.get_all("VolumeDriver"), list[mp.ActivePlugin])
     assert_type(mp.get_all(None), list[mp.ActivePlugin])
+    assert_type(mp.get("db"), mp.ActivePlugin)
+    assert_type(mp.get("db", VolumeDriver), VolumeDriver)
+    assert_type(mp.get("db", VolumeDriver).client, mp.Client)
+    assert_type(mp.get_all(VolumeDriver), list[VolumeDriver])
     assert_type(mp.new_local_discovery().candidates("db"), list[mp.Candidate])
     assert_type(mp.new_local_discovery().strays(), list[mp.Stray])
     assert_type(mp.new_client("tcp://h:1", timeout=1), mp.Client)
@@ -51,6 +57,8 @@ def a_call_gives_what_it_was_asked_for(client: mp.Client) -> None:
     assert_type(client.call("Plugin.Activate", None, mp.Manifest), mp.Manifest)
     assert_type(client.call("Plugin.Activate", into=mp.Manifest, timeout=1.0), mp.Manifest)
     assert_type(client.call("M.x", {}, dict[str, int]), dict[str, int])
+    client.call("M.x", {}, mp.Manifest | None)
+    client.send_file("M.x", b"", into=dict[str, int] | None)
     client.call("M.x", {}, "Manifest")  # type: ignore[call-overload]  # a name is no type
     client.call("M.x", {}, None, 5.0)  # type: ignore[call-overload]  # time-outs have a name
 
@@ -91,6 +99,40 @@ def a_registry_gives_what_the_front_door_gives(registry: mp.Registry) -> None:
     assert_type(registry.lookup("db"), mp.Plugin)
     assert_type(registry.get("db", "VolumeDriver"), mp.ActivePlugin)
     assert_type(registry.get_all("VolumeDriver"), list[mp.ActivePlugin])
+    assert_type(registry.get("db"), mp.ActivePlugin)
+    assert_type(registry.get("db", VolumeDriver), VolumeDriver)
+    assert_type(registry.get("db", VolumeDriver).list(), Sequence[Volume])
+    assert_type(registry.get_all(NetworkDriver), list[NetworkDriver])
+    registry.get("db", mp.Client)  # type: ignore[type-var]  # no subsystem
+
+
+class OfLists(VolumeDriver):
+    """An author may return any sequence."""
+
+    def list(self) -> "builtins.list[Volume]":
+        """A list."""
+        return []
+
+
+class OfTuples(VolumeDriver):
+    """A tuple, as a host gets one."""
+
+    def list(self) -> tuple[Volume, ...]:
+        """A tuple."""
+        return ()
+
+
+def plugins_are_given_or_found_by_settings(settings: mp.Settings) -> None:
+    """Addresses or plugins by name, and a discovery of one's own."""
+    discovery: Discovery = mp.StaticDiscovery({"db": "tcp://h:1"})
+    mp.new_local_registry(settings, discovery=discovery)
+    mp.Settings(plugins={"db": "tcp://h:1"}, discovery="local")
+    mp.Settings(plugins={"db": mp.Plugin("db", "tcp://h:1")})
+    mp.Settings(discovery=lambda settings: MemoryDiscovery([settings.sockets_path]))
+    connect: Connect = mp.connect_by_name("urllib3")
+    mp.Settings(transports={"tcp": connect, "unix": mp.connect_by_scheme(settings)})
+    mp.Settings(plugins={"db": 5})  # type: ignore[dict-item]  # an address or a plugin
+    mp.Settings(discovery=discovery)  # type: ignore[arg-type]  # what makes one
 
 
 def values_take_what_is_natural() -> None:
@@ -122,6 +164,8 @@ def errors_carry_what_programs_ask_for(error: mp.PluginError) -> None:
             assert_type((error.name, error.searched), tuple[str, tuple[str, ...]])
         case mp.SpecError():
             assert_type((error.reason, error.file), tuple[str, str])
+        case _:
+            pass
 
 
 def fakes_fill_the_ports(address: Any) -> None:

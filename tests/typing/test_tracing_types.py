@@ -33,7 +33,10 @@ def a_trace_is_an_app(transport: Transport, settings: mp.Settings) -> None:
     calls: list[RecordedCall] = []
     app = Trace(transport, time.monotonic, calls.append)
     assert_type(app(mp.Request("M.x")), mp.Response)
-    make = lambda over: Trace(over, time.monotonic, calls.append)  # noqa: E731  typed by its use
+
+    def make(over: Transport) -> Trace:
+        return Trace(over, time.monotonic, calls.append)
+
     with interposed("shelf", make, settings) as there:
         assert_type(there, Interposed)
         assert_type(there.lost(), bool)

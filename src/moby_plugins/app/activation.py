@@ -79,7 +79,7 @@ class Activation:
 
     def __init__(self, name: str, leader: int | None) -> None:
         self.name = name
-        self.done = threading.Event()
+        self.done: threading.Event = threading.Event()
         self.plugin: ActivePlugin | None = None
         self.error: Exception | None = None
         # Those that the plugin is still to have; kept for whoever calls the handlers.
@@ -176,6 +176,12 @@ class Activations:
         with self._lock():
             activation = self._by_name.get(name)
             return None if activation is None else activation.plugin
+
+    def count(self) -> int:
+        """How many plugins are active."""
+        with self._lock():
+            plugins = [activation.plugin for activation in self._by_name.values()]
+        return sum(plugin is not None for plugin in plugins)
 
     def claim(self, name: str, leader: int | None) -> tuple[Activation, bool]:
         """The activation of ``name``, and whether it is new: then the caller has the lead.

@@ -8,6 +8,7 @@ import io
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from types import UnionType
 from typing import Any, BinaryIO, Self, TypeAlias, TypeVar, cast, overload
 
 from attrs import evolve
@@ -15,6 +16,7 @@ from attrs import evolve
 from moby_plugins.app import wire
 from moby_plugins.app.retrying import IsRetryable
 from moby_plugins.app.retrying import retry as try_again
+from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import (
     DriverError,
@@ -39,8 +41,10 @@ from moby_plugins.domain.http import (
     status_error,
 )
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_seconds
-from moby_plugins.domain.text import quoted
-from moby_plugins.ports import Clock, Transport
+from moby_plugins.domain.text import quoted, shown
+from moby_plugins.ports import Clock, Transport, filled
+
+_DOOR = AtDoor("moby_plugins", __name__)
 
 # What is read of a file, and sent, at once: twice as much would no longer fit a socket.
 STEP_BYTES = 128 << 10
@@ -91,6 +95,8 @@ class Stream:
     read, and gives it up otherwise; leaving the ``with`` block closes.
     """
 
+    __module__ = _DOOR
+
     def __init__(self, body: Body, method: str, address: str, plugin: str) -> None:
         self._body = body
         self._names = {"method": method, "address": address, "plugin": plugin}
@@ -116,6 +122,10 @@ class Stream:
     def close(self) -> None:
         """Give the connection back or up; may be called twice."""
         self._body.close()
+
+    def __repr__(self) -> str:
+        names = self._names
+        return f"<Stream of {shown(names['method'])} from {shown(names['address'])}>"
 
     def __enter__(self) -> Self:
         return self
@@ -189,6 +199,8 @@ class Client:
     and that closes the transport.
     """
 
+    __module__ = _DOOR
+
     def __init__(
         self,
         transport: Transport,
@@ -200,9 +212,12 @@ class Client:
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         name: str = "",
     ) -> None:
-        self.address = address
-        self._transport = transport
-        self._clock = clock
+        given: object = address  # of a program that nothing has checked
+        if not isinstance(given, Address):
+            raise TypeError(f"address must be an Address, not {quoted(given)}")
+        self.address = given
+        self._transport = filled("transport", transport, "send", "close")
+        self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
         self._retry = retry or RetryPolicy()
         self._timeout = seconds(timeout)
         self._limit = max_response_bytes
@@ -236,11 +251,22 @@ class Client:
         retry: RetryPolicy | None = None,
     ) -> T: ...
 
+    @overload
     def call(
         self,
         service_method: str,
         args: Any = None,
-        into: type[T] | None = None,
+        into: UnionType = ...,
+        *,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Any: ...
+
+    def call(
+        self,
+        service_method: str,
+        args: Any = None,
+        into: type[T] | UnionType | None = None,
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
@@ -249,8 +275,8 @@ class Client:
 
         ``args`` are sent as JSON: an attrs value, a dictionary, anything cattrs
         knows; ``None`` sends no body. The answer is read as ``into``, an attrs
-        class or any type cattrs knows; without it, it is plain JSON, ``None`` for
-        an empty body. ``timeout`` (seconds, ``math.inf`` for none) bounds each
+        class or any type cattrs knows, ``Volume | None`` too; without it, it is plain
+        JSON, ``None`` for an empty body. ``timeout`` (seconds, ``math.inf`` for none) bounds each
         attempt, ``retry`` is the policy for this call.
 
         Raises ``StatusError`` for an answer other than 200, ``WireError`` for one
@@ -305,11 +331,22 @@ class Client:
         retry: RetryPolicy | None = None,
     ) -> T: ...
 
+    @overload
     def send_file(
         self,
         service_method: str,
         data: Data,
-        into: type[T] | None = None,
+        into: UnionType = ...,
+        *,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Any: ...
+
+    def send_file(
+        self,
+        service_method: str,
+        data: Data,
+        into: type[T] | UnionType | None = None,
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
@@ -349,7 +386,9 @@ class Client:
         """A request as this client sends it, with its headers."""
         return Request(service_method, body, self._headers, length, attempt)
 
-    def attempt(self, request: Request, into: type[T] | None, timeout: float | None) -> Any:
+    def attempt(
+        self, request: Request, into: type[T] | UnionType | None, timeout: float | None
+    ) -> Any:
         """One attempt at a call, and no second: for those who retry more than the call."""
         try:
             body = self._open(request, timeout)
@@ -369,6 +408,13 @@ class Client:
         """Give up idle connections; a later call raises ``RuntimeError``."""
         self._closed = True
         self._transport.close()
+
+    def __repr__(self) -> str:
+        named = f" {quoted(self._name)}" if self._name else ""
+        return (
+            f"<{type(self).__name__} of{named} {shown(self.address.text)} "
+            f"over {shown(self._transport)}>"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -404,7 +450,11 @@ class Client:
         return Stream(body, request.method, self.address.text, self._name)
 
     def _send_upload(
-        self, request: Request, upload: Upload, into: type[T] | None, timeout: float | None
+        self,
+        request: Request,
+        upload: Upload,
+        into: type[T] | UnionType | None,
+        timeout: float | None,
     ) -> Any:
         try:
             return self.attempt(request, into, timeout)

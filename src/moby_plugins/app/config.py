@@ -5,28 +5,36 @@ loads none of urllib3, ssl and cattrs.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from moby_plugins.app.activation import ActivePlugin, Handler, ProcessLock
 from moby_plugins.app.client import Client
 from moby_plugins.app.registry import Registry
 from moby_plugins.app.retrying import OnRetry
-from moby_plugins.app.settings import BUILT_IN, ENTRY_POINTS, Settings
-from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.app.settings import AUTO, BUILT_IN, DISCOVERY, LOCAL, TRANSPORT, Settings
+from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.ports import Clock, Connect, Survey, Transport
+from moby_plugins.ports import Clock, Connect, Discovery, Survey, Transport, filled
 
 if TYPE_CHECKING:
+    from requests import Session
+
     from moby_plugins.adapters.http.dialing import Lookups
     from moby_plugins.adapters.http.pool import IdleConnections
 
-logger = logging.getLogger("moby_plugins")
+logger: logging.Logger = logging.getLogger("moby_plugins")
+
+# What "auto" asks of httptools: the oldest release that the tests are run with.
+MIN_HTTPTOOLS = (0, 7)
+S = TypeVar("S", bound=Subsystem)
 
 
 def new_client(
@@ -45,8 +53,9 @@ def new_client(
     Raises ``SpecError`` for an address or TLS file that cannot be used, and
     ``SettingsError``.
     """
-    settings = Settings.from_env() if settings is None else settings
+    settings = or_environment(settings)
     address = Address(addr)
+    check_tls(tls_config)
     return Client(
         connect_by_scheme(settings)(address, tls_config),
         address,
@@ -57,15 +66,21 @@ def new_client(
     )
 
 
-def new_local_registry(settings: Settings | None = None, *, clock: Clock | None = None) -> Registry:
+def new_local_registry(
+    settings: Settings | None = None,
+    *,
+    discovery: Discovery | None = None,
+    clock: Clock | None = None,
+) -> Registry:
     """A registry of the plugins on this machine; whoever asks for it closes it.
 
-    Without ``settings`` those of the environment count. Reads no directory yet.
-    Raises ``SettingsError``.
+    Without ``settings`` those of the environment count. ``discovery`` finds the plugins in
+    place of what the settings say: their plugins and directories are then not looked at.
+    Reads no directory yet. Raises ``SettingsError``.
     """
-    settings = Settings.from_env() if settings is None else settings
+    settings = or_environment(settings)
     return Registry(
-        discovery=new_local_discovery(settings),
+        discovery=new_local_discovery(settings) if discovery is None else discovery,
         connect=connect_by_scheme(settings),
         clock=clock or system_clock(),
         retry=settings.retry,
@@ -78,62 +93,168 @@ def new_local_registry(settings: Settings | None = None, *, clock: Clock | None 
 def new_local_discovery(settings: Settings | None = None) -> Survey:
     """What finds the plugins on this machine, and can tell what it passes over.
 
-    Without ``settings`` those of the environment count. Reads no directory yet.
-    Raises ``SettingsError``.
+    Those that the settings name come first. Without ``settings`` those of the environment
+    count. Reads no directory yet. Raises ``SettingsError``, and what a discovery of another
+    package raises while it is made.
     """
-    from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
+    settings = or_environment(settings)
+    others = _others(settings)
+    if not settings.plugins and isinstance(others, Survey):
+        return others
+    from moby_plugins.adapters.static import StaticDiscovery, StaticFirst
 
-    settings = Settings.from_env() if settings is None else settings
-    return FilesystemDiscovery(settings.sockets_path, settings.specs_paths)
+    return StaticFirst(StaticDiscovery(settings.plugins), others)
 
 
-def connect_by_scheme(settings: Settings) -> Connect:
+def _others(settings: Settings) -> Discovery:
+    if settings.discovery == LOCAL:
+        from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
+
+        return FilesystemDiscovery(settings.sockets_path, settings.specs_paths)
+    chosen = settings.discovery
+    make = DISCOVERY.load(chosen) if isinstance(chosen, str) else chosen
+    return filled(f"what {quoted(chosen)} returns", make(settings), "scan", "lookup")
+
+
+def or_environment(settings: Settings | None) -> Settings:
+    """Return ``settings``, or those of the environment; ``TypeError`` for anything else."""
+    if settings is None:
+        return Settings.from_env()
+    given: object = settings  # of a program that nothing has checked
+    if not isinstance(given, Settings):
+        raise TypeError(f"settings takes Settings, not a {type(given).__name__}")
+    return given
+
+
+def connect_by_scheme(settings: Settings) -> "ConnectByScheme":
     """The ``Connect`` that chooses a transport by the address's scheme, as the settings say.
 
     It raises ``SpecError`` for a scheme without a transport, and ``SettingsError``
     for a transport that is not installed. The built-in transports that it makes share a
-    bound on idle connections.
+    bound on idle connections. Which of them ``"auto"`` is, is decided once, when it is first
+    needed.
     """
-    idle = cache(_idle_connections)
-    # An installed one is looked for once: that reads the metadata of all packages.
-    named = cache(lambda name: _transport_named(name, idle))
+    return ConnectByScheme(or_environment(settings).transports)
 
-    def connect(address: Address, tls: TLSOptions | None, /) -> Transport:
-        chosen = settings.transports.get(address.scheme)
+
+def connect_by_name(name: str) -> Connect:
+    """The ``Connect`` of the transport that ``Settings.transports`` calls ``name``.
+
+    That is a built-in one, ``"auto"``, or one that an installed package registers. Raises
+    ``SettingsError`` for a name that is none, and for a transport that cannot be loaded.
+    """
+    if not isinstance(name, str):
+        raise SettingsError(f"name must be the name of a transport, not {quoted(name)}")
+    return _Named().connect(name)
+
+
+def connect_by_requests(session: "Session") -> Connect:
+    """The ``Connect`` of transports over ``session``, a ``requests.Session`` of one's own.
+
+    For ``Settings(transports={"tcp": connect_by_requests(session)})``. A UNIX socket is asked
+    for as ``http+unix://``, with the path quoted, which is what adapters for requests commonly
+    mount. The session stays its owner's: it is never closed here, and is shared between threads
+    as far as it can be. Raises ``SettingsError`` where requests is not installed.
+    """
+    try:
+        from moby_plugins.adapters.http.requests import RequestsConnect
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"connect_by_requests needs {error.name}: pip install 'moby-plugins[requests]'"
+        ) from error
+    return RequestsConnect(session)
+
+
+class ConnectByScheme:
+    """What ``connect_by_scheme`` returns; its ``repr`` tells which transports it has."""
+
+    def __init__(self, transports: Mapping[str, str | Connect]) -> None:
+        self._transports = transports
+        self._named = _Named()
+
+    def __call__(self, address: Address, tls: TLSOptions | None, /) -> Transport:
+        """A transport for ``address``, not connected yet."""
+        chosen = self._transports.get(address.scheme)
         if chosen is None:
-            known = ", ".join(sorted(settings.transports))
+            known = ", ".join(sorted(self._transports))
             wanted = f"{shown(address.scheme)}:// ({shown(address.text)})"
             raise SpecError(f"no transport for {wanted}; there are: {known}")
         concern = tls.concerns(encrypted=address.encrypted) if tls is not None else ""
         for each in filter(None, (concern, address.concern)):
             logger.warning("%s: %s", shown(address.text), each)
-        make = named(chosen) if isinstance(chosen, str) else chosen
+        make = self._named.connect(chosen) if isinstance(chosen, str) else chosen
         return make(address, tls)
 
-    return connect
+    def name(self, scheme: str) -> str:
+        """The name of the transport for ``scheme``; that of ``"auto"`` is the one chosen."""
+        chosen = self._transports.get(scheme, "none")
+        if not isinstance(chosen, str):
+            return shown(getattr(chosen, "__qualname__", type(chosen).__qualname__))
+        return f"{self._named.auto} ({AUTO})" if chosen == AUTO else shown(chosen)
+
+    def __repr__(self) -> str:
+        schemes: dict[str, list[str]] = {}
+        for scheme in self._transports:
+            schemes.setdefault(self.name(scheme), []).append(scheme)
+        return "; ".join(f"{', '.join(those)} over {name}" for name, those in schemes.items())
 
 
-def _transport_named(name: str, idle: "Callable[[], IdleConnections]") -> Connect:
-    if name in BUILT_IN:
+class _Named:
+    """Transports by name for one registry or client: each is looked for once."""
+
+    def __init__(self) -> None:
+        # An installed one is looked for once: that reads the metadata of all packages.
+        self._found: dict[str, Connect] = {}
+        self._decided: dict[str, tuple[str, str]] = {}
+        self._idle = cache(_idle_connections)
+
+    @property
+    def auto(self) -> str:
+        """The name of the transport that ``"auto"`` is, decided when first asked for."""
+        decided = self._decided.get(AUTO)
+        if decided is None:
+            made = _decide()
+            # Of two threads that decide, both get what the first decided, and it says so.
+            decided = self._decided.setdefault(AUTO, made)
+            if decided is made:
+                logger.debug("the transport %r is %s: %s", AUTO, *decided)
+        return decided[0]
+
+    def connect(self, name: str) -> Connect:
+        """The transport called ``name``."""
+        found = self._found.get(name)
+        if found is None:
+            found = self._found.setdefault(name, self._find(self.auto if name == AUTO else name))
+        return found
+
+    def _find(self, name: str) -> Connect:
+        if name not in BUILT_IN:
+            return TRANSPORT.load(name)
         try:
             connect = import_module(BUILT_IN[name]).connect
         except ModuleNotFoundError as error:
             raise SettingsError(
                 f"the transport {name!r} needs {error.name}: pip install 'moby-plugins[speed]'"
             ) from error
-        return cast("Connect", partial(connect, idle=idle(), lookups=_lookups()))
-    from importlib.metadata import entry_points
+        return cast("Connect", partial(connect, idle=self._idle(), lookups=_lookups()))
 
-    installed = entry_points(group=ENTRY_POINTS)
-    if name not in installed.names:
-        known = ", ".join(sorted({*BUILT_IN, *installed.names}))
-        raise SettingsError(f"no transport is called {quoted(name)}; there are: {shown(known)}")
+
+def _decide() -> tuple[str, str]:
+    # Not the adapter, which would load what a registry need not have until it connects.
     try:
-        return cast("Connect", installed[name].load())
-    except Exception as error:  # whatever another package raises while it is imported
-        raise SettingsError(
-            f"the transport {quoted(name)} cannot be loaded: {shown(error)}"
-        ) from error
+        version = import_module("httptools").__version__
+    except Exception as error:  # whatever a library that is broken raises while it is imported
+        return "urllib3", f"httptools cannot be imported: {shown(error)}"
+    return fastest(version)
+
+
+def fastest(version: object) -> tuple[str, str]:
+    """Return the transport that ``"auto"`` is beside httptools of this version, and why."""
+    version = str(version)
+    release = tuple(int(part) for part in re.findall(r"\d{1,9}", version)[:2])
+    if release < MIN_HTTPTOOLS:
+        return "urllib3", f"httptools is {shown(version)}, older than 0.7"
+    return "httptools", f"httptools is {shown(version)}"
 
 
 def _idle_connections() -> "IdleConnections":
@@ -190,20 +311,56 @@ def scan() -> list[str]:
     return _default.registry().scan()
 
 
+@overload
 def get(
     name: str,
-    implements: str | None,
+    implements: str | None = None,
     *,
     retry: RetryPolicy | None = None,
     on_retry: OnRetry | None = None,
-) -> ActivePlugin:
+) -> ActivePlugin: ...
+
+
+@overload
+def get(
+    name: str,
+    implements: type[S],
+    *,
+    retry: RetryPolicy | None = None,
+    on_retry: OnRetry | None = None,
+) -> S: ...
+
+
+def get(
+    name: str,
+    implements: str | type[S] | None = None,
+    *,
+    retry: RetryPolicy | None = None,
+    on_retry: OnRetry | None = None,
+) -> ActivePlugin | S:
     """``Registry.get`` of the default registry."""
     return _default.registry().get(name, implements, retry=retry, on_retry=on_retry)
 
 
+@overload
 def get_all(
-    implements: str | None, *, on_failure: Callable[[str, PluginError], object] | None = None
-) -> list[ActivePlugin]:
+    implements: str | None = None,
+    *,
+    on_failure: Callable[[str, PluginError], object] | None = None,
+) -> list[ActivePlugin]: ...
+
+
+@overload
+def get_all(
+    implements: type[S], *, on_failure: Callable[[str, PluginError], object] | None = None
+) -> list[S]: ...
+
+
+def get_all(
+    implements: str | type[S] | None = None,
+    *,
+    on_failure: Callable[[str, PluginError], object] | None = None,
+) -> list[ActivePlugin] | list[S]:
     """``Registry.get_all`` of the default registry."""
     return _default.registry().get_all(implements, on_failure=on_failure)
 

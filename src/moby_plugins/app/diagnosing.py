@@ -5,7 +5,12 @@ from contextlib import closing
 
 from attrs import evolve, frozen
 
-from moby_plugins.app.config import new_client, new_local_discovery, system_clock
+from moby_plugins.app.config import (
+    new_client,
+    new_local_discovery,
+    or_environment,
+    system_clock,
+)
 from moby_plugins.app.retrying import Attempt, Outcome, retry_side_by_side
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.address import TLSOptions
@@ -45,7 +50,7 @@ def diagnose(
     """
     from moby_plugins.adapters.disk.survey import see
 
-    settings = Settings.from_env() if settings is None else settings
+    settings = or_environment(settings)
     discovery = new_local_discovery(settings)
     asking = _Asking(evolve(settings, retry=RetryPolicy.never()), timeout or 0.0, system_clock())
     return decide(see(discovery, settings.sockets_path, settings.specs_paths, asking))

@@ -21,7 +21,7 @@ from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
 from moby_plugins.domain.text import quoted
 
-logger = logging.getLogger("moby_plugins")
+logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # Seconds that running calls have once the server is told to stop.
 DRAIN = 10.0

@@ -24,6 +24,28 @@ def implemented(part: Subsystem) -> list[Remote]:
     return [remote for remote, method in methods if remote_of(method) is None]
 
 
+def check_proxy(kind: type[Subsystem]) -> None:
+    """Raise ``TypeError`` for a class that is no host's proxy of a subsystem, and say why.
+
+    That is what is no subsystem, the base of all, and a class that overrides a method: that is
+    a plugin's implementation, whose methods would answer in place of the plugin.
+    """
+    given: object = kind  # of a program that nothing has checked
+    if not (isinstance(given, type) and issubclass(given, Subsystem)):
+        raise TypeError(
+            "implements takes a subsystem's name or its class, VolumeDriver for example, "
+            f"not {quoted(given)}"
+        )
+    if not kind.remotes:
+        raise TypeError(f"{kind.__name__} is no subsystem: it has no method")
+    for remote in kind.remotes.values():
+        if remote_of(getattr(kind, remote.name)) is None:
+            raise TypeError(
+                f"{kind.__name__} is a plugin's implementation, because it overrides "
+                f"{remote.name}: a host's proxy is the class that it implements"
+            )
+
+
 def check_part(part: Subsystem) -> None:
     """Raise ``TypeError`` for what could not be served, and say what is wrong with it.
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from itertools import chain
-from typing import Self
+from typing import Self, TypeVar, overload
 
 from moby_plugins.app.activation import (
     Activation,
@@ -20,18 +20,24 @@ from moby_plugins.app.activation import (
     Meeting,
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client, seconds
+from moby_plugins.app.parts import check_proxy
 from moby_plugins.app.retrying import OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
+from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import NotImplementedByPluginError, PluginError, in_full
 from moby_plugins.domain.plugin import Plugin, check_plugin_name
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
-from moby_plugins.ports import Clock, Connect, Discovery
+from moby_plugins.ports import Clock, Connect, Discovery, filled
 
-logger = logging.getLogger("moby_plugins")
+_DOOR = AtDoor("moby_plugins", __name__)
+
+logger: logging.Logger = logging.getLogger("moby_plugins")
 
 ACTIVATION_TIMEOUT = 30.0
+S = TypeVar("S", bound=Subsystem)
 
 
 class Registry:
@@ -44,6 +50,8 @@ class Registry:
     closes it, and that closes the clients of its plugins.
     """
 
+    __module__ = _DOOR
+
     def __init__(
         self,
         *,
@@ -55,9 +63,11 @@ class Registry:
         activation_timeout: float | None = ACTIVATION_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
-        self._discovery = discovery
+        self._discovery = filled("discovery", discovery, "scan", "lookup")
+        if not callable(connect):
+            raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
         self._connect = connect
-        self._clock = clock
+        self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
         self._retry = retry or RetryPolicy()
         self._timeout = seconds(timeout)
         # No bound is none at all, and not that of the clients' calls.
@@ -79,15 +89,38 @@ class Registry:
         """
         return self._discovery.lookup(name)
 
+    @overload
     def get(
         self,
         name: str,
-        implements: str | None,
+        implements: str | None = None,
         *,
         retry: RetryPolicy | None = None,
         on_retry: OnRetry | None = None,
-    ) -> ActivePlugin:
+    ) -> ActivePlugin: ...
+
+    @overload
+    def get(
+        self,
+        name: str,
+        implements: type[S],
+        *,
+        retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
+    ) -> S: ...
+
+    def get(
+        self,
+        name: str,
+        implements: str | type[S] | None = None,
+        *,
+        retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
+    ) -> ActivePlugin | S:
         """The plugin ``name``, active, if it implements the subsystem ``implements``, or any.
+
+        A subsystem's class gives the typed proxy in its place: ``get("shelf",
+        VolumeDriver).list()``; its ``client`` is the way on.
 
         The first to ask looks it up and shakes hands, waiting for a plugin that
         is not there or does not answer as ``retry`` allows (the registry's policy
@@ -97,29 +130,55 @@ class Registry:
 
         Raises ``PluginNotFoundError``, ``NotImplementedByPluginError``,
         ``SpecError``, ``InvalidPluginNameError``, and what the handshake raises:
-        ``TransportError``, ``StatusError`` or ``WireError``.
+        ``TransportError``, ``StatusError`` or ``WireError``; ``TypeError`` for a class that is
+        no proxy, such as an implementation of a subsystem.
         """
-        plugin = self._activations.active(name)
-        if plugin is None:
-            plugin = self._activate(check_plugin_name(name), retry or self._retry, on_retry)
-        if implements is not None and not plugin.implements(implements):
-            raise NotImplementedByPluginError(name, implements, plugin.manifest.implements)
-        return plugin
+        if implements is not None and not isinstance(implements, str):
+            check_proxy(implements)
+            plugin = self.get(name, implements.implements, retry=retry, on_retry=on_retry)
+            return implements(plugin.client)
+        active = self._activations.active(name)
+        if active is None:
+            active = self._activate(check_plugin_name(name), retry or self._retry, on_retry)
+        if implements is not None and not active.implements(implements):
+            raise NotImplementedByPluginError(name, implements, active.manifest.implements)
+        return active
+
+    @overload
+    def get_all(
+        self,
+        implements: str | None = None,
+        *,
+        on_failure: Callable[[str, PluginError], object] | None = None,
+    ) -> list[ActivePlugin]: ...
+
+    @overload
+    def get_all(
+        self,
+        implements: type[S],
+        *,
+        on_failure: Callable[[str, PluginError], object] | None = None,
+    ) -> list[S]: ...
 
     def get_all(
         self,
-        implements: str | None,
+        implements: str | type[S] | None = None,
         *,
         on_failure: Callable[[str, PluginError], object] | None = None,
-    ) -> list[ActivePlugin]:
+    ) -> list[ActivePlugin] | list[S]:
         """Every plugin that can be found and implements ``implements``, or any, sorted by name.
 
         Those that are not active yet are activated side by side; one whose file
         has gone is not waited for. What fails is logged, told to ``on_failure``
-        with its name and error, and left out.
+        with its name and error, and left out. A subsystem's class gives typed proxies, as in
+        ``get``.
 
         Raises ``SpecError`` for a directory that cannot be read.
         """
+        if implements is not None and not isinstance(implements, str):
+            check_proxy(implements)
+            plugins = self.get_all(implements.implements, on_failure=on_failure)
+            return [implements(plugin.client) for plugin in plugins]
         with self._clock.working(), closing(self._load(self._discovery.scan())) as loaded:
             found: dict[str, ActivePlugin] = {}
             for activation in loaded:
@@ -156,6 +215,11 @@ class Registry:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``."""
         for plugin in self._activations.close():
             plugin.client.close()
+
+    def __repr__(self) -> str:
+        found, reached = shown(self._discovery), shown(self._connect)
+        active = self._activations.count()
+        return f"<{type(self).__name__} of {found}: {active} active; {reached}>"
 
     def __enter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ from moby_plugins.domain.errors import PluginError, in_full
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.ports import Clock
 
-logger = logging.getLogger("moby_plugins")
+logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # Threads for many attempts side by side; as many may hang before any other has to wait.
 MAX_THREADS = 64

@@ -64,7 +64,7 @@ class PluginApp:
             for remote in part.remotes.values():
                 if remote.has_default:
                     self._methods.setdefault(remote.method, self._served(remote, part))
-        self.manifest = Manifest(tuple(dict.fromkeys(part.implements for part in parts)))
+        self.manifest: Manifest = Manifest(tuple(dict.fromkeys(part.implements for part in parts)))
 
     def __call__(self, request: Request) -> Response:
         """The answer to one call; never raises."""

@@ -4,21 +4,27 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from attrs import Attribute, field, fields_dict, frozen
 
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.registry import ACTIVATION_TIMEOUT
-from moby_plugins.domain.errors import SettingsError
-from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS
+from moby_plugins.domain.errors import PluginError, SettingsError
+from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Plugin, plugin_given
 from moby_plugins.domain.retry import RetryPolicy, is_seconds
-from moby_plugins.domain.text import quoted, shown
-from moby_plugins.ports import Connect
+from moby_plugins.domain.text import listed, quoted, shown
+from moby_plugins.ports import Connect, Discovery
 
-TRANSPORTS = {"unix": "urllib3", "tcp": "urllib3", "http": "urllib3", "https": "urllib3"}
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+# The built-in transport that is fastest of those that can be imported.
+AUTO = "auto"
+TRANSPORTS = {"unix": AUTO, "tcp": AUTO, "http": AUTO, "https": AUTO}
+# The discovery of the directories that the settings name.
+LOCAL = "local"
 PREFIX = "MOBY_PLUGINS_"
-ENTRY_POINTS = "moby_plugins.transports"
 # Built-in transports by name: the module, whose ``connect`` is the ``Connect``.
 BUILT_IN = {
     "httptools": "moby_plugins.adapters.http.httptools",
@@ -27,6 +33,7 @@ BUILT_IN = {
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _MAX_BYTES = (1 << 63) - 1
 Path: TypeAlias = str | os.PathLike[str]
+MakeDiscovery: TypeAlias = "Callable[[Settings], Discovery]"
 
 
 def _path(value: Path) -> str:
@@ -55,19 +62,83 @@ def _transports(value: Mapping[str, str | Connect]) -> dict[str, str | Connect]:
             raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
         if not _SCHEME.fullmatch(scheme):
             raise SettingsError(f"{quoted(scheme)} is no scheme of an address")
-        if isinstance(transport, str) and transport not in BUILT_IN:
-            _check_installed(transport)
+        if isinstance(transport, str):
+            TRANSPORT.check(transport)
     return TRANSPORTS | {scheme.lower(): transport for scheme, transport in value.items()}
 
 
-def _check_installed(name: str) -> None:
-    # Read here, and only for a name that is not built in: a slip is told before the first call.
-    from importlib.metadata import entry_points
+@frozen
+class Named:
+    """What settings call by name: some are built in, others come with installed packages.
 
-    installed = entry_points(group=ENTRY_POINTS).names
-    if name not in installed:
-        known = ", ".join(sorted({*BUILT_IN, *installed}))
-        raise SettingsError(f"no transport is called {quoted(name)}; there are: {known}")
+    ``noun`` says what they are, ``group`` is their group of entry points.
+    """
+
+    noun: str
+    group: str
+    built_in: tuple[str, ...]
+
+    def check(self, name: str) -> None:
+        """Raise ``SettingsError`` for a name that is none, and say which there are."""
+        # Read only for a name that is not built in: a slip is told before the first call.
+        if name not in self.built_in:
+            self._installed(name)
+
+    def load(self, name: str) -> Callable[..., Any]:
+        """Return what an installed package registers as ``name``; ``SettingsError`` if it fails."""
+        entry = self._installed(name)
+        try:
+            loaded = entry.load()
+        except Exception as error:  # whatever another package raises while it is imported
+            raise SettingsError(
+                f"the {self.noun} {quoted(name)} cannot be loaded: {shown(error)}"
+            ) from error
+        if not callable(loaded):
+            raise SettingsError(f"the {self.noun} {quoted(name)} is no function: {shown(loaded)}")
+        return cast("Callable[..., Any]", loaded)
+
+    def _installed(self, name: str) -> "EntryPoint":
+        from importlib.metadata import entry_points
+
+        installed = entry_points(group=self.group)
+        if name not in installed.names:
+            known = ", ".join(sorted({*self.built_in, *installed.names}))
+            raise SettingsError(
+                f"no {self.noun} is called {quoted(name)}; there are: {shown(known)}"
+            )
+        return installed[name]
+
+
+TRANSPORT = Named("transport", "moby_plugins.transports", (AUTO, *BUILT_IN))
+DISCOVERY = Named("discovery", "moby_plugins.discoveries", (LOCAL,))
+
+
+def _plugins(value: Mapping[str, str | Plugin]) -> dict[str, str | Plugin]:
+    given: Any = value  # of a file, or of a program that nothing has checked
+    if not isinstance(given, Mapping):
+        raise SettingsError(f"plugins are a table from name to address, not {quoted(given)}")
+    for name, plugin in given.items():
+        try:
+            plugin_given(name, plugin)
+        except (PluginError, TypeError) as error:
+            raise SettingsError(f"plugins: {quoted(name)}: {shown(error)}") from error
+    return dict(given)
+
+
+def _names_alone(plugins: Mapping[str, object]) -> str:
+    # An address may hold a password.
+    return listed(map(quoted, plugins))
+
+
+def _discovery(value: "str | MakeDiscovery") -> "str | MakeDiscovery":
+    given: Any = value
+    if not isinstance(given, str) and not callable(given):
+        raise SettingsError(
+            f"discovery is a name, or a function of the settings, not {quoted(given)}"
+        )
+    if isinstance(given, str):
+        DISCOVERY.check(given)
+    return value
 
 
 def _positive(_: object, attribute: "Attribute[Any]", value: object) -> None:
@@ -90,13 +161,20 @@ def _policy(_: object, attribute: "Attribute[RetryPolicy]", value: object) -> No
 class Settings:
     """What a registry and its clients are made from. Times are seconds.
 
+    ``plugins`` are looked at first: addresses by name (or ``Plugin`` values), for plugins
+    without a socket or spec in a directory. ``discovery`` finds the others: ``"local"`` in
+    the directories ``sockets_path`` and ``specs_paths``; else one that an installed package
+    registers under the entry-point group ``moby_plugins.discoveries``, or a function of
+    one's own, which is called with these settings and returns a ``Discovery``.
+
     ``transports`` says by scheme which transport carries a call: the name of a
-    built-in one (``"urllib3"``), one that an installed package registers under
+    built-in one (``"urllib3"``, ``"httptools"``, or ``"auto"``: httptools 0.7 or later where it
+    can be imported, else urllib3), one that an installed package registers under
     the entry-point group ``moby_plugins.transports``, or a ``Connect`` of one's
     own; schemes that are not named keep their default. ``timeout`` bounds each
     attempt of a call, ``activation_timeout`` each attempt at the handshake
-    (``None``: no bound). Raises ``SettingsError`` for what cannot be used; whether there is
-    a transport of a name that is not built in is looked up among the installed packages.
+    (``None``: no bound). Raises ``SettingsError`` for what cannot be used; a name that is not
+    built in is looked up among the installed packages.
     """
 
     sockets_path: str = field(default=SOCKETS_PATH, converter=_path)
@@ -106,12 +184,15 @@ class Settings:
     timeout: float | None = field(default=None, validator=_positive)
     activation_timeout: float | None = field(default=ACTIVATION_TIMEOUT, validator=_positive)
     max_response_bytes: int = field(default=MAX_RESPONSE_BYTES, validator=_size)
+    plugins: Mapping[str, str | Plugin] = field(factory=dict, converter=_plugins, repr=_names_alone)
+    discovery: "str | MakeDiscovery" = field(default=LOCAL, converter=_discovery)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Settings from a TOML file: the fields above as keys, ``retry`` and ``transports`` tables.
+        """Settings from a TOML file: the fields above are its keys.
 
-        Raises ``SettingsError``, naming the file, for one that cannot be read or used.
+        ``plugins``, ``retry`` and ``transports`` are tables. Raises ``SettingsError``, naming
+        the file, for one that cannot be read or used.
         """
         try:
             with open(path, "rb") as file:
@@ -126,7 +207,8 @@ class Settings:
         """Settings from ``MOBY_PLUGINS_…`` variables: the fields' names in capitals.
 
         Paths are separated by colons; ``MOBY_PLUGINS_TRANSPORTS`` is
-        ``unix=urllib3,tcp=other``; the policy is ``MOBY_PLUGINS_RETRY_BUDGET`` and
+        ``unix=urllib3,tcp=other``, ``MOBY_PLUGINS_PLUGINS`` ``shelf=unix:///run/shelf.sock,…`` (a
+        comma in an address is written %2C); the policy is ``MOBY_PLUGINS_RETRY_BUDGET`` and
         so on. In a rootless engine's environment (``ROOTLESSKIT_STATE_DIR``) specs
         are looked for in the user's directories. Raises ``SettingsError``, naming
         the variable.
@@ -173,7 +255,7 @@ def _rootless(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def _pairs(text: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
-    return {scheme.strip(): transport.strip() for scheme, _, transport in pairs}
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _seconds(text: str) -> float | None:
@@ -182,6 +264,7 @@ def _seconds(text: str) -> float | None:
 
 _FROM_TEXT: dict[str, Callable[[str], Any]] = {
     "specs_paths": lambda text: tuple(filter(None, text.split(os.pathsep))),
+    "plugins": _pairs,
     "transports": _pairs,
     "timeout": _seconds,
     "activation_timeout": _seconds,

@@ -28,9 +28,9 @@ bodies are not JSON override both: ``Streamed`` is the base of those that respon
 import functools
 import inspect
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, TypeVar, cast, get_origin, get_type_hints
+from typing import Any, ClassVar, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -103,9 +103,10 @@ class Signature:
     @cached_property
     def _hints(self) -> dict[str, Any]:
         try:
-            return get_type_hints(self._function)
+            hints = get_type_hints(self._function)
         except NameError as error:
             raise TypeError(f"{self._method}: {error}") from error
+        return hints | {"return": _with_tuples(hints["return"])}
 
     @cached_property
     def _whole(self) -> Any:
@@ -121,6 +122,13 @@ class Signature:
                 for name, parameter in self._parameters.items()
             },
         )
+
+
+def _with_tuples(kind: Any) -> Any:
+    # An author may return any sequence; a host is given what it cannot change.
+    if get_origin(kind) is Sequence:
+        return tuple[_with_tuples(get_args(kind)[0]), ...]  # type: ignore[misc]  # made at run time
+    return kind
 
 
 def message_class(method: str, fields: Mapping[str, tuple[str, Any, Any]]) -> type:
@@ -206,7 +214,7 @@ class Remote:
         absent: Any = REQUIRED,
         failed: Any = REQUIRED,
     ) -> None:
-        self.wire = wire
+        self.wire: str = wire
         self.result = result
         self.timeout = timeout
         self.sends_body = sends_body
@@ -215,7 +223,7 @@ class Remote:
 
     def __call__(self, function: F) -> F:
         """Mark ``function``: called on a proxy, it is then the call."""
-        self.name = function.__name__
+        self.name: str = function.__name__
         self.wire = self.wire or wire.title(self.name)
         self.function: Callable[..., Any] = function
         signature = inspect.signature(function)
@@ -241,9 +249,9 @@ class Remote:
 
     def bind(self, owner: type[Owner]) -> None:
         """Learn the subsystem that the method is part of; ``TypeError`` for what is no method."""
-        self.method = f"{owner.interface}.{self.wire}"
-        self.error_keys = owner.error_keys
-        self.signature = Signature(self.function, self.method)
+        self.method: str = f"{owner.interface}.{self.wire}"
+        self.error_keys: tuple[str, ...] = owner.error_keys
+        self.signature: Signature = Signature(self.function, self.method)
         self.check_result()
 
     def check_result(self) -> None:

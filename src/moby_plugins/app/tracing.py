@@ -18,7 +18,7 @@ from moby_plugins.app.settings import Settings
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import SpecError, TransportError, WireError
 from moby_plugins.domain.http import App, Body, Content, NoAnswerError, Request, Response
-from moby_plugins.domain.plugin import Plugin
+from moby_plugins.domain.plugin import Plugin, plugin_given
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failure
@@ -315,6 +315,9 @@ def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Int
 
 
 def _by_name(name: str, settings: Settings) -> tuple[str, Callable[[], Plugin]]:
+    if name in settings.plugins:
+        # Hosts of these settings dial what stands there, whatever is in a directory.
+        return _by_address(plugin_given(name, settings.plugins[name]).address.text)
     discovery = new_local_discovery(settings)
     found = discovery.candidates(name)
     path = found[0].path if found else ""

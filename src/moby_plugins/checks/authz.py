@@ -34,7 +34,7 @@ def creation(body: bytes) -> dict[str, Any]:
 
 
 CREATE = creation(b'{"Image": "moby-plugins-check"}')
-CREATED = {
+CREATED: dict[str, Any] = {
     "ResponseStatusCode": 201,
     "ResponseBody": b64(b'{"Id": "moby-plugins-check", "Warnings": []}'),
     "ResponseHeaders": {"Content-Type": "application/json"},

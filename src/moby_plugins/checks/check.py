@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 from attrs import field, frozen, validators
 
+from moby_plugins.deferred_names import AtDoor
+
 if TYPE_CHECKING:
     from moby_plugins.checks.session import Probe
 
@@ -30,6 +32,8 @@ class Verdict(StrEnum):
 class NotPassedError(Exception):
     """Raised by a check: its ``verdict`` is not "passed", and the message says why."""
 
+    __module__ = AtDoor("moby_plugins.checks", __name__)
+
     def __init__(self, verdict: Verdict, came_back: object) -> None:
         super().__init__(str(came_back))
         self.verdict = verdict
@@ -41,6 +45,8 @@ class StalledError(NotPassedError):
     ``what`` names it; a later check that needs it raises the same, and is told to follow from
     the first.
     """
+
+    __module__ = AtDoor("moby_plugins.checks", __name__)
 
     def __init__(self, what: str, came_back: object) -> None:
         super().__init__(Verdict.FAILED, came_back)

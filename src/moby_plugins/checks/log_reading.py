@@ -112,12 +112,12 @@ def _bounded(name: str, expects: str, kept: slice) -> Check:
     return made
 
 
-since = _bounded(
+since: Check = _bounded(
     "Since",
     "Since does not lose a line that is later; engines leave out others themselves",
     slice(-2, None),
 )
-until = _bounded(
+until: Check = _bounded(
     "Until",
     "Until does not lose a line that is earlier; engines stop at the first after it",
     slice(2),

@@ -18,7 +18,7 @@ UNKNOWN = "moby-plugins-check-unknown"
 
 # Keys of texts for people, in small letters.
 TEXTS = ("err", "error", "msg")
-PADDING = {"MobyPluginsCheck": {"Nested": [None, True, "x" * 1000]}}
+PADDING: dict[str, Any] = {"MobyPluginsCheck": {"Nested": [None, True, "x" * 1000]}}
 BROKEN_BODIES = (b'{"Name": "moby-plug', b"moby-plugins-check", b"[1]", b'"x"', b"\xff\xfe{}")
 
 

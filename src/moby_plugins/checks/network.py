@@ -5,7 +5,7 @@ from functools import partial
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
-from moby_plugins.checks.check import advise, check, fail, items, require, skip
+from moby_plugins.checks.check import Check, advise, check, fail, items, require, skip
 from moby_plugins.checks.session import Probe, folded
 
 SUBSYSTEM = "NetworkDriver"
@@ -14,12 +14,12 @@ CREATE, DELETE = "NetworkDriver.CreateNetwork", "NetworkDriver.DeleteNetwork"
 DISCOVERY = ("DiscoverNew", "DiscoverDelete")
 
 IPV4 = [{"AddressSpace": "LocalDefault", "Pool": "192.0.2.0/24", "Gateway": "192.0.2.1/24"}]
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "com.docker.network.generic": {},
     "com.docker.network.enable_ipv4": True,
     "com.docker.network.enable_ipv6": False,
 }
-NODE = {
+NODE: dict[str, Any] = {
     "DiscoveryType": 1,
     "DiscoveryData": {"Address": "192.0.2.9", "BindAddress": "", "Self": False},
 }
@@ -123,7 +123,7 @@ def delete_of_unknown(plugin: Probe) -> None:
             answer.fields  # noqa: B018  an object, or the check fails
 
 
-def _discovery(name: str) -> object:
+def _discovery(name: str) -> Check:
     @check(
         SUBSYSTEM,
         name,
@@ -138,6 +138,8 @@ def _discovery(name: str) -> object:
     return made
 
 
+discover_new: Check
+discover_delete: Check
 discover_new, discover_delete = map(_discovery, DISCOVERY)
 
 
@@ -267,7 +269,7 @@ def operational_data(plugin: Probe) -> None:
     require(value is None or isinstance(value, dict), f"Value is {value!r}")
 
 
-def _tolerated(name: str) -> object:
+def _tolerated(name: str) -> Check:
     @check(
         SUBSYSTEM,
         name,
@@ -294,4 +296,6 @@ def _require_address(told: object, *, prefix: bool) -> None:
     require(not prefix or "/" in str(told), f"{told!r} has no prefix")
 
 
+program: Check
+revoke: Check
 program, revoke = map(_tolerated, ("ProgramExternalConnectivity", "RevokeExternalConnectivity"))

@@ -11,7 +11,7 @@ from moby_plugins.checks.session import MANY, Probe
 SUBSYSTEM = "secretprovider"
 GET = "SecretProvider.GetSecret"
 LARGEST = 511_999
-TASK = {
+TASK: dict[str, Any] = {
     "SecretLabels": {"moby-plugins-check": "1"},
     "ServiceHostname": "moby-plugins-check",
     "ServiceID": "moby-plugins-check",

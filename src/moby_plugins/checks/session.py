@@ -152,7 +152,7 @@ class Subject:
         self.address = address
         self.tls = tls
         self.clock = clock
-        self.setup = setup or Setup()
+        self.setup: Setup = setup or Setup()
         self._transport = transport
         self._client = Client(transport, address, clock=clock)
         self._find_process = find_process

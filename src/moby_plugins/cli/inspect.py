@@ -17,6 +17,7 @@ from moby_plugins import (
     PluginError,
     RetryPolicy,
     Settings,
+    connect_by_scheme,
     new_client,
     new_local_discovery,
 )
@@ -64,10 +65,11 @@ def inspect(target: str, timeout: float, settings: Settings, as_json: bool) -> N
     """
     name, candidates = _found(target, settings)
     outcome = _greet(candidates[0], evolve(settings, retry=RetryPolicy.never()), timeout)
+    transport = _transport(candidates[0], settings)
     if as_json:
-        show_json(_as_json(name, candidates, outcome))
+        show_json(_as_json(name, candidates, transport, outcome))
     else:
-        show_fields(_fields(name, candidates, outcome))
+        show_fields(_fields(name, candidates, transport, outcome))
     if isinstance(outcome, PluginError):
         sys.exit(exit_code(outcome))
 
@@ -99,6 +101,11 @@ def _greet(candidate: Candidate, settings: Settings, timeout: float) -> Greeting
         return error
 
 
+def _transport(candidate: Candidate, settings: Settings) -> str:
+    plugin = candidate.plugin
+    return connect_by_scheme(settings).name(plugin.address.scheme) if plugin else ""
+
+
 def _handshake(client: Client, timeout: float) -> tuple[Manifest, float]:
     began = time.perf_counter()
     manifest = client.call(ACTIVATE, None, Manifest, timeout=timeout)
@@ -119,7 +126,7 @@ def _capabilities(
 
 
 def _fields(
-    name: str, candidates: list[Candidate], outcome: Greeting | PluginError
+    name: str, candidates: list[Candidate], transport: str, outcome: Greeting | PluginError
 ) -> Iterator[tuple[str, str | Cell]]:
     found, *hidden = candidates
     if name:
@@ -130,6 +137,7 @@ def _fields(
     if found.plugin is not None:
         yield "address", f"{shown(found.plugin.addr)} ({_understood(found.plugin)})"
         yield "tls", _tls(found.plugin)
+        yield "transport", transport
     if isinstance(outcome, PluginError):
         yield "error", Cell(in_brief(outcome), BAD)
         return
@@ -174,12 +182,13 @@ def _told(subsystem: str, capabilities: Any) -> Cell:
 
 
 def _as_json(
-    name: str, candidates: list[Candidate], outcome: Greeting | PluginError
+    name: str, candidates: list[Candidate], transport: str, outcome: Greeting | PluginError
 ) -> dict[str, Any]:
     found = candidates[0]
     told: dict[str, Any] = {"name": name or None, "found": found.path or None}
     told["hides"] = [candidate.path for candidate in candidates[1:]]
     told["address"] = found.plugin.addr if found.plugin else None
+    told["transport"] = transport or None
     told["tls"] = _tls(found.plugin).text if found.plugin else None
     if isinstance(outcome, PluginError):
         return told | {"error": error_as_json(outcome)}

@@ -79,8 +79,14 @@ def ls(timeout: float, settings: Settings, as_json: bool) -> None:
             table.add(shown(row.name), state, shown(_address(row)), Cell(shown(_where(row)), FAINT))
         show_table(table)
     if not rows:
-        places = ", ".join((settings.sockets_path, *settings.specs_paths))
+        places = ", ".join(_places(settings))
         print(f"moby-plugins: no plugins in {shown(places)}", file=sys.stderr)
+
+
+def _places(settings: Settings) -> tuple[str, ...]:
+    if settings.discovery == "local":
+        return (settings.sockets_path, *settings.specs_paths)
+    return (f"the discovery {shown(settings.discovery)}",)
 
 
 def found(settings: Settings) -> list[Row]:

@@ -76,6 +76,9 @@ class Address:
     concern: str = field(init=False, eq=False, repr=False, default="")
 
     def __attrs_post_init__(self) -> None:
+        given: object = self.text  # of a program that nothing has checked
+        if not isinstance(given, str):
+            raise TypeError(f"an address is a string, not {quoted(given)}")
         scheme, rest = _split(self.text)
         parts: dict[str, str | int] = {"scheme": scheme}
         public = _without_credentials(self.text, scheme, rest)
@@ -235,6 +238,13 @@ class TLSOptions:
         if given or self.min_version or self.exclusive_root_pools:
             return "TLS options are given, but only https:// is encrypted: this is plain text"
         return ""
+
+
+def check_tls(given: object) -> None:
+    """Raise ``TypeError`` for ``tls_config`` that is neither ``TLSOptions`` nor ``None``."""
+    if not (given is None or isinstance(given, TLSOptions)):
+        # Not what it holds: a passphrase may be part of that.
+        raise TypeError(f"tls_config takes TLSOptions, not a {type(given).__name__}")
 
 
 @frozen

@@ -27,7 +27,10 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from http import HTTPStatus
 
+from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.text import listed, quoted, sentence, shown
+
+_DOOR = AtDoor("moby_plugins", __name__)
 
 NOT_FOUND = 404
 
@@ -38,6 +41,8 @@ class PluginError(Exception):
     ``attempts`` and ``elapsed`` (seconds, on the clock in use) say how often
     and for how long the thing was tried before this error was raised.
     """
+
+    __module__ = _DOOR
 
     attempts: int = 1
     elapsed: float = 0.0
@@ -57,9 +62,11 @@ class PluginNotFoundError(PluginError, LookupError):
     ``name`` is the plugin, ``searched`` the paths that were looked at, in order.
     """
 
+    __module__ = _DOOR
+
     def __init__(self, name: str, searched: Iterable[str] = ()) -> None:
         self.name = name
-        self.searched = tuple(searched)
+        self.searched: tuple[str, ...] = tuple(searched)
         super().__init__(name, self.searched)
 
     def __str__(self) -> str:
@@ -69,6 +76,8 @@ class PluginNotFoundError(PluginError, LookupError):
 
 class InvalidPluginNameError(PluginError, ValueError):
     """The name cannot be a plugin's: it is empty, a dot name, or holds a separator or NUL."""
+
+    __module__ = _DOOR
 
     def __init__(self, name: object) -> None:
         self.name = name
@@ -85,10 +94,12 @@ class NotImplementedByPluginError(PluginError):
     ``name`` is the plugin, ``wanted`` the subsystem, ``implements`` what it does implement.
     """
 
+    __module__ = _DOOR
+
     def __init__(self, name: str, wanted: str, implements: Iterable[str] = ()) -> None:
         self.name = name
         self.wanted = wanted
-        self.implements = tuple(implements)
+        self.implements: tuple[str, ...] = tuple(implements)
         super().__init__(name, wanted, self.implements)
 
     def __str__(self) -> str:
@@ -104,6 +115,8 @@ class SpecError(PluginError, ValueError):
     ``reason`` says what is wrong, ``file`` where it stands ("" for an address given in code).
     """
 
+    __module__ = _DOOR
+
     def __init__(self, reason: str, file: str = "") -> None:
         self.reason = reason
         self.file = file
@@ -117,12 +130,16 @@ class SpecError(PluginError, ValueError):
 class SettingsError(PluginError, ValueError):
     """Settings that cannot be used: an unknown key, a wrong type, a value out of range."""
 
+    __module__ = _DOOR
+
 
 class RecordingError(PluginError, ValueError):
     """A file of recorded calls that cannot be read or written.
 
     ``reason`` says what is wrong, ``file`` and ``line`` (from 1, 0 for none) where.
     """
+
+    __module__ = _DOOR
 
     def __init__(self, reason: str, file: str, line: int = 0) -> None:
         self.reason = reason
@@ -145,6 +162,8 @@ class TransportError(PluginError):
     Either of the two rules a retry out.
     """
 
+    __module__ = _DOOR
+
     answered: bool = False
     body_spent: bool = False
 
@@ -166,6 +185,8 @@ class TransportError(PluginError):
 class TransportTimeoutError(TransportError, TimeoutError):
     """The time-out of one attempt ran out; ``answered`` says whether while the body came."""
 
+    __module__ = _DOOR
+
 
 class StatusError(PluginError):
     """The plugin answered, but not with status 200. Never retried.
@@ -174,6 +195,8 @@ class StatusError(PluginError):
     plugin's ``Err`` or the text of its body, whole (protocol.md A4); ``plugin`` and
     ``address`` say whose answer it is, as a note does in tracebacks.
     """
+
+    __module__ = _DOOR
 
     plugin: str = ""
     address: str = ""
@@ -195,6 +218,8 @@ class DriverError(PluginError):
     ``plugin``, ``address`` and ``status`` are as in ``StatusError``.
     """
 
+    __module__ = _DOOR
+
     plugin: str = ""
     address: str = ""
     status: int = 200
@@ -214,6 +239,8 @@ class WireError(PluginError, ValueError):
     Wrong JSON or type, cut off, badly chunked, or too large: ``reason`` says
     which; ``method``, ``address`` and ``plugin`` say of what. Never retried.
     """
+
+    __module__ = _DOOR
 
     def __init__(self, reason: str, method: str = "", address: str = "", plugin: str = "") -> None:
         self.reason = reason

@@ -12,10 +12,13 @@ from typing import Any, Protocol, TypeAlias, cast
 
 from attrs import field, frozen
 
+from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain import __version__
 from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.json import first_value, fold_keys, only_value
 from moby_plugins.domain.text import quoted
+
+_DOOR = AtDoor("moby_plugins.serving", __name__)
 
 OK = 200
 CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json"
@@ -198,6 +201,8 @@ class NoAnswerError(ConnectionResetError):
 
     A server closes the connection, as a plugin that fails for good does.
     """
+
+    __module__ = _DOOR
 
     def __init__(self, why: str) -> None:
         super().__init__(errno.ECONNRESET, why)

@@ -10,10 +10,10 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
-from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import InvalidPluginNameError, SpecError
 from moby_plugins.domain.json import first_value, fold_keys, kind_of
-from moby_plugins.domain.text import shown
+from moby_plugins.domain.text import quoted, shown
 
 # Where engines look for plugins: sockets in the one, specs in the others (protocol.md A1).
 SOCKETS_PATH = "/run/docker/plugins"
@@ -77,6 +77,7 @@ class Plugin:
     address: Address = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
+        check_tls(self.tls_config)
         address = _address(self.addr)
         object.__setattr__(self, "address", address)
         if address.concern:
@@ -104,6 +105,21 @@ class Plugin:
     def implements(self, kind: str) -> bool:
         """Whether the manifest names the subsystem ``kind``, to the letter (A6)."""
         return kind in self.manifest.implements
+
+
+def plugin_given(name: object, given: object) -> Plugin:
+    """Return the plugin ``name`` that is given as an address, or as a ``Plugin``.
+
+    Raises ``TypeError`` for what is neither, ``SpecError`` for an address that cannot be one
+    and for a plugin of another name, and ``InvalidPluginNameError``.
+    """
+    if isinstance(given, str):
+        return Plugin(check_plugin_name(name), given)
+    if not isinstance(given, Plugin):
+        raise TypeError(f"an address or a Plugin is wanted, not {quoted(given)}")
+    if given.name != check_plugin_name(name):
+        raise SpecError(f"the plugin given is called {quoted(given.name)}")
+    return given
 
 
 def read_spec(name: str, file: str, data: bytes) -> Plugin:
@@ -169,8 +185,9 @@ def _typed(key: str, value: Any, kind: type, absent: Any) -> Any:
 
 @frozen
 class Candidate:
-    """A socket or spec where a look-up of a plugin's name goes.
+    """A socket or spec where a look-up of a plugin's name goes, or an entry of the settings.
 
+    ``path`` is the file's, or ``[plugins] NAME``.
     The first of a name's candidates decides, and hides the others.
     ``plugin`` is what it describes; without one, ``error`` says why it cannot be used.
     """

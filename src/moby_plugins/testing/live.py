@@ -16,6 +16,7 @@ from moby_plugins.app.settings import Settings
 from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.domain.http import App
 from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.domain.text import quoted
 
 # Seconds: for one call of the client, and for running calls when the plugin is stopped.
 TIMEOUT = 10.0
@@ -34,10 +35,13 @@ class PluginDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.sockets = path / "run"
-        self.specs = path / "etc"
-        self.more_specs = path / "usr"
+        self.sockets: Path = path / "run"
+        self.specs: Path = path / "etc"
+        self.more_specs: Path = path / "usr"
         self._listening: dict[Path, socket.socket] = {}
+
+    def __repr__(self) -> str:
+        return f"PluginDirectory({str(self.path)!r})"
 
     @property
     def settings(self) -> Settings:
@@ -136,6 +140,9 @@ class LivePlugin:
     def addr(self) -> str:
         """Its address, once it listens: ``unix:///…/NAME.sock``."""
         return self._server.addr
+
+    def __repr__(self) -> str:
+        return f"<LivePlugin {quoted(self.name)}>"
 
     @property
     def client(self) -> Client:

@@ -35,13 +35,16 @@ class MemoryRegistry(Registry):
     """
 
     def __init__(self, *, clock: FakeClock | None = None, retry: RetryPolicy | None = None) -> None:
-        self.clock = clock or FakeClock()
-        self.discovery = MemoryDiscovery()
+        self.clock: FakeClock = clock or FakeClock()
+        self.discovery: MemoryDiscovery = MemoryDiscovery()
         self._addrs: dict[str, str] = {}
         self._transports: dict[str, MemoryTransport] = {}
         super().__init__(
             discovery=self.discovery, connect=self._line_to, clock=self.clock, retry=retry
         )
+
+    def __repr__(self) -> str:
+        return f"<MemoryRegistry of {self.discovery!r}: {self._activations.count()} active>"
 
     def add(self, name: str, plugin: Part, addr: str = "") -> MemoryTransport:
         """Make a plugin appear, or start it anew: ``plugin`` answers from now on.
@@ -98,12 +101,15 @@ class MemoryTransports:
             transport.assert_used_up()
 
 
-@frozen
+@frozen(repr=False)
 class _Line:
     """A transport to whatever is at an address when a call is sent."""
 
     _address: Address
     _transports: Mapping[str, MemoryTransport]
+
+    def __repr__(self) -> str:
+        return "memory"
 
     def send(self, request: Request, timeout: float | None) -> Response:
         there = self._transports.get(self._address.text) or MemoryTransport(missing_socket())

@@ -1,6 +1,7 @@
 """``moby-plugins inspect``, run as a process."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,7 @@ def test_a_plugin_is_shown_with_all_that_a_host_makes_of_it(machine: Machine) ->
         "hides": f"{machine.specs}/shelf.spec (tcp://127.0.0.1:1)",
         "address": f"unix://{path} (the UNIX socket {path})",
         "tls": "none: plain text",
+        "transport": "httptools (auto)",
         "implements": "VolumeDriver",
         "capabilities": "VolumeDriver: scope=local",
     }
@@ -55,6 +57,7 @@ def test_programs_read_the_same_as_json(machine: Machine) -> None:
         "hides": [],
         "address": f"unix://{path}",
         "tls": "none: plain text",
+        "transport": "httptools (auto)",
         "error": None,
         "implements": ["VolumeDriver"],
         "capabilities": {"VolumeDriver": {"scope": "local"}},
@@ -195,3 +198,29 @@ def test_a_plugin_that_others_wrote_is_inspected(machine: Machine) -> None:
 
     assert shown["implements"] == "VolumeDriver"
     assert shown["capabilities"] == "VolumeDriver: scope=local"
+
+
+def test_a_plugin_of_the_settings_is_shown_as_theirs(machine: Machine, tmp_path: Path) -> None:
+    """Where it was found is the table's entry, and the transport is the one that was named."""
+    config = tmp_path / "settings.toml"
+    with machine.shelf() as path:
+        config.write_text(
+            f"""
+            sockets_path = "{machine.specs}"
+            transports = {{ unix = "urllib3" }}
+            [plugins]
+            books = "unix://{path}"
+            """
+        )
+        ran = machine.run("inspect", "books", "--config", str(config))
+        listed = machine.run("ls", "--json", "--config", str(config))
+
+    shown = fields(ran.stdout)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (shown["found"], shown["transport"]) == ("[plugins] books", "urllib3")
+    [row] = json.loads(listed.stdout)
+    assert (row["name"], row["found"], row["address"]) == (
+        "books",
+        "[plugins] books",
+        f"unix://{path}",
+    )

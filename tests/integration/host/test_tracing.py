@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Semaphore
 
 import pytest
+from attrs import evolve
 
 from moby_plugins import PluginNotFoundError, Settings, SpecError, TransportError, new_client
 from moby_plugins.domain.address import Address
@@ -438,3 +439,22 @@ def test_hosts_that_have_left_hold_nothing(plugin_dir: PluginDirectory) -> None:
             assert ended.acquire(timeout=10)
 
     assert sum(call.host_left for call in seen) == 300
+
+
+def test_a_plugin_of_the_settings_is_stood_in_for_at_its_own_socket(
+    plugin_dir: PluginDirectory,
+) -> None:
+    """Hosts of these settings dial that, and no directory is touched; TCP is refused."""
+    elsewhere = plugin_dir.path / "else"
+    elsewhere.mkdir()
+    given = {"books": f"unix://{elsewhere}/shelf.sock", "far": "tcp://127.0.0.1:1"}
+    settings = evolve(plugin_dir.settings, plugins=given)
+    with LivePlugin(plugin, "shelf", elsewhere):
+        alone = said(elsewhere / "shelf.sock")
+        with interposed("books", between, settings):
+            together = said(elsewhere / "shelf.sock")
+
+    assert alone != together
+    assert files(plugin_dir) == []
+    with pytest.raises(SpecError, match="only a socket"), interposed("far", between, settings):
+        pass

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from moby_plugins import (
     PluginError,
@@ -29,17 +30,19 @@ ONCE = RetryPolicy.never()
 ESTABLISHED = "01"
 
 
-def settings_for(directory: Path, **more: Any) -> Settings:
-    """Settings of a host whose plugins lie in one directory."""
-    return Settings(sockets_path=str(directory), specs_paths=(str(directory),), **more)
+def settings_for(settings: Settings, directory: Path, **more: Any) -> Settings:
+    """The settings of a host whose plugins lie in one directory."""
+    return evolve(settings, sockets_path=str(directory), specs_paths=(str(directory),), **more)
 
 
-def test_moby_20686_listing_again_and_again_connects_once(short_path: Path) -> None:
+def test_moby_20686_listing_again_and_again_connects_once(
+    short_path: Path, settings: Settings
+) -> None:
     """Each listing of volumes made every plugin anew, with one more descriptor each time."""
     with (
         bounded(seconds=20),
         DummyPlugin.on_unix(short_path / "p.sock", keeps_answering(ACTIVE)) as plugin,
-        new_local_registry(settings_for(short_path)) as registry,
+        new_local_registry(settings_for(settings, short_path)) as registry,
     ):
         registry.get_all("VolumeDriver")
         before = held()
@@ -51,7 +54,7 @@ def test_moby_20686_listing_again_and_again_connects_once(short_path: Path) -> N
         assert plugin.connections == 1
 
 
-def test_moby_21163_calls_leave_no_connection_open() -> None:
+def test_moby_21163_calls_leave_no_connection_open(once: Settings) -> None:
     """Calls to a plugin over TCP each left a connection behind, whatever came of them."""
     answers = (http(b"1"), http(b"no", 500), http(b"no JSON"), http(b"1", length=9))
 
@@ -64,7 +67,7 @@ def test_moby_21163_calls_leave_no_connection_open() -> None:
     with (
         bounded(seconds=20),
         DummyPlugin.on_tcp(behave) as plugin,
-        new_client(plugin.addr, settings=Settings(retry=ONCE)) as client,
+        new_client(plugin.addr, settings=once) as client,
     ):
         for _ in range(200):
             with suppress(PluginError):
@@ -87,10 +90,10 @@ def states(plugin: DummyPlugin) -> Iterator[str]:
 @pytest.mark.parametrize("end", ["hangs up", "resets"])
 @pytest.mark.parametrize("before", [0, 1], ids=["a new connection", "a used one"])
 def test_moby_39331_a_call_that_is_sent_again_is_sent_whole(
-    short_path: Path, end: str, before: int
+    short_path: Path, settings: Settings, end: str, before: int
 ) -> None:
     """A plugin that dropped a connection got the same request again, without its body."""
-    requests = first_dropped(short_path, end, before, {"Name": "books"})
+    requests = first_dropped(settings, short_path, end, before, {"Name": "books"})
 
     assert len(requests) == 2
     assert all(request.endswith(b'\r\n\r\n{"Name":"books"}\n') for request in requests)
@@ -98,18 +101,20 @@ def test_moby_39331_a_call_that_is_sent_again_is_sent_whole(
 
 @pytest.mark.parametrize("end", ["hangs up", "resets"])
 def test_moby_35459_a_reset_costs_an_address_request_no_arguments(
-    short_path: Path, end: str
+    short_path: Path, settings: Settings, end: str
 ) -> None:
     """A driver was asked for an address in no pool at all, after its connection was reset."""
     arguments = {"PoolID": "pool", "Address": "", "Options": {"a": "b"}}
 
-    requests = first_dropped(short_path, end, 0, arguments)
+    requests = first_dropped(settings, short_path, end, 0, arguments)
 
     assert len({request.partition(b"\r\n\r\n")[2] for request in requests}) == 1
     assert b'"PoolID":"pool"' in requests[-1]
 
 
-def first_dropped(directory: Path, end: str, before: int, arguments: Any) -> list[bytes]:
+def first_dropped(
+    settings: Settings, directory: Path, end: str, before: int, arguments: Any
+) -> list[bytes]:
     """The requests of one call whose first connection ends unanswered, after ``before`` others."""
     requests: list[bytes] = []
 
@@ -128,7 +133,7 @@ def first_dropped(directory: Path, end: str, before: int, arguments: Any) -> lis
 
     with (
         DummyPlugin.on_unix(directory / "p.sock", behave) as plugin,
-        new_client(plugin.addr, clock=FakeClock()) as client,
+        new_client(plugin.addr, settings=settings, clock=FakeClock()) as client,
     ):
         for _ in range(before):
             assert client.call("M.x", {}) == 1
@@ -136,14 +141,16 @@ def first_dropped(directory: Path, end: str, before: int, arguments: Any) -> lis
     return requests
 
 
-def test_moby_33871_a_plugin_that_never_answers_does_not_hold_the_host(short_path: Path) -> None:
+def test_moby_33871_a_plugin_that_never_answers_does_not_hold_the_host(
+    short_path: Path, settings: Settings
+) -> None:
     """A handshake without a time-out kept a host from starting, for a plugin that it ran itself."""
-    settings = settings_for(short_path, activation_timeout=0.3, retry=ONCE)
+    impatient = settings_for(settings, short_path, activation_timeout=0.3, retry=ONCE)
     with (
         bounded(seconds=20),
         DummyPlugin.on_unix(short_path / "hung.sock", Conversation.hang),
         DummyPlugin.on_unix(short_path / "p.sock", keeps_answering(ACTIVE)),
-        new_local_registry(settings) as registry,
+        new_local_registry(impatient) as registry,
         ThreadPoolExecutor(4) as pool,
     ):
         hung = [pool.submit(registry.get, "hung", "VolumeDriver") for _ in range(3)]
@@ -154,7 +161,9 @@ def test_moby_33871_a_plugin_that_never_answers_does_not_hold_the_host(short_pat
             assert isinstance(waiting.exception(SOON), TransportTimeoutError)
 
 
-def test_moby_22653_a_stale_socket_does_not_block_other_plugins(short_path: Path) -> None:
+def test_moby_22653_a_stale_socket_does_not_block_other_plugins(
+    short_path: Path, settings: Settings
+) -> None:
     """A socket that nobody serves any more delayed whatever had to do with plugins by 15 s.
 
     Who asks for one plugin never waits for another. Who asks for all waits for
@@ -162,7 +171,10 @@ def test_moby_22653_a_stale_socket_does_not_block_other_plugins(short_path: Path
     """
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(short_path / "stale.sock"))
-    patient, hasty = settings_for(short_path), settings_for(short_path, retry=ONCE)
+    patient, hasty = (
+        settings_for(settings, short_path),
+        settings_for(settings, short_path, retry=ONCE),
+    )
     told: dict[str, PluginError] = {}
     with (
         bounded(seconds=10),

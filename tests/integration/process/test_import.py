@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +41,68 @@ def test_a_client_loads_what_it_needs() -> None:
     """The check above would notice: a client of a socket does load urllib3."""
     statement = "import moby_plugins; moby_plugins.new_client('unix:///none.sock').close()"
 
-    assert "urllib3" in modules_after(statement)
+    assert {"moby_plugins.adapters.http.httptools", "http.client"} <= modules_after(statement)
+
+
+@pytest.mark.parametrize(
+    ("room", "library"), [("contracts", "pytest"), ("strategies", "hypothesis")]
+)
+def test_a_room_whose_library_is_missing_says_what_to_install(room: str, library: str) -> None:
+    """The suites and the strategies are the only parts of the kit that need more."""
+    program = f"import sys; sys.modules[{library!r}] = None; import moby_plugins.testing.{room}"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=30
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"ModuleNotFoundError: moby_plugins.testing.{room} needs {library}: "
+        "pip install 'moby-plugins[testing]'"
+    )
+
+
+def test_a_bridge_whose_library_is_missing_says_what_to_install() -> None:
+    """The door itself needs no requests: all its names can be imported."""
+    program = """
+import sys
+sys.modules["requests"] = None
+from moby_plugins import *
+connect_by_requests(None)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=30
+    )
+
+    assert done.returncode == 1
+    assert "connect_by_requests needs requests: pip install 'moby-plugins[requests]'" in done.stderr
+
+
+@pytest.mark.parametrize("broken", ["= None", ".X"])
+def test_without_httptools_the_transport_is_urllib3(broken: str, tmp_path: Path) -> None:
+    """What cannot be imported is not asked for: ``"auto"`` is then the other, and says so."""
+    (tmp_path / "httptools.py").write_text("raise OSError('a library of another machine')\n")
+    program = f"""
+import logging, sys
+if {broken!r} == "= None":
+    sys.modules["httptools"] = None
+logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
+from moby_plugins import Settings, new_client
+print(new_client("unix:///a", settings=Settings()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={"PYTHONPATH": str(tmp_path)},
+    )
+
+    log, said = done.stdout.splitlines()
+    assert log.startswith(
+        "DEBUG:moby_plugins:the transport 'auto' is urllib3: httptools cannot be imported: "
+    )
+    assert said == "<Client of unix:///a over urllib3>"
 
 
 def test_the_fakes_need_no_test_library() -> None:

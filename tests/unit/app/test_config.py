@@ -31,16 +31,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "addr", ["unix:///run/x.sock", "tcp://h:1", "http://h", "https://h", "UNIX:///run/x.sock"]
 )
-def test_the_built_in_transport_carries_every_scheme_of_ours(addr: str) -> None:
-    """Without a word in the settings an address is reached over urllib3, and nothing is dialled."""
-    from moby_plugins.adapters.http.pool import PooledTransport
-    from moby_plugins.adapters.http.urllib3 import Urllib3Connection
-
+def test_the_fastest_transport_carries_every_scheme_of_ours(addr: str) -> None:
+    """Without a word in the settings an address is reached over httptools, and nothing dialled."""
     transport = connect_by_scheme(Settings())(Address(addr), None)
     transport.close()
 
-    assert isinstance(transport, PooledTransport)
-    assert transport.engine is Urllib3Connection
+    assert repr(transport) == "httptools"
 
 
 def test_a_callable_carries_its_scheme(recorder: RecordingConnect) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.errors import SettingsError
+from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.testing import MemoryTransport
 
@@ -14,12 +15,13 @@ IN_MEMORY = MemoryTransport({}).connect
 
 
 def test_the_defaults_are_the_engines_places() -> None:
-    """Without a word, plugins are looked for where engines look, and called over urllib3."""
+    """Plugins are looked for where engines look, and called over what is fastest."""
     settings = Settings()
 
     assert settings.sockets_path == "/run/docker/plugins"
     assert settings.specs_paths == ("/etc/docker/plugins", "/usr/lib/docker/plugins")
-    assert settings.transports == dict.fromkeys(["unix", "tcp", "http", "https"], "urllib3")
+    assert settings.transports == dict.fromkeys(["unix", "tcp", "http", "https"], "auto")
+    assert (settings.plugins, settings.discovery) == ({}, "local")
     assert settings.retry == RetryPolicy()
     assert settings.timeout is None
     assert settings.activation_timeout == 30.0
@@ -39,10 +41,10 @@ def test_a_transport_of_ones_own_joins_the_others() -> None:
 
     assert settings.transports == {
         "memory": IN_MEMORY,
-        "unix": "urllib3",
+        "unix": "auto",
         "tcp": "httptools",
-        "http": "urllib3",
-        "https": "urllib3",
+        "http": "auto",
+        "https": "auto",
     }
 
 
@@ -64,6 +66,26 @@ def test_a_transport_of_ones_own_joins_the_others() -> None:
         ({"transports": {"tcp": 5}}, "5 is neither a transport's name nor a callable"),
         ({"transports": {"tcp": ""}}, "'' is neither a transport's name nor a callable"),
         ({"transports": {5: "urllib3"}}, "'urllib3' is neither a transport's name nor a callable"),
+        ({"plugins": 5}, "plugins are a table from name to address, not 5"),
+        ({"plugins": "a=b"}, "plugins are a table from name to address, not 'a=b'"),
+        ({"plugins": {"shelf": 5}}, "plugins: 'shelf': an address or a Plugin is wanted, not 5"),
+        (
+            {"plugins": {5: "tcp://h:1"}},
+            "plugins: 5: 5 is not a plugin name: no separators, no NUL, not empty, '.' or '..'",
+        ),
+        (
+            {"plugins": {"a": "h:1"}},
+            (
+                "plugins: 'a': address 'h:1' is not of the form scheme://… or unix:/path; "
+                "did you mean tcp://h:1?"
+            ),
+        ),
+        (
+            {"plugins": {"a": Plugin("b", "tcp://h:1")}},
+            "plugins: 'a': the plugin given is called 'b'",
+        ),
+        ({"discovery": 5}, "discovery is a name, or a function of the settings, not 5"),
+        ({"discovery": "lokal"}, "no discovery is called 'lokal'; there are: local"),
         ({"retry": 5}, "retry must be a RetryPolicy, not 5"),
         ({"retry": None}, "retry must be a RetryPolicy, not None"),
         ({"timeout": 0}, "timeout must be a positive number, not 0"),
@@ -90,3 +112,11 @@ def test_time_outs_may_be_absent_whole_or_endless(timeout: float | None) -> None
     settings = Settings(timeout=timeout, activation_timeout=timeout)
 
     assert (settings.timeout, settings.activation_timeout) == (timeout, timeout)
+
+
+def test_passwords_in_addresses_of_plugins_are_not_shown() -> None:
+    """The ``repr`` of settings names the plugins, and holds none of their addresses."""
+    settings = Settings(plugins={"shelf": "tcp://me:secret@h:1"})
+
+    assert "plugins='shelf'" in repr(settings)
+    assert "secret" not in repr(settings)

@@ -31,6 +31,8 @@ def test_a_file_sets_what_it_names(toml: Path) -> None:
         budget = 60
         [transports]
         memory = "httptools"
+        [plugins]
+        shelf = "unix:///run/shelf.sock"
         """
     )
 
@@ -38,6 +40,7 @@ def test_a_file_sets_what_it_names(toml: Path) -> None:
         sockets_path="/s",
         specs_paths=("/a",),
         transports={"memory": "httptools"},
+        plugins={"shelf": "unix:///run/shelf.sock"},
         retry=RetryPolicy(budget=60),
         timeout=5,
         activation_timeout=float("inf"),
@@ -61,6 +64,8 @@ def test_an_empty_file_changes_nothing(toml: Path) -> None:
             "unknown setting 'bugdet'; known: initial, factor, max_delay, budget",
         ),
         ("[retry]\nbudget = -1", "budget must be a number, 0 or more: -1"),
+        ("[plugins]\nshelf = 5", "plugins: 'shelf': an address or a Plugin is wanted, not 5"),
+        ("plugins = 5", "plugins are a table from name to address, not 5"),
         ("retry = 5", "retry must be a RetryPolicy, not 5"),
         ("timeout = -1", "timeout must be a positive number, not -1"),
         ("transports = 1", "transports are a table from scheme to transport, not 1"),
@@ -100,6 +105,8 @@ def test_the_environment_sets_what_it_names() -> None:
         "MOBY_PLUGINS_SOCKETS_PATH": "/s",
         "MOBY_PLUGINS_SPECS_PATHS": "/a:/b::",
         "MOBY_PLUGINS_TRANSPORTS": " unix = urllib3 , TCP=httptools, ",
+        "MOBY_PLUGINS_PLUGINS": "shelf=unix:///run/a=b.sock, db = tcp://h:1",
+        "MOBY_PLUGINS_DISCOVERY": "local",
         "MOBY_PLUGINS_RETRY_BUDGET": "60",
         "MOBY_PLUGINS_RETRY_INITIAL": "0.5",
         "MOBY_PLUGINS_TIMEOUT": "2.5",
@@ -110,7 +117,8 @@ def test_the_environment_sets_what_it_names() -> None:
     assert Settings.from_env(environ) == Settings(
         sockets_path="/s",
         specs_paths=("/a", "/b"),
-        transports={"tcp": "httptools"},
+        transports={"unix": "urllib3", "tcp": "httptools"},
+        plugins={"shelf": "unix:///run/a=b.sock", "db": "tcp://h:1"},
         retry=RetryPolicy(initial=0.5, budget=60),
         timeout=2.5,
         activation_timeout=None,
@@ -152,6 +160,11 @@ def test_the_machines_environment_is_read_unless_one_is_given(
         ("MOBY_PLUGINS_RETRY", "5", "retry must be a RetryPolicy, not '5'"),
         ("MOBY_PLUGINS_SOCKETS_PATH", "", "'' cannot be a path"),
         ("MOBY_PLUGINS_TRANSPORTS", "unix", "'' is neither a transport's name nor a callable"),
+        (
+            "MOBY_PLUGINS_PLUGINS",
+            "shelf",
+            "plugins: 'shelf': address '' is not of the form scheme://… or unix:/path",
+        ),
         ("MOBY_PLUGINS_TIME_OUT", "1", f"unknown setting 'time_out'; known: {KNOWN}"),
     ],
 )

@@ -26,7 +26,7 @@ def kinds(base: type[PluginError] = PluginError) -> Iterator[type[PluginError]]:
     """The class and all below it."""
     yield base
     for kind in base.__subclasses__():
-        if kind.__module__.startswith("moby_plugins."):
+        if kind.__module__ == "moby_plugins":
             yield from kinds(kind)
 
 

@@ -1,5 +1,7 @@
 """A registry in memory, to which a test adds plugins."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from moby_plugins import (
@@ -34,7 +36,7 @@ class Shelves(VolumeDriver):
         return (Volume("books"),)
 
 
-def volumes(registry: Registry, name: str = "shelf") -> tuple[Volume, ...]:
+def volumes(registry: Registry, name: str = "shelf") -> Sequence[Volume]:
     """The volumes of a plugin, as a host asks for them."""
     return VolumeDriver(registry.get(name, "VolumeDriver").client).list()
 

@@ -24,7 +24,7 @@ from moby_plugins.domain.plugin import (
 )
 from moby_plugins.domain.text import VERY_NEAR, nearest, quoted, shown
 
-logger = logging.getLogger("moby_plugins")
+logger: logging.Logger = logging.getLogger("moby_plugins")
 
 SOCKET_SUFFIXES = (".sock",)
 SPEC_SUFFIXES = (".spec", ".json")

@@ -39,8 +39,8 @@ class SocketStandIn:
     def __init__(self, path: str) -> None:
         self._path = path
         self._files = _files_of(path)
-        self.waiting = check_socket_path(self._files.waiting)
-        self.plugin = ""
+        self.waiting: str = check_socket_path(self._files.waiting)
+        self.plugin: str = ""
         self._lock = -1
         self._own: os.stat_result | None = None
         self._listened = False

@@ -58,7 +58,10 @@ def see(
     plugins = {name: found for name, found in plugins.items() if found}
     directories = (sockets_path, *specs_paths)
     nested = tuple(each for directory in directories for each in _directories_in(directory))
-    files = (found[0].path for found in plugins.values())
+    # What the settings describe has no file.
+    inside = tuple(f"{directory}/" for directory in directories)
+    paths = (found[0].path for found in plugins.values())
+    files = (path for path in paths if path.startswith(inside))
     sockets = [*_sockets(plugins.values())]
     named = tls_files(plugins)
     look = _Look(_trusted())

@@ -41,7 +41,7 @@ class RespondedEarlyError(ConnectionError):
 class _Deadline(_Base):
     """``cut_off`` is true once the connection ended as TLS does not allow."""
 
-    cut_off = False
+    cut_off: bool = False
     _ends: float | None = None
     # Read while a request was being sent, and not yet received by the engine.
     _early = b""
@@ -156,6 +156,8 @@ class DeadlineSocket(_Deadline, socket.socket):
 
 class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
     """The same over TLS: give it to ``SSLContext.sslsocket_class``."""
+
+    cut_off: bool = False
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
         """Receive into ``buffer``; 0 for the end, which may be a cut."""

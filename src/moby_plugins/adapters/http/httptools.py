@@ -96,11 +96,11 @@ class Answer:
     tells whether a next request may follow. Whoever is done with it calls ``finish``.
     """
 
-    status = 0
+    status: int = 0
     length: int | None = None
-    ends_itself = True
-    complete = False
-    reusable = False
+    ends_itself: bool = True
+    complete: bool = False
+    reusable: bool = False
     failure: Exception | None = None
     _begun = False
     _interim = 0

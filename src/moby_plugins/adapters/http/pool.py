@@ -152,6 +152,10 @@ class PooledTransport:
         self._closed = True
         _close_all(self._shared, self._idle)
 
+    def __repr__(self) -> str:
+        # As settings call it: each engine has a module of that name.
+        return self.engine.__module__.rpartition(".")[2]
+
     def _dialled(self, ends: float | None) -> Connection:
         try:
             try:

@@ -12,7 +12,7 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from attrs import frozen
+from attrs import field, frozen
 from requests import PreparedRequest, Session
 from requests import Request as SessionRequest
 from requests import Response as SessionResponse
@@ -48,7 +48,12 @@ class RequestsConnect:
     is never closed here, and is shared between threads as far as it can be.
     """
 
-    session: Session
+    session: Session = field()
+
+    @session.validator
+    def _is_session(self, _: object, session: object) -> None:
+        if not isinstance(session, Session):
+            raise TypeError(f"session must be a requests.Session, not {shown(session)}")
 
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> "RequestsTransport":
         """A transport over the session; ``SpecError`` for TLS options that requests cannot keep."""
@@ -68,6 +73,9 @@ class RequestsTransport:
             self._base = f"{'https' if address.encrypted else 'http'}://{address.host_header}/"
         else:
             self._base = f"http+unix://{quote(address.path, safe='')}/"
+
+    def __repr__(self) -> str:
+        return "requests"
 
     def send(self, request: Request, timeout: float | None) -> Response:
         """One exchange over the session."""

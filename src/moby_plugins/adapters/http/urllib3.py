@@ -153,6 +153,7 @@ class StrictResponse(HTTPResponse):
     """``http.client``'s response, for ``HTTPConnection.response_class``."""
 
     fp: Any
+    will_close: bool
 
     def _read_status(self) -> tuple[str, int, str]:
         file = self.fp

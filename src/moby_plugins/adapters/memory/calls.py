@@ -237,7 +237,7 @@ class Calls(Sequence[Call]):
             return NotImplemented
         return self._now() == list(other)
 
-    __hash__ = None  # type: ignore[assignment]  # it grows
+    __hash__: None = None  # type: ignore[assignment]  # it grows
 
     def __repr__(self) -> str:
         return repr(self._now())

@@ -29,6 +29,8 @@ from typing import TypeVar
 
 from attrs import define, field
 
+from moby_plugins.deferred_names import AtDoor
+
 T = TypeVar("T")
 
 # The part of the watchdog's time after which a running thread is taken to be in real I/O:
@@ -42,6 +44,8 @@ _MOST_AT_ONCE = 100_000
 
 class ClockStuckError(RuntimeError):
     """A ``FakeClock`` cannot go on: all wait for nothing, or one thread does something else."""
+
+    __module__ = AtDoor("moby_plugins.testing", __name__)
 
 
 @define(eq=False)
@@ -84,6 +88,9 @@ class FakeClock:
         self._scripting: int | None = None
         self._at_once = 0
         self._moved = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"<FakeClock at {self._now:g} s>"
 
     def now(self) -> float:
         """Seconds on this clock."""

@@ -25,6 +25,7 @@ from moby_plugins.adapters.memory.replies import (
     Replies,
     Reply,
     assert_replies_used,
+    checked_replies,
     reply_to,
     respond,
     status,
@@ -279,8 +280,8 @@ class FaultServer:
         clock: Clock | None = None,
         connect: Connect | None = None,
     ) -> None:
-        self.calls = Calls()
-        self._plugin = plugin
+        self.calls: Calls = Calls()
+        self._plugin = checked_replies(plugin)
         self._place = place
         self._tls = tls
         self._clock = clock or SystemClock()
@@ -318,6 +319,11 @@ class FaultServer:
         """Make one on a free port of ``host``, under ``tls`` if given; a port can only refuse."""
         place = partial(_at_port, host, "tcp" if tls is None else "https")
         return cls(plugin, place, tls=tls, clock=clock, connect=connect)
+
+    def __repr__(self) -> str:
+        running = self._running
+        where = "not started" if running is None else f"at {running[0].address}"
+        return f"<FaultServer {where}: {len(self.calls)} calls>"
 
     @property
     def addr(self) -> str:

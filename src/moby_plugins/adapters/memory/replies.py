@@ -15,6 +15,7 @@ from typing import Any, NoReturn, Protocol, TypeAlias, runtime_checkable
 from attrs import evolve, frozen
 
 from moby_plugins.adapters.memory.calls import shown
+from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.http import OK, App, Request, Response
 
 
@@ -142,6 +143,8 @@ Reply: TypeAlias = Any
 class UnexpectedCallError(AssertionError):
     """A call that no reply was given for, or one more than the script has steps."""
 
+    __module__ = AtDoor("moby_plugins.testing", __name__)
+
 
 class Script:
     """Replies to be given one after the other: see ``script``."""
@@ -177,6 +180,18 @@ class Script:
 
 # What a plugin of a test is made of: a function, a table from method to reply, or one for all.
 Replies: TypeAlias = App | Mapping[str, Reply] | Script | Fault
+
+
+def checked_replies(plugin: Replies) -> Replies:
+    """Return ``plugin``; ``TypeError`` for what is no plugin of a test."""
+    if isinstance(plugin, type):
+        raise TypeError(f"plugin is the class {plugin.__name__}, and an instance is wanted")
+    if not (callable(plugin) or isinstance(plugin, (Mapping, Script, Fault))):
+        raise TypeError(
+            "plugin must be a subsystem's implementation, a function of a Request, a table from "
+            f"method to reply, a script or a fault, not {shown(plugin)}"
+        )
+    return plugin
 
 
 def script(*replies: Reply) -> Script:

@@ -17,6 +17,7 @@ from moby_plugins.adapters.memory.replies import (
     Fault,
     Replies,
     assert_replies_used,
+    checked_replies,
     reply_to,
     respond,
 )
@@ -38,6 +39,7 @@ from moby_plugins.domain.http import (
     Response,
 )
 from moby_plugins.domain.plugin import Plugin, check_plugin_name
+from moby_plugins.domain.text import listed, quoted, shown
 from moby_plugins.ports import Clock, RunningCall
 
 
@@ -49,7 +51,7 @@ class MemoryDiscovery:
     """
 
     def __init__(self, plugins: Iterable[str | Plugin] | Mapping[str, str] = ()) -> None:
-        self.scans = 0
+        self.scans: int = 0
         self.lookups: list[str] = []
         self._lock = threading.Lock()
         self._plugins: dict[str, Plugin] = {}
@@ -59,6 +61,10 @@ class MemoryDiscovery:
 
     def add(self, plugin: str | Plugin, addr: str = "") -> None:
         """Make a plugin appear, or change its address."""
+        if not isinstance(plugin, (str, Plugin)):
+            raise TypeError(f"plugin must be a name or a Plugin, not {quoted(plugin)}")
+        if not isinstance(addr, str):
+            raise TypeError(f"addr must be an address, not {quoted(addr)}")
         if isinstance(plugin, str):
             addr = addr or "memory://" + quote(plugin, errors="surrogateescape")
             plugin = Plugin.local(plugin, addr)
@@ -69,6 +75,11 @@ class MemoryDiscovery:
         """Make a plugin disappear; one that is not there is no error."""
         with self._lock:
             self._plugins.pop(name, None)
+
+    def __repr__(self) -> str:
+        with self._lock:
+            names = sorted(self._plugins)
+        return f"MemoryDiscovery({listed(map(quoted, names))})"
 
     def scan(self) -> list[str]:
         """The names of the plugins that are there now, sorted."""
@@ -108,8 +119,8 @@ class MemoryTransport:
         clock: Clock | None = None,
         addr: str = "memory://plugin",
     ) -> None:
-        self.calls = Calls()
-        self._plugin = plugin
+        self.calls: Calls = Calls()
+        self._plugin = checked_replies(plugin)
         self._clock = clock or SystemClock()
         self._address = Address(addr)
 
@@ -128,6 +139,9 @@ class MemoryTransport:
         ``any_body`` for the order alone (``replay.py``). Raises ``RecordingError``.
         """
         return cls(Replay(load_recording(file), match), clock=clock, addr=addr)
+
+    def __repr__(self) -> str:
+        return f"<MemoryTransport at {shown(self._address.text)}: {len(self.calls)} calls>"
 
     def connect(self, address: Address, _tls: TLSOptions | None = None, /) -> "MemoryTransport":
         """This plugin at another address: a ``Connect`` for a registry or ``Settings``.

@@ -113,8 +113,8 @@ class Answer:
         except BaseException:
             response.body.close()
             raise
-        self.status = response.status
-        self.headers = dict(response.headers)
+        self.status: int = response.status
+        self.headers: dict[str, str] = dict(response.headers)
         self._body = response.body
         self._call = call
         self._method = method

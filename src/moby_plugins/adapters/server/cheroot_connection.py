@@ -36,7 +36,7 @@ from moby_plugins.domain.http_grammar import (
 from moby_plugins.domain.text import shown
 from moby_plugins.ports import RunningCall
 
-logger = logging.getLogger("moby_plugins")
+logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # What a request has once, or not at all.
 _SINGLE = {b"Content-Length", b"Host", b"Transfer-Encoding"}
@@ -94,7 +94,9 @@ class RequestBody:
         self._stream = req.conn.rfile
         self._chunked = bool(req.chunked_read)
         # What is in the head, in bytes; ``None`` for chunks.
-        self.length = None if self._chunked else int(req.inheaders.get(b"Content-Length", 0))
+        self.length: int | None = (
+            None if self._chunked else int(req.inheaders.get(b"Content-Length", 0))
+        )
         self._left = self.length or 0
         self._chunks_seen = 0
 
@@ -255,7 +257,7 @@ class StrictRequest(HTTPRequest):
         except ValueError:  # a control character, or an address that cannot be taken apart
             known = False
         finally:
-            self.rfile = lines
+            self.rfile: Any = lines
         if not known:
             self.simple_response("400 Bad Request", "Malformed Request-Line")
         return known
@@ -297,11 +299,11 @@ class Connection(HTTPConnection):
         # cheroot puts caches there that refer to the connection: it would await the collector.
         del self.resolve_peer_creds, self.get_peer_creds
         # A host that only ends its sending has hung up on TCP, but not on a UNIX socket.
-        self.hang_up_events = 0 if sock.family == socket.AF_UNIX else select.POLLRDHUP
+        self.hang_up_events: int = 0 if sock.family == socket.AF_UNIX else select.POLLRDHUP
         # Held while it is decided which thread closes the socket.
         self._lock = threading.Lock()
-        self.rfile = Reader(sock, self.rbufsize)
-        self.wfile = JoiningWriter(sock, self.wbufsize)
+        self.rfile: Any = Reader(sock, self.rbufsize)
+        self.wfile: Any = JoiningWriter(sock, self.wbufsize)
         self._next_request = select.poll()
         self._next_request.register(sock, select.POLLIN)
         if isinstance(sock, ssl.SSLSocket):

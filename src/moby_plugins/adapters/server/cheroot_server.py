@@ -31,7 +31,7 @@ from moby_plugins.domain.http import USER_AGENT, App, NoAnswerError, Request
 from moby_plugins.domain.text import sentence
 from moby_plugins.failures import log_failed_call, log_failure
 
-logger = logging.getLogger("moby_plugins")
+logger: logging.Logger = logging.getLogger("moby_plugins")
 BACKLOG = 128
 MAX_HEADER_BYTES = 64 << 10
 IDLE_TIMEOUT = 60.0

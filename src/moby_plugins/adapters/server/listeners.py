@@ -20,7 +20,7 @@ from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SettingsError, SpecError
 from moby_plugins.domain.text import quoted, shown
 
-logger = logging.getLogger("moby_plugins")
+logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # What a process, or the machine, has run out of where ``accept`` fails so.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}

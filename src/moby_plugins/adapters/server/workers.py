@@ -19,7 +19,7 @@ from moby_plugins.adapters.server.cheroot_connection import Connection
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failure
 
-logger = logging.getLogger("moby_plugins")
+logger: logging.Logger = logging.getLogger("moby_plugins")
 
 MIN_THREADS, MAX_THREADS = 8, 256
 # Threads in calls whose hosts hung up, besides those that count.

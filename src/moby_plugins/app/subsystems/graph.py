@@ -1,7 +1,7 @@
 """GraphDriver: experimental, gone from engines since v28 (protocol.md B8)."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -22,7 +22,7 @@ from moby_plugins.app.subsystem import (
 from moby_plugins.domain.errors import DriverError, PluginError, StatusError, in_full
 from moby_plugins.domain.http import Request, Response
 
-logger = logging.getLogger("moby_plugins")
+logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # Kinds of a change.
 MODIFIED, ADDED, DELETED = 0, 1, 2
@@ -171,7 +171,7 @@ class GraphDriver(Subsystem):
         raise NotImplementedError
 
     @_Unchecked(result="Status", failed=())
-    def status(self) -> tuple[tuple[str, ...], ...]:
+    def status(self) -> Sequence[Sequence[str]]:
         """Pairs for people; to a host any failure means none."""
         raise NotImplementedError
 
@@ -191,7 +191,7 @@ class GraphDriver(Subsystem):
         raise NotImplementedError
 
     @_OfLayer(result="Changes")
-    def changes(self, id: str, parent: str) -> tuple[Change, ...]:
+    def changes(self, id: str, parent: str) -> Sequence[Change]:
         """The paths that differ."""
         raise NotImplementedError
 

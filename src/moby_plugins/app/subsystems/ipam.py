@@ -1,7 +1,7 @@
 """IpamDriver (protocol.md B4)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import Attribute, field, frozen
 
@@ -66,7 +66,7 @@ class IpamDriver(Subsystem):
     success without content there, is an error too (trap 7).
     """
 
-    error_keys = ("Error", "Err")
+    error_keys: ClassVar[tuple[str, ...]] = ("Error", "Err")
 
     @remote(sends_body=False, failed=IpamCapabilities())
     def get_capabilities(self) -> IpamCapabilities:

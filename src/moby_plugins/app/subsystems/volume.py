@@ -1,7 +1,7 @@
 """VolumeDriver (protocol.md B2)."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -11,7 +11,7 @@ from moby_plugins.domain.errors import DriverError, StatusError, WireError
 from moby_plugins.domain.formats import timestamp
 from moby_plugins.domain.text import quoted
 
-logger = logging.getLogger("moby_plugins")
+logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # Seconds that the engine gives one attempt, the answer's body included.
 LONG, SHORT = 120.0, 60.0
@@ -80,7 +80,7 @@ class VolumeDriver(Subsystem):
         raise NotImplementedError
 
     @remote(timeout=SHORT, result="Volumes")
-    def list(self) -> tuple[Volume, ...]:
+    def list(self) -> Sequence[Volume]:
         """All volumes."""
         raise NotImplementedError
 

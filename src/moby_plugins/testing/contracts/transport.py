@@ -336,7 +336,7 @@ class SocketTransportContract(TransportContract):
     transport is made with.
     """
 
-    REFUSED = "connection refused: nobody listens there"
+    REFUSED: ClassVar[str] = "connection refused: nobody listens there"
 
     @pytest.fixture
     def tls(self) -> TLSOptions | None:

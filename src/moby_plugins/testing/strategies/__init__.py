@@ -3,6 +3,13 @@
 Needs hypothesis (extra ``testing``); ``moby_plugins.testing`` itself does not.
 """
 
+try:
+    import hypothesis as _needed  # noqa: F401  looked for here, to say what to install
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(
+        f"{__name__} needs hypothesis: pip install 'moby-plugins[testing]'", name="hypothesis"
+    ) from _error
+
 from moby_plugins.testing.strategies.messages import (
     MethodCall,
     log_entries,

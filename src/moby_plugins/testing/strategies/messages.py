@@ -1,7 +1,7 @@
 """The messages of any subsystem, made from its definition, as both ends make them."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
 from types import UnionType
 from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
@@ -25,6 +25,7 @@ from moby_plugins.app.subsystems.network import (
 from moby_plugins.app.subsystems.secret import Secret
 from moby_plugins.app.subsystems.volume import Volume, VolumeCapabilities
 from moby_plugins.domain.formats import timestamp
+from moby_plugins.domain.text import listed, quoted
 from moby_plugins.testing.strategies.values import FLOATS, INTEGERS, MAX_ITEMS, json_values, texts
 
 # What a field, or a parameter as ``method.parameter``, of a class is to be drawn from, where
@@ -108,7 +109,14 @@ def method_calls(
     ``messages`` takes it; a parameter is ``(WeatherStation, "forecast.days")``.
     """
     known = {**_OURS, **(fields or {})}
-    [remote] = [remote for remote in kind.remotes.values() if remote.name == method]
+    given: object = kind  # of a program that nothing has checked
+    if not (isinstance(given, type) and issubclass(given, Subsystem)):
+        raise TypeError(f"kind must be a subsystem's class, not {quoted(given)}")
+    remotes = {remote.name: remote for remote in kind.remotes.values()}
+    if method not in remotes:
+        methods = listed(remotes)
+        raise ValueError(f"method: {kind.__name__} has no {quoted(method)}; it has {methods}")
+    remote = remotes[method]
     hints = get_type_hints(remote.function)
     parameters = _parameters(remote)
     arguments = [_field((kind, f"{method}.{name}"), hints[name], known) for name in parameters]
@@ -136,8 +144,8 @@ def _of(kind: Any, fields: Fields) -> SearchStrategy[Any]:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         key, item = parts or (str, Any)
         return st.dictionaries(_of(key, fields), _of(item, fields), max_size=MAX_ITEMS)
-    if origin in {tuple, list, Iterator}:
-        make = tuple if origin is tuple else list
+    if origin in {tuple, list, Iterator, Sequence}:
+        make = tuple if origin in {tuple, Sequence} else list
         item = parts[0] if parts else Any
         return st.lists(_of(item, fields), max_size=MAX_ITEMS).map(make)
     raise TypeError(f"nothing is known of {kind}: say in fields what to draw it from")

@@ -1,0 +1,87 @@
+"""The transport that settings call ``"auto"``: what it is, and where that is told."""
+
+import logging
+
+import pytest
+
+from moby_plugins import (
+    Settings,
+    SettingsError,
+    connect_by_name,
+    connect_by_scheme,
+    new_client,
+    new_local_registry,
+)
+from moby_plugins.app.config import fastest
+from moby_plugins.ports import Address
+
+ADDR = "unix:///run/x.sock"
+
+
+@pytest.mark.parametrize(
+    ("version", "chosen"),
+    [
+        ("0.6.4", "urllib3"),
+        ("0.6", "urllib3"),
+        (None, "urllib3"),
+        ("nonsense", "urllib3"),
+        ("", "urllib3"),
+        ("0.7.0", "httptools"),
+        ("0.7", "httptools"),
+        ("0.10rc1", "httptools"),
+        ("1.0", "httptools"),
+        ("1", "httptools"),
+    ],
+)
+def test_it_is_httptools_of_0_7_or_later(version: object, chosen: str) -> None:
+    """Older ones were never tried, and a version that cannot be read may be one of them."""
+    assert fastest(version)[0] == chosen
+
+
+def test_it_is_decided_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A registry keeps to what it began with; its ``repr`` and one line of the log say which."""
+    caplog.set_level(logging.DEBUG, "moby_plugins")
+    with new_local_registry(Settings()) as registry:
+        said = repr(registry)
+    assert repr(registry) == said
+    connect = connect_by_scheme(Settings())
+    transports = [connect(Address(addr), None) for addr in (ADDR, "tcp://h:1")]
+
+    assert "unix, tcp, http, https over httptools (auto)" in said
+    assert [*map(repr, transports)] == ["httptools", "httptools"]
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert lines[0].startswith("the transport 'auto' is httptools: httptools is ")
+
+
+def test_a_client_tells_its_own() -> None:
+    """Its ``repr`` has the address, without a password, and the transport."""
+    with new_client("tcp://me:secret@h:1", settings=Settings()) as client:
+        assert repr(client) == "<Client of tcp://h:1 over httptools>"
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [("urllib3", "urllib3"), ("httptools", "httptools"), ("auto", "httptools")],
+)
+def test_a_transport_can_be_had_by_its_name(name: str, chosen: str) -> None:
+    """``connect_by_name`` gives the ``Connect`` that settings name."""
+    transport = connect_by_name(name)(Address(ADDR), None)
+    transport.close()
+
+    assert repr(transport) == chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (5, "name must be the name of a transport, not 5"),
+        ("urlib3", "no transport is called 'urlib3'; there are: auto, httptools, urllib3"),
+    ],
+)
+def test_a_name_that_is_none_is_refused(name: str, message: str) -> None:
+    """The error says what would be one."""
+    with pytest.raises(SettingsError) as caught:
+        connect_by_name(name)
+
+    assert str(caught.value) == message

@@ -1,0 +1,132 @@
+"""What a user holds, as a ``repr`` shows it: with what helps, and without secrets."""
+
+from pathlib import Path
+
+import pytest
+import requests
+
+from moby_plugins import (
+    Settings,
+    StaticDiscovery,
+    TLSOptions,
+    connect_by_requests,
+    connect_by_scheme,
+    new_client,
+    new_local_discovery,
+    new_local_registry,
+)
+from moby_plugins.ports import Address
+from moby_plugins.testing import (
+    FakeClock,
+    FaultServer,
+    LivePlugin,
+    MemoryDiscovery,
+    MemoryRegistry,
+    MemoryTransport,
+    PluginDirectory,
+)
+from tests.transports import RecordingConnect
+
+SECRET = "sesame"
+
+
+def shown_things() -> dict[str, object]:
+    """One of each, with a secret wherever one can be."""
+    settings = Settings(
+        plugins={"shelf": f"tcp://me:{SECRET}@h:1"},
+        transports={"memory": RecordingConnect(), "tcp": "urllib3"},
+    )
+    registry = MemoryRegistry()
+    registry.add("shelf", {"VolumeDriver.List": {"Secret": SECRET}})
+    registry.get("shelf")
+    session = requests.Session()
+    session.auth = ("me", SECRET)
+    bridge = Settings(transports={"tcp": connect_by_requests(session)})
+    options = TLSOptions(passphrase=SECRET)
+    table = {"M.x": SECRET.encode()}
+    return {
+        "client": new_client(f"tcp://me:{SECRET}@h:1", options, settings=settings),
+        "client of requests": new_client("tcp://h:1", settings=bridge),
+        "client in memory": registry.get("shelf").client,
+        "registry": new_local_registry(settings),
+        "registry of its own": new_local_registry(settings, discovery=MemoryDiscovery(["a"])),
+        "registry in memory": registry,
+        "discovery": new_local_discovery(settings),
+        "static": StaticDiscovery({"b": f"tcp://me:{SECRET}@h:1", "a": "unix:///a"}),
+        "connect": connect_by_scheme(settings),
+        "settings": settings,
+        "clock": FakeClock(2.5),
+        "memory": MemoryTransport(table, addr="memory://x"),
+        "found in memory": MemoryDiscovery({"b": f"tcp://me:{SECRET}@h:1"}),
+        "server": FaultServer.tcp(table),
+        "directory": PluginDirectory(Path("/d")),
+        "live": LivePlugin(lambda request: request.json(), "p", "/d"),
+    }
+
+
+DIRECTORIES = (
+    "FilesystemDiscovery(sockets_path='/run/docker/plugins', "
+    "specs_paths=('/etc/docker/plugins', '/usr/lib/docker/plugins')"
+)
+HELPS = {
+    "client": "<Client of tcp://h:1 over urllib3>",
+    "client of requests": "<Client of tcp://h:1 over requests>",
+    "client in memory": "<Client of 'shelf' memory://shelf over memory>",
+    "registry": f"<Registry of StaticDiscovery('shelf'), then {DIRECTORIES}",
+    "registry of its own": (
+        "<Registry of MemoryDiscovery('a'): 0 active; unix, http, https over httptools (auto); "
+        "tcp over urllib3; memory over RecordingConnect>"
+    ),
+    "registry in memory": "<MemoryRegistry of MemoryDiscovery('shelf'): 1 active>",
+    "discovery": f"StaticDiscovery('shelf'), then {DIRECTORIES}",
+    "static": "StaticDiscovery('a', 'b')",
+    "connect": "unix, http, https over httptools (auto); tcp over urllib3; memory over Recording",
+    "settings": "Settings(sockets_path='/run/docker/plugins', ",
+    "clock": "<FakeClock at 2.5 s>",
+    "memory": "<MemoryTransport at memory://x: 0 calls>",
+    "found in memory": "MemoryDiscovery('b')",
+    "server": "<FaultServer not started: 0 calls>",
+    "directory": "PluginDirectory('/d')",
+    "live": "<LivePlugin 'p'>",
+}
+
+
+@pytest.mark.parametrize("what", HELPS)
+def test_a_repr_helps_and_holds_no_secret(what: str) -> None:
+    """An address, names, how many are active: what one asks in a debugger."""
+    shown = repr(shown_things()[what])
+
+    assert shown.startswith(HELPS[what])
+    assert SECRET not in shown
+    assert "\n" not in shown
+
+
+def test_each_has_been_looked_at() -> None:
+    """No row is left out."""
+    assert shown_things().keys() == HELPS.keys()
+
+
+def test_a_registry_counts_what_is_active() -> None:
+    """Those that failed, or that were forgotten, do not count."""
+    with MemoryRegistry() as registry:
+        registry.add("a", {"M.x": 1})
+        registry.add("b", {"M.x": 1})
+        registry.get_all()
+        assert repr(registry).endswith(": 2 active>")
+        registry.invalidate("a")
+        assert repr(registry).endswith(": 1 active>")
+    assert repr(registry).endswith(": 0 active>")
+
+
+def test_a_transport_that_cannot_be_shown_spoils_no_repr() -> None:
+    """A ``repr`` that fails, or is of any size, is another's."""
+
+    class Odd(MemoryTransport):
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    settings = Settings(transports={"memory": lambda address, _: Odd({}, addr=address.text)})
+    with new_client("memory://x", settings=settings) as client:
+        assert repr(client).startswith("<Client of memory://x over ")
+    assert repr(connect_by_scheme(settings)).startswith("unix, ")
+    assert Address("memory://x").scheme == "memory"

@@ -1,0 +1,184 @@
+"""Arguments of a wrong type, where no type checker looks: the error names the argument."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moby_plugins import (
+    Client,
+    Plugin,
+    Registry,
+    Settings,
+    SettingsError,
+    StaticDiscovery,
+    connect_by_requests,
+    connect_by_scheme,
+    new_client,
+    new_local_discovery,
+    new_local_registry,
+)
+from moby_plugins.diagnosis import diagnose
+from moby_plugins.ports import Address
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import VolumeDriver
+from moby_plugins.testing import (
+    FakeClock,
+    FaultServer,
+    MemoryDiscovery,
+    MemoryRegistry,
+    MemoryTransport,
+    MemoryTransports,
+)
+from moby_plugins.testing.strategies import method_calls
+
+ADDRESS = Address("tcp://h:1")
+# What is given is what a type checker would refuse.
+WRONG: Any = {"ca_file": "/ca.pem", "passphrase": "secret"}
+FIVE: Any = 5
+NOTHING: Any = None
+A_LIST: Any = ["x"]
+A_CLASS: Any = VolumeDriver
+
+
+def registry(**given: Any) -> Registry:
+    """A registry of what is given in place of something right."""
+    right: dict[str, Any] = {
+        "discovery": MemoryDiscovery(),
+        "connect": MemoryTransport({}).connect,
+        "clock": FakeClock(),
+    }
+    return Registry(**(right | given))
+
+
+CASES: dict[str, tuple[Callable[[], object], str]] = {
+    "tls of a client": (
+        lambda: new_client("https://h", WRONG, settings=Settings()),
+        "tls_config takes TLSOptions, not a dict",
+    ),
+    "tls of a plugin": (
+        lambda: Plugin("a", "https://h", WRONG),
+        "tls_config takes TLSOptions, not a dict",
+    ),
+    "address of a client": (
+        lambda: new_client(FIVE, settings=Settings()),
+        "an address is a string, not 5",
+    ),
+    "address of a plugin": (lambda: Plugin("a", NOTHING), "an address is a string, not None"),
+    "settings of a client": (
+        lambda: new_client("tcp://h:1", settings=WRONG),
+        "settings takes Settings, not a dict",
+    ),
+    "settings of a registry": (
+        lambda: new_local_registry(WRONG),
+        "settings takes Settings, not a dict",
+    ),
+    "settings of a discovery": (
+        lambda: new_local_discovery(WRONG),
+        "settings takes Settings, not a dict",
+    ),
+    "settings of a transport": (
+        lambda: connect_by_scheme(WRONG),
+        "settings takes Settings, not a dict",
+    ),
+    "settings of a diagnosis": (lambda: diagnose(WRONG), "settings takes Settings, not a dict"),
+    "discovery of the machine": (
+        lambda: new_local_registry(Settings(), discovery=FIVE),
+        "discovery must be an object with scan(), lookup(), not 5",
+    ),
+    "discovery": (
+        lambda: registry(discovery=5),
+        "discovery must be an object with scan(), lookup(), not 5",
+    ),
+    "a class of discoveries": (
+        lambda: registry(discovery=StaticDiscovery),
+        "discovery must be an object with scan(), lookup(), not <class",
+    ),
+    "connect": (
+        lambda: registry(connect=None),
+        "connect must be a function of an address, not None",
+    ),
+    "clock": (
+        lambda: registry(clock=5),
+        "clock must be an object with now(), sleep(), wait(), working(), not 5",
+    ),
+    "clock of a client": (
+        lambda: new_client("tcp://h:1", settings=Settings(), clock=FIVE),
+        "clock must be an object with now(), sleep(), wait(), working(), not 5",
+    ),
+    "transport": (
+        lambda: Client(FIVE, ADDRESS, clock=FakeClock()),
+        "transport must be an object with send(), close(), not 5",
+    ),
+    "address": (
+        lambda: Client(MemoryTransport({}), FIVE, clock=FakeClock()),
+        "address must be an Address, not 5",
+    ),
+    "a session": (lambda: connect_by_requests(FIVE), "session must be a requests.Session, not 5"),
+    "a plugin in memory": (
+        lambda: MemoryTransport(A_LIST),
+        (
+            "plugin must be a subsystem's implementation, a function of a Request, a table from "
+            'method to reply, a script or a fault, not ["x"]'
+        ),
+    ),
+    "no plugin in memory": (
+        lambda: MemoryRegistry().add("z", NOTHING),
+        "plugin must be a subsystem's implementation, ",
+    ),
+    "a class in memory": (
+        lambda: MemoryRegistry().add("z", A_CLASS),
+        "plugin is the class VolumeDriver, and an instance is wanted",
+    ),
+    "a plugin of transports": (
+        lambda: MemoryTransports(FakeClock())(FIVE),
+        "plugin must be a subsystem's implementation, ",
+    ),
+    "a plugin of a server": (
+        lambda: FaultServer.tcp(FIVE),
+        "plugin must be a subsystem's implementation, ",
+    ),
+    "a plugin to be found": (
+        lambda: MemoryDiscovery().add(FIVE),
+        "plugin must be a name or a Plugin, not 5",
+    ),
+    "an address to be found": (
+        lambda: MemoryDiscovery().add("z", NOTHING),
+        "addr must be an address, not None",
+    ),
+    "a part": (lambda: PluginApp(NOTHING), "None is no implementation of a subsystem"),
+    "a subsystem": (
+        lambda: method_calls(FIVE, "create"),
+        "kind must be a subsystem's class, not 5",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), CASES.values(), ids=CASES)
+def test_a_wrong_type_is_told_by_the_arguments_name(
+    make: Callable[[], object], message: str
+) -> None:
+    """What it takes stands beside what was given; secrets in a table do not."""
+    with pytest.raises(TypeError) as caught:
+        make()
+
+    assert str(caught.value).startswith(message)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_strategy_of_a_method_that_is_not_there_names_those_that_are() -> None:
+    """Methods are named as in Python."""
+    with pytest.raises(ValueError, match=r"^method: VolumeDriver has no 'Create'; it has create, "):
+        method_calls(VolumeDriver, "Create")
+
+
+def test_a_file_with_a_number_for_a_plugin_is_named(tmp_path: Path) -> None:
+    """The file, the table and the plugin."""
+    file = tmp_path / "settings.toml"
+    file.write_text("[plugins]\nshelf = 5\n")
+
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(file)
+
+    assert str(caught.value) == f"{file}: plugins: 'shelf': an address or a Plugin is wanted, not 5"
