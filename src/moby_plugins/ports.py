@@ -3,10 +3,12 @@
 Read this first. Whoever fills in one of these roles takes its contract suite
 (``moby_plugins.testing.contracts``) along. Every method may be called from several threads.
 ``RunningCall`` is the other way round: what serves a plugin tells its code.
+``Cancellation`` ends waits; ``WakeEvent`` is what they wait for.
 """
 
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
 from typing import Protocol
 
@@ -31,7 +33,7 @@ class RunningCall:
         """The event, which is made when it is first asked for: most calls are too short."""
         # Of two threads that make one, both get that of the first.
         event: threading.Event = self.__dict__.get("event") or self.__dict__.setdefault(
-            "event", threading.Event()
+            "event", WakeEvent()
         )
         # Looked at last, as ``hang_up`` sets it first: so one of the two sets the event.
         if self._hung_up:
@@ -73,6 +75,117 @@ def hung_up() -> threading.Event:
     """
     call = _RUNNING.get(None)
     return threading.Event() if call is None else call.hung_up
+
+
+class WakeEvent(threading.Event):
+    """An event that may be set by a signal handler, and is never cleared.
+
+    ``threading.Event`` guards itself with a lock, which the thread that the handler interrupts
+    may hold. Here each thread that waits has a lock of its own, and ``set`` only releases.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._happened = False
+        self._asleep: list[threading.Lock] = []
+
+    def is_set(self) -> bool:
+        """Return whether it was set."""
+        return self._happened
+
+    def set(self) -> None:
+        """Wake all that wait, now or later."""
+        self._happened = True
+        while True:
+            try:
+                lock = self._asleep.pop()
+            except IndexError:
+                return
+            lock.release()
+
+    def clear(self) -> None:
+        """Raise ``RuntimeError``: what has ended does not begin again."""
+        raise RuntimeError("this event stays set")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return true once it is set, or false once ``timeout`` seconds have passed."""
+        if self._happened:
+            return True
+        lock = threading.Lock()
+        lock.acquire()
+        self._asleep.append(lock)
+        try:
+            # Looked at after the lock was listed, as ``set`` does both the other way round.
+            if not self._happened:
+                most = threading.TIMEOUT_MAX
+                lock.acquire(timeout=most if timeout is None else min(max(timeout, 0.0), most))
+        finally:
+            with suppress(ValueError):
+                self._asleep.remove(lock)
+        return self._happened
+
+    def __repr__(self) -> str:
+        return f"<WakeEvent: {'set' if self._happened else 'unset'}>"
+
+
+class SleepEvent(WakeEvent):
+    """What ends a sleep before its time: to wait for it with a time-out is to sleep.
+
+    Only clocks that list sleeps, as ``FakeClock`` does, tell it from another event.
+    """
+
+
+class Cancellation:
+    """Ends waits from another thread, from a signal handler, or before they begin.
+
+    Give it to ``get(..., cancel=cancel)``; ``set`` then ends that ``get`` at once, with
+    ``WaitCancelledError``. One may serve for many calls, at the same time or one after the
+    other, and stays set. Threads may share it; there is nothing to close.
+
+    Example::
+
+        cancel = Cancellation()
+        signal.signal(signal.SIGTERM, lambda *_: cancel.set())
+        plugin = registry.get("shelf", "VolumeDriver", cancel=cancel)
+    """
+
+    def __init__(self) -> None:
+        self.event = WakeEvent()
+        # No lock guards it, which an interrupted thread could hold: each step is atomic.
+        self._callbacks: dict[object, Callable[[], object]] = {}
+
+    def set(self) -> None:
+        """End what waits with this, now or later; a second time changes nothing."""
+        self.event.set()
+        while True:
+            try:
+                _, callback = self._callbacks.popitem()
+            except KeyError:
+                return
+            callback()
+
+    def is_set(self) -> bool:
+        """Return whether ``set`` was called."""
+        return self.event.is_set()
+
+    @contextmanager
+    def calling(self, callback: Callable[[], object]) -> Iterator[None]:
+        """Have ``set`` call ``callback``, once, while this block lasts; at once where it is set.
+
+        It is called by the thread that sets, which may be inside a signal handler: it must
+        neither wait nor raise. It may still be running when the block ends.
+        """
+        key = object()
+        self._callbacks[key] = callback
+        try:
+            if self.event.is_set():
+                self.set()
+            yield
+        finally:
+            self._callbacks.pop(key, None)
+
+    def __repr__(self) -> str:
+        return f"<Cancellation: {'set' if self.is_set() else 'not set'}>"
 
 
 class Discovery(Protocol):
@@ -124,7 +237,12 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Give up idle connections; may be called more than once."""
+        """Give up all connections; may be called more than once, by any thread.
+
+        What waits in ``send``, or reads a body, raises ``TransportError`` at once. It must not
+        wait for a lock: a signal handler may call it. A transport that cannot end what it
+        sends leaves it to its time-out, and a caller that is cancelled waits for that.
+        """
         ...
 
 

@@ -20,7 +20,7 @@ from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.ports import Clock, Connect, Survey, Transport
+from moby_plugins.ports import Cancellation, Clock, Connect, Survey, Transport
 
 if TYPE_CHECKING:
     from moby_plugins.adapters.http.dialing import Lookups
@@ -196,9 +196,11 @@ def get(
     *,
     retry: RetryPolicy | None = None,
     on_retry: OnRetry | None = None,
+    cancel: Cancellation | None = None,
 ) -> ActivePlugin:
     """``Registry.get`` of the default registry."""
-    return _default.registry().get(name, implements, retry=retry, on_retry=on_retry)
+    registry = _default.registry()
+    return registry.get(name, implements, retry=retry, on_retry=on_retry, cancel=cancel)
 
 
 def get_all(

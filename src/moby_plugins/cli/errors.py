@@ -17,6 +17,7 @@ from moby_plugins.domain.errors import (
     StatusError,
     TransportError,
     TransportTimeoutError,
+    WaitCancelledError,
     WireError,
     answer_in_brief,
     in_full,
@@ -48,6 +49,7 @@ BY_ERROR: tuple[tuple[type[BaseException], int], ...] = (
     (SettingsError, UNUSABLE),
     (RecordingError, UNUSABLE),
     (InvalidPluginNameError, UNUSABLE),
+    (WaitCancelledError, INTERRUPTED),
     (KeyboardInterrupt, INTERRUPTED),
 )
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from moby_plugins.domain.errors import TransportError, TransportTimeoutError
+from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WaitCancelledError
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.testing import FakeClock, drips, hangs, refused
 from tests.unit.app.in_memory import TCP, client_of
@@ -85,14 +85,15 @@ def test_a_closed_client_calls_no_more(clock: FakeClock) -> None:
 
 
 def test_a_client_that_is_closed_between_two_attempts_stops(clock: FakeClock) -> None:
-    """The retry that was waited for is not made."""
+    """At once: the retry that was waited for is not made."""
     client, line = client_of(refused(), clock)
     clock.at(2, client.close)
 
-    with pytest.raises(RuntimeError, match=r"^this client is closed$"):
+    with pytest.raises(WaitCancelledError, match=r"^this client is closed") as caught:
         client.call("M.x")
 
-    assert (len(line.requests), clock.now()) == (2, 3.0)
+    assert (len(line.requests), clock.now()) == (2, 2.0)
+    assert (caught.value.attempts, caught.value.elapsed) == (2, 2.0)
 
 
 @pytest.mark.parametrize(
