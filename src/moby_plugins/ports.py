@@ -6,7 +6,9 @@ Read this first. Whoever fills in one of these roles takes its contract suite
 ``Cancellation`` ends waits; ``WakeEvent`` is what they wait for.
 """
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
@@ -15,6 +17,9 @@ from typing import Protocol
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray
+
+# Seconds that a main thread waits at once, for the handlers of signals to run.
+_LONGEST_SIGNALLED = 0.25
 
 
 class RunningCall:
@@ -111,14 +116,18 @@ class WakeEvent(threading.Event):
         """Return true once it is set, or false once ``timeout`` seconds have passed."""
         if self._happened:
             return True
+        ends = math.inf if timeout is None else time.monotonic() + timeout
+        # Python runs signal handlers in the main thread, and one whose signal comes right before
+        # the system call that blocks only when that returns.
+        is_main = threading.current_thread() is threading.main_thread()
+        longest = _LONGEST_SIGNALLED if is_main else threading.TIMEOUT_MAX
         lock = threading.Lock()
         lock.acquire()
         self._asleep.append(lock)
         try:
             # Looked at after the lock was listed, as ``set`` does both the other way round.
-            if not self._happened:
-                most = threading.TIMEOUT_MAX
-                lock.acquire(timeout=most if timeout is None else min(max(timeout, 0.0), most))
+            while not self._happened and (left := ends - time.monotonic()) > 0:
+                lock.acquire(timeout=min(left, longest))
         finally:
             with suppress(ValueError):
                 self._asleep.remove(lock)

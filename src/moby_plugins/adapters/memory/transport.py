@@ -255,6 +255,8 @@ class _TimedBody:
     _ended: bool = False
 
     def read(self, size: int, /) -> bytes:
+        if self._ended:
+            return b""
         try:
             with self._exchange.ended.calling(self._call.hang_up), self._call:
                 data = self._body.read(size)
