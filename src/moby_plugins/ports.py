@@ -126,7 +126,7 @@ class WakeEvent(threading.Event):
         self._asleep.append(lock)
         try:
             # Looked at after the lock was listed, as ``set`` does both the other way round.
-            while not self._happened and (left := ends - time.monotonic()) > 0:
+            while not self.is_set() and (left := ends - time.monotonic()) > 0:
                 lock.acquire(timeout=min(left, longest))
         finally:
             with suppress(ValueError):
