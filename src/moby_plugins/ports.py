@@ -9,8 +9,8 @@ Read this first. Whoever fills in one of these roles takes its contract suite
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar, Token
 from typing import Protocol
 
@@ -90,7 +90,7 @@ class WakeEvent(threading.Event):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        # Without the lock and the list of waiting threads that the class above makes.
         self._happened = False
         self._asleep: list[threading.Lock] = []
 
@@ -177,24 +177,42 @@ class Cancellation:
         """Return whether ``set`` was called."""
         return self.event.is_set()
 
-    @contextmanager
-    def calling(self, callback: Callable[[], object]) -> Iterator[None]:
-        """Have ``set`` call ``callback``, once, while this block lasts; at once where it is set.
+    def calling(self, callback: Callable[[], object]) -> AbstractContextManager[None]:
+        """Have ``set`` call ``callback`` once, while a ``with`` block lasts, or at once after it.
 
         It is called by the thread that sets, which may be inside a signal handler: it must
         neither wait nor raise. It may still be running when the block ends.
         """
-        key = object()
-        self._callbacks[key] = callback
-        try:
-            if self.event.is_set():
-                self.set()
-            yield
-        finally:
-            self._callbacks.pop(key, None)
+        return _Calling(self, self._callbacks, callback)
 
     def __repr__(self) -> str:
         return f"<Cancellation: {'set' if self.is_set() else 'not set'}>"
+
+
+class _Calling:
+    """A callback of ``cancellation`` for one ``with`` block, by itself as its key."""
+
+    def __init__(
+        self,
+        cancellation: Cancellation,
+        callbacks: "dict[object, Callable[[], object]]",
+        callback: Callable[[], object],
+    ) -> None:
+        self._cancellation = cancellation
+        self._callbacks = callbacks
+        self._callback = callback
+
+    def __enter__(self) -> None:
+        self._callbacks[self] = self._callback
+        if self._cancellation.is_set():
+            try:
+                self._cancellation.set()
+            except BaseException:
+                self.__exit__()
+                raise
+
+    def __exit__(self, *_: object) -> None:
+        self._callbacks.pop(self, None)
 
 
 class Discovery(Protocol):

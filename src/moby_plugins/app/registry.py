@@ -6,8 +6,8 @@ How an activation lives, and what the lock guards, is told in ``activation.py``.
 import logging
 import math
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from itertools import chain
 from typing import Self
@@ -142,7 +142,8 @@ class Registry:
         """
         with ExitStack() as stack:
             stack.enter_context(self._clock.working())
-            ending = stack.enter_context(self._ending(""))
+            ending = Ending()
+            stack.enter_context(self._closing.calling(partial(ending.end, CLOSED)))
             names = self._discovery.scan()
             loaded = stack.enter_context(closing(self._load(names, ending)))
             found: dict[str, ActivePlugin] = {}
@@ -194,16 +195,6 @@ class Registry:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def _ending(self, name: str, cancel: Cancellation | None = None) -> Iterator[Ending]:
-        """Give what ends one call of this registry: its closing, and ``cancel``."""
-        ending = Ending(name)
-        with ExitStack() as stack:
-            stack.enter_context(self._closing.calling(partial(ending.end, CLOSED)))
-            if cancel is not None:
-                stack.enter_context(cancel.calling(partial(ending.end, CANCELLED)))
-            yield ending
-
     def _activate(
         self,
         name: str,
@@ -211,7 +202,12 @@ class Registry:
         on_retry: OnRetry | None,
         cancel: Cancellation | None,
     ) -> ActivePlugin:
-        with self._clock.working(), self._ending(name, cancel) as ending:
+        ending = Ending(name)
+        by_caller = (
+            nullcontext() if cancel is None else cancel.calling(partial(ending.end, CANCELLED))
+        )
+        by_registry = self._closing.calling(partial(ending.end, CLOSED))
+        with self._clock.working(), by_registry, by_caller:
             started = self._clock.now()
             activation, leading = self._activations.claim(name, threading.get_ident())
             while not leading:
