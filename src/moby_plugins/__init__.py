@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
         StatusError,
         TransportError,
         TransportTimeoutError,
+        WaitCancelledError,
         WireError,
         is_not_found,
     )
@@ -55,10 +56,12 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
         Stray,
     )
     from moby_plugins.domain.retry import RetryPolicy
+    from moby_plugins.ports import Cancellation
 
 __all__ = [
     "PROTOCOL_SCHEME_HTTP_V1",
     "ActivePlugin",
+    "Cancellation",
     "Candidate",
     "Client",
     "DriverError",
@@ -83,6 +86,7 @@ __all__ = [
     "TLSOptions",
     "TransportError",
     "TransportTimeoutError",
+    "WaitCancelledError",
     "WireError",
     "__version__",
     "connect_by_name",
@@ -109,6 +113,7 @@ if not TYPE_CHECKING:  # else any name would pass
             "domain.plugin",
             "domain.http",
             "domain.retry",
+            "ports",
             "app.client",
             "app.activation",
             "app.registry",

@@ -6,12 +6,16 @@ Read this first. An implementation of one of these roles is held to its contract
 
 This is also the door of those who write a transport or a discovery: it has the values that are
 exchanged, and the reasons that transports give in errors (``TIMED_OUT``, ``CLOSED_EARLY``,
-``CUT_OFF``, ``MALFORMED``), so that all of them say the same.
+``CUT_OFF``, ``MALFORMED``), so that all of them say the same. ``Cancellation`` ends waits;
+``WakeEvent`` is what they wait for.
 """
 
+import math
 import os
 import threading
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar, Token
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -36,6 +40,7 @@ __all__ = [
     "TIMED_OUT",
     "Address",
     "Body",
+    "Cancellation",
     "Candidate",
     "Clock",
     "Connect",
@@ -46,14 +51,19 @@ __all__ = [
     "Request",
     "Response",
     "RunningCall",
+    "SleepEvent",
     "Stray",
     "Survey",
     "TLSOptions",
     "Transport",
+    "WakeEvent",
     "hung_up",
 ]
 
 T = TypeVar("T")
+
+# Seconds that a main thread waits at once, for the handlers of signals to run.
+_LONGEST_SIGNALLED = 0.25
 
 
 class RunningCall:
@@ -73,7 +83,7 @@ class RunningCall:
         """The event, which is made when it is first asked for: most calls are too short."""
         # Of two threads that make one, both get that of the first.
         event: threading.Event = self.__dict__.get("event") or self.__dict__.setdefault(
-            "event", threading.Event()
+            "event", WakeEvent()
         )
         # Looked at last, as ``hang_up`` sets it first: so one of the two sets the event.
         if self._hung_up:
@@ -140,6 +150,139 @@ def hung_up() -> threading.Event:
     return threading.Event() if call is None else call.hung_up
 
 
+class WakeEvent(threading.Event):
+    """An event that may be set by a signal handler, and is never cleared.
+
+    ``threading.Event`` guards itself with a lock, which the thread that the handler interrupts
+    may hold. Here each thread that waits has a lock of its own, and ``set`` only releases.
+    """
+
+    def __init__(self) -> None:
+        # Without the lock and the list of waiting threads that the class above makes.
+        self._happened = False
+        self._asleep: list[threading.Lock] = []
+
+    def is_set(self) -> bool:
+        """Return whether it was set."""
+        return self._happened
+
+    def set(self) -> None:
+        """Wake all that wait, now or later."""
+        self._happened = True
+        while True:
+            try:
+                lock = self._asleep.pop()
+            except IndexError:
+                return
+            lock.release()
+
+    def clear(self) -> None:
+        """Raise ``RuntimeError``: what has ended does not begin again."""
+        raise RuntimeError("this event stays set")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return true once it is set, or false once ``timeout`` seconds have passed."""
+        if self._happened:
+            return True
+        ends = math.inf if timeout is None else time.monotonic() + timeout
+        # Python runs signal handlers in the main thread, and one whose signal comes right before
+        # the system call that blocks only when that returns.
+        is_main = threading.current_thread() is threading.main_thread()
+        longest = _LONGEST_SIGNALLED if is_main else threading.TIMEOUT_MAX
+        lock = threading.Lock()
+        lock.acquire()
+        self._asleep.append(lock)
+        try:
+            # Looked at after the lock was listed, as ``set`` does both the other way round.
+            while not self.is_set() and (left := ends - time.monotonic()) > 0:
+                lock.acquire(timeout=min(left, longest))
+        finally:
+            with suppress(ValueError):
+                self._asleep.remove(lock)
+        return self._happened
+
+    def __repr__(self) -> str:
+        return f"<WakeEvent: {'set' if self._happened else 'unset'}>"
+
+
+class SleepEvent(WakeEvent):
+    """What ends a sleep before its time: to wait for it with a time-out is to sleep.
+
+    Only clocks that list sleeps, as ``FakeClock`` does, tell it from another event.
+    """
+
+
+class Cancellation:
+    """Ends waits from another thread, from a signal handler, or before they begin.
+
+    Give it to ``get(..., cancel=cancel)``; ``set`` then ends that ``get`` at once, with
+    ``WaitCancelledError``. One may serve for many calls, at the same time or one after the
+    other, and stays set. Threads may share it; there is nothing to close.
+
+    Example::
+
+        cancel = Cancellation()
+        signal.signal(signal.SIGTERM, lambda *_: cancel.set())
+        plugin = registry.get("shelf", "VolumeDriver", cancel=cancel)
+    """
+
+    def __init__(self) -> None:
+        self.event = WakeEvent()
+        # No lock guards it, which an interrupted thread could hold: each step is atomic.
+        self._callbacks: dict[object, Callable[[], object]] = {}
+
+    def set(self) -> None:
+        """End what waits with this, now or later; a second time changes nothing."""
+        self.event.set()
+        while True:
+            try:
+                _, callback = self._callbacks.popitem()
+            except KeyError:
+                return
+            callback()
+
+    def is_set(self) -> bool:
+        """Return whether ``set`` was called."""
+        return self.event.is_set()
+
+    def calling(self, callback: Callable[[], object]) -> AbstractContextManager[None]:
+        """Have ``set`` call ``callback`` once, while a ``with`` block lasts, or at once after it.
+
+        It is called by the thread that sets, which may be inside a signal handler: it must
+        neither wait nor raise. It may still be running when the block ends.
+        """
+        return _Calling(self, self._callbacks, callback)
+
+    def __repr__(self) -> str:
+        return f"<Cancellation: {'set' if self.is_set() else 'not set'}>"
+
+
+class _Calling:
+    """A callback of ``cancellation`` for one ``with`` block, by itself as its key."""
+
+    def __init__(
+        self,
+        cancellation: Cancellation,
+        callbacks: "dict[object, Callable[[], object]]",
+        callback: Callable[[], object],
+    ) -> None:
+        self._cancellation = cancellation
+        self._callbacks = callbacks
+        self._callback = callback
+
+    def __enter__(self) -> None:
+        self._callbacks[self] = self._callback
+        if self._cancellation.is_set():
+            try:
+                self._cancellation.set()
+            except BaseException:
+                self.__exit__()
+                raise
+
+    def __exit__(self, *_: object) -> None:
+        self._callbacks.pop(self, None)
+
+
 class Discovery(Protocol):
     """Finds plugins by name; remembers nothing between two calls."""
 
@@ -190,7 +333,12 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Give up idle connections; may be called more than once."""
+        """Give up all connections; may be called more than once, by any thread.
+
+        What waits in ``send``, or reads a body, raises ``TransportError`` at once. It must not
+        wait for a lock: a signal handler may call it. A transport that cannot end what it
+        sends leaves it to its time-out, and a caller that is cancelled waits for that.
+        """
         ...
 
 

@@ -11,6 +11,8 @@ failed       set / - / why                   dropped at once: the next ``get`` b
 abandoned    set / - / -                     dropped at once: a waiter takes the lead
 ===========  ==============================  ===========================================
 
+It is abandoned where its leader was interrupted or cancelled: that is the leader's own affair,
+and a waiter begins again, with its own policy and what is left of its own budget.
 The *leader* is the thread that made the activation, or for ``get_all`` one of
 its crew; everybody else waits for ``done``. Lock rule: the one lock, that of
 ``Activations``, guards which activation a name has, the step out of "running",
@@ -32,10 +34,12 @@ from typing import TypeAlias
 from attrs import field, frozen
 
 from moby_plugins.app.client import ACTIVATE, Client
-from moby_plugins.domain.errors import PluginError
+from moby_plugins.app.retrying import Ending
+from moby_plugins.domain.errors import PluginError, WaitCancelledError
 from moby_plugins.domain.plugin import Manifest, Plugin
 from moby_plugins.domain.text import quoted
-from moby_plugins.ports import Clock, Discovery
+from moby_plugins.failures import log_failure
+from moby_plugins.ports import Cancellation, Clock, Discovery, WakeEvent
 
 CLOSED = "this registry is closed"
 # Called with the name of a plugin and a client for it.
@@ -79,7 +83,7 @@ class Activation:
 
     def __init__(self, name: str, leader: int | None) -> None:
         self.name = name
-        self.done: threading.Event = threading.Event()
+        self.done: Cancellation = Cancellation()
         self.plugin: ActivePlugin | None = None
         self.error: Exception | None = None
         # Those that the plugin is still to have; kept for whoever calls the handlers.
@@ -94,7 +98,7 @@ class Activation:
 
     @property
     def abandoned(self) -> bool:
-        """Whether the leader was interrupted, so that there is neither a plugin nor an error."""
+        """Whether the leader was interrupted or cancelled: there is neither plugin nor error."""
         return self.done.is_set() and self.plugin is None and self.error is None
 
     def settle(self, plugin: ActivePlugin | None, error: BaseException | None) -> None:
@@ -103,19 +107,29 @@ class Activation:
         self.error = error if isinstance(error, Exception) else None
         self.done.set()
 
-    def wait(self, clock: Clock) -> None:
-        """Wait until the leader has settled it; ``RuntimeError`` for the leader itself."""
+    def wait(self, clock: Clock, ending: Ending | None = None) -> None:
+        """Wait until the leader has settled it; ``RuntimeError`` for the leader itself.
+
+        Raises ``WaitCancelledError`` where ``ending`` ends the wait before that.
+        """
         if not self.done.is_set() and self._leader == threading.get_ident():
             name = quoted(self.name)
             raise RuntimeError(f"activating {name} asks for {name}: it cannot end")
-        clock.wait(self.done)
+        ending = ending or Ending()
+        began = clock.now()
+        either = WakeEvent()
+        with self.done.calling(either.set), ending.cancellation.calling(either.set):
+            clock.wait(either)
+        if ending.reason and (self.abandoned or not self.done.is_set()):
+            raise ending.error(elapsed=clock.now() - began)
 
-    def outcome(self, clock: Clock) -> ActivePlugin | None:
+    def outcome(self, clock: Clock, ending: Ending | None = None) -> ActivePlugin | None:
         """Wait for the leader and share what came of it; ``None`` where it was abandoned.
 
-        Raises a copy of the leader's error, so that no two threads share a traceback.
+        Raises a copy of the leader's error, so that no two threads share a traceback, or
+        ``WaitCancelledError`` as ``wait`` does.
         """
-        self.wait(clock)
+        self.wait(clock, ending)
         if isinstance(self.error, PluginError):
             raise copy(self.error) from self.error.__cause__
         if self.error is not None:
@@ -127,7 +141,7 @@ class Handshake:
     """One activation's attempts: look the plugin up, then ask it what it implements.
 
     What an attempt found the next one keeps, so that both draw on one budget and
-    a plugin is looked up once.
+    a plugin is looked up once. Its client is its own until it succeeds: ``end`` closes it.
     """
 
     def __init__(
@@ -142,21 +156,56 @@ class Handshake:
         self._new_client = new_client
         self._timeout = timeout
         self._reached: tuple[Plugin, Client] | None = None
+        # Why it was ended, or "" where it succeeded: whichever was first.
+        self._fate: dict[str, str] = {}
 
     def __call__(self, attempt: int) -> ActivePlugin:
-        """The plugin, active; raises what the look-up or the handshake raises."""
+        """The plugin, active; raises what the look-up or the handshake raises.
+
+        Once it was ended that is ``WaitCancelledError``.
+        """
+        self._check()
+        try:
+            plugin = self._attempt(attempt)
+        except PluginError as error:
+            if self._fate:
+                raise WaitCancelledError(self._fate[self._name], self._name) from error
+            raise
+        # Its client may be closed already, by ``end`` in another thread.
+        self._fate.setdefault(self._name, "")
+        self._check()
+        return plugin
+
+    def end(self, reason: str) -> None:
+        """End the attempt that is under way, and all to come, unless one has succeeded.
+
+        May be called by any thread, and by a signal handler.
+        """
+        if self._fate.setdefault(self._name, reason):
+            try:
+                self.give_up()
+            except BaseException as raised:  # by a transport: the others are still to be ended
+                log_failure(f"closing the client of plugin {quoted(self._name)} failed", raised)
+
+    def _check(self) -> None:
+        if reason := self._fate.get(self._name):
+            raise WaitCancelledError(reason, self._name)
+
+    def _attempt(self, attempt: int) -> ActivePlugin:
         if self._reached is None:
             found = self._discovery.lookup(self._name)
             self._reached = found, self._new_client(found)
         found, client = self._reached
+        self._check()  # since the look-up began, and before there was a client to close
         request = client.request(ACTIVATE, attempt=attempt)
         manifest = client.attempt(request, Manifest, self._timeout)
         return ActivePlugin(found.name, found.addr, found.tls_config, manifest, client=client)
 
     def give_up(self) -> None:
         """Close the client of an activation that failed."""
-        if self._reached is not None:
-            self._reached[1].close()
+        reached, self._reached = self._reached, None
+        if reached is not None:
+            reached[1].close()
 
 
 class Activations:
@@ -208,8 +257,8 @@ class Activations:
         with self._lock():
             if activation.done.is_set():
                 return
-            if self._closed and plugin is not None:
-                plugin, error = None, RuntimeError(CLOSED)
+            if self._closed:
+                plugin, error = None, None
             if plugin is not None:
                 interfaces = dict.fromkeys(plugin.manifest.implements)
                 activation.meetings = [

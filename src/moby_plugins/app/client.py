@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Self, TypeAlias, TypeVar, cast, overload
 from attrs import evolve
 
 from moby_plugins.app import wire
-from moby_plugins.app.retrying import IsRetryable
+from moby_plugins.app.retrying import Ending, IsRetryable
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
@@ -53,6 +53,7 @@ MAX_RESPONSE_BYTES = 64 << 20
 ACTIVATE = "Plugin.Activate"
 # Of a handshake, whoever sends it: a manifest is a few names.
 MAX_HANDSHAKE_BYTES = 1 << 20
+CLOSED = "this client is closed"
 T = TypeVar("T")
 
 
@@ -97,15 +98,19 @@ class Stream:
 
     __module__ = _DOOR
 
-    def __init__(self, body: Body, method: str, address: str, plugin: str) -> None:
+    def __init__(
+        self, body: Body, method: str, address: str, plugin: str, ending: Ending | None = None
+    ) -> None:
         self._body = body
+        self._ending = ending or Ending()
         self._names = {"method": method, "address": address, "plugin": plugin}
 
     def read(self, size: int = STREAM_BYTES) -> bytes:
         """At most ``size`` bytes, as soon as there are any; ``b""`` at the end.
 
         Raises ``TransportError`` with ``answered`` when the connection breaks or
-        the time-out runs out, and ``WireError`` for a body that is cut off.
+        the time-out runs out, ``WireError`` for a body that is cut off, and
+        ``WaitCancelledError`` when the client is closed before its end.
         """
         if size < 1:
             raise ValueError("a stream is read by one byte or more at a time")
@@ -113,6 +118,8 @@ class Stream:
             return self._body.read(size)
         except PluginError as error:
             vars(error).update(self._names)
+            if self._ending.reason:
+                raise self._ending.error(1) from error
             raise
 
     def __iter__(self) -> Iterator[bytes]:
@@ -196,7 +203,8 @@ class Client:
     a call names none of its own; ``None`` is no bound. ``max_response_bytes``
     bounds what is decoded; a handshake's response is at most 1 MiB. ``name`` is the
     plugin's, for messages. Threads may share a client. Whoever made it closes it,
-    and that closes the transport.
+    and that closes the transport. Calls that are under way then end at once with
+    ``WaitCancelledError``.
     """
 
     __module__ = _DOOR
@@ -222,7 +230,7 @@ class Client:
         self._timeout = seconds(timeout)
         self._limit = max_response_bytes
         self._name = name
-        self._closed = False
+        self._ending = Ending(name, address.text)
         self._headers = {
             "Host": address.host_header,
             "Accept": CONTENT_TYPE,
@@ -281,8 +289,8 @@ class Client:
 
         Raises ``StatusError`` for an answer other than 200, ``WireError`` for one
         that cannot be read, ``TransportError`` when no answer came in spite of
-        all attempts, and ``ValueError`` for a method or arguments that cannot be
-        sent.
+        all attempts, ``WaitCancelledError`` when the client is closed before that, and
+        ``ValueError`` for a method or arguments that cannot be sent.
         """
         return self._try(
             self.request(service_method, wire.encode(args)),
@@ -405,8 +413,13 @@ class Client:
             raise
 
     def close(self) -> None:
-        """Give up idle connections; a later call raises ``RuntimeError``."""
-        self._closed = True
+        """Close the connections; a later call raises ``RuntimeError``.
+
+        A call that is under way, and a stream that is being read, end at once with
+        ``WaitCancelledError``, and are not tried again. May be called more than once, by any
+        thread.
+        """
+        self._ending.end(CLOSED)
         self._transport.close()
 
     def __repr__(self) -> str:
@@ -430,12 +443,14 @@ class Client:
         retryable: IsRetryable = is_retryable,
     ) -> T:
         def attempt(number: int) -> T:
-            if self._closed:
-                raise RuntimeError("this client is closed")
+            if self._ending.reason:
+                raise RuntimeError(CLOSED) if number == 1 else self._ending.error()
             return send(request if number == 1 else evolve(request, attempt=number))
 
         with self._clock.working():
-            return try_again(attempt, policy or self._retry, self._clock, retryable)
+            return try_again(
+                attempt, policy or self._retry, self._clock, retryable, ending=self._ending
+            )
 
     def _open(self, request: Request, timeout: float | None) -> Body:
         limit = self._timeout if timeout is None else seconds(timeout)
@@ -447,7 +462,7 @@ class Client:
         except (TransportError, StatusError) as error:
             self._sign(error, request)
             raise
-        return Stream(body, request.method, self.address.text, self._name)
+        return Stream(body, request.method, self.address.text, self._name, self._ending)
 
     def _send_upload(
         self,
@@ -474,10 +489,17 @@ class Client:
             return  # the caller's own, another plugin's perhaps
         if isinstance(error, StatusError):
             self.sign(error)
-            return
-        error.plugin, error.address = self._name, self.address.text
+        else:
+            error.plugin, error.address = self._name, self.address.text
         if isinstance(error, WireError):
             error.method = request.method
+        if self._ending.reason and not _is_whole(error):
+            raise self._ending.error(request.attempt) from error
+
+
+def _is_whole(error: PluginError) -> bool:
+    # An answer whose text breaks off has a cause.
+    return isinstance(error, StatusError) and error.__cause__ is None
 
 
 def seconds(timeout: float | None) -> float | None:

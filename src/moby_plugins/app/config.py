@@ -22,7 +22,7 @@ from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.ports import Clock, Connect, Discovery, Survey, Transport, filled
+from moby_plugins.ports import Cancellation, Clock, Connect, Discovery, Survey, Transport, filled
 
 if TYPE_CHECKING:
     from requests import Session
@@ -318,6 +318,7 @@ def get(
     *,
     retry: RetryPolicy | None = None,
     on_retry: OnRetry | None = None,
+    cancel: Cancellation | None = None,
 ) -> ActivePlugin: ...
 
 
@@ -328,6 +329,7 @@ def get(
     *,
     retry: RetryPolicy | None = None,
     on_retry: OnRetry | None = None,
+    cancel: Cancellation | None = None,
 ) -> S: ...
 
 
@@ -337,9 +339,11 @@ def get(
     *,
     retry: RetryPolicy | None = None,
     on_retry: OnRetry | None = None,
+    cancel: Cancellation | None = None,
 ) -> ActivePlugin | S:
     """``Registry.get`` of the default registry."""
-    return _default.registry().get(name, implements, retry=retry, on_retry=on_retry)
+    registry = _default.registry()
+    return registry.get(name, implements, retry=retry, on_retry=on_retry, cancel=cancel)
 
 
 @overload

@@ -7,11 +7,13 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing, nullcontext
+from functools import partial
 from itertools import chain
 from typing import Self, TypeVar, overload
 
 from moby_plugins.app.activation import (
+    CLOSED,
     Activation,
     Activations,
     ActivePlugin,
@@ -21,16 +23,21 @@ from moby_plugins.app.activation import (
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client, seconds
 from moby_plugins.app.parts import check_proxy
-from moby_plugins.app.retrying import OnRetry, Outcome, retry_side_by_side
+from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.deferred_names import AtDoor
-from moby_plugins.domain.errors import NotImplementedByPluginError, PluginError, in_full
+from moby_plugins.domain.errors import (
+    NotImplementedByPluginError,
+    PluginError,
+    WaitCancelledError,
+    in_full,
+)
 from moby_plugins.domain.plugin import Plugin, check_plugin_name
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
-from moby_plugins.ports import Clock, Connect, Discovery, filled
+from moby_plugins.ports import Cancellation, Clock, Connect, Discovery, filled
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
@@ -38,6 +45,7 @@ logger: logging.Logger = logging.getLogger("moby_plugins")
 
 ACTIVATION_TIMEOUT = 30.0
 S = TypeVar("S", bound=Subsystem)
+CANCELLED = "the wait was cancelled"
 
 
 class Registry:
@@ -47,7 +55,7 @@ class Registry:
     ``get`` and of the clients it makes; ``timeout`` and ``max_response_bytes``
     are those clients'; ``activation_timeout`` bounds one attempt at the
     handshake. Times are seconds. Threads may share a registry. Whoever made it
-    closes it, and that closes the clients of its plugins.
+    closes it, and that closes the clients of its plugins and ends all that wait.
     """
 
     __module__ = _DOOR
@@ -74,6 +82,7 @@ class Registry:
         self._activation_timeout = seconds(activation_timeout) or math.inf
         self._max_response_bytes = max_response_bytes
         self._activations = Activations()
+        self._closing = Cancellation()
 
     def scan(self) -> list[str]:
         """The names of the plugins that can be found now, sorted; activates none.
@@ -97,6 +106,7 @@ class Registry:
         *,
         retry: RetryPolicy | None = None,
         on_retry: OnRetry | None = None,
+        cancel: Cancellation | None = None,
     ) -> ActivePlugin: ...
 
     @overload
@@ -107,6 +117,7 @@ class Registry:
         *,
         retry: RetryPolicy | None = None,
         on_retry: OnRetry | None = None,
+        cancel: Cancellation | None = None,
     ) -> S: ...
 
     def get(
@@ -116,6 +127,7 @@ class Registry:
         *,
         retry: RetryPolicy | None = None,
         on_retry: OnRetry | None = None,
+        cancel: Cancellation | None = None,
     ) -> ActivePlugin | S:
         """The plugin ``name``, active, if it implements the subsystem ``implements``, or any.
 
@@ -128,18 +140,29 @@ class Registry:
         that failed, and how many seconds later the next begins. Whoever asks meanwhile
         shares the outcome. Later a plugin is known, and nothing is sent.
 
+        Once ``cancel`` is set, by any thread, this call ends at once, whatever it waits for:
+        its attempts, or those of another thread. Where its own are ended, one of the
+        others that wait takes them over. A look-up, and a transport that cannot end what it
+        sends, are waited for.
+
         Raises ``PluginNotFoundError``, ``NotImplementedByPluginError``,
-        ``SpecError``, ``InvalidPluginNameError``, and what the handshake raises:
-        ``TransportError``, ``StatusError`` or ``WireError``; ``TypeError`` for a class that is
-        no proxy, such as an implementation of a subsystem.
+        ``SpecError``, ``InvalidPluginNameError``, ``WaitCancelledError`` where it is cancelled
+        or the registry closed, and what the handshake raises: ``TransportError``,
+        ``StatusError`` or ``WireError``; ``TypeError`` for a class that is no proxy, such as
+        an implementation of a subsystem.
         """
+        if cancel is not None:
+            _check_cancel(cancel, name)
         if implements is not None and not isinstance(implements, str):
             check_proxy(implements)
-            plugin = self.get(name, implements.implements, retry=retry, on_retry=on_retry)
+            plugin = self.get(
+                name, implements.implements, retry=retry, on_retry=on_retry, cancel=cancel
+            )
             return implements(plugin.client)
         active = self._activations.active(name)
         if active is None:
-            active = self._activate(check_plugin_name(name), retry or self._retry, on_retry)
+            policy = retry or self._retry
+            active = self._activate(check_plugin_name(name), policy, on_retry, cancel)
         if implements is not None and not active.implements(implements):
             raise NotImplementedByPluginError(name, implements, active.manifest.implements)
         return active
@@ -173,13 +196,19 @@ class Registry:
         with its name and error, and left out. A subsystem's class gives typed proxies, as in
         ``get``.
 
-        Raises ``SpecError`` for a directory that cannot be read.
+        Raises ``SpecError`` for a directory that cannot be read, and ``WaitCancelledError``
+        where the registry is closed before all are active.
         """
         if implements is not None and not isinstance(implements, str):
             check_proxy(implements)
             plugins = self.get_all(implements.implements, on_failure=on_failure)
             return [implements(plugin.client) for plugin in plugins]
-        with self._clock.working(), closing(self._load(self._discovery.scan())) as loaded:
+        with ExitStack() as stack:
+            stack.enter_context(self._clock.working())
+            ending = Ending()
+            stack.enter_context(self._closing.calling(partial(ending.end, CLOSED)))
+            names = self._discovery.scan()
+            loaded = stack.enter_context(closing(self._load(names, ending)))
             found: dict[str, ActivePlugin] = {}
             for activation in loaded:
                 if activation.plugin is not None:
@@ -191,6 +220,8 @@ class Registry:
                         on_failure(activation.name, activation.error)
                 elif activation.error is not None:
                     raise activation.error
+                else:  # the registry was closed before it was active
+                    raise ending.error()
         active = [found[name] for name in sorted(found)]
         return [plugin for plugin in active if implements is None or plugin.implements(implements)]
 
@@ -212,7 +243,12 @@ class Registry:
         self._activations.drop(name)
 
     def close(self) -> None:
-        """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``."""
+        """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
+
+        Each ``get`` and ``get_all`` that is waiting ends at once with ``WaitCancelledError``.
+        May be called more than once, by any thread.
+        """
+        self._closing.set()
         for plugin in self._activations.close():
             plugin.client.close()
 
@@ -227,29 +263,73 @@ class Registry:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _activate(self, name: str, policy: RetryPolicy, on_retry: OnRetry | None) -> ActivePlugin:
-        with self._clock.working():
-            while True:
-                activation, leading = self._activations.claim(name, threading.get_ident())
-                if leading:
-                    return self._lead(activation, policy, on_retry)
-                plugin = activation.outcome(self._clock)
+    def _activate(
+        self,
+        name: str,
+        policy: RetryPolicy,
+        on_retry: OnRetry | None,
+        cancel: Cancellation | None,
+    ) -> ActivePlugin:
+        ending = Ending(name)
+        by_caller = (
+            nullcontext() if cancel is None else cancel.calling(partial(ending.end, CANCELLED))
+        )
+        by_registry = self._closing.calling(partial(ending.end, CLOSED))
+        with self._clock.working(), by_registry, by_caller:
+            started = self._clock.now()
+            activation, leading = self._activations.claim(name, threading.get_ident())
+            while not leading:
+                plugin = activation.outcome(self._clock, ending)
                 if plugin is not None:
                     return plugin
+                # Whatever ended the leader may end this too, and not have done so yet.
+                if cancel is not None and cancel.is_set():
+                    ending.end(CANCELLED)
+                activation, leading = self._take_over(name, ending)
+            return self._lead(activation, policy, on_retry, ending, started)
+
+    def _take_over(self, name: str, ending: Ending) -> tuple[Activation, bool]:
+        """Claim a plugin whose leader has left; ``WaitCancelledError`` where this caller ends too.
+
+        Of those that waited, one has the lead.
+        """
+        if self._closing.is_set():
+            ending.end(CLOSED)
+        if ending.reason:
+            raise ending.error()
+        try:
+            return self._activations.claim(name, threading.get_ident())
+        except RuntimeError:
+            ending.end(CLOSED)
+            raise ending.error() from None
 
     def _lead(
-        self, activation: Activation, policy: RetryPolicy, on_retry: OnRetry | None
+        self,
+        activation: Activation,
+        policy: RetryPolicy,
+        on_retry: OnRetry | None,
+        ending: Ending,
+        started: float,
     ) -> ActivePlugin:
         handshake = self._handshake(activation.name)
         try:
-            plugin = try_again(handshake, policy, self._clock, is_worth_waiting_for, on_retry)
+            with ending.cancellation.calling(lambda: handshake.end(ending.reason)):
+                plugin = try_again(
+                    handshake,
+                    policy,
+                    self._clock,
+                    is_worth_waiting_for,
+                    on_retry,
+                    ending=ending,
+                    started=started,
+                )
         except BaseException as error:
-            self._settle(activation, handshake, None, error)
+            self._settle(activation, handshake, None, _unless_own(error, ending))
             raise
         self._settle(activation, handshake, plugin)
+        if activation.plugin is None:  # the registry was closed before it was active
+            raise ending.error(elapsed=self._clock.now() - started)
         self._meet(activation)
-        if activation.error is not None:
-            raise activation.error
         return plugin
 
     def _settle(
@@ -284,7 +364,7 @@ class Registry:
             name=plugin.name,
         )
 
-    def _load(self, names: Iterable[str]) -> Generator[Activation]:
+    def _load(self, names: Iterable[str], ending: Ending) -> Generator[Activation]:
         """An activation of each name, settled; handlers run on the way, in this thread."""
         ours: list[Activation] = []
         theirs: list[Activation] = []
@@ -292,7 +372,7 @@ class Registry:
             for name in names:
                 activation, leading = self._activations.claim(name, None)
                 (ours if leading else theirs).append(activation)
-            with closing(self._lead_side_by_side(ours)) as led:
+            with closing(self._lead_side_by_side(ours, ending)) as led:
                 yield from led
         finally:
             # Changes nothing, unless this was cut short: then others may take the lead,
@@ -302,27 +382,49 @@ class Registry:
             left = chain.from_iterable(map(self._activations.take_meetings, ours))
             _call(left)
         for activation in theirs:
-            activation.wait(self._clock)
+            activation.wait(self._clock, ending)
         yield from (activation for activation in theirs if not activation.abandoned)
         if abandoned := [activation.name for activation in theirs if activation.abandoned]:
-            yield from self._load(abandoned)
+            if self._closing.is_set():
+                ending.end(CLOSED)
+                raise ending.error()
+            yield from self._load(abandoned, ending)
 
-    def _lead_side_by_side(self, ours: list[Activation]) -> Generator[Activation]:
+    def _lead_side_by_side(self, ours: list[Activation], ending: Ending) -> Generator[Activation]:
         handshakes = [self._handshake(activation.name) for activation in ours]
+
+        def end() -> None:
+            for handshake in handshakes:
+                handshake.end(ending.reason)
 
         def settle(outcome: Outcome[ActivePlugin]) -> tuple[Activation, BaseException | None]:
             activation, handshake = ours[outcome.index], handshakes[outcome.index]
-            self._settle(activation, handshake, outcome.value, outcome.error)
+            error = _unless_own(outcome.error, ending)
+            self._settle(activation, handshake, outcome.value, error)
             return activation, outcome.error
 
         # Handlers run here while the crew goes on, so that one may wait for what the crew loads.
-        crew = retry_side_by_side(handshakes, self._retry, self._clock, is_retryable, settle)
-        with closing(crew):
+        crew = retry_side_by_side(
+            handshakes, self._retry, self._clock, is_retryable, settle, ending=ending
+        )
+        with ending.cancellation.calling(end), closing(crew):
             for activation, error in crew:
                 if error is not None and not isinstance(error, Exception):
                     raise error
                 self._meet(activation)
                 yield activation
+
+
+def _check_cancel(cancel: Cancellation, name: str) -> None:
+    if not isinstance(cancel, Cancellation):
+        raise TypeError(f"cancel takes a Cancellation, not {type(cancel).__name__}")
+    if cancel.is_set():
+        raise WaitCancelledError(CANCELLED, name)
+
+
+def _unless_own(error: BaseException | None, ending: Ending) -> BaseException | None:
+    # What ends a leader alone is no outcome of the activation.
+    return None if ending.reason and isinstance(error, WaitCancelledError) else error
 
 
 def _call(meetings: Iterable[Meeting]) -> None:

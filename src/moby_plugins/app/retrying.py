@@ -10,14 +10,15 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
 from itertools import count
 from typing import Generic, TypeAlias, TypeVar
 
 from attrs import define, frozen
 
-from moby_plugins.domain.errors import PluginError, in_full
+from moby_plugins.domain.errors import PluginError, WaitCancelledError, in_full
 from moby_plugins.domain.retry import RetryPolicy
-from moby_plugins.ports import Clock
+from moby_plugins.ports import Cancellation, Clock, SleepEvent
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
@@ -36,19 +37,48 @@ IsRetryable: TypeAlias = Callable[[PluginError], bool]
 OnRetry: TypeAlias = Callable[[PluginError, float], object]
 
 
+class Ending:
+    """What ends all that waits for one thing: a client, a ``get`` or a ``get_all``.
+
+    ``reason`` is "" until then. ``plugin`` and ``address`` are the error's.
+    """
+
+    def __init__(self, plugin: str = "", address: str = "") -> None:
+        self.reason = ""
+        self.cancellation = Cancellation()
+        self._names = (plugin, address)
+
+    def end(self, reason: str) -> None:
+        """End it; the first reason counts. May be called by a signal handler."""
+        self.reason = self.reason or reason
+        self.cancellation.set()
+
+    def error(self, attempts: int = 0, elapsed: float = 0.0) -> WaitCancelledError:
+        """Return the error of one that waited."""
+        error = WaitCancelledError(self.reason, *self._names)
+        error.attempts, error.elapsed = attempts, elapsed
+        return error
+
+
 def retry(
     attempt: Attempt[T],
     policy: RetryPolicy,
     clock: Clock,
     is_retryable: IsRetryable,
     on_retry: OnRetry | None = None,
+    *,
+    ending: Ending | None = None,
+    started: float | None = None,
 ) -> T:
     """What ``attempt`` returns, tried as often as the policy allows.
 
-    ``on_retry`` is told before each wait. Raises the last ``PluginError``, which says how
-    often and for how long, or the first that is not retryable; anything else passes at once.
+    ``on_retry`` is told before each wait, which ``ending`` ends with ``WaitCancelledError``.
+    The policy's budget counts from ``started``, which is now unless given. Raises the last
+    ``PluginError``, which says how often and for how long, or the first that is not retryable;
+    anything else passes at once.
     """
-    started = clock.now()
+    started = clock.now() if started is None else started
+    ending = ending or Ending()
     for number in count(1):
         try:
             return attempt(number)
@@ -58,8 +88,16 @@ def retry(
                 raise
             if on_retry is not None:
                 on_retry(error, delay)
-        clock.sleep(delay)
+        if _sleep(clock, ending, delay):
+            raise ending.error(number, clock.now() - started)
     raise AssertionError  # pragma: no cover  count() does not end
+
+
+def _sleep(clock: Clock, ending: Ending, delay: float) -> bool:
+    """Sleep; true, and at once, where that is to end."""
+    event = SleepEvent()
+    with ending.cancellation.calling(event.set):
+        return clock.wait(event, delay)
 
 
 def _delay_after(
@@ -103,20 +141,27 @@ def retry_side_by_side(
     clock: Clock,
     is_retryable: IsRetryable,
     settle: Callable[[Outcome[T]], R],
+    *,
+    ending: Ending | None = None,
 ) -> Generator[R]:
     """What ``settle`` makes of each attempt's outcome, as they come.
 
     Each is tried as ``retry`` would. Attempts and ``settle`` run in threads of
     this function's own, whether or not the iterator is being read. Closing it
-    stops them after the attempt they are at. To be used inside ``clock.working()``.
+    stops them after the attempt they are at. Raises ``WaitCancelledError`` once ``ending``
+    has ended it. To be used inside ``clock.working()``.
     """
     crew = _Crew(attempts, policy, clock, is_retryable, settle)
-    try:
+    ending = ending or Ending()
+    with ExitStack() as stack:
+        stack.callback(crew.stop.set)
+        stack.enter_context(ending.cancellation.calling(crew.end))
         crew.start(min(len(attempts), MAX_THREADS))
         for _ in attempts:
-            yield crew.next_settled()
-    finally:
-        crew.stop.set()
+            settled = crew.next_settled()
+            if settled is None:
+                raise ending.error()
+            yield settled[0]
 
 
 class _Crew(Generic[T, R]):
@@ -171,13 +216,20 @@ class _Crew(Generic[T, R]):
         ready.wait()
         return True
 
-    def next_settled(self) -> R:
-        while True:
+    def end(self) -> None:
+        # In this order: who looks for what was settled, and finds nothing, looks whether to stop.
+        self.stop.set()
+        self._news.set()
+
+    def next_settled(self) -> list[R] | None:
+        # None where it was stopped. What is settled may be None itself.
+        while not self.stop.is_set():
             self._clock.wait(self._news)
             with self._lock:
                 if self._settled:
-                    return self._settled.popleft()
+                    return [self._settled.popleft()]
                 self._news.clear()
+        return None
 
     def _work(self, task: _Task[T] | None, ready: threading.Event) -> None:
         with self._clock.working():

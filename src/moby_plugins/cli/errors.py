@@ -21,6 +21,7 @@ from moby_plugins.domain.errors import (
     StatusError,
     TransportError,
     TransportTimeoutError,
+    WaitCancelledError,
     WireError,
     answer_in_brief,
     in_full,
@@ -55,6 +56,7 @@ BY_ERROR: tuple[tuple[type[BaseException], int], ...] = (
     (RecordingError, UNUSABLE),
     (InvalidPluginNameError, UNUSABLE),
     (UnwrittenError, UNWRITTEN),
+    (WaitCancelledError, INTERRUPTED),
     (KeyboardInterrupt, INTERRUPTED),
 )
 

@@ -13,6 +13,7 @@
     │  └─ TransportTimeoutError (TimeoutError)
     ├─ StatusError                           answered, but not with 200
     ├─ DriverError                           answered 200 with the subsystem's own error
+    ├─ WaitCancelledError                    cancelled, or the registry or client was closed
     └─ WireError (ValueError)                answered 200, but not what was asked for
 
 A call tries again after a ``TransportError`` that was not answered, and after
@@ -253,6 +254,28 @@ class WireError(PluginError, ValueError):
         method = f"{shown(self.method)}: " if self.method else ""
         reason = sentence(self.reason)
         return f"{_subject(self.plugin, self.address)}{method}{reason}"
+
+
+class WaitCancelledError(PluginError):
+    """A wait or a call was cancelled, or its registry or client was closed. Never retried.
+
+    ``reason`` says which; ``plugin`` and ``address`` say of what, where that is known.
+    ``attempts`` counts those that were begun: 0 for a wait for the attempts of another thread.
+    """
+
+    __module__ = _DOOR
+    attempts: int = 0
+
+    def __init__(self, reason: str, plugin: str = "", address: str = "") -> None:
+        self.reason = reason
+        self.plugin = plugin
+        self.address = address
+        super().__init__(reason, plugin, address)
+
+    def __str__(self) -> str:
+        subject = _subject(self.plugin, self.address).removesuffix(": ")
+        known = "; ".join(filter(None, (subject, self._tried() if self.attempts else "")))
+        return sentence(self.reason) + (f" ({known})" if known else "")
 
 
 def error_text(error: BaseException) -> str:

@@ -37,6 +37,7 @@ TOO_LARGE = 413
 
 # How transports say what went wrong, so that all of them say the same.
 TIMED_OUT = "timed out"
+CLOSED_HERE = "the connection was closed at this end"
 CLOSED_EARLY = "the plugin closed the connection without an answer"
 CUT_OFF = "the answer's body is cut off or badly chunked"
 MALFORMED = "malformed answer"

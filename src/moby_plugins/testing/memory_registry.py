@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 from urllib.parse import quote
 
-from attrs import frozen
+from attrs import field, frozen
 
 from moby_plugins.adapters.memory.clock import FakeClock
 from moby_plugins.adapters.memory.replies import Replies, Reply, Script, missing_socket
@@ -18,7 +18,7 @@ from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy
-from moby_plugins.ports import Clock, Transport
+from moby_plugins.ports import Cancellation, Clock, Transport
 
 # What plays a plugin's part in memory.
 Part: TypeAlias = Subsystem | Replies
@@ -107,16 +107,17 @@ class _Line:
 
     _address: Address
     _transports: Mapping[str, MemoryTransport]
+    _ended: Cancellation = field(factory=Cancellation, init=False)
 
     def __repr__(self) -> str:
         return "memory"
 
     def send(self, request: Request, timeout: float | None) -> Response:
         there = self._transports.get(self._address.text) or MemoryTransport(missing_socket())
-        return there.connect(self._address).send(request, timeout)
+        return there.connected(self._address, self._ended).send(request, timeout)
 
     def close(self) -> None:
-        pass
+        self._ended.set()
 
 
 def _played(plugin: Part) -> Replies:

@@ -28,6 +28,7 @@ class Line:
 
     def close(self) -> None:
         self.closed += 1
+        self._transport.close()
 
 
 def client_of(reply: Any, clock: FakeClock, **settings: Any) -> tuple[Client, Line]:

@@ -4,9 +4,10 @@ import math
 
 import pytest
 
-from moby_plugins.domain.errors import TransportError, TransportTimeoutError
+from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WaitCancelledError
 from moby_plugins.domain.retry import RetryPolicy
-from moby_plugins.testing import FakeClock, drips, hangs, refused
+from moby_plugins.serving import hung_up
+from moby_plugins.testing import FakeClock, Fault, Request, drips, hangs, refused
 from tests.unit.app.in_memory import TCP, client_of
 
 
@@ -85,14 +86,64 @@ def test_a_closed_client_calls_no_more(clock: FakeClock) -> None:
 
 
 def test_a_client_that_is_closed_between_two_attempts_stops(clock: FakeClock) -> None:
-    """The retry that was waited for is not made."""
+    """At once: the retry that was waited for is not made."""
     client, line = client_of(refused(), clock)
     clock.at(2, client.close)
 
-    with pytest.raises(RuntimeError, match=r"^this client is closed$"):
+    with pytest.raises(WaitCancelledError, match=r"^this client is closed") as caught:
         client.call("M.x")
 
-    assert (len(line.requests), clock.now()) == (2, 3.0)
+    assert (len(line.requests), clock.now()) == (2, 2.0)
+    assert (caught.value.attempts, caught.value.elapsed) == (2, 2.0)
+
+
+@pytest.mark.parametrize("reply", [hangs(), drips(b"[1]" + b" " * 99)], ids=["head", "body"])
+@pytest.mark.parametrize("way", ["call", "stream", "send_file"])
+def test_a_client_that_is_closed_ends_its_calls(reply: Fault, way: str, clock: FakeClock) -> None:
+    """At that moment, with what is known; nothing is tried again."""
+    client, line = client_of(reply, clock)
+    clock.at(2.5, client.close)
+
+    def ask() -> None:
+        asked = getattr(client, way)("M.x", b"[1]")
+        while way == "stream" and asked.read():
+            pass
+
+    with pytest.raises(WaitCancelledError, match=r"^this client is closed") as caught:
+        ask()
+
+    assert (len(line.requests), clock.now()) == (1, 2.5)
+    assert (caught.value.plugin, caught.value.address) == ("p", TCP)
+    assert caught.value.attempts == 1
+    assert str(caught.value) == f"this client is closed (plugin 'p' at {TCP}; tried once)"
+
+
+def test_a_stream_that_was_read_to_its_end_stays_at_its_end(clock: FakeClock) -> None:
+    """Closing its client afterwards takes nothing away."""
+    client, _ = client_of(b"[1]", clock)
+    stream = client.stream("M.x")
+    assert [stream.read(), stream.read()] == [b"[1]", b""]
+    client.close()
+
+    assert stream.read() == b""
+
+
+def test_a_plugin_in_memory_sees_that_its_call_was_ended(clock: FakeClock) -> None:
+    """Over a real connection it would see the hang-up."""
+    seen: list[float] = []
+
+    def plugin(_: Request) -> bytes:
+        clock.wait(hung_up())
+        seen.append(clock.now())
+        return b"1"
+
+    client, _ = client_of(plugin, clock)
+    clock.at(2, client.close)
+
+    with pytest.raises(WaitCancelledError):
+        client.call("M.x")
+
+    assert (seen, clock.now()) == ([2.0], 2.0)
 
 
 @pytest.mark.parametrize(

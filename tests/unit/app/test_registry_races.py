@@ -11,6 +11,7 @@ from moby_plugins.domain.errors import (
     PluginNotFoundError,
     StatusError,
     TransportError,
+    WaitCancelledError,
 )
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.testing import (
@@ -178,9 +179,10 @@ def test_a_registry_that_is_closed_while_a_plugin_is_activated_gives_nobody_a_pl
 
     errors = raised(host.clock.run(*[get(host)] * 3, partial(host.registry.get_all, "A")))
 
-    assert [(type(error), str(error)) for error in errors] == [
-        (RuntimeError, "this registry is closed")
+    assert [(type(error), str(error)[:23]) for error in errors] == [
+        (WaitCancelledError, "this registry is closed")
     ] * 4
+    assert host.clock.now() == 1.0
     assert (met, host.closed()) == ([], [1])
 
 

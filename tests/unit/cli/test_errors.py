@@ -15,6 +15,7 @@ from moby_plugins import (
     StatusError,
     TransportError,
     TransportTimeoutError,
+    WaitCancelledError,
     WireError,
 )
 from moby_plugins.cli import errors
@@ -34,6 +35,7 @@ ERRORS: list[tuple[BaseException, int]] = [
     (InvalidPluginNameError(".."), 9),
     (RecordingError("bad", "/a.jsonl"), 9),
     (PluginError(), 1),
+    (WaitCancelledError("the wait was cancelled"), 130),
     (KeyboardInterrupt(), 130),
 ]
 

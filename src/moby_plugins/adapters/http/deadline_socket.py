@@ -8,15 +8,24 @@ reads, each time with what is left of the whole.
 A plugin may respond before it has read the whole request, and then read no more. So a
 socket that waits until it can send also looks for what the plugin sends. It never waits
 inside ``send()``, where it could not look.
+
+``OpenSockets`` ends what the sockets of one dial wait for, from another thread or from a signal
+handler. So nothing there waits for a lock.
 """
 
+import errno
 import math
+import os
 import select
 import socket
 import ssl
+import threading
 import time
+import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from moby_plugins.domain.http import CLOSED_HERE
 from moby_plugins.domain.http_grammar import begins_final_response
 
 if TYPE_CHECKING:
@@ -38,10 +47,21 @@ class RespondedEarlyError(ConnectionError):
     """The response began, or the connection ended, before the whole request was sent."""
 
 
+class ClosedHereError(ConnectionAbortedError):
+    """The connection was closed at this end, while something waited for the other."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ECONNABORTED, CLOSED_HERE)
+
+
 class _Deadline(_Base):
-    """``cut_off`` is true once the connection ended as TLS does not allow."""
+    """``cut_off`` is true once the connection ended as TLS does not allow.
+
+    ``aborted`` is true once ``abort`` was called.
+    """
 
     cut_off: bool = False
+    aborted: bool = False
     _ends: float | None = None
     # Read while a request was being sent, and not yet received by the engine.
     _early = b""
@@ -55,6 +75,33 @@ class _Deadline(_Base):
         if value is not None or self.gettimeout() is not None:
             super().settimeout(value)
 
+    def abort(self) -> None:
+        """End what waits here, in whichever thread, and what begins to: ``ClosedHereError``.
+
+        It neither waits nor raises; the thread that uses the socket closes it.
+        """
+        self.aborted = True
+        guard = self._guard()
+        # Where it is taken, this socket is being closed, or aborted by another.
+        if guard.acquire(blocking=False):
+            try:
+                with suppress(OSError):  # it has ended by itself
+                    socket.socket.shutdown(self, socket.SHUT_RDWR)
+            finally:
+                guard.release()
+
+    def close(self) -> None:
+        """Close it, but not while it is being aborted: its number may be another's then."""
+        with self._guard():
+            super().close()
+        if self.aborted:  # it stays open as long as a file of it does
+            self.abort()
+
+    def _guard(self) -> threading.Lock:
+        # Made when it is needed, as ``ssl`` makes sockets without their ``__init__``.
+        guard: threading.Lock | None = self.__dict__.get("guard")
+        return guard or self.__dict__.setdefault("guard", threading.Lock())
+
     def _narrow(self, ends: float) -> None:
         super().settimeout(_left(ends))
 
@@ -66,7 +113,10 @@ class _Deadline(_Base):
             return len(data)
         if self._ends is not None:
             self._narrow(self._ends)
-        return super().recv_into(buffer, *args)
+        size = super().recv_into(buffer, *args)
+        if self.aborted:
+            raise ClosedHereError
+        return size
 
     def recv(self, size: int = _EARLY_BYTES, *args: Any) -> bytes:
         if self._early:
@@ -74,7 +124,10 @@ class _Deadline(_Base):
             return data
         if self._ends is not None:
             self._narrow(self._ends)
-        return super().recv(size, *args)
+        data = super().recv(size, *args)
+        if self.aborted:
+            raise ClosedHereError
+        return data
 
     def is_readable(self) -> bool:
         """Whether there is something to receive, or the other end has hung up."""
@@ -164,7 +217,7 @@ class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
         try:
             return super().recv_into(buffer, *args)
         except ssl.SSLEOFError:
-            self.cut_off = True
+            self._end()
             return 0
 
     def recv(self, size: int = _EARLY_BYTES, *args: Any) -> bytes:
@@ -172,8 +225,13 @@ class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
         try:
             return super().recv(size, *args)
         except ssl.SSLEOFError:
-            self.cut_off = True
+            self._end()
             return b""
+
+    def _end(self) -> None:
+        if self.aborted:
+            raise ClosedHereError
+        self.cut_off = True
 
     def _send_now(self, data: memoryview) -> int:
         if self._ends is not None:
@@ -185,6 +243,35 @@ class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
             return 0
         finally:
             self._restore()
+
+
+class OpenSockets:
+    """The sockets of one dial, from before they are connected, as long as they are in use."""
+
+    def __init__(self) -> None:
+        self._ended = False
+        # Each with the process that made it: a fork leaves both ends with it.
+        self._open: dict[weakref.ref[_Deadline], int] = {}
+
+    def add(self, sock: _Deadline) -> None:
+        """List ``sock``; raises ``ClosedHereError`` once ended."""
+        self._open[weakref.ref(sock, self._open.pop)] = os.getpid()
+        # Looked at afterwards, as ``end`` does both the other way round.
+        self.check()
+
+    def check(self) -> None:
+        """Raise ``ClosedHereError`` once ended."""
+        if self._ended:
+            raise ClosedHereError
+
+    def end(self) -> None:
+        """Abort all sockets, and those to come. The parent of a fork keeps its own."""
+        self._ended = True
+        process = os.getpid()
+        for reference, made_by in self._open.copy().items():
+            sock = reference()
+            if sock is not None and made_by == process:
+                sock.abort()
 
 
 def _left(ends: float) -> float:

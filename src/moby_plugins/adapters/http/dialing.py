@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from ipaddress import ip_address
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from moby_plugins.adapters.http.deadline_socket import (
     DeadlineSocket,
     DeadlineSSLSocket,
+    OpenSockets,
     RespondedEarlyError,
 )
 from moby_plugins.adapters.http.unix_socket import UnixSocketDial
@@ -35,6 +36,8 @@ MAX_TLS_FILE_BYTES = 1 << 20
 Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
 # Takes a time-out in seconds, and gives a connected socket.
 Dial: TypeAlias = Callable[[float | None], Socket]
+# Seconds between looks whether to wait on for a name.
+_LOOK = 0.05
 # What sending raises where the plugin responds already, or has stopped reading.
 STOPPED_READING = (
     BrokenPipeError,
@@ -42,6 +45,19 @@ STOPPED_READING = (
     RespondedEarlyError,
     ssl.SSLEOFError,
 )
+
+
+@runtime_checkable
+class EndingDial(Protocol):
+    """A dial that can be ended: all that ``dial_for`` returns."""
+
+    def __call__(self, timeout: float | None, /) -> Socket:
+        """Dial."""
+        ...
+
+    def end(self) -> None:
+        """End the dials and connections that there are, and those to come. It never waits."""
+        ...
 
 
 def system_addresses(host: str, port: int) -> list[Any]:
@@ -59,10 +75,18 @@ class Lookups:
         # By process too: the threads of its parent do not run in a child.
         self._running: dict[tuple[Resolve, str, int], _Lookup] = {}
 
-    def addresses(self, resolve: Resolve, host: str, port: int, timeout: float | None) -> list[Any]:
+    def addresses(
+        self,
+        resolve: Resolve,
+        host: str,
+        port: int,
+        timeout: float | None,
+        sockets: OpenSockets | None = None,
+    ) -> list[Any]:
         """What ``resolve`` returns or raises; ``TimeoutError`` if that takes ``timeout`` seconds.
 
-        What takes longer goes on in its thread, and the next to ask waits for the same.
+        What takes longer goes on in its thread, and the next to ask waits for the same. Where
+        ``sockets`` were ended, this ends too.
         """
         if timeout is None or _is_number(host):
             return resolve(host, port)
@@ -71,8 +95,13 @@ class Lookups:
         lookup = self._running.setdefault(key, mine)
         if lookup is mine:
             self._start(key, mine)
-        if not lookup.done.wait(timeout):
-            raise TimeoutError(f"the name {shown(host)} is not resolved after {timeout:.3g} s")
+        ends, left = time.monotonic() + timeout, timeout
+        while not lookup.done.wait(min(left, _LOOK)):
+            if sockets is not None:
+                sockets.check()
+            left = ends - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"the name {shown(host)} is not resolved after {timeout:.3g} s")
         if lookup.error is not None:
             raise copy(lookup.error)  # no two threads share a traceback
         if lookup.port == port:
@@ -131,6 +160,7 @@ class TCPDial:
         self._where = (address.host, address.port)
         self._resolve = resolve
         self._lookups = lookups or Lookups()
+        self.sockets = OpenSockets()
 
     def __call__(self, timeout: float | None) -> DeadlineSocket:
         """A connected socket; raises ``OSError``, ``TimeoutError`` after ``timeout`` seconds.
@@ -140,10 +170,11 @@ class TCPDial:
         """
         ends = None if timeout is None else time.monotonic() + timeout
         failure: OSError | None = None
-        found = self._lookups.addresses(self._resolve, *self._where, timeout)
+        found = self._lookups.addresses(self._resolve, *self._where, timeout, self.sockets)
         for tried, (family, kind, protocol, _, where) in enumerate(found):
             sock = DeadlineSocket(family, kind, protocol)
             try:
+                self.sockets.add(sock)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if ends is not None:
                     left = ends - time.monotonic()
@@ -158,6 +189,10 @@ class TCPDial:
             else:
                 return sock
         raise failure or OSError("the host name has no address")
+
+    def end(self) -> None:
+        """End the dials and connections that there are, and those to come."""
+        self.sockets.end()
 
 
 class TLSDial:
@@ -178,13 +213,27 @@ class TLSDial:
             if ends is not None:
                 sock.settimeout(max(ends - time.monotonic(), 1e-3))
             wrapped = self._context.wrap_socket(
-                sock, server_hostname=self._host, suppress_ragged_eofs=False
+                sock,
+                server_hostname=self._host,
+                suppress_ragged_eofs=False,
+                do_handshake_on_connect=False,
             )
         except BaseException:
             sock.close()
             raise
         assert isinstance(wrapped, DeadlineSSLSocket)  # noqa: S101  tells mypy what the context makes
+        try:
+            # The descriptor is this one's now, and no longer that of ``sock``.
+            self._dial.sockets.add(wrapped)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
         return wrapped
+
+    def end(self) -> None:
+        """End the dials and connections that there are, and those to come."""
+        self._dial.end()
 
 
 def ssl_context(tls: TLSOptions) -> ssl.SSLContext:

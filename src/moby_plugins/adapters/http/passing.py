@@ -5,9 +5,7 @@ the host has hung up, and then shuts the plugin's connection down, which wakes t
 waits for the plugin. Where the plugin hangs up, reading ends by itself.
 """
 
-import contextlib
 import errno
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -32,11 +30,6 @@ class _Running:
 
     hung_up: threading.Event
     sock: Socket
-
-    def cut(self) -> None:
-        """Shut the connection down, whatever waits for it."""
-        with contextlib.suppress(OSError):  # it has ended by itself
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
 
 @frozen
@@ -95,7 +88,6 @@ class PassingTransport:
         connection.close()
 
     def _forget(self, call: _Running) -> None:
-        # Before its socket is closed: the number of that may then be another's.
         with self._lock:
             self._running.discard(call)
 
@@ -104,7 +96,7 @@ class PassingTransport:
             with self._lock:
                 for call in self._running:
                     if call.hung_up.is_set():
-                        call.cut()
+                        call.sock.abort()
 
 
 def _host_left() -> ConnectionAbortedError:

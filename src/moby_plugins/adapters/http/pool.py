@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol, TypeAlias
 
-from moby_plugins.adapters.http.dialing import Dial, Socket
+from moby_plugins.adapters.http.dialing import Dial, EndingDial, Socket
 from moby_plugins.adapters.http.errors import not_reached
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request, Response
@@ -148,8 +148,13 @@ class PooledTransport:
         return connection.exchange(request, ends, partial(self._give_back, process))
 
     def close(self) -> None:
-        """Close what is idle; what is in use closes when it comes back."""
+        """Close what is idle, and end what is in use or being dialled: ``TransportError``.
+
+        Where ``dial`` cannot be ended, what is in use closes when it comes back.
+        """
         self._closed = True
+        if isinstance(self._dial, EndingDial):
+            self._dial.end()
         _close_all(self._shared, self._idle)
 
     def __repr__(self) -> str:

@@ -102,7 +102,7 @@ class RequestsTransport:
             del raised  # its traceback refers to this frame
 
     def close(self) -> None:
-        """Nothing: the session is its owner's."""
+        """Do nothing: the session is its owner's, and a call under way goes on to its time-out."""
 
     def _prepare(self, request: Request) -> PreparedRequest:
         prepared = self._session.prepare_request(

@@ -1,11 +1,13 @@
 """How to dial a UNIX socket."""
 
 import errno
+import math
 import os
 import socket
 import struct
+import time
 
-from moby_plugins.adapters.http.deadline_socket import DeadlineSocket
+from moby_plugins.adapters.http.deadline_socket import DeadlineSocket, OpenSockets
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
@@ -17,6 +19,8 @@ MAX_PATH_BYTES = 107
 _COLUMNS = ("Num", "RefCount", "Protocol", "Flags", "Type", "St", "Inode", "Path")
 _ACCEPTS = 1 << 16
 _OPEN = ("02", "03")
+# Seconds between looks whether to go on: nothing wakes who waits for a place in the queue.
+_LOOK = 0.05
 
 
 class UnixSocketDial:
@@ -24,6 +28,7 @@ class UnixSocketDial:
 
     def __init__(self, address: Address) -> None:
         self._path = check_socket_path(address.path)
+        self._sockets = OpenSockets()
 
     def __call__(self, timeout: float | None) -> DeadlineSocket:
         """A connected socket without a time-out of its own.
@@ -32,20 +37,34 @@ class UnixSocketDial:
         """
         sock = DeadlineSocket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            self._sockets.add(sock)
             self._connect(sock, timeout)
         except BaseException:
             sock.close()
             raise
         return sock
 
+    def end(self) -> None:
+        """End the dials and connections that there are, and those to come."""
+        self._sockets.end()
+
     def _connect(self, sock: DeadlineSocket, timeout: float | None) -> None:
+        ends = math.inf if timeout is None else time.monotonic() + max(timeout, 1e-3)
         # Under settimeout() a full backlog is EAGAIN at once; SO_SNDTIMEO waits for a place.
-        # To the kernel 0 is no limit at all.
-        _limit_connect(sock, 0 if timeout is None else max(timeout, 1e-3))
-        try:
-            sock.connect(self._path)
-        except BlockingIOError as error:
-            raise TimeoutError(errno.ETIMEDOUT, "the plugin takes no connections") from error
+        _limit_connect(sock, _LOOK if timeout is None else min(max(timeout, 1e-3), _LOOK))
+        while True:
+            try:
+                sock.connect(self._path)
+            except BlockingIOError as error:
+                self._sockets.check()
+                left = ends - time.monotonic()
+                if left <= 0:
+                    refusal = "the plugin takes no connections"
+                    raise TimeoutError(errno.ETIMEDOUT, refusal) from error
+                # To the kernel 0 is no limit at all.
+                _limit_connect(sock, min(max(left, 1e-3), _LOOK))
+            else:
+                break
         _limit_connect(sock, 0)
 
 

@@ -30,6 +30,7 @@ from typing import TypeVar
 from attrs import define, field
 
 from moby_plugins.deferred_names import AtDoor
+from moby_plugins.ports import SleepEvent
 
 T = TypeVar("T")
 
@@ -114,8 +115,12 @@ class FakeClock:
         """Take part, and return true once ``event`` is set, or false ``timeout`` seconds later.
 
         Raises as ``sleep`` does. An event may be set by any thread, but one that
-        takes part, or a scripted event, is what keeps the order exact.
+        takes part, or a scripted event, is what keeps the order exact. Waiting for a
+        ``SleepEvent`` is listed in ``sleeps``.
         """
+        if isinstance(event, SleepEvent) and timeout is not None:
+            with self._lock:
+                self.sleeps.append(timeout)
         if not event.is_set():
             self._block(event, timeout)
         return event.is_set()

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import NoReturn, Self
 from urllib.parse import quote
@@ -30,6 +30,7 @@ from moby_plugins.domain.errors import (
 )
 from moby_plugins.domain.http import (
     CLOSED_EARLY,
+    CLOSED_HERE,
     CUT_OFF,
     MALFORMED,
     TIMED_OUT,
@@ -40,7 +41,7 @@ from moby_plugins.domain.http import (
 )
 from moby_plugins.domain.plugin import Plugin, check_plugin_name
 from moby_plugins.domain.text import listed, quoted, shown
-from moby_plugins.ports import Clock, RunningCall
+from moby_plugins.ports import Cancellation, Clock, RunningCall
 
 
 class MemoryDiscovery:
@@ -109,7 +110,7 @@ class MemoryTransport:
     Time-outs and hanging are on ``clock``, the machine's unless given. ``calls``
     lists every attempt. Threads may share it. In the plugin,
     ``moby_plugins.serving.hung_up()`` is an event that is set where the caller closes an
-    answer's body before its end.
+    answer's body before its end, or this transport.
     """
 
     def __init__(
@@ -123,6 +124,9 @@ class MemoryTransport:
         self._plugin = checked_replies(plugin)
         self._clock = clock or SystemClock()
         self._address = Address(addr)
+        self._ended = Cancellation()
+        # What ends the calls after the next ``close``.
+        self._next: Callable[[], Cancellation] = Cancellation
 
     @classmethod
     def replay(
@@ -146,17 +150,26 @@ class MemoryTransport:
     def connect(self, address: Address, _tls: TLSOptions | None = None, /) -> "MemoryTransport":
         """This plugin at another address: a ``Connect`` for a registry or ``Settings``.
 
-        What is returned shares the replies and ``calls``.
+        What is returned shares the replies and ``calls``; it is one client's, and after
+        ``close`` it sends no more.
         """
+        return self.connected(address, Cancellation())
+
+    def connected(self, address: Address, ended: Cancellation) -> "MemoryTransport":
+        """Return this plugin at another address, for calls that ``ended`` ends."""
         connected = copy(self)
         connected._address = address  # noqa: SLF001  a copy of its own kind
+        connected._ended = ended  # noqa: SLF001
+        connected._next = lambda: ended  # noqa: SLF001
         return connected
 
     def send(self, request: Request, timeout: float | None) -> Response:
         """The reply for ``request``; raises what a real transport would, or what the reply says."""
         now = self._clock.now()
         ends = None if timeout is None else now + timeout
-        exchange = _MemoryExchange(request, self._address, self._clock, ends)
+        ended = self._ended
+        exchange = _MemoryExchange(request, self._address, self._clock, ends, ended)
+        exchange.check(answered=False)
         reply = reply_to(request, self._plugin)
         if isinstance(reply, Fault) and reply.errno:
             self._record(request if isinstance(request.body, bytes) else evolve(request, body=b""))
@@ -165,7 +178,7 @@ class MemoryTransport:
         self._record(received)
         call = RunningCall()
         try:
-            with call:
+            with ended.calling(call.hang_up), call:
                 response = respond(reply, evolve(exchange, request=received))
         except NoAnswerError:
             exchange.hang_up()
@@ -173,7 +186,12 @@ class MemoryTransport:
         return evolve(response, body=_TimedBody(response.body, exchange, call))
 
     def close(self) -> None:
-        """Nothing to give up."""
+        """End the calls that are under way, with ``TransportError``.
+
+        Others may share it, and go on to call.
+        """
+        ended, self._ended = self._ended, self._next()
+        ended.set()
 
     def assert_used_up(self) -> None:
         """Raise ``AssertionError`` for a method of the table that nobody called, or a step left.
@@ -199,13 +217,15 @@ class MemoryTransport:
 class _MemoryExchange:
     """A call under way in memory: each end of it is the error that a real transport raises.
 
-    ``ends`` is when its time-out runs out, on ``clock``.
+    ``ends`` is when its time-out runs out, on ``clock``; ``ended`` is set by its transport's
+    ``close``.
     """
 
     request: Request
     address: Address
     clock: Clock
     ends: float | None
+    ended: Cancellation
 
     def unreachable(self, number: int) -> NoReturn:
         # The very error that the operating system gives a real transport.
@@ -215,7 +235,7 @@ class _MemoryExchange:
     def pause(self, seconds: float, *, answered: bool) -> None:
         left = None if self.ends is None else max(self.ends - self.clock.now(), 0.0)
         short = seconds if left is None else min(seconds, left)
-        self.clock.wait(threading.Event(), None if short == float("inf") else short)
+        self.clock.wait(self.ended.event, None if short == float("inf") else short)
         self.check(answered=answered)
 
     def hang_up(self) -> NoReturn:
@@ -228,7 +248,11 @@ class _MemoryExchange:
         raise WireError(CUT_OFF, address=self.address.text)
 
     def check(self, *, answered: bool) -> None:
-        """Raise ``TransportTimeoutError`` once the time-out has run out."""
+        """Raise ``TransportTimeoutError`` once the time-out has run out, or that it was ended."""
+        if self.ended.is_set():
+            closed = TransportError(CLOSED_HERE, self.address.text)
+            closed.answered = answered
+            raise closed
         if self.ends is not None and self.clock.now() >= self.ends:
             error = TransportTimeoutError(TIMED_OUT, self.address.text)
             error.answered = answered
@@ -245,8 +269,10 @@ class _TimedBody:
     _ended: bool = False
 
     def read(self, size: int, /) -> bytes:
+        if self._ended:
+            return b""
         try:
-            with self._call:
+            with self._exchange.ended.calling(self._call.hang_up), self._call:
                 data = self._body.read(size)
         except NoAnswerError:
             self._exchange.cut_off()

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from moby_plugins.ports import Clock
+from moby_plugins.ports import Clock, SleepEvent
 
 SHORT = 0.005
 
@@ -74,6 +74,29 @@ class ClockContract:
             assert clock.wait(event, 60.0) is True
         setter.join()
         assert SHORT <= clock.now() - before < 30
+
+    def test_a_sleep_can_be_ended_by_another_thread(self, clock: Clock) -> None:
+        """To wait for a ``SleepEvent`` is a sleep: it ends with its time, or sooner once set."""
+        event = SleepEvent()
+        before = clock.now()
+        assert clock.wait(event, SHORT) is False
+        assert clock.now() - before >= SHORT
+
+        def end_soon() -> None:
+            with clock.working():
+                entered.set()
+                clock.sleep(SHORT)
+                event.set()
+
+        entered = threading.Event()
+        setter = threading.Thread(target=end_soon)
+        with clock.working():
+            setter.start()
+            entered.wait()
+
+            assert clock.wait(event, 60.0) is True
+        setter.join()
+        assert clock.now() - before < 30
 
     def test_work_may_be_nested_and_may_sleep(self, clock: Clock) -> None:
         """An operation within an operation changes nothing for either."""
