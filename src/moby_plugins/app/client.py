@@ -5,7 +5,6 @@
 """
 
 import io
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from types import UnionType
@@ -40,7 +39,7 @@ from moby_plugins.domain.http import (
     checked_chunks,
     status_error,
 )
-from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_seconds
+from moby_plugins.domain.retry import RetryPolicy, is_retryable, seconds
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import Clock, Transport, filled
 
@@ -197,14 +196,13 @@ class Upload:
 
 
 class Client:
-    """Calls the plugin at ``address`` over ``transport``, and tries again as ``retry`` says.
+    """A client of the plugin at ``address``, over ``transport``, that tries again as ``retry`` says.
 
-    ``timeout`` (seconds) bounds each attempt, its answer's body included, where
-    a call names none of its own; ``None`` is no bound. ``max_response_bytes``
-    bounds what is decoded; a handshake's response is at most 1 MiB. ``name`` is the
-    plugin's, for messages. Threads may share a client. Whoever made it closes it,
-    and that closes the transport. Calls that are under way then end at once with
-    ``WaitCancelledError``.
+    ``timeout`` (seconds) bounds each attempt, the response's body included, where a call has no
+    time-out of its own; ``None`` is no bound. ``max_response_bytes`` bounds what is decoded; a
+    handshake's response is at most 1 MiB. ``name`` is the plugin's, for messages. Threads may
+    share a client. Its maker closes it, and that closes the transport: calls that are under way
+    then end at once with ``WaitCancelledError``.
     """
 
     __module__ = _DOOR
@@ -500,12 +498,3 @@ class Client:
 def _is_whole(error: PluginError) -> bool:
     # An answer whose text breaks off has a cause.
     return isinstance(error, StatusError) and error.__cause__ is None
-
-
-def seconds(timeout: float | None) -> float | None:
-    """A time-out as transports take it: ``None`` for no bound; ``ValueError`` unless positive."""
-    if timeout is None or timeout == math.inf:
-        return None
-    if not is_seconds(timeout):
-        raise ValueError(f"a time-out is a positive number of seconds, not {quoted(timeout)}")
-    return float(timeout)

@@ -21,7 +21,7 @@ from moby_plugins.app.activation import (
     Handshake,
     Meeting,
 )
-from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client, seconds
+from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client
 from moby_plugins.app.parts import check_proxy
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
@@ -34,7 +34,7 @@ from moby_plugins.domain.errors import (
     in_full,
 )
 from moby_plugins.domain.plugin import Plugin, check_plugin_name
-from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
+from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for, seconds
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import Cancellation, Clock, Connect, Discovery, filled

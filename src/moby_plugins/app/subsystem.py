@@ -35,11 +35,12 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast, get_args, get_origin,
 import attrs
 
 from moby_plugins.app import wire
-from moby_plugins.app.client import Client, Stream, seconds
+from moby_plugins.app.client import Client, Stream
 from moby_plugins.app.results import encode_result, mismatch
 from moby_plugins.domain.errors import NOT_FOUND, DriverError, PluginError, StatusError, WireError
 from moby_plugins.domain.formats import check_timestamp
 from moby_plugins.domain.http import CONTENT_TYPE, OK, Body, Content, Request, Response
+from moby_plugins.domain.retry import seconds
 
 # What a chunk of a stream is.
 _BINARY = (bytes, bytearray, memoryview)

@@ -20,6 +20,18 @@ def is_seconds(value: object) -> bool:
     return 0 < value <= sys.float_info.max or value == math.inf
 
 
+def seconds(timeout: float | None) -> float | None:
+    """Return a time-out as transports take it: ``None`` for no bound.
+
+    Raises ``ValueError`` for what is no positive number of seconds.
+    """
+    if timeout is None or timeout == math.inf:
+        return None
+    if not is_seconds(timeout):
+        raise ValueError(f"a time-out is a positive number of seconds, not {quoted(timeout)}")
+    return float(timeout)
+
+
 @frozen
 class _AtLeast:
     """Checks a field of whatever type: from a file or a variable anything may come."""

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.app.client import Client, seconds
+from moby_plugins.app.client import Client
 from moby_plugins.app.hosting import plugin_server_unix
 from moby_plugins.app.registry import Registry
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SettingsError
-from moby_plugins.domain.retry import MAX_SECONDS, RetryPolicy
+from moby_plugins.domain.retry import MAX_SECONDS, RetryPolicy, seconds
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import VolumeDriver
 from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
