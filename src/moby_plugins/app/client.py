@@ -196,7 +196,7 @@ class Upload:
 
 
 class Client:
-    """A client of the plugin at ``address``, over ``transport``, that tries again as ``retry`` says.
+    """A client of the plugin at ``address`` over ``transport``; ``retry`` says when it tries again.
 
     ``timeout`` (seconds) bounds each attempt, the response's body included, where a call has no
     time-out of its own; ``None`` is no bound. ``max_response_bytes`` bounds what is decoded; a
