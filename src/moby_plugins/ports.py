@@ -227,7 +227,7 @@ class Cancellation:
     """
 
     def __init__(self) -> None:
-        self.event = WakeEvent()
+        self.event: WakeEvent = WakeEvent()
         # No lock guards it, which an interrupted thread could hold: each step is atomic.
         self._callbacks: dict[object, Callable[[], object]] = {}
 

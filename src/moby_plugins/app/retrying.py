@@ -44,8 +44,8 @@ class Ending:
     """
 
     def __init__(self, plugin: str = "", address: str = "") -> None:
-        self.reason = ""
-        self.cancellation = Cancellation()
+        self.reason: str = ""
+        self.cancellation: Cancellation = Cancellation()
         self._names = (plugin, address)
 
     def end(self, reason: str) -> None:

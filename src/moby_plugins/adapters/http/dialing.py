@@ -160,7 +160,7 @@ class TCPDial:
         self._where = (address.host, address.port)
         self._resolve = resolve
         self._lookups = lookups or Lookups()
-        self.sockets = OpenSockets()
+        self.sockets: OpenSockets = OpenSockets()
 
     def __call__(self, timeout: float | None) -> DeadlineSocket:
         """A connected socket; raises ``OSError``, ``TimeoutError`` after ``timeout`` seconds.

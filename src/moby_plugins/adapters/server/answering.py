@@ -69,7 +69,7 @@ class Held:
     """What one request keeps, as long as it is answered."""
 
     def __init__(self, inflight: InFlight) -> None:
-        self.max_request_bytes = inflight.max_request_bytes
+        self.max_request_bytes: int = inflight.max_request_bytes
         self._inflight = inflight
         self._size = 0
 
