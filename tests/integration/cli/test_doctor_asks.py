@@ -45,7 +45,7 @@ def unused_port() -> int:
         (Conversation.hang, "the plugin did not answer within 1 s", "inspect --timeout 30 odd"),
         (
             lambda talk: (talk.read_request(), talk.send(b"SSH-2.0-x\r\n")),
-            "malformed answer: SSH-2.0-x",
+            "malformed answer: not a status line: b'SSH-2.0-x",
             "moby-plugins inspect odd",
         ),
         (
@@ -222,4 +222,4 @@ def test_what_is_no_file_is_not_waited_for(machine: Machine) -> None:
         "b.json": f"CAFile {machine.root}/ca is a FIFO",
         "c.spec": f"{machine.root}/ca is no socket: it is a FIFO",
     }
-    assert "it is no regular file" in machine.run("ls").stdout
+    assert "not a regular file" in machine.run("ls").stdout

@@ -102,7 +102,7 @@ def test_a_plugin_is_inspected_by_its_address(machine: Machine) -> None:
 
     shown = fields(ran.stdout)
     assert ran.returncode == 0
-    assert [*shown] == ["address", "tls", "implements", "handshake", "capabilities"]
+    assert [*shown] == ["address", "tls", "transport", "implements", "handshake", "capabilities"]
     assert shown["implements"] == "VolumeDriver"
     assert (told["name"], told["found"], told["hides"]) == (None, None, [])
     assert told["implements"] == ["VolumeDriver"]

@@ -43,6 +43,7 @@ from moby_plugins.domain.http_grammar import (
     MAX_HEADERS,
     MAX_INTERIM,
     MAX_TRAILERS,
+    STATUS_LINE,
     SWITCHING_PROTOCOLS,
     is_final,
 )
@@ -129,6 +130,10 @@ class Answer:
             self.reusable = False
         except HttpParserError as error:
             self.reusable = False
+            line = bytes(self._head + data).partition(b"\n")[0]
+            of_parser = isinstance(_first(error), HttpParserError)
+            if of_parser and not (self.status or self._interim or STATUS_LINE.match(line + b"\n")):
+                raise HTTPException(f"not a status line: {line!r:.80}")  # noqa: B904  the same
             if not (self.status and isinstance(_first(error), Exception)):
                 raise _first(error)  # noqa: B904  the one came before the other
             if not self.complete:  # otherwise it is about more than the response
