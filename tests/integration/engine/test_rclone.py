@@ -115,7 +115,7 @@ def test_a_typed_driver_drives_rclone(client: Client, short_path: Path) -> None:
     driver.remove("data")
 
     assert driver.list() == ()
-    with pytest.raises(StatusError, match=r"^VolumeDriver\.Get: volume not found$"):
+    with pytest.raises(StatusError, match=r"(?m)^VolumeDriver\.Get: volume not found$"):
         driver.get("data")
 
 
