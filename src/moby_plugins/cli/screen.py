@@ -100,10 +100,17 @@ class Screen:
         while self._thread.is_alive() and self._written != written and time.monotonic() < ends:
             written = self._written
             self._thread.join(PATIENCE)
+        if not self._thread.is_alive():
+            return
         with self._changed:
-            rest = [self._writing, *self._waiting]
-            left = sum(item.dropped or bool(item.make) for item in rest)
-        if self._thread.is_alive() and left:
+            # Taken from the thread, so that none of it is written and counted too.
+            rest = [*self._waiting]
+            self._waiting.clear()
+        self._thread.join(PATIENCE)
+        if self._thread.is_alive():
+            rest.append(self._writing)
+        left = sum(item.dropped or bool(item.make) for item in rest)
+        if left:
             _say_if_possible(_not_shown(left))
 
     def _has_room(self, size: int) -> bool:
