@@ -227,8 +227,7 @@ def test_without_the_extra_the_error_says_what_to_install(short_path: Path, star
     process = start("-c", f"import sys; sys.modules['cheroot'] = None\n{SERVE}", "unix", "/none")
 
     assert output(process).splitlines()[-1] == (
-        "moby_plugins.SettingsError: "
-        "serving needs cheroot: pip install 'moby-plugins[serve]'"
+        "moby_plugins.SettingsError: serving needs cheroot: pip install 'moby-plugins[serve]'"
     )
 
 
