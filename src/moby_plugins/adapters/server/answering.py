@@ -27,6 +27,7 @@ from moby_plugins.domain.http import (
     Response,
     as_bytes,
 )
+from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.text import bounded, quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import RunningCall
@@ -35,7 +36,6 @@ from moby_plugins.ports import RunningCall
 SMALL_BYTES = 1 << 20
 
 _LENGTH = re.compile("[0-9]{1,18}")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _STATUSES = range(200, 600)
 _WITHOUT_BODY = {204, 205, 304}
@@ -301,7 +301,7 @@ def _check_head(response: Response) -> None:
     if not isinstance(status, int) or status not in _STATUSES:
         raise ValueError(f"{quoted(status)} is no status of a response: 200 to 599 are")
     for name, value in headers.items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
             raise ValueError(f"{quoted(name)} is no name of a header")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(f"the header {name} has a value that cannot be sent: {quoted(value)}")
