@@ -39,6 +39,7 @@ __all__ = [
     "MALFORMED",
     "TIMED_OUT",
     "Address",
+    "BeginningTransport",
     "Body",
     "Cancellation",
     "Candidate",
@@ -46,11 +47,14 @@ __all__ = [
     "Connect",
     "Content",
     "Discovery",
+    "LocalDiscovery",
     "Manifest",
+    "PendingResponse",
     "Plugin",
     "Request",
     "Response",
     "RunningCall",
+    "Selector",
     "SleepEvent",
     "Stray",
     "Survey",
@@ -303,6 +307,19 @@ class Discovery(Protocol):
 
 
 @runtime_checkable
+class LocalDiscovery(Discovery, Protocol):
+    """A discovery whose look-ups wait for nothing but local files.
+
+    A registry makes many of them in one thread.
+    """
+
+    @property
+    def is_local(self) -> bool:
+        """Whether that is so: of a discovery that asks others, it may depend on them."""
+        ...
+
+
+@runtime_checkable
 class Survey(Discovery, Protocol):
     """A discovery that also tells what it passes over: for people, not for hosts."""
 
@@ -338,6 +355,79 @@ class Transport(Protocol):
         What waits in ``send``, or reads a body, raises ``TransportError`` at once. It must not
         wait for a lock: a signal handler may call it. A transport that cannot end what it
         sends leaves it to its time-out, and a caller that is cancelled waits for that.
+        """
+        ...
+
+
+class PendingResponse(Protocol):
+    """A response to a request that was sent, or is about to be, which may not have come yet.
+
+    For one thread at a time; a ``Selector`` waits for many of them. What it holds open is closed
+    with its transport, too.
+    """
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether ``finish`` returns or raises at once."""
+        ...
+
+    @property
+    def ends(self) -> float | None:
+        """The time, as ``time.monotonic`` has it, at which the exchange times out."""
+        ...
+
+    def fileno(self) -> int:
+        """Return the descriptor to be polled."""
+        ...
+
+    def events(self) -> int:
+        """Return what it is to be polled for, as ``select.poll`` has it."""
+        ...
+
+    def advance(self, events: int) -> bool:
+        """Take what has come, without a wait; return true once there is no more to poll for.
+
+        ``events`` are those that were polled, 0 where the time is over. The rest is then read
+        by ``finish``: at once, or with a wait where only a parser can tell where it ends.
+        """
+        ...
+
+    def finish(self) -> Response:
+        """Return the response; wait for it, and raise, as ``Transport.send`` does."""
+        ...
+
+    def close(self) -> None:
+        """Give the exchange up, where ``finish`` was not called; may be called more than once."""
+        ...
+
+
+class Selector(Protocol):
+    """Waits for many pending responses in one thread; for one thread at a time."""
+
+    def add(self, pending: PendingResponse, /) -> None:
+        """Wait for this one too."""
+        ...
+
+    def wait(self) -> list[PendingResponse]:
+        """Wait until there is no more to poll for at one or more, and return those.
+
+        They are not waited for any longer. Without any that was added it returns at once.
+        """
+        ...
+
+
+@runtime_checkable
+class BeginningTransport(Transport, Protocol):
+    """A transport that can also begin an exchange, and leave the wait for it to others.
+
+    A registry uses it in ``get_all``, where it can: one thread then activates many plugins.
+    """
+
+    def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
+        """Send ``request`` as ``send`` does, but without a wait.
+
+        Returns ``None``, and has done nothing, where that is not possible. Raises what
+        ``send`` would have raised by now.
         """
         ...
 

@@ -7,7 +7,7 @@ from attrs import field, frozen
 from moby_plugins.domain.errors import PluginNotFoundError, SpecError
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray, check_plugin_name, plugin_given
 from moby_plugins.domain.text import listed, quoted, shown
-from moby_plugins.ports import Discovery, Survey
+from moby_plugins.ports import Discovery, LocalDiscovery, Survey
 
 
 def _place(name: str) -> str:
@@ -33,6 +33,11 @@ class StaticDiscovery:
             raise TypeError(f"plugins are a table from name to address, not {quoted(self.plugins)}")
         for name in self.plugins:
             self._plugin(name)
+
+    @property
+    def is_local(self) -> bool:
+        """True: nothing is asked."""
+        return True
 
     def scan(self) -> list[str]:
         """The names, sorted."""
@@ -75,6 +80,11 @@ class StaticFirst:
 
     static: StaticDiscovery
     others: Discovery
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the others are."""
+        return isinstance(self.others, LocalDiscovery) and self.others.is_local
 
     def scan(self) -> list[str]:
         """The names of both, sorted, each once."""

@@ -41,7 +41,7 @@ from moby_plugins.domain.http import (
 )
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, seconds
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.ports import Clock, Transport, filled
+from moby_plugins.ports import BeginningTransport, Clock, PendingResponse, Transport, filled
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
@@ -392,12 +392,34 @@ class Client:
         """A request as this client sends it, with its headers."""
         return Request(service_method, body, self._headers, length, attempt)
 
-    def attempt(
-        self, request: Request, into: type[T] | UnionType | None, timeout: float | None
-    ) -> Any:
-        """One attempt at a call, and no second: for those who retry more than the call."""
+    def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
+        """Begin an attempt without a wait; ``None`` where the transport cannot do that."""
+        # Of its class, as Python remembers the answer; of an instance it looks at each method.
+        if not issubclass(type(self._transport), BeginningTransport):
+            return None
+        transport = cast("BeginningTransport", self._transport)
         try:
-            body = self._open(request, timeout)
+            return transport.begin(request, self._bound(timeout))
+        except TransportError as error:
+            self._sign(error, request)
+            raise
+
+    def attempt(
+        self,
+        request: Request,
+        into: type[T] | UnionType | None,
+        timeout: float | None,
+        pending: PendingResponse | None = None,
+    ) -> Any:
+        """One attempt at a call, and no second: for those who retry more than the call.
+
+        ``pending`` is the response, where the attempt was begun.
+        """
+        try:
+            if pending is None:
+                body = self._open(request, timeout)
+            else:
+                body = accepted(pending.finish(), request.method)
             try:
                 limit = self._limit
                 if request.method == ACTIVATE:
@@ -451,8 +473,10 @@ class Client:
             )
 
     def _open(self, request: Request, timeout: float | None) -> Body:
-        limit = self._timeout if timeout is None else seconds(timeout)
-        return accepted(self._transport.send(request, limit), request.method)
+        return accepted(self._transport.send(request, self._bound(timeout)), request.method)
+
+    def _bound(self, timeout: float | None) -> float | None:
+        return self._timeout if timeout is None else seconds(timeout)
 
     def _stream(self, request: Request, timeout: float | None) -> Stream:
         try:

@@ -22,7 +22,16 @@ from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.ports import Cancellation, Clock, Connect, Discovery, Survey, Transport, filled
+from moby_plugins.ports import (
+    Cancellation,
+    Clock,
+    Connect,
+    Discovery,
+    Selector,
+    Survey,
+    Transport,
+    filled,
+)
 
 if TYPE_CHECKING:
     from requests import Session
@@ -87,6 +96,7 @@ def new_local_registry(
         timeout=settings.timeout,
         activation_timeout=settings.activation_timeout,
         max_response_bytes=settings.max_response_bytes,
+        selector=poll_selector,
     )
 
 
@@ -282,6 +292,13 @@ def system_clock() -> Clock:
     from moby_plugins.adapters.clock import SystemClock
 
     return SystemClock()
+
+
+def poll_selector() -> Selector:
+    """What waits for the responses of many built-in transports at once."""
+    from moby_plugins.adapters.http.exchanges import PollSelector
+
+    return PollSelector()
 
 
 class _Default:

@@ -37,7 +37,16 @@ from moby_plugins.domain.plugin import Plugin, check_plugin_name
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for, seconds
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
-from moby_plugins.ports import Cancellation, Clock, Connect, Discovery, filled
+from moby_plugins.ports import (
+    Cancellation,
+    Clock,
+    Connect,
+    Discovery,
+    LocalDiscovery,
+    PendingResponse,
+    Selector,
+    filled,
+)
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
@@ -46,6 +55,7 @@ logger: logging.Logger = logging.getLogger("moby_plugins")
 ACTIVATION_TIMEOUT = 30.0
 S = TypeVar("S", bound=Subsystem)
 CANCELLED = "the wait was cancelled"
+LEFT = "get_all has ended before"
 
 
 class Registry:
@@ -54,8 +64,9 @@ class Registry:
     ``discovery``, ``connect`` and ``clock`` are ports. ``retry`` is the policy of
     ``get`` and of the clients it makes; ``timeout`` and ``max_response_bytes``
     are those clients'; ``activation_timeout`` bounds one attempt at the
-    handshake. Times are seconds. Threads may share a registry. Whoever made it
-    closes it, and that closes the clients of its plugins and ends all that wait.
+    handshake. ``selector`` makes what waits for many handshakes in one thread, for
+    ``get_all``; without it each has a thread. Times are seconds. Threads may share a registry.
+    Whoever made it closes it, and that closes the clients of its plugins and ends all that wait.
     """
 
     __module__ = _DOOR
@@ -70,6 +81,7 @@ class Registry:
         timeout: float | None = None,
         activation_timeout: float | None = ACTIVATION_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
+        selector: Callable[[], Selector] | None = None,
     ) -> None:
         self._discovery = filled("discovery", discovery, "scan", "lookup")
         if not callable(connect):
@@ -81,6 +93,7 @@ class Registry:
         # No bound is none at all, and not that of the clients' calls.
         self._activation_timeout = seconds(activation_timeout) or math.inf
         self._max_response_bytes = max_response_bytes
+        self._selector = selector
         self._activations = Activations()
         self._closing = Cancellation()
 
@@ -353,6 +366,13 @@ class Registry:
     def _handshake(self, name: str) -> Handshake:
         return Handshake(name, self._discovery, self._new_client, self._activation_timeout)
 
+    def _new_selector(self) -> Selector | None:
+        # Look-ups that wait for others have threads of their own.
+        discovery = self._discovery
+        if self._selector is None or not isinstance(discovery, LocalDiscovery):
+            return None
+        return self._selector() if discovery.is_local else None
+
     def _new_client(self, plugin: Plugin) -> Client:
         return Client(
             self._connect(plugin.address, plugin.tls_config),
@@ -393,6 +413,9 @@ class Registry:
     def _lead_side_by_side(self, ours: list[Activation], ending: Ending) -> Generator[Activation]:
         handshakes = [self._handshake(activation.name) for activation in ours]
 
+        def begin(index: int) -> PendingResponse | None:
+            return handshakes[index].begin()
+
         def end() -> None:
             for handshake in handshakes:
                 handshake.end(ending.reason)
@@ -405,14 +428,25 @@ class Registry:
 
         # Handlers run here while the crew goes on, so that one may wait for what the crew loads.
         crew = retry_side_by_side(
-            handshakes, self._retry, self._clock, is_retryable, settle, ending=ending
+            handshakes,
+            self._retry,
+            self._clock,
+            is_retryable,
+            settle,
+            ending=ending,
+            begin=begin,
+            selector=self._new_selector(),
         )
         with ending.cancellation.calling(end), closing(crew):
-            for activation, error in crew:
-                if error is not None and not isinstance(error, Exception):
-                    raise error
-                self._meet(activation)
-                yield activation
+            try:
+                for activation, error in crew:
+                    if error is not None and not isinstance(error, Exception):
+                        raise error
+                    self._meet(activation)
+                    yield activation
+            except BaseException:  # of the caller too, who is then no longer interested
+                ending.end(LEFT)
+                raise
 
 
 def _check_cancel(cancel: Cancellation, name: str) -> None:

@@ -49,6 +49,10 @@ REQUEST_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r\n")
 
 NO_FIELD = "a line among the headers that is none"
 
+# The one header of a response by which its size is known, and one that changes it.
+_ONE_LENGTH = re.compile(rb"\n[Cc]ontent-[Ll]ength:[ \t]*([0-9]{1,18})[ \t]*\r?\n")
+_OTHER_FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
+
 _LENGTH = re.compile(r"[0-9]{1,18}")
 # What a request line has nowhere: control characters, a CR that ends no line, space around it.
 BAD_REQUEST_LINE = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\A | \r\n")
@@ -80,6 +84,28 @@ def _blame(data: bytes) -> None:
         if line.strip(b"\r") and not RESPONSE_FIELD.fullmatch(line + b"\n"):
             raise ValueError(f"{NO_FIELD}: {line!r:.80}")
     raise ValueError("its headers do not end")
+
+
+def response_size(data: bytes) -> int | None:
+    """Return the bytes of the response that begins with ``data``, its head included.
+
+    0 where its head has not come, and ``None`` where only a parser can tell: of an interim
+    response, one in chunks or until the end of the connection, and one that is refused.
+    """
+    match = _head.match(data)
+    if match is None:
+        return None if _has_head(data) else 0
+    if _interim_begun.match(data):
+        return None
+    head = data[: match.end()]
+    length = _ONE_LENGTH.search(head)
+    if length is None or len(_OTHER_FRAMING.findall(head)) > 1:
+        return None
+    return len(head) + int(length[1])
+
+
+def _has_head(data: bytes) -> bool:
+    return b"\n\r\n" in data or b"\n\n" in data
 
 
 def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:

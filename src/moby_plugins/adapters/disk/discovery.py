@@ -156,6 +156,11 @@ class FilesystemDiscovery:
     )
     uid_map: str = UID_MAP
 
+    @property
+    def is_local(self) -> bool:
+        """True: files are read, and nothing else."""
+        return True
+
     def scan(self) -> list[str]:
         """The names that ``lookup`` finds, sorted, each once.
 

@@ -163,25 +163,34 @@ class _Deadline(_Base):
             left = None if self._ends is None else math.ceil(_left(self._ends) * 1000)
             for _, events in self._ready.poll(left):
                 if events != select.POLLOUT:
-                    self._receive_early()
+                    self._check_early(goes_on=self.receive_early())
                 if events & select.POLLOUT:
                     return
+
+    @property
+    def early(self) -> bytes:
+        """What was received, and not yet by the engine."""
+        return self._early
+
+    def receive_early(self) -> bool:
+        """Receive what has come, for the engine; false at the end of what the peer sends."""
+        super().settimeout(0)
+        try:
+            data = super().recv(_EARLY_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return True  # a message of TLS itself
+        finally:
+            self._restore()
+        self._early += data
+        return bool(data)
 
     def _send_now(self, data: memoryview) -> int:
         """Send what there is room for; returns how many bytes that was."""
         raise NotImplementedError
 
-    def _receive_early(self) -> None:
-        super().settimeout(0)
-        try:
-            data = super().recv(_EARLY_BYTES)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return  # a message of TLS itself
-        finally:
-            self._restore()
-        self._early += data
+    def _check_early(self, *, goes_on: bool) -> None:
         enough = len(self._early) > _MOST_EARLY_BYTES
-        if not data or enough or begins_final_response(self._early):
+        if not goes_on or enough or (self._early and begins_final_response(self._early)):
             raise RespondedEarlyError("the plugin responded before the request was sent")
 
     def _restore(self) -> None:

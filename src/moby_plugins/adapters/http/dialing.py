@@ -11,7 +11,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from ipaddress import ip_address
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -57,6 +57,22 @@ class EndingDial(Protocol):
 
     def end(self) -> None:
         """End the dials and connections that there are, and those to come. It never waits."""
+        ...
+
+
+@runtime_checkable
+class StartingDial(Protocol):
+    """A dial that can also be started without a wait."""
+
+    def __call__(self, timeout: float | None, /) -> Socket:
+        """Dial."""
+        ...
+
+    def start(self) -> tuple[DeadlineSocket, bool] | None:
+        """Return a socket and whether it is connected; if not, it is once it can be written to.
+
+        ``None`` where even that would have to wait. Raises ``OSError``.
+        """
         ...
 
 
@@ -189,6 +205,24 @@ class TCPDial:
             else:
                 return sock
         raise failure or OSError("the host name has no address")
+
+    def start(self) -> tuple[DeadlineSocket, bool] | None:
+        """Begin to dial; ``None`` for a name, which has to be resolved. Raises ``OSError``."""
+        if not _is_number(self._where[0]):
+            return None
+        family, kind, protocol, _, where = self._resolve(*self._where)[0]
+        sock = DeadlineSocket(family, kind, protocol)
+        try:
+            self.sockets.add(sock)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setblocking(False)
+            with suppress(BlockingIOError):
+                sock.connect(where)
+            sock.setblocking(True)
+        except BaseException:
+            sock.close()
+            raise
+        return sock, False
 
     def end(self) -> None:
         """End the dials and connections that there are, and those to come."""

@@ -19,13 +19,14 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dial_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
+from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
     check_framing,
     check_heads,
     head_of,
 )
-from moby_plugins.adapters.http.pool import GiveBack, IdleConnections, PooledTransport, time_left
+from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport, time_left
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -337,12 +338,19 @@ class HttptoolsConnection:
         self._host = address.host_header
         self._sock = sock
 
-    def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
-        """The answer to ``request``: see ``Connection`` in ``pool.py``."""
-        answer = Answer()
+    def send(self, request: Request, ends: float | None) -> bool:
+        """Send ``request``: see ``Connection`` in ``exchanges.py``."""
         try:
             self._begin(ends)
-            whole = self._send(request)
+            return self._send(request)
+        except BaseException:
+            self.close()
+            raise
+
+    def receive(self, ends: float | None, give_back: GiveBack, *, whole: bool) -> Response:  # noqa: ARG002  bound by ``send``
+        """Receive the response: see ``Connection`` in ``exchanges.py``."""
+        answer = Answer()
+        try:
             self._receive_head(answer)
         except BaseException:
             self.close()

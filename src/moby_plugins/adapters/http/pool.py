@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import TypeAlias, cast
 
-from moby_plugins.adapters.http.dialing import Dial, EndingDial, Socket
+from moby_plugins.adapters.http.dialing import Dial, EndingDial, Socket, StartingDial
 from moby_plugins.adapters.http.errors import not_reached
+from moby_plugins.adapters.http.exchanges import Connection, PendingExchange
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request, Response
 
@@ -26,34 +27,6 @@ IDLE_CONNECTIONS = 16
 MAX_IDLE_CONNECTIONS = 128
 # The system's refusal of a descriptor, to this process and to all.
 _REFUSED_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
-
-
-class GiveBack(Protocol):
-    """What becomes of a connection once its answer was read."""
-
-    def __call__(self, connection: "Connection", /, *, reusable: bool) -> None:
-        """Keep it for another request, or close it."""
-        ...
-
-
-class Connection(Protocol):
-    """One connection of an engine; a thread has it alone from one answer to the next."""
-
-    def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
-        """The answer to ``request``; all of it has to come before the time ``ends``.
-
-        Gives itself back when the body was read or closed, and closes itself where it
-        raises: as ``Transport.send`` says.
-        """
-        ...
-
-    def is_readable(self) -> bool:
-        """Whether something came that was not asked for: its end, or more than a response."""
-        ...
-
-    def close(self) -> None:
-        """Hang up; may be called more than once."""
-        ...
 
 
 # A connection, and the process that dialled it: a fork leaves both ends of a pool with it.
@@ -145,7 +118,33 @@ class PooledTransport:
         ends = None if timeout is None else time.monotonic() + timeout
         process = os.getpid()
         connection = self._take(process) or self._dialled(ends)
-        return connection.exchange(request, ends, partial(self._give_back, process))
+        whole = connection.send(request, ends)
+        return connection.receive(ends, partial(self._give_back, process), whole=whole)
+
+    def begin(self, request: Request, timeout: float | None) -> PendingExchange | None:
+        """Send ``request`` over a new connection, as far as that needs no wait.
+
+        ``None`` where dialling would wait, for a name or under TLS, or a descriptor is refused.
+        """
+        if not issubclass(type(self._dial), StartingDial):
+            return None
+        ends = None if timeout is None else time.monotonic() + timeout
+        try:
+            started = cast("StartingDial", self._dial).start()
+        except OSError as error:
+            if error.errno in _REFUSED_DESCRIPTOR:
+                return None
+            raise not_reached(error, self._address) from error
+        if started is None:
+            return None
+        sock, is_connected = started
+        give_back = partial(self._give_back, os.getpid())
+        connection = self.engine(self._address, sock)
+        translate = partial(not_reached, address=self._address)
+        pending = PendingExchange(sock, connection, request, ends, give_back, translate=translate)
+        if is_connected:
+            pending.send()
+        return pending
 
     def close(self) -> None:
         """Close what is idle, and end what is in use or being dialled: ``TransportError``.

@@ -44,6 +44,22 @@ class UnixSocketDial:
             raise
         return sock
 
+    def start(self) -> tuple[DeadlineSocket, bool] | None:
+        """Dial without a wait; ``None`` where the plugin's queue is full. Raises ``OSError``."""
+        sock = DeadlineSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._sockets.add(sock)
+            sock.setblocking(False)
+            sock.connect(self._path)
+            sock.setblocking(True)
+        except BlockingIOError:
+            sock.close()
+            return None
+        except BaseException:
+            sock.close()
+            raise
+        return sock, True
+
     def end(self) -> None:
         """End the dials and connections that there are, and those to come."""
         self._sockets.end()

@@ -27,12 +27,13 @@ from urllib3.util import SKIP_HEADER
 
 from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dial_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
+from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
     check_framing,
     line,
 )
-from moby_plugins.adapters.http.pool import GiveBack, IdleConnections, PooledTransport, time_left
+from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport, time_left
 from moby_plugins.domain.address import UNIX_HOST, Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -286,12 +287,10 @@ class Urllib3Connection:
         self._sock = sock
         self._http = _Connection(address, sock)
 
-    def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
-        """The answer to ``request``: see ``Connection`` in ``pool.py``."""
+    def send(self, request: Request, ends: float | None) -> bool:
+        """Send ``request``: see ``Connection`` in ``exchanges.py``."""
         try:
-            whole = self._ask(request, ends)
-            self._sock.settimeout(time_left(ends))
-            answer = self._http.answer()
+            return self._ask(request, ends)
         except CallersError as error:
             raised = error.raised
         except ERRORS as error:
@@ -300,15 +299,26 @@ class Urllib3Connection:
         except BaseException:
             self.close()
             raise
-        else:
-            end = partial(self._end, give_back, whole=whole)
-            headers = AnswerHeaders(_lines(answer))
-            return Response(answer.status, _Body(answer, self._sock, self._address, end), headers)
         self.close()
         try:
             raise raised
         finally:
             del raised  # its traceback refers to this frame
+
+    def receive(self, ends: float | None, give_back: GiveBack, *, whole: bool) -> Response:
+        """Receive the response: see ``Connection`` in ``exchanges.py``."""
+        try:
+            self._sock.settimeout(time_left(ends))
+            answer = self._http.answer()
+        except ERRORS as error:
+            self.close()
+            raise translate(error, self._address, answered=False) from error
+        except BaseException:
+            self.close()
+            raise
+        end = partial(self._end, give_back, whole=whole)
+        headers = AnswerHeaders(_lines(answer))
+        return Response(answer.status, _Body(answer, self._sock, self._address, end), headers)
 
     def is_readable(self) -> bool:
         """Whether the other end has hung up, or sent what was not asked for."""

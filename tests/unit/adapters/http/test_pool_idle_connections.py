@@ -7,7 +7,8 @@ from typing import Any, cast
 import pytest
 
 from moby_plugins.adapters.http.dialing import Socket
-from moby_plugins.adapters.http.pool import GiveBack, IdleConnections, PooledTransport
+from moby_plugins.adapters.http.exchanges import GiveBack
+from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError
 from moby_plugins.domain.http import Request, Response
@@ -57,9 +58,14 @@ class FakeConnection:
 
     closed = False
 
-    def exchange(self, _: Request, __: Any, give_back: GiveBack) -> Response:
-        """Answer."""
+    def send(self, _: Request, __: Any) -> bool:
+        """Take it."""
         assert not self.closed
+        return True
+
+    def receive(self, _: Any, give_back: GiveBack, *, whole: bool) -> Response:
+        """Answer."""
+        assert whole
         give_back(self, reusable=True)
         return Response(200, b"")
 
