@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Self, TypeAlias, TypeVar, cast, overload
 from attrs import evolve
 
 from moby_plugins.app import wire
-from moby_plugins.app.retrying import Ending, IsRetryable
+from moby_plugins.app.retrying import Ending
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
@@ -39,7 +39,7 @@ from moby_plugins.domain.http import (
     checked_chunks,
     status_error,
 )
-from moby_plugins.domain.retry import RetryPolicy, is_retryable, seconds
+from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable, seconds
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import Clock, Transport, filled
 
