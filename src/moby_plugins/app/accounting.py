@@ -1,10 +1,13 @@
 """What a client decides about its calls, without sending any: for clients of all kinds.
 
 ``ClientBase`` knows which request is sent, as which attempt and with which time-out, how much of
-a response is read, and what an error says. ``Client`` adds the sending.
+a response is read, and what an error says. ``Client`` adds the sending. ``Ask``, ``Tell``,
+``Send`` and ``Follow`` are the kinds of calls that there are, for whoever plans one.
 """
 
-from attrs import evolve
+from typing import Any, TypeAlias
+
+from attrs import evolve, frozen
 
 from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.address import Address
@@ -24,6 +27,40 @@ ACTIVATE = "Plugin.Activate"
 # Of a handshake, whoever sends it: a manifest is a few names.
 MAX_HANDSHAKE_BYTES = 1 << 20
 CLOSED = "this client is closed"
+
+
+@frozen
+class Ask:
+    """A call whose answer is one JSON value."""
+
+    method: str
+    message: Any
+
+
+@frozen
+class Tell:
+    """A call without arguments whose answer is not read: only its status counts."""
+
+    method: str
+
+
+@frozen
+class Send:
+    """A call whose request is ``data``, as it is; its answer is one JSON value."""
+
+    method: str
+    data: Any
+
+
+@frozen
+class Follow:
+    """A call whose answer is read as it comes."""
+
+    method: str
+    message: Any
+
+
+Plan: TypeAlias = Ask | Tell | Send | Follow
 
 
 class ClientBase:

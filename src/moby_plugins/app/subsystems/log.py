@@ -10,9 +10,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from attrs import evolve, field, frozen
 
-from moby_plugins.app.client import Stream
 from moby_plugins.app.results import mismatch
-from moby_plugins.app.subsystem import Streamed, Subsystem, remote, timed, wired
+from moby_plugins.app.streamed import Streamed
+from moby_plugins.app.subsystem import Subsystem, remote, timed, wired
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.formats import timestamp
 from moby_plugins.domain.text import quoted, shown
@@ -332,9 +332,9 @@ class LogCapabilities:
 class _Entries(Streamed):
     """A call whose answer is a stream of framed entries."""
 
-    def read(self, stream: Stream) -> Iterator[LogEntry]:
-        """The entries in frames."""
-        return decode_frames(stream.read)
+    def reader(self) -> FrameReader:
+        """What makes entries of frames."""
+        return FrameReader()
 
     def write(self, items: Iterable[LogEntry]) -> Iterator[bytes]:
         """The entries as frames, each in a form that an engine shows."""
