@@ -243,14 +243,17 @@ class Answer:
         self.reusable = False
         line = bytes(self._head + data).partition(b"\n")[0]
         first = error.__context__ or error  # what a method of this raised, or the parser
-        of_parser = isinstance(first, HttpParserError)
-        if of_parser and not (self.status or self._interim or STATUS_LINE.match(line + b"\n")):
-            raise HTTPException(f"not a status line: {line!r:.80}")
-        if not (self.status and isinstance(first, Exception)):
-            raise first
-        if not self.complete:  # otherwise it is about more than the response
-            # One without a traceback, which would refer back to this.
-            self.failure = HTTPException(str(first))
+        try:
+            of_parser = isinstance(first, HttpParserError)
+            if of_parser and not (self.status or self._interim or STATUS_LINE.match(line + b"\n")):
+                raise HTTPException(f"not a status line: {line!r:.80}")
+            if not (self.status and isinstance(first, Exception)):
+                raise first
+            if not self.complete:  # otherwise it is about more than the response
+                # One without a traceback, which would refer back to this.
+                self.failure = HTTPException(str(first))
+        finally:
+            del error, first  # their tracebacks refer to this frame
 
     def _bound_head(self, data: bytes) -> None:
         if not self._begun:
