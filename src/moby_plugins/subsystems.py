@@ -4,9 +4,9 @@
 ``VolumeDriver`` is a plugin's implementation (``moby_plugins.serving``).
 """
 
+from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import (
     Remote,
-    Streamed,
     Subsystem,
     omitempty,
     remote,

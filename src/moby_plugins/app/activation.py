@@ -33,7 +33,8 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from moby_plugins.app.client import ACTIVATE, Client
+from moby_plugins.app.accounting import ACTIVATE
+from moby_plugins.app.client import Client
 from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.errors import PluginError, WaitCancelledError
 from moby_plugins.domain.plugin import Manifest, Plugin

@@ -4,42 +4,31 @@
 ``Upload`` is a request's body that is sent as it is read. ``Client`` puts them in order.
 """
 
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from types import UnionType
 from typing import Any, BinaryIO, Self, TypeAlias, TypeVar, cast, overload
 
-from attrs import evolve
-
 from moby_plugins.app import wire
-from moby_plugins.app.retrying import Ending, IsRetryable
+from moby_plugins.app.accounting import CLOSED, ClientBase
+from moby_plugins.app.retrying import Ending
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.errors import (
-    DriverError,
-    PluginError,
-    StatusError,
-    TransportError,
-    WireError,
-    sign,
-)
+from moby_plugins.domain.errors import PluginError, StatusError, TransportError, WireError
 from moby_plugins.domain.http import (
-    CHUNK_BYTES,
-    CONTENT_TYPE,
-    MAX_ERROR_BYTES,
     OK,
     STREAM_BYTES,
-    USER_AGENT,
     Body,
     Content,
+    ErrorText,
+    Remaining,
     Request,
     Response,
+    Whole,
     checked_chunks,
-    status_error,
 )
-from moby_plugins.domain.retry import RetryPolicy, is_retryable, seconds
+from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import BeginningTransport, Clock, PendingResponse, Transport, filled
 
@@ -49,25 +38,15 @@ _DOOR = AtDoor("moby_plugins", __name__)
 STEP_BYTES = 128 << 10
 Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
 MAX_RESPONSE_BYTES = 64 << 20
-ACTIVATE = "Plugin.Activate"
-# Of a handshake, whoever sends it: a manifest is a few names.
-MAX_HANDSHAKE_BYTES = 1 << 20
-CLOSED = "this client is closed"
 T = TypeVar("T")
 
 
 def read_whole(body: Body, limit: int) -> bytes:
     """All of ``body``, in at most ``limit`` bytes; more is a ``WireError``. Closes nothing."""
-    # A list of pieces would cost many times their size where a plugin sends tiny ones.
-    whole = io.BytesIO()
-    size = 0
-    # One byte over the limit is read, to tell a body that ends there from a longer one.
-    while data := body.read(min(CHUNK_BYTES, limit + 1 - size)):
-        whole.write(data)
-        size += len(data)
-        if size > limit:
-            raise WireError(f"the answer is larger than {limit} bytes")
-    return whole.getvalue()
+    whole = Whole(limit)
+    while data := body.read(whole.room):
+        whole.add(data)
+    return whole.value
 
 
 def accepted(response: Response, method: str) -> Body:
@@ -77,15 +56,15 @@ def accepted(response: Response, method: str) -> Body:
     """
     if response.status == OK:
         return response.body
-    text = bytearray()
+    text = ErrorText()
     try:
-        while len(text) < MAX_ERROR_BYTES and (data := response.body.read(CHUNK_BYTES)):
-            text += data
+        while text.room and (data := response.body.read(text.room)):
+            text.add(data)
     except (TransportError, WireError) as error:
-        raise status_error(response.status, method, bytes(text)) from error
+        raise text.error(response.status, method) from error
     finally:
         response.body.close()
-    raise status_error(response.status, method, bytes(text[:MAX_ERROR_BYTES]))
+    raise text.error(response.status, method)
 
 
 class Stream:
@@ -179,23 +158,23 @@ class Upload:
         one_shot = hasattr(self._data, "read") or isinstance(self._data, Iterator)
         return not (one_shot and self._touched)
 
+    def account(self, error: TransportError) -> None:
+        """Say in ``error`` whether a part of the body was read that is gone, and rewind it."""
+        error.body_spent = not error.answered and not self.rewind()
+
     def _chunks(self) -> Iterator[bytes]:
         if not hasattr(self._data, "read"):
             yield from self._data
             return
-        file, left = cast("BinaryIO", self._data), self.length
-        while left is None or left > 0:
-            chunk = file.read(STEP_BYTES if left is None else min(STEP_BYTES, left))
+        file, left = cast("BinaryIO", self._data), Remaining(self.length, STEP_BYTES)
+        while left.room:
+            chunk = file.read(left.room)
+            left.take(chunk)
             if chunk:
                 yield chunk
-                left = None if left is None else left - len(chunk)
-            elif left is None:
-                return
-            else:
-                raise ValueError(f"the file became shorter by {left} bytes while it was sent")
 
 
-class Client:
+class Client(ClientBase):
     """A client of the plugin at ``address`` over ``transport``; ``retry`` says when it tries again.
 
     ``timeout`` (seconds) bounds each attempt, the response's body included, where a call has no
@@ -218,22 +197,9 @@ class Client:
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         name: str = "",
     ) -> None:
-        given: object = address  # of a program that nothing has checked
-        if not isinstance(given, Address):
-            raise TypeError(f"address must be an Address, not {quoted(given)}")
-        self.address = given
+        super().__init__(address, retry, timeout, max_response_bytes, name)
         self._transport = filled("transport", transport, "send", "close")
         self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
-        self._retry = retry or RetryPolicy()
-        self._timeout = seconds(timeout)
-        self._limit = max_response_bytes
-        self._name = name
-        self._ending = Ending(name, address.text)
-        self._headers = {
-            "Host": address.host_header,
-            "Accept": CONTENT_TYPE,
-            "User-Agent": USER_AGENT,
-        }
 
     @overload
     def call(
@@ -382,16 +348,6 @@ class Client:
         finally:
             upload.error = None  # its traceback refers to the upload
 
-    def request(
-        self,
-        service_method: str,
-        body: Content = b"",
-        length: int | None = None,
-        attempt: int = 1,
-    ) -> Request:
-        """A request as this client sends it, with its headers."""
-        return Request(service_method, body, self._headers, length, attempt)
-
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
         """Begin an attempt without a wait; ``None`` where the transport cannot do that."""
         # Of its class, as Python remembers the answer; of an instance it looks at each method.
@@ -399,9 +355,9 @@ class Client:
             return None
         transport = cast("BeginningTransport", self._transport)
         try:
-            return transport.begin(request, self._bound(timeout))
+            return transport.begin(request, self._time_out(timeout))
         except TransportError as error:
-            self._sign(error, request)
+            self._account(error, request)
             raise
 
     def attempt(
@@ -421,15 +377,13 @@ class Client:
             else:
                 body = accepted(pending.finish(), request.method)
             try:
-                limit = self._limit
-                if request.method == ACTIVATE:
-                    limit = min(limit, MAX_HANDSHAKE_BYTES)
-                data = read_whole(body, limit)
+                data = read_whole(body, self._most(request))
             finally:
                 body.close()
             return wire.decode(data, into)
         except (TransportError, WireError, StatusError) as error:
-            self._sign(error, request)
+            if not _is_callers(error, request.body):
+                self._account(error, request)
             raise
 
     def close(self) -> None:
@@ -463,9 +417,7 @@ class Client:
         retryable: IsRetryable = is_retryable,
     ) -> T:
         def attempt(number: int) -> T:
-            if self._ending.reason:
-                raise RuntimeError(CLOSED) if number == 1 else self._ending.error()
-            return send(request if number == 1 else evolve(request, attempt=number))
+            return send(self._numbered(request, number))
 
         with self._clock.working():
             return try_again(
@@ -473,16 +425,14 @@ class Client:
             )
 
     def _open(self, request: Request, timeout: float | None) -> Body:
-        return accepted(self._transport.send(request, self._bound(timeout)), request.method)
-
-    def _bound(self, timeout: float | None) -> float | None:
-        return self._timeout if timeout is None else seconds(timeout)
+        response = self._transport.send(request, self._time_out(timeout))
+        return accepted(response, request.method)
 
     def _stream(self, request: Request, timeout: float | None) -> Stream:
         try:
             body = self._open(request, timeout)
         except (TransportError, StatusError) as error:
-            self._sign(error, request)
+            self._account(error, request)
             raise
         return Stream(body, request.method, self.address.text, self._name, self._ending)
 
@@ -497,28 +447,11 @@ class Client:
             return self.attempt(request, into, timeout)
         except TransportError as error:
             if upload.error is None:
-                error.body_spent = not error.answered and not upload.rewind()
+                upload.account(error)
                 raise
         raise upload.error
 
-    def sign(self, error: StatusError | DriverError) -> None:
-        """Say in ``error`` that this client's plugin answered it, unless it names another."""
-        if not error.address:
-            sign(error, self._name, self.address.text)
 
-    def _sign(self, error: TransportError | WireError | StatusError, request: Request) -> None:
-        if isinstance(request.body, Upload) and request.body.error is error:
-            return  # the caller's own, another plugin's perhaps
-        if isinstance(error, StatusError):
-            self.sign(error)
-        else:
-            error.plugin, error.address = self._name, self.address.text
-        if isinstance(error, WireError):
-            error.method = request.method
-        if self._ending.reason and not _is_whole(error):
-            raise self._ending.error(request.attempt) from error
-
-
-def _is_whole(error: PluginError) -> bool:
-    # An answer whose text breaks off has a cause.
-    return isinstance(error, StatusError) and error.__cause__ is None
+def _is_callers(error: PluginError, body: Content) -> bool:
+    # Out of the data that the caller gave: another plugin's perhaps.
+    return isinstance(body, Upload) and body.error is error

@@ -16,13 +16,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
-from itertools import count
 from typing import Generic, TypeAlias, TypeVar
 
 from attrs import define, frozen
 
 from moby_plugins.domain.errors import PluginError, WaitCancelledError, in_full
-from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries
 from moby_plugins.ports import Cancellation, Clock, PendingResponse, Selector, SleepEvent
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
@@ -36,7 +35,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 # Takes the number of the attempt, from 1.
 Attempt: TypeAlias = Callable[[int], T]
-IsRetryable: TypeAlias = Callable[[PluginError], bool]
 # Takes the index of an attempt, and begins the first: None where that would have to wait.
 Begin: TypeAlias = Callable[[int], PendingResponse | None]
 # Takes the error of an attempt, and the seconds until the next.
@@ -83,20 +81,20 @@ def retry(
     ``PluginError``, which says how often and for how long, or the first that is not retryable;
     anything else passes at once.
     """
-    started = clock.now() if started is None else started
+    tries = Tries(policy, is_retryable, clock.now() if started is None else started)
     ending = ending or Ending()
-    for number in count(1):
+    while True:
         try:
-            return attempt(number)
+            return attempt(tries.number)
         except PluginError as error:
-            delay = _delay_after(error, number, clock.now() - started, policy, is_retryable)
+            delay = tries.after(error, clock.now())
             if delay is None:
                 raise
+            log_retry(error, delay)
             if on_retry is not None:
                 on_retry(error, delay)
         if _sleep(clock, ending, delay):
-            raise ending.error(number, clock.now() - started)
-    raise AssertionError  # pragma: no cover  count() does not end
+            raise ending.error(tries.number - 1, clock.now() - tries.started)
 
 
 def _sleep(clock: Clock, ending: Ending, delay: float) -> bool:
@@ -106,18 +104,9 @@ def _sleep(clock: Clock, ending: Ending, delay: float) -> bool:
         return clock.wait(event, delay)
 
 
-def _delay_after(
-    error: PluginError,
-    number: int,
-    elapsed: float,
-    policy: RetryPolicy,
-    is_retryable: IsRetryable,
-) -> float | None:
-    error.attempts, error.elapsed = number, elapsed
-    delay = policy.next_delay(number - 1, elapsed) if is_retryable(error) else None
-    if delay is not None:
-        logger.warning("%s; trying again in %g s", in_full(error), delay)
-    return delay
+def log_retry(error: PluginError, delay: float) -> None:
+    """Tell in the log that what failed with ``error`` is tried again, and when."""
+    logger.warning("%s; trying again in %g s", in_full(error), delay)
 
 
 @define
@@ -127,9 +116,7 @@ class _Task(Generic[T]):
     due: float
     index: int
     attempt: Attempt[T]
-    number: int = 1
-    # Its own time only: what it waited for a free thread is not held against it.
-    spent: float = 0.0
+    tries: Tries
     # What the attempt is to finish, where it was begun.
     pending: PendingResponse | None = None
 
@@ -192,10 +179,13 @@ class _Crew(Generic[T, R]):
         settle: Callable[[Outcome[T]], R],
     ) -> None:
         self.stop = threading.Event()
-        self._policy, self._clock, self._is_retryable = policy, clock, is_retryable
+        self._clock = clock
         self._settle = settle
         now = clock.now()
-        self._new = [_Task(now, i, attempt) for i, attempt in enumerate(attempts)]
+        self._new = [
+            _Task(now, index, attempt, Tries(policy, is_retryable, now))
+            for index, attempt in enumerate(attempts)
+        ]
         # In the order in which they are due, with an index to tell those of one moment apart.
         self._tasks: list[tuple[float, int, _Task[T]]] = []
         self._workers = 0
@@ -328,17 +318,19 @@ class _Crew(Generic[T, R]):
                 pending.close()
 
     def _begin(self, task: _Task[T], begin: Begin) -> Outcome[T] | None:
-        task.due = self._clock.now()
+        now = self._clock.now()
+        task.tries.postpone(now - task.due)
+        task.due = now
         try:
             task.pending = begin(task.index)
         except BaseException as error:
-            return self._failed(error, task, task.due)
+            return self._failed(error, task)
         return None
 
     def _finish(self, task: _Task[T], pending: PendingResponse) -> Outcome[T] | None:
         if pending.is_whole:
-            return self._attempt(task, task.due)
-        task.spent = self._clock.now() - task.due
+            return self._attempt(task)
+        task.due = self._clock.now()
         return None
 
     def _go_on(self, task: _Task[T], outcome: Outcome[T] | None) -> None:
@@ -353,31 +345,33 @@ class _Crew(Generic[T, R]):
         try:
             if self._clock.wait(self.stop, max(task.due - self._clock.now(), 0.0)):
                 return None
+            # Its own time only: what it waited for a free thread is not held against it.
+            task.tries.postpone(self._clock.now() - task.due)
         except BaseException as error:
             self._drop(task)
             return Outcome(task.index, error=error)
-        return self._attempt(task, self._clock.now())
+        return self._attempt(task)
 
-    def _attempt(self, task: _Task[T], began: float) -> Outcome[T] | None:
+    def _attempt(self, task: _Task[T]) -> Outcome[T] | None:
         task.pending = None  # it is the attempt's to close
         try:
-            return Outcome(task.index, value=task.attempt(task.number))
+            return Outcome(task.index, value=task.attempt(task.tries.number))
         except BaseException as error:
-            return self._failed(error, task, began)
+            return self._failed(error, task)
 
-    def _failed(self, error: BaseException, task: _Task[T], began: float) -> Outcome[T] | None:
+    def _failed(self, error: BaseException, task: _Task[T]) -> Outcome[T] | None:
         if not isinstance(error, PluginError):  # handed to the caller, whose error it is
             return Outcome(task.index, error=error)
         try:
-            return self._after(error, task, began)
+            return self._after(error, task)
         except BaseException as raised:  # by a policy or a handler of the log, say
             return Outcome(task.index, error=raised)
 
-    def _after(self, error: PluginError, task: _Task[T], began: float) -> Outcome[T] | None:
+    def _after(self, error: PluginError, task: _Task[T]) -> Outcome[T] | None:
         now = self._clock.now()
-        task.spent += now - began
-        delay = _delay_after(error, task.number, task.spent, self._policy, self._is_retryable)
+        delay = task.tries.after(error, now)
         if delay is None:
             return Outcome(task.index, error=error)
-        task.due, task.number, task.spent = now + delay, task.number + 1, task.spent + delay
+        log_retry(error, delay)
+        task.due = now + delay
         return None

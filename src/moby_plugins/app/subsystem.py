@@ -22,28 +22,32 @@ names of parameters are title-cased (``id`` is ``ID``), and an error travels as
 A marked method *is* its call: on a proxy ``Remote.call`` runs in its place, in a plugin
 ``Remote.answer`` calls the method that overrides it. ``Signature`` translates between arguments
 and messages. One parameter that is an attrs class is the whole message by itself. Methods whose
-bodies are not JSON override both: ``Streamed`` is the base of those that respond with a stream.
+bodies are not JSON plan another kind of call: ``Streamed`` (``streamed.py``) is the base of those
+that respond with a stream.
 """
 
 import functools
 import inspect
-import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
 from moby_plugins.app import wire
-from moby_plugins.app.client import Client, Stream
-from moby_plugins.app.results import encode_result, mismatch
+from moby_plugins.app.accounting import Ask, Plan, Send, Tell
+from moby_plugins.app.client import Client
+from moby_plugins.app.results import encode_result
 from moby_plugins.domain.errors import NOT_FOUND, DriverError, PluginError, StatusError, WireError
 from moby_plugins.domain.formats import check_timestamp
-from moby_plugins.domain.http import CONTENT_TYPE, OK, Body, Content, Request, Response
+from moby_plugins.domain.http import (
+    CONTENT_TYPE,
+    OK,
+    Request,
+    Response,
+)
 from moby_plugins.domain.retry import seconds
 
-# What a chunk of a stream is.
-_BINARY = (bytes, bytearray, memoryview)
 _ORDINARY = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -264,14 +268,24 @@ class Remote:
         if not (self.result or kind is type(None) or attrs.has(kind) or _is_mapping(kind)):
             raise TypeError(f"{self.method}: {kind} needs a key in the answer: remote(result=…)")
 
+    def plan(self, *arguments: Any) -> Plan:
+        """The call that is made with these arguments, for clients of all kinds."""
+        return Ask(self.method, self.message(*arguments))
+
     def call(self, proxy: Proxy, *arguments: Any) -> Any:
-        """The host's end: send the arguments, read the answer."""
-        message = self.message(*arguments)
-        answer = proxy.client.call(self.method, message, object, timeout=proxy.timeout_of(self))
+        """The host's end: make the call, read the answer."""
+        plan = self.plan(*arguments)
+        client, timeout = proxy.client, proxy.timeout_of(self)
+        if isinstance(plan, Tell):
+            return client.stream(plan.method, timeout=timeout).close()
+        if isinstance(plan, Send):
+            answer = client.send_file(plan.method, plan.data, object, timeout=timeout)
+        else:
+            answer = client.call(plan.method, plan.message, object, timeout=timeout)
         try:
             return self.read_answer(answer)
         except WireError as error:
-            error.method, error.address = self.method, proxy.client.address.text
+            error.method, error.address = self.method, client.address.text
             raise
 
     def answer(self, part: object, request: Request) -> Response:
@@ -349,76 +363,6 @@ def _is_mapping(kind: Any) -> bool:
 
 # What authors write: a mark on a method of theirs.
 remote = Remote
-
-
-class Streamed(Remote):
-    """A call whose answer is no JSON but a stream, of any size and without a time-out.
-
-    A subclass says in ``read`` and ``write`` what it is a stream of. What is no item of such
-    a stream is an error before it is sent: the one before it was the last that is whole.
-    """
-
-    def __init__(self, wire: str = "") -> None:
-        # An answer that follows what goes on ends when it likes (B11, trap 17).
-        super().__init__(wire, timeout=math.inf)
-
-    def check_result(self) -> None:
-        """Any iterable will do."""
-
-    def call(self, proxy: Proxy, *arguments: Any) -> Iterator[Any]:
-        """The items as they come: sent at the first; giving the iterator up ends the call."""
-        message = self.message(*arguments)
-        with proxy.client.stream(self.method, message, timeout=proxy.timeout_of(self)) as stream:
-            yield from self.read(stream)
-
-    def answer(self, part: object, request: Request) -> Response:
-        """The items as the plugin gives them."""
-        items = getattr(part, self.name)(*self.read_message(request))
-        if not (isinstance(items, Iterable) or hasattr(items, "read")):
-            raise WireError(mismatch("a stream", items), self.method)
-        return Response(OK, self.write(items))
-
-    def read(self, stream: Stream) -> Iterable[Any]:
-        """The items in a stream of bytes: its chunks."""
-        return stream
-
-    def write(self, items: Any) -> Content | Body:
-        """The stream of bytes for items: bytes, a file or chunks, as they are."""
-        if isinstance(items, _BINARY):
-            return bytes(items)
-        if hasattr(items, "read"):
-            return _BinaryFile(items, self.method)
-        return self.each(items, _BINARY, "bytes")
-
-    def each(
-        self, items: Iterable[Any], kind: type | tuple[type, ...], wanted: str
-    ) -> Iterator[Any]:
-        """The items one by one, each of ``kind``; ``WireError`` for another, saying which."""
-        try:
-            for index, item in enumerate(items):
-                if not isinstance(item, kind):
-                    raise WireError(f"[{index}]: {mismatch(wanted, item)}", self.method)
-                yield item
-        finally:
-            if isinstance(items, Generator):
-                items.close()
-
-
-class _BinaryFile:
-    """A file as a ``Body``: one that was opened as text is an error."""
-
-    def __init__(self, file: Body, method: str) -> None:
-        self._file = file
-        self._method = method
-
-    def read(self, size: int, /) -> bytes:
-        data = self._file.read(size)
-        if not isinstance(data, bytes):
-            raise WireError(mismatch("a file of bytes", data), self._method)
-        return data
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class Subsystem:

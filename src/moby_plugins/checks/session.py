@@ -20,9 +20,8 @@ from typing import Any, Self, TypeVar
 from attrs import evolve, field, frozen, validators
 
 from moby_plugins.app import wire
+from moby_plugins.app.accounting import ACTIVATE, MAX_HANDSHAKE_BYTES
 from moby_plugins.app.client import (
-    ACTIVATE,
-    MAX_HANDSHAKE_BYTES,
     MAX_RESPONSE_BYTES,
     Client,
     Stream,

@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain import __version__
-from moby_plugins.domain.errors import StatusError
+from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.json import first_value, fold_keys, only_value
 from moby_plugins.domain.text import quoted
 
@@ -130,20 +130,31 @@ class Request:
         return first_value(body) if body else None
 
 
-def checked_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the chunks as they are.
+class ChunkCheck:
+    """Checks the chunks of one body, one after the other, as they are read."""
 
-    Raises ``ValueError`` after ``MAX_EMPTY_CHUNKS`` empty ones in a row: an iterator that yields
-    nothing else would keep its reader for ever. ``TypeError`` for a chunk that is not bytes.
-    """
-    empty = 0
-    for chunk in chunks:
+    _empty = 0
+
+    def checked(self, chunk: bytes) -> bytes:
+        """Return ``chunk`` as it is.
+
+        Raises ``ValueError`` for the last of ``MAX_EMPTY_CHUNKS`` empty ones in a row: an iterator
+        that yields nothing else would keep its reader for ever. ``TypeError`` for what is not
+        bytes.
+        """
         if not isinstance(chunk, _BINARY):
             raise TypeError(f"a body is made of bytes, not of {type(chunk).__name__}")
-        empty = 0 if chunk else empty + 1
-        if empty == MAX_EMPTY_CHUNKS:
-            raise ValueError(f"a body yields no bytes: {empty:,} empty chunks in a row")
-        yield chunk
+        self._empty = 0 if chunk else self._empty + 1
+        if self._empty == MAX_EMPTY_CHUNKS:
+            raise ValueError(f"a body yields no bytes: {self._empty:,} empty chunks in a row")
+        return chunk
+
+
+def checked_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the chunks as they are; raises what ``ChunkCheck`` raises."""
+    check = ChunkCheck()
+    for chunk in chunks:
+        yield check.checked(chunk)
 
 
 def as_bytes(chunk: Any) -> bytes:
@@ -232,3 +243,85 @@ def status_error(status: int, method: str, body: bytes) -> StatusError:
         if isinstance(told, str) and told:
             message = told
     return StatusError(status, method, message)
+
+
+class Whole:
+    """A response's body that is read whole, within ``limit`` bytes.
+
+    Ask for ``room`` bytes at most, and ``add`` what comes, until nothing does.
+    """
+
+    def __init__(self, limit: int) -> None:
+        # How much to ask for next: up to one byte over the limit, to tell a body that ends there
+        # from a longer one.
+        self.room: int = min(CHUNK_BYTES, limit + 1)
+        self._limit = limit
+        self._left = limit + 1
+        # A list of pieces would cost many times their size where a plugin sends tiny ones.
+        self._data = io.BytesIO()
+
+    def add(self, data: bytes) -> None:
+        """Take what came; ``WireError`` once it is more than the limit."""
+        self._data.write(data)
+        self._left -= len(data)
+        if self._left <= 0:
+            raise WireError(f"the answer is larger than {self._limit} bytes")
+        self.room = min(CHUNK_BYTES, self._left)
+
+    @property
+    def value(self) -> bytes:
+        """All that came."""
+        return self._data.getvalue()
+
+
+class ErrorText:
+    """The body of a response other than 200, which is cut after ``MAX_ERROR_BYTES``.
+
+    Ask for ``room`` bytes at most, and ``add`` what comes, until nothing does or there is no
+    room. Where it breaks off, what came counts.
+    """
+
+    def __init__(self) -> None:
+        self._text = bytearray()
+
+    @property
+    def room(self) -> int:
+        """How much to ask for next; 0 once enough has come."""
+        return CHUNK_BYTES if len(self._text) < MAX_ERROR_BYTES else 0
+
+    def add(self, data: bytes) -> None:
+        """Take what came."""
+        self._text += data
+
+    def error(self, status: int, method: str) -> StatusError:
+        """Return the error that the response is."""
+        return status_error(status, method, bytes(self._text[:MAX_ERROR_BYTES]))
+
+
+class Remaining:
+    """What is still to be sent of a file that is ``length`` bytes long, or ends when it ends.
+
+    Read ``room`` bytes at most, and ``take`` each chunk, until there is no room. At most ``step``
+    bytes are read at once.
+    """
+
+    def __init__(self, length: int | None, step: int) -> None:
+        self._left = length
+        self._step = step
+        self._ended = False
+
+    @property
+    def room(self) -> int:
+        """How much to read next; 0 at the end."""
+        if self._left is None:
+            return 0 if self._ended else self._step
+        return min(self._step, self._left)
+
+    def take(self, chunk: bytes) -> None:
+        """Count what was read, none for the end; ``ValueError`` where the file became shorter."""
+        if chunk:
+            self._left = None if self._left is None else self._left - len(chunk)
+        elif self._left is None:
+            self._ended = True
+        else:
+            raise ValueError(f"the file became shorter by {self._left} bytes while it was sent")

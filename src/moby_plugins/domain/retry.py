@@ -2,7 +2,8 @@
 
 import math
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from attrs import Attribute, field, frozen
 
@@ -11,6 +12,8 @@ from moby_plugins.domain.text import quoted
 
 # The longest delay between two attempts, some 31 years: every clock can be asked for it.
 MAX_SECONDS = 1e9
+
+IsRetryable: TypeAlias = Callable[[PluginError], bool]
 
 
 def is_seconds(value: object) -> bool:
@@ -91,3 +94,36 @@ def is_retryable(error: PluginError) -> bool:
 def is_worth_waiting_for(error: PluginError) -> bool:
     """The same for ``get``, which also waits for a plugin whose file is not there yet."""
     return isinstance(error, PluginNotFoundError) or is_retryable(error)
+
+
+class Tries:
+    """The attempts at one thing, counted from 1, and the times between them.
+
+    ``started`` is when the first of them began, by the clock of whoever makes them: on that clock
+    the policy's budget counts. For one thread or task.
+    """
+
+    def __init__(self, policy: RetryPolicy, is_retryable: IsRetryable, started: float) -> None:
+        self.number: int = 1
+        self._policy = policy
+        self._is_retryable = is_retryable
+        self.started: float = started
+
+    def after(self, error: PluginError, now: float) -> float | None:
+        """Return the seconds until the next attempt, or ``None`` where ``error`` is the last.
+
+        ``error`` is what the attempt raised that ended ``now``; it is told how often and for how
+        long was tried. The number is then that of the next attempt.
+        """
+        elapsed = now - self.started
+        error.attempts, error.elapsed = self.number, elapsed
+        if not self._is_retryable(error):
+            return None
+        delay = self._policy.next_delay(self.number - 1, elapsed)
+        if delay is not None:
+            self.number += 1
+        return delay
+
+    def postpone(self, seconds: float) -> None:
+        """Leave out ``seconds`` that an attempt waited for its turn: they are not its own."""
+        self.started += seconds

@@ -230,7 +230,7 @@ def test_closing_early_leaves_nothing_open(street: Street) -> None:
     with pytest.raises(ZeroDivisionError):
         registry.get_all(on_failure=fail)
 
-    assert time.monotonic() - began < SOON
+    assert time.monotonic() - began < 10
     ends = time.monotonic() + 5
     while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < ends:
         time.sleep(0.01)
@@ -250,7 +250,7 @@ def test_closing_the_registry_ends_it_at_once(street: Street) -> None:
     with pytest.raises(PluginError, match="this registry is closed"):
         registry.get_all()
 
-    assert time.monotonic() - began < SOON
+    assert time.monotonic() - began < 10
     timer.join()
 
 

@@ -104,6 +104,8 @@ class Answer:
     complete: bool = False
     reusable: bool = False
     failure: Exception | None = None
+    # Bytes that lack of a body of known length, once its head has come.
+    _left: int | None = None
     _begun = False
     _interim = 0
     _trailers = 0
@@ -124,28 +126,29 @@ class Answer:
 
     def feed(self, data: bytes) -> None:
         """Parse what came; ``HTTPException`` or ``HttpParserError`` for what is no head."""
+        if self._left is not None:
+            self._count(data)
+            return
         in_body = bool(self.status)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
             self.reusable = False
         except HttpParserError as error:
-            self.reusable = False
-            line = bytes(self._head + data).partition(b"\n")[0]
-            of_parser = isinstance(_first(error), HttpParserError)
-            if of_parser and not (self.status or self._interim or STATUS_LINE.match(line + b"\n")):
-                raise HTTPException(f"not a status line: {line!r:.80}")  # noqa: B904  the same
-            if not (self.status and isinstance(_first(error), Exception)):
-                raise _first(error)  # noqa: B904  the one came before the other
-            if not self.complete:  # otherwise it is about more than the response
-                # One without a traceback, which would refer back to this.
-                self.failure = HTTPException(str(_first(error)))
+            self._fail(error, data)
         if not self.status:
             self._bound_head(data)
         elif not in_body:
             check_heads(bytes(self._head) + data if self._head else data)
+            if self.length is not None and not self.complete:
+                self._left = self.length - sum(map(len, self._parts))
         elif not self.complete:
             self._bound_between(len(data))
+
+    @property
+    def room(self) -> int:
+        """How much of the body to ask for next, at most."""
+        return CHUNK_BYTES if self._left is None else self._left
 
     def take(self) -> bytes:
         """What came of the body since the last time."""
@@ -162,6 +165,12 @@ class Answer:
     def finish(self) -> None:
         """Let go of the parser, which refers back to this."""
         self._parser = None
+
+    def ended(self) -> Exception:
+        """What the end of the connection means where the head is not whole."""
+        if self.answered:
+            return OSError("it was closed among the headers")
+        return ClosedEarlyError()
 
     @property
     def answered(self) -> bool:
@@ -231,6 +240,22 @@ class Answer:
         check_framing(lengths, codings)
         return lengths, codings
 
+    def _fail(self, error: HttpParserError, data: bytes) -> None:
+        self.reusable = False
+        line = bytes(self._head + data).partition(b"\n")[0]
+        first = error.__context__ or error  # what a method of this raised, or the parser
+        try:
+            of_parser = isinstance(first, HttpParserError)
+            if of_parser and not (self.status or self._interim or STATUS_LINE.match(line + b"\n")):
+                raise HTTPException(f"not a status line: {line!r:.80}")
+            if not (self.status and isinstance(first, Exception)):
+                raise first
+            if not self.complete:  # otherwise it is about more than the response
+                # One without a traceback, which would refer back to this.
+                self.failure = HTTPException(str(first))
+        finally:
+            del error, first  # their tracebacks refer to this frame
+
     def _bound_head(self, data: bytes) -> None:
         if not self._begun:
             raise HTTPException("an empty line instead of a status")
@@ -238,16 +263,21 @@ class Answer:
         if len(self._head) > MAX_HEAD_BYTES:
             raise HTTPException(f"a head of more than {MAX_HEAD_BYTES} bytes")
 
+    def _count(self, data: bytes) -> None:
+        # There is nothing to parse in what is counted: it is not copied once more.
+        left = (self._left or 0) - len(data)
+        if left < 0:
+            self.reusable = False
+            data = data[:left]
+        self._left = max(left, 0)
+        self._parts.append(data)
+        self.complete = left <= 0
+
     def _bound_between(self, size: int) -> None:
         self._between = 0 if self._parts else self._between + size
         if self._between > MAX_BETWEEN_BYTES:
             self.reusable = False
             self.failure = HTTPException("an endless chunk size or trailer")
-
-
-def _first(error: HttpParserError) -> BaseException:
-    """What a method of ``Answer`` raised, for which httptools raises ``error``; else that."""
-    return error.__context__ or error
 
 
 class UnreadBody:
@@ -261,16 +291,12 @@ class UnreadBody:
         self._address = address
         self._give_back = give_back
         self._came = answer.take()
-        self._left = None if answer.length is None else answer.length - len(self._came)
         self._over = False
 
     def read(self, size: int, /) -> bytes:
         """At most ``size`` bytes: see ``Body``."""
         while not (self._came or self._over):
-            if self._left is None:
-                self._came = self._parsed(size)
-            else:
-                self._came = self._counted(size, self._left)
+            self._came = self._next(size)
         data, self._came = self._came[:size], self._came[size:]
         return data
 
@@ -279,23 +305,16 @@ class UnreadBody:
         if not self._over:
             self._end(reusable=False)
 
-    def _counted(self, size: int, left: int) -> bytes:
-        # There is nothing to parse in what is counted: it is not copied once more.
-        data = self._receive(min(size, left))
-        self._left = left - len(data)
-        if not self._left:
-            self._end(reusable=self._answer.reusable)
-        return data
-
-    def _parsed(self, size: int) -> bytes:
-        data = self._receive(min(size, CHUNK_BYTES))
+    def _next(self, size: int) -> bytes:
+        answer = self._answer
+        data = self._receive(min(size, answer.room))
         if data:
-            self._answer.feed(data)
-            if self._answer.complete:
-                self._end(reusable=self._answer.reusable)
+            answer.feed(data)
+            if answer.complete:
+                self._end(reusable=answer.reusable)
         else:
             self._end(reusable=False)
-        return self._answer.take()
+        return answer.take()
 
     def _receive(self, size: int) -> bytes:
         try:
@@ -381,7 +400,7 @@ class HttptoolsConnection:
     def _send(self, request: Request) -> bool:
         """Send it; false where the plugin responds already, or has stopped reading."""
         # What the caller's own iterator raises in this loop passes as it is.
-        for number, piece in enumerate(_pieces(request, self._host)):
+        for number, piece in enumerate(pieces(request, self._host)):
             try:
                 if number:
                     self._sock.wait_to_send()
@@ -396,17 +415,16 @@ class HttptoolsConnection:
         try:
             while not answer.status:
                 data = self._sock.recv(FIRST_BYTES)
-                if not data and answer.answered:
-                    raise OSError("it was closed among the headers")
                 if not data:
-                    raise ClosedEarlyError
+                    raise answer.ended()
                 answer.feed(data)
         except ERRORS as error:
             answered = isinstance(error, OSError) and answer.answered
             raise translate(error, self._address, answered=answered) from error
 
 
-def _pieces(request: Request, host: str) -> Iterable[bytes]:
+def pieces(request: Request, host: str) -> Iterable[bytes]:
+    """What is sent for ``request``, its head first; ``host`` is the Host where it names none."""
     body = request.body
     if isinstance(body, bytes):
         head = head_of(request, host, len(body))

@@ -30,7 +30,7 @@ _REFUSED_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 # A connection, and the process that dialled it: a fork leaves both ends of a pool with it.
-_Idle: TypeAlias = tuple[int, Connection]
+Idle: TypeAlias = tuple[int, Connection]
 
 
 class IdleConnections:
@@ -44,9 +44,9 @@ class IdleConnections:
     def __init__(self, most: int = MAX_IDLE_CONNECTIONS) -> None:
         self._most = most
         # In the order in which they came, each with the pool that lists it.
-        self._pools: dict[Connection, deque[_Idle]] = {}
+        self._pools: dict[Connection, deque[Idle]] = {}
 
-    def add(self, idle: _Idle, pool: deque[_Idle]) -> None:
+    def add(self, idle: Idle, pool: deque[Idle]) -> None:
         """List ``idle`` in ``pool``, and close what is over the bound."""
         # First here: what is listed there and not here counts as taken.
         self._pools[idle[1]] = pool
@@ -54,7 +54,7 @@ class IdleConnections:
         while len(self._pools) > self._most:
             self._close_oldest()
 
-    def take(self, pool: deque[_Idle]) -> _Idle | None:
+    def take(self, pool: deque[Idle]) -> Idle | None:
         """The connection that came last to ``pool``, for the caller alone."""
         while True:
             try:
@@ -105,7 +105,7 @@ class PooledTransport:
         self.engine = engine
         self._closed = False
         self._shared = idle or IdleConnections()
-        self._idle: deque[_Idle] = deque()
+        self._idle: deque[Idle] = deque()
         # For a transport that is not closed, and for the end of the process.
         weakref.finalize(self, _close_all, self._shared, self._idle)
 
@@ -163,12 +163,12 @@ class PooledTransport:
     def _dialled(self, ends: float | None) -> Connection:
         try:
             try:
-                sock = self._dial(_dial_time(ends))
+                sock = self._dial(dial_time(ends))
             except OSError as error:
-                if error.errno not in _REFUSED_DESCRIPTOR:
+                if not is_refused_descriptor(error):
                     raise
                 self._shared.shed()
-                sock = self._dial(_dial_time(ends))
+                sock = self._dial(dial_time(ends))
         except OSError as error:
             raise not_reached(error, self._address) from error
         # The bound on the dial is not that of what is sent next.
@@ -177,10 +177,9 @@ class PooledTransport:
 
     def _take(self, process: int) -> Connection | None:
         while (idle := self._shared.take(self._idle)) is not None:
-            dialled_by, connection = idle
-            if dialled_by == process and not connection.is_readable():
-                return connection
-            connection.close()
+            if not replaceable(idle, process):
+                return idle[1]
+            idle[1].close()
         return None
 
     def _give_back(self, process: int, connection: Connection, /, *, reusable: bool) -> None:
@@ -196,12 +195,28 @@ class PooledTransport:
         return self._closed
 
 
-def _close_all(shared: IdleConnections, pool: deque[_Idle]) -> None:
+def _close_all(shared: IdleConnections, pool: deque[Idle]) -> None:
     while (idle := shared.take(pool)) is not None:
         idle[1].close()
 
 
-def _dial_time(ends: float | None) -> float:
+def replaceable(idle: Idle, process: int) -> bool:
+    """Whether another connection takes the place of one that was idle, before it is used.
+
+    It does where the plugin has hung up or sent what was not asked for, and where the connection
+    belongs to another process than this one. Once something was sent, nothing is replaced.
+    """
+    dialled_by, connection = idle
+    return dialled_by != process or connection.is_readable()
+
+
+def is_refused_descriptor(error: OSError) -> bool:
+    """Whether a dial failed for want of descriptors, which idle connections could give up."""
+    return error.errno in _REFUSED_DESCRIPTOR
+
+
+def dial_time(ends: float | None) -> float:
+    """Seconds that a dial may take; raises ``TimeoutError`` where ``ends`` has passed."""
     left = time_left(ends)
     return DIAL_TIMEOUT if left is None else min(left, DIAL_TIMEOUT)
 

@@ -8,6 +8,7 @@ import pytest
 from moby_plugins.adapters.http.httptools import (
     MAX_BETWEEN_BYTES,
     Answer,
+    ClosedEarlyError,
 )
 from moby_plugins.domain.http_grammar import MAX_HEAD_BYTES, MAX_HEADERS
 
@@ -130,3 +131,34 @@ def test_an_interrupt_while_parsing_passes() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         Interrupted().feed(WHOLE)
+
+
+def test_a_body_of_known_length_is_counted() -> None:
+    """What lacks is asked for, and what came is handed on as it came."""
+    found = fed(OK + b"Content-Length: 10\r\n\r\n012")
+    rest = b"345678"
+
+    assert (found.take(), found.room, found.complete) == (b"012", 7, False)
+    found.feed(rest)
+    assert found.take() is rest
+    assert (found.room, found.complete) == (1, False)
+    found.feed(b"9")
+    assert (found.take(), found.room, found.complete, found.reusable) == (b"9", 0, True, True)
+
+
+def test_what_follows_a_counted_body_is_nobodys() -> None:
+    """It is no part of the answer, and no other request is sent."""
+    found = fed(OK + b"Content-Length: 3\r\n\r\n", b"[1]garbage")
+
+    assert (found.take(), found.complete, found.reusable) == (b"[1]", True, False)
+
+
+@pytest.mark.parametrize(
+    ("parts", "error"),
+    [((), ClosedEarlyError), ((b"HTTP/1.1 200 O",), ClosedEarlyError), ((OK,), OSError)],
+)
+def test_an_end_before_the_head_is_an_error(
+    parts: tuple[bytes, ...], error: type[Exception]
+) -> None:
+    """Before a status line is whole nothing was answered; after it the answer broke."""
+    assert type(fed(*parts).ended()) is error
