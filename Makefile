@@ -16,8 +16,9 @@ test: $(VENV)/test
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+# By two processes, as the others below that say so.
 unit: $(VENV)/test
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n 2 --dist worksteal tests/unit
 
 # In another order each time, by two processes; a seed that fails can be given to pytest again.
 RUNS := 100
