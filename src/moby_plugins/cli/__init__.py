@@ -4,6 +4,7 @@ It needs the extra ``cli``, and uses nothing of this library that a program of
 the user's could not use.
 """
 
+import gc
 import sys
 
 from moby_plugins.domain import __version__
@@ -11,6 +12,8 @@ from moby_plugins.domain import __version__
 
 def main() -> None:
     """Run the command that the process's arguments name, and exit with its status."""
+    # Importing makes tens of thousands of objects and hardly any garbage.
+    gc.set_threshold(50_000)
     from moby_plugins.cli.output import standard_streams
 
     with standard_streams():
