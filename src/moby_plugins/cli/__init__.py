@@ -14,7 +14,7 @@ def main() -> None:
     """Run the command that the process's arguments name, and exit with its status."""
     # Importing makes tens of thousands of objects and hardly any garbage.
     gc.set_threshold(50_000)
-    from moby_plugins.cli.output import standard_streams
+    from moby_plugins.cli.streams import standard_streams
 
     with standard_streams():
         if sys.argv[1:] == ["--version"]:  # told without loading what the other commands need

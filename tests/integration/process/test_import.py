@@ -72,11 +72,12 @@ def test_ls_loads_what_it_needs(short_path: Path) -> None:
 
 
 def test_the_version_is_told_without_click() -> None:
-    """Nor is any part loaded that finds or calls a plugin."""
+    """Nor is attrs loaded, nor any part that finds or calls a plugin."""
     loaded = modules_after(RUN.format("--version"))
 
-    assert "moby_plugins.cli.output" in loaded
-    assert loaded & (NEEDLESS | HEAVY | {"click", "logging", "moby_plugins.app"}) == set()
+    needless = NEEDLESS | HEAVY | {"click", "attrs", "logging", "moby_plugins.app"}
+    assert "moby_plugins.cli.streams" in loaded
+    assert loaded & needless == set()
 
 
 def test_a_client_loads_what_it_needs() -> None:
