@@ -9,15 +9,17 @@ SOURCES := pyproject.toml docs/protocol.md $(shell find src -name '*.py')
 demo: $(VENV)/wheel
 	@$(BIN)/moby-plugins demo
 
-# The wheel is tested, not the tree.
+# The wheel is tested, not the tree: by two processes, and then what is to be alone by one.
 test: $(VENV)/test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/coverage run -m pytest -m alone
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+# By two processes, as the others below that say so.
 unit: $(VENV)/test
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n 2 --dist worksteal tests/unit
 
 # In another order each time, by two processes; a seed that fails can be given to pytest again.
 RUNS := 100

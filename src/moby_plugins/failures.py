@@ -7,11 +7,11 @@ failure raises nothing: an exception's attributes and the log's handlers are cod
 """
 
 import logging
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import PurePath
 
 from moby_plugins.domain.errors import StatusError, in_full
 from moby_plugins.domain.text import shown
@@ -127,4 +127,4 @@ def _place(error: BaseException) -> str:
     if not frames:
         return ""
     frame, line = frames[-1]
-    return f" ({shown(PurePath(frame.f_code.co_filename).name)}, line {line})"
+    return f" ({shown(os.path.basename(frame.f_code.co_filename))}, line {line})"

@@ -17,7 +17,6 @@ from moby_plugins.app.client import Client
 from moby_plugins.app.registry import Registry
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.app.settings import AUTO, BUILT_IN, DISCOVERY, LOCAL, TRANSPORT, Settings
-from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
@@ -38,12 +37,13 @@ if TYPE_CHECKING:
 
     from moby_plugins.adapters.http.dialing import Lookups
     from moby_plugins.adapters.http.pool import IdleConnections
+    from moby_plugins.app.subsystem import Subsystem
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # What "auto" asks of httptools: the oldest release that the tests are run with.
 MIN_HTTPTOOLS = (0, 7)
-S = TypeVar("S", bound=Subsystem)
+S = TypeVar("S", bound="Subsystem")
 
 
 def new_client(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from itertools import chain
-from typing import Self, TypeVar, overload
+from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from moby_plugins.app.activation import (
     CLOSED,
@@ -22,10 +22,8 @@ from moby_plugins.app.activation import (
     Meeting,
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client
-from moby_plugins.app.parts import check_proxy
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
-from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import (
     NotImplementedByPluginError,
@@ -48,12 +46,15 @@ from moby_plugins.ports import (
     filled,
 )
 
+if TYPE_CHECKING:
+    from moby_plugins.app.subsystem import Subsystem
+
 _DOOR = AtDoor("moby_plugins", __name__)
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
 ACTIVATION_TIMEOUT = 30.0
-S = TypeVar("S", bound=Subsystem)
+S = TypeVar("S", bound="Subsystem")
 CANCELLED = "the wait was cancelled"
 LEFT = "get_all has ended before"
 
@@ -167,6 +168,8 @@ class Registry:
         if cancel is not None:
             _check_cancel(cancel, name)
         if implements is not None and not isinstance(implements, str):
+            from moby_plugins.app.parts import check_proxy
+
             check_proxy(implements)
             plugin = self.get(
                 name, implements.implements, retry=retry, on_retry=on_retry, cancel=cancel
@@ -213,6 +216,8 @@ class Registry:
         where the registry is closed before all are active.
         """
         if implements is not None and not isinstance(implements, str):
+            from moby_plugins.app.parts import check_proxy
+
             check_proxy(implements)
             plugins = self.get_all(implements.implements, on_failure=on_failure)
             return [implements(plugin.client) for plugin in plugins]

@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
@@ -194,6 +193,8 @@ class Settings:
         ``plugins``, ``retry`` and ``transports`` are tables. Raises ``SettingsError``, naming
         the file, for one that cannot be read or used.
         """
+        import tomllib
+
         try:
             with open(path, "rb") as file:
                 return cls._from(tomllib.load(file))
