@@ -30,7 +30,7 @@ import inspect
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -169,26 +169,6 @@ def title_argument(name: str) -> str:
     return "".join("ID" if part == "id" else wire.title(part) for part in name.split("_"))
 
 
-class Owner(Protocol):
-    """What a method learns from the subsystem that it is part of."""
-
-    interface: ClassVar[str]
-    error_keys: ClassVar[tuple[str, ...]]
-
-
-class Proxy(Protocol):
-    """What a method needs of the host's proxy."""
-
-    @property
-    def client(self) -> Client:
-        """The client to call through."""
-        ...
-
-    def timeout_of(self, remote: "Remote", /) -> float | None:
-        """Seconds for one attempt at a call of ``remote``."""
-        ...
-
-
 class Remote:
     """A method as both ends know it: JSON each way, unless a subclass says otherwise.
 
@@ -230,7 +210,7 @@ class Remote:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        def call(proxy: Proxy, /, *args: Any, **named: Any) -> Any:
+        def call(proxy: "Subsystem", /, *args: Any, **named: Any) -> Any:
             bound = signature.bind(proxy, *args, **named)
             bound.apply_defaults()
             arguments = list(bound.arguments.values())[1:]
@@ -248,7 +228,7 @@ class Remote:
         call.remote = self  # type: ignore[attr-defined]  # remote_of looks for it
         return cast("F", call)
 
-    def bind(self, owner: type[Owner]) -> None:
+    def bind(self, owner: type["Subsystem"]) -> None:
         """Learn the subsystem that the method is part of; ``TypeError`` for what is no method."""
         self.method: str = f"{owner.interface}.{self.wire}"
         self.error_keys: tuple[str, ...] = owner.error_keys
@@ -264,7 +244,7 @@ class Remote:
         if not (self.result or kind is type(None) or attrs.has(kind) or _is_mapping(kind)):
             raise TypeError(f"{self.method}: {kind} needs a key in the answer: remote(result=…)")
 
-    def call(self, proxy: Proxy, *arguments: Any) -> Any:
+    def call(self, proxy: "Subsystem", *arguments: Any) -> Any:
         """The host's end: send the arguments, read the answer."""
         message = self.message(*arguments)
         answer = proxy.client.call(self.method, message, object, timeout=proxy.timeout_of(self))
@@ -365,7 +345,7 @@ class Streamed(Remote):
     def check_result(self) -> None:
         """Any iterable will do."""
 
-    def call(self, proxy: Proxy, *arguments: Any) -> Iterator[Any]:
+    def call(self, proxy: "Subsystem", *arguments: Any) -> Iterator[Any]:
         """The items as they come: sent at the first; giving the iterator up ends the call."""
         message = self.message(*arguments)
         with proxy.client.stream(self.method, message, timeout=proxy.timeout_of(self)) as stream:

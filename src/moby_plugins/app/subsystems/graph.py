@@ -10,8 +10,6 @@ from moby_plugins.app.client import Data
 from moby_plugins.app.subsystem import (
     BAD_REQUEST,
     REQUIRED,
-    Owner,
-    Proxy,
     Remote,
     Streamed,
     Subsystem,
@@ -87,7 +85,7 @@ class _Diff(_OfLayer, Streamed):
 class _Unchecked(Remote):
     """A call whose answer is taken as it is, with ``Err`` or without."""
 
-    def bind(self, owner: type[Owner]) -> None:
+    def bind(self, owner: type[Subsystem]) -> None:
         """Learn the subsystem, but not how it tells errors."""
         super().bind(owner)
         self.error_keys = ()
@@ -109,7 +107,7 @@ class _ApplyArchive(Remote):
 
     takes_stream = True
 
-    def call(self, proxy: Proxy, *arguments: Any) -> int:
+    def call(self, proxy: Subsystem, *arguments: Any) -> int:
         """Send the archive as it is read."""
         layer, parent, archive = arguments
         method = f"{self.method}?id={layer}&parent={parent}"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from moby_plugins.app.subsystem import Proxy, Remote, Subsystem
+from moby_plugins.app.subsystem import Remote, Subsystem
 
 # Where a managed plugin finds the engine's Prometheus metrics: ``GET /metrics``.
 METRICS_SOCKET = "/run/docker/metrics.sock"
@@ -11,7 +11,7 @@ METRICS_SOCKET = "/run/docker/metrics.sock"
 class _Notice(Remote):
     """A call whose answer is not read: only its status counts."""
 
-    def call(self, proxy: Proxy, *_: Any) -> None:
+    def call(self, proxy: Subsystem, *_: Any) -> None:
         """Send it; ``StatusError`` unless the plugin answers 200."""
         proxy.client.stream(self.method, timeout=proxy.timeout_of(self)).close()
 
