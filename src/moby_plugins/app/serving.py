@@ -6,14 +6,13 @@ in a test, or to a server.
 
 import io
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 
 from attrs import evolve
 
 from moby_plugins.app import wire
 from moby_plugins.app.parts import check_part, implemented
 from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem
-from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError, error_text
+from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError, status_and_text
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CUT_OFF,
@@ -29,8 +28,6 @@ from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import is_forked_child
 
 ACTIVATE = "Plugin.Activate"
-FAILED = 500
-_ERRORS = range(400, 600)
 
 
 class PluginApp:
@@ -79,21 +76,11 @@ class PluginApp:
             if is_forked_child():
                 raise
             log_failed_call(f"{method} failed", error)
-            return _failed(error)
+            return failure(*status_and_text(error))
 
     def _served(self, remote: Remote, part: Subsystem) -> Callable[[Request], Response]:
         limit = None if remote.takes_stream else self._limit
         return lambda request: remote.answer(part, _bounded(request, limit))
-
-
-def _failed(error: BaseException) -> Response:
-    status, message = FAILED, ""
-    if isinstance(error, StatusError):
-        # Its class may be a plugin's own, and its attributes whatever was given.
-        with suppress(BaseException):
-            message = str(error.message or "")
-            status = int(error.status) if error.status in _ERRORS else FAILED
-    return failure(status, message or error_text(error))
 
 
 def failure(status: int, message: str) -> Response:

@@ -10,12 +10,20 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from moby_plugins.domain.errors import StatusError, WireError, error_text, status_line
+from moby_plugins.domain.errors import (
+    StatusError,
+    WireError,
+    error_text,
+    is_kind,
+    status_and_text,
+    status_line,
+)
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CONTENT_TYPE,
@@ -28,7 +36,7 @@ from moby_plugins.domain.http import (
     as_bytes,
 )
 from moby_plugins.domain.http_grammar import HEADER_NAME, LENGTH
-from moby_plugins.domain.text import bounded, quoted, shown
+from moby_plugins.domain.text import bounded, plain_text, quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import RunningCall
 
@@ -38,7 +46,6 @@ SMALL_BYTES = 1 << 20
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _STATUSES = range(200, 600)
 _WITHOUT_BODY = {204, 205, 304}
-_ERRORS = range(400, 600)
 
 
 class InFlight:
@@ -266,12 +273,13 @@ class _HeadOnly(Answer):
 
 
 def _failed(error: BaseException, method: str) -> Response:
-    if isinstance(error, WireError):
-        return _failure(HTTPStatus.BAD_REQUEST, error.reason)
+    if is_kind(error, WireError):
+        reason = error_text(error)
+        with suppress(BaseException):  # its class may be an author's own
+            reason = plain_text(error.reason)
+        return _failure(HTTPStatus.BAD_REQUEST, reason)
     log_failed_call(f"/{method} failed", error)
-    if isinstance(error, StatusError) and error.status in _ERRORS:
-        return _failure(error.status, error.message or error_text(error))
-    return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, error_text(error))
+    return _failure(*status_and_text(error))
 
 
 def _failure(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
