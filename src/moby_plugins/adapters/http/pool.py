@@ -3,7 +3,6 @@
 An engine is a class of connections: ``urllib3.py``, ``httptools.py``.
 """
 
-import errno
 import os
 import time
 import weakref
@@ -13,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol, TypeAlias
 
+from moby_plugins.adapters.descriptors import Descriptors
 from moby_plugins.adapters.http.dialing import Dial, EndingDial, Socket
 from moby_plugins.adapters.http.errors import not_reached
 from moby_plugins.domain.address import Address
@@ -24,8 +24,6 @@ DIAL_TIMEOUT = 10.0
 IDLE_CONNECTIONS = 16
 # Kept by all transports of a registry together.
 MAX_IDLE_CONNECTIONS = 128
-# The system's refusal of a descriptor, to this process and to all.
-_REFUSED_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 class GiveBack(Protocol):
@@ -63,13 +61,17 @@ _Idle: TypeAlias = tuple[int, Connection]
 class IdleConnections:
     """The idle connections of all transports that share this: at most ``most``.
 
-    The one that was used least recently is closed first. Who takes a connection out of
-    here has it alone: each step on a ``dict`` is atomic, so there is no lock, which a
-    fork could leave locked.
+    The one that was used least recently is closed first; all are, where ``descriptors`` run
+    out. Who takes a connection out of here has it alone: each step on a ``dict`` is atomic,
+    so there is no lock, which a fork could leave locked.
     """
 
-    def __init__(self, most: int = MAX_IDLE_CONNECTIONS) -> None:
+    def __init__(
+        self, most: int = MAX_IDLE_CONNECTIONS, descriptors: Descriptors | None = None
+    ) -> None:
         self._most = most
+        self.descriptors: Descriptors = descriptors or Descriptors()
+        self.descriptors.add(self)
         # In the order in which they came, each with the pool that lists it.
         self._pools: dict[Connection, deque[_Idle]] = {}
 
@@ -91,10 +93,12 @@ class IdleConnections:
             if self._pools.pop(idle[1], None) is not None:
                 return idle
 
-    def shed(self) -> None:
-        """Close all, for others to have their descriptors."""
+    def shed(self) -> bool:
+        """Close all, for others to have their descriptors; false where there are none."""
+        has_some = bool(self._pools)
         while self._pools:
             self._close_oldest()
+        return has_some
 
     def _close_oldest(self) -> None:
         try:
@@ -163,13 +167,7 @@ class PooledTransport:
 
     def _dialled(self, ends: float | None) -> Connection:
         try:
-            try:
-                sock = self._dial(_dial_time(ends))
-            except OSError as error:
-                if error.errno not in _REFUSED_DESCRIPTOR:
-                    raise
-                self._shared.shed()
-                sock = self._dial(_dial_time(ends))
+            sock = self._shared.descriptors.tried(partial(self._dial, _dial_time(ends)))
         except OSError as error:
             raise not_reached(error, self._address) from error
         # The bound on the dial is not that of what is sent next.
