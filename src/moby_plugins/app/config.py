@@ -35,6 +35,7 @@ from moby_plugins.ports import (
 if TYPE_CHECKING:
     from requests import Session
 
+    from moby_plugins.adapters.descriptors import Descriptors
     from moby_plugins.adapters.http.dialing import Lookups
     from moby_plugins.adapters.http.pool import IdleConnections
     from moby_plugins.app.subsystem import Subsystem
@@ -88,8 +89,13 @@ def new_local_registry(
     Reads no directory yet. Raises ``SettingsError``.
     """
     settings = or_environment(settings)
+    from moby_plugins.adapters.descriptors import SheddingDiscovery
+
+    if discovery is None:
+        discovery = new_local_discovery(settings)
+    filled("discovery", discovery, "scan", "lookup")
     return Registry(
-        discovery=new_local_discovery(settings) if discovery is None else discovery,
+        discovery=SheddingDiscovery(discovery, _descriptors()),
         connect=connect_by_scheme(settings),
         clock=clock or system_clock(),
         retry=settings.retry,
@@ -275,8 +281,16 @@ def _idle_connections() -> "IdleConnections":
 
     limit, _ = getrlimit(RLIMIT_NOFILE)
     if limit == RLIM_INFINITY:
-        return IdleConnections()
-    return IdleConnections(min(max(limit // 4, 1), MAX_IDLE_CONNECTIONS))
+        return IdleConnections(descriptors=_descriptors())
+    return IdleConnections(min(max(limit // 4, 1), MAX_IDLE_CONNECTIONS), _descriptors())
+
+
+@cache
+def _descriptors() -> "Descriptors":
+    """What can be closed in all of the process, for one registry as for another."""
+    from moby_plugins.adapters.descriptors import Descriptors
+
+    return Descriptors()
 
 
 @cache

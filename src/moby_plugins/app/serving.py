@@ -6,14 +6,13 @@ in a test, or to a server. ``Routes`` decides who answers, ``refusal`` what an e
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 
 from attrs import evolve, frozen
 
 from moby_plugins.app import wire
 from moby_plugins.app.parts import check_part, implemented
 from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem
-from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError, error_text
+from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError, status_and_text
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CUT_OFF,
@@ -29,8 +28,6 @@ from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import is_forked_child
 
 ACTIVATE = "Plugin.Activate"
-FAILED = 500
-_ERRORS = range(400, 600)
 
 
 @frozen
@@ -124,13 +121,7 @@ class PluginApp:
 
 def refusal(error: BaseException) -> Response:
     """The answer for what a method raised: with its own status for a ``StatusError``."""
-    status, message = FAILED, ""
-    if isinstance(error, StatusError):
-        # Its class may be a plugin's own, and its attributes whatever was given.
-        with suppress(BaseException):
-            message = str(error.message or "")
-            status = int(error.status) if error.status in _ERRORS else FAILED
-    return failure(status, message or error_text(error))
+    return failure(*status_and_text(error))
 
 
 def failure(status: int, message: str) -> Response:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from moby_plugins.app.accounting import Follow
 from moby_plugins.app.client import Stream
 from moby_plugins.app.results import mismatch
-from moby_plugins.app.subsystem import Proxy, Remote
+from moby_plugins.app.subsystem import Remote, Subsystem
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.http import OK, STREAM_BYTES, Body, Content, Response
 
@@ -66,7 +66,7 @@ class Streamed(Remote):
         """The call whose answer is followed."""
         return Follow(self.method, self.message(*arguments))
 
-    def call(self, proxy: Proxy, *arguments: Any) -> Iterator[Any]:
+    def call(self, proxy: Subsystem, *arguments: Any) -> Iterator[Any]:
         """The items as they come: sent at the first; giving the iterator up ends the call."""
         plan = self.plan(*arguments)
         with proxy.client.stream(

@@ -30,7 +30,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -173,26 +173,6 @@ def title_argument(name: str) -> str:
     return "".join("ID" if part == "id" else wire.title(part) for part in name.split("_"))
 
 
-class Owner(Protocol):
-    """What a method learns from the subsystem that it is part of."""
-
-    interface: ClassVar[str]
-    error_keys: ClassVar[tuple[str, ...]]
-
-
-class Proxy(Protocol):
-    """What a method needs of the host's proxy."""
-
-    @property
-    def client(self) -> Client:
-        """The client to call through."""
-        ...
-
-    def timeout_of(self, remote: "Remote", /) -> float | None:
-        """Seconds for one attempt at a call of ``remote``."""
-        ...
-
-
 class Remote:
     """A method as both ends know it: JSON each way, unless a subclass says otherwise.
 
@@ -234,7 +214,7 @@ class Remote:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        def call(proxy: Proxy, /, *args: Any, **named: Any) -> Any:
+        def call(proxy: "Subsystem", /, *args: Any, **named: Any) -> Any:
             bound = signature.bind(proxy, *args, **named)
             bound.apply_defaults()
             arguments = list(bound.arguments.values())[1:]
@@ -252,7 +232,7 @@ class Remote:
         call.remote = self  # type: ignore[attr-defined]  # remote_of looks for it
         return cast("F", call)
 
-    def bind(self, owner: type[Owner]) -> None:
+    def bind(self, owner: type["Subsystem"]) -> None:
         """Learn the subsystem that the method is part of; ``TypeError`` for what is no method."""
         self.method: str = f"{owner.interface}.{self.wire}"
         self.error_keys: tuple[str, ...] = owner.error_keys
@@ -272,7 +252,7 @@ class Remote:
         """The call that is made with these arguments, for clients of all kinds."""
         return Ask(self.method, self.message(*arguments))
 
-    def call(self, proxy: Proxy, *arguments: Any) -> Any:
+    def call(self, proxy: "Subsystem", *arguments: Any) -> Any:
         """The host's end: make the call, read the answer."""
         plan = self.plan(*arguments)
         client, timeout = proxy.client, proxy.timeout_of(self)

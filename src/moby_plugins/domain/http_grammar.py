@@ -53,9 +53,13 @@ NO_FIELD = "a line among the headers that is none"
 _ONE_LENGTH = re.compile(rb"\n[Cc]ontent-[Ll]ength:[ \t]*([0-9]{1,18})[ \t]*\r?\n")
 _OTHER_FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 
-_LENGTH = re.compile(r"[0-9]{1,18}")
-# What a request line has nowhere: control characters, a CR that ends no line, space around it.
-BAD_REQUEST_LINE = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\A | \r\n")
+# A Content-Length, of requests and of responses.
+LENGTH = re.compile(r"[0-9]{1,18}")
+# What a request line has nowhere: control characters, a CR that ends no line, space around it,
+# and a version that is neither HTTP/1.0 nor HTTP/1.1.
+BAD_REQUEST_LINE = re.compile(
+    rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\A | \r\n| HTTP/(?!1\.[01]\r\n)"
+)
 
 
 def is_final(status: int) -> bool:
@@ -114,7 +118,7 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
     Takes the values of Content-Length and of Transfer-Encoding, where there are any. A
     length beside chunks does not count.
     """
-    if lengths and (len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0].strip(" \t"))):
+    if lengths and (len(lengths) > 1 or not LENGTH.fullmatch(lengths[0].strip(" \t"))):
         raise ValueError(f"bad Content-Length: {', '.join(lengths)!r:.80}")
     if codings and [coding.lower() for coding in codings] != ["chunked"]:
         raise ValueError(f"unknown Transfer-Encoding: {', '.join(codings)!r:.80}")

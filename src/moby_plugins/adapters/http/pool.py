@@ -3,7 +3,6 @@
 An engine is a class of connections: ``urllib3.py``, ``httptools.py``.
 """
 
-import errno
 import os
 import time
 import weakref
@@ -13,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeAlias, cast
 
+from moby_plugins.adapters.descriptors import Descriptors, is_refusal
 from moby_plugins.adapters.http.dialing import Dial, EndingDial, Socket, StartingDial
 from moby_plugins.adapters.http.errors import not_reached
 from moby_plugins.adapters.http.exchanges import Connection, PendingExchange
@@ -25,8 +25,6 @@ DIAL_TIMEOUT = 10.0
 IDLE_CONNECTIONS = 16
 # Kept by all transports of a registry together.
 MAX_IDLE_CONNECTIONS = 128
-# The system's refusal of a descriptor, to this process and to all.
-_REFUSED_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 # A connection, and the process that dialled it: a fork leaves both ends of a pool with it.
@@ -36,13 +34,17 @@ Idle: TypeAlias = tuple[int, Connection]
 class IdleConnections:
     """The idle connections of all transports that share this: at most ``most``.
 
-    The one that was used least recently is closed first. Who takes a connection out of
-    here has it alone: each step on a ``dict`` is atomic, so there is no lock, which a
-    fork could leave locked.
+    The one that was used least recently is closed first; all are, where ``descriptors`` run
+    out. Who takes a connection out of here has it alone: each step on a ``dict`` is atomic,
+    so there is no lock, which a fork could leave locked.
     """
 
-    def __init__(self, most: int = MAX_IDLE_CONNECTIONS) -> None:
+    def __init__(
+        self, most: int = MAX_IDLE_CONNECTIONS, descriptors: Descriptors | None = None
+    ) -> None:
         self._most = most
+        self.descriptors: Descriptors = descriptors or Descriptors()
+        self.descriptors.add(self)
         # In the order in which they came, each with the pool that lists it.
         self._pools: dict[Connection, deque[Idle]] = {}
 
@@ -64,10 +66,12 @@ class IdleConnections:
             if self._pools.pop(idle[1], None) is not None:
                 return idle
 
-    def shed(self) -> None:
-        """Close all, for others to have their descriptors."""
+    def shed(self) -> bool:
+        """Close all, for others to have their descriptors; false where there are none."""
+        has_some = bool(self._pools)
         while self._pools:
             self._close_oldest()
+        return has_some
 
     def _close_oldest(self) -> None:
         try:
@@ -132,7 +136,7 @@ class PooledTransport:
         try:
             started = cast("StartingDial", self._dial).start()
         except OSError as error:
-            if error.errno in _REFUSED_DESCRIPTOR:
+            if is_refusal(error):
                 return None
             raise not_reached(error, self._address) from error
         if started is None:
@@ -162,13 +166,7 @@ class PooledTransport:
 
     def _dialled(self, ends: float | None) -> Connection:
         try:
-            try:
-                sock = self._dial(dial_time(ends))
-            except OSError as error:
-                if not is_refused_descriptor(error):
-                    raise
-                self._shared.shed()
-                sock = self._dial(dial_time(ends))
+            sock = self._shared.descriptors.tried(partial(self._dial, dial_time(ends)))
         except OSError as error:
             raise not_reached(error, self._address) from error
         # The bound on the dial is not that of what is sent next.
@@ -208,11 +206,6 @@ def replaceable(idle: Idle, process: int) -> bool:
     """
     dialled_by, connection = idle
     return dialled_by != process or connection.is_readable()
-
-
-def is_refused_descriptor(error: OSError) -> bool:
-    """Whether a dial failed for want of descriptors, which idle connections could give up."""
-    return error.errno in _REFUSED_DESCRIPTOR
 
 
 def dial_time(ends: float | None) -> float:

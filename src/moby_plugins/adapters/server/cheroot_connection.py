@@ -48,8 +48,6 @@ _MAX_LINE_BYTES = 8 << 10
 # Milliseconds that a thread stays with a connection whose request it has answered.
 LINGER = 2
 HUNG_UP = "the host hung up"
-# cheroot would take "1.-1" and "1.0_1" for numbers too.
-_PROTOCOLS = {b"HTTP/1.0", b"HTTP/1.1"}
 # A path, or the same in absolute form.
 _TARGET = re.compile(rb"/(?!/)|https?://[^/?#@]+/", re.IGNORECASE)
 
@@ -224,7 +222,10 @@ class _Joined:
 
 
 class _RequestLines:
-    """Request lines, of which cheroot would cut off what is around them."""
+    """Request lines, of which cheroot would cut off what is around them.
+
+    It would also take HTTP/1.-1 for a version, and answer the later ones with 505.
+    """
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
@@ -232,7 +233,7 @@ class _RequestLines:
     def readline(self) -> bytes:
         line = self._lines.readline()
         if BAD_REQUEST_LINE.search(line):
-            raise ValueError("a control character, or space around a request line")
+            raise ValueError("a control character, space around the line, or another version")
         return line
 
 
@@ -251,10 +252,8 @@ class StrictRequest(HTTPRequest):
             if not super().read_request_line():  # type: ignore[no-untyped-call]
                 return False
             # Of other methods than POST the address does not matter: they are refused anyway.
-            known = self.request_protocol in _PROTOCOLS and bool(
-                self.method != b"POST" or _TARGET.match(self.uri)
-            )
-        except ValueError:  # a control character, or an address that cannot be taken apart
+            known = bool(self.method != b"POST" or _TARGET.match(self.uri))
+        except ValueError:  # what is nowhere in one, or an address that cannot be taken apart
             known = False
         finally:
             self.rfile: Any = lines

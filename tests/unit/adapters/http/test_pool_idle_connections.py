@@ -42,8 +42,10 @@ class Plugins:
         """A transport to a plugin of its own."""
 
         def engine(_: Address, __: Socket) -> "FakeConnection":
-            self.connections.append(FakeConnection())
-            return self.connections[-1]
+            # Not the last of the list, which may be another thread's by then.
+            connection = FakeConnection()
+            self.connections.append(connection)
+            return connection
 
         return PooledTransport(ADDRESS, self.dial, engine, self.idle)
 
