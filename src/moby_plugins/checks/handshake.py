@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from moby_plugins.checks.check import advise, check, require, skip
 from moby_plugins.checks.session import MANY, SHOWN, Probe, Subject
+from moby_plugins.checks.verdict import advise, check, require, skip
 from moby_plugins.domain.http import CONTENT_TYPE, OK
 from moby_plugins.domain.json import first_value, fold_keys
 from moby_plugins.domain.text import shown

@@ -18,7 +18,8 @@ from typing import Any, Self
 
 from attrs import field, frozen
 
-from moby_plugins.checks.check import (
+from moby_plugins.checks.session import Probe, Subject, folded
+from moby_plugins.checks.verdict import (
     NotPassedError,
     StalledError,
     advise,
@@ -26,7 +27,6 @@ from moby_plugins.checks.check import (
     require,
     skip,
 )
-from moby_plugins.checks.session import Probe, Subject, folded
 from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.http import OK
 from moby_plugins.subsystems import LogEntry, PartialLog, decode_frames, encode_frame

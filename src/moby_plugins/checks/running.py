@@ -23,7 +23,8 @@ from moby_plugins.checks import (
     volume,
     volume_mounts,
 )
-from moby_plugins.checks.check import (
+from moby_plugins.checks.session import Probe, Subject
+from moby_plugins.checks.verdict import (
     DOCKER,
     Check,
     Finding,
@@ -32,7 +33,6 @@ from moby_plugins.checks.check import (
     Verdict,
     checks_in,
 )
-from moby_plugins.checks.session import Probe, Subject
 from moby_plugins.domain.errors import PluginError, SettingsError
 from moby_plugins.domain.text import quoted, shown
 

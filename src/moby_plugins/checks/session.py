@@ -31,8 +31,8 @@ from moby_plugins.app.client import (
 )
 from moby_plugins.app.config import connect_by_scheme, system_clock
 from moby_plugins.app.settings import Settings
-from moby_plugins.checks.check import NotPassedError, StalledError, advise, fail, require
 from moby_plugins.checks.process import PluginProcess, no_process, process_at
+from moby_plugins.checks.verdict import NotPassedError, StalledError, advise, fail, require
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportTimeoutError
 from moby_plugins.domain.http import OK, Content, Response
