@@ -69,7 +69,7 @@ class Registry:
     Examples:
         ```python
         from moby_plugins.subsystems import Volume, VolumeDriver
-        from moby_plugins.testing import MemoryRegistry  # as new_local_registry() makes one, in memory
+        from moby_plugins.testing import MemoryRegistry  # a Registry in memory
 
         with MemoryRegistry() as registry:
             registry.add("shelf", {"VolumeDriver.List": {"Volumes": [{"Name": "books"}]}})
