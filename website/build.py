@@ -56,7 +56,9 @@ def stage() -> None:
         page.write_text(led(source, page, pages | examples), "utf-8")
     for source, page in examples.items():
         title, code = source.stem.replace("_", " ").capitalize(), source.read_text("utf-8")
-        page.write_text(f"# {title}\n\n`examples/{source.name}`:\n\n```python\n{code}```\n", "utf-8")
+        page.write_text(
+            f"# {title}\n\n`examples/{source.name}`:\n\n```python\n{code}```\n", "utf-8"
+        )
     decisions = sorted(STAGED.glob("decisions/0*.md"))
     lines = [f"- {page.stem[:4]} [{title_of(page)}]({page.name})" for page in decisions]
     text = "\n".join(["# Decisions", "", "Why the library is built as it is.", "", *lines, ""])

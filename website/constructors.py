@@ -15,7 +15,9 @@ class Constructors(griffe.Extension):
         """Add it to ``cls``, where attrs does."""
         made_by = {str(each.value).partition("(")[0] for each in cls.decorators}
         if made_by & MAKERS and "__init__" not in cls.members:
-            given = [_parameter(it) for it in cls.members.values() if isinstance(it, griffe.Attribute)]
+            given = [
+                _parameter(it) for it in cls.members.values() if isinstance(it, griffe.Attribute)
+            ]
             first = griffe.Parameter("self", kind=griffe.ParameterKind.positional_or_keyword)
             parameters = griffe.Parameters(first, *filter(None, given))
             cls.set_member("__init__", griffe.Function("__init__", parameters=parameters))
@@ -26,22 +28,18 @@ def _parameter(attribute: griffe.Attribute) -> griffe.Parameter | None:
     if attribute.annotation is None or "ClassVar" in str(attribute.annotation):
         return None
     value = attribute.value
-    field = _keywords(value) if str(value).startswith("field(") else None
-    if field is None:
-        default = None if value is None else str(value)
-    else:
+    default = None if value is None else str(value)
+    kind = griffe.ParameterKind.positional_or_keyword
+    if default and default.startswith("field("):
+        field = _keywords(value)
+        if field.get("init") == "False":
+            return None
         factory = field.get("factory")
         default = field.get("default", factory and f"{factory}()")
-    if field and field.get("init") == "False":
-        return None
-    kinds = griffe.ParameterKind
-    only = bool(field) and field.get("kw_only") == "True"
-    return griffe.Parameter(
-        attribute.name.lstrip("_"),
-        annotation=attribute.annotation,
-        kind=kinds.keyword_only if only else kinds.positional_or_keyword,
-        default=default,
-    )
+        if field.get("kw_only") == "True":
+            kind = griffe.ParameterKind.keyword_only
+    name = attribute.name.lstrip("_")
+    return griffe.Parameter(name, annotation=attribute.annotation, kind=kind, default=default)
 
 
 def _keywords(call: Any) -> dict[str, str]:

@@ -6,6 +6,7 @@ check`` is that as a command. A check is a function of a ``Probe``, marked
 ``moby_plugins.checks``.
 """
 
+from moby_plugins.checks.answer import Answer
 from moby_plugins.checks.handshake import implemented_by
 from moby_plugins.checks.process import PluginProcess
 from moby_plugins.checks.running import (
@@ -15,7 +16,7 @@ from moby_plugins.checks.running import (
     chosen,
     run_checks,
 )
-from moby_plugins.checks.session import Answer, Probe, Setup, Subject, new_subject
+from moby_plugins.checks.session import Probe, Setup, Subject, new_subject
 from moby_plugins.checks.verdict import (
     HOSTS,
     Check,

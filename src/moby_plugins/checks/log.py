@@ -18,7 +18,8 @@ from typing import Any, Self
 
 from attrs import field, frozen
 
-from moby_plugins.checks.session import Probe, Subject, folded
+from moby_plugins.checks.answer import folded
+from moby_plugins.checks.session import Probe, Subject
 from moby_plugins.checks.verdict import (
     NotPassedError,
     StalledError,

@@ -4,7 +4,8 @@ import re
 from datetime import datetime
 from typing import Any
 
-from moby_plugins.checks.session import Probe, folded
+from moby_plugins.checks.answer import folded
+from moby_plugins.checks.session import Probe
 from moby_plugins.checks.verdict import (
     NotPassedError,
     StalledError,

@@ -7,13 +7,13 @@ from typing import Any
 from attrs import field, frozen
 
 from moby_plugins.app.client import Data
+from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import (
     BAD_REQUEST,
     REQUIRED,
     Owner,
     Proxy,
     Remote,
-    Streamed,
     Subsystem,
     omitempty,
     remote,

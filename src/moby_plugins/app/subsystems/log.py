@@ -12,7 +12,8 @@ from attrs import evolve, field, frozen
 
 from moby_plugins.app.client import Stream
 from moby_plugins.app.results import mismatch
-from moby_plugins.app.subsystem import Streamed, Subsystem, remote, timed, wired
+from moby_plugins.app.streamed import Streamed
+from moby_plugins.app.subsystem import Subsystem, remote, timed, wired
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.formats import timestamp
 from moby_plugins.domain.text import quoted, shown

@@ -4,8 +4,8 @@ from typing import Any
 
 from moby_plugins.app.subsystem import Proxy, Remote, Subsystem
 
-# Where a managed plugin finds the engine's Prometheus metrics: ``GET /metrics``.
 METRICS_SOCKET = "/run/docker/metrics.sock"
+"""Where a managed plugin finds the engine's Prometheus metrics: ``GET /metrics``."""
 
 
 class _Notice(Remote):
