@@ -22,6 +22,7 @@ from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Cancellation, Clock, Connect, Discovery, Survey, Transport, filled
 
 if TYPE_CHECKING:
@@ -277,6 +278,7 @@ class _Named:
     def _find(self, name: str) -> Connect:
         if name not in BUILT_IN:
             return TRANSPORT.load(name)
+        check_platform("calling over sockets")
         try:
             connect = import_module(BUILT_IN[name]).connect
         except ModuleNotFoundError as error:
@@ -306,10 +308,12 @@ def fastest(version: object) -> tuple[str, str]:
 
 def _idle_connections() -> "IdleConnections":
     """A bound for one registry: a quarter of the process's descriptors, and 128 at most."""
-    from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
-
     from moby_plugins.adapters.http.pool import MAX_IDLE_CONNECTIONS, IdleConnections
 
+    try:
+        from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
+    except ImportError:  # of a platform that does not tell
+        return IdleConnections()
     limit, _ = getrlimit(RLIMIT_NOFILE)
     if limit == RLIM_INFINITY:
         return IdleConnections()

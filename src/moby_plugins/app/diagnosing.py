@@ -27,6 +27,7 @@ from moby_plugins.domain.handshake import Asked
 from moby_plugins.domain.plugin import Candidate, Manifest, Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import shown
+from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Clock
 
 # Seconds that each plugin has to answer.
@@ -69,6 +70,7 @@ def diagnose(
         assert [finding.severity for finding in found if "shelf" in finding.where] == [PROBLEM]
         ```
     """
+    check_platform("diagnose")
     from moby_plugins.adapters.disk.survey import see
 
     settings = or_environment(settings)

@@ -20,6 +20,7 @@ from moby_plugins.domain.errors import PluginError, SettingsError, SpecError, er
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
 from moby_plugins.domain.text import quoted
+from moby_plugins.platforms import check_platform
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
@@ -64,12 +65,11 @@ class PluginServer:
         ```python
         from moby_plugins import new_client
         from moby_plugins.serving import PluginApp, plugin_server_unix
-        from moby_plugins.subsystems import VolumeDriver
 
-        app = PluginApp(VolumeDriver())
+        app = PluginApp()  # of parts that implement subsystems
         with plugin_server_unix(app, "shelf", sockets_path=".") as server:
             with new_client(server.addr) as client:
-                assert client.call("Plugin.Activate") == {"Implements": ["VolumeDriver"]}
+                assert client.call("Plugin.Activate") == {"Implements": []}
         ```
     """
 
@@ -236,6 +236,7 @@ def plugin_server_unix(
         path = os.path.join(os.path.abspath(sockets_path), f"{check_plugin_name(name)}.sock")
 
     def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
+        check_platform("serving on a UNIX socket")
         from moby_plugins.adapters.server.listeners import inherited, listen_unix
 
         make = _server_maker(max_request_bytes, max_inflight_bytes)
@@ -465,19 +466,14 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
     """Have SIGTERM, SIGINT and SIGHUP end ``server.run()`` inside this block.
 
     In the main thread only. A SIGHUP that the process ignores, as under ``nohup``, stays ignored.
-
-    Args:
-        server: What to end.
-
-    Yields:
-        Nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
+    hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        numbers.append(hang_up)
     before = {number: signal.signal(number, lambda *_: server.request_stop()) for number in numbers}
     try:
         yield
@@ -487,6 +483,7 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
 
 
 def _server_maker(max_request_bytes: int, max_inflight_bytes: int) -> Callable[..., HTTPServer]:
+    check_platform("serving")
     try:
         cheroot = import_module("moby_plugins.adapters.server.cheroot_server")
     except ModuleNotFoundError as error:

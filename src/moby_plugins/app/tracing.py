@@ -22,6 +22,7 @@ from moby_plugins.domain.plugin import Plugin, plugin_given
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failure
+from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Transport, hung_up
 
 # Of each body, as much is kept to be shown or written down.
@@ -334,6 +335,7 @@ def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Int
         TransportError: Where there is no socket at an address.
         SpecError: Where the plugin cannot be used, is traced already, or files cannot be moved.
     """
+    check_platform("tracing")
     from moby_plugins.adapters.disk.stand_in import SocketStandIn
     from moby_plugins.adapters.http.unix_socket import open_connections
 

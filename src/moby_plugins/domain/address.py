@@ -318,10 +318,10 @@ class ServerTLS:
     Examples:
         ```python
         from moby_plugins.serving import PluginApp, ServerTLS, plugin_server_tcp
-        from moby_plugins.subsystems import VolumeDriver
 
         tls = ServerTLS("/etc/shelf/cert.pem", "/etc/shelf/key.pem", ca_file="/etc/shelf/ca.pem")
-        server = plugin_server_tcp(PluginApp(VolumeDriver()), "shelf", "0.0.0.0:8443", tls=tls)
+        app = PluginApp()  # of parts that implement subsystems
+        server = plugin_server_tcp(app, "shelf", "0.0.0.0:8443", tls=tls)
         ```
     """
 

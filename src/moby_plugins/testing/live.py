@@ -17,6 +17,7 @@ from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.domain.http import App
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import quoted
+from moby_plugins.platforms import check_platform
 
 # Seconds: for one call of the client, and for running calls when the plugin is stopped.
 TIMEOUT = 10.0
@@ -83,6 +84,7 @@ class PluginDirectory:
         Returns:
             Its path.
         """
+        check_platform("a UNIX socket")
         path = self._place(self.sockets, f"{name}.sock")
         sock = socket.socket(socket.AF_UNIX)
         try:
@@ -103,6 +105,7 @@ class PluginDirectory:
         Returns:
             Its path.
         """
+        check_platform("a UNIX socket")
         path = self._place(self.sockets, f"{name}.sock")
         with socket.socket(socket.AF_UNIX) as sock:
             sock.bind(str(path))

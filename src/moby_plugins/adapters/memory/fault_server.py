@@ -35,6 +35,7 @@ from moby_plugins.domain.address import Address, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SettingsError, TransportError, error_text, status_line
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
 from moby_plugins.failures import log_failure
+from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Clock, Connect, Transport
 
 # Seconds in which a thread must notice that its connection was shut down.
@@ -103,6 +104,7 @@ Place: TypeAlias = Callable[[str, int], Listener]
 
 
 def _at_path(path: str, suffix: str, number: int) -> Listener:
+    check_platform("serving on a UNIX socket")
     path += suffix
     mode = 0 if number == errno.EACCES else 0o600
     if number == errno.ENOENT:
@@ -313,16 +315,13 @@ class FaultServer:
         clock: Clock | None = None,
         connect: Connect | None = None,
     ) -> Self:
-        """Make one on a UNIX socket.
+        """Make one on a UNIX socket, not started yet.
 
         Args:
             plugin: What ``MemoryTransport`` takes.
             path: The socket's.
             clock: What times of ``calls`` are on; the machine's unless given.
             connect: Makes the real transports; those over urllib3 unless given.
-
-        Returns:
-            The server, not started yet.
         """
         return cls(plugin, partial(_at_path, os.fspath(path)), clock=clock, connect=connect)
 
@@ -336,7 +335,7 @@ class FaultServer:
         clock: Clock | None = None,
         connect: Connect | None = None,
     ) -> Self:
-        """Make one on a free TCP port. Of the faults in connecting, a port can only refuse.
+        """Make one on a free TCP port, not started yet; such a port can only refuse connections.
 
         Args:
             plugin: What ``MemoryTransport`` takes.
@@ -344,9 +343,6 @@ class FaultServer:
             tls: How to speak TLS; without it, plain text.
             clock: What times of ``calls`` are on; the machine's unless given.
             connect: Makes the real transports; those over urllib3 unless given.
-
-        Returns:
-            The server, not started yet.
         """
         place = partial(_at_port, host, "tcp" if tls is None else "https")
         return cls(plugin, place, tls=tls, clock=clock, connect=connect)
@@ -383,6 +379,7 @@ class FaultServer:
         Raises:
             SpecError: Where it cannot listen, or a TLS file cannot be used.
         """
+        check_platform("FaultServer")
         context = None if self._tls is None else server_context(self._tls)
         with self._lock:
             if self._running is None:
@@ -404,11 +401,7 @@ class FaultServer:
             listener.socket.close()
 
     def assert_used_up(self) -> None:
-        """Check that no reply is left, as ``MemoryTransport.assert_used_up`` does.
-
-        Raises:
-            AssertionError: Naming each reply that is left.
-        """
+        """Check that no reply is left, as ``MemoryTransport.assert_used_up`` does."""
         __tracebackhide__ = True
         assert_replies_used(self._plugin, self.calls.methods)
 

@@ -117,7 +117,7 @@ class Gateway(server.Gateway):
             name.decode("latin-1"): value.decode("latin-1") for name, value in req.inheaders.items()
         }
         # A page in a browser that calls plugins on its own machine; a UNIX socket has no pages.
-        if "Origin" in headers and req.conn.socket.family != socket.AF_UNIX:
+        if "Origin" in headers and req.conn.socket.family != getattr(socket, "AF_UNIX", None):
             raise StatusError(HTTPStatus.FORBIDDEN, method, "a request with Origin is refused")
         return read_request(method, headers, self._input.length, self._input, self._held)
 
@@ -321,7 +321,7 @@ class _Server(server.HTTPServer):
         if not self._is_there():
             return False
         poll = select.poll()
-        poll.register(self._given, select.POLLRDHUP)
+        poll.register(self._given, getattr(select, "POLLRDHUP", 0))  # on Linux alone
         try:
             listens = self._given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError:

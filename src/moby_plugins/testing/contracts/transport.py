@@ -136,7 +136,7 @@ class TransportContract:
 
 
         class TestMyTransport(TransportContract):
-            REFUSED = "Connection refused"
+            REFUSED = "stale socket: it exists, but nobody listens on it"
 
             @pytest.fixture
             def clock(self):
