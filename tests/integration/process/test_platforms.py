@@ -91,6 +91,23 @@ def test_plugins_in_memory_work_everywhere() -> None:
     )
 
 
+def test_specs_are_found_without_flags_of_unix() -> None:
+    """A file is opened by the flags that there are."""
+    run(
+        """
+        import tempfile
+        from pathlib import Path
+        from moby_plugins import Settings, new_local_discovery
+
+        with tempfile.TemporaryDirectory() as path:
+            Path(path, "far.spec").write_text("tcp://127.0.0.1:7000")
+            discovery = new_local_discovery(Settings(sockets_path=path, specs_paths=(path,)))
+            assert discovery.scan() == ["far"]
+            assert discovery.lookup("far").addr == "tcp://127.0.0.1:7000"
+        """
+    )
+
+
 @pytest.mark.parametrize(
     ("part", "program"),
     [

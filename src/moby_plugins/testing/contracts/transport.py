@@ -354,6 +354,7 @@ class TransportContract:
 
 # Makes a server, not started, whose plugin behaves like this.
 Serve: TypeAlias = Callable[[Way], FaultServer]
+"""What the fixture ``serve`` gives: makes a server that behaves so, to be entered by the suite."""
 
 
 class SocketTransportContract(TransportContract):

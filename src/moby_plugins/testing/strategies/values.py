@@ -13,6 +13,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from moby_plugins.domain.address import TLS_1_2, TLS_1_3, Address, TLSOptions
 from moby_plugins.domain.plugin import Manifest, Plugin, is_plugin_name
 from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.platforms import check_platform
 
 # Half of a surrogate pair is no character; a name or a file's path can hold a stray byte, as such.
 _NO_HALVES = st.characters(exclude_categories=["Cs"])
@@ -301,5 +302,6 @@ def _make(path: Path, entry: TreeEntry, base: Path) -> None:
     elif entry.kind == "link":
         path.symlink_to(base / entry.content)
     else:
+        check_platform("a UNIX socket")
         with socket.socket(socket.AF_UNIX) as sock:
             sock.bind(os.fspath(path))
