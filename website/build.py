@@ -37,6 +37,17 @@ DOORS = {
     },
     "moby_plugins.testing.pytest_plugin": "testing",
 }
+# How much a match on a page counts in the search, by the page's path; the first that fits.
+BOOSTS = {
+    "calling-plugins.md": 8,
+    "reference/": 2,
+    "decisions/": 0.2,
+    "CHANGELOG.md": 0.2,
+    "mutants.md": 0.1,
+    "architecture.md": 0.5,
+    "security.md": 0.5,
+    "parity.md": 0.5,
+}
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 # What a page loads by itself, unlike where it leads to.
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
@@ -63,6 +74,11 @@ def stage() -> None:
     lines = [f"- {page.stem[:4]} [{title_of(page)}]({page.name})" for page in decisions]
     text = "\n".join(["# Decisions", "", "Why the library is built as it is.", "", *lines, ""])
     (STAGED / "decisions/index.md").write_text(text, "utf-8")
+    for page in STAGED.rglob("*.md"):
+        where = page.relative_to(STAGED).as_posix()
+        if boost := next((BOOSTS[start] for start in BOOSTS if where.startswith(start)), 0):
+            head = f"---\nsearch:\n  boost: {boost}\n---\n"
+            page.write_text(head + page.read_text("utf-8"), "utf-8")
 
 
 def title_of(page: Path) -> str:
