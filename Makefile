@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml docs/protocol.md $(shell find src -name '*.py')
 
-.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots lint bench clean
+.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots docs lint bench clean
 
 demo: $(VENV)/wheel
 	@$(BIN)/moby-plugins demo
@@ -52,7 +52,11 @@ fuzz: $(VENV)/test
 screenshots: $(VENV)/test
 	$(BIN)/python -m tests.screenshots
 
-lint: $(VENV)/lint $(VENV)/test
+# The site, in build/site: open index.html. A warning is an error.
+docs: $(VENV)/test $(VENV)/docs
+	$(BIN)/python -m website.build
+
+lint: $(VENV)/lint $(VENV)/test $(VENV)/docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -85,6 +89,10 @@ $(VENV)/test: $(VENV)/wheel
 
 $(VENV)/mutants: $(VENV)/test
 	$(BIN)/pip install --quiet --group mutants
+	touch $@
+
+$(VENV)/docs: $(VENV)/wheel
+	$(BIN)/pip install --quiet --group docs
 	touch $@
 
 $(VENV)/lint: $(VENV)/wheel

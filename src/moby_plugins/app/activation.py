@@ -67,9 +67,10 @@ class ProcessLock:
 
 @frozen
 class ActivePlugin(Plugin):
-    """A plugin that has shaken hands: all of ``Plugin``, its manifest, and a ``client``.
+    """A plugin that has shaken hands: all of ``Plugin``, and a client for it. A frozen value.
 
-    The client belongs to the registry, which closes it; threads may share it.
+    Args:
+        client: Calls it. The registry closes it; threads may share it.
     """
 
     client: Client = field(kw_only=True, eq=False, repr=False)

@@ -68,10 +68,20 @@ def accepted(response: Response, method: str) -> Body:
 
 
 class Stream:
-    """A streamed answer: ``with client.stream(…) as stream``; iterating gives chunks.
+    """A streamed response: iterate over it for chunks, or ``read``. Made by ``Client.stream``.
 
-    One thread at a time reads it. ``close`` gives the connection back if all was
-    read, and gives it up otherwise; leaving the ``with`` block closes.
+    One thread at a time reads it; any thread may close it. Who asked for it closes it, as leaving a
+    ``with`` block does. Where all was read, the connection is kept for the next call.
+
+    Examples:
+        ```python
+        from moby_plugins import new_client
+        from moby_plugins.testing import FaultServer
+
+        with FaultServer.tcp({"LogDriver.ReadLogs": b"line after line"}) as plugin:
+            with new_client(plugin.addr) as client, client.stream("LogDriver.ReadLogs") as stream:
+                assert b"".join(stream) == b"line after line"
+        ```
     """
 
     __module__ = _DOOR
@@ -84,11 +94,19 @@ class Stream:
         self._names = {"method": method, "address": address, "plugin": plugin}
 
     def read(self, size: int = STREAM_BYTES) -> bytes:
-        """At most ``size`` bytes, as soon as there are any; ``b""`` at the end.
+        """Read a part of the body, as soon as there is any.
 
-        Raises ``TransportError`` with ``answered`` when the connection breaks or
-        the time-out runs out, ``WireError`` for a body that is cut off, and
-        ``WaitCancelledError`` when the client is closed before its end.
+        Args:
+            size: How many bytes to return at most, 1 or more.
+
+        Returns:
+            The bytes; ``b""`` at the end.
+
+        Raises:
+            TransportError: When the connection breaks or the time-out (``TransportTimeoutError``)
+                runs out; ``answered`` is true.
+            WireError: For a body that is cut off.
+            WaitCancelledError: When the client is closed before the end.
         """
         if size < 1:
             raise ValueError("a stream is read by one byte or more at a time")
@@ -105,7 +123,7 @@ class Stream:
             yield data
 
     def close(self) -> None:
-        """Give the connection back or up; may be called twice."""
+        """Give the connection back, or close it where not all was read; may be called twice."""
         self._body.close()
 
     def __repr__(self) -> str:
@@ -175,13 +193,36 @@ class Upload:
 
 
 class Client(ClientBase):
-    """A client of the plugin at ``address`` over ``transport``; ``retry`` says when it tries again.
+    """Calls one plugin: what ``new_client`` and a registry make. Threads may share it.
 
-    ``timeout`` (seconds) bounds each attempt, the response's body included, where a call has no
-    time-out of its own; ``None`` is no bound. ``max_response_bytes`` bounds what is decoded; a
-    handshake's response is at most 1 MiB. ``name`` is the plugin's, for messages. Threads may
-    share a client. Its maker closes it, and that closes the transport: calls that are under way
-    then end at once with ``WaitCancelledError``.
+    Who made it closes it, and that closes the transport: calls under way end at once with
+    ``WaitCancelledError``. A registry closes the clients of its plugins itself.
+
+    Args:
+        transport: Carries the requests; closed with the client.
+        address: The plugin's.
+        clock: What retries sleep on.
+        retry: When a call is tried again.
+        timeout: Seconds for each attempt, the response's body included, where a call gives none;
+            ``None`` is no bound.
+        max_response_bytes: How many bytes of a response are decoded; a handshake's has at most 1
+            MiB.
+        name: The plugin's, for messages.
+
+    Examples:
+        ```python
+        from moby_plugins import Settings, StatusError, new_client
+        from moby_plugins.testing import MemoryTransport, status
+
+        plugin = MemoryTransport({"Shelf.List": ["a"], "Shelf.Burn": status(500, "no fire here")})
+        settings = Settings(transports={"unix": plugin.connect})
+        with new_client("unix:///shelf.sock", settings=settings) as client:
+            assert client.call("Shelf.List", {}, into=list[str], timeout=2.5) == ["a"]
+            try:
+                client.call("Shelf.Burn")
+            except StatusError as error:
+                assert str(error) == "Shelf.Burn: no fire here"
+        ```
     """
 
     __module__ = _DOOR
@@ -243,18 +284,29 @@ class Client(ClientBase):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> Any:
-        """The plugin's answer to ``service_method``, ``VolumeDriver.Create`` for example.
+        """Call a method of the plugin, and return its answer.
 
-        ``args`` are sent as JSON: an attrs value, a dictionary, anything cattrs
-        knows; ``None`` sends no body. The answer is read as ``into``, an attrs
-        class or any type cattrs knows, ``Volume | None`` too; without it, it is plain
-        JSON, ``None`` for an empty body. ``timeout`` (seconds, ``math.inf`` for none) bounds each
-        attempt, ``retry`` is the policy for this call.
+        Args:
+            service_method: ``VolumeDriver.Create``, for example.
+            args: Sent as JSON: an attrs value, a dictionary, anything cattrs knows; ``None`` sends
+                no body.
+            into: The type of the result: an attrs class or any type cattrs knows, ``Volume | None``
+                too.
+            timeout: Seconds for each attempt, the response's body included; ``math.inf`` for no
+                bound.
+            retry: The policy for this call, in place of the client's.
 
-        Raises ``StatusError`` for an answer other than 200, ``WireError`` for one
-        that cannot be read, ``TransportError`` when no answer came in spite of
-        all attempts, ``WaitCancelledError`` when the client is closed before that, and
-        ``ValueError`` for a method or arguments that cannot be sent.
+        Returns:
+            A value of ``into``; without it plain JSON, ``None`` for an empty body.
+
+        Raises:
+            StatusError: For a response other than 200.
+            WireError: For a response that cannot be read, is no ``into``, or is too large.
+            TransportError: When no response came in any attempt, or it broke off;
+                ``TransportTimeoutError`` where the time-out ran out.
+            WaitCancelledError: When the client is closed before the end.
+            ValueError: For a method, a time-out or arguments that cannot be sent.
+            RuntimeError: When the client was closed before.
         """
         return self._try(
             self.request(service_method, wire.encode(args)),
@@ -270,10 +322,19 @@ class Client(ClientBase):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> Stream:
-        """The answer's body as it comes, without a bound on its size: a context manager.
+        """Call a method, and return the response's body as it comes, without a bound on its size.
 
-        The request is sent now, and raises as ``call`` does until there is a
-        status line. ``timeout`` bounds the reading too.
+        The request is sent now; it is tried again, and raises, as ``call`` until there is a status
+        line.
+
+        Args:
+            service_method: ``LogDriver.ReadLogs``, for example.
+            args: As ``call`` takes them.
+            timeout: Seconds for the request and all of the reading.
+            retry: The policy for this call.
+
+        Returns:
+            The stream, for the caller to close.
         """
         return self._try(
             self.request(service_method, wire.encode(args)),
@@ -323,13 +384,21 @@ class Client(ClientBase):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> Any:
-        """The answer to ``data`` sent as the request's body; read as ``call`` reads it.
+        """Send data as the request's body, and return the answer; raises as ``call``.
 
-        ``data`` is bytes, a file opened in binary mode (sent from where it
-        stands, and left open), or an iterable of bytes. It is sent with its
-        length where that is known, in chunks otherwise. A retry sends all of it
-        again, so there is none once a part was read that cannot be rewound; what
-        the iterable itself raises passes unchanged. Raises as ``call`` does.
+        A retry sends all of the data again: there is none once a part was read that cannot be
+        rewound. What reading the data raises passes unchanged.
+
+        Args:
+            service_method: ``GraphDriver.ApplyDiff?id=1``, for example.
+            data: Bytes, a file opened in binary mode (sent from where it stands, left open), or an
+                iterable of bytes. Sent with its length where that is known, in chunks otherwise.
+            into: As ``call`` takes it.
+            timeout: Seconds for each attempt.
+            retry: The policy for this call.
+
+        Returns:
+            What ``call`` returns.
         """
         if isinstance(data, bytes):
             return self._try(
@@ -389,9 +458,8 @@ class Client(ClientBase):
     def close(self) -> None:
         """Close the connections; a later call raises ``RuntimeError``.
 
-        A call that is under way, and a stream that is being read, end at once with
-        ``WaitCancelledError``, and are not tried again. May be called more than once, by any
-        thread.
+        Calls under way, and streams that are being read, end at once with ``WaitCancelledError``,
+        and are not tried again. May be called more than once, by any thread.
         """
         self._ending.end(CLOSED)
         self._transport.close()

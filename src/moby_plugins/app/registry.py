@@ -60,14 +60,35 @@ LEFT = "get_all has ended before"
 
 
 class Registry:
-    """Finds plugins, activates each once, and shares it with all who ask.
+    """Finds plugins, activates each once, and shares it with all that ask. Threads may share it.
 
-    ``discovery``, ``connect`` and ``clock`` are ports. ``retry`` is the policy of
-    ``get`` and of the clients it makes; ``timeout`` and ``max_response_bytes``
-    are those clients'; ``activation_timeout`` bounds one attempt at the
-    handshake. ``selector`` makes what waits for many handshakes in one thread, for
-    ``get_all``; without it each has a thread. Times are seconds. Threads may share a registry.
-    Whoever made it closes it, and that closes the clients of its plugins and ends all that wait.
+    ``new_local_registry`` makes one from settings. Who made it closes it: that closes the clients
+    of its plugins, and ends all waits. Times are seconds.
+
+    Args:
+        discovery: Finds plugins by name.
+        connect: Makes the transport for an address.
+        clock: What waits are on.
+        retry: The policy of ``get`` and of the plugins' clients.
+        timeout: Seconds for each attempt of the clients' calls; ``None`` is no bound.
+        activation_timeout: Seconds for each attempt at the handshake; ``None`` is no bound.
+        max_response_bytes: How many bytes of a response the clients decode.
+        selector: Makes what waits for many handshakes in one thread, for ``get_all``; without it
+            each has a thread.
+
+    Raises:
+        TypeError: For an argument without the methods of its port.
+
+    Examples:
+        ```python
+        from moby_plugins.subsystems import Volume, VolumeDriver
+        from moby_plugins.testing import MemoryRegistry  # a Registry in memory
+
+        with MemoryRegistry() as registry:
+            registry.add("shelf", {"VolumeDriver.List": {"Volumes": [{"Name": "books"}]}})
+            assert registry.get("shelf", VolumeDriver).list() == (Volume("books"),)
+            assert [plugin.name for plugin in registry.get_all("VolumeDriver")] == ["shelf"]
+        ```
     """
 
     __module__ = _DOOR
@@ -99,16 +120,29 @@ class Registry:
         self._closing = Cancellation()
 
     def scan(self) -> list[str]:
-        """The names of the plugins that can be found now, sorted; activates none.
+        """Return the names of the plugins that can be found now; activates none.
 
-        Raises ``SpecError`` for a directory that cannot be read.
+        Returns:
+            The names, sorted, each once.
+
+        Raises:
+            SpecError: For a directory that cannot be read.
         """
         return self._discovery.scan()
 
     def lookup(self, name: str) -> Plugin:
-        """The plugin by that name as it is found now; neither waits nor activates.
+        """Find a plugin as it is described now; neither waits nor activates.
 
-        Raises ``PluginNotFoundError``, ``InvalidPluginNameError`` or ``SpecError``.
+        Args:
+            name: Its name.
+
+        Returns:
+            The plugin, without a manifest yet.
+
+        Raises:
+            PluginNotFoundError: Where there is none.
+            InvalidPluginNameError: For what cannot be a name.
+            SpecError: Where its description cannot be used.
         """
         return self._discovery.lookup(name)
 
@@ -143,27 +177,37 @@ class Registry:
         on_retry: OnRetry | None = None,
         cancel: Cancellation | None = None,
     ) -> ActivePlugin | S:
-        """The plugin ``name``, active, if it implements the subsystem ``implements``, or any.
+        """Return the active plugin ``name``, activating it on first use.
 
-        A subsystem's class gives the typed proxy in its place: ``get("shelf",
-        VolumeDriver).list()``; its ``client`` is the way on.
+        The first to ask looks it up and shakes hands, waiting for a plugin that is not there or
+        does not answer as ``retry`` allows; then runs the handlers. Others that ask at that time
+        share the outcome. Later the plugin is known, and nothing is sent.
 
-        The first to ask looks it up and shakes hands, waiting for a plugin that
-        is not there or does not answer as ``retry`` allows (the registry's policy
-        unless given); then runs the handlers. ``on_retry`` is told of each attempt
-        that failed, and how many seconds later the next begins. Whoever asks meanwhile
-        shares the outcome. Later a plugin is known, and nothing is sent.
+        Args:
+            name: The plugin's name.
+            implements: The subsystem that it must implement: a name, or a class such as
+                ``VolumeDriver`` for its typed proxy. ``None`` asks for none.
+            retry: The policy for this wait, in place of the registry's.
+            on_retry: Called after each attempt that failed, with its error and the seconds until
+                the next.
+            cancel: Ends this call at once when it is set, by any thread, whatever it waits for;
+                another caller that waits takes the attempts over. A look-up, and a transport that
+                cannot end what it sends, are waited for.
 
-        Once ``cancel`` is set, by any thread, this call ends at once, whatever it waits for:
-        its attempts, or those of another thread. Where its own are ended, one of the
-        others that wait takes them over. A look-up, and a transport that cannot end what it
-        sends, are waited for.
+        Returns:
+            The active plugin, whose ``client`` the registry closes; for a class its typed proxy.
 
-        Raises ``PluginNotFoundError``, ``NotImplementedByPluginError``,
-        ``SpecError``, ``InvalidPluginNameError``, ``WaitCancelledError`` where it is cancelled
-        or the registry closed, and what the handshake raises: ``TransportError``,
-        ``StatusError`` or ``WireError``; ``TypeError`` for a class that is no proxy, such as
-        an implementation of a subsystem.
+        Raises:
+            PluginNotFoundError: Where there is none within the policy's budget.
+            NotImplementedByPluginError: Where it does not implement the subsystem.
+            InvalidPluginNameError: For what cannot be a name.
+            SpecError: Where its description cannot be used.
+            TransportError: When no attempt at the handshake was answered.
+            StatusError: For a handshake answered with another status than 200.
+            WireError: For a handshake that cannot be read.
+            WaitCancelledError: When ``cancel`` is set, or the registry closed.
+            TypeError: For a class that is no proxy, such as an author's implementation.
+            RuntimeError: When the registry was closed before.
         """
         if cancel is not None:
             _check_cancel(cancel, name)
@@ -205,15 +249,21 @@ class Registry:
         *,
         on_failure: Callable[[str, PluginError], object] | None = None,
     ) -> list[ActivePlugin] | list[S]:
-        """Every plugin that can be found and implements ``implements``, or any, sorted by name.
+        """Return each plugin that can be found and implements the subsystem, sorted by name.
 
-        Those that are not active yet are activated side by side; one whose file
-        has gone is not waited for. What fails is logged, told to ``on_failure``
-        with its name and error, and left out. A subsystem's class gives typed proxies, as in
-        ``get``.
+        Those that are not active yet are activated side by side; one whose file has gone is not
+        waited for. What fails is logged and left out.
 
-        Raises ``SpecError`` for a directory that cannot be read, and ``WaitCancelledError``
-        where the registry is closed before all are active.
+        Args:
+            implements: As ``get`` takes it.
+            on_failure: Called with the name and the error of each plugin that is left out.
+
+        Returns:
+            The active plugins; for a class their typed proxies.
+
+        Raises:
+            SpecError: For a directory that cannot be read.
+            WaitCancelledError: When the registry is closed before all are active.
         """
         if implements is not None and not isinstance(implements, str):
             from moby_plugins.app.parts import check_proxy
@@ -244,27 +294,34 @@ class Registry:
         return [plugin for plugin in active if implements is None or plugin.implements(implements)]
 
     def handle(self, interface: str, handler: Handler) -> None:
-        """Call ``handler(name, client)`` once for each plugin that implements ``interface``.
+        """Call ``handler(name, client)`` once for each plugin that implements a subsystem.
 
-        For plugins that are active already it is called now, in this thread; for
-        others by the thread that activates them, after the handshake. It may call
-        this registry. One that raises is logged, whatever it raises, and the others still run;
-        a ``KeyboardInterrupt`` passes to the caller, once they have.
+        For plugins that are active already it is called now, in this thread; for others by the
+        thread that activates them, after the handshake. One that raises is logged, whatever it
+        raises, and the others still run; a ``KeyboardInterrupt`` passes to the caller, once they
+        have.
+
+        Args:
+            interface: The subsystem's name.
+            handler: What to call; it may call this registry.
         """
         _call(self._activations.add_handler(interface, handler))
 
     def invalidate(self, name: str) -> None:
-        """Forget a plugin, so that the next ``get`` looks it up and shakes hands anew.
+        """Forget a plugin, so that the next ``get`` looks it up and shakes hands again.
 
-        Whoever holds it may go on using its client. A name that is not known is no error.
+        Clients of it can still be used. A name that is not known is no error.
+
+        Args:
+            name: The plugin's.
         """
         self._activations.drop(name)
 
     def close(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
 
-        Each ``get`` and ``get_all`` that is waiting ends at once with ``WaitCancelledError``.
-        May be called more than once, by any thread.
+        Each ``get`` and ``get_all`` that waits ends at once with ``WaitCancelledError``. May be
+        called more than once, by any thread.
         """
         self._closing.set()
         for plugin in self._activations.close():

@@ -25,15 +25,12 @@ class ItemReader(Protocol):
     @property
     def room(self) -> int:
         """How many bytes to ask for next, at most."""
-        ...
 
     def feed(self, data: bytes, /) -> Sequence[Any]:
         """The items that are whole with ``data``; ``WireError`` for what is none."""
-        ...
 
     def end(self) -> None:
         """Take the end; ``WireError`` where a part of an item lacks."""
-        ...
 
 
 class _ChunkReader:
@@ -49,10 +46,13 @@ class _ChunkReader:
 
 
 class Streamed(Remote):
-    """A call whose answer is no JSON but a stream, of any size and without a time-out.
+    """A call whose response is no JSON but a stream, of any size and without a time-out.
 
-    A subclass says in ``reader`` and ``write`` what it is a stream of. What is no item of such
-    a stream is an error before it is sent: the one before it was the last that is whole.
+    A subclass says in ``reader`` and ``write`` what it is a stream of. What is no item of such a
+    stream is an error before it is sent: the one before it was the last that is whole.
+
+    Args:
+        wire: Its name in paths; the method's, title-cased, unless given.
     """
 
     def __init__(self, wire: str = "") -> None:

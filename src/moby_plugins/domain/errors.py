@@ -312,9 +312,14 @@ def status_and_text(error: BaseException) -> tuple[int, str]:
 
 
 def is_not_found(error: BaseException | None) -> bool:
-    """Whether a plugin answered "not found": status 404, and that only (protocol.md A4).
+    """Return whether a plugin answered "not found": status 404, and that only (protocol.md A4).
 
-    Looks through ``__cause__``, so an error that wraps the answer counts.
+    Args:
+        error: Any exception, or ``None``. It is looked through by ``__cause__``, so an error that
+            wraps the answer counts.
+
+    Returns:
+        Whether one of them is a ``StatusError`` with 404.
     """
     return any(isinstance(e, StatusError) and e.status == NOT_FOUND for e in _causes(error))
 

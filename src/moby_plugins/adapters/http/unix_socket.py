@@ -11,6 +11,7 @@ from moby_plugins.adapters.http.deadline_socket import DeadlineSocket, OpenSocke
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
+from moby_plugins.platforms import check_platform
 
 # sockaddr_un has 108 bytes for the path and its NUL.
 MAX_PATH_BYTES = 107
@@ -27,6 +28,7 @@ class UnixSocketDial:
     """Dials ``address.path``; raises ``SpecError`` at once for a path no socket can have."""
 
     def __init__(self, address: Address) -> None:
+        check_platform("a UNIX socket")
         self._path = check_socket_path(address.path)
         self._sockets = OpenSockets()
 

@@ -298,7 +298,9 @@ class Connection(HTTPConnection):
         # cheroot puts caches there that refer to the connection: it would await the collector.
         del self.resolve_peer_creds, self.get_peer_creds
         # A host that only ends its sending has hung up on TCP, but not on a UNIX socket.
-        self.hang_up_events: int = 0 if sock.family == socket.AF_UNIX else select.POLLRDHUP
+        # Linux alone tells of the former.
+        is_unix = sock.family == getattr(socket, "AF_UNIX", None)
+        self.hang_up_events: int = 0 if is_unix else getattr(select, "POLLRDHUP", 0)
         # Held while it is decided which thread closes the socket.
         self._lock = threading.Lock()
         self.rfile: Any = Reader(sock, self.rbufsize)

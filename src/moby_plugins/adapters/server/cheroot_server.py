@@ -121,7 +121,7 @@ class Gateway(server.Gateway):
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in req.inheaders.items()
         }
-        if req.conn.socket.family != socket.AF_UNIX:
+        if req.conn.socket.family != getattr(socket, "AF_UNIX", None):
             refuse_origin(headers, method)
         return read_request(method, headers, self._input.length, self._input, self._held)
 
@@ -325,7 +325,7 @@ class _Server(server.HTTPServer):
         if not self._is_there():
             return False
         poll = select.poll()
-        poll.register(self._given, select.POLLRDHUP)
+        poll.register(self._given, getattr(select, "POLLRDHUP", 0))  # on Linux alone
         try:
             listens = self._given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError:
