@@ -25,6 +25,8 @@ DIAL_TIMEOUT = 10.0
 IDLE_CONNECTIONS = 16
 # Kept by all transports of a registry together.
 MAX_IDLE_CONNECTIONS = 128
+# Of the body of a request that is begun: each socket has room for so much.
+MOST_BEGUN_BYTES = 8 << 10
 
 
 # A connection, and the process that dialled it: a fork leaves both ends of a pool with it.
@@ -128,9 +130,11 @@ class PooledTransport:
     def begin(self, request: Request, timeout: float | None) -> PendingExchange | None:
         """Send ``request`` over a new connection, as far as that needs no wait.
 
-        ``None`` where dialling would wait, for a name or under TLS, or a descriptor is refused.
+        ``None`` where that would wait: for a name, under TLS, for a place in the plugin's queue,
+        with a large body; and where a descriptor is refused.
         """
-        if not issubclass(type(self._dial), StartingDial):
+        fits = isinstance(request.body, bytes) and len(request.body) <= MOST_BEGUN_BYTES
+        if not fits or not issubclass(type(self._dial), StartingDial):
             return None
         ends = None if timeout is None else time.monotonic() + timeout
         try:
