@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 # Interim responses and trailers that are skipped; one more of either is an error.
 MAX_INTERIM = 16
-MAX_TRAILERS = 100
+MAX_TRAILERS = 99
+# Bytes of a line among chunks: that of a size, or a trailer.
+MAX_CHUNK_LINE = 4096
 # Headers of a response, as http.client counts them: to 100, with the line that ends them.
 MAX_HEADERS = 99
 # Bytes of a response's head, and of the interim ones before it.
@@ -44,8 +46,9 @@ HEADER_NAME = re.compile(_NAME)
 # A header of a request: its name, and its value with the white space around it.
 REQUEST_HEADER = re.compile(rf"({_NAME}):({_VALUE})\r\n".encode())
 # The size of a chunk: its number, and extensions that are not read.
-RESPONSE_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r?\n")
-REQUEST_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r\n")
+CHUNK_SIZE = re.compile(
+    rf"([0-9A-Fa-f]{{1,15}})[ \t]*(?:;{_NAME}(?:={_NAME}|=\"[\t !#-[\]-~]*\")?)*\r\n".encode()
+)
 
 NO_FIELD = "a line among the headers that is none"
 
@@ -67,27 +70,27 @@ def is_final(status: int) -> bool:
     return status >= _FIRST_FINAL or status == SWITCHING_PROTOCOLS
 
 
-def check_heads(data: bytes) -> None:
-    """Check the heads at the beginning of ``data``, up to that of the final response."""
+def check_heads(data: bytes) -> int:
+    """Check the heads at the beginning of ``data``; returns where the final response's ends."""
     position = 0
     while match := _head.match(data, position):
         # What is between two heads, or no end of the last, does not match.
         if not _interim_begun.match(data, position):
             if match.end() > MAX_HEAD_BYTES:
                 raise ValueError(f"a head of more than {MAX_HEAD_BYTES} bytes")
-            return
+            return match.end()
         position = match.end()
-    _blame(data[position:])
+    raise _blame(data[position:])
 
 
-def _blame(data: bytes) -> None:
+def _blame(data: bytes) -> ValueError:
     first, *others = data.split(b"\n")
     if not STATUS_LINE.fullmatch(first + b"\n"):
-        raise ValueError(f"not a status line: {first!r:.80}")
+        return ValueError(f"not a status line: {first!r:.80}")
     for line in others:
         if line.strip(b"\r") and not RESPONSE_FIELD.fullmatch(line + b"\n"):
-            raise ValueError(f"{NO_FIELD}: {line!r:.80}")
-    raise ValueError("its headers do not end")
+            return ValueError(f"{NO_FIELD}: {line!r:.80}")
+    return ValueError("its headers do not end")
 
 
 def response_size(data: bytes) -> int | None:
@@ -132,6 +135,52 @@ def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
         None if length is None else [length.decode("latin-1")],
         None if coding is None else [coding.decode("latin-1")],
     )
+
+
+class ChunkLines:
+    """The lines of a chunked body that a parser reads, checked once more as its bytes come.
+
+    They are those of sizes and those of the trailer, and end in CRLF. That data ends in one too
+    is left to the parser.
+    """
+
+    def __init__(self) -> None:
+        self._line = b""
+        self._skip = 0  # of the data, with the line that ends it
+        self._trailers = -1  # while there are sizes to come
+
+    def check(self, data: bytes) -> None:
+        """Check what came next; raises ``ValueError``, and is not to be used after that."""
+        position = self._skip
+        while position < len(data):
+            end = data.find(b"\n", position) + 1
+            self._line += data[position : end or len(data)]
+            if len(self._line) > MAX_CHUNK_LINE:
+                raise ValueError(f"a line of more than {MAX_CHUNK_LINE} bytes among chunks")
+            if not end:
+                position = len(data)
+                break
+            position = end + self._next()
+        self._skip = position - len(data)
+
+    def _next(self) -> int:
+        """Read a line; returns how many bytes follow that are no line."""
+        line, self._line = self._line, b""
+        if self._trailers >= 0:
+            self._trailers += 1
+            if line != b"\r\n" and not REQUEST_HEADER.fullmatch(line):
+                raise ValueError(f"a trailer that is none: {line!r:.80}")
+            if self._trailers > MAX_TRAILERS + 1:
+                raise ValueError(f"more than {MAX_TRAILERS} trailers")
+            return 0
+        match = CHUNK_SIZE.fullmatch(line)
+        if match is None:
+            raise ValueError(f"not the size of a chunk: {line!r:.80}")
+        size = int(match[1], 16)
+        if not size:
+            self._trailers = 0
+            return 0
+        return size + len(b"\r\n")
 
 
 def begins_final_response(data: bytes) -> bool:

@@ -356,6 +356,9 @@ def server_context(tls: ServerTLS) -> ssl.SSLContext:
     """What a plugin serves with; raises ``SpecError`` for a file that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion(TLS_1_2)
+    # No host resumes a session; and one that has not read its tickets yet, because it uploads,
+    # loses a response that comes early, once the connection is reset.
+    context.num_tickets = 0
     _identify(context, tls)
     if tls.client_ca_file:
         _trust_file(context, tls.client_ca_file)

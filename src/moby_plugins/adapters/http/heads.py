@@ -85,9 +85,12 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
         raise HTTPException(str(error)) from error
 
 
-def check_heads(data: bytes) -> None:
-    """Raise ``HTTPException`` where the heads at the beginning of ``data`` are refused."""
+def check_heads(data: bytes) -> int:
+    """Return where the heads at the beginning of ``data`` end.
+
+    Raises ``HTTPException`` where they are refused.
+    """
     try:
-        http_grammar.check_heads(data)
+        return http_grammar.check_heads(data)
     except ValueError as error:
         raise HTTPException(str(error)) from error

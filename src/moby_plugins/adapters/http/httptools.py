@@ -4,9 +4,9 @@ It keeps the promises of ``urllib3.py``, over the same dialers, deadlines and po
 request is sent in one system call, and a small response is received in one.
 
 httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
-size or trailer for ever, so ``Answer`` counts them. It also accepts other protocols and
-versions, and any byte in the reason of a status line, so heads are checked once more by the
-rules that both engines keep (``domain/http_grammar.py``).
+size or trailer for ever. It also accepts other protocols and versions, any byte in the reason of
+a status line, and sizes of any number of digits. So heads, and the lines among chunks, are checked
+once more by the rules that both engines keep (``domain/http_grammar.py``).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -43,9 +43,9 @@ from moby_plugins.domain.http_grammar import (
     MAX_HEAD_BYTES,
     MAX_HEADERS,
     MAX_INTERIM,
-    MAX_TRAILERS,
     STATUS_LINE,
     SWITCHING_PROTOCOLS,
+    ChunkLines,
     is_final,
 )
 from moby_plugins.domain.text import shown
@@ -55,8 +55,6 @@ ERRORS = (OSError, HTTPException, HttpParserError)
 
 _MALFORMED = (HttpParserError, HTTPException)
 _TIMED_OUT = timed_out()
-# Between two parts of a chunked body, besides what is fed at once: sizes, extensions, the trailer.
-MAX_BETWEEN_BYTES = 16 << 10
 # What is asked of the socket at first: most answers are smaller.
 FIRST_BYTES = 16 << 10
 
@@ -108,8 +106,7 @@ class Answer:
     _left: int | None = None
     _begun = False
     _interim = 0
-    _trailers = 0
-    _between = 0
+    _lines: ChunkLines | None = None
 
     def __init__(self) -> None:
         self._headers: list[tuple[bytes, bytes]] = []
@@ -138,12 +135,14 @@ class Answer:
             self._fail(error, data)
         if not self.status:
             self._bound_head(data)
-        elif not in_body:
-            check_heads(bytes(self._head) + data if self._head else data)
+            return
+        if not in_body:
+            data = bytes(self._head) + data if self._head else data
+            data = data[check_heads(data) :]
             if self.length is not None and not self.complete:
                 self._left = self.length - sum(map(len, self._parts))
-        elif not self.complete:
-            self._bound_between(len(data))
+        if self._lines is not None and self.failure is None:
+            self._check_chunks(self._lines, data)
 
     @property
     def room(self) -> int:
@@ -190,9 +189,6 @@ class Answer:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a line of the trailer."""
         if self.status:
-            self._trailers += 1
-            if self._trailers > MAX_TRAILERS:
-                raise HTTPException(f"more than {MAX_TRAILERS} trailers")
             return
         self._headers.append((name.lower(), value))
         if len(self._headers) > MAX_HEADERS:
@@ -214,6 +210,7 @@ class Answer:
         if codings:
             # Where a chunk ends is not left open.
             self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
+            self._lines = None if status in BODILESS else ChunkLines()
         elif lengths:
             self.length = int(lengths[0])
         # Whether a body follows where there can be none is not to be found out.
@@ -273,11 +270,12 @@ class Answer:
         self._parts.append(data)
         self.complete = left <= 0
 
-    def _bound_between(self, size: int) -> None:
-        self._between = 0 if self._parts else self._between + size
-        if self._between > MAX_BETWEEN_BYTES:
-            self.reusable = False
-            self.failure = HTTPException("an endless chunk size or trailer")
+    def _check_chunks(self, lines: ChunkLines, data: bytes) -> None:
+        try:
+            lines.check(data)
+        except ValueError as error:
+            self.reusable = self.complete = False
+            self.failure = HTTPException(str(error))
 
 
 class UnreadBody:

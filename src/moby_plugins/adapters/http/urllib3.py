@@ -47,11 +47,13 @@ from moby_plugins.domain.http import (
 )
 from moby_plugins.domain.http_grammar import (
     BODILESS,
+    CHUNK_SIZE,
+    MAX_CHUNK_LINE,
     MAX_HEAD_BYTES,
     MAX_INTERIM,
     MAX_TRAILERS,
     NO_FIELD,
-    RESPONSE_CHUNK,
+    REQUEST_HEADER,
     RESPONSE_FIELD,
     STATUS_LINE,
     SWITCHING_PROTOCOLS,
@@ -65,8 +67,6 @@ for _seam in ("_read_status", "_read_next_chunk_size", "_read_and_discard_traile
         raise ImportError(f"this Python's http.client has no HTTPResponse.{_seam}")
 if not hasattr(http.client.HTTPConnection, "_output"):
     raise ImportError("this Python's http.client has no HTTPConnection._output")
-
-MAX_CHUNK_LINE = 4096
 
 _ENDS_OF_HEADERS = (b"\r\n", b"\n")
 
@@ -189,17 +189,17 @@ class StrictResponse(HTTPResponse):
             self.chunked = False
 
     def _read_next_chunk_size(self) -> int:
-        match = RESPONSE_CHUNK.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
+        match = CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
         if match is None:
             raise IncompleteRead(b"")
         return int(match[1], 16)
 
     def _read_and_discard_trailer(self) -> None:
-        for _ in range(MAX_TRAILERS):
+        for _ in range(MAX_TRAILERS + 1):
             line = self.fp.readline(MAX_CHUNK_LINE)
-            if line in _ENDS_OF_HEADERS:
+            if line == b"\r\n":
                 return
-            if not RESPONSE_FIELD.fullmatch(line):
+            if not REQUEST_HEADER.fullmatch(line):
                 break
         raise IncompleteRead(b"")
 

@@ -28,8 +28,9 @@ from cheroot.ssl import Adapter
 from moby_plugins.domain.http import CHUNK_BYTES
 from moby_plugins.domain.http_grammar import (
     BAD_REQUEST_LINE,
+    CHUNK_SIZE,
+    MAX_CHUNK_LINE,
     MAX_TRAILERS,
-    REQUEST_CHUNK,
     REQUEST_HEADER,
     check_request_framing,
 )
@@ -44,7 +45,6 @@ _FRAMING = (b"Content-Length", b"Transfer-Encoding")
 
 # Of a body that nobody read; what is longer ends the connection.
 MAX_UNREAD_BYTES = 256 << 20
-_MAX_LINE_BYTES = 8 << 10
 # Milliseconds that a thread stays with a connection whose request it has answered.
 LINGER = 2
 HUNG_UP = "the host hung up"
@@ -138,7 +138,7 @@ class RequestBody:
         if self._chunks_seen and self._stream.readline(3) != b"\r\n":
             raise OSError("it is badly chunked")
         self._chunks_seen += 1
-        line = REQUEST_CHUNK.fullmatch(self._stream.readline(_MAX_LINE_BYTES))
+        line = CHUNK_SIZE.fullmatch(self._stream.readline(MAX_CHUNK_LINE))
         if line is None:
             raise OSError("it is badly chunked")
         size = int(line[1], 16)
@@ -148,8 +148,8 @@ class RequestBody:
         return size
 
     def _skip_trailers(self) -> None:
-        for _ in range(MAX_TRAILERS):
-            line = self._stream.readline(_MAX_LINE_BYTES)
+        for _ in range(MAX_TRAILERS + 1):
+            line = self._stream.readline(MAX_CHUNK_LINE)
             if line == b"\r\n":
                 return
             if not REQUEST_HEADER.fullmatch(line):
