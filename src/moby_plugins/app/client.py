@@ -458,13 +458,32 @@ class Client:
         length: int | None = None,
         attempt: int = 1,
     ) -> Request:
-        """A request as this client sends it, with its headers."""
+        """Make a request as this client sends it, with its headers.
+
+        Args:
+            service_method: What to call.
+            body: The request's.
+            length: How many bytes an iterable yields, where that is known.
+            attempt: Which attempt it is, from 1.
+
+        Returns:
+            The request.
+        """
         return Request(service_method, body, self._headers, length, attempt)
 
     def attempt(
         self, request: Request, into: type[T] | UnionType | None, timeout: float | None
     ) -> Any:
-        """One attempt at a call, and no second: for those who retry more than the call."""
+        """Send a request once, without a second attempt; raises as ``call``.
+
+        Args:
+            request: What ``request`` made.
+            into: As ``call`` takes it.
+            timeout: Seconds, the response's body included; ``None`` for the client's.
+
+        Returns:
+            What ``call`` returns.
+        """
         try:
             body = self._open(request, timeout)
             try:
@@ -546,7 +565,11 @@ class Client:
         raise upload.error
 
     def sign(self, error: StatusError | DriverError) -> None:
-        """Say in ``error`` that this client's plugin answered it, unless it names another."""
+        """Say in an error that this client's plugin answered it, unless it names another.
+
+        Args:
+            error: The error.
+        """
         if not error.address:
             sign(error, self._name, self.address.text)
 
