@@ -64,7 +64,8 @@ def stage() -> None:
     examples = {path: STAGED / f"examples/{path.stem}.md" for path in ROOT.glob("examples/*.py")}
     (STAGED / "examples").mkdir()
     for source, page in pages.items():
-        page.write_text(led(source, page, pages | examples), "utf-8")
+        text = source.read_text("utf-8")
+        page.write_text(led(source, page, pages | examples, text), "utf-8")
     for source, page in examples.items():
         title, code = source.stem.replace("_", " ").capitalize(), source.read_text("utf-8")
         page.write_text(
@@ -86,21 +87,21 @@ def title_of(page: Path) -> str:
     return page.read_text("utf-8").partition("\n")[0].removeprefix("# ")
 
 
-def led(source: Path, page: Path, pages: dict[Path, Path]) -> str:
-    """Return the text of ``source`` as ``page``, with links to the pages that others became.
+def led(source: Path, page: Path, pages: dict[Path, Path], text: str) -> str:
+    """Return ``text``, of ``source``, as ``page``, with links to the pages that others became.
 
     Of a link to a file that is no page, the text is left.
     """
 
     def resolved(link: re.Match[str]) -> str:
-        text, target, anchor = link.groups()
+        shown, target, anchor = link.groups()
         there = (source.parent / target).resolve()
         if there in pages:
-            return f"[{text}]({os.path.relpath(pages[there], page.parent)}{anchor or ''})"
+            return f"[{shown}]({os.path.relpath(pages[there], page.parent)}{anchor or ''})"
         outside = there.exists() and not there.is_relative_to(DOCS)
-        return text if outside else link[0]
+        return shown if outside else link[0]
 
-    return LINK.sub(resolved, source.read_text("utf-8"))
+    return LINK.sub(resolved, text)
 
 
 def build() -> bool:
@@ -118,15 +119,16 @@ def inventory() -> dict[str, str]:
     return {name: uri.replace("$", name) for name, _, _, uri, _ in found}
 
 
-def missing() -> list[str]:
-    """Return the public names that their door's page does not have."""
-    known = inventory()
+def missing(known: dict[str, str]) -> list[str]:
+    """Return the public names that their door's page does not have.
+
+    ``known`` are the addresses of names, as ``inventory`` returns them.
+    """
     return [
         f"{door}.{name} is not on {page}"
         for door, stem in DOORS.items()
         for name in public_names(door)
         if known.get(f"{door}.{name}") != (page := f"reference/{stem}.html#{door}.{name}")
-        or f'id="{door}.{name}"' not in (SITE / f"reference/{stem}.html").read_text("utf-8")
     ]
 
 
@@ -153,17 +155,26 @@ class Loads(HTMLParser):
             self.found.append(address)
 
 
+def loaded_from(html: str) -> list[str]:
+    """Return the addresses of other machines that a page loads from by itself."""
+    loads = Loads()
+    loads.feed(html)
+    return [url for url in loads.found if re.match(r"(\w+:)?//", url)]
+
+
+def loaded_from_sheet(css: str) -> list[str]:
+    """Return the same of a style sheet."""
+    return re.findall(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^)\"']*)", css)
+
+
 def foreign() -> list[str]:
-    """Return what pages load from other machines: a site is read without a net."""
-    found = []
-    for page in sorted(SITE.rglob("*.html")):
-        loads = Loads()
-        loads.feed(page.read_text("utf-8"))
-        found += [f"{page.name} loads {url}" for url in loads.found if "//" in url]
-    for sheet in sorted(SITE.rglob("*.css")):
-        urls = re.findall(r"url\(\s*[\"']?((?:https?:)?//[^)]*)|@import", sheet.read_text("utf-8"))
-        found += [f"{sheet.name} loads {url}" for url in urls]
-    return found
+    """Return what the site loads from other machines: it is read without a net."""
+    return [
+        f"{file.relative_to(SITE)} loads {url}"
+        for suffix, read in ((".html", loaded_from), (".css", loaded_from_sheet))
+        for file in sorted(SITE.rglob(f"*{suffix}"))
+        for url in read(file.read_text("utf-8"))
+    ]
 
 
 def main() -> int:
@@ -171,8 +182,9 @@ def main() -> int:
     stage()
     if not build():
         return 1
-    wrong = [*missing(), *foreign()]
-    print("\n".join(wrong) or f"build/site: {len(inventory())} names")
+    known = inventory()
+    wrong = [*missing(known), *foreign()]
+    print("\n".join(wrong) or f"build/site: {len(known)} names")
     return int(bool(wrong))
 
 

@@ -436,9 +436,16 @@ class Client(ClientBase):
         timeout: float | None,
         pending: PendingResponse | None = None,
     ) -> Any:
-        """One attempt at a call, and no second: for those who retry more than the call.
+        """Send a request once, without a second attempt; raises as ``call``.
 
-        ``pending`` is the response, where the attempt was begun.
+        Args:
+            request: What ``request`` made.
+            into: As ``call`` takes it.
+            timeout: Seconds, the response's body included; ``None`` for the client's.
+            pending: The response, where the attempt was begun.
+
+        Returns:
+            What ``call`` returns.
         """
         try:
             if pending is None:

@@ -11,6 +11,7 @@ import textwrap
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,38 @@ OTHERS = {EXAMPLES[it]: it for it in EXAMPLES if it not in TESTS and it not in S
 def test_what_a_newcomer_makes_first_has_an_example(door: str) -> None:
     """In the docstring that ``help`` prints and the reference shows."""
     assert [name for name in sorted(SHOWN[door]) if f"{door}.{name} 0" not in EXAMPLES] == []
+
+
+# Made by what has the arguments: ``Client.stream``, ``FaultServer.unix`` and ``tcp``.
+MADE_BY_OTHERS = {"Stream", "FaultServer"}
+
+
+def told(it: Any) -> tuple[set[str], set[str]]:
+    """The parameters of something public, and those of them that its docstring tells."""
+    names = {
+        name
+        for name in inspect.signature(it).parameters
+        if name not in {"self", "cls"} and not name.startswith("_")
+    }
+    text = inspect.getdoc(it) or ""
+    return names, {name for name in names if re.search(rf"^ +{name}: ", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("door", [door for door in SHOWN if "contracts" not in door])
+def test_what_a_newcomer_makes_first_tells_each_argument(door: str) -> None:
+    """And so do its public methods; what they return is told where it is anything."""
+    for name in SHOWN[door]:
+        it = getattr(import_module(door), name)
+        public = {} if name in MADE_BY_OTHERS or "pytest_plugin" in door else {name: it}
+        if inspect.isclass(it):
+            public |= {
+                f"{name}.{key}": getattr(it, key)
+                for key, value in vars(it).items()
+                if not key.startswith("_") and inspect.isfunction(getattr(value, "__func__", value))
+            }
+        for where, each in public.items():
+            names, documented = told(each)
+            assert names == documented, where
 
 
 @pytest.mark.parametrize("example", OTHERS, ids=OTHERS.values())
