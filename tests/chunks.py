@@ -109,6 +109,7 @@ ROWS = {
     "CR at the end": _last(b"\r\n0\r\n\rx", REFUSED, REFUSED),
     "an end without its empty line": _last(b"\r\n0\r\n", REFUSED, REFUSED),
     "no last chunk": _last(b"\r\n", REFUSED, REFUSED),
+    "more after the end": Row(b"SIZE\r\nDATA\r\n0\r\n\r\n\n", READ, READ),
     # Trailers.
     "a trailer": _last(b"\r\n0\r\nX: y\r\n\r\n", READ, READ),
     "a trailer that ends in LF": _last(b"\r\n0\r\nX: y\n\r\n", REFUSED, REFUSED),

@@ -8,7 +8,7 @@ A response's lines may end in LF, as some plugins' do; a request's end in CRLF.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # Interim responses and trailers that are skipped; one more of either is an error.
 MAX_INTERIM = 16
@@ -127,6 +127,12 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
         raise ValueError(f"unknown Transfer-Encoding: {', '.join(codings)!r:.80}")
 
 
+def check_interim(options: Iterable[str]) -> None:
+    """Check an interim response, whose values of Connection and the like are ``options``."""
+    if "close" in ",".join(options).lower():
+        raise ValueError("an interim answer that is to be the last")
+
+
 def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
     """Check that the end of a request's body is not open to doubt: one header tells it."""
     if length is not None and coding is not None:
@@ -141,18 +147,19 @@ class ChunkLines:
     """The lines of a chunked body that a parser reads, checked once more as its bytes come.
 
     They are those of sizes and those of the trailer, and end in CRLF. That data ends in one too
-    is left to the parser.
+    is left to the parser, as is what follows the body.
     """
 
     def __init__(self) -> None:
         self._line = b""
         self._skip = 0  # of the data, with the line that ends it
         self._trailers = -1  # while there are sizes to come
+        self._is_over = False
 
     def check(self, data: bytes) -> None:
         """Check what came next; raises ``ValueError``, and is not to be used after that."""
         position = self._skip
-        while position < len(data):
+        while position < len(data) and not self._is_over:
             end = data.find(b"\n", position) + 1
             self._line += data[position : end or len(data)]
             if len(self._line) > MAX_CHUNK_LINE:
@@ -168,7 +175,8 @@ class ChunkLines:
         line, self._line = self._line, b""
         if self._trailers >= 0:
             self._trailers += 1
-            if line != b"\r\n" and not REQUEST_HEADER.fullmatch(line):
+            self._is_over = line == b"\r\n"
+            if not (self._is_over or REQUEST_HEADER.fullmatch(line)):
                 raise ValueError(f"a trailer that is none: {line!r:.80}")
             if self._trailers > MAX_TRAILERS + 1:
                 raise ValueError(f"more than {MAX_TRAILERS} trailers")

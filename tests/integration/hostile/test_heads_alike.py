@@ -166,7 +166,7 @@ def test_a_plugins_end_makes_the_same_of_a_body_in_chunks(row: str, served: Serv
         answer = served.told(request)
 
     if CHUNKS[row].ours == READ:
-        assert statuses(answer) == [200], answer
+        assert statuses(answer)[:1] == [200], answer
         assert served.echoes.said == ["a"]
     else:
         assert statuses(answer) == [400], answer

@@ -85,6 +85,14 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
         raise HTTPException(str(error)) from error
 
 
+def check_interim(options: Iterable[str]) -> None:
+    """Raise ``HTTPException`` for an interim response that is to be the last."""
+    try:
+        http_grammar.check_interim(options)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error
+
+
 def check_heads(data: bytes) -> int:
     """Return where the heads at the beginning of ``data`` end.
 

@@ -24,6 +24,7 @@ from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
     check_framing,
     check_heads,
+    check_interim,
     head_of,
 )
 from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport, time_left
@@ -55,6 +56,7 @@ ERRORS = (OSError, HTTPException, HttpParserError)
 
 _MALFORMED = (HttpParserError, HTTPException)
 _TIMED_OUT = timed_out()
+_CONNECTION = (b"connection", b"proxy-connection")
 # What is asked of the socket at first: most answers are smaller.
 FIRST_BYTES = 16 << 10
 
@@ -201,6 +203,8 @@ class Answer:
         if status < FIRST_STATUS:
             raise HTTPException(f"a status of {status}")
         if not is_final(status):
+            options = (value for name, value in self._headers if name in _CONNECTION)
+            check_interim(value.decode("latin-1") for value in options)
             self._headers = []
             self._interim += 1
             if self._interim >= MAX_INTERIM:

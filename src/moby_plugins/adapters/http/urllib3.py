@@ -31,6 +31,7 @@ from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
     check_framing,
+    check_interim,
     line,
 )
 from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport, time_left
@@ -213,9 +214,7 @@ class StrictResponse(HTTPResponse):
 
 def _check_interim(headers: HTTPMessage) -> None:
     check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
-    options = headers.get_all("connection", []) + headers.get_all("proxy-connection", [])
-    if "close" in ",".join(options).lower():
-        raise HTTPException("an interim answer that is to be the last")
+    check_interim(headers.get_all("connection", []) + headers.get_all("proxy-connection", []))
 
 
 class CallersError(Exception):
