@@ -1,18 +1,13 @@
-"""A client of one plugin: call, stream, send a file (protocol.md A4, A5).
+"""A client of one plugin: call, stream, send a file (protocol.md A4, A5)."""
 
-``read_whole``, ``accepted`` and ``Stream`` read a response's body, within a bound or as it comes;
-``Upload`` is a request's body that is sent as it is read. ``Client`` puts them in order.
-"""
-
-import io
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import UnionType
-from typing import Any, BinaryIO, Self, TypeAlias, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, overload
 
 from attrs import evolve
 
 from moby_plugins.app import wire
+from moby_plugins.app.bodies import Data, Upload, accepted, read_whole
 from moby_plugins.app.retrying import Ending, IsRetryable
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.deferred_names import AtDoor
@@ -26,18 +21,12 @@ from moby_plugins.domain.errors import (
     sign,
 )
 from moby_plugins.domain.http import (
-    CHUNK_BYTES,
     CONTENT_TYPE,
-    MAX_ERROR_BYTES,
-    OK,
     STREAM_BYTES,
     USER_AGENT,
     Body,
     Content,
     Request,
-    Response,
-    checked_chunks,
-    status_error,
 )
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, seconds
 from moby_plugins.domain.text import quoted, shown
@@ -45,47 +34,12 @@ from moby_plugins.ports import Clock, Transport, filled
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
-# What is read of a file, and sent, at once: twice as much would no longer fit a socket.
-STEP_BYTES = 128 << 10
-Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
 MAX_RESPONSE_BYTES = 64 << 20
 ACTIVATE = "Plugin.Activate"
 # Of a handshake, whoever sends it: a manifest is a few names.
 MAX_HANDSHAKE_BYTES = 1 << 20
 CLOSED = "this client is closed"
 T = TypeVar("T")
-
-
-def read_whole(body: Body, limit: int) -> bytes:
-    """All of ``body``, in at most ``limit`` bytes; more is a ``WireError``. Closes nothing."""
-    # A list of pieces would cost many times their size where a plugin sends tiny ones.
-    whole = io.BytesIO()
-    size = 0
-    # One byte over the limit is read, to tell a body that ends there from a longer one.
-    while data := body.read(min(CHUNK_BYTES, limit + 1 - size)):
-        whole.write(data)
-        size += len(data)
-        if size > limit:
-            raise WireError(f"the answer is larger than {limit} bytes")
-    return whole.getvalue()
-
-
-def accepted(response: Response, method: str) -> Body:
-    """The body of an answer with status 200; any other is closed and raised as ``StatusError``.
-
-    Its text is cut after 1 MiB, and where it breaks off, what came of it counts.
-    """
-    if response.status == OK:
-        return response.body
-    text = bytearray()
-    try:
-        while len(text) < MAX_ERROR_BYTES and (data := response.body.read(CHUNK_BYTES)):
-            text += data
-    except (TransportError, WireError) as error:
-        raise status_error(response.status, method, bytes(text)) from error
-    finally:
-        response.body.close()
-    raise status_error(response.status, method, bytes(text[:MAX_ERROR_BYTES]))
 
 
 class Stream:
@@ -156,61 +110,6 @@ class Stream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class Upload:
-    """``data`` as an iterable of chunks, for all attempts of one call.
-
-    ``length`` is the number of bytes where that is known beforehand. ``error``
-    is what reading the caller's data raised, if it did. The data stays open.
-    """
-
-    def __init__(self, data: BinaryIO | Iterable[bytes]) -> None:
-        self.error: BaseException | None = None
-        self.length: int | None = None
-        self._data = data
-        self._start: int | None = None
-        self._touched = False
-        if hasattr(data, "read") and cast("BinaryIO", data).seekable():
-            file = cast("BinaryIO", data)
-            self._start = file.tell()
-            self.length = file.seek(0, os.SEEK_END) - self._start
-            file.seek(self._start)
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._touched = True
-        try:
-            for chunk in checked_chunks(self._chunks()):
-                yield bytes(chunk)
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self.error = error
-            raise
-
-    def rewind(self) -> bool:
-        """Make ready for another attempt; false where a part that was read is gone."""
-        if self._start is not None:
-            cast("BinaryIO", self._data).seek(self._start)
-            return True
-        # An iterable that is not its own iterator, a list say, begins anew by itself.
-        one_shot = hasattr(self._data, "read") or isinstance(self._data, Iterator)
-        return not (one_shot and self._touched)
-
-    def _chunks(self) -> Iterator[bytes]:
-        if not hasattr(self._data, "read"):
-            yield from self._data
-            return
-        file, left = cast("BinaryIO", self._data), self.length
-        while left is None or left > 0:
-            chunk = file.read(STEP_BYTES if left is None else min(STEP_BYTES, left))
-            if chunk:
-                yield chunk
-                left = None if left is None else left - len(chunk)
-            elif left is None:
-                return
-            else:
-                raise ValueError(f"the file became shorter by {left} bytes while it was sent")
 
 
 class Client:

@@ -20,14 +20,13 @@ from typing import Any, Self, TypeVar
 from attrs import evolve, field, frozen, validators
 
 from moby_plugins.app import wire
+from moby_plugins.app.bodies import accepted, read_whole
 from moby_plugins.app.client import (
     ACTIVATE,
     MAX_HANDSHAKE_BYTES,
     MAX_RESPONSE_BYTES,
     Client,
     Stream,
-    accepted,
-    read_whole,
 )
 from moby_plugins.app.config import connect_by_scheme, system_clock
 from moby_plugins.app.settings import Settings
