@@ -12,7 +12,7 @@ from benchmarks.contest import Bound, Comparison, Contest, timed
 from benchmarks.peers.go_host import GoHost
 from benchmarks.processes import quick_plugins
 from moby_plugins import Client, new_client
-from moby_plugins.app.client import STEP_BYTES
+from moby_plugins.app.bodies import STEP_BYTES
 from moby_plugins.domain.http import STREAM_BYTES
 
 GIGABYTE = 1 << 30

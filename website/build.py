@@ -104,11 +104,20 @@ def led(source: Path, page: Path, pages: dict[Path, Path], text: str) -> str:
     return LINK.sub(resolved, text)
 
 
-def build() -> bool:
-    """Build ``build/site``; return whether there was nothing to warn of."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    return subprocess.run(command, cwd=ROOT, check=False, env=environment).returncode == 0
+def build() -> str:
+    """Build ``build/site``; return the builder's output where it warned or failed, else ""."""
+    # Not with --quiet, under which MkDocs counts no warnings.
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        check=False,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    return done.stdout if done.returncode else ""
 
 
 def inventory() -> dict[str, str]:
@@ -180,7 +189,8 @@ def foreign() -> list[str]:
 def main() -> int:
     """Build, check, and print what is wrong; 1 where anything is."""
     stage()
-    if not build():
+    if output := build():
+        print(output)
         return 1
     known = inventory()
     wrong = [*missing(known), *foreign()]

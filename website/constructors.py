@@ -13,7 +13,8 @@ class Constructors(griffe.Extension):
 
     def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
         """Add it to ``cls``, where attrs does."""
-        made_by = {str(each.value).partition("(")[0] for each in cls.decorators}
+        names = (str(each.value).partition("(")[0] for each in cls.decorators)
+        made_by = {name.rpartition(".")[2] for name in names}
         if made_by & MAKERS and "__init__" not in cls.members:
             given = [
                 _parameter(it) for it in cls.members.values() if isinstance(it, griffe.Attribute)

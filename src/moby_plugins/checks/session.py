@@ -21,12 +21,11 @@ from attrs import evolve, field, frozen, validators
 
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import ACTIVATE, MAX_HANDSHAKE_BYTES
+from moby_plugins.app.bodies import accepted, read_whole
 from moby_plugins.app.client import (
     MAX_RESPONSE_BYTES,
     Client,
     Stream,
-    accepted,
-    read_whole,
 )
 from moby_plugins.app.config import connect_by_scheme, system_clock
 from moby_plugins.app.settings import Settings

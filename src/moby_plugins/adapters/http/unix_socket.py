@@ -28,7 +28,8 @@ class UnixSocketDial:
     """Dials ``address.path``; raises ``SpecError`` at once for a path no socket can have."""
 
     def __init__(self, address: Address) -> None:
-        check_platform("a UNIX socket")
+        if not hasattr(socket, "AF_UNIX"):  # looked at here, as each activation comes by
+            check_platform("a UNIX socket")
         self._path = check_socket_path(address.path)
         self._sockets = OpenSockets()
 

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import field, frozen
 
 from moby_plugins.app.accounting import Send
-from moby_plugins.app.client import Data
+from moby_plugins.app.bodies import Data
 from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import (
     BAD_REQUEST,

@@ -10,7 +10,7 @@ import attrs
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from moby_plugins.app.client import Data
+from moby_plugins.app.bodies import Data
 from moby_plugins.app.subsystem import Remote, Subsystem
 from moby_plugins.app.subsystems.graph import GraphDriver
 from moby_plugins.app.subsystems.ipam import Lease, Pool
