@@ -210,8 +210,6 @@ class TLSDial:
         ends = None if timeout is None else time.monotonic() + timeout
         sock = self._dial(timeout)
         try:
-            if ends is not None:
-                sock.settimeout(max(ends - time.monotonic(), 1e-3))
             wrapped = self._context.wrap_socket(
                 sock,
                 server_hostname=self._host,
@@ -225,6 +223,7 @@ class TLSDial:
         try:
             # The descriptor is this one's now, and no longer that of ``sock``.
             self._dial.sockets.add(wrapped)
+            wrapped.bound(ends)
             wrapped.do_handshake()
         except BaseException:
             wrapped.close()
