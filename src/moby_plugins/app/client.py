@@ -4,14 +4,15 @@
 ``Upload`` is a request's body that is sent as it is read. ``Client`` puts them in order.
 """
 
+import io
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import UnionType
 from typing import Any, BinaryIO, Self, TypeAlias, TypeVar, cast, overload
 
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import CLOSED, ClientBase
-from moby_plugins.app.retrying import Ending
+from moby_plugins.app.retrying import Attempt, Ending
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
@@ -27,6 +28,7 @@ from moby_plugins.domain.http import (
     Response,
     Whole,
     checked_chunks,
+    too_large,
 )
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable
 from moby_plugins.domain.text import quoted, shown
@@ -43,6 +45,11 @@ T = TypeVar("T")
 
 def read_whole(body: Body, limit: int) -> bytes:
     """All of ``body``, in at most ``limit`` bytes; more is a ``WireError``. Closes nothing."""
+    if isinstance(body, io.BytesIO):  # all of it is here
+        data = body.read(limit + 1)
+        if len(data) > limit:
+            raise too_large(limit)
+        return data
     whole = Whole(limit)
     while data := body.read(whole.room):
         whole.add(data)
@@ -256,10 +263,9 @@ class Client(ClientBase):
         all attempts, ``WaitCancelledError`` when the client is closed before that, and
         ``ValueError`` for a method or arguments that cannot be sent.
         """
+        request = self.request(service_method, wire.encode(args))
         return self._try(
-            self.request(service_method, wire.encode(args)),
-            lambda request: self.attempt(request, into, timeout),
-            retry,
+            lambda number: self.attempt(self._numbered(request, number), into, timeout), retry
         )
 
     def stream(
@@ -275,10 +281,9 @@ class Client(ClientBase):
         The request is sent now, and raises as ``call`` does until there is a
         status line. ``timeout`` bounds the reading too.
         """
+        request = self.request(service_method, wire.encode(args))
         return self._try(
-            self.request(service_method, wire.encode(args)),
-            lambda request: self._stream(request, timeout),
-            retry,
+            lambda number: self._stream(self._numbered(request, number), timeout), retry
         )
 
     @overload
@@ -332,16 +337,17 @@ class Client(ClientBase):
         the iterable itself raises passes unchanged. Raises as ``call`` does.
         """
         if isinstance(data, bytes):
+            whole = self.request(service_method, data)
             return self._try(
-                self.request(service_method, data),
-                lambda request: self.attempt(request, into, timeout),
-                retry,
+                lambda number: self.attempt(self._numbered(whole, number), into, timeout), retry
             )
         upload = Upload(data)
+        request = self.request(service_method, upload, upload.length)
         try:
             return self._try(
-                self.request(service_method, upload, upload.length),
-                lambda request: self._send_upload(request, upload, into, timeout),
+                lambda number: self._send_upload(
+                    self._numbered(request, number), upload, into, timeout
+                ),
                 retry,
                 lambda error: upload.error is None and is_retryable(error),
             )
@@ -389,14 +395,10 @@ class Client(ClientBase):
 
     def _try(
         self,
-        request: Request,
-        send: Callable[[Request], T],
+        attempt: Attempt[T],
         policy: RetryPolicy | None,
         retryable: IsRetryable = is_retryable,
     ) -> T:
-        def attempt(number: int) -> T:
-            return send(self._numbered(request, number))
-
         with self._clock.working():
             return try_again(
                 attempt, policy or self._retry, self._clock, retryable, ending=self._ending

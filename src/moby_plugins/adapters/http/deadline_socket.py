@@ -31,10 +31,7 @@ from moby_plugins.domain.http import CLOSED_HERE
 from moby_plugins.domain.http_grammar import begins_final_response
 
 if TYPE_CHECKING:
-
-    class _Base(socket.socket):
-        def pending(self) -> int: ...
-
+    _Base = socket.socket
 else:
     _Base = object
 
@@ -129,11 +126,6 @@ class _Deadline(_Base):
             raise ClosedHereError
         return data
 
-    def is_readable(self) -> bool:
-        """Whether there is something to receive, or the other end has hung up."""
-        poll = self._readable or self._polls_input()
-        return bool(self._early or poll.poll(0) or self.pending())
-
     def _polls_input(self) -> "select.poll":
         self._readable = _poll_of(self, select.POLLIN)
         return self._readable
@@ -204,9 +196,9 @@ class DeadlineSocket(_Deadline, socket.socket):
         finally:
             super().settimeout(None)
 
-    def pending(self) -> int:
-        """Bytes that were received and not read: none, as only TLS receives ahead."""
-        return 0
+    def is_readable(self) -> bool:
+        """Whether there is something to receive, or the other end has hung up."""
+        return bool(self._early or (self._readable or self._polls_input()).poll(0))
 
     def send(self, data: Any, *_: Any) -> int:
         """Send some of ``data``, once there is room."""
@@ -262,13 +254,10 @@ class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
     cut_off: bool = False
 
     def bound(self, ends: float | None) -> None:
-        """Have all that follows end at the time ``ends``, the handshake too."""
+        """Have all that follows end at the time ``ends``, or when it likes."""
         super().bound(ends)
-        if ends is not None:
-            self._narrow(ends)
-        # Skip a redundant settimeout(): the system call releases the GIL.
-        elif self.gettimeout() is not None:
-            socket.socket.settimeout(self, None)
+        # Under a deadline each step sets what is left.
+        self._restore()
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
         """Receive into ``buffer``; 0 for the end, which may be a cut."""
@@ -291,6 +280,11 @@ class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
         if self._ends is not None:
             self._narrow(self._ends)
         return ssl.SSLSocket.send(self, *args)
+
+    def is_readable(self) -> bool:
+        """Whether there is something to receive, or the other end has hung up."""
+        poll = self._readable or self._polls_input()
+        return bool(self._early or poll.poll(0) or self.pending())
 
     def _narrow(self, ends: float) -> None:
         socket.socket.settimeout(self, min(_left(ends), _LONGEST))
@@ -331,8 +325,9 @@ class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
             self._restore()
 
     def _restore(self) -> None:
-        # Under a deadline the next step sets what is left.
-        if self._ends is None:
+        # Under a deadline the next step sets what is left. Skip a redundant settimeout(): the
+        # system call releases the GIL.
+        if self._ends is None and self.gettimeout() is not None:
             socket.socket.settimeout(self, None)
 
 

@@ -223,7 +223,8 @@ class TLSDial:
         try:
             # The descriptor is this one's now, and no longer that of ``sock``.
             self._dial.sockets.add(wrapped)
-            wrapped.bound(ends)
+            if ends is not None:
+                socket.socket.settimeout(wrapped, max(ends - time.monotonic(), 1e-3))
             wrapped.do_handshake()
         except BaseException:
             wrapped.close()

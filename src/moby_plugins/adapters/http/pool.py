@@ -56,6 +56,20 @@ class Connection(Protocol):
         ...
 
 
+class _Process:
+    """This process: ``os.getpid()`` is a system call, and a call takes few."""
+
+    def __init__(self) -> None:
+        self.number: int = os.getpid()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.number = os.getpid()
+
+
+# One, as the process is one: what a fork calls stays registered for good.
+_PROCESS = _Process()
+
 # A connection, and the process that dialled it: a fork leaves both ends of a pool with it.
 Idle: TypeAlias = tuple[int, Connection]
 
@@ -143,7 +157,7 @@ class PooledTransport:
         the request is sent. What fails later is the caller's to repeat.
         """
         ends = None if timeout is None else time.monotonic() + timeout
-        process = os.getpid()
+        process = _PROCESS.number
         connection = self._take(process) or self._dialled(ends)
         return connection.exchange(request, ends, partial(self._give_back, process))
 
@@ -184,7 +198,7 @@ class PooledTransport:
         return None
 
     def _give_back(self, process: int, connection: Connection, /, *, reusable: bool) -> None:
-        if not reusable or self._is_closed() or len(self._idle) >= IDLE_CONNECTIONS:
+        if not reusable or self._closed or len(self._idle) >= IDLE_CONNECTIONS:
             connection.close()
             return
         self._shared.add((process, connection), self._idle)
