@@ -3,12 +3,22 @@
 A body is read in pieces, and never more of it than is still allowed.
 """
 
+import io
 import os
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, TypeAlias, cast
 
 from moby_plugins.domain.errors import TransportError, WireError
-from moby_plugins.domain.http import OK, Body, ErrorText, Remaining, Response, Whole, checked_chunks
+from moby_plugins.domain.http import (
+    OK,
+    Body,
+    ErrorText,
+    Remaining,
+    Response,
+    Whole,
+    checked_chunks,
+    too_large,
+)
 
 # What is read of a file, and sent, at once: twice as much would no longer fit a socket.
 STEP_BYTES = 128 << 10
@@ -17,6 +27,11 @@ Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
 
 def read_whole(body: Body, limit: int) -> bytes:
     """All of ``body``, in at most ``limit`` bytes; more is a ``WireError``. Closes nothing."""
+    if isinstance(body, io.BytesIO):  # all of it is here
+        data = body.read(limit + 1)
+        if len(data) > limit:
+            raise too_large(limit)
+        return data
     whole = Whole(limit)
     while data := body.read(whole.room):
         whole.add(data)

@@ -1,13 +1,13 @@
 """A client of one plugin: call, stream, send a file (protocol.md A4, A5)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import UnionType
 from typing import Any, Self, TypeVar, cast, overload
 
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import CLOSED, ClientBase
 from moby_plugins.app.bodies import Data, Upload, accepted, read_whole
-from moby_plugins.app.retrying import Ending
+from moby_plugins.app.retrying import Attempt, Ending
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
@@ -214,10 +214,9 @@ class Client(ClientBase):
             ValueError: For a method, a time-out or arguments that cannot be sent.
             RuntimeError: When the client was closed before.
         """
+        request = self.request(service_method, wire.encode(args))
         return self._try(
-            self.request(service_method, wire.encode(args)),
-            lambda request: self.attempt(request, into, timeout),
-            retry,
+            lambda number: self.attempt(self._numbered(request, number), into, timeout), retry
         )
 
     def stream(
@@ -242,10 +241,9 @@ class Client(ClientBase):
         Returns:
             The stream, for the caller to close.
         """
+        request = self.request(service_method, wire.encode(args))
         return self._try(
-            self.request(service_method, wire.encode(args)),
-            lambda request: self._stream(request, timeout),
-            retry,
+            lambda number: self._stream(self._numbered(request, number), timeout), retry
         )
 
     @overload
@@ -307,16 +305,17 @@ class Client(ClientBase):
             What ``call`` returns.
         """
         if isinstance(data, bytes):
+            whole = self.request(service_method, data)
             return self._try(
-                self.request(service_method, data),
-                lambda request: self.attempt(request, into, timeout),
-                retry,
+                lambda number: self.attempt(self._numbered(whole, number), into, timeout), retry
             )
         upload = Upload(data)
+        request = self.request(service_method, upload, upload.length)
         try:
             return self._try(
-                self.request(service_method, upload, upload.length),
-                lambda request: self._send_upload(request, upload, into, timeout),
+                lambda number: self._send_upload(
+                    self._numbered(request, number), upload, into, timeout
+                ),
                 retry,
                 lambda error: upload.error is None and is_retryable(error),
             )
@@ -392,14 +391,10 @@ class Client(ClientBase):
 
     def _try(
         self,
-        request: Request,
-        send: Callable[[Request], T],
+        attempt: Attempt[T],
         policy: RetryPolicy | None,
         retryable: IsRetryable = is_retryable,
     ) -> T:
-        def attempt(number: int) -> T:
-            return send(self._numbered(request, number))
-
         with self._clock.working():
             return try_again(
                 attempt, policy or self._retry, self._clock, retryable, ending=self._ending

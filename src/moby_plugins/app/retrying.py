@@ -81,18 +81,20 @@ def retry(
     ``PluginError``, which says how often and for how long, or the first that is not retryable;
     anything else passes at once.
     """
-    tries = Tries(policy, is_retryable, clock.now() if started is None else started)
-    ending = ending or Ending()
+    started = clock.now() if started is None else started
+    tries: Tries | None = None  # nearly always the first attempt is the last
     while True:
         try:
-            return attempt(tries.number)
+            return attempt(1 if tries is None else tries.number)
         except PluginError as error:
+            tries = tries or Tries(policy, is_retryable, started)
             delay = tries.after(error, clock.now())
             if delay is None:
                 raise
             log_retry(error, delay)
             if on_retry is not None:
                 on_retry(error, delay)
+        ending = ending or Ending()
         if _sleep(clock, ending, delay):
             raise ending.error(tries.number - 1, clock.now() - tries.started)
 

@@ -8,6 +8,7 @@ import errno
 import io
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias, cast
 
 from attrs import field, frozen
@@ -80,6 +81,11 @@ Content: TypeAlias = bytes | Iterable[bytes]
 
 def check_method(method: str) -> str:
     """A method's name without its leading slash; ``ValueError`` for one that breaks the line."""
+    return _checked_method(method)
+
+
+@lru_cache(maxsize=128)
+def _checked_method(method: str) -> str:
     method = method.removeprefix("/")
     if not method or _BAD_METHOD.search(method):
         raise ValueError(f"{quoted(method)} is not a method: no white space, controls or non-ASCII")
@@ -293,6 +299,11 @@ def status_error(status: int, method: str, body: bytes) -> StatusError:
     return StatusError(status, method, message)
 
 
+def too_large(limit: int) -> WireError:
+    """Return the error for a response's body over ``limit`` bytes."""
+    return WireError(f"the answer is larger than {limit} bytes")
+
+
 class Whole:
     """A response's body that is read whole, within ``limit`` bytes.
 
@@ -313,7 +324,7 @@ class Whole:
         self._data.write(data)
         self._left -= len(data)
         if self._left <= 0:
-            raise WireError(f"the answer is larger than {self._limit} bytes")
+            raise too_large(self._limit)
         self.room = min(CHUNK_BYTES, self._left)
 
     @property

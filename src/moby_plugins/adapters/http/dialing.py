@@ -298,8 +298,6 @@ class TLSDial:
         context = self.read(timeout)
         sock = self._dial(None if ends is None else max(ends - time.monotonic(), 1e-3))
         try:
-            if ends is not None:
-                sock.settimeout(max(ends - time.monotonic(), 1e-3))
             wrapped = context.wrap_socket(
                 sock,
                 server_hostname=self._host,
@@ -313,6 +311,8 @@ class TLSDial:
         try:
             # The descriptor is this one's now, and no longer that of ``sock``.
             self._dial.sockets.add(wrapped)
+            if ends is not None:
+                socket.socket.settimeout(wrapped, max(ends - time.monotonic(), 1e-3))
             wrapped.do_handshake()
         except BaseException:
             wrapped.close()

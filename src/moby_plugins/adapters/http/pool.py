@@ -29,6 +29,20 @@ MAX_IDLE_CONNECTIONS = 128
 MOST_BEGUN_BYTES = 8 << 10
 
 
+class _Process:
+    """This process: ``os.getpid()`` is a system call, and a call takes few."""
+
+    def __init__(self) -> None:
+        self.number: int = os.getpid()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.number = os.getpid()
+
+
+# One, as the process is one: what a fork calls stays registered for good.
+_PROCESS = _Process()
+
 # A connection, and the process that dialled it: a fork leaves both ends of a pool with it.
 Idle: TypeAlias = tuple[int, Connection]
 
@@ -122,7 +136,7 @@ class PooledTransport:
         the request is sent. What fails later is the caller's to repeat.
         """
         ends = None if timeout is None else time.monotonic() + timeout
-        process = os.getpid()
+        process = _PROCESS.number
         connection = self._take(process) or self._dialled(ends)
         whole = connection.send(request, ends)
         return connection.receive(ends, partial(self._give_back, process), whole=whole)
@@ -146,7 +160,7 @@ class PooledTransport:
         if started is None:
             return None
         sock, is_connected = started
-        give_back = partial(self._give_back, os.getpid())
+        give_back = partial(self._give_back, _PROCESS.number)
         connection = self.engine(self._address, sock)
         translate = partial(not_reached, address=self._address)
         pending = PendingExchange(sock, connection, request, ends, give_back, translate=translate)
@@ -185,7 +199,7 @@ class PooledTransport:
         return None
 
     def _give_back(self, process: int, connection: Connection, /, *, reusable: bool) -> None:
-        if not reusable or self._is_closed() or len(self._idle) >= IDLE_CONNECTIONS:
+        if not reusable or self._closed or len(self._idle) >= IDLE_CONNECTIONS:
             connection.close()
             return
         self._shared.add((process, connection), self._idle)
