@@ -71,9 +71,10 @@ lint: $(VENV)/lint $(VENV)/test $(VENV)/docs
 
 # Against the Go host too: golang-go and golang-github-docker-docker-dev of Debian's. Debian's
 # Python is built with optimizations, as many others are not: PYTHON=/usr/bin/python3.
+# Some rows alone: BENCH="--rows calls counts". Fewer rounds: BENCH=--quick.
 bench: $(VENV)/wheel
 	$(BIN)/pip install --quiet --group bench
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.run $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist
