@@ -27,7 +27,7 @@ running is begun anew by the first to ask.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from typing import TypeAlias
 
@@ -38,7 +38,7 @@ from moby_plugins.app.client import Client
 from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.errors import PluginError, WaitCancelledError
 from moby_plugins.domain.plugin import Manifest, Plugin
-from moby_plugins.domain.text import quoted
+from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import Cancellation, Clock, Discovery, PendingResponse, WakeEvent
 
@@ -320,3 +320,18 @@ class Activations:
             plugins = [activation.plugin for activation in self._by_name.values()]
             self._by_name.clear()
         return [plugin for plugin in plugins if plugin is not None]
+
+
+def call_handlers(meetings: Iterable[Meeting]) -> None:
+    """Have each handler meet its plugin; a ``KeyboardInterrupt`` is raised once all have."""
+    interrupt: KeyboardInterrupt | None = None
+    for handler, plugin in meetings:
+        try:
+            handler(plugin.name, plugin.client)
+        except KeyboardInterrupt as error:  # the caller's own, once all plugins were met
+            interrupt = error
+        except BaseException as error:
+            what = f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}"
+            log_failure(what, error)
+    if interrupt is not None:
+        raise interrupt

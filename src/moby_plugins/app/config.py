@@ -7,7 +7,7 @@ loads none of urllib3, ssl and cattrs.
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar, cast, overload
@@ -112,11 +112,10 @@ def new_local_registry(
     settings = or_environment(settings)
     from moby_plugins.adapters.descriptors import SheddingDiscovery
 
-    if discovery is None:
-        discovery = new_local_discovery(settings)
-    filled("discovery", discovery, "scan", "lookup")
+    found_by = discovery or new_local_discovery(settings)
+    filled("discovery", found_by, "scan", "lookup")
     return Registry(
-        discovery=SheddingDiscovery(discovery, _descriptors()),
+        discovery=SheddingDiscovery(found_by, _descriptors()),
         connect=connect_by_scheme(settings),
         clock=clock or system_clock(),
         retry=settings.retry,
@@ -326,14 +325,13 @@ def _idle_connections() -> "IdleConnections":
     """A bound for one registry: a quarter of the process's descriptors, and 128 at most."""
     from moby_plugins.adapters.http.pool import MAX_IDLE_CONNECTIONS, IdleConnections
 
-    try:
+    most = MAX_IDLE_CONNECTIONS
+    with suppress(ImportError):  # of a platform that does not tell
         from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
-    except ImportError:  # of a platform that does not tell
-        return IdleConnections()
-    limit, _ = getrlimit(RLIMIT_NOFILE)
-    if limit == RLIM_INFINITY:
-        return IdleConnections(descriptors=_descriptors())
-    return IdleConnections(min(max(limit // 4, 1), MAX_IDLE_CONNECTIONS), _descriptors())
+
+        limit, _ = getrlimit(RLIMIT_NOFILE)
+        most = most if limit == RLIM_INFINITY else min(max(limit // 4, 1), most)
+    return IdleConnections(most, _descriptors())
 
 
 @cache

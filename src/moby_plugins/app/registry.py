@@ -19,7 +19,7 @@ from moby_plugins.app.activation import (
     ActivePlugin,
     Handler,
     Handshake,
-    Meeting,
+    call_handlers,
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
@@ -305,7 +305,7 @@ class Registry:
             interface: The subsystem's name.
             handler: What to call; it may call this registry.
         """
-        _call(self._activations.add_handler(interface, handler))
+        call_handlers(self._activations.add_handler(interface, handler))
 
     def invalidate(self, name: str) -> None:
         """Forget a plugin, so that the next ``get`` looks it up and shakes hands again.
@@ -399,7 +399,7 @@ class Registry:
                     started=started,
                 )
         except BaseException as error:
-            self._settle(activation, handshake, None, _unless_own(error, ending))
+            self._settle(activation, handshake, None, ending.unless_own(error))
             raise
         self._settle(activation, handshake, plugin)
         if activation.plugin is None:  # the registry was closed before it was active
@@ -423,7 +423,7 @@ class Registry:
                 log_failure(what, raised)
 
     def _meet(self, activation: Activation) -> None:
-        _call(self._activations.take_meetings(activation))
+        call_handlers(self._activations.take_meetings(activation))
 
     def _handshake(self, name: str) -> Handshake:
         return Handshake(name, self._discovery, self._new_client, self._activation_timeout)
@@ -462,7 +462,7 @@ class Registry:
             for activation in ours:
                 self._activations.settle(activation, None)
             left = chain.from_iterable(map(self._activations.take_meetings, ours))
-            _call(left)
+            call_handlers(left)
         for activation in theirs:
             activation.wait(self._clock, ending)
         yield from (activation for activation in theirs if not activation.abandoned)
@@ -484,7 +484,7 @@ class Registry:
 
         def settle(outcome: Outcome[ActivePlugin]) -> tuple[Activation, BaseException | None]:
             activation, handshake = ours[outcome.index], handshakes[outcome.index]
-            error = _unless_own(outcome.error, ending)
+            error = ending.unless_own(outcome.error)
             self._settle(activation, handshake, outcome.value, error)
             return activation, outcome.error
 
@@ -516,22 +516,3 @@ def _check_cancel(cancel: Cancellation, name: str) -> None:
         raise TypeError(f"cancel takes a Cancellation, not {type(cancel).__name__}")
     if cancel.is_set():
         raise WaitCancelledError(CANCELLED, name)
-
-
-def _unless_own(error: BaseException | None, ending: Ending) -> BaseException | None:
-    # What ends a leader alone is no outcome of the activation.
-    return None if ending.reason and isinstance(error, WaitCancelledError) else error
-
-
-def _call(meetings: Iterable[Meeting]) -> None:
-    interrupt: KeyboardInterrupt | None = None
-    for handler, plugin in meetings:
-        try:
-            handler(plugin.name, plugin.client)
-        except KeyboardInterrupt as error:  # the caller's own, once all plugins were met
-            interrupt = error
-        except BaseException as error:
-            what = f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}"
-            log_failure(what, error)
-    if interrupt is not None:
-        raise interrupt

@@ -57,6 +57,10 @@ class Ending:
         self.reason = self.reason or reason
         self.cancellation.set()
 
+    def unless_own(self, error: BaseException | None) -> BaseException | None:
+        """Return ``error``, or ``None`` for that of this: it ends a leader, and no activation."""
+        return None if self.reason and isinstance(error, WaitCancelledError) else error
+
     def error(self, attempts: int = 0, elapsed: float = 0.0) -> WaitCancelledError:
         """Return the error of one that waited."""
         error = WaitCancelledError(self.reason, *self._names)
