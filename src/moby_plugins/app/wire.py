@@ -21,6 +21,7 @@ from collections.abc import (
 )
 from collections.abc import Set as AbstractSet
 from functools import cache
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 
 import attrs
@@ -209,7 +210,7 @@ def _sequence_hook(kind: Any) -> Hook:
         items: list[Any] = []
         try:
             # One by one, so that their number tells which of them is wrong.
-            items.extend(hook(item, item_type) for item in value)
+            items.extend(map(hook, value, repeat(item_type)))
         except _MismatchError as error:
             error.path.insert(0, f"[{len(items)}]")
             raise
@@ -255,6 +256,8 @@ def _attrs_hook(kind: Any) -> Hook:
     ]
     names = {wire: wire for wire, *_ in slots}
     by_name = {wire.casefold(): wire for wire in names} | names
+    # Found at the first value: a type may hold itself.
+    hooks: dict[str, Hook] = {}
 
     def structure(value: Any, _: Any) -> Any:
         if value is None:
@@ -270,8 +273,9 @@ def _attrs_hook(kind: Any) -> Hook:
             if type(item) is wanted and wanted in _PLAIN:
                 arguments[argument] = item
             elif item is not None or not has_default:
+                hook = hooks.get(wire) or hooks.setdefault(wire, _hook(wanted))
                 try:
-                    arguments[argument] = _hook(wanted)(item, wanted)
+                    arguments[argument] = hook(item, wanted)
                 except _MismatchError as error:
                     error.path.insert(0, f".{wire}")
                     raise

@@ -31,6 +31,7 @@ from moby_plugins.domain.json_decoding import (
     MAX_MEMORY,
     NO_BRACKETS,
     SPACE,
+    STEP_BYTES,
     STEPS,
     at_once,
     checked,
@@ -53,6 +54,8 @@ __all__ = [
 
 # Of one text: an array of a hundred thousand volumes has less.
 MAX_VALUES = 1_000_000
+# Each value takes two bytes with its comma, and so few of them take no more memory than they may.
+_COUNTED_BYTES = 2 * MAX_VALUES
 _MEMO_BYTES = 46
 
 
@@ -60,14 +63,13 @@ def first_value(data: bytes) -> Any:
     """The first JSON value in ``data``; raises ``ValueError`` that says what is wrong.
 
     It takes at most ``MAX_MEMORY`` and twice the size of ``data``, and has at most ``MAX_VALUES``
-    values where ``data`` is over ``LARGE_BYTES``.
+    values.
     """
-    large = len(data) > LARGE_BYTES
-    if large and not _fits(data):
+    if len(data) > _COUNTED_BYTES and not _fits(data):
         value, halves = in_pieces(data), False
     else:
         value, halves = at_once(data), may_have_halves(data)
-    if halves or _may_be_deep(data, large=large):
+    if halves or _may_be_deep(data):
         return checked(value, halves=halves)
     return value
 
@@ -98,11 +100,11 @@ def kind_of(value: object) -> str:
     )
 
 
-def _may_be_deep(data: bytes, *, large: bool) -> bool:
+def _may_be_deep(data: bytes) -> bool:
     # Each level takes two bytes.
     if len(data) <= 2 * MAX_DEPTH:
         return False
-    if not large:
+    if len(data) <= STEP_BYTES:
         return data.count(b"[") + data.count(b"{") > MAX_DEPTH
     # To find what is rare is far quicker than to count it.
     found = 0

@@ -27,7 +27,7 @@ def made_up(chance: random.Random, depth: int = 0) -> Any:
 def test_what_is_read_in_pieces_is_the_same(size: int, *, ascii_only: bool) -> None:
     """Pieces are put together so that it cannot be seen where they were cut."""
     chance = random.Random(size)  # noqa: S311  no secret
-    for _ in range(30):
+    for _ in range(8):
         value = [made_up(chance) for _ in range(4)]
         data = json.dumps(value, ensure_ascii=ascii_only).encode() + b" and, what, follows"
 
@@ -49,13 +49,13 @@ def test_what_is_read_in_pieces_is_the_same(size: int, *, ascii_only: bool) -> N
         '{"a" : 1 , "b":{ } }',
     ],
 )
-@pytest.mark.parametrize("size", range(1, 30))
-def test_a_cut_anywhere_changes_nothing(text: str, size: int) -> None:
+def test_a_cut_anywhere_changes_nothing(text: str) -> None:
     """However large its pieces are, a value is the same."""
     one = first_value(text.encode())
 
-    assert in_pieces(f"[{text},{text}]".encode(), size) == [one, one]
-    assert in_pieces(f'{{"x":{text},"":{text}}}'.encode(), size) == {"x": one, "": one}
+    for size in range(1, 30):
+        assert in_pieces(f"[{text},{text}]".encode(), size) == [one, one]
+        assert in_pieces(f'{{"x":{text},"":{text}}}'.encode(), size) == {"x": one, "": one}
 
 
 @pytest.mark.parametrize("around", [1, 100_000])
@@ -99,7 +99,7 @@ def test_bytes_that_are_no_text_are_an_error_anywhere(end: bytes) -> None:
     small = b"[1,1," + end
     large = b"[" + b"1," * (LARGE_BYTES // 2) + end
     for data in (small, large):
-        place = next(at for at, byte in enumerate(data) if byte > 127)
+        place = len(data) - len(end) + next(at for at, byte in enumerate(end) if byte > 127)
         with pytest.raises(ValueError, match=rf"^not UTF-8: .* at byte {place}$"):
             first_value(data)
         with pytest.raises(ValueError, match=rf"^not UTF-8: .* at byte {place}$"):
