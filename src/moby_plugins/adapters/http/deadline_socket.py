@@ -152,21 +152,30 @@ class _Deadline(_Base):
         while True:
             for _, events in self._ready.poll(_left_to_poll(self._ends)):
                 if events != select.POLLOUT:
-                    self._receive_early()
+                    self._check_early(goes_on=self.receive_early())
                 if events & select.POLLOUT:
                     return
+
+    @property
+    def early(self) -> bytes:
+        """What was received, and not yet by the engine."""
+        return self._early
+
+    def receive_early(self) -> bool:
+        """Receive what has come, for the engine; false at the end of what the peer sends."""
+        data = self._receive_now()
+        if data is None:
+            return True
+        self._early += data
+        return bool(data)
 
     def _send_now(self, data: Any) -> int:
         """Send what there is room for; returns how many bytes that was."""
         raise NotImplementedError
 
-    def _receive_early(self) -> None:
-        data = self._receive_now()
-        if data is None:
-            return
-        self._early += data
+    def _check_early(self, *, goes_on: bool) -> None:
         enough = len(self._early) > _MOST_EARLY_BYTES
-        if not data or enough or begins_final_response(self._early):
+        if not goes_on or enough or (self._early and begins_final_response(self._early)):
             raise RespondedEarlyError("the plugin responded before the request was sent")
 
     def _receive(self, size: int, *args: Any) -> bytes:

@@ -88,9 +88,20 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
         raise HTTPException(str(error)) from error
 
 
-def check_heads(data: bytes) -> None:
-    """Raise ``HTTPException`` where the heads at the beginning of ``data`` are refused."""
+def check_interim(options: Iterable[str]) -> None:
+    """Raise ``HTTPException`` for an interim response that is to be the last."""
     try:
-        http_grammar.check_heads(data)
+        http_grammar.check_interim(options)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error
+
+
+def check_heads(data: bytes) -> int:
+    """Return where the heads at the beginning of ``data`` end.
+
+    Raises ``HTTPException`` where they are refused.
+    """
+    try:
+        return http_grammar.check_heads(data)
     except ValueError as error:
         raise HTTPException(str(error)) from error

@@ -4,9 +4,9 @@ It keeps the promises of ``urllib3.py``, over the same dialers, deadlines and po
 request is sent in one system call, and a small response is received in one.
 
 httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
-size or trailer for ever, so ``Answer`` counts them. It also accepts other protocols and
-versions, and any byte in the reason of a status line, so heads are checked once more by the
-rules that both engines keep (``domain/http_grammar.py``).
+size or trailer for ever. It also accepts other protocols and versions, any byte in the reason of
+a status line, and sizes of any number of digits. So heads, and the lines among chunks, are checked
+once more by the rules that both engines keep (``domain/http_grammar.py``).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,13 +19,15 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dial_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
+from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
     check_framing,
     check_heads,
+    check_interim,
     head_of,
 )
-from moby_plugins.adapters.http.pool import GiveBack, IdleConnections, PooledTransport
+from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -42,9 +44,9 @@ from moby_plugins.domain.http_grammar import (
     MAX_HEAD_BYTES,
     MAX_HEADERS,
     MAX_INTERIM,
-    MAX_TRAILERS,
     STATUS_LINE,
     SWITCHING_PROTOCOLS,
+    ChunkLines,
     is_final,
 )
 from moby_plugins.domain.text import shown
@@ -54,8 +56,7 @@ ERRORS = (OSError, HTTPException, HttpParserError)
 
 _MALFORMED = (HttpParserError, HTTPException)
 _TIMED_OUT = timed_out()
-# Between two parts of a chunked body, besides what is fed at once: sizes, extensions, the trailer.
-MAX_BETWEEN_BYTES = 16 << 10
+_CONNECTION = (b"connection", b"proxy-connection")
 # What is asked of the socket at first: most answers are smaller.
 FIRST_BYTES = 16 << 10
 
@@ -114,7 +115,8 @@ class Answer:
         # Bytes that lack of a body of known length, once its head has come.
         self._left: int | None = None
         self._begun = False
-        self._interim = self._trailers = self._between = 0
+        self._interim = 0
+        self._lines: ChunkLines | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
         self._head = b""
@@ -146,12 +148,14 @@ class Answer:
             self._fail(error, data)
         if not self.status:
             self._bound_head(data)
-        elif not in_body:
-            check_heads(self._head + data if self._head else data)
+            return
+        if not in_body:
+            data = self._head + data if self._head else data
+            data = data[check_heads(data) :]
             if self.length is not None and not self.complete:
                 self._left = self.length - sum(map(len, self._parts))
-        elif not self.complete:
-            self._bound_between(len(data))
+        if self._lines is not None and self.failure is None:
+            self._check_chunks(self._lines, data)
 
     @property
     def room(self) -> int:
@@ -195,9 +199,6 @@ class Answer:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a line of the trailer."""
         if self.status:
-            self._trailers += 1
-            if self._trailers > MAX_TRAILERS:
-                raise HTTPException(f"more than {MAX_TRAILERS} trailers")
             return
         self._headers.append((name.lower(), value))
         if len(self._headers) > MAX_HEADERS:
@@ -210,6 +211,8 @@ class Answer:
         if status < FIRST_STATUS:
             raise HTTPException(f"a status of {status}")
         if not is_final(status):
+            options = (value for name, value in self._headers if name in _CONNECTION)
+            check_interim(value.decode("latin-1") for value in options)
             self._headers = []
             self._interim += 1
             if self._interim >= MAX_INTERIM:
@@ -220,6 +223,7 @@ class Answer:
             # Where a chunk ends is not left open.
             self._strict = True
             self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
+            self._lines = None if status in BODILESS else ChunkLines()
         elif lengths:
             self.length = int(lengths[0])
         # Whether a body follows where there can be none is not to be found out.
@@ -281,11 +285,12 @@ class Answer:
         self._parts.append(data)
         self.complete = left <= 0
 
-    def _bound_between(self, size: int) -> None:
-        self._between = 0 if self._parts else self._between + size
-        if self._between > MAX_BETWEEN_BYTES:
-            self.reusable = False
-            self.failure = HTTPException("an endless chunk size or trailer")
+    def _check_chunks(self, lines: ChunkLines, data: bytes) -> None:
+        try:
+            lines.check(data)
+        except ValueError as error:
+            self.reusable = self.complete = False
+            self.failure = HTTPException(str(error))
 
 
 def _decoded(header: tuple[bytes, bytes]) -> tuple[str, str]:
@@ -370,13 +375,20 @@ class HttptoolsConnection:
         # One for all responses: to make a parser takes longer than to parse.
         self._answer = Answer()
 
-    def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
-        """The answer to ``request``: see ``Connection`` in ``pool.py``."""
-        answer = self._answer
+    def send(self, request: Request, ends: float | None) -> bool:
+        """Send ``request``: see ``Connection`` in ``exchanges.py``."""
         try:
             self._sock.bound(ends)
+            return self._send(request)
+        except BaseException:
+            self.close()
+            raise
+
+    def receive(self, ends: float | None, give_back: GiveBack, *, whole: bool) -> Response:  # noqa: ARG002  bound by ``send``
+        """Receive the response: see ``Connection`` in ``exchanges.py``."""
+        answer = self._answer
+        try:
             answer.begin()
-            whole = self._send(request)
             self._receive_head(answer)
         except BaseException:
             self.close()

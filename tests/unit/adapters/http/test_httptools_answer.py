@@ -5,11 +5,7 @@ from http.client import HTTPException
 import httptools
 import pytest
 
-from moby_plugins.adapters.http.httptools import (
-    MAX_BETWEEN_BYTES,
-    Answer,
-    ClosedEarlyError,
-)
+from moby_plugins.adapters.http.httptools import Answer, ClosedEarlyError
 from moby_plugins.domain.http_grammar import MAX_HEAD_BYTES, MAX_HEADERS
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -107,8 +103,8 @@ def test_a_head_is_bounded(parts: list[bytes], told: str) -> None:
 @pytest.mark.parametrize(
     "parts",
     [
-        [b"0" * 1000] * (MAX_BETWEEN_BYTES // 1000 + 1),
-        [b"1;" + b"x" * 1000, *[b"x" * 1000] * (MAX_BETWEEN_BYTES // 1000 + 1)],
+        [b"0" * 1000] * 5,
+        [b"1;" + b"x" * 1000, *[b"x" * 1000] * 5],
         [b"1\r\n1\r\n0\r\n" + b"X: y\r\n" * 200],
         [b"zz\r\n"],
     ],
