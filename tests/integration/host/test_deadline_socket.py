@@ -113,3 +113,21 @@ def test_a_slow_connection_leaves_the_sending_what_is_left(short_path: Path) -> 
         assert 0.99 <= time.monotonic() - began <= 1.7
         accept.join()
         taken[0].close()
+
+
+def test_connecting_is_bounded_as_every_step() -> None:
+    """A listener that takes no connections is waited for no longer than the deadline allows."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        sock = stack.enter_context(DeadlineSocket())
+        sock.settimeout(0.2)
+        began = time.monotonic()
+
+        with pytest.raises(TimeoutError):
+            sock.connect(listener.getsockname())
+
+        assert 0.19 <= time.monotonic() - began <= 2

@@ -199,11 +199,12 @@ class DeadlineSocket(_Deadline, socket.socket):
         if self._ends is None:
             super().connect(where)
             return
-        super().settimeout(_left(self._ends))
+        # The socket's own, which the deadline's would not be.
+        socket.socket.settimeout(self, min(_left(self._ends), _LONGEST))
         try:
             super().connect(where)
         finally:
-            super().settimeout(None)
+            socket.socket.settimeout(self, None)
 
     def is_readable(self) -> bool:
         """Whether there is something to receive, or the other end has hung up."""
