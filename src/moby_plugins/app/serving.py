@@ -6,14 +6,13 @@ in a test, or to a server. ``Routes`` decides who answers, ``refusal`` what an e
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 
 from attrs import evolve, frozen
 
 from moby_plugins.app import wire
 from moby_plugins.app.parts import check_part, implemented
 from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem
-from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError, error_text
+from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError, status_and_text
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CUT_OFF,
@@ -29,8 +28,6 @@ from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import is_forked_child
 
 ACTIVATE = "Plugin.Activate"
-FAILED = 500
-_ERRORS = range(400, 600)
 
 
 @frozen
@@ -87,20 +84,41 @@ class Routes:
 
 
 class PluginApp:
-    """Answers the handshake and the calls of ``parts``, each an implementation of a subsystem.
+    """Answers the handshake and the calls of ``parts``: a function ``Request -> Response``.
 
-    A method that no part implements is answered with 404, arguments that cannot
-    be read with 400, a body over ``max_request_bytes`` with 413 and unread, an
-    exception with 500 (a ``StatusError`` with its own status), all with the
-    message as ``Err`` (protocol.md B0): whatever happens, the next request is
-    served. An argument that is absent or null is its default, or its type's zero.
-    A streamed answer is begun before its status is told, so that what fails at
-    once is an error too; one that fails later is cut off.
+    Give it to ``serve_unix``, to ``MemoryTransport`` in a test, or to ``wsgi``. Whatever happens in
+    a part, the next request is served: a method that no part implements is answered with 404,
+    arguments that cannot be read with 400, a body over ``max_request_bytes`` with 413 and unread,
+    an exception with 500 (a ``StatusError`` with its own status), all with the message as ``Err``
+    (protocol.md B0). An argument that is absent or null is its default, or its type's zero. A
+    streamed response is begun before its status is sent, so that what fails at once is an error
+    too; one that fails later is cut off. Threads may call it at once, if the parts allow. There is
+    nothing to close.
 
-    Threads may call it at once, if the parts allow. Raises ``TypeError`` for a
-    part that cannot be served, as ``parts.py`` has it (a class, a method with other
-    parameters, a coroutine, a misspelt name, one that implements nothing), and
-    ``ValueError`` for two that implement the same.
+    Args:
+        parts: Implementations of subsystems.
+        max_request_bytes: How many bytes of a request's body are read; not of one that is a stream.
+
+    Raises:
+        TypeError: For a part that cannot be served: a class, a method with other parameters, a
+            coroutine, a misspelt name, one that implements nothing.
+        ValueError: For two parts that implement the same method.
+
+    Examples:
+        ```python
+        from moby_plugins.serving import PluginApp
+        from moby_plugins.subsystems import Volume, VolumeDriver
+        from moby_plugins.testing import LivePlugin, MemoryTransport
+
+
+        class Shelf(VolumeDriver):
+            def list(self):
+                return [Volume("books")]
+
+
+        app = PluginApp(Shelf())
+        assert app.manifest.implements == ("VolumeDriver",)
+        ```
     """
 
     def __init__(self, *parts: Subsystem, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
@@ -108,7 +126,14 @@ class PluginApp:
         self.manifest: Manifest = self._routes.manifest
 
     def __call__(self, request: Request) -> Response:
-        """The answer to one call; never raises."""
+        """Answer one call; never raises.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The response, for the caller to close.
+        """
         method = request.method.partition("?")[0]
         try:
             route = self._routes.route(method)
@@ -124,13 +149,7 @@ class PluginApp:
 
 def refusal(error: BaseException) -> Response:
     """The answer for what a method raised: with its own status for a ``StatusError``."""
-    status, message = FAILED, ""
-    if isinstance(error, StatusError):
-        # Its class may be a plugin's own, and its attributes whatever was given.
-        with suppress(BaseException):
-            message = str(error.message or "")
-            status = int(error.status) if error.status in _ERRORS else FAILED
-    return failure(status, message or error_text(error))
+    return failure(*status_and_text(error))
 
 
 def failure(status: int, message: str) -> Response:

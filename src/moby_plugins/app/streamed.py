@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from moby_plugins.app.accounting import Follow
 from moby_plugins.app.client import Stream
 from moby_plugins.app.results import mismatch
-from moby_plugins.app.subsystem import Proxy, Remote
+from moby_plugins.app.subsystem import Remote, Subsystem
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.http import OK, STREAM_BYTES, Body, Content, Response
 
@@ -25,15 +25,12 @@ class ItemReader(Protocol):
     @property
     def room(self) -> int:
         """How many bytes to ask for next, at most."""
-        ...
 
     def feed(self, data: bytes, /) -> Sequence[Any]:
         """The items that are whole with ``data``; ``WireError`` for what is none."""
-        ...
 
     def end(self) -> None:
         """Take the end; ``WireError`` where a part of an item lacks."""
-        ...
 
 
 class _ChunkReader:
@@ -49,10 +46,13 @@ class _ChunkReader:
 
 
 class Streamed(Remote):
-    """A call whose answer is no JSON but a stream, of any size and without a time-out.
+    """A call whose response is no JSON but a stream, of any size and without a time-out.
 
-    A subclass says in ``reader`` and ``write`` what it is a stream of. What is no item of such
-    a stream is an error before it is sent: the one before it was the last that is whole.
+    A subclass says in ``reader`` and ``write`` what it is a stream of. What is no item of such a
+    stream is an error before it is sent: the one before it was the last that is whole.
+
+    Args:
+        wire: Its name in paths; the method's, title-cased, unless given.
     """
 
     def __init__(self, wire: str = "") -> None:
@@ -66,7 +66,7 @@ class Streamed(Remote):
         """The call whose answer is followed."""
         return Follow(self.method, self.message(*arguments))
 
-    def call(self, proxy: Proxy, *arguments: Any) -> Iterator[Any]:
+    def call(self, proxy: Subsystem, *arguments: Any) -> Iterator[Any]:
         """The items as they come: sent at the first; giving the iterator up ends the call."""
         plan = self.plan(*arguments)
         with proxy.client.stream(

@@ -30,7 +30,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -40,12 +40,7 @@ from moby_plugins.app.client import Client
 from moby_plugins.app.results import encode_result
 from moby_plugins.domain.errors import NOT_FOUND, DriverError, PluginError, StatusError, WireError
 from moby_plugins.domain.formats import check_timestamp
-from moby_plugins.domain.http import (
-    CONTENT_TYPE,
-    OK,
-    Request,
-    Response,
-)
+from moby_plugins.domain.http import CONTENT_TYPE, OK, Request, Response
 from moby_plugins.domain.retry import seconds
 
 _ORDINARY = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
@@ -154,17 +149,35 @@ def message_class(method: str, fields: Mapping[str, tuple[str, Any, Any]]) -> ty
 
 
 def wired(name: str) -> dict[str, Any]:
-    """Metadata for an attrs field that is called ``name`` on the wire."""
+    """Make the metadata of an attrs field that is called otherwise on the wire.
+
+    Args:
+        name: Its name there.
+
+    Returns:
+        For ``attrs.field(metadata=…)``.
+    """
     return {"wire": name}
 
 
 def omitempty(name: str = "") -> dict[str, Any]:
-    """The same for one that is left out where its value is empty, zero or false."""
+    """Make the metadata of a field that is left out where its value is empty, zero or false.
+
+    Args:
+        name: Its name on the wire; that of the field, title-cased, unless given.
+
+    Returns:
+        For ``attrs.field(metadata=…)``.
+    """
     return {"omitempty": True} | ({"wire": name} if name else {})
 
 
 def timed() -> dict[str, Any]:
-    """Metadata for one that is a time: sent in RFC 3339, or not at all."""
+    """Make the metadata of a field that is a time: sent in RFC 3339, or not at all.
+
+    Returns:
+        For ``attrs.field(metadata=…)``.
+    """
     return {"rule": check_timestamp}
 
 
@@ -173,35 +186,19 @@ def title_argument(name: str) -> str:
     return "".join("ID" if part == "id" else wire.title(part) for part in name.split("_"))
 
 
-class Owner(Protocol):
-    """What a method learns from the subsystem that it is part of."""
-
-    interface: ClassVar[str]
-    error_keys: ClassVar[tuple[str, ...]]
-
-
-class Proxy(Protocol):
-    """What a method needs of the host's proxy."""
-
-    @property
-    def client(self) -> Client:
-        """The client to call through."""
-        ...
-
-    def timeout_of(self, remote: "Remote", /) -> float | None:
-        """Seconds for one attempt at a call of ``remote``."""
-        ...
-
-
 class Remote:
     """A method as both ends know it: JSON each way, unless a subclass says otherwise.
 
-    ``wire`` is its name in paths, the title-cased one unless given. ``result`` is
-    the key under which the answer holds the value; without it the annotated
-    class is the whole answer. ``timeout`` (seconds) is the host's, per attempt.
-    ``sends_body`` is false for a call without parameters whose body is empty,
-    and not ``{}``. ``absent`` is what the host takes for the answer of a plugin
-    that has no such method (404), ``failed`` for any failure at all.
+    What authors write is ``@remote(…)``, a mark on a method of theirs.
+
+    Args:
+        wire: Its name in paths; the method's, title-cased, unless given.
+        result: The key under which the response has the result; without it, the annotated class is
+            the whole response.
+        timeout: Seconds that a host gives one attempt; the client's unless given.
+        sends_body: Whether a call without parameters sends ``{}``, and not an empty body.
+        absent: What a host takes for the result of a plugin that has no such method (404).
+        failed: What a host takes for the result of a call that failed in any way.
     """
 
     # Whether the request's body is handed on as it comes, without a bound on its size.
@@ -234,7 +231,7 @@ class Remote:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        def call(proxy: Proxy, /, *args: Any, **named: Any) -> Any:
+        def call(proxy: "Subsystem", /, *args: Any, **named: Any) -> Any:
             bound = signature.bind(proxy, *args, **named)
             bound.apply_defaults()
             arguments = list(bound.arguments.values())[1:]
@@ -252,7 +249,7 @@ class Remote:
         call.remote = self  # type: ignore[attr-defined]  # remote_of looks for it
         return cast("F", call)
 
-    def bind(self, owner: type[Owner]) -> None:
+    def bind(self, owner: type["Subsystem"]) -> None:
         """Learn the subsystem that the method is part of; ``TypeError`` for what is no method."""
         self.method: str = f"{owner.interface}.{self.wire}"
         self.error_keys: tuple[str, ...] = owner.error_keys
@@ -272,7 +269,7 @@ class Remote:
         """The call that is made with these arguments, for clients of all kinds."""
         return Ask(self.method, self.message(*arguments))
 
-    def call(self, proxy: Proxy, *arguments: Any) -> Any:
+    def call(self, proxy: "Subsystem", *arguments: Any) -> Any:
         """The host's end: make the call, read the answer."""
         plan = self.plan(*arguments)
         client, timeout = proxy.client, proxy.timeout_of(self)
@@ -363,16 +360,48 @@ def _is_mapping(kind: Any) -> bool:
 
 # What authors write: a mark on a method of theirs.
 remote = Remote
+"""Marks a method of a ``Subsystem`` as a call: ``@remote(result="Volumes")``. See ``Remote``."""
 
 
 class Subsystem:
-    """Base of all subsystems: ``VolumeDriver(client)`` is a proxy for a plugin's.
+    """Base of all subsystems: one class for both ends of the protocol.
 
-    ``timeouts`` (seconds, by the method's name in Python) override those of the
-    definition; what is no number of seconds is a ``ValueError``. Threads may share a
-    proxy. It closes nothing: the client is its owner's. Each method raises
-    ``DriverError`` for the plugin's own error in an answer 200, and whatever
-    ``Client.call`` raises.
+    ``VolumeDriver(client)`` is a host's typed proxy for a plugin; a class derived from
+    ``VolumeDriver`` is a plugin's implementation. Threads may share a proxy. It closes nothing: the
+    client is its owner's. Each method of a proxy raises ``DriverError`` for the plugin's own error
+    in a response 200, and whatever ``Client.call`` raises.
+
+    Args:
+        client: What a proxy calls through; none for an implementation.
+        timeouts: Seconds by the method's name in Python, in place of the definition's.
+
+    Raises:
+        ValueError: For a method that there is not, or what is no number of seconds.
+
+    Examples:
+        ```python
+        from moby_plugins import Settings, new_client
+        from moby_plugins.serving import PluginApp
+        from moby_plugins.subsystems import Subsystem, remote
+        from moby_plugins.testing import MemoryTransport
+
+
+        class Greeter(Subsystem):
+            @remote(result="Greeting", timeout=5.0)
+            def greet(self, name: str) -> str:
+                raise NotImplementedError
+
+
+        class Polite(Greeter):  # the plugin's end
+            def greet(self, name: str) -> str:
+                return f"Good morning, {name}"
+
+
+        plugin = MemoryTransport(PluginApp(Polite()))
+        settings = Settings(transports={"unix": plugin.connect})
+        with new_client("unix:///polite.sock", settings=settings) as client:
+            assert Greeter(client).greet("Ada") == "Good morning, Ada"
+        ```
     """
 
     # How the manifest names it, how paths do, and the keys of an error in an answer 200.
@@ -402,7 +431,14 @@ class Subsystem:
         return client
 
     def timeout_of(self, remote: Remote) -> float | None:
-        """Seconds for one attempt at a call of ``remote``."""
+        """Return how long a call may take.
+
+        Args:
+            remote: The method's definition.
+
+        Returns:
+            Seconds for one attempt; ``None`` for the client's.
+        """
         return self._timeouts.get(remote.name, remote.timeout)
 
     def __init_subclass__(cls, **options: Any) -> None:

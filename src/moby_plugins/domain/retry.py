@@ -53,14 +53,32 @@ class _AtLeast:
 
 @frozen
 class RetryPolicy:
-    """The waits between attempts, in seconds (protocol.md A5).
+    """How long to wait between attempts, and when to give up (protocol.md A5). Times are seconds.
 
-    After failure number n, from 0, the wait is ``initial * factor**n``, but at
-    most ``max_delay``; an attempt that could only begin once ``budget`` is used
-    up is not made. The default gives five attempts, at 0, 1, 3, 7 and 15 s, to
-    a plugin that fails at once. All but ``initial`` may be infinite. Raises
-    ``ValueError`` for numbers that would never wait or wait backwards, and for larger
-    ones than a float can be.
+    After failure number n, counted from 0, the wait is ``initial * factor**n``, but at most
+    ``max_delay``. An attempt that could begin only after ``budget`` seconds is not made. The
+    default makes five attempts, 0, 1, 3, 7 and 15 s after the first, where each fails at once. A
+    frozen value: threads may share it. What is retried: a call whose error is a ``TransportError``
+    that was not answered; ``get`` also while no plugin goes by the name.
+
+    Args:
+        initial: Seconds before the second attempt, 0.001 or more.
+        factor: What each wait is multiplied by to give the next, 1 or more; may be infinite.
+        max_delay: The longest wait in seconds, 0.001 or more; may be infinite.
+        budget: Seconds from the first attempt within which the last may begin, 0 or more; 0 allows
+            one attempt, ``math.inf`` any number.
+
+    Raises:
+        ValueError: For what is no number, or out of range.
+
+    Examples:
+        ```python
+        from moby_plugins import RetryPolicy
+
+        patient = RetryPolicy(initial=0.5, max_delay=10, budget=60)
+        assert patient.next_delay(retries=0, elapsed=0.0) == 0.5
+        assert patient.next_delay(retries=3, elapsed=59.0) is None  # gives up
+        ```
     """
 
     initial: float = field(default=1.0, validator=_AtLeast(1e-3))
@@ -70,14 +88,22 @@ class RetryPolicy:
 
     @classmethod
     def never(cls) -> "RetryPolicy":
-        """One attempt, no second."""
+        """Make a policy of one attempt.
+
+        Returns:
+            The policy: its ``budget`` is 0.
+        """
         return cls(budget=0.0)
 
     def next_delay(self, retries: int, elapsed: float) -> float | None:
-        """Seconds until the next attempt, or ``None`` to give up.
+        """Compute the wait before the next attempt; nothing sleeps here.
 
-        ``retries`` is how many there have been, ``elapsed`` the seconds since
-        the first attempt began.
+        Args:
+            retries: How many attempts there have been after the first.
+            elapsed: Seconds since the first attempt began.
+
+        Returns:
+            Seconds to wait, or ``None`` to give up.
         """
         try:
             delay = min(self.initial * self.factor**retries, self.max_delay, MAX_SECONDS)

@@ -7,12 +7,11 @@ from typing import Any
 from attrs import field, frozen
 
 from moby_plugins.app.accounting import Send
-from moby_plugins.app.client import Data
+from moby_plugins.app.bodies import Data
 from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import (
     BAD_REQUEST,
     REQUIRED,
-    Owner,
     Remote,
     Subsystem,
     omitempty,
@@ -87,7 +86,7 @@ class _Diff(_OfLayer, Streamed):
 class _Unchecked(Remote):
     """A call whose answer is taken as it is, with ``Err`` or without."""
 
-    def bind(self, owner: type[Owner]) -> None:
+    def bind(self, owner: type[Subsystem]) -> None:
         """Learn the subsystem, but not how it tells errors."""
         super().bind(owner)
         self.error_keys = ()

@@ -5,8 +5,8 @@ from typing import Any
 from moby_plugins.app.accounting import Tell
 from moby_plugins.app.subsystem import Remote, Subsystem
 
-# Where a managed plugin finds the engine's Prometheus metrics: ``GET /metrics``.
 METRICS_SOCKET = "/run/docker/metrics.sock"
+"""Where a managed plugin finds the engine's Prometheus metrics: ``GET /metrics``."""
 
 
 class _Notice(Remote):

@@ -5,11 +5,7 @@ from http.client import HTTPException
 import httptools
 import pytest
 
-from moby_plugins.adapters.http.httptools import (
-    MAX_BETWEEN_BYTES,
-    Answer,
-    ClosedEarlyError,
-)
+from moby_plugins.adapters.http.httptools import Answer, ClosedEarlyError
 from moby_plugins.domain.http_grammar import MAX_HEAD_BYTES, MAX_HEADERS
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -107,8 +103,8 @@ def test_a_head_is_bounded(parts: list[bytes], told: str) -> None:
 @pytest.mark.parametrize(
     "parts",
     [
-        [b"0" * 1000] * (MAX_BETWEEN_BYTES // 1000 + 1),
-        [b"1;" + b"x" * 1000, *[b"x" * 1000] * (MAX_BETWEEN_BYTES // 1000 + 1)],
+        [b"0" * 1000] * 5,
+        [b"1;" + b"x" * 1000, *[b"x" * 1000] * 5],
         [b"1\r\n1\r\n0\r\n" + b"X: y\r\n" * 200],
         [b"zz\r\n"],
     ],
@@ -162,3 +158,45 @@ def test_an_end_before_the_head_is_an_error(
 ) -> None:
     """Before a status line is whole nothing was answered; after it the answer broke."""
     assert type(fed(*parts).ended()) is error
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        (WHOLE,),
+        (CHUNKED + b"1\r\n[\r\n2\r\n1]\r\n0\r\n\r\n",),
+        (OK + b"Content-Length: 3\r\n\r\n", b"[1]"),
+        (b"HTTP/1.1 103 Hints\r\nLink: x\r\n\r\n", WHOLE),
+        (b"HTTP/1.1 204 None\r\n\r\n",),
+    ],
+    ids=["whole", "chunked", "counted", "after an interim one", "without a body"],
+)
+@pytest.mark.parametrize(
+    "after",
+    [WHOLE, CHUNKED + b"3\r\n[1]\r\n0\r\n\r\n", WHOLE.replace(b"\r\n", b"\n")],
+    ids=["whole", "chunked", "lines that end in LF"],
+)
+def test_a_response_is_read_as_if_it_were_the_first(
+    before: tuple[bytes, ...], after: bytes
+) -> None:
+    """Nothing of the one before is left, whatever its framing was."""
+    found = fed(*before)
+    assert (found.complete, found.reusable) == (True, True)
+
+    found.begin()
+
+    assert (found.status, found.answered, found.complete, found.take()) == (0, False, False, b"")
+    found.feed(after)
+    first = fed(after)
+    assert (found.status, found.take(), found.complete, found.reusable) == (200, b"[1]", True, True)
+    assert (found.headers(), found.length) == (first.headers(), first.length)
+
+
+def test_chunks_are_read_strictly_in_each_response() -> None:
+    """That lines of a head may end in LF does not make those of chunks looser."""
+    found = fed(CHUNKED + b"3\r\n[1]\r\n0\r\n\r\n")
+    found.begin()
+    found.feed(CHUNKED + b"3\n[1]\n0\n\n")
+
+    assert found.failure is not None
+    assert not found.reusable

@@ -1,14 +1,11 @@
 """What a pool decides about its connections, without any socket."""
 
-import errno
-
 import pytest
 
+from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.pool import (
     DIAL_TIMEOUT,
-    GiveBack,
     dial_time,
-    is_refused_descriptor,
     replaceable,
 )
 from moby_plugins.domain.http import Request, Response
@@ -20,8 +17,12 @@ class Quiet:
     def __init__(self, *, readable: bool) -> None:
         self._readable = readable
 
-    def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
+    def send(self, request: Request, ends: float | None) -> bool:
         """Nothing is sent here."""
+        raise NotImplementedError
+
+    def receive(self, ends: float | None, give_back: GiveBack, *, whole: bool) -> Response:
+        """And nothing received."""
         raise NotImplementedError
 
     def is_readable(self) -> bool:
@@ -42,17 +43,6 @@ def test_what_cannot_be_used_is_replaced(
 ) -> None:
     """One that is quiet and of this process serves; any other gives way to a new one."""
     assert replaceable((dialled_by, Quiet(readable=readable)), 7) is replaced
-
-
-@pytest.mark.parametrize(
-    ("number", "refused"),
-    [(errno.EMFILE, True), (errno.ENFILE, True), (errno.ECONNREFUSED, False)],
-)
-def test_idle_connections_give_way_where_descriptors_are_wanting(
-    number: int, *, refused: bool
-) -> None:
-    """To this process or to all; a plugin that refuses is another matter."""
-    assert is_refused_descriptor(OSError(number, "no")) is refused
 
 
 def test_a_dial_has_a_bound_of_its_own() -> None:
