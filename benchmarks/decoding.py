@@ -8,7 +8,7 @@ from benchmarks.contest import Bound, Comparison, Contest, timed
 from benchmarks.placement import Placement
 from moby_plugins.app.wire import decode
 
-VOLUMES = 14_000
+VOLUMES = 16_500
 OURS, THEIRS = "decode", "json.loads"
 
 COUNTING = (
