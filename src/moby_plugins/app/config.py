@@ -93,17 +93,26 @@ def new_local_registry(
 def new_local_discovery(settings: Settings | None = None) -> Survey:
     """What finds the plugins on this machine, and can tell what it passes over.
 
-    Those that the settings name come first. Without ``settings`` those of the environment
-    count. Reads no directory yet. Raises ``SettingsError``, and what a discovery of another
-    package raises while it is made.
+    Those that the settings name come first, then those of the engine that they name. Without
+    ``settings`` those of the environment count. Reads no directory, and asks no engine yet.
+    Raises ``SettingsError``, and what a discovery of another package raises while it is made.
     """
     settings = or_environment(settings)
     others = _others(settings)
+    if settings.engine is not None:
+        from moby_plugins.adapters.engine import EngineDiscovery
+        from moby_plugins.adapters.first_of import FirstOf
+
+        engine = EngineDiscovery(
+            settings.engine, settings.engine_tls, timeout=settings.activation_timeout
+        )
+        others = FirstOf(engine, others)
     if not settings.plugins and isinstance(others, Survey):
         return others
-    from moby_plugins.adapters.static import StaticDiscovery, StaticFirst
+    from moby_plugins.adapters.first_of import FirstOf
+    from moby_plugins.adapters.static import StaticDiscovery
 
-    return StaticFirst(StaticDiscovery(settings.plugins), others)
+    return FirstOf(StaticDiscovery(settings.plugins), others)
 
 
 def _others(settings: Settings) -> Discovery:

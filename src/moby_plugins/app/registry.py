@@ -20,6 +20,7 @@ from moby_plugins.app.activation import (
     Handler,
     Handshake,
     Meeting,
+    WatchedTransport,
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client
 from moby_plugins.app.parts import check_proxy
@@ -33,7 +34,7 @@ from moby_plugins.domain.errors import (
     WaitCancelledError,
     in_full,
 )
-from moby_plugins.domain.plugin import Plugin, check_plugin_name
+from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for, seconds
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
@@ -87,14 +88,17 @@ class Registry:
     def scan(self) -> list[str]:
         """The names of the plugins that can be found now, sorted; activates none.
 
-        Raises ``SpecError`` for a directory that cannot be read.
+        Raises ``SpecError`` for a directory that cannot be read, and ``TransportError``,
+        ``StatusError`` or ``WireError`` where an engine does not tell of its plugins.
         """
         return self._discovery.scan()
 
     def lookup(self, name: str) -> Plugin:
         """The plugin by that name as it is found now; neither waits nor activates.
 
-        Raises ``PluginNotFoundError``, ``InvalidPluginNameError`` or ``SpecError``.
+        Raises ``PluginNotFoundError``, ``InvalidPluginNameError`` or ``SpecError``; of a plugin
+        of an engine also ``PluginDisabledError``, and ``TransportError``, ``StatusError`` or
+        ``WireError`` where the engine does not tell.
         """
         return self._discovery.lookup(name)
 
@@ -145,7 +149,11 @@ class Registry:
         others that wait takes them over. A look-up, and a transport that cannot end what it
         sends, are waited for.
 
-        Raises ``PluginNotFoundError``, ``NotImplementedByPluginError``,
+        A managed plugin has several names: all give the one client. It is not asked what it
+        implements, and it is looked up anew after a call that found its socket gone.
+
+        Raises ``PluginNotFoundError``, ``PluginDisabledError`` (at once),
+        ``NotImplementedByPluginError``,
         ``SpecError``, ``InvalidPluginNameError``, ``WaitCancelledError`` where it is cancelled
         or the registry closed, and what the handshake raises: ``TransportError``,
         ``StatusError`` or ``WireError``; ``TypeError`` for a class that is no proxy, such as
@@ -162,7 +170,7 @@ class Registry:
         active = self._activations.active(name)
         if active is None:
             policy = retry or self._retry
-            active = self._activate(check_plugin_name(name), policy, on_retry, cancel)
+            active = self._activate(check_any_name(name), policy, on_retry, cancel)
         if implements is not None and not active.implements(implements):
             raise NotImplementedByPluginError(name, implements, active.manifest.implements)
         return active
@@ -222,7 +230,8 @@ class Registry:
                     raise activation.error
                 else:  # the registry was closed before it was active
                     raise ending.error()
-        active = [found[name] for name in sorted(found)]
+        # A managed plugin may have been found by several names.
+        active = {id(plugin): plugin for _, plugin in sorted(found.items())}.values()
         return [plugin for plugin in active if implements is None or plugin.implements(implements)]
 
     def handle(self, interface: str, handler: Handler) -> None:
@@ -330,7 +339,7 @@ class Registry:
         if activation.plugin is None:  # the registry was closed before it was active
             raise ending.error(elapsed=self._clock.now() - started)
         self._meet(activation)
-        return plugin
+        return activation.plugin
 
     def _settle(
         self,
@@ -340,7 +349,8 @@ class Registry:
         error: BaseException | None = None,
     ) -> None:
         self._activations.settle(activation, plugin, error)
-        if activation.plugin is None:
+        # Where another has become active by another of its names, that one is shared.
+        if activation.plugin is None or activation.plugin is not plugin:
             try:
                 handshake.give_up()
             except BaseException as raised:  # by a transport: the outcome is settled already
@@ -351,11 +361,20 @@ class Registry:
         _call(self._activations.take_meetings(activation))
 
     def _handshake(self, name: str) -> Handshake:
-        return Handshake(name, self._discovery, self._new_client, self._activation_timeout)
+        return Handshake(
+            name,
+            self._discovery,
+            self._new_client,
+            self._activation_timeout,
+            self._activations.known,
+        )
 
     def _new_client(self, plugin: Plugin) -> Client:
+        transport = self._connect(plugin.address, plugin.tls_config)
+        if not plugin.is_v1:
+            transport = WatchedTransport(transport, partial(self._activations.doubt, plugin))
         return Client(
-            self._connect(plugin.address, plugin.tls_config),
+            transport,
             plugin.address,
             clock=self._clock,
             retry=self._retry,

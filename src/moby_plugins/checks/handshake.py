@@ -20,8 +20,11 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 def implemented_by(subject: Subject) -> tuple[str, ...]:
     """What the plugin says that it implements: nothing if its answer says nothing.
 
-    Raises ``TransportError`` where none comes, and ``WireError`` for half of one.
+    For a managed plugin its engine has said so, and it is not asked. Raises ``TransportError``
+    where no answer comes, and ``WireError`` for half of one.
     """
+    if subject.setup.managed_for is not None:
+        return subject.setup.managed_for
     answer = subject.send(ACTIVATE)
     try:
         value = first_value(answer.body)

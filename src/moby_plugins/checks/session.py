@@ -119,7 +119,9 @@ class Setup:
     ``timeout`` is the seconds that each call may take, ``limit`` those for all checks.
     ``volume_opts`` go with each volume that is made; ``secret`` names one that
     the plugin has. ``found`` is the path of the socket or spec, "" for a plugin
-    that was named by its address. ``tag`` is part of all names that are used.
+    that was named by its address. ``managed_for`` are the subsystems of a managed plugin, by its
+    engine: such a one has no handshake, and is asked for none. ``tag`` is part of all names that
+    are used.
     """
 
     timeout: float = field(default=10.0, validator=validators.gt(0))
@@ -127,6 +129,7 @@ class Setup:
     volume_opts: Mapping[str, str] = field(factory=dict)
     secret: str = ""
     found: str = ""
+    managed_for: tuple[str, ...] | None = None
     tag: str = field(factory=lambda: secrets.token_hex(4))
 
 

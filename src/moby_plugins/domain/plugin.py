@@ -11,7 +11,7 @@ from typing import Any
 from attrs import field, frozen, validators
 
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
-from moby_plugins.domain.errors import InvalidPluginNameError, SpecError
+from moby_plugins.domain.errors import InvalidPluginNameError, PluginError, SpecError
 from moby_plugins.domain.json import first_value, fold_keys, kind_of
 from moby_plugins.domain.text import quoted, shown
 
@@ -40,8 +40,19 @@ def check_plugin_name(name: object) -> str:
     return name
 
 
-def _check_name(_: object, __: object, name: str) -> None:
-    check_plugin_name(name)
+def check_any_name(name: object) -> str:
+    """``name`` again, or ``InvalidPluginNameError`` for what no discovery can take.
+
+    That is what is no text, empty, or holds NUL: a managed plugin's name has slashes.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise InvalidPluginNameError(name)
+    return name
+
+
+def _check_name(plugin: "Plugin", _: object, name: str) -> None:
+    # Only an engine's names have slashes.
+    (check_plugin_name if plugin.managed is None else check_any_name)(name)
 
 
 def _strings(given: Iterable[str]) -> tuple[str, ...]:
@@ -62,18 +73,51 @@ class Manifest:
 
 
 @frozen
+class Managed:
+    """What only managed plugins have: a root file system that their engine keeps.
+
+    ``rootfs`` is its path on the engine's machine. ``propagated_mount`` is the path inside it
+    whose mounts that machine sees, "" for none. ``protocol`` is what the plugin speaks.
+    """
+
+    rootfs: str
+    propagated_mount: str = ""
+    protocol: str = PROTOCOL_SCHEME_HTTP_V1
+
+    def scoped(self, path: str) -> str:
+        """The machine's path for the plugin's ``path``; never one outside the plugin's directory.
+
+        As engines have it, the propagated mount is a prefix of the path as it was given, even
+        where it ends inside a name; only what is left is cleaned.
+        """
+        directory, prefix = self.rootfs, self.propagated_mount
+        if prefix and path.startswith(prefix):
+            path = path.removeprefix(prefix)
+            directory = f"{self.rootfs.rpartition('/')[0]}/propagated-mount"
+        inside: list[str] = []
+        for part in path.split("/"):
+            if part == "..":
+                inside = inside[:-1]
+            elif part not in {"", "."}:
+                inside.append(part)
+        return "/".join((directory, *inside))
+
+
+@frozen
 class Plugin:
     """A plugin as discovery finds it: a name and a way to reach it.
 
-    ``addr`` is kept without the user name and password that it may hold.
-    ``manifest`` is empty until the handshake. Raises ``InvalidPluginNameError``
-    or ``SpecError`` for a name or an address that cannot be one.
+    ``addr`` is kept without the user name and password that it may hold. ``manifest`` is empty
+    until the handshake; that of a managed plugin, which is never asked, is what its engine says.
+    ``managed`` is what only managed plugins have. Raises ``InvalidPluginNameError`` or
+    ``SpecError`` for a name or an address that cannot be one.
     """
 
     name: str = field(validator=_check_name)
     addr: str
     tls_config: TLSOptions | None = None
     manifest: Manifest = field(factory=Manifest)
+    managed: Managed | None = field(default=None, kw_only=True)
     address: Address = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
@@ -90,21 +134,40 @@ class Plugin:
 
     @property
     def protocol(self) -> str:
-        """The wire protocol: always ``moby.plugins.http/v1``."""
-        return PROTOCOL_SCHEME_HTTP_V1
+        """The wire protocol: ``moby.plugins.http/v1``, unless a managed plugin names another."""
+        return PROTOCOL_SCHEME_HTTP_V1 if self.managed is None else self.managed.protocol
 
     @property
     def is_v1(self) -> bool:
-        """True: what discovery finds are legacy plugins; managed ones are the engine's own."""
-        return True
+        """Whether it is a legacy plugin, and none that an engine manages."""
+        return self.managed is None
 
     def scoped_path(self, path: str) -> str:
         """The host's path for the plugin's ``path``: the same one for a v1 plugin (part B0)."""
-        return path
+        return path if self.managed is None else self.managed.scoped(path)
 
     def implements(self, kind: str) -> bool:
-        """Whether the manifest names the subsystem ``kind``, to the letter (A6)."""
-        return kind in self.manifest.implements
+        """Whether the manifest names the subsystem ``kind``, to the letter (A6).
+
+        For a managed plugin capitals do not count (B0).
+        """
+        return any(self.is_called_for(kind, each) for each in self.manifest.implements)
+
+    def is_called_for(self, kind: str, implemented: str) -> bool:
+        """Whether the manifest's entry ``implemented`` is the subsystem ``kind``."""
+        if self.managed is None:
+            return kind == implemented
+        return kind.lower() == implemented.lower()
+
+
+def check_protocol(plugin: Plugin) -> Plugin:
+    """``plugin`` again, or ``SpecError`` for one that speaks what this library does not."""
+    if plugin.protocol != PROTOCOL_SCHEME_HTTP_V1:
+        raise SpecError(
+            f"plugin {quoted(plugin.name)} speaks {quoted(plugin.protocol)}, "
+            f"and only {PROTOCOL_SCHEME_HTTP_V1} is spoken here"
+        )
+    return plugin
 
 
 def plugin_given(name: object, given: object) -> Plugin:
@@ -184,17 +247,49 @@ def _typed(key: str, value: Any, kind: type, absent: Any) -> Any:
 
 
 @frozen
+class PluginMount:
+    """A mount of a managed plugin, as it is set."""
+
+    name: str
+    source: str
+    destination: str
+    type: str
+    options: tuple[str, ...]
+
+
+@frozen
+class ManagedPlugin:
+    """What an engine tells of one of its plugins; nothing in it was checked by the engine.
+
+    ``name`` has its tag. ``types`` are what it implements, ``docker.volumedriver/1.0``;
+    ``socket`` is the name of its socket, ``environment`` has ``NAME=value``.
+    """
+
+    name: str
+    id: str
+    enabled: bool
+    types: tuple[str, ...] = ()
+    socket: str = ""
+    protocol: str = PROTOCOL_SCHEME_HTTP_V1
+    propagated_mount: str = ""
+    environment: tuple[str, ...] = field(default=(), repr=False)
+    mounts: tuple[PluginMount, ...] = ()
+
+
+@frozen
 class Candidate:
     """A socket or spec where a look-up of a plugin's name goes, or an entry of the settings.
 
-    ``path`` is the file's, or ``[plugins] NAME``.
+    ``path`` is the file's, or ``[plugins] NAME``, or ``NAME:TAG at ADDRESS`` for a plugin of
+    the engine at that address, of which ``managed`` tells more.
     The first of a name's candidates decides, and hides the others.
     ``plugin`` is what it describes; without one, ``error`` says why it cannot be used.
     """
 
     path: str
     plugin: Plugin | None = None
-    error: SpecError | None = None
+    error: PluginError | None = None
+    managed: ManagedPlugin | None = None
 
 
 @frozen
@@ -202,11 +297,13 @@ class Stray:
     """A file that was meant to describe a plugin, it seems, but that no look-up finds.
 
     ``name`` is the plugin that it seems to have been meant for, "" where that cannot be told.
+    With ``managed`` it is no file, but a plugin that its engine has disabled.
     """
 
     path: str
     reason: str
     name: str = ""
+    managed: ManagedPlugin | None = None
 
 
 def is_managed_socket(path: str) -> bool:
