@@ -294,7 +294,7 @@ def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Int
         plugin = find()
         before = plugin.address
         if place.plugin:
-            plugin = Plugin.local(plugin.name, Address.of_socket(place.plugin).text)
+            plugin = evolve(plugin, addr=Address.of_socket(place.plugin).text)
             before = Address.of_socket(os.path.realpath(path))
         transport = _connect(plugin.address, plugin.tls_config, settings)
         last.callback(transport.close)
