@@ -74,7 +74,7 @@ class Engine:
         """``docker`` with these words, running."""
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            self._client(*words), stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            self.client(*words), stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
 
     def try_docker(
@@ -82,13 +82,14 @@ class Engine:
     ) -> subprocess.CompletedProcess[str]:
         """What ``docker`` with these words did; at most 60 s."""
         done = subprocess.run(
-            self._client(*words), input=stdin, capture_output=True, timeout=60, check=False
+            self.client(*words), input=stdin, capture_output=True, timeout=60, check=False
         )
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )
 
-    def _client(self, *words: str) -> list[str]:
+    def client(self, *words: str) -> list[str]:
+        """The command line of ``docker`` for this engine."""
         # A configuration of its own: none of the user's has a say here.
         client = ["docker", "--config", str(self.directory / "client")]
         return [*client, "-H", f"unix://{self.socket}", *words]

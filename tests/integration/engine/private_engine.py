@@ -36,8 +36,11 @@ def tell(value):
 class PrivateEngine(Engine):
     """``dockerd`` in a mount namespace of its own."""
 
+    # Its command line, without words.
+    moby_plugins = (sys.executable, "-m", "moby_plugins")
+
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("--debug")
         SOCKETS.mkdir(parents=True, exist_ok=True)
         unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _PRIVATE, "sh"]
         self.command = [*unshare, *self.command]
@@ -66,8 +69,7 @@ class PrivateEngine(Engine):
     def command_line(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """``moby-plugins`` with these words, which names this engine."""
         first, *others = words
-        command = (sys.executable, "-m", "moby_plugins", first, "--engine", self.address)
-        return self.inside(*command, *others)
+        return self.inside(*self.moby_plugins, first, "--engine", self.address, *others)
 
     def host(self, program: str, *arguments: str) -> Any:
         """What a host's ``program`` told, whose ``settings`` name this engine."""
