@@ -1,14 +1,14 @@
 """Discovery that asks an engine for the plugins that it manages: GET, and nothing else.
 
-A question is a few requests over one connection, which ends with it: nothing is remembered. All
-of them together are bounded in time, each answer in size. What the answers mean is decided in
-``domain/managed.py``.
+A question is a few requests, each over a connection of its own, so that none meets one that the
+engine is about to close: nothing is remembered. All of them together are bounded in time, each
+answer in size. What the answers mean is decided in ``domain/managed.py``.
 """
 
 import io
 import re
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -61,7 +61,7 @@ from moby_plugins.ports import Clock, Connect, Transport
 TIMEOUT = 30.0
 # Of one answer: an engine with a thousand plugins tells of them in one MiB.
 MAX_ANSWER_BYTES = 16 << 20
-_HEADERS = {"Accept": "application/json", "User-Agent": USER_AGENT}
+_HEADERS = {"Accept": "application/json", "User-Agent": USER_AGENT, "Connection": "close"}
 T = TypeVar("T")
 
 _VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
@@ -110,18 +110,17 @@ class EngineDiscovery:
         ``PluginNotFoundError``, ``PluginDisabledError``, ``SpecError`` for a plugin that cannot
         be reached or whose id is none, and what becomes of the question.
         """
-        with self._question() as question:
-            plugin = self._find(question, name)
-            if not plugin.enabled:
-                raise PluginDisabledError(plugin.name)
-            return self._found(question, plugin)
+        question = self._question()
+        plugin = self._find(question, name)
+        if not plugin.enabled:
+            raise PluginDisabledError(plugin.name)
+        return self._found(question, plugin)
 
     def candidates(self, name: str) -> list[Candidate]:
         """The plugin by that name, if there is one, enabled or not; or why that cannot be told."""
         try:
-            with self._question() as question:
-                plugin = self._find(question, name)
-                return [self._candidate(question, plugin)]
+            question = self._question()
+            return [self._candidate(question, self._find(question, name))]
         except PluginNotFoundError:
             return []
         except InvalidPluginNameError:
@@ -144,8 +143,7 @@ class EngineDiscovery:
         return f"EngineDiscovery({shown(self.address.text)!r})"
 
     def _all(self) -> tuple[ManagedPlugin, ...]:
-        with self._question() as question:
-            return question.read("plugins", read_plugins)
+        return self._question().read("plugins", read_plugins)
 
     def _find(self, question: "_Question", name: str) -> ManagedPlugin:
         if not is_engine_name(check_any_name(name)):
@@ -183,11 +181,13 @@ class EngineDiscovery:
         # As people read it, in the order of narrowing.
         return f"{name} at {self.address.text}"
 
-    @contextmanager
-    def _question(self) -> "Iterator[_Question]":
-        ends = None if self.timeout is None else self.clock.now() + self.timeout
-        with closing(self.connect(self.address, self.tls_config)) as transport:
-            yield _Question(transport, self.address.text, self.clock, ends)
+    def _question(self) -> "_Question":
+        return _Question(
+            lambda: self.connect(self.address, self.tls_config),
+            self.address.text,
+            self.clock,
+            None if self.timeout is None else self.clock.now() + self.timeout,
+        )
 
 
 class _Question:
@@ -196,8 +196,10 @@ class _Question:
     They are of the version that the engine tells, which is asked for once.
     """
 
-    def __init__(self, transport: Transport, engine: str, clock: Clock, ends: float | None) -> None:
-        self._transport = transport
+    def __init__(
+        self, connect: Callable[[], Transport], engine: str, clock: Clock, ends: float | None
+    ) -> None:
+        self._connect = connect
         self._engine = engine
         self._clock = clock
         self._ends = ends
@@ -237,9 +239,10 @@ class _Question:
         try:
             if left is not None and left <= 0:
                 raise TransportTimeoutError(TIMED_OUT)
-            response = self._transport.send(Request(path, headers=_HEADERS), left)
-            with closing(response.body):
-                return response, _whole(response.body)
+            with closing(self._connect()) as transport:
+                response = transport.send(Request(path, headers=_HEADERS), left)
+                with closing(response.body):
+                    return response, _whole(response.body)
         except (TransportError, WireError) as error:
             # Transports speak of plugins, which is all that they carry otherwise.
             error.reason = error.reason.replace("the plugin", "the engine")

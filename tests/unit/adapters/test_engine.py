@@ -302,7 +302,6 @@ def test_an_engine_without_a_directory_is_an_error(root: Any) -> None:
         (Response(404, b"<html>"), WireError, "404 Not Found cannot be used"),
         (Response(301, b""), WireError, "301 Moved Permanently"),
     ],
-    ids=str,
 )
 def test_an_engine_of_no_use_is_an_error_that_says_so(
     clock: FakeClock, engine: FakeEngine, reply: Any, kind: type[PluginError], reason: str

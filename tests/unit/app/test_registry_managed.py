@@ -9,6 +9,7 @@ import pytest
 from moby_plugins import (
     FirstOf,
     InvalidPluginNameError,
+    NotImplementedByPluginError,
     Plugin,
     PluginDisabledError,
     PluginError,
@@ -297,6 +298,16 @@ def test_closing_closes_the_one_client(host: Host) -> None:
 
     with pytest.raises(RuntimeError, match="closed"):
         plugin.client.call("VolumeDriver.List")
+
+
+def test_a_plugin_without_the_subsystem_is_an_error(host: Host) -> None:
+    """And none on disk is taken; a type that no look-up matches counts for nothing."""
+    host.install("shelf", "docker.authz/1.0", "docker.VolumeDriver/1.0")
+    host.disk.add("shelf", "memory://v1")
+
+    with pytest.raises(NotImplementedByPluginError, match="it implements authz"):
+        host.registry.get("shelf", "VolumeDriver")
+    assert host.registry.get("shelf", "AuthZ").name == "shelf:latest"
 
 
 def test_a_protocol_that_is_not_spoken_is_refused(host: Host) -> None:
