@@ -30,7 +30,15 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
-from moby_plugins.domain.plugin import Candidate, Manifest, Plugin, Stray
+from moby_plugins.domain.plugin import (
+    Candidate,
+    Managed,
+    ManagedPlugin,
+    Manifest,
+    Plugin,
+    PluginMount,
+    Stray,
+)
 from moby_plugins.domain.text import listed, quoted
 
 __all__ = [
@@ -46,8 +54,11 @@ __all__ = [
     "Connect",
     "Content",
     "Discovery",
+    "Managed",
+    "ManagedPlugin",
     "Manifest",
     "Plugin",
+    "PluginMount",
     "Request",
     "Response",
     "RunningCall",
@@ -289,15 +300,19 @@ class Discovery(Protocol):
     def scan(self) -> list[str]:
         """The names that a look-up would find, sorted, each once.
 
-        Raises ``SpecError`` for a directory that cannot be read.
+        Raises ``SpecError`` for a directory that cannot be read, or another ``PluginError``
+        where it cannot tell.
         """
         ...
 
     def lookup(self, name: str) -> Plugin:
         """The plugin by that name, as it is found now.
 
-        Raises ``PluginNotFoundError`` where there is none, ``SpecError`` where
-        its description cannot be used, and ``InvalidPluginNameError``.
+        The plugin may have another name than was asked for: all such names are one plugin
+        to a registry. A registry gives any text without NUL for a name. Raises
+        ``PluginNotFoundError`` where there is none, ``SpecError`` where its description cannot
+        be used, ``InvalidPluginNameError`` for a name that it would build no path of, and
+        another ``PluginError`` where it cannot tell: a ``TransportError`` is tried again.
         """
         ...
 

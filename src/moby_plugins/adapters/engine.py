@@ -15,7 +15,7 @@ from urllib.parse import quote
 from attrs import field, frozen
 
 from moby_plugins.adapters.clock import SystemClock
-from moby_plugins.adapters.http.dialing import dial_for
+from moby_plugins.adapters.http.dialing import Lookups, dial_for
 from moby_plugins.adapters.http.pool import PooledTransport
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import (
@@ -67,11 +67,16 @@ T = TypeVar("T")
 _VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 
 
-def connect(address: Address, tls: TLSOptions | None, /) -> Transport:
-    """The transport to an engine; it only gets. Raises ``SpecError`` for what it cannot dial."""
+def connect(
+    address: Address, tls: TLSOptions | None, /, *, lookups: Lookups | None = None
+) -> Transport:
+    """The transport to an engine; it only gets. ``lookups`` resolve its name.
+
+    Raises ``SpecError`` for what it cannot dial.
+    """
     from moby_plugins.adapters.http.urllib3 import GetConnection
 
-    return PooledTransport(address, dial_for(address, tls), GetConnection)
+    return PooledTransport(address, dial_for(address, tls, lookups), GetConnection)
 
 
 @frozen(repr=False)

@@ -334,11 +334,12 @@ class Activations:
         if known is not None:  # it was installed again
             self._forget(known, but=activation)
         self._plugins[name] = plugin
+        # In the order of the manifest; for a managed plugin capitals do not count.
+        first = {name.lower(): n for n, name in reversed([*enumerate(plugin.manifest.implements)])}
+        interfaces = filter(plugin.implements, self._handlers)
         activation.meetings = [
             (handler, plugin)
-            for implemented in dict.fromkeys(plugin.manifest.implements)
-            for interface in self._handlers
-            if plugin.is_called_for(interface, implemented)
+            for interface in sorted(interfaces, key=lambda each: first[each.lower()])
             for handler in self._handlers[interface]
         ]
         return plugin
@@ -374,8 +375,9 @@ class Activations:
                 plugin = activation.plugin
             if plugin is not None:
                 self._forget(plugin)
-                key = next(key for key in (name, plugin.name) if self._plugins.get(key) is plugin)
-                del self._plugins[key]
+                for key in {name, plugin.name}:
+                    if self._plugins.get(key) is plugin:
+                        del self._plugins[key]
 
     def doubt(self, found: Plugin) -> None:
         """Have a managed plugin looked up again by the next to ask: it may be another by now."""

@@ -100,19 +100,30 @@ def new_local_discovery(settings: Settings | None = None) -> Survey:
     settings = or_environment(settings)
     others = _others(settings)
     if settings.engine is not None:
-        from moby_plugins.adapters.engine import EngineDiscovery
         from moby_plugins.adapters.first_of import FirstOf
 
-        engine = EngineDiscovery(
-            settings.engine, settings.engine_tls, timeout=settings.activation_timeout
-        )
-        others = FirstOf(engine, others)
+        others = FirstOf(_engine(settings.engine, settings), others)
     if not settings.plugins and isinstance(others, Survey):
         return others
     from moby_plugins.adapters.first_of import FirstOf
     from moby_plugins.adapters.static import StaticDiscovery
 
     return FirstOf(StaticDiscovery(settings.plugins), others)
+
+
+def _engine(address: str, settings: Settings) -> Discovery:
+    from moby_plugins.adapters.engine import EngineDiscovery, connect
+
+    tls = settings.engine_tls
+    concern = tls.concerns(encrypted=True) if tls is not None else ""
+    if concern:
+        logger.warning("%s: %s", shown(address), concern)
+    return EngineDiscovery(
+        address,
+        tls,
+        timeout=settings.activation_timeout,
+        connect=partial(connect, lookups=_lookups()),
+    )
 
 
 def _others(settings: Settings) -> Discovery:

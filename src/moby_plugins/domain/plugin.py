@@ -151,13 +151,9 @@ class Plugin:
 
         For a managed plugin capitals do not count (B0).
         """
-        return any(self.is_called_for(kind, each) for each in self.manifest.implements)
-
-    def is_called_for(self, kind: str, implemented: str) -> bool:
-        """Whether the manifest's entry ``implemented`` is the subsystem ``kind``."""
         if self.managed is None:
-            return kind == implemented
-        return kind.lower() == implemented.lower()
+            return kind in self.manifest.implements
+        return kind.lower() in map(str.lower, self.manifest.implements)
 
 
 def check_protocol(plugin: Plugin) -> Plugin:

@@ -20,7 +20,6 @@ HARMLESS = {
         "activation.settle",
         "len",
         "list",
-        "next",
         "p.implements",
         "self._by_name.clear",
         "self._by_name.get",
