@@ -232,14 +232,15 @@ class Handshake:
     def _attempt(self, attempt: int) -> ActivePlugin:
         if self._reached is None:
             found = self._discovery.lookup(self._name)
-            known = self._known(found)
-            if known is not None:
-                return known
-            self._reached = found, self._new_client(check_protocol(found))
+            if found.managed is not None:
+                known = self._known(check_protocol(found))
+                if known is not None:
+                    return known
+            self._reached = found, self._new_client(found)
         found, client = self._reached
         self._check()  # since the look-up began, and before there was a client to close
         manifest = found.manifest
-        if found.is_v1:
+        if found.managed is None:
             request = client.request(ACTIVATE, attempt=attempt)
             manifest = client.attempt(request, Manifest, self._timeout)
         return ActivePlugin(
@@ -281,8 +282,6 @@ class Activations:
 
     def known(self, found: Plugin) -> ActivePlugin | None:
         """The managed plugin that a look-up ``found``, if it is active and still the same."""
-        if found.is_v1:
-            return None
         with self._lock():
             known = self._plugins.get(found.name)
         return known if known is not None and _is_same(known, found) else None
@@ -327,22 +326,26 @@ class Activations:
 
     def _shared(self, activation: Activation, plugin: ActivePlugin) -> ActivePlugin:
         # Under the lock. What is new here is still to meet its handlers.
-        name = activation.name if plugin.is_v1 else plugin.name
+        name = activation.name if plugin.managed is None else plugin.name
         known = self._plugins.get(name)
-        if known is not None and not plugin.is_v1 and _is_same(known, plugin):
-            return known
-        if known is not None:  # it was installed again
-            self._forget(known, but=activation)
+        if known is not None:
+            if plugin.managed is not None and _is_same(known, plugin):
+                return known
+            self._forget(known, but=activation)  # it was installed again
         self._plugins[name] = plugin
+        if self._handlers:
+            activation.meetings = self._meetings(plugin)
+        return plugin
+
+    def _meetings(self, plugin: ActivePlugin) -> list[Meeting]:
         # In the order of the manifest; for a managed plugin capitals do not count.
         first = {name.lower(): n for n, name in reversed([*enumerate(plugin.manifest.implements)])}
         interfaces = filter(plugin.implements, self._handlers)
-        activation.meetings = [
+        return [
             (handler, plugin)
             for interface in sorted(interfaces, key=lambda each: first[each.lower()])
             for handler in self._handlers[interface]
         ]
-        return plugin
 
     def _forget(self, plugin: ActivePlugin, but: Activation | None = None) -> None:
         # Under the lock: the activations of all its names.

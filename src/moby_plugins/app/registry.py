@@ -371,7 +371,7 @@ class Registry:
 
     def _new_client(self, plugin: Plugin) -> Client:
         transport = self._connect(plugin.address, plugin.tls_config)
-        if not plugin.is_v1:
+        if plugin.managed is not None:
             transport = WatchedTransport(transport, partial(self._activations.doubt, plugin))
         return Client(
             transport,

@@ -131,10 +131,9 @@ def check(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Check whether a plugin keeps to the protocol.
+    """Check whether a plugin keeps to the protocol, as an engine would try it.
 
-    Each subsystem is tried as an engine would; what is made for that is called
-    moby-plugins-check-… and removed. The exit status is 0 if no check failed.
+    The moby-plugins-check-… that it makes are removed. Status 0: no check failed.
     """
     if explain is not None:
         _explain(explain, as_json=as_json)

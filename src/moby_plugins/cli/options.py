@@ -56,7 +56,7 @@ _with_engine: Decorator = click.option(
     callback=_engine,
     expose_value=False,
     is_eager=True,
-    help="Also managed plugins, of the engine at e.g. unix:///var/run/docker.sock.",
+    help="An engine, for its managed plugins too.",
 )
 
 

@@ -52,7 +52,10 @@ def check_any_name(name: object) -> str:
 
 def _check_name(plugin: "Plugin", _: object, name: str) -> None:
     # Only an engine's names have slashes.
-    (check_plugin_name if plugin.managed is None else check_any_name)(name)
+    if plugin.managed is None:
+        check_plugin_name(name)
+    else:
+        check_any_name(name)
 
 
 def _strings(given: Iterable[str]) -> tuple[str, ...]:
