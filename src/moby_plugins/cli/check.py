@@ -133,7 +133,7 @@ def check(
 ) -> None:
     """Check whether a plugin keeps to the protocol, as an engine would try it.
 
-    The moby-plugins-check-… that it makes are removed. Status 0: no check failed.
+    What it makes, moby-plugins-check-…, it removes. Status 0: no check failed.
     """
     if explain is not None:
         _explain(explain, as_json=as_json)

@@ -135,7 +135,7 @@ def serve(
 ) -> None:
     """Serve a plugin written in Python, until SIGTERM, SIGHUP or Ctrl-C.
 
-    APP is a PluginApp, a subsystem's implementation or its class, or a function.
+    APP is a PluginApp, a subsystem's implementation or class, or a function.
     """
     module, application = app
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
