@@ -77,6 +77,9 @@ class Host:
             def close(self) -> None:
                 pass
 
+            def __repr__(self) -> str:
+                return "a line"
+
         return Line()
 
 
@@ -104,6 +107,7 @@ def test_all_names_are_one_activation(host: Host) -> None:
     assert len(host.dialled) == 1
     assert met == ["mp/shelf:latest", "late mp/shelf:latest"]
     assert first.name == "mp/shelf:latest"
+    assert repr(first.client).endswith("plugin.sock over a line>")
     assert plugin.calls == []
     assert host.registry.get("mp/shelf", VolumeDriver).list() == ()
     assert plugin.calls.methods == ["VolumeDriver.List"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from moby_plugins import Settings, SettingsError, TLSOptions
+from moby_plugins import Settings, SettingsError, TLSOptions, new_local_discovery
 
 SOCKET = "unix:///var/run/docker.sock"
 
@@ -77,6 +77,14 @@ def test_what_cannot_be_an_engine_is_refused(given: dict[str, Any], reason: str)
         Settings(**given)
 
     assert reason in str(caught.value)
+
+
+def test_an_engine_that_is_not_verified_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """As a plugin is."""
+    options = TLSOptions(insecure_skip_verify=True)
+    new_local_discovery(Settings(engine="https://h:2376", engine_tls=options))
+
+    assert caplog.messages == ["https://h:2376: TLS without verification of the plugin"]
 
 
 def test_an_option_that_is_no_boolean_is_refused() -> None:
