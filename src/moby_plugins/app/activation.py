@@ -328,13 +328,15 @@ class Activations:
         # Under the lock. What is new here is still to meet its handlers.
         name = activation.name if plugin.managed is None else plugin.name
         known = self._plugins.get(name)
-        if known is not None:
-            if plugin.managed is not None and _is_same(known, plugin):
-                return known
-            self._forget(known, but=activation)  # it was installed again
-        self._plugins[name] = plugin
+        if known is not None and plugin.managed is not None and _is_same(known, plugin):
+            return known
         if self._handlers:
             activation.meetings = self._meetings(plugin)
+        # One that was forgotten while it was running is its callers' alone.
+        if self._by_name.get(activation.name) is activation:
+            if known is not None:  # it was installed again
+                self._forget(known, but=activation)
+            self._plugins[name] = plugin
         return plugin
 
     def _meetings(self, plugin: ActivePlugin) -> list[Meeting]:
@@ -369,7 +371,7 @@ class Activations:
     def drop(self, name: str) -> None:
         """Forget a plugin by any of its names.
 
-        Whoever waits for its activation still gets the outcome.
+        Threads that wait for its activation still get the outcome.
         """
         with self._lock():
             activation = self._by_name.pop(name, None)

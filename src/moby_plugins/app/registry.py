@@ -150,7 +150,7 @@ class Registry:
         sends, are waited for.
 
         A managed plugin has several names: all give the one client. It is not asked what it
-        implements, and it is looked up anew after a call that found its socket gone.
+        implements, and it is looked up again after a call that found its socket gone.
 
         Raises ``PluginNotFoundError``, ``PluginDisabledError`` (at once),
         ``NotImplementedByPluginError``,
