@@ -4,7 +4,7 @@ from attrs import frozen
 
 from moby_plugins.domain.errors import InvalidPluginNameError, PluginError, PluginNotFoundError
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray
-from moby_plugins.ports import Discovery, Survey
+from moby_plugins.ports import Discovery, LocalDiscovery, Survey
 
 
 @frozen(repr=False)
@@ -21,6 +21,12 @@ class FirstOf:
 
     first: Discovery
     then: Discovery
+
+    @property
+    def is_local(self) -> bool:
+        """Whether both are."""
+        both = (self.first, self.then)
+        return all(isinstance(each, LocalDiscovery) and each.is_local for each in both)
 
     def scan(self) -> list[str]:
         """The names of both, sorted, each once; raises what either raises."""

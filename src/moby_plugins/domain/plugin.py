@@ -20,6 +20,7 @@ SOCKETS_PATH = "/run/docker/plugins"
 SPECS_PATHS = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
 
 PROTOCOL_SCHEME_HTTP_V1 = "moby.plugins.http/v1"
+"""The wire protocol's name: what ``Plugin.protocol`` is."""
 
 # A plugin is made anew once it is active; its address is read once.
 _address = lru_cache(maxsize=64)(Address)
@@ -66,7 +67,14 @@ def _strings(given: Iterable[str]) -> tuple[str, ...]:
 
 @frozen
 class Manifest:
-    """A plugin's answer to the handshake: the subsystems that it implements (protocol.md A6)."""
+    """A plugin's answer to the handshake (protocol.md A6). A frozen value.
+
+    Args:
+        implements: The names of the subsystems that it implements, such as ``VolumeDriver``.
+
+    Raises:
+        TypeError: For one string in place of several, or an item that is no string.
+    """
 
     implements: tuple[str, ...] = field(
         default=(),
@@ -108,12 +116,23 @@ class Managed:
 
 @frozen
 class Plugin:
-    """A plugin as discovery finds it: a name and a way to reach it.
+    """A plugin as a discovery finds it: a name and a way to reach it. A frozen value.
 
-    ``addr`` is kept without the user name and password that it may hold. ``manifest`` is empty
-    until the handshake; that of a managed plugin, which is never asked, is what its engine says.
-    ``managed`` is what only managed plugins have. Raises ``InvalidPluginNameError`` or
-    ``SpecError`` for a name or an address that cannot be one.
+    Args:
+        name: Its name: not empty, ``.`` or ``..``, without separators and NUL.
+        addr: Its address, kept without the user name and password that it may hold.
+        tls_config: How to speak TLS with it, at an ``https`` address.
+        manifest: What it implements: empty until the handshake. A managed plugin is not asked: its
+            engine says it.
+        managed: What only managed plugins have; their names have slashes and tags.
+
+    Attributes:
+        address: The address, parsed.
+
+    Raises:
+        InvalidPluginNameError: For a name that cannot be one.
+        SpecError: For an address that cannot be one.
+        TypeError: For ``tls_config`` of another type.
     """
 
     name: str = field(validator=_check_name)
@@ -132,7 +151,15 @@ class Plugin:
 
     @classmethod
     def local(cls, name: str, addr: str) -> "Plugin":
-        """A plugin found as a socket or ``.spec``: its certificate is not verified (A2)."""
+        """Make a plugin as a socket or ``.spec`` gives it: its certificate is not verified (A2).
+
+        Args:
+            name: Its name.
+            addr: Its address.
+
+        Returns:
+            The plugin; raises as the class does.
+        """
         return cls(name, addr, TLSOptions(insecure_skip_verify=True))
 
     @property
@@ -146,13 +173,27 @@ class Plugin:
         return self.managed is None
 
     def scoped_path(self, path: str) -> str:
-        """The host's path for the plugin's ``path``: the same one for a v1 plugin (part B0)."""
+        """Translate a path of the plugin's to the host's.
+
+        Args:
+            path: As the plugin answers it.
+
+        Returns:
+            The same path for a plugin of version 1, which sees the host's files; for a managed
+            one, where its engine keeps them (part B0).
+        """
         return path if self.managed is None else self.managed.scoped(path)
 
     def implements(self, kind: str) -> bool:
-        """Whether the manifest names the subsystem ``kind``, to the letter (A6).
+        """Return whether the manifest names the subsystem, to the letter (A6).
 
         For a managed plugin capitals do not count (B0).
+
+        Args:
+            kind: Its name, such as ``"VolumeDriver"``.
+
+        Returns:
+            Whether it does.
         """
         if self.managed is None:
             return kind in self.manifest.implements
@@ -160,7 +201,7 @@ class Plugin:
 
 
 def check_protocol(plugin: Plugin) -> Plugin:
-    """``plugin`` again, or ``SpecError`` for one that speaks what this library does not."""
+    """Return ``plugin``; ``SpecError`` for one that speaks what this library does not."""
     if plugin.protocol != PROTOCOL_SCHEME_HTTP_V1:
         raise SpecError(
             f"plugin {quoted(plugin.name)} speaks {quoted(plugin.protocol)}, "
@@ -279,10 +320,13 @@ class ManagedPlugin:
 class Candidate:
     """A socket or spec where a look-up of a plugin's name goes, or an entry of the settings.
 
-    ``path`` is the file's, or ``[plugins] NAME``, or ``NAME:TAG at ADDRESS`` for a plugin of
-    the engine at that address, of which ``managed`` tells more.
-    The first of a name's candidates decides, and hides the others.
-    ``plugin`` is what it describes; without one, ``error`` says why it cannot be used.
+    The first of a name's candidates decides, and hides the others. A frozen value.
+
+    Args:
+        path: The file's, or ``[plugins] NAME``, or ``NAME:TAG at ADDRESS`` for an engine's.
+        plugin: What it describes.
+        error: Why it cannot be used, where there is no ``plugin``.
+        managed: What its engine tells of it.
     """
 
     path: str
@@ -293,10 +337,13 @@ class Candidate:
 
 @frozen
 class Stray:
-    """A file that was meant to describe a plugin, it seems, but that no look-up finds.
+    """A file that seems meant to describe a plugin, but that no look-up finds. A frozen value.
 
-    ``name`` is the plugin that it seems to have been meant for, "" where that cannot be told.
-    With ``managed`` it is no file, but a plugin that its engine has disabled.
+    Args:
+        path: The file's.
+        reason: Why it is not found.
+        name: The plugin that it seems meant for; "" where that cannot be told.
+        managed: Where it is no file, but a plugin that its engine has disabled.
     """
 
     path: str

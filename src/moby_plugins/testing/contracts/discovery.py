@@ -17,28 +17,65 @@ ODD_NAMES = ["a b", "50%", "%41", "a?b#c", "a.spec", "...", ".hidden", "ü", "a\
 
 
 class Place(Protocol):
-    """Where an implementation finds its plugins, furnished by a test."""
+    """Where a discovery under test finds its plugins.
+
+    Attributes:
+        discovery: The discovery.
+    """
 
     discovery: Discovery
 
     def add(self, name: str, addr: str) -> None:
-        """Make a plugin appear, or change its address."""
+        """Make a plugin appear, or change its address.
+
+        Args:
+            name: Its name.
+            addr: Its address.
+        """
         ...
 
     def remove(self, name: str) -> None:
-        """Make a plugin disappear."""
+        """Make a plugin disappear.
+
+        Args:
+            name: Its name.
+        """
         ...
 
 
 class DiscoveryContract:
-    """Subclass it, and give a fixture ``place``: an empty ``Place``, and its discovery.
+    """What every ``Discovery`` must do, as a pytest suite: subclass it, with a fixture ``place``.
 
-    An implementation that takes other names than files can have says which: ``NO_NAMES`` are
-    refused, ``ABSENT_NAMES`` are of no plugin, ``OTHER_NAMES`` are not that of one called "db2",
-    and ``ODD_NAMES`` can be any plugin's. One that
-    finds a plugin under more than the name that was added says in ``found_as`` what it is
-    called, and one that gives plugins their address, in ``found_at``, where it is. One whose
-    plugins are not asked for a manifest has ``MANIFEST``.
+    The fixture gives a ``Place``, empty, with the discovery under test.
+
+    Attributes:
+        NO_NAMES: What is refused for a name.
+        ABSENT_NAMES: Names of no plugin.
+        ODD_NAMES: Names that any plugin can have.
+        OTHER_NAMES: Names that are not that of a plugin called "db2".
+        NAMES: Names in no order.
+        MANIFEST: What a look-up says of a plugin.
+
+    Examples:
+        ```python
+        import pytest
+
+        from moby_plugins.testing import MemoryDiscovery
+        from moby_plugins.testing.contracts import DiscoveryContract
+
+
+        class InMemory:
+            def __init__(self):
+                self.discovery = MemoryDiscovery()
+                self.add = self.discovery.add
+                self.remove = self.discovery.remove
+
+
+        class TestMyDiscovery(DiscoveryContract):
+            @pytest.fixture
+            def place(self):
+                return InMemory()
+        ```
     """
 
     NO_NAMES: Sequence[str] = NO_NAMES
@@ -49,11 +86,11 @@ class DiscoveryContract:
     MANIFEST = Manifest(())
 
     def found_as(self, name: str) -> str:
-        """What a plugin is called that was added as ``name``."""
+        """Return what a plugin is called that was added as ``name``."""
         return name
 
     def found_at(self, place: Place, name: str, addr: str) -> str:  # noqa: ARG002  of others
-        """The address of a plugin that was added as ``name`` with ``addr``."""
+        """Return the address of a plugin that was added as ``name`` with ``addr``."""
         return addr
 
     def test_an_empty_place_has_no_plugins(self, place: Place) -> None:
