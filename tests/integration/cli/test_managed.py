@@ -78,7 +78,7 @@ def test_inspect_tells_what_an_engine_does(machine: Machine) -> None:
         ("call", "{}", "VolumeDriver.List"),
         ("check", "{}"),
         ("trace", "{}"),
-        ("wait", "{}", "--timeout", "3"),
+        ("wait", "{}", "--timeout", "2.7"),
     ],
     ids=lambda command: command[0],
 )
