@@ -81,18 +81,26 @@ def connect(
 
 @frozen(repr=False)
 class EngineDiscovery:
-    """A discovery of the managed plugins of the engine at ``address``.
+    """A discovery of the managed plugins of an engine, which is only read from.
 
-    ``EngineDiscovery("unix:///var/run/docker.sock")`` finds those that are enabled, under their
-    full name (``shelf:latest``), by that name, without ``:latest``, by id, and by the first 12
-    digits of one or more. ``tls_config`` is for an address at ``https``; without it, the
-    engine is verified against the system's roots. ``timeout`` (seconds, ``None`` for no bound)
-    bounds one question, from the dial to the last byte; an answer is at most 16 MiB. The
-    engine is only read from. ``connect`` and ``clock`` are for tests. Threads may share it.
-    Raises ``SpecError`` for an address that cannot be one.
+    It finds those that are enabled, under their full name (``shelf:latest``), by that name,
+    without ``:latest``, by id, and by the first 12 digits of one or more. An answer is at most
+    16 MiB. Each question raises ``TransportError``, with the engine's address, where that cannot
+    be reached, ``StatusError`` where it answers with an error, and ``WireError`` for any other
+    answer. Threads may share it; there is nothing to close.
 
-    An engine that cannot be reached is a ``TransportError`` of each question, with its address;
-    one that answers with an error, a ``StatusError``; anything else, a ``WireError``.
+    Args:
+        address: The engine's: ``"unix:///var/run/docker.sock"``, ``"https://engine:2376"``.
+        tls_config: For an address at ``https``; without it, the engine is verified against the
+            system's roots.
+        timeout: Seconds for one question, from the dial to the last byte; ``None`` is no bound.
+        connect: What makes the transport to it; for tests.
+        clock: What the time is told by; for tests.
+
+    Raises:
+        SpecError: For an address that cannot be one.
+        ValueError: For a time-out that is not positive.
+        TypeError: For ``tls_config`` of another type.
     """
 
     address: Address = field(converter=Address)

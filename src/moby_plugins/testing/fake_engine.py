@@ -52,13 +52,20 @@ class FakeEngine:
     name, with ``:latest`` where there is no tag, else by the beginning of an id. ``requests``
     lists the paths that were asked for. It runs no plugins. Threads may share it.
 
-    Example::
+    Args:
+        version: Of its API, as it tells it.
+        root: Where it says that it keeps its data.
+
+    Examples:
+        ```python
+        from moby_plugins.testing import FakeEngine, hangs
 
         engine = FakeEngine()
         engine.install("mp/shelf", ["docker.volumedriver/1.0"])
         assert engine.discovery().scan() == ["mp/shelf:latest"]
         engine.disable("mp/shelf")  # look-ups raise PluginDisabledError
         engine.answer_with(hangs())  # and now they run into their time-out
+        ```
     """
 
     def __init__(self, *, version: str = "1.41", root: str = "/var/lib/docker") -> None:
