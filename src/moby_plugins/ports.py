@@ -27,7 +27,15 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
-from moby_plugins.domain.plugin import Candidate, Manifest, Plugin, Stray
+from moby_plugins.domain.plugin import (
+    Candidate,
+    Managed,
+    ManagedPlugin,
+    Manifest,
+    Plugin,
+    PluginMount,
+    Stray,
+)
 from moby_plugins.domain.text import listed, quoted
 from moby_plugins.waits import Cancellation, SleepEvent, WakeEvent
 
@@ -46,9 +54,12 @@ __all__ = [
     "Content",
     "Discovery",
     "LocalDiscovery",
+    "Managed",
+    "ManagedPlugin",
     "Manifest",
     "PendingResponse",
     "Plugin",
+    "PluginMount",
     "Request",
     "Response",
     "RunningCall",
@@ -165,22 +176,27 @@ class Discovery(Protocol):
 
         Raises:
             SpecError: For a directory that cannot be read.
+            PluginError: Another, where it cannot tell.
         """
         ...
 
     def lookup(self, name: str) -> Plugin:
         """Find a plugin as it is described now.
 
+        A registry gives any text without NUL for a name. The plugin may have another name than
+        was asked for: all such names are one plugin.
+
         Args:
             name: Its name.
 
         Returns:
-            The plugin, without a manifest.
+            The plugin, without a manifest unless it is a managed one.
 
         Raises:
             PluginNotFoundError: Where there is none.
             SpecError: Where its description cannot be used.
             InvalidPluginNameError: For what cannot be a name.
+            PluginError: Another, where it cannot tell; a ``TransportError`` is tried again.
         """
         ...
 

@@ -7,7 +7,6 @@ from attrs import field, frozen
 from moby_plugins.domain.errors import PluginNotFoundError, SpecError
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray, check_plugin_name, plugin_given
 from moby_plugins.domain.text import listed, quoted, shown
-from moby_plugins.ports import Discovery, LocalDiscovery, Survey
 
 
 def _place(name: str) -> str:
@@ -103,54 +102,3 @@ class StaticDiscovery:
 
     def __repr__(self) -> str:
         return f"StaticDiscovery({listed(map(quoted, self.scan()))})"
-
-
-@frozen(repr=False)
-class StaticFirst:
-    """A discovery that looks among ``static`` first, then in ``others``.
-
-    Where ``others`` cannot tell what it passes over, what it looks up is its only candidate.
-    """
-
-    static: StaticDiscovery
-    others: Discovery
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the others are."""
-        return isinstance(self.others, LocalDiscovery) and self.others.is_local
-
-    def scan(self) -> list[str]:
-        """The names of both, sorted, each once."""
-        return sorted({*self.static.scan(), *self.others.scan()})
-
-    def lookup(self, name: str) -> Plugin:
-        """The plugin by that name, of ``static`` if that has it."""
-        try:
-            return self.static.lookup(name)
-        except PluginNotFoundError as first:
-            try:
-                return self.others.lookup(name)
-            except PluginNotFoundError as then:
-                raise PluginNotFoundError(name, (*first.searched, *then.searched)) from then
-
-    def candidates(self, name: str) -> list[Candidate]:
-        """The candidates of both."""
-        return [*self.static.candidates(name), *self._others_candidates(name)]
-
-    def strays(self) -> list[Stray]:
-        """Those of ``others``."""
-        return self.others.strays() if isinstance(self.others, Survey) else []
-
-    def _others_candidates(self, name: str) -> list[Candidate]:
-        if isinstance(self.others, Survey):
-            return self.others.candidates(name)
-        try:
-            return [Candidate(repr(self.others), self.others.lookup(name))]
-        except PluginNotFoundError:
-            return []
-        except SpecError as error:
-            return [Candidate(repr(self.others), error=error)]
-
-    def __repr__(self) -> str:
-        return f"{self.static!r}, then {self.others!r}"

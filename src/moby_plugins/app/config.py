@@ -129,7 +129,8 @@ def new_local_registry(
 def new_local_discovery(settings: Settings | None = None) -> Survey:
     """Make what finds the plugins on this machine, and can tell what it passes over.
 
-    Those that the settings name come first. Reads no directory yet.
+    Those that the settings name come first, then those of the engine that they name. Reads no
+    directory, and asks no engine yet.
 
     Args:
         settings: ``Settings.from_env()`` unless given.
@@ -143,11 +144,31 @@ def new_local_discovery(settings: Settings | None = None) -> Survey:
     """
     settings = or_environment(settings)
     others = _others(settings)
+    if settings.engine is not None:
+        from moby_plugins.adapters.first_of import FirstOf
+
+        others = FirstOf(_engine(settings.engine, settings), others)
     if not settings.plugins and isinstance(others, Survey):
         return others
-    from moby_plugins.adapters.static import StaticDiscovery, StaticFirst
+    from moby_plugins.adapters.first_of import FirstOf
+    from moby_plugins.adapters.static import StaticDiscovery
 
-    return StaticFirst(StaticDiscovery(settings.plugins), others)
+    return FirstOf(StaticDiscovery(settings.plugins), others)
+
+
+def _engine(address: str, settings: Settings) -> Discovery:
+    from moby_plugins.adapters.engine import EngineDiscovery, connect
+
+    tls = settings.engine_tls
+    concern = tls.concerns(encrypted=True) if tls is not None else ""
+    if concern:
+        logger.warning("%s: %s", shown(address), concern)
+    return EngineDiscovery(
+        address,
+        tls,
+        timeout=settings.activation_timeout,
+        connect=partial(connect, lookups=_lookups()),
+    )
 
 
 def _others(settings: Settings) -> Discovery:

@@ -14,7 +14,6 @@ from moby_plugins.app.config import (
 from moby_plugins.app.retrying import Attempt, Outcome, retry_side_by_side
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.address import TLSOptions
-from moby_plugins.domain.diagnosis import Finding
 from moby_plugins.domain.diagnosis import diagnose as decide
 from moby_plugins.domain.errors import (
     PluginError,
@@ -23,6 +22,7 @@ from moby_plugins.domain.errors import (
     TransportTimeoutError,
     WireError,
 )
+from moby_plugins.domain.findings import Finding
 from moby_plugins.domain.handshake import Asked
 from moby_plugins.domain.plugin import Candidate, Manifest, Plugin
 from moby_plugins.domain.retry import RetryPolicy
@@ -74,7 +74,8 @@ def diagnose(
     from moby_plugins.adapters.disk.survey import see
 
     settings = or_environment(settings)
-    discovery = new_local_discovery(settings)
+    # A plugin and an engine have the same time.
+    discovery = new_local_discovery(evolve(settings, activation_timeout=timeout or ASKING_TIMEOUT))
     asking = _Asking(evolve(settings, retry=RetryPolicy.never()), timeout or 0.0, system_clock())
     return decide(see(discovery, settings.sockets_path, settings.specs_paths, asking))
 
@@ -142,9 +143,12 @@ class _Asking:
 
 
 def _can_be_asked(plugin: Plugin | None) -> bool:
-    # Where a relative path leads to is another matter for each host.
-    return plugin is not None and not (
-        plugin.address.scheme == "unix" and not plugin.address.path.startswith("/")
+    # A managed plugin has no handshake, and where a relative path leads to is another matter for
+    # each host.
+    return (
+        plugin is not None
+        and plugin.is_v1
+        and not (plugin.address.scheme == "unix" and not plugin.address.path.startswith("/"))
     )
 
 

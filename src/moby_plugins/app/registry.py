@@ -19,6 +19,7 @@ from moby_plugins.app.activation import (
     ActivePlugin,
     Handler,
     Handshake,
+    WatchedTransport,
     call_handlers,
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client
@@ -31,7 +32,7 @@ from moby_plugins.domain.errors import (
     WaitCancelledError,
     in_full,
 )
-from moby_plugins.domain.plugin import Plugin, check_plugin_name
+from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for, seconds
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
@@ -127,6 +128,8 @@ class Registry:
 
         Raises:
             SpecError: For a directory that cannot be read.
+            TransportError: Where an engine that is named does not answer; and ``StatusError`` or
+                ``WireError`` where it does not tell.
         """
         return self._discovery.scan()
 
@@ -143,6 +146,9 @@ class Registry:
             PluginNotFoundError: Where there is none.
             InvalidPluginNameError: For what cannot be a name.
             SpecError: Where its description cannot be used.
+            PluginDisabledError: Where its engine has it disabled.
+            TransportError: Where an engine that is named does not answer; and ``StatusError`` or
+                ``WireError`` where it does not tell.
         """
         return self._discovery.lookup(name)
 
@@ -197,12 +203,16 @@ class Registry:
         Returns:
             The active plugin, whose ``client`` the registry closes; for a class its typed proxy.
 
+        A managed plugin has several names: all give the one client. It is not asked what it
+        implements, and it is looked up again after a call that found its socket gone.
+
         Raises:
             PluginNotFoundError: Where there is none within the policy's budget.
+            PluginDisabledError: At once, where its engine has it disabled.
             NotImplementedByPluginError: Where it does not implement the subsystem.
             InvalidPluginNameError: For what cannot be a name.
             SpecError: Where its description cannot be used.
-            TransportError: When no attempt at the handshake was answered.
+            TransportError: When no attempt at the handshake was answered, or by an engine.
             StatusError: For a handshake answered with another status than 200.
             WireError: For a handshake that cannot be read.
             WaitCancelledError: When ``cancel`` is set, or the registry closed.
@@ -222,7 +232,7 @@ class Registry:
         active = self._activations.active(name)
         if active is None:
             policy = retry or self._retry
-            active = self._activate(check_plugin_name(name), policy, on_retry, cancel)
+            active = self._activate(check_any_name(name), policy, on_retry, cancel)
         if implements is not None and not active.implements(implements):
             raise NotImplementedByPluginError(name, implements, active.manifest.implements)
         return active
@@ -290,7 +300,8 @@ class Registry:
                     raise activation.error
                 else:  # the registry was closed before it was active
                     raise ending.error()
-        active = [found[name] for name in sorted(found)]
+        # A managed plugin may have been found by several names.
+        active = {id(plugin): plugin for _, plugin in sorted(found.items())}.values()
         return [plugin for plugin in active if implements is None or plugin.implements(implements)]
 
     def handle(self, interface: str, handler: Handler) -> None:
@@ -405,7 +416,7 @@ class Registry:
         if activation.plugin is None:  # the registry was closed before it was active
             raise ending.error(elapsed=self._clock.now() - started)
         self._meet(activation)
-        return plugin
+        return activation.plugin
 
     def _settle(
         self,
@@ -415,7 +426,8 @@ class Registry:
         error: BaseException | None = None,
     ) -> None:
         self._activations.settle(activation, plugin, error)
-        if activation.plugin is None:
+        # Where another has become active by another of its names, that one is shared.
+        if activation.plugin is None or activation.plugin is not plugin:
             try:
                 handshake.give_up()
             except BaseException as raised:  # by a transport: the outcome is settled already
@@ -426,7 +438,13 @@ class Registry:
         call_handlers(self._activations.take_meetings(activation))
 
     def _handshake(self, name: str) -> Handshake:
-        return Handshake(name, self._discovery, self._new_client, self._activation_timeout)
+        return Handshake(
+            name,
+            self._discovery,
+            self._new_client,
+            self._activation_timeout,
+            self._activations.known,
+        )
 
     def _new_selector(self) -> Selector | None:
         # Look-ups that wait for others have threads of their own.
@@ -436,8 +454,11 @@ class Registry:
         return self._selector() if discovery.is_local else None
 
     def _new_client(self, plugin: Plugin) -> Client:
+        transport = self._connect(plugin.address, plugin.tls_config)
+        if plugin.managed is not None:
+            transport = WatchedTransport(transport, partial(self._activations.doubt, plugin))
         return Client(
-            self._connect(plugin.address, plugin.tls_config),
+            transport,
             plugin.address,
             clock=self._clock,
             retry=self._retry,

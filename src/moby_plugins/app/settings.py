@@ -9,7 +9,8 @@ from attrs import Attribute, field, fields_dict, frozen
 
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.registry import ACTIVATION_TIMEOUT
-from moby_plugins.domain.errors import PluginError, SettingsError
+from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Plugin, plugin_given
 from moby_plugins.domain.retry import RetryPolicy, is_seconds
 from moby_plugins.domain.text import listed, quoted, shown
@@ -140,6 +141,35 @@ def _discovery(value: "str | MakeDiscovery") -> "str | MakeDiscovery":
     return value
 
 
+def _engine(value: str | None) -> str | None:
+    given: object = value
+    if given is None or given == "":
+        return None
+    if not isinstance(given, str):
+        raise SettingsError(f"engine is the address of an engine, not {quoted(given)}")
+    try:
+        address = Address(given)
+    except SpecError as error:
+        raise SettingsError(f"engine: {error.reason}") from error
+    if address.scheme not in TRANSPORTS:
+        known = ", ".join(f"{scheme}://" for scheme in sorted(TRANSPORTS))
+        raise SettingsError(f"engine: {shown(address.text)} is none of {known}")
+    return address.text
+
+
+def _engine_tls(value: TLSOptions | Mapping[str, Any] | None) -> TLSOptions | None:
+    given: Any = value  # of a file, or of a program that nothing has checked
+    if given is None or isinstance(given, TLSOptions):
+        return given
+    if not isinstance(given, Mapping):
+        raise SettingsError(f"engine_tls is a table of TLS options, not {quoted(type(given))}")
+    _check_keys(given, TLSOptions)
+    try:
+        return TLSOptions(**given)
+    except (TypeError, SpecError) as error:
+        raise SettingsError(f"engine_tls: {shown(error)}") from error
+
+
 def _positive(_: object, attribute: "Attribute[Any]", value: object) -> None:
     if value is not None and not is_seconds(value):
         raise SettingsError(f"{attribute.name} must be a positive number, not {quoted(value)}")
@@ -180,6 +210,10 @@ class Settings:
         discovery: What finds the others: ``"local"`` in the directories above; else one that an
             installed package registers under the entry-point group ``moby_plugins.discoveries``; or
             a function of these settings that returns a ``Discovery``.
+        engine: The address of an engine whose managed plugins are looked for before those of
+            ``discovery``: ``"unix:///var/run/docker.sock"``; without it no engine is asked. A
+            question to it is bounded by ``activation_timeout``.
+        engine_tls: ``TLSOptions`` for an engine at ``https``.
 
     Raises:
         SettingsError: For what cannot be used: a value out of range, a wrong type, a name that no
@@ -208,13 +242,20 @@ class Settings:
     max_response_bytes: int = field(default=MAX_RESPONSE_BYTES, validator=_size)
     plugins: Mapping[str, str | Plugin] = field(factory=dict, converter=_plugins, repr=_names_alone)
     discovery: "str | MakeDiscovery" = field(default=LOCAL, converter=_discovery)
+    engine: str | None = field(default=None, converter=_engine)
+    engine_tls: TLSOptions | None = field(default=None, converter=_engine_tls)
+
+    def __attrs_post_init__(self) -> None:
+        encrypted = self.engine is not None and Address(self.engine).encrypted
+        if self.engine_tls is not None and not encrypted:
+            raise SettingsError("engine_tls is for an engine at https://, and there is none")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read settings from a TOML file, whose keys are the names of the fields.
 
-        ``retry``, ``transports`` and ``plugins`` are tables. What the file leaves out has its
-        default; the environment is not read.
+        ``retry``, ``transports``, ``plugins`` and ``engine_tls`` are tables. What the file leaves
+        out has its default; the environment is not read.
 
         Args:
             path: The file.
@@ -241,9 +282,9 @@ class Settings:
 
         Paths are separated by colons; ``MOBY_PLUGINS_TRANSPORTS`` is ``unix=urllib3,tcp=other``,
         ``MOBY_PLUGINS_PLUGINS`` ``shelf=unix:///run/shelf.sock,…`` (a comma in an address is
-        written %2C); the policy is ``MOBY_PLUGINS_RETRY_BUDGET`` and so on; a time-out may be
-        ``none``. In a rootless engine's environment (``ROOTLESSKIT_STATE_DIR``) specs are looked
-        for in the user's directories.
+        written %2C), ``MOBY_PLUGINS_ENGINE_TLS`` ``ca_file=/ca.pem,…``; the policy is
+        ``MOBY_PLUGINS_RETRY_BUDGET`` and so on; a time-out may be ``none``. In a rootless engine's
+        environment (``ROOTLESSKIT_STATE_DIR``) specs are looked for in the user's directories.
 
         Args:
             environ: The variables; those of the process unless given.
@@ -299,6 +340,22 @@ def _pairs(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def _tls_options(text: str) -> dict[str, Any]:
+    """TLS options: files as they are, numbers and booleans as TOML writes them."""
+    read: dict[str, Callable[[str], Any]] = {
+        "min_version": int,
+        "insecure_skip_verify": _true,
+        "exclusive_root_pools": _true,
+    }
+    return {name: read.get(name, str)(value) for name, value in _pairs(text).items()}
+
+
+def _true(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError(f"{quoted(text)} is neither true nor false")
+    return text == "true"
+
+
 def _seconds(text: str) -> float | None:
     return None if text.lower() == "none" else float(text)
 
@@ -306,6 +363,7 @@ def _seconds(text: str) -> float | None:
 _FROM_TEXT: dict[str, Callable[[str], Any]] = {
     "specs_paths": lambda text: tuple(filter(None, text.split(os.pathsep))),
     "plugins": _pairs,
+    "engine_tls": _tls_options,
     "transports": _pairs,
     "timeout": _seconds,
     "activation_timeout": _seconds,

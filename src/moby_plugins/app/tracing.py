@@ -15,10 +15,10 @@ from attrs import evolve, frozen
 from moby_plugins.app.config import connect_by_scheme, new_local_discovery
 from moby_plugins.app.hosting import plugin_server_unix
 from moby_plugins.app.settings import Settings
-from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions, is_address
 from moby_plugins.domain.errors import SpecError, TransportError, WireError
 from moby_plugins.domain.http import App, Body, Content, NoAnswerError, Request, Response
-from moby_plugins.domain.plugin import Plugin, plugin_given
+from moby_plugins.domain.plugin import Plugin, check_protocol, is_plugin_name, plugin_given
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failure
@@ -339,12 +339,12 @@ def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Int
     from moby_plugins.adapters.disk.stand_in import SocketStandIn
     from moby_plugins.adapters.http.unix_socket import open_connections
 
-    path, find = _by_address(name) if "/" in name else _by_name(name, settings)
+    path, find = _by_address(name) if is_address(name) else _by_name(name, settings)
     with ExitStack() as last, SocketStandIn(path) as place:
         plugin = find()
         before = plugin.address
         if place.plugin:
-            plugin = Plugin.local(plugin.name, Address.of_socket(place.plugin).text)
+            plugin = evolve(plugin, addr=Address.of_socket(place.plugin).text)
             before = Address.of_socket(os.path.realpath(path))
         transport = _connect(plugin.address, plugin.tls_config, settings)
         last.callback(transport.close)
@@ -370,7 +370,13 @@ def _by_name(name: str, settings: Settings) -> tuple[str, Callable[[], Plugin]]:
         return _by_address(plugin_given(name, settings.plugins[name]).address.text)
     discovery = new_local_discovery(settings)
     found = discovery.candidates(name)
-    path = found[0].path if found else ""
+    first = found[0] if found else None
+    if (first is not None and first.managed is not None) or not is_plugin_name(name):
+        # Its socket is where its engine dials; without one, the look-up says why.
+        plugin = first.plugin if first is not None else None
+        plugin = plugin or discovery.lookup(name)
+        return plugin.address.path, lambda: check_protocol(discovery.lookup(name))
+    path = first.path if first is not None else ""
     if not path.endswith(".sock"):
         path = f"{settings.sockets_path}/{name}.sock"
     return path, lambda: discovery.lookup(name)

@@ -21,6 +21,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 def implemented_by(subject: Subject) -> tuple[str, ...]:
     """Ask a plugin what it implements.
 
+    For a managed plugin its engine has said so, and it is not asked.
+
     Args:
         subject: The plugin.
 
@@ -31,6 +33,8 @@ def implemented_by(subject: Subject) -> tuple[str, ...]:
         TransportError: Where no response comes.
         WireError: For half of one.
     """
+    if subject.setup.managed_for is not None:
+        return subject.setup.managed_for
     answer = subject.send(ACTIVATE)
     try:
         value = first_value(answer.body)

@@ -50,6 +50,8 @@ def managed_plugin(plugin: Probe) -> None:
     """a metrics collector is a managed plugin: an engine that meets it as a socket or spec locks
     itself up, and answers no more.
     """
+    if plugin.setup.managed_for is not None:
+        return
     answer = plugin.send("Plugin.Activate")
     if answer.error or SUBSYSTEM not in implemented_by(plugin.subject):
         return  # as it should be: a managed plugin has no handshake

@@ -61,7 +61,8 @@ def capabilities_at_once(plugin: Probe) -> None:
     the engine restarts.
     """
     for _ in range(5):
-        plugin.send("Plugin.Activate")
+        if plugin.setup.managed_for is None:
+            plugin.send("Plugin.Activate")
         plugin.call(CAPABILITIES)
 
 

@@ -52,6 +52,8 @@ class Setup:
         volume_opts: Go with each volume that is made.
         secret: Names a secret that the plugin has.
         found: The path of the socket or spec; "" for a plugin that was named by its address.
+        managed_for: The subsystems of a managed plugin, by its engine: such a one has no
+            handshake, and is asked for none.
         tag: Part of all names that are used.
 
     Raises:
@@ -63,6 +65,7 @@ class Setup:
     volume_opts: Mapping[str, str] = field(factory=dict)
     secret: str = ""
     found: str = ""
+    managed_for: tuple[str, ...] | None = None
     tag: str = field(factory=lambda: secrets.token_hex(4))
 
 

@@ -135,8 +135,7 @@ def serve(
 ) -> None:
     """Serve a plugin written in Python, until SIGTERM, SIGHUP or Ctrl-C.
 
-    APP is a PluginApp, an implementation of a subsystem or its class, or a
-    function from Request to Response. MODULE may be in the current directory.
+    APP is a PluginApp, a subsystem's implementation or class, or a function.
     """
     module, application = app
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)

@@ -17,6 +17,7 @@ UNIX_HOST = "plugin.moby.localhost"
 DEFAULT_PORTS = {"tcp": 80, "http": 80, "https": 443}
 
 _FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+_BY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|unix:", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST_AND_PORT = re.compile(r"[\w.-]+:[0-9]+(/|$)")
@@ -145,6 +146,14 @@ class Address:
         kind = "tcp" if self.host else "unix"
         said = _REFUSALS.get((kind, error.errno or 0))
         return said or shown(error.strerror or str(error)) or type(error).__name__
+
+
+def is_address(text: str) -> bool:
+    """Whether ``text`` is meant for an address, and for no plugin's name: by its scheme alone.
+
+    The name of a managed plugin has slashes too.
+    """
+    return _BY_SCHEME.match(text) is not None
 
 
 def of_path(path: str) -> str:

@@ -4,7 +4,8 @@
 
     PluginError
     ├─ PluginNotFoundError (LookupError)     nothing by that name
-    ├─ InvalidPluginNameError (ValueError)   a separator, NUL, "", "." or ".."
+    ├─ InvalidPluginNameError (ValueError)   no discovery of the registry could take that name
+    ├─ PluginDisabledError                   a managed plugin that its engine has disabled
     ├─ NotImplementedByPluginError           alive, but not that subsystem
     ├─ SpecError (ValueError)                a spec or an address that cannot be used
     ├─ SettingsError (ValueError)            settings that cannot be used
@@ -24,6 +25,7 @@ An error's text is one line, printable and bounded, whatever a plugin, a file or
 caller wrote (see ``domain/text.py``); its attributes hold all of it.
 """
 
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -82,17 +84,38 @@ class PluginNotFoundError(PluginError, LookupError):
 
 
 class InvalidPluginNameError(PluginError, ValueError):
-    """The name cannot be a plugin's: it is empty, a dot name, or holds a separator or NUL."""
+    """The name cannot be a plugin's, wherever it is looked for; ``rule`` says why.
+
+    On disk a name is not empty, no dot name, and without separators and NUL.
+    """
 
     __module__ = _DOOR
 
-    def __init__(self, name: object) -> None:
+    def __init__(
+        self, name: object, rule: str = "no separators, no NUL, not empty, '.' or '..'"
+    ) -> None:
+        self.name = name
+        self.rule = rule
+        super().__init__(name)
+
+    def __str__(self) -> str:
+        return f"{quoted(self.name)} is not a plugin name: {sentence(self.rule)}"
+
+
+class PluginDisabledError(PluginError):
+    """The engine has the managed plugin ``name``, disabled. Never retried.
+
+    ``name`` is the engine's, with its tag.
+    """
+
+    __module__ = _DOOR
+
+    def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(name)
 
     def __str__(self) -> str:
-        name = quoted(self.name)
-        return f"{name} is not a plugin name: no separators, no NUL, not empty, '.' or '..'"
+        return f"plugin {quoted(self.name)} is disabled: docker plugin enable {shown(self.name)}"
 
 
 class NotImplementedByPluginError(PluginError):
@@ -330,6 +353,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__
+
+
+def is_missing_socket(error: BaseException) -> bool:
+    """Whether a dial failed because there is no socket at the address, or no longer."""
+    return any(isinstance(e, OSError) and e.errno == errno.ENOENT for e in _causes(error))
 
 
 def sign(error: StatusError | DriverError, plugin: str, address: str) -> None:

@@ -281,6 +281,8 @@ def connect(
 class Urllib3Connection:
     """A connection over ``sock`` to the plugin at ``address``."""
 
+    verb = "POST"
+
     def __init__(self, address: Address, sock: Socket) -> None:
         self._address = address
         self._sock = sock
@@ -334,7 +336,7 @@ class Urllib3Connection:
         self._http.timeout = time_left(ends)
         try:
             self._http.request(
-                "POST",
+                self.verb,
                 "/" + request.method,
                 body=guarded(request.body) or None,
                 headers=headers,
@@ -348,6 +350,15 @@ class Urllib3Connection:
     def _end(self, give_back: GiveBack, *, whole: bool, read: bool) -> None:
         # http.client has let go of the socket where this answer was to be the last.
         give_back(self, reusable=whole and read and self._http.sock is not None)
+
+
+class GetConnection(Urllib3Connection):
+    """One that reads what is called a request's method, a path, and can do nothing else.
+
+    Plugins are only posted to; an engine's API is read with it.
+    """
+
+    verb = "GET"
 
 
 class _Connection(HTTPConnection):
