@@ -12,14 +12,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from queue import Empty, SimpleQueue
-from typing import Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 from wsgiref.types import WSGIApplication
 
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError, error_text
-from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
-from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
-from moby_plugins.domain.text import quoted
+from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App, Request
+from moby_plugins.domain.json import first_value, fold_keys
+from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Manifest, check_plugin_name
+from moby_plugins.domain.plugin_config import DESCRIBE, SOCKETS, Description, socket_concern
+from moby_plugins.domain.text import quoted, shown
+
+if TYPE_CHECKING:
+    from moby_plugins.app.subsystem import Subsystem
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
@@ -31,6 +36,8 @@ Open: TypeAlias = Callable[[App], tuple["HTTPServer", str, Callable[[], None]]]
 
 SPECS_PATH = SPECS_PATHS[0]
 SOCKET_MODE = 0o660
+# Of an app's answer to the handshake.
+MAX_MANIFEST_BYTES = 1 << 20
 # Of a mode, what permits; the number above the last group's means none.
 MAX_MODE = 0o777
 MAX_GROUP = (1 << 32) - 2
@@ -66,6 +73,7 @@ class PluginServer:
         self._drain = float(drain)
         self._server: HTTPServer | None = None
         self._withdraw: Callable[[], None] = lambda: None
+        self._tell: Callable[[str], None] = lambda _: None
         self._addr = ""
         self._lock = threading.Lock()
         self._stopping = False
@@ -101,7 +109,9 @@ class PluginServer:
     def run(self) -> None:
         """Start, and return when ``stop`` or ``request_stop`` was called and all is over.
 
-        Raises ``PluginError`` where the server underneath ended without being told to.
+        A systemd that waits for it (``Type=notify``) is told when connections are taken, and
+        when it stops. Raises ``PluginError`` where the server underneath ended without being told
+        to.
         """
         try:
             self.start()
@@ -109,6 +119,8 @@ class PluginServer:
             if not self.stop_requested():
                 raise
             return  # told to stop while it waited for its place
+        self._tell = _teller()
+        self._tell("READY=1")
         try:
             while not self._asked_to_stop():
                 pass
@@ -155,6 +167,7 @@ class PluginServer:
             self._stopped.wait()
             return
         try:
+            self._tell("STOPPING=1")
             self._withdraw()
             if self._server is not None:
                 self._server.stop(self._drain)
@@ -168,6 +181,12 @@ class PluginServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _teller() -> Callable[[str], None]:
+    from moby_plugins.adapters.server.listeners import notify_systemd
+
+    return notify_systemd
 
 
 def plugin_server_unix(
@@ -318,6 +337,65 @@ def serve_tcp(
     )
     with stopped_by_signals(server):
         server.run()
+
+
+def serve_managed(
+    app: "App | Subsystem | type[Subsystem]",
+    name: str = "plugin",
+    *,
+    drain: float = DRAIN,
+    max_request_bytes: int = MAX_REQUEST_BYTES,
+    max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
+) -> None:
+    """Serve ``app`` as a managed plugin, in the container that its engine runs, until a signal.
+
+    The socket is ``/run/docker/plugins/NAME.sock``, as ``config.json`` has it. Lines of what is
+    printed and logged are bounded, because an engine stops reading at a long one; without
+    handlers of its own the log goes to standard output, warnings and errors to standard error.
+    Where this is process 1, it waits for processes whose parents ended, and goes on in a child:
+    call it before threads are started. Otherwise it serves as ``serve_unix`` does. Asked by
+    ``moby-plugins package`` what the plugin is, it says so on standard output and returns.
+
+    Raises as ``serve_unix`` does, ``SettingsError`` for a name that is too long for an engine,
+    and ``TypeError`` for what is no app::
+
+        from moby_plugins.serving import serve_managed
+
+        serve_managed(Shelves())
+    """
+    from moby_plugins.adapters.server import managed_process
+    from moby_plugins.app.serving import as_app
+
+    served, socket = as_app(app), f"{check_plugin_name(name)}.sock"
+    if concern := socket_concern(socket):
+        raise SettingsError(f"no engine can reach the plugin's socket: {concern}")
+    if os.environ.get(DESCRIBE):
+        _server_maker(max_request_bytes, max_inflight_bytes)  # it is there, too
+        print(Description(_implemented(served), socket).line(), flush=True)  # noqa: T201
+        return
+    managed_process.log_to_engine(logging.INFO)
+    managed_process.leave_reaping_to_process_one()
+    serve_unix(
+        served,
+        name,
+        sockets_path=SOCKETS,
+        drain=drain,
+        max_request_bytes=max_request_bytes,
+        max_inflight_bytes=max_inflight_bytes,
+    )
+
+
+def _implemented(app: App) -> tuple[str, ...]:
+    response = app(Request("Plugin.Activate"))
+    try:
+        told = first_value(response.body.read(MAX_MANIFEST_BYTES))
+        return Manifest(fold_keys(told)["implements"]).implements
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"the app does not answer Plugin.Activate with what it implements: {shown(error)}"
+        ) from error
+    finally:
+        response.body.close()
 
 
 def wsgi(

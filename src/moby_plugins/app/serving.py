@@ -5,8 +5,11 @@ in a test, or to a server.
 """
 
 import io
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
+from typing import cast
 
 from attrs import evolve
 
@@ -19,6 +22,7 @@ from moby_plugins.domain.http import (
     CUT_OFF,
     MAX_REQUEST_BYTES,
     OK,
+    App,
     Body,
     Request,
     Response,
@@ -26,7 +30,9 @@ from moby_plugins.domain.http import (
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import bounded, shown
 from moby_plugins.failures import log_failed_call, log_failure
-from moby_plugins.ports import is_forked_child
+from moby_plugins.ports import Clock, is_forked_child
+
+access: logging.Logger = logging.getLogger("moby_plugins.access")
 
 ACTIVATE = "Plugin.Activate"
 FAILED = 500
@@ -84,6 +90,76 @@ class PluginApp:
     def _served(self, remote: Remote, part: Subsystem) -> Callable[[Request], Response]:
         limit = None if remote.takes_stream else self._limit
         return lambda request: remote.answer(part, _bounded(request, limit))
+
+
+class AccessLog:
+    """``app``, with a line in the log of ``moby_plugins.access`` for each call.
+
+    It has the method, the status, the bytes and milliseconds of the response, when that was read
+    to its end or given up. Bodies are not in it.
+    """
+
+    def __init__(self, app: App, clock: Clock) -> None:
+        self._app = app
+        self._clock = clock
+
+    def __call__(self, request: Request) -> Response:
+        """What the app answers."""
+        begun = self._clock.now()
+
+        def log(status: int, size: int) -> None:
+            took = (self._clock.now() - begun) * 1e3
+            method = shown(request.method.partition("?")[0])
+            access.info("%s %d %d bytes %.1f ms", method, status, size, took)
+
+        try:
+            response = self._app(request)
+        except BaseException:
+            log(FAILED, 0)
+            raise
+        if isinstance(response.body, io.BytesIO):
+            log(response.status, response.body.getbuffer().nbytes)
+            return response
+        return evolve(response, body=_Counted(response.body, partial(log, response.status)))
+
+
+class _Counted:
+    """A body that tells how many bytes were read of it, once it is closed."""
+
+    def __init__(self, body: Body, tell: Callable[[int], None]) -> None:
+        self._body = body
+        self._tell: Callable[[int], None] | None = tell
+        self._size = 0
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self._body.read(size)
+        self._size += len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        tell, self._tell = self._tell, None
+        try:
+            self._body.close()
+        finally:
+            if tell is not None:
+                tell(self._size)
+
+
+def as_app(found: object) -> App:
+    """``found`` as an app: an implementation of a subsystem, or its class, in a ``PluginApp``.
+
+    An app stays as it is. Raises ``TypeError`` for what cannot be served.
+    """
+    if isinstance(found, type) and issubclass(found, Subsystem):
+        return PluginApp(found())
+    if isinstance(found, Subsystem):
+        return PluginApp(found)
+    if isinstance(found, type) or not callable(found):
+        raise TypeError(
+            f"it is {type(found).__name__!r}, and neither a PluginApp, a subsystem nor a"
+            " function from Request to Response"
+        )
+    return cast("App", found)
 
 
 def _failed(error: BaseException) -> Response:

@@ -1,0 +1,182 @@
+"""``moby-plugins package``: a managed plugin, laid out, judged, and sent to an engine."""
+
+import os
+import sys
+
+import click
+from attrs import asdict
+
+from moby_plugins import SettingsError
+from moby_plugins.app.packaging import Package, check_app, create, judge, package_size
+from moby_plugins.app.packaging import package as lay_out
+from moby_plugins.cli.doctor import show_finding, summary_of
+from moby_plugins.cli.errors import FINDINGS
+from moby_plugins.cli.options import example, with_json
+from moby_plugins.cli.output import StatusLine, progress_bar, show_json, show_line
+from moby_plugins.diagnosis import PROBLEM, Finding
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.plugin_config import (
+    Mount,
+    Wanted,
+    capability,
+    check_reference,
+    short_name,
+    variable,
+)
+
+ENGINE = "unix:///var/run/docker.sock"
+
+
+@click.command(
+    epilog=example(
+        "moby-plugins package shelves:app --name someone/shelf --rootfs root.tar"
+        " --propagated-mount /var/lib/shelf",
+        "docker export CONTAINER | moby-plugins package shelves:app --name shelf --rootfs -",
+        "moby-plugins package --check shelf",
+        "moby-plugins package --check shelf --name someone/shelf --create",
+    )
+)
+@click.argument("app", metavar="[MODULE:APP]", required=False)
+@click.option("--name", help="What users call the plugin: someone/shelf, with a :TAG or without.")
+@click.option(
+    "--rootfs", metavar="DIR|TAR", help="Its root file system; - for a tar on standard input."
+)
+@click.option("--out", metavar="DIR", help="Where to lay it out.  [default: the name's last part]")
+@click.option(
+    "--check", "checked", metavar="DIR", help="Judge a plugin's directory, of others too."
+)
+@click.option(
+    "--create", "created", is_flag=True, help="Send it to the engine, if it has no problem."
+)
+@click.option(
+    "--engine",
+    metavar="ADDRESS",
+    envvar="MOBY_PLUGINS_ENGINE",
+    default=ENGINE,
+    show_default=True,
+    help="The engine that --create sends it to.",
+)
+@click.option(
+    "--source",
+    "sources",
+    metavar="PATH",
+    multiple=True,
+    help="A module of the app's, copied there.  [default: MODULE, where it is in this directory]",
+)
+@click.option(
+    "--python", metavar="PATH", default="", help="Python in there.  [default: looked for]"
+)
+@click.option(
+    "--entrypoint", metavar="PATH", help="A program in there that calls serve_managed by itself."
+)
+@click.option(
+    "--propagated-mount", metavar="PATH", default="", help="Below which it keeps or mounts volumes."
+)
+@click.option("--no-propagated-mount", "mounts_nothing", is_flag=True, help="It mounts nothing.")
+@click.option(
+    "--env", "variables", metavar="K[=V]", multiple=True, help="A variable that can be set."
+)
+@click.option(
+    "--mount",
+    "mounts",
+    metavar="NAME:SOURCE:PATH[:ro]",
+    multiple=True,
+    help="A mount of the host's.",
+)
+@click.option(
+    "--capability", "capabilities", metavar="CAP", multiple=True, help="Such as CAP_SYS_ADMIN."
+)
+@click.option("--device", "devices", metavar="PATH", multiple=True, help="Such as /dev/fuse.")
+@click.option("--host-network", is_flag=True, help="Use the network of the host; else it has none.")
+@click.option("--description", default="", help="What `docker plugin ls` shows.")
+@with_json
+@click.pass_context
+def package(
+    context: click.Context,
+    app: str | None,
+    name: str | None,
+    rootfs: str | None,
+    out: str | None,
+    checked: str | None,
+    created: bool,
+    engine: str,
+    sources: tuple[str, ...],
+    python: str,
+    entrypoint: str | None,
+    propagated_mount: str,
+    mounts_nothing: bool,
+    variables: tuple[str, ...],
+    mounts: tuple[str, ...],
+    capabilities: tuple[str, ...],
+    devices: tuple[str, ...],
+    host_network: bool,
+    description: str,
+    as_json: bool,
+) -> None:
+    """Make a managed plugin of an app and a root file system, and judge it.
+
+    The app has to import in that root file system: it is asked there what it
+    implements. What an engine would fail on later is a problem, and the exit
+    status is 1; what runs and is silently wrong is a warning.
+    """
+    if (app is None) == (checked is None):
+        raise click.UsageError("name an app as MODULE:APP, or a plugin's directory with --check")
+    if name is None and (app is not None or created):
+        raise click.UsageError("--name says what the plugin is called: it is missing")
+    reference = "" if name is None else check_reference(name)
+    where = Address(engine) if created else None
+    status = StatusLine(sys.stderr)
+    if checked is not None:
+        directory, findings = checked, judge(checked)
+    else:
+        if rootfs is None:
+            raise click.UsageError("--rootfs says where the plugin's root file system is: missing")
+        if propagated_mount and not propagated_mount.startswith("/"):
+            raise SettingsError("--propagated-mount takes an absolute path")
+        directory = out or short_name(reference)
+        wanted = Wanted(
+            reference=reference,
+            description=description,
+            propagated_mount=propagated_mount,
+            env=tuple(map(variable, variables)),
+            mounts=tuple(map(Mount.parsed, mounts)),
+            capabilities=tuple(map(capability, capabilities)),
+            devices=devices,
+            network="host" if host_network else "",
+        )
+        given = Package(
+            app=check_app(str(app)),
+            rootfs=rootfs,
+            out=directory,
+            wanted=wanted,
+            python=python,
+            program=() if entrypoint is None else (entrypoint,),
+            sources=sources or _beside(str(app)),
+            mounts_nothing=mounts_nothing,
+        )
+        findings = lay_out(given, status.say)
+        status.clear()
+    _show(findings, as_json=as_json)
+    if any(finding.severity == PROBLEM for finding in findings):
+        context.exit(FINDINGS)
+    if where is not None:
+        with progress_bar(package_size(directory)) as follow:
+            create(directory, reference, where, follow=follow)
+        print(f"created {reference}: docker plugin enable {reference}", file=sys.stderr)
+
+
+def _beside(app: str) -> tuple[str, ...]:
+    """The app's module, where it is in the current directory, as for ``serve``."""
+    top = app.partition(":")[0].partition(".")[0]
+    if os.path.isfile(f"{top}.py"):
+        return (f"{top}.py",)
+    return (top,) if os.path.isfile(os.path.join(top, "__init__.py")) else ()
+
+
+def _show(findings: tuple[Finding, ...], *, as_json: bool) -> None:
+    if as_json:
+        show_json([asdict(each) for each in findings])
+        return
+    for finding in findings:
+        show_finding(finding)
+    show_line(summary_of(findings))
