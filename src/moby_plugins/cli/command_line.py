@@ -22,6 +22,7 @@ COMMANDS = {
     "trace": "Stand between host and plugin, and show each call.",
     "serve": "Serve a plugin written in Python.",
     "package": "Make a managed plugin, judge one, and send it to an engine.",
+    "unit": "Units of systemd that serve a plugin.",
     "demo": "A plugin found, activated and called.",
 }
 
