@@ -28,7 +28,7 @@ from moby_plugins.adapters.disk.root_filesystem import (
     packed,
     packed_size,
 )
-from moby_plugins.adapters.engine.creating import create_plugin, negotiated_version
+from moby_plugins.adapters.plugin_upload import create_plugin, negotiated_version
 from moby_plugins.app.config import connect_by_scheme
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.address import Address, TLSOptions
@@ -329,8 +329,8 @@ def create(
     version = negotiated_version(engine, tls, PING_TIMEOUT)
     transport = connect_by_scheme(Settings())(engine, tls)
     try:
-        chunks = _followed(packed(directory), follow)
         size = packed_size(directory)
+        chunks = _followed(directory, size, follow)
         create_plugin(transport, version, reference, chunks, size=size, timeout=CREATE_TIMEOUT)
     except TransportError as error:
         error.address = error.address or engine.text
@@ -339,9 +339,13 @@ def create(
         transport.close()
 
 
-def _followed(chunks: Iterator[bytes], follow: Callable[[int], object]) -> Iterator[bytes]:
+def _followed(directory: str, size: int, follow: Callable[[int], object]) -> Iterator[bytes]:
     sent = 0
-    for chunk in chunks:
-        yield chunk
+    for chunk in packed(directory):
         sent += len(chunk)
+        if sent > size:
+            break
+        yield chunk
         follow(sent)
+    if sent != size:
+        raise SpecError("it has changed while it was sent: try again", directory)

@@ -148,6 +148,7 @@ def _names(root: str, place: str) -> list[str]:
         return []
 
 
+_INTERPRETER = re.compile(rb"#![ \t]*([^ \t\n]+)")
 _PYTHON = re.compile(r"python3(\.\d+)?")
 _MISSING = f"is not in {ROOTFS}"
 
@@ -183,8 +184,9 @@ class _Inside:
         if not head.startswith(b"#!"):
             # A shell would take it for a script, and the kernel does not.
             return Program(path, "is neither a program of Linux nor a script that begins with #!")
-        words = head[2:].partition(b"\n")[0].split()
-        name = os.fsdecode(words[0]) if words else ""
+        # The kernel knows no other space: a carriage return is part of the name.
+        match = _INTERPRETER.match(head)
+        name = os.fsdecode(match[1]) if match else ""
         if level == _MAX_SCRIPTS:
             return Program(path, "is a script of a script of a script")
         interpreter = self.program(name, level + 1) if name else Program("", "is missing")

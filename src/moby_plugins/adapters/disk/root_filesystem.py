@@ -177,6 +177,8 @@ class Laying:
                     self._lay(entry, self._parts(entry.path, entry))
                 except OSError as error:
                     raise self._refused(entry, shown(error.strerror or error)) from error
+                except (tarfile.TarError, EOFError) as error:
+                    raise self._refused(entry, f"the tar is damaged: {shown(error)}") from error
         except OSError as error:  # of where they come from
             where = shown(error.filename or self.source)
             raise SpecError(f"{where}: {shown(error.strerror or error)}", self.source) from error

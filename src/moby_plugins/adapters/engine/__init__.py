@@ -1,1 +1,0 @@
-"""Engines and their API."""
