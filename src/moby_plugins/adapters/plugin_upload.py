@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from http.client import HTTPException, HTTPResponse
 from urllib.parse import quote
 
@@ -37,10 +38,9 @@ def negotiated_version(address: Address, tls: TLSOptions | None, timeout: float)
     try:
         sock.settimeout(max(ends - time.monotonic(), 1e-3))
         sock.sendall(_PING)
-        response = HTTPResponse(sock)
-        response.begin()
-        version = response.headers.get("Api-Version", "")
-        response.close()
+        with closing(HTTPResponse(sock)) as response:
+            response.begin()
+            version = response.headers.get("Api-Version", "")
     except HTTPException as error:
         raise TransportError(f"{MALFORMED}: {shown(error)}", address.text) from error
     except OSError as error:
