@@ -11,6 +11,8 @@ from tests.integration.engine.plugin_process import EXAMPLES
 from tests.integration.python_root import python_root
 
 CHECKOUT = EXAMPLES.parent
+# The recipes' python3 is the one that runs the tests.
+PYTHON = Path(sys.executable).parent
 pytestmark = requires("docker.io", "dockerd", "docker", root=True)
 
 
@@ -23,7 +25,7 @@ def recipe(name: str, *words: str, cwd: Path, **environment: str) -> None:
         check=False,
         timeout=600,
         cwd=cwd,
-        env={**os.environ, **environment},
+        env={**os.environ, "PATH": f"{PYTHON}:{os.environ['PATH']}", **environment},
     )
     assert done.returncode == 0, done.stderr
 
@@ -66,7 +68,7 @@ serve_managed(app, "mp-one")
 """
 
 
-@requires("pyinstaller", "pyinstaller", "ldd", root=True)
+@requires("ldd", "ldd", root=True)
 def test_one_program(engine: Engine, short_path: Path) -> None:
     """``pyinstaller.sh``: the program, and the libraries that it needs."""
     (short_path / "main.py").write_text(MAIN)
