@@ -111,14 +111,15 @@ def package(given: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
         dropped = _lay_out(given, root)
         if dropped:
             say(f"left out: {len(dropped)} devices, sockets and FIFOs")
-        program = given.program or (_python_of(given, root), f"/{APP}")
+        python = given.python or find_python(root)
+        program = given.program or (_found(python, given), f"/{APP}")
         say("asking the app what it implements, inside")
         told = _described(given, root, program)
         wanted = evolve(given.wanted, kinds=told.implements, socket=told.socket, entrypoint=program)
         _check_propagation(given, wanted)
-        if not given.program:
+        if python is not None:
             say("compiling bytecode, inside")
-            _compile(root, program[0])
+            _compile(root, python)
         with open(os.path.join(directory, CONFIG), "x", encoding="utf-8") as file:
             file.write(json.dumps(wanted.as_json(), indent=2) + "\n")
         return judge(directory)
@@ -233,17 +234,14 @@ def _sources(source: str) -> Iterator[Entry]:
             yield evolve(entry, path=f"{APP}/{name}/{entry.path}", link=link, uid=0, gid=0)
 
 
-def _python_of(given: Package, root: str) -> str:
-    if given.python:
-        return given.python
-    found = find_python(root)
-    if found is None:
+def _found(python: str | None, given: Package) -> str:
+    if python is None:
         raise SpecError(
             "there is no python3 in it: install one there, name it with --python, or name a"
             " program that calls serve_managed with --entrypoint",
             given.rootfs,
         )
-    return found
+    return python
 
 
 def _described(given: Package, root: str, program: tuple[str, ...]) -> Description:

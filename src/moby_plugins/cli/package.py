@@ -1,6 +1,7 @@
 """``moby-plugins package``: a managed plugin, laid out, judged, and sent to an engine."""
 
 import os
+import shlex
 import sys
 
 import click
@@ -67,7 +68,9 @@ ENGINE = "unix:///var/run/docker.sock"
     "--python", metavar="PATH", default="", help="Python in there.  [default: looked for]"
 )
 @click.option(
-    "--entrypoint", metavar="PATH", help="A program in there that calls serve_managed by itself."
+    "--entrypoint",
+    metavar="COMMAND",
+    help="A program in there that calls serve_managed by itself, with its arguments.",
 )
 @click.option(
     "--propagated-mount", metavar="PATH", default="", help="Below which it keeps or mounts volumes."
@@ -150,7 +153,7 @@ def package(
             out=directory,
             wanted=wanted,
             python=python,
-            program=() if entrypoint is None else (entrypoint,),
+            program=_words(entrypoint),
             sources=sources or _beside(str(app)),
             mounts_nothing=mounts_nothing,
         )
@@ -163,6 +166,16 @@ def package(
         with progress_bar(package_size(directory)) as follow:
             create(directory, reference, where, follow=follow)
         print(f"created {reference}: docker plugin enable {reference}", file=sys.stderr)
+
+
+def _words(entrypoint: str | None) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(entrypoint or ""))
+    except ValueError as error:
+        raise click.BadParameter(f"--entrypoint: {error}") from error
+    if entrypoint is not None and not (words and words[0].startswith("/")):
+        raise SettingsError("--entrypoint takes an absolute path in the root file system")
+    return words
 
 
 def _beside(app: str) -> tuple[str, ...]:

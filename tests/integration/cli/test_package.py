@@ -114,6 +114,8 @@ def test_what_is_no_directory_is_unusable(machine: Machine) -> None:
         (["ab", "--name", "x", "--rootfs", "y"], 9, "is not of the form MODULE:APP"),
         (["a:b;c", "--name", "x", "--rootfs", "y"], 9, "is not of the form MODULE:APP"),
         (["a:b", "--name", "Upper", "--rootfs", "y"], 9, "is no name of a managed plugin"),
+        (["a:b", "--name", "x", "--rootfs", "y", "--entrypoint", "x y"], 9, "an absolute path"),
+        (["a:b", "--name", "x", "--rootfs", "y", "--entrypoint", "'"], 2, "No closing quotation"),
         (["a:b", "--name", "x", "--rootfs", "none"], 9, "none: No such file"),
         (["a:b", "--name", "x", "--rootfs", "y", "--env", "-"], 9, "not of the form NAME"),
         (["a:b", "--name", "x", "--rootfs", "y", "--mount", "-"], 9, "not of the form NAME:"),

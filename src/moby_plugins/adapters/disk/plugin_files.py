@@ -66,7 +66,7 @@ def seen_files(
 ) -> SeenFiles:
     """What is seen of the plugin in ``directory``, whose ``config.json`` says ``config``."""
     root = os.path.join(directory, ROOTFS)
-    if not os.path.isdir(root):
+    if os.path.islink(root) or not os.path.isdir(root):  # a link would be sent as a link
         return SeenFiles(rootfs=False)
     looked_at, cut, odd = 0, False, []
     for path, kind in _files_below(root):
