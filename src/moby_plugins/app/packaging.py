@@ -126,7 +126,7 @@ def package(given: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
 
 
 def judge(directory: str) -> tuple[Finding, ...]:
-    """What is wrong with the managed plugin in ``directory``, whoever made it."""
+    """What is wrong with the managed plugin in ``directory``, of others too."""
     if not os.path.isdir(directory):
         raise SpecError("there is no such directory", directory)
     config = read_plugin_config(directory)

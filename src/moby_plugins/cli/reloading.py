@@ -30,11 +30,11 @@ class Sources:
     """
 
     def __init__(self) -> None:
-        self.told = False
+        self.told: bool = False
         imported = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
         self._files = {file for file in imported if isinstance(file, str) and file.endswith(".py")}
-        self._seen = self._stamps()
-        self._over = threading.Event()
+        self._seen: Stamps = self._stamps()
+        self._over: threading.Event = threading.Event()
 
     def changed(self) -> bool:
         """Whether a file is another one than it was, has come or has gone."""

@@ -258,7 +258,7 @@ def _ignored(config: PluginConfig) -> Iterator[Finding]:
         why = (
             "no engine makes a bridge for a plugin: it has no network"
             if network == "bridge"
-            else "whoever installs the plugin is asked to grant it, as a privilege"
+            else "a user who installs the plugin is asked to grant it, as a privilege"
         )
         yield _warning(
             f"{CONFIG}: network.type",

@@ -222,7 +222,7 @@ class Wanted:
                 "types": [f"docker.{kind.lower()}/1.0" for kind in self.kinds],
                 "socket": self.socket,
             },
-            # Empty: whoever installs it would be asked for "none" as for a privilege.
+            # Empty: a user who installs it would be asked to grant "none", as a privilege.
             "network": {"type": self.network},
             "linux": {"capabilities": [*self.capabilities], "devices": devices},
             "mounts": [mount.as_json() for mount in self.mounts],

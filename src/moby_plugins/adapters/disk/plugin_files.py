@@ -9,6 +9,7 @@ import platform
 import re
 import stat
 import struct
+import sys
 from collections.abc import Iterator
 
 from attrs import frozen
@@ -130,7 +131,8 @@ def _entrypoint(root: str, config: PluginConfig) -> Program | None:
 def find_python(root: str) -> str | None:
     """The path of Python 3 within the root file system at ``root``."""
     files = _Inside(root, ())
-    for place in _PLACES:
+    # Last where the Python that runs this is: a copy of it may be there.
+    for place in (*_PLACES, os.path.join(sys.base_prefix, "bin").lstrip("/")):
         versions = sorted(
             (name for name in _names(root, place) if _PYTHON.fullmatch(name)), key=len
         )
