@@ -6,7 +6,6 @@ it asks inside that root file system, which proves that everything imports there
 
 import json
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from moby_plugins.adapters.disk.root_filesystem import (
     open_tar,
     packed,
     packed_size,
+    remove_tree,
 )
 from moby_plugins.adapters.plugin_upload import create_plugin, negotiated_version
 from moby_plugins.app.config import connect_by_scheme
@@ -152,7 +152,7 @@ def _new_directory(given: Package) -> Iterator[str]:
         os.mkdir(os.path.join(out, ROOTFS), 0o755)
         yield out
     except BaseException as error:
-        shutil.rmtree(out, ignore_errors=True)
+        remove_tree(out)
         if isinstance(error, OSError):
             why = shown(error.strerror or error)
             raise SpecError(f"it cannot be written: {why}", out) from error

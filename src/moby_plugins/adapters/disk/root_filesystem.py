@@ -7,6 +7,7 @@ out; entries and bytes are counted before they are written.
 
 import io
 import os
+import shutil
 import stat
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ from moby_plugins.domain.plugin_config import CONFIG, ROOTFS
 from moby_plugins.domain.text import quoted, shown
 
 MAX_ENTRIES = 1_000_000
-MAX_BYTES = 16 << 30
+MAX_BYTES = 4 << 30
 CHUNK_BYTES = 1 << 20
 _BLOCK = 512
 _TAR_ERRORS = (tarfile.TarError, EOFError, OSError, ValueError)
@@ -301,9 +302,27 @@ def open_tar(path: str) -> BinaryIO:
 
 
 def packed_size(directory: str) -> int:
-    """How many bytes ``packed`` yields of ``directory``; raises ``SpecError``."""
+    """How many bytes ``packed`` yields of ``directory``; ``SpecError`` for too many of them."""
     sizes = (_header_and_size(name, entry) for name, entry in _packable(directory))
-    return sum(len(header) + _padded(size) for header, size in sizes) + 2 * _BLOCK
+    total = sum(len(header) + _padded(size) for header, size in sizes) + 2 * _BLOCK
+    if total > MAX_BYTES:
+        raise SpecError(
+            f"it has {total:,} bytes, more than {MAX_BYTES:,}: leave out what the plugin does not"
+            " need",
+            directory,
+        )
+    return total
+
+
+def remove_tree(path: str) -> None:
+    """Remove the directory at ``path``, also where its owner may not write to those in it."""
+    for parent, names, _ in os.walk(path):
+        for name in names:
+            inner = os.path.join(parent, name)
+            if not os.path.islink(inner):
+                with suppress(OSError):
+                    os.chmod(inner, 0o700)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def packed(directory: str) -> Iterator[bytes]:

@@ -19,6 +19,7 @@ from moby_plugins.adapters.disk.root_filesystem import (
     open_tar,
     packed,
     packed_size,
+    remove_tree,
 )
 
 
@@ -290,3 +291,59 @@ def test_a_fifo_is_not_waited_for(short_path: Path) -> None:
         open_tar(str(short_path / "fifo"))
     with pytest.raises(SpecError, match="No such file"):
         open_tar(str(short_path / "none"))
+
+
+def test_a_plugin_that_is_too_large_is_not_sent(short_path: Path) -> None:
+    """A file of a terabyte without content is found before anything is read."""
+    directory = plugin_in(short_path / "p")
+    (directory / "rootfs" / "large").touch()
+    os.truncate(directory / "rootfs" / "large", 1 << 40)
+
+    with pytest.raises(SpecError, match="leave out what the plugin does not need"):
+        packed_size(str(directory))
+
+
+def test_a_large_file_of_a_directory_is_refused_before_it_is_read(
+    root: Path, short_path: Path
+) -> None:
+    """It would fill the disk."""
+    (short_path / "source").mkdir()
+    (short_path / "source" / "large").touch()
+    os.truncate(short_path / "source" / "large", 1 << 40)
+
+    with pytest.raises(SpecError, match="leave out what the plugin does not need"):
+        Laying(str(root), "source").lay(entries_of_directory(str(short_path / "source")))
+
+    assert [*root.iterdir()] == []
+
+
+def test_a_path_that_is_too_long_is_an_error_that_says_so(root: Path, short_path: Path) -> None:
+    """And no crash, whichever way it came to be."""
+    at = os.open(short_path, os.O_RDONLY)
+    os.mkdir("deep", dir_fd=at)
+    for name in ("deep", *(["d" * 200] * 30)):
+        below = os.open(name, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+        os.mkdir("d" * 200, dir_fd=at)
+    os.close(at)
+
+    with pytest.raises(SpecError, match="File name too long"):
+        Laying(str(root), "deep").lay(entries_of_directory(str(short_path / "deep")))
+
+
+def test_a_tree_is_removed_whatever_its_modes(short_path: Path) -> None:
+    """What its links lead to stays as it is."""
+    other = short_path / "other"
+    other.mkdir(mode=0o500)
+    tree = short_path / "tree"
+    (tree / "a" / "b").mkdir(parents=True)
+    (tree / "a" / "link").symlink_to(other)
+    (tree / "a" / "b" / "file").touch()
+    (tree / "a" / "b").chmod(0o500)
+    (tree / "a").chmod(0o500)
+
+    remove_tree(str(tree))
+
+    assert not tree.exists()
+    assert stat.S_IMODE(other.stat().st_mode) == 0o500
