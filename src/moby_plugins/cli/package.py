@@ -29,69 +29,48 @@ ENGINE = "unix:///var/run/docker.sock"
 
 
 @click.command(
-    epilog=example(
-        "moby-plugins package shelves:app --name someone/shelf --rootfs root.tar"
-        " --propagated-mount /var/lib/shelf",
-        "docker export CONTAINER | moby-plugins package shelves:app --name shelf --rootfs -",
-        "moby-plugins package --check shelf",
-        "moby-plugins package --check shelf --name someone/shelf --create",
-    )
+    epilog=example("moby-plugins package shelves:app --name shelf --rootfs root.tar --create"),
 )
 @click.argument("app", metavar="[MODULE:APP]", required=False)
-@click.option("--name", help="What users call the plugin: someone/shelf, with a :TAG or without.")
+@click.option("--name", help="What users call it: someone/shelf, or with a :TAG.")
+@click.option("--rootfs", metavar="DIR|TAR", help="Its root file system; - for standard input.")
+@click.option("--out", metavar="DIR", help="Where it goes.  [default: the name's last part]")
+@click.option("--check", "checked", metavar="DIR", help="Judge a plugin's directory instead.")
 @click.option(
-    "--rootfs", metavar="DIR|TAR", help="Its root file system; - for a tar on standard input."
-)
-@click.option("--out", metavar="DIR", help="Where to lay it out.  [default: the name's last part]")
-@click.option(
-    "--check", "checked", metavar="DIR", help="Judge a plugin's directory, of others too."
-)
-@click.option(
-    "--create", "created", is_flag=True, help="Send it to the engine, if it has no problem."
+    "--create", "created", is_flag=True, help="Send it to an engine, if it has no problem."
 )
 @click.option(
     "--engine",
     metavar="ADDRESS",
     envvar="MOBY_PLUGINS_ENGINE",
     default=ENGINE,
-    show_default=True,
-    help="The engine that --create sends it to.",
+    help="That engine.  [default: /var/run/docker.sock]",
 )
 @click.option(
     "--source",
     "sources",
     metavar="PATH",
     multiple=True,
-    help="A module of the app's, copied there.  [default: MODULE, where it is in this directory]",
+    help="A module to copy.  [default: MODULE]",
 )
-@click.option(
-    "--python", metavar="PATH", default="", help="Python in there.  [default: looked for]"
-)
-@click.option(
-    "--entrypoint",
-    metavar="COMMAND",
-    help="A program in there that calls serve_managed by itself, with its arguments.",
-)
+@click.option("--python", metavar="PATH", default="", hidden=True)
+@click.option("--entrypoint", metavar="COMMAND", help="A program that calls serve_managed.")
 @click.option(
     "--propagated-mount", metavar="PATH", default="", help="Below which it keeps or mounts volumes."
 )
-@click.option("--no-propagated-mount", "mounts_nothing", is_flag=True, help="It mounts nothing.")
+@click.option("--no-propagated-mount", "mounts_nothing", is_flag=True, hidden=True)
 @click.option(
     "--env", "variables", metavar="K[=V]", multiple=True, help="A variable that can be set."
 )
 @click.option(
-    "--mount",
-    "mounts",
-    metavar="NAME:SOURCE:PATH[:ro]",
-    multiple=True,
-    help="A mount of the host's.",
+    "--mount", "mounts", metavar="NAME:SOURCE:PATH", multiple=True, help="A mount of the host's."
 )
 @click.option(
     "--capability", "capabilities", metavar="CAP", multiple=True, help="Such as CAP_SYS_ADMIN."
 )
-@click.option("--device", "devices", metavar="PATH", multiple=True, help="Such as /dev/fuse.")
-@click.option("--host-network", is_flag=True, help="Use the network of the host; else it has none.")
-@click.option("--description", default="", help="What `docker plugin ls` shows.")
+@click.option("--device", "devices", metavar="PATH", multiple=True, hidden=True)
+@click.option("--host-network", is_flag=True, help="Use the host's network; else it has none.")
+@click.option("--description", default="", hidden=True)
 @with_json
 @click.pass_context
 def package(
@@ -116,12 +95,7 @@ def package(
     description: str,
     as_json: bool,
 ) -> None:
-    """Make a managed plugin of an app and a root file system, and judge it.
-
-    The app has to import in that root file system: it is asked there what it
-    implements. What an engine would fail on later is a problem, and the exit
-    status is 1; what runs and is silently wrong is a warning.
-    """
+    """Make a managed plugin of an app and a root file system, and judge it."""
     if (app is None) == (checked is None):
         raise click.UsageError("name an app as MODULE:APP, or a plugin's directory with --check")
     if name is None and (app is not None or created):

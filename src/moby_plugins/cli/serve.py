@@ -100,26 +100,26 @@ def _octal(_: click.Context, __: click.Parameter, given: str) -> int:
     return int(given, 8)
 
 
-def _number(_: click.Context, __: click.Parameter, given: float) -> float:
+def _seconds(_: click.Context, __: click.Parameter, given: float) -> float:
     if math.isnan(given):
         raise click.BadParameter("it is not a number")
+    if not 0 <= given <= threading.TIMEOUT_MAX:
+        raise click.BadParameter(f"{given} is not in the range 0<=x<={threading.TIMEOUT_MAX}.")
     return given
 
 
 with_drain: Decorator = click.option(
     "--drain",
-    type=click.FloatRange(min=0, max=threading.TIMEOUT_MAX),
+    type=float,
     default=DRAIN,
-    show_default=True,
     metavar="SECONDS",
-    callback=_number,
-    help="How long running calls may go on once it is told to end.",
+    callback=_seconds,
+    help=f"How long running calls may go on at the end.  [default: {DRAIN:g}]",
 )
 
 
 @click.command(
     epilog=example(
-        "moby-plugins serve shelves:Shelves --name shelf",
         "moby-plugins serve shelves:app --name shelf --tcp 127.0.0.1:9000",
     )
 )
@@ -137,8 +137,8 @@ with_drain: Decorator = click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
     default="info",
-    show_default=True,
-    help="What is logged on standard error, at least.",
+    metavar="LEVEL",
+    help="What is logged at least, from debug on.  [default: info]",
 )
 @click.option("--access-log", "logs_calls", is_flag=True, help="Log a line for each call.")
 @click.option(
@@ -146,7 +146,7 @@ with_drain: Decorator = click.option(
     "reloads",
     is_flag=True,
     is_eager=True,
-    help="Begin again when a source file changes: for development.",
+    help="Begin again when a source file changes.",
 )
 @with_settings
 def serve(
@@ -162,11 +162,7 @@ def serve(
     settings: Settings,
     **tls: str | None,
 ) -> None:
-    """Serve a plugin written in Python, until SIGTERM, SIGHUP or Ctrl-C.
-
-    APP is a PluginApp, an implementation of a subsystem or its class, or a
-    function from Request to Response. MODULE may be in the current directory.
-    """
+    """Serve APP, a PluginApp, a subsystem or a function, until SIGTERM or Ctrl-C."""
     module, application = app
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=log_level.upper())
     # Asked for, whatever the level.
