@@ -33,13 +33,14 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from moby_plugins.app.client import ACTIVATE, Client
+from moby_plugins.app.accounting import ACTIVATE
+from moby_plugins.app.client import Client
 from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.errors import PluginError, WaitCancelledError
 from moby_plugins.domain.plugin import Manifest, Plugin
 from moby_plugins.domain.text import quoted
 from moby_plugins.failures import log_failure
-from moby_plugins.ports import Cancellation, Clock, Discovery, WakeEvent
+from moby_plugins.ports import Cancellation, Clock, Discovery, PendingResponse, WakeEvent
 
 CLOSED = "this registry is closed"
 # Called with the name of a plugin and a client for it.
@@ -66,9 +67,10 @@ class ProcessLock:
 
 @frozen
 class ActivePlugin(Plugin):
-    """A plugin that has shaken hands: all of ``Plugin``, its manifest, and a ``client``.
+    """A plugin that has shaken hands: all of ``Plugin``, and a client for it. A frozen value.
 
-    The client belongs to the registry, which closes it; threads may share it.
+    Args:
+        client: Calls it. The registry closes it; threads may share it.
     """
 
     client: Client = field(kw_only=True, eq=False, repr=False)
@@ -156,20 +158,42 @@ class Handshake:
         self._new_client = new_client
         self._timeout = timeout
         self._reached: tuple[Plugin, Client] | None = None
+        self._pending: PendingResponse | None = None
         # Why it was ended, or "" where it succeeded: whichever was first.
         self._fate: dict[str, str] = {}
+
+    def begin(self) -> PendingResponse | None:
+        """Begin the first attempt without a wait; ``None`` where that cannot be done.
+
+        The attempt itself then ends it, or makes one. Raises as it does.
+        """
+        self._check()
+        try:
+            client = self._find()[1]
+            self._pending = client.begin(client.request(ACTIVATE), self._timeout)
+        except PluginError as error:
+            self._check(error)
+            raise
+        return self._pending
 
     def __call__(self, attempt: int) -> ActivePlugin:
         """The plugin, active; raises what the look-up or the handshake raises.
 
         Once it was ended that is ``WaitCancelledError``.
         """
+        pending, self._pending = self._pending, None
+        try:
+            return self._try(attempt, pending)
+        finally:
+            if pending is not None:
+                pending.close()
+
+    def _try(self, attempt: int, pending: PendingResponse | None) -> ActivePlugin:
         self._check()
         try:
-            plugin = self._attempt(attempt)
+            plugin = self._attempt(attempt, pending)
         except PluginError as error:
-            if self._fate:
-                raise WaitCancelledError(self._fate[self._name], self._name) from error
+            self._check(error)
             raise
         # Its client may be closed already, by ``end`` in another thread.
         self._fate.setdefault(self._name, "")
@@ -187,18 +211,21 @@ class Handshake:
             except BaseException as raised:  # by a transport: the others are still to be ended
                 log_failure(f"closing the client of plugin {quoted(self._name)} failed", raised)
 
-    def _check(self) -> None:
+    def _check(self, cause: PluginError | None = None) -> None:
         if reason := self._fate.get(self._name):
-            raise WaitCancelledError(reason, self._name)
+            raise WaitCancelledError(reason, self._name) from cause
 
-    def _attempt(self, attempt: int) -> ActivePlugin:
+    def _find(self) -> tuple[Plugin, Client]:
         if self._reached is None:
             found = self._discovery.lookup(self._name)
             self._reached = found, self._new_client(found)
-        found, client = self._reached
-        self._check()  # since the look-up began, and before there was a client to close
+            self._check()  # since the look-up began, and before there was a client to close
+        return self._reached
+
+    def _attempt(self, attempt: int, pending: PendingResponse | None) -> ActivePlugin:
+        found, client = self._find()
         request = client.request(ACTIVATE, attempt=attempt)
-        manifest = client.attempt(request, Manifest, self._timeout)
+        manifest = client.attempt(request, Manifest, self._timeout, pending)
         return ActivePlugin(found.name, found.addr, found.tls_config, manifest, client=client)
 
     def give_up(self) -> None:

@@ -27,6 +27,7 @@ from moby_plugins.domain.handshake import Asked
 from moby_plugins.domain.plugin import Candidate, Manifest, Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import shown
+from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Clock
 
 # Seconds that each plugin has to answer.
@@ -41,13 +42,35 @@ BAD_REQUEST = 400
 def diagnose(
     settings: Settings | None = None, *, timeout: float | None = ASKING_TIMEOUT
 ) -> tuple[Finding, ...]:
-    """What is wrong with the plugins of this machine: what matters most first.
+    """Find out what is wrong with the plugins of this machine; it changes nothing.
 
-    Without ``settings`` those of the environment count. Looks as the user that runs it, and
-    asks each plugin what it implements, all side by side, each within ``timeout`` seconds;
-    with ``None`` it only looks, and connects to UNIX sockets for a moment. It changes nothing.
-    Raises ``SettingsError``.
+    It looks as the user that runs it, and asks each plugin what it implements, all side by side.
+
+    Args:
+        settings: ``Settings.from_env()`` unless given.
+        timeout: Seconds that each plugin has to answer; with ``None`` it only looks, and connects
+            to UNIX sockets for a moment.
+
+    Returns:
+        The findings, what matters most first.
+
+    Raises:
+        SettingsError: For settings that cannot be used.
+
+    Examples:
+        ```python
+        from pathlib import Path
+
+        from moby_plugins.diagnosis import PROBLEM, diagnose
+        from moby_plugins.testing import PluginDirectory
+
+        with PluginDirectory(Path("p")) as directory:
+            directory.spec("shelf", "localhost:7000")  # no address: tcp:// is missing
+            found = diagnose(directory.settings, timeout=None)
+        assert [finding.severity for finding in found if "shelf" in finding.where] == [PROBLEM]
+        ```
     """
+    check_platform("diagnose")
     from moby_plugins.adapters.disk.survey import see
 
     settings = or_environment(settings)

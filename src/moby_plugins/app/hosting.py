@@ -22,6 +22,7 @@ from moby_plugins.domain.json import first_value, fold_keys
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Manifest, check_plugin_name
 from moby_plugins.domain.plugin_config import DESCRIBE, SOCKETS, Description, socket_concern
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.platforms import check_platform
 
 if TYPE_CHECKING:
     from moby_plugins.app.subsystem import Subsystem
@@ -54,13 +55,29 @@ class HTTPServer(Protocol):
 
 
 class PluginServer:
-    """Serves ``app`` from ``start`` to ``stop``: a context manager that calls both.
+    """Serves an app from ``start`` to ``stop``: a context manager that calls both.
 
-    Made by ``plugin_server_unix`` and ``plugin_server_tcp``. It can be started
-    once; ``start`` and ``stop`` may be repeated, from any thread, and ``stop``
-    returns when all is over. ``drain`` is how many seconds running calls have
-    to end; after that their connections are cut. Raises ``ValueError`` for a
-    ``drain`` that is no such number.
+    Made by ``plugin_server_unix`` and ``plugin_server_tcp``. It can be started once; ``start`` and
+    ``stop`` may be repeated, from any thread, and ``stop`` returns when all is over.
+
+    Args:
+        app: Answers the requests; threads call it.
+        listen: Opens what is listened on: the two functions give it.
+        drain: Seconds that running calls have to end; after that their connections are cut.
+
+    Raises:
+        ValueError: For a ``drain`` that is no such number.
+
+    Examples:
+        ```python
+        from moby_plugins import new_client
+        from moby_plugins.serving import PluginApp, plugin_server_unix
+
+        app = PluginApp()  # of parts that implement subsystems
+        with plugin_server_unix(app, "shelf", sockets_path=".") as server:
+            with new_client(server.addr) as client:
+                assert client.call("Plugin.Activate") == {"Implements": []}
+        ```
     """
 
     def __init__(self, app: App, listen: Open, *, drain: float = DRAIN) -> None:
@@ -92,8 +109,10 @@ class PluginServer:
     def start(self) -> None:
         """Listen, and serve in other threads; returns when connections are taken.
 
-        Raises ``SpecError`` where it cannot listen there or a file cannot be
-        used, and ``SettingsError`` for a missing library or group.
+        Raises:
+            SpecError: Where it cannot listen there, or a file cannot be used.
+            SettingsError: For a missing library or group, or a platform that has no such sockets.
+            RuntimeError: After ``stop``.
         """
         with self._lock:
             if self._stopping:
@@ -110,8 +129,10 @@ class PluginServer:
         """Start, and return when ``stop`` or ``request_stop`` was called and all is over.
 
         A systemd that waits for it (``Type=notify``) is told when connections are taken, and
-        when it stops. Raises ``PluginError`` where the server underneath ended without being told
-        to.
+        when it stops.
+
+        Raises:
+            PluginError: Where the server underneath ended without being told to; and as ``start``.
         """
         try:
             self.start()
@@ -140,8 +161,11 @@ class PluginServer:
     def abort(self, cause: BaseException | None) -> None:
         """Have ``run`` stop and raise, for the server underneath has ended by itself.
 
-        Changes nothing once ``stop`` was called. Without ``run`` it is logged, and the
-        socket or spec stays until ``stop``.
+        Changes nothing once ``stop`` was called. Without ``run`` it is logged, and the socket or
+        spec stays until ``stop``.
+
+        Args:
+            cause: What ended it, if it raised.
         """
         if self._stopping or self._failure is not None:
             return
@@ -156,7 +180,7 @@ class PluginServer:
         self._requests.put(None)
 
     def stop_requested(self) -> bool:
-        """Whether ``run`` was asked to stop and has not seen it yet."""
+        """Return whether ``run`` was asked to stop and has not seen it yet."""
         return not self._requests.empty()
 
     def stop(self) -> None:
@@ -200,15 +224,28 @@ def plugin_server_unix(
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> PluginServer:
-    """A server for ``app`` on the socket of the plugin ``name``, or at an absolute path.
+    """Make a server for ``app`` on the UNIX socket ``NAME.sock``, where hosts look for it.
 
-    ``group`` is a name or a number. Where systemd opened a socket for this
-    process, that one is served, and nothing is made or removed. A request that is
-    read whole is at most ``max_request_bytes``, else answered with 413 (a
-    ``PluginApp`` has a bound of its own); all requests together keep at most
-    ``max_inflight_bytes``, beyond which one is answered with 503. Raises
-    ``InvalidPluginNameError``, and ``ValueError`` for a mode or a number of a group that
-    there cannot be; the rest is raised by ``start``.
+    It is removed by ``stop``. Where systemd opened a socket for this process, that one is served,
+    and nothing is made or removed.
+
+    Args:
+        app: Answers the requests; threads call it.
+        name: The plugin's; or the absolute path of the socket.
+        sockets_path: The directory of the socket, which must be there.
+        mode: The socket's permissions.
+        group: The group that owns the socket: a name or a number; the process's unless given.
+        drain: Seconds that running calls have to end at ``stop``.
+        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
+            ``PluginApp`` has a bound of its own.
+        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
+
+    Returns:
+        The server, not started yet; ``start`` raises where it cannot listen.
+
+    Raises:
+        InvalidPluginNameError: For what cannot be a name.
+        ValueError: For a mode, a group or a ``drain`` that cannot be one.
     """
     if not _is_number(mode, MAX_MODE):
         raise ValueError(f"{quoted(mode)} is no file mode from 0 to 0o777")
@@ -219,6 +256,7 @@ def plugin_server_unix(
         path = os.path.join(os.path.abspath(sockets_path), f"{check_plugin_name(name)}.sock")
 
     def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
+        check_platform("serving on a UNIX socket")
         from moby_plugins.adapters.server.listeners import inherited, listen_unix
 
         make = _server_maker(max_request_bytes, max_inflight_bytes)
@@ -246,14 +284,30 @@ def plugin_server_tcp(
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> PluginServer:
-    """A server for ``app`` at ``addr``, ``HOST:PORT``, that tells hosts so in a spec.
+    """Make a server for ``app`` on TCP, that announces itself to hosts by a spec.
 
-    The spec is ``NAME.spec``, or under ``tls`` ``NAME.json`` with an ``https``
-    address; it is written once connections are taken, and removed by ``stop``.
-    Where systemd opened a socket for this process, that one is served, and the
-    spec is left to whoever wrote the unit. A request with ``Origin``, a browser's,
-    is refused. The bounds are those of ``plugin_server_unix``. Raises ``InvalidPluginNameError``;
-    the rest is raised by ``start``.
+    The spec is ``NAME.spec``, or under ``tls`` ``NAME.json`` with an ``https`` address; it is
+    written once connections are taken, and removed by ``stop``. Where systemd opened a socket for
+    this process, that one is served, and no spec is written. A request with ``Origin``, a
+    browser's, is refused.
+
+    Args:
+        app: Answers the requests; threads call it.
+        name: The plugin's.
+        addr: ``HOST:PORT`` to listen at; port 0 for a free one.
+        tls: How to speak TLS; without it, plain text.
+        specs_path: The directory of the spec.
+        drain: Seconds that running calls have to end at ``stop``.
+        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
+            ``PluginApp`` has a bound of its own.
+        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
+
+    Returns:
+        The server, not started yet; ``start`` raises where it cannot listen.
+
+    Raises:
+        InvalidPluginNameError: For what cannot be a name.
+        ValueError: For a ``drain`` that is no such number.
     """
     check_plugin_name(name)
 
@@ -290,10 +344,42 @@ def serve_unix(
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> None:
-    """Serve as ``plugin_server_unix`` says, until SIGTERM, SIGINT or SIGHUP.
+    """Serve an app on a UNIX socket, as ``plugin_server_unix``, until SIGTERM, SIGINT or SIGHUP.
 
-    Running calls then have ``drain`` seconds to end. Called in another thread than the main
-    one, it serves until the process ends. Raises as ``start`` and ``run`` do.
+    It returns once all is over, with the socket removed. Called in another thread than the main
+    one, it serves until the process ends.
+
+    Args:
+        app: Answers the requests; threads call it.
+        name: The plugin's, and the socket's: ``NAME.sock``.
+        sockets_path: The directory of the socket, which must be there.
+        mode: The socket's permissions.
+        group: The group that owns the socket: a name or a number; the process's unless given.
+        drain: Seconds that running calls then have to end.
+        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
+            ``PluginApp`` has a bound of its own.
+        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
+
+    Raises:
+        SpecError: Where it cannot listen there.
+        SettingsError: For a missing library or group, or a platform without UNIX sockets.
+        PluginError: Where the server underneath ended by itself.
+        InvalidPluginNameError: For what cannot be a name.
+        ValueError: For a mode, a group or a ``drain`` that cannot be one.
+
+    Examples:
+        ```python
+        from moby_plugins.serving import PluginApp, serve_unix
+        from moby_plugins.subsystems import VolumeDriver
+
+
+        class Shelf(VolumeDriver):
+            def list(self):
+                return []
+
+
+        serve_unix(PluginApp(Shelf()), "shelf", sockets_path=".")  # by default, where engines look
+        ```
     """
     server = plugin_server_unix(
         app,
@@ -320,10 +406,42 @@ def serve_tcp(
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> None:
-    """Serve as ``plugin_server_tcp`` says, until SIGTERM, SIGINT or SIGHUP.
+    """Serve an app on TCP until SIGTERM, SIGINT or SIGHUP, as ``plugin_server_tcp`` says.
 
-    Running calls then have ``drain`` seconds to end. Called in another thread than the main
-    one, it serves until the process ends. Raises as ``start`` and ``run`` do.
+    It returns once all is over, with the spec removed. Called in another thread than the main one,
+    it serves until the process ends.
+
+    Args:
+        app: Answers the requests; threads call it.
+        name: The plugin's, and the spec's.
+        addr: ``HOST:PORT`` to listen at; port 0 for a free one.
+        tls: How to speak TLS; without it, plain text.
+        specs_path: The directory of the spec.
+        drain: Seconds that running calls then have to end.
+        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
+            ``PluginApp`` has a bound of its own.
+        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
+
+    Raises:
+        SpecError: Where it cannot listen there, or a file cannot be used.
+        SettingsError: For a missing library.
+        PluginError: Where the server underneath ended by itself.
+        InvalidPluginNameError: For what cannot be a name.
+        ValueError: For a ``drain`` that is no such number.
+
+    Examples:
+        ```python
+        from moby_plugins.serving import PluginApp, serve_tcp
+        from moby_plugins.subsystems import VolumeDriver
+
+
+        class Shelf(VolumeDriver):
+            def list(self):
+                return []
+
+
+        serve_tcp(PluginApp(Shelf()), "shelf", "127.0.0.1:0", specs_path=".")
+        ```
     """
     server = plugin_server_tcp(
         app,
@@ -373,6 +491,7 @@ def serve_managed(
         _server_maker(max_request_bytes, max_inflight_bytes)  # it is there, too
         print(Description(_implemented(served), socket).line(), flush=True)  # noqa: T201
         return
+    check_platform("a managed plugin's process")
     managed_process.log_to_engine(logging.INFO)
     managed_process.leave_reaping_to_process_one()
     serve_unix(
@@ -404,9 +523,17 @@ def wsgi(
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> WSGIApplication:
-    """``app`` as a WSGI application, for gunicorn and the like.
+    """Make a WSGI application of an app, for gunicorn and the like.
 
-    The bounds are those of ``plugin_server_unix``, for each process.
+    Args:
+        app: Answers the requests.
+        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
+            ``PluginApp`` has a bound of its own.
+        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond. It
+            counts for each process.
+
+    Returns:
+        The application.
     """
     from moby_plugins.adapters.server.answering import InFlight
     from moby_plugins.adapters.server.answering import wsgi as adapted
@@ -424,8 +551,9 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
         yield
         return
     numbers = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
+    hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        numbers.append(hang_up)
     before = {number: signal.signal(number, lambda *_: server.request_stop()) for number in numbers}
     try:
         yield
@@ -435,6 +563,7 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
 
 
 def _server_maker(max_request_bytes: int, max_inflight_bytes: int) -> Callable[..., HTTPServer]:
+    check_platform("serving")
     try:
         cheroot = import_module("moby_plugins.adapters.server.cheroot_server")
     except ModuleNotFoundError as error:

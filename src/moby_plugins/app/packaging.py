@@ -49,6 +49,7 @@ from moby_plugins.domain.plugin_config import (
     socket_for,
 )
 from moby_plugins.domain.text import listed, quoted, shown
+from moby_plugins.platforms import check_platform
 
 # Where the app's program and its sources are put; ``python3 /app`` finds modules there first.
 APP = "app"
@@ -105,6 +106,7 @@ def package(given: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
     ``say`` is told what is going on. Raises ``SpecError`` and ``SettingsError``; then nothing is
     left at ``given.out``.
     """
+    check_platform("packaging a managed plugin")
     with _new_directory(given) as directory:
         root = os.path.join(directory, ROOTFS)
         say(f"laying out {given.rootfs}")
@@ -127,6 +129,7 @@ def package(given: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
 
 def judge(directory: str) -> tuple[Finding, ...]:
     """What is wrong with the managed plugin in ``directory``, of others too."""
+    check_platform("packaging a managed plugin")
     if not os.path.isdir(directory):
         raise SpecError("there is no such directory", directory)
     config = read_plugin_config(directory)
@@ -323,6 +326,7 @@ def create(
     ``SpecError`` for what cannot be read, ``TransportError``, and ``StatusError`` for what the
     engine refuses.
     """
+    check_platform("packaging a managed plugin")
     check_reference(reference)
     version = negotiated_version(engine, tls, PING_TIMEOUT)
     transport = connect_by_scheme(Settings())(engine, tls)

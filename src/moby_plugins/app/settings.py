@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
@@ -159,22 +158,45 @@ def _policy(_: object, attribute: "Attribute[RetryPolicy]", value: object) -> No
 
 @frozen
 class Settings:
-    """What a registry and its clients are made from. Times are seconds.
+    """What a registry and its clients are made from. Times are seconds. A frozen value.
 
-    ``plugins`` are looked at first: addresses by name (or ``Plugin`` values), for plugins
-    without a socket or spec in a directory. ``discovery`` finds the others: ``"local"`` in
-    the directories ``sockets_path`` and ``specs_paths``; else one that an installed package
-    registers under the entry-point group ``moby_plugins.discoveries``, or a function of
-    one's own, which is called with these settings and returns a ``Discovery``.
+    From code, from a TOML file (``Settings.load``) or from the environment (``Settings.from_env``).
 
-    ``transports`` says by scheme which transport carries a call: the name of a
-    built-in one (``"urllib3"``, ``"httptools"``, or ``"auto"``: httptools 0.7 or later where it
-    can be imported, else urllib3), one that an installed package registers under
-    the entry-point group ``moby_plugins.transports``, or a ``Connect`` of one's
-    own; schemes that are not named keep their default. ``timeout`` bounds each
-    attempt of a call, ``activation_timeout`` each attempt at the handshake
-    (``None``: no bound). Raises ``SettingsError`` for what cannot be used; a name that is not
-    built in is looked up among the installed packages.
+    Args:
+        sockets_path: The directory of the plugins' sockets.
+        specs_paths: The directories of their specs, the first first.
+        transports: By scheme, which transport carries a call: ``"auto"`` (httptools 0.7 or later
+            where it can be imported, else urllib3), ``"httptools"``, ``"urllib3"``; or one that an
+            installed package registers under the entry-point group ``moby_plugins.transports``; or
+            a ``Connect`` of one's own, which also adds a scheme. Others keep theirs.
+        retry: When ``get`` and calls are tried again.
+        timeout: Seconds for one attempt of a call, the response's body included; ``None`` is no
+            bound.
+        activation_timeout: Seconds for one attempt at the handshake; ``None`` is no bound.
+        max_response_bytes: How many bytes of a response are decoded; a handshake's has at most 1
+            MiB.
+        plugins: Addresses by name (or ``Plugin`` values), looked at first: for plugins without a
+            socket or spec in a directory.
+        discovery: What finds the others: ``"local"`` in the directories above; else one that an
+            installed package registers under the entry-point group ``moby_plugins.discoveries``; or
+            a function of these settings that returns a ``Discovery``.
+
+    Raises:
+        SettingsError: For what cannot be used: a value out of range, a wrong type, a name that no
+            installed package registers.
+
+    Examples:
+        ```python
+        from moby_plugins import RetryPolicy, Settings
+
+        settings = Settings(
+            plugins={"shelf": "unix:///home/ada/shelf.sock"},  # outside the standard directories
+            transports={"unix": "urllib3"},
+            retry=RetryPolicy(budget=5.0),
+            timeout=2.5,
+        )
+        assert settings.transports["tcp"] == "auto"  # what is not given stays
+        ```
     """
 
     sockets_path: str = field(default=SOCKETS_PATH, converter=_path)
@@ -189,11 +211,22 @@ class Settings:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Settings from a TOML file: the fields above are its keys.
+        """Read settings from a TOML file, whose keys are the names of the fields.
 
-        ``plugins``, ``retry`` and ``transports`` are tables. Raises ``SettingsError``, naming
-        the file, for one that cannot be read or used.
+        ``retry``, ``transports`` and ``plugins`` are tables. What the file leaves out has its
+        default; the environment is not read.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The settings.
+
+        Raises:
+            SettingsError: For a file that cannot be read or used; it names the file.
         """
+        import tomllib
+
         try:
             with open(path, "rb") as file:
                 return cls._from(tomllib.load(file))
@@ -204,14 +237,22 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Settings from ``MOBY_PLUGINS_…`` variables: the fields' names in capitals.
+        """Read settings from ``MOBY_PLUGINS_…`` variables: the fields' names in capitals.
 
-        Paths are separated by colons; ``MOBY_PLUGINS_TRANSPORTS`` is
-        ``unix=urllib3,tcp=other``, ``MOBY_PLUGINS_PLUGINS`` ``shelf=unix:///run/shelf.sock,…`` (a
-        comma in an address is written %2C); the policy is ``MOBY_PLUGINS_RETRY_BUDGET`` and
-        so on. In a rootless engine's environment (``ROOTLESSKIT_STATE_DIR``) specs
-        are looked for in the user's directories. Raises ``SettingsError``, naming
-        the variable.
+        Paths are separated by colons; ``MOBY_PLUGINS_TRANSPORTS`` is ``unix=urllib3,tcp=other``,
+        ``MOBY_PLUGINS_PLUGINS`` ``shelf=unix:///run/shelf.sock,…`` (a comma in an address is
+        written %2C); the policy is ``MOBY_PLUGINS_RETRY_BUDGET`` and so on; a time-out may be
+        ``none``. In a rootless engine's environment (``ROOTLESSKIT_STATE_DIR``) specs are looked
+        for in the user's directories.
+
+        Args:
+            environ: The variables; those of the process unless given.
+
+        Returns:
+            The settings.
+
+        Raises:
+            SettingsError: For a variable that cannot be used; it names the variable.
         """
         environ = os.environ if environ is None else environ
         table: dict[str, Any] = {"specs_paths": _rootless(environ) or SPECS_PATHS}

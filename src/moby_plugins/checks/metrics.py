@@ -1,8 +1,8 @@
 """MetricsCollector (protocol.md B7)."""
 
-from moby_plugins.checks.check import advise, check, require
 from moby_plugins.checks.handshake import implemented_by
 from moby_plugins.checks.session import Probe
+from moby_plugins.checks.verdict import advise, check, require
 
 SUBSYSTEM = "MetricsCollector"
 START, STOP = "MetricsCollector.StartMetrics", "MetricsCollector.StopMetrics"

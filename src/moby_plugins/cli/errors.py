@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 
 from moby_plugins import Settings, new_local_discovery
-from moby_plugins.cli.output import UNWRITTEN, UnwrittenError
+from moby_plugins.cli.streams import UNWRITTEN, UnwrittenError
 from moby_plugins.domain.errors import (
     DriverError,
     InvalidPluginNameError,

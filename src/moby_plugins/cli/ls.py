@@ -1,6 +1,5 @@
 """``moby-plugins ls``: the plugins that are there, and what is wrong with them."""
 
-import shutil
 import sys
 from collections.abc import Iterator
 from itertools import compress, repeat
@@ -70,6 +69,8 @@ def ls(timeout: float, settings: Settings, as_json: bool) -> None:
         show_json([_as_json(row) for row in rows])
         return
     if is_terminal(sys.stdout):
+        import shutil
+
         for line in _drawn(rows, shutil.get_terminal_size().columns):
             show_line(*line)
     else:

@@ -424,7 +424,8 @@ def _passed_by(count: int, before: int) -> str:
 
 @contextmanager
 def _ended_by_signals(watcher: Watcher) -> Iterator[None]:
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    names = ("SIGTERM", "SIGINT", "SIGHUP")  # not all on Windows
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {n: signal.signal(n, lambda *_: watcher.end()) for n in numbers}
     try:
         yield

@@ -27,16 +27,25 @@ from moby_plugins.domain.permissions import (
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray, is_managed_socket
 from moby_plugins.domain.text import sentence, shown
 
-# How much it matters: hosts fail or are exposed, may be surprised, or nothing at all.
-PROBLEM, WARNING, NOTE = "problem", "warning", "note"
+PROBLEM = "problem"
+"""The severity of what makes hosts fail, or exposes them."""
+WARNING = "warning"
+"""The severity of what may surprise a host."""
+NOTE = "note"
+"""The severity of what changes nothing for a host."""
 
 
 @frozen
 class Finding:
-    """One thing: ``where`` it is, ``what`` it is, ``why`` it matters, and what to do about it.
+    """One thing that is wrong, or worth knowing. A frozen value.
 
-    ``severity`` is ``"problem"``, ``"warning"`` or ``"note"``. A command stands at the end of
-    ``remedy``, after the last colon or as all of it, quoted for a shell.
+    Args:
+        severity: ``"problem"``, ``"warning"`` or ``"note"``.
+        where: The path or plugin.
+        what: What it is.
+        why: Why it matters.
+        remedy: What to do about it. A command stands at its end, after the last colon or as all of
+            it, quoted for a shell.
     """
 
     severity: str

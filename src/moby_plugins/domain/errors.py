@@ -25,15 +25,21 @@ caller wrote (see ``domain/text.py``); its attributes hold all of it.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
+from typing import TypeGuard, TypeVar
 
 from moby_plugins.deferred_names import AtDoor
-from moby_plugins.domain.text import listed, quoted, sentence, shown
+from moby_plugins.domain.text import class_name, listed, plain_text, quoted, sentence, shown
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
 NOT_FOUND = 404
+INTERNAL_ERROR = 500
+_ERRORS = range(400, 600)
+
+E = TypeVar("E", bound=BaseException)
 
 
 class PluginError(Exception):
@@ -278,18 +284,42 @@ class WaitCancelledError(PluginError):
         return sentence(self.reason) + (f" ({known})" if known else "")
 
 
+def is_kind(error: BaseException, kind: type[E]) -> TypeGuard[E]:
+    """Whether ``error`` is of that class, which ``isinstance`` would ask its own code too."""
+    return issubclass(type(error), kind)
+
+
 def error_text(error: BaseException) -> str:
     """Return an exception's text, or its type's name where it has none or fails to give it."""
     try:
-        return str(error) or type(error).__name__
+        return plain_text(error) or class_name(error)
     except BaseException:
-        return type(error).__name__
+        return class_name(error)
+
+
+def status_and_text(error: BaseException) -> tuple[int, str]:
+    """Return what a call is answered with whose code raised ``error``.
+
+    That is 500, but for a ``StatusError`` its status. Its class may be an author's own, and its
+    attributes whatever was given.
+    """
+    status, message = INTERNAL_ERROR, ""
+    if is_kind(error, StatusError):
+        with suppress(BaseException):
+            message = plain_text(error.message or "")
+            status = int(error.status) if error.status in _ERRORS else INTERNAL_ERROR
+    return status, message or error_text(error)
 
 
 def is_not_found(error: BaseException | None) -> bool:
-    """Whether a plugin answered "not found": status 404, and that only (protocol.md A4).
+    """Return whether a plugin answered "not found": status 404, and that only (protocol.md A4).
 
-    Looks through ``__cause__``, so an error that wraps the answer counts.
+    Args:
+        error: Any exception, or ``None``. It is looked through by ``__cause__``, so an error that
+            wraps the answer counts.
+
+    Returns:
+        Whether one of them is a ``StatusError`` with 404.
     """
     return any(isinstance(e, StatusError) and e.status == NOT_FOUND for e in _causes(error))
 
@@ -310,12 +340,12 @@ def sign(error: StatusError | DriverError, plugin: str, address: str) -> None:
 
 def in_full(error: BaseException) -> str:
     """Return the text of ``error`` for logs and screens: for an answer, also whose it is."""
-    if isinstance(error, (StatusError, DriverError)):
+    if is_kind(error, StatusError) or is_kind(error, DriverError):
         subject = _subject(error.plugin, error.address).removesuffix(": ")
         if not error.message:
             return answer_in_brief(error) + (f" ({subject})" if subject else "")
         return f"{error} ({_origin(error)})"
-    return str(error) if isinstance(error, PluginError) else shown(error)
+    return str(error) if is_kind(error, PluginError) else shown(error)
 
 
 def answer_in_brief(error: StatusError | DriverError) -> str:

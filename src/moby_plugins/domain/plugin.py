@@ -20,6 +20,7 @@ SOCKETS_PATH = "/run/docker/plugins"
 SPECS_PATHS = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
 
 PROTOCOL_SCHEME_HTTP_V1 = "moby.plugins.http/v1"
+"""The wire protocol's name: what ``Plugin.protocol`` is."""
 
 # A plugin is made anew once it is active; its address is read once.
 _address = lru_cache(maxsize=64)(Address)
@@ -52,7 +53,14 @@ def _strings(given: Iterable[str]) -> tuple[str, ...]:
 
 @frozen
 class Manifest:
-    """A plugin's answer to the handshake: the subsystems that it implements (protocol.md A6)."""
+    """A plugin's answer to the handshake (protocol.md A6). A frozen value.
+
+    Args:
+        implements: The names of the subsystems that it implements, such as ``VolumeDriver``.
+
+    Raises:
+        TypeError: For one string in place of several, or an item that is no string.
+    """
 
     implements: tuple[str, ...] = field(
         default=(),
@@ -63,11 +71,21 @@ class Manifest:
 
 @frozen
 class Plugin:
-    """A plugin as discovery finds it: a name and a way to reach it.
+    """A plugin as a discovery finds it: a name and a way to reach it. A frozen value.
 
-    ``addr`` is kept without the user name and password that it may hold.
-    ``manifest`` is empty until the handshake. Raises ``InvalidPluginNameError``
-    or ``SpecError`` for a name or an address that cannot be one.
+    Args:
+        name: Its name: not empty, ``.`` or ``..``, without separators and NUL.
+        addr: Its address, kept without the user name and password that it may hold.
+        tls_config: How to speak TLS with it, at an ``https`` address.
+        manifest: What it implements: empty until the handshake.
+
+    Attributes:
+        address: The address, parsed.
+
+    Raises:
+        InvalidPluginNameError: For a name that cannot be one.
+        SpecError: For an address that cannot be one.
+        TypeError: For ``tls_config`` of another type.
     """
 
     name: str = field(validator=_check_name)
@@ -85,7 +103,15 @@ class Plugin:
 
     @classmethod
     def local(cls, name: str, addr: str) -> "Plugin":
-        """A plugin found as a socket or ``.spec``: its certificate is not verified (A2)."""
+        """Make a plugin as a socket or ``.spec`` gives it: its certificate is not verified (A2).
+
+        Args:
+            name: Its name.
+            addr: Its address.
+
+        Returns:
+            The plugin; raises as the class does.
+        """
         return cls(name, addr, TLSOptions(insecure_skip_verify=True))
 
     @property
@@ -99,11 +125,25 @@ class Plugin:
         return True
 
     def scoped_path(self, path: str) -> str:
-        """The host's path for the plugin's ``path``: the same one for a v1 plugin (part B0)."""
+        """Translate a path of the plugin's to the host's.
+
+        Args:
+            path: As the plugin answers it.
+
+        Returns:
+            The same path: plugins of version 1 see the host's files (part B0).
+        """
         return path
 
     def implements(self, kind: str) -> bool:
-        """Whether the manifest names the subsystem ``kind``, to the letter (A6)."""
+        """Return whether the manifest names the subsystem, to the letter (A6).
+
+        Args:
+            kind: Its name, such as ``"VolumeDriver"``.
+
+        Returns:
+            Whether it does.
+        """
         return kind in self.manifest.implements
 
 
@@ -187,9 +227,12 @@ def _typed(key: str, value: Any, kind: type, absent: Any) -> Any:
 class Candidate:
     """A socket or spec where a look-up of a plugin's name goes, or an entry of the settings.
 
-    ``path`` is the file's, or ``[plugins] NAME``.
-    The first of a name's candidates decides, and hides the others.
-    ``plugin`` is what it describes; without one, ``error`` says why it cannot be used.
+    The first of a name's candidates decides, and hides the others. A frozen value.
+
+    Args:
+        path: The file's, or ``[plugins] NAME``.
+        plugin: What it describes.
+        error: Why it cannot be used, where there is no ``plugin``.
     """
 
     path: str
@@ -199,9 +242,12 @@ class Candidate:
 
 @frozen
 class Stray:
-    """A file that was meant to describe a plugin, it seems, but that no look-up finds.
+    """A file that seems meant to describe a plugin, but that no look-up finds. A frozen value.
 
-    ``name`` is the plugin that it seems to have been meant for, "" where that cannot be told.
+    Args:
+        path: The file's.
+        reason: Why it is not found.
+        name: The plugin that it seems meant for; "" where that cannot be told.
     """
 
     path: str

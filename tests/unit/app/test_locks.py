@@ -39,10 +39,9 @@ HARMLESS = {
     "retrying.py": {
         "heapq.heappop",
         "heapq.heappush",
-        "self._all_taken.clear",
-        "self._all_taken.set",
         "self._news.clear",
         "self._news.set",
+        "self._settled.append",
         "self._settled.popleft",
     },
 }

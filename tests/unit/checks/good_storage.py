@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import evolve
 
-from moby_plugins.app.client import Data
+from moby_plugins.app.bodies import Data
 from moby_plugins.serving import hung_up
 from moby_plugins.subsystems import (
     Change,

@@ -5,7 +5,6 @@ and so is what they print and each file that they write.
 """
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from attrs import frozen
 
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
+from moby_plugins.platforms import check_platform
 
 # Of a file that is written, and of each kind of output.
 MAX_FILE_BYTES = 256 << 20
@@ -41,6 +41,9 @@ def run_inside(
     All that it started in its own session is then killed. Raises ``SpecError`` where no program
     can be run there.
     """
+    check_platform("packaging a managed plugin")
+    import resource
+
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             process = subprocess.Popen(  # noqa: S603  no shell

@@ -26,8 +26,6 @@ MAX_BYTES = 4 << 30
 CHUNK_BYTES = 1 << 20
 _BLOCK = 512
 _TAR_ERRORS = (tarfile.TarError, EOFError, OSError, ValueError)
-# What the file descriptor of a tar's path is opened with: a FIFO is not waited for.
-_OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
 @frozen(kw_only=True)
@@ -83,12 +81,17 @@ def entries_of_directory(path: str) -> Iterator[Entry]:
                 waiting.append(name)
 
 
+def _at_once() -> int:
+    # What a file is opened with: a FIFO is not waited for.
+    return os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
 def open_file(path: str) -> BinaryIO:
     """The regular file at ``path``, opened without following a link and without waiting.
 
     Raises ``OSError``, also for what is no regular file.
     """
-    descriptor = os.open(path, _OPEN | os.O_NOFOLLOW)
+    descriptor = os.open(path, _at_once() | os.O_NOFOLLOW)
     file = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         file.close()
@@ -292,7 +295,7 @@ class Laying:
 def open_tar(path: str) -> BinaryIO:
     """The file at ``path``, without waiting for one; raises ``SpecError``."""
     try:
-        descriptor = os.open(path, _OPEN)
+        descriptor = os.open(path, _at_once())
     except OSError as error:
         raise SpecError(shown(error.strerror), path) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -18,16 +18,8 @@ logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # Characters: with any encoding less than what an engine reads of a line.
 MAX_LINE = 4000
-_FORWARDED = {
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGCONT,
-}
-_WAITED_FOR = _FORWARDED | {signal.SIGCHLD}
+# Handed on to the program by process 1.
+_FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT")
 _BY_A_SIGNAL = 128
 _STANDARD_ERROR = 2
 
@@ -106,18 +98,19 @@ def leave_reaping_to_process_one() -> None:
         return
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
+    waited_for = {signal.SIGCHLD, *(getattr(signal, name) for name in _FORWARDED)}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
     child = os.fork()
     if child:
-        os._exit(_reap(child))
+        os._exit(_reap(child, waited_for))
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _reap(child: int) -> int:
+def _reap(child: int, waited_for: set[signal.Signals]) -> int:
     """Wait for all children until ``child`` has ended; return its exit status."""
     _close_all()
     while True:
-        number = signal.sigwait(_WAITED_FOR)
+        number = signal.sigwait(waited_for)
         if number != signal.SIGCHLD:
             with suppress(ProcessLookupError):
                 os.kill(child, number)

@@ -15,21 +15,58 @@ ODD_NAMES = ["a b", "50%", "%41", "a?b#c", "a.spec", "...", ".hidden", "ü", "a\
 
 
 class Place(Protocol):
-    """Where an implementation finds its plugins, furnished by a test."""
+    """Where a discovery under test finds its plugins.
+
+    Attributes:
+        discovery: The discovery.
+    """
 
     discovery: Discovery
 
     def add(self, name: str, addr: str) -> None:
-        """Make a plugin appear, or change its address."""
+        """Make a plugin appear, or change its address.
+
+        Args:
+            name: Its name.
+            addr: Its address.
+        """
         ...
 
     def remove(self, name: str) -> None:
-        """Make a plugin disappear."""
+        """Make a plugin disappear.
+
+        Args:
+            name: Its name.
+        """
         ...
 
 
 class DiscoveryContract:
-    """Subclass it, and give a fixture ``place``: an empty ``Place``, and its discovery."""
+    """What every ``Discovery`` must do, as a pytest suite: subclass it, with a fixture ``place``.
+
+    The fixture gives a ``Place``, empty, with the discovery under test.
+
+    Examples:
+        ```python
+        import pytest
+
+        from moby_plugins.testing import MemoryDiscovery
+        from moby_plugins.testing.contracts import DiscoveryContract
+
+
+        class InMemory:
+            def __init__(self):
+                self.discovery = MemoryDiscovery()
+                self.add = self.discovery.add
+                self.remove = self.discovery.remove
+
+
+        class TestMyDiscovery(DiscoveryContract):
+            @pytest.fixture
+            def place(self):
+                return InMemory()
+        ```
+    """
 
     def test_an_empty_place_has_no_plugins(self, place: Place) -> None:
         """Nothing to find is no error."""

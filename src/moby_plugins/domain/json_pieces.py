@@ -1,0 +1,320 @@
+"""JSON read in pieces, so that no text is held as a whole.
+
+A piece ends behind an item of the container that is innermost there. It is divided where
+containers end that were open before it, and where those begin that are open after it; between
+these places stand whole items of one container, which are decoded and added to it. A string that
+is longer than a piece is decoded by itself. What this takes is counted before it is decoded.
+"""
+
+import codecs
+import json
+import re
+from itertools import accumulate
+from sys import getsizeof
+from typing import Any
+
+from moby_plugins.domain.json_decoding import (
+    BRACKET,
+    DECODER,
+    LEADING,
+    LONE,
+    MAX_DEPTH,
+    MAX_MEMORY,
+    NO_BRACKETS,
+    OBJECT_BYTES,
+    SPACE,
+    STEP_BYTES,
+    STEPS,
+    at_once,
+    checked,
+    finite,
+    may_have_halves,
+    memory_of,
+    mended,
+    not_utf8,
+    split,
+    text_of,
+    width_of,
+)
+
+_FIRST_HALF = re.compile(rb"\\u[dD][89abAB]")
+_CONTROLS = bytes(range(32))
+# JSON has no infinity, so in a piece it stands for the container, or the long string, that begins
+# behind it.
+_CHILD = object()
+_PIECE_DECODER = json.JSONDecoder(parse_constant=lambda _: _CHILD, parse_float=finite)
+
+
+def in_pieces(data: bytes, size: int = 128 << 10) -> Any:
+    """Decode the first value in ``data`` in pieces of ``size`` bytes; raises ``ValueError``."""
+    start = LEADING.match(data).end()  # type: ignore[union-attr]  # it matches anything
+    if data[start : start + 1] in {b"[", b"{"}:
+        return _Pieces(data, start, size).read()
+    if data[start : start + 1] == b'"':
+        end = _string_end(data, start)
+        _check_utf8(data, end)
+        return _string_between(data, start + 1, end)
+    return at_once(data)
+
+
+class _Pieces:
+    """Reads the array or object that begins at ``start``, piece by piece."""
+
+    def __init__(self, data: bytes, start: int, size: int) -> None:
+        self._data = data
+        self._size = size
+        self._at = start + 1
+        # The containers that are open at ``_at``, and what stands before it in the innermost:
+        # nothing, an item, or a comma.
+        self._open: list[Any] = [_container(data[start : start + 1])]
+        self._before = ""
+        self._memory = 0
+
+    def read(self) -> Any:
+        """The value; raises ``ValueError``."""
+        whole = self._open[0]
+        while self._open:
+            self._read_piece(self._size)
+        _check_utf8(self._data, self._at)
+        return whole
+
+    def _read_piece(self, size: int) -> None:
+        """Read what is complete in the next ``size`` bytes."""
+        self._at = start = LEADING.match(self._data, self._at).end()  # type: ignore[union-attr]
+        outside = _outside(self._data[start : start + size])
+        for place in self._divisions(outside):
+            bracket = outside[place - start : place - start + 1]
+            if bracket in {b"[", b"{"}:
+                child = _container(bracket)
+                self._add(outside[self._at - start : place - start], child)
+                self._open.append(child)
+                self._before = ""
+                if len(self._open) > MAX_DEPTH:
+                    raise ValueError(f"nested deeper than {MAX_DEPTH}")
+            else:
+                self._add(outside[self._at - start : place - start])
+                if type(self._open.pop()) is not (list if bracket == b"]" else dict):
+                    raise ValueError(f"not JSON: another bracket expected at byte {place}")
+                self._before = "0"
+            self._at = place + 1
+            if not self._open:
+                return
+        self._add_last(outside, start)
+        if start + size >= len(self._data):
+            raise ValueError(f"not JSON: breaks off behind byte {self._at}")
+        if self._at == start:
+            self._read_long(outside, size)
+
+    def _divisions(self, outside: bytes) -> list[int]:
+        """Where containers end that are open, and then where those begin that stay open."""
+        levels = _levels(outside, len(self._open))
+        lowest, at, found = len(self._open), 0, []
+        while lowest and (at := levels.find(lowest - 1, at)) >= 0:
+            found.append(at - 1)
+            lowest -= 1
+        if lowest:
+            found += [levels.rfind(level) for level in range(lowest, levels[-1])]
+        if not found:
+            return found
+        places = list(map(re.Match.start, BRACKET.finditer(outside)))
+        return [self._at + places[index] for index in found]
+
+    def _add_last(self, outside: bytes, start: int) -> None:
+        """Add what is complete behind the last division: up to a bracket or a comma."""
+        comma, bracket = outside.rfind(b","), max(map(outside.rfind, (b"]", b"}")))
+        begin = self._at - start
+        if max(comma, bracket) < begin:
+            return
+        if comma > bracket:
+            self._add(outside[begin:comma])
+            self._before = ","
+            self._at = start + comma + 1
+        else:
+            self._add(outside[begin : bracket + 1])
+            self._before = "0"
+            self._at = start + bracket + 1
+
+    def _read_long(self, outside: bytes, size: int) -> None:
+        """Read on where ``size`` bytes hold no whole item."""
+        start = self._at
+        if not outside.count(b'"') % 2:
+            self._read_piece(8 * size)
+            return
+        begin = outside.rfind(b'"')
+        end = _string_end(self._data, start + begin)
+        behind = LEADING.match(self._data, end + 1).end()  # type: ignore[union-attr]
+        if self._data[behind : behind + 1] == b":":
+            # A key goes with its value.
+            self._read_piece(behind + size - start)
+            return
+        self._take(getsizeof(string := _string_between(self._data, start + begin + 1, end)))
+        self._add(outside[:begin], string)
+        self._before = "0"
+        self._at = end + 1
+
+    def _add(self, outside: bytes, child: Any = None) -> None:
+        """Add the items at ``_at`` to the innermost container, and ``child`` behind them.
+
+        ``outside`` is what they are but for their strings.
+        """
+        raw = self._data[self._at : self._at + len(outside)]
+        text = text_of(raw, self._at)
+        self._count(outside, child, max(getsizeof(text), len(raw) * width_of(raw)))
+        text = text.lstrip(SPACE.decode())
+        if not text and child is None and self._before != ",":
+            return
+        if self._before == "0":
+            if text[:1] != ",":
+                raise ValueError(f"not JSON: Expecting ',' delimiter: near byte {self._at}")
+            text = text[1:].lstrip(SPACE.decode())
+        if not text and child is None:
+            raise ValueError(f"not JSON: Expecting value: near byte {self._at}")
+        halves = may_have_halves(raw)
+        mark = "" if child is None else "Infinity"
+        container = self._open[-1]
+        if type(container) is list:
+            items = self._decoded(f"[{text}{mark}]", halves=halves)
+            if child is not None:
+                items[-1] = child
+            container.extend(items)
+            return
+        members = self._decoded(f"{{{text}{mark}}}", halves=halves)
+        if child is not None:
+            # Nearly always the last one, but a key that came again keeps its place.
+            key = next(key for key, it in reversed(members.items()) if it is _CHILD)
+            members[key] = child
+        container.update(members)
+
+    def _decoded(self, whole: str, *, halves: bool) -> Any:
+        try:
+            value, end = _PIECE_DECODER.raw_decode(whole)
+        except json.JSONDecodeError as error:
+            place = self._at + max(error.pos - 1, 0)
+            raise ValueError(f"not JSON: {error.msg}: near byte {place}") from error
+        except RecursionError:
+            raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
+        if end < len(whole):
+            raise ValueError(f"not JSON: more than was expected near byte {self._at}")
+        return checked(value, halves=True) if halves else value
+
+    def _count(self, outside: bytes, child: Any, text: int) -> None:
+        """Count what is to be decoded takes."""
+        if b"N" in outside or b"I" in outside:
+            raise ValueError(f"NaN or Infinity, which is not JSON, behind byte {self._at}")
+        # What strings hold is blank, and only whether there is anything counts of the rest.
+        packed = outside.translate(None, SPACE + b"_")
+        objects = packed.count(b"{") - packed.count(b"{}")
+        arrays = packed.count(b"[") - packed.count(b"[]")
+        values = packed.count(b",") + objects + arrays + 1
+        memory = memory_of(values, objects, arrays, packed.count(b":"))
+        memory += text
+        self._take(memory + (OBJECT_BYTES if child == {} else 0))
+
+    def _take(self, memory: int) -> None:
+        self._memory += memory
+        if self._memory > MAX_MEMORY + 2 * len(self._data):
+            raise ValueError(f"its values take more than {MAX_MEMORY >> 20} MiB and twice its size")
+
+
+def _container(bracket: bytes) -> Any:
+    return [] if bracket == b"[" else {}
+
+
+def _outside(raw: bytes) -> bytes:
+    """``raw`` with strings blanked out; it keeps its length, and the quotes."""
+    parts = split(raw)
+    parts[1::2] = map(b"_".__mul__, map(len, parts[1::2]))
+    return b'"'.join(parts)
+
+
+def _levels(outside: bytes, level: int) -> bytes:
+    """How deep it is at the beginning, and after each bracket; 0 and 255 stand for what is beyond.
+
+    What comes after the end of the first value may lead anywhere.
+    """
+    steps = memoryview(outside.translate(STEPS, NO_BRACKETS)).cast("b")
+    try:
+        return bytes(accumulate(steps, initial=level))
+    except ValueError:
+        return bytes(min(max(it, 0), 255) for it in accumulate(steps, initial=level))
+
+
+def _check_utf8(data: bytes, start: int) -> None:
+    # What follows the first value is ignored, but must be text.
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for at in range(start, len(data), STEP_BYTES):
+        pending = len(decoder.getstate()[0])
+        try:
+            decoder.decode(data[at : at + STEP_BYTES], at + STEP_BYTES >= len(data))
+        except UnicodeDecodeError as error:
+            raise not_utf8(error, at - pending) from error
+
+
+def _string_end(data: bytes, start: int) -> int:
+    """Where the string ends whose first quote is at ``start``."""
+    at = start + 1
+    while at < len(data):
+        step = whole_backslashes(data, at)
+        parts = split(step)
+        if len(parts) > 1:
+            return at + len(parts[0])
+        at += len(step)
+    raise ValueError(f"not JSON: Unterminated string starting at byte {start}")
+
+
+def _string_between(data: bytes, start: int, end: int) -> str:
+    """What the quotes at ``start - 1`` and ``end`` hold; in steps, for the sake of memory."""
+    if data.find(b"\\", start, end) < 0:
+        for at in range(start, end, STEP_BYTES):
+            step = data[at : min(at + STEP_BYTES, end)]
+            if len(step.translate(None, _CONTROLS)) < len(step):
+                raise ValueError(f"not JSON: Invalid control character: near byte {at}")
+        try:
+            return str(memoryview(data)[start:end], "utf-8")
+        except UnicodeDecodeError as error:
+            raise not_utf8(error, start) from error
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    steps: list[str] = []
+    at = start
+    while at < end:
+        step = _whole_escapes(data[at : min(at + STEP_BYTES, end)], last=at + STEP_BYTES >= end)
+        pending = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(step, final=at + len(step) >= end)
+        except UnicodeDecodeError as error:
+            raise not_utf8(error, at - pending) from error
+        try:
+            content = DECODER.raw_decode(f'"{text}"')[0]
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not JSON: {error.msg}: near byte {at + error.pos}") from error
+        lone = not content.isascii() and LONE.search(content)
+        steps += mended([content]) if lone else [content]
+        at += len(step)
+    return "".join(steps)
+
+
+def _whole_escapes(step: bytes, *, last: bool) -> bytes:
+    """``step`` up to where no escape, and no pair of surrogates, is cut in two."""
+    if last:
+        return step
+    # An escape is six bytes long, a pair of surrogates twelve.
+    begins = len(step) - 11
+    begins -= _backslashes_before(step, begins) % 2
+    escape = step[begins:].replace(b"\\\\", b"__").rfind(b"\\")
+    if escape < 0:
+        return step
+    # It may be a pair's second half, and then the first goes with it.
+    first = begins + escape - 6
+    pair = _FIRST_HALF.match(step, max(first, 0))
+    return step[: first if pair and not _backslashes_before(step, first) % 2 else first + 6]
+
+
+def _backslashes_before(step: bytes, end: int) -> int:
+    return end - len(step[:end].rstrip(b"\\"))
+
+
+def whole_backslashes(data: bytes, at: int) -> bytes:
+    """A step at ``at`` that no escaped quote or backslash is cut in two by."""
+    step = data[at : at + STEP_BYTES]
+    odd = _backslashes_before(step, len(step)) % 2
+    return data[at : at + STEP_BYTES + 1] if odd else step

@@ -1,0 +1,127 @@
+"""JSON read in pieces, as it would be read at once: here in small ones."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from moby_plugins.domain.json import LARGE_BYTES, MAX_DEPTH, MAX_VALUES, first_value
+from moby_plugins.domain.json_pieces import in_pieces
+
+
+def made_up(chance: random.Random, depth: int = 0) -> Any:
+    """Some value, of any kind, nested at random."""
+    kind = chance.random()
+    if depth > 6 or kind < 0.4:
+        choices = [1, -2.5, True, None, "", 'x\\"y,[{', "é,\n", "\\" * 9 + "😀", 10**20, "k" * 300]
+        return chance.choice(choices)
+    if kind < 0.7:
+        return [made_up(chance, depth + 1) for _ in range(chance.randint(0, 5))]
+    keys = [chance.choice(["a", 'b"', "ü", "", "\\"]) + str(n) for n in range(chance.randint(0, 5))]
+    return {key: made_up(chance, depth + 1) for key in keys}
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 40, 1000])
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_what_is_read_in_pieces_is_the_same(size: int, *, ascii_only: bool) -> None:
+    """Pieces are put together so that it cannot be seen where they were cut."""
+    chance = random.Random(size)  # noqa: S311  no secret
+    for _ in range(30):
+        value = [made_up(chance) for _ in range(4)]
+        data = json.dumps(value, ensure_ascii=ascii_only).encode() + b" and, what, follows"
+
+        assert json.dumps(in_pieces(data, size)) == json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"x😀é"',
+        r'"\ud83d\ude00"',
+        r'"\ud83d\ud83d\ude00\ude00"',
+        r'"\\\\\\ud83d"',
+        r'"\\\"\\\\,["',
+        r'{"a":[{"b":1}],"a":{"c":[2,3]},"":{"":[]}}',
+        r'{"\u0061":1,"b":[],"a":[0,[],{"\ud83d":[]}]}',
+        "[[[[[[[[1]]]],{}]]]]",
+        " [ 1 , 2 ] ",
+        '{"a" : 1 , "b":{ } }',
+    ],
+)
+@pytest.mark.parametrize("size", range(1, 30))
+def test_a_cut_anywhere_changes_nothing(text: str, size: int) -> None:
+    """However large its pieces are, a value is the same."""
+    one = first_value(text.encode())
+
+    assert in_pieces(f"[{text},{text}]".encode(), size) == [one, one]
+    assert in_pieces(f'{{"x":{text},"":{text}}}'.encode(), size) == {"x": one, "": one}
+
+
+@pytest.mark.parametrize("around", [1, 100_000])
+def test_a_long_string_is_read_in_steps(around: int) -> None:
+    """A string that is longer than a piece is one string, whatever stands where a step ends."""
+    for shift in range(14):
+        escapes = rf"{'x' * shift}\ud83d\ude00\\\"\n\ud83dé" * (around // 20 + 1)
+        data = f'{{"k":["{escapes}"],"{escapes}":1}}'.encode()
+        one = first_value(f'"{escapes}"'.encode())
+
+        assert in_pieces(data, 64) == {"k": [one], one: 1}
+        assert in_pieces(f'"{escapes}" ,'.encode(), 64) == one
+
+
+def test_equal_keys_around_a_cut_give_the_last_one() -> None:
+    """A key that comes again is replaced, also where its first value was cut in two."""
+    for size in range(1, 40):
+        assert in_pieces(b'{"a":[0],"b":0,"a":[1,1,1],"a":[2]}', size) == {"a": [2], "b": 0}
+        assert in_pieces(b'{"a":0,"b":[1,[1],1],"b":1,"a":3}', size) == {"a": 3, "b": 1}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *("{0},]", "{0}", "{0}}}", "{0},,1]", "{0} 1]", '{0},"a":1]', "{0},{{1}}]", '{0},"a]'),
+        *("{0},1", ",{0}]", "{0},NaN]", "{0},-Infinity]", "{0},Infinity", '{0},"\x01"]'),
+        *(r'{0},"\x"]', r'{0},"\u12"]', "{0},01]", "{0},{{}}", '{0},"a', r'{0},"a\\\"]'),
+    ],
+)
+def test_broken_json_is_an_error_wherever_it_is_cut(broken: str) -> None:
+    """What breaks off or follows no grammar is refused."""
+    for size in (1, 2, 5, 30):
+        for start in ("[[", '{"a":['):
+            with pytest.raises(ValueError, match=r"JSON"):
+                in_pieces((start + broken.format("1,1,1")).encode(), size)
+
+
+@pytest.mark.parametrize("end", [b'"\xff"]', b'"x"]\xff', b"1] \xc3", b'"' + b"x" * 99 + b'\xff"]'])
+def test_bytes_that_are_no_text_are_an_error_anywhere(end: bytes) -> None:
+    """They are told by their place, behind the value too, however it is read."""
+    small = b"[1,1," + end
+    large = b"[" + b"1," * (LARGE_BYTES // 2) + end
+    for data in (small, large):
+        place = next(at for at, byte in enumerate(data) if byte > 127)
+        with pytest.raises(ValueError, match=rf"^not UTF-8: .* at byte {place}$"):
+            first_value(data)
+        with pytest.raises(ValueError, match=rf"^not UTF-8: .* at byte {place}$"):
+            in_pieces(data, len(data) // 3)
+
+
+def test_nesting_has_the_same_limit() -> None:
+    """The depth is that of the whole, wherever it was cut."""
+    deepest = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
+    assert in_pieces(deepest, 5)
+    with pytest.raises(ValueError, match=f"^nested deeper than {MAX_DEPTH}$"):
+        in_pieces(b"[%b]" % deepest, 5)
+
+    many = b"0," * (LARGE_BYTES // 2)
+    assert first_value(b"[%b%b]" % (many, deepest[1:-1]))
+    with pytest.raises(ValueError, match=f"^nested deeper than {MAX_DEPTH}$"):
+        first_value(b"[%b%b]" % (many, deepest))
+
+
+def test_text_is_not_counted() -> None:
+    """What is in strings, and what follows the value, holds no values."""
+    text = ',[{"x":' * 300_000
+
+    assert first_value(json.dumps([text]).encode()) == [text]
+    assert first_value(b"[" + b" " * LARGE_BYTES + b"1]" + b",1" * MAX_VALUES) == [1]
