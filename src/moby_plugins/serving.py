@@ -4,12 +4,12 @@ from moby_plugins.app.hosting import (
     PluginServer,
     plugin_server_tcp,
     plugin_server_unix,
-    serve_managed,
     serve_tcp,
     serve_unix,
     stopped_by_signals,
     wsgi,
 )
+from moby_plugins.app.managed_hosting import serve_managed
 from moby_plugins.app.serving import PluginApp
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.http import NoAnswerError

@@ -12,20 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 from wsgiref.types import WSGIApplication
 
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError, error_text
-from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App, Request
-from moby_plugins.domain.json import first_value, fold_keys
-from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Manifest, check_plugin_name
-from moby_plugins.domain.plugin_config import DESCRIBE, SOCKETS, Description, socket_concern
-from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
+from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
+from moby_plugins.domain.text import quoted
 from moby_plugins.platforms import check_platform
-
-if TYPE_CHECKING:
-    from moby_plugins.app.subsystem import Subsystem
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
@@ -37,8 +32,6 @@ Open: TypeAlias = Callable[[App], tuple["HTTPServer", str, Callable[[], None]]]
 
 SPECS_PATH = SPECS_PATHS[0]
 SOCKET_MODE = 0o660
-# Of an app's answer to the handshake.
-MAX_MANIFEST_BYTES = 1 << 20
 # Of a mode, what permits; the number above the last group's means none.
 MAX_MODE = 0o777
 MAX_GROUP = (1 << 32) - 2
@@ -259,7 +252,7 @@ def plugin_server_unix(
         check_platform("serving on a UNIX socket")
         from moby_plugins.adapters.server.listeners import inherited, listen_unix
 
-        make = _server_maker(max_request_bytes, max_inflight_bytes)
+        make = server_maker(max_request_bytes, max_inflight_bytes)
         stop_requested = hosted.stop_requested
         listener = inherited("tcp") or listen_unix(path, mode, group, stop_requested)
         server = make(listener.socket, app, None, on_end=hosted.abort)
@@ -316,7 +309,7 @@ def plugin_server_tcp(
         from moby_plugins.adapters.http.dialing import server_context
         from moby_plugins.adapters.server.listeners import inherited, listen_tcp
 
-        make = _server_maker(max_request_bytes, max_inflight_bytes)
+        make = server_maker(max_request_bytes, max_inflight_bytes)
         context = None if tls is None else server_context(tls)
         scheme = "tcp" if tls is None else "https"
         listener = inherited(scheme) or listen_tcp(addr, scheme)
@@ -457,66 +450,6 @@ def serve_tcp(
         server.run()
 
 
-def serve_managed(
-    app: "App | Subsystem | type[Subsystem]",
-    name: str = "plugin",
-    *,
-    drain: float = DRAIN,
-    max_request_bytes: int = MAX_REQUEST_BYTES,
-    max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
-) -> None:
-    """Serve ``app`` as a managed plugin, in the container that its engine runs, until a signal.
-
-    The socket is ``/run/docker/plugins/NAME.sock``, as ``config.json`` has it. Lines of what is
-    printed and logged are bounded, because an engine stops reading at a long one; without
-    handlers of its own the log goes to standard output, warnings and errors to standard error.
-    Where this is process 1, it waits for processes whose parents ended, and goes on in a child:
-    call it before threads are started. Otherwise it serves as ``serve_unix`` does. Asked by
-    ``moby-plugins package`` what the plugin is, it says so on standard output and returns.
-
-    Raises as ``serve_unix`` does, ``SettingsError`` for a name that is too long for an engine,
-    and ``TypeError`` for what is no app::
-
-        from moby_plugins.serving import serve_managed
-
-        serve_managed(Shelves())
-    """
-    from moby_plugins.adapters.server import managed_process
-    from moby_plugins.app.serving import as_app
-
-    served, socket = as_app(app), f"{check_plugin_name(name)}.sock"
-    if concern := socket_concern(socket):
-        raise SettingsError(f"no engine can reach the plugin's socket: {concern}")
-    if os.environ.get(DESCRIBE):
-        _server_maker(max_request_bytes, max_inflight_bytes)  # it is there, too
-        print(Description(_implemented(served), socket).line(), flush=True)  # noqa: T201
-        return
-    check_platform("a managed plugin's process")
-    managed_process.log_to_engine(logging.INFO)
-    managed_process.leave_reaping_to_process_one()
-    serve_unix(
-        served,
-        name,
-        sockets_path=SOCKETS,
-        drain=drain,
-        max_request_bytes=max_request_bytes,
-        max_inflight_bytes=max_inflight_bytes,
-    )
-
-
-def _implemented(app: App) -> tuple[str, ...]:
-    response = app(Request("Plugin.Activate"))
-    try:
-        told = first_value(response.body.read(MAX_MANIFEST_BYTES))
-        return Manifest(fold_keys(told)["implements"]).implements
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise SettingsError(
-            f"the app does not answer Plugin.Activate with what it implements: {shown(error)}"
-        ) from error
-    finally:
-        response.body.close()
-
-
 def wsgi(
     app: App,
     *,
@@ -562,7 +495,8 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _server_maker(max_request_bytes: int, max_inflight_bytes: int) -> Callable[..., HTTPServer]:
+def server_maker(max_request_bytes: int, max_inflight_bytes: int) -> Callable[..., HTTPServer]:
+    """What makes the server underneath; raises ``SettingsError`` where that is not installed."""
     check_platform("serving")
     try:
         cheroot = import_module("moby_plugins.adapters.server.cheroot_server")
