@@ -119,10 +119,7 @@ class PluginServer:
                     raise
 
     def run(self) -> None:
-        """Start, and return when ``stop`` or ``request_stop`` was called and all is over.
-
-        A systemd that waits for it (``Type=notify``) is told when connections are taken, and
-        when it stops.
+        """Start, tell systemd so, and return once ``stop`` or ``request_stop`` was called and done.
 
         Raises:
             PluginError: Where the server underneath ended without being told to; and as ``start``.
@@ -133,7 +130,7 @@ class PluginServer:
             if not self.stop_requested():
                 raise
             return  # told to stop while it waited for its place
-        self._tell = _teller()
+        self._tell = import_module("moby_plugins.adapters.server.listeners").notify_systemd
         self._tell("READY=1")
         try:
             while not self._asked_to_stop():
@@ -198,12 +195,6 @@ class PluginServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def _teller() -> Callable[[str], None]:
-    from moby_plugins.adapters.server.listeners import notify_systemd
-
-    return notify_systemd
 
 
 def plugin_server_unix(
