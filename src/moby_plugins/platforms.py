@@ -23,6 +23,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "FaultServer": ("select.poll", "socket.MSG_DONTWAIT"),
         "tracing": ("socket.AF_UNIX", "fcntl", "os.chown"),
         "diagnose": ("socket.AF_UNIX", "fcntl", "grp", "pwd", "os.geteuid"),
+        "packaging a managed plugin": ("resource", "os.O_NONBLOCK", "os.geteuid", "os.killpg"),
+        "a managed plugin's process": ("os.fork", "signal.pthread_sigmask"),
         "checking a log driver": ("os.mkfifo", "fcntl", "termios"),
     }
 )

@@ -83,6 +83,7 @@ class PluginServer:
         self._drain = float(drain)
         self._server: HTTPServer | None = None
         self._withdraw: Callable[[], None] = lambda: None
+        self._tell: Callable[[str], None] = lambda _: None
         self._addr = ""
         self._lock = threading.Lock()
         self._stopping = False
@@ -118,7 +119,7 @@ class PluginServer:
                     raise
 
     def run(self) -> None:
-        """Start, and return when ``stop`` or ``request_stop`` was called and all is over.
+        """Start, tell systemd so, and return once ``stop`` or ``request_stop`` was called and done.
 
         Raises:
             PluginError: Where the server underneath ended without being told to; and as ``start``.
@@ -129,6 +130,8 @@ class PluginServer:
             if not self.stop_requested():
                 raise
             return  # told to stop while it waited for its place
+        self._tell = import_module("moby_plugins.adapters.server.listeners").notify_systemd
+        self._tell("READY=1")
         try:
             while not self._asked_to_stop():
                 pass
@@ -178,6 +181,7 @@ class PluginServer:
             self._stopped.wait()
             return
         try:
+            self._tell("STOPPING=1")
             self._withdraw()
             if self._server is not None:
                 self._server.stop(self._drain)
@@ -239,7 +243,7 @@ def plugin_server_unix(
         check_platform("serving on a UNIX socket")
         from moby_plugins.adapters.server.listeners import inherited, listen_unix
 
-        make = _server_maker(max_request_bytes, max_inflight_bytes)
+        make = server_maker(max_request_bytes, max_inflight_bytes)
         stop_requested = hosted.stop_requested
         listener = inherited("tcp") or listen_unix(path, mode, group, stop_requested)
         server = make(listener.socket, app, None, on_end=hosted.abort)
@@ -296,7 +300,7 @@ def plugin_server_tcp(
         from moby_plugins.adapters.http.dialing import server_context
         from moby_plugins.adapters.server.listeners import inherited, listen_tcp
 
-        make = _server_maker(max_request_bytes, max_inflight_bytes)
+        make = server_maker(max_request_bytes, max_inflight_bytes)
         context = None if tls is None else server_context(tls)
         scheme = "tcp" if tls is None else "https"
         listener = inherited(scheme) or listen_tcp(addr, scheme)
@@ -482,7 +486,8 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _server_maker(max_request_bytes: int, max_inflight_bytes: int) -> Callable[..., HTTPServer]:
+def server_maker(max_request_bytes: int, max_inflight_bytes: int) -> Callable[..., HTTPServer]:
+    """What makes the server underneath; raises ``SettingsError`` where that is not installed."""
     check_platform("serving")
     try:
         cheroot = import_module("moby_plugins.adapters.server.cheroot_server")

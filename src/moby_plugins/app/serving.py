@@ -5,19 +5,29 @@ in a test, or to a server. ``Routes`` decides who answers, ``refusal`` what an e
 """
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import cast
 
 from attrs import evolve, frozen
 
 from moby_plugins.app import wire
 from moby_plugins.app.parts import check_part, implemented
 from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem
-from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError, status_and_text
+from moby_plugins.domain.errors import (
+    INTERNAL_ERROR,
+    NOT_FOUND,
+    StatusError,
+    WireError,
+    status_and_text,
+)
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CUT_OFF,
     MAX_REQUEST_BYTES,
     OK,
+    App,
     Body,
     Request,
     Response,
@@ -25,7 +35,9 @@ from moby_plugins.domain.http import (
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import bounded, shown
 from moby_plugins.failures import log_failed_call, log_failure
-from moby_plugins.ports import is_forked_child
+from moby_plugins.ports import Clock, is_forked_child
+
+access: logging.Logger = logging.getLogger("moby_plugins.access")
 
 ACTIVATE = "Plugin.Activate"
 
@@ -145,6 +157,76 @@ class PluginApp:
                 raise
             log_failed_call(f"{method} failed", error)
             return refusal(error)
+
+
+class AccessLog:
+    """``app``, with a line in the log of ``moby_plugins.access`` for each call.
+
+    It has the method, the status, the bytes and milliseconds of the response, when that was read
+    to its end or given up. Bodies are not in it.
+    """
+
+    def __init__(self, app: App, clock: Clock) -> None:
+        self._app = app
+        self._clock = clock
+
+    def __call__(self, request: Request) -> Response:
+        """What the app answers."""
+        begun = self._clock.now()
+
+        def log(status: int, size: int) -> None:
+            took = (self._clock.now() - begun) * 1e3
+            method = shown(request.method.partition("?")[0])
+            access.info("%s %d %d bytes %.1f ms", method, status, size, took)
+
+        try:
+            response = self._app(request)
+        except BaseException:
+            log(INTERNAL_ERROR, 0)
+            raise
+        if isinstance(response.body, io.BytesIO):
+            log(response.status, response.body.getbuffer().nbytes)
+            return response
+        return evolve(response, body=_Counted(response.body, partial(log, response.status)))
+
+
+class _Counted:
+    """A body that tells how many bytes were read of it, once it is closed."""
+
+    def __init__(self, body: Body, tell: Callable[[int], None]) -> None:
+        self._body = body
+        self._tell: Callable[[int], None] | None = tell
+        self._size = 0
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self._body.read(size)
+        self._size += len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        tell, self._tell = self._tell, None
+        try:
+            self._body.close()
+        finally:
+            if tell is not None:
+                tell(self._size)
+
+
+def as_app(found: object) -> App:
+    """``found`` as an app: an implementation of a subsystem, or its class, in a ``PluginApp``.
+
+    An app stays as it is. Raises ``TypeError`` for what cannot be served.
+    """
+    if isinstance(found, type) and issubclass(found, Subsystem):
+        return PluginApp(found())
+    if isinstance(found, Subsystem):
+        return PluginApp(found)
+    if isinstance(found, type) or not callable(found):
+        raise TypeError(
+            f"it is {type(found).__name__!r}, and neither a PluginApp, a subsystem nor a"
+            " function from Request to Response"
+        )
+    return cast("App", found)
 
 
 def refusal(error: BaseException) -> Response:

@@ -192,6 +192,18 @@ def watched(file: BinaryIO) -> Iterator[BinaryIO]:
     if not (is_terminal(sys.stderr) and file.seekable()):
         yield file
         return
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    with progress_bar(size) as follow:
+        yield cast("BinaryIO", Followed(file, follow))
+
+
+@contextmanager
+def progress_bar(size: int) -> Iterator[Callable[[int], object]]:
+    """A bar on standard error, if that is a terminal; it is told how many of ``size`` bytes."""
+    if not is_terminal(sys.stderr):
+        yield lambda _: None
+        return
     from rich import progress
     from rich.console import Console
 
@@ -202,10 +214,8 @@ def watched(file: BinaryIO) -> Iterator[BinaryIO]:
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=file.seek(0, os.SEEK_END))
-        file.seek(0)
-        follow = Followed(file, lambda position: bar.update(task, completed=position))
-        yield cast("BinaryIO", follow)
+        task = bar.add_task("", total=size)
+        yield lambda position: bar.update(task, completed=position)
 
 
 @define

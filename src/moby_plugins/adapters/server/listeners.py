@@ -163,6 +163,23 @@ def inherited(scheme: str) -> Listener | None:
     return Listener(sock, Address.of_socket(os.fsdecode(name)).text, inherited=True)
 
 
+def notify_systemd(state: str) -> None:
+    """Tell systemd ``READY=1`` or the like, where it waits for that (``Type=notify``).
+
+    It waits for no room, and raises nothing: what systemd is not told is logged.
+    """
+    where = os.environ.get("NOTIFY_SOCKET", "")
+    if not where.startswith(("/", "@")):
+        return
+    address = f"\0{where[1:]}" if where.startswith("@") else where
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.sendto(state.encode(), address)
+    except (OSError, ValueError) as error:
+        logger.warning("systemd is not told %s: %s: %s", state, shown(where), shown(error))
+
+
 def _listening(descriptor: int) -> ListeningSocket:
     try:
         os.set_inheritable(descriptor, False)
