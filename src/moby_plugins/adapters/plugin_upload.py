@@ -1,22 +1,16 @@
 """A managed plugin sent to an engine: which version of the API it speaks, and the one POST."""
 
 import re
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
-from http.client import HTTPException, HTTPResponse
 from urllib.parse import quote
 
-from moby_plugins.adapters.http.dialing import dial_for
-from moby_plugins.adapters.http.errors import not_reached
-from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import StatusError, TransportError
-from moby_plugins.domain.http import MALFORMED, Body, Request
+from moby_plugins.domain.http import Body, Request
 from moby_plugins.domain.json import first_value, fold_keys
-from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.text import quoted
 from moby_plugins.ports import Transport
 
-_PING = b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n"
 _VERSION = re.compile(r"\d{1,3}\.\d{1,3}")
 _CREATED = range(200, 300)
 # Of an error's body.
@@ -24,32 +18,18 @@ _MAX_ERROR_BYTES = 64 << 10
 _CONFLICT = 409
 
 
-def negotiated_version(address: Address, tls: TLSOptions | None, timeout: float) -> str:
-    """The version of the API that the engine at ``address`` offers, ``"1.41"``.
+def negotiated_version(transport: Transport, engine: Address, timeout: float | None) -> str:
+    """The version of the API that ``engine`` offers, ``"1.41"``.
 
-    All of it takes ``timeout`` seconds at most. Raises ``TransportError`` with the address where
-    the engine cannot be reached, and for what is no engine.
+    ``transport`` leads there, and gets. All of it takes ``timeout`` seconds at most. Raises
+    ``TransportError`` with the address where it cannot be reached, and for what is no engine.
     """
-    ends = time.monotonic() + timeout
-    try:
-        sock = dial_for(address, tls)(timeout)
-    except OSError as error:
-        raise not_reached(error, address) from error
-    try:
-        sock.settimeout(max(ends - time.monotonic(), 1e-3))
-        sock.sendall(_PING)
-        with closing(HTTPResponse(sock)) as response:
-            response.begin()
-            version = response.headers.get("Api-Version", "")
-    except HTTPException as error:
-        raise TransportError(f"{MALFORMED}: {shown(error)}", address.text) from error
-    except OSError as error:
-        raise not_reached(error, address) from error
-    finally:
-        sock.close()
+    response = transport.send(Request("_ping"), timeout)
+    response.body.close()
+    version = response.headers.get("Api-Version", "")
     if not _VERSION.fullmatch(version):
         raise TransportError(
-            f"no engine answers there: /_ping has the Api-Version {quoted(version)}", address.text
+            f"no engine answers there: /_ping has the Api-Version {quoted(version)}", engine.text
         )
     return version
 

@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import BinaryIO
 
@@ -28,12 +28,13 @@ from moby_plugins.adapters.disk.root_filesystem import (
     packed_size,
     remove_tree,
 )
+from moby_plugins.adapters.engine import connect
 from moby_plugins.adapters.plugin_upload import create_plugin, negotiated_version
 from moby_plugins.app.config import connect_by_scheme
 from moby_plugins.app.settings import Settings
-from moby_plugins.domain.address import Address, TLSOptions
-from moby_plugins.domain.diagnosis import Finding
+from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SettingsError, SpecError, TransportError
+from moby_plugins.domain.findings import Finding
 from moby_plugins.domain.packaging import judged
 from moby_plugins.domain.plugin_config import (
     CONFIG,
@@ -55,8 +56,9 @@ from moby_plugins.platforms import check_platform
 APP = "app"
 # Seconds for the app to say what it implements, and for all bytecode to be compiled.
 DESCRIBE_TIMEOUT, COMPILE_TIMEOUT = 60.0, 600.0
-# Seconds for an engine to say which version of its API it speaks, and to create a plugin.
-PING_TIMEOUT, CREATE_TIMEOUT = 10.0, 900.0
+ENGINE = "unix:///var/run/docker.sock"
+# Seconds for an engine to create a plugin.
+CREATE_TIMEOUT = 900.0
 # What the runtime mounts something on, or a plugin writes to.
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", SOCKETS)
 _ENVIRON = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -316,20 +318,22 @@ def package_size(directory: str) -> int:
 def create(
     directory: str,
     reference: str,
-    engine: Address,
-    tls: TLSOptions | None = None,
+    settings: Settings,
     follow: Callable[[int], object] = lambda _: None,
 ) -> None:
-    """Have ``engine`` create the plugin in ``directory``: ``docker plugin create``.
+    """Have the engine of ``settings`` create the plugin in ``directory``: ``docker plugin create``.
 
+    Without one it is that at ``/var/run/docker.sock``.
     ``follow`` is told how many of ``package_size(directory)`` bytes were sent. Raises
     ``SpecError`` for what cannot be read, ``TransportError``, and ``StatusError`` for what the
     engine refuses.
     """
     check_platform("packaging a managed plugin")
     check_reference(reference)
-    version = negotiated_version(engine, tls, PING_TIMEOUT)
-    transport = connect_by_scheme(Settings())(engine, tls)
+    engine, tls = Address(settings.engine or ENGINE), settings.engine_tls
+    with closing(connect(engine, tls)) as asking:
+        version = negotiated_version(asking, engine, settings.activation_timeout)
+    transport = connect_by_scheme(settings)(engine, tls)
     try:
         size = packed_size(directory)
         chunks = _followed(directory, size, follow)

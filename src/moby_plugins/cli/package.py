@@ -7,15 +7,14 @@ import sys
 import click
 from attrs import asdict
 
-from moby_plugins import SettingsError
+from moby_plugins import Settings, SettingsError
 from moby_plugins.app.packaging import Package, check_app, create, judge, package_size
 from moby_plugins.app.packaging import package as lay_out
 from moby_plugins.cli.doctor import show_finding, summary_of
 from moby_plugins.cli.errors import FINDINGS
-from moby_plugins.cli.options import example, with_json
+from moby_plugins.cli.options import example, with_json, with_settings
 from moby_plugins.cli.output import StatusLine, progress_bar, show_json, show_line
 from moby_plugins.diagnosis import PROBLEM, Finding
-from moby_plugins.domain.address import Address
 from moby_plugins.domain.plugin_config import (
     Mount,
     Wanted,
@@ -24,8 +23,6 @@ from moby_plugins.domain.plugin_config import (
     short_name,
     variable,
 )
-
-ENGINE = "unix:///var/run/docker.sock"
 
 
 @click.command(
@@ -38,13 +35,6 @@ ENGINE = "unix:///var/run/docker.sock"
 @click.option("--check", "checked", metavar="DIR", help="Judge a plugin's directory instead.")
 @click.option(
     "--create", "created", is_flag=True, help="Send it to an engine, if it has no problem."
-)
-@click.option(
-    "--engine",
-    metavar="ADDRESS",
-    envvar="MOBY_PLUGINS_ENGINE",
-    default=ENGINE,
-    help="That engine.  [default: /var/run/docker.sock]",
 )
 @click.option(
     "--source",
@@ -71,6 +61,7 @@ ENGINE = "unix:///var/run/docker.sock"
 @click.option("--device", "devices", metavar="PATH", multiple=True, hidden=True)
 @click.option("--host-network", is_flag=True, help="Use the host's network; else it has none.")
 @click.option("--description", default="", hidden=True)
+@with_settings
 @with_json
 @click.pass_context
 def package(
@@ -81,7 +72,6 @@ def package(
     out: str | None,
     checked: str | None,
     created: bool,
-    engine: str,
     sources: tuple[str, ...],
     python: str,
     entrypoint: str | None,
@@ -93,6 +83,7 @@ def package(
     devices: tuple[str, ...],
     host_network: bool,
     description: str,
+    settings: Settings,
     as_json: bool,
 ) -> None:
     """Make a managed plugin of an app and a root file system, and judge it."""
@@ -101,7 +92,6 @@ def package(
     if name is None and (app is not None or created):
         raise click.UsageError("--name says what the plugin is called: it is missing")
     reference = "" if name is None else check_reference(name)
-    where = Address(engine) if created else None
     status = StatusLine(sys.stderr)
     if checked is not None:
         directory, findings = checked, judge(checked)
@@ -136,9 +126,9 @@ def package(
     _show(findings, as_json=as_json)
     if any(finding.severity == PROBLEM for finding in findings):
         context.exit(FINDINGS)
-    if where is not None:
+    if created:
         with progress_bar(package_size(directory)) as follow:
-            create(directory, reference, where, follow=follow)
+            create(directory, reference, settings, follow=follow)
         print(f"created {reference}: docker plugin enable {reference}", file=sys.stderr)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from moby_plugins.domain.diagnosis import PROBLEM, WARNING, Finding
+from moby_plugins.domain.findings import PROBLEM, WARNING, Finding
 from moby_plugins.domain.plugin_config import (
     CONFIG,
     KINDS,

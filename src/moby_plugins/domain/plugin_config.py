@@ -12,9 +12,10 @@ from typing import Any
 
 from attrs import frozen
 
-from moby_plugins.domain.diagnosis import PROBLEM, WARNING, Finding
 from moby_plugins.domain.errors import SettingsError
+from moby_plugins.domain.findings import PROBLEM, WARNING, Finding
 from moby_plugins.domain.json import fold_keys, kind_of, only_value
+from moby_plugins.domain.managed import MAX_SOCKET_NAME_BYTES, SUBSYSTEMS
 from moby_plugins.domain.text import nearest, quoted, shown
 
 CONFIG, ROOTFS = "config.json", "rootfs"
@@ -24,14 +25,9 @@ SOCKETS = "/run/docker/plugins"
 # In the environment of a plugin's program: have it say what it is, and end.
 DESCRIBE = "DESCRIBE_MOBY_PLUGIN"
 _MARK = "moby-plugins"
-# An engine dials /run/docker/plugins/ID/SOCKET, and a socket's path has 107 bytes at most.
-MAX_SOCKET_BYTES = 107 - len(f"{SOCKETS}/") - 64 - len("/")
 _SUFFIX = ".sock"
 # What engines ask for; the last two are asked for by swarms.
-KINDS = (
-    *("authz", "graphdriver", "ipamdriver", "logdriver", "metricscollector"),
-    *("networkdriver", "secretprovider", "volumedriver", "csicontroller", "csinode"),
-)
+KINDS = (*map(str.lower, SUBSYSTEMS), "csicontroller", "csinode")
 # What they mount has to be seen by the engine.
 MOUNTING = frozenset({"graphdriver", "volumedriver"})
 # Where an engine looks for a program that is named without a slash.
@@ -96,7 +92,7 @@ def short_name(reference: str) -> str:
 def socket_for(reference: str) -> str:
     """The file name of the socket of a plugin of that name: short enough for every engine."""
     plain = re.sub("[^a-z0-9-]", "-", short_name(reference))
-    return plain[: MAX_SOCKET_BYTES - len(_SUFFIX)] + _SUFFIX
+    return plain[: MAX_SOCKET_NAME_BYTES - len(_SUFFIX)] + _SUFFIX
 
 
 def socket_concern(socket: str) -> str:
@@ -106,10 +102,9 @@ def socket_concern(socket: str) -> str:
         return "it is missing"
     if "/" in socket or "\0" in socket or socket in {".", ".."}:
         return f"{quoted(socket)} is no plain name of a file"
-    if size > MAX_SOCKET_BYTES:
-        return (
-            f"{quoted(socket)} has {size} bytes, and an engine reaches at most {MAX_SOCKET_BYTES}"
-        )
+    if size > MAX_SOCKET_NAME_BYTES:
+        most = f"an engine reaches at most {MAX_SOCKET_NAME_BYTES}"
+        return f"{quoted(socket)} has {size} bytes, and {most}"
     return ""
 
 

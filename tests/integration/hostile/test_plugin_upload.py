@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from moby_plugins import PluginError, SettingsError, SpecError, StatusError, TransportError
-from moby_plugins.adapters.plugin_upload import negotiated_version
+from moby_plugins import (
+    PluginError,
+    Settings,
+    SettingsError,
+    SpecError,
+    StatusError,
+    TransportError,
+)
 from moby_plugins.app.packaging import create, package_size
-from moby_plugins.ports import Address
 
 PONG = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK"
 SECONDS = 10
@@ -23,7 +28,7 @@ class Engine:
     """Answers each connection with the next of some responses, and keeps what it was sent."""
 
     def __init__(self, path: Path) -> None:
-        self.address = Address(f"unix://{path}")
+        self.settings = Settings(engine=f"unix://{path}")
         self.sent: list[bytes] = []
         self.responses: list[bytes] = []
         self._socket = socket.socket(socket.AF_UNIX)
@@ -91,7 +96,7 @@ def test_an_engine_is_pinged_and_sent_one_tar(engine: Engine, directory: str) ->
     engine.responses = [PONG, b"HTTP/1.1 204 No Content\r\n\r\n"]
     followed: list[int] = []
 
-    create(directory, "host:5000/mp/shelf:1.0", engine.address, follow=followed.append)
+    create(directory, "host:5000/mp/shelf:1.0", engine.settings, follow=followed.append)
 
     ping, nothing, head, body = engine.sent
     assert (ping.split(b"\r\n")[0], nothing) == (b"GET /_ping HTTP/1.1", b"")
@@ -108,7 +113,7 @@ def test_an_engine_is_pinged_and_sent_one_tar(engine: Engine, directory: str) ->
 def test_a_name_that_is_none_reaches_no_engine(engine: Engine, directory: str, name: str) -> None:
     """It is refused before anything is sent."""
     with pytest.raises(SettingsError, match="is no name of a managed plugin"):
-        create(directory, name, engine.address)
+        create(directory, name, engine.settings)
 
     assert engine.sent == []
 
@@ -131,11 +136,11 @@ def test_what_an_engine_refuses_says_what_to_do(
     """As it said it, in bounds; what is a success is one."""
     engine.responses = [PONG, b"HTTP/1.1 " + response]
     if not told:
-        create(directory, "shelf", engine.address)
+        create(directory, "shelf", engine.settings)
         return
 
     with pytest.raises(StatusError) as caught:
-        create(directory, "shelf", engine.address)
+        create(directory, "shelf", engine.settings)
 
     assert told in str(caught.value)
     assert len(str(caught.value)) < 1000
@@ -162,9 +167,9 @@ def test_what_is_no_engine_is_not_sent_a_plugin(
     engine.responses = [ping]
 
     with pytest.raises(TransportError) as caught:
-        create(directory, "shelf", engine.address)
+        create(directory, "shelf", engine.settings)
 
-    assert engine.address.text in str(caught.value)
+    assert str(engine.settings.engine) in str(caught.value)
     assert len(engine.sent) == 2
 
 
@@ -173,13 +178,14 @@ def test_an_engine_that_breaks_off_is_a_transport_error(engine: Engine, director
     engine.responses = [PONG, b""]
 
     with pytest.raises(TransportError):
-        create(directory, "shelf", engine.address)
+        create(directory, "shelf", engine.settings)
 
     assert len(engine.sent) == 4
 
 
-def test_a_slow_engine_is_waited_for_within_the_time(short_path: Path) -> None:
+def test_a_slow_engine_is_waited_for_within_the_time(short_path: Path, directory: str) -> None:
     """From the dial to the last byte, however slowly it drips."""
+    address = f"unix://{short_path}/s"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(short_path / "s"))
         listening.listen()
@@ -200,7 +206,7 @@ def test_a_slow_engine_is_waited_for_within_the_time(short_path: Path) -> None:
         thread.start()
         began = time.monotonic()
         with pytest.raises(TransportError):
-            negotiated_version(Address(f"unix://{short_path}/s"), None, 0.5)
+            create(directory, "shelf", Settings(engine=address, activation_timeout=0.5))
         took = time.monotonic() - began
         over.set()
         thread.join()
@@ -210,9 +216,9 @@ def test_a_slow_engine_is_waited_for_within_the_time(short_path: Path) -> None:
 
 def test_without_an_engine_or_a_plugin_it_says_which(short_path: Path, directory: str) -> None:
     """A socket that is not there, and a directory that is none."""
-    address = Address(f"unix://{short_path}/none")
+    settings = Settings(engine=f"unix://{short_path}/none")
     with pytest.raises(TransportError, match="none"):
-        create(directory, "shelf", address)
+        create(directory, "shelf", settings)
     with pytest.raises(SpecError, match="No such file"):
         package_size(str(short_path / "none"))
     assert issubclass(SpecError, PluginError)

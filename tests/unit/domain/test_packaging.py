@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.domain.diagnosis import PROBLEM, WARNING, Finding
+from moby_plugins.domain.findings import PROBLEM, WARNING, Finding
 from moby_plugins.domain.packaging import Program, SeenFiles, judged
 from moby_plugins.domain.plugin_config import read_config
 

@@ -8,7 +8,6 @@ import pytest
 from moby_plugins import SettingsError
 from moby_plugins.domain.plugin_config import (
     DESCRIBE,
-    MAX_SOCKET_BYTES,
     Description,
     Mount,
     Wanted,
@@ -57,7 +56,7 @@ def test_a_socket_is_called_after_the_plugin_within_22_bytes(reference: str, soc
     """An engine dials it below a directory whose name has 64 digits."""
     assert socket_for(reference) == socket
     assert socket_concern(socket) == ""
-    assert MAX_SOCKET_BYTES == 22
+    assert len(socket) <= 22
 
 
 @pytest.mark.parametrize(
