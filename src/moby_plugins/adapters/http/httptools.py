@@ -22,12 +22,12 @@ from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first
 from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
-    check_framing,
     check_heads,
     check_interim,
     head_of,
 )
 from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport
+from moby_plugins.domain import http_grammar
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -247,7 +247,11 @@ class Answer:
                 lengths.append(value.decode("latin-1"))
             elif name == b"transfer-encoding":
                 codings.append(value.decode("latin-1"))
-        check_framing(lengths, codings)
+        # Translated here, for this is on the way of every call.
+        try:
+            http_grammar.check_framing(lengths, codings)
+        except ValueError as error:
+            raise HTTPException(str(error)) from error
         return lengths, codings
 
     def _fail(self, error: HttpParserError, data: bytes) -> None:
