@@ -137,8 +137,11 @@ def _mend(level: list[Any]) -> None:
             if found:
                 for at, whole in zip(found, mended([outer[at] for at in found]), strict=True):
                     outer[at] = whole
-    for outer in level:
-        if type(outer) is dict and any(map(LONE.search, outer)):
+    objects = [outer for outer in level if outer and type(outer) is dict]
+    if all(map(str.isprintable, chain.from_iterable(objects))):
+        return
+    for outer in objects:
+        if any(map(LONE.search, outer)):
             members = list(zip(mended(list(outer)), outer.values(), strict=True))
             outer.clear()
             outer.update(members)

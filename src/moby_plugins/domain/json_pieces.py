@@ -126,6 +126,8 @@ class _Pieces:
         if max(comma, bracket) < begin:
             return
         if comma > bracket:
+            if not self._before and not outside[begin:comma].strip(SPACE):
+                raise ValueError(f"not JSON: Expecting value: near byte {self._at}")
             self._add(outside[begin:comma])
             self._before = ","
             self._at = start + comma + 1
@@ -144,7 +146,12 @@ class _Pieces:
         end = _string_end(self._data, start + begin)
         behind = LEADING.match(self._data, end + 1).end()  # type: ignore[union-attr]
         if self._data[behind : behind + 1] == b":":
-            # A key goes with its value.
+            # A key goes with its value. Its bytes are copied five times, its text three times.
+            width = max(
+                1 if self._data[start:end].isascii() else 4, width_of(self._data[start:end])
+            )
+            if self._memory + (5 + 3 * width) * (end - start) > MAX_MEMORY + 2 * len(self._data):
+                raise _too_much()
             self._read_piece(behind + size - start)
             return
         self._take(getsizeof(string := _string_between(self._data, start + begin + 1, end)))
@@ -213,7 +220,11 @@ class _Pieces:
     def _take(self, memory: int) -> None:
         self._memory += memory
         if self._memory > MAX_MEMORY + 2 * len(self._data):
-            raise ValueError(f"its values take more than {MAX_MEMORY >> 20} MiB and twice its size")
+            raise _too_much()
+
+
+def _too_much() -> ValueError:
+    return ValueError(f"its values take more than {MAX_MEMORY >> 20} MiB and twice its size")
 
 
 def _container(bracket: bytes) -> Any:

@@ -81,14 +81,22 @@ def test_equal_keys_around_a_cut_give_the_last_one() -> None:
     "broken",
     [
         *("{0},]", "{0}", "{0}}}", "{0},,1]", "{0} 1]", '{0},"a":1]', "{0},{{1}}]", '{0},"a]'),
-        *("{0},1", ",{0}]", "{0},NaN]", "{0},-Infinity]", "{0},Infinity", '{0},"\x01"]'),
+        *(
+            "{0},1",
+            ",{0}]",
+            ",[{0},{0}",
+            "{0},NaN]",
+            "{0},-Infinity]",
+            "{0},Infinity",
+            '{0},"\x01"]',
+        ),
         *(r'{0},"\x"]', r'{0},"\u12"]', "{0},01]", "{0},{{}}", '{0},"a', r'{0},"a\\\"]'),
     ],
 )
 def test_broken_json_is_an_error_wherever_it_is_cut(broken: str) -> None:
     """What breaks off or follows no grammar is refused."""
-    for size in (1, 2, 5, 30):
-        for start in ("[[", '{"a":['):
+    for size in range(1, 40):
+        for start in ("[[", '{"a":[', '[{"a":[{"b":1,"c":['):
             with pytest.raises(ValueError, match=r"JSON"):
                 in_pieces((start + broken.format("1,1,1")).encode(), size)
 
@@ -125,3 +133,11 @@ def test_text_is_not_counted() -> None:
 
     assert first_value(json.dumps([text]).encode()) == [text]
     assert first_value(b"[" + b" " * LARGE_BYTES + b"1]" + b",1" * MAX_VALUES) == [1]
+
+
+def test_a_key_that_takes_too_much_is_refused() -> None:
+    """A key goes with its value, so all of it is held at once: more than may be is an error."""
+    key = b"x" * (20 << 20) + "😀".encode()
+
+    with pytest.raises(ValueError, match=r"^its values take more than 256 MiB and twice its size$"):
+        in_pieces(b'{"%b":1}' % key, 1 << 10)
