@@ -4,20 +4,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml docs/protocol.md $(shell find src -name '*.py')
 
-.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots lint bench clean
+.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots docs lint bench clean
 
 demo: $(VENV)/wheel
 	@$(BIN)/moby-plugins demo
 
-# The wheel is tested, not the tree.
+# The wheel is tested, not the tree: by two processes, and then what is to be alone by one.
 test: $(VENV)/test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/coverage run -m pytest -m alone
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+# By two processes, each of which collects its half; xdist would have each collect all. What pytest
+# compiles of the tests is kept, whatever the environment says: that is as much work as they are.
+HALF := tests/unit/app tests/unit/examples
+UNIT := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 unit: $(VENV)/test
-	$(BIN)/pytest tests/unit
+	@$(UNIT) tests/unit $(HALF:%=--ignore=%) >$(VENV)/unit-output 2>&1 & other=$$!; \
+		$(UNIT) $(HALF); status=$$?; \
+		wait $$other || status=1; cat $(VENV)/unit-output; exit $$status
 
 # In another order each time, by two processes; a seed that fails can be given to pytest again.
 RUNS := 100
@@ -50,7 +57,11 @@ fuzz: $(VENV)/test
 screenshots: $(VENV)/test
 	$(BIN)/python -m tests.screenshots
 
-lint: $(VENV)/lint $(VENV)/test
+# The site, in build/site: open index.html. A warning is an error.
+docs: $(VENV)/test $(VENV)/docs
+	$(BIN)/python -m website.build
+
+lint: $(VENV)/lint $(VENV)/test $(VENV)/docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -60,9 +71,10 @@ lint: $(VENV)/lint $(VENV)/test
 
 # Against the Go host too: golang-go and golang-github-docker-docker-dev of Debian's. Debian's
 # Python is built with optimizations, as many others are not: PYTHON=/usr/bin/python3.
+# Some rows alone: BENCH="--rows calls counts". Fewer rounds: BENCH=--quick.
 bench: $(VENV)/wheel
 	$(BIN)/pip install --quiet --group bench
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.run $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist
@@ -83,6 +95,10 @@ $(VENV)/test: $(VENV)/wheel
 
 $(VENV)/mutants: $(VENV)/test
 	$(BIN)/pip install --quiet --group mutants
+	touch $@
+
+$(VENV)/docs: $(VENV)/wheel
+	$(BIN)/pip install --quiet --group docs
 	touch $@
 
 $(VENV)/lint: $(VENV)/wheel

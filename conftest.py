@@ -12,7 +12,25 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-PLUGIN = Path(__file__).with_name("examples") / "volume_plugin.py"
+ROOT = Path(__file__).parent
+PLUGIN = ROOT / "examples" / "volume_plugin.py"
+# What `make test` runs by itself, after all others by two processes: it needs the machine (an
+# engine, the environment), measures time closely, or makes a crowd that others would wait for.
+ALONE = (
+    "README.md",
+    "docs/",
+    "tests/integration/engine/",
+    "tests/integration/process/",
+    "tests/integration/host/test_deadlines.py",
+    "tests/integration/hostile/test_floods.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is to be alone."""
+    for item in items:
+        if item.path.relative_to(ROOT).as_posix().startswith(ALONE):
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from attrs import frozen
 from benchmarks.calls import CALLS, calling, settings
 from benchmarks.contest import Side, timed
 from benchmarks.discovery import PLUGINS, activating, one_by_one
+from benchmarks.placement import Placement
 from benchmarks.processes import quick_plugins
 from moby_plugins import new_client
 
@@ -53,17 +54,17 @@ class Profile:
     layers: dict[str, Share]
 
 
-def call_profiles(directory: Path) -> Iterator[Profile]:
+def call_profiles(directory: Path, placement: Placement) -> Iterator[Profile]:
     """A call's, for each transport."""
-    with quick_plugins(directory) as path:
+    with placement.pinned(), quick_plugins(directory, placement=placement) as path:
         for transport in TRANSPORTS:
             with new_client(f"unix://{path}", settings=settings(transport)) as client:
                 yield profiled(transport, timed(calling(client)), CALL_ROUNDS, CALLS)
 
 
-def activation_profiles(directory: Path) -> Iterator[Profile]:
+def activation_profiles(directory: Path, placement: Placement) -> Iterator[Profile]:
     """An activation's, for each transport, by ``get`` of one plugin after the other."""
-    with quick_plugins(directory, PLUGINS):
+    with placement.pinned(), quick_plugins(directory, PLUGINS, placement):
         (directory / "closing.sock").unlink()
         for transport in TRANSPORTS:
             side = activating(directory, transport, one_by_one)

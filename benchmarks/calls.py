@@ -15,7 +15,8 @@ from urllib3.connection import HTTPConnection
 from benchmarks.contest import Bound, Comparison, Contest, timed
 from benchmarks.peers.go_host import GoHost
 from benchmarks.peers.python_clients import ARGS, METHOD, MOUNTPOINT, clients
-from benchmarks.processes import on_one_core, quick_plugins
+from benchmarks.placement import Placement
+from benchmarks.processes import quick_plugins
 from moby_plugins import Client, Settings, new_client
 
 CALLS = 50
@@ -42,21 +43,19 @@ WAKING = (
 TURNS = (
     "CPython lets one thread at a time run, and each system call of a call passes the turn on: "
     "where the next thread has to be woken on another core, that takes longer than what it saves. "
-    "The row below is a bare urllib3 pool in the same threads."
+    "The floor is a bare socket in each of the same threads, over one such socket in one."
 )
 AIOHTTP = (
     "aiohttp parses with llhttp, in C, as our transport `httptools` does; urllib3 reads answers "
     "with `http.client` and Python's parser for mail, and that is most of the profile below."
 )
-ROWS = (
-    Comparison("one small call, default transport", DEFAULT, GO, None, OBSTACLE),
-    Comparison("the same, transport `httptools`", FAST, GO, Bound(0.9), WAKING),
-    Comparison("the same, default transport", DEFAULT, BARE, Bound(1.1)),
-    Comparison("the same, default transport", DEFAULT, "httpx", Bound(0.5)),
-    Comparison("the same, default transport", DEFAULT, "requests-unixsocket2", Bound(0.35)),
-    Comparison("the same, default transport", DEFAULT, "docker-py's adapter", Bound(0.35)),
-    Comparison("the same, default transport", DEFAULT, "aiohttp", Bound(1.0), AIOHTTP),
-    Comparison("the same, transport `httptools`", FAST, "aiohttp", None),
+PEERS = (
+    Comparison("a small call, default transport", DEFAULT, BARE, Bound(1.1)),
+    Comparison("a small call, default transport", DEFAULT, "httpx", Bound(0.5)),
+    Comparison("a small call, default transport", DEFAULT, "requests-unixsocket2", Bound(0.35)),
+    Comparison("a small call, default transport", DEFAULT, "docker-py's adapter", Bound(0.35)),
+    Comparison("a small call, default transport", DEFAULT, "aiohttp", Bound(1.0), AIOHTTP),
+    Comparison("a small call, transport `httptools`", FAST, "aiohttp", None),
 )
 
 
@@ -83,79 +82,137 @@ def calling(client: Client, calls: int = CALLS) -> Callable[[], None]:
     return rounds
 
 
-def call_contest(directory: Path, go: GoHost) -> Iterator[Contest]:
-    """All of them, in one contest."""
-    with quick_plugins(directory) as path, ExitStack() as stack:
-        addr = f"unix://{path}"
-        default = stack.enter_context(new_client(addr, settings=settings("urllib3")))
-        fast = stack.enter_context(new_client(addr, settings=settings("httptools")))
-        sides = {
-            DEFAULT: timed(calling(default)),
-            GO: go.side("call", path, Count=CALLS),
-            FAST: timed(calling(fast)),
-            BARE: timed(bare_urllib3(path)),
-            **stack.enter_context(clients(path, CALLS)),
-        }
-        yield Contest(sides, ROWS, ROUNDS, CALLS)
-        yield thread_contest(default, path, stack.enter_context(ThreadPoolExecutor(THREADS)))
-
-
-def one_core_contest(directory: Path, program: Path) -> Iterator[Contest]:
-    """The same call where host and plugin share a core: what both do, and no wait for a core."""
-    with on_one_core(), quick_plugins(directory) as path, ExitStack() as stack:
+def call_contests(
+    directory: Path, program: Path, placement: Placement, bounds: tuple[float, float]
+) -> Iterator[Contest]:
+    """The small call over both transports and a bare socket, against the Go host."""
+    fast, default = bounds
+    rows = (
+        Comparison(
+            "a small call, transport `httptools`",
+            FAST,
+            GO,
+            Bound(fast),
+            WAKING,
+            SOCKET,
+            "",
+            "httptools",
+        ),
+        Comparison(
+            "a small call, default transport",
+            DEFAULT,
+            GO,
+            Bound(default),
+            OBSTACLE,
+            SOCKET,
+            "",
+            "urllib3",
+        ),
+    )
+    with (
+        placement.pinned(),
+        quick_plugins(directory, placement=placement) as path,
+        ExitStack() as stack,
+    ):
         sides = {GO: stack.enter_context(GoHost.running(program)).side("call", path, Count=CALLS)}
         for side, transport in ((DEFAULT, "urllib3"), (FAST, "httptools")):
             client = new_client(f"unix://{path}", settings=settings(transport))
             sides[side] = timed(calling(stack.enter_context(client)))
-        sock = stack.enter_context(socket.socket(socket.AF_UNIX))
-        sock.connect(str(path))
-        sides[SOCKET] = timed(partial(bare_calls, sock))
-        rows = (
-            Comparison("the same on one core, default transport", DEFAULT, GO, None),
-            Comparison("the same on one core, transport `httptools`", FAST, GO, None),
-            Comparison("the same on one core, a bare socket", SOCKET, GO, None),
-        )
-        yield Contest(sides, rows, ROUNDS, CALLS)
+        sides[SOCKET] = timed(partial(bare_calls, stack.enter_context(connected(path))))
+        yield Contest(sides, rows, ROUNDS, CALLS, placement=placement)
 
 
-def bare_calls(sock: socket.socket) -> None:
+def peer_contests(directory: Path, placement: Placement) -> Iterator[Contest]:
+    """The same call by other clients in Python."""
+    with (
+        placement.pinned(),
+        quick_plugins(directory, placement=placement) as path,
+        ExitStack() as stack,
+    ):
+        sides = {
+            side: timed(calling(stack.enter_context(new_client(f"unix://{path}", settings=chosen))))
+            for side, chosen in ((DEFAULT, settings("urllib3")), (FAST, settings("httptools")))
+        }
+        sides[BARE] = timed(bare_urllib3(path))
+        sides |= stack.enter_context(clients(path, CALLS))
+        yield Contest(sides, PEERS, ROUNDS // 2, CALLS, placement=placement)
+
+
+def connected(path: Path) -> socket.socket:
+    """A socket to the plugin at ``path``."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(str(path))
+    return sock
+
+
+def bare_calls(sock: socket.socket, calls: int = CALLS) -> None:
     """The same bytes, written and not read: what the plugin and the kernel take."""
     body = json.dumps(ARGS).encode()
     head = f"POST /{METHOD} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     request = head.encode() + body
-    for _ in range(CALLS):
+    for _ in range(calls):
         sock.sendall(request)
         assert sock.recv(1 << 16)
 
 
-def thread_contest(client: Client, path: Path, threads: ThreadPoolExecutor) -> Contest:
+def thread_contests(directory: Path, placement: Placement) -> Iterator[Contest]:
     """Eight threads at once against one, over one client; any error is raised."""
+    with (
+        placement.pinned(),
+        quick_plugins(directory, placement=placement) as path,
+        ExitStack() as stack,
+    ):
+        threads = stack.enter_context(ThreadPoolExecutor(THREADS))
+        socks = [stack.enter_context(connected(path)) for _ in range(THREADS)]
+        free = list(socks)
 
-    def at_once(work: Callable[[], None]) -> Callable[[], None]:
-        def all_of_them() -> None:
-            for done in [threads.submit(work) for _ in range(THREADS)]:
-                done.result()
+        def bare() -> None:
+            sock = free.pop()
+            bare_calls(sock)
+            free.append(sock)
 
-        return all_of_them
+        many, one, floor, lone = f"{THREADS} threads", "one thread", "bare threads", "one, bare"
+        for transport, bound in (("httptools", 1.3), ("urllib3", 0.9)):
+            client = new_client(f"unix://{path}", settings=settings(transport))
+            work = calling(stack.enter_context(client))
+            rows = (
+                Comparison(
+                    f"{THREADS} threads calling at once, transport `{transport}`",
+                    many,
+                    one,
+                    Bound(bound, throughput=True),
+                    TURNS,
+                    floor,
+                    lone,
+                    transport,
+                ),
+            )
+            sides = {
+                many: timed(at_once(threads, work)),
+                one: timed(partial(in_turn, work)),
+                floor: timed(at_once(threads, bare)),
+                lone: timed(partial(in_turn, bare)),
+            }
+            yield Contest(sides, rows, 40, CALLS * THREADS, placement=placement)
 
-    ours, one, bare, bare_one = f"{THREADS} threads", "one thread", f"{THREADS}, bare", "one, bare"
-    rows = (
-        Comparison(
-            f"{THREADS} threads calling at once", ours, one, Bound(1.0, throughput=True), TURNS
-        ),
-        Comparison(f"{THREADS} threads, urllib3 and json", bare, bare_one, None),
-    )
-    pool = bare_urllib3(path, THREADS)
-    sides = {
-        ours: timed(at_once(calling(client))),
-        one: timed(calling(client, CALLS * THREADS)),
-        bare: timed(at_once(pool)),
-        bare_one: timed(lambda: [pool() for _ in range(THREADS)]),
-    }
-    return Contest(sides, rows, 40, CALLS * THREADS)
+
+def at_once(threads: ThreadPoolExecutor, work: Callable[[], None]) -> Callable[[], None]:
+    """``work`` in all threads."""
+
+    def all_of_them() -> None:
+        for done in [threads.submit(work) for _ in range(THREADS)]:
+            done.result()
+
+    return all_of_them
 
 
-def bare_urllib3(path: Path, size: int = 1) -> Callable[[], None]:
+def in_turn(work: Callable[[], None]) -> None:
+    """As much of ``work`` as all threads do, in this one."""
+    for _ in range(THREADS):
+        work()
+
+
+def bare_urllib3(path: Path) -> Callable[[], None]:
     """The same request on a pool of urllib3's, with ``json``, and nothing else."""
 
     class Connection(HTTPConnection):
@@ -167,7 +224,7 @@ def bare_urllib3(path: Path, size: int = 1) -> Callable[[], None]:
     class Pool(HTTPConnectionPool):
         ConnectionCls = Connection
 
-    pool = Pool("localhost", maxsize=size)
+    pool = Pool("localhost", maxsize=1)
     headers = {"Accept": "application/vnd.docker.plugins.v1.2+json"}
 
     def rounds() -> None:

@@ -8,31 +8,38 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.contest import Bound, Comparison, Contest, Side, timed
+from benchmarks.placement import Placement
 from benchmarks.processes import quick_plugins
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "moby-plugins")
 PLUGINS = 50
+NOTHING = "python -c pass"
+
+IMPORTS = (
+    "Nearly all of it is importing modules: click, attrs, cattrs and the transport's. The floor "
+    "is `moby-plugins --version`, which imports the command line alone."
+)
 
 
-def command_line_contests(directory: Path) -> Iterator[Contest]:
+def command_line_contests(directory: Path, placement: Placement) -> Iterator[Contest]:
     """To be run one after the other, because plugins run between two of them."""
-    yield version_contest()
-    with quick_plugins(directory, PLUGINS):
-        yield ls_contest(directory)
+    yield version_contest(placement)
+    with placement.pinned(), quick_plugins(directory, PLUGINS, placement):
+        yield ls_contest(directory, placement)
 
 
-def version_contest() -> Contest:
+def version_contest(placement: Placement) -> Contest:
     """The least that a process of ours does, against the least that any of Python's does."""
     sides = {
         "--version": process([COMMAND, "--version"]),
-        "python -c pass": process([sys.executable, "-c", "pass"]),
+        NOTHING: process([sys.executable, "-c", "pass"]),
     }
-    row = Comparison("moby-plugins --version", "--version", "python -c pass", Bound(4.0))
-    return Contest(sides, (row,), rounds=20)
+    row = Comparison("moby-plugins --version", "--version", NOTHING, Bound(4.0))
+    return Contest(sides, (row,), rounds=20, placement=placement)
 
 
-def ls_contest(directory: Path) -> Contest:
-    """All that live in ``directory``, against the first of them alone."""
+def ls_contest(directory: Path, placement: Placement) -> Contest:
+    """All that live in ``directory``, against the first of them alone, and that against nothing."""
     sides = {}
     for count in (PLUGINS, 1):
         plugins = directory / f"ls-{count}"
@@ -40,11 +47,22 @@ def ls_contest(directory: Path) -> Contest:
         for number in range(count):
             name = f"p{number:05}.sock"
             (plugins / name).symlink_to(directory / name)
-        found = {"MOBY_PLUGINS_SOCKETS_PATH": str(plugins), "MOBY_PLUGINS_SPECS_PATHS": ""}
-        sides[f"ls over {count}"] = process([COMMAND, "ls"], **found)
+        sides[f"ls over {count}"] = process([COMMAND, "ls"], **only_in(plugins))
     many, one = sides
-    row = Comparison(f"moby-plugins {many} live plugins", many, one, Bound(2.0))
-    return Contest(sides, (row,), rounds=20)
+    sides[NOTHING] = process([sys.executable, "-c", "pass"])
+    sides["--version"] = process([COMMAND, "--version"])
+    rows = (
+        Comparison(f"moby-plugins {many} live plugins", many, one, Bound(2.0)),
+        Comparison(
+            f"moby-plugins {one} live plugin", one, NOTHING, Bound(8.0), IMPORTS, "--version"
+        ),
+    )
+    return Contest(sides, rows, rounds=20, placement=placement)
+
+
+def only_in(plugins: Path) -> dict[str, str]:
+    """The environment in which a process finds plugins in that directory, and no others."""
+    return {"MOBY_PLUGINS_SOCKETS_PATH": str(plugins), "MOBY_PLUGINS_SPECS_PATHS": ""}
 
 
 def process(command: list[str], **environment: str) -> Side:

@@ -1,6 +1,7 @@
 """Finding plugins: ``scan``, ``get_all``, ``get``, and what it costs to import the library."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 from benchmarks.calls import GO, settings
 from benchmarks.contest import Bound, Comparison, Contest, Side, timed
 from benchmarks.peers.go_host import GoHost
+from benchmarks.placement import Placement
 from benchmarks.processes import quick_plugins
 from moby_plugins import Registry, Settings, new_local_registry
 
@@ -27,22 +29,27 @@ GET_ALL, FAST_GET_ALL = "get_all", "get_all, httptools"
 ONE_BY_ONE = "get, one by one, httptools"
 
 OBSTACLE = (
-    "Go activates on all cores; Python's threads share one, so they save only the time in which "
-    "plugins make us wait, and these answer at once. The row without threads is what the "
-    "activations take, and the profile below is what that is made of: besides the call a look-up "
+    "Python's threads share one core, so they save only the time in which plugins make us wait, "
+    "and these answer at once. The row without threads is what the activations take, "
+    "and the profile below is what that is made of: besides the call a look-up "
     "on disk, an address and a client, a few microseconds of Python each."
 )
 
 
 LISTING = (
-    "An entry costs Python twice: an object for what the directory says of it, which is the row "
-    "of `os.scandir` alone, and as much again for its suffix, its kind, its name and the sorting, "
-    "each a step of the interpreter. What checks names costs next to nothing by now."
+    "An entry costs Python twice: an object for what the directory says of it, which is the "
+    "floor, `os.scandir` alone, and as much again for its suffix, its kind, its name and "
+    "the sorting, each a step of the interpreter. What checks names costs next to nothing by now."
 )
 
 
-def scan_contests(directory: Path, go: GoHost) -> Iterator[Contest]:
+def scan_contests(directory: Path, program: Path, placement: Placement) -> Iterator[Contest]:
     """A scan of 10,000 specs, sorted and checked, against Go's and against one plain pass."""
+    with placement.pinned(), GoHost.running(program) as go:
+        yield from _scan_contests(directory, go, placement)
+
+
+def _scan_contests(directory: Path, go: GoHost, placement: Placement) -> Iterator[Contest]:
     for shape, plain in (("flat", Bound(2.5)), ("nested", Bound(1.0))):
         tree = directory / shape
         make_specs(tree, nested=shape == "nested")
@@ -56,11 +63,10 @@ def scan_contests(directory: Path, go: GoHost) -> Iterator[Contest]:
             PASS: timed(partial(walk, str(tree))),
         }
         rows = (
-            Comparison(work, SCAN, GO, Bound(1.2), LISTING),
-            Comparison("the same", SCAN, PASS, plain),
-            Comparison("the same, os.scandir alone", PASS, GO, None),
+            Comparison(work, SCAN, GO, Bound(1.2), LISTING, PASS),
+            Comparison(work, SCAN, PASS, plain),
         )
-        yield Contest(sides, rows, 41)
+        yield Contest(sides, rows, 41, placement=placement)
 
 
 def make_specs(tree: Path, *, nested: bool) -> None:
@@ -82,23 +88,45 @@ def walk(path: str) -> int:
     return count
 
 
-def get_all_contest(directory: Path, go: GoHost) -> Iterator[Contest]:
+def get_all_contests(directory: Path, program: Path, placement: Placement) -> Iterator[Contest]:
     """All of 200 live plugins activated by a new registry each time."""
-    with quick_plugins(directory, PLUGINS):
+    work = f"get_all of {PLUGINS} live plugins"
+    floor = ("bare sockets", "", "")
+    rows = (
+        Comparison(
+            f"{work}, transport `httptools`", FAST_GET_ALL, GO, Bound(1.1), OBSTACLE, *floor
+        ),
+        Comparison(f"{work}, default transport", GET_ALL, GO, Bound(2.2), OBSTACLE, *floor),
+        Comparison(f"{work}, one after the other, `httptools`", ONE_BY_ONE, GO, None),
+    )
+    with (
+        placement.pinned(),
+        quick_plugins(directory, PLUGINS, placement),
+        GoHost.running(program) as go,
+    ):
         os.unlink(directory / "closing.sock")
-        work = f"get_all of {PLUGINS} live plugins"
-        rows = (
-            Comparison(f"{work}, default transport", GET_ALL, GO, Bound(1.5), OBSTACLE),
-            Comparison(f"{work}, transport `httptools`", FAST_GET_ALL, GO, Bound(1.5), OBSTACLE),
-            Comparison(f"{work}, one after the other, `httptools`", ONE_BY_ONE, GO, None),
-        )
         sides = {
             GET_ALL: activating(directory, "urllib3"),
             GO: go.side("getAll", directory, Count=PLUGINS),
             FAST_GET_ALL: activating(directory, "httptools"),
             ONE_BY_ONE: activating(directory, "httptools", one_by_one),
+            "bare sockets": timed(partial(shaking_hands, sorted(directory.iterdir()))),
         }
-        yield Contest(sides, rows, 25)
+        yield Contest(sides, rows, 25, placement=placement)
+
+
+def shaking_hands(paths: list[Path]) -> None:
+    """The bytes of each handshake over a socket of its own, all begun before one is read."""
+    request = b"POST /Plugin.Activate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    with ExitStack() as stack:
+        socks = []
+        for path in paths:
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+            sock.connect(str(path))
+            sock.sendall(request)
+            socks.append(sock)
+        for sock in socks:
+            assert sock.recv(1 << 16)
 
 
 def all_at_once(registry: Registry) -> int:
@@ -130,15 +158,19 @@ def activating(
     return side
 
 
-def get_contest(directory: Path) -> Iterator[Contest]:
+def get_contest(directory: Path, placement: Placement) -> Iterator[Contest]:
     """``get`` of a plugin that is active, against what any cache of plugins must do."""
-    with quick_plugins(directory) as path, ExitStack() as stack:
+    with (
+        placement.pinned(),
+        quick_plugins(directory, placement=placement) as path,
+        ExitStack() as stack,
+    ):
         chosen = Settings(sockets_path=str(directory), specs_paths=())
         registry = stack.enter_context(new_local_registry(chosen))
         name = path.stem
         row = Comparison("get of an active plugin", GET, LOOKUP, Bound(10.0))
         sides = {GET: timed(getting(registry, name)), LOOKUP: timed(looking_up(name))}
-        yield Contest(sides, (row,), 30, GETS)
+        yield Contest(sides, (row,), 30, GETS, placement=placement)
 
 
 def getting(registry: Registry, name: str) -> Callable[[], None]:
@@ -166,7 +198,7 @@ def looking_up(name: str) -> Callable[[], None]:
     return work
 
 
-def import_contest() -> Contest:
+def import_contest(placement: Placement) -> Iterator[Contest]:
     """A process that imports this library, against one that imports urllib3."""
 
     def importing(module: str) -> Side:
@@ -174,4 +206,5 @@ def import_contest() -> Contest:
         return timed(lambda: subprocess.run(command, check=True))  # noqa: S603  our own
 
     row = Comparison("import moby_plugins", THIS, URLLIB3, Bound(1.5))
-    return Contest({name: importing(name) for name in (THIS, URLLIB3)}, (row,), 15)
+    sides = {name: importing(name) for name in (THIS, URLLIB3)}
+    yield Contest(sides, (row,), 15, placement=placement)

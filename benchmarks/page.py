@@ -12,7 +12,7 @@ from attrs import frozen
 from benchmarks import call_profile, growth
 from benchmarks.bulk import Growth
 from benchmarks.call_profile import Profile
-from benchmarks.contest import Result
+from benchmarks.contest import Reading, Result
 from benchmarks.discovery import PLUGINS
 from benchmarks.growth import MAX_RISE, Size, rises
 from benchmarks.plot import plot
@@ -27,15 +27,11 @@ class Findings:
     """Everything that one run found."""
 
     results: list[Result]
+    readings: list[Reading]
     growths: list[Growth]
     calls: list[Profile]
     activations: list[Profile]
     sizes: list[Size]
-
-    @property
-    def missed(self) -> list[Result]:
-        """The rows whose bound was not kept."""
-        return [result for result in self.results if not result.kept]
 
 
 def write(found: Findings) -> None:
@@ -53,8 +49,7 @@ def page(found: Findings) -> str:
     """The document."""
     parts = [
         _head(),
-        _table(found),
-        _memory(found),
+        tables(found),
         _missed(found),
         _profile(found),
         _growth(found),
@@ -71,38 +66,56 @@ def _head() -> Iterator[str]:
     yield "Written by `make bench`; run it to see your own machine. This run: Python"
     yield f"{python}, {os.cpu_count()} cores; {versions}; {go}."
     yield ""
-    yield "All who are compared take turns in one run, round by round. Times are medians for one"
+    yield "All that are compared take turns in one run, round by round. Times are medians for one"
     yield "piece of work, the ratio is the median over the rounds, and the noise the distance"
     yield "between the ratio's quartiles, as a part of it. `≤` bounds our time over theirs, `≥` our"
     yield "throughput over theirs. The Go host is Moby's own package, as Debian has it, calling the"
-    yield "same plugin."
+    yield "same plugin. Host and plugin are pinned, both on one core or on a core each; a peer has"
+    yield "the host's core. What cannot be pinned says so. The floor is the same ratio for the"
+    yield "least that does the work at all, in most rows a bare socket that sends and receives the"
+    yield "same bytes, measured in the same rounds."
 
 
-def _table(found: Findings) -> Iterator[str]:
-    yield "| work | ours | against | theirs | ratio | bound | noise |"
-    yield "|---|---|---|---|---|---|---|"
-    yield from (result.line for result in found.results)
-
-
-def _memory(found: Findings) -> Iterator[str]:
-    yield "Growth of the process while a gigabyte passes, at its peak:"
-    yield ""
-    yield "| work | grows by | bound |"
-    yield "|---|---|---|"
-    yield from (grown.line for grown in found.growths)
+def tables(found: Findings) -> Iterator[str]:
+    """All that was measured against a bound."""
+    if found.results:
+        yield "| work | placement | ours | against | theirs | ratio | bound | | floor | noise |"
+        yield "|---|---|---|---|---|---|---|---|---|---|"
+        yield from (result.line for result in found.results)
+        yield ""
+    if found.readings:
+        yield "Counts, and costs of one over costs of another. A call's count is the difference"
+        yield "between many calls and few, and its floor a bare socket's:"
+        yield ""
+        yield "| work | placement | value | bound | | floor |"
+        yield "|---|---|---|---|---|---|"
+        yield from (reading.line for reading in found.readings)
+        yield ""
+    if found.growths:
+        yield "Growth of the process while a gigabyte passes, at its peak:"
+        yield ""
+        yield "| work | grows by | bound |"
+        yield "|---|---|---|"
+        yield from (grown.line for grown in found.growths)
 
 
 def _missed(found: Findings) -> Iterator[str]:
-    explained: dict[str, list[str]] = {}
-    for result in found.results:
-        if result.row.obstacle and (result.row.bound is None or not result.kept):
-            works = explained.setdefault(result.row.obstacle, [])
-            works.append(f"{result.row.work}, against {result.row.theirs}")
-    if explained:
-        yield "## What stands in the way"
+    results = [result for result in found.results if not result.kept]
+    readings = [reading for reading in found.readings if not reading.kept]
+    if results or readings:
+        yield "## What is not met, and what stands in the way"
         yield ""
-    for obstacle, works in explained.items():
-        yield f"- {'; '.join(works)}: {obstacle}"
+    for result in results:
+        told = [f"{result.ratio:.2f} where {result.row.bound} is wanted"]
+        if result.floor:
+            told.append(f"the floor beside it, {result.row.floor}, is {result.lowest}")
+        counts = [r for r in found.readings if result.row.counts and result.row.counts in r.work]
+        told += [f"{reading.shown} {reading.work.partition(',')[0]}" for reading in counts]
+        yield f"- {result.work}: {'; '.join(told)}. {result.row.obstacle}".rstrip()
+    for reading in readings:
+        told = [f"{reading.shown} where {reading.bound} is wanted"]
+        told += [f"the floor beside it is {reading.floor}"] if reading.floor else []
+        yield f"- {reading.work}: {'; '.join(told)}. {reading.obstacle}".rstrip()
 
 
 def _profile(found: Findings) -> Iterator[str]:

@@ -9,17 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.placement import Placement
+
 HERE = Path(__file__).parent
 # Seconds for a process to be ready.
 PATIENCE = 30.0
 
 
 @contextmanager
-def running(program: str, *arguments: str, until: Path) -> Iterator[None]:
+def running(
+    program: str, *arguments: str, until: Path, placement: Placement | None = None
+) -> Iterator[None]:
     """``python PROGRAM …`` of this directory, from when it takes connections on ``until``."""
     command = [sys.executable, str(HERE / program), *arguments]
     process = subprocess.Popen(command)  # noqa: S603  our own
     try:
+        if placement is not None:
+            os.sched_setaffinity(process.pid, placement.plugin)
         _await(until, process)
         yield
     finally:
@@ -28,21 +34,13 @@ def running(program: str, *arguments: str, until: Path) -> Iterator[None]:
 
 
 @contextmanager
-def on_one_core() -> Iterator[None]:
-    """This process, and what it starts inside, on the last of its cores."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-@contextmanager
-def quick_plugins(directory: Path, count: int = 1) -> Iterator[Path]:
+def quick_plugins(
+    directory: Path, count: int = 1, placement: Placement | None = None
+) -> Iterator[Path]:
     """``count`` sockets of ``quick_plugin.py`` in ``directory``; yields the last of them."""
     last = directory / f"p{count - 1:05}.sock"
-    with running("quick_plugin.py", str(directory), str(count), until=last):
+    arguments = (str(directory), str(count))
+    with running("quick_plugin.py", *arguments, until=last, placement=placement):
         yield last
 
 
@@ -53,4 +51,4 @@ def _await(path: Path, process: "subprocess.Popen[bytes]") -> None:
             if not sock.connect_ex(str(path)):
                 return
         time.sleep(0.01)
-    raise RuntimeError(f"nobody listens on {path}")
+    raise RuntimeError(f"nothing listens on {path}")

@@ -1,85 +1,159 @@
 """Measure everything in one run, print the page, and write it to ``docs/performance.md``.
 
-The exit status is 1 where a bound is missed. Needs Linux, and for the Go host Debian's
-golang-go and golang-github-docker-docker-dev.
+``--rows`` measures some parts alone and ``--quick`` a fifth of the rounds; either prints its
+tables and writes nothing. The exit status is 1 where a bound is missed. Needs Linux, and for the
+Go host Debian's golang-go and golang-github-docker-docker-dev. Instructions are counted where
+valgrind is installed, and system calls where strace is.
 """
 
+import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeAlias
 
-from benchmarks import bulk, calls, command_line, discovery, serving
-from benchmarks.call_profile import activation_profiles, call_profiles
-from benchmarks.contest import Contest
-from benchmarks.growth import MAX_RISE, measured, rises
-from benchmarks.page import PAGE, Findings, page, write
+from attrs import field, frozen
+
+from benchmarks import (
+    bulk,
+    calls,
+    command_line,
+    counted,
+    crowd,
+    decoding,
+    discovery,
+    growth,
+    serving,
+    tests_run,
+)
+from benchmarks.bulk import Growth
+from benchmarks.call_profile import Profile, activation_profiles, call_profiles
+from benchmarks.contest import Contest, Reading, Result
+from benchmarks.growth import MAX_RISE, Size, rises
+from benchmarks.page import PAGE, Findings, page, tables, write
 from benchmarks.peers.go_host import GoHost, installed
+from benchmarks.placement import Placements
+
+# What a part of the run comes to.
+Found: TypeAlias = Contest | Reading | Growth
+Part: TypeAlias = Callable[[], Iterable[Found]]
+# The part of the rounds that ``--quick`` does.
+QUICK = 0.2
 
 
-class _Places:
-    """A new directory for each part, with a path short enough for sockets."""
+@frozen
+class _Run:
+    """Where it works, what it compares with, and how much of the rounds it does."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._count = 0
+    root: Path
+    program: Path
+    places: Placements
+    rounds: float
+    _made: list[Path] = field(factory=list)
 
-    def new(self) -> Path:
-        self._count += 1
-        path = self._root / f"{self._count}"
+    def parts(self) -> Mapping[str, Part]:
+        """All parts but the profiles, by the names that ``--rows`` takes."""
+        apart, together, program = self.places.apart, self.places.together, self.program
+        return {
+            "calls-one-core": lambda: calls.call_contests(
+                self._new(), program, together, (0.75, 2.2)
+            ),
+            "calls": lambda: calls.call_contests(self._new(), program, apart, (1.0, 1.55)),
+            "peers": lambda: calls.peer_contests(self._new(), apart),
+            "threads": lambda: calls.thread_contests(self._new(), apart),
+            "counts": lambda: counted.counts(self._new(), together),
+            "scan": lambda: discovery.scan_contests(self._new(), program, apart),
+            "get-all-one-core": lambda: discovery.get_all_contests(self._new(), program, together),
+            "get-all": lambda: discovery.get_all_contests(self._new(), program, apart),
+            "get": lambda: discovery.get_contest(self._new(), apart),
+            "serving": lambda: serving.serving_contest(self._new(), apart),
+            "decoding": lambda: decoding.decoding_contest(apart),
+            "import": lambda: discovery.import_contest(apart),
+            "command-line": lambda: command_line.command_line_contests(self._new(), apart),
+            "bulk": self._bulk,
+            "growth": lambda: crowd.crowd(self._new(), apart),
+            "unit": lambda: tests_run.unit_tests(self.places.free),
+        }
+
+    def found(self, names: Iterable[str]) -> Iterator[Result | Reading | Growth]:
+        """What these parts come to, told on the way as there may be many."""
+        parts = self.parts()
+        for name in names:
+            began = time.monotonic()
+            for one in parts[name]():
+                yield from one.run(self.rounds) if isinstance(one, Contest) else [one]
+            say(f"{name}: {time.monotonic() - began:.0f} s")
+
+    def sizes(self) -> list[Size]:
+        """The costs as plugins grow in number, for the plot."""
+        with self.places.apart.pinned():
+            return growth.measured(self._new())
+
+    def profiles(self) -> tuple[list[Profile], list[Profile]]:
+        """A call's and an activation's."""
+        apart = self.places.apart
+        return list(call_profiles(self._new(), apart)), list(
+            activation_profiles(self._new(), apart)
+        )
+
+    def _bulk(self) -> Iterator[Found]:
+        for contest, growths in bulk.bulk_contests(self._new(), self.program, self.places.apart):
+            yield contest
+            yield from growths
+
+    def _new(self) -> Path:
+        """A new directory for each part, with a path short enough for sockets."""
+        path = self.root / f"{len(self._made)}"
         path.mkdir()
+        self._made.append(path)
         return path
 
 
-def contests(places: _Places, go: GoHost, program: Path) -> Iterator[Contest]:
-    """All but the bulk."""
-    yield from calls.call_contest(places.new(), go)
-    yield from calls.one_core_contest(places.new(), program)
-    yield from discovery.scan_contests(places.new(), go)
-    yield from discovery.get_all_contest(places.new(), go)
-    yield from discovery.get_contest(places.new())
-    yield from serving.serving_contest(places.new())
-    yield discovery.import_contest()
-    yield from command_line.command_line_contests(places.new())
-
-
-def findings() -> Findings:
-    """The whole run."""
-    with ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mp-")))
-        places = _Places(root)
-        program = GoHost.built(root)
-        go = stack.enter_context(GoHost.running(program))
-        results, growths = [], []
-        for contest in contests(places, go, program):
-            results += contest.run()
-        for contest, memory in bulk.bulk_contests(places.new(), go):
-            results += contest.run()
-            growths += memory
-        return Findings(
-            results,
-            growths,
-            list(call_profiles(places.new())),
-            list(activation_profiles(places.new())),
-            measured(places.new()),
-        )
+def say(what: str) -> None:
+    """Tell how far the run is."""
+    print(what, file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    """Run it all; 0 where every bound was kept."""
+    """Run it; 0 where every bound was kept."""
+    given = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
+    given.add_argument("--rows", nargs="+", metavar="PART", help="these parts alone")
+    given.add_argument("--quick", action="store_true", help="a fifth of the rounds")
+    options = given.parse_args()
     if not installed():
         print("the Go host is missing: apt install golang-go golang-github-docker-docker-dev")
         return 2
-    found = findings()
-    write(found)
-    print(page(found))
-    missed = [f"{result.row.work}, against {result.row.theirs}" for result in found.missed]
-    missed += [growth.work for growth in found.growths if not growth.kept]
-    missed += [what for what, rise in rises(found.sizes).items() if rise > MAX_RISE]
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mp-")))
+        rounds = QUICK if options.quick else 1.0
+        run = _Run(root, GoHost.built(root), Placements.of_this_process(), rounds)
+        names = options.rows or list(run.parts())
+        if unknown := [name for name in names if name not in run.parts()]:
+            given.error(f"no such part: {', '.join(unknown)}; there are {', '.join(run.parts())}")
+        found = list(run.found(names))
+        whole = not (options.rows or options.quick)
+        sizes = run.sizes() if whole else []
+        profiles = run.profiles() if whole else ([], [])
+    findings = Findings(
+        [one for one in found if isinstance(one, Result)],
+        [one for one in found if isinstance(one, Reading)],
+        [one for one in found if isinstance(one, Growth)],
+        *profiles,
+        sizes,
+    )
+    if whole:
+        write(findings)
+    print(page(findings) if whole else "\n".join(tables(findings)))
+    missed = [one.work for one in found if not one.kept]
+    if sizes:
+        missed += [what for what, rise in rises(sizes).items() if rise > MAX_RISE]
     for name in missed:
         print(f"over its bound: {name}")
-    print(f"written: {PAGE}")
+    if whole:
+        print(f"written: {PAGE}")
     return 1 if missed else 0
 
 

@@ -1,4 +1,4 @@
-"""A served plugin against one in Flask on the same server, as a bare socket hears them."""
+"""A served plugin against one in Flask on the same server, as a bare socket receives them."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.contest import Bound, Comparison, Contest, timed
+from benchmarks.placement import Placement
 from benchmarks.processes import running
 
 CALLS = 50
@@ -24,13 +25,14 @@ OBSTACLE = (
 )
 
 
-def serving_contest(directory: Path) -> Iterator[Contest]:
+def serving_contest(directory: Path, placement: Placement) -> Iterator[Contest]:
     """Both, and an application that does nothing."""
-    with ExitStack() as stack:
+    with placement.pinned(), ExitStack() as stack:
         sides = {}
         for side, app in ((OURS, "ours"), (FLASK, "flask"), ("nothing", "nothing")):
             path = directory / f"{app}.sock"
-            stack.enter_context(running("served.py", app, str(path), until=path))
+            arguments = ("served.py", app, str(path))
+            stack.enter_context(running(*arguments, until=path, placement=placement))
             sock = stack.enter_context(socket.socket(socket.AF_UNIX))
             sock.connect(str(path))
             sides[side] = timed(asking(sock))
@@ -41,10 +43,10 @@ def serving_contest(directory: Path) -> Iterator[Contest]:
                 FLASK,
                 Bound(2.0, throughput=True),
                 OBSTACLE,
+                "nothing",
             ),
-            Comparison("the same, a WSGI application that does nothing", "nothing", FLASK, None),
         )
-        yield Contest(sides, rows, 100, CALLS)
+        yield Contest(sides, rows, 100, CALLS, placement=placement)
 
 
 def asking(sock: socket.socket) -> Callable[[], None]:

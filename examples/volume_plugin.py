@@ -3,6 +3,8 @@
     python volume_plugin.py /run/docker/plugins/shelf.sock /var/lib/shelf
     docker volume create -d shelf -o size=10M books
 
+``volume_plugin:app`` is the same for ``moby-plugins serve``, ``unit`` and ``package``.
+
 The quota is kept at mounting: a volume that is over it is not mounted again.
 """
 
@@ -105,6 +107,8 @@ def usage(directory: str | Path) -> int:
                 total += os.lstat(os.path.join(parent, file)).st_size
     return total
 
+
+app = PluginApp(Shelf(Path("/var/lib/shelf")))
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Volumes as directories, with quotas.")

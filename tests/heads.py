@@ -219,6 +219,9 @@ ROWS = {
     "an interim response that closes by another name": _interim(
         b"HTTP/1.1 103 X\r\nProxy-Connection: close\r\n\r\n", READ, REFUSED
     ),
+    "an interim response that closes with more": _interim(
+        b"HTTP/1.1 103 X\r\nConnection: close:\r\n\r\n", READ, REFUSED
+    ),
     "an interim response of more than 48 KiB": _interim(
         b"HTTP/1.1 103 X\r\nX: " + b"y" * (48 << 10) + b"\r\n\r\n", READ, REFUSED
     ),

@@ -12,6 +12,8 @@ from moby_plugins.deferred_names import deferred_names
 from moby_plugins.domain import __version__
 
 if TYPE_CHECKING:  # a test compares these imports with ``__all__``
+    from moby_plugins.adapters.engine import EngineDiscovery
+    from moby_plugins.adapters.first_of import FirstOf
     from moby_plugins.adapters.static import StaticDiscovery
     from moby_plugins.app.activation import ActivePlugin
     from moby_plugins.app.client import Client, Stream
@@ -35,6 +37,7 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
         DriverError,
         InvalidPluginNameError,
         NotImplementedByPluginError,
+        PluginDisabledError,
         PluginError,
         PluginNotFoundError,
         RecordingError,
@@ -65,10 +68,13 @@ __all__ = [
     "Candidate",
     "Client",
     "DriverError",
+    "EngineDiscovery",
+    "FirstOf",
     "InvalidPluginNameError",
     "Manifest",
     "NotImplementedByPluginError",
     "Plugin",
+    "PluginDisabledError",
     "PluginError",
     "PluginNotFoundError",
     "RecordingError",
@@ -120,5 +126,7 @@ if not TYPE_CHECKING:  # else any name would pass
             "app.settings",
             "app.config",
             "adapters.static",
+            "adapters.first_of",
+            "adapters.engine",
         ),
     )

@@ -7,14 +7,15 @@ failure raises nothing: an exception's attributes and the log's handlers are cod
 """
 
 import logging
+import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import PurePath
+from typing import Any
 
-from moby_plugins.domain.errors import StatusError, in_full
-from moby_plugins.domain.text import shown
+from moby_plugins.domain.errors import StatusError, in_full, is_kind
+from moby_plugins.domain.text import class_name, shown
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
@@ -36,14 +37,13 @@ def log_failed_call(what: str, error: BaseException) -> None:
 
     ``StatusError``, ``ValueError``, ``LookupError`` and ``OSError`` are refusals.
     """
-    if not isinstance(error, REFUSALS):
+    if not issubclass(type(error), REFUSALS):
         log_failure(what, error)
         return
     # A status is what its author chose to answer.
-    level = logging.WARNING if isinstance(error, StatusError) else logging.ERROR
-    said = _said(lambda: f"{_named(error)}{_place(error)}", error)
+    level = logging.WARNING if is_kind(error, StatusError) else logging.ERROR
     with _passed_over():
-        logger.log(level, "%s", _one_line(f"{shown(what)}: {said}"))
+        logger.log(level, "%s", _one_line(f"{shown(what)}: {_named(error)}{_place(error)}"))
 
 
 def log_failure(what: str, error: BaseException) -> None:
@@ -51,14 +51,12 @@ def log_failure(what: str, error: BaseException) -> None:
     if not logger.isEnabledFor(logging.ERROR):
         return
     file, line, function, _ = logger.findCaller()
-    info = (type(error), error, error.__traceback__)
+    info = (type(error), error, _own(error, "__traceback__"))
     record = logger.makeRecord(
         logger.name, logging.ERROR, file, line, "%s", (shown(what),), info, function
     )
     # Formatters take this text, where there is one, and do not make their own.
-    record.exc_text = _said(
-        lambda: "\n".join(shown(each, _MAX_LINE) for each in _trace(error)), error
-    )
+    record.exc_text = "\n".join(shown(each, _MAX_LINE) for each in _trace(error))
     with _passed_over():
         logger.handle(record)
 
@@ -75,12 +73,9 @@ def _passed_over() -> Iterator[None]:
         pass
 
 
-def _said(describe: Callable[[], str], error: BaseException) -> str:
-    # What an exception has for its text, its notes or its cause is code of others too.
-    try:
-        return describe()
-    except BaseException:
-        return shown(f"{type(error).__name__}, which cannot be shown")
+def _own(error: BaseException, name: str) -> Any:
+    # What Python itself keeps under that name, whatever the exception's class has there.
+    return vars(BaseException)[name].__get__(error)
 
 
 def _one_line(text: str) -> str:
@@ -93,12 +88,13 @@ def _one_line(text: str) -> str:
 def _trace(error: BaseException) -> Iterator[str]:
     for link, joint in reversed([*islice(_chain(error), _MAX_LINKS)]):
         yield "Traceback (most recent call last):"
-        for frame in traceback.extract_tb(link.__traceback__, -_MAX_FRAMES).format():
+        for frame in traceback.extract_tb(_own(link, "__traceback__"), -_MAX_FRAMES).format():
             yield from frame.splitlines()
         yield _named(link)
-        yield from map(shown, islice(getattr(link, "__notes__", ()), _MAX_MEMBERS))
-        if isinstance(link, BaseExceptionGroup):
-            yield from (f"  | {_named(each)}" for each in link.exceptions[:_MAX_MEMBERS])
+        yield from _notes(link)
+        if is_kind(link, BaseExceptionGroup):
+            members = vars(BaseExceptionGroup)["exceptions"].__get__(link)
+            yield from (f"  | {_named(each)}" for each in members[:_MAX_MEMBERS])
         if joint:
             yield from ("", joint, "")
 
@@ -111,20 +107,35 @@ def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         yield link, joint
-        joint = _DURING if link.__cause__ is None else _CAUSED
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+        cause = _own(link, "__cause__")
+        joint = _DURING if cause is None else _CAUSED
+        if cause is None and not _own(link, "__suppress_context__"):
+            cause = _own(link, "__context__")
+        link = cause
+
+
+def _notes(error: BaseException) -> list[str]:
+    try:
+        notes = getattr(error, "__notes__", ())
+        several = issubclass(type(notes), Iterable) and not issubclass(type(notes), (str, bytes))
+        return [shown(note) for note in islice(notes if several else (notes,), _MAX_MEMBERS)]
+    except BaseException:  # code of others too
+        return ["notes that cannot be shown"]
 
 
 def _named(error: BaseException) -> str:
-    text = in_full(error)
-    name = type(error).__name__
+    name = class_name(error)
+    try:
+        text = in_full(error)
+    except BaseException:  # what an exception has for its text is code of others too
+        return f"{shown(name)}, which cannot be shown"
     return f"{name}: {text}" if text else name
 
 
 def _place(error: BaseException) -> str:
     # Where a refusal has no stack, its author still wants to know which line it came from.
-    frames = [*traceback.walk_tb(error.__traceback__)]
+    frames = [*traceback.walk_tb(_own(error, "__traceback__"))]
     if not frames:
         return ""
     frame, line = frames[-1]
-    return f" ({shown(PurePath(frame.f_code.co_filename).name)}, line {line})"
+    return f" ({shown(os.path.basename(frame.f_code.co_filename))}, line {line})"

@@ -10,12 +10,9 @@ exchanged, and the reasons that transports give in errors (``TIMED_OUT``, ``CLOS
 ``WakeEvent`` is what they wait for.
 """
 
-import math
 import os
 import threading
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -30,8 +27,17 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
-from moby_plugins.domain.plugin import Candidate, Manifest, Plugin, Stray
+from moby_plugins.domain.plugin import (
+    Candidate,
+    Managed,
+    ManagedPlugin,
+    Manifest,
+    Plugin,
+    PluginMount,
+    Stray,
+)
 from moby_plugins.domain.text import listed, quoted
+from moby_plugins.waits import Cancellation, SleepEvent, WakeEvent
 
 __all__ = [
     "CLOSED_EARLY",
@@ -39,6 +45,7 @@ __all__ = [
     "MALFORMED",
     "TIMED_OUT",
     "Address",
+    "BeginningTransport",
     "Body",
     "Cancellation",
     "Candidate",
@@ -46,11 +53,17 @@ __all__ = [
     "Connect",
     "Content",
     "Discovery",
+    "LocalDiscovery",
+    "Managed",
+    "ManagedPlugin",
     "Manifest",
+    "PendingResponse",
     "Plugin",
+    "PluginMount",
     "Request",
     "Response",
     "RunningCall",
+    "Selector",
     "SleepEvent",
     "Stray",
     "Survey",
@@ -62,16 +75,12 @@ __all__ = [
 
 T = TypeVar("T")
 
-# Seconds that a main thread waits at once, for the handlers of signals to run.
-_LONGEST_SIGNALLED = 0.25
-
 
 class RunningCall:
     """A call that a served plugin answers: ``with call:`` around each step of the plugin's code.
 
-    ``hung_up`` is the event that ``moby_plugins.serving.hung_up()`` returns inside. What serves
-    the plugin calls ``hang_up`` once the host has hung up, or when it gives the response up
-    before its end. To be entered by one thread at a time.
+    For what serves plugins: it calls ``hang_up`` once the host has hung up, or when it gives the
+    response up before its end. To be entered by one thread at a time.
     """
 
     _token: "Token[RunningCall] | None" = None
@@ -135,170 +144,73 @@ def is_forked_child() -> bool:
 def hung_up() -> threading.Event:
     """Return the event that is set when the host of the running call has hung up.
 
-    To be asked for by the thread that was called: in a method, or in the generator that it
-    returns. Give the event to threads that the method starts. Outside a call it is an event of
-    its own that is never set, so that a method can be called by itself.
+    To be asked for by the thread that was called: in a method, or in the generator that it returns.
+    Give the event to threads that the method starts.
 
-    Example::
+    Returns:
+        The event. Outside a call, one of its own that is never set: so a method can be called by
+        itself.
 
-        def read_logs(self, info, config):
-            gone = hung_up()
-            while not gone.wait(0.1):
-                yield from self.new_lines()
+    Examples:
+        ```python
+        from moby_plugins.serving import hung_up
+        from moby_plugins.subsystems import LogDriver
+
+
+        class Logs(LogDriver):
+            def read_logs(self, info, config):
+                gone = hung_up()
+                while not gone.wait(0.1):
+                    yield from self.new_lines()
+        ```
     """
     call = _RUNNING.get(None)
     return threading.Event() if call is None else call.hung_up
-
-
-class WakeEvent(threading.Event):
-    """An event that may be set by a signal handler, and is never cleared.
-
-    ``threading.Event`` guards itself with a lock, which the thread that the handler interrupts
-    may hold. Here each thread that waits has a lock of its own, and ``set`` only releases.
-    """
-
-    def __init__(self) -> None:
-        # Without the lock and the list of waiting threads that the class above makes.
-        self._happened = False
-        self._asleep: list[threading.Lock] = []
-
-    def is_set(self) -> bool:
-        """Return whether it was set."""
-        return self._happened
-
-    def set(self) -> None:
-        """Wake all that wait, now or later."""
-        self._happened = True
-        while True:
-            try:
-                lock = self._asleep.pop()
-            except IndexError:
-                return
-            lock.release()
-
-    def clear(self) -> None:
-        """Raise ``RuntimeError``: what has ended does not begin again."""
-        raise RuntimeError("this event stays set")
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Return true once it is set, or false once ``timeout`` seconds have passed."""
-        if self._happened:
-            return True
-        ends = math.inf if timeout is None else time.monotonic() + timeout
-        # Python runs signal handlers in the main thread, and one whose signal comes right before
-        # the system call that blocks only when that returns.
-        is_main = threading.current_thread() is threading.main_thread()
-        longest = _LONGEST_SIGNALLED if is_main else threading.TIMEOUT_MAX
-        lock = threading.Lock()
-        lock.acquire()
-        self._asleep.append(lock)
-        try:
-            # Looked at after the lock was listed, as ``set`` does both the other way round.
-            while not self.is_set() and (left := ends - time.monotonic()) > 0:
-                lock.acquire(timeout=min(left, longest))
-        finally:
-            with suppress(ValueError):
-                self._asleep.remove(lock)
-        return self._happened
-
-    def __repr__(self) -> str:
-        return f"<WakeEvent: {'set' if self._happened else 'unset'}>"
-
-
-class SleepEvent(WakeEvent):
-    """What ends a sleep before its time: to wait for it with a time-out is to sleep.
-
-    Only clocks that list sleeps, as ``FakeClock`` does, tell it from another event.
-    """
-
-
-class Cancellation:
-    """Ends waits from another thread, from a signal handler, or before they begin.
-
-    Give it to ``get(..., cancel=cancel)``; ``set`` then ends that ``get`` at once, with
-    ``WaitCancelledError``. One may serve for many calls, at the same time or one after the
-    other, and stays set. Threads may share it; there is nothing to close.
-
-    Example::
-
-        cancel = Cancellation()
-        signal.signal(signal.SIGTERM, lambda *_: cancel.set())
-        plugin = registry.get("shelf", "VolumeDriver", cancel=cancel)
-    """
-
-    def __init__(self) -> None:
-        self.event: WakeEvent = WakeEvent()
-        # No lock guards it, which an interrupted thread could hold: each step is atomic.
-        self._callbacks: dict[object, Callable[[], object]] = {}
-
-    def set(self) -> None:
-        """End what waits with this, now or later; a second time changes nothing."""
-        self.event.set()
-        while True:
-            try:
-                _, callback = self._callbacks.popitem()
-            except KeyError:
-                return
-            callback()
-
-    def is_set(self) -> bool:
-        """Return whether ``set`` was called."""
-        return self.event.is_set()
-
-    def calling(self, callback: Callable[[], object]) -> AbstractContextManager[None]:
-        """Have ``set`` call ``callback`` once, while a ``with`` block lasts, or at once after it.
-
-        It is called by the thread that sets, which may be inside a signal handler: it must
-        neither wait nor raise. It may still be running when the block ends.
-        """
-        return _Calling(self, self._callbacks, callback)
-
-    def __repr__(self) -> str:
-        return f"<Cancellation: {'set' if self.is_set() else 'not set'}>"
-
-
-class _Calling:
-    """A callback of ``cancellation`` for one ``with`` block, by itself as its key."""
-
-    def __init__(
-        self,
-        cancellation: Cancellation,
-        callbacks: "dict[object, Callable[[], object]]",
-        callback: Callable[[], object],
-    ) -> None:
-        self._cancellation = cancellation
-        self._callbacks = callbacks
-        self._callback = callback
-
-    def __enter__(self) -> None:
-        self._callbacks[self] = self._callback
-        if self._cancellation.is_set():
-            try:
-                self._cancellation.set()
-            except BaseException:
-                self.__exit__()
-                raise
-
-    def __exit__(self, *_: object) -> None:
-        self._callbacks.pop(self, None)
 
 
 class Discovery(Protocol):
     """Finds plugins by name; remembers nothing between two calls."""
 
     def scan(self) -> list[str]:
-        """The names that a look-up would find, sorted, each once.
+        """Return the names that a look-up would find, sorted, each once.
 
-        Raises ``SpecError`` for a directory that cannot be read.
+        Raises:
+            SpecError: For a directory that cannot be read.
+            PluginError: Another, where it cannot tell.
         """
         ...
 
     def lookup(self, name: str) -> Plugin:
-        """The plugin by that name, as it is found now.
+        """Find a plugin as it is described now.
 
-        Raises ``PluginNotFoundError`` where there is none, ``SpecError`` where
-        its description cannot be used, and ``InvalidPluginNameError``.
+        A registry gives any text without NUL for a name. The plugin may have another name than
+        was asked for: all such names are one plugin.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            The plugin, without a manifest unless it is a managed one.
+
+        Raises:
+            PluginNotFoundError: Where there is none.
+            SpecError: Where its description cannot be used.
+            InvalidPluginNameError: For what cannot be a name.
+            PluginError: Another, where it cannot tell; a ``TransportError`` is tried again.
         """
+        ...
+
+
+@runtime_checkable
+class LocalDiscovery(Discovery, Protocol):
+    """A discovery whose look-ups wait for nothing but local files.
+
+    A registry makes many of them in one thread.
+    """
+
+    @property
+    def is_local(self) -> bool:
+        """Whether that is so: of a discovery that asks others, it may depend on them."""
         ...
 
 
@@ -307,14 +219,21 @@ class Survey(Discovery, Protocol):
     """A discovery that also tells what it passes over: for people, not for hosts."""
 
     def candidates(self, name: str) -> list[Candidate]:
-        """All that ``lookup`` could find by that name; it takes the first, or fails with it.
+        """Return all that ``lookup`` could find by a name; it takes the first, or fails with it.
 
-        Raises ``InvalidPluginNameError`` and nothing else.
+        Args:
+            name: The plugin's.
+
+        Returns:
+            The candidates, in the order in which they count.
+
+        Raises:
+            InvalidPluginNameError: For what cannot be a name; nothing else is raised.
         """
         ...
 
     def strays(self) -> list[Stray]:
-        """Files that seem to be meant for ``lookup``, but that it does not find."""
+        """Return files that seem to be meant for ``lookup``, but that it does not find."""
         ...
 
 
@@ -322,22 +241,102 @@ class Transport(Protocol):
     """Carries requests to one plugin; makes one attempt at a time and never a second."""
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """The plugin's answer, whatever its status, with its body unread.
+        """Send a request once, and return the response, whatever its status, with its body unread.
 
-        ``timeout`` bounds the exchange in seconds, the reading of the body
-        included. The caller closes the body. Raises ``TransportError``, or
-        ``TransportTimeoutError``, while nothing was answered; what goes wrong
-        later, reading the body raises (``Body.read``). An exception out of the
-        iterator that is the request's body passes unchanged.
+        Args:
+            request: What to send. An exception out of the iterator that is its body passes
+                unchanged.
+            timeout: Seconds for the exchange, the reading of the body included; ``None`` is no
+                bound.
+
+        Returns:
+            The response; the caller closes its body, and what goes wrong later, reading it raises.
+
+        Raises:
+            TransportError: While no status line came; ``TransportTimeoutError`` when the time-out
+                runs out.
         """
         ...
 
     def close(self) -> None:
         """Give up all connections; may be called more than once, by any thread.
 
-        What waits in ``send``, or reads a body, raises ``TransportError`` at once. It must not
-        wait for a lock: a signal handler may call it. A transport that cannot end what it
-        sends leaves it to its time-out, and a caller that is cancelled waits for that.
+        What waits in ``send``, or reads a body, raises ``TransportError`` at once. It must not wait
+        for a lock: a signal handler may call it. A transport that cannot end what it sends leaves
+        it to its time-out, and a caller that is cancelled waits for that.
+        """
+        ...
+
+
+class PendingResponse(Protocol):
+    """A response to a request that was sent, or is about to be, which may not have come yet.
+
+    For one thread at a time; a ``Selector`` waits for many of them. What it holds open is closed
+    with its transport, too.
+    """
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether ``finish`` returns or raises at once."""
+        ...
+
+    @property
+    def ends(self) -> float | None:
+        """The time, as ``time.monotonic`` has it, at which the exchange times out."""
+        ...
+
+    def fileno(self) -> int:
+        """Return the descriptor to be polled."""
+        ...
+
+    def events(self) -> int:
+        """Return what it is to be polled for, as ``select.poll`` has it."""
+        ...
+
+    def advance(self, events: int) -> bool:
+        """Take what has come, without a wait; return true once there is no more to poll for.
+
+        ``events`` are those that were polled, 0 where the time is over. The rest is then read
+        by ``finish``: at once, or with a wait where only a parser can tell where it ends.
+        """
+        ...
+
+    def finish(self) -> Response:
+        """Return the response; wait for it, and raise, as ``Transport.send`` does."""
+        ...
+
+    def close(self) -> None:
+        """Give the exchange up, where ``finish`` was not called; may be called more than once."""
+        ...
+
+
+class Selector(Protocol):
+    """Waits for many pending responses in one thread; for one thread at a time."""
+
+    def add(self, pending: PendingResponse, /) -> None:
+        """Wait for this one too."""
+        ...
+
+    def wait(self) -> list[PendingResponse]:
+        """Wait until there is no more to poll for at one or more, and return those.
+
+        They are not waited for any longer. Without any that was added it returns at once.
+        """
+        ...
+
+
+@runtime_checkable
+class BeginningTransport(Transport, Protocol):
+    """A transport that can also begin an exchange, and leave the wait for it to others.
+
+    A registry uses it in ``get_all``, where it can: one thread then activates many plugins.
+    """
+
+    def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
+        """Send ``request`` as ``send`` does, but without a wait.
+
+        Returns ``None``, and has done nothing, where that is not possible. Raises what
+        ``send`` would have raised by now.
         """
         ...
 
@@ -346,9 +345,17 @@ class Connect(Protocol):
     """Makes the transport for an address: what ``Settings.transports`` names by scheme."""
 
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> Transport:
-        """A transport, not connected yet; whoever asked for it closes it.
+        """Make a transport for an address, not connected yet.
 
-        Raises ``SpecError`` for an address or TLS file that cannot be used.
+        Args:
+            address: The plugin's.
+            tls: How to speak TLS, where that is said.
+
+        Returns:
+            The transport, for the caller to close.
+
+        Raises:
+            SpecError: For an address or TLS file that cannot be used.
         """
         ...
 
@@ -357,21 +364,34 @@ class Clock(Protocol):
     """The time, in seconds from an arbitrary point, and the ways to let it pass."""
 
     def now(self) -> float:
-        """Seconds on this clock; never runs backwards."""
+        """Return the seconds on this clock; they never run backwards."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Return once ``seconds`` have passed; 0 and less return at once."""
+        """Return once the time has passed.
+
+        Args:
+            seconds: How long; 0 and less return at once.
+        """
         ...
 
     def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
-        """Return true once ``event`` is set, or false once ``timeout`` seconds have passed."""
+        """Wait for an event.
+
+        Args:
+            event: What to wait for.
+            timeout: Seconds at most; ``None`` for no bound.
+
+        Returns:
+            Whether it is set.
+        """
         ...
 
     def working(self) -> AbstractContextManager[None]:
-        """The time that an operation of this library takes: a fake clock stands still meanwhile.
+        """Tell of the time that an operation of this library takes: a fake clock then stands still.
 
-        May be nested.
+        Returns:
+            A context manager; it may be nested.
         """
         ...
 
@@ -381,7 +401,9 @@ def filled(argument: str, given: T, *methods: str) -> T:
 
     A class in place of its instance is refused too.
     """
-    if isinstance(given, type) or not all(callable(getattr(given, m, None)) for m in methods):
+    # A list, as each step of a generator costs a call, and clients are made by the hundred.
+    present = [method for method in methods if callable(getattr(given, method, None))]
+    if isinstance(given, type) or len(present) < len(methods):
         named = listed(f"{method}()" for method in methods)
         raise TypeError(f"{argument} must be an object with {named}, not {quoted(given)}")
     return given

@@ -9,6 +9,7 @@ from moby_plugins.app.hosting import (
     stopped_by_signals,
     wsgi,
 )
+from moby_plugins.app.managed_hosting import serve_managed
 from moby_plugins.app.serving import PluginApp
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.http import NoAnswerError
@@ -22,6 +23,7 @@ __all__ = [
     "hung_up",
     "plugin_server_tcp",
     "plugin_server_unix",
+    "serve_managed",
     "serve_tcp",
     "serve_unix",
     "stopped_by_signals",

@@ -4,9 +4,9 @@
 ``VolumeDriver`` is a plugin's implementation (``moby_plugins.serving``).
 """
 
+from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import (
     Remote,
-    Streamed,
     Subsystem,
     omitempty,
     remote,
@@ -62,7 +62,6 @@ from moby_plugins.app.subsystems.secret import (
 )
 from moby_plugins.app.subsystems.volume import Volume, VolumeCapabilities, VolumeDriver
 
-# Those that engines speak, to be found by what a manifest says: ``implements``.
 ENGINE_SUBSYSTEMS: tuple[type[Subsystem], ...] = (
     AuthZPlugin,
     GraphDriver,
@@ -73,6 +72,7 @@ ENGINE_SUBSYSTEMS: tuple[type[Subsystem], ...] = (
     SecretProvider,
     VolumeDriver,
 )
+"""The subsystems that engines speak, to be found by what a manifest says: ``implements``."""
 
 __all__ = [
     "ENGINE_SUBSYSTEMS",

@@ -9,8 +9,9 @@ from moby_plugins import Client, PluginError, RetryPolicy
 from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.adapters.http.deadline_socket import DeadlineSocket
 from moby_plugins.adapters.http.dialing import Socket
+from moby_plugins.adapters.http.exchanges import Connection
 from moby_plugins.adapters.http.httptools import HttptoolsConnection
-from moby_plugins.adapters.http.pool import Connection, PooledTransport
+from moby_plugins.adapters.http.pool import PooledTransport
 from moby_plugins.adapters.http.urllib3 import Urllib3Connection
 from moby_plugins.domain.address import Address
 

@@ -7,7 +7,6 @@ from attrs import field, frozen
 from moby_plugins.domain.errors import PluginNotFoundError, SpecError
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray, check_plugin_name, plugin_given
 from moby_plugins.domain.text import listed, quoted, shown
-from moby_plugins.ports import Discovery, Survey
 
 
 def _place(name: str) -> str:
@@ -17,13 +16,28 @@ def _place(name: str) -> str:
 
 @frozen(repr=False)
 class StaticDiscovery:
-    """A discovery of the plugins that it was given: ``StaticDiscovery({"shelf": "unix:///s"})``.
+    """A discovery of the plugins that it is given: no directory is read, and no root is needed.
 
-    ``plugins`` are addresses by name, or ``Plugin`` values for those that take TLS options. The
-    plugin at an ``https`` address is verified against the system's roots. Later changes of the
-    mapping count: nothing is remembered, so a name or an address that cannot be one is an error
-    of the look-up too. Threads may share it. Raises ``TypeError``, ``SpecError`` and
-    ``InvalidPluginNameError`` for what cannot be used.
+    Later changes of the mapping count, as nothing is remembered: a name or an address that cannot
+    be one is then an error of the look-up. Threads may share it; there is nothing to close.
+
+    Args:
+        plugins: Addresses by name, or ``Plugin`` values for those that take TLS options. The plugin
+            at an ``https`` address is verified against the system's roots.
+
+    Raises:
+        TypeError: For what is no mapping, or a value that is neither.
+        SpecError: For an address that cannot be used.
+        InvalidPluginNameError: For a name that cannot be a plugin's.
+
+    Examples:
+        ```python
+        from moby_plugins import StaticDiscovery, new_local_registry
+
+        discovery = StaticDiscovery({"shelf": "unix:///home/ada/shelf.sock"})
+        with new_local_registry(discovery=discovery) as registry:
+            assert registry.scan() == ["shelf"]
+        ```
     """
 
     plugins: Mapping[str, str | Plugin] = field()
@@ -34,24 +48,48 @@ class StaticDiscovery:
         for name in self.plugins:
             self._plugin(name)
 
+    @property
+    def is_local(self) -> bool:
+        """True: nothing is asked."""
+        return True
+
     def scan(self) -> list[str]:
-        """The names, sorted."""
+        """Return the names, sorted."""
         return sorted(self.plugins)
 
     def lookup(self, name: str) -> Plugin:
-        """The plugin by that name, or ``PluginNotFoundError``."""
+        """Return the plugin by that name.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            The plugin as it is given.
+
+        Raises:
+            PluginNotFoundError: Where there is none.
+            InvalidPluginNameError: For what cannot be a name.
+            SpecError: For an address that cannot be used.
+        """
         if check_plugin_name(name) not in self.plugins:
             raise PluginNotFoundError(name, [_place(name)])
         return self._plugin(name)
 
     def candidates(self, name: str) -> list[Candidate]:
-        """The plugin by that name, if there is one."""
+        """Return the plugin by that name as the only candidate, or nothing.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            One candidate, or none.
+        """
         if check_plugin_name(name) not in self.plugins:
             return []
         return [Candidate(_place(name), self._plugin(name))]
 
     def strays(self) -> list[Stray]:
-        """Nothing: there are no files."""
+        """Return nothing: there are no files."""
         return []
 
     def _plugin(self, name: str) -> Plugin:
@@ -64,49 +102,3 @@ class StaticDiscovery:
 
     def __repr__(self) -> str:
         return f"StaticDiscovery({listed(map(quoted, self.scan()))})"
-
-
-@frozen(repr=False)
-class StaticFirst:
-    """A discovery that looks among ``static`` first, then in ``others``.
-
-    Where ``others`` cannot tell what it passes over, what it looks up is its only candidate.
-    """
-
-    static: StaticDiscovery
-    others: Discovery
-
-    def scan(self) -> list[str]:
-        """The names of both, sorted, each once."""
-        return sorted({*self.static.scan(), *self.others.scan()})
-
-    def lookup(self, name: str) -> Plugin:
-        """The plugin by that name, of ``static`` if that has it."""
-        try:
-            return self.static.lookup(name)
-        except PluginNotFoundError as first:
-            try:
-                return self.others.lookup(name)
-            except PluginNotFoundError as then:
-                raise PluginNotFoundError(name, (*first.searched, *then.searched)) from then
-
-    def candidates(self, name: str) -> list[Candidate]:
-        """The candidates of both."""
-        return [*self.static.candidates(name), *self._others_candidates(name)]
-
-    def strays(self) -> list[Stray]:
-        """Those of ``others``."""
-        return self.others.strays() if isinstance(self.others, Survey) else []
-
-    def _others_candidates(self, name: str) -> list[Candidate]:
-        if isinstance(self.others, Survey):
-            return self.others.candidates(name)
-        try:
-            return [Candidate(repr(self.others), self.others.lookup(name))]
-        except PluginNotFoundError:
-            return []
-        except SpecError as error:
-            return [Candidate(repr(self.others), error=error)]
-
-    def __repr__(self) -> str:
-        return f"{self.static!r}, then {self.others!r}"

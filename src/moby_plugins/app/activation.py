@@ -21,25 +21,43 @@ exactly once. No I/O, no waiting and no user code under it.
 Look-up and handshake are the leader's. Handlers run in the thread that called
 ``get`` or ``get_all``, once the state has changed: so a handler may ask for any
 plugin, its own included, and always asks somebody who can still answer.
+A managed plugin has several names (``shelf``, ``shelf:latest``, its id). Each has an activation;
+what these find under the plugin's own name is shared, so there is one client, and each handler
+meets the plugin once. Where a call finds its socket gone, the activations are dropped and the
+plugin is kept: the next look-up tells whether it is still the same, or was installed again.
 In the child of a fork there are no leaders: what is active stays so, and what was
 running is begun anew by the first to ask.
 """
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from typing import TypeAlias
 
 from attrs import field, frozen
 
-from moby_plugins.app.client import ACTIVATE, Client
+from moby_plugins.app.accounting import ACTIVATE
+from moby_plugins.app.client import Client
 from moby_plugins.app.retrying import Ending
-from moby_plugins.domain.errors import PluginError, WaitCancelledError
-from moby_plugins.domain.plugin import Manifest, Plugin
-from moby_plugins.domain.text import quoted
+from moby_plugins.domain.errors import (
+    PluginError,
+    TransportError,
+    WaitCancelledError,
+    is_missing_socket,
+)
+from moby_plugins.domain.http import Request, Response
+from moby_plugins.domain.plugin import Manifest, Plugin, check_protocol
+from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
-from moby_plugins.ports import Cancellation, Clock, Discovery, WakeEvent
+from moby_plugins.ports import (
+    Cancellation,
+    Clock,
+    Discovery,
+    PendingResponse,
+    Transport,
+    WakeEvent,
+)
 
 CLOSED = "this registry is closed"
 # Called with the name of a plugin and a client for it.
@@ -66,12 +84,37 @@ class ProcessLock:
 
 @frozen
 class ActivePlugin(Plugin):
-    """A plugin that has shaken hands: all of ``Plugin``, its manifest, and a ``client``.
+    """A plugin that has shaken hands: all of ``Plugin``, and a client for it. A frozen value.
 
-    The client belongs to the registry, which closes it; threads may share it.
+    Args:
+        client: Calls it. The registry closes it; threads may share it.
     """
 
     client: Client = field(kw_only=True, eq=False, repr=False)
+
+
+@frozen(repr=False)
+class WatchedTransport:
+    """A transport to a managed plugin that calls ``on_missing`` where its socket is gone."""
+
+    _transport: Transport
+    _on_missing: Callable[[], object]
+
+    def send(self, request: Request, timeout: float | None) -> Response:
+        """Send, and tell of a socket that is gone."""
+        try:
+            return self._transport.send(request, timeout)
+        except TransportError as error:
+            if is_missing_socket(error):
+                self._on_missing()
+            raise
+
+    def close(self) -> None:
+        """Close."""
+        self._transport.close()
+
+    def __repr__(self) -> str:
+        return repr(self._transport)
 
 
 # A handler, and a plugin that it is to meet.
@@ -142,6 +185,8 @@ class Handshake:
 
     What an attempt found the next one keeps, so that both draw on one budget and
     a plugin is looked up once. Its client is its own until it succeeds: ``end`` closes it.
+    A managed plugin is not asked: its engine said what it implements. ``known`` gives the one
+    that is active already by another of its names, if it is.
     """
 
     def __init__(
@@ -150,26 +195,52 @@ class Handshake:
         discovery: Discovery,
         new_client: Callable[[Plugin], Client],
         timeout: float | None,
+        known: Callable[[Plugin], ActivePlugin | None],
     ) -> None:
         self._name = name
         self._discovery = discovery
         self._new_client = new_client
+        self._known = known
         self._timeout = timeout
         self._reached: tuple[Plugin, Client] | None = None
+        self._pending: PendingResponse | None = None
         # Why it was ended, or "" where it succeeded: whichever was first.
         self._fate: dict[str, str] = {}
+
+    def begin(self) -> PendingResponse | None:
+        """Begin the first attempt without a wait; ``None`` where that cannot be done.
+
+        The attempt itself then ends it, or makes one. Raises as it does.
+        """
+        self._check()
+        try:
+            found, client = self._find()
+            if found.managed is not None:
+                return None  # it is not asked
+            self._pending = client.begin(client.request(ACTIVATE), self._timeout)
+        except PluginError as error:
+            self._check(error)
+            raise
+        return self._pending
 
     def __call__(self, attempt: int) -> ActivePlugin:
         """The plugin, active; raises what the look-up or the handshake raises.
 
         Once it was ended that is ``WaitCancelledError``.
         """
+        pending, self._pending = self._pending, None
+        try:
+            return self._try(attempt, pending)
+        finally:
+            if pending is not None:
+                pending.close()
+
+    def _try(self, attempt: int, pending: PendingResponse | None) -> ActivePlugin:
         self._check()
         try:
-            plugin = self._attempt(attempt)
+            plugin = self._attempt(attempt, pending)
         except PluginError as error:
-            if self._fate:
-                raise WaitCancelledError(self._fate[self._name], self._name) from error
+            self._check(error)
             raise
         # Its client may be closed already, by ``end`` in another thread.
         self._fate.setdefault(self._name, "")
@@ -187,24 +258,40 @@ class Handshake:
             except BaseException as raised:  # by a transport: the others are still to be ended
                 log_failure(f"closing the client of plugin {quoted(self._name)} failed", raised)
 
-    def _check(self) -> None:
+    def _check(self, cause: PluginError | None = None) -> None:
         if reason := self._fate.get(self._name):
-            raise WaitCancelledError(reason, self._name)
+            raise WaitCancelledError(reason, self._name) from cause
 
-    def _attempt(self, attempt: int) -> ActivePlugin:
+    def _find(self) -> tuple[Plugin, Client]:
         if self._reached is None:
             found = self._discovery.lookup(self._name)
-            self._reached = found, self._new_client(found)
-        found, client = self._reached
-        self._check()  # since the look-up began, and before there was a client to close
-        request = client.request(ACTIVATE, attempt=attempt)
-        manifest = client.attempt(request, Manifest, self._timeout)
-        return ActivePlugin(found.name, found.addr, found.tls_config, manifest, client=client)
+            known = None if found.managed is None else self._known(check_protocol(found))
+            # One that is active already is shared, and so is its client.
+            self._reached = (known, known.client) if known else (found, self._new_client(found))
+            self._check()  # since the look-up began, and before there was a client to close
+        return self._reached
+
+    def _attempt(self, attempt: int, pending: PendingResponse | None) -> ActivePlugin:
+        found, client = self._find()
+        if isinstance(found, ActivePlugin):
+            return found
+        manifest = found.manifest
+        if found.managed is None:
+            request = client.request(ACTIVATE, attempt=attempt)
+            manifest = client.attempt(request, Manifest, self._timeout, pending)
+        return ActivePlugin(
+            found.name,
+            found.addr,
+            found.tls_config,
+            manifest,
+            managed=found.managed,
+            client=client,
+        )
 
     def give_up(self) -> None:
         """Close the client of an activation that failed."""
         reached, self._reached = self._reached, None
-        if reached is not None:
+        if reached is not None and not isinstance(reached[0], ActivePlugin):
             reached[1].close()
 
 
@@ -216,7 +303,10 @@ class Activations:
 
     def __init__(self) -> None:
         self._lock = ProcessLock()
+        # By the name that was asked for.
         self._by_name: dict[str, Activation] = {}
+        # By the name that was found, for managed plugins; by that of the activation for others.
+        self._plugins: dict[str, ActivePlugin] = {}
         self._handlers: dict[str, list[Handler]] = {}
         self._closed = False
 
@@ -226,11 +316,16 @@ class Activations:
             activation = self._by_name.get(name)
             return None if activation is None else activation.plugin
 
+    def known(self, found: Plugin) -> ActivePlugin | None:
+        """The managed plugin that a look-up ``found``, if it is active and still the same."""
+        with self._lock():
+            known = self._plugins.get(found.name)
+        return known if known is not None and _is_same(known, found) else None
+
     def count(self) -> int:
         """How many plugins are active."""
         with self._lock():
-            plugins = [activation.plugin for activation in self._by_name.values()]
-        return sum(plugin is not None for plugin in plugins)
+            return len(self._plugins)
 
     def claim(self, name: str, leader: int | None) -> tuple[Activation, bool]:
         """The activation of ``name``, and whether it is new: then the caller has the lead.
@@ -260,13 +355,41 @@ class Activations:
             if self._closed:
                 plugin, error = None, None
             if plugin is not None:
-                interfaces = dict.fromkeys(plugin.manifest.implements)
-                activation.meetings = [
-                    (handler, plugin) for i in interfaces for handler in self._handlers.get(i, ())
-                ]
+                plugin = self._shared(activation, plugin)
             elif self._by_name.get(activation.name) is activation:
                 del self._by_name[activation.name]
             activation.settle(plugin, error)
+
+    def _shared(self, activation: Activation, plugin: ActivePlugin) -> ActivePlugin:
+        # Under the lock. What is new here is still to meet its handlers.
+        name = activation.name if plugin.managed is None else plugin.name
+        known = self._plugins.get(name)
+        if known is not None and plugin.managed is not None and _is_same(known, plugin):
+            return known
+        if self._handlers:
+            activation.meetings = self._meetings(plugin)
+        # One that was forgotten while it was running is its callers' alone.
+        if self._by_name.get(activation.name) is activation:
+            if known is not None:  # it was installed again
+                self._forget(known, but=activation)
+            self._plugins[name] = plugin
+        return plugin
+
+    def _meetings(self, plugin: ActivePlugin) -> list[Meeting]:
+        # In the order of the manifest; for a managed plugin capitals do not count.
+        first = {name.lower(): n for n, name in reversed([*enumerate(plugin.manifest.implements)])}
+        interfaces = filter(plugin.implements, self._handlers)
+        return [
+            (handler, plugin)
+            for interface in sorted(interfaces, key=lambda each: first[each.lower()])
+            for handler in self._handlers[interface]
+        ]
+
+    def _forget(self, plugin: ActivePlugin, but: Activation | None = None) -> None:
+        # Under the lock: the activations of all its names.
+        names = [n for n, a in self._by_name.items() if a.plugin is plugin and a is not but]
+        for name in names:
+            del self._by_name[name]
 
     def take_meetings(self, activation: Activation) -> list[Meeting]:
         """The handlers that an activated plugin is to meet, for the caller to call; once."""
@@ -278,18 +401,61 @@ class Activations:
         """Keep ``handler``; returns its meetings with the plugins that are active already."""
         with self._lock():
             self._handlers.setdefault(interface, []).append(handler)
-            plugins = [activation.plugin for activation in self._by_name.values()]
-            return [(handler, p) for p in plugins if p is not None and p.implements(interface)]
+            plugins = list(self._plugins.values())
+            return [(handler, p) for p in plugins if p.implements(interface)]
 
     def drop(self, name: str) -> None:
-        """Forget a name; whoever waits for its activation still gets the outcome."""
+        """Forget a plugin by any of its names.
+
+        Threads that wait for its activation still get the outcome.
+        """
         with self._lock():
-            self._by_name.pop(name, None)
+            activation = self._by_name.pop(name, None)
+            plugin = self._plugins.get(name)
+            if activation is not None and activation.plugin is not None:
+                plugin = activation.plugin
+            if plugin is not None:
+                self._forget(plugin)
+                for key in {name, plugin.name}:
+                    if self._plugins.get(key) is plugin:
+                        del self._plugins[key]
+
+    def doubt(self, found: Plugin) -> None:
+        """Have a managed plugin looked up again by the next to ask: it may be another by now."""
+        with self._lock():
+            plugin = self._plugins.get(found.name)
+            if plugin is not None and _is_same(plugin, found):
+                self._forget(plugin)
 
     def close(self) -> list[ActivePlugin]:
         """Forget all, and take no more; returns the plugins that were active."""
         with self._lock():
             self._closed = True
-            plugins = [activation.plugin for activation in self._by_name.values()]
+            plugins = list(self._plugins.values())
+            self._plugins.clear()
             self._by_name.clear()
-        return [plugin for plugin in plugins if plugin is not None]
+        return plugins
+
+
+def _is_same(known: ActivePlugin, found: Plugin) -> bool:
+    # Another id is another address; an upgrade keeps the id, and may change what it implements.
+    return (known.addr, known.manifest, known.managed) == (
+        found.addr,
+        found.manifest,
+        found.managed,
+    )
+
+
+def call_handlers(meetings: Iterable[Meeting]) -> None:
+    """Have each handler meet its plugin; a ``KeyboardInterrupt`` is raised once all have."""
+    interrupt: KeyboardInterrupt | None = None
+    for handler, plugin in meetings:
+        try:
+            handler(plugin.name, plugin.client)
+        except KeyboardInterrupt as error:  # the caller's own, once all plugins were met
+            interrupt = error
+        except BaseException as error:
+            what = f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}"
+            log_failure(what, error)
+    if interrupt is not None:
+        raise interrupt

@@ -1,98 +1,48 @@
-"""A client of one plugin: call, stream, send a file (protocol.md A4, A5).
+"""A client of one plugin: call, stream, send a file (protocol.md A4, A5)."""
 
-``read_whole``, ``accepted`` and ``Stream`` read a response's body, within a bound or as it comes;
-``Upload`` is a request's body that is sent as it is read. ``Client`` puts them in order.
-"""
-
-import io
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from types import UnionType
-from typing import Any, BinaryIO, Self, TypeAlias, TypeVar, cast, overload
-
-from attrs import evolve
+from typing import Any, Self, TypeVar, cast, overload
 
 from moby_plugins.app import wire
-from moby_plugins.app.retrying import Ending, IsRetryable
+from moby_plugins.app.accounting import CLOSED, ClientBase
+from moby_plugins.app.bodies import Data, Upload, accepted, read_whole
+from moby_plugins.app.retrying import Attempt, Ending
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.errors import (
-    DriverError,
-    PluginError,
-    StatusError,
-    TransportError,
-    WireError,
-    sign,
-)
+from moby_plugins.domain.errors import PluginError, StatusError, TransportError, WireError
 from moby_plugins.domain.http import (
-    CHUNK_BYTES,
-    CONTENT_TYPE,
-    MAX_ERROR_BYTES,
-    OK,
     STREAM_BYTES,
-    USER_AGENT,
     Body,
     Content,
     Request,
-    Response,
-    checked_chunks,
-    status_error,
 )
-from moby_plugins.domain.retry import RetryPolicy, is_retryable, seconds
+from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.ports import Clock, Transport, filled
+from moby_plugins.ports import BeginningTransport, Clock, PendingResponse, Transport, filled
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
-# What is read of a file, and sent, at once: twice as much would no longer fit a socket.
-STEP_BYTES = 128 << 10
-Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
 MAX_RESPONSE_BYTES = 64 << 20
-ACTIVATE = "Plugin.Activate"
-# Of a handshake, whoever sends it: a manifest is a few names.
-MAX_HANDSHAKE_BYTES = 1 << 20
-CLOSED = "this client is closed"
 T = TypeVar("T")
 
 
-def read_whole(body: Body, limit: int) -> bytes:
-    """All of ``body``, in at most ``limit`` bytes; more is a ``WireError``. Closes nothing."""
-    # A list of pieces would cost many times their size where a plugin sends tiny ones.
-    whole = io.BytesIO()
-    size = 0
-    # One byte over the limit is read, to tell a body that ends there from a longer one.
-    while data := body.read(min(CHUNK_BYTES, limit + 1 - size)):
-        whole.write(data)
-        size += len(data)
-        if size > limit:
-            raise WireError(f"the answer is larger than {limit} bytes")
-    return whole.getvalue()
-
-
-def accepted(response: Response, method: str) -> Body:
-    """The body of an answer with status 200; any other is closed and raised as ``StatusError``.
-
-    Its text is cut after 1 MiB, and where it breaks off, what came of it counts.
-    """
-    if response.status == OK:
-        return response.body
-    text = bytearray()
-    try:
-        while len(text) < MAX_ERROR_BYTES and (data := response.body.read(CHUNK_BYTES)):
-            text += data
-    except (TransportError, WireError) as error:
-        raise status_error(response.status, method, bytes(text)) from error
-    finally:
-        response.body.close()
-    raise status_error(response.status, method, bytes(text[:MAX_ERROR_BYTES]))
-
-
 class Stream:
-    """A streamed answer: ``with client.stream(…) as stream``; iterating gives chunks.
+    """A streamed response: iterate over it for chunks, or ``read``. Made by ``Client.stream``.
 
-    One thread at a time reads it. ``close`` gives the connection back if all was
-    read, and gives it up otherwise; leaving the ``with`` block closes.
+    One thread at a time reads it; any thread may close it. Who asked for it closes it, as leaving a
+    ``with`` block does. Where all was read, the connection is kept for the next call.
+
+    Examples:
+        ```python
+        from moby_plugins import new_client
+        from moby_plugins.testing import FaultServer
+
+        with FaultServer.tcp({"LogDriver.ReadLogs": b"line after line"}) as plugin:
+            with new_client(plugin.addr) as client, client.stream("LogDriver.ReadLogs") as stream:
+                assert b"".join(stream) == b"line after line"
+        ```
     """
 
     __module__ = _DOOR
@@ -105,11 +55,19 @@ class Stream:
         self._names = {"method": method, "address": address, "plugin": plugin}
 
     def read(self, size: int = STREAM_BYTES) -> bytes:
-        """At most ``size`` bytes, as soon as there are any; ``b""`` at the end.
+        """Read a part of the body, as soon as there is any.
 
-        Raises ``TransportError`` with ``answered`` when the connection breaks or
-        the time-out runs out, ``WireError`` for a body that is cut off, and
-        ``WaitCancelledError`` when the client is closed before its end.
+        Args:
+            size: How many bytes to return at most, 1 or more.
+
+        Returns:
+            The bytes; ``b""`` at the end.
+
+        Raises:
+            TransportError: When the connection breaks or the time-out (``TransportTimeoutError``)
+                runs out; ``answered`` is true.
+            WireError: For a body that is cut off.
+            WaitCancelledError: When the client is closed before the end.
         """
         if size < 1:
             raise ValueError("a stream is read by one byte or more at a time")
@@ -126,7 +84,7 @@ class Stream:
             yield data
 
     def close(self) -> None:
-        """Give the connection back or up; may be called twice."""
+        """Give the connection back, or close it where not all was read; may be called twice."""
         self._body.close()
 
     def __repr__(self) -> str:
@@ -140,69 +98,37 @@ class Stream:
         self.close()
 
 
-class Upload:
-    """``data`` as an iterable of chunks, for all attempts of one call.
+class Client(ClientBase):
+    """Calls one plugin: what ``new_client`` and a registry make. Threads may share it.
 
-    ``length`` is the number of bytes where that is known beforehand. ``error``
-    is what reading the caller's data raised, if it did. The data stays open.
-    """
+    Who made it closes it, and that closes the transport: calls under way end at once with
+    ``WaitCancelledError``. A registry closes the clients of its plugins itself.
 
-    def __init__(self, data: BinaryIO | Iterable[bytes]) -> None:
-        self.error: BaseException | None = None
-        self.length: int | None = None
-        self._data = data
-        self._start: int | None = None
-        self._touched = False
-        if hasattr(data, "read") and cast("BinaryIO", data).seekable():
-            file = cast("BinaryIO", data)
-            self._start = file.tell()
-            self.length = file.seek(0, os.SEEK_END) - self._start
-            file.seek(self._start)
+    Args:
+        transport: Carries the requests; closed with the client.
+        address: The plugin's.
+        clock: What retries sleep on.
+        retry: When a call is tried again.
+        timeout: Seconds for each attempt, the response's body included, where a call gives none;
+            ``None`` is no bound.
+        max_response_bytes: How many bytes of a response are decoded; a handshake's has at most 1
+            MiB.
+        name: The plugin's, for messages.
 
-    def __iter__(self) -> Iterator[bytes]:
-        self._touched = True
-        try:
-            for chunk in checked_chunks(self._chunks()):
-                yield bytes(chunk)
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self.error = error
-            raise
+    Examples:
+        ```python
+        from moby_plugins import Settings, StatusError, new_client
+        from moby_plugins.testing import MemoryTransport, status
 
-    def rewind(self) -> bool:
-        """Make ready for another attempt; false where a part that was read is gone."""
-        if self._start is not None:
-            cast("BinaryIO", self._data).seek(self._start)
-            return True
-        # An iterable that is not its own iterator, a list say, begins anew by itself.
-        one_shot = hasattr(self._data, "read") or isinstance(self._data, Iterator)
-        return not (one_shot and self._touched)
-
-    def _chunks(self) -> Iterator[bytes]:
-        if not hasattr(self._data, "read"):
-            yield from self._data
-            return
-        file, left = cast("BinaryIO", self._data), self.length
-        while left is None or left > 0:
-            chunk = file.read(STEP_BYTES if left is None else min(STEP_BYTES, left))
-            if chunk:
-                yield chunk
-                left = None if left is None else left - len(chunk)
-            elif left is None:
-                return
-            else:
-                raise ValueError(f"the file became shorter by {left} bytes while it was sent")
-
-
-class Client:
-    """A client of the plugin at ``address`` over ``transport``; ``retry`` says when it tries again.
-
-    ``timeout`` (seconds) bounds each attempt, the response's body included, where a call has no
-    time-out of its own; ``None`` is no bound. ``max_response_bytes`` bounds what is decoded; a
-    handshake's response is at most 1 MiB. ``name`` is the plugin's, for messages. Threads may
-    share a client. Its maker closes it, and that closes the transport: calls that are under way
-    then end at once with ``WaitCancelledError``.
+        plugin = MemoryTransport({"Shelf.List": ["a"], "Shelf.Burn": status(500, "no fire here")})
+        settings = Settings(transports={"unix": plugin.connect})
+        with new_client("unix:///shelf.sock", settings=settings) as client:
+            assert client.call("Shelf.List", {}, into=list[str], timeout=2.5) == ["a"]
+            try:
+                client.call("Shelf.Burn")
+            except StatusError as error:
+                assert str(error) == "Shelf.Burn: no fire here"
+        ```
     """
 
     __module__ = _DOOR
@@ -218,22 +144,9 @@ class Client:
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         name: str = "",
     ) -> None:
-        given: object = address  # of a program that nothing has checked
-        if not isinstance(given, Address):
-            raise TypeError(f"address must be an Address, not {quoted(given)}")
-        self.address = given
+        super().__init__(address, retry, timeout, max_response_bytes, name)
         self._transport = filled("transport", transport, "send", "close")
         self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
-        self._retry = retry or RetryPolicy()
-        self._timeout = seconds(timeout)
-        self._limit = max_response_bytes
-        self._name = name
-        self._ending = Ending(name, address.text)
-        self._headers = {
-            "Host": address.host_header,
-            "Accept": CONTENT_TYPE,
-            "User-Agent": USER_AGENT,
-        }
 
     @overload
     def call(
@@ -277,23 +190,33 @@ class Client:
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> Any:
-        """The plugin's answer to ``service_method``, ``VolumeDriver.Create`` for example.
+        """Call a method of the plugin, and return its answer.
 
-        ``args`` are sent as JSON: an attrs value, a dictionary, anything cattrs
-        knows; ``None`` sends no body. The answer is read as ``into``, an attrs
-        class or any type cattrs knows, ``Volume | None`` too; without it, it is plain
-        JSON, ``None`` for an empty body. ``timeout`` (seconds, ``math.inf`` for none) bounds each
-        attempt, ``retry`` is the policy for this call.
+        Args:
+            service_method: ``VolumeDriver.Create``, for example.
+            args: Sent as JSON: an attrs value, a dictionary, anything cattrs knows; ``None`` sends
+                no body.
+            into: The type of the result: an attrs class or any type cattrs knows, ``Volume | None``
+                too.
+            timeout: Seconds for each attempt, the response's body included; ``math.inf`` for no
+                bound.
+            retry: The policy for this call, in place of the client's.
 
-        Raises ``StatusError`` for an answer other than 200, ``WireError`` for one
-        that cannot be read, ``TransportError`` when no answer came in spite of
-        all attempts, ``WaitCancelledError`` when the client is closed before that, and
-        ``ValueError`` for a method or arguments that cannot be sent.
+        Returns:
+            A value of ``into``; without it plain JSON, ``None`` for an empty body.
+
+        Raises:
+            StatusError: For a response other than 200.
+            WireError: For a response that cannot be read, is no ``into``, or is too large.
+            TransportError: When no response came in any attempt, or it broke off;
+                ``TransportTimeoutError`` where the time-out ran out.
+            WaitCancelledError: When the client is closed before the end.
+            ValueError: For a method, a time-out or arguments that cannot be sent.
+            RuntimeError: When the client was closed before.
         """
+        request = self.request(service_method, wire.encode(args))
         return self._try(
-            self.request(service_method, wire.encode(args)),
-            lambda request: self.attempt(request, into, timeout),
-            retry,
+            lambda number: self.attempt(self._numbered(request, number), into, timeout), retry
         )
 
     def stream(
@@ -304,15 +227,23 @@ class Client:
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> Stream:
-        """The answer's body as it comes, without a bound on its size: a context manager.
+        """Call a method, and return the response's body as it comes, without a bound on its size.
 
-        The request is sent now, and raises as ``call`` does until there is a
-        status line. ``timeout`` bounds the reading too.
+        The request is sent now; it is tried again, and raises, as ``call`` until there is a status
+        line.
+
+        Args:
+            service_method: ``LogDriver.ReadLogs``, for example.
+            args: As ``call`` takes them.
+            timeout: Seconds for the request and all of the reading.
+            retry: The policy for this call.
+
+        Returns:
+            The stream, for the caller to close.
         """
+        request = self.request(service_method, wire.encode(args))
         return self._try(
-            self.request(service_method, wire.encode(args)),
-            lambda request: self._stream(request, timeout),
-            retry,
+            lambda number: self._stream(self._numbered(request, number), timeout), retry
         )
 
     @overload
@@ -357,65 +288,90 @@ class Client:
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> Any:
-        """The answer to ``data`` sent as the request's body; read as ``call`` reads it.
+        """Send data as the request's body, and return the answer; raises as ``call``.
 
-        ``data`` is bytes, a file opened in binary mode (sent from where it
-        stands, and left open), or an iterable of bytes. It is sent with its
-        length where that is known, in chunks otherwise. A retry sends all of it
-        again, so there is none once a part was read that cannot be rewound; what
-        the iterable itself raises passes unchanged. Raises as ``call`` does.
+        A retry sends all of the data again: there is none once a part was read that cannot be
+        rewound. What reading the data raises passes unchanged.
+
+        Args:
+            service_method: ``GraphDriver.ApplyDiff?id=1``, for example.
+            data: Bytes, a file opened in binary mode (sent from where it stands, left open), or an
+                iterable of bytes. Sent with its length where that is known, in chunks otherwise.
+            into: As ``call`` takes it.
+            timeout: Seconds for each attempt.
+            retry: The policy for this call.
+
+        Returns:
+            What ``call`` returns.
         """
         if isinstance(data, bytes):
+            whole = self.request(service_method, data)
             return self._try(
-                self.request(service_method, data),
-                lambda request: self.attempt(request, into, timeout),
-                retry,
+                lambda number: self.attempt(self._numbered(whole, number), into, timeout), retry
             )
         upload = Upload(data)
+        request = self.request(service_method, upload, upload.length)
         try:
             return self._try(
-                self.request(service_method, upload, upload.length),
-                lambda request: self._send_upload(request, upload, into, timeout),
+                lambda number: self._send_upload(
+                    self._numbered(request, number), upload, into, timeout
+                ),
                 retry,
                 lambda error: upload.error is None and is_retryable(error),
             )
         finally:
             upload.error = None  # its traceback refers to the upload
 
-    def request(
-        self,
-        service_method: str,
-        body: Content = b"",
-        length: int | None = None,
-        attempt: int = 1,
-    ) -> Request:
-        """A request as this client sends it, with its headers."""
-        return Request(service_method, body, self._headers, length, attempt)
+    def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
+        """Begin an attempt without a wait; ``None`` where the transport cannot do that."""
+        # Of its class, as Python remembers the answer; of an instance it looks at each method.
+        if not issubclass(type(self._transport), BeginningTransport):
+            return None
+        transport = cast("BeginningTransport", self._transport)
+        try:
+            return transport.begin(request, self._time_out(timeout))
+        except TransportError as error:
+            self._account(error, request)
+            raise
 
     def attempt(
-        self, request: Request, into: type[T] | UnionType | None, timeout: float | None
+        self,
+        request: Request,
+        into: type[T] | UnionType | None,
+        timeout: float | None,
+        pending: PendingResponse | None = None,
     ) -> Any:
-        """One attempt at a call, and no second: for those who retry more than the call."""
+        """Send a request once, without a second attempt; raises as ``call``.
+
+        Args:
+            request: What ``request`` made.
+            into: As ``call`` takes it.
+            timeout: Seconds, the response's body included; ``None`` for the client's.
+            pending: The response, where the attempt was begun.
+
+        Returns:
+            What ``call`` returns.
+        """
         try:
-            body = self._open(request, timeout)
+            if pending is None:
+                body = self._open(request, timeout)
+            else:
+                body = accepted(pending.finish(), request.method)
             try:
-                limit = self._limit
-                if request.method == ACTIVATE:
-                    limit = min(limit, MAX_HANDSHAKE_BYTES)
-                data = read_whole(body, limit)
+                data = read_whole(body, self._most(request))
             finally:
                 body.close()
             return wire.decode(data, into)
         except (TransportError, WireError, StatusError) as error:
-            self._sign(error, request)
+            if not _is_callers(error, request.body):
+                self._account(error, request)
             raise
 
     def close(self) -> None:
         """Close the connections; a later call raises ``RuntimeError``.
 
-        A call that is under way, and a stream that is being read, end at once with
-        ``WaitCancelledError``, and are not tried again. May be called more than once, by any
-        thread.
+        Calls under way, and streams that are being read, end at once with ``WaitCancelledError``,
+        and are not tried again. May be called more than once, by any thread.
         """
         self._ending.end(CLOSED)
         self._transport.close()
@@ -435,30 +391,24 @@ class Client:
 
     def _try(
         self,
-        request: Request,
-        send: Callable[[Request], T],
+        attempt: Attempt[T],
         policy: RetryPolicy | None,
         retryable: IsRetryable = is_retryable,
     ) -> T:
-        def attempt(number: int) -> T:
-            if self._ending.reason:
-                raise RuntimeError(CLOSED) if number == 1 else self._ending.error()
-            return send(request if number == 1 else evolve(request, attempt=number))
-
         with self._clock.working():
             return try_again(
                 attempt, policy or self._retry, self._clock, retryable, ending=self._ending
             )
 
     def _open(self, request: Request, timeout: float | None) -> Body:
-        limit = self._timeout if timeout is None else seconds(timeout)
-        return accepted(self._transport.send(request, limit), request.method)
+        response = self._transport.send(request, self._time_out(timeout))
+        return accepted(response, request.method)
 
     def _stream(self, request: Request, timeout: float | None) -> Stream:
         try:
             body = self._open(request, timeout)
         except (TransportError, StatusError) as error:
-            self._sign(error, request)
+            self._account(error, request)
             raise
         return Stream(body, request.method, self.address.text, self._name, self._ending)
 
@@ -473,28 +423,11 @@ class Client:
             return self.attempt(request, into, timeout)
         except TransportError as error:
             if upload.error is None:
-                error.body_spent = not error.answered and not upload.rewind()
+                upload.account(error)
                 raise
         raise upload.error
 
-    def sign(self, error: StatusError | DriverError) -> None:
-        """Say in ``error`` that this client's plugin answered it, unless it names another."""
-        if not error.address:
-            sign(error, self._name, self.address.text)
 
-    def _sign(self, error: TransportError | WireError | StatusError, request: Request) -> None:
-        if isinstance(request.body, Upload) and request.body.error is error:
-            return  # the caller's own, another plugin's perhaps
-        if isinstance(error, StatusError):
-            self.sign(error)
-        else:
-            error.plugin, error.address = self._name, self.address.text
-        if isinstance(error, WireError):
-            error.method = request.method
-        if self._ending.reason and not _is_whole(error):
-            raise self._ending.error(request.attempt) from error
-
-
-def _is_whole(error: PluginError) -> bool:
-    # An answer whose text breaks off has a cause.
-    return isinstance(error, StatusError) and error.__cause__ is None
+def _is_callers(error: PluginError, body: Content) -> bool:
+    # Out of the data that the caller gave: another plugin's perhaps.
+    return isinstance(body, Upload) and body.error is error

@@ -7,7 +7,7 @@ loads none of urllib3, ssl and cattrs.
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar, cast, overload
@@ -17,24 +17,35 @@ from moby_plugins.app.client import Client
 from moby_plugins.app.registry import Registry
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.app.settings import AUTO, BUILT_IN, DISCOVERY, LOCAL, TRANSPORT, Settings
-from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.ports import Cancellation, Clock, Connect, Discovery, Survey, Transport, filled
+from moby_plugins.platforms import check_platform
+from moby_plugins.ports import (
+    Cancellation,
+    Clock,
+    Connect,
+    Discovery,
+    Selector,
+    Survey,
+    Transport,
+    filled,
+)
 
 if TYPE_CHECKING:
     from requests import Session
 
+    from moby_plugins.adapters.descriptors import Descriptors
     from moby_plugins.adapters.http.dialing import Lookups
     from moby_plugins.adapters.http.pool import IdleConnections
+    from moby_plugins.app.subsystem import Subsystem
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # What "auto" asks of httptools: the oldest release that the tests are run with.
 MIN_HTTPTOOLS = (0, 7)
-S = TypeVar("S", bound=Subsystem)
+S = TypeVar("S", bound="Subsystem")
 
 
 def new_client(
@@ -45,13 +56,24 @@ def new_client(
     settings: Settings | None = None,
     clock: Clock | None = None,
 ) -> Client:
-    """A client of the plugin at ``addr``; whoever asks for it closes it.
+    """Make a client of the plugin at an address, without a discovery. Nothing is sent yet.
 
-    Without ``tls_config`` an ``https`` address is verified against the system's
-    roots. ``timeout`` (seconds) bounds each attempt, in place of the settings'.
-    Without ``settings`` those of the environment count. Nothing is sent yet.
-    Raises ``SpecError`` for an address or TLS file that cannot be used, and
-    ``SettingsError``.
+    Args:
+        addr: The address: ``unix:///run/x.sock``, ``tcp://host:port``, ``https://host:port``, or of
+            another scheme that the settings have a transport for.
+        tls_config: How to speak TLS; without it, an ``https`` address is verified against the
+            system's roots.
+        timeout: Seconds for each attempt of a call, in place of the settings'.
+        settings: ``Settings.from_env()`` unless given.
+        clock: What retries sleep on; the machine's unless given.
+
+    Returns:
+        The client, for the caller to close.
+
+    Raises:
+        SpecError: For an address or TLS file that cannot be used.
+        SettingsError: For settings of the environment, or a transport, that cannot be used.
+        TypeError: For an argument of another type.
     """
     settings = or_environment(settings)
     address = Address(addr)
@@ -72,38 +94,81 @@ def new_local_registry(
     discovery: Discovery | None = None,
     clock: Clock | None = None,
 ) -> Registry:
-    """A registry of the plugins on this machine; whoever asks for it closes it.
+    """Make a registry of the plugins on this machine. Reads no directory yet.
 
-    Without ``settings`` those of the environment count. ``discovery`` finds the plugins in
-    place of what the settings say: their plugins and directories are then not looked at.
-    Reads no directory yet. Raises ``SettingsError``.
+    Args:
+        settings: ``Settings.from_env()`` unless given.
+        discovery: Finds the plugins, in place of what the settings say: their ``plugins`` and
+            directories are then not looked at.
+        clock: What waits are on; the machine's unless given.
+
+    Returns:
+        The registry, for the caller to close.
+
+    Raises:
+        SettingsError: For settings of the environment, or a discovery, that cannot be used.
+        TypeError: For an argument of another type.
     """
     settings = or_environment(settings)
+    from moby_plugins.adapters.descriptors import SheddingDiscovery
+
+    found_by = discovery or new_local_discovery(settings)
+    filled("discovery", found_by, "scan", "lookup")
     return Registry(
-        discovery=new_local_discovery(settings) if discovery is None else discovery,
+        discovery=SheddingDiscovery(found_by, _descriptors()),
         connect=connect_by_scheme(settings),
         clock=clock or system_clock(),
         retry=settings.retry,
         timeout=settings.timeout,
         activation_timeout=settings.activation_timeout,
         max_response_bytes=settings.max_response_bytes,
+        selector=poll_selector,
     )
 
 
 def new_local_discovery(settings: Settings | None = None) -> Survey:
-    """What finds the plugins on this machine, and can tell what it passes over.
+    """Make what finds the plugins on this machine, and can tell what it passes over.
 
-    Those that the settings name come first. Without ``settings`` those of the environment
-    count. Reads no directory yet. Raises ``SettingsError``, and what a discovery of another
-    package raises while it is made.
+    Those that the settings name come first, then those of the engine that they name. Reads no
+    directory, and asks no engine yet.
+
+    Args:
+        settings: ``Settings.from_env()`` unless given.
+
+    Returns:
+        The discovery; there is nothing to close.
+
+    Raises:
+        SettingsError: For settings that cannot be used; and what a discovery of another package
+            raises while it is made.
     """
     settings = or_environment(settings)
     others = _others(settings)
+    if settings.engine is not None:
+        from moby_plugins.adapters.first_of import FirstOf
+
+        others = FirstOf(_engine(settings.engine, settings), others)
     if not settings.plugins and isinstance(others, Survey):
         return others
-    from moby_plugins.adapters.static import StaticDiscovery, StaticFirst
+    from moby_plugins.adapters.first_of import FirstOf
+    from moby_plugins.adapters.static import StaticDiscovery
 
-    return StaticFirst(StaticDiscovery(settings.plugins), others)
+    return FirstOf(StaticDiscovery(settings.plugins), others)
+
+
+def _engine(address: str, settings: Settings) -> Discovery:
+    from moby_plugins.adapters.engine import EngineDiscovery, connect
+
+    tls = settings.engine_tls
+    concern = tls.concerns(encrypted=True) if tls is not None else ""
+    if concern:
+        logger.warning("%s: %s", shown(address), concern)
+    return EngineDiscovery(
+        address,
+        tls,
+        timeout=settings.activation_timeout,
+        connect=partial(connect, lookups=_lookups()),
+    )
 
 
 def _others(settings: Settings) -> Discovery:
@@ -127,21 +192,32 @@ def or_environment(settings: Settings | None) -> Settings:
 
 
 def connect_by_scheme(settings: Settings) -> "ConnectByScheme":
-    """The ``Connect`` that chooses a transport by the address's scheme, as the settings say.
+    """Make a ``Connect`` that chooses a transport by the address's scheme, as the settings say.
 
-    It raises ``SpecError`` for a scheme without a transport, and ``SettingsError``
-    for a transport that is not installed. The built-in transports that it makes share a
-    bound on idle connections. Which of them ``"auto"`` is, is decided once, when it is first
-    needed.
+    Called, it raises ``SpecError`` for a scheme without a transport, and ``SettingsError`` for a
+    transport that is not installed. The built-in transports that it makes share a bound on idle
+    connections. Which of them ``"auto"`` is, is decided once, when it is first needed.
+
+    Args:
+        settings: Whose ``transports`` count.
+
+    Returns:
+        The ``Connect``.
     """
     return ConnectByScheme(or_environment(settings).transports)
 
 
 def connect_by_name(name: str) -> Connect:
-    """The ``Connect`` of the transport that ``Settings.transports`` calls ``name``.
+    """Make the ``Connect`` of a transport that is called by name, as in ``Settings.transports``.
 
-    That is a built-in one, ``"auto"``, or one that an installed package registers. Raises
-    ``SettingsError`` for a name that is none, and for a transport that cannot be loaded.
+    Args:
+        name: ``"httptools"``, ``"urllib3"``, ``"auto"``, or what an installed package registers.
+
+    Returns:
+        The ``Connect``: give it to ``Settings(transports={"mine": …})`` for a scheme of one's own.
+
+    Raises:
+        SettingsError: For a name that is none, and for a transport that cannot be loaded.
     """
     if not isinstance(name, str):
         raise SettingsError(f"name must be the name of a transport, not {quoted(name)}")
@@ -149,12 +225,20 @@ def connect_by_name(name: str) -> Connect:
 
 
 def connect_by_requests(session: "Session") -> Connect:
-    """The ``Connect`` of transports over ``session``, a ``requests.Session`` of one's own.
+    """Make a ``Connect`` of transports over a ``requests.Session`` of one's own.
 
-    For ``Settings(transports={"tcp": connect_by_requests(session)})``. A UNIX socket is asked
-    for as ``http+unix://``, with the path quoted, which is what adapters for requests commonly
-    mount. The session stays its owner's: it is never closed here, and is shared between threads
-    as far as it can be. Raises ``SettingsError`` where requests is not installed.
+    For ``Settings(transports={"tcp": connect_by_requests(session)})``. A UNIX socket is asked for
+    as ``http+unix://``, with the path quoted, which is what adapters for requests commonly mount.
+
+    Args:
+        session: It stays its owner's: it is never closed here, and is shared between threads as far
+            as it can be.
+
+    Returns:
+        The ``Connect``.
+
+    Raises:
+        SettingsError: Where requests is not installed.
     """
     try:
         from moby_plugins.adapters.http.requests import RequestsConnect
@@ -230,6 +314,7 @@ class _Named:
     def _find(self, name: str) -> Connect:
         if name not in BUILT_IN:
             return TRANSPORT.load(name)
+        check_platform("calling over sockets")
         try:
             connect = import_module(BUILT_IN[name]).connect
         except ModuleNotFoundError as error:
@@ -259,14 +344,23 @@ def fastest(version: object) -> tuple[str, str]:
 
 def _idle_connections() -> "IdleConnections":
     """A bound for one registry: a quarter of the process's descriptors, and 128 at most."""
-    from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
-
     from moby_plugins.adapters.http.pool import MAX_IDLE_CONNECTIONS, IdleConnections
 
-    limit, _ = getrlimit(RLIMIT_NOFILE)
-    if limit == RLIM_INFINITY:
-        return IdleConnections()
-    return IdleConnections(min(max(limit // 4, 1), MAX_IDLE_CONNECTIONS))
+    most = MAX_IDLE_CONNECTIONS
+    with suppress(ImportError):  # of a platform that does not tell
+        from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
+
+        limit, _ = getrlimit(RLIMIT_NOFILE)
+        most = most if limit == RLIM_INFINITY else min(max(limit // 4, 1), most)
+    return IdleConnections(most, _descriptors())
+
+
+@cache
+def _descriptors() -> "Descriptors":
+    """What can be closed in all of the process, for one registry as for another."""
+    from moby_plugins.adapters.descriptors import Descriptors
+
+    return Descriptors()
 
 
 @cache
@@ -282,6 +376,13 @@ def system_clock() -> Clock:
     from moby_plugins.adapters.clock import SystemClock
 
     return SystemClock()
+
+
+def poll_selector() -> Selector:
+    """What waits for the responses of many built-in transports at once."""
+    from moby_plugins.adapters.http.exchanges import PollSelector
+
+    return PollSelector()
 
 
 class _Default:
@@ -307,7 +408,11 @@ _default = _Default()
 
 
 def scan() -> list[str]:
-    """``Registry.scan`` of the default registry, that of this machine and environment."""
+    """Call ``Registry.scan`` of the default registry, that of this machine and environment.
+
+    Returns:
+        The names, sorted.
+    """
     return _default.registry().scan()
 
 
@@ -341,7 +446,18 @@ def get(
     on_retry: OnRetry | None = None,
     cancel: Cancellation | None = None,
 ) -> ActivePlugin | S:
-    """``Registry.get`` of the default registry."""
+    """Call ``Registry.get`` of the default registry: see there for what it raises.
+
+    Args:
+        name: The plugin's name.
+        implements: The subsystem's name or class.
+        retry: The policy for this wait.
+        on_retry: Called after each attempt that failed.
+        cancel: Ends the wait when it is set.
+
+    Returns:
+        The active plugin; for a class its typed proxy.
+    """
     registry = _default.registry()
     return registry.get(name, implements, retry=retry, on_retry=on_retry, cancel=cancel)
 
@@ -365,12 +481,25 @@ def get_all(
     *,
     on_failure: Callable[[str, PluginError], object] | None = None,
 ) -> list[ActivePlugin] | list[S]:
-    """``Registry.get_all`` of the default registry."""
+    """Call ``Registry.get_all`` of the default registry: see there for what it raises.
+
+    Args:
+        implements: The subsystem's name or class.
+        on_failure: Called with the name and the error of each plugin that is left out.
+
+    Returns:
+        The active plugins, sorted by name; for a class their typed proxies.
+    """
     return _default.registry().get_all(implements, on_failure=on_failure)
 
 
 def handle(interface: str, handler: Handler) -> None:
-    """``Registry.handle`` of the default registry."""
+    """Call ``Registry.handle`` of the default registry.
+
+    Args:
+        interface: The subsystem's name.
+        handler: Called with the name and a client of each plugin that implements it.
+    """
     _default.registry().handle(interface, handler)
 
 
@@ -378,10 +507,15 @@ def handle(interface: str, handler: Handler) -> None:
 def using_registry(registry: Registry) -> Iterator[Registry]:
     """Have ``scan``, ``get``, ``get_all`` and ``handle`` ask ``registry`` inside this block.
 
-    For a program whose settings are its own, and for tests. It holds for the whole
-    process, whichever thread asks, so only one thread should open such blocks; they may
-    be nested. At its end the registry before is the default again. ``registry`` is
-    closed by whoever made it.
+    For a program whose settings are its own, and for tests. It holds for the whole process,
+    whichever thread asks, so only one thread should open such blocks; they may be nested. At its
+    end the registry before is the default again.
+
+    Args:
+        registry: Its maker closes it, not this block.
+
+    Yields:
+        The registry.
     """
     before = _default.replace(registry)
     try:

@@ -14,7 +14,6 @@ from moby_plugins.app.config import (
 from moby_plugins.app.retrying import Attempt, Outcome, retry_side_by_side
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.address import TLSOptions
-from moby_plugins.domain.diagnosis import Finding
 from moby_plugins.domain.diagnosis import diagnose as decide
 from moby_plugins.domain.errors import (
     PluginError,
@@ -23,10 +22,12 @@ from moby_plugins.domain.errors import (
     TransportTimeoutError,
     WireError,
 )
+from moby_plugins.domain.findings import Finding
 from moby_plugins.domain.handshake import Asked
 from moby_plugins.domain.plugin import Candidate, Manifest, Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import shown
+from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Clock
 
 # Seconds that each plugin has to answer.
@@ -41,17 +42,40 @@ BAD_REQUEST = 400
 def diagnose(
     settings: Settings | None = None, *, timeout: float | None = ASKING_TIMEOUT
 ) -> tuple[Finding, ...]:
-    """What is wrong with the plugins of this machine: what matters most first.
+    """Find out what is wrong with the plugins of this machine; it changes nothing.
 
-    Without ``settings`` those of the environment count. Looks as the user that runs it, and
-    asks each plugin what it implements, all side by side, each within ``timeout`` seconds;
-    with ``None`` it only looks, and connects to UNIX sockets for a moment. It changes nothing.
-    Raises ``SettingsError``.
+    It looks as the user that runs it, and asks each plugin what it implements, all side by side.
+
+    Args:
+        settings: ``Settings.from_env()`` unless given.
+        timeout: Seconds that each plugin has to answer; with ``None`` it only looks, and connects
+            to UNIX sockets for a moment.
+
+    Returns:
+        The findings, what matters most first.
+
+    Raises:
+        SettingsError: For settings that cannot be used.
+
+    Examples:
+        ```python
+        from pathlib import Path
+
+        from moby_plugins.diagnosis import PROBLEM, diagnose
+        from moby_plugins.testing import PluginDirectory
+
+        with PluginDirectory(Path("p")) as directory:
+            directory.spec("shelf", "localhost:7000")  # no address: tcp:// is missing
+            found = diagnose(directory.settings, timeout=None)
+        assert [finding.severity for finding in found if "shelf" in finding.where] == [PROBLEM]
+        ```
     """
+    check_platform("diagnose")
     from moby_plugins.adapters.disk.survey import see
 
     settings = or_environment(settings)
-    discovery = new_local_discovery(settings)
+    # A plugin and an engine have the same time.
+    discovery = new_local_discovery(evolve(settings, activation_timeout=timeout or ASKING_TIMEOUT))
     asking = _Asking(evolve(settings, retry=RetryPolicy.never()), timeout or 0.0, system_clock())
     return decide(see(discovery, settings.sockets_path, settings.specs_paths, asking))
 
@@ -119,9 +143,12 @@ class _Asking:
 
 
 def _can_be_asked(plugin: Plugin | None) -> bool:
-    # Where a relative path leads to is another matter for each host.
-    return plugin is not None and not (
-        plugin.address.scheme == "unix" and not plugin.address.path.startswith("/")
+    # A managed plugin has no handshake, and where a relative path leads to is another matter for
+    # each host.
+    return (
+        plugin is not None
+        and plugin.is_v1
+        and not (plugin.address.scheme == "unix" and not plugin.address.path.startswith("/"))
     )
 
 

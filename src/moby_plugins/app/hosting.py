@@ -20,6 +20,7 @@ from moby_plugins.domain.errors import PluginError, SettingsError, SpecError, er
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
 from moby_plugins.domain.text import quoted
+from moby_plugins.platforms import check_platform
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
@@ -47,13 +48,29 @@ class HTTPServer(Protocol):
 
 
 class PluginServer:
-    """Serves ``app`` from ``start`` to ``stop``: a context manager that calls both.
+    """Serves an app from ``start`` to ``stop``: a context manager that calls both.
 
-    Made by ``plugin_server_unix`` and ``plugin_server_tcp``. It can be started
-    once; ``start`` and ``stop`` may be repeated, from any thread, and ``stop``
-    returns when all is over. ``drain`` is how many seconds running calls have
-    to end; after that their connections are cut. Raises ``ValueError`` for a
-    ``drain`` that is no such number.
+    Made by ``plugin_server_unix`` and ``plugin_server_tcp``. It can be started once; ``start`` and
+    ``stop`` may be repeated, from any thread, and ``stop`` returns when all is over.
+
+    Args:
+        app: Answers the requests; threads call it.
+        listen: Opens what is listened on: the two functions give it.
+        drain: Seconds that running calls have to end; after that their connections are cut.
+
+    Raises:
+        ValueError: For a ``drain`` that is no such number.
+
+    Examples:
+        ```python
+        from moby_plugins import new_client
+        from moby_plugins.serving import PluginApp, plugin_server_unix
+
+        app = PluginApp()  # of parts that implement subsystems
+        with plugin_server_unix(app, "shelf", sockets_path=".") as server:
+            with new_client(server.addr) as client:
+                assert client.call("Plugin.Activate") == {"Implements": []}
+        ```
     """
 
     def __init__(self, app: App, listen: Open, *, drain: float = DRAIN) -> None:
@@ -66,6 +83,7 @@ class PluginServer:
         self._drain = float(drain)
         self._server: HTTPServer | None = None
         self._withdraw: Callable[[], None] = lambda: None
+        self._tell: Callable[[str], None] = lambda _: None
         self._addr = ""
         self._lock = threading.Lock()
         self._stopping = False
@@ -84,8 +102,10 @@ class PluginServer:
     def start(self) -> None:
         """Listen, and serve in other threads; returns when connections are taken.
 
-        Raises ``SpecError`` where it cannot listen there or a file cannot be
-        used, and ``SettingsError`` for a missing library or group.
+        Raises:
+            SpecError: Where it cannot listen there, or a file cannot be used.
+            SettingsError: For a missing library or group, or a platform that has no such sockets.
+            RuntimeError: After ``stop``.
         """
         with self._lock:
             if self._stopping:
@@ -99,9 +119,10 @@ class PluginServer:
                     raise
 
     def run(self) -> None:
-        """Start, and return when ``stop`` or ``request_stop`` was called and all is over.
+        """Start, tell systemd so, and return once ``stop`` or ``request_stop`` was called and done.
 
-        Raises ``PluginError`` where the server underneath ended without being told to.
+        Raises:
+            PluginError: Where the server underneath ended without being told to; and as ``start``.
         """
         try:
             self.start()
@@ -109,6 +130,8 @@ class PluginServer:
             if not self.stop_requested():
                 raise
             return  # told to stop while it waited for its place
+        self._tell = import_module("moby_plugins.adapters.server.listeners").notify_systemd
+        self._tell("READY=1")
         try:
             while not self._asked_to_stop():
                 pass
@@ -128,8 +151,11 @@ class PluginServer:
     def abort(self, cause: BaseException | None) -> None:
         """Have ``run`` stop and raise, for the server underneath has ended by itself.
 
-        Changes nothing once ``stop`` was called. Without ``run`` it is logged, and the
-        socket or spec stays until ``stop``.
+        Changes nothing once ``stop`` was called. Without ``run`` it is logged, and the socket or
+        spec stays until ``stop``.
+
+        Args:
+            cause: What ended it, if it raised.
         """
         if self._stopping or self._failure is not None:
             return
@@ -144,7 +170,7 @@ class PluginServer:
         self._requests.put(None)
 
     def stop_requested(self) -> bool:
-        """Whether ``run`` was asked to stop and has not seen it yet."""
+        """Return whether ``run`` was asked to stop and has not seen it yet."""
         return not self._requests.empty()
 
     def stop(self) -> None:
@@ -155,6 +181,7 @@ class PluginServer:
             self._stopped.wait()
             return
         try:
+            self._tell("STOPPING=1")
             self._withdraw()
             if self._server is not None:
                 self._server.stop(self._drain)
@@ -181,15 +208,28 @@ def plugin_server_unix(
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> PluginServer:
-    """A server for ``app`` on the socket of the plugin ``name``, or at an absolute path.
+    """Make a server for ``app`` on the UNIX socket ``NAME.sock``, where hosts look for it.
 
-    ``group`` is a name or a number. Where systemd opened a socket for this
-    process, that one is served, and nothing is made or removed. A request that is
-    read whole is at most ``max_request_bytes``, else answered with 413 (a
-    ``PluginApp`` has a bound of its own); all requests together keep at most
-    ``max_inflight_bytes``, beyond which one is answered with 503. Raises
-    ``InvalidPluginNameError``, and ``ValueError`` for a mode or a number of a group that
-    there cannot be; the rest is raised by ``start``.
+    It is removed by ``stop``. Where systemd opened a socket for this process, that one is served,
+    and nothing is made or removed.
+
+    Args:
+        app: Answers the requests; threads call it.
+        name: The plugin's; or the absolute path of the socket.
+        sockets_path: The directory of the socket, which must be there.
+        mode: The socket's permissions.
+        group: The group that owns the socket: a name or a number; the process's unless given.
+        drain: Seconds that running calls have to end at ``stop``.
+        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
+            ``PluginApp`` has a bound of its own.
+        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
+
+    Returns:
+        The server, not started yet; ``start`` raises where it cannot listen.
+
+    Raises:
+        InvalidPluginNameError: For what cannot be a name.
+        ValueError: For a mode, a group or a ``drain`` that cannot be one.
     """
     if not _is_number(mode, MAX_MODE):
         raise ValueError(f"{quoted(mode)} is no file mode from 0 to 0o777")
@@ -200,9 +240,10 @@ def plugin_server_unix(
         path = os.path.join(os.path.abspath(sockets_path), f"{check_plugin_name(name)}.sock")
 
     def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
+        check_platform("serving on a UNIX socket")
         from moby_plugins.adapters.server.listeners import inherited, listen_unix
 
-        make = _server_maker(max_request_bytes, max_inflight_bytes)
+        make = server_maker(max_request_bytes, max_inflight_bytes)
         stop_requested = hosted.stop_requested
         listener = inherited("tcp") or listen_unix(path, mode, group, stop_requested)
         server = make(listener.socket, app, None, on_end=hosted.abort)
@@ -227,14 +268,30 @@ def plugin_server_tcp(
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> PluginServer:
-    """A server for ``app`` at ``addr``, ``HOST:PORT``, that tells hosts so in a spec.
+    """Make a server for ``app`` on TCP, that announces itself to hosts by a spec.
 
-    The spec is ``NAME.spec``, or under ``tls`` ``NAME.json`` with an ``https``
-    address; it is written once connections are taken, and removed by ``stop``.
-    Where systemd opened a socket for this process, that one is served, and the
-    spec is left to whoever wrote the unit. A request with ``Origin``, a browser's,
-    is refused. The bounds are those of ``plugin_server_unix``. Raises ``InvalidPluginNameError``;
-    the rest is raised by ``start``.
+    The spec is ``NAME.spec``, or under ``tls`` ``NAME.json`` with an ``https`` address; it is
+    written once connections are taken, and removed by ``stop``. Where systemd opened a socket for
+    this process, that one is served, and no spec is written. A request with ``Origin``, a
+    browser's, is refused.
+
+    Args:
+        app: Answers the requests; threads call it.
+        name: The plugin's.
+        addr: ``HOST:PORT`` to listen at; port 0 for a free one.
+        tls: How to speak TLS; without it, plain text.
+        specs_path: The directory of the spec.
+        drain: Seconds that running calls have to end at ``stop``.
+        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
+            ``PluginApp`` has a bound of its own.
+        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
+
+    Returns:
+        The server, not started yet; ``start`` raises where it cannot listen.
+
+    Raises:
+        InvalidPluginNameError: For what cannot be a name.
+        ValueError: For a ``drain`` that is no such number.
     """
     check_plugin_name(name)
 
@@ -243,7 +300,7 @@ def plugin_server_tcp(
         from moby_plugins.adapters.http.dialing import server_context
         from moby_plugins.adapters.server.listeners import inherited, listen_tcp
 
-        make = _server_maker(max_request_bytes, max_inflight_bytes)
+        make = server_maker(max_request_bytes, max_inflight_bytes)
         context = None if tls is None else server_context(tls)
         scheme = "tcp" if tls is None else "https"
         listener = inherited(scheme) or listen_tcp(addr, scheme)
@@ -271,10 +328,42 @@ def serve_unix(
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> None:
-    """Serve as ``plugin_server_unix`` says, until SIGTERM, SIGINT or SIGHUP.
+    """Serve an app on a UNIX socket, as ``plugin_server_unix``, until SIGTERM, SIGINT or SIGHUP.
 
-    Running calls then have ``drain`` seconds to end. Called in another thread than the main
-    one, it serves until the process ends. Raises as ``start`` and ``run`` do.
+    It returns once all is over, with the socket removed. Called in another thread than the main
+    one, it serves until the process ends.
+
+    Args:
+        app: Answers the requests; threads call it.
+        name: The plugin's, and the socket's: ``NAME.sock``.
+        sockets_path: The directory of the socket, which must be there.
+        mode: The socket's permissions.
+        group: The group that owns the socket: a name or a number; the process's unless given.
+        drain: Seconds that running calls then have to end.
+        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
+            ``PluginApp`` has a bound of its own.
+        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
+
+    Raises:
+        SpecError: Where it cannot listen there.
+        SettingsError: For a missing library or group, or a platform without UNIX sockets.
+        PluginError: Where the server underneath ended by itself.
+        InvalidPluginNameError: For what cannot be a name.
+        ValueError: For a mode, a group or a ``drain`` that cannot be one.
+
+    Examples:
+        ```python
+        from moby_plugins.serving import PluginApp, serve_unix
+        from moby_plugins.subsystems import VolumeDriver
+
+
+        class Shelf(VolumeDriver):
+            def list(self):
+                return []
+
+
+        serve_unix(PluginApp(Shelf()), "shelf", sockets_path=".")  # by default, where engines look
+        ```
     """
     server = plugin_server_unix(
         app,
@@ -301,10 +390,42 @@ def serve_tcp(
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> None:
-    """Serve as ``plugin_server_tcp`` says, until SIGTERM, SIGINT or SIGHUP.
+    """Serve an app on TCP until SIGTERM, SIGINT or SIGHUP, as ``plugin_server_tcp`` says.
 
-    Running calls then have ``drain`` seconds to end. Called in another thread than the main
-    one, it serves until the process ends. Raises as ``start`` and ``run`` do.
+    It returns once all is over, with the spec removed. Called in another thread than the main one,
+    it serves until the process ends.
+
+    Args:
+        app: Answers the requests; threads call it.
+        name: The plugin's, and the spec's.
+        addr: ``HOST:PORT`` to listen at; port 0 for a free one.
+        tls: How to speak TLS; without it, plain text.
+        specs_path: The directory of the spec.
+        drain: Seconds that running calls then have to end.
+        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
+            ``PluginApp`` has a bound of its own.
+        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
+
+    Raises:
+        SpecError: Where it cannot listen there, or a file cannot be used.
+        SettingsError: For a missing library.
+        PluginError: Where the server underneath ended by itself.
+        InvalidPluginNameError: For what cannot be a name.
+        ValueError: For a ``drain`` that is no such number.
+
+    Examples:
+        ```python
+        from moby_plugins.serving import PluginApp, serve_tcp
+        from moby_plugins.subsystems import VolumeDriver
+
+
+        class Shelf(VolumeDriver):
+            def list(self):
+                return []
+
+
+        serve_tcp(PluginApp(Shelf()), "shelf", "127.0.0.1:0", specs_path=".")
+        ```
     """
     server = plugin_server_tcp(
         app,
@@ -326,9 +447,17 @@ def wsgi(
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> WSGIApplication:
-    """``app`` as a WSGI application, for gunicorn and the like.
+    """Make a WSGI application of an app, for gunicorn and the like.
 
-    The bounds are those of ``plugin_server_unix``, for each process.
+    Args:
+        app: Answers the requests.
+        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
+            ``PluginApp`` has a bound of its own.
+        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond. It
+            counts for each process.
+
+    Returns:
+        The application.
     """
     from moby_plugins.adapters.server.answering import InFlight
     from moby_plugins.adapters.server.answering import wsgi as adapted
@@ -346,8 +475,9 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
         yield
         return
     numbers = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
+    hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        numbers.append(hang_up)
     before = {number: signal.signal(number, lambda *_: server.request_stop()) for number in numbers}
     try:
         yield
@@ -356,7 +486,9 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _server_maker(max_request_bytes: int, max_inflight_bytes: int) -> Callable[..., HTTPServer]:
+def server_maker(max_request_bytes: int, max_inflight_bytes: int) -> Callable[..., HTTPServer]:
+    """What makes the server underneath; raises ``SettingsError`` where that is not installed."""
+    check_platform("serving")
     try:
         cheroot = import_module("moby_plugins.adapters.server.cheroot_server")
     except ModuleNotFoundError as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from itertools import chain
-from typing import Self, TypeVar, overload
+from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from moby_plugins.app.activation import (
     CLOSED,
@@ -19,13 +19,12 @@ from moby_plugins.app.activation import (
     ActivePlugin,
     Handler,
     Handshake,
-    Meeting,
+    WatchedTransport,
+    call_handlers,
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client
-from moby_plugins.app.parts import check_proxy
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
-from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import (
     NotImplementedByPluginError,
@@ -33,29 +32,64 @@ from moby_plugins.domain.errors import (
     WaitCancelledError,
     in_full,
 )
-from moby_plugins.domain.plugin import Plugin, check_plugin_name
+from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for, seconds
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
-from moby_plugins.ports import Cancellation, Clock, Connect, Discovery, filled
+from moby_plugins.ports import (
+    Cancellation,
+    Clock,
+    Connect,
+    Discovery,
+    LocalDiscovery,
+    PendingResponse,
+    Selector,
+    filled,
+)
+
+if TYPE_CHECKING:
+    from moby_plugins.app.subsystem import Subsystem
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
 ACTIVATION_TIMEOUT = 30.0
-S = TypeVar("S", bound=Subsystem)
+S = TypeVar("S", bound="Subsystem")
 CANCELLED = "the wait was cancelled"
+LEFT = "get_all has ended before"
 
 
 class Registry:
-    """Finds plugins, activates each once, and shares it with all who ask.
+    """Finds plugins, activates each once, and shares it with all that ask. Threads may share it.
 
-    ``discovery``, ``connect`` and ``clock`` are ports. ``retry`` is the policy of
-    ``get`` and of the clients it makes; ``timeout`` and ``max_response_bytes``
-    are those clients'; ``activation_timeout`` bounds one attempt at the
-    handshake. Times are seconds. Threads may share a registry. Whoever made it
-    closes it, and that closes the clients of its plugins and ends all that wait.
+    ``new_local_registry`` makes one from settings. Who made it closes it: that closes the clients
+    of its plugins, and ends all waits. Times are seconds.
+
+    Args:
+        discovery: Finds plugins by name.
+        connect: Makes the transport for an address.
+        clock: What waits are on.
+        retry: The policy of ``get`` and of the plugins' clients.
+        timeout: Seconds for each attempt of the clients' calls; ``None`` is no bound.
+        activation_timeout: Seconds for each attempt at the handshake; ``None`` is no bound.
+        max_response_bytes: How many bytes of a response the clients decode.
+        selector: Makes what waits for many handshakes in one thread, for ``get_all``; without it
+            each has a thread.
+
+    Raises:
+        TypeError: For an argument without the methods of its port.
+
+    Examples:
+        ```python
+        from moby_plugins.subsystems import Volume, VolumeDriver
+        from moby_plugins.testing import MemoryRegistry  # a Registry in memory
+
+        with MemoryRegistry() as registry:
+            registry.add("shelf", {"VolumeDriver.List": {"Volumes": [{"Name": "books"}]}})
+            assert registry.get("shelf", VolumeDriver).list() == (Volume("books"),)
+            assert [plugin.name for plugin in registry.get_all("VolumeDriver")] == ["shelf"]
+        ```
     """
 
     __module__ = _DOOR
@@ -70,6 +104,7 @@ class Registry:
         timeout: float | None = None,
         activation_timeout: float | None = ACTIVATION_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
+        selector: Callable[[], Selector] | None = None,
     ) -> None:
         self._discovery = filled("discovery", discovery, "scan", "lookup")
         if not callable(connect):
@@ -81,20 +116,39 @@ class Registry:
         # No bound is none at all, and not that of the clients' calls.
         self._activation_timeout = seconds(activation_timeout) or math.inf
         self._max_response_bytes = max_response_bytes
+        self._selector = selector
         self._activations = Activations()
         self._closing = Cancellation()
 
     def scan(self) -> list[str]:
-        """The names of the plugins that can be found now, sorted; activates none.
+        """Return the names of the plugins that can be found now; activates none.
 
-        Raises ``SpecError`` for a directory that cannot be read.
+        Returns:
+            The names, sorted, each once.
+
+        Raises:
+            SpecError: For a directory that cannot be read.
+            TransportError: Where an engine that is named does not answer; and ``StatusError`` or
+                ``WireError`` where it does not tell.
         """
         return self._discovery.scan()
 
     def lookup(self, name: str) -> Plugin:
-        """The plugin by that name as it is found now; neither waits nor activates.
+        """Find a plugin as it is described now; neither waits nor activates.
 
-        Raises ``PluginNotFoundError``, ``InvalidPluginNameError`` or ``SpecError``.
+        Args:
+            name: Its name.
+
+        Returns:
+            The plugin, without a manifest yet.
+
+        Raises:
+            PluginNotFoundError: Where there is none.
+            InvalidPluginNameError: For what cannot be a name.
+            SpecError: Where its description cannot be used.
+            PluginDisabledError: Where its engine has it disabled.
+            TransportError: Where an engine that is named does not answer; and ``StatusError`` or
+                ``WireError`` where it does not tell.
         """
         return self._discovery.lookup(name)
 
@@ -129,31 +183,47 @@ class Registry:
         on_retry: OnRetry | None = None,
         cancel: Cancellation | None = None,
     ) -> ActivePlugin | S:
-        """The plugin ``name``, active, if it implements the subsystem ``implements``, or any.
+        """Return the active plugin ``name``, activating it on first use.
 
-        A subsystem's class gives the typed proxy in its place: ``get("shelf",
-        VolumeDriver).list()``; its ``client`` is the way on.
+        The first to ask looks it up and shakes hands, waiting for a plugin that is not there or
+        does not answer as ``retry`` allows; then runs the handlers. Others that ask at that time
+        share the outcome. Later the plugin is known, and nothing is sent.
 
-        The first to ask looks it up and shakes hands, waiting for a plugin that
-        is not there or does not answer as ``retry`` allows (the registry's policy
-        unless given); then runs the handlers. ``on_retry`` is told of each attempt
-        that failed, and how many seconds later the next begins. Whoever asks meanwhile
-        shares the outcome. Later a plugin is known, and nothing is sent.
+        Args:
+            name: The plugin's name.
+            implements: The subsystem that it must implement: a name, or a class such as
+                ``VolumeDriver`` for its typed proxy. ``None`` asks for none.
+            retry: The policy for this wait, in place of the registry's.
+            on_retry: Called after each attempt that failed, with its error and the seconds until
+                the next.
+            cancel: Ends this call at once when it is set, by any thread, whatever it waits for;
+                another caller that waits takes the attempts over. A look-up, and a transport that
+                cannot end what it sends, are waited for.
 
-        Once ``cancel`` is set, by any thread, this call ends at once, whatever it waits for:
-        its attempts, or those of another thread. Where its own are ended, one of the
-        others that wait takes them over. A look-up, and a transport that cannot end what it
-        sends, are waited for.
+        Returns:
+            The active plugin, whose ``client`` the registry closes; for a class its typed proxy.
 
-        Raises ``PluginNotFoundError``, ``NotImplementedByPluginError``,
-        ``SpecError``, ``InvalidPluginNameError``, ``WaitCancelledError`` where it is cancelled
-        or the registry closed, and what the handshake raises: ``TransportError``,
-        ``StatusError`` or ``WireError``; ``TypeError`` for a class that is no proxy, such as
-        an implementation of a subsystem.
+        A managed plugin has several names: all give the one client. It is not asked what it
+        implements, and it is looked up again after a call that found its socket gone.
+
+        Raises:
+            PluginNotFoundError: Where there is none within the policy's budget.
+            PluginDisabledError: At once, where its engine has it disabled.
+            NotImplementedByPluginError: Where it does not implement the subsystem.
+            InvalidPluginNameError: For what cannot be a name.
+            SpecError: Where its description cannot be used.
+            TransportError: When no attempt at the handshake was answered, or by an engine.
+            StatusError: For a handshake answered with another status than 200.
+            WireError: For a handshake that cannot be read.
+            WaitCancelledError: When ``cancel`` is set, or the registry closed.
+            TypeError: For a class that is no proxy, such as an author's implementation.
+            RuntimeError: When the registry was closed before.
         """
         if cancel is not None:
             _check_cancel(cancel, name)
         if implements is not None and not isinstance(implements, str):
+            from moby_plugins.app.parts import check_proxy
+
             check_proxy(implements)
             plugin = self.get(
                 name, implements.implements, retry=retry, on_retry=on_retry, cancel=cancel
@@ -162,7 +232,7 @@ class Registry:
         active = self._activations.active(name)
         if active is None:
             policy = retry or self._retry
-            active = self._activate(check_plugin_name(name), policy, on_retry, cancel)
+            active = self._activate(check_any_name(name), policy, on_retry, cancel)
         if implements is not None and not active.implements(implements):
             raise NotImplementedByPluginError(name, implements, active.manifest.implements)
         return active
@@ -189,17 +259,25 @@ class Registry:
         *,
         on_failure: Callable[[str, PluginError], object] | None = None,
     ) -> list[ActivePlugin] | list[S]:
-        """Every plugin that can be found and implements ``implements``, or any, sorted by name.
+        """Return each plugin that can be found and implements the subsystem, sorted by name.
 
-        Those that are not active yet are activated side by side; one whose file
-        has gone is not waited for. What fails is logged, told to ``on_failure``
-        with its name and error, and left out. A subsystem's class gives typed proxies, as in
-        ``get``.
+        Those that are not active yet are activated side by side; one whose file has gone is not
+        waited for. What fails is logged and left out.
 
-        Raises ``SpecError`` for a directory that cannot be read, and ``WaitCancelledError``
-        where the registry is closed before all are active.
+        Args:
+            implements: As ``get`` takes it.
+            on_failure: Called with the name and the error of each plugin that is left out.
+
+        Returns:
+            The active plugins; for a class their typed proxies.
+
+        Raises:
+            SpecError: For a directory that cannot be read.
+            WaitCancelledError: When the registry is closed before all are active.
         """
         if implements is not None and not isinstance(implements, str):
+            from moby_plugins.app.parts import check_proxy
+
             check_proxy(implements)
             plugins = self.get_all(implements.implements, on_failure=on_failure)
             return [implements(plugin.client) for plugin in plugins]
@@ -222,31 +300,39 @@ class Registry:
                     raise activation.error
                 else:  # the registry was closed before it was active
                     raise ending.error()
-        active = [found[name] for name in sorted(found)]
+        # A managed plugin may have been found by several names.
+        active = {id(plugin): plugin for _, plugin in sorted(found.items())}.values()
         return [plugin for plugin in active if implements is None or plugin.implements(implements)]
 
     def handle(self, interface: str, handler: Handler) -> None:
-        """Call ``handler(name, client)`` once for each plugin that implements ``interface``.
+        """Call ``handler(name, client)`` once for each plugin that implements a subsystem.
 
-        For plugins that are active already it is called now, in this thread; for
-        others by the thread that activates them, after the handshake. It may call
-        this registry. One that raises is logged, whatever it raises, and the others still run;
-        a ``KeyboardInterrupt`` passes to the caller, once they have.
+        For plugins that are active already it is called now, in this thread; for others by the
+        thread that activates them, after the handshake. One that raises is logged, whatever it
+        raises, and the others still run; a ``KeyboardInterrupt`` passes to the caller, once they
+        have.
+
+        Args:
+            interface: The subsystem's name.
+            handler: What to call; it may call this registry.
         """
-        _call(self._activations.add_handler(interface, handler))
+        call_handlers(self._activations.add_handler(interface, handler))
 
     def invalidate(self, name: str) -> None:
-        """Forget a plugin, so that the next ``get`` looks it up and shakes hands anew.
+        """Forget a plugin, so that the next ``get`` looks it up and shakes hands again.
 
-        Whoever holds it may go on using its client. A name that is not known is no error.
+        Clients of it can still be used. A name that is not known is no error.
+
+        Args:
+            name: The plugin's.
         """
         self._activations.drop(name)
 
     def close(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
 
-        Each ``get`` and ``get_all`` that is waiting ends at once with ``WaitCancelledError``.
-        May be called more than once, by any thread.
+        Each ``get`` and ``get_all`` that waits ends at once with ``WaitCancelledError``. May be
+        called more than once, by any thread.
         """
         self._closing.set()
         for plugin in self._activations.close():
@@ -324,13 +410,13 @@ class Registry:
                     started=started,
                 )
         except BaseException as error:
-            self._settle(activation, handshake, None, _unless_own(error, ending))
+            self._settle(activation, handshake, None, ending.unless_own(error))
             raise
         self._settle(activation, handshake, plugin)
         if activation.plugin is None:  # the registry was closed before it was active
             raise ending.error(elapsed=self._clock.now() - started)
         self._meet(activation)
-        return plugin
+        return activation.plugin
 
     def _settle(
         self,
@@ -340,7 +426,8 @@ class Registry:
         error: BaseException | None = None,
     ) -> None:
         self._activations.settle(activation, plugin, error)
-        if activation.plugin is None:
+        # Where another has become active by another of its names, that one is shared.
+        if activation.plugin is None or activation.plugin is not plugin:
             try:
                 handshake.give_up()
             except BaseException as raised:  # by a transport: the outcome is settled already
@@ -348,14 +435,30 @@ class Registry:
                 log_failure(what, raised)
 
     def _meet(self, activation: Activation) -> None:
-        _call(self._activations.take_meetings(activation))
+        call_handlers(self._activations.take_meetings(activation))
 
     def _handshake(self, name: str) -> Handshake:
-        return Handshake(name, self._discovery, self._new_client, self._activation_timeout)
+        return Handshake(
+            name,
+            self._discovery,
+            self._new_client,
+            self._activation_timeout,
+            self._activations.known,
+        )
+
+    def _new_selector(self) -> Selector | None:
+        # Look-ups that wait for others have threads of their own.
+        discovery = self._discovery
+        if self._selector is None or not isinstance(discovery, LocalDiscovery):
+            return None
+        return self._selector() if discovery.is_local else None
 
     def _new_client(self, plugin: Plugin) -> Client:
+        transport = self._connect(plugin.address, plugin.tls_config)
+        if plugin.managed is not None:
+            transport = WatchedTransport(transport, partial(self._activations.doubt, plugin))
         return Client(
-            self._connect(plugin.address, plugin.tls_config),
+            transport,
             plugin.address,
             clock=self._clock,
             retry=self._retry,
@@ -380,7 +483,7 @@ class Registry:
             for activation in ours:
                 self._activations.settle(activation, None)
             left = chain.from_iterable(map(self._activations.take_meetings, ours))
-            _call(left)
+            call_handlers(left)
         for activation in theirs:
             activation.wait(self._clock, ending)
         yield from (activation for activation in theirs if not activation.abandoned)
@@ -393,26 +496,40 @@ class Registry:
     def _lead_side_by_side(self, ours: list[Activation], ending: Ending) -> Generator[Activation]:
         handshakes = [self._handshake(activation.name) for activation in ours]
 
+        def begin(index: int) -> PendingResponse | None:
+            return handshakes[index].begin()
+
         def end() -> None:
             for handshake in handshakes:
                 handshake.end(ending.reason)
 
         def settle(outcome: Outcome[ActivePlugin]) -> tuple[Activation, BaseException | None]:
             activation, handshake = ours[outcome.index], handshakes[outcome.index]
-            error = _unless_own(outcome.error, ending)
+            error = ending.unless_own(outcome.error)
             self._settle(activation, handshake, outcome.value, error)
             return activation, outcome.error
 
         # Handlers run here while the crew goes on, so that one may wait for what the crew loads.
         crew = retry_side_by_side(
-            handshakes, self._retry, self._clock, is_retryable, settle, ending=ending
+            handshakes,
+            self._retry,
+            self._clock,
+            is_retryable,
+            settle,
+            ending=ending,
+            begin=begin,
+            selector=self._new_selector(),
         )
         with ending.cancellation.calling(end), closing(crew):
-            for activation, error in crew:
-                if error is not None and not isinstance(error, Exception):
-                    raise error
-                self._meet(activation)
-                yield activation
+            try:
+                for activation, error in crew:
+                    if error is not None and not isinstance(error, Exception):
+                        raise error
+                    self._meet(activation)
+                    yield activation
+            except BaseException:  # of the caller too, who is then no longer interested
+                ending.end(LEFT)
+                raise
 
 
 def _check_cancel(cancel: Cancellation, name: str) -> None:
@@ -420,22 +537,3 @@ def _check_cancel(cancel: Cancellation, name: str) -> None:
         raise TypeError(f"cancel takes a Cancellation, not {type(cancel).__name__}")
     if cancel.is_set():
         raise WaitCancelledError(CANCELLED, name)
-
-
-def _unless_own(error: BaseException | None, ending: Ending) -> BaseException | None:
-    # What ends a leader alone is no outcome of the activation.
-    return None if ending.reason and isinstance(error, WaitCancelledError) else error
-
-
-def _call(meetings: Iterable[Meeting]) -> None:
-    interrupt: KeyboardInterrupt | None = None
-    for handler, plugin in meetings:
-        try:
-            handler(plugin.name, plugin.client)
-        except KeyboardInterrupt as error:  # the caller's own, once all plugins were met
-            interrupt = error
-        except BaseException as error:
-            what = f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}"
-            log_failure(what, error)
-    if interrupt is not None:
-        raise interrupt

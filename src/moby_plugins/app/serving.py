@@ -1,24 +1,33 @@
 """The plugin's end: a ``Request`` answered by implementations of subsystems.
 
 A ``PluginApp`` is a function ``Request -> Response``: give it to ``MemoryTransport``
-in a test, or to a server.
+in a test, or to a server. ``Routes`` decides who answers, ``refusal`` what an exception says.
 """
 
 import io
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import cast
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from moby_plugins.app import wire
 from moby_plugins.app.parts import check_part, implemented
 from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem
-from moby_plugins.domain.errors import NOT_FOUND, StatusError, WireError, error_text
+from moby_plugins.domain.errors import (
+    INTERNAL_ERROR,
+    NOT_FOUND,
+    StatusError,
+    WireError,
+    status_and_text,
+)
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CUT_OFF,
     MAX_REQUEST_BYTES,
     OK,
+    App,
     Body,
     Request,
     Response,
@@ -26,88 +35,208 @@ from moby_plugins.domain.http import (
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import bounded, shown
 from moby_plugins.failures import log_failed_call, log_failure
-from moby_plugins.ports import is_forked_child
+from moby_plugins.ports import Clock, is_forked_child
+
+access: logging.Logger = logging.getLogger("moby_plugins.access")
 
 ACTIVATE = "Plugin.Activate"
-FAILED = 500
-_ERRORS = range(400, 600)
 
 
-class PluginApp:
-    """Answers the handshake and the calls of ``parts``, each an implementation of a subsystem.
+@frozen
+class Route:
+    """The method that a request is for, and the part that has it; ``limit`` bounds its body."""
 
-    A method that no part implements is answered with 404, arguments that cannot
-    be read with 400, a body over ``max_request_bytes`` with 413 and unread, an
-    exception with 500 (a ``StatusError`` with its own status), all with the
-    message as ``Err`` (protocol.md B0): whatever happens, the next request is
-    served. An argument that is absent or null is its default, or its type's zero.
-    A streamed answer is begun before its status is told, so that what fails at
-    once is an error too; one that fails later is cut off.
+    remote: Remote
+    part: Subsystem
+    limit: int | None
 
-    Threads may call it at once, if the parts allow. Raises ``TypeError`` for a
-    part that cannot be served, as ``parts.py`` has it (a class, a method with other
-    parameters, a coroutine, a misspelt name, one that implements nothing), and
-    ``ValueError`` for two that implement the same.
+    def admit(self, request: Request) -> Request:
+        """Return ``request`` with the bound on its body; ``StatusError`` with 413 over it."""
+        limit, body = self.limit, request.body
+        size = len(body) if isinstance(body, bytes) else request.length
+        if limit is not None and size is not None and size > limit:
+            raise request.too_large(limit)
+        if isinstance(body, bytes):
+            return request
+        return evolve(request, body=_told(request, body), max_bytes=limit)
+
+
+class Routes:
+    """Which requests the ``parts`` answer, and how: decided without answering any.
+
+    Raises ``TypeError`` and ``ValueError`` as ``PluginApp`` does.
     """
 
-    def __init__(self, *parts: Subsystem, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
+    def __init__(self, parts: Sequence[Subsystem], max_request_bytes: int) -> None:
         self._limit = max_request_bytes
-        self._methods: dict[str, Callable[[Request], Response]] = {}
+        self._by_method: dict[str, Route] = {}
         for part in parts:
             check_part(part)
-            methods = {remote.method: self._served(remote, part) for remote in implemented(part)}
-            twice = sorted(methods.keys() & self._methods.keys())
+            routes = {remote.method: self._to(remote, part) for remote in implemented(part)}
+            twice = sorted(routes.keys() & self._by_method.keys())
             if twice:
                 raise ValueError(f"two parts implement {twice[0]}")
-            self._methods |= methods
+            self._by_method |= routes
         for part in parts:
             for remote in part.remotes.values():
                 if remote.has_default:
-                    self._methods.setdefault(remote.method, self._served(remote, part))
+                    self._by_method.setdefault(remote.method, self._to(remote, part))
         self.manifest: Manifest = Manifest(tuple(dict.fromkeys(part.implements for part in parts)))
 
+    def route(self, method: str) -> Route | Response:
+        """Where a request for ``method`` goes, or the answer that needs no part."""
+        if method == ACTIVATE:
+            return Response(OK, wire.encode(self.manifest), HEADERS)
+        if method not in self._by_method:
+            return failure(NOT_FOUND, f"this plugin has no method {shown(method)}")
+        return self._by_method[method]
+
+    def _to(self, remote: Remote, part: Subsystem) -> Route:
+        return Route(remote, part, None if remote.takes_stream else self._limit)
+
+
+class PluginApp:
+    """Answers the handshake and the calls of ``parts``: a function ``Request -> Response``.
+
+    Give it to ``serve_unix``, to ``MemoryTransport`` in a test, or to ``wsgi``. Whatever happens in
+    a part, the next request is served: a method that no part implements is answered with 404,
+    arguments that cannot be read with 400, a body over ``max_request_bytes`` with 413 and unread,
+    an exception with 500 (a ``StatusError`` with its own status), all with the message as ``Err``
+    (protocol.md B0). An argument that is absent or null is its default, or its type's zero. A
+    streamed response is begun before its status is sent, so that what fails at once is an error
+    too; one that fails later is cut off. Threads may call it at once, if the parts allow. There is
+    nothing to close.
+
+    Args:
+        parts: Implementations of subsystems.
+        max_request_bytes: How many bytes of a request's body are read; not of one that is a stream.
+
+    Raises:
+        TypeError: For a part that cannot be served: a class, a method with other parameters, a
+            coroutine, a misspelt name, one that implements nothing.
+        ValueError: For two parts that implement the same method.
+
+    Examples:
+        ```python
+        from moby_plugins.serving import PluginApp
+        from moby_plugins.subsystems import Volume, VolumeDriver
+        from moby_plugins.testing import LivePlugin, MemoryTransport
+
+
+        class Shelf(VolumeDriver):
+            def list(self):
+                return [Volume("books")]
+
+
+        app = PluginApp(Shelf())
+        assert app.manifest.implements == ("VolumeDriver",)
+        ```
+    """
+
+    def __init__(self, *parts: Subsystem, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
+        self._routes = Routes(parts, max_request_bytes)
+        self.manifest: Manifest = self._routes.manifest
+
     def __call__(self, request: Request) -> Response:
-        """The answer to one call; never raises."""
+        """Answer one call; never raises.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The response, for the caller to close.
+        """
         method = request.method.partition("?")[0]
         try:
-            if method == ACTIVATE:
-                return Response(OK, wire.encode(self.manifest), HEADERS)
-            if method not in self._methods:
-                return failure(NOT_FOUND, f"this plugin has no method {shown(method)}")
-            return _begun(self._methods[method](request), method)
+            route = self._routes.route(method)
+            if isinstance(route, Response):
+                return route
+            return _begun(route.remote.answer(route.part, route.admit(request)), method)
         except BaseException as error:  # sys.exit() in a method is no order to the server
             if is_forked_child():
                 raise
             log_failed_call(f"{method} failed", error)
-            return _failed(error)
-
-    def _served(self, remote: Remote, part: Subsystem) -> Callable[[Request], Response]:
-        limit = None if remote.takes_stream else self._limit
-        return lambda request: remote.answer(part, _bounded(request, limit))
+            return refusal(error)
 
 
-def _failed(error: BaseException) -> Response:
-    status, message = FAILED, ""
-    if isinstance(error, StatusError):
-        # Its class may be a plugin's own, and its attributes whatever was given.
-        with suppress(BaseException):
-            message = str(error.message or "")
-            status = int(error.status) if error.status in _ERRORS else FAILED
-    return failure(status, message or error_text(error))
+class AccessLog:
+    """``app``, with a line in the log of ``moby_plugins.access`` for each call.
+
+    It has the method, the status, the bytes and milliseconds of the response, when that was read
+    to its end or given up. Bodies are not in it.
+    """
+
+    def __init__(self, app: App, clock: Clock) -> None:
+        self._app = app
+        self._clock = clock
+
+    def __call__(self, request: Request) -> Response:
+        """What the app answers."""
+        begun = self._clock.now()
+
+        def log(status: int, size: int) -> None:
+            took = (self._clock.now() - begun) * 1e3
+            method = shown(request.method.partition("?")[0])
+            access.info("%s %d %d bytes %.1f ms", method, status, size, took)
+
+        try:
+            response = self._app(request)
+        except BaseException:
+            log(INTERNAL_ERROR, 0)
+            raise
+        if isinstance(response.body, io.BytesIO):
+            log(response.status, response.body.getbuffer().nbytes)
+            return response
+        return evolve(response, body=_Counted(response.body, partial(log, response.status)))
+
+
+class _Counted:
+    """A body that tells how many bytes were read of it, once it is closed."""
+
+    def __init__(self, body: Body, tell: Callable[[int], None]) -> None:
+        self._body = body
+        self._tell: Callable[[int], None] | None = tell
+        self._size = 0
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self._body.read(size)
+        self._size += len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        tell, self._tell = self._tell, None
+        try:
+            self._body.close()
+        finally:
+            if tell is not None:
+                tell(self._size)
+
+
+def as_app(found: object) -> App:
+    """``found`` as an app: an implementation of a subsystem, or its class, in a ``PluginApp``.
+
+    An app stays as it is. Raises ``TypeError`` for what cannot be served.
+    """
+    if isinstance(found, type) and issubclass(found, Subsystem):
+        return PluginApp(found())
+    if isinstance(found, Subsystem):
+        return PluginApp(found)
+    if isinstance(found, type) or not callable(found):
+        raise TypeError(
+            f"it is {type(found).__name__!r}, and neither a PluginApp, a subsystem nor a"
+            " function from Request to Response"
+        )
+    return cast("App", found)
+
+
+def refusal(error: BaseException) -> Response:
+    """The answer for what a method raised: with its own status for a ``StatusError``."""
+    return failure(*status_and_text(error))
 
 
 def failure(status: int, message: str) -> Response:
     """An answer that says what went wrong, the way that is safe for every subsystem."""
     return Response(status, wire.encode({"Err": bounded(message)}), HEADERS)
-
-
-def _bounded(request: Request, limit: int | None) -> Request:
-    size = len(request.body) if isinstance(request.body, bytes) else request.length
-    if limit is not None and size is not None and size > limit:
-        raise request.too_large(limit)
-    if isinstance(request.body, bytes):
-        return request
-    return evolve(request, body=_told(request, request.body), max_bytes=limit)
 
 
 def _told(request: Request, chunks: Iterable[bytes]) -> Iterator[bytes]:

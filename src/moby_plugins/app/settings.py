@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
@@ -10,7 +9,8 @@ from attrs import Attribute, field, fields_dict, frozen
 
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.registry import ACTIVATION_TIMEOUT
-from moby_plugins.domain.errors import PluginError, SettingsError
+from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Plugin, plugin_given
 from moby_plugins.domain.retry import RetryPolicy, is_seconds
 from moby_plugins.domain.text import listed, quoted, shown
@@ -141,6 +141,35 @@ def _discovery(value: "str | MakeDiscovery") -> "str | MakeDiscovery":
     return value
 
 
+def _engine(value: str | None) -> str | None:
+    given: object = value
+    if given is None or given == "":
+        return None
+    if not isinstance(given, str):
+        raise SettingsError(f"engine is the address of an engine, not {quoted(given)}")
+    try:
+        address = Address(given)
+    except SpecError as error:
+        raise SettingsError(f"engine: {error.reason}") from error
+    if address.scheme not in TRANSPORTS:
+        known = ", ".join(f"{scheme}://" for scheme in sorted(TRANSPORTS))
+        raise SettingsError(f"engine: {shown(address.text)} is none of {known}")
+    return address.text
+
+
+def _engine_tls(value: TLSOptions | Mapping[str, Any] | None) -> TLSOptions | None:
+    given: Any = value  # of a file, or of a program that nothing has checked
+    if given is None or isinstance(given, TLSOptions):
+        return given
+    if not isinstance(given, Mapping):
+        raise SettingsError(f"engine_tls is a table of TLS options, not {quoted(type(given))}")
+    _check_keys(given, TLSOptions)
+    try:
+        return TLSOptions(**given)
+    except (TypeError, SpecError) as error:
+        raise SettingsError(f"engine_tls: {shown(error)}") from error
+
+
 def _positive(_: object, attribute: "Attribute[Any]", value: object) -> None:
     if value is not None and not is_seconds(value):
         raise SettingsError(f"{attribute.name} must be a positive number, not {quoted(value)}")
@@ -159,22 +188,49 @@ def _policy(_: object, attribute: "Attribute[RetryPolicy]", value: object) -> No
 
 @frozen
 class Settings:
-    """What a registry and its clients are made from. Times are seconds.
+    """What a registry and its clients are made from. Times are seconds. A frozen value.
 
-    ``plugins`` are looked at first: addresses by name (or ``Plugin`` values), for plugins
-    without a socket or spec in a directory. ``discovery`` finds the others: ``"local"`` in
-    the directories ``sockets_path`` and ``specs_paths``; else one that an installed package
-    registers under the entry-point group ``moby_plugins.discoveries``, or a function of
-    one's own, which is called with these settings and returns a ``Discovery``.
+    From code, from a TOML file (``Settings.load``) or from the environment (``Settings.from_env``).
 
-    ``transports`` says by scheme which transport carries a call: the name of a
-    built-in one (``"urllib3"``, ``"httptools"``, or ``"auto"``: httptools 0.7 or later where it
-    can be imported, else urllib3), one that an installed package registers under
-    the entry-point group ``moby_plugins.transports``, or a ``Connect`` of one's
-    own; schemes that are not named keep their default. ``timeout`` bounds each
-    attempt of a call, ``activation_timeout`` each attempt at the handshake
-    (``None``: no bound). Raises ``SettingsError`` for what cannot be used; a name that is not
-    built in is looked up among the installed packages.
+    Args:
+        sockets_path: The directory of the plugins' sockets.
+        specs_paths: The directories of their specs, the first first.
+        transports: By scheme, which transport carries a call: ``"auto"`` (httptools 0.7 or later
+            where it can be imported, else urllib3), ``"httptools"``, ``"urllib3"``; or one that an
+            installed package registers under the entry-point group ``moby_plugins.transports``; or
+            a ``Connect`` of one's own, which also adds a scheme. Others keep theirs.
+        retry: When ``get`` and calls are tried again.
+        timeout: Seconds for one attempt of a call, the response's body included; ``None`` is no
+            bound.
+        activation_timeout: Seconds for one attempt at the handshake; ``None`` is no bound.
+        max_response_bytes: How many bytes of a response are decoded; a handshake's has at most 1
+            MiB.
+        plugins: Addresses by name (or ``Plugin`` values), looked at first: for plugins without a
+            socket or spec in a directory.
+        discovery: What finds the others: ``"local"`` in the directories above; else one that an
+            installed package registers under the entry-point group ``moby_plugins.discoveries``; or
+            a function of these settings that returns a ``Discovery``.
+        engine: The address of an engine whose managed plugins are looked for before those of
+            ``discovery``: ``"unix:///var/run/docker.sock"``; without it no engine is asked. A
+            question to it is bounded by ``activation_timeout``.
+        engine_tls: ``TLSOptions`` for an engine at ``https``.
+
+    Raises:
+        SettingsError: For what cannot be used: a value out of range, a wrong type, a name that no
+            installed package registers.
+
+    Examples:
+        ```python
+        from moby_plugins import RetryPolicy, Settings
+
+        settings = Settings(
+            plugins={"shelf": "unix:///home/ada/shelf.sock"},  # outside the standard directories
+            transports={"unix": "urllib3"},
+            retry=RetryPolicy(budget=5.0),
+            timeout=2.5,
+        )
+        assert settings.transports["tcp"] == "auto"  # what is not given stays
+        ```
     """
 
     sockets_path: str = field(default=SOCKETS_PATH, converter=_path)
@@ -186,14 +242,32 @@ class Settings:
     max_response_bytes: int = field(default=MAX_RESPONSE_BYTES, validator=_size)
     plugins: Mapping[str, str | Plugin] = field(factory=dict, converter=_plugins, repr=_names_alone)
     discovery: "str | MakeDiscovery" = field(default=LOCAL, converter=_discovery)
+    engine: str | None = field(default=None, converter=_engine)
+    engine_tls: TLSOptions | None = field(default=None, converter=_engine_tls)
+
+    def __attrs_post_init__(self) -> None:
+        encrypted = self.engine is not None and Address(self.engine).encrypted
+        if self.engine_tls is not None and not encrypted:
+            raise SettingsError("engine_tls is for an engine at https://, and there is none")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Settings from a TOML file: the fields above are its keys.
+        """Read settings from a TOML file, whose keys are the names of the fields.
 
-        ``plugins``, ``retry`` and ``transports`` are tables. Raises ``SettingsError``, naming
-        the file, for one that cannot be read or used.
+        ``retry``, ``transports``, ``plugins`` and ``engine_tls`` are tables. What the file leaves
+        out has its default; the environment is not read.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The settings.
+
+        Raises:
+            SettingsError: For a file that cannot be read or used; it names the file.
         """
+        import tomllib
+
         try:
             with open(path, "rb") as file:
                 return cls._from(tomllib.load(file))
@@ -204,14 +278,22 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Settings from ``MOBY_PLUGINS_…`` variables: the fields' names in capitals.
+        """Read settings from ``MOBY_PLUGINS_…`` variables: the fields' names in capitals.
 
-        Paths are separated by colons; ``MOBY_PLUGINS_TRANSPORTS`` is
-        ``unix=urllib3,tcp=other``, ``MOBY_PLUGINS_PLUGINS`` ``shelf=unix:///run/shelf.sock,…`` (a
-        comma in an address is written %2C); the policy is ``MOBY_PLUGINS_RETRY_BUDGET`` and
-        so on. In a rootless engine's environment (``ROOTLESSKIT_STATE_DIR``) specs
-        are looked for in the user's directories. Raises ``SettingsError``, naming
-        the variable.
+        Paths are separated by colons; ``MOBY_PLUGINS_TRANSPORTS`` is ``unix=urllib3,tcp=other``,
+        ``MOBY_PLUGINS_PLUGINS`` ``shelf=unix:///run/shelf.sock,…`` (a comma in an address is
+        written %2C), ``MOBY_PLUGINS_ENGINE_TLS`` ``ca_file=/ca.pem,…``; the policy is
+        ``MOBY_PLUGINS_RETRY_BUDGET`` and so on; a time-out may be ``none``. In a rootless engine's
+        environment (``ROOTLESSKIT_STATE_DIR``) specs are looked for in the user's directories.
+
+        Args:
+            environ: The variables; those of the process unless given.
+
+        Returns:
+            The settings.
+
+        Raises:
+            SettingsError: For a variable that cannot be used; it names the variable.
         """
         environ = os.environ if environ is None else environ
         table: dict[str, Any] = {"specs_paths": _rootless(environ) or SPECS_PATHS}
@@ -258,6 +340,22 @@ def _pairs(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def _tls_options(text: str) -> dict[str, Any]:
+    """TLS options: files as they are, numbers and booleans as TOML writes them."""
+    read: dict[str, Callable[[str], Any]] = {
+        "min_version": int,
+        "insecure_skip_verify": _true,
+        "exclusive_root_pools": _true,
+    }
+    return {name: read.get(name, str)(value) for name, value in _pairs(text).items()}
+
+
+def _true(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError(f"{quoted(text)} is neither true nor false")
+    return text == "true"
+
+
 def _seconds(text: str) -> float | None:
     return None if text.lower() == "none" else float(text)
 
@@ -265,6 +363,7 @@ def _seconds(text: str) -> float | None:
 _FROM_TEXT: dict[str, Callable[[str], Any]] = {
     "specs_paths": lambda text: tuple(filter(None, text.split(os.pathsep))),
     "plugins": _pairs,
+    "engine_tls": _tls_options,
     "transports": _pairs,
     "timeout": _seconds,
     "activation_timeout": _seconds,

@@ -22,28 +22,27 @@ names of parameters are title-cased (``id`` is ``ID``), and an error travels as
 A marked method *is* its call: on a proxy ``Remote.call`` runs in its place, in a plugin
 ``Remote.answer`` calls the method that overrides it. ``Signature`` translates between arguments
 and messages. One parameter that is an attrs class is the whole message by itself. Methods whose
-bodies are not JSON override both: ``Streamed`` is the base of those that respond with a stream.
+bodies are not JSON plan another kind of call: ``Streamed`` (``streamed.py``) is the base of those
+that respond with a stream.
 """
 
 import functools
 import inspect
-import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
 from moby_plugins.app import wire
-from moby_plugins.app.client import Client, Stream
-from moby_plugins.app.results import encode_result, mismatch
+from moby_plugins.app.accounting import Ask, Plan, Send, Tell
+from moby_plugins.app.client import Client
+from moby_plugins.app.results import encode_result
 from moby_plugins.domain.errors import NOT_FOUND, DriverError, PluginError, StatusError, WireError
 from moby_plugins.domain.formats import check_timestamp
-from moby_plugins.domain.http import CONTENT_TYPE, OK, Body, Content, Request, Response
+from moby_plugins.domain.http import CONTENT_TYPE, OK, Request, Response
 from moby_plugins.domain.retry import seconds
 
-# What a chunk of a stream is.
-_BINARY = (bytes, bytearray, memoryview)
 _ORDINARY = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -150,17 +149,35 @@ def message_class(method: str, fields: Mapping[str, tuple[str, Any, Any]]) -> ty
 
 
 def wired(name: str) -> dict[str, Any]:
-    """Metadata for an attrs field that is called ``name`` on the wire."""
+    """Make the metadata of an attrs field that is called otherwise on the wire.
+
+    Args:
+        name: Its name there.
+
+    Returns:
+        For ``attrs.field(metadata=…)``.
+    """
     return {"wire": name}
 
 
 def omitempty(name: str = "") -> dict[str, Any]:
-    """The same for one that is left out where its value is empty, zero or false."""
+    """Make the metadata of a field that is left out where its value is empty, zero or false.
+
+    Args:
+        name: Its name on the wire; that of the field, title-cased, unless given.
+
+    Returns:
+        For ``attrs.field(metadata=…)``.
+    """
     return {"omitempty": True} | ({"wire": name} if name else {})
 
 
 def timed() -> dict[str, Any]:
-    """Metadata for one that is a time: sent in RFC 3339, or not at all."""
+    """Make the metadata of a field that is a time: sent in RFC 3339, or not at all.
+
+    Returns:
+        For ``attrs.field(metadata=…)``.
+    """
     return {"rule": check_timestamp}
 
 
@@ -169,35 +186,19 @@ def title_argument(name: str) -> str:
     return "".join("ID" if part == "id" else wire.title(part) for part in name.split("_"))
 
 
-class Owner(Protocol):
-    """What a method learns from the subsystem that it is part of."""
-
-    interface: ClassVar[str]
-    error_keys: ClassVar[tuple[str, ...]]
-
-
-class Proxy(Protocol):
-    """What a method needs of the host's proxy."""
-
-    @property
-    def client(self) -> Client:
-        """The client to call through."""
-        ...
-
-    def timeout_of(self, remote: "Remote", /) -> float | None:
-        """Seconds for one attempt at a call of ``remote``."""
-        ...
-
-
 class Remote:
     """A method as both ends know it: JSON each way, unless a subclass says otherwise.
 
-    ``wire`` is its name in paths, the title-cased one unless given. ``result`` is
-    the key under which the answer holds the value; without it the annotated
-    class is the whole answer. ``timeout`` (seconds) is the host's, per attempt.
-    ``sends_body`` is false for a call without parameters whose body is empty,
-    and not ``{}``. ``absent`` is what the host takes for the answer of a plugin
-    that has no such method (404), ``failed`` for any failure at all.
+    What authors write is ``@remote(…)``, a mark on a method of theirs.
+
+    Args:
+        wire: Its name in paths; the method's, title-cased, unless given.
+        result: The key under which the response has the result; without it, the annotated class is
+            the whole response.
+        timeout: Seconds that a host gives one attempt; the client's unless given.
+        sends_body: Whether a call without parameters sends ``{}``, and not an empty body.
+        absent: What a host takes for the result of a plugin that has no such method (404).
+        failed: What a host takes for the result of a call that failed in any way.
     """
 
     # Whether the request's body is handed on as it comes, without a bound on its size.
@@ -230,7 +231,7 @@ class Remote:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        def call(proxy: Proxy, /, *args: Any, **named: Any) -> Any:
+        def call(proxy: "Subsystem", /, *args: Any, **named: Any) -> Any:
             bound = signature.bind(proxy, *args, **named)
             bound.apply_defaults()
             arguments = list(bound.arguments.values())[1:]
@@ -248,7 +249,7 @@ class Remote:
         call.remote = self  # type: ignore[attr-defined]  # remote_of looks for it
         return cast("F", call)
 
-    def bind(self, owner: type[Owner]) -> None:
+    def bind(self, owner: type["Subsystem"]) -> None:
         """Learn the subsystem that the method is part of; ``TypeError`` for what is no method."""
         self.method: str = f"{owner.interface}.{self.wire}"
         self.error_keys: tuple[str, ...] = owner.error_keys
@@ -264,14 +265,24 @@ class Remote:
         if not (self.result or kind is type(None) or attrs.has(kind) or _is_mapping(kind)):
             raise TypeError(f"{self.method}: {kind} needs a key in the answer: remote(result=…)")
 
-    def call(self, proxy: Proxy, *arguments: Any) -> Any:
-        """The host's end: send the arguments, read the answer."""
-        message = self.message(*arguments)
-        answer = proxy.client.call(self.method, message, object, timeout=proxy.timeout_of(self))
+    def plan(self, *arguments: Any) -> Plan:
+        """The call that is made with these arguments, for clients of all kinds."""
+        return Ask(self.method, self.message(*arguments))
+
+    def call(self, proxy: "Subsystem", *arguments: Any) -> Any:
+        """The host's end: make the call, read the answer."""
+        plan = self.plan(*arguments)
+        client, timeout = proxy.client, proxy.timeout_of(self)
+        if isinstance(plan, Tell):
+            return client.stream(plan.method, timeout=timeout).close()
+        if isinstance(plan, Send):
+            answer = client.send_file(plan.method, plan.data, object, timeout=timeout)
+        else:
+            answer = client.call(plan.method, plan.message, object, timeout=timeout)
         try:
             return self.read_answer(answer)
         except WireError as error:
-            error.method, error.address = self.method, proxy.client.address.text
+            error.method, error.address = self.method, client.address.text
             raise
 
     def answer(self, part: object, request: Request) -> Response:
@@ -349,86 +360,48 @@ def _is_mapping(kind: Any) -> bool:
 
 # What authors write: a mark on a method of theirs.
 remote = Remote
-
-
-class Streamed(Remote):
-    """A call whose answer is no JSON but a stream, of any size and without a time-out.
-
-    A subclass says in ``read`` and ``write`` what it is a stream of. What is no item of such
-    a stream is an error before it is sent: the one before it was the last that is whole.
-    """
-
-    def __init__(self, wire: str = "") -> None:
-        # An answer that follows what goes on ends when it likes (B11, trap 17).
-        super().__init__(wire, timeout=math.inf)
-
-    def check_result(self) -> None:
-        """Any iterable will do."""
-
-    def call(self, proxy: Proxy, *arguments: Any) -> Iterator[Any]:
-        """The items as they come: sent at the first; giving the iterator up ends the call."""
-        message = self.message(*arguments)
-        with proxy.client.stream(self.method, message, timeout=proxy.timeout_of(self)) as stream:
-            yield from self.read(stream)
-
-    def answer(self, part: object, request: Request) -> Response:
-        """The items as the plugin gives them."""
-        items = getattr(part, self.name)(*self.read_message(request))
-        if not (isinstance(items, Iterable) or hasattr(items, "read")):
-            raise WireError(mismatch("a stream", items), self.method)
-        return Response(OK, self.write(items))
-
-    def read(self, stream: Stream) -> Iterable[Any]:
-        """The items in a stream of bytes: its chunks."""
-        return stream
-
-    def write(self, items: Any) -> Content | Body:
-        """The stream of bytes for items: bytes, a file or chunks, as they are."""
-        if isinstance(items, _BINARY):
-            return bytes(items)
-        if hasattr(items, "read"):
-            return _BinaryFile(items, self.method)
-        return self.each(items, _BINARY, "bytes")
-
-    def each(
-        self, items: Iterable[Any], kind: type | tuple[type, ...], wanted: str
-    ) -> Iterator[Any]:
-        """The items one by one, each of ``kind``; ``WireError`` for another, saying which."""
-        try:
-            for index, item in enumerate(items):
-                if not isinstance(item, kind):
-                    raise WireError(f"[{index}]: {mismatch(wanted, item)}", self.method)
-                yield item
-        finally:
-            if isinstance(items, Generator):
-                items.close()
-
-
-class _BinaryFile:
-    """A file as a ``Body``: one that was opened as text is an error."""
-
-    def __init__(self, file: Body, method: str) -> None:
-        self._file = file
-        self._method = method
-
-    def read(self, size: int, /) -> bytes:
-        data = self._file.read(size)
-        if not isinstance(data, bytes):
-            raise WireError(mismatch("a file of bytes", data), self._method)
-        return data
-
-    def close(self) -> None:
-        self._file.close()
+"""Marks a method of a ``Subsystem`` as a call: ``@remote(result="Volumes")``. See ``Remote``."""
 
 
 class Subsystem:
-    """Base of all subsystems: ``VolumeDriver(client)`` is a proxy for a plugin's.
+    """Base of all subsystems: one class for both ends of the protocol.
 
-    ``timeouts`` (seconds, by the method's name in Python) override those of the
-    definition; what is no number of seconds is a ``ValueError``. Threads may share a
-    proxy. It closes nothing: the client is its owner's. Each method raises
-    ``DriverError`` for the plugin's own error in an answer 200, and whatever
-    ``Client.call`` raises.
+    ``VolumeDriver(client)`` is a host's typed proxy for a plugin; a class derived from
+    ``VolumeDriver`` is a plugin's implementation. Threads may share a proxy. It closes nothing: the
+    client is its owner's. Each method of a proxy raises ``DriverError`` for the plugin's own error
+    in a response 200, and whatever ``Client.call`` raises.
+
+    Args:
+        client: What a proxy calls through; none for an implementation.
+        timeouts: Seconds by the method's name in Python, in place of the definition's.
+
+    Raises:
+        ValueError: For a method that there is not, or what is no number of seconds.
+
+    Examples:
+        ```python
+        from moby_plugins import Settings, new_client
+        from moby_plugins.serving import PluginApp
+        from moby_plugins.subsystems import Subsystem, remote
+        from moby_plugins.testing import MemoryTransport
+
+
+        class Greeter(Subsystem):
+            @remote(result="Greeting", timeout=5.0)
+            def greet(self, name: str) -> str:
+                raise NotImplementedError
+
+
+        class Polite(Greeter):  # the plugin's end
+            def greet(self, name: str) -> str:
+                return f"Good morning, {name}"
+
+
+        plugin = MemoryTransport(PluginApp(Polite()))
+        settings = Settings(transports={"unix": plugin.connect})
+        with new_client("unix:///polite.sock", settings=settings) as client:
+            assert Greeter(client).greet("Ada") == "Good morning, Ada"
+        ```
     """
 
     # How the manifest names it, how paths do, and the keys of an error in an answer 200.
@@ -458,7 +431,14 @@ class Subsystem:
         return client
 
     def timeout_of(self, remote: Remote) -> float | None:
-        """Seconds for one attempt at a call of ``remote``."""
+        """Return how long a call may take.
+
+        Args:
+            remote: The method's definition.
+
+        Returns:
+            Seconds for one attempt; ``None`` for the client's.
+        """
         return self._timeouts.get(remote.name, remote.timeout)
 
     def __init_subclass__(cls, **options: Any) -> None:

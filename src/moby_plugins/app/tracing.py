@@ -15,13 +15,14 @@ from attrs import evolve, frozen
 from moby_plugins.app.config import connect_by_scheme, new_local_discovery
 from moby_plugins.app.hosting import plugin_server_unix
 from moby_plugins.app.settings import Settings
-from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions, is_address
 from moby_plugins.domain.errors import SpecError, TransportError, WireError
 from moby_plugins.domain.http import App, Body, Content, NoAnswerError, Request, Response
-from moby_plugins.domain.plugin import Plugin, plugin_given
+from moby_plugins.domain.plugin import Plugin, check_protocol, is_plugin_name, plugin_given
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failure
+from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Transport, hung_up
 
 # Of each body, as much is kept to be shown or written down.
@@ -43,6 +44,7 @@ _OF_THE_CONNECTION = {
 T = TypeVar("T")
 # Both may be called by several threads at once; what they raise is logged.
 OnCall: TypeAlias = Callable[[RecordedCall], object]
+"""Called with each call once it is over, by several threads at once; what it raises is logged."""
 # Seconds that running calls have at the end, before their connections are cut.
 DRAIN = 2.0
 # Seconds between the moment when hosts dial the plugin again and the end.
@@ -50,14 +52,19 @@ SETTLE = 0.2
 _OWNERS = 0o600
 # Makes the app, given what reaches the plugin: ``Trace`` with what it needs besides.
 MakeApp: TypeAlias = Callable[[Transport], App]
+"""Makes the app that stands between, given the transport that reaches the plugin."""
 
 
 @frozen
 class Progress:
-    """A body on its way: how many ``pieces`` and bytes of it (``size``) have passed so far.
+    """A body on its way. A frozen value.
 
-    ``at`` is when its call began, by which calls are told apart; ``part`` is
-    ``"request"`` or ``"answer"``.
+    Args:
+        method: What was called.
+        at: When its call began, by which calls are told apart.
+        part: ``"request"`` or ``"answer"``.
+        pieces: How many chunks of it have passed so far.
+        size: How many bytes.
     """
 
     method: str
@@ -75,13 +82,33 @@ def _nobody(_: Progress) -> None:
 
 
 class Trace:
-    """An app that passes each call on over ``transport``, and its answer back as it comes.
+    """An app that passes each call on over a transport, and the response back as it comes.
 
-    ``on_call`` is told of each call once it is over, ``on_piece`` of each piece of
-    a body that does not come whole. What is kept of a body is bounded. Where
-    the plugin gives no answer, or no whole one, ``NoAnswerError`` has the server give none
-    either. ``now`` tells the time in seconds. Threads may call it; whoever made the transport
-    closes it.
+    At most 1 MiB of each body is kept. Where the plugin gives no response, or no whole one,
+    ``NoAnswerError`` has the server give none either. Threads may call it; the transport is closed
+    by its maker.
+
+    Args:
+        transport: Reaches the plugin.
+        now: Returns the time, in seconds.
+        on_call: Called with each call once it is over.
+        on_piece: Called with each chunk of a body that does not come whole.
+
+    Examples:
+        ```python
+        import time
+
+        from moby_plugins import Request
+        from moby_plugins.testing import MemoryTransport
+        from moby_plugins.tracing import Trace
+
+        calls = []
+        trace = Trace(MemoryTransport({"Shelf.List": ["books"]}), time.monotonic, calls.append)
+        response = trace(Request("Shelf.List", b"{}"))
+        while response.body.read(100):
+            pass
+        assert [(call.method, call.status) for call in calls] == [("Shelf.List", 200)]
+        ```
     """
 
     def __init__(
@@ -97,7 +124,17 @@ class Trace:
         self._on_piece = on_piece
 
     def __call__(self, request: Request) -> Response:
-        """The plugin's answer, its body unread; raises ``NoAnswerError``."""
+        """Pass a call on.
+
+        Args:
+            request: The host's.
+
+        Returns:
+            The plugin's response, its body unread.
+
+        Raises:
+            NoAnswerError: Where the plugin gives none.
+        """
         passing = _Passing(request.method, self._now, self._on_call, self._on_piece)
         forwarded = evolve(
             request,
@@ -247,12 +284,15 @@ def _none_open() -> int:
 
 @frozen
 class Interposed:
-    """An app in its place: it is called at ``addr``, and calls the plugin at ``plugin``.
+    """An app in its place. A frozen value.
 
-    ``lost()`` returns whether its socket was removed or replaced since, as a plugin does that
-    is started again: then hosts pass it by, and it is time to end. ``passed_by()`` returns how
-    many of the connections are still open that hosts had open to the plugin before: what is
-    called over them is not seen.
+    Args:
+        addr: Where it is called.
+        plugin: Where it calls the plugin.
+        lost: Returns whether its socket was removed or replaced since, as a plugin does that is
+            started again: then hosts pass it by, and it is time to end.
+        passed_by: Returns how many of the connections are still open that hosts had open to the
+            plugin before: what is called over them is not seen.
     """
 
     addr: str
@@ -275,26 +315,36 @@ def _connect(address: Address, tls: TLSOptions | None, settings: Settings) -> Tr
 
 @contextmanager
 def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Interposed]:
-    """Put the app in the place of the plugin ``name``, for hosts that look it up inside the block.
+    """Put an app in the place of a plugin, for hosts that look it up inside the block.
 
-    ``name`` may also be an address, ``unix:///PATH``. The plugin's socket is moved aside and
-    comes back at the end; a plugin that was found by a spec is hidden by a socket, which wins
-    over any. What a process left behind that was killed in between is put right first.
-    Connections that hosts have open already stay the plugin's.
+    The plugin's socket is moved aside and comes back at the end; a plugin that was found by a spec
+    is hidden by a socket, which wins over any. What a process left behind that was killed in
+    between is put right first. Connections that hosts have open already stay the plugin's.
 
-    Raises ``PluginNotFoundError``, ``InvalidPluginNameError``, ``TransportError`` where there is
-    no socket at an address, and ``SpecError`` where the plugin cannot be used, where it is traced
-    already, or where files cannot be moved.
+    Args:
+        name: The plugin's, or an address, ``unix:///PATH``.
+        make_app: Makes the app.
+        settings: Where plugins are, and how they are reached.
+
+    Yields:
+        Where the app is.
+
+    Raises:
+        PluginNotFoundError: Where there is no such plugin.
+        InvalidPluginNameError: For what cannot be a name.
+        TransportError: Where there is no socket at an address.
+        SpecError: Where the plugin cannot be used, is traced already, or files cannot be moved.
     """
+    check_platform("tracing")
     from moby_plugins.adapters.disk.stand_in import SocketStandIn
     from moby_plugins.adapters.http.unix_socket import open_connections
 
-    path, find = _by_address(name) if "/" in name else _by_name(name, settings)
+    path, find = _by_address(name) if is_address(name) else _by_name(name, settings)
     with ExitStack() as last, SocketStandIn(path) as place:
         plugin = find()
         before = plugin.address
         if place.plugin:
-            plugin = Plugin.local(plugin.name, Address.of_socket(place.plugin).text)
+            plugin = evolve(plugin, addr=Address.of_socket(place.plugin).text)
             before = Address.of_socket(os.path.realpath(path))
         transport = _connect(plugin.address, plugin.tls_config, settings)
         last.callback(transport.close)
@@ -320,7 +370,13 @@ def _by_name(name: str, settings: Settings) -> tuple[str, Callable[[], Plugin]]:
         return _by_address(plugin_given(name, settings.plugins[name]).address.text)
     discovery = new_local_discovery(settings)
     found = discovery.candidates(name)
-    path = found[0].path if found else ""
+    first = found[0] if found else None
+    if (first is not None and first.managed is not None) or not is_plugin_name(name):
+        # Its socket is where its engine dials; without one, the look-up says why.
+        plugin = first.plugin if first is not None else None
+        plugin = plugin or discovery.lookup(name)
+        return plugin.address.path, lambda: check_protocol(discovery.lookup(name))
+    path = first.path if first is not None else ""
     if not path.endswith(".sock"):
         path = f"{settings.sockets_path}/{name}.sock"
     return path, lambda: discovery.lookup(name)
@@ -349,9 +405,20 @@ def interposed_at(
     settings: Settings,
     tls: TLSOptions | None = None,
 ) -> Iterator[Interposed]:
-    """The app at the socket ``listen``, for hosts that are told so; nothing else is touched.
+    """Serve an app at a socket of its own, for hosts that are told so; nothing else is touched.
 
-    Raises ``SpecError`` where it cannot listen there, or the plugin cannot be reached so.
+    Args:
+        listen: Where to listen: ``unix://``.
+        plugin: Where the plugin is.
+        make_app: Makes the app.
+        settings: How the plugin is reached.
+        tls: How to speak TLS with it.
+
+    Yields:
+        Where the app is.
+
+    Raises:
+        SpecError: Where it cannot listen there, or the plugin cannot be reached so.
     """
     if listen.scheme != "unix":
         raise SpecError(f"it can listen at a unix:// address only, not at {shown(listen.text)}")
@@ -374,10 +441,17 @@ class Writer(Protocol):
 def open_recording(
     path: str | os.PathLike[str], recording: Recording
 ) -> AbstractContextManager[Writer]:
-    """A file in which calls are written down as they come, for its owner's eyes alone.
+    """Open a file in which calls are written down as they come, for its owner's eyes alone.
 
-    ``recording`` says whose they are. A file that is there is replaced. Raises
-    ``RecordingError``.
+    Args:
+        path: The file's; one that is there is replaced.
+        recording: Says whose calls they are.
+
+    Returns:
+        A context manager that gives what has ``add(call)``.
+
+    Raises:
+        RecordingError: Where it cannot be written.
     """
     from moby_plugins.adapters.disk.recording_file import RecordingFile
 
@@ -385,7 +459,17 @@ def open_recording(
 
 
 def load_recording(path: str | os.PathLike[str]) -> Recording:
-    """The recording in the file ``path``; raises ``RecordingError``."""
+    """Read a recording.
+
+    Args:
+        path: The file's.
+
+    Returns:
+        The recording.
+
+    Raises:
+        RecordingError: For a file that cannot be read, or is none.
+    """
     from moby_plugins.adapters.disk.recording_file import load_recording as load
 
     return load(path)

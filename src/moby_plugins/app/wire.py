@@ -138,7 +138,9 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_pla
 @cache
 def _hook(into: Any) -> Hook:
     try:
-        return _converter().get_structure_hook(into)
+        make = next((make for fits, make in _FACTORIES if fits(into)), None)
+        # Most messages are made of these, and are read without importing cattrs.
+        return make(into) if make else _converter().get_structure_hook(into)
     except Exception as error:  # cattrs' own, for a type that it does not know
         raise _UnknownTypeError(
             f"no way to read an answer as {shown(into)}: {shown(error)}"
@@ -151,15 +153,12 @@ def _converter() -> "Converter":
     from cattrs import Converter
 
     converter = Converter(detailed_validation=False)
-    for kind, wanted in ((str, "a string"), (bool, "a boolean"), (int, "a whole number")):
-        converter.register_structure_hook(kind, _exactly(kind, wanted))
-    converter.register_structure_hook(float, _number)
-    converter.register_structure_hook(bytes, _from_base64)
+    for kind, hook in _PLAIN_HOOKS.items():
+        converter.register_structure_hook(kind, hook)
     converter.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
-    converter.register_structure_hook_factory(_is_sequence, _sequence_hook)
-    converter.register_structure_hook_factory(_is_mapping, _mapping_hook)
-    converter.register_structure_hook_factory(attrs.has, _attrs_hook)
+    for fits, make in reversed(_FACTORIES[1:]):  # cattrs asks the last of them first
+        converter.register_structure_hook_factory(fits, make)
     converter.register_unstructure_hook_factory(attrs.has, _attrs_unhook)
     return converter
 
@@ -312,3 +311,23 @@ def _attrs_unhook(kind: Any) -> Callable[[Any], dict[str, Any]]:
         return plain
 
     return unstructure
+
+
+def _is_plain(kind: Any) -> bool:
+    return isinstance(kind, type) and kind in _PLAIN_HOOKS
+
+
+_PLAIN_HOOKS: dict[Any, Hook] = {
+    str: _exactly(str, "a string"),
+    bool: _exactly(bool, "a boolean"),
+    int: _exactly(int, "a whole number"),
+    float: _number,
+    bytes: _from_base64,
+}
+# Whether it is for a type, and what makes its hook: the first that fits.
+_FACTORIES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Hook]], ...] = (
+    (_is_plain, _PLAIN_HOOKS.__getitem__),
+    (attrs.has, _attrs_hook),
+    (_is_mapping, _mapping_hook),
+    (_is_sequence, _sequence_hook),
+)

@@ -6,7 +6,18 @@ check`` is that as a command. A check is a function of a ``Probe``, marked
 ``moby_plugins.checks``.
 """
 
-from moby_plugins.checks.check import (
+from moby_plugins.checks.answer import Answer
+from moby_plugins.checks.handshake import implemented_by
+from moby_plugins.checks.process import PluginProcess
+from moby_plugins.checks.running import (
+    all_checks,
+    as_junit,
+    built_in_checks,
+    chosen,
+    run_checks,
+)
+from moby_plugins.checks.session import Probe, Setup, Subject, new_subject
+from moby_plugins.checks.verdict import (
     HOSTS,
     Check,
     Finding,
@@ -20,16 +31,6 @@ from moby_plugins.checks.check import (
     require,
     skip,
 )
-from moby_plugins.checks.handshake import implemented_by
-from moby_plugins.checks.process import PluginProcess
-from moby_plugins.checks.running import (
-    all_checks,
-    as_junit,
-    built_in_checks,
-    chosen,
-    run_checks,
-)
-from moby_plugins.checks.session import Answer, Probe, Setup, Subject, new_subject
 
 __all__ = [
     "HOSTS",

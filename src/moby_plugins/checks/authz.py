@@ -3,8 +3,9 @@
 import base64
 from typing import Any
 
-from moby_plugins.checks.check import Check, Verdict, advise, check, require
-from moby_plugins.checks.session import MANY, Answer, Probe
+from moby_plugins.checks.answer import Answer
+from moby_plugins.checks.session import MANY, Probe
+from moby_plugins.checks.verdict import Check, Verdict, advise, check, require
 from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "authz"

@@ -7,8 +7,9 @@ import io
 import tarfile
 from typing import Any
 
-from moby_plugins.checks.check import advise, check, fail, items, require
-from moby_plugins.checks.session import Probe, folded
+from moby_plugins.checks.answer import folded
+from moby_plugins.checks.session import Probe
+from moby_plugins.checks.verdict import advise, check, fail, items, require
 from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "GraphDriver"

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from moby_plugins.checks.check import advise, check, require, skip
-from moby_plugins.checks.session import MANY, SHOWN, Probe, Subject
+from moby_plugins.checks.answer import SHOWN
+from moby_plugins.checks.session import MANY, Probe, Subject
+from moby_plugins.checks.verdict import advise, check, require, skip
 from moby_plugins.domain.http import CONTENT_TYPE, OK
 from moby_plugins.domain.json import first_value, fold_keys
 from moby_plugins.domain.text import shown
@@ -18,10 +19,22 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def implemented_by(subject: Subject) -> tuple[str, ...]:
-    """What the plugin says that it implements: nothing if its answer says nothing.
+    """Ask a plugin what it implements.
 
-    Raises ``TransportError`` where none comes, and ``WireError`` for half of one.
+    For a managed plugin its engine has said so, and it is not asked.
+
+    Args:
+        subject: The plugin.
+
+    Returns:
+        The names; none if its answer says nothing.
+
+    Raises:
+        TransportError: Where no response comes.
+        WireError: For half of one.
     """
+    if subject.setup.managed_for is not None:
+        return subject.setup.managed_for
     answer = subject.send(ACTIVATE)
     try:
         value = first_value(answer.body)

@@ -11,8 +11,9 @@ from ipaddress import (
 )
 from typing import Any
 
-from moby_plugins.checks.check import advise, check, fail, require, skip
-from moby_plugins.checks.session import Answer, Probe, folded
+from moby_plugins.checks.answer import Answer, folded
+from moby_plugins.checks.session import Probe
+from moby_plugins.checks.verdict import advise, check, fail, require, skip
 from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "IpamDriver"

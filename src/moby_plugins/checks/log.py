@@ -10,15 +10,15 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from fcntl import ioctl
 from functools import partial
 from pathlib import Path
-from termios import FIONREAD
 from typing import Any, Self
 
 from attrs import field, frozen
 
-from moby_plugins.checks.check import (
+from moby_plugins.checks.answer import folded
+from moby_plugins.checks.session import Probe, Subject
+from moby_plugins.checks.verdict import (
     NotPassedError,
     StalledError,
     advise,
@@ -26,9 +26,9 @@ from moby_plugins.checks.check import (
     require,
     skip,
 )
-from moby_plugins.checks.session import Probe, Subject, folded
 from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.http import OK
+from moby_plugins.platforms import check_platform
 from moby_plugins.subsystems import LogEntry, PartialLog, decode_frames, encode_frame
 
 CAPABILITIES = "LogDriver.Capabilities"
@@ -97,11 +97,15 @@ class Fifo:
             time.sleep(0.001)
 
     def _unread(self) -> int:
+        from fcntl import ioctl
+        from termios import FIONREAD
+
         size = bytearray(4)
         ioctl(self._descriptor, FIONREAD, size)
         return int.from_bytes(size, sys.byteorder)
 
     def __enter__(self) -> Self:
+        check_platform("checking a log driver")
         os.mkfifo(self.path, 0o700)
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
         return self

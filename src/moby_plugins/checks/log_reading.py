@@ -3,7 +3,6 @@
 from contextlib import suppress
 from functools import partial
 
-from moby_plugins.checks.check import Check, Verdict, advise, check, require
 from moby_plugins.checks.log import (
     EPOCH,
     READ,
@@ -20,6 +19,7 @@ from moby_plugins.checks.log import (
     texts_of,
 )
 from moby_plugins.checks.session import Probe
+from moby_plugins.checks.verdict import Check, Verdict, advise, check, require
 from moby_plugins.domain.errors import StatusError
 from moby_plugins.subsystems import LogEntry, decode_frames
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from attrs import frozen
 
-from moby_plugins.checks.check import Check, check, require, skip
+from moby_plugins.checks.answer import Answer
 from moby_plugins.checks.handshake import spelled, unknown_is_an_error
-from moby_plugins.checks.session import MANY, Answer, Probe
+from moby_plugins.checks.session import MANY, Probe
+from moby_plugins.checks.verdict import Check, check, require, skip
 from moby_plugins.domain.http import OK
 from moby_plugins.domain.json import first_value, fold_keys
 

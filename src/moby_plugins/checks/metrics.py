@@ -1,8 +1,8 @@
 """MetricsCollector (protocol.md B7)."""
 
-from moby_plugins.checks.check import advise, check, require
 from moby_plugins.checks.handshake import implemented_by
 from moby_plugins.checks.session import Probe
+from moby_plugins.checks.verdict import advise, check, require
 
 SUBSYSTEM = "MetricsCollector"
 START, STOP = "MetricsCollector.StartMetrics", "MetricsCollector.StopMetrics"
@@ -50,6 +50,8 @@ def managed_plugin(plugin: Probe) -> None:
     """a metrics collector is a managed plugin: an engine that meets it as a socket or spec locks
     itself up, and answers no more.
     """
+    if plugin.setup.managed_for is not None:
+        return
     answer = plugin.send("Plugin.Activate")
     if answer.error or SUBSYSTEM not in implemented_by(plugin.subject):
         return  # as it should be: a managed plugin has no handshake

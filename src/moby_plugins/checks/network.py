@@ -5,8 +5,9 @@ from functools import partial
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
-from moby_plugins.checks.check import Check, advise, check, fail, items, require, skip
-from moby_plugins.checks.session import Probe, folded
+from moby_plugins.checks.answer import folded
+from moby_plugins.checks.session import Probe
+from moby_plugins.checks.verdict import Check, advise, check, fail, items, require, skip
 
 SUBSYSTEM = "NetworkDriver"
 CAPABILITIES = "NetworkDriver.GetCapabilities"
@@ -60,7 +61,8 @@ def capabilities_at_once(plugin: Probe) -> None:
     the engine restarts.
     """
     for _ in range(5):
-        plugin.send("Plugin.Activate")
+        if plugin.setup.managed_for is None:
+            plugin.send("Plugin.Activate")
         plugin.call(CAPABILITIES)
 
 

@@ -7,8 +7,9 @@ import json
 from functools import partial
 from typing import Any
 
-from moby_plugins.checks.check import PODMAN, advise, check, fail, items, only, require
-from moby_plugins.checks.session import Answer, Probe, folded
+from moby_plugins.checks.answer import Answer, folded
+from moby_plugins.checks.session import Probe
+from moby_plugins.checks.verdict import PODMAN, advise, check, fail, items, only, require
 from moby_plugins.checks.volume import CREATE, GET, LIST, MOUNT, REMOVE, UNMOUNT, hint
 from moby_plugins.domain.http import OK
 

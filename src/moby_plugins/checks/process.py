@@ -33,7 +33,14 @@ class PluginProcess(Protocol):
         ...
 
     def sees(self, path: Path) -> bool | None:
-        """Whether it has the very file of this process's under the same path."""
+        """Tell whether the process has the very file of this process under the same path.
+
+        Args:
+            path: The file's.
+
+        Returns:
+            Whether it has; ``None`` where that cannot be told.
+        """
         ...
 
 

@@ -3,11 +3,11 @@
 These checks run at the end, after all others.
 """
 
-from moby_plugins.checks.check import HOSTS, Verdict, check, fail, require, skip
 from moby_plugins.checks.handshake import ACTIVATE, PLUGIN, implemented_by
 from moby_plugins.checks.methods import FAMILIES
 from moby_plugins.checks.process import PluginProcess
 from moby_plugins.checks.session import Probe
+from moby_plugins.checks.verdict import HOSTS, Verdict, check, fail, require, skip
 
 # Seconds of one look at an idle plugin, the most looks, and the share of a core that is too much.
 LOOK, LOOKS, TOO_MUCH = 0.5, 4, 0.2

@@ -23,7 +23,8 @@ from moby_plugins.checks import (
     volume,
     volume_mounts,
 )
-from moby_plugins.checks.check import (
+from moby_plugins.checks.session import Probe, Subject
+from moby_plugins.checks.verdict import (
     DOCKER,
     Check,
     Finding,
@@ -32,7 +33,6 @@ from moby_plugins.checks.check import (
     Verdict,
     checks_in,
 )
-from moby_plugins.checks.session import Probe, Subject
 from moby_plugins.domain.errors import PluginError, SettingsError
 from moby_plugins.domain.text import quoted, shown
 
@@ -62,7 +62,7 @@ _CONTROL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def built_in_checks() -> tuple[Check, ...]:
-    """The checks of this package, those of a subsystem one after the other.
+    """Return the checks of this library, those of a subsystem one after the other.
 
     At the end come those of what the plugin's process is left with.
     """
@@ -73,10 +73,16 @@ def built_in_checks() -> tuple[Check, ...]:
 
 
 def all_checks() -> tuple[Check, ...]:
-    """The built-in checks, and after them those of installed packages.
+    """Return the built-in checks, and after them those of installed packages.
 
-    A package names a module, or a check, or a tuple of them, under the entry-point
-    group ``moby_plugins.checks``. Raises ``SettingsError`` for what cannot be loaded.
+    A package names a module, or a check, or a tuple of them, under the entry-point group
+    ``moby_plugins.checks``.
+
+    Returns:
+        The checks, in the order in which they run.
+
+    Raises:
+        SettingsError: For what cannot be loaded.
     """
     found = list(built_in_checks())
     for point in entry_points(group=ENTRY_POINTS):
@@ -106,9 +112,17 @@ def chosen(
     reads_only: bool = False,
     host: str = DOCKER,
 ) -> tuple[Check, ...]:
-    """Those of ``subsystems`` that ``host`` needs, whose id or name fits the shell pattern.
+    """Select checks.
 
-    Capitals do not count. With ``reads_only`` only those that leave no trace.
+    Args:
+        checks: Those to select from.
+        subsystems: Those whose checks are wanted.
+        names: A shell pattern that the id or the name must fit; capitals do not count.
+        reads_only: Whether only those are wanted that leave no trace.
+        host: The host whose needs count.
+
+    Returns:
+        The checks, in the same order.
     """
     wanted, pattern = set(subsystems), names.casefold()
     return tuple(
@@ -122,12 +136,19 @@ def chosen(
 
 
 def run_checks(checks: Iterable[Check], subject: Subject) -> Iterator[Finding]:
-    """What each check finds, as it is found; every check cleans up, whatever happens in it.
+    """Run checks one after the other; every one cleans up, whatever happens in it.
 
-    Nothing that a check raises passes; an interruption does, after the clean-up. What
-    has stalled fails one check; those that need it after that are skipped, and say from which
-    they follow. Once ``setup.limit`` seconds have passed, one check fails without being run,
-    and what is left is skipped.
+    Nothing that a check raises passes; an interruption does, after the clean-up. What has stalled
+    fails one check; those that need it after that are skipped, and say from which they follow. Once
+    ``setup.limit`` seconds have passed, one check fails without being run, and what is left is
+    skipped.
+
+    Args:
+        checks: The checks.
+        subject: The plugin.
+
+    Yields:
+        What each check finds, as it is found.
     """
     clock = subject.clock
     ends = clock.now() + subject.setup.limit
@@ -183,9 +204,16 @@ def _judged(item: Check, probe: Probe, failed: Mapping[str, str]) -> tuple[Verdi
 
 
 def as_junit(findings: Iterable[Finding], plugin: str) -> str:
-    """A document with one suite, of ``plugin``, and a case for each finding.
+    """Write findings as JUnit XML: one suite, of the plugin, and a case for each finding.
 
     JUnit knows no warnings: a check that warned has passed, with the warning as its output.
+
+    Args:
+        findings: What was found.
+        plugin: The plugin's name.
+
+    Returns:
+        The document.
     """
     cases = list(findings)
     count = {verdict: sum(each.verdict is verdict for each in cases) for verdict in Verdict}

@@ -4,9 +4,9 @@ import base64
 import binascii
 from typing import Any
 
-from moby_plugins.checks.check import advise, check, fail, require, skip
 from moby_plugins.checks.handshake import spelled
 from moby_plugins.checks.session import MANY, Probe
+from moby_plugins.checks.verdict import advise, check, fail, require, skip
 
 SUBSYSTEM = "secretprovider"
 GET = "SecretProvider.GetSecret"

@@ -20,31 +20,22 @@ from typing import Any, Self, TypeVar
 from attrs import evolve, field, frozen, validators
 
 from moby_plugins.app import wire
+from moby_plugins.app.accounting import ACTIVATE, MAX_HANDSHAKE_BYTES
+from moby_plugins.app.bodies import accepted, read_whole
 from moby_plugins.app.client import (
-    ACTIVATE,
-    MAX_HANDSHAKE_BYTES,
     MAX_RESPONSE_BYTES,
     Client,
     Stream,
-    accepted,
-    read_whole,
 )
 from moby_plugins.app.config import connect_by_scheme, system_clock
 from moby_plugins.app.settings import Settings
-from moby_plugins.checks.check import NotPassedError, StalledError, advise, fail, require
+from moby_plugins.checks.answer import Answer
 from moby_plugins.checks.process import PluginProcess, no_process, process_at
+from moby_plugins.checks.verdict import NotPassedError, StalledError, advise, require
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportTimeoutError
 from moby_plugins.domain.http import OK, Content, Response
-from moby_plugins.domain.json import first_value, fold_keys
-from moby_plugins.domain.text import shown
 from moby_plugins.ports import Clock, Transport
-
-# How much of an answer is part of a finding.
-SHOWN = 160
-# Where engines look for an error in an answer 200, if not under Err; "" for nowhere.
-ERROR_KEYS = {"IpamDriver": "error", "AuthZPlugin": "", "MetricsCollector": ""}
-UNREAD = "MetricsCollector"
 
 PREFIX = "moby-plugins-check"
 MANY = 16
@@ -52,74 +43,21 @@ T = TypeVar("T")
 
 
 @frozen
-class Answer:
-    """The answer to ``method``: read whole, and not judged yet."""
-
-    method: str
-    status: int
-    body: bytes = field(repr=False)
-    headers: Mapping[str, str] = field(factory=dict, repr=False)
-
-    def __str__(self) -> str:
-        text = self.body.decode(errors="replace").strip()
-        told = shown(text, SHOWN) if text else "without a body"
-        return f"{self.method} answered {self.status} {told}"
-
-    @property
-    def value(self) -> Any:
-        """The first JSON value of the body; without one the check fails."""
-        try:
-            return first_value(self.body)
-        except ValueError as error:
-            fail(f"{self}: {error}")
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The answer's keys in small letters, as engines read them: ``null`` is none at all.
-
-        Without an object the check fails, unless engines do not read this answer.
-        """
-        if self._interface == UNREAD:
-            return {}
-        value = self.value
-        return folded({} if value is None else value, f"{self}: no object")
-
-    @property
-    def error(self) -> str:
-        """The error that an engine sees in it; "" for a success (protocol.md B0, B4, B5, B7)."""
-        if self.status != OK:
-            return self.told("err") or self.body.decode(errors="replace").strip() or str(self)
-        return self.told(ERROR_KEYS.get(self._interface, "err"))
-
-    @property
-    def _interface(self) -> str:
-        return self.method.partition(".")[0]
-
-    def told(self, key: str) -> str:
-        """The text under ``key``, given in small letters; "" where there is none."""
-        try:
-            value = first_value(self.body)
-        except ValueError:
-            return ""
-        told = fold_keys(value).get(key) if isinstance(value, dict) else None
-        return told if isinstance(told, str) else ""
-
-
-def folded(value: object, came_back: object) -> dict[str, Any]:
-    """An object within an answer, its keys in small letters; the check fails if it is none."""
-    if not isinstance(value, dict):
-        fail(came_back)
-    return fold_keys(value)
-
-
-@frozen
 class Setup:
-    """What the checks are told about a plugin and its place.
+    """What the checks are told about a plugin and its place. A frozen value.
 
-    ``timeout`` is the seconds that each call may take, ``limit`` those for all checks.
-    ``volume_opts`` go with each volume that is made; ``secret`` names one that
-    the plugin has. ``found`` is the path of the socket or spec, "" for a plugin
-    that was named by its address. ``tag`` is part of all names that are used.
+    Args:
+        timeout: Seconds that each call may take.
+        limit: Seconds that all checks may take.
+        volume_opts: Go with each volume that is made.
+        secret: Names a secret that the plugin has.
+        found: The path of the socket or spec; "" for a plugin that was named by its address.
+        managed_for: The subsystems of a managed plugin, by its engine: such a one has no
+            handshake, and is asked for none.
+        tag: Part of all names that are used.
+
+    Raises:
+        ValueError: For a time that is not positive.
     """
 
     timeout: float = field(default=10.0, validator=validators.gt(0))
@@ -127,16 +65,24 @@ class Setup:
     volume_opts: Mapping[str, str] = field(factory=dict)
     secret: str = ""
     found: str = ""
+    managed_for: tuple[str, ...] | None = None
     tag: str = field(factory=lambda: secrets.token_hex(4))
 
 
 class Subject:
-    """The plugin at ``address``, reached over ``transport``: a context manager that closes it.
+    """The plugin under check: a context manager that closes the transport. Threads may share it.
 
-    ``tls`` is as the spec has it; ``new_subject`` makes one by its address. Each
-    request is sent once. A method that has not answered within ``setup.timeout`` is
-    not asked again, so that a plugin which hangs costs one time-out for each method.
-    ``find_process`` finds the plugin's process, when it is first asked for. Threads may share it.
+    ``new_subject`` makes one. Each request is sent once. A method that has not answered within
+    ``setup.timeout`` is not asked again, so that a plugin which hangs costs one time-out for each
+    method.
+
+    Args:
+        transport: Carries the requests.
+        address: The plugin's.
+        clock: What waits are on.
+        tls: As the spec has it.
+        setup: What is known of the plugin.
+        find_process: Finds the plugin's process, when it is first asked for.
     """
 
     def __init__(
@@ -179,10 +125,20 @@ class Subject:
         return next(self._numbers)
 
     def send(self, method: str, body: Content = b"", length: int | None = None) -> Answer:
-        """The answer to one request, whatever its status.
+        """Send one request, once.
 
-        Raises ``TransportError`` and ``WireError`` where none comes, and fails
-        the check for a method that has hung before.
+        Args:
+            method: What to call.
+            body: The request's.
+            length: How many bytes the body has, where it is an iterable.
+
+        Returns:
+            The answer, whatever its status.
+
+        Raises:
+            TransportError: Where none comes.
+            WireError: For half of one.
+            StalledError: For a method that has hung before.
         """
         with self._asking(method):
             response = self._open(method, body, length)
@@ -195,7 +151,15 @@ class Subject:
 
     @contextmanager
     def stream(self, method: str, body: bytes = b"") -> Iterator[Stream]:
-        """The answer to one request as it comes; raises as ``send``, and ``StatusError``."""
+        """Send one request, and read the response as it comes; raises as ``send``.
+
+        Args:
+            method: What to call.
+            body: The request's.
+
+        Yields:
+            The stream.
+        """
         with self._asking(method):
             response = self._open(method, body, None)
             with Stream(accepted(response, method), method, self.address.text, "") as stream:
@@ -213,10 +177,19 @@ class Subject:
 
     @contextmanager
     def patience(self, what: str, again: str) -> Iterator[None]:
-        """Try ``what`` for the time of the block, unless it has stalled before.
+        """Try something for the time of the block, unless it has stalled before.
 
-        Raises ``StalledError`` with the text ``again`` then. It stalls by a time-out, or by a
-        ``StalledError``, out of the block.
+        It stalls by a time-out, or by a ``StalledError``, out of the block.
+
+        Args:
+            what: Names it.
+            again: What is said where it has stalled before.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            StalledError: Where it has stalled before.
         """
         if what in self._stalled:
             raise StalledError(what, self._stalled[what])
@@ -244,10 +217,21 @@ def new_subject(
     clock: Clock | None = None,
     setup: Setup | None = None,
 ) -> Subject:
-    """The plugin at ``addr``, as ``new_client`` would reach it; whoever asks for it closes it.
+    """Reach the plugin at an address, as ``new_client`` would. Nothing is sent yet.
 
-    Nothing is sent yet. Raises ``SpecError`` for an address or TLS file that cannot be
-    used, and ``SettingsError``.
+    Args:
+        addr: The address.
+        tls_config: How to speak TLS.
+        settings: ``Settings.from_env()`` unless given.
+        clock: What waits are on; the machine's unless given.
+        setup: What is known of the plugin.
+
+    Returns:
+        The subject, for the caller to close.
+
+    Raises:
+        SpecError: For an address or TLS file that cannot be used.
+        SettingsError: For settings of the environment that cannot be used.
     """
     address = Address(addr)
     connect = connect_by_scheme(Settings.from_env() if settings is None else settings)
@@ -272,9 +256,12 @@ class Undo:
 
 
 class Probe:
-    """One check's hold on a plugin; ``close`` undoes what it did, and tells what is left.
+    """One check's hold on a plugin. Threads may share it; ``run_checks`` closes it.
 
-    Threads may share it.
+    ``close`` undoes what the check did, and warns of what is left.
+
+    Args:
+        subject: The plugin.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -289,55 +276,112 @@ class Probe:
         return self.subject.setup
 
     def name(self) -> str:
-        """A new name that nobody else uses: ``moby-plugins-check-…``."""
+        """Make a new name that nothing else uses: ``moby-plugins-check-…``."""
         return f"{PREFIX}-{self.setup.tag}-{self.subject.number()}"
 
     def id(self) -> str:
-        """A new id as engines make them, 64 hexadecimal digits; it ends in the prefix's."""
+        """Make a new id as engines make them, 64 hexadecimal digits; it ends in the prefix's."""
         own = f"{self.subject.number():04x}{self.setup.tag.encode().hex()}"
         return own.ljust(64 - 2 * len(PREFIX), "0") + PREFIX.encode().hex()
 
     def directory(self) -> Path:
-        """A new directory on this machine, removed at the end."""
+        """Make a new directory on this machine, removed at the end."""
         path = tempfile.mkdtemp(prefix=f"{PREFIX}-")
         self._files.callback(shutil.rmtree, path, ignore_errors=True)
         return Path(path)
 
     def lend(self, resource: AbstractContextManager[T]) -> T:
-        """Enter ``resource``, and leave it at the end, after what was done is undone."""
+        """Enter a context manager, and leave it at the end, after what was done is undone.
+
+        Args:
+            resource: The context manager.
+
+        Returns:
+            What entering it gives.
+        """
         return self._files.enter_context(resource)
 
     def send(self, method: str, args: Any = None) -> Answer:
-        """The answer to a call, not judged: ``args`` as JSON, ``None`` for an empty body."""
+        """Make a call.
+
+        Args:
+            method: What to call.
+            args: Sent as JSON; ``None`` for an empty body.
+
+        Returns:
+            The answer, not judged.
+        """
         return self.send_bytes(method, wire.encode(args))
 
     def send_bytes(self, method: str, body: bytes) -> Answer:
-        """The answer to a body that need not be JSON."""
+        """Make a call with a body that need not be JSON.
+
+        Args:
+            method: What to call.
+            body: The body.
+
+        Returns:
+            The answer, not judged.
+        """
         answer = self.subject.send(method, body)
         if answer.status == OK and not answer.error:
             self._done(Undo(method, body))
         return answer
 
     def call(self, method: str, args: Any = None) -> dict[str, Any]:
-        """A successful answer's keys, in small letters; where it is none the check fails."""
+        """Make a call that must succeed; where it does not, the check fails.
+
+        Args:
+            method: What to call.
+            args: Sent as JSON; ``None`` for an empty body.
+
+        Returns:
+            The answer's keys, in small letters.
+        """
         answer = self.send(method, args)
         require(answer.status == OK and not answer.error, answer)
         return answer.fields
 
     def refused(self, method: str, args: Any = None) -> Answer:
-        """The answer to a call that must not succeed; the check fails if it does."""
+        """Make a call that must not succeed; the check fails if it does.
+
+        Args:
+            method: What to call.
+            args: Sent as JSON; ``None`` for an empty body.
+
+        Returns:
+            The answer.
+        """
         answer = self.send(method, args)
         require(answer.error, answer)
         return answer
 
     def make(self, method: str, args: Any, undo: str, undo_args: Any) -> dict[str, Any]:
-        """``call``, and at the end ``undo``, unless the check has done that by itself."""
+        """Make a call, and at the end another, unless the check has made that by itself.
+
+        Args:
+            method: What to call.
+            args: Sent as JSON.
+            undo: What to call at the end.
+            undo_args: Sent with that.
+
+        Returns:
+            What ``call`` returns.
+        """
         with self.making(undo, undo_args):
             return self.call(method, args)
 
     @contextmanager
     def making(self, undo: str, undo_args: Any) -> Iterator[None]:
-        """Do in the block what ``undo`` undoes at the end, even where the block fails."""
+        """Do in the block what a call undoes at the end, even where the block fails.
+
+        Args:
+            undo: What to call at the end.
+            undo_args: Sent with that.
+
+        Yields:
+            Nothing.
+        """
         step = Undo(undo, wire.encode(undo_args))
         self._remember(step)
         yield
@@ -347,21 +391,49 @@ class Probe:
             ]
 
     def undo(self, method: str, args: Any) -> None:
-        """Make this call at the end, unless the check has made it by itself."""
+        """Make a call at the end, unless the check has made it by itself.
+
+        Args:
+            method: What to call.
+            args: Sent as JSON.
+        """
         self._remember(Undo(method, wire.encode(args), certain=True))
 
     def stream(self, method: str, args: Any) -> AbstractContextManager[Stream]:
-        """The answer as it comes."""
+        """Make a call, and read the answer as it comes.
+
+        Args:
+            method: What to call.
+            args: Sent as JSON.
+
+        Returns:
+            A context manager that gives the stream.
+        """
         return self.subject.stream(method, wire.encode(args))
 
     def side_by_side(self, *calls: Callable[[], T]) -> list[T]:
-        """What ``calls`` give when threads make them all at once; the first that raises counts."""
+        """Call functions in threads, all at once.
+
+        Args:
+            calls: The functions.
+
+        Returns:
+            What they return, in order; the first that raises, raises.
+        """
         with ThreadPoolExecutor(len(calls)) as threads:
             futures = [threads.submit(call) for call in calls]
         return [future.result() for future in futures]
 
     def until(self, wanted: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Whether ``wanted`` comes true within ``seconds``, or within the time of one call."""
+        """Wait until something comes true.
+
+        Args:
+            wanted: Whether it has.
+            seconds: How long to wait; the time of one call unless given.
+
+        Returns:
+            Whether it came true.
+        """
         patience = self.setup.timeout if seconds is None else seconds
         ends = self.subject.clock.now() + patience
         while not wanted():
@@ -371,7 +443,11 @@ class Probe:
         return True
 
     def close(self) -> None:
-        """Undo; may raise ``NotPassedError`` for what could not be undone."""
+        """Undo what the check did.
+
+        Raises:
+            NotPassedError: For what could not be undone.
+        """
         left = []
         try:
             while self._undo:

@@ -4,7 +4,9 @@ import re
 from datetime import datetime
 from typing import Any
 
-from moby_plugins.checks.check import (
+from moby_plugins.checks.answer import folded
+from moby_plugins.checks.session import Probe
+from moby_plugins.checks.verdict import (
     NotPassedError,
     StalledError,
     Verdict,
@@ -15,7 +17,6 @@ from moby_plugins.checks.check import (
     require,
     skip,
 )
-from moby_plugins.checks.session import Probe, folded
 from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "VolumeDriver"

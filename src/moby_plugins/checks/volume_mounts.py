@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from moby_plugins.checks.check import advise, check, fail, only, require
 from moby_plugins.checks.session import Probe
+from moby_plugins.checks.verdict import advise, check, fail, only, require
 from moby_plugins.checks.volume import (
     CREATE,
     MOUNT,

@@ -4,6 +4,7 @@ It needs the extra ``cli``, and uses nothing of this library that a program of
 the user's could not use.
 """
 
+import gc
 import sys
 
 from moby_plugins.domain import __version__
@@ -11,7 +12,9 @@ from moby_plugins.domain import __version__
 
 def main() -> None:
     """Run the command that the process's arguments name, and exit with its status."""
-    from moby_plugins.cli.output import standard_streams
+    # Importing makes tens of thousands of objects and hardly any garbage.
+    gc.set_threshold(50_000)
+    from moby_plugins.cli.streams import standard_streams
 
     with standard_streams():
         if sys.argv[1:] == ["--version"]:  # told without loading what the other commands need

@@ -9,9 +9,9 @@ from typing import Any, TextIO
 import click
 
 from moby_plugins import (
+    Plugin,
     PluginError,
     Settings,
-    TLSOptions,
     TransportTimeoutError,
     WireError,
     new_local_discovery,
@@ -35,6 +35,7 @@ from moby_plugins.cli.errors import FINDINGS, did_you_mean
 from moby_plugins.cli.options import (
     example,
     is_address,
+    plugin_at,
     plugin_names,
     subsystems,
     with_json,
@@ -53,6 +54,7 @@ from moby_plugins.cli.output import (
     show_json,
     show_table,
 )
+from moby_plugins.domain.plugin import check_protocol
 from moby_plugins.domain.text import quoted
 from moby_plugins.ports import Survey
 
@@ -129,10 +131,9 @@ def check(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Check whether a plugin keeps to the protocol.
+    """Check whether a plugin keeps to the protocol, as an engine would try it.
 
-    Each subsystem is tried as an engine would; what is made for that is called
-    moby-plugins-check-… and removed. The exit status is 0 if no check failed.
+    What it makes, moby-plugins-check-…, it removes. Status 0: no check failed.
     """
     if explain is not None:
         _explain(explain, as_json=as_json)
@@ -148,12 +149,19 @@ def check(
         return
     if target is None:
         raise click.UsageError("Missing argument 'NAME|ADDRESS'.")
-    addr, tls, found = _place(target, settings)
+    plugin, found = _place(target, settings)
     patience = TIMEOUTS[host] if timeout is None else timeout
-    setup = Setup(timeout=patience, volume_opts=volume_opts, secret=secret, found=found)
-    with new_subject(addr, tls, settings=settings, setup=setup) as subject:
+    setup = Setup(
+        timeout=patience,
+        volume_opts=volume_opts,
+        secret=secret,
+        found=found,
+        managed_for=None if plugin.is_v1 else plugin.manifest.implements,
+    )
+    with new_subject(plugin.addr, plugin.tls_config, settings=settings, setup=setup) as subject:
         implemented = _implemented(subject)  # asked in any case: it tells whether anybody is there
-        kinds = named or (HANDSHAKE, *implemented)
+        # Engines shake hands with those alone that they do not manage.
+        kinds = named or ((HANDSHAKE, *implemented) if plugin.is_v1 else implemented)
         checks = chosen(known, subsystems=kinds, names=glob, reads_only=read_only, host=host)
         if not checks:
             near = did_you_mean(glob, [text for item in known for text in (item.name, item.id)])
@@ -187,13 +195,14 @@ def _explain(codes: str, *, as_json: bool) -> None:
         print("\n\n".join(texts.values()))
 
 
-def _place(target: str, settings: Settings) -> tuple[str, TLSOptions | None, str]:
+def _place(target: str, settings: Settings) -> tuple[Plugin, str]:
     discovery = new_local_discovery(settings)
     if is_address(target):
-        return target, None, _found_at(target, discovery)
-    plugin = discovery.lookup(target)
-    found = next((each.path for each in discovery.candidates(target)), "")
-    return plugin.addr, plugin.tls_config, found
+        return plugin_at(target), _found_at(target, discovery)
+    plugin = check_protocol(discovery.lookup(target))
+    if not plugin.is_v1:
+        return plugin, ""  # no host finds it by a file
+    return plugin, next((each.path for each in discovery.candidates(target)), "")
 
 
 def _found_at(addr: str, discovery: Survey) -> str:

@@ -21,6 +21,8 @@ COMMANDS = {
     "check": "Whether a plugin keeps to the protocol.",
     "trace": "Stand between host and plugin, and show each call.",
     "serve": "Serve a plugin written in Python.",
+    "package": "Make a managed plugin, judge one, and send it to an engine.",
+    "unit": "Units of systemd that serve a plugin.",
     "demo": "A plugin found, activated and called.",
 }
 

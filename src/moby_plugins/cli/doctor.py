@@ -47,13 +47,14 @@ def doctor(
         show_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            _show(finding)
-        show_line(_summary(findings))
+            show_finding(finding)
+        show_line(summary_of(findings))
     if any(finding.severity == PROBLEM for finding in findings):
         context.exit(FINDINGS)
 
 
-def _show(finding: Finding) -> None:
+def show_finding(finding: Finding) -> None:
+    """Print a finding: how much it matters and where, what and why, and what to do about it."""
     show_line(Cell(finding.severity, _STYLES[finding.severity]), Cell(f"  {shown(finding.where)}"))
     for told in (f"{sentence(finding.what)};", f"{sentence(finding.why)}."):
         # A pipe has one line for each, and a terminal no word that is broken.
@@ -63,7 +64,8 @@ def _show(finding: Finding) -> None:
     show_line(Cell("  → ", FAINT), Cell(shown(finding.remedy, MAX_LINE)))
 
 
-def _summary(findings: tuple[Finding, ...]) -> Cell:
+def summary_of(findings: tuple[Finding, ...]) -> Cell:
+    """How many findings of each kind there are."""
     counts = {
         kind: sum(finding.severity == kind for finding in findings)
         for kind in (PROBLEM, WARNING, NOTE)

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterable
 
 from moby_plugins import Settings, new_local_discovery
-from moby_plugins.cli.output import UNWRITTEN, UnwrittenError
+from moby_plugins.cli.streams import UNWRITTEN, UnwrittenError
 from moby_plugins.domain.errors import (
     DriverError,
     InvalidPluginNameError,
     NotImplementedByPluginError,
+    PluginDisabledError,
     PluginError,
     PluginNotFoundError,
     RecordingError,
@@ -46,6 +47,7 @@ INTERRUPTED = 130
 BY_ERROR: tuple[tuple[type[BaseException], int], ...] = (
     (PluginNotFoundError, NOT_FOUND),
     (NotImplementedByPluginError, NOT_IMPLEMENTED),
+    (PluginDisabledError, UNREACHABLE),
     (TransportTimeoutError, TIMED_OUT),
     (TransportError, UNREACHABLE),
     (StatusError, REFUSED),
@@ -112,7 +114,8 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 def _names_beside(error: PluginNotFoundError) -> list[str]:
     """The plugins that are found in the directories that were searched."""
-    directories = dict.fromkeys(map(os.path.dirname, error.searched))
+    paths = (path for path in error.searched if "/" in path and "://" not in path)
+    directories = dict.fromkeys(map(os.path.dirname, paths))
     flat = [path for path in directories if os.path.dirname(path) not in directories]
     if not flat:
         return []

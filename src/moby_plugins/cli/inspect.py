@@ -32,6 +32,7 @@ from moby_plugins.cli.options import (
     with_timeout,
 )
 from moby_plugins.cli.output import BAD, DOUBTFUL, FAINT, GOOD, Cell, show_fields, show_json
+from moby_plugins.domain.plugin import ManagedPlugin, check_protocol
 from moby_plugins.domain.text import listed, shown
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
@@ -40,11 +41,12 @@ from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 class Greeting:
     """What a plugin told: its manifest, after how many seconds, and what it can do.
 
-    ``capabilities`` are by subsystem: what a host makes of the answer, or why it cannot.
+    A managed plugin is not asked for a manifest, in no seconds. ``capabilities`` are by
+    subsystem: what a host makes of the answer, or why it cannot.
     """
 
     manifest: Manifest
-    seconds: float
+    seconds: float | None
     capabilities: Mapping[str, Any]
 
 
@@ -60,8 +62,9 @@ def inspect(target: str, timeout: float, settings: Settings, as_json: bool) -> N
 
     That is the file that describes it and those that this one hides, its
     address as it is understood, TLS, what it implements, how long it takes to
-    say so, and its capabilities. Where it does not answer, the rest is shown,
-    and the exit status tells why.
+    say so, and its capabilities; for a managed plugin also its mounts and its
+    environment. Where it does not answer, the rest is shown, and the exit
+    status tells why.
     """
     name, candidates = _found(target, settings)
     outcome = _greet(candidates[0], evolve(settings, retry=RetryPolicy.never()), timeout)
@@ -91,9 +94,12 @@ def _greet(candidate: Candidate, settings: Settings, timeout: float) -> Greeting
     plugin = candidate.plugin
     assert plugin is not None  # noqa: S101  for mypy: a candidate has the one or the other
     try:
+        check_protocol(plugin)
         with new_client(plugin.addr, plugin.tls_config, settings=settings) as client:
-            manifest, _ = _handshake(client, timeout)
+            manifest = plugin.manifest if not plugin.is_v1 else _handshake(client, timeout)[0]
             capabilities = dict(_capabilities(manifest, client, timeout))
+        if not plugin.is_v1:
+            return Greeting(manifest, None, capabilities)
         # Timed over a connection of its own, once this program has loaded what it takes.
         with new_client(plugin.addr, plugin.tls_config, settings=settings) as client:
             return Greeting(*_handshake(client, timeout), capabilities)
@@ -134,6 +140,8 @@ def _fields(
         yield "found", shown(found.path)
     if hidden:
         yield "hides", Cell("\n".join(map(_described, hidden)), DOUBTFUL)
+    if found.managed is not None:
+        yield from _managed_fields(found.managed)
     if found.plugin is not None:
         yield "address", f"{shown(found.plugin.addr)} ({_understood(found.plugin)})"
         yield "tls", _tls(found.plugin)
@@ -142,9 +150,22 @@ def _fields(
         yield "error", Cell(in_brief(outcome), BAD)
         return
     yield "implements", Cell(listed(outcome.manifest.implements), GOOD)
-    yield "handshake", f"{outcome.seconds * 1e3:.1f} ms"
+    if outcome.seconds is not None:
+        yield "handshake", f"{outcome.seconds * 1e3:.1f} ms"
     for subsystem, capabilities in outcome.capabilities.items():
         yield "capabilities", _told(subsystem, capabilities)
+
+
+def _managed_fields(managed: ManagedPlugin) -> Iterator[tuple[str, str | Cell]]:
+    yield "id", shown(managed.id)
+    yield "socket", shown(managed.socket)
+    for each in managed.mounts:
+        options = f" ({listed(each.options)})" if each.options else ""
+        yield "mount", f"{shown(each.source)} at {shown(each.destination)}{options}"
+    if managed.propagated_mount:
+        yield "propagated", shown(managed.propagated_mount)
+    for text in managed.environment:
+        yield "environment", shown(text)
 
 
 def _described(candidate: Candidate) -> str:
@@ -181,6 +202,18 @@ def _told(subsystem: str, capabilities: Any) -> Cell:
     return Cell(f"{subsystem}: " + listed(f"{key}={value}" for key, value in values))
 
 
+def _managed_as_json(managed: ManagedPlugin) -> dict[str, Any]:
+    return {
+        "id": managed.id,
+        "enabled": managed.enabled,
+        "types": managed.types,
+        "socket": managed.socket,
+        "propagated_mount": managed.propagated_mount or None,
+        "mounts": [attrs.asdict(each) for each in managed.mounts],
+        "environment": managed.environment,
+    }
+
+
 def _as_json(
     name: str, candidates: list[Candidate], transport: str, outcome: Greeting | PluginError
 ) -> dict[str, Any]:
@@ -190,6 +223,8 @@ def _as_json(
     told["address"] = found.plugin.addr if found.plugin else None
     told["transport"] = transport or None
     told["tls"] = _tls(found.plugin).text if found.plugin else None
+    if found.managed is not None:
+        told |= _managed_as_json(found.managed)
     if isinstance(outcome, PluginError):
         return told | {"error": error_as_json(outcome)}
     capabilities = {

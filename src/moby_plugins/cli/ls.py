@@ -1,6 +1,5 @@
 """``moby-plugins ls``: the plugins that are there, and what is wrong with them."""
 
-import shutil
 import sys
 from collections.abc import Iterator
 from itertools import compress, repeat
@@ -13,6 +12,7 @@ from moby_plugins import (
     ActivePlugin,
     Candidate,
     DriverError,
+    PluginDisabledError,
     PluginError,
     RetryPolicy,
     Settings,
@@ -43,6 +43,8 @@ HEADINGS = ("name", "implements", "address", "found")
 GAP = "  "
 # Where the plugin was found, if its address says so already.
 SOCKET = "socket"
+# Where it was found, if an engine manages it: in no file.
+MANAGED = "managed"
 
 
 @frozen
@@ -70,6 +72,8 @@ def ls(timeout: float, settings: Settings, as_json: bool) -> None:
         show_json([_as_json(row) for row in rows])
         return
     if is_terminal(sys.stdout):
+        import shutil
+
         for line in _drawn(rows, shutil.get_terminal_size().columns):
             show_line(*line)
     else:
@@ -84,21 +88,32 @@ def ls(timeout: float, settings: Settings, as_json: bool) -> None:
 
 
 def _places(settings: Settings) -> tuple[str, ...]:
+    engine = () if settings.engine is None else (settings.engine,)
     if settings.discovery == "local":
-        return (settings.sockets_path, *settings.specs_paths)
-    return (f"the discovery {shown(settings.discovery)}",)
+        return (*engine, settings.sockets_path, *settings.specs_paths)
+    return (*engine, f"the discovery {shown(settings.discovery)}")
 
 
 def found(settings: Settings) -> list[Row]:
-    """Every plugin that can be found, asked once, in the order of their names."""
+    """Every plugin that can be found, asked once, in the order of their names.
+
+    Those that an engine has disabled are among them.
+    """
     discovery = new_local_discovery(settings)
     outcomes: dict[str, ActivePlugin | PluginError] = {}
     with new_local_registry(settings) as registry:
         for plugin in registry.get_all(None, on_failure=outcomes.__setitem__):
             outcomes[plugin.name] = plugin
+    for stray in discovery.strays():
+        if stray.managed is not None:
+            outcomes[stray.name] = PluginDisabledError(stray.name)
+    # What hides one on disk is told under its own name.
+    rows = {
+        error.name if isinstance(error, PluginDisabledError) else name: error
+        for name, error in outcomes.items()
+    }
     return [
-        Row(name, next(iter(discovery.candidates(name)), None), outcomes[name])
-        for name in sorted(outcomes)
+        Row(name, next(iter(discovery.candidates(name)), None), rows[name]) for name in sorted(rows)
     ]
 
 
@@ -173,7 +188,9 @@ def _address(row: Row) -> str:
 
 
 def _path(row: Row) -> str:
-    return row.found.path if row.found else ""
+    if row.found is None:
+        return ""
+    return MANAGED if row.found.managed else row.found.path
 
 
 def _where(row: Row) -> str:

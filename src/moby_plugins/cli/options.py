@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import click
+from attrs import evolve
 
 from moby_plugins import (
     Client,
@@ -17,18 +18,30 @@ from moby_plugins import (
 )
 from moby_plugins.cli.errors import ACTIVATE
 from moby_plugins.domain.address import Address, of_path
-from moby_plugins.domain.plugin import is_plugin_name
+from moby_plugins.domain.address import is_address as has_scheme
+from moby_plugins.domain.plugin import check_protocol, is_plugin_name
 from moby_plugins.domain.retry import is_seconds
 from moby_plugins.domain.text import quoted, shown
 
+# Seconds in which an engine has to tell of its plugins while a shell completes a name.
+COMPLETION = 1.0
 Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def _settings(_: click.Context, __: click.Parameter, path: str | None) -> Settings:
-    return Settings.from_env() if path is None else Settings.load(path)
+_ENGINE = "moby_plugins.engine"
 
 
-with_settings: Decorator = click.option(
+def _settings(context: click.Context, _: click.Parameter, path: str | None) -> Settings:
+    settings = Settings.from_env() if path is None else Settings.load(path)
+    engine = context.meta.get(_ENGINE)
+    return settings if engine is None else evolve(settings, engine=engine)
+
+
+def _engine(context: click.Context, _: click.Parameter, given: str | None) -> None:
+    context.meta[_ENGINE] = given
+
+
+_with_file: Decorator = click.option(
     "--config",
     "settings",
     metavar="FILE",
@@ -36,6 +49,22 @@ with_settings: Decorator = click.option(
     callback=_settings,
     help="Settings from a TOML file, not the environment.",
 )
+# Read before the other, which needs it.
+_with_engine: Decorator = click.option(
+    "--engine",
+    metavar="ADDRESS",
+    callback=_engine,
+    expose_value=False,
+    is_eager=True,
+    help="An engine, for its managed plugins too.",
+)
+
+
+def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options ``--config`` and ``--engine``: the argument ``settings``."""
+    decorated: Callable[..., Any] = _with_file(_with_engine(command))
+    return decorated
+
 
 with_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -69,7 +98,8 @@ def plugin_names(context: click.Context, _: click.Parameter, incomplete: str) ->
     """The names that a look-up finds and that begin so; none where they cannot be read."""
     try:
         settings = context.params.get("settings") or Settings.from_env()
-        names = new_local_discovery(settings).scan()
+        # A shell waits for it.
+        names = new_local_discovery(evolve(settings, activation_timeout=COMPLETION)).scan()
     except PluginError:
         return []
     # A shell reads one name a line, and shows it as it is.
@@ -98,16 +128,16 @@ with_target: Decorator = click.argument(
 
 
 def is_address(target: str) -> bool:
-    """Whether ``target`` is an address: no name holds a slash, and every address does.
+    """Whether ``target`` is an address, and no name: by its scheme, or as a path.
 
-    Raises ``SpecError`` for a path that was given for an address.
+    Raises ``SpecError`` for a relative path that was given for an address.
     """
     if target.startswith(("./", "../")):
         meant = shown(of_path(os.path.abspath(target)))
         raise SpecError(
             f"{quoted(target)} is not a plugin name, and no address; did you mean {meant}?"
         )
-    return "/" in target
+    return target.startswith("/") or has_scheme(target)
 
 
 def plugin_at(address: str) -> Plugin:
@@ -127,5 +157,5 @@ def client_of(target: str, settings: Settings) -> Client:
     """
     if is_address(target):
         return new_client(target, settings=settings)
-    plugin = new_local_discovery(settings).lookup(target)
+    plugin = check_protocol(new_local_discovery(settings).lookup(target))
     return new_client(plugin.addr, plugin.tls_config, settings=settings)

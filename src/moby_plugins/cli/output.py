@@ -6,13 +6,9 @@ Progress is shown on standard error, at a terminal only. Control characters in w
 are escaped.
 """
 
-import errno
-import io
 import json
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
 
 # No line is longer, whatever it is made of.
 MAX_LINE = 4000
-UNWRITTEN = 10  # the exit status where standard output is closed or full
 # How a cell reads, by its meaning: rich styles.
 GOOD, BAD, DOUBTFUL, FAINT, PLAIN = "green", "red", "yellow", "dim", ""
 
@@ -62,86 +57,6 @@ class Table:
     def add(self, *row: str | Cell) -> None:
         """One more row."""
         self.rows.append(tuple(map(as_cell, row)))
-
-
-class UnwrittenError(Exception):
-    """Standard output is closed or full; the rest of what is written to it is dropped."""
-
-
-class _Output(io.FileIO):
-    """Standard output, which says with ``UnwrittenError`` that it cannot be written to.
-
-    That is no ``OSError``, which a command may take for one of a file's or a plugin's.
-    """
-
-    failure: OSError | None = None
-
-    def write(self, data: Any, /) -> int:
-        """Write, or fail once; later there is nothing to say of what is lost."""
-        if self.failure is None:
-            try:
-                return super().write(data)
-            except OSError as error:
-                self.failure = error
-                raise UnwrittenError from error
-        return memoryview(data).nbytes
-
-
-class _Messages(io.FileIO):
-    """Standard error: where it cannot be written to, the exit status has to do."""
-
-    def write(self, data: Any, /) -> int:
-        """Write, or drop it."""
-        try:
-            return super().write(data)
-        except OSError:
-            return memoryview(data).nbytes
-
-
-@contextmanager
-def standard_streams() -> Iterator[None]:
-    """Have the process exit with ``UNWRITTEN`` where its standard output is closed or full.
-
-    Says so on standard error, unless it is a pipe whose reader has left.
-    """
-    _fill_in_closed()
-    output = _Output(1, "w", closefd=False)
-    sys.stdout = _text(output, sys.stdout)
-    sys.stderr = _text(_Messages(2, "w", closefd=False), sys.stderr)
-    try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-    except UnwrittenError:
-        pass
-    finally:
-        if output.failure is not None:
-            if output.failure.errno != errno.EPIPE:
-                closed = output.failure.errno == errno.EBADF
-                why = "it is closed" if closed else shown(output.failure.strerror)
-                print(f"moby-plugins: standard output: {why}", file=sys.stderr)
-            sys.exit(UNWRITTEN)
-
-
-def _fill_in_closed() -> None:
-    # What is opened next would take its place: a connection to a plugin, for example. A
-    # descriptor that is open for reading alone cannot be written to.
-    for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, flags)
-    if sys.stdin is None:
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-
-
-def _text(raw: io.RawIOBase, before: TextIO | None) -> TextIO:
-    # Whatever the locale, a name can be printed.
-    encoding = "utf-8" if before is None else before.encoding
-    buffered = io.BufferedWriter(raw)
-    at_once = isinstance(raw, _Messages) or raw.isatty()
-    return io.TextIOWrapper(buffered, encoding, "backslashreplace", line_buffering=at_once)
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -187,6 +102,8 @@ def show_line(*cells: Cell) -> None:
 
 def wrapped(text: str, width: int) -> list[str]:
     """``text`` in lines of ``width`` characters, in which only what is longer stands out."""
+    import textwrap
+
     return textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False)
 
 
@@ -275,6 +192,18 @@ def watched(file: BinaryIO) -> Iterator[BinaryIO]:
     if not (is_terminal(sys.stderr) and file.seekable()):
         yield file
         return
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    with progress_bar(size) as follow:
+        yield cast("BinaryIO", Followed(file, follow))
+
+
+@contextmanager
+def progress_bar(size: int) -> Iterator[Callable[[int], object]]:
+    """A bar on standard error, if that is a terminal; it is told how many of ``size`` bytes."""
+    if not is_terminal(sys.stderr):
+        yield lambda _: None
+        return
     from rich import progress
     from rich.console import Console
 
@@ -285,10 +214,8 @@ def watched(file: BinaryIO) -> Iterator[BinaryIO]:
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=file.seek(0, os.SEEK_END))
-        file.seek(0)
-        follow = Followed(file, lambda position: bar.update(task, completed=position))
-        yield cast("BinaryIO", follow)
+        task = bar.add_task("", total=size)
+        yield lambda position: bar.update(task, completed=position)
 
 
 @define
@@ -302,6 +229,8 @@ class StatusLine:
         """Show ``text``; ``passing``, such as a time, is shown at a terminal, and no change."""
         line = printable(text).replace("\n", " ")
         if is_terminal(self.stream):
+            import shutil
+
             width = shutil.get_terminal_size().columns - 1
             print(f"\r\x1b[K{(line + passing)[:width]}", end="", file=self.stream, flush=True)
         elif line != self._last:

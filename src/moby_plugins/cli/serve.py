@@ -6,14 +6,18 @@ import os
 import re
 import sys
 import threading
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
 import click
 
 from moby_plugins import Settings, SettingsError
+from moby_plugins.app.config import system_clock
 from moby_plugins.app.hosting import DRAIN
-from moby_plugins.cli.options import example, with_settings
+from moby_plugins.app.serving import AccessLog, as_app
+from moby_plugins.cli.options import Decorator, example, with_settings
+from moby_plugins.cli.reloading import Sources, begin_again, show_error
 from moby_plugins.domain.http import App
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.serving import (
@@ -29,8 +33,22 @@ from moby_plugins.subsystems import Subsystem
 _MODE = re.compile("(0o?)?[0-7]{1,3}")
 
 
-def app_argument(_: click.Context, __: click.Parameter, given: str) -> tuple[str, App]:
-    """The module's name and the application; what the module itself raises passes unchanged."""
+def app_argument(context: click.Context, __: click.Parameter, given: str) -> tuple[str, App]:
+    """The module's name and the application; what the module itself raises passes unchanged.
+
+    With ``--reload`` an error is shown, and the module imported again once a file has changed.
+    """
+    try:
+        return _app_of(given)
+    except Exception as error:
+        if not context.params.get("reloads"):
+            raise
+        show_error(error)
+        Sources().wait()
+        begin_again()
+
+
+def _app_of(given: str) -> tuple[str, App]:
     module, colon, path = given.partition(":")
     if not (module and colon and path):
         named = quoted(given)
@@ -70,19 +88,9 @@ def _is_own(thing: object, module: object) -> bool:
 
 def _as_app(given: str, found: Any) -> App:
     try:
-        if isinstance(found, type) and issubclass(found, Subsystem):
-            return PluginApp(found())
-        if isinstance(found, Subsystem):
-            return PluginApp(found)
+        return as_app(found)
     except TypeError as error:
         raise click.BadParameter(f"{shown(given)} cannot be served: {shown(error)}") from error
-    if isinstance(found, type) or not callable(found):
-        raise click.BadParameter(
-            f"{given} is {type(found).__name__!r}, and neither a PluginApp, a subsystem nor a"
-            " function from Request to Response"
-        )
-    app: App = found
-    return app
 
 
 def _octal(_: click.Context, __: click.Parameter, given: str) -> int:
@@ -92,15 +100,26 @@ def _octal(_: click.Context, __: click.Parameter, given: str) -> int:
     return int(given, 8)
 
 
-def _number(_: click.Context, __: click.Parameter, given: float) -> float:
+def _seconds(_: click.Context, __: click.Parameter, given: float) -> float:
     if math.isnan(given):
         raise click.BadParameter("it is not a number")
+    if not 0 <= given <= threading.TIMEOUT_MAX:
+        raise click.BadParameter(f"{given} is not in the range 0<=x<={threading.TIMEOUT_MAX}.")
     return given
+
+
+with_drain: Decorator = click.option(
+    "--drain",
+    type=float,
+    default=DRAIN,
+    metavar="SECONDS",
+    callback=_seconds,
+    help=f"How long running calls may go on at the end.  [default: {DRAIN:g}]",
+)
 
 
 @click.command(
     epilog=example(
-        "moby-plugins serve shelves:Shelves --name shelf",
         "moby-plugins serve shelves:app --name shelf --tcp 127.0.0.1:9000",
     )
 )
@@ -109,19 +128,26 @@ def _number(_: click.Context, __: click.Parameter, given: float) -> float:
 @click.option("--group", help="The group that may use the socket.")
 @click.option("--mode", default="660", callback=_octal, help="The socket's mode.  [default: 660]")
 @click.option("--tcp", metavar="HOST:PORT", help="Listen on TCP, and write a spec that says so.")
-@click.option(
-    "--drain",
-    type=click.FloatRange(min=0, max=threading.TIMEOUT_MAX),
-    default=DRAIN,
-    show_default=True,
-    metavar="SECONDS",
-    callback=_number,
-    help="How long running calls may go on once it is told to end.",
-)
+@with_drain
 @click.option("--tls-cert", "cert_file", metavar="FILE", help="Speak TLS with this certificate,")
 @click.option("--tls-key", "key_file", metavar="FILE", help="and this key.")
 @click.option("--tls-ca", "ca_file", metavar="FILE", help="What hosts verify the certificate by.")
 @click.option("--client-ca", "client_ca_file", metavar="FILE", help="Who signs hosts' own.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+    default="info",
+    metavar="LEVEL",
+    help="What is logged at least, from debug on.  [default: info]",
+)
+@click.option("--access-log", "logs_calls", is_flag=True, help="Log a line for each call.")
+@click.option(
+    "--reload",
+    "reloads",
+    is_flag=True,
+    is_eager=True,
+    help="Begin again when a source file changes.",
+)
 @with_settings
 def serve(
     app: tuple[str, App],
@@ -130,16 +156,20 @@ def serve(
     mode: int,
     tcp: str | None,
     drain: float,
+    log_level: str,
+    logs_calls: bool,
+    reloads: bool,
     settings: Settings,
     **tls: str | None,
 ) -> None:
-    """Serve a plugin written in Python, until SIGTERM, SIGHUP or Ctrl-C.
-
-    APP is a PluginApp, an implementation of a subsystem or its class, or a
-    function from Request to Response. MODULE may be in the current directory.
-    """
+    """Serve APP, a PluginApp, a subsystem or a function, until SIGTERM or Ctrl-C."""
     module, application = app
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=log_level.upper())
+    # Asked for, whatever the level.
+    logging.getLogger("moby_plugins.access").setLevel(logging.INFO)
+    what = ", ".join(_implemented(application))
+    if logs_calls:
+        application = AccessLog(application, system_clock())
     name = name or module.rpartition(".")[2]
     given = {key: path for key, path in tls.items() if path}
     if tcp is None:
@@ -162,14 +192,22 @@ def serve(
             specs_path=_specs_path(settings),
             drain=drain,
         )
-    _run(server, application)
+    sources = Sources() if reloads else None
+    _run(server, what, sources)
+    if sources is not None and sources.told:
+        begin_again()
 
 
-def _run(server: PluginServer, app: App) -> None:
+def _implemented(app: App) -> tuple[str, ...]:
+    return app.manifest.implements if isinstance(app, PluginApp) else ("a function",)
+
+
+def _run(server: PluginServer, what: str, sources: Sources | None) -> None:
     with stopped_by_signals(server), server:
-        what = ", ".join(app.manifest.implements) if isinstance(app, PluginApp) else "a function"
         print(f"serving {what} at {server.addr}", file=sys.stderr, flush=True)
-        server.run()
+        watching = nullcontext() if sources is None else sources.watched(server.request_stop)
+        with watching:
+            server.run()
 
 
 def _server_tls(given: dict[str, str]) -> ServerTLS | None:

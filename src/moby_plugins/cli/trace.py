@@ -15,7 +15,14 @@ import click
 from attrs import asdict
 
 from moby_plugins import PluginNotFoundError, Settings, TransportError, new_local_discovery
-from moby_plugins.cli.options import Decorator, example, with_json, with_settings, with_target
+from moby_plugins.cli.options import (
+    Decorator,
+    example,
+    is_address,
+    with_json,
+    with_settings,
+    with_target,
+)
 from moby_plugins.cli.output import (
     BAD,
     DOUBTFUL,
@@ -31,6 +38,7 @@ from moby_plugins.cli.output import (
 from moby_plugins.cli.screen import Screen, line_of
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.masking import MASK, mask_method
+from moby_plugins.domain.plugin import check_protocol
 from moby_plugins.domain.summary import MethodSummary, Summary
 from moby_plugins.domain.text import shown
 from moby_plugins.ports import Transport
@@ -364,15 +372,15 @@ def trace(
 
 def _place(target: str, listen: str | None, settings: Settings) -> Place:
     if listen is None:
-        if "/" in target and Address(target).scheme != "unix":
+        if is_address(target) and Address(target).scheme != "unix":
             raise click.UsageError(
                 "a plugin at an address other than unix:///PATH is traced with --listen"
             )
         return lambda app: interposed(target, app, settings)
     here = Address(listen)
-    if "/" in target:
+    if is_address(target):
         return lambda app: interposed_at(here, Address(target), app, settings)
-    plugin = new_local_discovery(settings).lookup(target)
+    plugin = check_protocol(new_local_discovery(settings).lookup(target))
     return lambda app: interposed_at(here, plugin.address, app, settings, plugin.tls_config)
 
 
@@ -424,7 +432,8 @@ def _passed_by(count: int, before: int) -> str:
 
 @contextmanager
 def _ended_by_signals(watcher: Watcher) -> Iterator[None]:
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    names = ("SIGTERM", "SIGINT", "SIGHUP")  # not all on Windows
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {n: signal.signal(n, lambda *_: watcher.end()) for n in numbers}
     try:
         yield

@@ -17,6 +17,7 @@ UNIX_HOST = "plugin.moby.localhost"
 DEFAULT_PORTS = {"tcp": 80, "http": 80, "https": 443}
 
 _FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+_BY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|unix:", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST_AND_PORT = re.compile(r"[\w.-]+:[0-9]+(/|$)")
@@ -60,12 +61,24 @@ CREDENTIALS = "the user name and password in the address are left out: they are 
 class Address:
     """Where a plugin listens: ``Address("unix:///run/x.sock")``, ``Address("tcp://host:port")``.
 
-    ``text`` is kept to the letter, but for a user name and password, which are left
-    out; it is what equality goes by. ``concern`` tells that they were. ``scheme`` is in
-    lower case. ``path`` is the socket's path for ``unix``, and all that follows
-    ``//`` for schemes that are not ours; ``host`` (in ASCII, without brackets)
-    and ``port`` are set for ``tcp``, ``http`` and ``https``, whose path is
-    dropped (protocol.md A3). Raises ``SpecError`` for what cannot be an address.
+    A frozen value; nothing is resolved or opened. Equality goes by ``text``.
+
+    Args:
+        text: The address, kept to the letter but for a user name and password, which are left out.
+
+    Attributes:
+        text: The address as it is used, without credentials.
+        scheme: The scheme, in lower case.
+        path: The socket's path for ``unix``; all that follows ``//`` for schemes that are not built
+            in.
+        host: In ASCII, without brackets: for ``tcp``, ``http`` and ``https``, whose path is dropped
+            (protocol.md A3).
+        port: The port, for the same.
+        concern: What to warn of: that credentials were left out; else "".
+
+    Raises:
+        SpecError: For what cannot be an address.
+        TypeError: For what is no string.
     """
 
     text: str
@@ -97,7 +110,14 @@ class Address:
 
     @classmethod
     def of_socket(cls, path: str) -> "Address":
-        """The address of the UNIX socket at ``path``, whatever bytes its name holds."""
+        """Make the address of a UNIX socket.
+
+        Args:
+            path: The socket's path, whatever bytes its name holds.
+
+        Returns:
+            The address, with what needs it escaped.
+        """
         return cls(of_path(path))
 
     @property
@@ -115,10 +135,25 @@ class Address:
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     def explain(self, error: OSError) -> str:
-        """What a failed attempt to reach this address means, in words for a person."""
+        """Say in words what a failed attempt to reach this address means.
+
+        Args:
+            error: What the operating system raised.
+
+        Returns:
+            A text such as "no socket there; is the plugin running?".
+        """
         kind = "tcp" if self.host else "unix"
         said = _REFUSALS.get((kind, error.errno or 0))
         return said or shown(error.strerror or str(error)) or type(error).__name__
+
+
+def is_address(text: str) -> bool:
+    """Whether ``text`` is meant for an address, and for no plugin's name: by its scheme alone.
+
+    The name of a managed plugin has slashes too.
+    """
+    return _BY_SCHEME.match(text) is not None
 
 
 def of_path(path: str) -> str:
@@ -212,14 +247,32 @@ def _known_version(_: object, __: object, value: int) -> None:
 
 @frozen
 class TLSOptions:
-    """How to speak TLS with a plugin: Moby's ``tlsconfig.Options``.
+    """How a host speaks TLS with a plugin at an ``https`` address: Moby's ``tlsconfig.Options``.
 
-    ``ca_file``, ``cert_file`` and ``key_file`` are paths of PEM files; they are
-    opened when a transport is made, not here. ``exclusive_root_pools`` trusts
-    ``ca_file`` alone, otherwise the system's roots count too. ``min_version`` is
-    0 (TLS 1.2), 771 (1.2) or 772 (1.3); anything else raises ``SpecError``.
-    ``passphrase`` opens an encrypted key; it is never shown and never read from
-    a spec.
+    A frozen value. Files are PEM, of at most 1 MiB; they are opened when a transport is made, not
+    here. On an address that is plain text the options change nothing, and are warned of in the log.
+
+    Args:
+        ca_file: Certificates that the plugin's is verified by; without it, the system's.
+        cert_file: The host's own certificate, to be shown to the plugin.
+        key_file: Its key.
+        insecure_skip_verify: Whether the plugin's certificate is taken without verification.
+        exclusive_root_pools: Whether ``ca_file`` alone is trusted, and not the system's roots too.
+        min_version: The oldest version of TLS: 0 or 771 for 1.2, 772 for 1.3.
+        passphrase: Opens an encrypted key; never shown, and never read from a spec.
+
+    Raises:
+        SpecError: For another ``min_version``.
+        TypeError: For a value of another type.
+
+    Examples:
+        ```python
+        from moby_plugins import Plugin, Settings, TLSOptions
+
+        tls = TLSOptions(ca_file="/etc/ssl/plugins.pem", min_version=772)
+        shelf = Plugin("shelf", "https://storage.example:8443", tls)
+        settings = Settings(plugins={"shelf": shelf})
+        ```
     """
 
     ca_file: str = field(default="", validator=validators.instance_of(str))
@@ -231,7 +284,14 @@ class TLSOptions:
     passphrase: str = field(default="", repr=False, validator=validators.instance_of(str))
 
     def concerns(self, *, encrypted: bool) -> str:
-        """What an administrator should know about these options for such an address, or ""."""
+        """Say what an administrator should know about these options.
+
+        Args:
+            encrypted: Whether the address that they go with is encrypted.
+
+        Returns:
+            One sentence, or "".
+        """
         if encrypted:
             return "TLS without verification of the plugin" if self.insecure_skip_verify else ""
         given = self.ca_file or self.cert_file or self.key_file
@@ -249,13 +309,29 @@ def check_tls(given: object) -> None:
 
 @frozen
 class ServerTLS:
-    """How a plugin speaks TLS with its hosts; all are paths of PEM files, opened at the start.
+    """How a served plugin speaks TLS with its hosts: for ``serve_tcp`` and ``plugin_server_tcp``.
 
-    ``cert_file`` and ``key_file`` are the plugin's own; ``passphrase`` opens an
-    encrypted key. With ``client_ca_file`` hosts must show a certificate signed by
-    it. The rest is for the spec: ``ca_file`` is what hosts verify the plugin by
-    (without it, the system's roots), ``host_cert_file`` and ``host_key_file`` what
-    they show.
+    A frozen value. All but the passphrase are paths of PEM files of at most 1 MiB, opened when the
+    server starts; where one cannot be used, ``start`` raises ``SpecError``.
+
+    Args:
+        cert_file: The plugin's certificate.
+        key_file: Its key.
+        ca_file: Written into the spec: what hosts verify the plugin by; without it, the system's
+            roots.
+        client_ca_file: Where given, a host must show a certificate signed by it.
+        host_cert_file: Written into the spec: the certificate that hosts show.
+        host_key_file: Written into the spec: its key.
+        passphrase: Opens an encrypted ``key_file``; never shown.
+
+    Examples:
+        ```python
+        from moby_plugins.serving import PluginApp, ServerTLS, plugin_server_tcp
+
+        tls = ServerTLS("/etc/shelf/cert.pem", "/etc/shelf/key.pem", ca_file="/etc/shelf/ca.pem")
+        app = PluginApp()  # of parts that implement subsystems
+        server = plugin_server_tcp(app, "shelf", "0.0.0.0:8443", tls=tls)
+        ```
     """
 
     cert_file: str

@@ -11,6 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from attrs import field, frozen
 
 from moby_plugins.domain.address import Address, TLSOptions, of_path
+from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.findings import (
+    NOTE,
+    PROBLEM,
+    WARNING,
+    Finding,
+    of_managed,
+    of_managed_socket,
+)
 from moby_plugins.domain.handshake import Asked, explained
 from moby_plugins.domain.permissions import (
     DIRECTORY,
@@ -27,24 +36,6 @@ from moby_plugins.domain.permissions import (
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray, is_managed_socket
 from moby_plugins.domain.text import sentence, shown
 
-# How much it matters: hosts fail or are exposed, may be surprised, or nothing at all.
-PROBLEM, WARNING, NOTE = "problem", "warning", "note"
-
-
-@frozen
-class Finding:
-    """One thing: ``where`` it is, ``what`` it is, ``why`` it matters, and what to do about it.
-
-    ``severity`` is ``"problem"``, ``"warning"`` or ``"note"``. A command stands at the end of
-    ``remedy``, after the last colon or as all of it, quoted for a shell.
-    """
-
-    severity: str
-    where: str
-    what: str
-    why: str
-    remedy: str
-
 
 @frozen
 class Seen:
@@ -54,7 +45,8 @@ class Seen:
     to; a way ends early where looking failed. ``kinds``, ``modes`` (permissions), ``owners`` and
     ``members`` (of a group that may write, but for those who are trusted) are by component.
     ``failures`` are what became of looking at paths, opening them, or connecting to them: an
-    ``errno``. ``unreadable`` says why the directories could not be listed. ``nested`` are
+    ``errno``. ``unreadable`` says why the directories could not be listed, ``untold`` why the
+    engine did not tell of its plugins. ``nested`` are
     directories in those. ``left_behind`` are sockets that a ``trace`` that was killed stands
     in for. ``trusted`` are the users who may do all that the host may, ``users`` their names and
     those of others. ``asked`` are the answers of plugins by name; none of those not asked.
@@ -67,6 +59,7 @@ class Seen:
     modes: Mapping[str, int] = field(factory=dict)
     failures: Mapping[str, int] = field(factory=dict)
     unreadable: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
     left_behind: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
     ways: Mapping[str, tuple[str, ...]] = field(factory=dict)
@@ -92,18 +85,21 @@ def diagnose(seen: Seen) -> tuple[Finding, ...]:
         *_of_directories(seen),
         *_of_leftovers(seen),
         *(finding for name in seen.plugins for finding in findings_of(seen, name)),
-        *(_of_stray(seen, stray) for stray in seen.strays),
+        *(finding for stray in seen.strays for finding in _of_stray(seen, stray)),
         *_of_weaknesses(seen),
     ]
     order = (PROBLEM, WARNING, NOTE)
-    return tuple(sorted(found, key=lambda each: (order.index(each.severity), each.where)))
+    # A managed plugin has several names, and what is said of it is said once.
+    return tuple(
+        sorted(dict.fromkeys(found), key=lambda each: (order.index(each.severity), each.where))
+    )
 
 
 def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
     """What there is to say of a plugin, but for who may change its files."""
     candidates = seen.plugins[name]
     for candidate in candidates:
-        if candidate.error is not None:
+        if isinstance(candidate.error, SpecError) and candidate.managed is None:
             yield Finding(
                 PROBLEM,
                 candidate.path,
@@ -112,6 +108,8 @@ def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
                 "correct the file, or remove it",
             )
     first, *hidden = candidates
+    if first.managed is not None:
+        yield from of_managed(first.path, first.managed, [each.path for each in hidden])
     yield from (_of_hidden(first, candidate) for candidate in hidden)
     # A socket that a trace left behind is that trace's finding.
     if first.plugin is None or first.path in seen.left_behind:
@@ -124,6 +122,10 @@ def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
             "all who can read the file can read them, and the plugin never receives them",
             "take what stands before the @ out of the address",
         )
+    if not first.plugin.is_v1:
+        number = seen.failures.get(first.plugin.address.path, 0)
+        yield from of_managed_socket(first.path, first.plugin, number)
+        return
     unusable = [*_of_socket(seen, first.path, first.plugin)]
     unusable += _of_tls_files(seen, first.path, first.plugin)
     yield from unusable
@@ -320,6 +322,14 @@ def _of_directories(seen: Seen) -> Iterator[Finding]:
             "a host that cannot read one directory finds no plugins at all",
             "run this as the host's user, or let that user read the directory",
         )
+    for reason in seen.untold:
+        yield Finding(
+            PROBLEM,
+            reason.partition(": ")[0],
+            reason,
+            "a host whose engine does not tell of its plugins finds none at all, on disk neither",
+            "start the engine, correct its address in the settings, or name none",
+        )
 
 
 @frozen
@@ -447,7 +457,16 @@ def _of_leftovers(seen: Seen) -> Iterator[Finding]:
         )
 
 
-def _of_stray(seen: Seen, stray: Stray) -> Finding:
+def _of_stray(seen: Seen, stray: Stray) -> Iterator[Finding]:
+    if stray.managed is not None:
+        told = (found[0].managed for found in seen.plugins.values())
+        if stray.managed not in told:  # what it hides is said with that
+            yield from of_managed(stray.path, stray.managed, ())
+    else:
+        yield _of_stray_file(seen, stray)
+
+
+def _of_stray_file(seen: Seen, stray: Stray) -> Finding:
     if is_managed_socket(stray.path):
         address = shell_command("moby-plugins", "inspect", of_path(stray.path))
         return Finding(

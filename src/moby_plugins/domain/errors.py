@@ -4,7 +4,8 @@
 
     PluginError
     ├─ PluginNotFoundError (LookupError)     nothing by that name
-    ├─ InvalidPluginNameError (ValueError)   a separator, NUL, "", "." or ".."
+    ├─ InvalidPluginNameError (ValueError)   no discovery of the registry could take that name
+    ├─ PluginDisabledError                   a managed plugin that its engine has disabled
     ├─ NotImplementedByPluginError           alive, but not that subsystem
     ├─ SpecError (ValueError)                a spec or an address that cannot be used
     ├─ SettingsError (ValueError)            settings that cannot be used
@@ -24,16 +25,23 @@ An error's text is one line, printable and bounded, whatever a plugin, a file or
 caller wrote (see ``domain/text.py``); its attributes hold all of it.
 """
 
+import errno
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
+from typing import TypeGuard, TypeVar
 
 from moby_plugins.deferred_names import AtDoor
-from moby_plugins.domain.text import listed, quoted, sentence, shown
+from moby_plugins.domain.text import class_name, listed, plain_text, quoted, sentence, shown
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
 NOT_FOUND = 404
+INTERNAL_ERROR = 500
+_ERRORS = range(400, 600)
+
+E = TypeVar("E", bound=BaseException)
 
 
 class PluginError(Exception):
@@ -76,17 +84,38 @@ class PluginNotFoundError(PluginError, LookupError):
 
 
 class InvalidPluginNameError(PluginError, ValueError):
-    """The name cannot be a plugin's: it is empty, a dot name, or holds a separator or NUL."""
+    """The name cannot be a plugin's, wherever it is looked for; ``rule`` says why.
+
+    On disk a name is not empty, no dot name, and without separators and NUL.
+    """
 
     __module__ = _DOOR
 
-    def __init__(self, name: object) -> None:
+    def __init__(
+        self, name: object, rule: str = "no separators, no NUL, not empty, '.' or '..'"
+    ) -> None:
+        self.name = name
+        self.rule = rule
+        super().__init__(name)
+
+    def __str__(self) -> str:
+        return f"{quoted(self.name)} is not a plugin name: {sentence(self.rule)}"
+
+
+class PluginDisabledError(PluginError):
+    """The engine has the managed plugin ``name``, disabled. Never retried.
+
+    ``name`` is the engine's, with its tag.
+    """
+
+    __module__ = _DOOR
+
+    def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(name)
 
     def __str__(self) -> str:
-        name = quoted(self.name)
-        return f"{name} is not a plugin name: no separators, no NUL, not empty, '.' or '..'"
+        return f"plugin {quoted(self.name)} is disabled: docker plugin enable {shown(self.name)}"
 
 
 class NotImplementedByPluginError(PluginError):
@@ -278,18 +307,42 @@ class WaitCancelledError(PluginError):
         return sentence(self.reason) + (f" ({known})" if known else "")
 
 
+def is_kind(error: BaseException, kind: type[E]) -> TypeGuard[E]:
+    """Whether ``error`` is of that class, which ``isinstance`` would ask its own code too."""
+    return issubclass(type(error), kind)
+
+
 def error_text(error: BaseException) -> str:
     """Return an exception's text, or its type's name where it has none or fails to give it."""
     try:
-        return str(error) or type(error).__name__
+        return plain_text(error) or class_name(error)
     except BaseException:
-        return type(error).__name__
+        return class_name(error)
+
+
+def status_and_text(error: BaseException) -> tuple[int, str]:
+    """Return what a call is answered with whose code raised ``error``.
+
+    That is 500, but for a ``StatusError`` its status. Its class may be an author's own, and its
+    attributes whatever was given.
+    """
+    status, message = INTERNAL_ERROR, ""
+    if is_kind(error, StatusError):
+        with suppress(BaseException):
+            message = plain_text(error.message or "")
+            status = int(error.status) if error.status in _ERRORS else INTERNAL_ERROR
+    return status, message or error_text(error)
 
 
 def is_not_found(error: BaseException | None) -> bool:
-    """Whether a plugin answered "not found": status 404, and that only (protocol.md A4).
+    """Return whether a plugin answered "not found": status 404, and that only (protocol.md A4).
 
-    Looks through ``__cause__``, so an error that wraps the answer counts.
+    Args:
+        error: Any exception, or ``None``. It is looked through by ``__cause__``, so an error that
+            wraps the answer counts.
+
+    Returns:
+        Whether one of them is a ``StatusError`` with 404.
     """
     return any(isinstance(e, StatusError) and e.status == NOT_FOUND for e in _causes(error))
 
@@ -302,6 +355,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
+def is_missing_socket(error: BaseException) -> bool:
+    """Whether a dial failed because there is no socket at the address, or no longer."""
+    return any(isinstance(e, OSError) and e.errno == errno.ENOENT for e in _causes(error))
+
+
 def sign(error: StatusError | DriverError, plugin: str, address: str) -> None:
     """Say in ``error`` whose answer it is: in its attributes, and in a note."""
     error.plugin, error.address = plugin, address
@@ -310,12 +368,12 @@ def sign(error: StatusError | DriverError, plugin: str, address: str) -> None:
 
 def in_full(error: BaseException) -> str:
     """Return the text of ``error`` for logs and screens: for an answer, also whose it is."""
-    if isinstance(error, (StatusError, DriverError)):
+    if is_kind(error, StatusError) or is_kind(error, DriverError):
         subject = _subject(error.plugin, error.address).removesuffix(": ")
         if not error.message:
             return answer_in_brief(error) + (f" ({subject})" if subject else "")
         return f"{error} ({_origin(error)})"
-    return str(error) if isinstance(error, PluginError) else shown(error)
+    return str(error) if is_kind(error, PluginError) else shown(error)
 
 
 def answer_in_brief(error: StatusError | DriverError) -> str:

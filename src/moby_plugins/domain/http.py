@@ -8,13 +8,14 @@ import errno
 import io
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias, cast
 
 from attrs import field, frozen
 
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain import __version__
-from moby_plugins.domain.errors import StatusError
+from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.json import first_value, fold_keys, only_value
 from moby_plugins.domain.text import quoted
 
@@ -37,10 +38,14 @@ TOO_LARGE = 413
 
 # How transports say what went wrong, so that all of them say the same.
 TIMED_OUT = "timed out"
+"""The reason of a ``TransportTimeoutError``."""
 CLOSED_HERE = "the connection was closed at this end"
 CLOSED_EARLY = "the plugin closed the connection without an answer"
+"""The reason of a ``TransportError`` where the plugin hung up before a status line."""
 CUT_OFF = "the answer's body is cut off or badly chunked"
+"""The reason of a ``WireError`` where a body ends before it is whole, or is badly chunked."""
 MALFORMED = "malformed answer"
+"""The reason of a ``TransportError`` where what came is no HTTP."""
 
 _BINARY = (bytes, bytearray, memoryview)
 _BAD_METHOD = re.compile(r"[^\x21-\x7e]")
@@ -50,23 +55,37 @@ class Body(Protocol):
     """What a transport returns as a body: unread, and read by one thread at a time."""
 
     def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes, as soon as there are any; ``b""`` at the end.
+        """Read a part of the body, as soon as there is any.
 
-        Raises ``TransportTimeoutError`` or ``TransportError``, both with
-        ``answered``, and ``WireError`` for a body that is cut off or badly chunked.
+        Args:
+            size: How many bytes to return at most, 1 or more.
+
+        Returns:
+            The bytes; ``b""`` at the end.
+
+        Raises:
+            TransportTimeoutError: When the time-out runs out; ``answered`` is true.
+            TransportError: When the connection breaks; ``answered`` is true.
+            WireError: For a body that is cut off or badly chunked.
         """
         ...
 
     def close(self) -> None:
-        """Give the connection back, or up, where the body was not read to its end."""
+        """Give the connection back, or close it where the body was not read to its end."""
         ...
 
 
 Content: TypeAlias = bytes | Iterable[bytes]
+"""What a request's body is given as: bytes, or an iterable of bytes that is sent as it comes."""
 
 
 def check_method(method: str) -> str:
     """A method's name without its leading slash; ``ValueError`` for one that breaks the line."""
+    return _checked_method(method)
+
+
+@lru_cache(maxsize=128)
+def _checked_method(method: str) -> str:
     method = method.removeprefix("/")
     if not method or _BAD_METHOD.search(method):
         raise ValueError(f"{quoted(method)} is not a method: no white space, controls or non-ASCII")
@@ -75,13 +94,21 @@ def check_method(method: str) -> str:
 
 @frozen
 class Request:
-    """A call: ``POST /method`` with a body (protocol.md A4).
+    """A call: ``POST /method`` with a body (protocol.md A4). Read by one thread at a time.
 
-    ``body`` is bytes, or an iterable of bytes that is sent as it comes, with a
-    Content-Length where ``length`` is known and in chunks otherwise. ``attempt``
-    counts from 1 and is not sent. ``max_bytes`` bounds what ``read`` reads at once
-    of an iterable; ``hold`` is told of each part that ``read`` keeps, and may raise
-    ``StatusError``: a server's bound on what all requests keep.
+    Args:
+        method: What is called, ``VolumeDriver.Create`` say; a leading slash is dropped.
+        body: Bytes, or an iterable of bytes that is sent as it comes: with a Content-Length where
+            ``length`` is known, in chunks otherwise.
+        headers: The headers.
+        length: How many bytes an iterable yields, where that is known.
+        attempt: Which attempt this is, from 1; not sent.
+        max_bytes: How many bytes ``read`` takes of an iterable at most, when it reads all.
+        hold: Called with the size of each part that ``read`` keeps; may raise ``StatusError``: a
+            server's bound on what all requests keep in memory.
+
+    Raises:
+        ValueError: For a method with white space, controls, or what is no ASCII.
     """
 
     method: str = field(converter=check_method)
@@ -95,11 +122,17 @@ class Request:
     _rest: list[Body] = field(init=False, factory=list, eq=False, repr=False)
 
     def read(self, size: int | None = None) -> bytes:
-        """The whole body; or at most ``size`` bytes of it, ``b""`` at the end.
+        """Read the whole body, or a part. Where the body is an iterable, this uses it up.
 
-        Where the body is an iterable, this uses it up. What is read in parts has no
-        bound. Raises ``StatusError`` with 413 for a whole body over ``max_bytes``, and
-        what ``hold`` raises.
+        Args:
+            size: How many bytes to return at most; ``None`` for all. What is read in parts has no
+                bound.
+
+        Returns:
+            The bytes; ``b""`` at the end.
+
+        Raises:
+            StatusError: With 413, for a whole body over ``max_bytes``; and what ``hold`` raises.
         """
         if isinstance(self.body, bytes) and size is None and not self._rest:
             return self.body
@@ -121,29 +154,54 @@ class Request:
         return whole.getvalue()
 
     def too_large(self, limit: float) -> StatusError:
-        """The error for a body over ``limit`` bytes."""
+        """Make the error for a body that is too large.
+
+        Args:
+            limit: The bound, in bytes.
+
+        Returns:
+            A ``StatusError`` with 413.
+        """
         return StatusError(TOO_LARGE, self.method, f"the body is larger than {limit} bytes")
 
     def json(self) -> Any:
-        """The body's first JSON value, ``None`` for no body; ``ValueError`` if it is not JSON."""
+        """Read the body as JSON.
+
+        Returns:
+            Its first JSON value; ``None`` for an empty body.
+
+        Raises:
+            ValueError: Where it is no JSON.
+        """
         body = self.read()
         return first_value(body) if body else None
 
 
-def checked_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the chunks as they are.
+class ChunkCheck:
+    """Checks the chunks of one body, one after the other, as they are read."""
 
-    Raises ``ValueError`` after ``MAX_EMPTY_CHUNKS`` empty ones in a row: an iterator that yields
-    nothing else would keep its reader for ever. ``TypeError`` for a chunk that is not bytes.
-    """
-    empty = 0
-    for chunk in chunks:
+    _empty = 0
+
+    def checked(self, chunk: bytes) -> bytes:
+        """Return ``chunk`` as it is.
+
+        Raises ``ValueError`` for the last of ``MAX_EMPTY_CHUNKS`` empty ones in a row: an iterator
+        that yields nothing else would keep its reader for ever. ``TypeError`` for what is not
+        bytes.
+        """
         if not isinstance(chunk, _BINARY):
             raise TypeError(f"a body is made of bytes, not of {type(chunk).__name__}")
-        empty = 0 if chunk else empty + 1
-        if empty == MAX_EMPTY_CHUNKS:
-            raise ValueError(f"a body yields no bytes: {empty:,} empty chunks in a row")
-        yield chunk
+        self._empty = 0 if chunk else self._empty + 1
+        if self._empty == MAX_EMPTY_CHUNKS:
+            raise ValueError(f"a body yields no bytes: {self._empty:,} empty chunks in a row")
+        return chunk
+
+
+def checked_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the chunks as they are; raises what ``ChunkCheck`` raises."""
+    check = ChunkCheck()
+    for chunk in chunks:
+        yield check.checked(chunk)
 
 
 def as_bytes(chunk: Any) -> bytes:
@@ -186,10 +244,14 @@ def _as_body(content: Content | Body) -> Body:
 
 @frozen
 class Response:
-    """An answer: a status, and a body that is read by whoever wants it.
+    """The response to a call: a status, and a body that is yet to be read.
 
-    ``body`` may be given as bytes, as an iterable of bytes, or as a ``Body``.
-    Whoever holds the response closes its body.
+    The body is closed by whatever holds the response. Read by one thread at a time.
+
+    Args:
+        status: The HTTP status.
+        body: Bytes, an iterable of bytes, or a ``Body``.
+        headers: The headers.
     """
 
     status: int
@@ -198,9 +260,12 @@ class Response:
 
 
 class NoAnswerError(ConnectionResetError):
-    """Raised by an app, or while an answer's body is read, where there is no answer to give.
+    """Raised by an app, or while a response's body is read, where there is no response to give.
 
-    A server closes the connection, as a plugin that fails for good does.
+    A server then closes the connection, as it is closed when a plugin dies.
+
+    Args:
+        why: Why there is none: its text.
     """
 
     __module__ = _DOOR
@@ -232,3 +297,90 @@ def status_error(status: int, method: str, body: bytes) -> StatusError:
         if isinstance(told, str) and told:
             message = told
     return StatusError(status, method, message)
+
+
+def too_large(limit: int) -> WireError:
+    """Return the error for a response's body over ``limit`` bytes."""
+    return WireError(f"the answer is larger than {limit} bytes")
+
+
+class Whole:
+    """A response's body that is read whole, within ``limit`` bytes.
+
+    Ask for ``room`` bytes at most, and ``add`` what comes, until nothing does.
+    """
+
+    def __init__(self, limit: int) -> None:
+        # How much to ask for next: up to one byte over the limit, to tell a body that ends there
+        # from a longer one.
+        self.room: int = min(CHUNK_BYTES, limit + 1)
+        self._limit = limit
+        self._left = limit + 1
+        # A list of pieces would cost many times their size where a plugin sends tiny ones.
+        self._data = io.BytesIO()
+
+    def add(self, data: bytes) -> None:
+        """Take what came; ``WireError`` once it is more than the limit."""
+        self._data.write(data)
+        self._left -= len(data)
+        if self._left <= 0:
+            raise too_large(self._limit)
+        self.room = min(CHUNK_BYTES, self._left)
+
+    @property
+    def value(self) -> bytes:
+        """All that came."""
+        return self._data.getvalue()
+
+
+class ErrorText:
+    """The body of a response other than 200, which is cut after ``MAX_ERROR_BYTES``.
+
+    Ask for ``room`` bytes at most, and ``add`` what comes, until nothing does or there is no
+    room. Where it breaks off, what came counts.
+    """
+
+    def __init__(self) -> None:
+        self._text = bytearray()
+
+    @property
+    def room(self) -> int:
+        """How much to ask for next; 0 once enough has come."""
+        return CHUNK_BYTES if len(self._text) < MAX_ERROR_BYTES else 0
+
+    def add(self, data: bytes) -> None:
+        """Take what came."""
+        self._text += data
+
+    def error(self, status: int, method: str) -> StatusError:
+        """Return the error that the response is."""
+        return status_error(status, method, bytes(self._text[:MAX_ERROR_BYTES]))
+
+
+class Remaining:
+    """What is still to be sent of a file that is ``length`` bytes long, or ends when it ends.
+
+    Read ``room`` bytes at most, and ``take`` each chunk, until there is no room. At most ``step``
+    bytes are read at once.
+    """
+
+    def __init__(self, length: int | None, step: int) -> None:
+        self._left = length
+        self._step = step
+        self._ended = False
+
+    @property
+    def room(self) -> int:
+        """How much to read next; 0 at the end."""
+        if self._left is None:
+            return 0 if self._ended else self._step
+        return min(self._step, self._left)
+
+    def take(self, chunk: bytes) -> None:
+        """Count what was read, none for the end; ``ValueError`` where the file became shorter."""
+        if chunk:
+            self._left = None if self._left is None else self._left - len(chunk)
+        elif self._left is None:
+            self._ended = True
+        else:
+            raise ValueError(f"the file became shorter by {self._left} bytes while it was sent")

@@ -8,11 +8,13 @@ A response's lines may end in LF, as some plugins' do; a request's end in CRLF.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # Interim responses and trailers that are skipped; one more of either is an error.
 MAX_INTERIM = 16
-MAX_TRAILERS = 100
+MAX_TRAILERS = 99
+# Bytes of a line among chunks: that of a size, or a trailer.
+MAX_CHUNK_LINE = 4096
 # Headers of a response, as http.client counts them: to 100, with the line that ends them.
 MAX_HEADERS = 99
 # Bytes of a response's head, and of the interim ones before it.
@@ -44,14 +46,23 @@ HEADER_NAME = re.compile(_NAME)
 # A header of a request: its name, and its value with the white space around it.
 REQUEST_HEADER = re.compile(rf"({_NAME}):({_VALUE})\r\n".encode())
 # The size of a chunk: its number, and extensions that are not read.
-RESPONSE_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r?\n")
-REQUEST_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r\n")
+CHUNK_SIZE = re.compile(
+    rf"([0-9A-Fa-f]{{1,15}})[ \t]*(?:;{_NAME}(?:={_NAME}|=\"[\t !#-[\]-~]*\")?)*\r\n".encode()
+)
 
 NO_FIELD = "a line among the headers that is none"
 
-_LENGTH = re.compile(r"[0-9]{1,18}")
-# What a request line has nowhere: control characters, a CR that ends no line, space around it.
-BAD_REQUEST_LINE = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\A | \r\n")
+# The one header of a response by which its size is known, and one that changes it.
+_ONE_LENGTH = re.compile(rb"\n[Cc]ontent-[Ll]ength:[ \t]*([0-9]{1,18})[ \t]*\r?\n")
+_OTHER_FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
+
+# A Content-Length, of requests and of responses.
+LENGTH = re.compile(r"[0-9]{1,18}")
+# What a request line has nowhere: control characters, a CR that ends no line, space around it,
+# and a version that is neither HTTP/1.0 nor HTTP/1.1.
+BAD_REQUEST_LINE = re.compile(
+    rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\A | \r\n| HTTP/(?!1\.[01]\r\n)"
+)
 
 
 def is_final(status: int) -> bool:
@@ -59,27 +70,49 @@ def is_final(status: int) -> bool:
     return status >= _FIRST_FINAL or status == SWITCHING_PROTOCOLS
 
 
-def check_heads(data: bytes) -> None:
-    """Check the heads at the beginning of ``data``, up to that of the final response."""
+def check_heads(data: bytes) -> int:
+    """Check the heads at the beginning of ``data``; returns where the final response's ends."""
     position = 0
     while match := _head.match(data, position):
         # What is between two heads, or no end of the last, does not match.
         if not _interim_begun.match(data, position):
             if match.end() > MAX_HEAD_BYTES:
                 raise ValueError(f"a head of more than {MAX_HEAD_BYTES} bytes")
-            return
+            return match.end()
         position = match.end()
-    _blame(data[position:])
+    raise _blame(data[position:])
 
 
-def _blame(data: bytes) -> None:
+def _blame(data: bytes) -> ValueError:
     first, *others = data.split(b"\n")
     if not STATUS_LINE.fullmatch(first + b"\n"):
-        raise ValueError(f"not a status line: {first!r:.80}")
+        return ValueError(f"not a status line: {first!r:.80}")
     for line in others:
         if line.strip(b"\r") and not RESPONSE_FIELD.fullmatch(line + b"\n"):
-            raise ValueError(f"{NO_FIELD}: {line!r:.80}")
-    raise ValueError("its headers do not end")
+            return ValueError(f"{NO_FIELD}: {line!r:.80}")
+    return ValueError("its headers do not end")
+
+
+def response_size(data: bytes) -> int | None:
+    """Return the bytes of the response that begins with ``data``, its head included.
+
+    0 where its head has not come, and ``None`` where only a parser can tell: of an interim
+    response, one in chunks or until the end of the connection, and one that is refused.
+    """
+    match = _head.match(data)
+    if match is None:
+        return None if _has_head(data) else 0
+    if _interim_begun.match(data):
+        return None
+    head = data[: match.end()]
+    length = _ONE_LENGTH.search(head)
+    if length is None or len(_OTHER_FRAMING.findall(head)) > 1:
+        return None
+    return len(head) + int(length[1])
+
+
+def _has_head(data: bytes) -> bool:
+    return b"\n\r\n" in data or b"\n\n" in data
 
 
 def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
@@ -88,10 +121,16 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
     Takes the values of Content-Length and of Transfer-Encoding, where there are any. A
     length beside chunks does not count.
     """
-    if lengths and (len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0].strip(" \t"))):
+    if lengths and (len(lengths) > 1 or not LENGTH.fullmatch(lengths[0].strip(" \t"))):
         raise ValueError(f"bad Content-Length: {', '.join(lengths)!r:.80}")
     if codings and [coding.lower() for coding in codings] != ["chunked"]:
         raise ValueError(f"unknown Transfer-Encoding: {', '.join(codings)!r:.80}")
+
+
+def check_interim(options: Iterable[str]) -> None:
+    """Check an interim response, whose values of Connection and the like are ``options``."""
+    if "close" in ",".join(options).lower():
+        raise ValueError("an interim answer that is to be the last")
 
 
 def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
@@ -102,6 +141,54 @@ def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
         None if length is None else [length.decode("latin-1")],
         None if coding is None else [coding.decode("latin-1")],
     )
+
+
+class ChunkLines:
+    """The lines of a chunked body that a parser reads, checked once more as its bytes come.
+
+    They are those of sizes and those of the trailer, and end in CRLF. That data ends in one too
+    is left to the parser, as is what follows the body.
+    """
+
+    def __init__(self) -> None:
+        self._line = b""
+        self._skip = 0  # of the data, with the line that ends it
+        self._trailers = -1  # while there are sizes to come
+        self._is_over = False
+
+    def check(self, data: bytes) -> None:
+        """Check what came next; raises ``ValueError``, and is not to be used after that."""
+        position = self._skip
+        while position < len(data) and not self._is_over:
+            end = data.find(b"\n", position) + 1
+            self._line += data[position : end or len(data)]
+            if len(self._line) > MAX_CHUNK_LINE:
+                raise ValueError(f"a line of more than {MAX_CHUNK_LINE} bytes among chunks")
+            if not end:
+                position = len(data)
+                break
+            position = end + self._next()
+        self._skip = position - len(data)
+
+    def _next(self) -> int:
+        """Read a line; returns how many bytes follow that are no line."""
+        line, self._line = self._line, b""
+        if self._trailers >= 0:
+            self._trailers += 1
+            self._is_over = line == b"\r\n"
+            if not (self._is_over or REQUEST_HEADER.fullmatch(line)):
+                raise ValueError(f"a trailer that is none: {line!r:.80}")
+            if self._trailers > MAX_TRAILERS + 1:
+                raise ValueError(f"more than {MAX_TRAILERS} trailers")
+            return 0
+        match = CHUNK_SIZE.fullmatch(line)
+        if match is None:
+            raise ValueError(f"not the size of a chunk: {line!r:.80}")
+        size = int(match[1], 16)
+        if not size:
+            self._trailers = 0
+            return 0
+        return size + len(b"\r\n")
 
 
 def begins_final_response(data: bytes) -> bool:

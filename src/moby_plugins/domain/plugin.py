@@ -11,7 +11,7 @@ from typing import Any
 from attrs import field, frozen, validators
 
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
-from moby_plugins.domain.errors import InvalidPluginNameError, SpecError
+from moby_plugins.domain.errors import InvalidPluginNameError, PluginError, SpecError
 from moby_plugins.domain.json import first_value, fold_keys, kind_of
 from moby_plugins.domain.text import quoted, shown
 
@@ -20,6 +20,7 @@ SOCKETS_PATH = "/run/docker/plugins"
 SPECS_PATHS = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
 
 PROTOCOL_SCHEME_HTTP_V1 = "moby.plugins.http/v1"
+"""The wire protocol's name: what ``Plugin.protocol`` is."""
 
 # A plugin is made anew once it is active; its address is read once.
 _address = lru_cache(maxsize=64)(Address)
@@ -40,8 +41,22 @@ def check_plugin_name(name: object) -> str:
     return name
 
 
-def _check_name(_: object, __: object, name: str) -> None:
-    check_plugin_name(name)
+def check_any_name(name: object) -> str:
+    """``name`` again, or ``InvalidPluginNameError`` for what no discovery can take.
+
+    That is what is no text, empty, or holds NUL: a managed plugin's name has slashes.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise InvalidPluginNameError(name)
+    return name
+
+
+def _check_name(plugin: "Plugin", _: object, name: str) -> None:
+    # Only an engine's names have slashes.
+    if plugin.managed is None:
+        check_plugin_name(name)
+    else:
+        check_any_name(name)
 
 
 def _strings(given: Iterable[str]) -> tuple[str, ...]:
@@ -52,7 +67,14 @@ def _strings(given: Iterable[str]) -> tuple[str, ...]:
 
 @frozen
 class Manifest:
-    """A plugin's answer to the handshake: the subsystems that it implements (protocol.md A6)."""
+    """A plugin's answer to the handshake (protocol.md A6). A frozen value.
+
+    Args:
+        implements: The names of the subsystems that it implements, such as ``VolumeDriver``.
+
+    Raises:
+        TypeError: For one string in place of several, or an item that is no string.
+    """
 
     implements: tuple[str, ...] = field(
         default=(),
@@ -62,18 +84,62 @@ class Manifest:
 
 
 @frozen
-class Plugin:
-    """A plugin as discovery finds it: a name and a way to reach it.
+class Managed:
+    """What only managed plugins have: a root file system that their engine keeps.
 
-    ``addr`` is kept without the user name and password that it may hold.
-    ``manifest`` is empty until the handshake. Raises ``InvalidPluginNameError``
-    or ``SpecError`` for a name or an address that cannot be one.
+    ``rootfs`` is its path on the engine's machine. ``propagated_mount`` is the path inside it
+    whose mounts that machine sees, "" for none. ``protocol`` is what the plugin speaks.
+    """
+
+    rootfs: str
+    propagated_mount: str = ""
+    protocol: str = PROTOCOL_SCHEME_HTTP_V1
+
+    def scoped(self, path: str) -> str:
+        """The machine's path for the plugin's ``path``; never one outside the plugin's directory.
+
+        As engines have it, the propagated mount is a prefix of the path as it was given, even
+        where it ends inside a name; only what is left is cleaned.
+        """
+        directory, prefix = self.rootfs, self.propagated_mount
+        if prefix and path.startswith(prefix):
+            path = path.removeprefix(prefix)
+            directory = f"{self.rootfs.rpartition('/')[0]}/propagated-mount"
+        inside: list[str] = []
+        for part in path.split("/"):
+            if part == "..":
+                inside = inside[:-1]
+            elif part not in {"", "."}:
+                inside.append(part)
+        return "/".join((directory, *inside))
+
+
+@frozen
+class Plugin:
+    """A plugin as a discovery finds it: a name and a way to reach it. A frozen value.
+
+    Args:
+        name: Its name: not empty, ``.`` or ``..``, without separators and NUL.
+        addr: Its address, kept without the user name and password that it may hold.
+        tls_config: How to speak TLS with it, at an ``https`` address.
+        manifest: What it implements: empty until the handshake. A managed plugin is not asked: its
+            engine says it.
+        managed: What only managed plugins have; their names have slashes and tags.
+
+    Attributes:
+        address: The address, parsed.
+
+    Raises:
+        InvalidPluginNameError: For a name that cannot be one.
+        SpecError: For an address that cannot be one.
+        TypeError: For ``tls_config`` of another type.
     """
 
     name: str = field(validator=_check_name)
     addr: str
     tls_config: TLSOptions | None = None
     manifest: Manifest = field(factory=Manifest)
+    managed: Managed | None = field(default=None, kw_only=True)
     address: Address = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
@@ -85,26 +151,63 @@ class Plugin:
 
     @classmethod
     def local(cls, name: str, addr: str) -> "Plugin":
-        """A plugin found as a socket or ``.spec``: its certificate is not verified (A2)."""
+        """Make a plugin as a socket or ``.spec`` gives it: its certificate is not verified (A2).
+
+        Args:
+            name: Its name.
+            addr: Its address.
+
+        Returns:
+            The plugin; raises as the class does.
+        """
         return cls(name, addr, TLSOptions(insecure_skip_verify=True))
 
     @property
     def protocol(self) -> str:
-        """The wire protocol: always ``moby.plugins.http/v1``."""
-        return PROTOCOL_SCHEME_HTTP_V1
+        """The wire protocol: ``moby.plugins.http/v1``, unless a managed plugin names another."""
+        return PROTOCOL_SCHEME_HTTP_V1 if self.managed is None else self.managed.protocol
 
     @property
     def is_v1(self) -> bool:
-        """True: what discovery finds are legacy plugins; managed ones are the engine's own."""
-        return True
+        """Whether it is a legacy plugin, and none that an engine manages."""
+        return self.managed is None
 
     def scoped_path(self, path: str) -> str:
-        """The host's path for the plugin's ``path``: the same one for a v1 plugin (part B0)."""
-        return path
+        """Translate a path of the plugin's to the host's.
+
+        Args:
+            path: As the plugin answers it.
+
+        Returns:
+            The same path for a plugin of version 1, which sees the host's files; for a managed
+            one, where its engine keeps them (part B0).
+        """
+        return path if self.managed is None else self.managed.scoped(path)
 
     def implements(self, kind: str) -> bool:
-        """Whether the manifest names the subsystem ``kind``, to the letter (A6)."""
-        return kind in self.manifest.implements
+        """Return whether the manifest names the subsystem, to the letter (A6).
+
+        For a managed plugin capitals do not count (B0).
+
+        Args:
+            kind: Its name, such as ``"VolumeDriver"``.
+
+        Returns:
+            Whether it does.
+        """
+        if self.managed is None:
+            return kind in self.manifest.implements
+        return kind.lower() in map(str.lower, self.manifest.implements)
+
+
+def check_protocol(plugin: Plugin) -> Plugin:
+    """Return ``plugin``; ``SpecError`` for one that speaks what this library does not."""
+    if plugin.protocol != PROTOCOL_SCHEME_HTTP_V1:
+        raise SpecError(
+            f"plugin {quoted(plugin.name)} speaks {quoted(plugin.protocol)}, "
+            f"and only {PROTOCOL_SCHEME_HTTP_V1} is spoken here"
+        )
+    return plugin
 
 
 def plugin_given(name: object, given: object) -> Plugin:
@@ -184,29 +287,69 @@ def _typed(key: str, value: Any, kind: type, absent: Any) -> Any:
 
 
 @frozen
+class PluginMount:
+    """A mount of a managed plugin, as it is set."""
+
+    name: str
+    source: str
+    destination: str
+    type: str
+    options: tuple[str, ...]
+
+
+@frozen
+class ManagedPlugin:
+    """What an engine tells of one of its plugins; nothing in it was checked by the engine.
+
+    ``name`` has its tag. ``types`` are what it implements, ``docker.volumedriver/1.0``;
+    ``socket`` is the name of its socket, ``environment`` has ``NAME=value``.
+    """
+
+    name: str
+    id: str
+    enabled: bool
+    types: tuple[str, ...] = ()
+    socket: str = ""
+    protocol: str = PROTOCOL_SCHEME_HTTP_V1
+    propagated_mount: str = ""
+    environment: tuple[str, ...] = field(default=(), repr=False)
+    mounts: tuple[PluginMount, ...] = ()
+
+
+@frozen
 class Candidate:
     """A socket or spec where a look-up of a plugin's name goes, or an entry of the settings.
 
-    ``path`` is the file's, or ``[plugins] NAME``.
-    The first of a name's candidates decides, and hides the others.
-    ``plugin`` is what it describes; without one, ``error`` says why it cannot be used.
+    The first of a name's candidates decides, and hides the others. A frozen value.
+
+    Args:
+        path: The file's, or ``[plugins] NAME``, or ``NAME:TAG at ADDRESS`` for an engine's.
+        plugin: What it describes.
+        error: Why it cannot be used, where there is no ``plugin``.
+        managed: What its engine tells of it.
     """
 
     path: str
     plugin: Plugin | None = None
-    error: SpecError | None = None
+    error: PluginError | None = None
+    managed: ManagedPlugin | None = None
 
 
 @frozen
 class Stray:
-    """A file that was meant to describe a plugin, it seems, but that no look-up finds.
+    """A file that seems meant to describe a plugin, but that no look-up finds. A frozen value.
 
-    ``name`` is the plugin that it seems to have been meant for, "" where that cannot be told.
+    Args:
+        path: The file's.
+        reason: Why it is not found.
+        name: The plugin that it seems meant for; "" where that cannot be told.
+        managed: Where it is no file, but a plugin that its engine has disabled.
     """
 
     path: str
     reason: str
     name: str = ""
+    managed: ManagedPlugin | None = None
 
 
 def is_managed_socket(path: str) -> bool:

@@ -46,7 +46,12 @@ def _pieces(given: Iterable[bytes]) -> tuple[bytes, ...]:
 
 @frozen
 class RecordedBody:
-    """A body, in the ``pieces`` in which it came; ``omitted`` bytes of its end were not kept."""
+    """A body that passed. A frozen value.
+
+    Args:
+        pieces: The chunks in which it came.
+        omitted: How many bytes of its end were not kept.
+    """
 
     pieces: tuple[bytes, ...] = field(default=(), converter=_pieces)
     omitted: int = field(default=0, validator=validators.ge(0))
@@ -64,11 +69,17 @@ class RecordedBody:
 
 @frozen
 class RecordedCall:
-    """One call; ``at`` is when it came, and ``took`` how long it was: seconds of one clock.
+    """One call that passed. A frozen value; times are seconds of one clock.
 
-    ``status`` is 0 where no answer came. ``broken`` says how the plugin failed
-    to give a whole answer, and is "" where it gave one. ``host_left`` tells that the
-    host did not wait for the end, or broke its own request off.
+    Args:
+        method: What was called.
+        request: The request's body.
+        status: The response's status; 0 where none came.
+        answer: The response's body.
+        broken: How the plugin failed to give a whole response; "" where it gave one.
+        host_left: Whether the host did not wait for the end, or broke its own request off.
+        at: When it came.
+        took: How long it was.
     """
 
     method: str = field(converter=check_method)
@@ -87,7 +98,13 @@ def _in_order(calls: Iterable[RecordedCall]) -> tuple[RecordedCall, ...]:
 
 @frozen
 class Recording:
-    """The calls of one plugin, in the order in which they came; ``masked`` if secrets are."""
+    """The calls of one plugin, in the order in which they came. A frozen value.
+
+    Args:
+        calls: The calls; they are sorted.
+        plugin: The plugin's name.
+        masked: Whether secrets are masked.
+    """
 
     calls: tuple[RecordedCall, ...] = field(default=(), converter=_in_order)
     plugin: str = ""
@@ -100,7 +117,14 @@ class Recording:
 
 
 def masked_call(call: RecordedCall) -> RecordedCall:
-    """Return the call without secrets; a body that holds any is in one piece then."""
+    """Mask the secrets in a call; a body that holds any is in one piece then.
+
+    Args:
+        call: The call.
+
+    Returns:
+        The call without secrets.
+    """
     return evolve(
         call,
         method=mask_method(call.method),
@@ -127,7 +151,14 @@ def call_line(call: RecordedCall) -> str:
 
 
 def call_json(call: RecordedCall) -> dict[str, Any]:
-    """One call as a JSON object."""
+    """Write one call as a JSON object.
+
+    Args:
+        call: The call.
+
+    Returns:
+        The object.
+    """
     return {
         "at": round(call.at, 6),
         "took": round(call.took, 6),

@@ -2,7 +2,8 @@
 
 import math
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from attrs import Attribute, field, frozen
 
@@ -11,6 +12,8 @@ from moby_plugins.domain.text import quoted
 
 # The longest delay between two attempts, some 31 years: every clock can be asked for it.
 MAX_SECONDS = 1e9
+
+IsRetryable: TypeAlias = Callable[[PluginError], bool]
 
 
 def is_seconds(value: object) -> bool:
@@ -50,14 +53,32 @@ class _AtLeast:
 
 @frozen
 class RetryPolicy:
-    """The waits between attempts, in seconds (protocol.md A5).
+    """How long to wait between attempts, and when to give up (protocol.md A5). Times are seconds.
 
-    After failure number n, from 0, the wait is ``initial * factor**n``, but at
-    most ``max_delay``; an attempt that could only begin once ``budget`` is used
-    up is not made. The default gives five attempts, at 0, 1, 3, 7 and 15 s, to
-    a plugin that fails at once. All but ``initial`` may be infinite. Raises
-    ``ValueError`` for numbers that would never wait or wait backwards, and for larger
-    ones than a float can be.
+    After failure number n, counted from 0, the wait is ``initial * factor**n``, but at most
+    ``max_delay``. An attempt that could begin only after ``budget`` seconds is not made. The
+    default makes five attempts, 0, 1, 3, 7 and 15 s after the first, where each fails at once. A
+    frozen value: threads may share it. What is retried: a call whose error is a ``TransportError``
+    that was not answered; ``get`` also while no plugin goes by the name.
+
+    Args:
+        initial: Seconds before the second attempt, 0.001 or more.
+        factor: What each wait is multiplied by to give the next, 1 or more; may be infinite.
+        max_delay: The longest wait in seconds, 0.001 or more; may be infinite.
+        budget: Seconds from the first attempt within which the last may begin, 0 or more; 0 allows
+            one attempt, ``math.inf`` any number.
+
+    Raises:
+        ValueError: For what is no number, or out of range.
+
+    Examples:
+        ```python
+        from moby_plugins import RetryPolicy
+
+        patient = RetryPolicy(initial=0.5, max_delay=10, budget=60)
+        assert patient.next_delay(retries=0, elapsed=0.0) == 0.5
+        assert patient.next_delay(retries=3, elapsed=59.0) is None  # gives up
+        ```
     """
 
     initial: float = field(default=1.0, validator=_AtLeast(1e-3))
@@ -67,14 +88,22 @@ class RetryPolicy:
 
     @classmethod
     def never(cls) -> "RetryPolicy":
-        """One attempt, no second."""
+        """Make a policy of one attempt.
+
+        Returns:
+            The policy: its ``budget`` is 0.
+        """
         return cls(budget=0.0)
 
     def next_delay(self, retries: int, elapsed: float) -> float | None:
-        """Seconds until the next attempt, or ``None`` to give up.
+        """Compute the wait before the next attempt; nothing sleeps here.
 
-        ``retries`` is how many there have been, ``elapsed`` the seconds since
-        the first attempt began.
+        Args:
+            retries: How many attempts there have been after the first.
+            elapsed: Seconds since the first attempt began.
+
+        Returns:
+            Seconds to wait, or ``None`` to give up.
         """
         try:
             delay = min(self.initial * self.factor**retries, self.max_delay, MAX_SECONDS)
@@ -91,3 +120,36 @@ def is_retryable(error: PluginError) -> bool:
 def is_worth_waiting_for(error: PluginError) -> bool:
     """The same for ``get``, which also waits for a plugin whose file is not there yet."""
     return isinstance(error, PluginNotFoundError) or is_retryable(error)
+
+
+class Tries:
+    """The attempts at one thing, counted from 1, and the times between them.
+
+    ``started`` is when the first of them began, by the clock of whoever makes them: on that clock
+    the policy's budget counts. For one thread or task.
+    """
+
+    def __init__(self, policy: RetryPolicy, is_retryable: IsRetryable, started: float) -> None:
+        self.number: int = 1
+        self._policy = policy
+        self._is_retryable = is_retryable
+        self.started: float = started
+
+    def after(self, error: PluginError, now: float) -> float | None:
+        """Return the seconds until the next attempt, or ``None`` where ``error`` is the last.
+
+        ``error`` is what the attempt raised that ended ``now``; it is told how often and for how
+        long was tried. The number is then that of the next attempt.
+        """
+        elapsed = now - self.started
+        error.attempts, error.elapsed = self.number, elapsed
+        if not self._is_retryable(error):
+            return None
+        delay = self._policy.next_delay(self.number - 1, elapsed)
+        if delay is not None:
+            self.number += 1
+        return delay
+
+    def postpone(self, seconds: float) -> None:
+        """Leave out ``seconds`` that an attempt waited for its turn: they are not its own."""
+        self.started += seconds

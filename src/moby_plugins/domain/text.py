@@ -32,7 +32,10 @@ _CREDENTIALS = re.compile(
     r"(?:[^\s/]*@|/?(?!\[)[^\s/?#:@]*:(?!\d{1,5}(?:[/?#]|\s|\Z))(?:(?!:\\?/)\S)*@)",
     re.IGNORECASE,
 )
-# What is read of a text ends within a user name or a password.
+# Read past what a class of others may put in their place.
+_CLASS_NAME = vars(type)["__name__"].__get__
+_ARGUMENTS = vars(BaseException)["args"].__get__
+# What is read of a text ends within a user name or a password, of which as much is read again.
 _GOES_ON = re.compile(r"[^\s/]*@")
 
 
@@ -92,17 +95,29 @@ def nearest(given: str, known: Iterable[str], alike: float = NEAR) -> str:
     return by_fold[found[0]] if found else ""
 
 
+def class_name(value: object) -> str:
+    """Return the name of the class of ``value``, whatever a metaclass of others makes of it."""
+    name: str = _CLASS_NAME(type(value))
+    return name
+
+
+def plain_text(value: object) -> str:
+    """Return ``str(value)``, and no instance of a class of others; raises what that raises."""
+    return str.__str__(str(value))
+
+
 def _text_of(value: object) -> str:
-    if isinstance(value, str):
+    if type(value) is str:
         return value
     try:
-        if not isinstance(value, BaseException):
-            return repr(value)
+        if not issubclass(type(value), BaseException):
+            return plain_text(value if issubclass(type(value), str) else repr(value))
         # A validator of attrs raises its message together with what it looked at.
-        message, *parts = value.args or ("",)
-        return str(message if parts and isinstance(parts[0], attrs.Attribute) else value)
+        args = _ARGUMENTS(value)
+        is_attrs = len(args) > 1 and issubclass(type(args[1]), attrs.Attribute)
+        return plain_text(args[0] if is_attrs else value)
     except BaseException:  # a class of others, or a number that is too long for Python to write
-        return f"something that cannot be shown: {type(value).__name__}"
+        return f"something that cannot be shown: {class_name(value)}"
 
 
 def _escaped(char: str) -> str:
@@ -111,7 +126,7 @@ def _escaped(char: str) -> str:
 
 def _cut(text: str, most: int, escape: Callable[[str], str]) -> tuple[str, str]:
     # First the credentials: where they are cut in two, no "@" tells them any more.
-    at = "@" if len(text) > _WINDOW and _GOES_ON.match(text, _WINDOW) else ""
+    at = "@" if len(text) > _WINDOW and _GOES_ON.match(text, _WINDOW, 2 * _WINDOW) else ""
     window = text[:_WINDOW] + at
     public = _CREDENTIALS.sub(rf"\g<keep>{HIDDEN}@", window)
     rest = f"… of {len(text)}"

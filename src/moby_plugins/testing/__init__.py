@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     )
     from moby_plugins.adapters.memory.transport import MemoryDiscovery, MemoryTransport
     from moby_plugins.domain.http import Request, Response
+    from moby_plugins.testing.fake_engine import FakeEngine
     from moby_plugins.testing.host_replay import Replayed, assert_replayed, replay_calls
     from moby_plugins.testing.live import LivePlugin, LivePlugins, PluginDirectory
     from moby_plugins.testing.memory_registry import MemoryRegistry, MemoryTransports
@@ -39,6 +40,7 @@ __all__ = [
     "Calls",
     "ClockStuckError",
     "FakeClock",
+    "FakeEngine",
     "Fault",
     "FaultServer",
     "LivePlugin",
@@ -82,6 +84,7 @@ if not TYPE_CHECKING:  # else any name would pass
             "adapters.memory.replay",
             "adapters.memory.transport",
             "testing.memory_registry",
+            "testing.fake_engine",
             "testing.host_replay",
             "testing.live",
             "adapters.memory.fault_server",

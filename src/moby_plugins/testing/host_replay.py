@@ -16,14 +16,20 @@ from moby_plugins.domain.recording import RecordedBody, RecordedCall
 
 @frozen
 class Replayed:
-    """A recorded call made once more: the answer now is ``status`` and ``body``."""
+    """A recorded call made once more. A frozen value.
+
+    Args:
+        recorded: The call as it was recorded.
+        status: The status of the response now.
+        body: Its body.
+    """
 
     recorded: RecordedCall
     status: int
     body: bytes
 
     def differences(self) -> list[str]:
-        """A line for each place where the answer is another one than was recorded."""
+        """Return a line for each place where the response is another one than was recorded."""
         lines = []
         if self.status != self.recorded.status:
             lines.append(f"status: expected {self.recorded.status}, got {self.status}")
@@ -34,12 +40,22 @@ class Replayed:
 def replay_calls(
     file: str | os.PathLike[str], app: App, translate: Callable[[bytes], bytes] = bytes
 ) -> list[Replayed]:
-    """Make the calls recorded in ``file`` once more, one after the other, with ``app``.
+    """Make the calls of a recording once more, one after the other.
 
-    ``translate`` is given each recorded body, of request and answer, and gives it as it
-    would be here: with another directory, say. Calls that the host gave up are left out.
-    Where secrets were masked, the plugin is sent the masks, and its answers are masked.
-    Raises ``RecordingError``, also for a body that was too large to be kept whole.
+    Calls that a host gave up are left out. Where secrets were masked, the plugin is sent the masks,
+    and its responses are masked.
+
+    Args:
+        file: The recording's.
+        app: What answers.
+        translate: Given each recorded body, of request and response, returns it as it would be
+            here: with another directory, say.
+
+    Returns:
+        Each call, and what came of it.
+
+    Raises:
+        RecordingError: For a file that cannot be read, or a body that was not kept whole.
     """
     recording = load_recording(file)
     replayed = []
@@ -60,10 +76,16 @@ def replay_calls(
 def assert_replayed(
     file: str | os.PathLike[str], app: App, translate: Callable[[bytes], bytes] = bytes
 ) -> None:
-    """Raise ``AssertionError`` unless ``app`` answers all calls as ``file`` has it recorded.
+    """Check that ``app`` answers all calls of a recording as they were answered then.
 
-    As ``replay_calls`` makes them; the error names each call with another answer, and where
-    it differs.
+    Args:
+        file: The recording's.
+        app: What answers.
+        translate: As ``replay_calls`` takes it.
+
+    Raises:
+        AssertionError: Naming each call with another response, and where it differs.
+        RecordingError: As ``replay_calls`` does.
     """
     __tracebackhide__ = True
     lines = []

@@ -17,6 +17,7 @@ from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.domain.http import App
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import quoted
+from moby_plugins.platforms import check_platform
 
 # Seconds: for one call of the client, and for running calls when the plugin is stopped.
 TIMEOUT = 10.0
@@ -26,11 +27,33 @@ DRAIN = 1.0
 class PluginDirectory:
     """A directory of sockets and two of specs below ``path``, in order of precedence.
 
-    A context manager: entering makes them, leaving closes the sockets and removes nothing.
-    ``path`` is to be short, for a socket's path has room for 107 bytes. What a method makes
-    it returns as a path. A plugin's name may be given as ``shelf/shelf``, for a directory of
-    its own, which engines look into as well. Files are made with the process's rights, and
-    raise ``OSError``.
+    A context manager: entering makes them, leaving closes the sockets and removes nothing. A
+    plugin's name may be given as ``shelf/shelf``, for a directory of its own, which engines look
+    into as well. What a method makes it returns as a path; it raises ``OSError`` where the process
+    may not. To be used by one thread.
+
+    Args:
+        path: Where: a short path, for a socket's has room for 107 bytes.
+
+    Attributes:
+        sockets: The directory of sockets.
+        specs: The first directory of specs.
+        more_specs: The second.
+
+    Examples:
+        ```python
+        from pathlib import Path
+
+        from moby_plugins import new_local_registry
+        from moby_plugins.testing import PluginDirectory
+
+        with PluginDirectory(Path("p")) as directory:
+            directory.spec("shelf", "tcp://127.0.0.1:7000")
+            directory.stale_socket("old")
+            with new_local_registry(directory.settings) as registry:
+                assert registry.scan() == ["old", "shelf"]
+                assert registry.lookup("shelf").addr == "tcp://127.0.0.1:7000"
+        ```
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +76,15 @@ class PluginDirectory:
         return (self.specs, self.more_specs)
 
     def socket(self, name: str) -> Path:
-        """A socket that listens: connections are taken, and nobody ever answers."""
+        """Make a socket that listens: connections are taken, and never answered.
+
+        Args:
+            name: The plugin's.
+
+        Returns:
+            Its path.
+        """
+        check_platform("a UNIX socket")
         path = self._place(self.sockets, f"{name}.sock")
         sock = socket.socket(socket.AF_UNIX)
         try:
@@ -66,34 +97,71 @@ class PluginDirectory:
         return path
 
     def stale_socket(self, name: str) -> Path:
-        """A socket on which nobody listens, as a plugin that was killed leaves behind."""
+        """Make a socket on which nothing listens, as a plugin that was killed leaves behind.
+
+        Args:
+            name: The plugin's.
+
+        Returns:
+            Its path.
+        """
+        check_platform("a UNIX socket")
         path = self._place(self.sockets, f"{name}.sock")
         with socket.socket(socket.AF_UNIX) as sock:
             sock.bind(str(path))
         return path
 
     def spec(self, name: str, addr: str) -> Path:
-        """A ``.spec``: the address alone."""
+        """Write a ``.spec``: the address alone.
+
+        Args:
+            name: The plugin's.
+            addr: Its address.
+
+        Returns:
+            The file's path.
+        """
         path = self._place(self.specs, f"{name}.spec")
         path.write_text(addr)
         return path
 
     def json_spec(self, name: str, addr: str, tls_config: Mapping[str, Any] | None = None) -> Path:
-        """A ``.json``, with a ``TLSConfig`` whose keys are as specs write them, if one is given."""
+        """Write a ``.json``.
+
+        Args:
+            name: The plugin's.
+            addr: Its address.
+            tls_config: Its ``TLSConfig``, with keys as specs write them, if it is to have one.
+
+        Returns:
+            The file's path.
+        """
         path = self._place(self.specs, f"{name}.json")
         tls = {} if tls_config is None else {"TLSConfig": dict(tls_config)}
         path.write_text(json.dumps({"Name": name, "Addr": addr, **tls}))
         return path
 
     def symlink(self, name: str, target: Path) -> Path:
-        """A link to a socket or a spec, which need not be there, of the same kind as its target."""
+        """Make a link to a socket or a spec, which need not be there.
+
+        Args:
+            name: The plugin's.
+            target: Where it leads.
+
+        Returns:
+            Its path.
+        """
         directory = self.sockets if target.suffix == ".sock" else self.specs
         path = self._place(directory, name + target.suffix)
         path.symlink_to(target)
         return path
 
     def remove(self, path: Path) -> None:
-        """Delete what is at ``path``; a socket listens no more."""
+        """Delete what is at a path; a socket listens no more.
+
+        Args:
+            path: What a method returned.
+        """
         path.unlink()
         if path in self._listening:
             self._listening.pop(path).close()
@@ -118,13 +186,32 @@ class PluginDirectory:
 
 
 class LivePlugin:
-    """Serves ``plugin`` on the socket ``NAME.sock`` in ``sockets_path`` inside a ``with`` block.
+    """Serves a plugin on the socket ``NAME.sock`` inside a ``with`` block.
 
-    ``plugin`` is an implementation of a subsystem, a ``PluginApp``, or any function from
-    ``Request`` to ``Response``; threads call it. ``addr`` is its address. ``client`` calls it,
-    tries once, waits 10 s for an answer, and is closed with it. Entering raises
-    ``SpecError`` where it cannot listen there, and ``SettingsError`` without the extra
-    ``serve``.
+    Args:
+        plugin: An implementation of a subsystem, a ``PluginApp``, or any function from ``Request``
+            to ``Response``; threads call it.
+        name: The plugin's.
+        sockets_path: The directory of the socket.
+
+    Raises:
+        SpecError: On entering, where it cannot listen there.
+        SettingsError: On entering, without the extra ``serve``.
+
+    Examples:
+        ```python
+        from moby_plugins.subsystems import VolumeDriver
+        from moby_plugins.testing import LivePlugin
+
+
+        class Shelf(VolumeDriver):
+            def list(self):
+                return []
+
+
+        with LivePlugin(Shelf(), "shelf", ".") as plugin:
+            assert VolumeDriver(plugin.client).list() == ()
+        ```
     """
 
     def __init__(
@@ -146,7 +233,10 @@ class LivePlugin:
 
     @property
     def client(self) -> Client:
-        """A client of it; ``RuntimeError`` before it listens."""
+        """A client of it: tries once, waits 10 s for a response, and is closed with the plugin.
+
+        ``RuntimeError`` before it listens.
+        """
         if self._client is None:
             raise RuntimeError("the plugin has no client before it listens")
         return self._client
@@ -168,9 +258,10 @@ class LivePlugin:
 
 
 class LivePlugins:
-    """Starts plugins in one directory: ``start(plugin)`` is one that listens already.
+    """Starts plugins in one directory. A context manager; leaving it stops all that were started.
 
-    A context manager; leaving it stops all that were started.
+    Args:
+        sockets_path: The directory of the sockets.
     """
 
     def __init__(self, sockets_path: str | PathLike[str]) -> None:
@@ -178,7 +269,15 @@ class LivePlugins:
         self._stack = ExitStack()
 
     def __call__(self, plugin: App | Subsystem, name: str = "plugin") -> LivePlugin:
-        """A plugin that listens; raises as ``LivePlugin`` does."""
+        """Start a plugin; raises as ``LivePlugin`` does.
+
+        Args:
+            plugin: As ``LivePlugin`` takes it.
+            name: The plugin's.
+
+        Returns:
+            The plugin, which listens already.
+        """
         return self._stack.enter_context(LivePlugin(plugin, name, self._sockets_path))
 
     def __enter__(self) -> Self:

@@ -30,8 +30,25 @@ _IMPLEMENTS = {kind.interface: kind.implements for kind in (AuthZPlugin, SecretP
 class MemoryRegistry(Registry):
     """A ``Registry`` whose plugins are those that a test adds; nothing is opened or dialled.
 
-    ``clock`` is one of its own unless given, ``discovery`` counts the scans and
-    look-ups. Whoever made it closes it. Threads may share it, scripted events may change it.
+    Its maker closes it. Threads may share it, and scripted events of the clock may change it.
+
+    Args:
+        clock: One of its own unless given.
+        retry: The policy of ``get`` and of the clients.
+
+    Attributes:
+        clock: What waits are on: they take no time.
+        discovery: Counts the scans and look-ups.
+
+    Examples:
+        ```python
+        from moby_plugins.testing import MemoryRegistry
+
+        with MemoryRegistry() as registry:
+            registry.clock.at(3, lambda: registry.add("shelf", {"VolumeDriver.List": {}}))
+            assert registry.get("shelf", "VolumeDriver").name == "shelf"  # waits until it is there
+            assert registry.clock.now() == 3
+        ```
     """
 
     def __init__(self, *, clock: FakeClock | None = None, retry: RetryPolicy | None = None) -> None:
@@ -47,13 +64,21 @@ class MemoryRegistry(Registry):
         return f"<MemoryRegistry of {self.discovery!r}: {self._activations.count()} active>"
 
     def add(self, name: str, plugin: Part, addr: str = "") -> MemoryTransport:
-        """Make a plugin appear, or start it anew: ``plugin`` answers from now on.
+        """Make a plugin appear, or put another one in its place: it answers from now on.
 
-        It is an implementation of a subsystem, a ``PluginApp`` or another function, or what
-        ``MemoryTransport`` takes: a table, a script, a fault. A table without
-        ``Plugin.Activate`` implements the subsystems whose methods it names. ``addr`` is
-        ``memory://NAME`` unless given. What is returned has the ``calls``. Raises
-        ``InvalidPluginNameError`` and ``SpecError``.
+        Args:
+            name: The plugin's.
+            plugin: An implementation of a subsystem, or what ``MemoryTransport`` takes. A table
+                without ``Plugin.Activate`` implements the subsystems whose methods it names.
+            addr: ``memory://NAME`` unless given.
+
+        Returns:
+            A transport that has the ``calls``.
+
+        Raises:
+            InvalidPluginNameError: For what cannot be a name.
+            SpecError: For what cannot be an address.
+            TypeError: For what is no such plugin.
         """
         added = Plugin.local(name, addr or "memory://" + quote(name, errors="surrogateescape"))
         transport = MemoryTransport(_introduced(plugin), clock=self.clock, addr=added.addr)
@@ -63,7 +88,11 @@ class MemoryRegistry(Registry):
         return transport
 
     def remove(self, name: str) -> None:
-        """Make a plugin disappear, for those too who hold its client; none there is no error."""
+        """Make a plugin disappear, for clients that are held too; none there is no error.
+
+        Args:
+            name: The plugin's.
+        """
         self.discovery.remove(name)
         self._transports.pop(self._addrs.pop(name, ""), None)
 
@@ -74,8 +103,8 @@ class MemoryRegistry(Registry):
 class MemoryTransports:
     """Makes ``MemoryTransport`` values on one clock: ``make({method: reply})``.
 
-    ``strict`` makes one whose replies must all be used up by ``assert_used_up``, which
-    the pytest fixture calls at the end of the test.
+    Args:
+        clock: What their time-outs are on.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -83,19 +112,39 @@ class MemoryTransports:
         self._strict: list[MemoryTransport] = []
 
     def __call__(self, plugin: Part, addr: str = "memory://plugin") -> MemoryTransport:
-        """A transport for what ``MemoryTransport`` takes, or an implementation of a subsystem."""
+        """Make a transport.
+
+        Args:
+            plugin: What ``MemoryTransport`` takes, or an implementation of a subsystem.
+            addr: The address that errors name.
+
+        Returns:
+            The transport.
+        """
         return MemoryTransport(_played(plugin), clock=self._clock, addr=addr)
 
     def strict(
         self, plugin: Mapping[str, Reply] | Script, addr: str = "memory://plugin"
     ) -> MemoryTransport:
-        """The same for a table or a script of which nothing may be left over."""
+        """Make a transport of which ``assert_used_up`` lets no reply be left.
+
+        Args:
+            plugin: A table or a script.
+            addr: The address that errors name.
+
+        Returns:
+            The transport.
+        """
         transport = self(plugin, addr)
         self._strict.append(transport)
         return transport
 
     def assert_used_up(self) -> None:
-        """Raise ``AssertionError`` for a strict one that has replies left."""
+        """Check that the strict ones have no replies left: the fixture does, at the test's end.
+
+        Raises:
+            AssertionError: Naming each reply that is left.
+        """
         __tracebackhide__ = True
         for transport in self._strict:
             transport.assert_used_up()

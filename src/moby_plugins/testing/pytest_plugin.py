@@ -28,7 +28,18 @@ pytest.register_assert_rewrite("moby_plugins.testing.contracts")
 
 @pytest.fixture
 def fake_clock() -> FakeClock:
-    """A clock of the test's own: waiting takes no time, the schedule is exact, over all threads."""
+    """Give a clock of the test's own: waiting takes no time, and the schedule is exact.
+
+    Returns:
+        A ``FakeClock``.
+
+    Examples:
+        ```python
+        def test_a_sleep_takes_no_time(fake_clock):
+            fake_clock.sleep(3600)
+            assert fake_clock.now() == 3600
+        ```
+    """
     from moby_plugins.testing import FakeClock
 
     return FakeClock()
@@ -36,9 +47,24 @@ def fake_clock() -> FakeClock:
 
 @pytest.fixture
 def memory_transport(fake_clock: FakeClock) -> Iterator[MemoryTransports]:
-    """Make a plugin in memory, on ``fake_clock``: ``memory_transport({method: reply})``.
+    """Make plugins in memory, on ``fake_clock``: ``memory_transport({method: reply})``.
 
-    ``memory_transport.strict({…})`` makes one of which no reply may be left at the end.
+    ``memory_transport.strict({…})`` makes one of which no reply may be left at the test's end.
+
+    Yields:
+        A ``MemoryTransports``.
+
+    Examples:
+        ```python
+        from moby_plugins import Settings, new_client
+
+
+        def test_a_client_asks_once(memory_transport, fake_clock):
+            plugin = memory_transport.strict({"Shelf.List": ["books"]})
+            settings = Settings(transports={"unix": plugin.connect})
+            with new_client("unix:///a.sock", settings=settings, clock=fake_clock) as client:
+                assert client.call("Shelf.List") == ["books"]
+        ```
     """
     from moby_plugins.testing import MemoryTransports
 
@@ -49,7 +75,19 @@ def memory_transport(fake_clock: FakeClock) -> Iterator[MemoryTransports]:
 
 @pytest.fixture
 def plugin_registry(fake_clock: FakeClock) -> Iterator[MemoryRegistry]:
-    """A registry of plugins in memory, on ``fake_clock``: ``plugin_registry.add(name, plugin)``."""
+    """Give a registry of plugins in memory, on ``fake_clock``; closed at the test's end.
+
+    Yields:
+        A ``MemoryRegistry``: ``plugin_registry.add(name, plugin)``.
+
+    Examples:
+        ```python
+        def test_a_plugin_that_comes_late(plugin_registry, fake_clock):
+            fake_clock.at(3, lambda: plugin_registry.add("shelf", {"VolumeDriver.List": {}}))
+            assert plugin_registry.get("shelf", "VolumeDriver").name == "shelf"
+            assert fake_clock.now() == 3
+        ```
+    """
     from moby_plugins.testing import MemoryRegistry
 
     with MemoryRegistry(clock=fake_clock) as registry:
@@ -58,7 +96,21 @@ def plugin_registry(fake_clock: FakeClock) -> Iterator[MemoryRegistry]:
 
 @pytest.fixture
 def default_registry(plugin_registry: MemoryRegistry) -> Iterator[MemoryRegistry]:
-    """``plugin_registry``, also behind ``moby_plugins.get``, ``get_all``, ``scan``, ``handle``."""
+    """Put ``plugin_registry`` behind ``moby_plugins.get``, ``get_all``, ``scan`` and ``handle``.
+
+    Yields:
+        The same ``MemoryRegistry``.
+
+    Examples:
+        ```python
+        import moby_plugins
+
+
+        def test_a_program_finds_its_plugins(default_registry):
+            default_registry.add("shelf", {"VolumeDriver.List": {}})
+            assert moby_plugins.scan() == ["shelf"]
+        ```
+    """
     from moby_plugins import using_registry
 
     with using_registry(plugin_registry):
@@ -67,7 +119,21 @@ def default_registry(plugin_registry: MemoryRegistry) -> Iterator[MemoryRegistry
 
 @pytest.fixture
 def plugin_dir() -> Iterator[PluginDirectory]:
-    """Directories of real sockets, specs and links, under a short path, with ``settings``."""
+    """Make directories of real sockets, specs and links; removed at the test's end.
+
+    Yields:
+        A ``PluginDirectory``, with ``settings``.
+
+    Examples:
+        ```python
+        from moby_plugins import new_local_discovery
+
+
+        def test_a_spec_is_found(plugin_dir):
+            plugin_dir.spec("shelf", "tcp://127.0.0.1:7000")
+            assert new_local_discovery(plugin_dir.settings).scan() == ["shelf"]
+        ```
+    """
     from moby_plugins.testing import PluginDirectory
 
     with tempfile.TemporaryDirectory(prefix="mp-") as path, PluginDirectory(Path(path)) as made:
@@ -76,7 +142,25 @@ def plugin_dir() -> Iterator[PluginDirectory]:
 
 @pytest.fixture
 def live_plugin(plugin_dir: PluginDirectory) -> Iterator[LivePlugins]:
-    """Serve a plugin on a real UNIX socket in ``plugin_dir``: ``live_plugin(app).client``."""
+    """Serve plugins on real UNIX sockets in ``plugin_dir``; they are stopped at the test's end.
+
+    Yields:
+        A ``LivePlugins``: ``live_plugin(app).client``.
+
+    Examples:
+        ```python
+        from moby_plugins.subsystems import VolumeDriver
+
+
+        class Shelf(VolumeDriver):
+            def list(self):
+                return []
+
+
+        def test_a_plugin_over_a_socket(live_plugin):
+            assert VolumeDriver(live_plugin(Shelf()).client).list() == ()
+        ```
+    """
     from moby_plugins.testing import LivePlugins
 
     with LivePlugins(plugin_dir.sockets) as plugins:

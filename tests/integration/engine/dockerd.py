@@ -29,34 +29,34 @@ class Engine:
     def __init__(self, *options: str) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="mp-"))
         self.exec_root = self.directory / "exec"
-        self._socket = self.directory / "docker.sock"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._command = ["dockerd", *OPTIONS, *options, "-H", f"unix://{self._socket}"]
+        self.socket = self.directory / "docker.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.command = ["dockerd", *OPTIONS, *options, "-H", f"unix://{self.socket}"]
         for name, where in {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}.items():
-            self._command += [f"--{name}", str(self.directory / where)]
+            self.command += [f"--{name}", str(self.directory / where)]
 
     def start(self) -> None:
         """Start it, and return once it answers; at most about 30 s."""
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
         for _ in range(300):
-            if self._process.poll() is not None:
+            if self.process.poll() is not None:
                 break
-            if self._socket.exists() and self.try_docker("version").returncode == 0:
+            if self.socket.exists() and self.try_docker("version").returncode == 0:
                 return
             time.sleep(0.1)
         raise AssertionError(f"dockerd does not answer:\n{self.log()}")
 
     def stop(self) -> None:
         """Stop it as an administrator does; after 30 s, without asking."""
-        if self._process is None:
+        if self.process is None:
             return
-        self._process.terminate()
+        self.process.terminate()
         try:
-            self._process.wait(timeout=30)
+            self.process.wait(timeout=30)
         finally:
-            self._process.kill()
-            self._process.wait()
+            self.process.kill()
+            self.process.wait()
 
     def close(self) -> None:
         """Stop it and remove all that was its own."""
@@ -74,7 +74,7 @@ class Engine:
         """``docker`` with these words, running."""
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            self._client(*words), stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            self.client(*words), stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
 
     def try_docker(
@@ -82,16 +82,17 @@ class Engine:
     ) -> subprocess.CompletedProcess[str]:
         """What ``docker`` with these words did; at most 60 s."""
         done = subprocess.run(
-            self._client(*words), input=stdin, capture_output=True, timeout=60, check=False
+            self.client(*words), input=stdin, capture_output=True, timeout=60, check=False
         )
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )
 
-    def _client(self, *words: str) -> list[str]:
+    def client(self, *words: str) -> list[str]:
+        """The command line of ``docker`` for this engine."""
         # A configuration of its own: none of the user's has a say here.
         client = ["docker", "--config", str(self.directory / "client")]
-        return [*client, "-H", f"unix://{self._socket}", *words]
+        return [*client, "-H", f"unix://{self.socket}", *words]
 
     def docker(self, *words: str, stdin: bytes | None = None) -> str:
         """What ``docker`` printed; a failure is the test's, with the engine's own log."""

@@ -17,9 +17,25 @@ from moby_plugins import Registry, Settings, new_client, new_local_registry
 from tests.dummy_plugin import DummyPlugin, keeps_answering
 
 # Functions in Python for one call over a connection that is open, by transport.
-MOST = {"httptools": 85, "urllib3": 250}
+MOST = {"httptools": 80, "urllib3": 225}
 # The same for all that makes a plugin active: look-up, client, connection, handshake.
 MOST_TO_ACTIVATE = {"httptools": 210, "urllib3": 380}
+# Functions in C that enter the kernel, on the way of a call.
+SYSTEM_CALLS = {
+    "fcntl",
+    "getpid",
+    "getsockopt",
+    "poll",
+    "recv",
+    "recv_into",
+    "select",
+    "send",
+    "sendall",
+    "setblocking",
+    "setsockopt",
+    "settimeout",
+    "shutdown",
+}
 
 
 @frozen
@@ -46,6 +62,23 @@ def functions(work: Callable[[], object]) -> int:
     return seen["call"]
 
 
+def system_calls(work: Callable[[], object]) -> Counter[str]:
+    """Which functions ``work`` calls, in this thread, that are each a system call."""
+    seen: Counter[str] = Counter()
+    before = sys.getprofile()
+
+    def count(_: Any, event: str, called: Any) -> None:
+        if event == "c_call" and called.__name__ in SYSTEM_CALLS:
+            seen[called.__name__] += 1
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return seen
+
+
 def test_a_call_does_not_do_its_work_twice(short_path: Path, settings: Settings) -> None:
     """A call with ``into`` over an open connection stays within its number of functions."""
     most = MOST[settings.transports["unix"]]  # type: ignore[index]  # a name, here
@@ -60,6 +93,21 @@ def test_a_call_does_not_do_its_work_twice(short_path: Path, settings: Settings)
         calls = functions(lambda: client.call("VolumeDriver.Mount", {"Name": "books"}, Mounted))
 
     assert 10 < calls <= most
+
+
+def test_a_time_out_is_not_set_for_every_step(short_path: Path, settings: Settings) -> None:
+    """A look at the idle connection, one send, one wait and one receive: no system call more."""
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", keeps_answering(b"{}")) as plugin,
+        new_client(plugin.addr, settings=settings, timeout=5.0) as client,
+    ):
+        for _ in range(3):
+            client.call("VolumeDriver.Mount", {"Name": "books"})
+
+        calls = system_calls(lambda: client.call("VolumeDriver.Mount", {"Name": "books"}))
+
+    assert calls.total() <= 4
+    assert calls["poll"] == 2
 
 
 @pytest.fixture

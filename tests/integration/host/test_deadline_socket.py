@@ -98,7 +98,7 @@ def test_a_slow_connection_leaves_the_sending_what_is_left(short_path: Path) -> 
         listener.bind(str(path))
         listener.listen(0)
         filler.connect(str(path))
-        accept = threading.Timer(0.4, lambda: taken.append(listener.accept()[0]))
+        accept = threading.Timer(0.8, lambda: taken.append(listener.accept()[0]))
         accept.start()
 
         began = time.monotonic()
@@ -107,8 +107,27 @@ def test_a_slow_connection_leaves_the_sending_what_is_left(short_path: Path) -> 
             new_client(f"unix://{path}", settings=ONCE) as client,
             pytest.raises(TransportTimeoutError),
         ):
-            client.send_file("M.x", LARGE, timeout=0.5)
+            client.send_file("M.x", LARGE, timeout=1.0)
 
-        assert 0.49 <= time.monotonic() - began <= 0.75
+        # All of it again would end after 1.8 seconds.
+        assert 0.99 <= time.monotonic() - began <= 1.7
         accept.join()
         taken[0].close()
+
+
+def test_connecting_is_bounded_as_every_step() -> None:
+    """A listener that takes no connections is waited for no longer than the deadline allows."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        sock = stack.enter_context(DeadlineSocket())
+        sock.settimeout(0.2)
+        began = time.monotonic()
+
+        with pytest.raises(TimeoutError):
+            sock.connect(listener.getsockname())
+
+        assert 0.19 <= time.monotonic() - began <= 2

@@ -23,7 +23,8 @@ from tests.dummy_plugin import Behaviour, Conversation, DummyPlugin, http
 from tests.integration.certificates import Certificates
 
 TIMEOUT = 0.2
-SLACK = 0.25
+# A drip goes on for longer, and a plugin that hangs for ever.
+SLACK = 1.0
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 

@@ -137,9 +137,10 @@ def test_an_early_response_is_not_followed_by_another_call(client_of: ClientOf) 
         connections.append(conversation)
         head_of(conversation)
         conversation.send(http(b"1"))
-        conversation.hang()
+        conversation.stopped.wait(4 * SOON)
 
-    # More than the system's buffers take, so that it is not sent before the response comes.
+    # More than the system's buffers take, and nothing is read meanwhile: it is not sent before
+    # the response comes.
     data = bytes(8 * SIZE)
     with client_of(behave) as client:
         assert client.send_file("M.x", data, timeout=30) == 1

@@ -124,7 +124,7 @@ def test_a_full_backlog_ends_at_the_time_out(once: Settings) -> None:
 
         error = failure_at(f"tcp://127.0.0.1:{listener.getsockname()[1]}", once, 0.2)
 
-        assert 0.19 <= time.monotonic() - began <= 0.45
+        assert 0.19 <= time.monotonic() - began <= 1.2
     assert isinstance(error, TransportTimeoutError)
     assert not error.answered
 

@@ -221,7 +221,7 @@ def test_a_handshake_that_hangs_ends_at_the_time_out() -> None:
         with pytest.raises(TransportTimeoutError) as caught:
             call(addr, TLSOptions(insecure_skip_verify=True), timeout=0.2)
 
-        assert 0.19 <= time.monotonic() - began <= 0.45
+        assert 0.19 <= time.monotonic() - began <= 1.2
     assert not caught.value.answered
 
 
@@ -252,7 +252,8 @@ def test_connecting_and_handshake_share_the_time_out() -> None:
                 timeout=1.3,
             )
 
-        assert 1.29 <= time.monotonic() - began <= 1.55
+        # All of it again would end after 2.3 seconds.
+        assert 1.29 <= time.monotonic() - began <= 2.2
         accept.join()
         taken[0].close()
 

@@ -1,17 +1,35 @@
 """TLS files that cannot be used: an error when the client is made, which names the file."""
 
+import ctypes
+import json
 import os
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
-from moby_plugins import SpecError, TLSOptions, new_client, new_local_registry
-from moby_plugins.app.settings import Settings
+from moby_plugins import (
+    Cancellation,
+    RetryPolicy,
+    SpecError,
+    TLSOptions,
+    TransportTimeoutError,
+    WaitCancelledError,
+    new_client,
+    new_local_registry,
+)
+from moby_plugins.app.settings import BUILT_IN, Settings
 from moby_plugins.serving import PluginApp, ServerTLS, plugin_server_tcp
 from moby_plugins.testing import FakeClock
 from tests.integration.certificates import Certificates
+from tests.integration.serving.plugins import Echoes
 
 ADDR = "https://localhost:1"
+# Of umount2(): at once, whatever is in use.
+MNT_DETACH = 2
 
 
 @pytest.fixture
@@ -197,3 +215,100 @@ def test_what_is_no_regular_file_is_a_spec_error_at_once(
             with pytest.raises(SpecError, match="not a regular file"):
                 plugin_server_tcp(PluginApp(), "p", tls=tls, specs_path=str(tmp_path)).start()
     assert str(failure(TLSOptions(ca_file=large))).endswith("larger than 1048576 bytes")
+
+
+@pytest.fixture
+def hung(tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """A file system at ``tmp_path / "gone"`` that answers nothing, until this is called."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    directory = tmp_path / "gone"
+    directory.mkdir()
+    answers = [os.open("/dev/fuse", os.O_RDWR)]
+    options = b"fd=%d,rootmode=40000,user_id=0,group_id=0" % answers[0]
+    if libc.mount(b"fuse", bytes(directory), b"fuse", 0, options):
+        os.close(answers[0])
+        pytest.skip(f"cannot mount: {os.strerror(ctypes.get_errno())}")
+
+    def end() -> None:
+        while answers:
+            os.close(answers.pop())
+
+    try:
+        yield end
+    finally:
+        end()
+        assert libc.umount2(bytes(directory), MNT_DETACH) == 0
+
+
+needs_fuse = pytest.mark.skipif(
+    os.geteuid() != 0 or not os.path.exists("/dev/fuse"), reason="only root can mount, with FUSE"
+)
+
+
+def reading() -> int:
+    """How many threads read TLS files."""
+    return sum(thread.name == "moby-plugins-read" for thread in threading.enumerate())
+
+
+@needs_fuse
+@pytest.mark.parametrize("transport", sorted(BUILT_IN))
+@pytest.mark.parametrize("which", ["ca_file", "cert_file", "key_file"])
+def test_files_on_a_file_system_that_hangs_are_given_up(
+    which: str,
+    transport: str,
+    hung: Callable[[], None],
+    certificates: Certificates,
+    tmp_path: Path,
+) -> None:
+    """At the call's time-out, with one thread for all who wait; then the error says why."""
+    cert_file, key_file = certificates.client()
+    options = attrs.evolve(
+        TLSOptions(certificates.ca_file, cert_file, key_file),
+        **{which: str(tmp_path / "gone" / "file.pem")},  # type: ignore[arg-type]  # a path
+    )
+    settings = Settings(transports={"https": transport}, retry=RetryPolicy.never())
+    with new_client(ADDR, options, timeout=0.2, settings=settings) as client:
+        for _ in range(3):
+            began = time.monotonic()
+            with pytest.raises(TransportTimeoutError):
+                client.call("M.x")
+            assert time.monotonic() - began < 2
+        new_client(ADDR, options, settings=settings).close()
+        assert reading() == 1
+
+        hung()
+        with pytest.raises(SpecError, match="cannot be used: Transport endpoint is not connected"):
+            client.call("M.x", timeout=5.0)
+
+
+@needs_fuse
+def test_a_plugin_whose_files_hang_holds_up_no_other(
+    hung: Callable[[], None], tmp_path: Path
+) -> None:
+    """It is left out at the time-out of its activation, and a wait for it can be cancelled."""
+    gone = str(tmp_path / "gone" / "ca.pem")
+    spec = {"Addr": ADDR, "TLSConfig": {"CAFile": gone}}
+    specs = tmp_path / "specs"
+    specs.mkdir()
+    (specs / "hung.json").write_text(json.dumps(spec))
+    with plugin_server_tcp(PluginApp(Echoes()), "well", specs_path=str(specs)):
+        settings = Settings(
+            sockets_path=str(specs), specs_paths=(str(specs),), activation_timeout=0.3
+        )
+        with new_local_registry(attrs.evolve(settings, retry=RetryPolicy.never())) as registry:
+            failed: list[str] = []
+            began = time.monotonic()
+            found = registry.get_all(on_failure=lambda name, _: failed.append(name))
+            assert time.monotonic() - began < 4
+            assert [plugin.name for plugin in found] == ["well"]
+            assert failed == ["hung"]
+
+        with new_local_registry(attrs.evolve(settings, activation_timeout=60.0)) as registry:
+            cancel = Cancellation()
+            timer = threading.Timer(1.0, cancel.set)
+            timer.start()
+            began = time.monotonic()
+            with pytest.raises(WaitCancelledError):
+                registry.get("hung", cancel=cancel)
+            assert time.monotonic() - began < 4
+            timer.join()

@@ -136,7 +136,7 @@ def test_a_full_backlog_ends_at_the_time_out(
 
         error = failure_at(path, once, timeout)
 
-        assert timeout - 0.01 <= time.monotonic() - began <= timeout + 0.25
+        assert timeout - 0.01 <= time.monotonic() - began <= timeout + 1.0
     assert isinstance(error, TransportTimeoutError)
     assert not error.answered
 

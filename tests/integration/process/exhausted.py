@@ -73,6 +73,7 @@ def host(transport: str, addr: str, ca_file: str, directory: str) -> None:
         steps = (call, registry.scan, get)
         # What is loaded at its first use is loaded.
         print(outcome(call), outcome(registry.scan), outcome(get), sep="\n")
+        held.pop().client.close()  # its idle connection would make room
         with without_descriptors():
             said = [outcome(step) for step in steps]
         print(*said, *map(outcome, steps), sep="\n")

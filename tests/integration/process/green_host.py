@@ -21,6 +21,10 @@ from moby_plugins import (  # noqa: E402
     new_local_registry,
 )
 
+# A system's buffers might take a smaller file whole, before the plugin's response comes. The
+# connection would then be kept, and the plugin, which reads no more, hang up on the next call.
+MORE_THAN_BUFFERS = bytes(64 << 20)
+
 
 def outcome(do: Callable[[], object]) -> str:
     """What ``do`` comes to: its result, or its error."""
@@ -35,7 +39,7 @@ def calls(client: Client) -> None:
     for timeout in (None, 20.0):
         print(*(client.call("M.x", {"A": 1}, timeout=timeout) for _ in range(3)))
         print(client.send_file("M.x", io.BytesIO(bytes(4 << 20)), timeout=timeout))
-        print(outcome(lambda: client.send_file("M.refuse", bytes(4 << 20), timeout=timeout)))  # noqa: B023
+        print(outcome(lambda: client.send_file("M.refuse", MORE_THAN_BUFFERS, timeout=timeout)))  # noqa: B023
         with client.stream("M.x", timeout=timeout) as stream:
             print(b"".join(stream).decode())
     began = time.monotonic()

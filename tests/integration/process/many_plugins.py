@@ -7,7 +7,15 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from moby_plugins import Registry, RetryPolicy, Settings, new_local_registry
+from moby_plugins import (
+    PluginError,
+    Registry,
+    RetryPolicy,
+    Settings,
+    TLSOptions,
+    new_client,
+    new_local_registry,
+)
 
 
 def descriptors() -> int:
@@ -15,7 +23,7 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def all_of_them(registry: Registry) -> None:
+def all_of_them(registry: Registry, _: str) -> None:
     """Activate all, call each, and again by threads."""
     failures: list[str] = []
     active = registry.get_all(
@@ -35,7 +43,7 @@ def all_of_them(registry: Registry) -> None:
     print("again", len(again), [plugin.name for plugin in again] == [p.name for p in active])
 
 
-def none_left(registry: Registry) -> None:
+def none_left(registry: Registry, _: str) -> None:
     """Activate all; then use all descriptors up, and call each nevertheless."""
     active = registry.get_all("VolumeDriver")
     taken: list[int] = []
@@ -51,7 +59,60 @@ def none_left(registry: Registry) -> None:
     print("freed", len(taken) > before)
 
 
-STORIES: dict[str, Callable[[Registry], None]] = {"all": all_of_them, "none-left": none_left}
+def opened_without_descriptors(registry: Registry, specs: str) -> None:
+    """Use all descriptors up, and do each thing that opens something, over idle connections."""
+    tls = TLSOptions(ca_file=os.path.join(specs, "ca.pem"))
+    with new_local_registry(Settings(sockets_path=specs, specs_paths=(specs,))) as other:
+        steps: dict[str, Callable[[], object]] = {
+            "scan": lambda: len(registry.scan()) > 9,
+            "lookup": lambda: registry.lookup("plugin-00000").name,
+            "another registry's scan": lambda: len(other.scan()) > 9,
+            "TLS files": lambda: new_client("https://127.0.0.1:1", tls).close(),
+            "the system's roots": lambda: new_client("https://127.0.0.1:1").close(),
+            "a name": lambda: refusal("tcp://localhost:1"),
+            "a name under TLS": lambda: refusal("https://localhost:1"),
+            "get": lambda: got_again(registry, "plugin-00001"),
+        }
+        for loaded in steps.values():
+            loaded()  # what is imported at its first use is imported
+        for name, step in steps.items():
+            active = registry.get_all("VolumeDriver")
+            for plugin in active:
+                plugin.client.call("VolumeDriver.Get", {"Name": "x"})
+            taken: list[int] = []
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.open(os.devnull, os.O_RDONLY))
+            try:
+                print(name, step())
+            except PluginError as error:
+                print(name, error)
+            finally:
+                for descriptor in taken:
+                    os.close(descriptor)
+
+
+def got_again(registry: Registry, name: str) -> str:
+    """Activate a plugin that is active."""
+    registry.invalidate(name)
+    return registry.get(name).name
+
+
+def refusal(addr: str) -> str:
+    """Why nobody can be called there."""
+    with new_client(addr, settings=Settings(retry=RetryPolicy.never())) as client:
+        try:
+            client.call("M.x")
+        except PluginError as error:
+            return str(error)
+    return "it was called"
+
+
+STORIES: dict[str, Callable[[Registry, str], None]] = {
+    "all": all_of_them,
+    "none-left": none_left,
+    "opened": opened_without_descriptors,
+}
 
 
 def main(story: str, transport: str, specs: str) -> None:
@@ -64,7 +125,7 @@ def main(story: str, transport: str, specs: str) -> None:
         retry=RetryPolicy.never(),
     )
     with new_local_registry(settings) as registry:
-        STORIES[story](registry)
+        STORIES[story](registry, specs)
 
 
 if __name__ == "__main__":

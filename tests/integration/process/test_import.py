@@ -1,24 +1,32 @@
 """What importing costs, seen in an interpreter of its own."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from moby_plugins.serving import PluginApp, plugin_server_unix
+from tests.integration.serving.plugins import Volumes
+
 # The libraries behind the adapters and the wire, and the heavy parts of the standard library.
 HEAVY = {"urllib3", "cattrs", "ssl", "requests", "http.client", "asyncio"}
 LOADED = "import sys; print(*sys.modules, sep='\\n')"
 
 
-def modules_after(statement: str) -> set[str]:
-    """The modules that are loaded once a fresh interpreter has run ``statement``."""
+def modules_after(statement: str, **environ: str) -> set[str]:
+    """The modules that are loaded once a fresh interpreter has run ``statement``.
+
+    Coverage is not measured there: it loads modules of its own.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", f"{statement}; {LOADED}"],
+        [sys.executable, "-c", f"{statement}\n{LOADED}"],
         check=True,
         capture_output=True,
         text=True,
         timeout=30,
+        env=environ | {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")},
     )
     return set(done.stdout.split())
 
@@ -35,6 +43,41 @@ def modules_after(statement: str) -> set[str]:
 def test_what_is_heavy_is_loaded_when_first_needed(statement: str) -> None:
     """Importing the library, and making values and registries, loads no HTTP, TLS or cattrs."""
     assert modules_after(statement) & HEAVY == set()
+
+
+# What commands have no use for: each would cost them more than the command itself does.
+NEEDLESS = {
+    "cattrs", "typing_extensions", "urllib3", "requests", "rich", "asyncio", "cheroot", "tomllib",
+    "pathlib", "difflib", "dataclasses", "moby_plugins.app.subsystem", "moby_plugins.app.parts",
+    "moby_plugins.testing", "moby_plugins.checks", "moby_plugins.subsystems",
+}  # fmt: skip
+RUN = """
+import sys
+from moby_plugins.cli import main
+sys.argv[1:] = [{!r}]
+try:
+    main()
+except SystemExit:
+    pass
+"""
+
+
+def test_ls_loads_what_it_needs(short_path: Path) -> None:
+    """Over a plugin that answers: the engine of the call, and nothing for other commands."""
+    with plugin_server_unix(PluginApp(Volumes()), "one", sockets_path=str(short_path)):
+        loaded = modules_after(RUN.format("ls"), MOBY_PLUGINS_SOCKETS_PATH=str(short_path))
+
+    assert "moby_plugins.adapters.http.httptools" in loaded
+    assert loaded & NEEDLESS == set()
+
+
+def test_the_version_is_told_without_click() -> None:
+    """Nor is attrs loaded, nor any part that finds or calls a plugin."""
+    loaded = modules_after(RUN.format("--version"))
+
+    needless = NEEDLESS | HEAVY | {"click", "attrs", "logging", "moby_plugins.app"}
+    assert "moby_plugins.cli.streams" in loaded
+    assert loaded & needless == set()
 
 
 def test_a_client_loads_what_it_needs() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from moby_plugins.app.settings import BUILT_IN
 from tests.dummy_plugin import Conversation, DummyPlugin, http
+from tests.integration.certificates import Certificates
 from tests.integration.process.programs import python
 
 MANY = int(os.environ.get("MANY_PLUGINS", "400"))
@@ -60,3 +61,23 @@ def test_more_plugins_than_descriptors_are_active_and_called(transport: str, spe
 def test_idle_connections_make_room_where_descriptors_run_out(transport: str, specs: Path) -> None:
     """Where one is refused all idle connections are closed, and the call goes on."""
     assert told("none-left", transport, specs) == ["called True with True", "freed True"]
+
+
+@pytest.mark.parametrize("transport", sorted(BUILT_IN))
+def test_whatever_is_opened_goes_on_where_descriptors_run_out(transport: str, specs: Path) -> None:
+    """Look-ups on disk, TLS files and names of hosts have idle connections make room too."""
+    Certificates(specs)
+
+    said = told("opened", transport, specs)
+
+    refused = [line for line in said if line.startswith("a name")]
+    assert all("connection refused" in line for line in refused), said
+    assert [line for line in said if line not in refused] == [
+        "scan True",
+        "lookup plugin-00000",
+        "another registry's scan True",
+        "TLS files None",
+        "the system's roots None",
+        "get plugin-00001",
+    ]
+    assert len(refused) == 2

@@ -229,3 +229,20 @@ def test_an_address_that_no_host_can_read_is_refused(tmp_path: Path) -> None:
         plugin_server_tcp(APP, "echo", "[::1%lo]:0", specs_path=str(tmp_path)).start()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plugin_sends_no_session_tickets(tmp_path: Path) -> None:
+    """No host resumes a session, and unread ones can take an early response with them."""
+    authority = Authority(tmp_path)
+    tls = ServerTLS(*authority.plugin, ca_file=authority.ca_file)
+    context = ssl.create_default_context(cafile=authority.ca_file)
+    with plugin_server_tcp(APP, "echo", specs_path=str(tmp_path), tls=tls) as server:
+        where = ("127.0.0.1", int(server.addr.rpartition(":")[2]))
+        with (
+            socket.create_connection(where, WAIT) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as sock,
+        ):
+            sock.sendall(post("Echo.Say", b'{"Text":"hello"}'))
+            assert sock.recv(1 << 16).startswith(b"HTTP/1.1 200")
+            assert sock.version() == "TLSv1.3"
+            assert sock.session is None or not sock.session.has_ticket

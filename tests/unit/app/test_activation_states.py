@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from attrs import evolve
 
 from moby_plugins.app.activation import Activation, Activations
 from moby_plugins.app.registry import Registry
@@ -73,3 +74,23 @@ def test_an_activation_whose_leader_was_interrupted_is_abandoned() -> None:
 
     assert states == [False, True]
     assert activation.outcome(FakeClock()) is None
+
+
+def test_one_that_was_forgotten_while_it_was_running_takes_no_place() -> None:
+    """It is its callers' alone, whichever of the two is active first; closing closes the other."""
+    host = MemoryHost({"p": ["VolumeDriver"]})
+    plugin = host.registry.get("p")
+    other = evolve(plugin, client=plugin.client)
+    activations = Activations()
+    forgotten, _ = activations.claim("p", None)
+    activations.drop("p")
+    current, _ = activations.claim("p", None)
+
+    activations.settle(current, plugin)
+    activations.settle(forgotten, other)
+
+    assert forgotten.plugin is other
+    assert activations.active("p") is plugin
+    assert activations.count() == 1
+    [closed] = activations.close()
+    assert closed is plugin

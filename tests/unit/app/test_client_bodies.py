@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from moby_plugins.app.client import Client, Stream, accepted, read_whole
+from moby_plugins.app.bodies import accepted, read_whole
+from moby_plugins.app.client import Client, Stream
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import (
     StatusError,

@@ -32,6 +32,10 @@ def remove(self: Any, name: str) -> None:
     """As the protocol has it."""
 
 
+def anything(self: Any, *args: Any) -> None:
+    """Whatever the method's arguments are."""
+
+
 async def mount(self: Any, name: str, id: str) -> str:
     """A coroutine."""
     return "/v"
@@ -160,16 +164,14 @@ INNOCENT = (
     [AuthZPlugin, GraphDriver, IpamDriver, LogDriver, MetricsCollector, NetworkDriver,
      SecretProvider, VolumeDriver],
 )  # fmt: skip
-@pytest.mark.parametrize("name", INNOCENT)
-def test_an_authors_own_method_is_no_misspelling(kind: type[Subsystem], name: str) -> None:
-    """In a part of any subsystem that implements little of it."""
+def test_an_authors_own_method_is_no_misspelling(kind: type[Subsystem]) -> None:
+    """In a part of any subsystem that implements little of it; an error would name the method."""
     first = next(iter(kind.remotes.values())).name
-    methods: dict[str, Callable[..., None]] = {
-        name: lambda self, *args: None,
-        first: lambda self, *args: None,
-    }
 
-    assert PluginApp(part(kind, **methods)).manifest.implements == (kind.implements,)
+    for name in INNOCENT:
+        methods: dict[str, Callable[..., None]] = {name: anything, first: anything}
+        app = PluginApp(part(kind, **methods))
+        assert app.manifest.implements == (kind.implements,), name
 
 
 def test_a_definition_may_have_names_alike() -> None:

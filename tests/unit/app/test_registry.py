@@ -103,15 +103,26 @@ def test_a_plugin_that_does_not_implement_it_is_an_error_that_tells_what_it_does
     assert host.registry.get("p", "LogDriver").name == "p"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b", "a\0"])
-def test_a_name_that_cannot_be_one_is_not_looked_for(name: str) -> None:
-    """The name is checked before anybody builds a path of it."""
+@pytest.mark.parametrize("name", ["", "a\0", 5, None])
+def test_a_name_that_no_discovery_can_take_is_not_looked_for(name: Any) -> None:
+    """What is no text, empty, or holds NUL: whatever the discovery."""
     host = MemoryHost()
 
     with pytest.raises(InvalidPluginNameError):
         host.registry.get(name, "VolumeDriver")
 
     assert host.crossings == []
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/b", "../a", "a\\b"])
+def test_a_name_that_its_discovery_cannot_take_is_looked_for_once(name: str) -> None:
+    """The discovery refuses it before a path is built, and that is not waited for."""
+    host = MemoryHost()
+
+    with pytest.raises(InvalidPluginNameError):
+        host.registry.get(name, "VolumeDriver")
+
+    assert (host.crossings, host.clock.sleeps) == ([f"look up {name}"], [])
 
 
 def test_a_missing_plugin_is_looked_for_five_times() -> None:

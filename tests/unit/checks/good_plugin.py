@@ -7,6 +7,8 @@ from ipaddress import ip_network
 from itertools import count
 from typing import Any
 
+from moby_plugins import Request, Response
+from moby_plugins.domain.http import App
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import (
     AddressSpaces,
@@ -216,7 +218,29 @@ class Secrets(SecretProvider):
         return Secret(b"s3cret")
 
 
-def good_plugin() -> PluginApp:
+PARTS = (Volumes, Networks, Addresses, Doorman, Logs, Meter, Layers, Secrets)
+BY_SUBSYSTEM = {part.implements: part for part in PARTS}
+# Nothing is kept here: it tells the handshake, and which methods there are none of.
+WHOLE = PluginApp(*(part() for part in PARTS))
+
+
+class _GoodPlugin:
+    """All parts, each made when it is first called: most checks call one."""
+
+    def __init__(self) -> None:
+        self._apps: dict[str, PluginApp] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, request: Request) -> Response:
+        subsystem = request.method.partition(".")[0]
+        if subsystem not in BY_SUBSYSTEM:
+            return WHOLE(request)
+        with self._lock:
+            if subsystem not in self._apps:
+                self._apps[subsystem] = PluginApp(BY_SUBSYSTEM[subsystem]())
+        return self._apps[subsystem](request)
+
+
+def good_plugin() -> App:
     """Every subsystem in one plugin."""
-    parts = (Volumes(), Networks(), Addresses(), Doorman(), Logs(), Meter(), Layers(), Secrets())
-    return PluginApp(*parts)
+    return _GoodPlugin()

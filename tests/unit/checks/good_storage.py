@@ -11,7 +11,8 @@ from typing import Any
 
 from attrs import evolve
 
-from moby_plugins.app.client import Data
+from moby_plugins.app.bodies import Data
+from moby_plugins.serving import hung_up
 from moby_plugins.subsystems import (
     Change,
     GraphCapabilities,
@@ -59,9 +60,10 @@ class Logs(LogDriver):
             raise LookupError("no such container")
         lines = self._lines[info.container_id]
         at = max(len(lines) - config.tail, 0) if config.tail >= 0 else 0
-        while at < len(lines) or config.follow:
+        gone = hung_up()
+        while not gone.is_set() and (at < len(lines) or config.follow):
             with self._news:
-                self._news.wait_for(lambda: at < len(lines), timeout=5)
+                self._news.wait_for(lambda: at < len(lines), timeout=0.1)
             yield from lines[at : (at := len(lines))]
 
     def _copy(self, fifo: Any, container: str) -> None:

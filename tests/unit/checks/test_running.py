@@ -22,7 +22,7 @@ from moby_plugins.checks import (
     run_checks,
     skip,
 )
-from moby_plugins.checks.check import Function
+from moby_plugins.checks.verdict import Function
 from moby_plugins.domain.address import Address
 from moby_plugins.testing import FakeClock, MemoryTransport, hangs, refused, script, status
 

@@ -8,6 +8,7 @@ from moby_plugins import (
     DriverError,
     InvalidPluginNameError,
     NotImplementedByPluginError,
+    PluginDisabledError,
     PluginError,
     PluginNotFoundError,
     SettingsError,
@@ -24,6 +25,7 @@ from moby_plugins.domain.errors import RecordingError
 
 ERRORS: list[tuple[BaseException, int]] = [
     (PluginNotFoundError("a"), 3),
+    (PluginDisabledError("a:latest"), 5),
     (NotImplementedByPluginError("a", "X"), 4),
     (TransportError("refused"), 5),
     (TransportTimeoutError("timed out"), 6),

@@ -6,7 +6,7 @@ from typing import BinaryIO, cast
 
 import pytest
 
-from moby_plugins.app.client import Upload
+from moby_plugins.app.bodies import Upload
 from moby_plugins.cli.errors import report
 from moby_plugins.cli.output import (
     BAD,

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.address import TLSOptions
-from moby_plugins.domain.diagnosis import NOTE, PROBLEM, WARNING, Finding, Seen, diagnose
+from moby_plugins.domain.diagnosis import Seen, diagnose
 from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray
 
 SOCKETS, ETC, LIB = "/run/p", "/etc/p", "/lib/p"

@@ -5,8 +5,9 @@ import errno
 import pytest
 
 from moby_plugins.domain.address import TLSOptions
-from moby_plugins.domain.diagnosis import PROBLEM, Finding, Seen, diagnose, tls_files
+from moby_plugins.domain.diagnosis import Seen, diagnose, tls_files
 from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.findings import PROBLEM, Finding
 from moby_plugins.domain.plugin import Candidate, Plugin
 
 SPEC = "/etc/p/db.json"

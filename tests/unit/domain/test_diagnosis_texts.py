@@ -4,8 +4,9 @@ import errno
 
 import pytest
 
-from moby_plugins.domain.diagnosis import NOTE, PROBLEM, WARNING, Finding, Seen, diagnose
+from moby_plugins.domain.diagnosis import Seen, diagnose
 from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray
 
 SOCKET, SPEC = "/run/p/db.sock", "/etc/p/db.json"

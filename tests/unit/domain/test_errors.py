@@ -9,6 +9,7 @@ from moby_plugins.domain.errors import (
     DriverError,
     InvalidPluginNameError,
     NotImplementedByPluginError,
+    PluginDisabledError,
     PluginError,
     PluginNotFoundError,
     RecordingError,
@@ -32,6 +33,7 @@ EVERY_KIND: list[tuple[type[PluginError], tuple[object, ...]]] = [
     (TransportTimeoutError, ("timed out", "tcp://h:1", "db")),
     (StatusError, (500, "VolumeDriver.Get", "disk on fire")),
     (DriverError, ("VolumeDriver.Get", "no such volume")),
+    (PluginDisabledError, ("db:latest",)),
     (WireError, ("not JSON", "VolumeDriver.Get", "tcp://h:1", "db")),
 ]
 

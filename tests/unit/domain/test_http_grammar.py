@@ -4,12 +4,14 @@ import pytest
 
 from moby_plugins.domain.http_grammar import (
     BAD_REQUEST_LINE,
+    ChunkLines,
     begins_final_response,
     check_framing,
     check_heads,
     check_request_framing,
     is_final,
 )
+from tests.chunks import ROWS as CHUNKS
 from tests.heads import READ, REFUSED, ROWS
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -26,6 +28,7 @@ def test_a_head_that_is_read_is_no_error(row: str) -> None:
 BY_FRAMING = {name for name in ROWS if "length" in name or "cod" in name or "chunk" in name} | {
     "an interim response that is to be the last",
     "an interim response that closes by another name",
+    "an interim response that closes with more",
     "100 headers",
 }
 
@@ -136,3 +139,27 @@ def test_a_request_says_once_how_long_it_is(
 def test_a_request_line_without_control_characters_passes(line: bytes) -> None:
     """The rest of it is the server's to judge."""
     assert not BAD_REQUEST_LINE.search(line)
+
+
+@pytest.mark.parametrize("row", CHUNKS)
+@pytest.mark.parametrize("size", [1, 2, 7, 1 << 20])
+def test_lines_among_chunks_are_checked_however_they_come(row: str, size: int) -> None:
+    """What is read is not refused; and a line that is none is found in pieces of any size."""
+    body = CHUNKS[row].of(b"1")
+    lines = ChunkLines()
+    refused = False
+    try:
+        for start in range(0, len(body), size):
+            lines.check(body[start : start + size])
+    except ValueError:
+        refused = True
+
+    whole = ChunkLines()
+    try:
+        whole.check(body)
+    except ValueError:
+        assert refused
+    else:
+        assert not refused
+    if CHUNKS[row].ours == READ:
+        assert not refused

@@ -156,6 +156,11 @@ class FilesystemDiscovery:
     )
     uid_map: str = UID_MAP
 
+    @property
+    def is_local(self) -> bool:
+        """True: files are read, and nothing else."""
+        return True
+
     def scan(self) -> list[str]:
         """The names that ``lookup`` finds, sorted, each once.
 
@@ -302,4 +307,4 @@ def _content(path: str) -> bytes | None:
 def _open_at_once(path: str, flags: int) -> int:
     # Since stat() it may have become a FIFO, and opening one waits for a writer; or a
     # terminal, and a process without one would make it its own.
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))

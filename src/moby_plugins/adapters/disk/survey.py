@@ -18,7 +18,7 @@ from moby_plugins.adapters.disk.stand_in import DIRECTORY, left_behind
 from moby_plugins.adapters.http.unix_socket import probe_socket
 from moby_plugins.domain import permissions
 from moby_plugins.domain.diagnosis import Seen, tls_files
-from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.errors import PluginError, SpecError
 from moby_plugins.domain.handshake import Asked
 from moby_plugins.domain.permissions import FOR_GROUP_TO_WRITE, ROOT
 from moby_plugins.domain.plugin import Candidate, is_plugin_name
@@ -49,11 +49,14 @@ def see(
     ``ask`` is given what hosts find first under each name, and says what plugins answered.
     """
     unreadable: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
     plugins: dict[str, tuple[Candidate, ...]] = {}
     try:
         plugins = {name: tuple(discovery.candidates(name)) for name in discovery.scan()}
     except SpecError as error:
         unreadable = (str(error),)
+    except PluginError as error:  # of an engine
+        untold = (str(error),)
     # Gone since, or in a directory that changes: nothing to say of it.
     plugins = {name: found for name, found in plugins.items() if found}
     directories = (sockets_path, *specs_paths)
@@ -76,6 +79,7 @@ def see(
         | dict(_failures(_open, look.of_kind(named, permissions.FILE)))
         | dict(_failures(_connect, look.of_kind(sockets, permissions.SOCKET))),
         unreadable=unreadable,
+        untold=untold,
         left_behind=tuple(
             path for directory in _homes(sockets_path) for path in left_behind(directory)
         ),

@@ -1,9 +1,12 @@
 """Sockets whose time-out bounds all that follows, not each step of it, and that notice a response.
 
 A plugin that sends one byte a second never lets a plain socket's time-out run
-out. These shrink the time-out of every step to what is left since the last
-``settimeout()``, which an engine calls once before it sends and once before it
-reads, each time with what is left of the whole.
+out. So these bound every step by what is left until one moment, which ``bound()``
+sets, or ``settimeout()``: an engine calls it before it sends.
+
+To change a socket's own time-out is a system call for every step. So a plain socket has
+none, but polls for what is left where a step could block, and then takes no more than there is.
+TLS waits inside OpenSSL, which knows the socket's own time-out alone: there it is changed.
 
 A plugin may respond before it has read the whole request, and then read no more. So a
 socket that waits until it can send also looks for what the plugin sends. It never waits
@@ -14,7 +17,6 @@ handler. So nothing there waits for a lock.
 """
 
 import errno
-import math
 import os
 import select
 import socket
@@ -29,10 +31,7 @@ from moby_plugins.domain.http import CLOSED_HERE
 from moby_plugins.domain.http_grammar import begins_final_response
 
 if TYPE_CHECKING:
-
-    class _Base(socket.socket):
-        def pending(self) -> int: ...
-
+    _Base = socket.socket
 else:
     _Base = object
 
@@ -41,6 +40,10 @@ _LONGEST = 1e6
 # What is read at once while a request is being sent, and how much of it may be interim responses.
 _EARLY_BYTES = 16 << 10
 _MOST_EARLY_BYTES = 64 << 10
+
+
+# Called for every call: ``super()`` would make an object first.
+_recv, _recv_into, _send = socket.socket.recv, socket.socket.recv_into, socket.socket.send
 
 
 class RespondedEarlyError(ConnectionError):
@@ -69,11 +72,11 @@ class _Deadline(_Base):
     _ready: "select.poll | None" = None
 
     def settimeout(self, value: float | None, /) -> None:
-        value = None if value is None or value > _LONGEST else value
-        self._ends = None if value is None else time.monotonic() + value
-        # Skip a redundant settimeout(): the system call releases the GIL.
-        if value is not None or self.gettimeout() is not None:
-            super().settimeout(value)
+        self.bound(None if value is None else time.monotonic() + value)
+
+    def bound(self, ends: float | None) -> None:
+        """Have all that follows end at the time ``ends``, or when it likes."""
+        self._ends = ends
 
     def abort(self) -> None:
         """End what waits here, in whichever thread, and what begins to: ``ClosedHereError``.
@@ -92,6 +95,7 @@ class _Deadline(_Base):
 
     def close(self) -> None:
         """Close it, but not while it is being aborted: its number may be another's then."""
+        self._readable = self._ready = None  # they know the number
         with self._guard():
             super().close()
         if self.aborted:  # it stays open as long as a file of it does
@@ -102,18 +106,13 @@ class _Deadline(_Base):
         guard: threading.Lock | None = self.__dict__.get("guard")
         return guard or self.__dict__.setdefault("guard", threading.Lock())
 
-    def _narrow(self, ends: float) -> None:
-        super().settimeout(_left(ends))
-
     def recv_into(self, buffer: Any, *args: Any) -> int:
         if self._early:
             view = memoryview(buffer).cast("B")
             data = self.recv(len(view))
             view[: len(data)] = data
             return len(data)
-        if self._ends is not None:
-            self._narrow(self._ends)
-        size = super().recv_into(buffer, *args)
+        size = self._receive_into(buffer, *args)
         if self.aborted:
             raise ClosedHereError
         return size
@@ -122,34 +121,26 @@ class _Deadline(_Base):
         if self._early:
             data, self._early = self._early[:size], self._early[size:]
             return data
-        if self._ends is not None:
-            self._narrow(self._ends)
-        data = super().recv(size, *args)
+        data = self._receive(size, *args)
         if self.aborted:
             raise ClosedHereError
         return data
 
-    def is_readable(self) -> bool:
-        """Whether there is something to receive, or the other end has hung up."""
-        if self._readable is None:
-            self._readable = select.poll()
-            self._readable.register(self.fileno(), select.POLLIN)
-        return bool(self._early or self._readable.poll(0) or self.pending())
-
-    def send(self, *args: Any) -> int:
-        if self._ends is not None:
-            self._narrow(self._ends)
-        return super().send(*args)
+    def _polls_input(self) -> "select.poll":
+        self._readable = _poll_of(self, select.POLLIN)
+        return self._readable
 
     def sendall(self, data: Any, *_: Any) -> None:
         """Send all of ``data``; ``RespondedEarlyError`` where the peer responds instead.
 
         What the peer has sent before is not looked for unless this has to wait.
         """
-        rest = memoryview(data)
-        while (sent := self._send_now(rest)) < len(rest):
-            rest = rest[sent:]
-            self.wait_to_send()
+        sent = self._send_now(data)
+        if sent < len(data):
+            with memoryview(data) as rest:
+                while sent < len(rest):
+                    self.wait_to_send()
+                    sent += self._send_now(rest[sent:])
 
     def wait_to_send(self) -> None:
         """Wait until there is room to send; ``RespondedEarlyError`` once the peer responds.
@@ -157,60 +148,126 @@ class _Deadline(_Base):
         Interim responses are kept for the engine, and end nothing.
         """
         if self._ready is None:
-            self._ready = select.poll()
-            self._ready.register(self.fileno(), select.POLLIN | select.POLLOUT)
+            self._ready = _poll_of(self, select.POLLIN | select.POLLOUT)
         while True:
-            left = None if self._ends is None else math.ceil(_left(self._ends) * 1000)
-            for _, events in self._ready.poll(left):
+            for _, events in self._ready.poll(_left_to_poll(self._ends)):
                 if events != select.POLLOUT:
-                    self._receive_early()
+                    self._check_early(goes_on=self.receive_early())
                 if events & select.POLLOUT:
                     return
 
-    def _send_now(self, data: memoryview) -> int:
+    @property
+    def early(self) -> bytes:
+        """What was received, and not yet by the engine."""
+        return self._early
+
+    def receive_early(self) -> bool:
+        """Receive what has come, for the engine; false at the end of what the peer sends."""
+        data = self._receive_now()
+        if data is None:
+            return True
+        self._early += data
+        return bool(data)
+
+    def _send_now(self, data: Any) -> int:
         """Send what there is room for; returns how many bytes that was."""
         raise NotImplementedError
 
-    def _receive_early(self) -> None:
-        super().settimeout(0)
-        try:
-            data = super().recv(_EARLY_BYTES)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return  # a message of TLS itself
-        finally:
-            self._restore()
-        self._early += data
+    def _check_early(self, *, goes_on: bool) -> None:
         enough = len(self._early) > _MOST_EARLY_BYTES
-        if not data or enough or begins_final_response(self._early):
+        if not goes_on or enough or (self._early and begins_final_response(self._early)):
             raise RespondedEarlyError("the plugin responded before the request was sent")
 
-    def _restore(self) -> None:
-        # Under a deadline the next step sets what is left.
-        if self._ends is None:
-            super().settimeout(None)
+    def _receive(self, size: int, *args: Any) -> bytes:
+        """Receive once there is something, within the deadline."""
+        raise NotImplementedError
+
+    def _receive_into(self, buffer: Any, *args: Any) -> int:
+        """The same, into ``buffer``."""
+        raise NotImplementedError
+
+    def _receive_now(self) -> bytes | None:
+        """Receive what there is; ``None`` for nothing."""
+        raise NotImplementedError
 
 
 class DeadlineSocket(_Deadline, socket.socket):
     """A plain socket under a deadline."""
 
-    def pending(self) -> int:
-        """Bytes that were received and not read: none, as only TLS receives ahead."""
-        return 0
+    def connect(self, where: Any, /) -> None:
+        """Connect; this one step has a time-out of the socket's own."""
+        if self._ends is None:
+            super().connect(where)
+            return
+        # The socket's own, which the deadline's would not be.
+        socket.socket.settimeout(self, min(_left(self._ends), _LONGEST))
+        try:
+            super().connect(where)
+        finally:
+            socket.socket.settimeout(self, None)
 
-    def _send_now(self, data: memoryview) -> int:
+    def is_readable(self) -> bool:
+        """Whether there is something to receive, or the other end has hung up."""
+        return bool(self._early or (self._readable or self._polls_input()).poll(0))
+
+    def send(self, data: Any, *_: Any) -> int:
+        """Send some of ``data``, once there is room."""
+        while not (sent := self._send_now(data)) and len(data):
+            _poll_of(self, select.POLLOUT).poll(_left_to_poll(self._ends))
+        return sent
+
+    def _send_now(self, data: Any) -> int:
         if self._ends is not None:
             _left(self._ends)
-            socket.socket.settimeout(self, 0)
         try:
-            return socket.socket.send(self, data, socket.MSG_DONTWAIT)
+            return _send(self, data, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return 0
+
+    def _receive(self, size: int, *args: Any) -> bytes:
+        if self._ends is None:
+            return _recv(self, size, *args)
+        while True:
+            self._await(self._ends)
+            try:
+                return _recv(self, size, socket.MSG_DONTWAIT)
+            except BlockingIOError:  # it was taken back, as a bad checksum is
+                continue
+
+    def _receive_into(self, buffer: Any, *args: Any) -> int:
+        if self._ends is None:
+            return _recv_into(self, buffer, *args)
+        while True:
+            self._await(self._ends)
+            try:
+                return _recv_into(self, buffer, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                continue
+
+    def _await(self, ends: float) -> None:
+        """Wait until there is something to receive; ``TimeoutError`` at ``ends``."""
+        left = ends - time.monotonic()
+        poll = self._readable or self._polls_input()
+        if left <= 0 or not poll.poll(min(left, _LONGEST) * 1e3):
+            raise TimeoutError("timed out")
+
+    def _receive_now(self) -> bytes | None:
+        try:
+            return _recv(self, _EARLY_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
 
 
 class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
     """The same over TLS: give it to ``SSLContext.sslsocket_class``."""
 
     cut_off: bool = False
+
+    def bound(self, ends: float | None) -> None:
+        """Have all that follows end at the time ``ends``, or when it likes."""
+        super().bound(ends)
+        # Under a deadline each step sets what is left.
+        self._restore()
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
         """Receive into ``buffer``; 0 for the end, which may be a cut."""
@@ -228,12 +285,45 @@ class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
             self._end()
             return b""
 
+    def send(self, *args: Any) -> int:
+        """Send some of the data, once there is room."""
+        if self._ends is not None:
+            self._narrow(self._ends)
+        return ssl.SSLSocket.send(self, *args)
+
+    def is_readable(self) -> bool:
+        """Whether there is something to receive, or the other end has hung up."""
+        poll = self._readable or self._polls_input()
+        return bool(self._early or poll.poll(0) or self.pending())
+
+    def _narrow(self, ends: float) -> None:
+        socket.socket.settimeout(self, min(_left(ends), _LONGEST))
+
     def _end(self) -> None:
         if self.aborted:
             raise ClosedHereError
         self.cut_off = True
 
-    def _send_now(self, data: memoryview) -> int:
+    def _receive(self, size: int, *args: Any) -> bytes:
+        if self._ends is not None:
+            self._narrow(self._ends)
+        return ssl.SSLSocket.recv(self, size, *args)
+
+    def _receive_into(self, buffer: Any, *args: Any) -> int:
+        if self._ends is not None:
+            self._narrow(self._ends)
+        return ssl.SSLSocket.recv_into(self, buffer, *args)
+
+    def _receive_now(self) -> bytes | None:
+        socket.socket.settimeout(self, 0)
+        try:
+            return ssl.SSLSocket.recv(self, _EARLY_BYTES)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None  # a message of TLS itself
+        finally:
+            self._restore()
+
+    def _send_now(self, data: Any) -> int:
         if self._ends is not None:
             _left(self._ends)
         socket.socket.settimeout(self, 0)
@@ -243,6 +333,12 @@ class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
             return 0
         finally:
             self._restore()
+
+    def _restore(self) -> None:
+        # Under a deadline the next step sets what is left. Skip a redundant settimeout(): the
+        # system call releases the GIL.
+        if self._ends is None and self.gettimeout() is not None:
+            socket.socket.settimeout(self, None)
 
 
 class OpenSockets:
@@ -279,3 +375,17 @@ def _left(ends: float) -> float:
     if left <= 0:
         raise TimeoutError("timed out")
     return left
+
+
+def _left_to_poll(ends: float | None) -> float | None:
+    """What is left as ``poll()`` takes it; raises ``TimeoutError`` for nothing."""
+    return None if ends is None else min(_left(ends), _LONGEST) * 1e3
+
+
+def _poll_of(sock: socket.socket, events: int) -> "select.poll":
+    number = sock.fileno()
+    if number < 0:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    poll = select.poll()
+    poll.register(number, events)
+    return poll

@@ -10,12 +10,13 @@ import ssl
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
 from copy import copy
 from ipaddress import ip_address
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from moby_plugins.adapters.descriptors import check_descriptors, is_refusal
 from moby_plugins.adapters.http.deadline_socket import (
     DeadlineSocket,
     DeadlineSSLSocket,
@@ -36,8 +37,10 @@ MAX_TLS_FILE_BYTES = 1 << 20
 Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
 # Takes a time-out in seconds, and gives a connected socket.
 Dial: TypeAlias = Callable[[float | None], Socket]
-# Seconds between looks whether to wait on for a name.
+# Seconds between looks whether to wait on for the system.
 _LOOK = 0.05
+# Seconds that TLS files are waited for as a client is made: to read them takes a few hundredths.
+_SOON = 1.0
 # What sending raises where the plugin responds already, or has stopped reading.
 STOPPED_READING = (
     BrokenPipeError,
@@ -60,20 +63,46 @@ class EndingDial(Protocol):
         ...
 
 
+@runtime_checkable
+class StartingDial(Protocol):
+    """A dial that can also be started without a wait."""
+
+    def __call__(self, timeout: float | None, /) -> Socket:
+        """Dial."""
+        ...
+
+    def start(self) -> tuple[DeadlineSocket, bool] | None:
+        """Return a socket and whether it is connected; if not, it is once it can be written to.
+
+        ``None`` where even that would have to wait. Raises ``OSError``.
+        """
+        ...
+
+
 def system_addresses(host: str, port: int) -> list[Any]:
-    """Every address of ``host`` for a TCP connection; raises ``socket.gaierror``."""
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """Every address of ``host`` for a TCP connection; raises ``OSError``, as ``gaierror`` is.
+
+    For want of descriptors the system says one thing or another, and that of ``os.pipe()`` here.
+    """
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        try:
+            check_descriptors()
+        except OSError as refused:
+            raise refused from error
+        raise
 
 
 class Lookups:
-    """Resolves names within a time-out; one that hangs has one thread, however many ask for it.
+    """Asks the system within a time-out; what hangs has one thread, however many wait for it.
 
-    A name is resolved again once its thread has ended: nothing is remembered.
+    Nothing is remembered: once a thread has ended, the next to ask has another.
     """
 
     def __init__(self) -> None:
         # By process too: the threads of its parent do not run in a child.
-        self._running: dict[tuple[Resolve, str, int], _Lookup] = {}
+        self._running: dict[tuple[Hashable, int], _Lookup] = {}
 
     def addresses(
         self,
@@ -83,15 +112,42 @@ class Lookups:
         timeout: float | None,
         sockets: OpenSockets | None = None,
     ) -> list[Any]:
-        """What ``resolve`` returns or raises; ``TimeoutError`` if that takes ``timeout`` seconds.
+        """What ``resolve`` returns or raises; else as ``result``."""
+        if timeout is None or _is_number(host):
+            return resolve(host, port)
+        # For the port of the first to ask.
+        asked = _Lookup("resolve", lambda: (port, resolve(host, port)))
+        late = f"the name {shown(host)} is not resolved"
+        resolved_for, found = self._result((resolve, host), asked, late, timeout, sockets)
+        if resolved_for == port:
+            return list(found)
+        return [(*each[:4], (each[4][0], port, *each[4][2:])) for each in found]
+
+    def context(
+        self, tls: TLSOptions, timeout: float | None, sockets: OpenSockets | None = None
+    ) -> ssl.SSLContext:
+        """What ``ssl_context`` returns or raises, which reads files; else as ``result``."""
+        if timeout is None:
+            return ssl_context(tls)
+        asked = _Lookup("read", lambda: ssl_context(tls))
+        late = "the TLS files are not read"
+        context: ssl.SSLContext = self._result(tls, asked, late, timeout, sockets)
+        return context
+
+    def _result(
+        self,
+        key: Hashable,
+        mine: "_Lookup",
+        late: str,
+        timeout: float,
+        sockets: OpenSockets | None,
+    ) -> Any:
+        """What the lookup of ``key`` comes to; ``TimeoutError`` if that takes ``timeout`` seconds.
 
         What takes longer goes on in its thread, and the next to ask waits for the same. Where
         ``sockets`` were ended, this ends too.
         """
-        if timeout is None or _is_number(host):
-            return resolve(host, port)
-        key = (resolve, host, os.getpid())
-        mine = _Lookup(port)
+        key = (key, os.getpid())
         lookup = self._running.setdefault(key, mine)
         if lookup is mine:
             self._start(key, mine)
@@ -101,43 +157,49 @@ class Lookups:
                 sockets.check()
             left = ends - time.monotonic()
             if left <= 0:
-                raise TimeoutError(f"the name {shown(host)} is not resolved after {timeout:.3g} s")
+                raise TimeoutError(f"{late} after {timeout:.3g} s")
         if lookup.error is not None:
-            raise copy(lookup.error)  # no two threads share a traceback
-        if lookup.port == port:
-            return lookup.found
-        return [(*found[:4], (found[4][0], port, *found[4][2:])) for found in lookup.found]
+            raise copy(lookup.error) from lookup.cause  # no two threads share a traceback
+        return lookup.found
 
-    def _start(self, key: tuple[Resolve, str, int], lookup: "_Lookup") -> None:
-        resolve, host, _ = key
-
+    def _start(self, key: tuple[Hashable, int], lookup: "_Lookup") -> None:
         def ask() -> None:
             try:
-                lookup.found = resolve(host, lookup.port)
+                lookup.found = lookup.ask()
             except Exception as error:  # of those who ask
-                lookup.error = error.with_traceback(None)  # it would refer back to the lookup
+                lookup.fail(error)
             finally:
                 self._end(key, lookup)
 
         try:
-            threading.Thread(target=ask, name="moby-plugins-resolve", daemon=True).start()
+            name = f"moby-plugins-{lookup.name}"
+            threading.Thread(target=ask, name=name, daemon=True).start()
         except RuntimeError as error:
-            lookup.error = OSError(f"no thread to resolve {shown(host)} in: {error}")
+            lookup.fail(OSError(f"no thread to {lookup.name} in: {error}"))
             self._end(key, lookup)
 
-    def _end(self, key: tuple[Resolve, str, int], lookup: "_Lookup") -> None:
+    def _end(self, key: tuple[Hashable, int], lookup: "_Lookup") -> None:
         del self._running[key]
         lookup.done.set()
 
 
 class _Lookup:
-    """A name that is being resolved, for the port of the first to ask."""
+    """What the system is being asked: ``name`` says it of the thread."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, name: str, ask: Callable[[], Any]) -> None:
+        self.name = name
+        self.ask = ask
         self.done = threading.Event()
-        self.found: list[Any] = []
+        self.found: Any = None
         self.error: Exception | None = None
+        self.cause: BaseException | None = None
+
+    def fail(self, error: Exception) -> None:
+        """End in ``error``, and its cause: without tracebacks, which would refer back to this."""
+        self.error, self.cause = error.with_traceback(None), error.__cause__
+        error.__context__ = None
+        if self.cause is not None:
+            self.cause.__traceback__ = self.cause.__context__ = None
 
 
 def _is_number(host: str) -> bool:
@@ -190,29 +252,53 @@ class TCPDial:
                 return sock
         raise failure or OSError("the host name has no address")
 
+    def start(self) -> tuple[DeadlineSocket, bool] | None:
+        """Begin to dial; ``None`` for a name, which has to be resolved. Raises ``OSError``."""
+        if not _is_number(self._where[0]):
+            return None
+        family, kind, protocol, _, where = self._resolve(*self._where)[0]
+        sock = DeadlineSocket(family, kind, protocol)
+        try:
+            self.sockets.add(sock)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setblocking(False)
+            with suppress(BlockingIOError):
+                sock.connect(where)
+            sock.setblocking(True)
+        except BaseException:
+            sock.close()
+            raise
+        return sock, False
+
     def end(self) -> None:
         """End the dials and connections that there are, and those to come."""
         self.sockets.end()
 
 
 class TLSDial:
-    """Dials TCP and shakes hands under ``context``, whose sockets must keep deadlines."""
+    """Dials TCP and shakes hands under ``context``, whose sockets must keep deadlines.
+
+    Options in its place are read at the first dial, or before.
+    """
 
     def __init__(
-        self, address: Address, context: ssl.SSLContext, lookups: Lookups | None = None
+        self,
+        address: Address,
+        context: ssl.SSLContext | TLSOptions,
+        lookups: Lookups | None = None,
     ) -> None:
-        self._dial = TCPDial(address, lookups=lookups)
+        self._lookups = lookups or Lookups()
+        self._dial = TCPDial(address, lookups=self._lookups)
         self._host = address.host
         self._context = context
 
     def __call__(self, timeout: float | None) -> DeadlineSSLSocket:
-        """A connected socket; raises as ``TCPDial`` does, and ``ssl.SSLError``."""
+        """A connected socket; raises as ``TCPDial`` and ``read`` do, and ``ssl.SSLError``."""
         ends = None if timeout is None else time.monotonic() + timeout
-        sock = self._dial(timeout)
+        context = self.read(timeout)
+        sock = self._dial(None if ends is None else max(ends - time.monotonic(), 1e-3))
         try:
-            if ends is not None:
-                sock.settimeout(max(ends - time.monotonic(), 1e-3))
-            wrapped = self._context.wrap_socket(
+            wrapped = context.wrap_socket(
                 sock,
                 server_hostname=self._host,
                 suppress_ragged_eofs=False,
@@ -225,11 +311,23 @@ class TLSDial:
         try:
             # The descriptor is this one's now, and no longer that of ``sock``.
             self._dial.sockets.add(wrapped)
+            if ends is not None:
+                socket.socket.settimeout(wrapped, max(ends - time.monotonic(), 1e-3))
             wrapped.do_handshake()
         except BaseException:
             wrapped.close()
             raise
         return wrapped
+
+    def read(self, timeout: float | None) -> ssl.SSLContext:
+        """The context, once its files are read.
+
+        Raises ``SpecError`` for one that cannot be used, and ``TimeoutError`` after ``timeout``
+        seconds, as on a file system that has gone away.
+        """
+        if isinstance(self._context, TLSOptions):
+            self._context = self._lookups.context(self._context, timeout, self._dial.sockets)
+        return self._context
 
     def end(self) -> None:
         """End the dials and connections that there are, and those to come."""
@@ -247,6 +345,10 @@ def ssl_context(tls: TLSOptions) -> ssl.SSLContext:
     _trust(context, tls)
     if tls.cert_file or tls.key_file:
         _identify(context, tls)
+    # Last, since it takes longest. OpenSSL does not tell that it could not open the system's roots.
+    if not (tls.insecure_skip_verify or tls.exclusive_root_pools):
+        check_descriptors()
+        context.load_default_certs()
     return context
 
 
@@ -254,6 +356,9 @@ def server_context(tls: ServerTLS) -> ssl.SSLContext:
     """What a plugin serves with; raises ``SpecError`` for a file that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion(TLS_1_2)
+    # No host resumes a session; and one that has not read its tickets yet, because it uploads,
+    # loses a response that comes early, once the connection is reset.
+    context.num_tickets = 0
     _identify(context, tls)
     if tls.client_ca_file:
         _trust_file(context, tls.client_ca_file)
@@ -268,8 +373,6 @@ def _trust(context: ssl.SSLContext, tls: TLSOptions) -> None:
         return
     if tls.exclusive_root_pools and not tls.ca_file:
         raise SpecError("ExclusiveRootPools without a CAFile trusts nobody")
-    if not tls.exclusive_root_pools:
-        context.load_default_certs()
     if tls.ca_file:
         _trust_file(context, tls.ca_file)
 
@@ -322,20 +425,33 @@ def _reason(error: Exception) -> str:
     return shown(getattr(error, "strerror", None) or error)
 
 
+def _tls_dial(address: Address, tls: TLSOptions | None, lookups: Lookups | None) -> TLSDial:
+    dial = TLSDial(address, tls or TLSOptions(), lookups)
+    # What takes longer, or lacks a thread or a descriptor, is left to the first dial: it has time
+    # of its own, and may have others make room.
+    try:
+        dial.read(_SOON)
+    except OSError:
+        pass
+    except SpecError as error:
+        if not is_refusal(error):
+            raise
+    return dial
+
+
 _DIALS: dict[str, Callable[[Address, TLSOptions | None, Lookups | None], Dial]] = {
     "unix": lambda address, _, __: UnixSocketDial(address),
     "tcp": lambda address, _, lookups: TCPDial(address, lookups=lookups),
     "http": lambda address, _, lookups: TCPDial(address, lookups=lookups),
-    "https": lambda address, tls, lookups: TLSDial(
-        address, ssl_context(tls or TLSOptions()), lookups
-    ),
+    "https": _tls_dial,
 }
 
 
 def dial_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None = None) -> Dial:
     """How to dial ``address``, whose host ``lookups`` resolve; reads the TLS files.
 
-    Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    Raises ``SpecError`` for a scheme, a path or a file that cannot be used. Files that take
+    longer than a second, or for which there is no descriptor, are read by the first dial.
     """
     if address.scheme not in _DIALS:
         known = ", ".join(sorted(_DIALS))

@@ -1,6 +1,6 @@
 """Heads of requests and responses, as both HTTP engines write and read them.
 
-A client sends the same headers with every call, so each is checked and encoded once.
+A client sends the same headers with every call of a method, so a head is checked and encoded once.
 ``http.client`` would do both for every request.
 """
 
@@ -33,17 +33,20 @@ def head_of(request: Request, host: str, length: int | None) -> bytes:
     ``host`` is the Host where the request names none. Raises ``ValueError`` for a
     header that would break its line.
     """
-    framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
-    headers = _lines(tuple(request.headers.items()), host)
-    return b"POST /%b HTTP/1.1\r\n%b%b\r\n\r\n" % (request.method.encode(), headers, framing)
+    head = _head(request.method, tuple(request.headers.items()), host)
+    if length is None:
+        return head + b"Transfer-Encoding: chunked\r\n\r\n"
+    return b"%bContent-Length: %d\r\n\r\n" % (head, length)
 
 
 @lru_cache(maxsize=128)
-def _lines(headers: tuple[tuple[str, str], ...], host: str) -> bytes:
+def _head(method: str, headers: tuple[tuple[str, str], ...], host: str) -> bytes:
+    """All but how long the body is."""
     given = {name: value for name, value in headers if name.lower() not in _FRAMING}
     if "host" not in {name.lower() for name in given}:
         given["Host"] = host
-    return b"".join(line(name, value) + b"\r\n" for name, value in given.items())
+    lines = b"".join(line(name, value) + b"\r\n" for name, value in given.items())
+    return b"POST /%b HTTP/1.1\r\n%b" % (method.encode(), lines)
 
 
 class AnswerHeaders(Mapping[str, str]):
@@ -85,9 +88,20 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
         raise HTTPException(str(error)) from error
 
 
-def check_heads(data: bytes) -> None:
-    """Raise ``HTTPException`` where the heads at the beginning of ``data`` are refused."""
+def check_interim(options: Iterable[str]) -> None:
+    """Raise ``HTTPException`` for an interim response that is to be the last."""
     try:
-        http_grammar.check_heads(data)
+        http_grammar.check_interim(options)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error
+
+
+def check_heads(data: bytes) -> int:
+    """Return where the heads at the beginning of ``data`` end.
+
+    Raises ``HTTPException`` where they are refused.
+    """
+    try:
+        return http_grammar.check_heads(data)
     except ValueError as error:
         raise HTTPException(str(error)) from error

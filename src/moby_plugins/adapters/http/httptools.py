@@ -4,9 +4,9 @@ It keeps the promises of ``urllib3.py``, over the same dialers, deadlines and po
 request is sent in one system call, and a small response is received in one.
 
 httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
-size or trailer for ever, so ``Answer`` counts them. It also accepts other protocols and
-versions, and any byte in the reason of a status line, so heads are checked once more by the
-rules that both engines keep (``domain/http_grammar.py``).
+size or trailer for ever. It also accepts other protocols and versions, any byte in the reason of
+a status line, and sizes of any number of digits. So heads, and the lines among chunks, are checked
+once more by the rules that both engines keep (``domain/http_grammar.py``).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,13 +19,15 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dial_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
+from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
     check_framing,
     check_heads,
+    check_interim,
     head_of,
 )
-from moby_plugins.adapters.http.pool import GiveBack, IdleConnections, PooledTransport, time_left
+from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -42,9 +44,9 @@ from moby_plugins.domain.http_grammar import (
     MAX_HEAD_BYTES,
     MAX_HEADERS,
     MAX_INTERIM,
-    MAX_TRAILERS,
     STATUS_LINE,
     SWITCHING_PROTOCOLS,
+    ChunkLines,
     is_final,
 )
 from moby_plugins.domain.text import shown
@@ -54,8 +56,7 @@ ERRORS = (OSError, HTTPException, HttpParserError)
 
 _MALFORMED = (HttpParserError, HTTPException)
 _TIMED_OUT = timed_out()
-# Between two parts of a chunked body, besides what is fed at once: sizes, extensions, the trailer.
-MAX_BETWEEN_BYTES = 16 << 10
+_CONNECTION = (b"connection", b"proxy-connection")
 # What is asked of the socket at first: most answers are smaller.
 FIRST_BYTES = 16 << 10
 
@@ -94,73 +95,91 @@ class Answer:
     ``status`` is 0 until the headers are whole. ``length`` is the body's, where it is
     known; ``ends_itself`` is false for a body that lasts as long as the connection.
     ``failure`` is what is wrong with the body, after what was taken of it. ``reusable``
-    tells whether a next request may follow. Whoever is done with it calls ``finish``.
+    tells whether a next request may follow: then ``begin`` makes it ready for the next response.
+    Whoever is done with it calls ``finish``.
     """
 
-    status: int = 0
-    length: int | None = None
-    ends_itself: bool = True
-    complete: bool = False
-    reusable: bool = False
-    failure: Exception | None = None
-    _begun = False
-    _interim = 0
-    _trailers = 0
-    _between = 0
-
     def __init__(self) -> None:
+        self._parser: Any = None
+        self._strict = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Make ready for another response; what came before is forgotten, but for the parser."""
+        self.status: int = 0
+        self.length: int | None = None
+        self.ends_itself: bool = True
+        self.complete: bool = False
+        self.reusable: bool = False
+        self.failure: Exception | None = None
+        # Bytes that lack of a body of known length, once its head has come.
+        self._left: int | None = None
+        self._begun = False
+        self._interim = 0
+        self._lines: ChunkLines | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
-        self._head = bytearray()
-        self._parser: Any = HttpResponseParser(self)
-        # A length beside chunks is ignored, lines may end in LF, and spaces may follow the size
-        # of a chunk, which some servers write in a field of fixed width: all are common.
-        self._parser.set_dangerous_leniencies(
-            lenient_chunked_length=True,
-            lenient_optional_cr_before_lf=True,
-            lenient_spaces_after_chunk_size=True,
-        )
+        self._head = b""
+        if self._parser is None:
+            self._parser = HttpResponseParser(self)
+            self._strict = False
+            # A length beside chunks is ignored, lines may end in LF, and spaces may follow the
+            # size of a chunk, which some servers write in a field of fixed width: all are common.
+            self._parser.set_dangerous_leniencies(
+                lenient_chunked_length=True,
+                lenient_optional_cr_before_lf=True,
+                lenient_spaces_after_chunk_size=True,
+            )
+        elif self._strict:
+            self._strict = False
+            self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
 
     def feed(self, data: bytes) -> None:
         """Parse what came; ``HTTPException`` or ``HttpParserError`` for what is no head."""
+        if self._left is not None:
+            self._count(data)
+            return
         in_body = bool(self.status)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
             self.reusable = False
         except HttpParserError as error:
-            self.reusable = False
-            line = bytes(self._head + data).partition(b"\n")[0]
-            of_parser = isinstance(_first(error), HttpParserError)
-            if of_parser and not (self.status or self._interim or STATUS_LINE.match(line + b"\n")):
-                raise HTTPException(f"not a status line: {line!r:.80}")  # noqa: B904  the same
-            if not (self.status and isinstance(_first(error), Exception)):
-                raise _first(error)  # noqa: B904  the one came before the other
-            if not self.complete:  # otherwise it is about more than the response
-                # One without a traceback, which would refer back to this.
-                self.failure = HTTPException(str(_first(error)))
+            self._fail(error, data)
         if not self.status:
             self._bound_head(data)
-        elif not in_body:
-            check_heads(bytes(self._head) + data if self._head else data)
-        elif not self.complete:
-            self._bound_between(len(data))
+            return
+        if not in_body:
+            data = self._head + data if self._head else data
+            data = data[check_heads(data) :]
+            if self.length is not None and not self.complete:
+                self._left = self.length - sum(map(len, self._parts))
+        if self._lines is not None and self.failure is None:
+            self._check_chunks(self._lines, data)
+
+    @property
+    def room(self) -> int:
+        """How much of the body to ask for next, at most."""
+        return CHUNK_BYTES if self._left is None else self._left
 
     def take(self) -> bytes:
         """What came of the body since the last time."""
-        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts.clear()
-        return data
+        parts, self._parts = self._parts, []
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def headers(self) -> AnswerHeaders:
         """The headers, made when they are looked at."""
-        return AnswerHeaders(
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self._headers
-        )
+        return AnswerHeaders(map(_decoded, self._headers))
 
     def finish(self) -> None:
         """Let go of the parser, which refers back to this."""
         self._parser = None
+
+    def ended(self) -> Exception:
+        """What the end of the connection means where the head is not whole."""
+        if self.answered:
+            return OSError("it was closed among the headers")
+        return ClosedEarlyError()
 
     @property
     def answered(self) -> bool:
@@ -169,7 +188,7 @@ class Answer:
             return True
         # Without a callback for the end of the line, it is looked for; only where an answer fails.
         line = self._head.replace(b"\r\n", b"\n").rpartition(b"\n\n")[2]
-        return is_final(self._parser.get_status_code()) and b"\n" in line
+        return self._begun and is_final(self._parser.get_status_code()) and b"\n" in line
 
     def on_message_begin(self) -> None:
         """Called by httptools, as all that follows: at the first byte of a status line."""
@@ -180,9 +199,6 @@ class Answer:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a line of the trailer."""
         if self.status:
-            self._trailers += 1
-            if self._trailers > MAX_TRAILERS:
-                raise HTTPException(f"more than {MAX_TRAILERS} trailers")
             return
         self._headers.append((name.lower(), value))
         if len(self._headers) > MAX_HEADERS:
@@ -195,6 +211,8 @@ class Answer:
         if status < FIRST_STATUS:
             raise HTTPException(f"a status of {status}")
         if not is_final(status):
+            options = (value for name, value in self._headers if name in _CONNECTION)
+            check_interim(value.decode("latin-1") for value in options)
             self._headers = []
             self._interim += 1
             if self._interim >= MAX_INTERIM:
@@ -203,7 +221,9 @@ class Answer:
         self.ends_itself = bool(lengths or codings)
         if codings:
             # Where a chunk ends is not left open.
+            self._strict = True
             self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
+            self._lines = None if status in BODILESS else ChunkLines()
         elif lengths:
             self.length = int(lengths[0])
         # Whether a body follows where there can be none is not to be found out.
@@ -230,6 +250,22 @@ class Answer:
         check_framing(lengths, codings)
         return lengths, codings
 
+    def _fail(self, error: HttpParserError, data: bytes) -> None:
+        self.reusable = False
+        line = (self._head + data).partition(b"\n")[0]
+        first = error.__context__ or error  # what a method of this raised, or the parser
+        try:
+            of_parser = isinstance(first, HttpParserError)
+            if of_parser and not (self.status or self._interim or STATUS_LINE.match(line + b"\n")):
+                raise HTTPException(f"not a status line: {line!r:.80}")
+            if not (self.status and isinstance(first, Exception)):
+                raise first
+            if not self.complete:  # otherwise it is about more than the response
+                # One without a traceback, which would refer back to this.
+                self.failure = HTTPException(str(first))
+        finally:
+            del error, first  # their tracebacks refer to this frame
+
     def _bound_head(self, data: bytes) -> None:
         if not self._begun:
             raise HTTPException("an empty line instead of a status")
@@ -237,16 +273,28 @@ class Answer:
         if len(self._head) > MAX_HEAD_BYTES:
             raise HTTPException(f"a head of more than {MAX_HEAD_BYTES} bytes")
 
-    def _bound_between(self, size: int) -> None:
-        self._between = 0 if self._parts else self._between + size
-        if self._between > MAX_BETWEEN_BYTES:
+    def _count(self, data: bytes) -> None:
+        # There is nothing to parse in what is counted: it is not copied once more.
+        # The parser misses it, and cannot go on with what comes next.
+        self._parser = None
+        left = (self._left or 0) - len(data)
+        if left < 0:
             self.reusable = False
-            self.failure = HTTPException("an endless chunk size or trailer")
+            data = data[:left]
+        self._left = max(left, 0)
+        self._parts.append(data)
+        self.complete = left <= 0
+
+    def _check_chunks(self, lines: ChunkLines, data: bytes) -> None:
+        try:
+            lines.check(data)
+        except ValueError as error:
+            self.reusable = self.complete = False
+            self.failure = HTTPException(str(error))
 
 
-def _first(error: HttpParserError) -> BaseException:
-    """What a method of ``Answer`` raised, for which httptools raises ``error``; else that."""
-    return error.__context__ or error
+def _decoded(header: tuple[bytes, bytes]) -> tuple[str, str]:
+    return header[0].decode("latin-1"), header[1].decode("latin-1")
 
 
 class UnreadBody:
@@ -260,16 +308,12 @@ class UnreadBody:
         self._address = address
         self._give_back = give_back
         self._came = answer.take()
-        self._left = None if answer.length is None else answer.length - len(self._came)
         self._over = False
 
     def read(self, size: int, /) -> bytes:
         """At most ``size`` bytes: see ``Body``."""
         while not (self._came or self._over):
-            if self._left is None:
-                self._came = self._parsed(size)
-            else:
-                self._came = self._counted(size, self._left)
+            self._came = self._next(size)
         data, self._came = self._came[:size], self._came[size:]
         return data
 
@@ -278,23 +322,16 @@ class UnreadBody:
         if not self._over:
             self._end(reusable=False)
 
-    def _counted(self, size: int, left: int) -> bytes:
-        # There is nothing to parse in what is counted: it is not copied once more.
-        data = self._receive(min(size, left))
-        self._left = left - len(data)
-        if not self._left:
-            self._end(reusable=self._answer.reusable)
-        return data
-
-    def _parsed(self, size: int) -> bytes:
-        data = self._receive(min(size, CHUNK_BYTES))
+    def _next(self, size: int) -> bytes:
+        answer = self._answer
+        data = self._receive(min(size, answer.room))
         if data:
-            self._answer.feed(data)
-            if self._answer.complete:
-                self._end(reusable=self._answer.reusable)
+            answer.feed(data)
+            if answer.complete:
+                self._end(reusable=answer.reusable)
         else:
             self._end(reusable=False)
-        return self._answer.take()
+        return answer.take()
 
     def _receive(self, size: int) -> bytes:
         try:
@@ -309,7 +346,6 @@ class UnreadBody:
 
     def _end(self, *, reusable: bool) -> None:
         self._over = True
-        self._answer.finish()
         self._give_back(reusable=reusable)
 
 
@@ -336,25 +372,34 @@ class HttptoolsConnection:
         self._address = address
         self._host = address.host_header
         self._sock = sock
+        # One for all responses: to make a parser takes longer than to parse.
+        self._answer = Answer()
 
-    def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
-        """The answer to ``request``: see ``Connection`` in ``pool.py``."""
-        answer = Answer()
+    def send(self, request: Request, ends: float | None) -> bool:
+        """Send ``request``: see ``Connection`` in ``exchanges.py``."""
         try:
-            self._begin(ends)
-            whole = self._send(request)
+            self._sock.bound(ends)
+            return self._send(request)
+        except BaseException:
+            self.close()
+            raise
+
+    def receive(self, ends: float | None, give_back: GiveBack, *, whole: bool) -> Response:  # noqa: ARG002  bound by ``send``
+        """Receive the response: see ``Connection`` in ``exchanges.py``."""
+        answer = self._answer
+        try:
+            answer.begin()
             self._receive_head(answer)
         except BaseException:
             self.close()
-            answer.finish()
             raise
         answer.reusable = answer.reusable and whole
         if not answer.complete:
             body = UnreadBody(answer, self._sock, self._address, partial(give_back, self))
             return Response(answer.status, body, answer.headers())
-        answer.finish()
+        response = Response(answer.status, answer.take(), answer.headers())
         give_back(self, reusable=answer.reusable)
-        return Response(answer.status, answer.take(), answer.headers())
+        return response
 
     def is_readable(self) -> bool:
         """Whether the other end has hung up, or sent what was not asked for."""
@@ -362,18 +407,13 @@ class HttptoolsConnection:
 
     def close(self) -> None:
         """Hang up."""
+        self._answer.finish()
         self._sock.close()
-
-    def _begin(self, ends: float | None) -> None:
-        try:
-            self._sock.settimeout(time_left(ends))
-        except TimeoutError as error:
-            raise translate(error, self._address, answered=False) from error
 
     def _send(self, request: Request) -> bool:
         """Send it; false where the plugin responds already, or has stopped reading."""
         # What the caller's own iterator raises in this loop passes as it is.
-        for number, piece in enumerate(_pieces(request, self._host)):
+        for number, piece in enumerate(pieces(request, self._host)):
             try:
                 if number:
                     self._sock.wait_to_send()
@@ -388,17 +428,16 @@ class HttptoolsConnection:
         try:
             while not answer.status:
                 data = self._sock.recv(FIRST_BYTES)
-                if not data and answer.answered:
-                    raise OSError("it was closed among the headers")
                 if not data:
-                    raise ClosedEarlyError
+                    raise answer.ended()
                 answer.feed(data)
         except ERRORS as error:
             answered = isinstance(error, OSError) and answer.answered
             raise translate(error, self._address, answered=answered) from error
 
 
-def _pieces(request: Request, host: str) -> Iterable[bytes]:
+def pieces(request: Request, host: str) -> Iterable[bytes]:
+    """What is sent for ``request``, its head first; ``host`` is the Host where it names none."""
     body = request.body
     if isinstance(body, bytes):
         head = head_of(request, host, len(body))

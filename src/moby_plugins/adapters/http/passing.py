@@ -15,7 +15,8 @@ from attrs import field, frozen
 
 from moby_plugins.adapters.http.dialing import Dial, Socket
 from moby_plugins.adapters.http.errors import not_reached
-from moby_plugins.adapters.http.pool import DIAL_TIMEOUT, Connection
+from moby_plugins.adapters.http.exchanges import Connection
+from moby_plugins.adapters.http.pool import DIAL_TIMEOUT
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, WireError
 from moby_plugins.domain.http import Body, Request, Response
@@ -63,7 +64,9 @@ class PassingTransport:
         self._begin(call)
         give_back = partial(self._end, call)
         try:
-            response = self._engine(self._address, sock).exchange(request, ends, give_back)
+            connection = self._engine(self._address, sock)
+            whole = connection.send(request, ends)
+            response = connection.receive(ends, give_back, whole=whole)
         except BaseException as error:
             self._forget(call)
             if isinstance(error, (TransportError, WireError)) and hung_up.is_set():

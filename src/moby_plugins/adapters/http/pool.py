@@ -3,7 +3,6 @@
 An engine is a class of connections: ``urllib3.py``, ``httptools.py``.
 """
 
-import errno
 import os
 import time
 import weakref
@@ -11,10 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import TypeAlias, cast
 
-from moby_plugins.adapters.http.dialing import Dial, EndingDial, Socket
+from moby_plugins.adapters.descriptors import Descriptors, is_refusal
+from moby_plugins.adapters.http.dialing import Dial, EndingDial, Socket, StartingDial
 from moby_plugins.adapters.http.errors import not_reached
+from moby_plugins.adapters.http.exchanges import Connection, PendingExchange
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request, Response
 
@@ -24,56 +25,46 @@ DIAL_TIMEOUT = 10.0
 IDLE_CONNECTIONS = 16
 # Kept by all transports of a registry together.
 MAX_IDLE_CONNECTIONS = 128
-# The system's refusal of a descriptor, to this process and to all.
-_REFUSED_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+# Of the body of a request that is begun: each socket has room for so much.
+MOST_BEGUN_BYTES = 8 << 10
 
 
-class GiveBack(Protocol):
-    """What becomes of a connection once its answer was read."""
+class _Process:
+    """This process: ``os.getpid()`` is a system call, and a call takes few."""
 
-    def __call__(self, connection: "Connection", /, *, reusable: bool) -> None:
-        """Keep it for another request, or close it."""
-        ...
+    def __init__(self) -> None:
+        self.number: int = os.getpid()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.number = os.getpid()
 
 
-class Connection(Protocol):
-    """One connection of an engine; a thread has it alone from one answer to the next."""
-
-    def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
-        """The answer to ``request``; all of it has to come before the time ``ends``.
-
-        Gives itself back when the body was read or closed, and closes itself where it
-        raises: as ``Transport.send`` says.
-        """
-        ...
-
-    def is_readable(self) -> bool:
-        """Whether something came that was not asked for: its end, or more than a response."""
-        ...
-
-    def close(self) -> None:
-        """Hang up; may be called more than once."""
-        ...
-
+# One, as the process is one: what a fork calls stays registered for good.
+_PROCESS = _Process()
 
 # A connection, and the process that dialled it: a fork leaves both ends of a pool with it.
-_Idle: TypeAlias = tuple[int, Connection]
+Idle: TypeAlias = tuple[int, Connection]
 
 
 class IdleConnections:
     """The idle connections of all transports that share this: at most ``most``.
 
-    The one that was used least recently is closed first. Who takes a connection out of
-    here has it alone: each step on a ``dict`` is atomic, so there is no lock, which a
-    fork could leave locked.
+    The one that was used least recently is closed first; all are, where ``descriptors`` run
+    out. Who takes a connection out of here has it alone: each step on a ``dict`` is atomic,
+    so there is no lock, which a fork could leave locked.
     """
 
-    def __init__(self, most: int = MAX_IDLE_CONNECTIONS) -> None:
+    def __init__(
+        self, most: int = MAX_IDLE_CONNECTIONS, descriptors: Descriptors | None = None
+    ) -> None:
         self._most = most
+        self.descriptors: Descriptors = descriptors or Descriptors()
+        self.descriptors.add(self)
         # In the order in which they came, each with the pool that lists it.
-        self._pools: dict[Connection, deque[_Idle]] = {}
+        self._pools: dict[Connection, deque[Idle]] = {}
 
-    def add(self, idle: _Idle, pool: deque[_Idle]) -> None:
+    def add(self, idle: Idle, pool: deque[Idle]) -> None:
         """List ``idle`` in ``pool``, and close what is over the bound."""
         # First here: what is listed there and not here counts as taken.
         self._pools[idle[1]] = pool
@@ -81,7 +72,7 @@ class IdleConnections:
         while len(self._pools) > self._most:
             self._close_oldest()
 
-    def take(self, pool: deque[_Idle]) -> _Idle | None:
+    def take(self, pool: deque[Idle]) -> Idle | None:
         """The connection that came last to ``pool``, for the caller alone."""
         while True:
             try:
@@ -91,10 +82,12 @@ class IdleConnections:
             if self._pools.pop(idle[1], None) is not None:
                 return idle
 
-    def shed(self) -> None:
-        """Close all, for others to have their descriptors."""
+    def shed(self) -> bool:
+        """Close all, for others to have their descriptors; false where there are none."""
+        has_some = bool(self._pools)
         while self._pools:
             self._close_oldest()
+        return has_some
 
     def _close_oldest(self) -> None:
         try:
@@ -132,7 +125,7 @@ class PooledTransport:
         self.engine = engine
         self._closed = False
         self._shared = idle or IdleConnections()
-        self._idle: deque[_Idle] = deque()
+        self._idle: deque[Idle] = deque()
         # For a transport that is not closed, and for the end of the process.
         weakref.finalize(self, _close_all, self._shared, self._idle)
 
@@ -143,9 +136,37 @@ class PooledTransport:
         the request is sent. What fails later is the caller's to repeat.
         """
         ends = None if timeout is None else time.monotonic() + timeout
-        process = os.getpid()
+        process = _PROCESS.number
         connection = self._take(process) or self._dialled(ends)
-        return connection.exchange(request, ends, partial(self._give_back, process))
+        whole = connection.send(request, ends)
+        return connection.receive(ends, partial(self._give_back, process), whole=whole)
+
+    def begin(self, request: Request, timeout: float | None) -> PendingExchange | None:
+        """Send ``request`` over a new connection, as far as that needs no wait.
+
+        ``None`` where that would wait: for a name, under TLS, for a place in the plugin's queue,
+        with a large body; and where a descriptor is refused.
+        """
+        fits = isinstance(request.body, bytes) and len(request.body) <= MOST_BEGUN_BYTES
+        if not fits or not issubclass(type(self._dial), StartingDial):
+            return None
+        ends = None if timeout is None else time.monotonic() + timeout
+        try:
+            started = cast("StartingDial", self._dial).start()
+        except OSError as error:
+            if is_refusal(error):
+                return None
+            raise not_reached(error, self._address) from error
+        if started is None:
+            return None
+        sock, is_connected = started
+        give_back = partial(self._give_back, _PROCESS.number)
+        connection = self.engine(self._address, sock)
+        translate = partial(not_reached, address=self._address)
+        pending = PendingExchange(sock, connection, request, ends, give_back, translate=translate)
+        if is_connected:
+            pending.send()
+        return pending
 
     def close(self) -> None:
         """Close what is idle, and end what is in use or being dialled: ``TransportError``.
@@ -163,13 +184,7 @@ class PooledTransport:
 
     def _dialled(self, ends: float | None) -> Connection:
         try:
-            try:
-                sock = self._dial(_dial_time(ends))
-            except OSError as error:
-                if error.errno not in _REFUSED_DESCRIPTOR:
-                    raise
-                self._shared.shed()
-                sock = self._dial(_dial_time(ends))
+            sock = self._shared.descriptors.tried(partial(self._dial, dial_time(ends)))
         except OSError as error:
             raise not_reached(error, self._address) from error
         # The bound on the dial is not that of what is sent next.
@@ -178,14 +193,13 @@ class PooledTransport:
 
     def _take(self, process: int) -> Connection | None:
         while (idle := self._shared.take(self._idle)) is not None:
-            dialled_by, connection = idle
-            if dialled_by == process and not connection.is_readable():
-                return connection
-            connection.close()
+            if not replaceable(idle, process):
+                return idle[1]
+            idle[1].close()
         return None
 
     def _give_back(self, process: int, connection: Connection, /, *, reusable: bool) -> None:
-        if not reusable or self._is_closed() or len(self._idle) >= IDLE_CONNECTIONS:
+        if not reusable or self._closed or len(self._idle) >= IDLE_CONNECTIONS:
             connection.close()
             return
         self._shared.add((process, connection), self._idle)
@@ -197,12 +211,23 @@ class PooledTransport:
         return self._closed
 
 
-def _close_all(shared: IdleConnections, pool: deque[_Idle]) -> None:
+def _close_all(shared: IdleConnections, pool: deque[Idle]) -> None:
     while (idle := shared.take(pool)) is not None:
         idle[1].close()
 
 
-def _dial_time(ends: float | None) -> float:
+def replaceable(idle: Idle, process: int) -> bool:
+    """Whether another connection takes the place of one that was idle, before it is used.
+
+    It does where the plugin has hung up or sent what was not asked for, and where the connection
+    belongs to another process than this one. Once something was sent, nothing is replaced.
+    """
+    dialled_by, connection = idle
+    return dialled_by != process or connection.is_readable()
+
+
+def dial_time(ends: float | None) -> float:
+    """Seconds that a dial may take; raises ``TimeoutError`` where ``ends`` has passed."""
     left = time_left(ends)
     return DIAL_TIMEOUT if left is None else min(left, DIAL_TIMEOUT)
 

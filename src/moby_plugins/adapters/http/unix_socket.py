@@ -11,6 +11,7 @@ from moby_plugins.adapters.http.deadline_socket import DeadlineSocket, OpenSocke
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
+from moby_plugins.platforms import check_platform
 
 # sockaddr_un has 108 bytes for the path and its NUL.
 MAX_PATH_BYTES = 107
@@ -27,6 +28,8 @@ class UnixSocketDial:
     """Dials ``address.path``; raises ``SpecError`` at once for a path no socket can have."""
 
     def __init__(self, address: Address) -> None:
+        if not hasattr(socket, "AF_UNIX"):  # looked at here, as each activation comes by
+            check_platform("a UNIX socket")
         self._path = check_socket_path(address.path)
         self._sockets = OpenSockets()
 
@@ -43,6 +46,22 @@ class UnixSocketDial:
             sock.close()
             raise
         return sock
+
+    def start(self) -> tuple[DeadlineSocket, bool] | None:
+        """Dial without a wait; ``None`` where the plugin's queue is full. Raises ``OSError``."""
+        sock = DeadlineSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._sockets.add(sock)
+            sock.setblocking(False)
+            sock.connect(self._path)
+            sock.setblocking(True)
+        except BlockingIOError:
+            sock.close()
+            return None
+        except BaseException:
+            sock.close()
+            raise
+        return sock, True
 
     def end(self) -> None:
         """End the dials and connections that there are, and those to come."""

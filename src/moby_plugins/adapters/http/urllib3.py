@@ -27,12 +27,14 @@ from urllib3.util import SKIP_HEADER
 
 from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dial_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
+from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
     check_framing,
+    check_interim,
     line,
 )
-from moby_plugins.adapters.http.pool import GiveBack, IdleConnections, PooledTransport, time_left
+from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport, time_left
 from moby_plugins.domain.address import UNIX_HOST, Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -46,11 +48,13 @@ from moby_plugins.domain.http import (
 )
 from moby_plugins.domain.http_grammar import (
     BODILESS,
+    CHUNK_SIZE,
+    MAX_CHUNK_LINE,
     MAX_HEAD_BYTES,
     MAX_INTERIM,
     MAX_TRAILERS,
     NO_FIELD,
-    RESPONSE_CHUNK,
+    REQUEST_HEADER,
     RESPONSE_FIELD,
     STATUS_LINE,
     SWITCHING_PROTOCOLS,
@@ -64,8 +68,6 @@ for _seam in ("_read_status", "_read_next_chunk_size", "_read_and_discard_traile
         raise ImportError(f"this Python's http.client has no HTTPResponse.{_seam}")
 if not hasattr(http.client.HTTPConnection, "_output"):
     raise ImportError("this Python's http.client has no HTTPConnection._output")
-
-MAX_CHUNK_LINE = 4096
 
 _ENDS_OF_HEADERS = (b"\r\n", b"\n")
 
@@ -188,17 +190,17 @@ class StrictResponse(HTTPResponse):
             self.chunked = False
 
     def _read_next_chunk_size(self) -> int:
-        match = RESPONSE_CHUNK.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
+        match = CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
         if match is None:
             raise IncompleteRead(b"")
         return int(match[1], 16)
 
     def _read_and_discard_trailer(self) -> None:
-        for _ in range(MAX_TRAILERS):
+        for _ in range(MAX_TRAILERS + 1):
             line = self.fp.readline(MAX_CHUNK_LINE)
-            if line in _ENDS_OF_HEADERS:
+            if line == b"\r\n":
                 return
-            if not RESPONSE_FIELD.fullmatch(line):
+            if not REQUEST_HEADER.fullmatch(line):
                 break
         raise IncompleteRead(b"")
 
@@ -212,9 +214,7 @@ class StrictResponse(HTTPResponse):
 
 def _check_interim(headers: HTTPMessage) -> None:
     check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
-    options = headers.get_all("connection", []) + headers.get_all("proxy-connection", [])
-    if "close" in ",".join(options).lower():
-        raise HTTPException("an interim answer that is to be the last")
+    check_interim(headers.get_all("connection", []) + headers.get_all("proxy-connection", []))
 
 
 class CallersError(Exception):
@@ -281,17 +281,17 @@ def connect(
 class Urllib3Connection:
     """A connection over ``sock`` to the plugin at ``address``."""
 
+    verb = "POST"
+
     def __init__(self, address: Address, sock: Socket) -> None:
         self._address = address
         self._sock = sock
         self._http = _Connection(address, sock)
 
-    def exchange(self, request: Request, ends: float | None, give_back: GiveBack) -> Response:
-        """The answer to ``request``: see ``Connection`` in ``pool.py``."""
+    def send(self, request: Request, ends: float | None) -> bool:
+        """Send ``request``: see ``Connection`` in ``exchanges.py``."""
         try:
-            whole = self._ask(request, ends)
-            self._sock.settimeout(time_left(ends))
-            answer = self._http.answer()
+            return self._ask(request, ends)
         except CallersError as error:
             raised = error.raised
         except ERRORS as error:
@@ -300,15 +300,26 @@ class Urllib3Connection:
         except BaseException:
             self.close()
             raise
-        else:
-            end = partial(self._end, give_back, whole=whole)
-            headers = AnswerHeaders(_lines(answer))
-            return Response(answer.status, _Body(answer, self._sock, self._address, end), headers)
         self.close()
         try:
             raise raised
         finally:
             del raised  # its traceback refers to this frame
+
+    def receive(self, ends: float | None, give_back: GiveBack, *, whole: bool) -> Response:
+        """Receive the response: see ``Connection`` in ``exchanges.py``."""
+        try:
+            self._sock.settimeout(time_left(ends))
+            answer = self._http.answer()
+        except ERRORS as error:
+            self.close()
+            raise translate(error, self._address, answered=False) from error
+        except BaseException:
+            self.close()
+            raise
+        end = partial(self._end, give_back, whole=whole)
+        headers = AnswerHeaders(_lines(answer))
+        return Response(answer.status, _Body(answer, self._sock, self._address, end), headers)
 
     def is_readable(self) -> bool:
         """Whether the other end has hung up, or sent what was not asked for."""
@@ -325,7 +336,7 @@ class Urllib3Connection:
         self._http.timeout = time_left(ends)
         try:
             self._http.request(
-                "POST",
+                self.verb,
                 "/" + request.method,
                 body=guarded(request.body) or None,
                 headers=headers,
@@ -339,6 +350,15 @@ class Urllib3Connection:
     def _end(self, give_back: GiveBack, *, whole: bool, read: bool) -> None:
         # http.client has let go of the socket where this answer was to be the last.
         give_back(self, reusable=whole and read and self._http.sock is not None)
+
+
+class GetConnection(Urllib3Connection):
+    """One that reads what is called a request's method, a path, and can do nothing else.
+
+    Plugins are only posted to; an engine's API is read with it.
+    """
+
+    verb = "GET"
 
 
 class _Connection(HTTPConnection):

@@ -76,7 +76,15 @@ def _parts(value: Any) -> Mapping[Any, Any] | None:
 
 @frozen
 class Call:
-    """One attempt as the plugin saw it: ``time`` is the clock's, ``attempt`` counts from 1."""
+    """One attempt as the plugin saw it. A frozen value.
+
+    Args:
+        method: What was called.
+        body: The request's.
+        attempt: Which attempt it was, from 1.
+        time: When it came, in seconds on the clock.
+        address: Where.
+    """
 
     method: str
     body: bytes = field(repr=shown)
@@ -90,9 +98,13 @@ class Call:
         return first_value(self.body) if self.body else None
 
     def differences(self, expected: Any) -> Iterator[str]:
-        """A line for each place where the arguments differ: none for ``...``, which is any.
+        """Compare the arguments with those expected.
 
-        Bytes are compared with the body.
+        Args:
+            expected: Plain JSON, or bytes for the whole body; ``...`` is any.
+
+        Yields:
+            A line for each place where they differ.
         """
         if expected is ...:
             return
@@ -113,8 +125,25 @@ class Call:
 class Calls(Sequence[Call]):
     """The calls in the order in which they came; every attempt is one. Threads may share it.
 
-    A slice, and ``of(method)``, are what was called until then, and can be asked the same.
-    The last 100,000 calls are remembered; ``forgotten`` counts those before.
+    A sequence: a slice, and ``of(method)``, are what was called until then, and can be asked the
+    same. The last 100,000 calls are remembered.
+
+    Args:
+        calls: Those to begin with.
+        forgotten: How many there were before.
+
+    Examples:
+        ```python
+        from moby_plugins import Request
+        from moby_plugins.testing import MemoryTransport
+
+        shelf = MemoryTransport({"VolumeDriver.Create": {}})
+        shelf.send(Request("VolumeDriver.Create", b'{"Name": "books"}'), None)
+        assert shelf.calls.methods == ["VolumeDriver.Create"]
+        assert shelf.calls.of("VolumeDriver.Create").arguments == [{"Name": "books"}]
+        shelf.calls.assert_called("VolumeDriver.Create", {"Name": "books"}, times=1)
+        shelf.calls.assert_not_called("VolumeDriver.Remove")
+        ```
     """
 
     def __init__(self, calls: Iterable[Call] = (), *, forgotten: int = 0) -> None:
@@ -123,7 +152,11 @@ class Calls(Sequence[Call]):
         self._lock = threading.Lock()
 
     def record(self, call: Call) -> None:
-        """Add a call: for whoever plays a plugin's part."""
+        """Add a call: for what plays a plugin's part.
+
+        Args:
+            call: The call.
+        """
         with self._lock:
             self._forgotten += len(self._calls) == REMEMBERED
             self._calls.append(call)
@@ -134,7 +167,14 @@ class Calls(Sequence[Call]):
         return self._forgotten
 
     def of(self, method: str) -> "Calls":
-        """The calls of one method; what follows a question mark counts where it is given."""
+        """Return the calls of one method.
+
+        Args:
+            method: Its name; what follows a question mark counts where it is given.
+
+        Returns:
+            Those until now.
+        """
         return self._those(
             call for call in self._now() if method in {call.method, call.method.partition("?")[0]}
         )
@@ -160,11 +200,15 @@ class Calls(Sequence[Call]):
         return [call.time for call in self._now()]
 
     def assert_called(self, method: str, arguments: Any = ..., *, times: int | None = None) -> None:
-        """Raise ``AssertionError`` unless ``method`` was called, with these ``arguments``.
+        """Check that a method was called, with these arguments.
 
-        ``arguments`` are plain JSON, or bytes for the whole body; ``...`` are any. ``times``
-        says how often, each attempt counted; without it once is enough. The error shows
-        the nearest call, and where it differs.
+        Args:
+            method: Its name.
+            arguments: Plain JSON, or bytes for the whole body; ``...`` are any.
+            times: How often, each attempt counted; without it, once is enough.
+
+        Raises:
+            AssertionError: Where it was not; it shows the nearest call, and where that differs.
         """
         __tracebackhide__ = True
         calls = self.of(method)
@@ -176,7 +220,15 @@ class Calls(Sequence[Call]):
         self._assert_all_remembered(f"whether {method} was called {_times(times)}")
 
     def assert_not_called(self, method: str, arguments: Any = ...) -> None:
-        """Raise ``AssertionError`` if ``method`` was called, with these ``arguments``."""
+        """Check that a method was not called, with these arguments.
+
+        Args:
+            method: Its name.
+            arguments: Plain JSON, or bytes for the whole body; ``...`` are any.
+
+        Raises:
+            AssertionError: Where it was; it shows the calls.
+        """
         __tracebackhide__ = True
         found = [call for call in self.of(method) if _agrees(call, arguments)]
         if found:

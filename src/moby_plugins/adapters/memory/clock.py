@@ -44,7 +44,7 @@ _MOST_AT_ONCE = 100_000
 
 
 class ClockStuckError(RuntimeError):
-    """A ``FakeClock`` cannot go on: all wait for nothing, or one thread does something else."""
+    """A ``FakeClock`` cannot go on: all threads wait for nothing, or one does something else."""
 
     __module__ = AtDoor("moby_plugins.testing", __name__)
 
@@ -70,12 +70,29 @@ class _Party:
 
 
 class FakeClock:
-    """A clock that tests own: nobody sleeps for real, and the schedule is exact.
+    """A clock that a test owns: no thread sleeps for real, and the schedule is exact.
 
-    It works over any number of threads and patches nothing. ``sleeps`` lists the
-    seconds of every ``sleep`` asked for, in order. ``watchdog`` is the number of
-    real seconds after which a thread that takes part and does something else is
-    named in a ``ClockStuckError``.
+    It works over any number of threads and patches nothing; threads share it. There is nothing to
+    close.
+
+    Args:
+        start: Its time at first, in seconds.
+        watchdog: Seconds of real time after which a thread that takes part and does something else
+            is named in a ``ClockStuckError``.
+
+    Attributes:
+        sleeps: The seconds of every ``sleep`` that was asked for, in order.
+
+    Examples:
+        ```python
+        from moby_plugins.testing import FakeClock
+
+        clock = FakeClock()
+        came = []
+        clock.at(3, lambda: came.append(clock.now()))
+        clock.sleep(5)
+        assert came == [3] and clock.now() == 5 and clock.sleeps == [5]
+        ```
     """
 
     def __init__(self, start: float = 0.0, *, watchdog: float = 10.0) -> None:
@@ -94,29 +111,44 @@ class FakeClock:
         return f"<FakeClock at {self._now:g} s>"
 
     def now(self) -> float:
-        """Seconds on this clock."""
+        """Return the seconds on this clock."""
         return self._now
 
     def sleep(self, seconds: float) -> None:
         """Take part, and return when the clock has come that far.
 
-        Raises ``ClockStuckError``, and whatever a scripted event raised on the way.
+        Args:
+            seconds: How far; 0 and less return at once.
+
+        Raises:
+            ClockStuckError: Where no thread can go on; and whatever a scripted event raised on the
+                way.
         """
         with self._lock:
             self.sleeps.append(seconds)
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """The same, without a trace in ``sleeps``: for a test that lets time pass."""
+        """Sleep without a trace in ``sleeps``: for a test that lets time pass.
+
+        Args:
+            seconds: How long.
+        """
         if seconds > 0:
             self._block(None, seconds)
 
     def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
-        """Take part, and return true once ``event`` is set, or false ``timeout`` seconds later.
+        """Take part, and wait for an event; raises as ``sleep``.
 
-        Raises as ``sleep`` does. An event may be set by any thread, but one that
-        takes part, or a scripted event, is what keeps the order exact. Waiting for a
-        ``SleepEvent`` is listed in ``sleeps``.
+        An event may be set by any thread, but one that takes part, or a scripted event, is what
+        keeps the order exact. Waiting for a ``SleepEvent`` is listed in ``sleeps``.
+
+        Args:
+            event: What to wait for.
+            timeout: Seconds at most; ``None`` for no bound.
+
+        Returns:
+            Whether it is set.
         """
         if isinstance(event, SleepEvent) and timeout is not None:
             with self._lock:
@@ -127,7 +159,11 @@ class FakeClock:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Take part: time stands still while this thread does anything but sleep or wait."""
+        """Take part: time stands still while this thread does anything but sleep or wait.
+
+        Yields:
+            Nothing.
+        """
         party = self._enter()
         try:
             yield
@@ -135,21 +171,31 @@ class FakeClock:
             self._leave(party)
 
     def at(self, moment: float, do: Callable[[], object]) -> None:
-        """Call ``do()`` when the clock reaches ``moment``, before those who sleep until then.
+        """Have something done at a moment, before those that sleep until then.
 
-        It runs in the thread whose turn it is, and must not sleep itself; what
-        it raises comes out of that thread's ``sleep`` or ``wait``, or where that
-        thread is leaving, of the one that is due next. One that adds itself again for the
-        same moment, without an end, is a ``ClockStuckError``.
+        It runs in the thread whose turn it is, and must not sleep itself; what it raises comes out
+        of that thread's ``sleep`` or ``wait``, or where that thread is leaving, of the one that is
+        due next. One that adds itself again for the same moment, without an end, is a
+        ``ClockStuckError``.
+
+        Args:
+            moment: When, in seconds on this clock.
+            do: What to call.
         """
         with self._lock:
             heapq.heappush(self._script, (moment, next(self._order), do))
 
     def run(self, *functions: Callable[[], T]) -> list[Future[T]]:
-        """Call each function in a thread of its own, all at this moment; return when all have.
+        """Call each function in a thread of its own, at this moment; return when all have ended.
 
-        They begin one after the other, in the order given. A future has the
-        function's ``result()``, or the ``exception()`` that came out of it.
+        They begin one after the other, in the order given.
+
+        Args:
+            functions: What to call.
+
+        Returns:
+            A future each: it has the function's ``result()``, or the ``exception()`` that came out
+            of it.
         """
         futures: list[Future[T]] = [Future() for _ in functions]
         done = [threading.Event() for _ in functions]

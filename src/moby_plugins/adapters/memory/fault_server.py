@@ -35,6 +35,7 @@ from moby_plugins.domain.address import Address, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SettingsError, TransportError, error_text, status_line
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
 from moby_plugins.failures import log_failure
+from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Clock, Connect, Transport
 
 # Seconds in which a thread must notice that its connection was shut down.
@@ -103,6 +104,7 @@ Place: TypeAlias = Callable[[str, int], Listener]
 
 
 def _at_path(path: str, suffix: str, number: int) -> Listener:
+    check_platform("serving on a UNIX socket")
     path += suffix
     mode = 0 if number == errno.EACCES else 0o600
     if number == errno.ENOENT:
@@ -258,17 +260,27 @@ HEADER = "X-Moby-Plugins-Turn"
 class FaultServer:
     """A server that does over a real socket what ``MemoryTransport`` does in memory.
 
-    ``plugin`` is what that takes. Made by ``unix`` and ``tcp``; a context manager
-    that calls ``start`` and ``stop``, which may follow each other again. ``calls``
-    lists every attempt, also those that could not connect, with the time on
-    ``clock``. Hanging and dripping take real time, and end when the host hangs up.
+    Made by ``unix`` and ``tcp``. A context manager that calls ``start`` and ``stop``, which may
+    follow each other again. Hanging and dripping take real time, and end when the host hangs up.
     Threads may share it.
 
-    A host made with ``connect`` announces each call before it dials. Only so can
-    one call fail to connect and the next get a response, can what a reply raises
-    come out of the call, and are attempts counted. Any host may call ``addr``
-    itself; to that one a fault that comes too late hangs up, and an exception is
-    a response 500.
+    A host made with ``connect`` announces each call before it dials. Only so can one call fail to
+    connect and the next get a response, can what a reply raises come out of the call, and are
+    attempts counted. Any host may call ``addr`` itself; to that one a fault that comes too late
+    hangs up, and an exception is a response 500.
+
+    Attributes:
+        calls: Every attempt, also those that could not connect, with the time on the clock.
+
+    Examples:
+        ```python
+        from moby_plugins import new_client
+        from moby_plugins.testing import FaultServer, drops, script
+
+        with FaultServer.tcp({"Shelf.List": script(drops(), ["books"])}) as server:
+            with new_client(server.addr) as client:
+                assert client.call("Shelf.List") == ["books"]  # tried again after a second
+        ```
     """
 
     def __init__(
@@ -303,7 +315,14 @@ class FaultServer:
         clock: Clock | None = None,
         connect: Connect | None = None,
     ) -> Self:
-        """Make one on a UNIX socket at ``path``; ``connect``, or urllib3, makes real transports."""
+        """Make one on a UNIX socket, not started yet.
+
+        Args:
+            plugin: What ``MemoryTransport`` takes.
+            path: The socket's.
+            clock: What times of ``calls`` are on; the machine's unless given.
+            connect: Makes the real transports; those over urllib3 unless given.
+        """
         return cls(plugin, partial(_at_path, os.fspath(path)), clock=clock, connect=connect)
 
     @classmethod
@@ -316,7 +335,15 @@ class FaultServer:
         clock: Clock | None = None,
         connect: Connect | None = None,
     ) -> Self:
-        """Make one on a free port of ``host``, under ``tls`` if given; a port can only refuse."""
+        """Make one on a free TCP port, not started yet; such a port can only refuse connections.
+
+        Args:
+            plugin: What ``MemoryTransport`` takes.
+            host: The address to listen at.
+            tls: How to speak TLS; without it, plain text.
+            clock: What times of ``calls`` are on; the machine's unless given.
+            connect: Makes the real transports; those over urllib3 unless given.
+        """
         place = partial(_at_port, host, "tcp" if tls is None else "https")
         return cls(plugin, place, tls=tls, clock=clock, connect=connect)
 
@@ -334,10 +361,14 @@ class FaultServer:
         return running[0].address
 
     def connect(self, address: Address, tls: TLSOptions | None = None, /) -> Transport:
-        """Make a transport to this server, whatever the ``address``: that is what errors name.
+        """Make a transport to this server: a ``Connect``, for a registry or ``Settings``.
 
-        A ``Connect`` for a registry or ``Settings``. ``tls`` is for a server under
-        TLS. The caller closes the transport.
+        Args:
+            address: What errors name, wherever the server is.
+            tls: For a server under TLS.
+
+        Returns:
+            The transport, for the caller to close.
         """
         transport = self._transport(self.addr, tls)
         return _HostTransport(self._announce, transport, address.text, tls)
@@ -345,8 +376,10 @@ class FaultServer:
     def start(self) -> None:
         """Listen, and serve in threads; nothing if it does.
 
-        Raises ``SpecError`` where it cannot listen or a TLS file cannot be used.
+        Raises:
+            SpecError: Where it cannot listen, or a TLS file cannot be used.
         """
+        check_platform("FaultServer")
         context = None if self._tls is None else server_context(self._tls)
         with self._lock:
             if self._running is None:
@@ -368,7 +401,7 @@ class FaultServer:
             listener.socket.close()
 
     def assert_used_up(self) -> None:
-        """Raise ``AssertionError`` as ``MemoryTransport.assert_used_up`` does."""
+        """Check that no reply is left, as ``MemoryTransport.assert_used_up`` does."""
         __tracebackhide__ = True
         assert_replies_used(self._plugin, self.calls.methods)
 

@@ -17,12 +17,24 @@ Match: TypeAlias = Callable[[bytes, bytes], bool]
 
 
 def same_body(recorded: bytes, actual: bytes) -> bool:
-    """The same JSON, however it is written, or the same bytes."""
+    """Match the same JSON, however it is written, or the same bytes.
+
+    Args:
+        recorded: The recorded body.
+        actual: The body that came.
+
+    Returns:
+        Whether they match.
+    """
     return bool(as_json(recorded) == as_json(actual))
 
 
 def any_body(_: bytes, __: bytes) -> bool:
-    """Any: the calls of a method are answered in the order in which they were recorded."""
+    """Match any body: a method's calls are answered in the order in which they were recorded.
+
+    Returns:
+        True.
+    """
     return True
 
 

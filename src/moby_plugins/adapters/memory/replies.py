@@ -50,10 +50,13 @@ class Exchange(Protocol):
 
 @frozen(repr=False)
 class Fault:
-    """Something that goes wrong: what ``act`` does with a call, and the reply that it returns.
+    """Something that goes wrong: made by ``refused()``, ``hangs()`` and the like. A frozen value.
 
-    ``name`` is how it was made, and its ``repr``. With an ``errno`` the request never comes
-    to the plugin.
+    Args:
+        name: How it was made, and its ``repr``.
+        act: What it does with a call; returns the reply.
+        errno: The number of the ``OSError`` by which a request never comes to the plugin; 0 for
+            none.
     """
 
     name: str
@@ -69,22 +72,42 @@ def _unreachable(name: str, number: int) -> Fault:
 
 
 def missing_socket() -> Fault:
-    """There is no socket at the plugin's path."""
+    """Make the fault of a socket that is not there.
+
+    Returns:
+        For a table or a script of replies.
+    """
     return _unreachable("missing_socket()", errno.ENOENT)
 
 
 def refused() -> Fault:
-    """Nobody listens: a stale socket, or a closed port."""
+    """Make the fault of a stale socket, or a closed port: nothing listens.
+
+    Returns:
+        For a table or a script of replies.
+    """
     return _unreachable("refused()", errno.ECONNREFUSED)
 
 
 def denied() -> Fault:
-    """The socket may not be connected to."""
+    """Make the fault of a socket that may not be connected to.
+
+    Returns:
+        For a table or a script of replies.
+    """
     return _unreachable("denied()", errno.EACCES)
 
 
 def hangs(seconds: float = float("inf"), then: Any = None) -> Fault:
-    """Nothing comes for ``seconds`` on the clock, then the reply ``then``."""
+    """Make the fault of a plugin that takes the request and sends nothing for a while.
+
+    Args:
+        seconds: How long, on the clock.
+        then: The reply after that.
+
+    Returns:
+        For a table or a script of replies.
+    """
 
     def act(exchange: Exchange) -> Any:
         exchange.pause(seconds, answered=False)
@@ -94,17 +117,33 @@ def hangs(seconds: float = float("inf"), then: Any = None) -> Fault:
 
 
 def drops() -> Fault:
-    """The plugin takes the request and closes the connection."""
+    """Make the fault of a plugin that takes the request and closes the connection.
+
+    Returns:
+        For a table or a script of replies.
+    """
     return Fault("drops()", lambda exchange: exchange.hang_up())
 
 
 def malformed() -> Fault:
-    """What comes back is not HTTP."""
+    """Make the fault of a plugin that sends what is no HTTP.
+
+    Returns:
+        For a table or a script of replies.
+    """
     return Fault("malformed()", lambda exchange: exchange.talk_nonsense())
 
 
 def drops_mid_body(sent: bytes = b'{"', status: int = OK) -> Fault:
-    """The plugin answers, sends ``sent`` of a longer body, and closes the connection."""
+    """Make the fault of a plugin that closes the connection in the middle of a body.
+
+    Args:
+        sent: What it sends of the body.
+        status: The response's.
+
+    Returns:
+        For a table or a script of replies.
+    """
 
     def body(exchange: Exchange) -> Iterator[bytes]:
         yield sent
@@ -114,7 +153,16 @@ def drops_mid_body(sent: bytes = b'{"', status: int = OK) -> Fault:
 
 
 def drips(body: bytes, every: float = 1.0, status: int = OK) -> Fault:
-    """The plugin answers, and its body comes one byte every so many seconds on the clock."""
+    """Make the fault of a plugin whose body comes one byte at a time.
+
+    Args:
+        body: The body.
+        every: Seconds before each byte, on the clock.
+        status: The response's.
+
+    Returns:
+        For a table or a script of replies.
+    """
 
     def dripping(exchange: Exchange) -> Iterator[bytes]:
         for start in range(len(body)):
@@ -125,12 +173,24 @@ def drips(body: bytes, every: float = 1.0, status: int = OK) -> Fault:
 
 
 def not_json() -> Fault:
-    """The plugin answers 200 with a web page."""
+    """Make the fault of a plugin that answers 200 with a web page.
+
+    Returns:
+        For a table or a script of replies.
+    """
     return Fault("not_json()", lambda _: b"<!DOCTYPE html><title>It works!</title>\n")
 
 
 def status(code: int, message: str = "") -> Fault:
-    """The plugin answers with another status, and ``message`` as its ``Err``."""
+    """Make the fault of a plugin that answers with another status than 200.
+
+    Args:
+        code: The status.
+        message: What it says as its ``Err``.
+
+    Returns:
+        For a table or a script of replies.
+    """
     body = json.dumps({"Err": message}).encode()
     return Fault(f"status({code}, {message!r})", lambda _: Response(code, body))
 
@@ -147,7 +207,11 @@ class UnexpectedCallError(AssertionError):
 
 
 class Script:
-    """Replies to be given one after the other: see ``script``."""
+    """Replies to be given one after the other: made by ``script``. Threads may share it.
+
+    Args:
+        steps: The replies.
+    """
 
     def __init__(self, steps: tuple[Reply, ...]) -> None:
         self._steps = steps
@@ -155,7 +219,14 @@ class Script:
         self._lock = threading.Lock()
 
     def next(self) -> Reply:
-        """The next reply, or ``UnexpectedCallError``."""
+        """Take the next reply.
+
+        Returns:
+            It.
+
+        Raises:
+            UnexpectedCallError: Where none is left.
+        """
         with self._lock:
             if self._taken == len(self._steps):
                 raise UnexpectedCallError(
@@ -165,7 +236,7 @@ class Script:
             return self._steps[self._taken - 1]
 
     def unused(self) -> list[str]:
-        """What no call has taken yet, a line for each step."""
+        """Return what no call has taken yet, a line for each step."""
         with self._lock:
             taken = self._taken
         return [
@@ -195,7 +266,15 @@ def checked_replies(plugin: Replies) -> Replies:
 
 
 def script(*replies: Reply) -> Script:
-    """Replies for one call after the other; a call after the last is an error."""
+    """Make a script: replies for one call after the other.
+
+    Args:
+        replies: The replies, as a table has them. A call after the last raises
+            ``UnexpectedCallError``.
+
+    Returns:
+        For a table, or for all methods.
+    """
     return Script(replies)
 
 

@@ -45,10 +45,15 @@ from moby_plugins.ports import Cancellation, Clock, RunningCall
 
 
 class MemoryDiscovery:
-    """Finds the plugins it was given: names, a mapping of names to addresses, or ``Plugin`` values.
+    """Finds the plugins that it was given. Threads may share it; there is nothing to close.
 
-    A name alone gets the address ``memory://NAME``, escaped. ``scans`` counts the scans,
-    ``lookups`` lists the names looked up. Threads may share it.
+    Args:
+        plugins: Names, a mapping of names to addresses, or ``Plugin`` values. A name alone gets the
+            address ``memory://NAME``, escaped.
+
+    Attributes:
+        scans: How many scans there were.
+        lookups: The names that were looked up, in order.
     """
 
     def __init__(self, plugins: Iterable[str | Plugin] | Mapping[str, str] = ()) -> None:
@@ -61,7 +66,17 @@ class MemoryDiscovery:
             self.add(plugin, addr)
 
     def add(self, plugin: str | Plugin, addr: str = "") -> None:
-        """Make a plugin appear, or change its address."""
+        """Make a plugin appear, or change its address.
+
+        Args:
+            plugin: Its name, or the whole of it.
+            addr: Its address, where a name is given.
+
+        Raises:
+            TypeError: For an argument of another type.
+            InvalidPluginNameError: For what cannot be a name.
+            SpecError: For what cannot be an address.
+        """
         if not isinstance(plugin, (str, Plugin)):
             raise TypeError(f"plugin must be a name or a Plugin, not {quoted(plugin)}")
         if not isinstance(addr, str):
@@ -73,7 +88,11 @@ class MemoryDiscovery:
             self._plugins[plugin.name] = plugin
 
     def remove(self, name: str) -> None:
-        """Make a plugin disappear; one that is not there is no error."""
+        """Make a plugin disappear; one that is not there is no error.
+
+        Args:
+            name: The plugin's.
+        """
         with self._lock:
             self._plugins.pop(name, None)
 
@@ -83,13 +102,24 @@ class MemoryDiscovery:
         return f"MemoryDiscovery({listed(map(quoted, names))})"
 
     def scan(self) -> list[str]:
-        """The names of the plugins that are there now, sorted."""
+        """Return the names of the plugins that are there now, sorted."""
         with self._lock:
             self.scans += 1
             return sorted(self._plugins)
 
     def lookup(self, name: str) -> Plugin:
-        """The plugin by that name, or ``PluginNotFoundError``."""
+        """Find a plugin.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            The plugin.
+
+        Raises:
+            PluginNotFoundError: Where there is none.
+            InvalidPluginNameError: For what cannot be a name.
+        """
         check_plugin_name(name)
         with self._lock:
             self.lookups.append(name)
@@ -100,17 +130,39 @@ class MemoryDiscovery:
 
 
 class MemoryTransport:
-    """Answers calls in memory, in place of a plugin.
+    """Answers calls in memory, in place of a plugin. Threads may share it.
 
-    ``plugin`` is a function ``Request -> Response``, or a table from method to
-    reply: a JSON value, bytes, an iterator of bytes, an exception to raise, a
-    fault (``moby_plugins.testing.refused()`` and the like), a function of the
-    ``Request``, or a ``script`` of these; a script or a fault alone is the reply to
-    every method. A method that the table lacks raises ``UnexpectedCallError``.
-    Time-outs and hanging are on ``clock``, the machine's unless given. ``calls``
-    lists every attempt. Threads may share it. In the plugin,
-    ``moby_plugins.serving.hung_up()`` is an event that is set where the caller closes an
-    answer's body before its end, or this transport.
+    In the plugin, ``moby_plugins.serving.hung_up()`` is an event that is set where the caller
+    closes a response's body before its end, or this transport. What ``connect`` returns is its
+    client's to close.
+
+    Args:
+        plugin: A function from ``Request`` to ``Response`` (a ``PluginApp``), or a table from
+            method to reply: a JSON value, bytes, an iterator of bytes, an exception to raise, a
+            fault (such as ``refused()``), a function of the ``Request``, or a ``script`` of these.
+            A script or a fault alone is the reply to every method; one that the table lacks raises
+            ``UnexpectedCallError``.
+        clock: What time-outs and hanging are on; the machine's unless given.
+        addr: The address that errors name.
+
+    Attributes:
+        calls: Every attempt, in order: a ``Calls``.
+
+    Raises:
+        TypeError: For what is no such plugin.
+        SpecError: For what cannot be an address.
+
+    Examples:
+        ```python
+        from moby_plugins import Settings, new_client
+        from moby_plugins.testing import FakeClock, MemoryTransport, refused, script
+
+        shelf = MemoryTransport({"Shelf.List": script(refused(), ["books"])})
+        settings = Settings(transports={"unix": shelf.connect})
+        with new_client("unix:///shelf.sock", settings=settings, clock=FakeClock()) as client:
+            assert client.call("Shelf.List") == ["books"]
+        shelf.calls.assert_called("Shelf.List", times=2)
+        ```
     """
 
     def __init__(
@@ -137,10 +189,20 @@ class MemoryTransport:
         clock: Clock | None = None,
         addr: str = "memory://plugin",
     ) -> Self:
-        """A plugin that answers as the recording ``file`` has it, each recorded call once.
+        """Make a plugin that answers as a recording has it, each recorded call once.
 
-        Calls are told apart by method and body; ``match`` is another idea of that,
-        ``any_body`` for the order alone (``replay.py``). Raises ``RecordingError``.
+        Args:
+            file: The recording's.
+            match: Whether a call may be answered as a recorded one: a function of both bodies.
+                ``same_body``, or ``any_body`` for the order alone.
+            clock: What time-outs are on; the machine's unless given.
+            addr: The address that errors name.
+
+        Returns:
+            The transport.
+
+        Raises:
+            RecordingError: For a file that cannot be read.
         """
         return cls(Replay(load_recording(file), match), clock=clock, addr=addr)
 
@@ -148,15 +210,27 @@ class MemoryTransport:
         return f"<MemoryTransport at {shown(self._address.text)}: {len(self.calls)} calls>"
 
     def connect(self, address: Address, _tls: TLSOptions | None = None, /) -> "MemoryTransport":
-        """This plugin at another address: a ``Connect`` for a registry or ``Settings``.
+        """Reach this plugin at an address: a ``Connect``, for a registry or ``Settings``.
 
-        What is returned shares the replies and ``calls``; it is one client's, and after
-        ``close`` it sends no more.
+        Args:
+            address: What errors then name.
+
+        Returns:
+            A transport that shares the replies and ``calls``; it is one client's, and after
+            ``close`` it sends no more.
         """
         return self.connected(address, Cancellation())
 
     def connected(self, address: Address, ended: Cancellation) -> "MemoryTransport":
-        """Return this plugin at another address, for calls that ``ended`` ends."""
+        """Return this plugin at another address.
+
+        Args:
+            address: What errors then name.
+            ended: Ends its calls when it is set.
+
+        Returns:
+            A transport that shares the replies and ``calls``.
+        """
         connected = copy(self)
         connected._address = address  # noqa: SLF001  a copy of its own kind
         connected._ended = ended  # noqa: SLF001
@@ -164,7 +238,15 @@ class MemoryTransport:
         return connected
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """The reply for ``request``; raises what a real transport would, or what the reply says."""
+        """Return the reply for a request; raise what a real transport would, or the reply says.
+
+        Args:
+            request: The call.
+            timeout: Seconds on the clock; ``None`` is no bound.
+
+        Returns:
+            The response, with its body unread.
+        """
         now = self._clock.now()
         ends = None if timeout is None else now + timeout
         ended = self._ended
@@ -188,15 +270,18 @@ class MemoryTransport:
     def close(self) -> None:
         """End the calls that are under way, with ``TransportError``.
 
-        Others may share it, and go on to call.
+        Others that share it can go on to call.
         """
         ended, self._ended = self._ended, self._next()
         ended.set()
 
     def assert_used_up(self) -> None:
-        """Raise ``AssertionError`` for a method of the table that nobody called, or a step left.
+        """Check that each method of the table was called, and each step of a script taken.
 
-        It names each. A function has nothing to use up.
+        A function has nothing to use up.
+
+        Raises:
+            AssertionError: Naming each reply that is left.
         """
         __tracebackhide__ = True
         assert_replies_used(self._plugin, self.calls.methods)

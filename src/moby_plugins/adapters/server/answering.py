@@ -10,12 +10,20 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from moby_plugins.domain.errors import StatusError, WireError, error_text, status_line
+from moby_plugins.domain.errors import (
+    StatusError,
+    WireError,
+    error_text,
+    is_kind,
+    status_and_text,
+    status_line,
+)
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CONTENT_TYPE,
@@ -27,19 +35,17 @@ from moby_plugins.domain.http import (
     Response,
     as_bytes,
 )
-from moby_plugins.domain.http_grammar import HEADER_NAME
-from moby_plugins.domain.text import bounded, quoted, shown
+from moby_plugins.domain.http_grammar import HEADER_NAME, LENGTH
+from moby_plugins.domain.text import bounded, plain_text, quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import RunningCall
 
 # Up to this size a body is read before the call, and is bytes.
 SMALL_BYTES = 1 << 20
 
-_LENGTH = re.compile("[0-9]{1,18}")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _STATUSES = range(200, 600)
 _WITHOUT_BODY = {204, 205, 304}
-_ERRORS = range(400, 600)
 
 
 class InFlight:
@@ -250,6 +256,15 @@ def read_request(
     return Request(method, b"".join(chunks), headers, length)
 
 
+def refuse_origin(headers: Mapping[str, str], method: str) -> None:
+    """Raise ``StatusError`` with 403 for a request of a page in a browser.
+
+    It could call plugins on the browser's own machine, over TCP: a UNIX socket has no pages.
+    """
+    if "Origin" in headers:
+        raise StatusError(HTTPStatus.FORBIDDEN, method, "a request with Origin is refused")
+
+
 class _HeadOnly(Answer):
     """What is answered to HEAD: the host takes the next answer to begin where a body would."""
 
@@ -258,12 +273,13 @@ class _HeadOnly(Answer):
 
 
 def _failed(error: BaseException, method: str) -> Response:
-    if isinstance(error, WireError):
-        return _failure(HTTPStatus.BAD_REQUEST, error.reason)
+    if is_kind(error, WireError):
+        reason = error_text(error)
+        with suppress(BaseException):  # its class may be an author's own
+            reason = plain_text(error.reason)
+        return _failure(HTTPStatus.BAD_REQUEST, reason)
     log_failed_call(f"/{method} failed", error)
-    if isinstance(error, StatusError) and error.status in _ERRORS:
-        return _failure(error.status, error.message or error_text(error))
-    return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, error_text(error))
+    return _failure(*status_and_text(error))
 
 
 def _failure(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -320,7 +336,7 @@ def _told_length(headers: Mapping[str, str]) -> int | None:
     told = next((value for name, value in headers.items() if _is_length(name)), None)
     if told is None:
         return None
-    if not _LENGTH.fullmatch(told):
+    if not LENGTH.fullmatch(told):
         raise ValueError(f"{quoted(told)} is not a Content-Length")
     return int(told)
 
@@ -329,7 +345,8 @@ def wsgi(app: App, inflight: InFlight | None = None) -> WSGIApplication:
     """The WSGI application that answers ``POST /method`` with ``app(request)``.
 
     What fails is answered, or passes to the server, as ``answer`` says in
-    ``answering.py``.
+    ``answering.py``. A request with ``Origin``, a browser's, is refused with 403
+    unless its ``REMOTE_ADDR`` is empty, as servers have it on a UNIX socket.
     """
     shared = InFlight() if inflight is None else inflight
 
@@ -350,7 +367,11 @@ def wsgi(app: App, inflight: InFlight | None = None) -> WSGIApplication:
 def _request(environ: WSGIEnvironment, held: Held) -> Request:
     query = environ.get("QUERY_STRING")
     method = environ["PATH_INFO"] + (f"?{query}" if query else "")
-    return read_request(method, _headers(environ), _length(environ), environ["wsgi.input"], held)
+    headers = _headers(environ)
+    # A server that tells no address does not say that this is a UNIX socket.
+    if environ.get("REMOTE_ADDR") != "":
+        refuse_origin(headers, method)
+    return read_request(method, headers, _length(environ), environ["wsgi.input"], held)
 
 
 def _length(environ: WSGIEnvironment) -> int | None:
@@ -358,7 +379,7 @@ def _length(environ: WSGIEnvironment) -> int | None:
     if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
         return None
     if given:
-        if not _LENGTH.fullmatch(given):
+        if not LENGTH.fullmatch(given):
             raise ValueError(f"{quoted(given)} is not a Content-Length")
         return int(given)
     return None if environ.get("wsgi.input_terminated") else 0

@@ -28,8 +28,9 @@ from cheroot.ssl import Adapter
 from moby_plugins.domain.http import CHUNK_BYTES
 from moby_plugins.domain.http_grammar import (
     BAD_REQUEST_LINE,
+    CHUNK_SIZE,
+    MAX_CHUNK_LINE,
     MAX_TRAILERS,
-    REQUEST_CHUNK,
     REQUEST_HEADER,
     check_request_framing,
 )
@@ -44,12 +45,9 @@ _FRAMING = (b"Content-Length", b"Transfer-Encoding")
 
 # Of a body that nobody read; what is longer ends the connection.
 MAX_UNREAD_BYTES = 256 << 20
-_MAX_LINE_BYTES = 8 << 10
 # Milliseconds that a thread stays with a connection whose request it has answered.
 LINGER = 2
 HUNG_UP = "the host hung up"
-# cheroot would take "1.-1" and "1.0_1" for numbers too.
-_PROTOCOLS = {b"HTTP/1.0", b"HTTP/1.1"}
 # A path, or the same in absolute form.
 _TARGET = re.compile(rb"/(?!/)|https?://[^/?#@]+/", re.IGNORECASE)
 
@@ -140,7 +138,7 @@ class RequestBody:
         if self._chunks_seen and self._stream.readline(3) != b"\r\n":
             raise OSError("it is badly chunked")
         self._chunks_seen += 1
-        line = REQUEST_CHUNK.fullmatch(self._stream.readline(_MAX_LINE_BYTES))
+        line = CHUNK_SIZE.fullmatch(self._stream.readline(MAX_CHUNK_LINE))
         if line is None:
             raise OSError("it is badly chunked")
         size = int(line[1], 16)
@@ -150,8 +148,8 @@ class RequestBody:
         return size
 
     def _skip_trailers(self) -> None:
-        for _ in range(MAX_TRAILERS):
-            line = self._stream.readline(_MAX_LINE_BYTES)
+        for _ in range(MAX_TRAILERS + 1):
+            line = self._stream.readline(MAX_CHUNK_LINE)
             if line == b"\r\n":
                 return
             if not REQUEST_HEADER.fullmatch(line):
@@ -224,7 +222,10 @@ class _Joined:
 
 
 class _RequestLines:
-    """Request lines, of which cheroot would cut off what is around them."""
+    """Request lines, of which cheroot would cut off what is around them.
+
+    It would also take HTTP/1.-1 for a version, and answer the later ones with 505.
+    """
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
@@ -232,7 +233,7 @@ class _RequestLines:
     def readline(self) -> bytes:
         line = self._lines.readline()
         if BAD_REQUEST_LINE.search(line):
-            raise ValueError("a control character, or space around a request line")
+            raise ValueError("a control character, space around the line, or another version")
         return line
 
 
@@ -251,10 +252,8 @@ class StrictRequest(HTTPRequest):
             if not super().read_request_line():  # type: ignore[no-untyped-call]
                 return False
             # Of other methods than POST the address does not matter: they are refused anyway.
-            known = self.request_protocol in _PROTOCOLS and bool(
-                self.method != b"POST" or _TARGET.match(self.uri)
-            )
-        except ValueError:  # a control character, or an address that cannot be taken apart
+            known = bool(self.method != b"POST" or _TARGET.match(self.uri))
+        except ValueError:  # what is nowhere in one, or an address that cannot be taken apart
             known = False
         finally:
             self.rfile: Any = lines
@@ -299,7 +298,9 @@ class Connection(HTTPConnection):
         # cheroot puts caches there that refer to the connection: it would await the collector.
         del self.resolve_peer_creds, self.get_peer_creds
         # A host that only ends its sending has hung up on TCP, but not on a UNIX socket.
-        self.hang_up_events: int = 0 if sock.family == socket.AF_UNIX else select.POLLRDHUP
+        # Linux alone tells of the former.
+        is_unix = sock.family == getattr(socket, "AF_UNIX", None)
+        self.hang_up_events: int = 0 if is_unix else getattr(select, "POLLRDHUP", 0)
         # Held while it is decided which thread closes the socket.
         self._lock = threading.Lock()
         self.rfile: Any = Reader(sock, self.rbufsize)

@@ -18,15 +18,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from cheroot import server
 
-from moby_plugins.adapters.server.answering import Held, InFlight, answer, read_request
+from moby_plugins.adapters.server.answering import (
+    Held,
+    InFlight,
+    answer,
+    read_request,
+    refuse_origin,
+)
 from moby_plugins.adapters.server.cheroot_connection import HUNG_UP, TLS, Connection, RequestBody
 from moby_plugins.adapters.server.workers import MAX_THREADS, MIN_THREADS, Workers
-from moby_plugins.domain.errors import StatusError, error_text, status_line
+from moby_plugins.domain.errors import error_text, status_line
 from moby_plugins.domain.http import USER_AGENT, App, NoAnswerError, Request
 from moby_plugins.domain.text import sentence
 from moby_plugins.failures import log_failed_call, log_failure
@@ -116,9 +121,8 @@ class Gateway(server.Gateway):
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in req.inheaders.items()
         }
-        # A page in a browser that calls plugins on its own machine; a UNIX socket has no pages.
-        if "Origin" in headers and req.conn.socket.family != socket.AF_UNIX:
-            raise StatusError(HTTPStatus.FORBIDDEN, method, "a request with Origin is refused")
+        if req.conn.socket.family != getattr(socket, "AF_UNIX", None):
+            refuse_origin(headers, method)
         return read_request(method, headers, self._input.length, self._input, self._held)
 
     def _write(self, chunk: bytes) -> None:
@@ -321,7 +325,7 @@ class _Server(server.HTTPServer):
         if not self._is_there():
             return False
         poll = select.poll()
-        poll.register(self._given, select.POLLRDHUP)
+        poll.register(self._given, getattr(select, "POLLRDHUP", 0))  # on Linux alone
         try:
             listens = self._given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError:

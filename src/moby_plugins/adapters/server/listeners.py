@@ -2,8 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
-import grp
 import logging
 import os
 import re
@@ -19,6 +17,7 @@ from moby_plugins.adapters.http.unix_socket import check_socket_path, probe_sock
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SettingsError, SpecError
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.platforms import check_platform
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
@@ -30,8 +29,7 @@ _PAUSE = 0.1
 DIRECTORY_MODE = 0o755
 # Seconds that a lock is waited for, and between two looks at it.
 LOCK_TIMEOUT, _LOCK_STEP = 5.0, 0.02
-_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_FAMILIES = {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6}
+_FAMILIES = {"AF_UNIX", "AF_INET", "AF_INET6"}
 # Where systemd's sockets begin.
 FIRST_INHERITED = 3
 # The system would take a larger port modulo 65,536.
@@ -165,6 +163,23 @@ def inherited(scheme: str) -> Listener | None:
     return Listener(sock, Address.of_socket(os.fsdecode(name)).text, inherited=True)
 
 
+def notify_systemd(state: str) -> None:
+    """Tell systemd ``READY=1`` or the like, where it waits for that (``Type=notify``).
+
+    It waits for no room, and raises nothing: what systemd is not told is logged.
+    """
+    where = os.environ.get("NOTIFY_SOCKET", "")
+    if not where.startswith(("/", "@")):
+        return
+    address = f"\0{where[1:]}" if where.startswith("@") else where
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.sendto(state.encode(), address)
+    except (OSError, ValueError) as error:
+        logger.warning("systemd is not told %s: %s: %s", state, shown(where), shown(error))
+
+
 def _listening(descriptor: int) -> ListeningSocket:
     try:
         os.set_inheritable(descriptor, False)
@@ -173,7 +188,7 @@ def _listening(descriptor: int) -> ListeningSocket:
         listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
         raise SpecError(f"systemd's descriptor {descriptor} is no socket: {error}") from error
-    if sock.family not in _FAMILIES or kind != socket.SOCK_STREAM or not listens:
+    if sock.family.name not in _FAMILIES or kind != socket.SOCK_STREAM or not listens:
         sock.detach()
         raise SpecError(
             f"systemd's descriptor {descriptor} is no stream socket that listens:"
@@ -185,6 +200,9 @@ def _listening(descriptor: int) -> ListeningSocket:
 def _group_id(group: str | int | None) -> int:
     if not isinstance(group, str):
         return -1 if group is None else group
+    check_platform("a group by its name")
+    import grp
+
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError as error:
@@ -215,7 +233,10 @@ def _locked(path: str, stop_requested: Callable[[], bool]) -> Iterator[None]:
 
 
 def _try_lock(lock: str) -> int | None:
-    descriptor = os.open(lock, _LOCK_FLAGS, 0o600)
+    import fcntl
+
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(lock, flags, 0o600)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():

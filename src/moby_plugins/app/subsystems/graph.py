@@ -6,21 +6,20 @@ from typing import Any
 
 from attrs import field, frozen
 
-from moby_plugins.app.client import Data
+from moby_plugins.app.accounting import Send
+from moby_plugins.app.bodies import Data
+from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import (
     BAD_REQUEST,
     REQUIRED,
-    Owner,
-    Proxy,
     Remote,
-    Streamed,
     Subsystem,
     omitempty,
     remote,
     wired,
 )
 from moby_plugins.domain.errors import DriverError, PluginError, StatusError, in_full
-from moby_plugins.domain.http import Request, Response
+from moby_plugins.domain.http import Request
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
@@ -87,7 +86,7 @@ class _Diff(_OfLayer, Streamed):
 class _Unchecked(Remote):
     """A call whose answer is taken as it is, with ``Err`` or without."""
 
-    def bind(self, owner: type[Owner]) -> None:
+    def bind(self, owner: type[Subsystem]) -> None:
         """Learn the subsystem, but not how it tells errors."""
         super().bind(owner)
         self.error_keys = ()
@@ -109,22 +108,18 @@ class _ApplyArchive(Remote):
 
     takes_stream = True
 
-    def call(self, proxy: Proxy, *arguments: Any) -> int:
-        """Send the archive as it is read."""
+    def plan(self, *arguments: Any) -> Send:
+        """The archive, sent as it is read."""
         layer, parent, archive = arguments
-        method = f"{self.method}?id={layer}&parent={parent}"
-        answer = proxy.client.send_file(method, archive, object, timeout=proxy.timeout_of(self))
-        size: int = self.read_answer(answer)
-        return size
+        return Send(f"{self.method}?id={layer}&parent={parent}", archive)
 
-    def answer(self, part: object, request: Request) -> Response:
-        """Hand the archive on as it comes."""
+    def read_message(self, request: Request) -> tuple[Any, ...]:
+        """What the query holds, and the archive, handed on as it comes."""
         query = request.method.partition("?")[2]
         given = {key: value for key, _, value in (pair.partition("=") for pair in query.split("&"))}
         if not given.get("id"):
             raise StatusError(BAD_REQUEST, self.method, "no id in the query")
-        arguments = given["id"], given.get("parent", ""), request.body
-        return self.respond(self.invoke(part, *arguments))
+        return given["id"], given.get("parent", ""), request.body
 
 
 class GraphDriver(Subsystem):

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from attrs import evolve, field, frozen
 
-from moby_plugins.app.client import Stream
 from moby_plugins.app.results import mismatch
-from moby_plugins.app.subsystem import Streamed, Subsystem, remote, timed, wired
+from moby_plugins.app.streamed import Streamed
+from moby_plugins.app.subsystem import Subsystem, remote, timed, wired
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.formats import timestamp
 from moby_plugins.domain.text import quoted, shown
@@ -118,16 +118,77 @@ def _check_fields(value: object, types: Iterable[tuple[str, Any]]) -> None:
             raise ValueError(f"a log entry's {name} is a number of more than 64 bits")
 
 
+class FrameReader:
+    """Reads the entries in frames as their bytes come, in pieces of any size.
+
+    ``room`` is how many bytes lack at least until the next entry or its length is whole: to ask
+    for more could be to wait for a frame that nothing has been written of yet.
+    """
+
+    def __init__(self) -> None:
+        self.room: int = _LENGTH.size
+        self._data = bytearray()
+        # Of the message, once its length has come.
+        self._size: int | None = None
+        # Why nothing can follow.
+        self._failure = ""
+
+    def feed(self, data: bytes) -> list[LogEntry]:
+        """Return the entries that are whole with ``data``.
+
+        Raises ``WireError`` for a frame that is too large, or no entry; where entries came
+        before it, these are returned, and the next call raises.
+        """
+        self._data += data
+        entries: list[LogEntry] = []
+        try:
+            self._check()
+            while (message := self._next()) is not None:
+                entries.append(decode_entry(message))
+        except WireError as error:
+            self._failure = error.reason
+            if not entries:
+                raise
+        return entries
+
+    def end(self) -> None:
+        """Take the end for that of the last frame; ``WireError`` where a part of it lacks."""
+        self._check()
+        if self._data or self._size is not None:
+            raise WireError("a log frame that is cut off")
+
+    def _check(self) -> None:
+        if self._failure:
+            raise WireError(self._failure)
+
+    def _next(self) -> bytes | None:
+        # The next message, or None where some of it is still to come.
+        if self._size is None and len(self._data) >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(self._data)
+            if size > MAX_FRAME_BYTES:
+                raise WireError(f"a log frame of {size} bytes; the limit is {MAX_FRAME_BYTES}")
+            del self._data[: _LENGTH.size]
+            self._size = size
+        whole = _LENGTH.size if self._size is None else self._size
+        if self._size is None or len(self._data) < whole:
+            self.room = whole - len(self._data)
+            return None
+        with memoryview(self._data) as data, data[:whole] as part:
+            message = bytes(part)
+        del self._data[:whole]
+        self._size, self.room = None, _LENGTH.size
+        return message
+
+
 def decode_frames(read: Callable[[int], bytes]) -> Iterator[LogEntry]:
     """The entries that ``read(n)`` gives, as they come; it returns ``b""`` at the end.
 
     Raises ``WireError`` for a frame that is cut off, too large, or no entry.
     """
-    while header := _exactly(read, _LENGTH.size):
-        (size,) = _LENGTH.unpack(_whole(header, _LENGTH.size))
-        if size > MAX_FRAME_BYTES:
-            raise WireError(f"a log frame of {size} bytes; the limit is {MAX_FRAME_BYTES}")
-        yield decode_entry(_whole(_exactly(read, size), size))
+    frames = FrameReader()
+    while data := read(frames.room):
+        yield from frames.feed(data)
+    frames.end()
 
 
 def decode_entry(message: bytes) -> LogEntry:
@@ -227,19 +288,6 @@ def _of(kind: type[T], value: object) -> T:
     return value
 
 
-def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size and (more := read(size - len(data))):
-        data += more
-    return bytes(data)
-
-
-def _whole(data: bytes, size: int) -> bytes:
-    if len(data) < size:
-        raise WireError("a log frame that is cut off")
-    return data
-
-
 @frozen
 class LogInfo:
     """The container whose output it is. ``container_name`` has a leading slash.
@@ -284,9 +332,9 @@ class LogCapabilities:
 class _Entries(Streamed):
     """A call whose answer is a stream of framed entries."""
 
-    def read(self, stream: Stream) -> Iterator[LogEntry]:
-        """The entries in frames."""
-        return decode_frames(stream.read)
+    def reader(self) -> FrameReader:
+        """What makes entries of frames."""
+        return FrameReader()
 
     def write(self, items: Iterable[LogEntry]) -> Iterator[bytes]:
         """The entries as frames, each in a form that an engine shows."""

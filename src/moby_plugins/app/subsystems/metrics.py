@@ -2,18 +2,19 @@
 
 from typing import Any
 
-from moby_plugins.app.subsystem import Proxy, Remote, Subsystem
+from moby_plugins.app.accounting import Tell
+from moby_plugins.app.subsystem import Remote, Subsystem
 
-# Where a managed plugin finds the engine's Prometheus metrics: ``GET /metrics``.
 METRICS_SOCKET = "/run/docker/metrics.sock"
+"""Where a managed plugin finds the engine's Prometheus metrics: ``GET /metrics``."""
 
 
 class _Notice(Remote):
     """A call whose answer is not read: only its status counts."""
 
-    def call(self, proxy: Proxy, *_: Any) -> None:
-        """Send it; ``StatusError`` unless the plugin answers 200."""
-        proxy.client.stream(self.method, timeout=proxy.timeout_of(self)).close()
+    def plan(self, *_: Any) -> Tell:
+        """The call without arguments; ``StatusError`` unless the plugin answers 200."""
+        return Tell(self.method)
 
 
 class MetricsCollector(Subsystem):

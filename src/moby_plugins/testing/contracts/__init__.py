@@ -10,6 +10,7 @@ except ModuleNotFoundError as _error:
         f"{__name__} needs pytest: pip install 'moby-plugins[testing]'", name="pytest"
     ) from _error
 
+from moby_plugins.testing.contracts.beginning import BeginningTransportContract, BegunTransport
 from moby_plugins.testing.contracts.clock import ClockContract
 from moby_plugins.testing.contracts.discovery import DiscoveryContract, Place
 from moby_plugins.testing.contracts.transport import (
@@ -23,6 +24,8 @@ from moby_plugins.testing.contracts.transport import (
 
 __all__ = [
     "PLUGINS",
+    "BeginningTransportContract",
+    "BegunTransport",
     "ClockContract",
     "DiscoveryContract",
     "Place",

@@ -10,7 +10,24 @@ SHORT = 0.005
 
 
 class ClockContract:
-    """Subclass it, and give a fixture ``clock``: the clock under test."""
+    """What every ``Clock`` must do, as a suite for pytest: subclass it, with a fixture ``clock``.
+
+    The fixture gives the clock under test. Real time is spent in thousandths of a second.
+
+    Examples:
+        ```python
+        import pytest
+
+        from moby_plugins.testing import FakeClock
+        from moby_plugins.testing.contracts import ClockContract
+
+
+        class TestMyClock(ClockContract):
+            @pytest.fixture
+            def clock(self):
+                return FakeClock()
+        ```
+    """
 
     def test_now_never_runs_backwards(self, clock: Clock) -> None:
         """Each look at the clock is no earlier than the one before."""

@@ -1,10 +1,12 @@
 """What every ``Discovery`` promises, whatever it looks at."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import pytest
 
+from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import InvalidPluginNameError, PluginNotFoundError
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.ports import Discovery
@@ -15,21 +17,81 @@ ODD_NAMES = ["a b", "50%", "%41", "a?b#c", "a.spec", "...", ".hidden", "ü", "a\
 
 
 class Place(Protocol):
-    """Where an implementation finds its plugins, furnished by a test."""
+    """Where a discovery under test finds its plugins.
+
+    Attributes:
+        discovery: The discovery.
+    """
 
     discovery: Discovery
 
     def add(self, name: str, addr: str) -> None:
-        """Make a plugin appear, or change its address."""
+        """Make a plugin appear, or change its address.
+
+        Args:
+            name: Its name.
+            addr: Its address.
+        """
         ...
 
     def remove(self, name: str) -> None:
-        """Make a plugin disappear."""
+        """Make a plugin disappear.
+
+        Args:
+            name: Its name.
+        """
         ...
 
 
 class DiscoveryContract:
-    """Subclass it, and give a fixture ``place``: an empty ``Place``, and its discovery."""
+    """What every ``Discovery`` must do, as a pytest suite: subclass it, with a fixture ``place``.
+
+    The fixture gives a ``Place``, empty, with the discovery under test.
+
+    Attributes:
+        NO_NAMES: What is refused for a name.
+        ABSENT_NAMES: Names of no plugin.
+        ODD_NAMES: Names that any plugin can have.
+        OTHER_NAMES: Names that are not that of a plugin called "db2".
+        NAMES: Names in no order.
+        MANIFEST: What a look-up says of a plugin.
+
+    Examples:
+        ```python
+        import pytest
+
+        from moby_plugins.testing import MemoryDiscovery
+        from moby_plugins.testing.contracts import DiscoveryContract
+
+
+        class InMemory:
+            def __init__(self):
+                self.discovery = MemoryDiscovery()
+                self.add = self.discovery.add
+                self.remove = self.discovery.remove
+
+
+        class TestMyDiscovery(DiscoveryContract):
+            @pytest.fixture
+            def place(self):
+                return InMemory()
+        ```
+    """
+
+    NO_NAMES: Sequence[str] = NO_NAMES
+    ABSENT_NAMES: Sequence[str] = ("\ud800", "a\udfffb")
+    ODD_NAMES: Sequence[str] = ODD_NAMES
+    OTHER_NAMES: Sequence[str] = ("d", "DB", "db3", "db ")
+    NAMES: Sequence[str] = ("b", "ü", "a", "B", "10", "9")
+    MANIFEST = Manifest(())
+
+    def found_as(self, name: str) -> str:
+        """Return what a plugin is called that was added as ``name``."""
+        return name
+
+    def found_at(self, place: Place, name: str, addr: str) -> str:  # noqa: ARG002  of others
+        """Return the address of a plugin that was added as ``name`` with ``addr``."""
+        return addr
 
     def test_an_empty_place_has_no_plugins(self, place: Place) -> None:
         """Nothing to find is no error."""
@@ -37,10 +99,10 @@ class DiscoveryContract:
 
     def test_a_scan_is_sorted(self, place: Place) -> None:
         """Names come in the order of their code points, however they were added."""
-        for name in ["b", "ü", "a", "B", "10", "9"]:
+        for name in self.NAMES:
             place.add(name, "tcp://h:1")
 
-        assert place.discovery.scan() == ["10", "9", "B", "a", "b", "ü"]
+        assert place.discovery.scan() == sorted(map(self.found_as, self.NAMES))
 
     def test_a_look_up_finds_the_plugin(self, place: Place) -> None:
         """A plugin has the name asked for, its address to the letter, and no manifest yet."""
@@ -48,17 +110,22 @@ class DiscoveryContract:
 
         plugin = place.discovery.lookup("db")
 
-        assert (plugin.name, plugin.addr) == ("db", "TCP://h:1/dropped")
-        assert (plugin.address.host, plugin.address.port) == ("h", 1)
-        assert plugin.manifest == Manifest(())
+        assert plugin.name == self.found_as("db")
+        assert plugin.addr == self.found_at(place, "db", "TCP://h:1/dropped")
+        assert plugin.address == Address(plugin.addr)
+        assert plugin.manifest == self.MANIFEST
 
     def test_a_look_up_finds_the_plugin_by_that_name_and_no_other(self, place: Place) -> None:
         """Names match as a whole, upper and lower case told apart."""
         place.add("db", "tcp://h:1")
         place.add("db2", "tcp://h:2")
 
-        assert place.discovery.lookup("db2").addr == "tcp://h:2"
-        for other in ["d", "DB", "db3", "db "]:
+        found = place.discovery.lookup("db2")
+        assert (found.name, found.addr) == (
+            self.found_as("db2"),
+            self.found_at(place, "db2", "tcp://h:2"),
+        )
+        for other in self.OTHER_NAMES:
             with pytest.raises(PluginNotFoundError):
                 place.discovery.lookup(other)
 
@@ -76,39 +143,45 @@ class DiscoveryContract:
 
     def test_a_name_that_is_none_is_refused(self, place: Place) -> None:
         """What would lead elsewhere is an error of its own, not a plugin that is missing."""
-        for name in NO_NAMES:
+        for name in self.NO_NAMES:
             with pytest.raises(InvalidPluginNameError) as caught:
                 place.discovery.lookup(name)
             assert caught.value.name == name
 
     def test_a_name_that_no_file_could_have_is_not_found(self, place: Place) -> None:
         """Half a surrogate pair, as JSON can smuggle one in, is the name of nothing."""
-        for name in ["\ud800", "a\udfffb"]:
+        for name in self.ABSENT_NAMES:
             with pytest.raises(PluginNotFoundError):
                 place.discovery.lookup(name)
 
     def test_a_scan_lists_what_a_look_up_finds(self, place: Place) -> None:
         """Names that can be looked up are listed to the letter, and the other way round."""
-        for name in ODD_NAMES:
+        for name in self.ODD_NAMES:
             place.add(name, "tcp://h:1")
+        names = [*map(self.found_as, self.ODD_NAMES)]
 
-        assert place.discovery.scan() == sorted(ODD_NAMES)
-        assert [place.discovery.lookup(name).name for name in ODD_NAMES] == ODD_NAMES
+        assert place.discovery.scan() == sorted(names)
+        assert [place.discovery.lookup(name).name for name in self.ODD_NAMES] == names
+        assert [place.discovery.lookup(name).name for name in names] == names
 
     def test_nothing_is_remembered(self, place: Place) -> None:
         """Plugins that come, change and go are seen by the next call."""
+        a, b = self.found_as("a"), self.found_as("b")
         place.add("a", "tcp://h:1")
+        first = self.found_at(place, "a", "tcp://h:1")
         place.discovery.scan().clear()
         before = (place.discovery.scan(), place.discovery.lookup("a").addr)
 
         place.add("a", "tcp://h:2")
         place.add("b", "tcp://h:3")
+        second = self.found_at(place, "a", "tcp://h:2")
         after = (place.discovery.scan(), place.discovery.lookup("a").addr)
         place.remove("a")
 
-        assert before == (["a"], "tcp://h:1")
-        assert after == (["a", "b"], "tcp://h:2")
-        assert place.discovery.scan() == ["b"]
+        assert first != second
+        assert before == ([a], first)
+        assert after == ([a, b], second)
+        assert place.discovery.scan() == [b]
         with pytest.raises(PluginNotFoundError):
             place.discovery.lookup("a")
 

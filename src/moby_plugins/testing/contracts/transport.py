@@ -47,7 +47,9 @@ Way: TypeAlias = Literal[
     "drips",  # 200, and a byte of ANSWER every tenth of a second
     "is malformed",  # says something that is not HTTP
 ]
+"""What a plugin of the suite does with a request: ``"answers"``, ``"hangs"``, ``"drops"``, …"""
 PluginThat: TypeAlias = Callable[[Way], Transport]
+"""What the fixture ``plugin_that`` gives: makes a transport to a plugin that behaves so."""
 
 ANSWER = b'{"Volumes": [{"Name": "data"}, {"Name": "logs"}]}\n'
 FAILURE = b'{"Err": "disk full"}'
@@ -80,6 +82,7 @@ PLUGINS: dict[Way, Any] = {
     "drips": drips(ANSWER, every=0.1),
     "is malformed": malformed(),
 }
+"""By behaviour, what a ``MemoryTransport`` or a ``FaultServer`` is made of to have it."""
 
 
 BODY = b'{"Name": "data"}\n' * 50_000
@@ -112,12 +115,37 @@ def origins(error: BaseException | None) -> Iterator[BaseException]:
 
 
 class TransportContract:
-    """Subclass it, and give a fixture ``plugin_that`` and the constant ``REFUSED``.
+    """What every ``Transport`` must do, as a suite for pytest: subclass it.
 
-    ``plugin_that(way)`` gives a transport to a plugin that behaves like this (``Way`` says
-    how, and ``PLUGINS`` has each of them for ``MemoryTransport`` and ``FaultServer``), and
-    closes what it made at the test's end. The fixture ``clock`` is what time-outs are on:
-    real time, unless given.
+    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(way)`` gives a
+    transport to a plugin that behaves so (``PLUGINS`` has each for ``MemoryTransport`` and
+    ``FaultServer``), and closes what it made at the test's end. A fixture ``clock`` may give what
+    time-outs are on: real time unless given.
+
+    Attributes:
+        SLACK: Seconds that a time-out may be noticed late.
+        REFUSED: The reason that the transport gives where nothing listens.
+        REFUSED_ERRNO: The system's number for it.
+
+    Examples:
+        ```python
+        import pytest
+
+        from moby_plugins.testing import FakeClock, MemoryTransport
+        from moby_plugins.testing.contracts import PLUGINS, TransportContract
+
+
+        class TestMyTransport(TransportContract):
+            REFUSED = "stale socket: it exists, but nobody listens on it"
+
+            @pytest.fixture
+            def clock(self):
+                return FakeClock()
+
+            @pytest.fixture
+            def plugin_that(self, clock):
+                return lambda way: MemoryTransport(PLUGINS[way], clock=clock)
+        ```
     """
 
     # Seconds that a time-out may be noticed late.
@@ -326,14 +354,29 @@ class TransportContract:
 
 # Makes a server, not started, whose plugin behaves like this.
 Serve: TypeAlias = Callable[[Way], FaultServer]
+"""What the fixture ``serve`` gives: makes a server that behaves so, to be entered by the suite."""
 
 
 class SocketTransportContract(TransportContract):
-    """Subclass it, and give a fixture ``connect``: what makes the transport under test.
+    """What every transport of HTTP over sockets must do: subclass it, with a fixture ``connect``.
 
-    It is held to a plugin on TCP, unless a fixture ``serve`` makes the servers elsewhere;
-    then ``REFUSED`` is that place's. A fixture ``tls`` may give the options that the
-    transport is made with.
+    The fixture gives the ``Connect`` under test. It is held to plugins on TCP, unless a fixture
+    ``serve`` makes the servers elsewhere; then ``REFUSED`` is that place's. A fixture ``tls`` may
+    give the options that the transport is made with.
+
+    Examples:
+        ```python
+        import pytest
+
+        from moby_plugins import connect_by_name
+        from moby_plugins.testing.contracts import SocketTransportContract
+
+
+        class TestMyTransport(SocketTransportContract):
+            @pytest.fixture
+            def connect(self):
+                return connect_by_name("urllib3")
+        ```
     """
 
     REFUSED: ClassVar[str] = "connection refused: nobody listens there"

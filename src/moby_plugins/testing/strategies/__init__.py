@@ -10,7 +10,7 @@ except ModuleNotFoundError as _error:
         f"{__name__} needs hypothesis: pip install 'moby-plugins[testing]'", name="hypothesis"
     ) from _error
 
-from moby_plugins.testing.strategies.messages import (
+from moby_plugins.testing.strategies.message_values import (
     MethodCall,
     log_entries,
     messages,

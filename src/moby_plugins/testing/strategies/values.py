@@ -13,6 +13,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from moby_plugins.domain.address import TLS_1_2, TLS_1_3, Address, TLSOptions
 from moby_plugins.domain.plugin import Manifest, Plugin, is_plugin_name
 from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.platforms import check_platform
 
 # Half of a surrogate pair is no character; a name or a file's path can hold a stray byte, as such.
 _NO_HALVES = st.characters(exclude_categories=["Cs"])
@@ -140,7 +141,14 @@ def retry_policies() -> SearchStrategy[RetryPolicy]:
 
 @frozen
 class Spec:
-    """The content of ``file`` for the plugin ``name``, and the ``plugin`` that it describes."""
+    """A spec, and the plugin that it describes. A frozen value.
+
+    Args:
+        name: The plugin's.
+        file: The file's name.
+        data: Its content.
+        plugin: What it describes.
+    """
 
     name: str
     file: str
@@ -203,7 +211,13 @@ def _spelled(draw: DrawFn, key: str) -> str:
 
 @frozen
 class TreeEntry:
-    """What lies at ``path``, in the tree; ``content`` is a file's, or where a link leads."""
+    """One entry of a ``PluginTree``. A frozen value.
+
+    Args:
+        path: Where it lies, in the tree.
+        kind: What it is.
+        content: A file's, or where a link leads.
+    """
 
     path: str
     kind: Kind
@@ -212,7 +226,11 @@ class TreeEntry:
 
 @frozen
 class PluginTree:
-    """Directories of sockets (``run``) and of specs (``etc``, ``usr``), and what lies in them."""
+    """Directories of sockets (``run``) and of specs (``etc``, ``usr``), and what lies in them.
+
+    Args:
+        entries: What lies in them.
+    """
 
     entries: tuple[TreeEntry, ...]
 
@@ -223,9 +241,13 @@ class PluginTree:
         return parts | {part[: -len(suffix)] for part in parts for suffix in _SUFFIXES if suffix}
 
     def write(self, base: Path) -> None:
-        """Make it below ``base``, which is there; an entry whose place is taken is left out.
+        """Make it on a disk; an entry whose place is taken is left out.
 
-        Raises ``OSError`` where the file system does not let it.
+        Args:
+            base: The directory below which to make it, which is there.
+
+        Raises:
+            OSError: Where the file system does not let it.
         """
         for directory in _DIRECTORIES:
             (base / directory).mkdir()
@@ -236,9 +258,13 @@ class PluginTree:
 
 
 def plugin_trees(name: SearchStrategy[str] | None = None) -> SearchStrategy[PluginTree]:
-    """Trees of up to a dozen entries: flat and nested, right and wrong suffixes, links, loops.
+    """Draw trees of up to a dozen entries: flat and nested, right and wrong suffixes, links, loops.
 
-    ``name`` says what to call things; by default a few names that meet often, and any other.
+    Args:
+        name: What to call things; by default a few names that meet often, and any other.
+
+    Returns:
+        The strategy.
     """
     name = st.sampled_from(_FEW_NAMES) | names() if name is None else name
     suffixes = st.sampled_from(_SUFFIXES)
@@ -276,5 +302,6 @@ def _make(path: Path, entry: TreeEntry, base: Path) -> None:
     elif entry.kind == "link":
         path.symlink_to(base / entry.content)
     else:
+        check_platform("a UNIX socket")
         with socket.socket(socket.AF_UNIX) as sock:
             sock.bind(os.fspath(path))

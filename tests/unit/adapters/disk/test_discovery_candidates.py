@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from moby_plugins import Candidate, InvalidPluginNameError, Plugin, Settings, new_local_discovery
+from moby_plugins import (
+    Candidate,
+    InvalidPluginNameError,
+    Plugin,
+    Settings,
+    SpecError,
+    new_local_discovery,
+)
 from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
 from moby_plugins.ports import Survey
 from tests.plugin_directories import PluginDirectories, make_socket, unreadable
@@ -57,7 +64,7 @@ def test_one_that_cannot_be_used_says_why(place: PluginDirectories, survey: Surv
     broken, whole = survey.candidates("a")
 
     assert broken.plugin is None
-    assert broken.error is not None
+    assert isinstance(broken.error, SpecError)
     assert broken.error.file == broken.path == str(place.specs / "a.spec")
     assert (whole.plugin, whole.error) == (Plugin.local("a", "tcp://h:1"), None)
 
@@ -69,7 +76,8 @@ def test_a_directory_that_cannot_be_read_is_told_for_each_path(
     with unreadable(place.specs):
         candidates = survey.candidates("a")
 
-    reasons = {item.path: item.error.reason for item in candidates if item.error}
+    errors = {item.path: item.error for item in candidates}
+    reasons = {path: e.reason for path, e in errors.items() if isinstance(e, SpecError)}
     for file in ("a.spec", "a/a.spec", "a.json", "a/a.json"):
         assert reasons[str(place.specs / file)] == "cannot be read: Permission denied"
 

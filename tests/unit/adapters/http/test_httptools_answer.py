@@ -5,10 +5,7 @@ from http.client import HTTPException
 import httptools
 import pytest
 
-from moby_plugins.adapters.http.httptools import (
-    MAX_BETWEEN_BYTES,
-    Answer,
-)
+from moby_plugins.adapters.http.httptools import Answer, ClosedEarlyError
 from moby_plugins.domain.http_grammar import MAX_HEAD_BYTES, MAX_HEADERS
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -106,8 +103,8 @@ def test_a_head_is_bounded(parts: list[bytes], told: str) -> None:
 @pytest.mark.parametrize(
     "parts",
     [
-        [b"0" * 1000] * (MAX_BETWEEN_BYTES // 1000 + 1),
-        [b"1;" + b"x" * 1000, *[b"x" * 1000] * (MAX_BETWEEN_BYTES // 1000 + 1)],
+        [b"0" * 1000] * 5,
+        [b"1;" + b"x" * 1000, *[b"x" * 1000] * 5],
         [b"1\r\n1\r\n0\r\n" + b"X: y\r\n" * 200],
         [b"zz\r\n"],
     ],
@@ -130,3 +127,76 @@ def test_an_interrupt_while_parsing_passes() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         Interrupted().feed(WHOLE)
+
+
+def test_a_body_of_known_length_is_counted() -> None:
+    """What lacks is asked for, and what came is handed on as it came."""
+    found = fed(OK + b"Content-Length: 10\r\n\r\n012")
+    rest = b"345678"
+
+    assert (found.take(), found.room, found.complete) == (b"012", 7, False)
+    found.feed(rest)
+    assert found.take() is rest
+    assert (found.room, found.complete) == (1, False)
+    found.feed(b"9")
+    assert (found.take(), found.room, found.complete, found.reusable) == (b"9", 0, True, True)
+
+
+def test_what_follows_a_counted_body_is_nobodys() -> None:
+    """It is no part of the answer, and no other request is sent."""
+    found = fed(OK + b"Content-Length: 3\r\n\r\n", b"[1]garbage")
+
+    assert (found.take(), found.complete, found.reusable) == (b"[1]", True, False)
+
+
+@pytest.mark.parametrize(
+    ("parts", "error"),
+    [((), ClosedEarlyError), ((b"HTTP/1.1 200 O",), ClosedEarlyError), ((OK,), OSError)],
+)
+def test_an_end_before_the_head_is_an_error(
+    parts: tuple[bytes, ...], error: type[Exception]
+) -> None:
+    """Before a status line is whole nothing was answered; after it the answer broke."""
+    assert type(fed(*parts).ended()) is error
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        (WHOLE,),
+        (CHUNKED + b"1\r\n[\r\n2\r\n1]\r\n0\r\n\r\n",),
+        (OK + b"Content-Length: 3\r\n\r\n", b"[1]"),
+        (b"HTTP/1.1 103 Hints\r\nLink: x\r\n\r\n", WHOLE),
+        (b"HTTP/1.1 204 None\r\n\r\n",),
+    ],
+    ids=["whole", "chunked", "counted", "after an interim one", "without a body"],
+)
+@pytest.mark.parametrize(
+    "after",
+    [WHOLE, CHUNKED + b"3\r\n[1]\r\n0\r\n\r\n", WHOLE.replace(b"\r\n", b"\n")],
+    ids=["whole", "chunked", "lines that end in LF"],
+)
+def test_a_response_is_read_as_if_it_were_the_first(
+    before: tuple[bytes, ...], after: bytes
+) -> None:
+    """Nothing of the one before is left, whatever its framing was."""
+    found = fed(*before)
+    assert (found.complete, found.reusable) == (True, True)
+
+    found.begin()
+
+    assert (found.status, found.answered, found.complete, found.take()) == (0, False, False, b"")
+    found.feed(after)
+    first = fed(after)
+    assert (found.status, found.take(), found.complete, found.reusable) == (200, b"[1]", True, True)
+    assert (found.headers(), found.length) == (first.headers(), first.length)
+
+
+def test_chunks_are_read_strictly_in_each_response() -> None:
+    """That lines of a head may end in LF does not make those of chunks looser."""
+    found = fed(CHUNKED + b"3\r\n[1]\r\n0\r\n\r\n")
+    found.begin()
+    found.feed(CHUNKED + b"3\n[1]\n0\n\n")
+
+    assert found.failure is not None
+    assert not found.reusable

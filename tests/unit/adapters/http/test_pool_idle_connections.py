@@ -7,7 +7,8 @@ from typing import Any, cast
 import pytest
 
 from moby_plugins.adapters.http.dialing import Socket
-from moby_plugins.adapters.http.pool import GiveBack, IdleConnections, PooledTransport
+from moby_plugins.adapters.http.exchanges import GiveBack
+from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError
 from moby_plugins.domain.http import Request, Response
@@ -41,8 +42,10 @@ class Plugins:
         """A transport to a plugin of its own."""
 
         def engine(_: Address, __: Socket) -> "FakeConnection":
-            self.connections.append(FakeConnection())
-            return self.connections[-1]
+            # Not the last of the list, which may be another thread's by then.
+            connection = FakeConnection()
+            self.connections.append(connection)
+            return connection
 
         return PooledTransport(ADDRESS, self.dial, engine, self.idle)
 
@@ -57,9 +60,14 @@ class FakeConnection:
 
     closed = False
 
-    def exchange(self, _: Request, __: Any, give_back: GiveBack) -> Response:
-        """Answer."""
+    def send(self, _: Request, __: Any) -> bool:
+        """Take it."""
         assert not self.closed
+        return True
+
+    def receive(self, _: Any, give_back: GiveBack, *, whole: bool) -> Response:
+        """Answer."""
+        assert whole
         give_back(self, reusable=True)
         return Response(200, b"")
 

@@ -38,7 +38,6 @@ def read(sent: bytes) -> tuple[StrictResponse, bytes]:
         OK + b"\r\n[1]",
         CHUNKED + b"1\r\n[\r\n2;x=y\r\n1]\r\n0\r\n\r\n",
         CHUNKED + b"3 \r\n[1]\r\n0\r\nX: y\r\n\r\n",
-        CHUNKED + b"3\n[1]\r\n0\n\n",
         b"HTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + OK + b"Content-Length: 3\r\n\r\n[1]",
         b"HTTP/1.1 100 Continue\r\n\r\n" * 15 + OK + b"Content-Length: 3\r\n\r\n[1]",
     ],
@@ -117,6 +116,7 @@ def test_an_answer_that_is_refused_is_closed() -> None:
     "chunks",
     [
         b"-5\r\n12345\r\n0\r\n\r\n",
+        b"3\n[1]\r\n0\n\n",
         b"+1\r\n1\r\n0\r\n\r\n",
         b"0x1\r\n1\r\n0\r\n\r\n",
         b"1_0\r\n1234567890123456\r\n0\r\n\r\n",

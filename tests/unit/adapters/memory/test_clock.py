@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 
 import pytest
 
@@ -181,13 +182,13 @@ def test_waiting_for_what_never_comes_raises_at_once_and_says_who() -> None:
     assert clock.now() == 1.0
 
 
-@pytest.mark.parametrize("later", [0.0, -1.0])
-def test_an_event_that_adds_itself_again_for_the_same_moment_is_an_error(later: float) -> None:
-    """A hundred thousand at one moment are enough, and the clock goes on afterwards."""
+def test_an_event_that_adds_itself_again_for_the_same_moment_is_an_error() -> None:
+    """Or for one before: a hundred thousand are enough, and the clock goes on afterwards."""
     clock = FakeClock()
+    later = cycle([0.0, -1.0])
 
     def again() -> None:
-        clock.at(clock.now() + later, again)
+        clock.at(clock.now() + next(later), again)
 
     clock.at(1.0, again)
     with pytest.raises(ClockStuckError, match="more than 100,000 scripted events at 1"):
@@ -215,9 +216,9 @@ def test_many_events_of_many_moments_are_none() -> None:
     def beat() -> None:
         nonlocal beats
         beats += 1
-        clock.at(clock.now() + 1.0, beat)
+        clock.at(clock.now() + 10.0, beat)
 
-    clock.at(1.0, beat)
+    clock.at(10.0, beat)
     clock.sleep(86_400.0)
 
-    assert beats == 86_400
+    assert beats == 8_640

@@ -137,3 +137,19 @@ def test_a_large_body_that_is_cut_off_is_400() -> None:
     answer = Answer(Receiver(), body=b"ab", CONTENT_LENGTH=str(SMALL_BYTES + 1))
 
     assert (answer.status, answer.error) == ("400 Bad Request", "the request's body is cut off")
+
+
+@pytest.mark.parametrize("environ", [{}, {"REMOTE_ADDR": "127.0.0.1"}, {"REMOTE_ADDR": "::1"}])
+def test_a_page_in_a_browser_is_refused_over_tcp(environ: dict[str, Any]) -> None:
+    """A request with Origin is answered with 403 by a server that may be reached over TCP."""
+    answer = Answer(raising(AssertionError("called")), HTTP_ORIGIN="null", **environ)
+
+    assert answer.status == "403 Forbidden"
+    assert answer.error == "a request with Origin is refused"
+
+
+def test_a_request_with_origin_is_answered_on_a_unix_socket() -> None:
+    """There servers tell an empty address, and there are no pages."""
+    answer = Answer(Receiver(), HTTP_ORIGIN="null", REMOTE_ADDR="")
+
+    assert answer.status == "200 OK"

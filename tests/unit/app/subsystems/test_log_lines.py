@@ -90,5 +90,8 @@ def test_lines_that_are_begun_and_never_ended_are_given_up() -> None:
     assert next(stream).line == b"0000001"
     assert len(list(stream)) == 999
 
-    empty = [evolve(piece(number, of=0), line=b"") for number in range(1, 100_001)]
-    assert len(list(whole_lines(empty))) >= 6
+    empty = (
+        LogEntry("stdout", 7, b"", True, PartialLog(False, "a", number))
+        for number in range(1, 6_251)
+    )
+    assert len(list(whole_lines(empty, max_line_bytes=64 << 10))) >= 6

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from moby_plugins.app.client import STEP_BYTES, Upload
+from moby_plugins.app.bodies import STEP_BYTES, Upload
 
 
 class Pipe(io.RawIOBase):

@@ -17,7 +17,9 @@ Function: TypeAlias = Callable[["Probe"], object]
 T = TypeVar("T")
 
 
-DOCKER, PODMAN = HOSTS = ("docker", "podman")
+DOCKER, PODMAN = "docker", "podman"
+HOSTS = (DOCKER, PODMAN)
+"""The hosts whose needs the checks know."""
 
 
 class Verdict(StrEnum):
@@ -30,7 +32,12 @@ class Verdict(StrEnum):
 
 
 class NotPassedError(Exception):
-    """Raised by a check: its ``verdict`` is not "passed", and the message says why."""
+    """Raised by a check that did not pass; the message says why.
+
+    Args:
+        verdict: What became of it.
+        came_back: What came instead of what the check expects.
+    """
 
     __module__ = AtDoor("moby_plugins.checks", __name__)
 
@@ -42,8 +49,10 @@ class NotPassedError(Exception):
 class StalledError(NotPassedError):
     """Raised by a check for what did not go on in time, and is not tried a second time.
 
-    ``what`` names it; a later check that needs it raises the same, and is told to follow from
-    the first.
+    Args:
+        what: Names it; a later check that needs it raises the same, and is told to follow from the
+            first.
+        came_back: What came instead of what the check expects.
     """
 
     __module__ = AtDoor("moby_plugins.checks", __name__)
@@ -54,24 +63,54 @@ class StalledError(NotPassedError):
 
 
 def fail(came_back: object) -> NoReturn:
-    """End the check: ``came_back`` is what came instead of what it expects."""
+    """End the check as failed.
+
+    Args:
+        came_back: What came instead of what it expects.
+
+    Raises:
+        NotPassedError: Always.
+    """
     raise NotPassedError(Verdict.FAILED, came_back)
 
 
 def require(condition: object, came_back: object) -> None:
-    """Fail the check unless ``condition`` holds."""
+    """Fail the check unless a condition holds.
+
+    Args:
+        condition: What must be true.
+        came_back: What came instead.
+
+    Raises:
+        NotPassedError: Where it does not hold.
+    """
     if not condition:
         fail(came_back)
 
 
 def advise(condition: object, came_back: object) -> None:
-    """Warn unless ``condition`` holds: for what engines put up with."""
+    """Warn unless a condition holds: for what engines put up with.
+
+    Args:
+        condition: What should be true.
+        came_back: What came instead.
+
+    Raises:
+        NotPassedError: Where it does not hold.
+    """
     if not condition:
         raise NotPassedError(Verdict.WARNED, came_back)
 
 
 def skip(why: object) -> NoReturn:
-    """End the check without a verdict on the plugin."""
+    """End the check without a verdict on the plugin.
+
+    Args:
+        why: Why it cannot be made.
+
+    Raises:
+        NotPassedError: Always.
+    """
     raise NotPassedError(Verdict.SKIPPED, why)
 
 
@@ -91,14 +130,20 @@ def only(found: list[T], wanted: str, came_back: object) -> T:
 
 @frozen
 class Check:
-    """A promise that plugins of ``subsystem`` make, as their manifests name it.
+    """A promise that plugins of a subsystem make, and how to see whether one keeps it.
 
-    ``expects`` is the promise in words, ``source`` the section of the protocol that it
-    comes from ("B2", "B11 trap 10"). With ``reads_only`` it leaves no trace
-    in the plugin, not even for the time that it takes. ``worst`` is the verdict where the
-    promise is not kept: ``WARNED`` for what no engine depends on. ``hosts`` are those that
-    need the promise. ``function`` returns where the promise is kept, and otherwise raises: a
-    ``PluginError``, or through ``require``, ``advise`` and their like.
+    Made by ``@check(…)``. A frozen value.
+
+    Args:
+        subsystem: As manifests name it.
+        name: What it is called.
+        expects: The promise in words.
+        source: The section of the protocol that it comes from: "B2", "B11 trap 10".
+        reads_only: Whether it leaves no trace in the plugin, not even for the time that it takes.
+        worst: The verdict where the promise is not kept: ``WARNED`` for what no engine depends on.
+        hosts: Those that need the promise.
+        function: Returns where the promise is kept; otherwise raises a ``PluginError``, or through
+            ``require``, ``advise`` and their like.
     """
 
     subsystem: str = field(validator=validators.min_len(1))
@@ -128,9 +173,43 @@ def check(
 ) -> Callable[[Function], Check]:
     """Make a ``Check`` of the function below.
 
-    Without ``name``, the check is called as the function is, with spaces in place of
-    underscores. Without ``expects``, the first paragraph of the function's docstring is it;
-    where there is none, as under ``python -OO``, the check's name stands in for it.
+    Args:
+        subsystem: Whose plugins make the promise, as manifests name it.
+        name: What it is called; as the function is, with spaces for underscores, unless given.
+        expects: The promise; the first paragraph of the function's docstring unless given, or the
+            name where there is none.
+        source: The section of the protocol that it comes from.
+        reads_only: Whether it leaves no trace in the plugin.
+        worst: The verdict where the promise is not kept.
+        hosts: Those that need the promise.
+
+    Returns:
+        A decorator; the function takes a ``Probe``.
+
+    Examples:
+        ```python
+        from moby_plugins.checks import Setup, check, new_subject, require, run_checks
+        from moby_plugins.subsystems import VolumeDriver
+        from moby_plugins.testing import LivePlugin
+
+
+        @check("VolumeDriver", source="B2", reads_only=True)
+        def lists_nothing(probe):
+            '''The plugin has no volumes.'''
+            answer = probe.call("VolumeDriver.List", {})
+            require(not answer.get("volumes"), answer)
+
+
+        class Shelf(VolumeDriver):
+            def list(self):
+                return []
+
+
+        with LivePlugin(Shelf(), "shelf", ".") as plugin:
+            with new_subject(plugin.addr, setup=Setup(timeout=5.0)) as subject:
+                (finding,) = run_checks([lists_nothing], subject)
+        assert finding.verdict == "passed"
+        ```
     """
 
     def made(function: Function) -> Check:
@@ -153,7 +232,14 @@ def check(
 
 
 def checks_in(module: ModuleType) -> tuple[Check, ...]:
-    """The checks among a module's names, and in tuples among them, in their order."""
+    """Collect the checks among a module's names, and in tuples among them, in their order.
+
+    Args:
+        module: The module.
+
+    Returns:
+        The checks.
+    """
     found: list[Check] = []
     for value in vars(module).values():
         found += [item for item in _items(value) if isinstance(item, Check)]
@@ -166,7 +252,14 @@ def _items(value: Any) -> tuple[Any, ...]:
 
 @frozen
 class Finding:
-    """What one check found: ``came_back`` says what, unless it passed; ``seconds`` it took."""
+    """What one check found. A frozen value.
+
+    Args:
+        check: The check.
+        verdict: What became of it.
+        came_back: What came instead of what it expects; "" where it passed.
+        seconds: How long it took.
+    """
 
     check: Check
     verdict: Verdict

@@ -10,7 +10,7 @@ import attrs
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from moby_plugins.app.client import Data
+from moby_plugins.app.bodies import Data
 from moby_plugins.app.subsystem import Remote, Subsystem
 from moby_plugins.app.subsystems.graph import GraphDriver
 from moby_plugins.app.subsystems.ipam import Lease, Pool
@@ -35,7 +35,13 @@ Fields: TypeAlias = Mapping[tuple[type, str], SearchStrategy[Any]]
 
 @attrs.frozen
 class MethodCall:
-    """A call of a subsystem's method (by its name in Python), and what the plugin returns."""
+    """A call of a subsystem's method, and what the plugin returns. A frozen value.
+
+    Args:
+        method: Its name in Python.
+        arguments: What it is called with.
+        result: What it returns.
+    """
 
     method: str
     arguments: tuple[Any, ...]
@@ -91,11 +97,19 @@ _OURS: Fields = {
 
 
 def messages(kind: Any, fields: Fields | None = None) -> SearchStrategy[Any]:
-    """Values of ``kind``: an attrs class, or any other type that the wire knows.
+    """Draw values of a type that crosses the wire.
 
-    ``fields`` says what to draw a field from where its type says too little, as
-    for one with a validator: ``{(Forecast, "celsius"): floats(-90, 60)}``. Those of this
-    library's own messages are known. Raises ``TypeError`` for a type that it does not know.
+    Args:
+        kind: An attrs class, or any other type that the wire knows.
+        fields: What to draw a field from where its type says too little, as for one with a
+            validator: ``{(Forecast, "celsius"): floats(-90, 60)}``. Those of this library's
+            messages are known.
+
+    Returns:
+        The strategy.
+
+    Raises:
+        TypeError: For a type that the wire does not know.
     """
     return _of(kind, {**_OURS, **(fields or {})})
 
@@ -103,10 +117,21 @@ def messages(kind: Any, fields: Fields | None = None) -> SearchStrategy[Any]:
 def method_calls(
     kind: type[Subsystem], method: str, fields: Fields | None = None
 ) -> SearchStrategy[MethodCall]:
-    """Calls of a method of a subsystem, with arguments and a result as its signature has them.
+    """Draw calls of a method of a subsystem, with arguments and a result as its signature has them.
 
-    A result that is a stream is drawn as the list of its items. ``fields`` is as
-    ``messages`` takes it; a parameter is ``(WeatherStation, "forecast.days")``.
+    A result that is a stream is drawn as the list of its items.
+
+    Args:
+        kind: The subsystem's class.
+        method: The method's name in Python.
+        fields: As ``messages`` takes it; a parameter is ``(WeatherStation, "forecast.days")``.
+
+    Returns:
+        The strategy.
+
+    Raises:
+        TypeError: For what is no subsystem's class, or a type that the wire does not know.
+        ValueError: For a method that it has not.
     """
     known = {**_OURS, **(fields or {})}
     given: object = kind  # of a program that nothing has checked
@@ -125,7 +150,11 @@ def method_calls(
 
 
 def log_entries() -> SearchStrategy[LogEntry]:
-    """Entries that an engine shows: a known source, and a newline at the end of a line."""
+    """Draw entries that an engine shows: a known source, and a newline at the end of a line.
+
+    Returns:
+        The strategy.
+    """
     return messages(LogEntry)
 
 

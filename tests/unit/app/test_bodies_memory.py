@@ -2,7 +2,7 @@
 
 import tracemalloc
 
-from moby_plugins.app.client import read_whole
+from moby_plugins.app.bodies import read_whole
 
 SIZE = 64 << 10
 

@@ -1,0 +1,275 @@
+"""Discovery that asks an engine for the plugins that it manages: GET, and nothing else.
+
+A question is a few requests, each over a connection of its own, so that none meets one that the
+engine is about to close: nothing is remembered. All of them together are bounded in time, each
+answer in size. What the answers mean is decided in ``domain/managed.py``.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from contextlib import closing
+from typing import TypeVar
+from urllib.parse import quote
+
+from attrs import field, frozen
+
+from moby_plugins.adapters.clock import SystemClock
+from moby_plugins.adapters.http.dialing import Lookups, dial_for
+from moby_plugins.adapters.http.pool import PooledTransport
+from moby_plugins.domain.address import Address, TLSOptions, check_tls
+from moby_plugins.domain.errors import (
+    NOT_FOUND,
+    InvalidPluginNameError,
+    PluginDisabledError,
+    PluginError,
+    PluginNotFoundError,
+    SpecError,
+    StatusError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+    sign,
+    status_line,
+)
+from moby_plugins.domain.http import (
+    CHUNK_BYTES,
+    OK,
+    TIMED_OUT,
+    USER_AGENT,
+    Body,
+    Request,
+    Response,
+)
+from moby_plugins.domain.json import first_value, fold_keys
+from moby_plugins.domain.managed import (
+    NAMES,
+    asked_as,
+    found_plugin,
+    is_called,
+    is_engine_name,
+    read_plugin,
+    read_plugins,
+    read_root,
+)
+from moby_plugins.domain.plugin import Candidate, ManagedPlugin, Plugin, Stray, check_any_name
+from moby_plugins.domain.retry import seconds
+from moby_plugins.domain.text import shown
+from moby_plugins.ports import Clock, Connect, Transport
+
+# Seconds for one question, unless set.
+TIMEOUT = 30.0
+# Of one answer: an engine with a thousand plugins tells of them in one MiB.
+MAX_ANSWER_BYTES = 16 << 20
+_HEADERS = {"Accept": "application/json", "User-Agent": USER_AGENT, "Connection": "close"}
+T = TypeVar("T")
+
+_VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
+
+
+def connect(
+    address: Address, tls: TLSOptions | None, /, *, lookups: Lookups | None = None
+) -> Transport:
+    """The transport to an engine; it only gets. ``lookups`` resolve its name.
+
+    Raises ``SpecError`` for what it cannot dial.
+    """
+    from moby_plugins.adapters.http.urllib3 import GetConnection
+
+    return PooledTransport(address, dial_for(address, tls, lookups), GetConnection)
+
+
+@frozen(repr=False)
+class EngineDiscovery:
+    """A discovery of the managed plugins of an engine, which is only read from.
+
+    It finds those that are enabled, under their full name (``shelf:latest``), by that name,
+    without ``:latest``, by id, and by the first 12 digits of one or more. An answer is at most
+    16 MiB. Each question raises ``TransportError``, with the engine's address, where that cannot
+    be reached, ``StatusError`` where it answers with an error, and ``WireError`` for any other
+    answer. Threads may share it; there is nothing to close.
+
+    Args:
+        address: The engine's: ``"unix:///var/run/docker.sock"``, ``"https://engine:2376"``.
+        tls_config: For an address at ``https``; without it, the engine is verified against the
+            system's roots.
+        timeout: Seconds for one question, from the dial to the last byte; ``None`` is no bound.
+        connect: What makes the transport to it; for tests.
+        clock: What the time is told by; for tests.
+
+    Raises:
+        SpecError: For an address that cannot be one.
+        ValueError: For a time-out that is not positive.
+        TypeError: For ``tls_config`` of another type.
+    """
+
+    address: Address = field(converter=Address)
+    tls_config: TLSOptions | None = field(default=None, repr=False)
+    timeout: float | None = field(default=TIMEOUT, converter=seconds, kw_only=True)
+    connect: Connect = field(default=connect, kw_only=True, repr=False)
+    clock: Clock = field(factory=SystemClock, kw_only=True, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        check_tls(self.tls_config)
+
+    def scan(self) -> list[str]:
+        """The names of the plugins that are enabled, with their tags, sorted."""
+        return sorted({plugin.name for plugin in self._all() if plugin.enabled})
+
+    def lookup(self, name: str) -> Plugin:
+        """The plugin by that name or id.
+
+        Raises ``InvalidPluginNameError`` for what no engine has for a name, before it is asked,
+        ``PluginNotFoundError``, ``PluginDisabledError``, ``SpecError`` for a plugin that cannot
+        be reached or whose id is none, and what becomes of the question.
+        """
+        question = self._question()
+        plugin = self._find(question, name)
+        if not plugin.enabled:
+            raise PluginDisabledError(plugin.name)
+        return self._found(question, plugin)
+
+    def candidates(self, name: str) -> list[Candidate]:
+        """The plugin by that name, if there is one, enabled or not; or why that cannot be told."""
+        try:
+            question = self._question()
+            return [self._candidate(question, self._find(question, name))]
+        except PluginNotFoundError:
+            return []
+        except InvalidPluginNameError:
+            raise
+        except PluginError as error:
+            return [Candidate(self._place(name), error=error)]
+
+    def strays(self) -> list[Stray]:
+        """The plugins that are disabled; none where the engine does not tell."""
+        try:
+            disabled = [plugin for plugin in self._all() if not plugin.enabled]
+        except PluginError:
+            return []
+        return [
+            Stray(self._place(each.name), str(PluginDisabledError(each.name)), each.name, each)
+            for each in disabled
+        ]
+
+    def __repr__(self) -> str:
+        return f"EngineDiscovery({shown(self.address.text)!r})"
+
+    def _all(self) -> tuple[ManagedPlugin, ...]:
+        return self._question().read("plugins", read_plugins)
+
+    def _find(self, question: "_Question", name: str) -> ManagedPlugin:
+        if not is_engine_name(check_any_name(name)):
+            raise InvalidPluginNameError(name, NAMES)
+        # Of what a name may hold only "@" and "+" of a digest need not stand in a path as it is.
+        path = f"plugins/{quote(asked_as(name), safe='/:@')}/json"
+        missing = PluginNotFoundError(name, [self._place(name)])
+        try:
+            plugin = question.read(path, read_plugin)
+        except StatusError as error:
+            if error.status != NOT_FOUND:
+                raise
+            raise missing from error
+        if not is_called(plugin, name):
+            raise missing
+        return plugin
+
+    def _found(self, question: "_Question", plugin: ManagedPlugin) -> Plugin:
+        try:
+            return found_plugin(plugin, question.read("info", read_root))
+        except SpecError as error:
+            raise SpecError(error.reason, self._place(plugin.name)) from error
+
+    def _candidate(self, question: "_Question", plugin: ManagedPlugin) -> Candidate:
+        place = self._place(plugin.name)
+        try:
+            found = self._found(question, plugin)
+        except SpecError as error:
+            return Candidate(place, error=error, managed=plugin)
+        if plugin.enabled:
+            return Candidate(place, found, managed=plugin)
+        return Candidate(place, error=PluginDisabledError(plugin.name), managed=plugin)
+
+    def _place(self, name: str) -> str:
+        # As people read it, in the order of narrowing.
+        return f"{name} at {self.address.text}"
+
+    def _question(self) -> "_Question":
+        return _Question(
+            lambda: self.connect(self.address, self.tls_config),
+            self.address.text,
+            self.clock,
+            None if self.timeout is None else self.clock.now() + self.timeout,
+        )
+
+
+class _Question:
+    """The requests of one question, which all end at ``ends`` on ``clock``.
+
+    They are of the version that the engine tells, which is asked for once.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Transport], engine: str, clock: Clock, ends: float | None
+    ) -> None:
+        self._connect = connect
+        self._engine = engine
+        self._clock = clock
+        self._ends = ends
+        self._version: str | None = None
+
+    def read(self, path: str, understand: Callable[[object], T]) -> T:
+        """What ``understand`` makes of the JSON at ``path``; it raises ``ValueError``.
+
+        Raises ``TransportError`` where the engine does not answer, ``StatusError`` where it
+        refuses, and ``WireError`` for an answer that is no engine's.
+        """
+        if self._version is None:
+            told = self._get("_ping")[0].headers.get("Api-Version", "")
+            self._version = f"v{told}/" if _VERSION.fullmatch(told) else ""
+        path = self._version + path
+        response, body = self._get(path)
+        try:
+            value = first_value(body)
+            if response.status != OK:
+                raise self._refusal(response.status, path, value)
+            return understand(value)
+        except ValueError as error:
+            status = "" if response.status == OK else f" {status_line(response.status)}"
+            reason = f"the engine's answer{status} cannot be used: {shown(error)}"
+            raise WireError(reason, f"GET /{path}", self._engine) from error
+
+    def _refusal(self, status: int, path: str, value: object) -> StatusError:
+        message = fold_keys(value).get("message") if isinstance(value, dict) else None
+        if not isinstance(message, str):
+            raise ValueError("it has no message of an engine's")  # noqa: TRY004  not of a caller's
+        error = StatusError(status, f"GET /{path}", message)
+        sign(error, "", self._engine)
+        return error
+
+    def _get(self, path: str) -> tuple[Response, bytes]:
+        left = None if self._ends is None else self._ends - self._clock.now()
+        try:
+            if left is not None and left <= 0:
+                raise TransportTimeoutError(TIMED_OUT)
+            with closing(self._connect()) as transport:
+                response = transport.send(Request(path, headers=_HEADERS), left)
+                with closing(response.body):
+                    return response, _whole(response.body)
+        except (TransportError, WireError) as error:
+            # Transports speak of plugins, which is all that they carry otherwise.
+            error.reason = error.reason.replace("the plugin", "the engine")
+            error.address = self._engine
+            if isinstance(error, WireError):
+                error.method = f"GET /{path}"
+            raise
+
+
+def _whole(body: Body) -> bytes:
+    whole = io.BytesIO()
+    # One byte over the limit is read, to tell an answer that ends there from a longer one.
+    while data := body.read(min(CHUNK_BYTES, MAX_ANSWER_BYTES + 1 - whole.tell())):
+        whole.write(data)
+        if whole.tell() > MAX_ANSWER_BYTES:
+            raise WireError(f"the engine's answer is larger than {MAX_ANSWER_BYTES} bytes")
+    return whole.getvalue()

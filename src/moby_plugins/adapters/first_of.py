@@ -1,0 +1,86 @@
+"""One discovery of two: what the first does not find is looked for by the second."""
+
+from attrs import frozen
+
+from moby_plugins.domain.errors import InvalidPluginNameError, PluginError, PluginNotFoundError
+from moby_plugins.domain.plugin import Candidate, Plugin, Stray
+from moby_plugins.ports import Discovery, LocalDiscovery, Survey
+
+
+@frozen(repr=False)
+class FirstOf:
+    """A discovery that looks in ``first``, and in ``then`` where that has no such plugin.
+
+    ``FirstOf(EngineDiscovery("unix:///var/run/docker.sock"), new_local_discovery())`` looks as
+    an engine does: among its own plugins, then on disk. A name that one of the two cannot take
+    is left to the other. Any other error of ``first`` ends the look-up: a plugin that is
+    disabled, or an engine that does not answer, is not replaced by one of the same name. Where
+    one of the two cannot tell what it passes over, what it looks up is its only candidate.
+    Threads may share it.
+    """
+
+    first: Discovery
+    then: Discovery
+
+    @property
+    def is_local(self) -> bool:
+        """Whether both are."""
+        both = (self.first, self.then)
+        return all(isinstance(each, LocalDiscovery) and each.is_local for each in both)
+
+    def scan(self) -> list[str]:
+        """The names of both, sorted, each once; raises what either raises."""
+        return sorted({*self.first.scan(), *self.then.scan()})
+
+    def lookup(self, name: str) -> Plugin:
+        """The plugin by that name, of ``first`` if that has it.
+
+        Raises ``InvalidPluginNameError`` for a name that neither can take, and what either
+        raises.
+        """
+        try:
+            return self.first.lookup(name)
+        except (PluginNotFoundError, InvalidPluginNameError) as error:
+            missing = error
+        try:
+            return self.then.lookup(name)
+        except InvalidPluginNameError:
+            raise missing from None
+        except PluginNotFoundError as error:
+            if isinstance(missing, InvalidPluginNameError):
+                raise
+            raise PluginNotFoundError(name, (*missing.searched, *error.searched)) from error
+
+    def candidates(self, name: str) -> list[Candidate]:
+        """The candidates of both, in this order."""
+        found: list[Candidate] = []
+        refused: list[InvalidPluginNameError] = []
+        for each in (self.first, self.then):
+            try:
+                found += _candidates(each, name)
+            except InvalidPluginNameError as error:
+                refused.append(error)
+        if len(refused) > 1:
+            raise refused[0]
+        return found
+
+    def strays(self) -> list[Stray]:
+        """Those of both."""
+        surveys = (each for each in (self.first, self.then) if isinstance(each, Survey))
+        return [stray for survey in surveys for stray in survey.strays()]
+
+    def __repr__(self) -> str:
+        return f"{self.first!r}, then {self.then!r}"
+
+
+def _candidates(discovery: Discovery, name: str) -> list[Candidate]:
+    if isinstance(discovery, Survey):
+        return discovery.candidates(name)
+    try:
+        return [Candidate(repr(discovery), discovery.lookup(name))]
+    except PluginNotFoundError:
+        return []
+    except InvalidPluginNameError:
+        raise
+    except PluginError as error:
+        return [Candidate(repr(discovery), error=error)]

@@ -1,0 +1,213 @@
+"""One exchange over one connection: an engine's part, and those that one thread waits for together.
+
+A ``PendingExchange`` connects, sends its request and takes what comes of the response, each as
+soon as that needs no wait. It only counts the bytes of the response: once all are there the
+engine reads them as it reads any other, from memory. Where the size is not known from the head
+(``domain/http_grammar.py``), or is large, the engine reads the rest from the socket, in a thread
+that may wait.
+
+TLS has no such way: both its handshake and the verification of a certificate take a hundred times
+as long as the change between threads that this saves.
+"""
+
+import errno
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from moby_plugins.adapters.http.deadline_socket import DeadlineSocket
+from moby_plugins.domain.http import Request, Response
+from moby_plugins.domain.http_grammar import response_size
+from moby_plugins.ports import PendingResponse
+
+# Of a response that is taken before the engine reads it.
+MOST_BYTES = 64 << 10
+_HUNG_UP = select.POLLERR | select.POLLHUP | select.POLLNVAL
+
+
+class GiveBack(Protocol):
+    """What becomes of a connection once its answer was read."""
+
+    def __call__(self, connection: "Connection", /, *, reusable: bool) -> None:
+        """Keep it for another request, or close it."""
+        ...
+
+
+class Connection(Protocol):
+    """One connection of an engine; a thread has it alone from one answer to the next."""
+
+    def send(self, request: Request, ends: float | None) -> bool:
+        """Send ``request``; false where the plugin responds before all of it was sent.
+
+        All of the exchange has to come before the time ``ends``. Closes itself where it
+        raises: as ``Transport.send`` says.
+        """
+        ...
+
+    def receive(self, ends: float | None, give_back: GiveBack, *, whole: bool) -> Response:
+        """Receive the response; ``whole`` is what ``send`` returned.
+
+        Gives itself back when the body was read or closed, and closes itself where it raises.
+        """
+        ...
+
+    def is_readable(self) -> bool:
+        """Whether something came that was not asked for: its end, or more than a response."""
+        ...
+
+    def close(self) -> None:
+        """Hang up; may be called more than once."""
+        ...
+
+
+class PendingExchange:
+    """``request`` over ``sock``, which need not be connected yet, until the time ``ends``.
+
+    ``translate`` makes our error of a failure to connect.
+    """
+
+    def __init__(
+        self,
+        sock: DeadlineSocket,
+        connection: Connection,
+        request: Request,
+        ends: float | None,
+        give_back: GiveBack,
+        *,
+        translate: Callable[[OSError], Exception],
+    ) -> None:
+        self._sock = sock
+        self._connection = connection
+        self._request: Request | None = request
+        self._ends = ends
+        self._give_back = give_back
+        self._translate = translate
+        self._sent = True
+        self._is_whole = False
+        self._is_over = False
+        self._failure: Exception | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether ``finish`` returns or raises at once."""
+        return self._is_whole
+
+    @property
+    def ends(self) -> float | None:
+        """When it times out."""
+        return self._ends
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._sock.fileno()
+
+    def events(self) -> int:
+        """Return what to poll for: room until the request was sent, then something to receive."""
+        return select.POLLIN if self._request is None else select.POLLOUT
+
+    def send(self) -> None:
+        """Send the request over a socket that is connected."""
+        request, self._request = self._request, None
+        assert request is not None  # noqa: S101  for mypy: it is sent once
+        self._sent = self._connection.send(request, self._ends)
+
+    def advance(self, events: int) -> bool:
+        """Go on as far as that needs no wait; true once ``finish`` is to do the rest."""
+        if not events or events & _HUNG_UP:
+            self._is_whole = True
+        elif self._request is None:
+            return self._receive()
+        else:
+            try:
+                self.send()
+            except Exception as error:  # of what has just been connected
+                self._failure = error
+                self._is_whole = True
+        return self._is_whole
+
+    def finish(self) -> Response:
+        """Return the response: see ``Transport.send``."""
+        self._is_over = True
+        if self._failure is not None:
+            raise self._failure
+        if self._request is not None:
+            self._check_connected()
+            self.send()
+        return self._connection.receive(self._ends, self._give_back, whole=self._sent)
+
+    def close(self) -> None:
+        """Hang up, where ``finish`` was not called: what that has begun ends by itself."""
+        if not self._is_over:
+            self._connection.close()
+
+    def _receive(self) -> bool:
+        try:
+            goes_on = self._sock.receive_early()
+        except OSError:  # the next to receive is told that it has ended
+            goes_on = False
+        size = response_size(self._sock.early) if goes_on else 0
+        self._is_whole = not goes_on or (size is not None and 0 < size <= len(self._sock.early))
+        return self._is_whole or size is None or size > MOST_BYTES
+
+    def _check_connected(self) -> None:
+        failure = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not failure and self._ends is not None and self._ends <= time.monotonic():
+            failure = errno.ETIMEDOUT
+        if failure:
+            self._connection.close()
+            error = OSError(failure, os.strerror(failure))
+            raise self._translate(error) from error
+
+
+class PollSelector:
+    """``poll`` over many pending responses; for one thread at a time."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._pending: dict[int, PendingResponse] = {}
+
+    def add(self, pending: PendingResponse, /) -> None:
+        """Wait for this one too."""
+        self._pending[pending.fileno()] = pending
+        self._poll.register(pending.fileno(), pending.events())
+
+    def wait(self) -> list[PendingResponse]:
+        """Wait until one or more are to be finished, and return those."""
+        while self._pending:
+            polled = self._poll.poll(self._milliseconds())
+            ready = [number for number, events in polled if self._advance(number, events)]
+            settled = [self._remove(number) for number in ready]
+            settled += [self._remove(number) for number in self._late()]
+            if settled:
+                return settled
+        return []
+
+    def _advance(self, number: int, events: int) -> bool:
+        pending = self._pending[number]
+        before = pending.events()
+        if pending.advance(events):
+            return True
+        if pending.events() != before:
+            self._poll.modify(number, pending.events())
+        return False
+
+    def _late(self) -> list[int]:
+        now = time.monotonic()
+        return [
+            number
+            for number, pending in self._pending.items()
+            if pending.ends is not None and pending.ends <= now and pending.advance(0)
+        ]
+
+    def _remove(self, number: int) -> PendingResponse:
+        self._poll.unregister(number)
+        return self._pending.pop(number)
+
+    def _milliseconds(self) -> float | None:
+        ends = [pending.ends for pending in self._pending.values() if pending.ends is not None]
+        if not ends:
+            return None
+        return max(0.0, (min(ends) - time.monotonic()) * 1000 + 1)

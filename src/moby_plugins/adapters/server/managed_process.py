@@ -1,0 +1,130 @@
+"""What a process that an engine runs needs: lines that engines read, and a parent of orphans.
+
+An engine reads what a managed plugin prints line by line, and stops at a line of more than 64
+KiB: the plugin then hangs as soon as it writes again. Process 1 of a container becomes the parent
+of each process whose own parent ended, and has to wait for it, or it stays as a zombie.
+"""
+
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from typing import Any
+
+logger: logging.Logger = logging.getLogger("moby_plugins")
+
+# Characters: with any encoding less than what an engine reads of a line.
+MAX_LINE = 4000
+# Handed on to the program by process 1.
+_FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT")
+_BY_A_SIGNAL = 128
+_STANDARD_ERROR = 2
+
+
+class BoundedLines(io.TextIOWrapper):
+    """A text stream that ends a line after ``MAX_LINE`` characters, if its writer does not."""
+
+    def __init__(self, buffer: Any) -> None:
+        super().__init__(buffer, "utf-8", "backslashreplace", write_through=True)
+        self._lock = threading.Lock()
+        self._column = 0
+
+    def write(self, text: str, /) -> int:
+        """Write ``text``, with ends of lines where there are too few."""
+        with self._lock:
+            super().write("".join(self._folded(text)))
+            self.flush()
+        return len(text)
+
+    def _folded(self, text: str) -> list[str]:
+        pieces: list[str] = []
+        for line in text.splitlines(keepends=True):
+            rest = line
+            while self._column + len(rest.rstrip("\n")) > MAX_LINE:
+                room = MAX_LINE - self._column
+                pieces += [rest[:room], "\n"]
+                rest, self._column = rest[room:], 0
+            pieces.append(rest)
+            self._column = 0 if rest.endswith("\n") else self._column + len(rest)
+        return pieces
+
+
+class _Quiet(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno < logging.WARNING
+
+
+def log_to_engine(level: int) -> None:
+    """Bound the lines of standard output and error, and log there where nothing is set up.
+
+    What matters is logged to standard error, which engines log as an error, the rest to standard
+    output. Handlers that write to either go on doing so.
+    """
+    now: dict[object, BoundedLines] = {}
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.flush()
+            now[stream] = BoundedLines(stream.buffer)
+            setattr(sys, name, now[stream])
+    root = logging.getLogger()
+    for handler in root.handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream in now:
+            handler.setStream(now[handler.stream])
+    if not root.handlers:
+        quiet, loud = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
+        quiet.addFilter(_Quiet())
+        loud.setLevel(logging.WARNING)
+        logging.basicConfig(handlers=[quiet, loud], level=level, format="%(levelname)s %(message)s")
+
+
+def leave_reaping_to_process_one() -> None:
+    """Go on in a child, where this is process 1, whose work then is to wait for all children.
+
+    It hands signals on to that child, and exits as the child does. A child of the program's own
+    is not waited for by anything but the program: ``subprocess`` gets its exit status. Only
+    where no other thread runs yet, for a fork takes none along; else it is said in the log.
+    """
+    if os.getpid() != 1:
+        return
+    if threading.active_count() > 1:
+        logger.warning(
+            "processes that outlive their parents stay as zombies: threads run already, and"
+            " process 1 cannot wait for orphans any more; serve before threads are started"
+        )
+        return
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    waited_for = {signal.SIGCHLD, *(getattr(signal, name) for name in _FORWARDED)}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
+    child = os.fork()
+    if child:
+        os._exit(_reap(child, waited_for))
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _reap(child: int, waited_for: set[signal.Signals]) -> int:
+    """Wait for all children until ``child`` has ended; return its exit status."""
+    _close_all()
+    while True:
+        number = signal.sigwait(waited_for)
+        if number != signal.SIGCHLD:
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
+            continue
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == child:
+                code = os.waitstatus_to_exitcode(ended[1])
+                return code if code >= 0 else _BY_A_SIGNAL - code
+
+
+def _close_all() -> None:
+    # What the program has opened is for it to close: a pipe ends with its last writer.
+    with suppress(OSError):
+        for descriptor in map(int, os.listdir("/proc/self/fd")):
+            if descriptor > _STANDARD_ERROR:
+                with suppress(OSError):
+                    os.close(descriptor)

@@ -1,0 +1,111 @@
+"""How bodies are read and sent: a response within its bound, an upload as it is read.
+
+A body is read in pieces, and never more of it than is still allowed.
+"""
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, TypeAlias, cast
+
+from moby_plugins.domain.errors import TransportError, WireError
+from moby_plugins.domain.http import (
+    OK,
+    Body,
+    ErrorText,
+    Remaining,
+    Response,
+    Whole,
+    checked_chunks,
+    too_large,
+)
+
+# What is read of a file, and sent, at once: twice as much would no longer fit a socket.
+STEP_BYTES = 128 << 10
+Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
+
+
+def read_whole(body: Body, limit: int) -> bytes:
+    """All of ``body``, in at most ``limit`` bytes; more is a ``WireError``. Closes nothing."""
+    if isinstance(body, io.BytesIO):  # all of it is here
+        data = body.read(limit + 1)
+        if len(data) > limit:
+            raise too_large(limit)
+        return data
+    whole = Whole(limit)
+    while data := body.read(whole.room):
+        whole.add(data)
+    return whole.value
+
+
+def accepted(response: Response, method: str) -> Body:
+    """The body of an answer with status 200; any other is closed and raised as ``StatusError``.
+
+    Its text is cut after 1 MiB, and where it breaks off, what came of it counts.
+    """
+    if response.status == OK:
+        return response.body
+    text = ErrorText()
+    try:
+        while text.room and (data := response.body.read(text.room)):
+            text.add(data)
+    except (TransportError, WireError) as error:
+        raise text.error(response.status, method) from error
+    finally:
+        response.body.close()
+    raise text.error(response.status, method)
+
+
+class Upload:
+    """``data`` as an iterable of chunks, for all attempts of one call.
+
+    ``length`` is the number of bytes where that is known beforehand. ``error``
+    is what reading the caller's data raised, if it did. The data stays open.
+    """
+
+    def __init__(self, data: BinaryIO | Iterable[bytes]) -> None:
+        self.error: BaseException | None = None
+        self.length: int | None = None
+        self._data = data
+        self._start: int | None = None
+        self._touched = False
+        if hasattr(data, "read") and cast("BinaryIO", data).seekable():
+            file = cast("BinaryIO", data)
+            self._start = file.tell()
+            self.length = file.seek(0, os.SEEK_END) - self._start
+            file.seek(self._start)
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._touched = True
+        try:
+            for chunk in checked_chunks(self._chunks()):
+                yield bytes(chunk)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def rewind(self) -> bool:
+        """Make ready for another attempt; false where a part that was read is gone."""
+        if self._start is not None:
+            cast("BinaryIO", self._data).seek(self._start)
+            return True
+        # An iterable that is not its own iterator, a list say, begins anew by itself.
+        one_shot = hasattr(self._data, "read") or isinstance(self._data, Iterator)
+        return not (one_shot and self._touched)
+
+    def account(self, error: TransportError) -> None:
+        """Say in ``error`` whether a part of the body was read that is gone, and rewind it."""
+        error.body_spent = not error.answered and not self.rewind()
+
+    def _chunks(self) -> Iterator[bytes]:
+        if not hasattr(self._data, "read"):
+            yield from self._data
+            return
+        file, left = cast("BinaryIO", self._data), Remaining(self.length, STEP_BYTES)
+        while left.room:
+            chunk = file.read(left.room)
+            left.take(chunk)
+            if chunk:
+                yield chunk

@@ -1,0 +1,357 @@
+"""Managed plugins: laid out as a directory, judged, and sent to an engine.
+
+``package`` puts a root file system, an app and ``config.json`` together; what the app implements
+it asks inside that root file system, which proves that everything imports there.
+"""
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import BinaryIO
+
+from attrs import evolve, frozen
+
+from moby_plugins.adapters.disk.inside import Ran, run_inside
+from moby_plugins.adapters.disk.plugin_files import find_python, read_plugin_config, seen_files
+from moby_plugins.adapters.disk.root_filesystem import (
+    Entry,
+    Laying,
+    entries_of_directory,
+    entries_of_tar,
+    open_file,
+    open_tar,
+    packed,
+    packed_size,
+    remove_tree,
+)
+from moby_plugins.adapters.engine import connect
+from moby_plugins.adapters.plugin_upload import create_plugin, negotiated_version
+from moby_plugins.app.config import connect_by_scheme
+from moby_plugins.app.settings import Settings
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import SettingsError, SpecError, TransportError
+from moby_plugins.domain.findings import Finding
+from moby_plugins.domain.packaging import judged
+from moby_plugins.domain.plugin_config import (
+    CONFIG,
+    DESCRIBE,
+    MOUNTING,
+    PATH,
+    ROOTFS,
+    SOCKETS,
+    Description,
+    Wanted,
+    check_reference,
+    short_name,
+    socket_for,
+)
+from moby_plugins.domain.text import listed, quoted, shown
+from moby_plugins.platforms import check_platform
+
+# Where the app's program and its sources are put; ``python3 /app`` finds modules there first.
+APP = "app"
+# Seconds for the app to say what it implements, and for all bytecode to be compiled.
+DESCRIBE_TIMEOUT, COMPILE_TIMEOUT = 60.0, 600.0
+ENGINE = "unix:///var/run/docker.sock"
+# Seconds for an engine to create a plugin.
+CREATE_TIMEOUT = 900.0
+# What the runtime mounts something on, or a plugin writes to.
+_DIRECTORIES = ("dev", "proc", "sys", "tmp", SOCKETS)
+_ENVIRON = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"}
+_MAIN = """from moby_plugins.serving import serve_managed
+from {module} import {first}
+
+serve_managed({path}, {name!r})
+"""
+# Unchecked: a managed plugin's files do not change, and nothing else is to be looked at.
+_COMPILE = """
+import compileall, py_compile, sys
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+for path in sys.path[1:] + ["/app"]:
+    compileall.compile_dir(path, quiet=2, invalidation_mode=mode)
+"""
+_STANDARD_INPUT = "-"
+# The last lines of what a program prints about its failure.
+_TOLD = 12
+
+Say = Callable[[str], object]
+
+
+@frozen(kw_only=True)
+class Package:
+    """What to package: ``app`` as ``MODULE:APP``, and where it comes from and goes to.
+
+    ``rootfs`` is a directory or a tar, "-" for one on standard input. ``sources`` are files and
+    directories that are copied to where the app is imported from. ``program`` is one in the root
+    file system that calls ``serve_managed`` by itself, in place of one that is made for ``app``.
+    ``wanted`` is what ``config.json`` has besides what is derived. ``mounts_nothing`` says that a
+    volume driver needs no ``propagatedMount``.
+    """
+
+    app: str
+    rootfs: str
+    out: str
+    wanted: Wanted
+    python: str = ""
+    program: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    mounts_nothing: bool = False
+
+
+def package(given: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
+    """Lay out ``given``; return what is wrong with the result, which is then left there.
+
+    ``say`` is told what is going on. Raises ``SpecError`` and ``SettingsError``; then nothing is
+    left at ``given.out``.
+    """
+    check_platform("packaging a managed plugin")
+    with _new_directory(given) as directory:
+        root = os.path.join(directory, ROOTFS)
+        say(f"laying out {given.rootfs}")
+        dropped = _lay_out(given, root)
+        if dropped:
+            say(f"left out: {len(dropped)} devices, sockets and FIFOs")
+        python = given.python or find_python(root)
+        program = given.program or (_found(python, given), f"/{APP}")
+        say("asking the app what it implements, inside")
+        told = _described(given, root, program)
+        wanted = evolve(given.wanted, kinds=told.implements, socket=told.socket, entrypoint=program)
+        _check_propagation(given, wanted)
+        if python is not None:
+            say("compiling bytecode, inside")
+            _compile(root, python)
+        with open(os.path.join(directory, CONFIG), "x", encoding="utf-8") as file:
+            file.write(json.dumps(wanted.as_json(), indent=2) + "\n")
+        return judge(directory)
+
+
+def judge(directory: str) -> tuple[Finding, ...]:
+    """What is wrong with the managed plugin in ``directory``, of others too."""
+    check_platform("packaging a managed plugin")
+    if not os.path.isdir(directory):
+        raise SpecError("there is no such directory", directory)
+    config = read_plugin_config(directory)
+    return judged(config, seen_files(directory, config))
+
+
+@contextmanager
+def _new_directory(given: Package) -> Iterator[str]:
+    out = os.path.abspath(given.out)
+    if os.path.isdir(given.rootfs):
+        source = os.path.realpath(given.rootfs)
+        if os.path.commonpath([source, os.path.realpath(out)]) == source:
+            raise SpecError("it lies in the root file system: choose another with --out", out)
+    try:
+        os.mkdir(out, 0o700)
+    except FileExistsError as error:
+        raise SpecError("it is there already: remove it, or choose another with --out", out) from (
+            error
+        )
+    except OSError as error:
+        raise SpecError(f"it cannot be made: {shown(error.strerror)}", out) from error
+    try:
+        os.mkdir(os.path.join(out, ROOTFS), 0o755)
+        yield out
+    except BaseException as error:
+        remove_tree(out)
+        if isinstance(error, OSError):
+            why = shown(error.strerror or error)
+            raise SpecError(f"it cannot be written: {why}", out) from error
+        raise
+
+
+def _lay_out(given: Package, root: str) -> list[str]:
+    laying = Laying(root, given.rootfs)
+    if os.path.isdir(given.rootfs):
+        laying.lay(entries_of_directory(given.rootfs))
+    else:
+        with _tar(given.rootfs) as file:
+            laying.lay(entries_of_tar(file, given.rootfs))
+    for source in given.sources:
+        laying.source = source
+        laying.lay(_sources(source))
+    if not given.program:
+        laying.source = given.app
+        laying.lay([_main(given)])
+    own = filter(None, (given.wanted.propagated_mount,))
+    for path in (*_DIRECTORIES, *own, *(mount.destination for mount in given.wanted.mounts)):
+        laying.ensure(path)
+    laying.finish()
+    return laying.dropped
+
+
+@contextmanager
+def _tar(path: str) -> Iterator[BinaryIO]:
+    if path == _STANDARD_INPUT:
+        yield sys.stdin.buffer
+        return
+    with open_tar(path) as file:
+        yield file
+
+
+def _main(given: Package) -> Entry:
+    module, _, path = given.app.partition(":")
+    name = socket_for(given.wanted.reference).removesuffix(".sock")
+    text = _MAIN.format(module=module, first=path.partition(".")[0], path=path, name=name)
+    return _made_file(f"{APP}/__main__.py", text)
+
+
+def _made_file(path: str, text: str) -> Entry:
+    from io import BytesIO
+
+    data = text.encode()
+    return Entry(
+        path=path,
+        kind=stat.S_IFREG,
+        mode=0o644,
+        uid=0,
+        gid=0,
+        mtime=0.0,
+        size=len(data),
+        open=partial(BytesIO, data),
+    )
+
+
+def _sources(source: str) -> Iterator[Entry]:
+    path = os.path.abspath(source)
+    name = os.path.basename(path)
+    status = os.stat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        yield Entry(
+            path=f"{APP}/{name}",
+            kind=stat.S_IFREG,
+            mode=0o644,
+            uid=0,
+            gid=0,
+            mtime=status.st_mtime,
+            size=status.st_size,
+            open=partial(open_file, os.path.realpath(path)),
+        )
+        return
+    for entry in entries_of_directory(path):
+        if "__pycache__" not in entry.path.split("/"):
+            link = f"{APP}/{name}/{entry.link}" if entry.kind == stat.S_IFREG else entry.link
+            link = link if entry.link else ""
+            yield evolve(entry, path=f"{APP}/{name}/{entry.path}", link=link, uid=0, gid=0)
+
+
+def _found(python: str | None, given: Package) -> str:
+    if python is None:
+        raise SpecError(
+            "there is no python3 in it: install one there, name it with --python, or name a"
+            " program that calls serve_managed with --entrypoint",
+            given.rootfs,
+        )
+    return python
+
+
+def _described(given: Package, root: str, program: tuple[str, ...]) -> Description:
+    ran = run_inside(root, program, {**_ENVIRON, DESCRIBE: "1"}, DESCRIBE_TIMEOUT)
+    told = Description.found(ran.stdout)
+    if told is not None:
+        return told
+    if ran.status is None:
+        raise SpecError(
+            f"{shown(program[0])} did not say within {DESCRIBE_TIMEOUT:g} s what it implements:"
+            " have it call moby_plugins.serving.serve_managed(app)",
+            given.rootfs,
+        )
+    raise SpecError(_why_not(given, program, ran), given.rootfs)
+
+
+def _why_not(given: Package, program: tuple[str, ...], ran: Ran) -> str:
+    lines = [line for line in ran.stderr.splitlines() if line.strip()][-_TOLD:]
+    last = shown(lines[-1]) if lines else f"it ended with status {ran.status}"
+    where = f"the app does not run inside it: {last}"
+    module = given.app.partition(":")[0].partition(".")[0]
+    if f"No module named '{module}'" in last:
+        return f"{where}; copy it there with --source, or install it in the root file system"
+    if "No module named" in last or "pip install" in last:
+        return f"{where}; install that into the root file system (pip install --target)"
+    if not lines:
+        return f"{where}; have {shown(program[0])} call moby_plugins.serving.serve_managed(app)"
+    return where
+
+
+def _compile(root: str, python: str) -> None:
+    # What cannot be compiled is compiled when it is imported, or never: a test of a syntax error.
+    environ = {**_ENVIRON, "PYTHONDONTWRITEBYTECODE": ""}
+    ran = run_inside(root, (python, "-c", _COMPILE), environ, COMPILE_TIMEOUT)
+    if ran.status is None:
+        raise SpecError(
+            f"its bytecode was not compiled within {COMPILE_TIMEOUT:g} s: leave out what the"
+            " plugin does not need",
+            root,
+        )
+    if ran.status:
+        raise SpecError(f"its bytecode cannot be compiled: {shown(ran.stderr[-300:])}", root)
+
+
+def _check_propagation(given: Package, wanted: Wanted) -> None:
+    kinds = sorted({kind.lower() for kind in wanted.kinds} & MOUNTING)
+    if kinds and not wanted.propagated_mount and not given.mounts_nothing:
+        raise SettingsError(
+            f"the app is a {listed(kinds)}: name the directory below which it keeps or mounts its"
+            f" volumes, such as --propagated-mount /var/lib/{short_name(wanted.reference)}, or say"
+            " that it mounts nothing, with --no-propagated-mount"
+        )
+
+
+def check_app(given: str) -> str:
+    """``MODULE:APP`` again; raises ``SettingsError`` for anything else."""
+    module, colon, path = given.partition(":")
+    names = [*module.split("."), *path.split(".")]
+    if not colon or not all(name.isidentifier() for name in names):
+        raise SettingsError(f"{quoted(given)} is not of the form MODULE:APP, as in plugin:app is")
+    return given
+
+
+def package_size(directory: str) -> int:
+    """How many bytes an engine is sent of the plugin in ``directory``; raises ``SpecError``."""
+    return packed_size(directory)
+
+
+def create(
+    directory: str,
+    reference: str,
+    settings: Settings,
+    follow: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Have the engine of ``settings`` create the plugin in ``directory``: ``docker plugin create``.
+
+    Without one it is that at ``/var/run/docker.sock``.
+    ``follow`` is told how many of ``package_size(directory)`` bytes were sent. Raises
+    ``SpecError`` for what cannot be read, ``TransportError``, and ``StatusError`` for what the
+    engine refuses.
+    """
+    check_platform("packaging a managed plugin")
+    check_reference(reference)
+    engine, tls = Address(settings.engine or ENGINE), settings.engine_tls
+    with closing(connect(engine, tls)) as asking:
+        version = negotiated_version(asking, engine, settings.activation_timeout)
+    transport = connect_by_scheme(settings)(engine, tls)
+    try:
+        size = packed_size(directory)
+        chunks = _followed(directory, size, follow)
+        create_plugin(transport, version, reference, chunks, size=size, timeout=CREATE_TIMEOUT)
+    except TransportError as error:
+        error.address = error.address or engine.text
+        raise
+    finally:
+        transport.close()
+
+
+def _followed(directory: str, size: int, follow: Callable[[int], object]) -> Iterator[bytes]:
+    sent = 0
+    for chunk in packed(directory):
+        sent += len(chunk)
+        if sent > size:
+            break
+        yield chunk
+        follow(sent)
+    if sent != size:
+        raise SpecError("it has changed while it was sent: try again", directory)

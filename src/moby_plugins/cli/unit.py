@@ -1,0 +1,69 @@
+"""``moby-plugins unit``: units of systemd that serve a plugin, to be copied."""
+
+import os
+import sys
+from importlib.util import find_spec
+
+import click
+
+from moby_plugins import Settings
+from moby_plugins.app.hosting import DRAIN
+from moby_plugins.app.packaging import check_app
+from moby_plugins.cli.options import example, with_settings
+from moby_plugins.cli.serve import with_drain
+from moby_plugins.domain.text import quoted
+from moby_plugins.domain.units import Unit
+
+
+@click.command(
+    epilog=example(
+        "moby-plugins unit shelves:app --name shelf",
+        "moby-plugins unit shelves:app --name shelf | csplit -z - '/^# .*socket$/'",
+    )
+)
+@click.argument("app", metavar="MODULE:APP")
+@click.option("--name", help="What users call the plugin.  [default: the module's name]")
+@with_drain
+@with_settings
+def unit(app: str, name: str | None, drain: float, settings: Settings) -> None:
+    """Print the units of systemd that serve a plugin: a .service, then its .socket.
+
+    Each stands after a comment line with the path to put it at. They run the
+    Python that runs this, in this directory where the module is in it.
+    """
+    module = check_app(app).partition(":")[0]
+    name = name or module.rpartition(".")[2]
+    command = [sys.executable, "-m", "moby_plugins", "serve", app, "--name", name]
+    if drain != DRAIN:
+        command += ["--drain", f"{drain:g}"]
+    made = Unit(
+        name=name,
+        command=tuple(command),
+        sockets_path=os.path.abspath(settings.sockets_path),
+        drain=drain,
+        directory=_directory_of(module),
+    )
+    print(made.service())
+    print(made.socket(), end="")
+
+
+def _directory_of(module: str) -> str:
+    """The current directory, where the module is in it; "" for one that is installed."""
+    here = os.getcwd()
+    top = module.partition(".")[0]
+    if any(os.path.exists(os.path.join(here, found)) for found in (top, f"{top}.py")):
+        return here
+    if not _is_installed(top):
+        print(
+            f"moby-plugins: there is no module {quoted(top)} here or installed, so the service"
+            " would not find it either; run this where it is",
+            file=sys.stderr,
+        )
+    return ""
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # as of ``__main__``
+        return False

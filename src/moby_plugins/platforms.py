@@ -1,0 +1,53 @@
+"""What parts of this library need of the platform, and the error where it is not there.
+
+Importing needs nothing but Python: what is missing is found out when a part is first used. All of
+it is on Linux and macOS; on Windows Python has neither UNIX sockets nor ``poll``, so that there
+remain plugins in memory and transports of one's own (``docs/platforms.md``).
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from types import MappingProxyType
+
+from moby_plugins.domain.errors import SettingsError
+
+# By part, the modules, or attributes of modules, that it cannot do without.
+NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "calling over sockets": ("select.poll", "socket.MSG_DONTWAIT"),
+        "a UNIX socket": ("socket.AF_UNIX",),
+        "serving": ("select.poll", "socket.MSG_DONTWAIT"),
+        "serving on a UNIX socket": ("socket.AF_UNIX", "fcntl", "os.geteuid", "os.chown"),
+        "a group by its name": ("grp",),
+        "FaultServer": ("select.poll", "socket.MSG_DONTWAIT"),
+        "tracing": ("socket.AF_UNIX", "fcntl", "os.chown"),
+        "diagnose": ("socket.AF_UNIX", "fcntl", "grp", "pwd", "os.geteuid"),
+        "packaging a managed plugin": ("resource", "os.O_NONBLOCK", "os.geteuid", "os.killpg"),
+        "a managed plugin's process": ("os.fork", "signal.pthread_sigmask"),
+        "checking a log driver": ("os.mkfifo", "fcntl", "termios"),
+    }
+)
+
+
+def check_platform(part: str) -> None:
+    """Raise ``SettingsError``, naming platform and lack, where ``part`` cannot work here.
+
+    Args:
+        part: A key of ``NEEDS``.
+    """
+    missing = ", ".join(_missing(part))
+    if missing:
+        raise SettingsError(f"{part} needs {missing}, which this platform, {sys.platform}, lacks")
+
+
+def _missing(part: str) -> Iterator[str]:
+    for needed in NEEDS[part]:
+        module, _, attribute = needed.partition(".")
+        try:
+            found = import_module(module)
+        except ImportError:
+            yield needed
+            continue
+        if attribute and not hasattr(found, attribute):
+            yield needed

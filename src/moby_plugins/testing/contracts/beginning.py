@@ -1,0 +1,144 @@
+"""What a transport that can begin an exchange, and a selector, must do (``ports.py``)."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import TypeAlias
+
+import pytest
+from attrs import frozen
+
+from moby_plugins.domain.errors import TransportError, TransportTimeoutError
+from moby_plugins.domain.http import Request, Response
+from moby_plugins.ports import BeginningTransport, PendingResponse, Selector, Transport
+from moby_plugins.testing.contracts.transport import ANSWER, PluginThat, Way, read_all
+
+NewSelector: TypeAlias = Callable[[], Selector]
+
+# Seconds in which a plugin answers that is not slow.
+SOON = 1.5
+
+
+@frozen
+class BegunTransport:
+    """A transport whose exchanges are begun, waited for by a selector, and finished.
+
+    So ``TransportContract`` runs on them too: give its ``plugin_that`` such transports. An
+    exchange that cannot be begun is made by ``transport`` as any other.
+    """
+
+    transport: BeginningTransport
+    new_selector: NewSelector
+
+    def send(self, request: Request, timeout: float | None) -> Response:
+        """Begin the exchange, wait and finish it."""
+        pending = self.transport.begin(request, timeout)
+        if pending is None:
+            return self.transport.send(request, timeout)
+        with closing(pending):
+            selector = self.new_selector()
+            selector.add(pending)
+            assert selector.wait() == [pending]
+            return pending.finish()
+
+    def close(self) -> None:
+        """Close the transport."""
+        self.transport.close()
+
+
+class BeginningTransportContract:
+    """What a ``BeginningTransport`` promises together with a ``Selector``: subclass it.
+
+    Give it the fixtures ``plugin_that`` of ``TransportContract``, for plugins that are reached
+    without a wait, and ``new_selector``, which makes a selector for them.
+    """
+
+    def test_one_that_drips_holds_no_other_back(
+        self, plugin_that: PluginThat, new_selector: NewSelector
+    ) -> None:
+        """What is readable may not be whole: the selector returns the others before."""
+        selector = new_selector()
+        drips = begun(plugin_that("drips"), selector)
+        began = time.monotonic()
+        others = [begun(plugin_that("answers"), selector) for _ in range(3)]
+
+        ready: list[PendingResponse] = []
+        while not set(others) <= set(ready):
+            ready += selector.wait()
+
+        assert time.monotonic() - began < SOON
+        assert all(pending.is_whole for pending in others)
+        assert [read_all(pending.finish()) for pending in others] == [ANSWER] * len(others)
+        if drips not in ready:
+            assert selector.wait() == [drips]
+        assert read_all(drips.finish()) == ANSWER
+
+    def test_one_that_hangs_is_returned_at_its_time_out(
+        self, plugin_that: PluginThat, new_selector: NewSelector
+    ) -> None:
+        """And finishing it raises at once."""
+        selector = new_selector()
+        hangs = begun(plugin_that("hangs"), selector, timeout=0.3)
+        answers = begun(plugin_that("answers"), selector, timeout=30)
+
+        assert selector.wait() == [answers]
+        assert selector.wait() == [hangs]
+        assert hangs.is_whole
+        with pytest.raises(TransportTimeoutError):
+            hangs.finish()
+        answers.close()
+
+    def test_closing_the_transport_ends_what_is_pending(
+        self, plugin_that: PluginThat, new_selector: NewSelector
+    ) -> None:
+        """Whoever waits is woken."""
+        selector = new_selector()
+        transport = plugin_that("hangs")
+        pending = begun(transport, selector)
+        transport.close()
+
+        assert selector.wait() == [pending]
+        with pytest.raises(TransportError):
+            pending.finish()
+
+    def test_what_is_closed_holds_nothing(
+        self, plugin_that: PluginThat, new_selector: NewSelector
+    ) -> None:
+        """It may be closed again, and the transport goes on."""
+        transport = plugin_that("answers")
+        pending = begun(transport, new_selector())
+        pending.close()
+        pending.close()
+
+        assert read_all(transport.send(Request("M.x"), None)) == ANSWER
+
+    def test_without_anything_to_wait_for_nothing_is_waited_for(
+        self, new_selector: NewSelector
+    ) -> None:
+        """It returns at once."""
+        assert new_selector().wait() == []
+
+    @pytest.mark.parametrize("way", ["drops", "is malformed", "refuses"])
+    def test_what_fails_raises_what_send_raises(
+        self, way: Way, plugin_that: PluginThat, new_selector: NewSelector
+    ) -> None:
+        """With the same text, where it is begun or where it is finished."""
+        transport = plugin_that(way)
+        with pytest.raises(TransportError) as sent:
+            transport.send(Request("M.x"), None)
+        assert isinstance(transport, BeginningTransport)
+        with pytest.raises(TransportError) as finished:
+            BegunTransport(transport, new_selector).send(Request("M.x"), None)
+
+        assert str(finished.value) == str(sent.value)
+
+
+def begun(
+    transport: Transport, selector: Selector, timeout: float | None = None
+) -> PendingResponse:
+    """An exchange that was begun, for ``selector`` to wait for."""
+    assert isinstance(transport, BeginningTransport)
+    pending = transport.begin(Request("M.x"), timeout)
+    assert pending is not None
+    selector.add(pending)
+    return pending

@@ -1,0 +1,189 @@
+"""An engine of a test: the part of its API that tells of managed plugins."""
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from attrs import evolve, frozen
+
+from moby_plugins.adapters.clock import SystemClock
+from moby_plugins.adapters.engine import TIMEOUT, EngineDiscovery
+from moby_plugins.adapters.memory.fault_server import FaultServer
+from moby_plugins.adapters.memory.replies import Reply
+from moby_plugins.adapters.memory.transport import MemoryTransport
+from moby_plugins.domain.http import OK, Request, Response
+from moby_plugins.domain.managed import familiar
+from moby_plugins.ports import Clock
+
+ADDRESS = "memory://engine"
+_VOLUMES = ("docker.volumedriver/1.0",)
+
+
+@frozen
+class _Installed:
+    """A plugin, but for its name."""
+
+    id: str
+    enabled: bool
+    config: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    def told(self, name: str) -> dict[str, Any]:
+        return {
+            "Config": self.config,
+            "Enabled": self.enabled,
+            "Id": self.id,
+            "Name": name,
+            "PluginReference": name,
+            "Settings": self.settings,
+        }
+
+
+class FakeEngine:
+    """An engine that manages the plugins that a test installs, in memory or on a socket.
+
+    ``discovery()`` asks it in memory, and a registry of that finds its plugins under their
+    addresses, ``unix:///run/docker/plugins/ID/SOCKET``. ``serve(path)`` is a server on a UNIX
+    socket, for ``Settings(engine=…)`` and the command line. It looks plugins up as engines do: by
+    name, with ``:latest`` where there is no tag, else by the beginning of an id. ``requests``
+    lists the paths that were asked for. It runs no plugins. Threads may share it.
+
+    Args:
+        version: Of its API, as it tells it.
+        root: Where it says that it keeps its data.
+
+    Examples:
+        ```python
+        from moby_plugins.testing import FakeEngine, hangs
+
+        engine = FakeEngine()
+        engine.install("mp/shelf", ["docker.volumedriver/1.0"])
+        assert engine.discovery().scan() == ["mp/shelf:latest"]
+        engine.disable("mp/shelf")  # look-ups raise PluginDisabledError
+        engine.answer_with(hangs())  # and now they run into their time-out
+        ```
+    """
+
+    def __init__(self, *, version: str = "1.41", root: str = "/var/lib/docker") -> None:
+        self.requests: list[str] = []
+        self._version = version
+        self._root = root
+        self._lock = threading.Lock()
+        self._plugins: dict[str, _Installed] = {}
+        self._made = 0
+        self._instead: list[Reply] = []
+
+    def install(
+        self,
+        name: str,
+        types: Iterable[str] | None = _VOLUMES,
+        *,
+        enabled: bool = True,
+        socket: str = "plugin.sock",
+        propagated_mount: str | None = "",
+        environment: Iterable[str] | None = (),
+        mounts: Iterable[Mapping[str, Any]] | None = (),
+        protocol: str = "",
+    ) -> str:
+        """Install a plugin, again if there is one of that name: returns its id, a new one.
+
+        Nothing is checked, as in engines; ``None`` is told as ``null``.
+        """
+        interface = {"Socket": socket, "Types": None if types is None else [*types]}
+        if protocol:
+            interface["ProtocolScheme"] = protocol
+        with self._lock:
+            self._made += 1
+            identity = hashlib.sha256(f"{name} {self._made}".encode()).hexdigest()
+            self._plugins[familiar(name)] = _Installed(
+                identity,
+                enabled,
+                {"Interface": interface, "PropagatedMount": propagated_mount},
+                {
+                    "Env": None if environment is None else [*environment],
+                    "Mounts": None if mounts is None else [*mounts],
+                },
+            )
+        return identity
+
+    def enable(self, name: str) -> None:
+        """Enable a plugin; ``KeyError`` for one that is not installed."""
+        self._set(name, enabled=True)
+
+    def disable(self, name: str) -> None:
+        """Disable a plugin; ``KeyError`` for one that is not installed."""
+        self._set(name, enabled=False)
+
+    def remove(self, name: str) -> None:
+        """Remove a plugin; ``KeyError`` for one that is not installed."""
+        with self._lock:
+            del self._plugins[familiar(name)]
+
+    def answer_with(self, *reply: Reply) -> None:
+        """Answer every request with ``reply``, and as it should again without one.
+
+        That is what ``MemoryTransport`` takes for one: ``refused()``, ``hangs()``, ``drips(…)``,
+        ``not_json()``, bytes, or a JSON value.
+        """
+        self._instead = [*reply]
+
+    def discovery(
+        self, *, timeout: float | None = TIMEOUT, clock: Clock | None = None
+    ) -> EngineDiscovery:
+        """A discovery that asks this engine in memory; times are on ``clock``, the machine's."""
+        clock = clock or SystemClock()
+        transport = MemoryTransport(self._reply, clock=clock, addr=ADDRESS)
+        return EngineDiscovery(ADDRESS, timeout=timeout, connect=transport.connect, clock=clock)
+
+    def serve(self, path: str | os.PathLike[str]) -> FaultServer:
+        """A server of this engine on a UNIX socket at ``path``: a context manager."""
+        return FaultServer.unix(self._reply, path)
+
+    def __repr__(self) -> str:
+        with self._lock:
+            return f"<FakeEngine of {', '.join(sorted(self._plugins)) or 'no plugins'}>"
+
+    def _set(self, name: str, *, enabled: bool) -> None:
+        with self._lock:
+            known = self._plugins[familiar(name)]
+            self._plugins[familiar(name)] = evolve(known, enabled=enabled)
+
+    def _reply(self, request: Request) -> Reply:
+        with self._lock:
+            self.requests.append(f"/{request.method}")
+            if self._instead:
+                return self._instead[0]
+            return self._answer(unquote(request.method.partition("?")[0]))
+
+    def _answer(self, path: str) -> Response:
+        if path == "_ping":
+            return Response(OK, b"OK", {"Api-Version": self._version})
+        path = path.removeprefix(f"v{self._version}/")
+        if path == "info":
+            return _json(OK, {"DockerRootDir": self._root})
+        if path == "plugins":
+            return _json(OK, [each.told(name) for name, each in self._plugins.items()])
+        if path.startswith("plugins/") and path.endswith("/json"):
+            return self._inspect(path.removeprefix("plugins/").removesuffix("/json"))
+        return _json(404, {"message": "page not found"})
+
+    def _inspect(self, name: str) -> Response:
+        found = self._find(name)
+        if len(found) == 1:
+            return _json(OK, self._plugins[found[0]].told(found[0]))
+        if found:
+            return _json(400, {"message": f'multiple plugins found for "{name}"'})
+        return _json(404, {"message": f'plugin "{name}" not found'})
+
+    def _find(self, name: str) -> list[str]:
+        if familiar(name) in self._plugins:
+            return [familiar(name)]
+        return [each for each, plugin in self._plugins.items() if plugin.id.startswith(name)]
+
+
+def _json(status: int, value: object) -> Response:
+    return Response(status, json.dumps(value).encode(), {"Content-Type": "application/json"})

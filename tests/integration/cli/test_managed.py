@@ -1,0 +1,170 @@
+"""The commands and managed plugins: an engine of a test, on a socket."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moby_plugins.testing import FakeEngine
+from tests.integration.cli.machine import Machine, stale_socket
+
+
+@pytest.fixture
+def engine(machine: Machine) -> Iterator[FakeEngine]:
+    """An engine with a plugin that is enabled, and one that is not, which settings name."""
+    engine = FakeEngine()
+    engine.install(
+        "mp/shelf",
+        environment=["DEBUG=0"],
+        mounts=[{"Source": "/data", "Destination": "/var/lib/data", "Options": ["rbind"]}],
+    )
+    engine.install("off", enabled=False)
+    with engine.serve(machine.root / "e.sock") as server:
+        machine.environment["MOBY_PLUGINS_ENGINE"] = server.addr
+        yield engine
+
+
+def rows(machine: Machine, *arguments: str) -> dict[str, Any]:
+    """What ``ls`` lists, by name."""
+    ran = machine.run("ls", "--json", *arguments)
+    assert ran.returncode == 0, ran.stderr
+    return {row["name"]: row for row in json.loads(ran.stdout)}
+
+
+@pytest.mark.usefixtures("engine")
+def test_ls_lists_what_an_engine_manages(machine: Machine) -> None:
+    """The disabled ones too, with what to do; without an engine none."""
+    found = rows(machine)
+    text = machine.run("ls").stdout
+
+    assert list(found) == ["mp/shelf:latest", "off:latest"]
+    assert found["mp/shelf:latest"]["implements"] == ["VolumeDriver"]
+    assert found["mp/shelf:latest"]["found"] == "managed"
+    assert found["off:latest"]["error"]["kind"] == "PluginDisabledError"
+    assert "docker plugin enable off:latest" in found["off:latest"]["error"]["message"]
+    assert "docker plugin enable off:latest" in text
+    assert "managed" in text
+    address = machine.environment.pop("MOBY_PLUGINS_ENGINE")
+    assert rows(machine) == {}
+    assert rows(machine, "--engine", address) == found
+
+
+@pytest.mark.usefixtures("engine")
+def test_inspect_tells_what_an_engine_does(machine: Machine) -> None:
+    """Mounts, environment, socket, and what it hides; nothing is asked of the plugin itself."""
+    (machine.specs / "off.spec").write_text("tcp://127.0.0.1:1")
+    ran = machine.run("inspect", "off", "--json")
+    told = json.loads(ran.stdout)
+
+    assert ran.returncode == 5
+    assert told["error"]["kind"] == "PluginDisabledError"
+    assert told["hides"] == [str(machine.specs / "off.spec")]
+    assert (told["enabled"], told["socket"]) == (False, "plugin.sock")
+    shelf = json.loads(machine.run("inspect", "mp/shelf", "--json").stdout)
+    assert shelf["environment"] == ["DEBUG=0"]
+    [mount] = shelf["mounts"]
+    assert (mount["source"], mount["destination"]) == ("/data", "/var/lib/data")
+    text = machine.run("inspect", "mp/shelf").stdout
+    for word in ("DEBUG=0", "/data at /var/lib/data (rbind)", "plugin.sock"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("inspect", "{}"),
+        ("call", "{}", "VolumeDriver.List"),
+        ("check", "{}"),
+        ("trace", "{}"),
+        ("wait", "{}", "--timeout", "2.7"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_names_with_slashes_are_names(
+    machine: Machine, engine: FakeEngine, command: tuple[str, ...]
+) -> None:
+    """Of an engine: not found, or disabled; without an engine they are none."""
+    missing = machine.run(*(word.format("mp/none") for word in command))
+    disabled = machine.run(*(word.format("off") for word in command))
+    del machine.environment["MOBY_PLUGINS_ENGINE"]
+    nameless = machine.run(*(word.format("mp/none") for word in command))
+
+    assert missing.returncode == 3, missing.stderr
+    assert "plugin 'mp/none' not found" in missing.stderr
+    assert disabled.returncode == 5, disabled.stderr
+    assert "docker plugin enable off:latest" in disabled.stdout + disabled.stderr
+    assert nameless.returncode == 9, nameless.stderr
+    assert "'mp/none' is not a plugin name" in nameless.stderr
+    assert engine.requests
+
+
+def test_each_command_that_has_settings_takes_an_engine(machine: Machine) -> None:
+    """And says so."""
+    for command in ("ls", "inspect", "call", "wait", "doctor", "check", "trace", "serve"):
+        assert "--engine ADDRESS" in machine.run(command, "--help").stdout, command
+
+
+def test_an_engine_that_is_no_address_is_refused(machine: Machine) -> None:
+    """With what was meant, as every address."""
+    ran = machine.run("ls", "--engine", "/var/run/docker.sock")
+
+    assert ran.returncode == 9
+    assert "did you mean unix:///var/run/docker.sock?" in ran.stderr
+
+
+def test_an_engine_that_is_gone_is_told(machine: Machine) -> None:
+    """By ls, and as a problem by doctor, with its address."""
+    stale_socket(machine.root / "gone.sock")
+    address = f"unix://{machine.root}/gone.sock"
+    (machine.specs / "far.spec").write_text("tcp://127.0.0.1:1")
+
+    listed = machine.run("ls", "--engine", address)
+    doctor = machine.run("doctor", "--json", "--engine", address)
+
+    assert listed.returncode == 5
+    assert address in listed.stderr
+    assert doctor.returncode == 1
+    [problem] = [each for each in json.loads(doctor.stdout) if each["severity"] == "problem"]
+    assert problem["where"] == address
+
+
+def test_doctor_tells_what_is_wrong_with_managed_plugins(
+    machine: Machine, engine: FakeEngine
+) -> None:
+    """Each by its name, and nothing is asked of them."""
+    (machine.specs / "off.spec").write_text("tcp://127.0.0.1:1")
+    engine.install("long", socket="x" * 18 + ".sock")
+    engine.install("loud", ["docker.VolumeDriver/1.0"])
+
+    ran = machine.run("doctor", "--json")
+    findings = json.loads(ran.stdout)
+    told = {(each["severity"], each["where"].split(" ")[0], each["what"]) for each in findings}
+    spec = str(machine.specs / "off.spec")
+
+    assert ran.returncode == 1
+    assert ("problem", "off:latest", f"disabled, and hides {spec}") in told
+    hides = "hides the managed plugin off:latest in volume commands"
+    assert ("warning", spec, hides) in told
+    whats = [each["what"] for each in findings]
+    assert any("has 23 bytes" in what for what in whats)
+    assert any("'docker.VolumeDriver/1.0' is matched by no look-up" in what for what in whats)
+    assert any("enabled, and without a socket" in what for what in whats)
+
+
+def test_a_name_is_completed_from_an_engine(machine: Machine, engine: FakeEngine) -> None:
+    """As those on disk are; an engine that hangs is not waited for."""
+    completing = {"COMP_WORDS": "moby-plugins inspect mp", "COMP_CWORD": "2"}
+    ran = machine.run(_MOBY_PLUGINS_COMPLETE="bash_complete", **completing)
+
+    assert "mp/shelf:latest" in ran.stdout
+    assert engine.requests
+
+
+def test_a_path_is_still_taken_for_an_address(machine: Machine, tmp_path: Path) -> None:
+    """With the one that was meant."""
+    ran = machine.run("inspect", f"{tmp_path}/x.sock")
+
+    assert ran.returncode == 9
+    assert f"did you mean unix://{tmp_path}/x.sock?" in ran.stderr

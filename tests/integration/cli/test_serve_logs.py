@@ -1,0 +1,161 @@
+"""``moby-plugins serve``: what it logs, and how it begins again when a file changes."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.machine import SECONDS, Machine
+
+LOGGING = """
+import logging
+from moby_plugins import Response
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import VolumeDriver
+
+
+class Shelves(VolumeDriver):
+    def list(self):
+        logging.getLogger("mine").debug("some detail")
+        logging.getLogger("mine").info("an event")
+        return ()
+
+    def remove(self, name):
+        raise ValueError("in use")
+
+
+def streamed(request):
+    return Response(200, iter([b"a" * 700, b"b" * 300]))
+
+
+def failing(request):
+    raise ValueError("no")
+"""
+_TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+
+
+@pytest.fixture
+def module(machine: Machine) -> Path:
+    """A module in the directory where the command is run."""
+    path = machine.root / "shelves.py"
+    path.write_text(LOGGING)
+    return path
+
+
+def logged(machine: Machine, app: str, calls: list[list[str]], *words: str) -> str:
+    """What is on standard error of a plugin that was called so."""
+    with machine.running(machine.command("serve", app, "--name", "p", *words)) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        for call in calls:
+            machine.run("call", "p", *call)
+        process.terminate()
+        process.wait(SECONDS)
+        return process.stderr.read()
+
+
+def test_each_line_has_its_time_and_its_level(machine: Machine, module: Path) -> None:
+    """What is logged from ``info`` on, unless another level is asked for."""
+    text = logged(machine, "shelves:Shelves", [["VolumeDriver.List"]])
+
+    assert re.fullmatch(rf"{_TIME} INFO an event\n", text)
+
+
+@pytest.mark.parametrize(
+    ("level", "events"), [("debug", ["detail", "event"]), ("WARNING", []), ("info", ["event"])]
+)
+def test_the_level_can_be_chosen(
+    machine: Machine, module: Path, level: str, events: list[str]
+) -> None:
+    """In any case; an unknown one is not understood."""
+    words = ("--log-level", level)
+    text = logged(machine, "shelves:Shelves", [["VolumeDriver.List"]], *words)
+
+    assert re.findall("detail|event", text) == events
+
+
+def test_an_unknown_level_is_refused(machine: Machine, module: Path) -> None:
+    """With those that there are."""
+    ran = machine.run("serve", "shelves:Shelves", "--log-level", "loud")
+
+    assert (ran.returncode, "'debug', 'info'" in ran.stderr) == (2, True)
+
+
+def test_a_line_is_written_for_each_call(machine: Machine, module: Path) -> None:
+    """Method, status, bytes and time, whatever the level; no bodies."""
+    calls = [["VolumeDriver.List"], ["VolumeDriver.Remove", '{"Name": "secret"}'], ["No.Such"]]
+    text = logged(machine, "shelves:Shelves", calls, "--access-log", "--log-level", "critical")
+
+    lines = text.splitlines()
+    assert len(lines) == 3
+    for line, told in zip(
+        lines,
+        ("VolumeDriver.List 200 15 bytes", "VolumeDriver.Remove 500", "No.Such 404"),
+        strict=True,
+    ):
+        assert re.fullmatch(rf"{_TIME} INFO {re.escape(told)}.* \d+\.\d ms", line), line
+    assert "secret" not in text
+
+
+def test_a_stream_is_logged_at_its_end(machine: Machine, module: Path) -> None:
+    """With all its bytes; an app that raises is a 500."""
+    streamed = logged(machine, "shelves:streamed", [["A.B", "--raw"]], "--access-log")
+    failing = logged(machine, "shelves:failing", [["A.B"]], "--access-log")
+
+    assert "A.B 200 1000 bytes" in streamed
+    assert "A.B 500 0 bytes" in failing
+
+
+def answers(machine: Machine, expected: str) -> bool:
+    """Whether the plugin answers so, soon."""
+    for _ in range(100):
+        ran = machine.run("call", "p", "VolumeDriver.List")
+        if expected in ran.stdout + ran.stderr:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def looked_at(log: Path) -> Iterator[str]:
+    """What is in ``log``, again and again for some seconds."""
+    for _ in range(100):
+        yield log.read_text()
+        time.sleep(0.1)
+
+
+def changed(module: Path, text: str) -> None:
+    """Write the module, with a time of its own."""
+    module.write_text(text)
+    os.utime(module, ns=(time.time_ns(), time.time_ns() + 1))
+
+
+def test_a_changed_file_begins_it_again(machine: Machine, module: Path) -> None:
+    """In the same process, also after a mistake, which is shown and waited out."""
+    source = LOGGING.replace("return ()", "raise ValueError('ONE')")
+    changed(module, source)
+    log = machine.root / "log"
+    command = machine.command("serve", "shelves:Shelves", "--name", "p", "--reload")
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            command, cwd=machine.root, env=machine.environment, stderr=stderr
+        )
+    try:
+        assert answers(machine, "ONE")
+        changed(module, source.replace("ONE", "SECOND"))
+        assert answers(machine, "SECOND")
+        changed(module, "this is no Python")
+        assert any("waiting for a change" in text for text in looked_at(log))
+        assert "SyntaxError" in log.read_text()
+        changed(module, source.replace("ONE", "AFTER ALL"))
+        assert answers(machine, "AFTER ALL")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert [path.name for path in machine.sockets.iterdir()] == []

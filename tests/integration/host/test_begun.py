@@ -1,0 +1,107 @@
+"""The built-in transports begin exchanges, and ``PollSelector`` waits for them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from moby_plugins.adapters.http import httptools, urllib3
+from moby_plugins.adapters.http.exchanges import PollSelector
+from moby_plugins.adapters.http.pool import MOST_BEGUN_BYTES
+from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.http import Request
+from moby_plugins.ports import BeginningTransport, Connect, Selector, Transport
+from moby_plugins.testing import FaultServer
+from moby_plugins.testing.contracts import (
+    PLUGINS,
+    BeginningTransportContract,
+    BegunTransport,
+    PluginThat,
+    Way,
+)
+from tests.integration.host import test_transports as transports
+
+ENGINES = {"httptools": httptools.connect, "urllib3": urllib3.connect}
+
+
+def begun_by(connect: Connect) -> Connect:
+    """What makes transports whose exchanges are all begun."""
+
+    def begun(address: Address, tls: TLSOptions | None) -> Transport:
+        transport = connect(address, tls)
+        assert isinstance(transport, BeginningTransport)
+        return BegunTransport(transport, PollSelector)
+
+    return begun
+
+
+class TestBegunByUrllib3OverTCP(transports.TestUrllib3OverTCP):
+    @pytest.fixture
+    def connect(self) -> Connect:
+        return begun_by(urllib3.connect)
+
+
+class TestBegunByHttptoolsOverTCP(transports.TestHttptoolsOverTCP):
+    @pytest.fixture
+    def connect(self) -> Connect:
+        return begun_by(httptools.connect)
+
+
+class TestBegunByUrllib3OverUnixSocket(
+    TestBegunByUrllib3OverTCP, transports.TestUrllib3OverUnixSocket
+):
+    pass
+
+
+class TestBegunByHttptoolsOverUnixSocket(
+    TestBegunByHttptoolsOverTCP, transports.TestHttptoolsOverUnixSocket
+):
+    pass
+
+
+class TestBeginning(BeginningTransportContract):
+    @pytest.fixture(params=sorted(ENGINES))
+    def connect(self, request: pytest.FixtureRequest) -> Connect:
+        return ENGINES[request.param]
+
+    @pytest.fixture(params=["tcp", "unix"])
+    def plugin_that(
+        self, request: pytest.FixtureRequest, connect: Connect, short_path: Path
+    ) -> Iterator[PluginThat]:
+        numbers = count()
+        with ExitStack() as stack:
+
+            def start(way: Way) -> Transport:
+                server = (
+                    FaultServer.tcp(PLUGINS[way])
+                    if request.param == "tcp"
+                    else FaultServer.unix(PLUGINS[way], short_path / f"{next(numbers)}.sock")
+                )
+                stack.enter_context(server)
+                return stack.enter_context(closing(connect(Address(server.addr), None)))
+
+            yield start
+
+    @pytest.fixture
+    def new_selector(self) -> Callable[[], Selector]:
+        return PollSelector
+
+    @pytest.mark.parametrize("body", [b"x" * (MOST_BEGUN_BYTES + 1), iter([b"x"])])
+    def test_what_might_be_waited_for_is_not_begun(
+        self, body: bytes, plugin_that: PluginThat
+    ) -> None:
+        """A large body, and one whose size is not known."""
+        transport = plugin_that("answers")
+        assert isinstance(transport, BeginningTransport)
+
+        assert transport.begin(Request("M.x", body), None) is None
+
+
+def test_a_name_is_not_resolved() -> None:
+    """Nor is anything dialled under TLS."""
+    for addr in ("tcp://localhost:1", "https://127.0.0.1:1"):
+        transport = urllib3.connect(Address(addr), None)
+        assert transport.begin(Request("M.x"), None) is None
+        transport.close()

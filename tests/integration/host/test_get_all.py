@@ -1,0 +1,268 @@
+"""``get_all`` over real sockets: one thread begins many handshakes, and no plugin holds up another.
+
+Each test is made with both engines, over UNIX sockets and over TCP.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from moby_plugins import Client, PluginError, Registry, RetryPolicy, Settings, new_local_registry
+from moby_plugins.domain.http import Response
+from moby_plugins.testing import FaultServer, drips, drops, hangs, malformed, script, status
+from tests.dummy_plugin import Conversation, DummyPlugin
+
+MANIFEST = b'{"Implements": ["VolumeDriver"]}'
+# Seconds; a small machine has much to do.
+SOON = 1.5
+
+
+def answers(_: object) -> Response:
+    """Answer the handshake at once."""
+    return Response(200, MANIFEST)
+
+
+def after(seconds: float) -> Any:
+    """Answer it after so many seconds."""
+
+    def answer(_: object) -> Response:
+        time.sleep(seconds)
+        return Response(200, MANIFEST)
+
+    return answer
+
+
+def in_chunks(_: object) -> Response:
+    """Answer it with a body whose length is not said."""
+    return Response(200, iter([MANIFEST[:9], MANIFEST[9:]]))
+
+
+class Street:
+    """Plugins of one kind of address, and a registry that finds them."""
+
+    def __init__(self, directory: Path, scheme: str, settings: Settings, stack: ExitStack) -> None:
+        self._directory = directory
+        self._scheme = scheme
+        self._settings = evolve(settings, retry=RetryPolicy.never())
+        self._stack = stack
+        self.servers: dict[str, FaultServer] = {}
+        self.settled: dict[str, float] = {}
+        self.failed: dict[str, PluginError] = {}
+
+    def add(self, name: str, plugin: Any) -> None:
+        """Start a plugin."""
+        path = self._directory / f"{name}.sock"
+        server = (
+            FaultServer.tcp(plugin) if self._scheme == "tcp" else FaultServer.unix(plugin, path)
+        )
+        self.servers[name] = self._stack.enter_context(server)
+
+    def registry(self, **settings: Any) -> Registry:
+        """A registry of all of them, in the order of their names."""
+        plugins = {name: server.addr for name, server in self.servers.items()}
+        chosen = evolve(self._settings, plugins=plugins, specs_paths=(), **settings)
+        chosen = evolve(chosen, sockets_path=str(self._directory / "none"))
+        return self._stack.enter_context(new_local_registry(chosen))
+
+    def get_all(self, registry: Registry) -> set[str]:
+        """The names of those that are active; when each was settled is noted."""
+        began = time.monotonic()
+
+        def met(name: str, _: Client) -> None:
+            self.settled[name] = time.monotonic() - began
+
+        def failed(name: str, error: PluginError) -> None:
+            self.settled[name] = time.monotonic() - began
+            self.failed[name] = error
+
+        registry.handle("VolumeDriver", met)
+        return {plugin.name for plugin in registry.get_all(on_failure=failed)}
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def street(
+    request: pytest.FixtureRequest, short_path: Path, settings: Settings
+) -> Iterator[Street]:
+    """Plugins to be activated together."""
+    with ExitStack() as stack:
+        yield Street(short_path, request.param, settings, stack)
+
+
+def test_hundreds_are_activated(street: Street) -> None:
+    """More than are begun at once, and with few threads."""
+    for number in range(150):
+        street.add(f"p{number}", answers)
+    registry = street.registry()
+    before = threading.active_count()
+    most = 0
+
+    def count(_: str, __: Client) -> None:
+        nonlocal most
+        crew = [each for each in threading.enumerate() if each.name == "moby-plugins"]
+        most = max(most, len(crew))
+
+    registry.handle("VolumeDriver", count)
+    found = street.get_all(registry)
+
+    assert found == set(street.servers)
+    assert most < 10
+    assert threading.active_count() <= before + 150  # the plugins' own
+    assert {len(server.calls) for server in street.servers.values()} == {1}
+
+
+def test_one_that_drips_holds_no_other_back(street: Street) -> None:
+    """Its bytes are taken as they come; the others are settled at once."""
+    street.add("drips", drips(MANIFEST, every=0.1))
+    for number in range(19):
+        street.add(f"p{number}", answers)
+
+    found = street.get_all(street.registry())
+
+    assert found == set(street.servers)
+    assert street.settled.pop("drips") > 2
+    assert max(street.settled.values()) < SOON
+
+
+@pytest.mark.parametrize("way", ["hangs", "in the middle of its head"])
+def test_those_that_are_silent_hold_no_other_back(way: str, street: Street) -> None:
+    """Each fails at its own time-out; the others are settled at once."""
+    for number in range(30):
+        street.add(f"a{number}", hangs() if way == "hangs" else Stalls())
+    for number in range(30):
+        street.add(f"b{number}", answers)
+
+    found = street.get_all(street.registry(activation_timeout=3))
+
+    assert found == {name for name in street.servers if name.startswith("b")}
+    late = [seconds for name, seconds in street.settled.items() if name.startswith("a")]
+    assert max(seconds for name, seconds in street.settled.items() if name[0] == "b") < SOON
+    assert min(late) >= 3
+    assert max(late) < 3 + SOON
+    assert {type(error).__name__ for error in street.failed.values()} == {"TransportTimeoutError"}
+
+
+def Stalls() -> Any:  # noqa: N802  beside ``hangs``
+    """Begin a response, and send no more."""
+    return drips(MANIFEST, every=60)
+
+
+def test_a_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
+    """What was begun goes on while handlers run."""
+    street.add("a", answers)
+    street.add("b", after(0.3))
+    registry = street.registry()
+    got = []
+    registry.handle("VolumeDriver", lambda name, _: got.append(registry.get("b").name + name))
+
+    assert street.get_all(registry) == {"a", "b"}
+    assert got[0] == "ba"
+    assert len(street.servers["b"].calls) == 1
+
+
+def test_a_slow_handler_costs_no_plugin_its_time(street: Street) -> None:
+    """A handshake's time-out is not charged for what handlers do meanwhile."""
+    for number in range(5):
+        street.add(f"p{number}", after(0.1 * number))
+    registry = street.registry(activation_timeout=0.9)
+    registry.handle("VolumeDriver", lambda name, _: time.sleep(1.2 if name == "p0" else 0))
+
+    assert street.get_all(registry) == set(street.servers)
+    assert street.failed == {}
+
+
+def test_a_body_without_a_length_is_read_by_another_thread(street: Street) -> None:
+    """Where a response ends is the engine's to say."""
+    street.add("chunks", in_chunks)
+    street.add("p", answers)
+
+    assert street.get_all(street.registry()) == {"chunks", "p"}
+    assert len(street.servers["chunks"].calls) == 1
+
+
+def test_what_fails_fails_as_in_get(street: Street) -> None:
+    """With the same error, at the first attempt, which counts."""
+    ways = {
+        "drops": drops(),
+        "malformed": malformed(),
+        "refuses": status(500, "disk full"),
+        "page": lambda _: Response(200, b"<html>"),
+    }
+    for name, plugin in ways.items():
+        street.add(name, plugin)
+    registry = street.registry()
+    assert street.get_all(registry) == set()
+
+    for name, error in street.failed.items():
+        with pytest.raises(PluginError) as raised:
+            registry.get(name)
+        assert (type(error), str(error)) == (type(raised.value), str(raised.value))
+        assert len(street.servers[name].calls) == 2
+
+
+def test_an_attempt_that_was_begun_counts(street: Street) -> None:
+    """With two attempts, a plugin that drops the first answers the second."""
+    street.add("p", script(drops(), answers))
+    registry = street.registry(retry=RetryPolicy(initial=0.01, budget=0.05))
+
+    assert street.get_all(registry) == {"p"}
+    assert len(street.servers["p"].calls) == 2
+
+
+def test_closing_early_leaves_nothing_open(street: Street) -> None:
+    """A callback that raises ends all that was begun at once: no descriptor, no thread."""
+    street.add("a", drops())
+    for number in range(20):
+        street.add(f"b{number}", hangs())
+    registry = street.registry()
+    before = len(os.listdir("/proc/self/fd"))
+    began = time.monotonic()
+
+    def fail(_: str, __: PluginError) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        registry.get_all(on_failure=fail)
+
+    assert time.monotonic() - began < 10
+    ends = time.monotonic() + 5
+    while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert len(os.listdir("/proc/self/fd")) <= before
+    assert [each for each in threading.enumerate() if each.name == "moby-plugins"] == []
+
+
+def test_closing_the_registry_ends_it_at_once(street: Street) -> None:
+    """All that it waits for, too."""
+    for number in range(5):
+        street.add(f"p{number}", hangs())
+    registry = street.registry()
+    timer = threading.Timer(0.2, registry.close)
+    timer.start()
+    began = time.monotonic()
+
+    with pytest.raises(PluginError, match="this registry is closed"):
+        registry.get_all()
+
+    assert time.monotonic() - began < 10
+    timer.join()
+
+
+def test_a_full_queue_is_waited_for(short_path: Path, settings: Settings) -> None:
+    """A plugin that takes no connection for a while is no failure."""
+    with DummyPlugin.on_unix(short_path / "p.sock", Conversation.hang):
+        chosen = evolve(
+            settings,
+            sockets_path=str(short_path),
+            specs_paths=(),
+            activation_timeout=0.3,
+            retry=RetryPolicy.never(),
+        )
+        with new_local_registry(chosen) as registry:
+            assert registry.get_all() == []

@@ -1,0 +1,64 @@
+"""An iterator that yields empty chunks for ever ends with an error, wherever one is read."""
+
+from collections.abc import Iterator
+from itertools import repeat
+from typing import Any
+
+import pytest
+
+from moby_plugins.domain.http import MAX_EMPTY_CHUNKS, Request, Response, checked_chunks
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import GraphDriver
+from moby_plugins.testing import MemoryTransport
+from tests.unit.app.subsystems.exchanges import asked, client_to, part_of
+
+ENDLESS = "a body yields no bytes: 1,000,000 empty chunks in a row"
+
+
+def empty() -> Iterator[bytes]:
+    """No bytes, for ever."""
+    yield b"tar"
+    yield from repeat(b"")
+
+
+def test_a_response_and_a_request_end() -> None:
+    """The body's end does not come, so its reader is told."""
+    with pytest.raises(ValueError, match=ENDLESS):
+        Response(200, repeat(b"")).body.read(1)
+    with pytest.raises(ValueError, match=ENDLESS):
+        Request("A.B", repeat(b"")).read()
+
+
+def test_an_upload_ends() -> None:
+    """In memory as on a socket, for the chunks are counted where they are the caller's."""
+    client, _ = client_to({"A.B": {}})
+
+    with pytest.raises(ValueError, match=ENDLESS):
+        client.send_file("A.B", repeat(b""))
+
+
+def test_a_reply_of_a_test_ends() -> None:
+    """A table of replies may hold an iterator."""
+    transport = MemoryTransport({"A.B": repeat(b"")})
+
+    with pytest.raises(ValueError, match=ENDLESS):
+        transport.send(Request("A.B"), None).body.read(1)
+
+
+@pytest.mark.parametrize("make", [lambda: repeat(b""), lambda: repeat(bytearray())])
+def test_a_plugins_stream_ends(make: Any) -> None:
+    """At its beginning as a 500, later cut off."""
+    part, _ = part_of(GraphDriver, {"diff": make()})
+
+    assert asked(PluginApp(part), "GraphDriver.Diff", '{"ID":"a"}') == (
+        500,
+        f'{{"Err":"{ENDLESS}"}}',
+    )
+
+
+def test_empty_chunks_between_others_are_passed_over() -> None:
+    """As many as one likes, if they are not all in a row."""
+    few = [*repeat(b"", MAX_EMPTY_CHUNKS // 2), b"a", *repeat(b"", MAX_EMPTY_CHUNKS // 2), b"b"]
+
+    assert len(list(checked_chunks(few))) == len(few)
+    assert Request("A.B", few).read() == b"ab"

@@ -1,0 +1,127 @@
+"""``serve_managed`` outside of an engine: who can call it how, and what it refuses."""
+
+import subprocess
+import sys
+
+import pytest
+
+from moby_plugins import InvalidPluginNameError, SettingsError
+from moby_plugins.serving import serve_managed
+from moby_plugins.subsystems import VolumeDriver
+from tests.integration.components import requires
+
+AS_PROCESS_1 = ("/usr/bin/env", "unshare", "--pid", "--fork", "--mount-proc")
+
+
+class Shelves(VolumeDriver):
+    """A driver with one method."""
+
+    def list(self) -> tuple[()]:
+        return ()
+
+
+@pytest.mark.parametrize("name", ["a/b", "", ".."])
+def test_a_name_that_is_no_socket_is_refused(name: str) -> None:
+    """Before anything is served."""
+    with pytest.raises(InvalidPluginNameError):
+        serve_managed(Shelves(), name)
+
+
+def test_a_name_that_no_engine_reaches_is_refused() -> None:
+    """The path of its socket in the plugin is short, so nothing else would notice."""
+    with pytest.raises(SettingsError, match="has 23 bytes, and an engine reaches at most 22"):
+        serve_managed(Shelves(), "a" * 18)
+
+
+def test_what_is_no_app_is_refused() -> None:
+    """It says what could be served."""
+    with pytest.raises(TypeError, match="neither a PluginApp"):
+        serve_managed(3)  # type: ignore[arg-type]
+
+
+# As process 1 of a container: a child of a child outlives its parent, then ends.
+ORPHANS = """
+import os, signal, subprocess, sys, threading, time
+from pathlib import Path
+from moby_plugins.adapters.server.managed_process import leave_reaping_to_process_one
+
+held = os.pipe()
+leave_reaping_to_process_one()
+assert os.getpid() != 1
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+subprocess.run([sys.executable, "-c", "import os, time; os.fork() or time.sleep(0.2)"])
+assert subprocess.run([sys.executable, "-c", "import os; os._exit(7)"]).returncode == 7
+for _ in range(100):
+    stats = [each.read_text() for each in Path("/proc").glob("[0-9]*/stat")]
+    if len(stats) == 2 and not any(" Z " in stat for stat in stats):
+        break
+    time.sleep(0.05)
+else:
+    raise AssertionError(stats)
+# What the program opened is not held open by process 1.
+assert len(os.listdir("/proc/1/fd")) == 3, os.listdir("/proc/1/fd")
+os.kill(1, signal.SIGTERM)
+for _ in range(100):
+    if told:
+        os._exit(9)
+    time.sleep(0.05)
+"""
+
+
+@requires("unshare", "unshare", root=True)
+def test_process_1_waits_for_orphans_and_hands_signals_on() -> None:
+    """And for nothing that the program waits for itself; it exits as the program does."""
+    done = subprocess.run(
+        [
+            "/usr/bin/env",
+            "unshare",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            sys.executable,
+            "-c",
+            ORPHANS,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout + done.stderr) == (9, "")
+
+
+THREADS = """
+import threading, logging
+from moby_plugins.adapters.server.managed_process import leave_reaping_to_process_one
+import os
+logging.basicConfig(format="%(message)s")
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+leave_reaping_to_process_one()
+os._exit(os.getpid())
+"""
+
+
+@requires("unshare", "unshare", root=True)
+def test_with_threads_it_stays_process_1_and_says_so() -> None:
+    """A fork would take none of them along."""
+    done = subprocess.run(
+        [
+            "/usr/bin/env",
+            "unshare",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            sys.executable,
+            "-c",
+            THREADS,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert "serve before threads are started" in done.stderr

@@ -1,0 +1,81 @@
+"""What a client decides about its calls, without a transport."""
+
+import pytest
+
+from moby_plugins import RetryPolicy, StatusError, TransportError, WaitCancelledError, WireError
+from moby_plugins.app.accounting import ClientBase
+from moby_plugins.domain.address import Address
+
+
+class Accounts(ClientBase):
+    """A client that sends nothing, and shows what it decides."""
+
+    numbered = ClientBase._numbered  # noqa: SLF001  its subclasses are its users
+    time_out = ClientBase._time_out  # noqa: SLF001
+    most = ClientBase._most  # noqa: SLF001
+    account = ClientBase._account  # noqa: SLF001
+
+    def end(self, reason: str) -> None:
+        """End it as ``close`` does."""
+        self._ending.end(reason)
+
+
+@pytest.fixture
+def accounts() -> Accounts:
+    """A client of the plugin ``shelf`` with bounds of its own."""
+    return Accounts(Address("tcp://h:1"), RetryPolicy(), 7.0, 2 << 20, "shelf")
+
+
+def test_a_request_carries_the_clients_headers(accounts: Accounts) -> None:
+    """Host, what is accepted, and who asks; the number is that of its attempt."""
+    request = accounts.request("M.x", b"{}")
+
+    assert request.headers["Host"] == "h:1"
+    assert {*request.headers} == {"Host", "Accept", "User-Agent"}
+    assert accounts.numbered(request, 1) is request
+    assert accounts.numbered(request, 3).attempt == 3
+
+
+def test_a_closed_client_makes_no_attempt(accounts: Accounts) -> None:
+    """The first is a mistake of the caller; a later one was cancelled."""
+    accounts.end("this client is closed")
+
+    with pytest.raises(RuntimeError, match="closed"):
+        accounts.numbered(accounts.request("M.x"), 1)
+    with pytest.raises(WaitCancelledError, match="closed"):
+        accounts.numbered(accounts.request("M.x"), 2)
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, 7.0), (2, 2.0), (float("inf"), None)], ids=str)
+def test_a_calls_own_time_out_counts(
+    given: float | None, used: float | None, accounts: Accounts
+) -> None:
+    """Without one the client's counts; an infinite one is none."""
+    assert accounts.time_out(given) == used
+
+
+def test_a_handshake_is_bounded_more_narrowly(accounts: Accounts) -> None:
+    """A manifest has 1 MiB, all else what was set."""
+    assert accounts.most(accounts.request("Plugin.Activate")) == 1 << 20
+    assert accounts.most(accounts.request("M.x")) == 2 << 20
+
+
+def test_errors_say_whose_they_are(accounts: Accounts) -> None:
+    """Plugin and address; the method where it was answered."""
+    request = accounts.request("M.x")
+    broken, wrong, refused = TransportError("reset"), WireError("no"), StatusError(500, "M.x", "no")
+    for error in (broken, wrong, refused):
+        accounts.account(error, request)
+
+        assert (error.plugin, error.address) == ("shelf", "tcp://h:1")
+    assert wrong.method == "M.x"
+
+
+def test_what_breaks_once_the_client_is_closed_was_cancelled(accounts: Accounts) -> None:
+    """A whole answer counts all the same."""
+    accounts.end("this client is closed")
+
+    with pytest.raises(WaitCancelledError) as caught:
+        accounts.account(TransportError("reset"), accounts.request("M.x", attempt=2))
+    assert caught.value.attempts == 2
+    accounts.account(StatusError(500, "M.x", "no"), accounts.request("M.x"))

@@ -1,0 +1,334 @@
+"""Managed plugins in a registry: several names, no handshake, disabled, installed again."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from moby_plugins import (
+    FirstOf,
+    InvalidPluginNameError,
+    NotImplementedByPluginError,
+    Plugin,
+    PluginDisabledError,
+    PluginError,
+    PluginNotFoundError,
+    Registry,
+    SpecError,
+    TransportError,
+)
+from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.ports import Transport
+from moby_plugins.subsystems import VolumeDriver
+from moby_plugins.testing import (
+    FakeClock,
+    FakeEngine,
+    MemoryDiscovery,
+    MemoryTransport,
+    missing_socket,
+    refused,
+)
+
+
+class Host:
+    """A registry of one engine's plugins, and of those in memory behind it.
+
+    ``plugins`` are transports by address; what is at none has no socket there. ``dialled`` lists
+    the addresses that clients were made for.
+    """
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.engine = FakeEngine()
+        self.disk = MemoryDiscovery()
+        self.plugins: dict[str, MemoryTransport] = {}
+        self.dialled: list[str] = []
+        self.registry = Registry(
+            discovery=FirstOf(self.engine.discovery(clock=self.clock), self.disk),
+            connect=self._connect,
+            clock=self.clock,
+        )
+
+    def install(self, name: str, *types: str) -> MemoryTransport:
+        """Install a plugin that has volumes, and expects no handshake."""
+        identity = self.engine.install(name, types or ("docker.volumedriver/1.0",))
+        table: dict[str, Any] = {"VolumeDriver.List": {"Volumes": []}}
+        addr = f"unix:///run/docker/plugins/{identity}/plugin.sock"
+        self.plugins[addr] = MemoryTransport(table, clock=self.clock, addr=addr)
+        return self.plugins[addr]
+
+    def uninstall(self, name: str) -> None:
+        """Remove a plugin, and its socket."""
+        self.plugins.pop(self.engine.discovery().lookup(name).addr)
+        self.engine.remove(name)
+
+    def _connect(self, address: Address, _: TLSOptions | None, /) -> Transport:
+        self.dialled.append(address.text)
+        host = self
+
+        class Line:
+            """Whatever is at the address when a call is sent."""
+
+            def send(self, request, timeout):  # type: ignore[no-untyped-def]
+                gone = MemoryTransport(missing_socket(), addr=address.text)
+                return host.plugins.get(address.text, gone).send(request, timeout)
+
+            def close(self) -> None:
+                pass
+
+            def __repr__(self) -> str:
+                return "a line"
+
+        return Line()
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A host whose engine has no plugin yet."""
+    host = Host()
+    with host.registry:
+        yield host
+
+
+def test_all_names_are_one_activation(host: Host) -> None:
+    """One client, one dial, and each handler once, under the engine's name; nothing is sent."""
+    plugin = host.install("mp/shelf")
+    met: list[str] = []
+    host.registry.handle("VolumeDriver", lambda name, _: met.append(name))
+    first = host.registry.get("mp/shelf", "VolumeDriver")
+    identity = first.address.path.split("/")[4]
+
+    names = ("mp/shelf", "mp/shelf:latest", identity, identity[:12])
+    clients = {id(host.registry.get(name).client) for name in names}
+    host.registry.handle("volumedriver", lambda name, _: met.append(f"late {name}"))
+
+    assert clients == {id(first.client)}
+    assert len(host.dialled) == 1
+    assert met == ["mp/shelf:latest", "late mp/shelf:latest"]
+    assert first.name == "mp/shelf:latest"
+    assert repr(first.client).endswith("plugin.sock over a line>")
+    assert plugin.calls == []
+    assert host.registry.get("mp/shelf", VolumeDriver).list() == ()
+    assert plugin.calls.methods == ["VolumeDriver.List"]
+
+
+def test_names_that_are_asked_for_at_the_same_time_are_one_activation(host: Host) -> None:
+    """By many threads; each handler meets the plugin once."""
+    host.install("shelf")
+    met: list[str] = []
+    host.registry.handle("VolumeDriver", lambda name, _: met.append(name))
+    identity = host.registry.lookup("shelf").address.path.split("/")[4]
+    names = ["shelf", "shelf:latest", identity, identity[:20]] * 4
+    clients: list[object] = []
+    barrier = threading.Barrier(len(names))
+
+    def get(name: str) -> None:
+        barrier.wait()
+        clients.append(host.registry.get(name).client)
+
+    threads = [threading.Thread(target=get, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(clients) == len(names)
+    assert len(set(map(id, clients))) == 1
+    assert met == ["shelf:latest"]
+
+
+def test_get_all_has_a_plugin_once(host: Host) -> None:
+    """Also beside one on disk of the same name, which it hides; others are asked."""
+    host.install("shelf")
+    host.disk.add("shelf", "memory://v1")
+    host.disk.add("other", "memory://other")
+    host.plugins["memory://other"] = MemoryTransport(
+        {"Plugin.Activate": {"Implements": ["VolumeDriver"]}}
+    )
+
+    plugins = host.registry.get_all("VolumeDriver")
+
+    assert [plugin.name for plugin in plugins] == ["other", "shelf:latest"]
+    assert host.registry.get_all("volumedriver") == [plugins[1]]
+
+
+def test_a_disabled_plugin_is_told_at_once(host: Host) -> None:
+    """No wait, and no plugin on disk in its place; enabled, it is got."""
+    host.install("shelf")
+    host.engine.disable("shelf")
+    host.disk.add("shelf", "memory://v1")
+    failures: dict[str, PluginError] = {}
+
+    with pytest.raises(PluginDisabledError, match="docker plugin enable shelf"):
+        host.registry.get("shelf", "VolumeDriver")
+    assert host.registry.get_all(None, on_failure=failures.__setitem__) == []
+
+    assert host.clock.sleeps == []
+    assert isinstance(failures["shelf"], PluginDisabledError)
+    host.engine.enable("shelf")
+    assert host.registry.get("shelf").name == "shelf:latest"
+
+
+@pytest.mark.parametrize("name", ["none", "mp/none", "mp/none:v1", "NONE"])
+def test_a_name_that_neither_knows_is_waited_for_once(host: Host, name: str) -> None:
+    """15 seconds, not so many for each discovery."""
+    with pytest.raises(PluginNotFoundError) as caught:
+        host.registry.get(name)
+
+    assert host.clock.sleeps == [1.0, 2.0, 4.0, 8.0]
+    assert caught.value.attempts == 5
+
+
+def test_a_plugin_that_is_installed_meanwhile_is_found(host: Host) -> None:
+    """A wait ends with it."""
+    host.clock.at(2.0, lambda: host.install("mp/late"))
+
+    assert host.registry.get("mp/late").name == "mp/late:latest"
+    assert host.clock.now() == 3.0
+
+
+@pytest.mark.parametrize("name", ["..", "a//b", "mp/SHELF", "a\r\nb/c", "mp/a?x"])
+def test_a_name_that_no_discovery_can_take_is_refused(host: Host, name: str) -> None:
+    """At once, and nothing of it is sent."""
+    with pytest.raises(InvalidPluginNameError):
+        host.registry.get(name)
+
+    assert (host.clock.sleeps, host.engine.requests) == ([], [])
+
+
+def test_without_an_engine_a_name_with_a_slash_is_refused() -> None:
+    """As directories have it."""
+    with (
+        Registry(
+            discovery=MemoryDiscovery(), connect=MemoryTransport({}).connect, clock=FakeClock()
+        ) as registry,
+        pytest.raises(InvalidPluginNameError),
+    ):
+        registry.get("mp/shelf")
+
+
+def test_an_engine_that_cannot_be_reached_is_waited_for(host: Host) -> None:
+    """As any refusal; a scan raises it."""
+    host.install("shelf")
+    host.engine.answer_with(refused())
+
+    with pytest.raises(TransportError) as caught:
+        host.registry.get("shelf")
+    assert (caught.value.attempts, host.clock.sleeps) == (5, [1.0, 2.0, 4.0, 8.0])
+    assert "memory://engine" in str(caught.value)
+    for ask in (host.registry.scan, host.registry.get_all):
+        with pytest.raises(TransportError):
+            ask()
+
+    host.clock.at(host.clock.now() + 4.0, host.engine.answer_with)  # it was restarted
+    assert host.registry.get("shelf").name == "shelf:latest"
+
+
+def test_one_that_was_installed_again_is_noticed_after_a_refused_call(host: Host) -> None:
+    """The next get, by any name, finds the new one; handlers meet it as such."""
+    host.install("shelf")
+    met: list[str] = []
+    host.registry.handle("VolumeDriver", lambda name, _: met.append(name))
+    before = host.registry.get("shelf")
+    assert host.registry.get("shelf:latest") is before
+    host.uninstall("shelf")
+    again = host.install("shelf")
+    assert host.registry.get("shelf") is before  # nothing was sent since
+
+    with pytest.raises(TransportError):
+        before.client.call("VolumeDriver.List")
+    after = host.registry.get("shelf:latest", "VolumeDriver")
+
+    assert after.addr != before.addr
+    assert after.client.call("VolumeDriver.List") == {"Volumes": []}
+    assert host.registry.get("shelf") is after
+    assert host.registry.get_all("VolumeDriver") == [after]
+    assert met == ["shelf:latest", "shelf:latest"]
+    assert len(again.calls) == 1
+
+
+def test_one_that_was_only_restarted_is_the_same(host: Host) -> None:
+    """Disabled and enabled, or crashed: its id and its socket stay, and so does its client."""
+    plugin = host.install("shelf")
+    met: list[str] = []
+    host.registry.handle("VolumeDriver", lambda name, _: met.append(name))
+    before = host.registry.get("shelf")
+    addr = before.addr
+    del host.plugins[addr]
+    host.clock.at(1.5, lambda: host.plugins.__setitem__(addr, plugin))
+
+    assert before.client.call("VolumeDriver.List") == {"Volumes": []}  # at its third attempt
+    assert host.registry.get("shelf") is before
+    assert (met, len(host.dialled)) == (["shelf:latest"], 1)
+
+
+def test_a_refused_call_has_a_disabled_plugin_noticed(host: Host) -> None:
+    """Who asks for it again is told so."""
+    host.install("shelf")
+    plugin = host.registry.get("shelf")
+    host.plugins.clear()
+    host.engine.disable("shelf")
+
+    with pytest.raises(TransportError):
+        plugin.client.call("VolumeDriver.List")
+    with pytest.raises(PluginDisabledError):
+        host.registry.get("shelf")
+
+
+def test_invalidate_forgets_all_names(host: Host) -> None:
+    """Whichever of them is given."""
+    host.install("shelf")
+    before = host.registry.get("shelf")
+    host.registry.get("shelf:latest")
+
+    host.registry.invalidate("shelf:latest")
+
+    after = host.registry.get("shelf")
+    assert after is not before
+    assert host.registry.get("shelf:latest") is after
+
+
+def test_closing_closes_the_one_client(host: Host) -> None:
+    """Also of a plugin whose socket was gone."""
+    host.install("shelf")
+    plugin = host.registry.get("shelf")
+    host.registry.get("shelf:latest")
+    host.plugins.clear()
+    with pytest.raises(TransportError):
+        plugin.client.call("VolumeDriver.List")
+
+    host.registry.close()
+
+    with pytest.raises(RuntimeError, match="closed"):
+        plugin.client.call("VolumeDriver.List")
+
+
+def test_a_plugin_without_the_subsystem_is_an_error(host: Host) -> None:
+    """And none on disk is taken; a type that no look-up matches counts for nothing."""
+    host.install("shelf", "docker.authz/1.0", "docker.VolumeDriver/1.0")
+    host.disk.add("shelf", "memory://v1")
+
+    with pytest.raises(NotImplementedByPluginError, match="it implements authz"):
+        host.registry.get("shelf", "VolumeDriver")
+    assert host.registry.get("shelf", "AuthZ").name == "shelf:latest"
+
+
+def test_a_protocol_that_is_not_spoken_is_refused(host: Host) -> None:
+    """A look-up tells it; nothing is dialled."""
+    host.engine.install("grpc", protocol="moby.plugins.grpc/v1")
+
+    assert host.registry.lookup("grpc").protocol == "moby.plugins.grpc/v1"
+    with pytest.raises(SpecError, match="speaks"):
+        host.registry.get("grpc")
+    assert host.dialled == []
+
+
+def test_an_active_plugin_has_the_engines_paths(host: Host) -> None:
+    """As the one that was found."""
+    host.install("shelf")
+    found, active = host.registry.lookup("shelf"), host.registry.get("shelf")
+
+    assert isinstance(active, Plugin)
+    assert not active.is_v1
+    assert active.scoped_path("/x") == found.scoped_path("/x") != "/x"

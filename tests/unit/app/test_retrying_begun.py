@@ -1,0 +1,164 @@
+"""First attempts that one thread begins, and those that it hands to others."""
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import closing
+
+import pytest
+from attrs import define, field
+
+from moby_plugins.app.retrying import MAX_BEGUN, Outcome, retry_side_by_side
+from moby_plugins.domain.errors import TransportError
+from moby_plugins.domain.http import Response
+from moby_plugins.domain.retry import RetryPolicy, is_retryable
+from moby_plugins.ports import PendingResponse
+from moby_plugins.testing import FakeClock
+
+
+@define(eq=False)
+class Pending:
+    """A response that is there, or of which only a parser can tell."""
+
+    is_whole: bool = True
+    ends: float | None = None
+    closed: bool = False
+
+    def fileno(self) -> int:
+        return 0
+
+    def events(self) -> int:
+        return 0
+
+    def advance(self, _: int) -> bool:
+        return True
+
+    def finish(self) -> Response:
+        return Response(200, b"")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@define
+class Ready:
+    """A selector of what is ready at once, which notes how many were waited for."""
+
+    pending: list[PendingResponse] = field(factory=list)
+    most: int = 0
+    before: Callable[[], object] = lambda: None
+
+    def add(self, pending: PendingResponse, /) -> None:
+        self.pending.append(pending)
+        self.most = max(self.most, len(self.pending))
+
+    def wait(self) -> list[PendingResponse]:
+        self.before()
+        return [self.pending.pop(0)]
+
+
+class Attempts:
+    """Attempts of which each notes the thread that made it."""
+
+    def __init__(self, begun: dict[int, Pending | TransportError | None], count: int) -> None:
+        self.clock = FakeClock()
+        self.selector = Ready()
+        self.begun = begun
+        self.made: dict[int, list[tuple[int, bool]]] = {index: [] for index in range(count)}
+        self.beginner: set[int] = set()
+
+    def begin(self, index: int) -> Pending | None:
+        self.beginner.add(threading.get_ident())
+        begun = self.begun.get(index, None)
+        if isinstance(begun, TransportError):
+            raise begun
+        return begun
+
+    def outcomes(self, policy: RetryPolicy | None = None) -> Generator[Outcome[int]]:
+        """How each ends; an attempt is whether the thread was that of the beginner."""
+
+        def attempt(index: int) -> Callable[[int], int]:
+            def make(number: int) -> int:
+                self.made[index].append((number, threading.get_ident() in self.beginner))
+                return index
+
+            return make
+
+        return retry_side_by_side(
+            [attempt(index) for index in self.made],
+            policy or RetryPolicy(),
+            self.clock,
+            is_retryable,
+            lambda outcome: outcome,
+            begin=self.begin,
+            selector=self.selector,
+        )
+
+    def all(self) -> list[Outcome[int]]:
+        """All of them, in the order of their numbers."""
+        with self.clock.working():
+            return sorted(self.outcomes(), key=lambda outcome: outcome.index)
+
+
+def test_what_is_there_is_finished_by_the_one_thread() -> None:
+    """No other is started."""
+    attempts = Attempts({index: Pending() for index in range(5)}, 5)
+
+    assert [outcome.value for outcome in attempts.all()] == [0, 1, 2, 3, 4]
+    assert list(attempts.made.values()) == [[(1, True)]] * 5
+
+
+def test_no_more_are_begun_at_once_than_are_allowed() -> None:
+    """The next when one has ended."""
+    count = 2 * MAX_BEGUN
+    attempts = Attempts({index: Pending() for index in range(count)}, count)
+
+    assert len(attempts.all()) == count
+    assert attempts.selector.most == MAX_BEGUN
+
+
+@pytest.mark.parametrize("begun", [None, Pending(is_whole=False)])
+def test_what_would_be_waited_for_is_made_by_another_thread(begun: Pending | None) -> None:
+    """What cannot be begun, and what only a parser can read."""
+    attempts = Attempts({0: Pending(), 1: begun}, 2)
+
+    assert [outcome.value for outcome in attempts.all()] == [0, 1]
+    assert attempts.made == {0: [(1, True)], 1: [(1, False)]}
+
+
+def test_an_attempt_that_cannot_begin_has_failed() -> None:
+    """It counts as the first, and the next comes when it is due."""
+    attempts = Attempts({0: TransportError("refused")}, 1)
+
+    assert [outcome.value for outcome in attempts.all()] == [0]
+    assert attempts.made == {0: [(2, False)]}
+    assert attempts.clock.now() == 1.0
+
+
+def test_closing_early_closes_what_was_begun() -> None:
+    """Whether its thread waits for it, or has handed it to another."""
+    begun = [Pending(), Pending(is_whole=False), Pending(), Pending()]
+    attempts = Attempts(dict(enumerate(begun)), 4)
+    held = threading.Event()
+    with attempts.clock.working(), closing(attempts.outcomes()) as outcomes:
+        next(outcomes)
+        attempts.selector.before = lambda: held.wait(10)
+    held.set()
+    for thread in threading.enumerate():
+        if thread.name == "moby-plugins":
+            thread.join(10)
+
+    made = [bool(made) for made in attempts.made.values()]
+    assert all(pending.closed or was for pending, was in zip(begun, made, strict=True))
+
+
+def test_a_selector_that_fails_is_the_callers_error() -> None:
+    """Nothing is waited for in vain."""
+    attempts = Attempts({0: Pending()}, 1)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    attempts.selector.before = fail
+
+    with attempts.clock.working(), pytest.raises(ZeroDivisionError):
+        list(attempts.outcomes())

@@ -1,0 +1,81 @@
+"""A line in the log for each call that an app answers."""
+
+import logging
+
+import pytest
+
+from moby_plugins import Request, Response
+from moby_plugins.app.serving import AccessLog, as_app
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import VolumeDriver
+from moby_plugins.testing import FakeClock
+
+
+class Shelves(VolumeDriver):
+    """A driver with one method."""
+
+    def list(self) -> tuple[()]:
+        return ()
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged of calls."""
+    return [each.getMessage() for each in caplog.records if each.name == "moby_plugins.access"]
+
+
+def test_a_call_is_logged_with_what_became_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Its method without a query, status, bytes, and time on the clock."""
+    caplog.set_level(logging.INFO)
+    clock = FakeClock()
+
+    def app(request: Request) -> Response:
+        clock.advance(0.25)
+        return Response(404, b"12345")
+
+    AccessLog(app, clock)(Request("A.B?secret=1", b"{}"))
+
+    assert lines(caplog) == ["A.B 404 5 bytes 250.0 ms"]
+
+
+def test_a_stream_is_logged_once_when_it_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    """With the bytes that were read of it, all or not."""
+    caplog.set_level(logging.INFO)
+    clock = FakeClock()
+    response = AccessLog(lambda _: Response(200, iter([b"abc", b"de"])), clock)(Request("A.B"))
+
+    assert response.body.read(100) == b"abc"
+    assert lines(caplog) == []
+    clock.advance(1)
+    response.body.close()
+    response.body.close()
+
+    assert lines(caplog) == ["A.B 200 3 bytes 1000.0 ms"]
+
+
+def test_an_app_that_raises_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    """As the 500 that its host is sent; the exception passes."""
+    caplog.set_level(logging.INFO)
+
+    def app(request: Request) -> Response:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        AccessLog(app, FakeClock())(Request("A.B"))
+
+    assert lines(caplog) == ["A.B 500 0 bytes 0.0 ms"]
+
+
+@pytest.mark.parametrize("found", [Shelves, Shelves(), PluginApp(Shelves())])
+def test_whatever_implements_a_subsystem_is_an_app(found: object) -> None:
+    """A class, an object, and what is one already."""
+    app = as_app(found)
+
+    assert isinstance(app, PluginApp)
+    assert app.manifest.implements == ("VolumeDriver",)
+
+
+@pytest.mark.parametrize("found", [3, None, int, VolumeDriver])
+def test_what_cannot_be_served_is_no_app(found: object) -> None:
+    """It says what could be."""
+    with pytest.raises(TypeError, match=r"neither a PluginApp|implements no method"):
+        as_app(found)

@@ -1,0 +1,88 @@
+"""Which call a method makes of its arguments, decided without a client."""
+
+import io
+from typing import Any
+
+import pytest
+
+from moby_plugins.app.accounting import Ask, Follow, Plan, Send, Tell
+from moby_plugins.app.streamed import Streamed
+from moby_plugins.subsystems import (
+    GraphDriver,
+    LogDriver,
+    LogEntry,
+    LogInfo,
+    MetricsCollector,
+    ReadConfig,
+    Remote,
+    Subsystem,
+    VolumeDriver,
+    encode_frame,
+    remote,
+)
+
+ARCHIVE = io.BytesIO(b"tar")
+INFO, CONFIG = LogInfo(), ReadConfig()
+
+
+def of(subsystem: type[Subsystem], wire: str) -> Remote:
+    """The method that is called so on the wire."""
+    return subsystem.remotes[wire]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "plan"),
+    [
+        (
+            of(VolumeDriver, "Mount"),
+            ("books", "7"),
+            Ask("VolumeDriver.Mount", {"Name": "books", "ID": "7"}),
+        ),
+        (of(VolumeDriver, "List"), (), Ask("VolumeDriver.List", {})),
+        (of(LogDriver, "Capabilities"), (), Ask("LogDriver.Capabilities", None)),
+        (of(MetricsCollector, "StartMetrics"), (), Tell("MetricsCollector.StartMetrics")),
+        (
+            of(GraphDriver, "ApplyDiff"),
+            ("a", "b", ARCHIVE),
+            Send("GraphDriver.ApplyDiff?id=a&parent=b", ARCHIVE),
+        ),
+        (
+            of(GraphDriver, "Diff"),
+            ("a", ""),
+            Follow("GraphDriver.Diff", {"ID": "a"}),
+        ),
+        (
+            of(LogDriver, "ReadLogs"),
+            (INFO, CONFIG),
+            Follow("LogDriver.ReadLogs", {"Info": INFO, "Config": CONFIG}),
+        ),
+    ],
+    ids=lambda value: value.method if isinstance(value, Remote) else "",
+)
+def test_a_method_plans_one_kind_of_call(
+    method: Remote, arguments: tuple[Any, ...], plan: Plan
+) -> None:
+    """JSON both ways, nothing to read, a body as it is, or an answer as it comes."""
+    assert method.plan(*arguments) == plan
+
+
+def test_a_stream_is_read_by_the_methods_own_reader() -> None:
+    """Chunks as they are, or what the method makes of their bytes."""
+    chunks, entries = of(GraphDriver, "Diff"), of(LogDriver, "ReadLogs")
+    assert isinstance(chunks, Streamed)
+    assert isinstance(entries, Streamed)
+    entry = LogEntry("stdout", 1, b"line\n")
+
+    assert list(chunks.reader().feed(b"tar")) == [b"tar"]
+    assert list(entries.reader().feed(encode_frame(entry))) == [entry]
+
+
+def test_a_subsystem_of_ones_own_plans_as_the_others_do() -> None:
+    """What is marked asks for JSON."""
+
+    class Greeter(Subsystem):
+        @remote(result="Greeting")
+        def greet(self, name: str) -> str:
+            raise NotImplementedError
+
+    assert of(Greeter, "Greet").plan("Ada") == Ask("Greeter.Greet", {"Name": "Ada"})

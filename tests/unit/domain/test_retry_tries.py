@@ -1,0 +1,57 @@
+"""The attempts at one thing, as a value that no clock and no loop is part of."""
+
+from collections.abc import Iterable
+
+from moby_plugins.domain.errors import PluginError, StatusError, TransportError
+from moby_plugins.domain.retry import RetryPolicy, Tries, is_retryable
+
+
+def delays(tries: Tries, moments: Iterable[float]) -> list[float | None]:
+    """What follows attempts that fail at these moments."""
+    return [tries.after(TransportError("refused"), now) for now in moments]
+
+
+def test_attempts_are_counted_and_their_time_runs_from_the_first() -> None:
+    """The number is that of the attempt to come; the budget counts from the start."""
+    tries = Tries(RetryPolicy(), is_retryable, started=100.0)
+
+    assert tries.number == 1
+    assert delays(tries, [100, 101, 103, 107, 115]) == [1, 2, 4, 8, None]
+    assert tries.number == 5
+
+
+def test_an_error_is_told_how_often_and_for_how_long_was_tried() -> None:
+    """Each failure counts itself, and the time that passed since the first attempt began."""
+    tries = Tries(RetryPolicy(), is_retryable, started=10.0)
+    first, second = TransportError("refused"), TransportError("refused")
+
+    tries.after(first, 10.5)
+    tries.after(second, 12.25)
+
+    assert (first.attempts, first.elapsed) == (1, 0.5)
+    assert (second.attempts, second.elapsed) == (2, 2.25)
+
+
+def test_what_is_not_retryable_is_the_last() -> None:
+    """The policy is not asked, and the error still knows its number."""
+    asked: list[PluginError] = []
+
+    def never(error: PluginError) -> bool:
+        asked.append(error)
+        return False
+
+    error = StatusError(500, "M.x", "no")
+
+    assert Tries(RetryPolicy(), never, started=0.0).after(error, 2.0) is None
+    assert asked == [error]
+    assert (error.attempts, error.elapsed) == (1, 2.0)
+
+
+def test_what_was_waited_for_a_turn_is_not_held_against_it() -> None:
+    """Seconds that are left out shorten the time of all attempts, and use no budget."""
+    error = TransportError("refused")
+    tries = Tries(RetryPolicy(budget=10.0), is_retryable, started=0.0)
+    tries.postpone(50.0)
+
+    assert tries.after(error, 51.0) == 1
+    assert error.elapsed == 1.0
