@@ -6,8 +6,8 @@ engine reads them as it reads any other, from memory. Where the size is not know
 (``domain/http_grammar.py``), or is large, the engine reads the rest from the socket, in a thread
 that may wait.
 
-TLS has no such way: both its handshake and the verification of a certificate take a hundred times
-as long as the change between threads that this saves.
+TLS is not begun: its handshake would have to be carried on between other exchanges, and is made in
+a thread that may wait.
 """
 
 import errno
