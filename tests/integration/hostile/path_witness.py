@@ -49,6 +49,7 @@ class Witness:
         self.allowed = [str(path) for path in allowed]
         self.seen: list[tuple[str, str]] = []
         self._watching = False
+        self._import_paths = {os.path.realpath(path) for path in sys.path} | set(sys.path)
         sys.addaudithook(self._hook)
 
     @contextlib.contextmanager
@@ -67,6 +68,8 @@ class Witness:
         if isinstance(target, int):
             return  # a descriptor, of something that was opened before
         path = os.fsdecode(target) if isinstance(target, (str, bytes)) else str(target)
+        if event == "os.listdir" and path in self._import_paths:
+            return  # a module is looked for
         if not self._is_well(os.path.normpath(path)):
             self.seen.append((event, path))
 

@@ -143,9 +143,11 @@ def test_an_example_serves_until_it_is_told_to_stop(where: str, tmp_path: Path) 
     )
     try:
         ends = time.monotonic() + 20
-        while not os.listdir(tmp_path) and process.poll() is None and time.monotonic() < ends:
+        announced: list[str] = []
+        while not announced and process.poll() is None and time.monotonic() < ends:
             time.sleep(0.01)
-        announced = os.listdir(tmp_path)
+            # Without the lock that is held while it is made ready.
+            announced = [name for name in os.listdir(tmp_path) if not name.startswith(".")]
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
     finally:
