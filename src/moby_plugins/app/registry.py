@@ -44,6 +44,7 @@ from moby_plugins.ports import (
     LocalDiscovery,
     PendingResponse,
     Selector,
+    ended_by,
     filled,
 )
 
@@ -107,6 +108,7 @@ class Registry:
         selector: Callable[[], Selector] | None = None,
     ) -> None:
         self._discovery = filled("discovery", discovery, "scan", "lookup")
+        self._is_local = isinstance(discovery, LocalDiscovery) and discovery.is_local
         if not callable(connect):
             raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
         self._connect = connect
@@ -197,8 +199,8 @@ class Registry:
             on_retry: Called after each attempt that failed, with its error and the seconds until
                 the next.
             cancel: Ends this call at once when it is set, by any thread, whatever it waits for;
-                another caller that waits takes the attempts over. A look-up, and a transport that
-                cannot end what it sends, are waited for.
+                another caller that waits takes the attempts over. A transport that cannot end
+                what it sends, and a discovery that cannot end a look-up, are waited for.
 
         Returns:
             The active plugin, whose ``client`` the registry closes; for a class its typed proxy.
@@ -285,7 +287,7 @@ class Registry:
             stack.enter_context(self._clock.working())
             ending = Ending()
             stack.enter_context(self._closing.calling(partial(ending.end, CLOSED)))
-            names = self._discovery.scan()
+            names = self._scan(ending)
             loaded = stack.enter_context(closing(self._load(names, ending)))
             found: dict[str, ActivePlugin] = {}
             for activation in loaded:
@@ -397,7 +399,7 @@ class Registry:
         ending: Ending,
         started: float,
     ) -> ActivePlugin:
-        handshake = self._handshake(activation.name)
+        handshake = self._handshake(activation.name, self._until(ending))
         try:
             with ending.cancellation.calling(lambda: handshake.end(ending.reason)):
                 plugin = try_again(
@@ -437,10 +439,22 @@ class Registry:
     def _meet(self, activation: Activation) -> None:
         call_handlers(self._activations.take_meetings(activation))
 
-    def _handshake(self, name: str) -> Handshake:
+    def _until(self, ending: Ending) -> Discovery:
+        # What waits for nothing has nothing to end.
+        return self._discovery if self._is_local else ended_by(self._discovery, ending.cancellation)
+
+    def _scan(self, ending: Ending) -> list[str]:
+        try:
+            return self._until(ending).scan()
+        except PluginError as error:
+            if ending.reason:
+                raise ending.error() from error
+            raise
+
+    def _handshake(self, name: str, discovery: Discovery) -> Handshake:
         return Handshake(
             name,
-            self._discovery,
+            discovery,
             self._new_client,
             self._activation_timeout,
             self._activations.known,
@@ -448,10 +462,7 @@ class Registry:
 
     def _new_selector(self) -> Selector | None:
         # Look-ups that wait for others have threads of their own.
-        discovery = self._discovery
-        if self._selector is None or not isinstance(discovery, LocalDiscovery):
-            return None
-        return self._selector() if discovery.is_local else None
+        return self._selector() if self._selector is not None and self._is_local else None
 
     def _new_client(self, plugin: Plugin) -> Client:
         transport = self._connect(plugin.address, plugin.tls_config)
@@ -494,7 +505,8 @@ class Registry:
             yield from self._load(abandoned, ending)
 
     def _lead_side_by_side(self, ours: list[Activation], ending: Ending) -> Generator[Activation]:
-        handshakes = [self._handshake(activation.name) for activation in ours]
+        discovery = self._until(ending)
+        handshakes = [self._handshake(activation.name, discovery) for activation in ours]
 
         def begin(index: int) -> PendingResponse | None:
             return handshakes[index].begin()
