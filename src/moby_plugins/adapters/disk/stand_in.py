@@ -4,9 +4,10 @@ Beside the plugin's socket is a directory of ours, in which no scan looks, the
 engine's included. While NAME.sock is stood in for, it holds NAME.lock, which the
 kernel unlocks when its process dies; NAME.new, a second name of the socket that stands in, by
 which that is known; and the plugin's socket as NAME.sock, or NAME.none, where there was no socket
-and a spec is hidden. Where that would be longer than a socket's path can be, as in the directories that
-engines make, NAME is seven digits of its hash. The place is changed by renaming, so there is always a socket in it. What
-a process left that was killed is put right by the next one to stand in.
+and a spec is hidden. Where that would be longer than a socket's path can be, as in the
+directories that engines make, NAME is seven digits of its hash. The place is changed by renaming,
+so there is always a socket in it. What a process left that was killed is put right by the next
+one to stand in.
 
 Others may look into the directory for names that they know: so a plugin that is started again
 finds that what listens at its path is no plugin (``stands_in``).
