@@ -13,6 +13,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from attrs import evolve, field, frozen
+from attrs.validators import instance_of
 
 from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.adapters.http.dialing import Lookups, dial_for
@@ -102,7 +103,7 @@ class EngineDiscovery:
     Raises:
         SpecError: For an address that cannot be one.
         ValueError: For a time-out that is not positive.
-        TypeError: For ``tls_config`` of another type.
+        TypeError: For ``tls_config`` or ``cancel`` of another type.
     """
 
     address: Address = field(converter=Address)
@@ -110,7 +111,13 @@ class EngineDiscovery:
     timeout: float | None = field(default=TIMEOUT, converter=seconds, kw_only=True)
     connect: Connect = field(default=connect, kw_only=True, repr=False)
     clock: Clock = field(factory=SystemClock, kw_only=True, repr=False)
-    cancel: Cancellation = field(factory=Cancellation, kw_only=True, eq=False, repr=False)
+    cancel: Cancellation = field(
+        factory=Cancellation,
+        validator=instance_of(Cancellation),
+        kw_only=True,
+        eq=False,
+        repr=False,
+    )
 
     def __attrs_post_init__(self) -> None:
         check_tls(self.tls_config)

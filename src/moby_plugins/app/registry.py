@@ -399,7 +399,7 @@ class Registry:
         ending: Ending,
         started: float,
     ) -> ActivePlugin:
-        handshake = self._handshake(activation.name, self._until(ending))
+        handshake = self._handshake(activation.name, self._until(ending), ending)
         try:
             with ending.cancellation.calling(lambda: handshake.end(ending.reason)):
                 plugin = try_again(
@@ -451,13 +451,14 @@ class Registry:
                 raise ending.error() from error
             raise
 
-    def _handshake(self, name: str, discovery: Discovery) -> Handshake:
+    def _handshake(self, name: str, discovery: Discovery, ending: Ending) -> Handshake:
         return Handshake(
             name,
             discovery,
             self._new_client,
             self._activation_timeout,
             self._activations.known,
+            ending=ending,
         )
 
     def _new_selector(self) -> Selector | None:
@@ -506,7 +507,7 @@ class Registry:
 
     def _lead_side_by_side(self, ours: list[Activation], ending: Ending) -> Generator[Activation]:
         discovery = self._until(ending)
-        handshakes = [self._handshake(activation.name, discovery) for activation in ours]
+        handshakes = [self._handshake(activation.name, discovery, ending) for activation in ours]
 
         def begin(index: int) -> PendingResponse | None:
             return handshakes[index].begin()

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import pytest
@@ -33,6 +34,9 @@ from moby_plugins.testing import (
     missing_socket,
     refused,
 )
+
+# Nothing takes as long.
+SECONDS = 10.0
 
 
 class Host:
@@ -346,9 +350,10 @@ def test_a_question_at_the_engine_is_ended_with_the_wait(host: Host, ends: str) 
     cancel = Cancellation()
     host.clock.at(3, cancel.set if ends == "cancel" else host.registry.close)
 
+    tried: list[PluginError] = []
     with pytest.raises(WaitCancelledError):
-        host.registry.get("mp/shelf", cancel=cancel)
-    assert host.clock.now() == 3
+        host.registry.get("mp/shelf", cancel=cancel, on_retry=lambda error, _: tried.append(error))
+    assert (host.clock.now(), tried) == (3, [])
 
 
 @pytest.mark.parametrize("stage", ["scan", "look-ups"])
@@ -382,3 +387,50 @@ def test_closing_ends_the_questions_of_get_all(host: Host, stage: str) -> None:
     with pytest.raises(WaitCancelledError):
         registry.get_all()
     assert host.clock.now() == 3
+
+
+def test_a_look_up_that_ends_before_its_wait_does_is_not_tried_again() -> None:
+    """What was set for it is called first, and the rest by a thread that may be slow."""
+    cancel, asked, ended, over = Cancellation(), Event(), Event(), Event()
+
+    class Asking:
+        """It asks until it is ended, and what ends it is held up until ``over``."""
+
+        def __init__(self, ending: Cancellation) -> None:
+            self.ending = ending
+
+        def ended_by(self, cancel: Cancellation) -> "Asking":
+            return Asking(cancel)
+
+        def scan(self) -> list[str]:
+            return []
+
+        def lookup(self, name: str) -> Plugin:
+            def end() -> None:
+                ended.set()
+                over.wait(SECONDS)
+
+            with self.ending.calling(end):
+                asked.set()
+                assert ended.wait(SECONDS)
+            raise TransportError(f"{name} was not told")
+
+    transport = MemoryTransport({})
+    registry = Registry(
+        discovery=Asking(Cancellation()), connect=transport.connect, clock=FakeClock()
+    )
+
+    def set_once_asked() -> None:
+        assert asked.wait(SECONDS)
+        cancel.set()
+
+    tried: list[PluginError] = []
+    thread = threading.Thread(target=set_once_asked)
+    thread.start()
+    try:
+        with pytest.raises(WaitCancelledError):
+            registry.get("s", cancel=cancel, on_retry=lambda error, _: tried.append(error))
+    finally:
+        over.set()
+        thread.join(SECONDS)
+    assert tried == []
