@@ -21,15 +21,11 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
         connect_by_name,
         connect_by_requests,
         connect_by_scheme,
-        get,
-        get_all,
-        handle,
         new_client,
         new_local_discovery,
         new_local_registry,
-        scan,
-        using_registry,
     )
+    from moby_plugins.app.default_registry import get, get_all, handle, scan, using_registry
     from moby_plugins.app.registry import Registry
     from moby_plugins.app.settings import Settings
     from moby_plugins.domain.address import TLSOptions
@@ -125,6 +121,7 @@ if not TYPE_CHECKING:  # else any name would pass
             "app.registry",
             "app.settings",
             "app.config",
+            "app.default_registry",
             "adapters.static",
             "adapters.first_of",
             "adapters.engine",

@@ -323,7 +323,15 @@ class Client(ClientBase):
             upload.error = None  # its traceback refers to the upload
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
-        """Begin an attempt without a wait; ``None`` where the transport cannot do that."""
+        """Begin an attempt without a wait; raises as ``call``.
+
+        Args:
+            request: What ``request`` made.
+            timeout: Seconds, the response's body included; ``None`` for the client's.
+
+        Returns:
+            The response, for ``attempt``; ``None`` where the transport cannot begin without a wait.
+        """
         # Of its class, as Python remembers the answer; of an instance it looks at each method.
         if not issubclass(type(self._transport), BeginningTransport):
             return None

@@ -5,26 +5,21 @@ How an activation lives, and what the lock guards, is told in ``activation.py``.
 
 import logging
 import math
-import threading
-from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from moby_plugins.app.activation import (
     CLOSED,
-    Activation,
     Activations,
     ActivePlugin,
     Handler,
-    Handshake,
-    WatchedTransport,
     call_handlers,
 )
-from moby_plugins.app.client import MAX_RESPONSE_BYTES, Client
-from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
-from moby_plugins.app.retrying import retry as try_again
+from moby_plugins.app.client import MAX_RESPONSE_BYTES
+from moby_plugins.app.leading import CANCELLED, Leaders
+from moby_plugins.app.retrying import Ending, OnRetry
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import (
     NotImplementedByPluginError,
@@ -33,18 +28,14 @@ from moby_plugins.domain.errors import (
     in_full,
 )
 from moby_plugins.domain.plugin import Plugin, check_any_name
-from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for, seconds
+from moby_plugins.domain.retry import RetryPolicy, seconds
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.failures import log_failure
 from moby_plugins.ports import (
     Cancellation,
     Clock,
     Connect,
     Discovery,
-    LocalDiscovery,
-    PendingResponse,
     Selector,
-    ended_by,
     filled,
 )
 
@@ -57,8 +48,6 @@ logger: logging.Logger = logging.getLogger("moby_plugins")
 
 ACTIVATION_TIMEOUT = 30.0
 S = TypeVar("S", bound="Subsystem")
-CANCELLED = "the wait was cancelled"
-LEFT = "get_all has ended before"
 
 
 class Registry:
@@ -108,19 +97,26 @@ class Registry:
         selector: Callable[[], Selector] | None = None,
     ) -> None:
         self._discovery = filled("discovery", discovery, "scan", "lookup")
-        self._is_local = isinstance(discovery, LocalDiscovery) and discovery.is_local
         if not callable(connect):
             raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
         self._connect = connect
         self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
         self._retry = retry or RetryPolicy()
-        self._timeout = seconds(timeout)
-        # No bound is none at all, and not that of the clients' calls.
-        self._activation_timeout = seconds(activation_timeout) or math.inf
-        self._max_response_bytes = max_response_bytes
-        self._selector = selector
         self._activations = Activations()
         self._closing = Cancellation()
+        self._leaders = Leaders(
+            activations=self._activations,
+            discovery=discovery,
+            connect=connect,
+            clock=clock,
+            closing=self._closing,
+            retry=self._retry,
+            timeout=seconds(timeout),
+            # No bound is none at all, and not that of the clients' calls.
+            activation_timeout=seconds(activation_timeout) or math.inf,
+            max_response_bytes=max_response_bytes,
+            selector=selector,
+        )
 
     def scan(self) -> list[str]:
         """Return the names of the plugins that can be found now; activates none.
@@ -234,7 +230,7 @@ class Registry:
         active = self._activations.active(name)
         if active is None:
             policy = retry or self._retry
-            active = self._activate(check_any_name(name), policy, on_retry, cancel)
+            active = self._leaders.activate(check_any_name(name), policy, on_retry, cancel)
         if implements is not None and not active.implements(implements):
             raise NotImplementedByPluginError(name, implements, active.manifest.implements)
         return active
@@ -287,8 +283,8 @@ class Registry:
             stack.enter_context(self._clock.working())
             ending = Ending()
             stack.enter_context(self._closing.calling(partial(ending.end, CLOSED)))
-            names = self._scan(ending)
-            loaded = stack.enter_context(closing(self._load(names, ending)))
+            names = self._leaders.scan(ending)
+            loaded = stack.enter_context(closing(self._leaders.load(names, ending)))
             found: dict[str, ActivePlugin] = {}
             for activation in loaded:
                 if activation.plugin is not None:
@@ -350,199 +346,6 @@ class Registry:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _activate(
-        self,
-        name: str,
-        policy: RetryPolicy,
-        on_retry: OnRetry | None,
-        cancel: Cancellation | None,
-    ) -> ActivePlugin:
-        ending = Ending(name)
-        by_caller = (
-            nullcontext() if cancel is None else cancel.calling(partial(ending.end, CANCELLED))
-        )
-        by_registry = self._closing.calling(partial(ending.end, CLOSED))
-        with self._clock.working(), by_registry, by_caller:
-            started = self._clock.now()
-            activation, leading = self._activations.claim(name, threading.get_ident())
-            while not leading:
-                plugin = activation.outcome(self._clock, ending)
-                if plugin is not None:
-                    return plugin
-                # Whatever ended the leader may end this too, and not have done so yet.
-                if cancel is not None and cancel.is_set():
-                    ending.end(CANCELLED)
-                activation, leading = self._take_over(name, ending)
-            return self._lead(activation, policy, on_retry, ending, started)
-
-    def _take_over(self, name: str, ending: Ending) -> tuple[Activation, bool]:
-        """Claim a plugin whose leader has left; ``WaitCancelledError`` where this caller ends too.
-
-        Of those that waited, one has the lead.
-        """
-        if self._closing.is_set():
-            ending.end(CLOSED)
-        if ending.reason:
-            raise ending.error()
-        try:
-            return self._activations.claim(name, threading.get_ident())
-        except RuntimeError:
-            ending.end(CLOSED)
-            raise ending.error() from None
-
-    def _lead(
-        self,
-        activation: Activation,
-        policy: RetryPolicy,
-        on_retry: OnRetry | None,
-        ending: Ending,
-        started: float,
-    ) -> ActivePlugin:
-        handshake = self._handshake(activation.name, self._until(ending), ending)
-        try:
-            with ending.cancellation.calling(lambda: handshake.end(ending.reason)):
-                plugin = try_again(
-                    handshake,
-                    policy,
-                    self._clock,
-                    is_worth_waiting_for,
-                    on_retry,
-                    ending=ending,
-                    started=started,
-                )
-        except BaseException as error:
-            self._settle(activation, handshake, None, ending.unless_own(error))
-            raise
-        self._settle(activation, handshake, plugin)
-        if activation.plugin is None:  # the registry was closed before it was active
-            raise ending.error(elapsed=self._clock.now() - started)
-        self._meet(activation)
-        return activation.plugin
-
-    def _settle(
-        self,
-        activation: Activation,
-        handshake: Handshake,
-        plugin: ActivePlugin | None,
-        error: BaseException | None = None,
-    ) -> None:
-        self._activations.settle(activation, plugin, error)
-        # Where another has become active by another of its names, that one is shared.
-        if activation.plugin is None or activation.plugin is not plugin:
-            try:
-                handshake.give_up()
-            except BaseException as raised:  # by a transport: the outcome is settled already
-                what = f"closing the client of plugin {quoted(activation.name)} failed"
-                log_failure(what, raised)
-
-    def _meet(self, activation: Activation) -> None:
-        call_handlers(self._activations.take_meetings(activation))
-
-    def _until(self, ending: Ending) -> Discovery:
-        # What waits for nothing has nothing to end.
-        return self._discovery if self._is_local else ended_by(self._discovery, ending.cancellation)
-
-    def _scan(self, ending: Ending) -> list[str]:
-        try:
-            return self._until(ending).scan()
-        except PluginError as error:
-            if ending.reason:
-                raise ending.error() from error
-            raise
-
-    def _handshake(self, name: str, discovery: Discovery, ending: Ending) -> Handshake:
-        return Handshake(
-            name,
-            discovery,
-            self._new_client,
-            self._activation_timeout,
-            self._activations.known,
-            ending=ending,
-        )
-
-    def _new_selector(self) -> Selector | None:
-        # Look-ups that wait for others have threads of their own.
-        return self._selector() if self._selector is not None and self._is_local else None
-
-    def _new_client(self, plugin: Plugin) -> Client:
-        transport = self._connect(plugin.address, plugin.tls_config)
-        if plugin.managed is not None:
-            transport = WatchedTransport(transport, partial(self._activations.doubt, plugin))
-        return Client(
-            transport,
-            plugin.address,
-            clock=self._clock,
-            retry=self._retry,
-            timeout=self._timeout,
-            max_response_bytes=self._max_response_bytes,
-            name=plugin.name,
-        )
-
-    def _load(self, names: Iterable[str], ending: Ending) -> Generator[Activation]:
-        """An activation of each name, settled; handlers run on the way, in this thread."""
-        ours: list[Activation] = []
-        theirs: list[Activation] = []
-        try:
-            for name in names:
-                activation, leading = self._activations.claim(name, None)
-                (ours if leading else theirs).append(activation)
-            with closing(self._lead_side_by_side(ours, ending)) as led:
-                yield from led
-        finally:
-            # Changes nothing, unless this was cut short: then others may take the lead,
-            # and what became active unnoticed still meets its handlers.
-            for activation in ours:
-                self._activations.settle(activation, None)
-            left = chain.from_iterable(map(self._activations.take_meetings, ours))
-            call_handlers(left)
-        for activation in theirs:
-            activation.wait(self._clock, ending)
-        yield from (activation for activation in theirs if not activation.abandoned)
-        if abandoned := [activation.name for activation in theirs if activation.abandoned]:
-            if self._closing.is_set():
-                ending.end(CLOSED)
-                raise ending.error()
-            yield from self._load(abandoned, ending)
-
-    def _lead_side_by_side(self, ours: list[Activation], ending: Ending) -> Generator[Activation]:
-        discovery = self._until(ending)
-        handshakes = [self._handshake(activation.name, discovery, ending) for activation in ours]
-
-        def begin(index: int) -> PendingResponse | None:
-            return handshakes[index].begin()
-
-        def end() -> None:
-            for handshake in handshakes:
-                handshake.end(ending.reason)
-
-        def settle(outcome: Outcome[ActivePlugin]) -> tuple[Activation, BaseException | None]:
-            activation, handshake = ours[outcome.index], handshakes[outcome.index]
-            error = ending.unless_own(outcome.error)
-            self._settle(activation, handshake, outcome.value, error)
-            return activation, outcome.error
-
-        # Handlers run here while the crew goes on, so that one may wait for what the crew loads.
-        crew = retry_side_by_side(
-            handshakes,
-            self._retry,
-            self._clock,
-            is_retryable,
-            settle,
-            ending=ending,
-            begin=begin,
-            selector=self._new_selector(),
-        )
-        with ending.cancellation.calling(end), closing(crew):
-            try:
-                for activation, error in crew:
-                    if error is not None and not isinstance(error, Exception):
-                        raise error
-                    self._meet(activation)
-                    yield activation
-            except BaseException:  # of the caller too, who is then no longer interested
-                ending.end(LEFT)
-                raise
 
 
 def _check_cancel(cancel: Cancellation, name: str) -> None:

@@ -33,7 +33,7 @@ HARMLESS = {
         "self._shared",
     },
     # It is made without I/O: see test_composition.py.
-    "config.py": {"new_local_registry"},
+    "default_registry.py": {"new_local_registry"},
     # Starting and stopping are I/O, and exclude each other: that is what its lock is for.
     "hosting.py": {
         "RuntimeError",

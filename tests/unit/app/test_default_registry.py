@@ -45,7 +45,7 @@ def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def front_door(specs: Path) -> ModuleType:
     """The module of the functions, loaded anew: its registry is made once, and kept for good."""
-    found = find_spec("moby_plugins.app.config")
+    found = find_spec("moby_plugins.app.default_registry")
     assert found is not None
     assert found.loader is not None
     module = module_from_spec(found)
