@@ -53,6 +53,7 @@ __all__ = [
     "Connect",
     "Content",
     "Discovery",
+    "EndingDiscovery",
     "LocalDiscovery",
     "Managed",
     "ManagedPlugin",
@@ -212,6 +213,27 @@ class LocalDiscovery(Discovery, Protocol):
     def is_local(self) -> bool:
         """Whether that is so: of a discovery that asks others, it may depend on them."""
         ...
+
+
+@runtime_checkable
+class EndingDiscovery(Discovery, Protocol):
+    """A discovery that asks others, and stops waiting for them at once where it is told to."""
+
+    def ended_by(self, cancel: Cancellation) -> Discovery:
+        """Return this discovery for one that waits: once ``cancel`` is set, it ends.
+
+        Args:
+            cancel: Ends the question that is under way, and those to come, with ``PluginError``.
+
+        Returns:
+            The discovery; this one is not ended.
+        """
+        ...
+
+
+def ended_by(discovery: Discovery, cancel: Cancellation) -> Discovery:
+    """``discovery``, ended by ``cancel`` where it can be."""
+    return discovery.ended_by(cancel) if isinstance(discovery, EndingDiscovery) else discovery
 
 
 @runtime_checkable

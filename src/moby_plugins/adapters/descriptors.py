@@ -16,7 +16,7 @@ from attrs import frozen
 
 from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.plugin import Plugin
-from moby_plugins.ports import Discovery, LocalDiscovery
+from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, ended_by
 
 T = TypeVar("T")
 
@@ -101,6 +101,10 @@ class SheddingDiscovery:
     def is_local(self) -> bool:
         """Whether that of ``discovery`` is."""
         return isinstance(self.discovery, LocalDiscovery) and self.discovery.is_local
+
+    def ended_by(self, cancel: Cancellation) -> "SheddingDiscovery":
+        """This, for as long as ``cancel`` is not set, where ``discovery`` can be ended."""
+        return SheddingDiscovery(ended_by(self.discovery, cancel), self.descriptors)
 
     def scan(self) -> list[str]:
         """The names that ``discovery`` finds."""

@@ -12,7 +12,8 @@ from contextlib import closing
 from typing import TypeVar
 from urllib.parse import quote
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
+from attrs.validators import instance_of
 
 from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.adapters.http.dialing import Lookups, dial_for
@@ -55,7 +56,7 @@ from moby_plugins.domain.managed import (
 from moby_plugins.domain.plugin import Candidate, ManagedPlugin, Plugin, Stray, check_any_name
 from moby_plugins.domain.retry import seconds
 from moby_plugins.domain.text import shown
-from moby_plugins.ports import Clock, Connect, Transport
+from moby_plugins.ports import Cancellation, Clock, Connect, Transport
 
 # Seconds for one question, unless set.
 TIMEOUT = 30.0
@@ -96,11 +97,13 @@ class EngineDiscovery:
         timeout: Seconds for one question, from the dial to the last byte; ``None`` is no bound.
         connect: What makes the transport to it; for tests.
         clock: What the time is told by; for tests.
+        cancel: Ends the question that is under way at once when it is set, and all to come, with
+            ``TransportError``; see ``ended_by``.
 
     Raises:
         SpecError: For an address that cannot be one.
         ValueError: For a time-out that is not positive.
-        TypeError: For ``tls_config`` of another type.
+        TypeError: For ``tls_config`` or ``cancel`` of another type.
     """
 
     address: Address = field(converter=Address)
@@ -108,6 +111,13 @@ class EngineDiscovery:
     timeout: float | None = field(default=TIMEOUT, converter=seconds, kw_only=True)
     connect: Connect = field(default=connect, kw_only=True, repr=False)
     clock: Clock = field(factory=SystemClock, kw_only=True, repr=False)
+    cancel: Cancellation = field(
+        factory=Cancellation,
+        validator=instance_of(Cancellation),
+        kw_only=True,
+        eq=False,
+        repr=False,
+    )
 
     def __attrs_post_init__(self) -> None:
         check_tls(self.tls_config)
@@ -151,6 +161,10 @@ class EngineDiscovery:
             Stray(self._place(each.name), str(PluginDisabledError(each.name)), each.name, each)
             for each in disabled
         ]
+
+    def ended_by(self, cancel: Cancellation) -> "EngineDiscovery":
+        """This discovery, for as long as ``cancel`` is not set."""
+        return evolve(self, address=self.address.text, cancel=cancel)
 
     def __repr__(self) -> str:
         return f"EngineDiscovery({shown(self.address.text)!r})"
@@ -200,6 +214,7 @@ class EngineDiscovery:
             self.address.text,
             self.clock,
             None if self.timeout is None else self.clock.now() + self.timeout,
+            self.cancel,
         )
 
 
@@ -210,12 +225,18 @@ class _Question:
     """
 
     def __init__(
-        self, connect: Callable[[], Transport], engine: str, clock: Clock, ends: float | None
+        self,
+        connect: Callable[[], Transport],
+        engine: str,
+        clock: Clock,
+        ends: float | None,
+        cancel: Cancellation,
     ) -> None:
         self._connect = connect
         self._engine = engine
         self._clock = clock
         self._ends = ends
+        self._cancel = cancel
         self._version: str | None = None
 
     def read(self, path: str, understand: Callable[[object], T]) -> T:
@@ -252,7 +273,7 @@ class _Question:
         try:
             if left is not None and left <= 0:
                 raise TransportTimeoutError(TIMED_OUT)
-            with closing(self._connect()) as transport:
+            with closing(self._connect()) as transport, self._cancel.calling(transport.close):
                 response = transport.send(Request(path, headers=_HEADERS), left)
                 with closing(response.body):
                     return response, _whole(response.body)

@@ -4,7 +4,7 @@ from attrs import frozen
 
 from moby_plugins.domain.errors import InvalidPluginNameError, PluginError, PluginNotFoundError
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray
-from moby_plugins.ports import Discovery, LocalDiscovery, Survey
+from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, Survey, ended_by
 
 
 @frozen(repr=False)
@@ -27,6 +27,10 @@ class FirstOf:
         """Whether both are."""
         both = (self.first, self.then)
         return all(isinstance(each, LocalDiscovery) and each.is_local for each in both)
+
+    def ended_by(self, cancel: Cancellation) -> "FirstOf":
+        """Both, for as long as ``cancel`` is not set, where they can be ended."""
+        return FirstOf(ended_by(self.first, cancel), ended_by(self.then, cancel))
 
     def scan(self) -> list[str]:
         """The names of both, sorted, each once; raises what either raises."""

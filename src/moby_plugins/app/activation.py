@@ -196,12 +196,15 @@ class Handshake:
         new_client: Callable[[Plugin], Client],
         timeout: float | None,
         known: Callable[[Plugin], ActivePlugin | None],
+        *,
+        ending: Ending,
     ) -> None:
         self._name = name
         self._discovery = discovery
         self._new_client = new_client
         self._known = known
         self._timeout = timeout
+        self._ending = ending
         self._reached: tuple[Plugin, Client] | None = None
         self._pending: PendingResponse | None = None
         # Why it was ended, or "" where it succeeded: whichever was first.
@@ -259,7 +262,11 @@ class Handshake:
                 log_failure(f"closing the client of plugin {quoted(self._name)} failed", raised)
 
     def _check(self, cause: PluginError | None = None) -> None:
-        if reason := self._fate.get(self._name):
+        reason = self._fate.get(self._name, "")
+        if cause is not None:
+            # What ends a look-up may do so before it ends this.
+            reason = reason or self._ending.reason
+        if reason:
             raise WaitCancelledError(reason, self._name) from cause
 
     def _find(self) -> tuple[Plugin, Client]:

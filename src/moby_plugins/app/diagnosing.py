@@ -13,7 +13,7 @@ from moby_plugins.app.config import (
 )
 from moby_plugins.app.retrying import Attempt, Outcome, retry_side_by_side
 from moby_plugins.app.settings import Settings
-from moby_plugins.domain.address import TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.diagnosis import diagnose as decide
 from moby_plugins.domain.errors import (
     PluginError,
@@ -78,6 +78,20 @@ def diagnose(
     discovery = new_local_discovery(evolve(settings, activation_timeout=timeout or ASKING_TIMEOUT))
     asking = _Asking(evolve(settings, retry=RetryPolicy.never()), timeout or 0.0, system_clock())
     return decide(see(discovery, settings.sockets_path, settings.specs_paths, asking))
+
+
+def check_listens(address: Address) -> None:
+    """Check that a plugin can be dialled, where it is at a UNIX socket; nothing is sent.
+
+    Raises ``TransportError`` where it cannot. For managed plugins, which have no handshake.
+    """
+    if address.scheme == "unix":
+        from moby_plugins.adapters.http.errors import not_reached
+        from moby_plugins.adapters.http.unix_socket import probe_socket
+
+        refusal = probe_socket(address.path)
+        if refusal is not None:
+            raise not_reached(refusal, address) from refusal
 
 
 @frozen

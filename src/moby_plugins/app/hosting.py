@@ -29,7 +29,6 @@ DRAIN = 10.0
 
 # Listens, and gives the server, its address, and what removes the files that tell of it.
 Open: TypeAlias = Callable[[App], tuple["HTTPServer", str, Callable[[], None]]]
-
 SPECS_PATH = SPECS_PATHS[0]
 SOCKET_MODE = 0o660
 # Of a mode, what permits; the number above the last group's means none.
@@ -492,9 +491,8 @@ def server_maker(max_request_bytes: int, max_inflight_bytes: int) -> Callable[..
     try:
         cheroot = import_module("moby_plugins.adapters.server.cheroot_server")
     except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"serving needs {error.name}: pip install 'moby-plugins[serve]'"
-        ) from error
+        missing = f"serving needs {error.name}: pip install 'moby-plugins[serve]'"
+        raise SettingsError(missing) from error
     inflight = cheroot.InFlight(max_inflight_bytes, max_request_bytes)
     server: Callable[..., HTTPServer] = cheroot.CherootServer
     return lambda sock, app, context, on_end: server(

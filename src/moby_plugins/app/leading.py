@@ -10,7 +10,7 @@ from contextlib import closing, nullcontext
 from functools import partial
 from itertools import chain
 
-from attrs import frozen
+from attrs import field, frozen
 
 from moby_plugins.app.activation import (
     CLOSED,
@@ -24,6 +24,7 @@ from moby_plugins.app.activation import (
 from moby_plugins.app.client import Client
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
+from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.domain.text import quoted
@@ -36,6 +37,7 @@ from moby_plugins.ports import (
     LocalDiscovery,
     PendingResponse,
     Selector,
+    ended_by,
 )
 
 CANCELLED = "the wait was cancelled"
@@ -59,6 +61,21 @@ class Leaders:
     _activation_timeout: float | None
     _max_response_bytes: int
     _selector: Callable[[], Selector] | None
+    # What waits for nothing but files has nothing to end, and needs no thread.
+    _is_local: bool = field(init=False)
+
+    @_is_local.default
+    def _has_files_alone(self) -> bool:
+        return isinstance(self._discovery, LocalDiscovery) and self._discovery.is_local
+
+    def scan(self, ending: Ending) -> list[str]:
+        """The names that can be found now; ``WaitCancelledError`` once ``ending`` has ended."""
+        try:
+            return self._until(ending).scan()
+        except PluginError as error:
+            if ending.reason:
+                raise ending.error() from error
+            raise
 
     def activate(
         self,
@@ -109,7 +126,7 @@ class Leaders:
         ending: Ending,
         started: float,
     ) -> ActivePlugin:
-        handshake = self._handshake(activation.name)
+        handshake = self._handshake(activation.name, self._until(ending), ending)
         try:
             with ending.cancellation.calling(lambda: handshake.end(ending.reason)):
                 plugin = try_again(
@@ -149,21 +166,22 @@ class Leaders:
     def _meet(self, activation: Activation) -> None:
         call_handlers(self._activations.take_meetings(activation))
 
-    def _handshake(self, name: str) -> Handshake:
+    def _until(self, ending: Ending) -> Discovery:
+        return self._discovery if self._is_local else ended_by(self._discovery, ending.cancellation)
+
+    def _handshake(self, name: str, discovery: Discovery, ending: Ending) -> Handshake:
         return Handshake(
             name,
-            self._discovery,
+            discovery,
             self._new_client,
             self._activation_timeout,
             self._activations.known,
+            ending=ending,
         )
 
     def _new_selector(self) -> Selector | None:
         # Look-ups that wait for others have threads of their own.
-        discovery = self._discovery
-        if self._selector is None or not isinstance(discovery, LocalDiscovery):
-            return None
-        return self._selector() if discovery.is_local else None
+        return self._selector() if self._selector is not None and self._is_local else None
 
     def _new_client(self, plugin: Plugin) -> Client:
         transport = self._connect(plugin.address, plugin.tls_config)
@@ -209,7 +227,8 @@ class Leaders:
             yield from self.load(abandoned, ending)
 
     def _lead_side_by_side(self, ours: list[Activation], ending: Ending) -> Generator[Activation]:
-        handshakes = [self._handshake(activation.name) for activation in ours]
+        discovery = self._until(ending)
+        handshakes = [self._handshake(activation.name, discovery, ending) for activation in ours]
 
         def begin(index: int) -> PendingResponse | None:
             return handshakes[index].begin()

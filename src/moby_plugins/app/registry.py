@@ -195,8 +195,8 @@ class Registry:
             on_retry: Called after each attempt that failed, with its error and the seconds until
                 the next.
             cancel: Ends this call at once when it is set, by any thread, whatever it waits for;
-                another caller that waits takes the attempts over. A look-up, and a transport that
-                cannot end what it sends, are waited for.
+                another caller that waits takes the attempts over. A transport that cannot end
+                what it sends, and a discovery that cannot end a look-up, are waited for.
 
         Returns:
             The active plugin, whose ``client`` the registry closes; for a class its typed proxy.
@@ -283,7 +283,7 @@ class Registry:
             stack.enter_context(self._clock.working())
             ending = Ending()
             stack.enter_context(self._closing.calling(partial(ending.end, CLOSED)))
-            names = self._discovery.scan()
+            names = self._leaders.scan(ending)
             loaded = stack.enter_context(closing(self._leaders.load(names, ending)))
             found: dict[str, ActivePlugin] = {}
             for activation in loaded:

@@ -4,6 +4,7 @@
 of the plugin's socket for a time; recordings of the calls are written and read here.
 """
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -337,6 +338,7 @@ def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Int
     """
     check_platform("tracing")
     from moby_plugins.adapters.disk.stand_in import SocketStandIn
+    from moby_plugins.adapters.http.errors import not_reached
     from moby_plugins.adapters.http.unix_socket import open_connections
 
     path, find = _by_address(name) if is_address(name) else _by_name(name, settings)
@@ -346,6 +348,9 @@ def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Int
         if place.plugin:
             plugin = evolve(plugin, addr=Address.of_socket(place.plugin).text)
             before = Address.of_socket(os.path.realpath(path))
+        elif before.scheme == "unix" and os.path.abspath(before.path) == path:
+            # Gone since it was looked for: calls would go on to what stands in.
+            raise not_reached(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), before)
         transport = _connect(plugin.address, plugin.tls_config, settings)
         last.callback(transport.close)
         server = plugin_server_unix(make_app(transport), place.waiting, mode=_OWNERS, drain=DRAIN)
@@ -375,7 +380,8 @@ def _by_name(name: str, settings: Settings) -> tuple[str, Callable[[], Plugin]]:
         # Its socket is where its engine dials; without one, the look-up says why.
         plugin = first.plugin if first is not None else None
         plugin = plugin or discovery.lookup(name)
-        return plugin.address.path, lambda: check_protocol(discovery.lookup(name))
+        path, _ = _by_address(plugin.address.text)
+        return path, lambda: check_protocol(discovery.lookup(name))
     path = first.path if first is not None else ""
     if not path.endswith(".sock"):
         path = f"{settings.sockets_path}/{name}.sock"

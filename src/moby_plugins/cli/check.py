@@ -16,6 +16,7 @@ from moby_plugins import (
     WireError,
     new_local_discovery,
 )
+from moby_plugins.app.diagnosing import check_listens
 from moby_plugins.checks import (
     HOSTS,
     Check,
@@ -201,6 +202,7 @@ def _place(target: str, settings: Settings) -> tuple[Plugin, str]:
         return plugin_at(target), _found_at(target, discovery)
     plugin = check_protocol(discovery.lookup(target))
     if not plugin.is_v1:
+        check_listens(plugin.address)  # as the handshake tells of others
         return plugin, ""  # no host finds it by a file
     return plugin, next((each.path for each in discovery.candidates(target)), "")
 

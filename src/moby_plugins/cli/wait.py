@@ -83,7 +83,10 @@ def wait(
     # In a thread of its own, because a system call may hang that no signal ends.
     threading.Thread(target=activate, daemon=True).start()
     began = time.monotonic()
-    outcome = _outcome(target, news, timeout)
+    missing = "there is no socket and no spec"
+    if settings.engine is not None:
+        missing = f"the engine has no such plugin, and {missing}"
+    outcome = _outcome(target, news, timeout, missing)
     if not isinstance(outcome, (ActivePlugin, PluginError)):
         raise outcome
     if as_json:
@@ -138,7 +141,9 @@ def _as_json(target: str, outcome: ActivePlugin | PluginError, seconds: float) -
     return told | {"address": None, "implements": None, "error": error_as_json(outcome)}
 
 
-def _outcome(name: str, news: "SimpleQueue[News]", timeout: float) -> ActivePlugin | Exception:
+def _outcome(
+    name: str, news: "SimpleQueue[News]", timeout: float, missing: str
+) -> ActivePlugin | Exception:
     line = StatusLine(sys.stderr)
     ends, state = time.monotonic() + timeout, ""
     quiet = 0.0 if is_terminal(sys.stderr) else QUIET
@@ -148,7 +153,7 @@ def _outcome(name: str, news: "SimpleQueue[News]", timeout: float) -> ActivePlug
                 final, told = news.get(timeout=min(TICK, left))
                 if final:
                     return told
-                state = _state(told)
+                state = missing if isinstance(told, PluginNotFoundError) else _state(told)
             if state or left < timeout - quiet:
                 waits = state or UNANSWERED
                 line.say(f"waiting for {shown(name)}: {waits}", f" ({left:.0f} s left)")
@@ -160,6 +165,4 @@ def _outcome(name: str, news: "SimpleQueue[News]", timeout: float) -> ActivePlug
 
 
 def _state(trouble: object) -> str:
-    if isinstance(trouble, PluginNotFoundError):
-        return "there is no socket and no spec"
     return in_brief(trouble) if isinstance(trouble, PluginError) else shown(trouble)

@@ -100,6 +100,32 @@ def test_names_with_slashes_are_names(
     assert engine.requests
 
 
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    "command",
+    [("check",), ("trace",), ("call", "VolumeDriver.List")],
+    ids=lambda command: command[0],
+)
+def test_a_plugin_whose_socket_is_gone_cannot_be_reached(
+    machine: Machine, command: tuple[str, ...]
+) -> None:
+    """Though its engine has it enabled: that is no failed check, and nothing takes its place."""
+    name, *rest = command
+    ran = machine.run(name, "mp/shelf", *rest)
+
+    assert ran.returncode == 5, ran.stdout
+    assert "no socket there; is the plugin running?" in ran.stderr
+    assert ran.stdout == ""
+
+
+@pytest.mark.usefixtures("engine")
+def test_wait_says_that_an_engine_was_asked_too(machine: Machine) -> None:
+    """What is waited for is a socket, a spec, or a plugin of the engine."""
+    ran = machine.run("wait", "mp/none", "--timeout", "0.8")
+
+    assert "the engine has no such plugin, and there is no socket and no spec" in ran.stderr
+
+
 def test_each_command_that_has_settings_takes_an_engine(machine: Machine) -> None:
     """And says so."""
     for command in ("ls", "inspect", "call", "wait", "doctor", "check", "trace", "serve"):

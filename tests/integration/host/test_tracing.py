@@ -12,11 +12,12 @@ import pytest
 from attrs import evolve
 
 from moby_plugins import PluginNotFoundError, Settings, SpecError, TransportError, new_client
+from moby_plugins.adapters.disk.stand_in import SocketStandIn, left_behind
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.ports import Transport
 from moby_plugins.serving import hung_up
-from moby_plugins.testing import LivePlugin, PluginDirectory
+from moby_plugins.testing import FakeEngine, LivePlugin, PluginDirectory
 from moby_plugins.tracing import Interposed, RecordedCall, Trace, interposed, interposed_at
 
 Interpose = Callable[..., AbstractContextManager[Interposed]]
@@ -54,6 +55,16 @@ def alive(plugin_dir: PluginDirectory, name: str = "shelf") -> Iterator[LivePlug
     """The plugin on its socket."""
     with LivePlugin(plugin, name, plugin_dir.sockets) as live:
         yield live
+
+
+@contextmanager
+def listening(path: str) -> Iterator[None]:
+    """Something listens at ``path``, whose directory is made."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+        sock.listen()
+        yield
 
 
 def said(path: Path) -> object:
@@ -458,3 +469,45 @@ def test_a_plugin_of_the_settings_is_stood_in_for_at_its_own_socket(
     assert files(plugin_dir) == []
     with pytest.raises(SpecError, match="only a socket"), interposed("far", between, settings):
         pass
+
+
+def test_a_socket_whose_path_is_as_long_as_one_can_be_is_stood_in_for(
+    plugin_dir: PluginDirectory,
+) -> None:
+    """As an engine's directory of a plugin has it: 84 bytes, and 22 for the socket's name."""
+    directory = plugin_dir.sockets / ("d" * (84 - len(str(plugin_dir.sockets)) - 1))
+    path = directory / ("s" * 17 + ".sock")
+    assert len(str(path)) == 107
+    with LivePlugin(plugin, path.stem, directory):
+        with interposed(f"unix://{path}", between, plugin_dir.settings):
+            assert said(path) == "past the plugin"
+            assert left_behind(str(directory)) == []
+        assert said(path) == "the plugin"
+    assert not (directory / ".traced").exists()
+
+
+def test_what_stood_in_at_a_long_path_and_was_killed_is_found(short_path: Path) -> None:
+    """By the path of the plugin's socket."""
+    directory = short_path / ("d" * (84 - len(str(short_path)) - 1))
+    path = str(directory / ("s" * 17 + ".sock"))
+    with listening(path):
+        stand_in = SocketStandIn(path).__enter__()
+        with listening(stand_in.waiting):
+            stand_in.take()
+            os.rename(stand_in.waiting.removesuffix(".new") + ".lock", directory / "lock")
+
+            assert left_behind(str(directory)) == [path]
+
+
+def test_a_managed_plugin_without_a_socket_has_none_made(short_path: Path) -> None:
+    """The engine removes its directory with it: nothing of ours is to be in the next."""
+    engine = FakeEngine()
+    identity = engine.install("mp/shelf")
+    with engine.serve(short_path / "e.sock") as server:
+        settings = Settings(engine=server.addr, sockets_path=str(short_path), specs_paths=[])
+        with (
+            pytest.raises(TransportError, match="no socket there"),
+            interposed("mp/shelf", between, settings),
+        ):
+            pass
+    assert not Path("/run/docker/plugins", identity).exists()

@@ -2,11 +2,14 @@
 
 import threading
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import pytest
 
 from moby_plugins import (
+    Cancellation,
+    EngineDiscovery,
     FirstOf,
     InvalidPluginNameError,
     NotImplementedByPluginError,
@@ -17,6 +20,7 @@ from moby_plugins import (
     Registry,
     SpecError,
     TransportError,
+    WaitCancelledError,
 )
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.ports import Transport
@@ -26,9 +30,13 @@ from moby_plugins.testing import (
     FakeEngine,
     MemoryDiscovery,
     MemoryTransport,
+    hangs,
     missing_socket,
     refused,
 )
+
+# Nothing takes as long.
+SECONDS = 10.0
 
 
 class Host:
@@ -46,7 +54,7 @@ class Host:
         self.dialled: list[str] = []
         self.registry = Registry(
             discovery=FirstOf(self.engine.discovery(clock=self.clock), self.disk),
-            connect=self._connect,
+            connect=self.connect,
             clock=self.clock,
         )
 
@@ -63,7 +71,8 @@ class Host:
         self.plugins.pop(self.engine.discovery().lookup(name).addr)
         self.engine.remove(name)
 
-    def _connect(self, address: Address, _: TLSOptions | None, /) -> Transport:
+    def connect(self, address: Address, _: TLSOptions | None, /) -> Transport:
+        """Make a transport to whatever is at the address."""
         self.dialled.append(address.text)
         host = self
 
@@ -332,3 +341,96 @@ def test_an_active_plugin_has_the_engines_paths(host: Host) -> None:
     assert isinstance(active, Plugin)
     assert not active.is_v1
     assert active.scoped_path("/x") == found.scoped_path("/x") != "/x"
+
+
+@pytest.mark.parametrize("ends", ["cancel", "close"])
+def test_a_question_at_the_engine_is_ended_with_the_wait(host: Host, ends: str) -> None:
+    """By the caller, or with the registry; the engine's time-out is not waited for."""
+    host.engine.answer_with(hangs())
+    cancel = Cancellation()
+    host.clock.at(3, cancel.set if ends == "cancel" else host.registry.close)
+
+    tried: list[PluginError] = []
+    with pytest.raises(WaitCancelledError):
+        host.registry.get("mp/shelf", cancel=cancel, on_retry=lambda error, _: tried.append(error))
+    assert (host.clock.now(), tried) == (3, [])
+
+
+@pytest.mark.parametrize("stage", ["scan", "look-ups"])
+def test_closing_ends_the_questions_of_get_all(host: Host, stage: str) -> None:
+    """Its scan, and the look-ups that it makes side by side."""
+    for name in ("one", "two"):
+        host.install(name)
+
+    class Slow:
+        """That engine, which answers ``scan`` alone, or nothing."""
+
+        def __init__(self, discovery: EngineDiscovery) -> None:
+            self.discovery = discovery
+
+        def ended_by(self, cancel: Cancellation) -> "Slow":
+            return Slow(self.discovery.ended_by(cancel))
+
+        def scan(self) -> list[str]:
+            host.engine.answer_with(*([hangs()] if stage == "scan" else []))
+            names = self.discovery.scan()
+            host.engine.answer_with(hangs())
+            return names
+
+        def lookup(self, name: str) -> Plugin:
+            return self.discovery.lookup(name)
+
+    slow = Slow(host.engine.discovery(clock=host.clock))
+    registry = Registry(discovery=slow, connect=host.connect, clock=host.clock)
+    host.clock.at(3, registry.close)
+
+    with pytest.raises(WaitCancelledError):
+        registry.get_all()
+    assert host.clock.now() == 3
+
+
+def test_a_look_up_that_ends_before_its_wait_does_is_not_tried_again() -> None:
+    """What was set for it is called first, and the rest by a thread that may be slow."""
+    cancel, asked, ended, over = Cancellation(), Event(), Event(), Event()
+
+    class Asking:
+        """It asks until it is ended, and what ends it is held up until ``over``."""
+
+        def __init__(self, ending: Cancellation) -> None:
+            self.ending = ending
+
+        def ended_by(self, cancel: Cancellation) -> "Asking":
+            return Asking(cancel)
+
+        def scan(self) -> list[str]:
+            return []
+
+        def lookup(self, name: str) -> Plugin:
+            def end() -> None:
+                ended.set()
+                over.wait(SECONDS)
+
+            with self.ending.calling(end):
+                asked.set()
+                assert ended.wait(SECONDS)
+            raise TransportError(f"{name} was not told")
+
+    transport = MemoryTransport({})
+    registry = Registry(
+        discovery=Asking(Cancellation()), connect=transport.connect, clock=FakeClock()
+    )
+
+    def set_once_asked() -> None:
+        assert asked.wait(SECONDS)
+        cancel.set()
+
+    tried: list[PluginError] = []
+    thread = threading.Thread(target=set_once_asked)
+    thread.start()
+    try:
+        with pytest.raises(WaitCancelledError):
+            registry.get("s", cancel=cancel, on_retry=lambda error, _: tried.append(error))
+    finally:
+        over.set()
+        thread.join(SECONDS)
+    assert tried == []

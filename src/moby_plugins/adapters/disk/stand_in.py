@@ -4,8 +4,10 @@ Beside the plugin's socket is a directory of ours, in which no scan looks, the
 engine's included. While NAME.sock is stood in for, it holds NAME.lock, which the
 kernel unlocks when its process dies; NAME.new, a second name of the socket that stands in, by
 which that is known; and the plugin's socket as NAME.sock, or NAME.none, where there was no socket
-and a spec is hidden. The place is changed by renaming, so there is always a socket in it. What
-a process left that was killed is put right by the next one to stand in.
+and a spec is hidden. Where that would be longer than a socket's path can be, as in the
+directories that engines make, NAME is seven digits of its hash. The place is changed by renaming,
+so there is always a socket in it. What a process left that was killed is put right by the next
+one to stand in.
 
 Others may look into the directory for names that they know: so a plugin that is started again
 finds that what listens at its path is no plugin (``stands_in``).
@@ -13,12 +15,13 @@ finds that what listens at its path is no plugin (``stands_in``).
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from typing import Self
 
-from moby_plugins.adapters.http.unix_socket import check_socket_path, probe_socket
+from moby_plugins.adapters.http.unix_socket import MAX_PATH_BYTES, check_socket_path, probe_socket
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
 
@@ -26,6 +29,8 @@ DIRECTORY = ".traced"
 _SOCKET = ".sock"
 # Ends the name of a socket that is called something else: NAME and NAME.sock may both be there.
 _OTHER = "~"
+# Ends a name that stands for one that is too long.
+_HASHED = "~~"
 
 
 class SocketStandIn:
@@ -156,10 +161,16 @@ def left_behind(directory: str) -> list[str]:
     except OSError:
         return []
     left = [name for name in names if _is_left(_Files(f"{ours}/{name}"))]
-    return [
-        f"{directory}/{name.removesuffix(_OTHER) if name.endswith(_OTHER) else name + _SOCKET}"
-        for name in left
-    ]
+    return [_place_of(directory, name) for name in left]
+
+
+def _place_of(directory: str, name: str) -> str:
+    if name.endswith(_HASHED):
+        with contextlib.suppress(OSError):
+            for file in os.listdir(directory):
+                if _hashed(file) == name:
+                    return f"{directory}/{file}"
+    return f"{directory}/{name.removesuffix(_OTHER) if name.endswith(_OTHER) else name + _SOCKET}"
 
 
 def stands_in(path: str) -> bool:
@@ -224,7 +235,14 @@ def _locked(lock: str, path: str) -> int:
 def _files_of(path: str) -> _Files:
     directory, file = os.path.split(path)
     name = file.removesuffix(_SOCKET) if file.endswith(_SOCKET) else file + _OTHER
-    return _Files(f"{directory}/{DIRECTORY}/{name}")
+    files = _Files(f"{directory}/{DIRECTORY}/{name}")
+    if len(os.fsencode(files.plugin)) <= MAX_PATH_BYTES:
+        return files
+    return _Files(f"{directory}/{DIRECTORY}/{_hashed(file)}")
+
+
+def _hashed(file: str) -> str:
+    return hashlib.sha256(os.fsencode(file)).hexdigest()[:7] + _HASHED
 
 
 def _is_same(path: str, other: str) -> bool:
