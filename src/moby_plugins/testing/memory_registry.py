@@ -52,7 +52,7 @@ class MemoryRegistry(Registry):
     """
 
     def __init__(self, *, clock: FakeClock | None = None, retry: RetryPolicy | None = None) -> None:
-        self.clock: FakeClock = clock or FakeClock()
+        self.clock: FakeClock = FakeClock() if clock is None else clock
         self.discovery: MemoryDiscovery = MemoryDiscovery()
         self._addrs: dict[str, str] = {}
         self._transports: dict[str, MemoryTransport] = {}
