@@ -111,6 +111,9 @@ class MemoryTransports:
         self._clock = clock
         self._strict: list[MemoryTransport] = []
 
+    def __repr__(self) -> str:
+        return f"MemoryTransports({self._clock!r})"
+
     def __call__(self, plugin: Part, addr: str = "memory://plugin") -> MemoryTransport:
         """Make a transport.
 

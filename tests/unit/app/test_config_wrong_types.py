@@ -219,6 +219,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: plugin_server_unix(FIVE, "z"),
         "app must be a PluginApp or a function, not 5",
     ),
+    "a client of a proxy": (lambda: VolumeDriver(FIVE), "client must be a Client, not 5"),
     "a session": (lambda: connect_by_requests(FIVE), "session must be a requests.Session, not 5"),
     "a plugin in memory": (
         lambda: MemoryTransport(A_LIST),
