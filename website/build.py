@@ -48,7 +48,8 @@ BOOSTS = {
     "security.md": 0.5,
     "parity.md": 0.5,
 }
-LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+# What a link is called may have code, and that brackets.
+LINK = re.compile(r"(?<!!)\[((?:`[^`\n]*`|[^\]`])+)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 # What a page loads by itself, unlike where it leads to.
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 

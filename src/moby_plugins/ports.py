@@ -429,3 +429,10 @@ def filled(argument: str, given: T, *methods: str) -> T:
         named = listed(f"{method}()" for method in methods)
         raise TypeError(f"{argument} must be an object with {named}, not {quoted(given)}")
     return given
+
+
+def callable_or_none(argument: str, given: T) -> T:
+    """Return ``given``; ``TypeError``, naming the ``argument``, unless it is a function or none."""
+    if given is not None and not callable(given):
+        raise TypeError(f"{argument} must be a function, not {quoted(given)}")
+    return given

@@ -39,6 +39,9 @@ RESIDENTS = sorted(
         )
     }
 )
+PUBLIC = sorted({(door, name) for door in DOORS for name in import_module(door).__all__})
+# Of a library that need not be installed, whose ``Session`` is given.
+PUBLIC.remove(("moby_plugins", "connect_by_requests"))
 EACH_RESIDENT = pytest.mark.parametrize(
     "kind",
     [getattr(import_module(door), name) for door, name in RESIDENTS],
@@ -108,6 +111,16 @@ def test_the_types_of_a_resident_are_resolved(kind: type) -> None:
     for method in vars(kind).values():
         if inspect.isfunction(method):
             typing.get_type_hints(method)
+
+
+@pytest.mark.parametrize(("door", "name"), PUBLIC, ids=str)
+def test_the_types_of_all_that_is_public_are_resolved(door: str, name: str) -> None:
+    """``get_type_hints`` works on each class and function of a door, and on methods."""
+    public = getattr(import_module(door), name)
+    methods = list(vars(public).values()) if isinstance(public, type) else []
+    for each in (public, *methods):
+        if isinstance(each, type) or inspect.isfunction(each):
+            typing.get_type_hints(each)
 
 
 def test_a_traceback_names_the_door() -> None:

@@ -94,3 +94,12 @@ def test_links_out_of_the_pages_lead_to_their_copies(tmp_path: Path) -> None:
         "[a](CHANGELOG.md#x) [b](examples/volume_plugin.md) c [d](#e)"
         " [f](https://example.org) [g](testing.md)"
     )
+
+
+def test_a_link_whose_name_has_brackets_is_led_too(tmp_path: Path) -> None:
+    """As code may have them: what is no page of the site would else be a broken link."""
+    text = "[`image.sh IMAGE [DIR]`](../examples/rootfs/image.sh): and [a](../README.md), `x[0]`"
+
+    told = led(ROOT / "docs/production.md", tmp_path / "production.md", {}, text)
+
+    assert told == "`image.sh IMAGE [DIR]`: and a, `x[0]`"

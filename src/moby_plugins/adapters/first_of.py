@@ -4,7 +4,7 @@ from attrs import frozen
 
 from moby_plugins.domain.errors import InvalidPluginNameError, PluginError, PluginNotFoundError
 from moby_plugins.domain.plugin import Candidate, Plugin, Stray
-from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, Survey, ended_by
+from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, Survey, ended_by, filled
 
 
 @frozen(repr=False)
@@ -21,6 +21,10 @@ class FirstOf:
 
     first: Discovery
     then: Discovery
+
+    def __attrs_post_init__(self) -> None:
+        for argument in ("first", "then"):
+            filled(argument, getattr(self, argument), "scan", "lookup")
 
     @property
     def is_local(self) -> bool:

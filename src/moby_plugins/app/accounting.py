@@ -20,7 +20,7 @@ from moby_plugins.domain.errors import (
     sign,
 )
 from moby_plugins.domain.http import CONTENT_TYPE, USER_AGENT, Content, Request
-from moby_plugins.domain.retry import RetryPolicy, seconds
+from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted
 
 ACTIVATE = "Plugin.Activate"
@@ -82,9 +82,9 @@ class ClientBase:
         if not isinstance(given, Address):
             raise TypeError(f"address must be an Address, not {quoted(given)}")
         self.address = given
-        self._retry = retry or RetryPolicy()
+        self._retry = RetryPolicy() if retry is None else policy_given(retry)
         self._timeout = seconds(timeout)
-        self._limit = max_response_bytes
+        self._limit = size("max_response_bytes", max_response_bytes)
         self._name = name
         self._ending = Ending(name, address.text)
         self._headers = {

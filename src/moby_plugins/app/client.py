@@ -18,7 +18,7 @@ from moby_plugins.domain.http import (
     Content,
     Request,
 )
-from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable
+from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable, policy_given
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import BeginningTransport, Clock, PendingResponse, Transport, filled
 
@@ -405,7 +405,11 @@ class Client(ClientBase):
     ) -> T:
         with self._clock.working():
             return try_again(
-                attempt, policy or self._retry, self._clock, retryable, ending=self._ending
+                attempt,
+                self._retry if policy is None else policy_given(policy),
+                self._clock,
+                retryable,
+                ending=self._ending,
             )
 
     def _open(self, request: Request, timeout: float | None) -> Body:

@@ -77,7 +77,7 @@ def new_client(
     return Client(
         connect_by_scheme(settings)(address, tls_config),
         address,
-        clock=clock or system_clock(),
+        clock=system_clock() if clock is None else clock,
         retry=settings.retry,
         timeout=settings.timeout if timeout is None else timeout,
         max_response_bytes=settings.max_response_bytes,
@@ -108,12 +108,12 @@ def new_local_registry(
     settings = or_environment(settings)
     from moby_plugins.adapters.descriptors import SheddingDiscovery
 
-    found_by = discovery or new_local_discovery(settings)
+    found_by = new_local_discovery(settings) if discovery is None else discovery
     filled("discovery", found_by, "scan", "lookup")
     return Registry(
         discovery=SheddingDiscovery(found_by, _descriptors()),
         connect=connect_by_scheme(settings),
-        clock=clock or system_clock(),
+        clock=system_clock() if clock is None else clock,
         retry=settings.retry,
         timeout=settings.timeout,
         activation_timeout=settings.activation_timeout,

@@ -14,6 +14,7 @@ from moby_plugins.app.registry import Registry
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.domain.text import quoted
 from moby_plugins.ports import Cancellation
 
 if TYPE_CHECKING:
@@ -154,6 +155,9 @@ def using_registry(registry: Registry) -> Iterator[Registry]:
     Yields:
         The registry.
     """
+    given: object = registry  # of a program that nothing has checked
+    if not isinstance(given, Registry):
+        raise TypeError(f"registry must be a Registry, not {quoted(given)}")
     before = _default.replace(registry)
     try:
         yield registry

@@ -19,7 +19,7 @@ from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError, error_text
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
-from moby_plugins.domain.text import quoted
+from moby_plugins.domain.text import quoted, shown
 from moby_plugins.platforms import check_platform
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
@@ -73,6 +73,8 @@ class PluginServer:
     """
 
     def __init__(self, app: App, listen: Open, *, drain: float = DRAIN) -> None:
+        if not callable(app):
+            raise TypeError(f"app must be a PluginApp or a function, not {quoted(app)}")
         self._app = app
         self._listen = listen
         given: object = drain  # of a program that nothing has checked
@@ -90,6 +92,10 @@ class PluginServer:
         self._failure: PluginError | None = None
         # Of all ways to wake a thread, the one that a signal handler may use.
         self._requests: SimpleQueue[None] = SimpleQueue()
+
+    def __repr__(self) -> str:
+        where = f"at {shown(self._addr)}" if self._addr else "not started"
+        return f"<PluginServer of {shown(self._app)}: {where}>"
 
     @property
     def addr(self) -> str:
@@ -293,6 +299,10 @@ def plugin_server_tcp(
         ValueError: For a ``drain`` that is no such number.
     """
     check_plugin_name(name)
+    given: object = tls  # of a program that nothing has checked
+    if not (given is None or isinstance(given, ServerTLS)):
+        # Not what it holds: a passphrase may be part of that.
+        raise TypeError(f"tls takes ServerTLS, not a {type(given).__name__}")
 
     def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
         from moby_plugins.adapters.disk.spec_file import write_spec

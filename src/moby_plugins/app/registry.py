@@ -22,13 +22,14 @@ from moby_plugins.app.leading import CANCELLED, Leaders
 from moby_plugins.app.retrying import Ending, OnRetry
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import (
+    InvalidPluginNameError,
     NotImplementedByPluginError,
     PluginError,
     WaitCancelledError,
     in_full,
 )
 from moby_plugins.domain.plugin import Plugin, check_any_name
-from moby_plugins.domain.retry import RetryPolicy, seconds
+from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import (
     Cancellation,
@@ -36,6 +37,7 @@ from moby_plugins.ports import (
     Connect,
     Discovery,
     Selector,
+    callable_or_none,
     filled,
 )
 
@@ -101,7 +103,7 @@ class Registry:
             raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
         self._connect = connect
         self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
-        self._retry = retry or RetryPolicy()
+        self._retry = RetryPolicy() if retry is None else policy_given(retry)
         self._activations = Activations()
         self._closing = Cancellation()
         self._leaders = Leaders(
@@ -114,8 +116,8 @@ class Registry:
             timeout=seconds(timeout),
             # No bound is none at all, and not that of the clients' calls.
             activation_timeout=seconds(activation_timeout) or math.inf,
-            max_response_bytes=max_response_bytes,
-            selector=selector,
+            max_response_bytes=size("max_response_bytes", max_response_bytes),
+            selector=callable_or_none("selector", selector),
         )
 
     def scan(self) -> list[str]:
@@ -227,9 +229,13 @@ class Registry:
                 name, implements.implements, retry=retry, on_retry=on_retry, cancel=cancel
             )
             return implements(plugin.client)
-        active = self._activations.active(name)
+        try:
+            active = self._activations.active(name)
+        except TypeError:  # of what has no hash
+            raise InvalidPluginNameError(name) from None
         if active is None:
-            policy = retry or self._retry
+            policy = self._retry if retry is None else policy_given(retry)
+            callable_or_none("on_retry", on_retry)
             active = self._leaders.activate(check_any_name(name), policy, on_retry, cancel)
         if implements is not None and not active.implements(implements):
             raise NotImplementedByPluginError(name, implements, active.manifest.implements)
@@ -279,6 +285,7 @@ class Registry:
             check_proxy(implements)
             plugins = self.get_all(implements.implements, on_failure=on_failure)
             return [implements(plugin.client) for plugin in plugins]
+        callable_or_none("on_failure", on_failure)
         with ExitStack() as stack:
             stack.enter_context(self._clock.working())
             ending = Ending()
@@ -313,7 +320,17 @@ class Registry:
         Args:
             interface: The subsystem's name.
             handler: What to call; it may call this registry.
+
+        Raises:
+            TypeError: For an interface that is no text, or a handler that cannot be called.
         """
+        given: object = interface  # of a program that nothing has checked
+        if not isinstance(given, str):
+            raise TypeError(f"interface must be a subsystem's name, not {quoted(given)}")
+        if not callable(handler):
+            raise TypeError(
+                f"handler must be a function of a name and a client, not {quoted(handler)}"
+            )
         call_handlers(self._activations.add_handler(interface, handler))
 
     def invalidate(self, name: str) -> None:

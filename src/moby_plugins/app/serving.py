@@ -137,6 +137,9 @@ class PluginApp:
         self._routes = Routes(parts, max_request_bytes)
         self.manifest: Manifest = self._routes.manifest
 
+    def __repr__(self) -> str:
+        return f"<PluginApp of {', '.join(map(shown, self.manifest.implements)) or 'nothing'}>"
+
     def __call__(self, request: Request) -> Response:
         """Answer one call; never raises.
 

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, cast
 
 from attrs import Attribute, field, fields_dict, frozen
 
@@ -33,7 +33,15 @@ BUILT_IN = {
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _MAX_BYTES = (1 << 63) - 1
 Path: TypeAlias = str | os.PathLike[str]
-MakeDiscovery: TypeAlias = "Callable[[Settings], Discovery]"
+
+
+class MakeDiscovery(Protocol):
+    """A function of settings that makes a discovery."""
+
+    # A class, whose name ``get_type_hints`` of ``Settings`` need not resolve, as that of an alias.
+    def __call__(self, settings: "Settings", /) -> Discovery:
+        """Make the discovery that the settings ask for."""
+        ...
 
 
 def _path(value: Path) -> str:
@@ -130,7 +138,7 @@ def _names_alone(plugins: Mapping[str, object]) -> str:
     return listed(map(quoted, plugins))
 
 
-def _discovery(value: "str | MakeDiscovery") -> "str | MakeDiscovery":
+def _discovery(value: str | MakeDiscovery) -> str | MakeDiscovery:
     given: Any = value
     if not isinstance(given, str) and not callable(given):
         raise SettingsError(
@@ -241,7 +249,7 @@ class Settings:
     activation_timeout: float | None = field(default=ACTIVATION_TIMEOUT, validator=_positive)
     max_response_bytes: int = field(default=MAX_RESPONSE_BYTES, validator=_size)
     plugins: Mapping[str, str | Plugin] = field(factory=dict, converter=_plugins, repr=_names_alone)
-    discovery: "str | MakeDiscovery" = field(default=LOCAL, converter=_discovery)
+    discovery: str | MakeDiscovery = field(default=LOCAL, converter=_discovery)
     engine: str | None = field(default=None, converter=_engine)
     engine_tls: TLSOptions | None = field(default=None, converter=_engine_tls)
 

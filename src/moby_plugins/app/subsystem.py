@@ -42,6 +42,7 @@ from moby_plugins.domain.errors import NOT_FOUND, DriverError, PluginError, Stat
 from moby_plugins.domain.formats import check_timestamp
 from moby_plugins.domain.http import CONTENT_TYPE, OK, Request, Response
 from moby_plugins.domain.retry import seconds
+from moby_plugins.domain.text import quoted
 
 _ORDINARY = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
@@ -413,6 +414,8 @@ class Subsystem:
     def __init__(
         self, client: Client | None = None, *, timeouts: Mapping[str, float] | None = None
     ) -> None:
+        if client is not None and not callable(getattr(client, "call", None)):
+            raise TypeError(f"client must be a Client, not {quoted(client)}")
         self._client = client
         self._timeouts = dict(timeouts or {})
         names = {remote.name for remote in self.remotes.values()}
@@ -421,6 +424,11 @@ class Subsystem:
             raise ValueError(f"{type(self).__name__} has no method {unknown[0]!r}")
         for timeout in self._timeouts.values():
             seconds(timeout)
+
+    def __repr__(self) -> str:
+        client = getattr(self, "_client", None)  # an author's ``__init__`` need not call this one
+        of = f"of {client!r}" if client is not None else f"for {self.implements or 'a subsystem'}"
+        return f"<{type(self).__name__} {of}>"
 
     @property
     def client(self) -> Client:

@@ -124,6 +124,9 @@ class Trace:
         self._on_call = on_call
         self._on_piece = on_piece
 
+    def __repr__(self) -> str:
+        return f"<Trace of {shown(self._transport)}>"
+
     def __call__(self, request: Request) -> Response:
         """Pass a call on.
 

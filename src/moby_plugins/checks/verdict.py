@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from enum import StrEnum
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from attrs import field, frozen, validators
 
@@ -13,8 +13,18 @@ from moby_plugins.deferred_names import AtDoor
 if TYPE_CHECKING:
     from moby_plugins.checks.session import Probe
 
-Function: TypeAlias = Callable[["Probe"], object]
 T = TypeVar("T")
+
+
+class Function(Protocol):
+    """What a check calls: it tries the plugin of a probe, and raises where that does not pass."""
+
+    __name__: str
+
+    # A class, whose name ``get_type_hints`` of ``Check`` need not resolve, as that of an alias.
+    def __call__(self, probe: "Probe", /) -> object:
+        """Try the plugin."""
+        ...
 
 
 DOCKER, PODMAN = "docker", "podman"

@@ -6,9 +6,10 @@ Nothing is resolved, opened or dialled here: ``adapters/http/dialing.py`` does t
 import errno
 import re
 from ipaddress import IPv6Address
+from typing import Any
 from urllib.parse import quote, unquote
 
-from attrs import field, frozen, validators
+from attrs import Attribute, field, frozen
 
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import HIDDEN, MAX_TEXT, quoted, shown
@@ -245,6 +246,13 @@ def _known_version(_: object, __: object, value: int) -> None:
         )
 
 
+def _is_of_its_type(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    # The value is not shown: it may be a passphrase.
+    if type(value) is not attribute.type:
+        wanted = attribute.type.__name__ if attribute.type else "value"
+        raise TypeError(f"{attribute.name} must be a {wanted}, not a {type(value).__name__}")
+
+
 @frozen
 class TLSOptions:
     """How a host speaks TLS with a plugin at an ``https`` address: Moby's ``tlsconfig.Options``.
@@ -275,13 +283,13 @@ class TLSOptions:
         ```
     """
 
-    ca_file: str = field(default="", validator=validators.instance_of(str))
-    cert_file: str = field(default="", validator=validators.instance_of(str))
-    key_file: str = field(default="", validator=validators.instance_of(str))
-    insecure_skip_verify: bool = field(default=False, validator=validators.instance_of(bool))
-    exclusive_root_pools: bool = field(default=False, validator=validators.instance_of(bool))
-    min_version: int = field(default=0, validator=[validators.instance_of(int), _known_version])
-    passphrase: str = field(default="", repr=False, validator=validators.instance_of(str))
+    ca_file: str = field(default="", validator=_is_of_its_type)
+    cert_file: str = field(default="", validator=_is_of_its_type)
+    key_file: str = field(default="", validator=_is_of_its_type)
+    insecure_skip_verify: bool = field(default=False, validator=_is_of_its_type)
+    exclusive_root_pools: bool = field(default=False, validator=_is_of_its_type)
+    min_version: int = field(default=0, validator=[_is_of_its_type, _known_version])
+    passphrase: str = field(default="", repr=False, validator=_is_of_its_type)
 
     def concerns(self, *, encrypted: bool) -> str:
         """Say what an administrator should know about these options.
@@ -324,6 +332,9 @@ class ServerTLS:
         host_key_file: Written into the spec: its key.
         passphrase: Opens an encrypted ``key_file``; never shown.
 
+    Raises:
+        TypeError: For a value of another type.
+
     Examples:
         ```python
         from moby_plugins.serving import PluginApp, ServerTLS, plugin_server_tcp
@@ -334,10 +345,10 @@ class ServerTLS:
         ```
     """
 
-    cert_file: str
-    key_file: str
-    ca_file: str = ""
-    client_ca_file: str = ""
-    host_cert_file: str = ""
-    host_key_file: str = ""
-    passphrase: str = field(default="", repr=False)
+    cert_file: str = field(validator=_is_of_its_type)
+    key_file: str = field(validator=_is_of_its_type)
+    ca_file: str = field(default="", validator=_is_of_its_type)
+    client_ca_file: str = field(default="", validator=_is_of_its_type)
+    host_cert_file: str = field(default="", validator=_is_of_its_type)
+    host_key_file: str = field(default="", validator=_is_of_its_type)
+    passphrase: str = field(default="", repr=False, validator=_is_of_its_type)

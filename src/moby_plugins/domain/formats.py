@@ -26,7 +26,7 @@ _PAIRS = re.compile("[0-9A-Fa-f]{2}(?:(?P<by>[:-])[0-9A-Fa-f]{2})(?:(?P=by)[0-9A
 _QUADS = re.compile(r"[0-9A-Fa-f]{4}(?:\.[0-9A-Fa-f]{4})+")
 
 
-def timestamp(value: "str | datetime") -> str:
+def timestamp(value: str | datetime) -> str:
     """Return a time as RFC 3339; text passes unchanged, and ``check_timestamp`` judges it.
 
     A ``datetime`` without a time zone is local time, as it is to Python's own methods.

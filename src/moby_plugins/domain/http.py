@@ -86,6 +86,9 @@ def check_method(method: str) -> str:
 
 @lru_cache(maxsize=128)
 def _checked_method(method: str) -> str:
+    given: object = method  # of a program that nothing has checked
+    if not isinstance(given, str):
+        raise TypeError(f"a method is a string, not {quoted(given)}")
     method = method.removeprefix("/")
     if not method or _BAD_METHOD.search(method):
         raise ValueError(f"{quoted(method)} is not a method: no white space, controls or non-ASCII")

@@ -23,6 +23,13 @@ def is_seconds(value: object) -> bool:
     return 0 < value <= sys.float_info.max or value == math.inf
 
 
+def size(argument: str, given: object) -> int:
+    """Return a bound in bytes; ``TypeError``, naming the ``argument``, for no positive number."""
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise TypeError(f"{argument} must be a positive whole number, not {quoted(given)}")
+    return given
+
+
 def seconds(timeout: float | None) -> float | None:
     """Return a time-out as transports take it: ``None`` for no bound.
 
@@ -153,3 +160,10 @@ class Tries:
     def postpone(self, seconds: float) -> None:
         """Leave out ``seconds`` that an attempt waited for its turn: they are not its own."""
         self.started += seconds
+
+
+def policy_given(given: object) -> RetryPolicy:
+    """Return ``given``; ``TypeError``, naming ``retry``, for what is no policy."""
+    if not isinstance(given, RetryPolicy):
+        raise TypeError(f"retry must be a RetryPolicy, not {quoted(given)}")
+    return given

@@ -268,6 +268,9 @@ class LivePlugins:
         self._sockets_path = sockets_path
         self._stack = ExitStack()
 
+    def __repr__(self) -> str:
+        return f"LivePlugins({self._sockets_path!r})"
+
     def __call__(self, plugin: App | Subsystem, name: str = "plugin") -> LivePlugin:
         """Start a plugin; raises as ``LivePlugin`` does.
 

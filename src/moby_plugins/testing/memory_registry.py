@@ -52,7 +52,7 @@ class MemoryRegistry(Registry):
     """
 
     def __init__(self, *, clock: FakeClock | None = None, retry: RetryPolicy | None = None) -> None:
-        self.clock: FakeClock = clock or FakeClock()
+        self.clock: FakeClock = FakeClock() if clock is None else clock
         self.discovery: MemoryDiscovery = MemoryDiscovery()
         self._addrs: dict[str, str] = {}
         self._transports: dict[str, MemoryTransport] = {}
@@ -110,6 +110,9 @@ class MemoryTransports:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._strict: list[MemoryTransport] = []
+
+    def __repr__(self) -> str:
+        return f"MemoryTransports({self._clock!r})"
 
     def __call__(self, plugin: Part, addr: str = "memory://plugin") -> MemoryTransport:
         """Make a transport.

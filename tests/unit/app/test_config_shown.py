@@ -16,15 +16,20 @@ from moby_plugins import (
     new_local_registry,
 )
 from moby_plugins.ports import Address
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import Volume, VolumeDriver
 from moby_plugins.testing import (
     FakeClock,
     FaultServer,
     LivePlugin,
+    LivePlugins,
     MemoryDiscovery,
     MemoryRegistry,
     MemoryTransport,
+    MemoryTransports,
     PluginDirectory,
 )
+from moby_plugins.tracing import Trace
 from tests.transports import RecordingConnect
 
 SECRET = "sesame"
@@ -130,3 +135,39 @@ def test_a_transport_that_cannot_be_shown_spoils_no_repr() -> None:
         assert repr(client).startswith("<Client of memory://x over ")
     assert repr(connect_by_scheme(settings)).startswith("unix, ")
     assert Address("memory://x").scheme == "memory"
+
+
+class Author(VolumeDriver):
+    """An implementation whose ``__init__`` does not call that of its base."""
+
+    def __init__(self) -> None:
+        self.books = ["a"]
+
+    def list(self) -> tuple[Volume, ...]:
+        """No volumes."""
+        return ()
+
+
+def held() -> dict[str, object]:
+    """What users hold, by what it shows."""
+    registry = MemoryRegistry()
+    transport = registry.add("shelf", Author())
+    return {
+        "<VolumeDriver of <Client of 'shelf' memory://shelf over memory>>": registry.get(
+            "shelf", VolumeDriver
+        ),
+        "<Author for VolumeDriver>": Author(),
+        "<PluginApp of VolumeDriver>": PluginApp(Author()),
+        "<PluginApp of nothing>": PluginApp(),
+        "<Trace of <MemoryTransport at memory://shelf: 1 calls>>": Trace(
+            transport, FakeClock().now, print
+        ),
+        "LivePlugins('/run/x')": LivePlugins("/run/x"),
+        "MemoryTransports(<FakeClock at 0 s>)": MemoryTransports(FakeClock()),
+    }
+
+
+@pytest.mark.parametrize(("shows", "it"), held().items(), ids=held())
+def test_what_a_user_holds_shows_what_it_is_of(shows: str, it: object) -> None:
+    """Proxies their client, plugins their subsystems, fakes where they are."""
+    assert repr(it) == shows

@@ -8,20 +8,29 @@ import pytest
 
 from moby_plugins import (
     Client,
+    FirstOf,
+    InvalidPluginNameError,
     Plugin,
     Registry,
     Settings,
     SettingsError,
     StaticDiscovery,
+    TLSOptions,
     connect_by_requests,
     connect_by_scheme,
     new_client,
     new_local_discovery,
     new_local_registry,
+    using_registry,
 )
 from moby_plugins.diagnosis import diagnose
 from moby_plugins.ports import Address
-from moby_plugins.serving import PluginApp
+from moby_plugins.serving import (
+    PluginApp,
+    ServerTLS,
+    plugin_server_tcp,
+    plugin_server_unix,
+)
 from moby_plugins.subsystems import VolumeDriver
 from moby_plugins.testing import (
     FakeClock,
@@ -37,6 +46,7 @@ ADDRESS = Address("tcp://h:1")
 # What is given is what a type checker would refuse.
 WRONG: Any = {"ca_file": "/ca.pem", "passphrase": "secret"}
 FIVE: Any = 5
+EMPTY: Any = {}
 NOTHING: Any = None
 A_LIST: Any = ["x"]
 A_CLASS: Any = VolumeDriver
@@ -115,6 +125,101 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: Client(MemoryTransport({}), FIVE, clock=FakeClock()),
         "address must be an Address, not 5",
     ),
+    "a discovery that is false": (
+        lambda: new_local_registry(Settings(), discovery=EMPTY),
+        "discovery must be an object with scan(), lookup(), not {}",
+    ),
+    "a clock that is false": (
+        lambda: new_local_registry(Settings(), clock=EMPTY),
+        "clock must be an object with now(), sleep(), wait(), working(), not {}",
+    ),
+    "a client's clock that is false": (
+        lambda: new_client("tcp://h:1", settings=Settings(), clock=EMPTY),
+        "clock must be an object with now(), sleep(), wait(), working(), not {}",
+    ),
+    "clock of a transport": (
+        lambda: MemoryTransport({}, clock=FIVE),
+        "clock must be an object with now(), sleep(), wait(), working(), not 5",
+    ),
+    "clock of a server": (
+        lambda: FaultServer.tcp({}, clock=FIVE),
+        "clock must be an object with now(), sleep(), wait(), working(), not 5",
+    ),
+    "the first of two": (
+        lambda: FirstOf(FIVE, MemoryDiscovery()),
+        "first must be an object with scan(), lookup(), not 5",
+    ),
+    "policy of a registry": (lambda: registry(retry=5), "retry must be a RetryPolicy, not 5"),
+    "policy of fakes": (
+        lambda: MemoryRegistry(retry=FIVE),
+        "retry must be a RetryPolicy, not 5",
+    ),
+    "policy of a client": (
+        lambda: Client(MemoryTransport({}), ADDRESS, clock=FakeClock(), retry=EMPTY),
+        "retry must be a RetryPolicy, not {}",
+    ),
+    "policy of a call": (
+        lambda: Client(MemoryTransport({}), ADDRESS, clock=FakeClock()).call("A.B", retry=EMPTY),
+        "retry must be a RetryPolicy, not {}",
+    ),
+    "policy of a wait": (
+        lambda: registry().get("z", retry=EMPTY),
+        "retry must be a RetryPolicy, not {}",
+    ),
+    "who is told of retries": (
+        lambda: registry().get("z", on_retry=FIVE),
+        "on_retry must be a function, not 5",
+    ),
+    "who is told of failures": (
+        lambda: registry().get_all(on_failure=FIVE),
+        "on_failure must be a function, not 5",
+    ),
+    "selector": (lambda: registry(selector=5), "selector must be a function, not 5"),
+    "bytes of a registry": (
+        lambda: registry(max_response_bytes="5"),
+        "max_response_bytes must be a positive whole number, not '5'",
+    ),
+    "bytes of a client": (
+        lambda: Client(MemoryTransport({}), ADDRESS, clock=FakeClock(), max_response_bytes=NOTHING),
+        "max_response_bytes must be a positive whole number, not None",
+    ),
+    "a method": (
+        lambda: Client(MemoryTransport({}), ADDRESS, clock=FakeClock()).call(FIVE),
+        "a method is a string, not 5",
+    ),
+    "interface": (
+        lambda: registry().handle(A_CLASS, print),
+        "interface must be a subsystem's name, not <class",
+    ),
+    "handler": (
+        lambda: registry().handle("VolumeDriver", FIVE),
+        "handler must be a function of a name and a client, not 5",
+    ),
+    "a default registry": (
+        lambda: using_registry(FIVE).__enter__(),
+        "registry must be a Registry, not 5",
+    ),
+    "a host's certificates": (
+        lambda: TLSOptions(ca_file=FIVE),
+        "ca_file must be a str, not a int",
+    ),
+    "a plugin's certificate": (
+        lambda: ServerTLS(FIVE, "/key.pem"),
+        "cert_file must be a str, not a int",
+    ),
+    "a plugin's passphrase": (
+        lambda: ServerTLS("/cert.pem", "/key.pem", passphrase=WRONG),
+        "passphrase must be a str, not a dict",
+    ),
+    "tls of a server": (
+        lambda: plugin_server_tcp(PluginApp(), "z", "127.0.0.1:0", tls=WRONG),
+        "tls takes ServerTLS, not a dict",
+    ),
+    "what is served": (
+        lambda: plugin_server_unix(FIVE, "z"),
+        "app must be a PluginApp or a function, not 5",
+    ),
+    "a client of a proxy": (lambda: VolumeDriver(FIVE), "client must be a Client, not 5"),
     "a session": (lambda: connect_by_requests(FIVE), "session must be a requests.Session, not 5"),
     "a plugin in memory": (
         lambda: MemoryTransport(A_LIST),
@@ -182,3 +287,17 @@ def test_a_file_with_a_number_for_a_plugin_is_named(tmp_path: Path) -> None:
         Settings.load(file)
 
     assert str(caught.value) == f"{file}: plugins: 'shelf': an address or a Plugin is wanted, not 5"
+
+
+def test_a_name_that_has_no_hash_is_no_name() -> None:
+    """Told as any other that cannot be one."""
+    with pytest.raises(InvalidPluginNameError, match="is not a plugin name"):
+        registry().get(A_LIST)
+
+
+def test_a_server_shows_its_address() -> None:
+    """Before it is started, it says that."""
+    server = plugin_server_unix(PluginApp(), "shelf")
+
+    assert repr(server).startswith("<PluginServer of ")
+    assert repr(server).endswith(": not started>")

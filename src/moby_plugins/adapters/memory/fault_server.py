@@ -36,7 +36,7 @@ from moby_plugins.domain.errors import SettingsError, TransportError, error_text
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
 from moby_plugins.failures import log_failure
 from moby_plugins.platforms import check_platform
-from moby_plugins.ports import Clock, Connect, Transport
+from moby_plugins.ports import Clock, Connect, Transport, filled
 
 # Seconds in which a thread must notice that its connection was shut down.
 PATIENCE = 5.0
@@ -296,7 +296,11 @@ class FaultServer:
         self._plugin = checked_replies(plugin)
         self._place = place
         self._tls = tls
-        self._clock = clock or SystemClock()
+        self._clock = (
+            SystemClock()
+            if clock is None
+            else filled("clock", clock, "now", "sleep", "wait", "working")
+        )
         self._over = connect
         # Where every call is to fail to connect, hosts that announce nothing fail as well.
         self._errno = plugin.errno if isinstance(plugin, Fault) else 0

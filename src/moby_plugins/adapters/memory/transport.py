@@ -41,7 +41,7 @@ from moby_plugins.domain.http import (
 )
 from moby_plugins.domain.plugin import Plugin, check_plugin_name
 from moby_plugins.domain.text import listed, quoted, shown
-from moby_plugins.ports import Cancellation, Clock, RunningCall
+from moby_plugins.ports import Cancellation, Clock, RunningCall, filled
 
 
 class MemoryDiscovery:
@@ -174,7 +174,11 @@ class MemoryTransport:
     ) -> None:
         self.calls: Calls = Calls()
         self._plugin = checked_replies(plugin)
-        self._clock = clock or SystemClock()
+        self._clock = (
+            SystemClock()
+            if clock is None
+            else filled("clock", clock, "now", "sleep", "wait", "working")
+        )
         self._address = Address(addr)
         self._ended = Cancellation()
         # What ends the calls after the next ``close``.
