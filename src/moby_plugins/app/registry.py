@@ -235,7 +235,8 @@ class Registry:
             raise InvalidPluginNameError(name) from None
         if active is None:
             policy = self._retry if retry is None else policy_given(retry)
-            callable_or_none("on_retry", on_retry)
+            if on_retry is not None:
+                callable_or_none("on_retry", on_retry)
             active = self._leaders.activate(check_any_name(name), policy, on_retry, cancel)
         if implements is not None and not active.implements(implements):
             raise NotImplementedByPluginError(name, implements, active.manifest.implements)

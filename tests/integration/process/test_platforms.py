@@ -82,7 +82,10 @@ def test_plugins_in_memory_work_everywhere() -> None:
 
         plugin = MemoryTransport(PluginApp(Shelf()))
         settings = Settings(
-            plugins={"shelf": "unix:///shelf.sock"}, transports={"unix": plugin.connect}
+            plugins={"shelf": "unix:///shelf.sock"},
+            transports={"unix": plugin.connect},
+            sockets_path="/none",
+            specs_paths=(),
         )
         with new_local_registry(settings) as registry:
             assert registry.get("shelf", VolumeDriver).list() == (Volume("books"),)
