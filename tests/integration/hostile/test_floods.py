@@ -50,7 +50,8 @@ def gather(served: Served, sent: bytes) -> list[socket.socket]:
 def test_a_crowd_of_slow_hosts_stops_nobody(where: str, served: Served) -> None:
     """More hosts than there are threads, and none goes on: somebody else is answered soon."""
     before = threading.active_count()
-    with bounded(seconds=60, memory=64 * MIB):
+    # To gather the crowd takes a small machine minutes; what counts is how others are answered.
+    with bounded(seconds=300, memory=64 * MIB):
         gather(served, SLOW[where])
         for _ in range(5):
             # Filling hundreds of the kernel's buffers takes a small machine its time.
