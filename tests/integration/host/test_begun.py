@@ -1,16 +1,17 @@
 """The built-in transports begin exchanges, and ``PollSelector`` waits for them."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from moby_plugins.adapters.http import httptools, urllib3
-from moby_plugins.adapters.http.exchanges import PollSelector
+from moby_plugins.adapters.http.exchanges import MOST_BYTES, PollSelector
 from moby_plugins.adapters.http.pool import MOST_BEGUN_BYTES
 from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.errors import TransportError
 from moby_plugins.domain.http import Request
 from moby_plugins.ports import BeginningTransport, Connect, Selector, Transport
 from moby_plugins.testing import FaultServer
@@ -21,6 +22,8 @@ from moby_plugins.testing.contracts import (
     PluginThat,
     Way,
 )
+from moby_plugins.testing.contracts.beginning import begun
+from tests.dummy_plugin import Conversation, DummyPlugin
 from tests.integration.host import test_transports as transports
 
 ENGINES = {"httptools": httptools.connect, "urllib3": urllib3.connect}
@@ -97,6 +100,29 @@ class TestBeginning(BeginningTransportContract):
         assert isinstance(transport, BeginningTransport)
 
         assert transport.begin(Request("M.x", body), None) is None
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_a_head_without_an_end_is_not_kept(engine: str, short_path: Path) -> None:
+    """However long it goes on: what is taken before the engine reads is bounded."""
+
+    def flood(conversation: Conversation) -> None:
+        conversation.read_request()
+        with suppress(OSError):
+            conversation.sock.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while True:
+                conversation.sock.sendall(b"x" * MOST_BYTES)
+
+    address = Address(f"unix://{short_path}/p.sock")
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", flood),
+        closing(ENGINES[engine](address, None)) as transport,
+        closing(begun(transport, selector := PollSelector(), timeout=2)) as pending,
+    ):
+        assert selector.wait() == [pending]
+        assert not pending.is_whole
+        with pytest.raises(TransportError, match="malformed"):
+            pending.finish()
 
 
 def test_a_name_is_not_resolved() -> None:

@@ -148,9 +148,11 @@ class PendingExchange:
             goes_on = self._sock.receive_early()
         except OSError:  # the next to receive is told that it has ended
             goes_on = False
+        came = len(self._sock.early)
         size = response_size(self._sock.early) if goes_on else 0
-        self._is_whole = not goes_on or (size is not None and 0 < size <= len(self._sock.early))
-        return self._is_whole or size is None or size > MOST_BYTES
+        self._is_whole = not goes_on or (size is not None and 0 < size <= came)
+        # Of a head that does not end, the size is 0.
+        return self._is_whole or size is None or max(size, came) > MOST_BYTES
 
     def _check_connected(self) -> None:
         failure = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
