@@ -47,8 +47,8 @@ class Connection(Protocol):
         """
         ...
 
-    def receive(self, ends: float | None, give_back: GiveBack, *, whole: bool) -> Response:
-        """Receive the response; ``whole`` is what ``send`` returned.
+    def receive(self, give_back: GiveBack, *, whole: bool) -> Response:
+        """Receive the response, within the time of ``send``; ``whole`` is what ``send`` returned.
 
         Gives itself back when the body was read or closed, and closes itself where it raises.
         """
@@ -136,7 +136,7 @@ class PendingExchange:
         if self._request is not None:
             self._check_connected()
             self.send()
-        return self._connection.receive(self._ends, self._give_back, whole=self._sent)
+        return self._connection.receive(self._give_back, whole=self._sent)
 
     def close(self) -> None:
         """Hang up, where ``finish`` was not called: what that has begun ends by itself."""

@@ -388,7 +388,7 @@ class HttptoolsConnection:
             self.close()
             raise
 
-    def receive(self, ends: float | None, give_back: GiveBack, *, whole: bool) -> Response:  # noqa: ARG002  bound by ``send``
+    def receive(self, give_back: GiveBack, *, whole: bool) -> Response:
         """Receive the response: see ``Connection`` in ``exchanges.py``."""
         answer = self._answer
         try:

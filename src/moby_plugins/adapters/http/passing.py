@@ -66,7 +66,7 @@ class PassingTransport:
         try:
             connection = self._engine(self._address, sock)
             whole = connection.send(request, ends)
-            response = connection.receive(ends, give_back, whole=whole)
+            response = connection.receive(give_back, whole=whole)
         except BaseException as error:
             self._forget(call)
             if isinstance(error, (TransportError, WireError)) and hung_up.is_set():

@@ -139,7 +139,7 @@ class PooledTransport:
         process = _PROCESS.number
         connection = self._take(process) or self._dialled(ends)
         whole = connection.send(request, ends)
-        return connection.receive(ends, partial(self._give_back, process), whole=whole)
+        return connection.receive(partial(self._give_back, process), whole=whole)
 
     def begin(self, request: Request, timeout: float | None) -> PendingExchange | None:
         """Send ``request`` over a new connection, as far as that needs no wait.

@@ -306,10 +306,9 @@ class Urllib3Connection:
         finally:
             del raised  # its traceback refers to this frame
 
-    def receive(self, ends: float | None, give_back: GiveBack, *, whole: bool) -> Response:
+    def receive(self, give_back: GiveBack, *, whole: bool) -> Response:
         """Receive the response: see ``Connection`` in ``exchanges.py``."""
         try:
-            self._sock.settimeout(time_left(ends))
             answer = self._http.answer()
         except ERRORS as error:
             self.close()

@@ -21,7 +21,7 @@ class Quiet:
         """Nothing is sent here."""
         raise NotImplementedError
 
-    def receive(self, ends: float | None, give_back: GiveBack, *, whole: bool) -> Response:
+    def receive(self, give_back: GiveBack, *, whole: bool) -> Response:
         """And nothing received."""
         raise NotImplementedError
 

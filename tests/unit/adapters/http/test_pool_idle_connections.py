@@ -65,7 +65,7 @@ class FakeConnection:
         assert not self.closed
         return True
 
-    def receive(self, _: Any, give_back: GiveBack, *, whole: bool) -> Response:
+    def receive(self, give_back: GiveBack, *, whole: bool) -> Response:
         """Answer."""
         assert whole
         give_back(self, reusable=True)
