@@ -5,8 +5,6 @@ engine is about to close: nothing is remembered. All of them together are bounde
 answer in size. What the answers mean is decided in ``domain/managed.py``.
 """
 
-import io
-import re
 from collections.abc import Callable
 from contextlib import closing
 from typing import TypeVar
@@ -34,19 +32,20 @@ from moby_plugins.domain.errors import (
     status_line,
 )
 from moby_plugins.domain.http import (
-    CHUNK_BYTES,
     OK,
     TIMED_OUT,
     USER_AGENT,
     Body,
     Request,
     Response,
+    Whole,
 )
 from moby_plugins.domain.json import first_value, fold_keys
 from moby_plugins.domain.managed import (
     NAMES,
     asked_as,
     found_plugin,
+    is_api_version,
     is_called,
     is_engine_name,
     read_plugin,
@@ -64,8 +63,6 @@ TIMEOUT = 30.0
 MAX_ANSWER_BYTES = 16 << 20
 _HEADERS = {"Accept": "application/json", "User-Agent": USER_AGENT, "Connection": "close"}
 T = TypeVar("T")
-
-_VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 
 
 def connect(
@@ -247,7 +244,7 @@ class _Question:
         """
         if self._version is None:
             told = self._get("_ping")[0].headers.get("Api-Version", "")
-            self._version = f"v{told}/" if _VERSION.fullmatch(told) else ""
+            self._version = f"v{told}/" if is_api_version(told) else ""
         path = self._version + path
         response, body = self._get(path)
         try:
@@ -287,10 +284,7 @@ class _Question:
 
 
 def _whole(body: Body) -> bytes:
-    whole = io.BytesIO()
-    # One byte over the limit is read, to tell an answer that ends there from a longer one.
-    while data := body.read(min(CHUNK_BYTES, MAX_ANSWER_BYTES + 1 - whole.tell())):
-        whole.write(data)
-        if whole.tell() > MAX_ANSWER_BYTES:
-            raise WireError(f"the engine's answer is larger than {MAX_ANSWER_BYTES} bytes")
-    return whole.getvalue()
+    whole = Whole(MAX_ANSWER_BYTES)
+    while data := body.read(whole.room):
+        whole.add(data)
+    return whole.value

@@ -1,6 +1,5 @@
 """A managed plugin sent to an engine: which version of the API it speaks, and the one POST."""
 
-import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
@@ -8,10 +7,10 @@ from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import StatusError, TransportError
 from moby_plugins.domain.http import Body, Request
 from moby_plugins.domain.json import first_value, fold_keys
+from moby_plugins.domain.managed import is_api_version
 from moby_plugins.domain.text import quoted
 from moby_plugins.ports import Transport
 
-_VERSION = re.compile(r"\d{1,3}\.\d{1,3}")
 _CREATED = range(200, 300)
 # Of an error's body.
 _MAX_ERROR_BYTES = 64 << 10
@@ -27,7 +26,7 @@ def negotiated_version(transport: Transport, engine: Address, timeout: float | N
     response = transport.send(Request("_ping"), timeout)
     response.body.close()
     version = response.headers.get("Api-Version", "")
-    if not _VERSION.fullmatch(version):
+    if not is_api_version(version):
         raise TransportError(
             f"no engine answers there: /_ping has the Api-Version {quoted(version)}", engine.text
         )

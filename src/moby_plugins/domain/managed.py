@@ -59,6 +59,7 @@ _ID_OR_PREFIX = re.compile("[0-9a-f]{12,64}")
 _HUBS = {"docker.io", "index.docker.io"}
 _TYPE = re.compile(r"docker\.([^/]+)(?:/.*)?", re.DOTALL)
 _MATCHED_TYPE = re.compile(r"docker\.([^/]+)/1\.0")
+_API_VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 
 
 def is_engine_name(name: object) -> bool:
@@ -67,6 +68,11 @@ def is_engine_name(name: object) -> bool:
         return False
     match = _REFERENCE.fullmatch(name)
     return match is not None and len(match["repository"]) <= _MAX_REPOSITORY
+
+
+def is_api_version(told: str) -> bool:
+    """Whether an engine's Api-Version is one: it becomes a part of paths."""
+    return _API_VERSION.fullmatch(told) is not None
 
 
 def asked_as(name: str) -> str:
