@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.engine.dockerd import Engine
+from tests.integration.engine.dockerd import Engine, running
 from tests.integration.engine.plugin_process import EXAMPLES, SOCKETS, PluginProcess, StartPlugin
 
 
@@ -27,13 +27,8 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """A running engine that all tests share; it has the image ``IMAGE``."""
-    engine = Engine()
-    try:
-        engine.start()
-        engine.import_image()
+    with running(Engine()) as engine:
         yield engine
-    finally:
-        engine.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,13 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.integration.engine.busybox import busybox_root
+
+E = TypeVar("E", bound="Engine")
 
 IMAGE = "mp-busybox"
 
@@ -21,6 +24,17 @@ OPTIONS = (
     "--ip-masq=false",
     "--storage-driver=vfs",
 )
+
+
+@contextlib.contextmanager
+def running(engine: E) -> Iterator[E]:
+    """``engine``, started, with the image ``IMAGE``, until the end of the block."""
+    try:
+        engine.start()
+        engine.import_image()
+        yield engine
+    finally:
+        engine.close()
 
 
 class Engine:

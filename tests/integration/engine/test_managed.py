@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.integration.components import requires
-from tests.integration.engine.dockerd import IMAGE
+from tests.integration.engine.dockerd import IMAGE, running
 from tests.integration.engine.managed_plugin import SOCKET, create
 from tests.integration.engine.plugin_process import EXAMPLES, SOCKETS
 from tests.integration.engine.private_engine import PrivateEngine
@@ -31,13 +31,8 @@ ADMIN: dict[str, Any] = {"linux": {"capabilities": ["CAP_SYS_ADMIN"]}}
 @pytest.fixture(scope="module")
 def engine() -> Iterator[PrivateEngine]:
     """An engine whose plugins' directory is its own; it has the image ``IMAGE``."""
-    engine = PrivateEngine()
-    try:
-        engine.start()
-        engine.import_image()
+    with running(PrivateEngine()) as engine:
         yield engine
-    finally:
-        engine.close()
 
 
 @contextmanager

@@ -40,6 +40,18 @@ def test_what_is_no_app_is_refused() -> None:
 
 
 # As process 1 of a container: a child of a child outlives its parent, then ends.
+def run_as_process_1(program: str) -> "subprocess.CompletedProcess[str]":
+    """What comes of a program that is process 1 among those that it sees."""
+    alone = ["/usr/bin/env", "unshare", "--pid", "--fork", "--mount-proc"]
+    return subprocess.run(
+        [*alone, sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
 ORPHANS = """
 import os, signal, subprocess, sys, threading, time
 from pathlib import Path
@@ -72,22 +84,7 @@ for _ in range(100):
 @requires("unshare", "unshare", root=True)
 def test_process_1_waits_for_orphans_and_hands_signals_on() -> None:
     """And for nothing that the program waits for itself; it exits as the program does."""
-    done = subprocess.run(
-        [
-            "/usr/bin/env",
-            "unshare",
-            "--pid",
-            "--fork",
-            "--mount-proc",
-            sys.executable,
-            "-c",
-            ORPHANS,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run_as_process_1(ORPHANS)
 
     assert (done.returncode, done.stdout + done.stderr) == (9, "")
 
@@ -106,22 +103,7 @@ os._exit(os.getpid())
 @requires("unshare", "unshare", root=True)
 def test_with_threads_it_stays_process_1_and_says_so() -> None:
     """A fork would take none of them along."""
-    done = subprocess.run(
-        [
-            "/usr/bin/env",
-            "unshare",
-            "--pid",
-            "--fork",
-            "--mount-proc",
-            sys.executable,
-            "-c",
-            THREADS,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run_as_process_1(THREADS)
 
     assert done.returncode == 1
     assert "serve before threads are started" in done.stderr
