@@ -39,6 +39,7 @@ from attrs import field, frozen
 
 from moby_plugins.app.accounting import ACTIVATE
 from moby_plugins.app.client import Client
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.errors import (
     PluginError,
@@ -47,6 +48,7 @@ from moby_plugins.domain.errors import (
     is_missing_socket,
 )
 from moby_plugins.domain.http import Request, Response
+from moby_plugins.domain.observing import HandlerFailed
 from moby_plugins.domain.plugin import Manifest, Plugin, check_protocol
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
@@ -131,6 +133,9 @@ class Activation:
         self.error: Exception | None = None
         # Those that the plugin is still to have; kept for whoever calls the handlers.
         self.meetings: list[Meeting] = []
+        # Whether it made its plugin active, and which other is active no longer for that.
+        self.is_new: bool = False
+        self.replaced: ActivePlugin | None = None
         self._leader = leader
         self._process = os.getpid()
 
@@ -354,11 +359,11 @@ class Activations:
         activation: Activation,
         plugin: ActivePlugin | None,
         error: BaseException | None = None,
-    ) -> None:
-        """Take an activation out of "running"; a second time changes nothing."""
+    ) -> bool:
+        """Take an activation out of "running"; a second time changes nothing, and is false."""
         with self._lock():
             if activation.done.is_set():
-                return
+                return False
             if self._closed:
                 plugin, error = None, None
             if plugin is not None:
@@ -366,6 +371,7 @@ class Activations:
             elif self._by_name.get(activation.name) is activation:
                 del self._by_name[activation.name]
             activation.settle(plugin, error)
+            return True
 
     def _shared(self, activation: Activation, plugin: ActivePlugin) -> ActivePlugin:
         # Under the lock. What is new here is still to meet its handlers.
@@ -373,12 +379,14 @@ class Activations:
         known = self._plugins.get(name)
         if known is not None and plugin.managed is not None and _is_same(known, plugin):
             return known
+        activation.is_new = True
         if self._handlers:
             activation.meetings = self._meetings(plugin)
         # One that was forgotten while it was running is its callers' alone.
         if self._by_name.get(activation.name) is activation:
             if known is not None:  # it was installed again
                 self._forget(known, but=activation)
+                activation.replaced = known
             self._plugins[name] = plugin
         return plugin
 
@@ -411,8 +419,8 @@ class Activations:
             plugins = list(self._plugins.values())
             return [(handler, p) for p in plugins if p.implements(interface)]
 
-    def drop(self, name: str) -> None:
-        """Forget a plugin by any of its names.
+    def drop(self, name: str) -> ActivePlugin | None:
+        """Forget a plugin by any of its names; returns the one that was active.
 
         Threads that wait for its activation still get the outcome.
         """
@@ -426,6 +434,7 @@ class Activations:
                 for key in {name, plugin.name}:
                     if self._plugins.get(key) is plugin:
                         del self._plugins[key]
+        return plugin
 
     def doubt(self, found: Plugin) -> None:
         """Have a managed plugin looked up again by the next to ask: it may be another by now."""
@@ -453,7 +462,7 @@ def _is_same(known: ActivePlugin, found: Plugin) -> bool:
     )
 
 
-def call_handlers(meetings: Iterable[Meeting]) -> None:
+def call_handlers(meetings: Iterable[Meeting], observers: Observers) -> None:
     """Have each handler meet its plugin; a ``KeyboardInterrupt`` is raised once all have."""
     interrupt: KeyboardInterrupt | None = None
     for handler, plugin in meetings:
@@ -464,5 +473,10 @@ def call_handlers(meetings: Iterable[Meeting]) -> None:
         except BaseException as error:
             what = f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}"
             log_failure(what, error)
+            _tell(observers, HandlerFailed(plugin.name, handler, error))
     if interrupt is not None:
         raise interrupt
+
+
+def _tell(observers: Observers, event: HandlerFailed) -> None:
+    observers.tell(lambda each: each.handler_failed(event))

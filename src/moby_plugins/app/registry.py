@@ -5,7 +5,7 @@ How an activation lives, and what the lock guards, is told in ``activation.py``.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar, overload
@@ -19,6 +19,7 @@ from moby_plugins.app.activation import (
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.leading import CANCELLED, Leaders
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.retrying import Ending, OnRetry
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import (
@@ -28,6 +29,7 @@ from moby_plugins.domain.errors import (
     WaitCancelledError,
     in_full,
 )
+from moby_plugins.domain.observing import Observer, PluginDropped
 from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted, shown
@@ -68,6 +70,9 @@ class Registry:
         max_response_bytes: How many bytes of a response the clients decode.
         selector: Makes what waits for many handshakes in one thread, for ``get_all``; without it
             each has a thread.
+        observers: What is told of calls, retries and plugins.
+        on_retry: Called before each wait for another attempt, with the error and the seconds, where
+            ``get`` or a call of a client gives none.
 
     Raises:
         TypeError: For an argument without the methods of its port.
@@ -97,6 +102,8 @@ class Registry:
         activation_timeout: float | None = ACTIVATION_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         selector: Callable[[], Selector] | None = None,
+        observers: Iterable[Observer] = (),
+        on_retry: OnRetry | None = None,
     ) -> None:
         self._discovery = filled("discovery", discovery, "scan", "lookup")
         if not callable(connect):
@@ -106,6 +113,7 @@ class Registry:
         self._retry = RetryPolicy() if retry is None else policy_given(retry)
         self._activations = Activations()
         self._closing = Cancellation()
+        self._observers = Observers(observers)
         self._leaders = Leaders(
             activations=self._activations,
             discovery=discovery,
@@ -118,6 +126,8 @@ class Registry:
             activation_timeout=seconds(activation_timeout) or math.inf,
             max_response_bytes=size("max_response_bytes", max_response_bytes),
             selector=callable_or_none("selector", selector),
+            observers=self._observers,
+            on_retry=callable_or_none("on_retry", on_retry),
         )
 
     def scan(self) -> list[str]:
@@ -332,7 +342,7 @@ class Registry:
             raise TypeError(
                 f"handler must be a function of a name and a client, not {quoted(handler)}"
             )
-        call_handlers(self._activations.add_handler(interface, handler))
+        call_handlers(self._activations.add_handler(interface, handler), self._observers)
 
     def invalidate(self, name: str) -> None:
         """Forget a plugin, so that the next ``get`` looks it up and shakes hands again.
@@ -342,7 +352,7 @@ class Registry:
         Args:
             name: The plugin's.
         """
-        self._activations.drop(name)
+        self._tell_dropped(self._activations.drop(name))
 
     def close(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
@@ -353,6 +363,12 @@ class Registry:
         self._closing.set()
         for plugin in self._activations.close():
             plugin.client.close()
+            self._tell_dropped(plugin)
+
+    def _tell_dropped(self, plugin: ActivePlugin | None) -> None:
+        if plugin is not None and self._observers:
+            event = PluginDropped(plugin)
+            self._observers.tell(lambda each: each.plugin_dropped(event))
 
     def __repr__(self) -> str:
         found, reached = shown(self._discovery), shown(self._connect)

@@ -146,6 +146,7 @@ def retry_side_by_side(
     ending: Ending | None = None,
     begin: Begin | None = None,
     selector: Selector | None = None,
+    on_retry: Sequence[OnRetry | None] = (),
 ) -> Generator[R]:
     """Yield what ``settle`` makes of each attempt's outcome, as they come.
 
@@ -154,10 +155,12 @@ def retry_side_by_side(
     at a time, and, where there is a ``selector``, one that makes the first attempts of all,
     as far as ``begin(index)`` can begin them and they end without a wait.
 
+    ``on_retry`` has what is told before each wait, by the index of the attempt.
+
     Closing the iterator stops them after the attempt they are at. Raises
     ``WaitCancelledError`` once ``ending`` has ended it. To be used inside ``clock.working()``.
     """
-    crew = _Crew(attempts, policy, clock, is_retryable, settle)
+    crew = _Crew(attempts, policy, clock, is_retryable, settle, on_retry=on_retry)
     ending = ending or Ending()
     with ExitStack() as stack:
         stack.callback(crew.stop.set)
@@ -183,10 +186,13 @@ class _Crew(Generic[T, R]):
         clock: Clock,
         is_retryable: IsRetryable,
         settle: Callable[[Outcome[T]], R],
+        *,
+        on_retry: Sequence[OnRetry | None],
     ) -> None:
         self.stop = threading.Event()
         self._clock = clock
         self._settle = settle
+        self._on_retry = dict(enumerate(on_retry))
         now = clock.now()
         self._new = [
             _Task(now, index, attempt, Tries(policy, is_retryable, now))
@@ -379,5 +385,7 @@ class _Crew(Generic[T, R]):
         if delay is None:
             return Outcome(task.index, error=error)
         log_retry(error, delay)
+        if (on_retry := self._on_retry.get(task.index)) is not None:
+            on_retry(error, delay)
         task.due = now + delay
         return None

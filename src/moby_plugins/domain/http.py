@@ -255,11 +255,13 @@ class Response:
         status: The HTTP status.
         body: Bytes, an iterable of bytes, or a ``Body``.
         headers: The headers.
+        new_connection: Whether a transport dialled for it; ``None`` where it does not say.
     """
 
     status: int
     body: Body = field(converter=_as_body)
     headers: Mapping[str, str] = field(factory=dict)
+    new_connection: bool | None = field(default=None, eq=False, repr=False)
 
 
 class NoAnswerError(ConnectionResetError):
