@@ -91,7 +91,7 @@ def retry(
         try:
             return attempt(1 if tries is None else tries.number)
         except PluginError as error:
-            tries = tries or Tries(policy, is_retryable, started)
+            tries = tries or Tries(policy, is_retryable, started, chance)
             delay = tries.after(error, clock.now())
             if delay is None:
                 raise
@@ -108,6 +108,13 @@ def _sleep(clock: Clock, ending: Ending, delay: float) -> bool:
     event = SleepEvent()
     with ending.cancellation.calling(event.set):
         return clock.wait(event, delay)
+
+
+def chance() -> float:
+    """Return a random number from 0 to 1: a policy's jitter is so much of what it may be."""
+    from random import random
+
+    return random()  # noqa: S311  it spreads attempts, and guards nothing
 
 
 def log_retry(error: PluginError, delay: float) -> None:
@@ -195,7 +202,7 @@ class _Crew(Generic[T, R]):
         self._on_retry = dict(enumerate(on_retry))
         now = clock.now()
         self._new = [
-            _Task(now, index, attempt, Tries(policy, is_retryable, now))
+            _Task(now, index, attempt, Tries(policy, is_retryable, now, chance))
             for index, attempt in enumerate(attempts)
         ]
         # In the order in which they are due, with an index to tell those of one moment apart.

@@ -215,3 +215,28 @@ def test_without_observers_a_client_is_a_plain_one() -> None:
     assert type(client({})) is Client
     assert type(client({}, Notes())) is ObservedClient
     assert repr(client({}, Notes())).startswith("<ObservedClient of")
+
+
+def test_a_caller_is_told_of_retries_too() -> None:
+    """``on_retry`` of the call, or of the settings where the call has none."""
+    told: list[tuple[str, float]] = []
+    replies = {"M.x": script(refused(), {}, refused(), {})}
+
+    with client(replies, on_retry=lambda _, delay: told.append(("settings", delay))) as calling:
+        calling.call("M.x")
+        calling.call("M.x", on_retry=lambda _, delay: told.append(("call", delay)))
+
+    assert told == [("settings", 1.0), ("call", 1.0)]
+
+
+def test_what_on_retry_raises_ends_the_call() -> None:
+    """It is the caller's own function."""
+    replies = {"M.x": refused()}
+
+    def stop(error: Exception, _: float) -> None:
+        raise error
+
+    with client(replies) as calling, pytest.raises(TransportError, match="tried once"):
+        calling.call("M.x", on_retry=stop)
+    with client(replies) as calling, pytest.raises(TypeError, match="on_retry"):
+        calling.call("M.x", on_retry=5)  # type: ignore[call-overload]
