@@ -11,8 +11,9 @@ failed       set / - / why                   dropped at once: the next ``get`` b
 abandoned    set / - / -                     dropped at once: a waiter takes the lead
 ===========  ==============================  ===========================================
 
-It is abandoned where its leader was interrupted or cancelled: that is the leader's own affair,
-and a waiter begins again, with its own policy and what is left of its own budget.
+It is abandoned where its leader was interrupted or cancelled, or its ``on_retry`` raised: that is
+the leader's own affair, and a waiter begins again, with its own policy and what is left of its
+own budget.
 The *leader* is the thread that made the activation, or for ``get_all`` one of
 its crew; everybody else waits for ``done``. Lock rule: the one lock, that of
 ``Activations``, guards which activation a name has, the step out of "running",
@@ -51,6 +52,7 @@ from moby_plugins.domain.http import Request, Response
 from moby_plugins.domain.observing import HandlerFailed
 from moby_plugins.domain.plugin import Manifest, Plugin, check_protocol
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.typed import typed
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import (
     Cancellation,
@@ -84,7 +86,7 @@ class ProcessLock:
         return lock or self._by_process.setdefault(process, threading.Lock())
 
 
-@frozen
+@frozen(field_transformer=typed)
 class ActivePlugin(Plugin):
     """A plugin that has shaken hands: all of ``Plugin``, and a client for it. A frozen value.
 

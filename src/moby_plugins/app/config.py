@@ -354,9 +354,11 @@ class _Named:
         check_platform("calling over sockets")
         try:
             connect = import_module(BUILT_IN[name]).connect
-        except ModuleNotFoundError as error:
+        except ImportError as error:
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            needed = missing or f"what cannot be imported ({shown(error)})"
             raise SettingsError(
-                f"the transport {name!r} needs {error.name}: pip install 'moby-plugins[speed]'"
+                f"the transport {name!r} needs {needed}: pip install 'moby-plugins[speed]'"
             ) from error
         return cast("Connect", partial(connect, idle=self._idle(), lookups=_lookups()))
 
@@ -364,7 +366,10 @@ class _Named:
 def _decide() -> tuple[str, str]:
     # Not the adapter, which would load what a registry need not have until it connects.
     try:
-        version = import_module("httptools").__version__
+        httptools = import_module("httptools")
+        version = httptools.__version__
+        # What the adapter imports, and another package of that name may lack.
+        _ = httptools.HttpResponseParser, httptools.HttpParserError, httptools.HttpParserUpgrade
     except Exception as error:  # whatever a library that is broken raises while it is imported
         return "urllib3", f"httptools cannot be imported: {shown(error)}"
     return fastest(version)

@@ -57,7 +57,8 @@ S = TypeVar("S", bound="Subsystem")
 class Registry:
     """Finds plugins, activates each once, and shares it with all that ask. Threads may share it.
 
-    ``new_local_registry`` makes one from settings. Who made it closes it: that closes the clients
+    ``new_local_registry`` makes one from settings, whose look-ups too go on where descriptors run
+    out: idle connections then make room. Who made it closes it: that closes the clients
     of its plugins, and ends all waits. Times are seconds.
 
     Args:
@@ -205,7 +206,7 @@ class Registry:
                 ``VolumeDriver`` for its typed proxy. ``None`` asks for none.
             retry: The policy for this wait, in place of the registry's.
             on_retry: Called after each attempt that failed, with its error and the seconds until
-                the next.
+                the next. What it raises ends this call, and passes to the caller.
             cancel: Ends this call at once when it is set, by any thread, whatever it waits for;
                 another caller that waits takes the attempts over. A transport that cannot end
                 what it sends, and a discovery that cannot end a look-up, are waited for.
@@ -281,7 +282,8 @@ class Registry:
 
         Args:
             implements: As ``get`` takes it.
-            on_failure: Called with the name and the error of each plugin that is left out.
+            on_failure: Called with the name and the error of each plugin that is left out. What it
+                raises ends this call, and passes to the caller.
 
         Returns:
             The active plugins; for a class their typed proxies.
@@ -351,8 +353,11 @@ class Registry:
 
         Args:
             name: The plugin's.
+
+        Raises:
+            InvalidPluginNameError: For what cannot be a name.
         """
-        self._tell_dropped(self._activations.drop(name))
+        self._tell_dropped(self._activations.drop(check_any_name(name)))
 
     def close(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.

@@ -50,6 +50,8 @@ class Ending:
     def __init__(self, plugin: str = "", address: str = "") -> None:
         self.reason: str = ""
         self.cancellation: Cancellation = Cancellation()
+        # Whether what the caller gave to be told of retries has raised.
+        self.left = False
         self._names = (plugin, address)
 
     def end(self, reason: str) -> None:
@@ -59,7 +61,8 @@ class Ending:
 
     def unless_own(self, error: BaseException | None) -> BaseException | None:
         """Return ``error``, or ``None`` for that of this: it ends a leader, and no activation."""
-        return None if self.reason and isinstance(error, WaitCancelledError) else error
+        own = self.left or (self.reason and isinstance(error, WaitCancelledError))
+        return None if own else error
 
     def error(self, attempts: int = 0, elapsed: float = 0.0) -> WaitCancelledError:
         """Return the error of one that waited."""
@@ -97,10 +100,19 @@ def retry(
                 raise
             log_retry(error, delay)
             if on_retry is not None:
-                on_retry(error, delay)
+                _tell(on_retry, error, delay, ending)
         ending = ending or Ending()
         if _sleep(clock, ending, delay):
             raise ending.error(tries.number - 1, clock.now() - tries.started)
+
+
+def _tell(on_retry: OnRetry, error: PluginError, delay: float, ending: Ending | None) -> None:
+    try:
+        on_retry(error, delay)
+    except BaseException:
+        if ending is not None:
+            ending.left = True
+        raise
 
 
 def _sleep(clock: Clock, ending: Ending, delay: float) -> bool:

@@ -2,14 +2,16 @@
 
 import pytest
 
-from moby_plugins.domain.errors import WireError
+from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     MAX_EMPTY_CHUNKS,
     MAX_ERROR_BYTES,
     ChunkCheck,
+    Content,
     ErrorText,
     Remaining,
+    Request,
     Whole,
 )
 
@@ -110,3 +112,15 @@ def test_empty_chunks_are_counted_in_a_row() -> None:
 
     with pytest.raises(ValueError, match="1,000,000 empty chunks"):
         check.checked(b"")
+
+
+@pytest.mark.parametrize("size", [-1, -2, -(1 << 40)])
+@pytest.mark.parametrize("body", [b"abcdef", [b"abc", b"def"], [b"", b"a", b"bcdef"]])
+def test_a_size_below_0_is_all_of_it_as_files_have_it(body: Content, size: int) -> None:
+    """Not all but the last byte of each chunk; and within the bound of a whole body."""
+    assert Request("A.B", body).read(size) == b"abcdef"
+    begun = Request("A.B", body)
+    assert begun.read(1) + begun.read(size) + begun.read(size) == b"abcdef"
+    if not isinstance(body, bytes):
+        with pytest.raises(StatusError, match="larger than 5 bytes"):
+            Request("A.B", body, max_bytes=5).read(size)
