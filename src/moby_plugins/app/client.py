@@ -349,7 +349,7 @@ class Client(ClientBase):
                 lambda error: upload.error is None and is_retryable(error),
             )
         finally:
-            upload.error = None  # its traceback refers to the upload
+            upload.end()
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
         """Begin an attempt without a wait; raises as ``call``.

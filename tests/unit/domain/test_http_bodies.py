@@ -1,5 +1,7 @@
 """Bodies as they are read, decided without reading: what to ask for next, and what it comes to."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from moby_plugins.domain.errors import StatusError, WireError
@@ -10,9 +12,11 @@ from moby_plugins.domain.http import (
     ChunkCheck,
     Content,
     ErrorText,
+    FilePart,
     Remaining,
     Request,
     Whole,
+    parts_of,
 )
 
 
@@ -124,3 +128,35 @@ def test_a_size_below_0_is_all_of_it_as_files_have_it(body: Content, size: int) 
     if not isinstance(body, bytes):
         with pytest.raises(StatusError, match="larger than 5 bytes"):
             Request("A.B", body, max_bytes=5).read(size)
+
+
+class Filed:
+    """A body of ten bytes that may be a file."""
+
+    def __init__(self, part: FilePart | None) -> None:
+        self._part = part
+
+    def part(self) -> FilePart | None:
+        return self._part
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"0123456789"[self._part.offset if self._part else 0 :]
+
+
+def test_a_file_comes_before_what_is_read_of_it() -> None:
+    """What was taken of it by then is not read."""
+    part = FilePart(lambda: 3, 0, 10)
+    parts = iter(parts_of(Filed(part)))
+
+    assert next(parts) is part
+    part.take(4)
+    assert (part.fileno(), part.offset, part.room) == (3, 4, 6)
+    assert list(parts) == [b"456789"]
+
+
+def test_what_is_no_file_is_read() -> None:
+    """A body that might have been one, and one that could not."""
+    chunks = [b"one", b"two"]
+
+    assert list(parts_of(Filed(None))) == [b"0123456789"]
+    assert list(parts_of(chunks)) == chunks

@@ -35,8 +35,10 @@ from moby_plugins.domain.http import (
     CLOSED_EARLY,
     CUT_OFF,
     MALFORMED,
+    FilePart,
     Request,
     Response,
+    parts_of,
 )
 from moby_plugins.domain.http_grammar import (
     BODILESS,
@@ -419,6 +421,9 @@ class HttptoolsConnection:
         # What the caller's own iterator raises in this loop passes as it is.
         for number, piece in enumerate(pieces(request, self._host)):
             try:
+                if number and isinstance(piece, FilePart):
+                    self._sock.send_part(piece)
+                    continue
                 if number:
                     self._sock.wait_to_send()
                 self._sock.sendall(piece)
@@ -440,14 +445,14 @@ class HttptoolsConnection:
             raise translate(error, self._address, answered=answered) from error
 
 
-def pieces(request: Request, host: str) -> Iterable[bytes]:
+def pieces(request: Request, host: str) -> Iterable[bytes | FilePart]:
     """What is sent for ``request``, its head first; ``host`` is the Host where it names none."""
     body = request.body
     if isinstance(body, bytes):
         head = head_of(request, host, len(body))
         return (head + body,) if len(body) <= CHUNK_BYTES else (head, body)
     head = head_of(request, host, request.length)
-    return chain((head,), _chunks(body) if request.length is None else body)
+    return chain((head,), _chunks(body) if request.length is None else parts_of(body))
 
 
 def _chunks(body: Iterable[bytes]) -> Iterator[bytes]:

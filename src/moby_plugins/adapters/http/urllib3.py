@@ -19,7 +19,7 @@ import http.client
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead, parse_headers
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -42,9 +42,10 @@ from moby_plugins.domain.http import (
     CLOSED_EARLY,
     CUT_OFF,
     MALFORMED,
-    Content,
+    FilePart,
     Request,
     Response,
+    parts_of,
 )
 from moby_plugins.domain.http_grammar import (
     BODILESS,
@@ -68,6 +69,8 @@ for _seam in ("_read_status", "_read_next_chunk_size", "_read_and_discard_traile
         raise ImportError(f"this Python's http.client has no HTTPResponse.{_seam}")
 if not hasattr(http.client.HTTPConnection, "_output"):
     raise ImportError("this Python's http.client has no HTTPConnection._output")
+
+T = TypeVar("T")
 
 _ENDS_OF_HEADERS = (b"\r\n", b"\n")
 
@@ -225,12 +228,12 @@ class CallersError(Exception):
         super().__init__(raised)
 
 
-def guarded(body: Content) -> Content:
+def guarded(body: bytes | Iterable[T]) -> bytes | Iterable[T]:
     """A request's body whose own ``OSError`` urllib3 cannot take for the network's."""
     return body if isinstance(body, bytes) else _guarded(body)
 
 
-def _guarded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _guarded(chunks: Iterable[T]) -> Iterator[T]:
     try:
         yield from chunks
     except Exception as error:
@@ -330,14 +333,17 @@ class Urllib3Connection:
 
     def _ask(self, request: Request, ends: float | None) -> bool:
         headers = {"Accept-Encoding": SKIP_HEADER, **request.headers}
+        body: bytes | Iterable[bytes | FilePart] = request.body
         if request.length is not None:
             headers["Content-Length"] = str(request.length)
+            if not isinstance(request.body, bytes):
+                body = parts_of(request.body)
         self._http.timeout = time_left(ends)
         try:
             self._http.request(
                 self.verb,
                 "/" + request.method,
-                body=guarded(request.body) or None,
+                body=guarded(body) or None,
                 headers=headers,
                 preload_content=False,
                 decode_content=False,
@@ -392,6 +398,9 @@ class _Connection(HTTPConnection):
 
     def send(self, data: Any) -> None:
         """Send; but a head waits for its small body, and what follows looks for a response."""
+        if isinstance(data, FilePart):  # what urllib3 was given as the first chunk of a body
+            self._socket.send_part(data)
+            return
         if self._joins:
             self._joins, self._head = False, data
             return
