@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml docs/protocol.md $(shell find src -name '*.py')
 
-.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots docs lint bench clean
+.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots perfetto docs lint bench clean
 
 demo: $(VENV)/wheel
 	@$(BIN)/moby-plugins demo
@@ -56,6 +56,11 @@ fuzz: $(VENV)/test
 # The pictures in the README; `make test` fails where they show what is no longer so.
 screenshots: $(VENV)/test
 	$(BIN)/python -m tests.screenshots
+
+# The picture of a trace in Perfetto, by hand: with Chromium, which is not installed here.
+perfetto: $(VENV)/test
+	$(BIN)/pip install --quiet --group pictures
+	$(BIN)/python -m tests.perfetto
 
 # The site, in build/site: open index.html. A warning is an error.
 docs: $(VENV)/test $(VENV)/docs

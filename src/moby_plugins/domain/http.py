@@ -165,7 +165,7 @@ class Request:
         Returns:
             A ``StatusError`` with 413.
         """
-        return StatusError(TOO_LARGE, self.method, f"the body is larger than {limit} bytes")
+        return request_too_large(self.method, limit)
 
     def json(self) -> Any:
         """Read the body as JSON.
@@ -279,6 +279,11 @@ class NoAnswerError(ConnectionResetError):
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle by ``why`` alone: ``OSError`` would give its number as well."""
         return type(self), (self.strerror,)
+
+
+def request_too_large(method: str, limit: float) -> StatusError:
+    """Return the 413 for a request of ``method`` whose body is over ``limit`` bytes."""
+    return StatusError(TOO_LARGE, method, f"the body is larger than {limit} bytes")
 
 
 # What a served plugin is. Servers and MemoryTransport take one; it may be called by threads.
