@@ -1,7 +1,8 @@
 """The fast HTTP engine (extra ``speed``): httptools, a parser in C, over a plain connection.
 
 It keeps the promises of ``urllib3.py``, over the same dialers, deadlines and pool. A small
-request is sent in one system call, and a small response is received in one.
+request is sent in one system call, and a small response is received in one. Heads in their
+plainest form take no parser (``plain_head`` in ``domain/http_grammar.py``).
 
 httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
 size or trailer for ever. It also accepts other protocols and versions, any byte in the reason of
@@ -49,7 +50,9 @@ from moby_plugins.domain.http_grammar import (
     STATUS_LINE,
     SWITCHING_PROTOCOLS,
     ChunkLines,
+    PlainHead,
     is_final,
+    plain_head,
 )
 from moby_plugins.domain.text import shown
 
@@ -116,48 +119,26 @@ class Answer:
         self.failure: Exception | None = None
         # Bytes that lack of a body of known length, once its head has come.
         self._left: int | None = None
+        self._plain: PlainHead | None = None
         self._begun = False
         self._interim = 0
         self._lines: ChunkLines | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
         self._head = b""
-        if self._parser is None:
-            self._parser = HttpResponseParser(self)
-            self._strict = False
-            # A length beside chunks is ignored, lines may end in LF, and spaces may follow the
-            # size of a chunk, which some servers write in a field of fixed width: all are common.
-            self._parser.set_dangerous_leniencies(
-                lenient_chunked_length=True,
-                lenient_optional_cr_before_lf=True,
-                lenient_spaces_after_chunk_size=True,
-            )
-        elif self._strict:
-            self._strict = False
-            self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
 
     def feed(self, data: bytes) -> None:
         """Parse what came; ``HTTPException`` or ``HttpParserError`` for what is no head."""
         if self._left is not None:
             self._count(data)
-            return
-        in_body = bool(self.status)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            self.reusable = False
-        except HttpParserError as error:
-            self._fail(error, data)
-        if not self.status:
-            self._bound_head(data)
-            return
-        if not in_body:
-            data = self._head + data if self._head else data
-            data = data[check_heads(data) :]
-            if self.length is not None and not self.complete:
-                self._left = self.length - sum(map(len, self._parts))
-        if self._lines is not None and self.failure is None:
-            self._check_chunks(self._lines, data)
+        elif self._begun or (plain := plain_head(data)) is None:
+            self._parse(data)
+        else:
+            self._plain = plain
+            self.status = plain.status
+            self.length = self._left = plain.length
+            self.reusable = True
+            self._count(data[len(plain.text) :])
 
     @property
     def room(self) -> int:
@@ -171,7 +152,8 @@ class Answer:
 
     def headers(self) -> AnswerHeaders:
         """The headers, made when they are looked at."""
-        return AnswerHeaders(map(_decoded, self._headers))
+        plain = self._plain
+        return AnswerHeaders(map(_decoded, self._headers) if plain is None else plain.lines())
 
     def finish(self) -> None:
         """Let go of the parser, which refers back to this."""
@@ -241,6 +223,43 @@ class Answer:
         """The body is whole, or an interim answer is."""
         self.complete = bool(self.status)
 
+    def _parse(self, data: bytes) -> None:
+        if not self._begun:
+            self._make_parser()
+        in_body = bool(self.status)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self.reusable = False
+        except HttpParserError as error:
+            self._fail(error, data)
+        if not self.status:
+            self._bound_head(data)
+            return
+        if not in_body:
+            data = self._head + data if self._head else data
+            data = data[check_heads(data) :]
+            if self.length is not None and not self.complete:
+                self._left = self.length - sum(map(len, self._parts))
+                # The parser misses what is counted, and cannot go on with what comes next.
+                self._parser = None
+        if self._lines is not None and self.failure is None:
+            self._check_chunks(self._lines, data)
+
+    def _make_parser(self) -> None:
+        if self._parser is None:
+            self._parser = HttpResponseParser(self)
+            # A length beside chunks is ignored, lines may end in LF, and spaces may follow the
+            # size of a chunk, which some servers write in a field of fixed width: all are common.
+            self._parser.set_dangerous_leniencies(
+                lenient_chunked_length=True,
+                lenient_optional_cr_before_lf=True,
+                lenient_spaces_after_chunk_size=True,
+            )
+        elif self._strict:
+            self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+        self._strict = False
+
     def _framing(self) -> tuple[list[str], list[str]]:
         lengths: list[str] = []
         codings: list[str] = []
@@ -281,8 +300,6 @@ class Answer:
 
     def _count(self, data: bytes) -> None:
         # There is nothing to parse in what is counted: it is not copied once more.
-        # The parser misses it, and cannot go on with what comes next.
-        self._parser = None
         left = (self._left or 0) - len(data)
         if left < 0:
             self.reusable = False
@@ -300,7 +317,7 @@ class Answer:
 
 
 def _decoded(header: tuple[bytes, bytes]) -> tuple[str, str]:
-    return header[0].decode("latin-1"), header[1].decode("latin-1")
+    return header[0].decode("latin-1"), header[1].decode("latin-1").strip(" \t")
 
 
 class UnreadBody:

@@ -1,8 +1,9 @@
 """The default HTTP engine: urllib3's connection, over any socket that was dialled.
 
-urllib3 writes the requests, and ``http.client``, on which it is built, reads the responses. The
-pool and the responses of urllib3 are not used: retries, redirects, proxies and decoding, which
-no plugin needs, would cost as much as the rest of a call. ``pool.py`` keeps connections.
+urllib3 writes the requests, and ``http.client``, on which it is built, reads the responses, but for
+heads in their plainest form (``plain_head`` in ``domain/http_grammar.py``). The pool and the
+responses of urllib3 are not used: retries, redirects, proxies and decoding, which no plugin needs,
+would cost as much as the rest of a call. ``pool.py`` keeps connections.
 
 ``http.client`` is too lenient for a host that trusts no plugin. It takes a negative
 Content-Length for none, stops at a header line without a colon, takes a bare CR for the end of
@@ -59,7 +60,9 @@ from moby_plugins.domain.http_grammar import (
     RESPONSE_FIELD,
     STATUS_LINE,
     SWITCHING_PROTOCOLS,
+    PlainHead,
     is_final,
+    plain_head,
 )
 from moby_plugins.domain.text import shown
 
@@ -159,6 +162,8 @@ class StrictResponse(HTTPResponse):
 
     fp: Any
     will_close: bool
+    # Set where it was read without ``http.client``, whose parser for mail takes longer than a call.
+    _plain: PlainHead | None = None
 
     def _read_status(self) -> tuple[str, int, str]:
         file = self.fp
@@ -176,6 +181,12 @@ class StrictResponse(HTTPResponse):
     def begin(self) -> None:
         """Read the status line and the headers, and refuse a framing that is open to doubt."""
         file = self.fp
+        self._plain = plain = plain_head(file.peek())
+        if plain is not None:
+            file.read(len(plain.text))
+            self.status, self.length = plain.status, plain.length
+            self.version, self.chunked, self.will_close = 11, False, False
+            return
         try:
             super().begin()
         finally:
@@ -191,6 +202,14 @@ class StrictResponse(HTTPResponse):
             # Whether a body follows all the same is not to be found out.
             self.will_close |= bool(self.chunked or lengths or self.status == SWITCHING_PROTOCOLS)
             self.chunked = False
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield the names and values of the headers."""
+        if self._plain is not None:
+            yield from self._plain.lines()
+            return
+        for name, value in self.headers.items():
+            yield name, value.strip(" \t")
 
     def _read_next_chunk_size(self) -> int:
         match = CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
@@ -320,7 +339,7 @@ class Urllib3Connection:
             self.close()
             raise
         end = partial(self._end, give_back, whole=whole)
-        headers = AnswerHeaders(_lines(answer))
+        headers = AnswerHeaders(answer.lines())
         return Response(answer.status, _Body(answer, self._sock, self._address, end), headers)
 
     def is_readable(self) -> bool:
@@ -409,10 +428,6 @@ class _Connection(HTTPConnection):
             self._socket.wait_to_send()
         self._begun = True
         super().send(head + data if head else data)
-
-
-def _lines(answer: StrictResponse) -> Iterator[tuple[str, str]]:
-    yield from answer.headers.items()
 
 
 class _Body:
