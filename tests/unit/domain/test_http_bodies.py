@@ -5,11 +5,11 @@ import pytest
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
-    MAX_EMPTY_CHUNKS,
     MAX_ERROR_BYTES,
     ChunkCheck,
     ErrorText,
     Remaining,
+    Response,
     Whole,
 )
 
@@ -99,14 +99,7 @@ def test_chunks_are_bytes_of_any_kind() -> None:
         check.checked("c")  # type: ignore[arg-type]
 
 
-def test_empty_chunks_are_counted_in_a_row() -> None:
-    """One with bytes begins the count again; the bound itself is an error."""
-    check = ChunkCheck()
-    for _ in range(MAX_EMPTY_CHUNKS - 1):
-        check.checked(b"")
-    check.checked(b"a")
-    for _ in range(MAX_EMPTY_CHUNKS - 1):
-        check.checked(b"")
-
-    with pytest.raises(ValueError, match="1,000,000 empty chunks"):
-        check.checked(b"")
+def test_what_is_no_bytes_is_no_chunk() -> None:
+    """Text above all."""
+    with pytest.raises(TypeError, match="a body is made of bytes, not of str"):
+        Response(200, ["text"]).body.read(1)  # type: ignore[list-item]  # the point
