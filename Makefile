@@ -19,8 +19,12 @@ test: $(VENV)/test
 
 # By two processes, each of which collects its half; xdist would have each collect all. What pytest
 # compiles of the tests is kept, whatever the environment says: that is as much work as they are.
-HALF := tests/unit/app tests/unit/examples
-UNIT := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
+# Each plugin of pytest is called for each test: those that no unit test needs stay out. Properties
+# run fewer examples than in `make test`.
+HALF := tests/unit/app tests/unit/checks
+WITHOUT := cacheprovider doctest faulthandler junitxml pastebin random_order setuponly setupplan \
+	stepwise xdist
+UNIT := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q --hypothesis-profile=few $(WITHOUT:%=-p no:%)
 unit: $(VENV)/test
 	@$(UNIT) tests/unit $(HALF:%=--ignore=%) >$(VENV)/unit-output 2>&1 & other=$$!; \
 		$(UNIT) $(HALF); status=$$?; \

@@ -7,7 +7,6 @@ import pytest
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
-    MAX_EMPTY_CHUNKS,
     MAX_ERROR_BYTES,
     ChunkCheck,
     Content,
@@ -15,6 +14,7 @@ from moby_plugins.domain.http import (
     FilePart,
     Remaining,
     Request,
+    Response,
     Whole,
     parts_of,
 )
@@ -105,19 +105,6 @@ def test_chunks_are_bytes_of_any_kind() -> None:
         check.checked("c")  # type: ignore[arg-type]
 
 
-def test_empty_chunks_are_counted_in_a_row() -> None:
-    """One with bytes begins the count again; the bound itself is an error."""
-    check = ChunkCheck()
-    for _ in range(MAX_EMPTY_CHUNKS - 1):
-        check.checked(b"")
-    check.checked(b"a")
-    for _ in range(MAX_EMPTY_CHUNKS - 1):
-        check.checked(b"")
-
-    with pytest.raises(ValueError, match="1,000,000 empty chunks"):
-        check.checked(b"")
-
-
 @pytest.mark.parametrize("size", [-1, -2, -(1 << 40)])
 @pytest.mark.parametrize("body", [b"abcdef", [b"abc", b"def"], [b"", b"a", b"bcdef"]])
 def test_a_size_below_0_is_all_of_it_as_files_have_it(body: Content, size: int) -> None:
@@ -160,3 +147,9 @@ def test_what_is_no_file_is_read() -> None:
 
     assert list(parts_of(Filed(None))) == [b"0123456789"]
     assert list(parts_of(chunks)) == chunks
+
+
+def test_what_is_no_bytes_is_no_chunk() -> None:
+    """Text above all."""
+    with pytest.raises(TypeError, match="a body is made of bytes, not of str"):
+        Response(200, ["text"]).body.read(1)  # type: ignore[list-item]  # the point
