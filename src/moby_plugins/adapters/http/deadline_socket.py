@@ -59,6 +59,11 @@ class ClosedHereError(ConnectionAbortedError):
         super().__init__(errno.ECONNABORTED, CLOSED_HERE)
 
 
+def ends_sending(early: bytes) -> bool:
+    """Whether ``early``, received while a request is being sent, is a reason to send no more."""
+    return len(early) > _MOST_EARLY_BYTES or (bool(early) and begins_final_response(early))
+
+
 class _Deadline(_Base):
     """``cut_off`` is true once the connection ended as TLS does not allow.
 
@@ -183,8 +188,7 @@ class _Deadline(_Base):
         raise NotImplementedError
 
     def _check_early(self, *, goes_on: bool) -> None:
-        enough = len(self._early) > _MOST_EARLY_BYTES
-        if not goes_on or enough or (self._early and begins_final_response(self._early)):
+        if not goes_on or ends_sending(self._early):
             raise RespondedEarlyError("the plugin responded before the request was sent")
 
     def _receive(self, size: int, *args: Any) -> bytes:

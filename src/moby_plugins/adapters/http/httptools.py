@@ -64,6 +64,7 @@ _TIMED_OUT = timed_out()
 _CONNECTION = (b"connection", b"proxy-connection")
 # What is asked of the socket at first: most answers are smaller.
 FIRST_BYTES = 16 << 10
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 class ClosedEarlyError(ConnectionResetError):
@@ -475,5 +476,10 @@ def pieces(request: Request, host: str) -> Iterable[bytes | FilePart]:
 def _chunks(body: Iterable[bytes]) -> Iterator[bytes]:
     for part in body:
         if part:  # an empty chunk would be the last
-            yield b"%x\r\n%b\r\n" % (len(part), part)
-    yield b"0\r\n\r\n"
+            yield as_chunk(part)
+    yield LAST_CHUNK
+
+
+def as_chunk(part: bytes) -> bytes:
+    """Return ``part``, which is not empty, as one chunk of a body."""
+    return b"%x\r\n%b\r\n" % (len(part), part)
