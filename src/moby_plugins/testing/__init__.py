@@ -10,6 +10,7 @@ from moby_plugins.deferred_names import deferred_names
 if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.adapters.memory.calls import Call, Calls
     from moby_plugins.adapters.memory.clock import ClockStuckError, FakeClock
+    from moby_plugins.adapters.memory.fake_time_loop import FakeTimeLoop, LoopStuckError
     from moby_plugins.adapters.memory.fault_server import FaultServer
     from moby_plugins.adapters.memory.replay import any_body, same_body
     from moby_plugins.adapters.memory.replies import (
@@ -41,10 +42,12 @@ __all__ = [
     "ClockStuckError",
     "FakeClock",
     "FakeEngine",
+    "FakeTimeLoop",
     "Fault",
     "FaultServer",
     "LivePlugin",
     "LivePlugins",
+    "LoopStuckError",
     "MemoryDiscovery",
     "MemoryRegistry",
     "MemoryTransport",
@@ -88,5 +91,7 @@ if not TYPE_CHECKING:  # else any name would pass
             "testing.host_replay",
             "testing.live",
             "adapters.memory.fault_server",
+            # These load asyncio.
+            "adapters.memory.fake_time_loop",
         ),
     )
