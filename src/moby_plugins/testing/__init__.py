@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from moby_plugins.deferred_names import deferred_names
 
 if TYPE_CHECKING:  # a test compares these imports with ``__all__``
+    from moby_plugins.adapters.memory.async_transport import AsyncMemoryTransport
     from moby_plugins.adapters.memory.calls import Call, Calls
     from moby_plugins.adapters.memory.clock import ClockStuckError, FakeClock
     from moby_plugins.adapters.memory.fake_time_loop import FakeTimeLoop, LoopStuckError
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.testing.memory_registry import MemoryRegistry, MemoryTransports
 
 __all__ = [
+    "AsyncMemoryTransport",
     "Call",
     "Calls",
     "ClockStuckError",
@@ -93,5 +95,6 @@ if not TYPE_CHECKING:  # else any name would pass
             "adapters.memory.fault_server",
             # These load asyncio.
             "adapters.memory.fake_time_loop",
+            "adapters.memory.async_transport",
         ),
     )
