@@ -1,12 +1,13 @@
 """How bodies are read and sent: a response within its bound, an upload as it is read.
 
-A body is read in pieces, and never more of it than is still allowed.
+A body is read in pieces, and never more of it than is still allowed. ``UploadBase`` is what an
+upload decides, whether a thread reads it or a task.
 """
 
 import io
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO, TypeAlias, cast
 
@@ -59,15 +60,15 @@ def accepted(response: Response, method: str) -> Body:
     raise text.error(response.status, method)
 
 
-class Upload:
-    """``data`` as an iterable of chunks, for all attempts of one call.
+class UploadBase:
+    """``data``, a file or an iterable, for all attempts of one call.
 
     ``length`` is the number of bytes where that is known beforehand. ``error``
     is what reading the caller's data raised, if it did. The data stays open. It is a
     ``FileContent``: a regular file need not be read.
     """
 
-    def __init__(self, data: BinaryIO | Iterable[bytes]) -> None:
+    def __init__(self, data: Any) -> None:
         self.error: BaseException | None = None
         self.length: int | None = None
         self._data = data
@@ -76,7 +77,9 @@ class Upload:
         # What is left to send of a regular file, until it is read.
         self._part: FilePart | None = None
         self._touched = False
-        if hasattr(data, "read") and cast("BinaryIO", data).seekable():
+        # A file of an asynchronous library can be iterated over alone.
+        self._is_file = hasattr(data, "read") and not isinstance(data, AsyncIterable)
+        if self._is_file and cast("BinaryIO", data).seekable():
             file = cast("BinaryIO", data)
             self._start = file.tell()
             self.length = file.seek(0, os.SEEK_END) - self._start
@@ -90,17 +93,6 @@ class Upload:
             self._part = FilePart(fileno, self._start, self.length)
         return self._part
 
-    def __iter__(self) -> Iterator[bytes]:
-        self._touched = True
-        try:
-            for chunk in checked_chunks(self._chunks()):
-                yield bytes(chunk)
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self.error = error
-            raise
-
     def rewind(self) -> bool:
         """Make ready for another attempt; false where a part that was read is gone."""
         if self._start is not None:
@@ -108,7 +100,7 @@ class Upload:
             cast("BinaryIO", self._data).seek(self._start)
             return True
         # An iterable that is not its own iterator, a list say, begins anew by itself.
-        one_shot = hasattr(self._data, "read") or isinstance(self._data, Iterator)
+        one_shot = self._is_file or isinstance(self._data, (Iterator, AsyncIterator))
         return not (one_shot and self._touched)
 
     def account(self, error: TransportError) -> None:
@@ -123,7 +115,7 @@ class Upload:
                 cast("BinaryIO", self._data).seek(self._part.offset)
 
     def _chunks(self) -> Iterator[bytes]:
-        if not hasattr(self._data, "read"):
+        if not self._is_file:
             yield from self._data
             return
         file, length = cast("BinaryIO", self._data), self.length
@@ -148,3 +140,18 @@ def _is_regular(file: Any) -> bool:
     return (
         type(raw) is io.FileIO and raw.readable() and stat.S_ISREG(os.fstat(raw.fileno()).st_mode)
     )
+
+
+class Upload(UploadBase):
+    """``data`` as an iterable of chunks."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._touched = True
+        try:
+            for chunk in checked_chunks(self._chunks()):
+                yield bytes(chunk)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
