@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.plugin import Plugin
+from moby_plugins.domain.typed import typed
 
 
 @frozen
@@ -56,7 +57,7 @@ class CallEnded:
     new_connection: bool | None = None
 
 
-@frozen
+@frozen(field_transformer=typed)
 class RetryScheduled:
     """An attempt failed, and there will be another.
 
@@ -75,7 +76,7 @@ class RetryScheduled:
     delay: float
 
 
-@frozen
+@frozen(field_transformer=typed)
 class PluginActivated:
     """A plugin became active in a registry.
 
@@ -88,7 +89,7 @@ class PluginActivated:
     seconds: float
 
 
-@frozen
+@frozen(field_transformer=typed)
 class PluginDropped:
     """A registry forgot an active plugin: it was invalidated, or installed again.
 
@@ -99,7 +100,7 @@ class PluginDropped:
     plugin: Plugin
 
 
-@frozen
+@frozen(field_transformer=typed)
 class ActivationFailed:
     """A plugin could not be activated.
 
@@ -114,7 +115,7 @@ class ActivationFailed:
     seconds: float
 
 
-@frozen
+@frozen(field_transformer=typed)
 class HandlerFailed:
     """A handler of a registry raised for a plugin.
 
