@@ -48,7 +48,8 @@ def test_what_is_heavy_is_loaded_when_first_needed(statement: str) -> None:
 # What commands have no use for: each would cost them more than the command itself does.
 NEEDLESS = {
     "cattrs", "typing_extensions", "urllib3", "requests", "rich", "asyncio", "cheroot", "tomllib",
-    "pathlib", "difflib", "dataclasses", "moby_plugins.app.subsystem", "moby_plugins.app.parts",
+    "pathlib", "difflib", "dataclasses", "importlib.metadata",
+    "moby_plugins.app.subsystem", "moby_plugins.app.parts",
     "moby_plugins.testing", "moby_plugins.checks", "moby_plugins.subsystems", "http.client",
     "email",
 }  # fmt: skip
