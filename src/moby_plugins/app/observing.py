@@ -10,6 +10,7 @@ from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
+from moby_plugins.domain.async_http import AsyncRequest
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import OK, Request
 from moby_plugins.domain.http_grammar import HEADER_NAME
@@ -139,6 +140,12 @@ class ObservedRequest(_Observed[RequestEnded]):
                 self._started, seconds, status, error, self.sent_bytes, hung_up
             )
         )
+
+
+def request_started(request: Request | AsyncRequest) -> RequestStarted:
+    """Return the event of the beginning of ``request``."""
+    size = len(request.body) if isinstance(request.body, bytes) else request.length
+    return RequestStarted(request.method.partition("?")[0], request.headers, size)
 
 
 def _status(error: BaseException | None) -> int | None:
