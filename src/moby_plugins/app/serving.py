@@ -33,6 +33,7 @@ from moby_plugins.domain.http import (
     Response,
 )
 from moby_plugins.domain.plugin import Manifest
+from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import bounded, shown
 from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import Clock, is_forked_child
@@ -68,7 +69,7 @@ class Routes:
     """
 
     def __init__(self, parts: Sequence[Subsystem], max_request_bytes: int) -> None:
-        self._limit = max_request_bytes
+        self._limit = size("max_request_bytes", max_request_bytes)
         self._by_method: dict[str, Route] = {}
         for part in parts:
             check_part(part)
