@@ -19,6 +19,7 @@ from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError, error_text
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
+from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.platforms import check_platform
 
@@ -58,7 +59,8 @@ class PluginServer:
         drain: Seconds that running calls have to end; after that their connections are cut.
 
     Raises:
-        ValueError: For a ``drain`` that is no such number.
+        ValueError: For a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
 
     Examples:
         ```python
@@ -234,14 +236,18 @@ def plugin_server_unix(
 
     Raises:
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a mode, a group or a ``drain`` that cannot be one.
+        ValueError: For a mode, a group, a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
     """
     if not _is_number(mode, MAX_MODE):
         raise ValueError(f"{quoted(mode)} is no file mode from 0 to 0o777")
     if not (group is None or isinstance(group, str) or _is_number(group, MAX_GROUP)):
         raise ValueError(f"{quoted(group)} is no group: a name, or a number from 0 to {MAX_GROUP}")
+    _check_sizes(max_request_bytes, max_inflight_bytes)
+    _check_text("sockets_path", sockets_path)
     path = name
-    if not os.path.isabs(name):
+    given: object = name  # of a program that nothing has checked
+    if not (isinstance(given, str) and os.path.isabs(given)):
         path = os.path.join(os.path.abspath(sockets_path), f"{check_plugin_name(name)}.sock")
 
     def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
@@ -256,6 +262,16 @@ def plugin_server_unix(
 
     hosted = PluginServer(app, listen, drain=drain)
     return hosted
+
+
+def _check_sizes(max_request_bytes: int, max_inflight_bytes: int) -> None:
+    size("max_request_bytes", max_request_bytes)
+    size("max_inflight_bytes", max_inflight_bytes)
+
+
+def _check_text(argument: str, given: object) -> None:
+    if not isinstance(given, (str, os.PathLike)):
+        raise TypeError(f"{argument} must be a string, not {quoted(given)}")
 
 
 def _is_number(value: object, most: int) -> bool:
@@ -296,9 +312,13 @@ def plugin_server_tcp(
 
     Raises:
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a ``drain`` that is no such number.
+        ValueError: For a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
     """
     check_plugin_name(name)
+    _check_sizes(max_request_bytes, max_inflight_bytes)
+    _check_text("addr", addr)
+    _check_text("specs_path", specs_path)
     given: object = tls  # of a program that nothing has checked
     if not (given is None or isinstance(given, ServerTLS)):
         # Not what it holds: a passphrase may be part of that.
@@ -358,7 +378,8 @@ def serve_unix(
         SettingsError: For a missing library or group, or a platform without UNIX sockets.
         PluginError: Where the server underneath ended by itself.
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a mode, a group or a ``drain`` that cannot be one.
+        ValueError: For a mode, a group, a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
 
     Examples:
         ```python
@@ -420,7 +441,8 @@ def serve_tcp(
         SettingsError: For a missing library.
         PluginError: Where the server underneath ended by itself.
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a ``drain`` that is no such number.
+        ValueError: For a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
 
     Examples:
         ```python
@@ -468,6 +490,7 @@ def wsgi(
     Returns:
         The application.
     """
+    _check_sizes(max_request_bytes, max_inflight_bytes)
     from moby_plugins.adapters.server.answering import InFlight
     from moby_plugins.adapters.server.answering import wsgi as adapted
 

@@ -37,6 +37,7 @@ from moby_plugins.domain.http import (
 )
 from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import Manifest
+from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import bounded, shown
 from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import Clock, has_hung_up, is_forked_child
@@ -72,7 +73,7 @@ class Routes:
     """
 
     def __init__(self, parts: Sequence[Subsystem], max_request_bytes: int) -> None:
-        self._limit = max_request_bytes
+        self._limit = size("max_request_bytes", max_request_bytes)
         self._by_method: dict[str, Route] = {}
         for part in parts:
             check_part(part)
