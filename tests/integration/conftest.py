@@ -8,6 +8,7 @@ import pytest
 from attrs import evolve
 
 from moby_plugins import RetryPolicy, Settings
+from moby_plugins.app.settings import BUILT_IN
 from tests.integration.loops import TRANSPORTS, settings_over
 
 # Seconds until a thread that ends by itself has ended: idle workers take one.
@@ -28,6 +29,13 @@ def no_threads_left() -> Iterator[None]:
 @pytest.fixture(params=TRANSPORTS)
 def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """All defaults, but each transport in turn for every scheme, the asynchronous one too."""
+    with settings_over(request.param) as those:
+        yield those
+
+
+@pytest.fixture(params=sorted(BUILT_IN))
+def built_in(request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """The same, but for the built-in transports of synchronous hosts alone."""
     with settings_over(request.param) as those:
         yield those
 

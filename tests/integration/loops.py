@@ -1,4 +1,4 @@
-"""Event loops that asynchronous tests run on, and synchronous hosts over asynchronous transports."""
+"""Event loops for asynchronous tests, and synchronous hosts over asynchronous transports."""
 
 import asyncio
 from collections.abc import Callable, Iterator

@@ -14,7 +14,6 @@ import pytest
 from attrs import frozen
 
 from moby_plugins import Registry, Settings, new_client, new_local_registry
-from moby_plugins.app.settings import BUILT_IN
 from tests.dummy_plugin import DummyPlugin, keeps_answering
 
 # Functions in Python for one call over a connection that is open, by transport.
@@ -80,10 +79,10 @@ def system_calls(work: Callable[[], object]) -> Counter[str]:
     return seen
 
 
-@pytest.fixture(params=sorted(BUILT_IN))
-def settings(request: pytest.FixtureRequest) -> Settings:
-    """All defaults, but each built-in transport in turn for every scheme."""
-    return Settings(transports=dict.fromkeys(Settings().transports, request.param))
+@pytest.fixture
+def settings(built_in: Settings) -> Settings:
+    """What is counted is the synchronous transports' work."""
+    return built_in
 
 
 def test_a_call_does_not_do_its_work_twice(short_path: Path, settings: Settings) -> None:

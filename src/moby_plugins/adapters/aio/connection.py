@@ -30,8 +30,9 @@ from moby_plugins.domain.http import CHUNK_BYTES
 
 # Received at once of a body, and kept of one before the receiving stops.
 _STEP, _MOST_KEPT = 128 << 10, 256 << 10
-# What a part of an iterable counts for at least, towards the next turn of the loop.
-_LEAST_PART = 64
+# Between two turns of the loop while an iterable is sent: what a part counts for at least, towards
+# the size of a chunk, and seconds.
+_LEAST_PART, _MOST_BETWEEN = 64, 1e-3
 
 
 class _Incoming:
@@ -178,14 +179,15 @@ class AsyncConnection:
 
     async def _put_all(self, body: AsyncIterable[bytes], *, chunked: bool) -> bool:
         """Send all parts of ``body``; false as ``_send``."""
-        unseen = 0
+        loop = self._link.loop
+        unseen, due = 0, loop.time() + _MOST_BETWEEN
         async for part in body:
             # Another task's turn, and a look at what the plugin sends: an iterable that never
             # waits, and a plugin that reads as fast, would leave no time for either.
             unseen += len(part) + _LEAST_PART
-            if unseen >= CHUNK_BYTES:
-                unseen = 0
+            if unseen >= CHUNK_BYTES or loop.time() >= due:
                 await asyncio.sleep(0)
+                unseen, due = 0, loop.time() + _MOST_BETWEEN
             # An empty chunk would be the last.
             if part and not await self._put(as_chunk(part) if chunked else part):
                 return False
