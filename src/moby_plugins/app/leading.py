@@ -51,7 +51,7 @@ class Leaders:
     ``closing`` ends all of it. The other arguments are the registry's. Threads may share it.
     """
 
-    _activations: Activations
+    _activations: Activations[ActivePlugin]
     _discovery: Discovery
     _connect: Connect
     _clock: Clock
@@ -103,7 +103,7 @@ class Leaders:
                 activation, leading = self._take_over(name, ending)
             return self._lead(activation, policy, on_retry, ending, started)
 
-    def _take_over(self, name: str, ending: Ending) -> tuple[Activation, bool]:
+    def _take_over(self, name: str, ending: Ending) -> tuple[Activation[ActivePlugin], bool]:
         """Claim a plugin whose leader has left; ``WaitCancelledError`` where this caller ends too.
 
         Of those that waited, one has the lead.
@@ -120,7 +120,7 @@ class Leaders:
 
     def _lead(
         self,
-        activation: Activation,
+        activation: Activation[ActivePlugin],
         policy: RetryPolicy,
         on_retry: OnRetry | None,
         ending: Ending,
@@ -149,7 +149,7 @@ class Leaders:
 
     def _settle(
         self,
-        activation: Activation,
+        activation: Activation[ActivePlugin],
         handshake: Handshake,
         plugin: ActivePlugin | None,
         error: BaseException | None = None,
@@ -163,7 +163,7 @@ class Leaders:
                 what = f"closing the client of plugin {quoted(activation.name)} failed"
                 log_failure(what, raised)
 
-    def _meet(self, activation: Activation) -> None:
+    def _meet(self, activation: Activation[ActivePlugin]) -> None:
         call_handlers(self._activations.take_meetings(activation))
 
     def _until(self, ending: Ending) -> Discovery:
@@ -197,13 +197,13 @@ class Leaders:
             name=plugin.name,
         )
 
-    def load(self, names: Iterable[str], ending: Ending) -> Generator[Activation]:
+    def load(self, names: Iterable[str], ending: Ending) -> Generator[Activation[ActivePlugin]]:
         """Activate many side by side: each activation, once it is settled.
 
         Handlers run on the way, in this thread. Closing the iterator ends what is under way.
         """
-        ours: list[Activation] = []
-        theirs: list[Activation] = []
+        ours: list[Activation[ActivePlugin]] = []
+        theirs: list[Activation[ActivePlugin]] = []
         try:
             for name in names:
                 activation, leading = self._activations.claim(name, None)
@@ -226,7 +226,9 @@ class Leaders:
                 raise ending.error()
             yield from self.load(abandoned, ending)
 
-    def _lead_side_by_side(self, ours: list[Activation], ending: Ending) -> Generator[Activation]:
+    def _lead_side_by_side(
+        self, ours: list[Activation[ActivePlugin]], ending: Ending
+    ) -> Generator[Activation[ActivePlugin]]:
         discovery = self._until(ending)
         handshakes = [self._handshake(activation.name, discovery, ending) for activation in ours]
 
@@ -237,7 +239,9 @@ class Leaders:
             for handshake in handshakes:
                 handshake.end(ending.reason)
 
-        def settle(outcome: Outcome[ActivePlugin]) -> tuple[Activation, BaseException | None]:
+        def settle(
+            outcome: Outcome[ActivePlugin],
+        ) -> tuple[Activation[ActivePlugin], BaseException | None]:
             activation, handshake = ours[outcome.index], handshakes[outcome.index]
             error = ending.unless_own(outcome.error)
             self._settle(activation, handshake, outcome.value, error)
