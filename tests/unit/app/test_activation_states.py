@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from attrs import evolve
 
-from moby_plugins.app.activation import Activation, Activations
+from moby_plugins.app.activation import Activation, Activations, ActivePlugin
 from moby_plugins.app.registry import Registry
 from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
 from tests.unit.app.in_memory import MemoryHost
