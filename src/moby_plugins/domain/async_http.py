@@ -70,6 +70,10 @@ class _AsyncBytes:
     def __init__(self, data: bytes) -> None:
         self._data = io.BytesIO(data)
 
+    @property
+    def size(self) -> int:
+        return self._data.getbuffer().nbytes - self._data.tell()
+
     async def read(self, size: int, /) -> bytes:
         return self._data.read(size)
 
@@ -102,6 +106,11 @@ class _AsyncChunks:
         """Close the source, where it is a generator."""
         if isinstance(self._source, AsyncGenerator):
             await self._source.aclose()
+
+
+def known_size(body: AsyncBody) -> int | None:
+    """Return the bytes that are left of a body that is whole in memory, ``None`` of another."""
+    return body.size if isinstance(body, _AsyncBytes) else None
 
 
 def _as_async_body(content: AsyncContent | AsyncBody) -> AsyncBody:

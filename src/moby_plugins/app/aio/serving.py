@@ -5,13 +5,13 @@ decides who answers and ``refusal`` what an exception says, as for a ``PluginApp
 server cancels, because its host hung up or the server ends, is the one thing that is not answered.
 """
 
-import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import Any
 
 from attrs import evolve
 
+from moby_plugins.adapters.aio.answering import is_cancelled
 from moby_plugins.app.aio.subsystem import AsyncSubsystem, flaw_of
 from moby_plugins.app.parts import Part, check_part
 from moby_plugins.app.results import mismatch
@@ -96,14 +96,6 @@ class AsyncPluginApp:
 def check_async_part(part: Part) -> None:
     """Raise ``TypeError`` for what could not be served, and say what is wrong with it."""
     check_part(part, AsyncSubsystem, flaw_of, "is synchronous: PluginApp takes it")
-
-
-def is_cancelled(error: BaseException) -> bool:
-    """Whether ``error`` ends the running task as it was told to, and is no failure of its code."""
-    if not isinstance(error, asyncio.CancelledError):
-        return False
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def whole(response: Response) -> AsyncResponse:
