@@ -1,12 +1,13 @@
 """How bodies are read and sent: a response within its bound, an upload as it is read.
 
-A body is read in pieces, and never more of it than is still allowed.
+A body is read in pieces, and never more of it than is still allowed. ``UploadBase`` is what an
+upload decides, whether a thread reads it or a task.
 """
 
 import io
 import os
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, TypeAlias, cast
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from moby_plugins.domain.errors import TransportError, WireError
 from moby_plugins.domain.http import (
@@ -56,24 +57,54 @@ def accepted(response: Response, method: str) -> Body:
     raise text.error(response.status, method)
 
 
-class Upload:
-    """``data`` as an iterable of chunks, for all attempts of one call.
+class UploadBase:
+    """``data``, a file or an iterable, for all attempts of one call.
 
     ``length`` is the number of bytes where that is known beforehand. ``error``
     is what reading the caller's data raised, if it did. The data stays open.
     """
 
-    def __init__(self, data: BinaryIO | Iterable[bytes]) -> None:
+    def __init__(self, data: Any) -> None:
         self.error: BaseException | None = None
         self.length: int | None = None
         self._data = data
         self._start: int | None = None
         self._touched = False
-        if hasattr(data, "read") and cast("BinaryIO", data).seekable():
+        # A file of an asynchronous library can be iterated over alone.
+        self._is_file = hasattr(data, "read") and not isinstance(data, AsyncIterable)
+        if self._is_file and cast("BinaryIO", data).seekable():
             file = cast("BinaryIO", data)
             self._start = file.tell()
             self.length = file.seek(0, os.SEEK_END) - self._start
             file.seek(self._start)
+
+    def rewind(self) -> bool:
+        """Make ready for another attempt; false where a part that was read is gone."""
+        if self._start is not None:
+            cast("BinaryIO", self._data).seek(self._start)
+            return True
+        # An iterable that is not its own iterator, a list say, begins anew by itself.
+        one_shot = self._is_file or isinstance(self._data, (Iterator, AsyncIterator))
+        return not (one_shot and self._touched)
+
+    def account(self, error: TransportError) -> None:
+        """Say in ``error`` whether a part of the body was read that is gone, and rewind it."""
+        error.body_spent = not error.answered and not self.rewind()
+
+    def _chunks(self) -> Iterator[bytes]:
+        if not self._is_file:
+            yield from self._data
+            return
+        file, left = cast("BinaryIO", self._data), Remaining(self.length, STEP_BYTES)
+        while left.room:
+            chunk = file.read(left.room)
+            left.take(chunk)
+            if chunk:
+                yield chunk
+
+
+class Upload(UploadBase):
+    """``data`` as an iterable of chunks."""
 
     def __iter__(self) -> Iterator[bytes]:
         self._touched = True
@@ -85,27 +116,3 @@ class Upload:
         except BaseException as error:
             self.error = error
             raise
-
-    def rewind(self) -> bool:
-        """Make ready for another attempt; false where a part that was read is gone."""
-        if self._start is not None:
-            cast("BinaryIO", self._data).seek(self._start)
-            return True
-        # An iterable that is not its own iterator, a list say, begins anew by itself.
-        one_shot = hasattr(self._data, "read") or isinstance(self._data, Iterator)
-        return not (one_shot and self._touched)
-
-    def account(self, error: TransportError) -> None:
-        """Say in ``error`` whether a part of the body was read that is gone, and rewind it."""
-        error.body_spent = not error.answered and not self.rewind()
-
-    def _chunks(self) -> Iterator[bytes]:
-        if not hasattr(self._data, "read"):
-            yield from self._data
-            return
-        file, left = cast("BinaryIO", self._data), Remaining(self.length, STEP_BYTES)
-        while left.room:
-            chunk = file.read(left.room)
-            left.take(chunk)
-            if chunk:
-                yield chunk

@@ -98,7 +98,7 @@ class Stream:
         self.close()
 
 
-class Client(ClientBase):
+class Client(ClientBase[Request]):
     """Calls one plugin: what ``new_client`` and a registry make. Threads may share it.
 
     Who made it closes it, and that closes the transport: calls under way end at once with

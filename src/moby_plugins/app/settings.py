@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, cast
 
 from attrs import Attribute, field, fields_dict, frozen
@@ -44,6 +44,22 @@ class MakeDiscovery(Protocol):
         ...
 
 
+class _Awaited(Protocol):
+    """An ``AsyncTransport``, whose module and values synchronous programs do without."""
+
+    def send(self, request: Any, timeout: float | None) -> Awaitable[Any]: ...
+
+    def close(self) -> None: ...
+
+
+class ConnectAwaited(Protocol):
+    """An ``AsyncConnect``: what asynchronous programs may have in place of a ``Connect``."""
+
+    def __call__(self, address: Address, tls: TLSOptions | None, /) -> _Awaited:
+        """Make an asynchronous transport for an address."""
+        ...
+
+
 def _path(value: Path) -> str:
     if not isinstance(value, (str, os.PathLike)):
         raise SettingsError(f"a path is a string, not {quoted(value)}")
@@ -60,7 +76,9 @@ def _paths(value: Iterable[Path]) -> tuple[str, ...]:
     return tuple(map(_path, value))
 
 
-def _transports(value: Mapping[str, str | Connect]) -> dict[str, str | Connect]:
+def _transports(
+    value: Mapping[str, str | Connect | ConnectAwaited],
+) -> dict[str, str | Connect | ConnectAwaited]:
     given: Any = value  # of a file, or of a program that nothing has checked
     if not isinstance(given, Mapping):
         raise SettingsError(f"transports are a table from scheme to transport, not {quoted(given)}")
@@ -70,7 +88,7 @@ def _transports(value: Mapping[str, str | Connect]) -> dict[str, str | Connect]:
             raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
         if not _SCHEME.fullmatch(scheme):
             raise SettingsError(f"{quoted(scheme)} is no scheme of an address")
-        if isinstance(transport, str):
+        if isinstance(transport, str) and not ASYNC_TRANSPORT.has(transport):
             TRANSPORT.check(transport)
     return TRANSPORTS | {scheme.lower(): transport for scheme, transport in value.items()}
 
@@ -91,6 +109,12 @@ class Named:
         # Read only for a name that is not built in: a slip is told before the first call.
         if name not in self.built_in:
             self._installed(name)
+
+    def has(self, name: str) -> bool:
+        """Return whether there is one of that name."""
+        from importlib.metadata import entry_points
+
+        return name in self.built_in or name in entry_points(group=self.group).names
 
     def load(self, name: str) -> Callable[..., Any]:
         """Return what an installed package registers as ``name``; ``SettingsError`` if it fails."""
@@ -118,6 +142,7 @@ class Named:
 
 
 TRANSPORT = Named("transport", "moby_plugins.transports", (AUTO, *BUILT_IN))
+ASYNC_TRANSPORT = Named("asynchronous transport", "moby_plugins.aio_transports", (AUTO, *BUILT_IN))
 DISCOVERY = Named("discovery", "moby_plugins.discoveries", (LOCAL,))
 
 
@@ -206,7 +231,9 @@ class Settings:
         transports: By scheme, which transport carries a call: ``"auto"`` (httptools 0.7 or later
             where it can be imported, else urllib3), ``"httptools"``, ``"urllib3"``; or one that an
             installed package registers under the entry-point group ``moby_plugins.transports``; or
-            a ``Connect`` of one's own, which also adds a scheme. Others keep theirs.
+            a ``Connect`` of one's own, which also adds a scheme. Others keep theirs. In programs on
+            asyncio the three built-in names all mean the built-in asynchronous transport, the group
+            is ``moby_plugins.aio_transports``, and one's own is an ``AsyncConnect``.
         retry: When ``get`` and calls are tried again.
         timeout: Seconds for one attempt of a call, the response's body included; ``None`` is no
             bound.
@@ -243,7 +270,9 @@ class Settings:
 
     sockets_path: str = field(default=SOCKETS_PATH, converter=_path)
     specs_paths: tuple[str, ...] = field(default=SPECS_PATHS, converter=_paths)
-    transports: Mapping[str, str | Connect] = field(factory=dict, converter=_transports)
+    transports: Mapping[str, str | Connect | ConnectAwaited] = field(
+        factory=dict, converter=_transports
+    )
     retry: RetryPolicy = field(factory=RetryPolicy, validator=_policy)
     timeout: float | None = field(default=None, validator=_positive)
     activation_timeout: float | None = field(default=ACTIVATION_TIMEOUT, validator=_positive)

@@ -47,7 +47,7 @@ from moby_plugins.domain.text import quoted
 _ORDINARY = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 F = TypeVar("F", bound=Callable[..., Any])
-C = TypeVar("C", bound=ClientBase)
+C = TypeVar("C", bound=ClientBase[Any])
 HEADERS = {"Content-Type": CONTENT_TYPE}
 BAD_REQUEST = 400
 # A default for an answer that need not come: there is none.
@@ -282,7 +282,7 @@ class Remote:
             answer = client.call(plan.method, plan.message, object, timeout=timeout)
         return self.read_answer(answer)
 
-    def instead(self, error: PluginError, client: ClientBase) -> Any:
+    def instead(self, error: PluginError, client: ClientBase[Any]) -> Any:
         """What a call through ``client`` results in that failed; ``REQUIRED`` if ``error`` counts.
 
         The error then says whose it is.

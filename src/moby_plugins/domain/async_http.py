@@ -64,17 +64,19 @@ AsyncContent: TypeAlias = bytes | AsyncIterable[bytes]
 """What a body is given as: bytes, or an asynchronous iterable of bytes that is sent as it comes."""
 
 
-class _AsyncBytes:
+class AsyncBytes:
     """Bytes as an ``AsyncBody``."""
 
     def __init__(self, data: bytes) -> None:
         self._data = io.BytesIO(data)
 
     @property
-    def size(self) -> int:
-        return self._data.getbuffer().nbytes - self._data.tell()
+    def whole(self) -> bytes:
+        """All of them, whatever was read."""
+        return self._data.getvalue()
 
     async def read(self, size: int, /) -> bytes:
+        """Read a part; ``b""`` at the end."""
         return self._data.read(size)
 
     def close(self) -> None:
@@ -108,14 +110,9 @@ class _AsyncChunks:
             await self._source.aclose()
 
 
-def known_size(body: AsyncBody) -> int | None:
-    """Return the bytes that are left of a body that is whole in memory, ``None`` of another."""
-    return body.size if isinstance(body, _AsyncBytes) else None
-
-
 def _as_async_body(content: AsyncContent | AsyncBody) -> AsyncBody:
     if isinstance(content, bytes):
-        return _AsyncBytes(content)
+        return AsyncBytes(content)
     if hasattr(content, "read"):
         return cast("AsyncBody", content)
     return _AsyncChunks(content)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Mapping
 
 from moby_plugins.aio import AsyncGraphDriver, AsyncSubsystem, AsyncVolumeDriver, awaited
-from moby_plugins.app.aio.subsystems import AsyncData
+from moby_plugins.app.aio.bodies import AsyncData
 from moby_plugins.subsystems import Volume
 from tests.integration.serving.plugins import Echo
 

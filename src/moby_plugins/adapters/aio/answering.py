@@ -17,7 +17,7 @@ from moby_plugins.adapters.server.answering import (
     only_post,
     unreadable,
 )
-from moby_plugins.domain.async_http import AsyncApp, AsyncRequest, AsyncResponse, known_size
+from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Response
 from moby_plugins.failures import log_failure
@@ -45,7 +45,8 @@ class AsyncAnswer:
     async def begin(self) -> None:
         """Read the first part; raises what the app raises, and ``ValueError`` for no response."""
         response = self._response
-        size = known_size(response.body)
+        body = response.body
+        size = len(body.whole) if isinstance(body, AsyncBytes) else None
         self.head: Outgoing = Outgoing(response.status, response.headers, size)
         self._first = self.head.count(await response.body.read(CHUNK_BYTES))
 

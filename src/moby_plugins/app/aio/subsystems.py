@@ -4,11 +4,8 @@ Each is a line for each method of its ``definition``, whose docstrings tell what
 on a host's end awaited calls, on a plugin's what coroutines and asynchronous generators override.
 """
 
-from collections.abc import AsyncIterable
-from typing import TypeAlias
-
+from moby_plugins.app.aio.bodies import AsyncData
 from moby_plugins.app.aio.subsystem import AsyncSubsystem, awaited, streamed
-from moby_plugins.app.bodies import Data
 from moby_plugins.app.subsystems.authz import AuthZPlugin, AuthZRequest, Verdict, unseen
 from moby_plugins.app.subsystems.graph import ApplyArchive, GraphDriver
 from moby_plugins.app.subsystems.ipam import IpamDriver
@@ -18,10 +15,6 @@ from moby_plugins.app.subsystems.network import NetworkDriver
 from moby_plugins.app.subsystems.secret import SecretProvider
 from moby_plugins.app.subsystems.volume import Volume, VolumeDriver
 from moby_plugins.domain.errors import DriverError, StatusError, WireError
-
-AsyncData: TypeAlias = Data | AsyncIterable[bytes]
-"""What a body is given as to an asynchronous method: as ``send_file`` takes it."""
-
 
 class AsyncVolumeDriver(AsyncSubsystem):
     """Volumes by name, as ``VolumeDriver``.
