@@ -16,6 +16,7 @@ from moby_plugins.app.subsystems.secret import SecretProvider
 from moby_plugins.app.subsystems.volume import Volume, VolumeDriver
 from moby_plugins.domain.errors import DriverError, StatusError, WireError
 
+
 class AsyncVolumeDriver(AsyncSubsystem):
     """Volumes by name, as ``VolumeDriver``.
 
