@@ -10,18 +10,42 @@ from moby_plugins.deferred_names import deferred_names
 if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.app.aio.client import AsyncClient, AsyncStream
     from moby_plugins.app.aio.config import new_client
+    from moby_plugins.app.aio.serving import AsyncPluginApp
+    from moby_plugins.app.aio.subsystem import AsyncSubsystem, awaited, streamed
+    from moby_plugins.app.aio.subsystems import (
+        AsyncAuthZPlugin,
+        AsyncGraphDriver,
+        AsyncIpamDriver,
+        AsyncLogDriver,
+        AsyncMetricsCollector,
+        AsyncNetworkDriver,
+        AsyncSecretProvider,
+        AsyncVolumeDriver,
+    )
     from moby_plugins.async_ports import AsyncConnect, AsyncTransport
     from moby_plugins.domain.async_http import AsyncBody, AsyncRequest, AsyncResponse
 
 __all__ = [
+    "AsyncAuthZPlugin",
     "AsyncBody",
     "AsyncClient",
     "AsyncConnect",
+    "AsyncGraphDriver",
+    "AsyncIpamDriver",
+    "AsyncLogDriver",
+    "AsyncMetricsCollector",
+    "AsyncNetworkDriver",
+    "AsyncPluginApp",
     "AsyncRequest",
     "AsyncResponse",
+    "AsyncSecretProvider",
     "AsyncStream",
+    "AsyncSubsystem",
     "AsyncTransport",
+    "AsyncVolumeDriver",
+    "awaited",
     "new_client",
+    "streamed",
 ]
 
 if not TYPE_CHECKING:  # else any name would pass
@@ -33,5 +57,8 @@ if not TYPE_CHECKING:  # else any name would pass
             "async_ports",
             "app.aio.client",
             "app.aio.config",
+            "app.aio.subsystem",
+            "app.aio.subsystems",
+            "app.aio.serving",
         ),
     )
