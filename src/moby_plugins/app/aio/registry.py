@@ -203,9 +203,7 @@ class AsyncRegistry:
             RuntimeError: When the registry was closed before.
         """
         if implements is not None and not isinstance(implements, str):
-            from moby_plugins.app.aio.subsystem import check_proxy
-
-            check_proxy(implements)
+            _check_proxy(implements)
             plugin = await self.get(name, implements.implements, retry=retry, on_retry=on_retry)
             return implements(plugin.client)
         try:
@@ -260,17 +258,13 @@ class AsyncRegistry:
             WaitCancelledError: When the registry is closed before all are active.
         """
         if implements is not None and not isinstance(implements, str):
-            from moby_plugins.app.aio.subsystem import check_proxy
-
-            check_proxy(implements)
+            _check_proxy(implements)
             plugins = await self.get_all(implements.implements, on_failure=on_failure)
             return [implements(plugin.client) for plugin in plugins]
         callable_or_none("on_failure", on_failure)
         found: dict[str, AsyncActivePlugin] = {}
 
-        def each(
-            name: str, plugin: AsyncActivePlugin | None, error: BaseException | None
-        ) -> None:
+        def each(name: str, plugin: AsyncActivePlugin | None, error: BaseException | None) -> None:
             if plugin is not None:
                 found[name] = plugin
             elif isinstance(error, PluginError):
@@ -332,3 +326,10 @@ class AsyncRegistry:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _check_proxy(kind: type[S]) -> None:
+    from moby_plugins.app.aio.subsystem import AsyncSubsystem
+    from moby_plugins.app.parts import check_proxy
+
+    check_proxy(kind, AsyncSubsystem, "AsyncVolumeDriver")
