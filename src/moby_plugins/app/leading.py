@@ -60,7 +60,7 @@ class Leaders:
     ``closing`` ends all of it. The other arguments are the registry's. Threads may share it.
     """
 
-    _activations: Activations
+    _activations: Activations[ActivePlugin]
     _discovery: Discovery
     _connect: Connect
     _clock: Clock
@@ -119,7 +119,7 @@ class Leaders:
                 activation, leading = self._take_over(name, ending)
             return self._lead(activation, policy, on_retry, ending, started)
 
-    def _take_over(self, name: str, ending: Ending) -> tuple[Activation, bool]:
+    def _take_over(self, name: str, ending: Ending) -> tuple[Activation[ActivePlugin], bool]:
         """Claim a plugin whose leader has left; ``WaitCancelledError`` where this caller ends too.
 
         Of those that waited, one has the lead.
@@ -136,7 +136,7 @@ class Leaders:
 
     def _lead(
         self,
-        activation: Activation,
+        activation: Activation[ActivePlugin],
         policy: RetryPolicy,
         on_retry: OnRetry | None,
         ending: Ending,
@@ -166,7 +166,7 @@ class Leaders:
 
     def _settle(
         self,
-        activation: Activation,
+        activation: Activation[ActivePlugin],
         handshake: Handshake,
         started: float,
         plugin: ActivePlugin | None,
@@ -182,10 +182,10 @@ class Leaders:
                 what = f"closing the client of plugin {quoted(activation.name)} failed"
                 log_failure(what, raised)
 
-    def _meet(self, activation: Activation) -> None:
+    def _meet(self, activation: Activation[ActivePlugin]) -> None:
         call_handlers(self._activations.take_meetings(activation), self._observers)
 
-    def _tell_settled(self, activation: Activation, seconds: float) -> None:
+    def _tell_settled(self, activation: Activation[ActivePlugin], seconds: float) -> None:
         replaced, plugin, error = activation.replaced, activation.plugin, activation.error
         if replaced is not None:
             dropped = PluginDropped(replaced)
@@ -197,7 +197,7 @@ class Leaders:
             failed = ActivationFailed(activation.name, error, seconds)
             self._observers.tell(lambda each: each.activation_failed(failed))
 
-    def _on_retries(self, activations: Sequence[Activation]) -> list[OnRetry | None]:
+    def _on_retries(self, activations: Sequence[Activation[ActivePlugin]]) -> list[OnRetry | None]:
         if not self._observers:
             return [self._on_retry] * len(activations)
         return [self._telling(activation.name, self._on_retry) for activation in activations]
@@ -245,13 +245,13 @@ class Leaders:
             on_retry=self._on_retry,
         )
 
-    def load(self, names: Iterable[str], ending: Ending) -> Generator[Activation]:
+    def load(self, names: Iterable[str], ending: Ending) -> Generator[Activation[ActivePlugin]]:
         """Activate many side by side: each activation, once it is settled.
 
         Handlers run on the way, in this thread. Closing the iterator ends what is under way.
         """
-        ours: list[Activation] = []
-        theirs: list[Activation] = []
+        ours: list[Activation[ActivePlugin]] = []
+        theirs: list[Activation[ActivePlugin]] = []
         try:
             for name in names:
                 activation, leading = self._activations.claim(name, None)
@@ -274,7 +274,9 @@ class Leaders:
                 raise ending.error()
             yield from self.load(abandoned, ending)
 
-    def _lead_side_by_side(self, ours: list[Activation], ending: Ending) -> Generator[Activation]:
+    def _lead_side_by_side(
+        self, ours: list[Activation[ActivePlugin]], ending: Ending
+    ) -> Generator[Activation[ActivePlugin]]:
         discovery = self._until(ending)
         handshakes = [self._handshake(activation.name, discovery, ending) for activation in ours]
         started = self._clock.now()
@@ -286,7 +288,9 @@ class Leaders:
             for handshake in handshakes:
                 handshake.end(ending.reason)
 
-        def settle(outcome: Outcome[ActivePlugin]) -> tuple[Activation, BaseException | None]:
+        def settle(
+            outcome: Outcome[ActivePlugin],
+        ) -> tuple[Activation[ActivePlugin], BaseException | None]:
             activation, handshake = ours[outcome.index], handshakes[outcome.index]
             error = ending.unless_own(outcome.error)
             self._settle(activation, handshake, started, outcome.value, error)

@@ -16,8 +16,9 @@ from attrs import evolve, field, frozen
 
 from moby_plugins.app import wire
 from moby_plugins.app.observing import Now, ObservedRequest, Observers, request_started
-from moby_plugins.app.parts import check_part, implemented
+from moby_plugins.app.parts import Part, check_part, implemented
 from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem
+from moby_plugins.domain.async_http import AsyncRequest
 from moby_plugins.domain.errors import (
     INTERNAL_ERROR,
     NOT_FOUND,
@@ -52,31 +53,40 @@ class Route:
     """The method that a request is for, and the part that has it; ``limit`` bounds its body."""
 
     remote: Remote
-    part: Subsystem
+    part: Part
     limit: int | None
 
-    def admit(self, request: Request) -> Request:
-        """Return ``request`` with the bound on its body; ``StatusError`` with 413 over it."""
+    def check_size(self, request: Request | AsyncRequest) -> None:
+        """Raise ``StatusError`` with 413 for a body that is known to be over the bound."""
         limit, body = self.limit, request.body
         size = len(body) if isinstance(body, bytes) else request.length
         if limit is not None and size is not None and size > limit:
             raise request.too_large(limit)
-        if isinstance(body, bytes):
+
+    def admit(self, request: Request) -> Request:
+        """Return ``request`` with the bound on its body; ``StatusError`` with 413 over it."""
+        self.check_size(request)
+        if isinstance(request.body, bytes):
             return request
-        return evolve(request, body=_told(request, body), max_bytes=limit)
+        return evolve(request, body=_told(request, request.body), max_bytes=self.limit)
 
 
 class Routes:
     """Which requests the ``parts`` answer, and how: decided without answering any.
 
-    Raises ``TypeError`` and ``ValueError`` as ``PluginApp`` does.
+    Each is held to ``check``. Raises ``TypeError`` and ``ValueError`` as ``PluginApp`` does.
     """
 
-    def __init__(self, parts: Sequence[Subsystem], max_request_bytes: int) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        max_request_bytes: int,
+        check: Callable[[Part], None] = check_part,
+    ) -> None:
         self._limit = size("max_request_bytes", max_request_bytes)
         self._by_method: dict[str, Route] = {}
         for part in parts:
-            check_part(part)
+            check(part)
             routes = {remote.method: self._to(remote, part) for remote in implemented(part)}
             twice = sorted(routes.keys() & self._by_method.keys())
             if twice:
@@ -96,7 +106,7 @@ class Routes:
             return failure(NOT_FOUND, f"this plugin has no method {shown(method)}")
         return self._by_method[method]
 
-    def _to(self, remote: Remote, part: Subsystem) -> Route:
+    def _to(self, remote: Remote, part: Part) -> Route:
         return Route(remote, part, None if remote.takes_stream else self._limit)
 
 

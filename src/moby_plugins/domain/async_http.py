@@ -14,7 +14,7 @@ from collections.abc import (
     Callable,
     Mapping,
 )
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from attrs import field, frozen
 
@@ -50,6 +50,14 @@ class AsyncBody(Protocol):
     def close(self) -> None:
         """Give the connection back, or close it where not all was read. Never waits."""
         ...
+
+
+@runtime_checkable
+class ClosingBody(AsyncBody, Protocol):
+    """A body whose source has an end that is waited for: that of a generator say."""
+
+    async def aclose(self) -> None:
+        """Close the source, and return when that has ended."""
 
 
 AsyncContent: TypeAlias = bytes | AsyncIterable[bytes]
@@ -211,6 +219,13 @@ class AsyncResponse:
     body: AsyncBody = field(converter=_as_async_body)
     headers: Mapping[str, str] = field(factory=dict)
     new_connection: bool | None = field(default=None, eq=False, repr=False)
+
+    async def aclose(self) -> None:
+        """Close the body; return when its source has ended, where that is a generator."""
+        if isinstance(self.body, ClosingBody):
+            await self.body.aclose()
+        else:
+            self.body.close()
 
 
 # What a served asynchronous plugin is.

@@ -1,5 +1,6 @@
 """A client of one plugin for programs on asyncio: what ``app/client.py`` does, with ``await``."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from types import UnionType
@@ -11,14 +12,14 @@ from moby_plugins.app.aio.attempts import AsyncAttempt
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.bodies import AsyncData, AsyncUpload, accepted, read_whole
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
-from moby_plugins.app.retrying import Ending
+from moby_plugins.app.retrying import Ending, chance
 from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.async_http import AsyncBody, AsyncContent, AsyncRequest
 from moby_plugins.domain.errors import PluginError, StatusError, TransportError, WireError
 from moby_plugins.domain.http import STREAM_BYTES
-from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable, policy_given
+from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries, is_retryable, policy_given
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import filled
 
@@ -397,12 +398,9 @@ class AsyncClient(ClientBase[AsyncRequest]):
         policy: RetryPolicy | None,
         retryable: IsRetryable = is_retryable,
     ) -> Awaitable[T]:
-        return try_again(
-            attempt,
-            self._retry if policy is None else policy_given(policy),
-            retryable,
-            ending=self._ending,
-        )
+        policy = self._retry if policy is None else policy_given(policy)
+        started = asyncio.get_running_loop().time()
+        return try_again(attempt, Tries(policy, retryable, started, chance), ending=self._ending)
 
     async def _stream(self, request: AsyncRequest, timeout: float | None) -> AsyncStream:
         try:

@@ -9,10 +9,13 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, cast
 
 from moby_plugins.app.aio.client import AsyncClient
+from moby_plugins.app.aio.registry import AsyncRegistry
 from moby_plugins.app.config import (
     ConnectByScheme,
     idle_connections,
+    new_local_discovery,
     or_environment,
+    shared_descriptors,
     shared_lookups,
 )
 from moby_plugins.app.settings import ASYNC_TRANSPORT, AUTO, BUILT_IN, Settings
@@ -21,6 +24,7 @@ from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.platforms import check_platform
+from moby_plugins.ports import Discovery, filled
 
 if TYPE_CHECKING:
     from moby_plugins.adapters.http.pool import IdleConnections
@@ -63,6 +67,42 @@ def new_client(
         address,
         retry=settings.retry,
         timeout=settings.timeout if timeout is None else timeout,
+        max_response_bytes=settings.max_response_bytes,
+    )
+
+
+def new_local_registry(
+    settings: Settings | None = None,
+    *,
+    discovery: Discovery | None = None,
+    connect: AsyncConnect | None = None,
+) -> AsyncRegistry:
+    """Make a registry of the plugins on this machine. Reads no directory yet.
+
+    Args:
+        settings: ``Settings.from_env()`` unless given.
+        discovery: Finds the plugins, in place of what the settings say: their ``plugins`` and
+            directories are then not looked at.
+        connect: Makes the transports, in place of what the settings say.
+
+    Returns:
+        The registry, for the caller to close.
+
+    Raises:
+        SettingsError: For settings of the environment, or a discovery, that cannot be used.
+        TypeError: For an argument of another type.
+    """
+    settings = or_environment(settings)
+    from moby_plugins.adapters.descriptors import SheddingDiscovery
+
+    found_by = new_local_discovery(settings) if discovery is None else discovery
+    filled("discovery", found_by, "scan", "lookup")
+    return AsyncRegistry(
+        discovery=SheddingDiscovery(found_by, shared_descriptors()),
+        connect=_connect(settings, connect),
+        retry=settings.retry,
+        timeout=settings.timeout,
+        activation_timeout=settings.activation_timeout,
         max_response_bytes=settings.max_response_bytes,
     )
 
