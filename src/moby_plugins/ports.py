@@ -126,6 +126,11 @@ class RunningCall:
             event.set()
         return event
 
+    @property
+    def has_hung_up(self) -> bool:
+        """Whether ``hang_up`` was called."""
+        return self._hung_up
+
     def hang_up(self) -> None:
         """Set the event; may be called by any thread, and again."""
         self._hung_up = True
@@ -193,6 +198,12 @@ def hung_up() -> threading.Event:
     """
     call = _RUNNING.get(None)
     return threading.Event() if call is None else call.hung_up
+
+
+def has_hung_up() -> bool:
+    """Return whether the host of the running call has hung up; false outside a call."""
+    call = _RUNNING.get(None)
+    return call is not None and call.has_hung_up
 
 
 class Discovery(Protocol):

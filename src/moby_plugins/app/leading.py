@@ -12,7 +12,6 @@ from itertools import chain
 
 from attrs import field, frozen
 
-from moby_plugins.app.accounting import ACTIVATE
 from moby_plugins.app.activation import (
     CLOSED,
     Activation,
@@ -21,19 +20,14 @@ from moby_plugins.app.activation import (
     Handshake,
     WatchedTransport,
     call_handlers,
+    tell_settled,
 )
 from moby_plugins.app.client import Client
 from moby_plugins.app.observed_client import client_of
-from moby_plugins.app.observing import Observers
+from moby_plugins.app.observing import Observers, telling_retries
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.domain.errors import PluginError
-from moby_plugins.domain.observing import (
-    ActivationFailed,
-    PluginActivated,
-    PluginDropped,
-    RetryScheduled,
-)
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.domain.text import quoted
@@ -60,7 +54,7 @@ class Leaders:
     ``closing`` ends all of it. The other arguments are the registry's. Threads may share it.
     """
 
-    _activations: Activations
+    _activations: Activations[ActivePlugin]
     _discovery: Discovery
     _connect: Connect
     _clock: Clock
@@ -119,7 +113,7 @@ class Leaders:
                 activation, leading = self._take_over(name, ending)
             return self._lead(activation, policy, on_retry, ending, started)
 
-    def _take_over(self, name: str, ending: Ending) -> tuple[Activation, bool]:
+    def _take_over(self, name: str, ending: Ending) -> tuple[Activation[ActivePlugin], bool]:
         """Claim a plugin whose leader has left; ``WaitCancelledError`` where this caller ends too.
 
         Of those that waited, one has the lead.
@@ -136,7 +130,7 @@ class Leaders:
 
     def _lead(
         self,
-        activation: Activation,
+        activation: Activation[ActivePlugin],
         policy: RetryPolicy,
         on_retry: OnRetry | None,
         ending: Ending,
@@ -144,6 +138,8 @@ class Leaders:
     ) -> ActivePlugin:
         handshake = self._handshake(activation.name, self._until(ending), ending)
         on_retry = self._on_retry if on_retry is None else on_retry
+        if self._observers:
+            on_retry = telling_retries(self._observers, activation.name, on_retry)
         try:
             with ending.cancellation.calling(lambda: handshake.end(ending.reason)):
                 plugin = try_again(
@@ -151,7 +147,7 @@ class Leaders:
                     policy,
                     self._clock,
                     is_worth_waiting_for,
-                    self._telling(activation.name, on_retry) if self._observers else on_retry,
+                    on_retry,
                     ending=ending,
                     started=started,
                 )
@@ -166,14 +162,14 @@ class Leaders:
 
     def _settle(
         self,
-        activation: Activation,
+        activation: Activation[ActivePlugin],
         handshake: Handshake,
         started: float,
         plugin: ActivePlugin | None,
         error: BaseException | None = None,
     ) -> None:
         if self._activations.settle(activation, plugin, error) and self._observers:
-            self._tell_settled(activation, self._clock.now() - started)
+            tell_settled(self._observers, activation, self._clock.now() - started)
         # Where another has become active by another of its names, that one is shared.
         if activation.plugin is None or activation.plugin is not plugin:
             try:
@@ -182,36 +178,16 @@ class Leaders:
                 what = f"closing the client of plugin {quoted(activation.name)} failed"
                 log_failure(what, raised)
 
-    def _meet(self, activation: Activation) -> None:
+    def _meet(self, activation: Activation[ActivePlugin]) -> None:
         call_handlers(self._activations.take_meetings(activation), self._observers)
 
-    def _tell_settled(self, activation: Activation, seconds: float) -> None:
-        replaced, plugin, error = activation.replaced, activation.plugin, activation.error
-        if replaced is not None:
-            dropped = PluginDropped(replaced)
-            self._observers.tell(lambda each: each.plugin_dropped(dropped))
-        if plugin is not None and activation.is_new:
-            activated = PluginActivated(plugin, seconds)
-            self._observers.tell(lambda each: each.plugin_activated(activated))
-        if error is not None:
-            failed = ActivationFailed(activation.name, error, seconds)
-            self._observers.tell(lambda each: each.activation_failed(failed))
-
-    def _on_retries(self, activations: Sequence[Activation]) -> list[OnRetry | None]:
+    def _on_retries(self, activations: Sequence[Activation[ActivePlugin]]) -> list[OnRetry | None]:
         if not self._observers:
             return [self._on_retry] * len(activations)
-        return [self._telling(activation.name, self._on_retry) for activation in activations]
-
-    def _telling(self, name: str, on_retry: OnRetry | None) -> OnRetry:
-        """Return what tells observers of a retry of ``name``, and then ``on_retry``."""
-
-        def tell(error: PluginError, delay: float) -> None:
-            event = RetryScheduled(name, ACTIVATE, error.attempts, error, delay)
-            self._observers.tell(lambda each: each.retry_scheduled(event))
-            if on_retry is not None:
-                on_retry(error, delay)
-
-        return tell
+        return [
+            telling_retries(self._observers, activation.name, self._on_retry)
+            for activation in activations
+        ]
 
     def _until(self, ending: Ending) -> Discovery:
         return self._discovery if self._is_local else ended_by(self._discovery, ending.cancellation)
@@ -245,13 +221,13 @@ class Leaders:
             on_retry=self._on_retry,
         )
 
-    def load(self, names: Iterable[str], ending: Ending) -> Generator[Activation]:
+    def load(self, names: Iterable[str], ending: Ending) -> Generator[Activation[ActivePlugin]]:
         """Activate many side by side: each activation, once it is settled.
 
         Handlers run on the way, in this thread. Closing the iterator ends what is under way.
         """
-        ours: list[Activation] = []
-        theirs: list[Activation] = []
+        ours: list[Activation[ActivePlugin]] = []
+        theirs: list[Activation[ActivePlugin]] = []
         try:
             for name in names:
                 activation, leading = self._activations.claim(name, None)
@@ -274,7 +250,9 @@ class Leaders:
                 raise ending.error()
             yield from self.load(abandoned, ending)
 
-    def _lead_side_by_side(self, ours: list[Activation], ending: Ending) -> Generator[Activation]:
+    def _lead_side_by_side(
+        self, ours: list[Activation[ActivePlugin]], ending: Ending
+    ) -> Generator[Activation[ActivePlugin]]:
         discovery = self._until(ending)
         handshakes = [self._handshake(activation.name, discovery, ending) for activation in ours]
         started = self._clock.now()
@@ -286,7 +264,9 @@ class Leaders:
             for handshake in handshakes:
                 handshake.end(ending.reason)
 
-        def settle(outcome: Outcome[ActivePlugin]) -> tuple[Activation, BaseException | None]:
+        def settle(
+            outcome: Outcome[ActivePlugin],
+        ) -> tuple[Activation[ActivePlugin], BaseException | None]:
             activation, handshake = ours[outcome.index], handshakes[outcome.index]
             error = ending.unless_own(outcome.error)
             self._settle(activation, handshake, started, outcome.value, error)

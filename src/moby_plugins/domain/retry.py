@@ -24,9 +24,16 @@ def is_seconds(value: object) -> bool:
 
 
 def size(argument: str, given: object) -> int:
-    """Return a bound in bytes; ``TypeError``, naming the ``argument``, for no positive number."""
-    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-        raise TypeError(f"{argument} must be a positive whole number, not {quoted(given)}")
+    """Return a bound in bytes, a positive whole number.
+
+    Raises ``TypeError``, naming the ``argument``, for no whole number, and ``ValueError`` for one
+    that is not positive.
+    """
+    wrong = f"{argument} must be a positive whole number, not {quoted(given)}"
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise TypeError(wrong)
+    if given < 1:
+        raise ValueError(wrong)
     return given
 
 

@@ -28,9 +28,10 @@ from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
 from moby_plugins.domain.http import CHUNK_BYTES
 
 # Received at once of a body, and kept of one before the receiving stops.
-_STEP = _MOST_KEPT = 256 << 10
-# What a part of an iterable counts for at least, towards the next turn of the loop.
-_LEAST_PART = 64
+_STEP, _MOST_KEPT = 128 << 10, 256 << 10
+# Between two turns of the loop while an iterable is sent: what a part counts for at least, towards
+# the size of a chunk, and seconds.
+_LEAST_PART, _MOST_BETWEEN = 64, 1e-3
 
 
 class _Incoming:
@@ -177,14 +178,15 @@ class AsyncConnection:
 
     async def _put_all(self, body: AsyncIterable[bytes], *, chunked: bool) -> bool:
         """Send all parts of ``body``; false as ``_send``."""
-        unseen = 0
+        loop = self._link.loop
+        unseen, due = 0, loop.time() + _MOST_BETWEEN
         async for part in body:
             # Another task's turn, and a look at what the plugin sends: an iterable that never
             # waits, and a plugin that reads as fast, would leave no time for either.
             unseen += len(part) + _LEAST_PART
-            if unseen >= CHUNK_BYTES:
-                unseen = 0
+            if unseen >= CHUNK_BYTES or loop.time() >= due:
                 await asyncio.sleep(0)
+                unseen, due = 0, loop.time() + _MOST_BETWEEN
             # An empty chunk would be the last.
             if part and not await self._put(as_chunk(part) if chunked else part):
                 return False
@@ -231,21 +233,33 @@ class AsyncConnection:
             self._break(error)
             return
         if self._call is None:
-            if data is not None:
-                self._place.shared.discard(self)
-                self.close()
-            return
-        if link.ended:
-            link.pause()  # there is nothing more to wait for
-        if self._is_sending:
+            if data is not None:  # the end, or more than a response
+                self._lose()
+        elif self._is_sending:
             self._take_early(data)
         else:
-            if data:
-                self._feed(data)
-            if link.ended:
-                self._take_end()
-            if self._call is not None:
-                self._call.wake()
+            self._take(data)
+        # Where more is waited for: of a connection that was reset, the loop need not tell again.
+        if self._is_waiting() and link.is_broken():
+            link.loop.call_soon(self._on_readable)
+
+    def _is_waiting(self) -> bool:
+        return self._call is not None and self._link.is_receiving
+
+    def _take(self, data: bytes | None) -> None:
+        """Take what came of a response."""
+        call = self._call
+        if data:
+            self._feed(data)
+        if self._link.ended:
+            self._link.pause()
+            self._take_end()
+        if call is not None:
+            call.wake()
+
+    def _lose(self) -> None:
+        self._place.shared.discard(self)
+        self.close()
 
     def _take_early(self, data: bytes | None) -> None:
         """Keep what came while a request is being sent, and see whether that ends the sending."""
@@ -274,6 +288,7 @@ class AsyncConnection:
         try:
             answer.feed(data)
         except ERRORS as error:
+            answer.begin()  # what was made of a head that is refused does not count
             self._break(error)
             return
         if incoming is not None:
@@ -316,8 +331,7 @@ class AsyncConnection:
         self._failure = error.with_traceback(None)
         self._link.close()
         if self._call is None:
-            self._place.shared.discard(self)
-            self.close()
+            self._lose()
         elif self._is_sending:
             self._responded = True
             self._call.interrupt()

@@ -175,6 +175,8 @@ async def _ready(link: TLSLink, call: Call, until: float) -> None:
     """Wait for the other end of a handshake, which ``link`` wakes ``call`` for."""
     if link.loop.time() >= until:
         raise timed_out()
+    if link.is_broken():
+        return
     if not link.flush():
         link.watch_room(call.wake)
     try:

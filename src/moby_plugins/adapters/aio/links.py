@@ -65,6 +65,11 @@ class Link:
         """Whether it was closed at this end."""
         return self._number < 0
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether the loop tells of what there is to receive."""
+        return self._reads
+
     def start(self, on_readable: Callable[[], object]) -> None:
         """Call ``on_readable`` whenever there is something to receive."""
         self._on_readable = on_readable
@@ -125,11 +130,16 @@ class Link:
         """Whether something came that was not asked for: the end, or more than a response."""
         if self.is_closed or self.ended:
             return True
-        poll = self._poll
-        if poll is None:
-            poll = self._poll = select.poll()
-            poll.register(self._number, select.POLLIN)
-        return bool(poll.poll(0)) and self._has_content()
+        return bool((self._poll or self._polls()).poll(0)) and self._has_content()
+
+    def is_broken(self) -> bool:
+        """Whether the other end has reset it. What came before is received first.
+
+        uvloop tells of that once, and then of nothing more, as libuv has it.
+        """
+        if self.is_closed:
+            return False
+        return any(events & select.POLLERR for _, events in (self._poll or self._polls()).poll(0))
 
     def close(self) -> None:
         """Hang up; in any thread, and after a fork without a trace in the parent's loop."""
@@ -153,6 +163,11 @@ class Link:
 
     def _has_content(self) -> bool:
         return True
+
+    def _polls(self) -> "select.poll":
+        self._poll = select.poll()
+        self._poll.register(self._number, select.POLLIN)
+        return self._poll
 
 
 class TLSLink(Link):

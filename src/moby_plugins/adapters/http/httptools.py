@@ -398,6 +398,7 @@ class HttptoolsConnection:
         self._sock = sock
         # One for all responses: to make a parser takes longer than to parse.
         self._answer = Answer()
+        self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
         """Send ``request``: see ``Connection`` in ``exchanges.py``."""
@@ -418,10 +419,11 @@ class HttptoolsConnection:
             self.close()
             raise
         answer.reusable = answer.reusable and whole
+        is_new, self._is_new = self._is_new, False
         if not answer.complete:
             body = UnreadBody(answer, self._sock, self._address, partial(give_back, self))
-            return Response(answer.status, body, answer.headers())
-        response = Response(answer.status, answer.take(), answer.headers())
+            return Response(answer.status, body, answer.headers(), is_new)
+        response = Response(answer.status, answer.take(), answer.headers(), is_new)
         give_back(self, reusable=answer.reusable)
         return response
 

@@ -323,6 +323,7 @@ class Urllib3Connection:
         self._address = address
         self._sock = sock
         self._http = _Connection(address, sock)
+        self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
         """Send ``request``: see ``Connection`` in ``exchanges.py``."""
@@ -354,7 +355,9 @@ class Urllib3Connection:
             raise
         end = partial(self._end, give_back, whole=whole)
         headers = AnswerHeaders(answer.lines())
-        return Response(answer.status, _Body(answer, self._sock, self._address, end), headers)
+        is_new, self._is_new = self._is_new, False
+        body = _Body(answer, self._sock, self._address, end)
+        return Response(answer.status, body, headers, is_new)
 
     def is_readable(self) -> bool:
         """Whether the other end has hung up, or sent what was not asked for."""
