@@ -26,7 +26,7 @@ test: $(VENV)/test
 # compiles of the tests is kept, whatever the environment says: that is as much work as they are.
 # Each plugin of pytest is called for each test: those that no unit test needs stay out. Properties
 # run fewer examples than in `make test`.
-HALF := tests/unit/app tests/unit/checks
+HALF := tests/unit/app tests/unit/checks tests/unit/cli tests/unit/examples
 WITHOUT := cacheprovider doctest faulthandler junitxml pastebin random_order setuponly setupplan \
 	stepwise xdist
 UNIT := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q --hypothesis-profile=few $(WITHOUT:%=-p no:%)
