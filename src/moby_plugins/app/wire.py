@@ -78,7 +78,10 @@ def encode(args: Any) -> bytes:
     """
     if args is None:
         return b""
-    return _ENCODER.encode(args).encode() + b"\n"
+    try:
+        return "".join(_encoded(args, 0)).encode() + b"\n"
+    except RecursionError:  # what is inside itself, which the encoder looks for
+        return _ENCODER.encode(args).encode() + b"\n"
 
 
 def decode(body: bytes, into: Any = None) -> Any:
@@ -137,6 +140,22 @@ def _plain(value: Any) -> Any:
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain)
+
+
+def _made_once(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]]:
+    """What ``encoder`` makes for each value, which takes as long as using it."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # a Python without it
+        return lambda value, _: encoder.iterencode(value)
+    quote = json.encoder.encode_basestring_ascii
+    # Without a list of what it is inside of, which would be one for all threads.
+    made: Callable[[Any, int], Iterable[str]] = make(
+        None, encoder.default, quote, None, ":", ",", False, False, False
+    )
+    return made
+
+
+_encoded = _made_once(_ENCODER)
 
 
 # A cache of what never changes, not state: hooks are made once per type, on first use.

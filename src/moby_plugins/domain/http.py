@@ -9,7 +9,8 @@ import io
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Protocol, TypeAlias, cast
+from itertools import chain
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from attrs import field, frozen
 
@@ -77,6 +78,47 @@ class Body(Protocol):
 
 Content: TypeAlias = bytes | Iterable[bytes]
 """What a request's body is given as: bytes, or an iterable of bytes that is sent as it comes."""
+
+
+class FilePart:
+    """The part of a regular file that is left to send of a request's body.
+
+    A transport may have the system copy at most ``room`` bytes from ``offset`` on, out of the
+    descriptor that ``fileno`` returns, and ``take`` what was sent. For one thread at a time.
+    """
+
+    def __init__(self, fileno: Callable[[], int], offset: int, room: int) -> None:
+        # Asked for at each step: the number of a file that was closed may be another file's.
+        self.fileno = fileno
+        self.offset = offset
+        self.room = room
+
+    def take(self, size: int) -> None:
+        """Count what was sent."""
+        self.offset += size
+        self.room -= size
+
+
+@runtime_checkable
+class FileContent(Protocol):
+    """A request's body that may be a part of a regular file.
+
+    A transport that cannot have the system copy it iterates over it, as over any other body.
+    """
+
+    def part(self) -> FilePart | None:
+        """Return the part, once for an attempt; ``None`` where the body has to be read."""
+        ...
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield what was not taken of the part. What reading the file raises comes from here."""
+        ...
+
+
+def parts_of(content: Iterable[bytes]) -> Iterable[bytes | FilePart]:
+    """The file that ``content`` is, where it is one, and then what was not taken of it."""
+    part = content.part() if isinstance(content, FileContent) else None
+    return content if part is None else chain((part,), content)
 
 
 def check_method(method: str) -> str:
@@ -166,7 +208,7 @@ class Request:
         Returns:
             A ``StatusError`` with 413.
         """
-        return StatusError(TOO_LARGE, self.method, f"the body is larger than {limit} bytes")
+        return request_too_large(self.method, limit)
 
     def json(self) -> Any:
         """Read the body as JSON.
@@ -256,11 +298,13 @@ class Response:
         status: The HTTP status.
         body: Bytes, an iterable of bytes, or a ``Body``.
         headers: The headers.
+        new_connection: Whether a transport dialled for it; ``None`` where it does not say.
     """
 
     status: int
     body: Body = field(converter=_as_body)
     headers: Mapping[str, str] = field(factory=dict)
+    new_connection: bool | None = field(default=None, eq=False, repr=False)
 
 
 class NoAnswerError(ConnectionResetError):
@@ -280,6 +324,11 @@ class NoAnswerError(ConnectionResetError):
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle by ``why`` alone: ``OSError`` would give its number as well."""
         return type(self), (self.strerror,)
+
+
+def request_too_large(method: str, limit: float) -> StatusError:
+    """Return the 413 for a request of ``method`` whose body is over ``limit`` bytes."""
+    return StatusError(TOO_LARGE, method, f"the body is larger than {limit} bytes")
 
 
 # What a served plugin is. Servers and MemoryTransport take one; it may be called by threads.

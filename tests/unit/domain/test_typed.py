@@ -16,11 +16,20 @@ from moby_plugins import (
     InvalidPluginNameError,
     Manifest,
     Plugin,
+    PluginError,
     Request,
     Response,
 )
 from moby_plugins.checks.verdict import Function
-from moby_plugins.ports import Address, Managed, ManagedPlugin
+from moby_plugins.ports import (
+    Address,
+    CallEnded,
+    CallStarted,
+    Managed,
+    ManagedPlugin,
+    RequestEnded,
+    RequestStarted,
+)
 from moby_plugins.testing import (
     FakeClock,
     MemoryDiscovery,
@@ -35,7 +44,7 @@ from tests.unit.app.in_memory import MemoryHost
 
 DOORS = ["", ".ports", ".serving", ".tracing", ".diagnosis", ".checks", ".testing"]
 # Made for each call: what is wrong with one is told where it is sent.
-OF_EACH_CALL = {Request, Response}
+OF_EACH_CALL = {CallEnded, CallStarted, Request, RequestEnded, RequestStarted, Response}
 OBJECT: Any = object()
 FIVE: Any = 5
 FIVES: Any = [5]
@@ -74,6 +83,7 @@ BY_NAME: dict[str, Any] = {
     "expects": "it answers",
     "source": "B2",
     "plugins": {},
+    "error": PluginError("x"),
 }
 
 

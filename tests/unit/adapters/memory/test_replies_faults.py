@@ -235,6 +235,6 @@ def test_a_call_that_was_not_expected_is_told_in_one_line_of_some_length() -> No
     plugin = {f"A.{'b' * 50}{number}": None for number in range(1000)}
 
     with pytest.raises(UnexpectedCallError) as caught:
-        reply_to(Request("A." + "b" * 100_000), plugin)
+        reply_to("A." + "b" * 100_000, plugin)
 
     assert len(str(caught.value)) < 700

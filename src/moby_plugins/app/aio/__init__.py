@@ -1,0 +1,1 @@
+"""The asynchronous host and plugin: what ``app`` does, with ``await``."""
