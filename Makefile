@@ -9,10 +9,11 @@ SOURCES := pyproject.toml docs/protocol.md $(shell find src -name '*.py')
 demo: $(VENV)/wheel
 	@$(BIN)/moby-plugins demo
 
-# The wheel is tested, not the tree: by two processes, and then what is to be alone by one.
+# The wheel is tested, not the tree: by three processes, of which some always wait, the unit tests in
+# another order each time; and then what is to be alone by one.
 test: $(VENV)/test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/coverage run -m pytest -n 3 --dist loadfile --random-order-bucket=module -m "not alone"
 	$(BIN)/coverage run -m pytest -m alone
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
