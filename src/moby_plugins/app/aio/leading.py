@@ -237,7 +237,7 @@ class AsyncLeaders:
         finally:
             task.cancel()
         if task.cancelled() and self._closing.is_set():
-            raise _closed("", 0.0)
+            raise WaitCancelledError(CLOSED)
         names: list[str] = task.result()
         return names
 
@@ -248,15 +248,8 @@ class AsyncLeaders:
         loop = asyncio.get_running_loop()
         started = loop.time()
         while True:
-            lead = self._join(name)
-            until: asyncio.Future[Any]
-            if lead is None:
-                tries = Tries(policy, is_worth_waiting_for, started)
-                lead = self._begin(name, tries, on_retry, None)
-                until = _task_of(lead)
-            else:
-                until = lead.outcome
-            lead.waiting += 1
+            tries = Tries(policy, is_worth_waiting_for, started)
+            lead, until = self._enter(name, tries, on_retry, None)
             try:
                 if not until.done():
                     await asyncio.wait({until})
@@ -266,9 +259,7 @@ class AsyncLeaders:
                 self._leave(lead)
             if not lead.outcome.cancelled():
                 return _shared(lead)
-            if self._closing.is_set():
-                raise _closed(name, loop.time() - started)
-            # The task was cancelled by what is not this registry: one that waits leads instead.
+            self._check_left(lead, until, name, loop.time() - started)
 
     async def load(
         self,
@@ -278,8 +269,8 @@ class AsyncLeaders:
         """Activate many side by side, and call ``each`` with the outcome of one after the other."""
         loop = asyncio.get_running_loop()
         turn = asyncio.Semaphore(SIDE_BY_SIDE)
-        settled: asyncio.Queue[Lead] = asyncio.Queue()
-        joined: list[Lead] = []
+        ended: asyncio.Queue[tuple[Lead, asyncio.Future[Any]]] = asyncio.Queue()
+        entered: list[Lead] = []
         again: list[str] = []
         try:
             for name in names:
@@ -287,29 +278,21 @@ class AsyncLeaders:
                 if plugin is not None:
                     each(name, plugin, None)
                     continue
-                lead = self._join(name)
-                until: asyncio.Future[Any]
-                if lead is None:
-                    tries = Tries(self._retry, is_retryable, loop.time())
-                    lead = self._begin(name, tries, None, turn)
-                    until = _task_of(lead)
-                else:
-                    until = lead.outcome
-                lead.waiting += 1
-                joined.append(lead)
-                until.add_done_callback(partial(_put, settled, lead))
-            for _ in joined:
-                lead = await settled.get()
+                tries = Tries(self._retry, is_retryable, loop.time())
+                lead, until = self._enter(name, tries, None, turn)
+                entered.append(lead)
+                until.add_done_callback(partial(_put, ended, lead))
+            for _ in entered:
+                lead, until = await ended.get()
                 if lead.outcome.cancelled():
-                    if self._closing.is_set():
-                        raise _closed("", 0.0)
+                    self._check_left(lead, until, "", 0.0)
                     again.append(lead.name)
                 elif (error := lead.outcome.exception()) is not None:
                     each(lead.name, None, error)
                 else:
                     each(lead.name, lead.outcome.result(), None)
         finally:
-            for lead in joined:
+            for lead in entered:
                 self._leave(lead)
         if again:
             await self.load(again, each)
@@ -373,11 +356,40 @@ class AsyncLeaders:
             name=plugin.name,
         )
 
-    def _join(self, name: str) -> Lead | None:
+    def _enter(
+        self,
+        name: str,
+        tries: Tries,
+        on_retry: OnRetry | None,
+        turn: asyncio.Semaphore | None,
+    ) -> tuple[Lead, asyncio.Future[Any]]:
+        """Be one of those that wait for a plugin: the lead, and what this one is to wait for."""
         lead = self._running.get((asyncio.get_running_loop(), name))
-        if lead is not None and lead is _LEADING.get(None):
+        if lead is None:
+            lead = self._begin(name, tries, on_retry, turn)
+            until: asyncio.Future[Any] = _task_of(lead)
+        elif lead is _LEADING.get(None):
             raise RuntimeError(f"activating {quoted(name)} asks for {quoted(name)}: it cannot end")
-        return lead
+        else:
+            until = lead.outcome
+        lead.waiting += 1
+        return lead, until
+
+    def _check_left(
+        self, lead: Lead, until: asyncio.Future[Any], name: str, elapsed: float
+    ) -> None:
+        """Raise why a lead has no outcome, unless another of those that wait is to lead.
+
+        That is so where the task was cancelled by what is not this registry, or interrupted, as by
+        what a test's framework raises to end a test: that is for the one that began it.
+        """
+        if self._closing.is_set():
+            ending = Ending(name)
+            ending.end(CLOSED)
+            raise ending.error(elapsed=elapsed)
+        task = _task_of(lead)
+        if until is task and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
 
     def _begin(
         self,
@@ -460,8 +472,10 @@ def _task_of(lead: Lead) -> asyncio.Task[None]:
     return lead.task
 
 
-def _put(settled: "asyncio.Queue[Lead]", lead: Lead, _: object) -> None:
-    settled.put_nowait(lead)
+def _put(
+    ended: "asyncio.Queue[tuple[Lead, asyncio.Future[Any]]]", lead: Lead, until: asyncio.Future[Any]
+) -> None:
+    ended.put_nowait((lead, until))
 
 
 def _shared(lead: Lead) -> AsyncActivePlugin:
@@ -470,12 +484,6 @@ def _shared(lead: Lead) -> AsyncActivePlugin:
     if isinstance(error, PluginError):
         raise copy(error) from error.__cause__
     return lead.outcome.result()
-
-
-def _closed(name: str, elapsed: float) -> WaitCancelledError:
-    ending = Ending(name)
-    ending.end(CLOSED)
-    return ending.error(elapsed=elapsed)
 
 
 def _in_loop(
