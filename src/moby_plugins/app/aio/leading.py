@@ -260,6 +260,10 @@ class AsyncLeaders:
             if not lead.outcome.cancelled():
                 return _shared(lead)
             self._check_left(lead, until, name, loop.time() - started)
+            # Another of those that waited may have led it to its end by now.
+            active = self.activations.active(name)
+            if active is not None:
+                return active
 
     async def load(
         self,
