@@ -5,7 +5,19 @@ from typing import Any
 
 import pytest
 
-from tests.unit.app.hosts import AsyncMemoryHost, NewHost, ThreadsHost
+from moby_plugins.testing import FakeClock
+from tests.unit.app.hosts import AnyClock, AsyncMemoryHost, NewHost, NotingLoop, ThreadsHost
+
+
+@pytest.fixture(params=["threads", "tasks"])
+def clock(request: pytest.FixtureRequest) -> Iterator[AnyClock]:
+    """The time of a test: of threads, or a loop on which ``client_of`` makes clients of tasks."""
+    if request.param == "threads":
+        yield FakeClock()
+        return
+    loop = NotingLoop()
+    yield loop
+    loop.close()
 
 
 @pytest.fixture(params=["threads", "tasks"])

@@ -5,19 +5,29 @@
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+import math
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from functools import partial
 from typing import Any, Self, TypeAlias, TypeVarTuple
 
 from attrs import field, frozen
 
-from moby_plugins.aio import AsyncRegistry, AsyncRequest, AsyncResponse, AsyncTransport
+from moby_plugins.aio import (
+    AsyncClient,
+    AsyncRegistry,
+    AsyncRequest,
+    AsyncResponse,
+    AsyncStream,
+    AsyncTransport,
+)
 from moby_plugins.app.activation import ActivePlugin
 from moby_plugins.app.aio.leading import AsyncActivePlugin
 from moby_plugins.domain.address import Address, TLSOptions
-from moby_plugins.testing import AsyncMemoryTransport, FakeTimeLoop
-from tests.unit.app.in_memory import MemoryHost, NotingDiscovery, table_of
+from moby_plugins.testing import AsyncMemoryTransport, FakeClock, FakeTimeLoop
+from tests.unit.app.in_memory import TCP, MemoryHost, NotingDiscovery, table_of
+from tests.unit.app.in_memory import client_of as client_of_threads
 
 Ts = TypeVarTuple("Ts")
 
@@ -90,7 +100,8 @@ class NotingLoop(FakeTimeLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        self.sleeps.append(delay)
+        if delay < math.inf:
+            self.sleeps.append(delay)
         return super().call_later(delay, callback, *args, context=context)
 
     def now(self) -> float:
@@ -125,6 +136,68 @@ class Driven:
 
     def __exit__(self, *_: object) -> None:
         self._loop.run(self._registry.aclose())
+
+
+class DrivenStream:
+    """A stream whose coroutines are run to their end."""
+
+    def __init__(
+        self, opened: AbstractAsyncContextManager[AsyncStream], loop: FakeTimeLoop
+    ) -> None:
+        self._opened = opened  # it closes the stream, once there is no reference to it
+        self._stream = stream = loop.run_until_complete(opened.__aenter__())
+        self._loop = loop
+        self.close = stream.close
+
+    def read(self) -> bytes:
+        return self._loop.run_until_complete(self._stream.read())
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.read, b"")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class DrivenClient:
+    """A client whose coroutines are run to their end, with the names of ``Client``."""
+
+    def __init__(self, client: AsyncClient, loop: FakeTimeLoop) -> None:
+        self._client = client
+        self._loop = loop
+        self.close = client.close
+
+    def call(self, *args: Any, **named: Any) -> Any:
+        return self._loop.run_until_complete(self._client.call(*args, **named))
+
+    def send_file(self, *args: Any, **named: Any) -> Any:
+        return self._loop.run_until_complete(self._client.send_file(*args, **named))
+
+    def stream(self, *args: Any, **named: Any) -> DrivenStream:
+        return DrivenStream(self._client.stream(*args, **named), self._loop)
+
+    def __enter__(self) -> Self:
+        self._loop.run_until_complete(self._client.__aenter__())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.run_until_complete(self._client.__aexit__())
+
+
+# The time of a test, of threads or of tasks.
+AnyClock: TypeAlias = FakeClock | NotingLoop
+
+
+def client_of(reply: Any, clock: AnyClock, **settings: Any) -> tuple[Any, Any]:
+    """A client of plugin ``p`` at ``TCP`` that replies so to ``M.x``, and its line."""
+    if isinstance(clock, FakeClock):
+        return client_of_threads(reply, clock, **settings)
+    line = AsyncLine(AsyncMemoryTransport({"M.x": reply}, addr=TCP), "send p", [])
+    client = AsyncClient(line, Address(TCP), name="p", **settings)
+    return DrivenClient(client, clock), line
 
 
 class AsyncMemoryHost:
@@ -194,6 +267,7 @@ class AsyncLine:
 
     def __init__(self, transport: AsyncTransport, label: str, crossings: list[str]) -> None:
         self.requests: list[AsyncRequest] = []
+        self.timeouts: list[float | None] = []
         self.closed = 0
         self._transport = transport
         self._label = label
@@ -202,6 +276,7 @@ class AsyncLine:
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
         self._crossings.append(f"{self._label} {request.method}")
         self.requests.append(request)
+        self.timeouts.append(timeout)
         return await self._transport.send(request, timeout)
 
     def close(self) -> None:
