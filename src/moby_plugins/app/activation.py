@@ -11,8 +11,9 @@ failed       set / - / why                   dropped at once: the next ``get`` b
 abandoned    set / - / -                     dropped at once: a waiter takes the lead
 ===========  ==============================  ===========================================
 
-It is abandoned where its leader was interrupted or cancelled: that is the leader's own affair,
-and a waiter begins again, with its own policy and what is left of its own budget.
+It is abandoned where its leader was interrupted or cancelled, or its ``on_retry`` raised: that is
+the leader's own affair, and a waiter begins again, with its own policy and what is left of its
+own budget.
 The *leader* is the thread that made the activation, or for ``get_all`` one of
 its crew; everybody else waits for ``done``. Lock rule: the one lock, that of
 ``Activations``, guards which activation a name has, the step out of "running",
@@ -39,6 +40,7 @@ from attrs import field, frozen
 
 from moby_plugins.app.accounting import ACTIVATE
 from moby_plugins.app.client import Client
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.errors import (
     PluginError,
@@ -47,8 +49,10 @@ from moby_plugins.domain.errors import (
     is_missing_socket,
 )
 from moby_plugins.domain.http import Request, Response
+from moby_plugins.domain.observing import HandlerFailed
 from moby_plugins.domain.plugin import Manifest, Plugin, check_protocol
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.typed import typed
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import (
     Cancellation,
@@ -84,7 +88,7 @@ class ProcessLock:
         return lock or self._by_process.setdefault(process, threading.Lock())
 
 
-@frozen
+@frozen(field_transformer=typed)
 class ActivePlugin(Plugin):
     """A plugin that has shaken hands: all of ``Plugin``, and a client for it. A frozen value.
 
@@ -133,6 +137,9 @@ class Activation(Generic[P]):
         self.error: Exception | None = None
         # Those that the plugin is still to have; kept for whoever calls the handlers.
         self.meetings: list[Meeting[P]] = []
+        # Whether it made its plugin active, and which other is active no longer for that.
+        self.is_new: bool = False
+        self.replaced: P | None = None
         self._leader = leader
         self._process = os.getpid()
 
@@ -356,11 +363,11 @@ class Activations(Generic[P]):
         activation: Activation[P],
         plugin: P | None,
         error: BaseException | None = None,
-    ) -> None:
-        """Take an activation out of "running"; a second time changes nothing."""
+    ) -> bool:
+        """Take an activation out of "running"; a second time changes nothing, and is false."""
         with self._lock():
             if activation.done.is_set():
-                return
+                return False
             if self._closed:
                 plugin, error = None, None
             if plugin is not None:
@@ -368,6 +375,7 @@ class Activations(Generic[P]):
             elif self._by_name.get(activation.name) is activation:
                 del self._by_name[activation.name]
             activation.settle(plugin, error)
+            return True
 
     def share(self, name: str, plugin: P) -> Activation[P]:
         """The activation of ``name``: that of ``plugin``, or of one that was active before.
@@ -390,12 +398,14 @@ class Activations(Generic[P]):
         known = self._plugins.get(name)
         if known is not None and plugin.managed is not None and _is_same(known, plugin):
             return known
+        activation.is_new = True
         if self._handlers:
             activation.meetings = self._meetings(plugin)
         # One that was forgotten while it was running is its callers' alone.
         if self._by_name.get(activation.name) is activation:
             if known is not None:  # it was installed again
                 self._forget(known, but=activation)
+                activation.replaced = known
             self._plugins[name] = plugin
         return plugin
 
@@ -430,8 +440,8 @@ class Activations(Generic[P]):
             plugins = list(self._plugins.values())
             return [(handler, p) for p in plugins if p.implements(interface)]
 
-    def drop(self, name: str) -> None:
-        """Forget a plugin by any of its names.
+    def drop(self, name: str) -> P | None:
+        """Forget a plugin by any of its names; returns the one that was active.
 
         Threads that wait for its activation still get the outcome.
         """
@@ -445,6 +455,7 @@ class Activations(Generic[P]):
                 for key in {name, plugin.name}:
                     if self._plugins.get(key) is plugin:
                         del self._plugins[key]
+        return plugin
 
     def doubt(self, found: Plugin) -> None:
         """Have a managed plugin looked up again by the next to ask: it may be another by now."""
@@ -472,7 +483,7 @@ def _is_same(known: Plugin, found: Plugin) -> bool:
     )
 
 
-def call_handlers(meetings: Iterable[Meeting[ActivePlugin]]) -> None:
+def call_handlers(meetings: Iterable[Meeting[ActivePlugin]], observers: Observers) -> None:
     """Have each handler meet its plugin; a ``KeyboardInterrupt`` is raised once all have."""
     interrupt: KeyboardInterrupt | None = None
     for handler, plugin in meetings:
@@ -481,11 +492,15 @@ def call_handlers(meetings: Iterable[Meeting[ActivePlugin]]) -> None:
         except KeyboardInterrupt as error:  # the caller's own, once all plugins were met
             interrupt = error
         except BaseException as error:
-            log_failed_handler(handler, plugin, error)
+            tell_failed_handler(handler, plugin, error, observers)
     if interrupt is not None:
         raise interrupt
 
 
-def log_failed_handler(handler: object, plugin: Plugin, error: BaseException) -> None:
-    """Log that a handler failed with ``error`` when it met ``plugin``."""
+def tell_failed_handler(
+    handler: Callable[..., object], plugin: Plugin, error: BaseException, observers: Observers
+) -> None:
+    """Tell, in the log too, that a handler failed with ``error`` when it met ``plugin``."""
     log_failure(f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}", error)
+    event = HandlerFailed(plugin.name, handler, error)
+    observers.tell(lambda each: each.handler_failed(event))

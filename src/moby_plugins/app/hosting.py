@@ -28,6 +28,7 @@ from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError, error_text
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
 from moby_plugins.domain.plugin import SOCKETS_PATH
+from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.platforms import check_platform
 
@@ -63,7 +64,8 @@ class PluginServer:
         drain: Seconds that running calls have to end; after that their connections are cut.
 
     Raises:
-        ValueError: For a ``drain`` that is no such number.
+        ValueError: For a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
 
     Examples:
         ```python
@@ -236,7 +238,8 @@ def plugin_server_unix(
 
     Raises:
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a mode, a group or a ``drain`` that cannot be one.
+        ValueError: For a mode, a group, a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
     """
     open_ = opening_unix(name, sockets_path, mode, group)
     return _hosted(app, open_, drain, max_request_bytes, max_inflight_bytes)
@@ -277,7 +280,8 @@ def plugin_server_tcp(
 
     Raises:
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a ``drain`` that is no such number.
+        ValueError: For a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
     """
     open_ = opening_tcp(name, addr, tls, specs_path)
     return _hosted(app, open_, drain, max_request_bytes, max_inflight_bytes)
@@ -286,6 +290,8 @@ def plugin_server_tcp(
 def _hosted(
     app: App | AsyncApp, open_: Opening, drain: float, max_request: int, max_inflight: int
 ) -> PluginServer:
+    _check_sizes(max_request, max_inflight)
+
     def listen(app: Any) -> tuple[HTTPServer, str, Callable[[], None]]:
         make = server_maker(app, max_request, max_inflight)
         opened = open_(hosted.stop_requested)
@@ -294,6 +300,11 @@ def _hosted(
 
     hosted = PluginServer(app, listen, drain=drain)
     return hosted
+
+
+def _check_sizes(max_request_bytes: int, max_inflight_bytes: int) -> None:
+    size("max_request_bytes", max_request_bytes)
+    size("max_inflight_bytes", max_inflight_bytes)
 
 
 def serve_unix(
@@ -329,7 +340,8 @@ def serve_unix(
         SettingsError: For a missing library or group, or a platform without UNIX sockets.
         PluginError: Where the server underneath ended by itself.
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a mode, a group or a ``drain`` that cannot be one.
+        ValueError: For a mode, a group, a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
 
     Examples:
         ```python
@@ -392,7 +404,8 @@ def serve_tcp(
         SettingsError: For a missing library.
         PluginError: Where the server underneath ended by itself.
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a ``drain`` that is no such number.
+        ValueError: For a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
 
     Examples:
         ```python
@@ -440,6 +453,7 @@ def wsgi(
     Returns:
         The application.
     """
+    _check_sizes(max_request_bytes, max_inflight_bytes)
     from moby_plugins.adapters.server.answering import InFlight
     from moby_plugins.adapters.server.answering import wsgi as adapted
 

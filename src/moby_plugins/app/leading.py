@@ -5,13 +5,14 @@ one thread in ``retrying.py``.
 """
 
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
 from itertools import chain
 
 from attrs import field, frozen
 
+from moby_plugins.app.accounting import ACTIVATE
 from moby_plugins.app.activation import (
     CLOSED,
     Activation,
@@ -22,9 +23,17 @@ from moby_plugins.app.activation import (
     call_handlers,
 )
 from moby_plugins.app.client import Client
+from moby_plugins.app.observed_client import client_of
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.observing import (
+    ActivationFailed,
+    PluginActivated,
+    PluginDropped,
+    RetryScheduled,
+)
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.domain.text import quoted
@@ -61,8 +70,15 @@ class Leaders:
     _activation_timeout: float | None
     _max_response_bytes: int
     _selector: Callable[[], Selector] | None
+    _observers: Observers
+    _on_retry: OnRetry | None
+    _make_client: Callable[..., Client] = field(init=False)
     # What waits for nothing but files has nothing to end, and needs no thread.
     _is_local: bool = field(init=False)
+
+    @_make_client.default
+    def _client_of_its_kind(self) -> Callable[..., Client]:
+        return client_of(self._observers)
 
     @_is_local.default
     def _has_files_alone(self) -> bool:
@@ -127,6 +143,7 @@ class Leaders:
         started: float,
     ) -> ActivePlugin:
         handshake = self._handshake(activation.name, self._until(ending), ending)
+        on_retry = self._on_retry if on_retry is None else on_retry
         try:
             with ending.cancellation.calling(lambda: handshake.end(ending.reason)):
                 plugin = try_again(
@@ -134,14 +151,14 @@ class Leaders:
                     policy,
                     self._clock,
                     is_worth_waiting_for,
-                    on_retry,
+                    self._telling(activation.name, on_retry) if self._observers else on_retry,
                     ending=ending,
                     started=started,
                 )
         except BaseException as error:
-            self._settle(activation, handshake, None, ending.unless_own(error))
+            self._settle(activation, handshake, started, None, ending.unless_own(error))
             raise
-        self._settle(activation, handshake, plugin)
+        self._settle(activation, handshake, started, plugin)
         if activation.plugin is None:  # the registry was closed before it was active
             raise ending.error(elapsed=self._clock.now() - started)
         self._meet(activation)
@@ -151,10 +168,12 @@ class Leaders:
         self,
         activation: Activation[ActivePlugin],
         handshake: Handshake,
+        started: float,
         plugin: ActivePlugin | None,
         error: BaseException | None = None,
     ) -> None:
-        self._activations.settle(activation, plugin, error)
+        if self._activations.settle(activation, plugin, error) and self._observers:
+            self._tell_settled(activation, self._clock.now() - started)
         # Where another has become active by another of its names, that one is shared.
         if activation.plugin is None or activation.plugin is not plugin:
             try:
@@ -164,7 +183,35 @@ class Leaders:
                 log_failure(what, raised)
 
     def _meet(self, activation: Activation[ActivePlugin]) -> None:
-        call_handlers(self._activations.take_meetings(activation))
+        call_handlers(self._activations.take_meetings(activation), self._observers)
+
+    def _tell_settled(self, activation: Activation[ActivePlugin], seconds: float) -> None:
+        replaced, plugin, error = activation.replaced, activation.plugin, activation.error
+        if replaced is not None:
+            dropped = PluginDropped(replaced)
+            self._observers.tell(lambda each: each.plugin_dropped(dropped))
+        if plugin is not None and activation.is_new:
+            activated = PluginActivated(plugin, seconds)
+            self._observers.tell(lambda each: each.plugin_activated(activated))
+        if error is not None:
+            failed = ActivationFailed(activation.name, error, seconds)
+            self._observers.tell(lambda each: each.activation_failed(failed))
+
+    def _on_retries(self, activations: Sequence[Activation[ActivePlugin]]) -> list[OnRetry | None]:
+        if not self._observers:
+            return [self._on_retry] * len(activations)
+        return [self._telling(activation.name, self._on_retry) for activation in activations]
+
+    def _telling(self, name: str, on_retry: OnRetry | None) -> OnRetry:
+        """Return what tells observers of a retry of ``name``, and then ``on_retry``."""
+
+        def tell(error: PluginError, delay: float) -> None:
+            event = RetryScheduled(name, ACTIVATE, error.attempts, error, delay)
+            self._observers.tell(lambda each: each.retry_scheduled(event))
+            if on_retry is not None:
+                on_retry(error, delay)
+
+        return tell
 
     def _until(self, ending: Ending) -> Discovery:
         return self._discovery if self._is_local else ended_by(self._discovery, ending.cancellation)
@@ -187,7 +234,7 @@ class Leaders:
         transport = self._connect(plugin.address, plugin.tls_config)
         if plugin.managed is not None:
             transport = WatchedTransport(transport, partial(self._activations.doubt, plugin))
-        return Client(
+        return self._make_client(
             transport,
             plugin.address,
             clock=self._clock,
@@ -195,6 +242,7 @@ class Leaders:
             timeout=self._timeout,
             max_response_bytes=self._max_response_bytes,
             name=plugin.name,
+            on_retry=self._on_retry,
         )
 
     def load(self, names: Iterable[str], ending: Ending) -> Generator[Activation[ActivePlugin]]:
@@ -216,7 +264,7 @@ class Leaders:
             for activation in ours:
                 self._activations.settle(activation, None)
             left = chain.from_iterable(map(self._activations.take_meetings, ours))
-            call_handlers(left)
+            call_handlers(left, self._observers)
         for activation in theirs:
             activation.wait(self._clock, ending)
         yield from (activation for activation in theirs if not activation.abandoned)
@@ -231,6 +279,7 @@ class Leaders:
     ) -> Generator[Activation[ActivePlugin]]:
         discovery = self._until(ending)
         handshakes = [self._handshake(activation.name, discovery, ending) for activation in ours]
+        started = self._clock.now()
 
         def begin(index: int) -> PendingResponse | None:
             return handshakes[index].begin()
@@ -244,7 +293,7 @@ class Leaders:
         ) -> tuple[Activation[ActivePlugin], BaseException | None]:
             activation, handshake = ours[outcome.index], handshakes[outcome.index]
             error = ending.unless_own(outcome.error)
-            self._settle(activation, handshake, outcome.value, error)
+            self._settle(activation, handshake, started, outcome.value, error)
             return activation, outcome.error
 
         # Handlers run here while the crew goes on, so that one may wait for what the crew loads.
@@ -257,6 +306,7 @@ class Leaders:
             ending=ending,
             begin=begin,
             selector=self._new_selector(),
+            on_retry=self._on_retries(ours),
         )
         with ending.cancellation.calling(end), closing(crew):
             try:

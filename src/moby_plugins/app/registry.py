@@ -5,7 +5,7 @@ How an activation lives, and what the lock guards, is told in ``activation.py``.
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar, overload
@@ -20,6 +20,7 @@ from moby_plugins.app.activation import (
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.leading import CANCELLED, Leaders
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.retrying import Ending, OnRetry
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import (
@@ -29,6 +30,7 @@ from moby_plugins.domain.errors import (
     WaitCancelledError,
     in_full,
 )
+from moby_plugins.domain.observing import Observer, PluginDropped
 from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted, shown
@@ -58,7 +60,8 @@ OnFailure: TypeAlias = Callable[[str, PluginError], object]
 class Registry:
     """Finds plugins, activates each once, and shares it with all that ask. Threads may share it.
 
-    ``new_local_registry`` makes one from settings. Who made it closes it: that closes the clients
+    ``new_local_registry`` makes one from settings, whose look-ups too go on where descriptors run
+    out: idle connections then make room. Who made it closes it: that closes the clients
     of its plugins, and ends all waits. Times are seconds.
 
     Args:
@@ -71,6 +74,9 @@ class Registry:
         max_response_bytes: How many bytes of a response the clients decode.
         selector: Makes what waits for many handshakes in one thread, for ``get_all``; without it
             each has a thread.
+        observers: What is told of calls, retries and plugins.
+        on_retry: Called before each wait for another attempt, with the error and the seconds, where
+            ``get`` or a call of a client gives none.
 
     Raises:
         TypeError: For an argument without the methods of its port.
@@ -100,6 +106,8 @@ class Registry:
         activation_timeout: float | None = ACTIVATION_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         selector: Callable[[], Selector] | None = None,
+        observers: Iterable[Observer] = (),
+        on_retry: OnRetry | None = None,
     ) -> None:
         self._discovery = filled("discovery", discovery, "scan", "lookup")
         if not callable(connect):
@@ -109,6 +117,7 @@ class Registry:
         self._retry = RetryPolicy() if retry is None else policy_given(retry)
         self._activations: Activations[ActivePlugin] = Activations()
         self._closing = Cancellation()
+        self._observers = Observers(observers)
         self._leaders = Leaders(
             activations=self._activations,
             discovery=discovery,
@@ -121,6 +130,8 @@ class Registry:
             activation_timeout=seconds(activation_timeout) or math.inf,
             max_response_bytes=size("max_response_bytes", max_response_bytes),
             selector=callable_or_none("selector", selector),
+            observers=self._observers,
+            on_retry=callable_or_none("on_retry", on_retry),
         )
 
     def scan(self) -> list[str]:
@@ -198,7 +209,7 @@ class Registry:
                 ``VolumeDriver`` for its typed proxy. ``None`` asks for none.
             retry: The policy for this wait, in place of the registry's.
             on_retry: Called after each attempt that failed, with its error and the seconds until
-                the next.
+                the next. What it raises ends this call, and passes to the caller.
             cancel: Ends this call at once when it is set, by any thread, whatever it waits for;
                 another caller that waits takes the attempts over. A transport that cannot end
                 what it sends, and a discovery that cannot end a look-up, are waited for.
@@ -274,7 +285,8 @@ class Registry:
 
         Args:
             implements: As ``get`` takes it.
-            on_failure: Called with the name and the error of each plugin that is left out.
+            on_failure: Called with the name and the error of each plugin that is left out. What it
+                raises ends this call, and passes to the caller.
 
         Returns:
             The active plugins; for a class their typed proxies.
@@ -324,7 +336,7 @@ class Registry:
             TypeError: For an interface that is no text, or a handler that cannot be called.
         """
         check_handler(interface, handler)
-        call_handlers(self._activations.add_handler(interface, handler))
+        call_handlers(self._activations.add_handler(interface, handler), self._observers)
 
     def invalidate(self, name: str) -> None:
         """Forget a plugin, so that the next ``get`` looks it up and shakes hands again.
@@ -333,8 +345,11 @@ class Registry:
 
         Args:
             name: The plugin's.
+
+        Raises:
+            InvalidPluginNameError: For what cannot be a name.
         """
-        self._activations.drop(name)
+        self._tell_dropped(self._activations.drop(check_any_name(name)))
 
     def close(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
@@ -345,6 +360,12 @@ class Registry:
         self._closing.set()
         for plugin in self._activations.close():
             plugin.client.close()
+            self._tell_dropped(plugin)
+
+    def _tell_dropped(self, plugin: ActivePlugin | None) -> None:
+        if plugin is not None and self._observers:
+            event = PluginDropped(plugin)
+            self._observers.tell(lambda each: each.plugin_dropped(event))
 
     def __repr__(self) -> str:
         found, reached = shown(self._discovery), shown(self._connect)

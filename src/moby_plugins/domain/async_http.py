@@ -212,11 +212,13 @@ class AsyncResponse:
         status: The HTTP status.
         body: Bytes, an asynchronous iterable of bytes, or an ``AsyncBody``.
         headers: The headers.
+        new_connection: Whether a transport dialled for it; ``None`` where it does not say.
     """
 
     status: int
     body: AsyncBody = field(converter=_as_async_body)
     headers: Mapping[str, str] = field(factory=dict)
+    new_connection: bool | None = field(default=None, eq=False, repr=False)
 
     async def aclose(self) -> None:
         """Close the body; return when its source has ended, where that is a generator."""

@@ -3,6 +3,8 @@
 Each holds for threads, and for tasks of one event loop, unless it says otherwise.
 """
 
+import pytest
+
 from moby_plugins.domain.errors import (
     NotImplementedByPluginError,
     PluginNotFoundError,
@@ -174,3 +176,21 @@ def test_who_waits_gets_the_error_with_all_it_carries(new_host: NewHost) -> None
     assert {type(error) for error in errors} == {TransportError}
     assert vars(errors[0]) == vars(errors[1])
     assert vars(errors[1])["plugin"] == "p"
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("mine"), StatusError(500, "A.B", "mine"), SystemExit("mine")]
+)
+def test_what_the_on_retry_of_one_raises_is_its_own(
+    new_host: NewHost, error: BaseException
+) -> None:
+    """Those that wait for the same plugin go on without it."""
+    host = new_host({"p": script(refused(), ACTIVE)})
+
+    def give_up(*_: object) -> None:
+        raise error
+
+    first, second = host.ask(Ask(options={"on_retry": give_up}), Ask())
+
+    assert type(first.error) is type(error)
+    assert second.value.name == "p"

@@ -68,6 +68,7 @@ def new_client(
         retry=settings.retry,
         timeout=settings.timeout if timeout is None else timeout,
         max_response_bytes=settings.max_response_bytes,
+        on_retry=settings.on_retry,
     )
 
 
@@ -104,6 +105,7 @@ def new_local_registry(
         timeout=settings.timeout,
         activation_timeout=settings.activation_timeout,
         max_response_bytes=settings.max_response_bytes,
+        on_retry=settings.on_retry,
     )
 
 

@@ -26,11 +26,12 @@ from moby_plugins.app.activation import (
     Activation,
     Activations,
     Meeting,
-    log_failed_handler,
+    tell_failed_handler,
 )
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.client import AsyncClient
-from moby_plugins.app.retrying import Ending, OnRetry
+from moby_plugins.app.observing import Observers
+from moby_plugins.app.retrying import Ending, OnRetry, chance
 from moby_plugins.async_ports import AsyncConnect, AsyncTransport
 from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import (
@@ -97,11 +98,16 @@ class Lead:
     """A running activation of ``name`` in one event loop.
 
     ``outcome`` is cancelled where there is none: the registry was closed, or the task cancelled by
-    what is not the registry.
+    what is not the registry. ``on_retry`` is of the one that began it, until that leaves, then
+    ``default``; what it raises is that one's own, and becomes ``refusal``.
     """
 
     def __init__(
-        self, name: str, loop: asyncio.AbstractEventLoop, on_retry: OnRetry | None
+        self,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        on_retry: OnRetry | None,
+        default: OnRetry | None,
     ) -> None:
         self.name = name
         self.loop = loop
@@ -109,14 +115,23 @@ class Lead:
         self.waiting = 0
         # Whether it was invalidated: then it is for those alone that wait for it.
         self.forgotten = False
-        # Of the one that began it, until that leaves.
         self.on_retry = on_retry
+        self._default = default
+        self.refusal: asyncio.Future[None] = loop.create_future()
         self.task: asyncio.Task[None] | None = None
 
     def tell(self, error: PluginError, delay: float) -> None:
         """Call ``on_retry``."""
-        if self.on_retry is not None:
-            self.on_retry(error, delay)
+        on_retry = self._default if self.on_retry is None else self.on_retry
+        if on_retry is None:
+            return
+        try:
+            on_retry(error, delay)
+        except BaseException as raised:
+            self.on_retry = None
+            if not self.refusal.done():
+                self.refusal.set_exception(raised)
+                self.refusal.exception()  # of the one that began it: the loop is not to report it
 
     def settle(self, plugin: AsyncActivePlugin | None, error: BaseException | None) -> None:
         """Have an outcome, unless there is one; neither plugin nor error is none."""
@@ -205,6 +220,7 @@ class AsyncLeaders:
     _timeout: float | None
     activation_timeout: float
     _max_response_bytes: int
+    _on_retry: OnRetry | None
     _closing: Cancellation = field(factory=Cancellation, init=False)
     _running: dict[tuple[asyncio.AbstractEventLoop, str], Lead] = field(factory=dict, init=False)
     # An event loop keeps no task alive.
@@ -248,15 +264,19 @@ class AsyncLeaders:
         loop = asyncio.get_running_loop()
         started = loop.time()
         while True:
-            tries = Tries(policy, is_worth_waiting_for, started)
+            tries = Tries(policy, is_worth_waiting_for, started, chance)
             lead, until = self._enter(name, tries, on_retry, None)
+            mine = until is lead.task
             try:
                 if not until.done():
-                    await asyncio.wait({until})
+                    ends = {until, lead.refusal} if mine else {until}
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                if until is lead.task:
+                if mine:
                     lead.on_retry = None
                 self._leave(lead)
+            if mine and lead.refusal.done():
+                lead.refusal.result()
             if not lead.outcome.cancelled():
                 return _shared(lead)
             self._check_left(lead, until, name, loop.time() - started)
@@ -282,12 +302,16 @@ class AsyncLeaders:
                 if plugin is not None:
                     each(name, plugin, None)
                     continue
-                tries = Tries(self._retry, is_retryable, loop.time())
+                tries = Tries(self._retry, is_retryable, loop.time(), chance)
                 lead, until = self._enter(name, tries, None, turn)
                 entered.append(lead)
                 until.add_done_callback(partial(_put, ended, lead))
+                if until is lead.task:
+                    lead.refusal.add_done_callback(partial(_put, ended, lead))
             for _ in entered:
                 lead, until = await ended.get()
+                if until is lead.refusal:
+                    until.result()
                 if lead.outcome.cancelled():
                     self._check_left(lead, until, "", 0.0)
                     again.append(lead.name)
@@ -342,7 +366,7 @@ class AsyncLeaders:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                     raise
-                log_failed_handler(handler, plugin, error)
+                tell_failed_handler(handler, plugin, error, Observers())
         if interrupt is not None:
             raise interrupt
 
@@ -358,6 +382,7 @@ class AsyncLeaders:
             timeout=self._timeout,
             max_response_bytes=self._max_response_bytes,
             name=plugin.name,
+            on_retry=self._on_retry,
         )
 
     def _enter(
@@ -405,7 +430,7 @@ class AsyncLeaders:
         if self._closing.is_set():
             raise RuntimeError(CLOSED)
         loop = asyncio.get_running_loop()
-        lead = self._running[loop, name] = Lead(name, loop, on_retry)
+        lead = self._running[loop, name] = Lead(name, loop, on_retry, self._on_retry)
         # An eager task may have ended when this returns.
         lead.task = self._start(self._lead(lead, tries, turn), f"activates {name}")
         return lead

@@ -53,6 +53,8 @@ class AsyncRegistry:
         timeout: Seconds for each attempt of the clients' calls; ``None`` is no bound.
         activation_timeout: Seconds for each attempt at the handshake; ``None`` is no bound.
         max_response_bytes: How many bytes of a response the clients decode.
+        on_retry: Called before each wait for another attempt, with the error and the seconds, where
+            a call or ``get`` gives none.
 
     Raises:
         TypeError: For an argument without the methods of its port.
@@ -90,6 +92,7 @@ class AsyncRegistry:
         timeout: float | None = None,
         activation_timeout: float | None = ACTIVATION_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
+        on_retry: OnRetry | None = None,
     ) -> None:
         self._discovery = filled("discovery", discovery, "scan", "lookup")
         if not callable(connect):
@@ -106,6 +109,7 @@ class AsyncRegistry:
             # No bound is none at all, and not that of the clients' calls.
             seconds(activation_timeout) or math.inf,
             size("max_response_bytes", max_response_bytes),
+            callable_or_none("on_retry", on_retry),
         )
 
     async def scan(self) -> list[str]:

@@ -402,3 +402,36 @@ def test_a_discovery_of_files_is_asked_in_the_loop(loop: FakeTimeLoop) -> None:
 
     loop.run(main())
     assert threads == [threading.get_ident()] * 4
+
+
+def test_a_registry_has_an_on_retry_of_its_own(loop: FakeTimeLoop) -> None:
+    """For those that give none; what it raises ends a ``get_all`` too."""
+    told: list[str] = []
+    host = TasksHost({"p": refused()}, on_retry=lambda error, _: told.append(type(error).__name__))
+
+    async def main() -> None:
+        with pytest.raises(TransportError):
+            await host.registry.get("p")
+        with pytest.raises(TransportError):
+            await host.registry.get("p", on_retry=lambda *_: None)
+        assert await host.registry.get_all() == []
+
+    loop.run(main())
+    assert told == ["TransportError"] * 8
+
+
+def test_what_on_retry_raises_ends_a_get_all(loop: FakeTimeLoop) -> None:
+    """And nothing goes on."""
+
+    def give_up(*_: object) -> None:
+        raise LookupError("mine")
+
+    host = TasksHost({"p": refused(), "q": hangs()}, on_retry=give_up)
+
+    async def main() -> None:
+        with pytest.raises(LookupError, match="mine"):
+            await host.registry.get_all()
+        await turns()
+        assert (others(), loop.time()) == ([], 0.0)
+
+    loop.run(main())

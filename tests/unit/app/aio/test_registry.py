@@ -437,7 +437,7 @@ def test_arguments_are_those_of_the_synchronous_ones() -> None:
     pairs += [(Client, AsyncClient), (Registry, AsyncRegistry)]
     pairs += [(config.new_client, new_client), (config.new_local_registry, new_local_registry)]
     for plain, made in pairs:
-        threads_only = {"cancel", "clock", "pending", "selector"}
+        threads_only = {"cancel", "clock", "observers", "pending", "selector"}
         expected = {k: v for k, v in parameters(plain).items() if k not in threads_only}
         actual = {k: v for k, v in parameters(made).items() if k in expected or k != "connect"}
         assert actual == expected, made
@@ -461,7 +461,7 @@ def test_a_plugin_that_is_found_is_what_it_says(loop: FakeTimeLoop) -> None:
         ({"discovery": EngineDiscovery}, "discovery must be an object with scan"),
         ({"connect": 5}, "connect must be a function"),
         ({"retry": 5}, "retry must be a RetryPolicy"),
-        ({"max_response_bytes": 0}, "max_response_bytes"),
+        ({"max_response_bytes": "0"}, "max_response_bytes"),
     ],
 )
 def test_wrong_arguments_are_told(wrong: dict[str, Any], why: str) -> None:
