@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml docs/protocol.md $(shell find src -name '*.py')
 
-.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots perfetto docs lint bench clean
+.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots perfetto docs lint pythons dist bench clean
 
 demo: $(VENV)/wheel
 	@$(BIN)/moby-plugins demo
@@ -82,6 +82,21 @@ lint: $(VENV)/lint $(VENV)/test $(VENV)/docs
 	$(BIN)/pyright
 	PATH="$(abspath $(BIN)):$$PATH" pyright --verifytypes moby_plugins --ignoreexternal >$(VENV)/types || (cat $(VENV)/types; false)
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+
+# The unit tests on each Python that is found; those that are not are named, and skipped.
+pythons: $(VENV)/pip
+	$(BIN)/pip install --quiet --group nox
+	$(BIN)/nox
+
+# The wheel and the sdist, in dist/, as an index takes them.
+dist: $(VENV)/pip
+	rm -rf dist
+	$(BIN)/pip install --quiet --group dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 # Against the Go host too: golang-go and golang-github-docker-docker-dev of Debian's. Debian's
 # Python is built with optimizations, as many others are not: PYTHON=/usr/bin/python3.
