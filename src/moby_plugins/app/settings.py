@@ -88,9 +88,9 @@ def _transports(
         raise SettingsError(f"transports are a table from scheme to transport, not {quoted(given)}")
     for scheme, transport in given.items():
         usable = transport if isinstance(transport, str) else callable(transport)
-        if not isinstance(scheme, str) or not usable:
+        if not usable:
             raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
-        if not _SCHEME.fullmatch(scheme):
+        if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
             raise SettingsError(f"{quoted(scheme)} is no scheme of an address")
         if isinstance(transport, str) and not ASYNC_TRANSPORT.has(transport):
             TRANSPORT.check(transport)
