@@ -116,12 +116,19 @@ class Lead:
         self.forgotten = False
         # Of the one that began it, until that leaves.
         self.on_retry = on_retry
+        # What that raised: for the one that began it alone.
+        self.raised: BaseException | None = None
         self.task: asyncio.Task[None] | None = None
 
     def tell(self, error: PluginError, delay: float) -> None:
         """Call ``on_retry``."""
-        if self.on_retry is not None:
+        if self.on_retry is None:
+            return
+        try:
             self.on_retry(error, delay)
+        except BaseException as raised:
+            self.raised = raised
+            raise
 
     def settle(self, plugin: AsyncActivePlugin | None, error: BaseException | None) -> None:
         """Have an outcome, unless there is one; neither plugin nor error is none."""
@@ -276,11 +283,15 @@ class AsyncLeaders:
                 if until is lead.task:
                     lead.on_retry = None
                 self._leave(lead)
+            if until is lead.task and lead.raised is not None:
+                raised, lead.raised = lead.raised, None
+                raise raised
             if not lead.outcome.cancelled():
                 return _shared(lead)
             if self._closing.is_set():
                 raise _closed(name, loop.time() - started)
-            # The task was cancelled by what is not this registry: one that waits leads instead.
+            # The task was cancelled by what is not this registry, or the ``on_retry`` of another
+            # raised: one that waits leads instead.
 
     async def load(
         self,
@@ -442,10 +453,11 @@ class AsyncLeaders:
         except BaseException as error:
             handshake.give_up()
             self._forget_lead(lead)
-            lead.settle(None, None if self._closing.is_set() else error)
+            is_own = lead.raised is error
+            lead.settle(None, None if is_own or self._closing.is_set() else error)
             if not isinstance(error, Exception):
                 raise
-            if not self._closing.is_set():
+            if not (is_own or self._closing.is_set()):
                 tell_failed(self._observers, lead.name, error, lead.loop.time() - started)
             return
         self._forget_lead(lead)
