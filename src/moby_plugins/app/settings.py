@@ -116,9 +116,11 @@ class Named:
 
     def has(self, name: str) -> bool:
         """Return whether there is one of that name."""
+        if name in self.built_in:
+            return True
         from importlib.metadata import entry_points
 
-        return name in self.built_in or name in entry_points(group=self.group).names
+        return name in entry_points(group=self.group).names
 
     def load(self, name: str) -> Callable[..., Any]:
         """Return what an installed package registers as ``name``; ``SettingsError`` if it fails."""
