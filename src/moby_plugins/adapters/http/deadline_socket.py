@@ -217,8 +217,8 @@ class DeadlineSocket(_Deadline, socket.socket):
         return sent
 
     def _send_now(self, data: Any) -> int:
-        if self._ends is not None:
-            _left(self._ends)
+        if self._ends is not None and self._ends <= time.monotonic():
+            raise TimeoutError("timed out")
         try:
             return _send(self, data, socket.MSG_DONTWAIT)
         except BlockingIOError:

@@ -305,6 +305,8 @@ class Urllib3Connection:
     def __init__(self, address: Address, sock: Socket) -> None:
         self._address = address
         self._sock = sock
+        # Whether the other end has hung up, or sent what was not asked for.
+        self.is_readable = sock.is_readable
         self._http = _Connection(address, sock)
 
     def send(self, request: Request, ends: float | None) -> bool:
@@ -338,10 +340,6 @@ class Urllib3Connection:
         end = partial(self._end, give_back, whole=whole)
         headers = AnswerHeaders(answer.lines())
         return Response(answer.status, _Body(answer, self._sock, self._address, end), headers)
-
-    def is_readable(self) -> bool:
-        """Whether the other end has hung up, or sent what was not asked for."""
-        return self._sock.is_readable()
 
     def close(self) -> None:
         """Hang up."""
