@@ -439,11 +439,13 @@ class HttptoolsConnection:
 
     def _send(self, request: Request) -> bool:
         """Send it; false where the plugin responds already, or has stopped reading."""
+        waits = False
         # What the caller's own iterator raises in this loop passes as it is.
-        for number, piece in enumerate(pieces(request, self._host)):
+        for piece in pieces(request, self._host):
             try:
-                if number:
+                if waits:
                     self._sock.wait_to_send()
+                waits = True
                 self._sock.sendall(piece)
             except STOPPED_READING:
                 return False
