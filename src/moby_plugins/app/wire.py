@@ -28,7 +28,7 @@ import attrs
 
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.json import first_value, kind_of
-from moby_plugins.domain.text import shown
+from moby_plugins.domain.text import quoted, shown
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -102,7 +102,12 @@ def decode(body: bytes, into: Any = None) -> Any:
 
 def structure(value: Any, into: Any) -> Any:
     """A decoded JSON value as the type ``into``; raises as ``decode`` does."""
-    hook = _hook(into)
+    try:
+        hook = _hook(into)
+    except _UnknownTypeError:
+        raise
+    except TypeError as error:  # what has no hash
+        raise _UnknownTypeError(_no_way(into, error)) from error
     try:
         return hook(value, into)
     except _UnknownTypeError:
@@ -161,9 +166,11 @@ def _hook(into: Any) -> Hook:
         # Most messages are made of these, and are read without importing cattrs.
         return make(into) if make else _converter().get_structure_hook(into)
     except Exception as error:  # cattrs' own, for a type that it does not know
-        raise _UnknownTypeError(
-            f"no way to read an answer as {shown(into)}: {shown(error)}"
-        ) from error
+        raise _UnknownTypeError(_no_way(into, error)) from error
+
+
+def _no_way(into: Any, error: Exception) -> str:
+    return f"no way to read an answer as {quoted(into)}, given as into: {shown(error)}"
 
 
 @cache

@@ -8,8 +8,9 @@ A response's lines may end in LF, as some plugins' do; a request's end in CRLF.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 from attrs import frozen
 
@@ -79,6 +80,18 @@ LENGTH = re.compile(r"[0-9]{1,18}")
 BAD_REQUEST_LINE = re.compile(
     rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\A | \r\n| HTTP/(?!1\.[01]\r\n)"
 )
+
+# A request line: the verb, the target and the minor version. What it refuses is what
+# ``BAD_REQUEST_LINE`` finds, and more that no verb or target is.
+REQUEST_LINE = re.compile(
+    rb"([A-Z][!#$%&'*+.^_`|~0-9A-Z-]*) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n"
+)
+# The target of a call: a path, or the same in absolute form.
+REQUEST_TARGET = re.compile(rb"/(?!/)|https?://[^/?#@]+/", re.IGNORECASE)
+
+# What a request has once, or not at all.
+_SINGLE = {b"Content-Length", b"Host", b"Transfer-Encoding"}
+_FRAMING = (b"Content-Length", b"Transfer-Encoding")
 
 
 def is_final(status: int) -> bool:
@@ -189,6 +202,35 @@ def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
         None if length is None else [length.decode("latin-1")],
         None if coding is None else [coding.decode("latin-1")],
     )
+
+
+class Lines(Protocol):
+    """Where headers are read from: bounded in size by whatever gives it."""
+
+    def readline(self) -> bytes:
+        """The next line with its end, or what there is of it."""
+        ...
+
+
+def read_headers(lines: Lines, headers: MutableMapping[bytes, bytes]) -> None:
+    """Read up to the empty line into ``headers``, whose keys are title-cased.
+
+    Values of a header that comes again are joined by commas. Raises
+    ``ValueError`` for what is no header, for one too many, and for a body whose
+    end is open to doubt.
+    """
+    while (line := lines.readline()) != b"\r\n":
+        match = REQUEST_HEADER.fullmatch(line)
+        if match is None:
+            raise ValueError("a line among the headers is none")
+        name, value = match[1].title(), match[2].strip(b" \t")
+        if name in headers:
+            if name in _SINGLE:
+                raise ValueError(f"two headers {name.decode()}")
+            value = headers[name] + b", " + value
+        headers[name] = value
+    if not headers.keys().isdisjoint(_FRAMING):
+        check_request_framing(*(headers.get(name) for name in _FRAMING))
 
 
 class ChunkLines:

@@ -17,10 +17,10 @@ Exceptions of either library leave this module through ``translate`` only.
 """
 
 import http.client
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead, parse_headers
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -31,11 +31,10 @@ from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first
 from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
-    check_framing,
-    check_interim,
     line,
 )
 from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport, time_left
+from moby_plugins.domain import http_grammar
 from moby_plugins.domain.address import UNIX_HOST, Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -43,9 +42,10 @@ from moby_plugins.domain.http import (
     CLOSED_EARLY,
     CUT_OFF,
     MALFORMED,
-    Content,
+    FilePart,
     Request,
     Response,
+    parts_of,
 )
 from moby_plugins.domain.http_grammar import (
     BODILESS,
@@ -71,6 +71,8 @@ for _seam in ("_read_status", "_read_next_chunk_size", "_read_and_discard_traile
         raise ImportError(f"this Python's http.client has no HTTPResponse.{_seam}")
 if not hasattr(http.client.HTTPConnection, "_output"):
     raise ImportError("this Python's http.client has no HTTPConnection._output")
+
+T = TypeVar("T")
 
 _ENDS_OF_HEADERS = (b"\r\n", b"\n")
 
@@ -231,9 +233,24 @@ class StrictResponse(HTTPResponse):
         return data
 
 
+def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
+    """Raise ``HTTPException`` where a body's headers leave its end open to doubt.
+
+    Takes the values of Content-Length and of Transfer-Encoding, where there are any.
+    """
+    try:
+        http_grammar.check_framing(lengths, codings)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error
+
+
 def _check_interim(headers: HTTPMessage) -> None:
     check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
-    check_interim(headers.get_all("connection", []) + headers.get_all("proxy-connection", []))
+    options = headers.get_all("connection", []) + headers.get_all("proxy-connection", [])
+    try:
+        http_grammar.check_interim(options)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error
 
 
 class CallersError(Exception):
@@ -244,12 +261,12 @@ class CallersError(Exception):
         super().__init__(raised)
 
 
-def guarded(body: Content) -> Content:
+def guarded(body: bytes | Iterable[T]) -> bytes | Iterable[T]:
     """A request's body whose own ``OSError`` urllib3 cannot take for the network's."""
     return body if isinstance(body, bytes) else _guarded(body)
 
 
-def _guarded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _guarded(chunks: Iterable[T]) -> Iterator[T]:
     try:
         yield from chunks
     except Exception as error:
@@ -308,6 +325,7 @@ class Urllib3Connection:
         # Whether the other end has hung up, or sent what was not asked for.
         self.is_readable = sock.is_readable
         self._http = _Connection(address, sock)
+        self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
         """Send ``request``: see ``Connection`` in ``exchanges.py``."""
@@ -339,7 +357,9 @@ class Urllib3Connection:
             raise
         end = partial(self._end, give_back, whole=whole)
         headers = AnswerHeaders(answer.lines())
-        return Response(answer.status, _Body(answer, self._sock, self._address, end), headers)
+        is_new, self._is_new = self._is_new, False
+        body = _Body(answer, self._sock, self._address, end)
+        return Response(answer.status, body, headers, is_new)
 
     def close(self) -> None:
         """Hang up."""
@@ -347,14 +367,17 @@ class Urllib3Connection:
 
     def _ask(self, request: Request, ends: float | None) -> bool:
         headers = {"Accept-Encoding": SKIP_HEADER, **request.headers}
+        body: bytes | Iterable[bytes | FilePart] = request.body
         if request.length is not None:
             headers["Content-Length"] = str(request.length)
+            if not isinstance(request.body, bytes):
+                body = parts_of(request.body)
         self._http.timeout = time_left(ends)
         try:
             self._http.request(
                 self.verb,
                 "/" + request.method,
-                body=guarded(request.body) or None,
+                body=guarded(body) or None,
                 headers=headers,
                 preload_content=False,
                 decode_content=False,
@@ -409,6 +432,9 @@ class _Connection(HTTPConnection):
 
     def send(self, data: Any) -> None:
         """Send; but a head waits for its small body, and what follows looks for a response."""
+        if isinstance(data, FilePart):  # what urllib3 was given as the first chunk of a body
+            self._socket.send_part(data)
+            return
         if self._joins:
             self._joins, self._head = False, data
             return
