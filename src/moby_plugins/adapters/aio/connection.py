@@ -340,7 +340,7 @@ class AsyncConnection:
         """Take what went wrong in receiving: it is raised once what came before is read."""
         # Without a traceback, and errors that have one, which would refer back to this.
         self._failure = error.with_traceback(None)
-        error.__context__ = None
+        error.__cause__ = error.__context__ = None
         self._link.close()
         if self._call is None:
             self._lose()
