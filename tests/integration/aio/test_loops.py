@@ -178,7 +178,8 @@ def test_the_child_of_a_fork_dials_again(reach: Reach, run: Run) -> None:
         assert await called(reached.transport, b"child", 5.0) == b"child"
 
     async def test() -> None:
-        assert await called(reached.transport, b"a", 5.0) == b"a"
+        for answer in await asyncio.gather(*(called(reached.transport, b"a", 5.0) for _ in "12")):
+            assert answer == b"a"
         waiting = asyncio.create_task(called(reached.transport, b"slow" * 100_000, 10.0))
         await asyncio.sleep(0)
         process = os.fork()
@@ -186,11 +187,14 @@ def test_the_child_of_a_fork_dials_again(reach: Reach, run: Run) -> None:
             status = 1
             try:
                 signal.alarm(20)
+                before = descriptors()
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")
                     run(in_the_child())
                     reached.transport.close()
                     gc.collect()
+                # Its copies of both connections of its parent are closed.
+                assert descriptors() == before - 2
                 status = 0
             finally:
                 os._exit(status)
@@ -200,7 +204,7 @@ def test_the_child_of_a_fork_dials_again(reach: Reach, run: Run) -> None:
 
     with reach(echoes) as reached:
         run(test())
-        # The parent's first, that of the call under way, and the child's.
+        # The parent's idle one, that of the call under way, and the child's.
         assert reached.plugin.connections <= 3
 
 
