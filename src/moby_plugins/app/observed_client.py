@@ -5,18 +5,22 @@ from functools import partial
 from types import UnionType
 from typing import Any, TypeVar, cast
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from moby_plugins.app.bodies import accepted
 from moby_plugins.app.client import Client, Stream
-from moby_plugins.app.observing import ObservedCall, ObservedCallRequest, Observers
+from moby_plugins.app.observing import (
+    ObservedCall,
+    ObservedCallRequest,
+    Observers,
+    call_started,
+    telling_retries,
+)
 from moby_plugins.app.retrying import Attempt, OnRetry
 from moby_plugins.deferred_names import AtDoor
-from moby_plugins.domain.errors import PluginError
-from moby_plugins.domain.http import Body, Request
-from moby_plugins.domain.observing import CallStarted, RetryScheduled
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.http import Body, Request, Response
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable
-from moby_plugins.ports import PendingResponse
+from moby_plugins.ports import PendingResponse, Transport, filled
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
@@ -28,8 +32,11 @@ class ObservedClient(Client):
 
     __module__ = _DOOR
 
-    def __init__(self, *arguments: Any, observers: Observers, **named: Any) -> None:
-        super().__init__(*arguments, **named)
+    def __init__(
+        self, transport: Transport, address: Address, *, observers: Observers, **named: Any
+    ) -> None:
+        filled("transport", transport, "send", "close")
+        super().__init__(_CountingTransport(transport), address, **named)
         self._observers = observers
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
@@ -61,13 +68,6 @@ class ObservedClient(Client):
             observed.end(error)
             raise
 
-    def _open(self, request: Request, timeout: float | None) -> Body:
-        observed = cast("ObservedCallRequest", request).observed
-        response = self._transport.send(request, self._time_out(timeout))
-        observed.new_connection = response.new_connection
-        counted = evolve(response, body=_Counted(response.body, observed))
-        return accepted(counted, request.method)
-
     def _try(
         self,
         attempt: Attempt[T],
@@ -76,26 +76,11 @@ class ObservedClient(Client):
         retryable: IsRetryable = is_retryable,
     ) -> T:
         wanted = self._on_retry if on_retry is None else on_retry
-
-        def tell(error: PluginError, delay: float) -> None:
-            method = getattr(error, "method", "")
-            event = RetryScheduled(self._name, method, error.attempts, error, delay)
-            self._observers.tell(lambda each: each.retry_scheduled(event))
-            if wanted is not None:
-                wanted(error, delay)
-
-        return super()._try(attempt, policy, tell, retryable)
+        told = telling_retries(self._observers, self._name, wanted)
+        return super()._try(attempt, policy, told, retryable)
 
     def _observed(self, request: Request) -> ObservedCall:
-        size = len(request.body) if isinstance(request.body, bytes) else request.length
-        started = CallStarted(
-            self._name,
-            self.address.text,
-            request.method,
-            request.attempt,
-            dict(request.headers),
-            size,
-        )
+        started = call_started(self._name, self.address.text, request)
         return ObservedCall(self._observers, started, self._clock.now)
 
 
@@ -113,6 +98,25 @@ def _with(observed: ObservedCall, request: Request) -> ObservedCallRequest:
         request.attempt,
         observed=observed,
     )
+
+
+@frozen
+class _CountingTransport:
+    """A transport that notes in each observed call what it learns of its response."""
+
+    _transport: Transport
+
+    def send(self, request: Request, timeout: float | None) -> Response:
+        response = self._transport.send(request, timeout)
+        observed = cast("ObservedCallRequest", request).observed
+        observed.new_connection = response.new_connection
+        return evolve(response, body=_Counted(response.body, observed))
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __repr__(self) -> str:
+        return repr(self._transport)
 
 
 class _Counted:

@@ -10,8 +10,9 @@ from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
+from moby_plugins.app.retrying import OnRetry
 from moby_plugins.domain.async_http import AsyncRequest
-from moby_plugins.domain.errors import StatusError, WireError
+from moby_plugins.domain.errors import PluginError, StatusError, WireError
 from moby_plugins.domain.http import OK, Request
 from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.observing import (
@@ -20,6 +21,7 @@ from moby_plugins.domain.observing import (
     Observer,
     RequestEnded,
     RequestStarted,
+    RetryScheduled,
 )
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
@@ -27,6 +29,8 @@ from moby_plugins.failures import log_failure
 T = TypeVar("T")
 E = TypeVar("E")
 Now: TypeAlias = Callable[[], float]
+# What is tried again where an error names no call: a plugin is looked up, or shakes hands.
+ACTIVATE = "Plugin.Activate"
 
 
 class Observers(tuple[Observer, ...]):
@@ -125,6 +129,13 @@ class ObservedCallRequest(Request):
     observed: ObservedCall = field(kw_only=True, eq=False, repr=False)
 
 
+@frozen
+class ObservedAsyncRequest(AsyncRequest):
+    """The same for a client on asyncio."""
+
+    observed: ObservedCall = field(kw_only=True, eq=False, repr=False)
+
+
 class ObservedRequest(_Observed[RequestEnded]):
     """A request to a served plugin, which ``started``."""
 
@@ -140,6 +151,26 @@ class ObservedRequest(_Observed[RequestEnded]):
                 self._started, seconds, status, error, self.sent_bytes, hung_up
             )
         )
+
+
+def call_started(plugin: str, address: str, request: Request | AsyncRequest) -> CallStarted:
+    """Return the event of the beginning of an attempt."""
+    size = len(request.body) if isinstance(request.body, bytes) else request.length
+    headers = dict(request.headers)
+    return CallStarted(plugin, address, request.method, request.attempt, headers, size)
+
+
+def telling_retries(observers: Observers, plugin: str, on_retry: OnRetry | None) -> OnRetry:
+    """Return what tells ``observers`` of a retry, and then calls ``on_retry``."""
+
+    def tell(error: PluginError, delay: float) -> None:
+        method = getattr(error, "method", "") or ACTIVATE
+        event = RetryScheduled(plugin, method, error.attempts, error, delay)
+        observers.tell(lambda each: each.retry_scheduled(event))
+        if on_retry is not None:
+            on_retry(error, delay)
+
+    return tell
 
 
 def request_started(request: Request | AsyncRequest) -> RequestStarted:

@@ -165,8 +165,8 @@ class AsyncClient(ClientBase[AsyncRequest]):
         on_retry: OnRetry | None = None,
     ) -> None:
         super().__init__(address, retry, timeout, max_response_bytes, name)
-        self._on_retry = on_retry and callable_or_none("on_retry", on_retry)
         self._transport = filled("transport", transport, "send", "close")
+        self._on_retry = on_retry and callable_or_none("on_retry", on_retry)
 
     @overload
     async def call(
@@ -423,12 +423,9 @@ class AsyncClient(ClientBase[AsyncRequest]):
     ) -> Awaitable[T]:
         policy = self._retry if policy is None else policy_given(policy)
         started = asyncio.get_running_loop().time()
-        return try_again(
-            attempt,
-            Tries(policy, retryable, started, chance),
-            self._on_retry if on_retry is None else callable_or_none("on_retry", on_retry),
-            ending=self._ending,
-        )
+        tries = Tries(policy, retryable, started, chance)
+        told = self._on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
+        return try_again(attempt, tries, told, ending=self._ending)
 
     async def _stream(self, request: AsyncRequest, timeout: float | None) -> AsyncStream:
         try:

@@ -26,11 +26,15 @@ from moby_plugins.app.activation import (
     Activation,
     Activations,
     Meeting,
+    tell_dropped,
+    tell_failed,
     tell_failed_handler,
+    tell_settled,
 )
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.client import AsyncClient
-from moby_plugins.app.observing import Observers
+from moby_plugins.app.aio.observed_client import client_of
+from moby_plugins.app.observing import Observers, telling_retries
 from moby_plugins.app.retrying import Ending, OnRetry, chance
 from moby_plugins.async_ports import AsyncConnect, AsyncTransport
 from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
@@ -220,13 +224,19 @@ class AsyncLeaders:
     _timeout: float | None
     activation_timeout: float
     _max_response_bytes: int
+    _observers: Observers
     _on_retry: OnRetry | None
+    _make_client: Callable[..., AsyncClient] = field(init=False)
     _closing: Cancellation = field(factory=Cancellation, init=False)
     _running: dict[tuple[asyncio.AbstractEventLoop, str], Lead] = field(factory=dict, init=False)
     # An event loop keeps no task alive.
     _tasks: set[asyncio.Task[Any]] = field(factory=set, init=False)
     # What waits for nothing but files needs no thread.
     _is_local: bool = field(init=False)
+
+    @_make_client.default
+    def _client_of_its_kind(self) -> Callable[..., AsyncClient]:
+        return client_of(self._observers)
 
     @_is_local.default
     def _has_files_alone(self) -> bool:
@@ -327,7 +337,7 @@ class AsyncLeaders:
 
     def forget(self, name: str) -> None:
         """Have the next that asks for a plugin begin anew; those that wait get the outcome."""
-        self.activations.drop(name)
+        tell_dropped(self._observers, self.activations.drop(name))
         for key, lead in list(self._running.items()):
             if lead.name == name:
                 lead.forgotten = True
@@ -366,7 +376,7 @@ class AsyncLeaders:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                     raise
-                tell_failed_handler(handler, plugin, error, Observers())
+                tell_failed_handler(handler, plugin, error, self._observers)
         if interrupt is not None:
             raise interrupt
 
@@ -375,7 +385,7 @@ class AsyncLeaders:
         transport = self._connect(plugin.address, plugin.tls_config)
         if plugin.managed is not None:
             transport = AsyncWatchedTransport(transport, partial(self.activations.doubt, plugin))
-        return AsyncClient(
+        return self._make_client(
             transport,
             plugin.address,
             retry=self._retry,
@@ -460,20 +470,28 @@ class AsyncLeaders:
                 return await handshake(number)
 
         attempt = handshake if turn is None else partial(in_turn, turn=turn)
+        told: OnRetry = lead.tell
+        if self._observers:
+            told = telling_retries(self._observers, lead.name, told)
+        started = tries.started
         try:
-            plugin = await try_again(attempt, tries, lead.tell, ending=Ending(lead.name))
+            plugin = await try_again(attempt, tries, told, ending=Ending(lead.name))
             activation = self._share(lead, plugin)
         except BaseException as error:
             handshake.give_up()
             self._forget_lead(lead)
             lead.settle(None, None if self._closing.is_set() else error)
-            if isinstance(error, Exception):
-                return
-            raise
+            if not isinstance(error, Exception):
+                raise
+            if not self._closing.is_set():
+                tell_failed(self._observers, lead.name, error, lead.loop.time() - started)
+            return
         self._forget_lead(lead)
         # Where another has become active by another of its names, or in another loop, it is shared.
         if activation.plugin is not plugin:
             handshake.give_up()
+        elif self._observers:
+            tell_settled(self._observers, activation, lead.loop.time() - started)
         lead.settle(activation.plugin, None)
         await self.meet(self.activations.take_meetings(activation))
 
