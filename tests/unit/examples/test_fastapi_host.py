@@ -42,7 +42,7 @@ async def get(app: FastAPI, path: str) -> tuple[int, Any]:
 
 
 def test_volumes_over_http(fake_loop: FakeTimeLoop) -> None:
-    """A plugin that comes at 3 s is waited for; one that hangs, or is not there, is 504 after 5 s."""
+    """A plugin that comes at 3 s is waited for; one that hangs or is missing is 504 at 5 s."""
     registry = AsyncMemoryRegistry()
     registry.add("hung", {**TABLE, "VolumeDriver.List": hangs()})
     fake_loop.at(3, lambda: registry.add("shelf", TABLE))
