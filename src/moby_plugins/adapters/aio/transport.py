@@ -57,6 +57,9 @@ class AsyncSocketTransport:
         # For a transport that is not closed, and for the end of the process.
         weakref.finalize(self, _close_all, self._places)
 
+    def __repr__(self) -> str:
+        return "asyncio"
+
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
         """One exchange over an idle connection, or a new one: see ``AsyncTransport``.
 
