@@ -12,7 +12,7 @@ import select
 import socket
 from collections.abc import AsyncIterator, Mapping
 from email.utils import formatdate
-from typing import Protocol
+from typing import Protocol, cast
 
 from moby_plugins.adapters.aio.answering import AsyncAnswer, answer, is_cancelled, read_request
 from moby_plugins.adapters.aio.incoming import Head, Incoming
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
         self.method: str = ""
         self.call: RunningCall | None = None
         self.waits_since: float | None = self._loop.time()
-        self.hung_up_since: float | None = None
+        self._is_cut = False
         self._served = 0
         self._begun = False  # whether a part of a head has come
         self._reading = True
@@ -79,8 +79,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  for type checkers
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         sock = transport.get_extra_info("socket")
         self.is_unix: bool = sock.family == getattr(socket, "AF_UNIX", None)
         # A host that only ends its sending has hung up on TCP, but not on a UNIX socket.
@@ -116,7 +115,7 @@ class Connection(asyncio.Protocol):
         self._wake()
         self.resume_writing()
         self._owner.closed(self)
-        self.hang_up()
+        self.cut()
 
     def pause_writing(self) -> None:
         """Have the call wait before it writes more."""
@@ -136,15 +135,11 @@ class Connection(asyncio.Protocol):
         poll.register(self._descriptor, self._hang_up_events)
         return bool(poll.poll(0))
 
-    def hang_up(self) -> None:
-        """Cancel the call that runs, for its host has gone, and close the connection."""
-        if self.hung_up_since is not None:
-            return
-        self.hung_up_since = self._loop.time()
-        self.cut()
-
     def cut(self) -> None:
-        """Break it off: a call that runs is told and cancelled, and nothing more is sent."""
+        """Break it off: a call that runs is told and cancelled, once, and nothing more is sent."""
+        if self._is_cut:
+            return
+        self._is_cut = True
         if self.call is not None:
             self.call.hang_up()
         if self.task is not None:
@@ -286,7 +281,7 @@ class Connection(asyncio.Protocol):
         return is_kept
 
     async def _write(self, data: bytes) -> None:
-        if self._lost or self.hung_up_since is not None:
+        if self._lost or self._is_cut:
             raise NoAnswerError(HUNG_UP)
         self._transport.write(data)
         if self._room is not None:

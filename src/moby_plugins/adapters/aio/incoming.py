@@ -124,7 +124,7 @@ class Incoming:
         lines.seek(line.end())
         try:
             read_headers(lines, raw)
-            method = _method_in(line[2]) if verb == POST else ""
+            method = method_in(line[2]) if verb == POST else ""
         except ValueError as error:
             raise bad_request(str(error)) from error
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw.items()}
@@ -207,7 +207,8 @@ def _too_large(data: bytearray) -> StatusError:
     return StatusError(HTTPStatus.REQUEST_URI_TOO_LONG, "", "the request line is too long")
 
 
-def _method_in(target: bytes) -> str:
+def method_in(target: bytes) -> str:
+    """The method and query in the target of a call; ``ValueError`` for a target that is none."""
     if not REQUEST_TARGET.match(target):
         raise ValueError("the target is no path")
     if not target.startswith(b"/"):

@@ -6,10 +6,10 @@ the threaded end bounds by its threads is bounded by ``MAX_CONNECTIONS``.
 """
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
+import select
 import socket
 import ssl
 
@@ -170,11 +170,11 @@ class AsyncServer:
             task.add_done_callback(self._taken)
 
     def _not_accepted(self, error: OSError) -> None:
-        if error.errno in _GONE:
+        if error.errno in _GONE and self._listens():
             return
         self._accept_no_more()
         if error.errno not in _EXHAUSTED:
-            self._end(error)
+            self._end()
             return
         if not self._exhausted:
             logger.warning("connections have to wait: %s", shown(error.strerror))
@@ -218,7 +218,7 @@ class AsyncServer:
         try:
             self._look_after(self._loop.time())
             if not self.stopping and not self._listens():
-                self._end(None)
+                self._end()
         except Exception as error:  # out of a handler of the log
             log_failure("looking after connections failed", error)
 
@@ -230,7 +230,7 @@ class AsyncServer:
             if conn.task is not None:
                 running.add(conn.task)
                 if conn.task in self._seen and conn.look():
-                    conn.hang_up()
+                    conn.cut()
         self._seen = running
         for task, (since, method) in list(self._gone.items()):
             if task.done():
@@ -249,10 +249,14 @@ class AsyncServer:
     def _listens(self) -> bool:
         if not self._is_there():
             return False
-        with contextlib.suppress(OSError):
-            return bool(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-        return False
+        poll = select.poll()
+        poll.register(self._sock, getattr(select, "POLLRDHUP", 0))  # on Linux alone
+        try:
+            listens = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError:
+            return False
+        return bool(listens) and not poll.poll(0)  # polled, it tells that it was shut down
 
-    def _end(self, error: OSError | None) -> None:
+    def _end(self) -> None:
         if not self.ended.done() and not self.stopping:
-            self.ended.set_exception(error or OSError("its socket listens no more"))
+            self.ended.set_exception(OSError("its socket listens no more"))
