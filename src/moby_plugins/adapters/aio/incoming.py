@@ -105,13 +105,13 @@ class Incoming:
     def _check_begun(self) -> None:
         # What cannot become a head is refused before its host has sent the end of it.
         data = self._data
-        if len(data) > MAX_HEAD_BYTES:
-            raise _too_large(data)
-        line_ends = data.find(b"\n") + 1
+        line_ends = data.find(b"\n", 0, MAX_HEAD_BYTES) + 1
         if line_ends and self._searched < line_ends and not REQUEST_LINE.match(data):
             raise bad_request(_NO_REQUEST)
         if _BARE_LF.search(data, max(self._searched - 1, 0)):
             raise bad_request("a line that does not end in CRLF")
+        if len(data) > MAX_HEAD_BYTES:
+            raise _too_large(data)
         self._searched = len(data)
 
     def _parsed(self, head: bytes) -> Head:
