@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml docs/protocol.md $(shell find src -name '*.py')
 
-.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots docs lint bench clean
+.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots perfetto docs lint bench clean
 
 demo: $(VENV)/wheel
 	@$(BIN)/moby-plugins demo
@@ -19,8 +19,12 @@ test: $(VENV)/test
 
 # By two processes, each of which collects its half; xdist would have each collect all. What pytest
 # compiles of the tests is kept, whatever the environment says: that is as much work as they are.
-HALF := tests/unit/app tests/unit/examples
-UNIT := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
+# Each plugin of pytest is called for each test: those that no unit test needs stay out. Properties
+# run fewer examples than in `make test`.
+HALF := tests/unit/app tests/unit/checks
+WITHOUT := cacheprovider doctest faulthandler junitxml pastebin random_order setuponly setupplan \
+	stepwise xdist
+UNIT := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q --hypothesis-profile=few $(WITHOUT:%=-p no:%)
 unit: $(VENV)/test
 	@$(UNIT) tests/unit $(HALF:%=--ignore=%) >$(VENV)/unit-output 2>&1 & other=$$!; \
 		$(UNIT) $(HALF); status=$$?; \
@@ -56,6 +60,11 @@ fuzz: $(VENV)/test
 # The pictures in the README; `make test` fails where they show what is no longer so.
 screenshots: $(VENV)/test
 	$(BIN)/python -m tests.screenshots
+
+# The picture of a trace in Perfetto, by hand: with Chromium, which is not installed here.
+perfetto: $(VENV)/test
+	$(BIN)/pip install --quiet --group pictures
+	$(BIN)/python -m tests.perfetto
 
 # The site, in build/site: open index.html. A warning is an error.
 docs: $(VENV)/test $(VENV)/docs

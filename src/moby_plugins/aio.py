@@ -9,8 +9,10 @@ from moby_plugins.deferred_names import deferred_names
 
 if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.app.aio.client import AsyncClient, AsyncStream
-    from moby_plugins.app.aio.config import new_client
+    from moby_plugins.app.aio.config import new_client, new_local_registry
     from moby_plugins.app.aio.hosting import asgi, serve_tcp, serve_unix
+    from moby_plugins.app.aio.leading import AsyncActivePlugin
+    from moby_plugins.app.aio.registry import AsyncRegistry
     from moby_plugins.app.aio.serving import AsyncPluginApp
     from moby_plugins.app.aio.subsystem import AsyncSubsystem, awaited, streamed
     from moby_plugins.app.aio.subsystems import (
@@ -27,6 +29,7 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.domain.async_http import AsyncBody, AsyncRequest, AsyncResponse
 
 __all__ = [
+    "AsyncActivePlugin",
     "AsyncAuthZPlugin",
     "AsyncBody",
     "AsyncClient",
@@ -37,6 +40,7 @@ __all__ = [
     "AsyncMetricsCollector",
     "AsyncNetworkDriver",
     "AsyncPluginApp",
+    "AsyncRegistry",
     "AsyncRequest",
     "AsyncResponse",
     "AsyncSecretProvider",
@@ -47,6 +51,7 @@ __all__ = [
     "asgi",
     "awaited",
     "new_client",
+    "new_local_registry",
     "serve_tcp",
     "serve_unix",
     "streamed",
@@ -60,6 +65,8 @@ if not TYPE_CHECKING:  # else any name would pass
             "domain.async_http",
             "async_ports",
             "app.aio.client",
+            "app.aio.leading",
+            "app.aio.registry",
             "app.aio.config",
             "app.aio.subsystem",
             "app.aio.subsystems",

@@ -1,5 +1,6 @@
 """Standing between a host and a plugin, and what was seen there: calls, recorded and read back."""
 
+from moby_plugins.app.recordings import export_trace, load_recording, open_recording
 from moby_plugins.app.tracing import (
     Interposed,
     MakeApp,
@@ -8,8 +9,6 @@ from moby_plugins.app.tracing import (
     Trace,
     interposed,
     interposed_at,
-    load_recording,
-    open_recording,
 )
 from moby_plugins.domain.recording import (
     RecordedBody,
@@ -29,6 +28,7 @@ __all__ = [
     "Recording",
     "Trace",
     "call_json",
+    "export_trace",
     "interposed",
     "interposed_at",
     "load_recording",

@@ -144,7 +144,6 @@ class ClientBase(Generic[R]):
             self.sign(error)
         else:
             error.plugin, error.address = self._name, self.address.text
-        if isinstance(error, WireError):
             error.method = request.method
         if self._ending.reason and not _is_whole(error):
             raise self._ending.error(request.attempt) from error

@@ -6,7 +6,7 @@ loads none of urllib3, ssl and cattrs.
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache, partial
 from importlib import import_module
@@ -14,10 +14,21 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from moby_plugins.app.client import Client
+from moby_plugins.app.observed_client import client_of
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.registry import Registry
-from moby_plugins.app.settings import AUTO, BUILT_IN, DISCOVERY, LOCAL, TRANSPORT, Settings
+from moby_plugins.app.settings import (
+    AUTO,
+    BUILT_IN,
+    DISCOVERY,
+    LOCAL,
+    OBSERVER,
+    TRANSPORT,
+    Settings,
+)
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError, SpecError
+from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import (
@@ -53,6 +64,7 @@ def new_client(
     timeout: float | None = None,
     settings: Settings | None = None,
     clock: Clock | None = None,
+    observers: Iterable[Observer] = (),
 ) -> Client:
     """Make a client of the plugin at an address, without a discovery. Nothing is sent yet.
 
@@ -64,6 +76,7 @@ def new_client(
         timeout: Seconds for each attempt of a call, in place of the settings'.
         settings: ``Settings.from_env()`` unless given.
         clock: What retries sleep on; the machine's unless given.
+        observers: What is told of calls, besides those of the settings.
 
     Returns:
         The client, for the caller to close.
@@ -76,13 +89,14 @@ def new_client(
     settings = or_environment(settings)
     address = Address(addr)
     check_tls(tls_config)
-    return Client(
+    return client_of(Observers(observers_of(settings, observers)))(
         connect_by_scheme(settings)(address, tls_config),
         address,
         clock=system_clock() if clock is None else clock,
         retry=settings.retry,
         timeout=settings.timeout if timeout is None else timeout,
         max_response_bytes=settings.max_response_bytes,
+        on_retry=settings.on_retry,
     )
 
 
@@ -91,6 +105,7 @@ def new_local_registry(
     *,
     discovery: Discovery | None = None,
     clock: Clock | None = None,
+    observers: Iterable[Observer] = (),
 ) -> Registry:
     """Make a registry of the plugins on this machine. Reads no directory yet.
 
@@ -99,6 +114,7 @@ def new_local_registry(
         discovery: Finds the plugins, in place of what the settings say: their ``plugins`` and
             directories are then not looked at.
         clock: What waits are on; the machine's unless given.
+        observers: What is told of calls and plugins, besides those of the settings.
 
     Returns:
         The registry, for the caller to close.
@@ -121,7 +137,32 @@ def new_local_registry(
         activation_timeout=settings.activation_timeout,
         max_response_bytes=settings.max_response_bytes,
         selector=poll_selector,
+        observers=observers_of(settings, observers),
+        on_retry=settings.on_retry,
     )
+
+
+def observers_of(settings: Settings, others: Iterable[Observer]) -> list[Observer]:
+    """Return the observers that the settings name, each made anew, and ``others``.
+
+    Raises ``SettingsError`` for one that cannot be loaded or made.
+    """
+    return [*map(_observer, settings.observers), *others]
+
+
+def _observer(named: str | Observer) -> Observer:
+    if isinstance(named, Observer):
+        return named
+    make = OBSERVER.load(named)
+    try:
+        made = make()
+    except Exception as error:  # whatever another package raises
+        raise SettingsError(
+            f"the observer {quoted(named)} cannot be made: {shown(error)}"
+        ) from error
+    if not isinstance(made, Observer):
+        raise SettingsError(f"the observer {quoted(named)} is no Observer: {quoted(made)}")
+    return made
 
 
 def new_local_discovery(settings: Settings | None = None) -> Survey:
@@ -341,9 +382,11 @@ class Transports:
         check_platform("calling over sockets")
         try:
             connect = import_module(BUILT_IN[name]).connect
-        except ModuleNotFoundError as error:
+        except ImportError as error:
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            needed = missing or f"what cannot be imported ({shown(error)})"
             raise SettingsError(
-                f"the transport {name!r} needs {error.name}: pip install 'moby-plugins[speed]'"
+                f"the transport {name!r} needs {needed}: pip install 'moby-plugins[speed]'"
             ) from error
         return cast("Connect", partial(connect, idle=self._idle(), lookups=shared_lookups()))
 
@@ -351,7 +394,10 @@ class Transports:
 def _decide() -> tuple[str, str]:
     # Not the adapter, which would load what a registry need not have until it connects.
     try:
-        version = import_module("httptools").__version__
+        httptools = import_module("httptools")
+        version = httptools.__version__
+        # What the adapter imports, and another package of that name may lack.
+        _ = httptools.HttpResponseParser, httptools.HttpParserError, httptools.HttpParserUpgrade
     except Exception as error:  # whatever a library that is broken raises while it is imported
         return "urllib3", f"httptools cannot be imported: {shown(error)}"
     return fastest(version)

@@ -18,11 +18,12 @@ from moby_plugins.app.listening import (
     SOCKET_MODE,
     SPECS_PATH,
     Opening,
+    check_sizes,
     drain_given,
     opening_tcp,
     opening_unix,
 )
-from moby_plugins.app.subsystem import is_asynchronous
+from moby_plugins.app.serving import is_async_app
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError, error_text
@@ -57,13 +58,14 @@ class PluginServer:
     ``stop`` may be repeated, from any thread, and ``stop`` returns when all is over.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         listen: Opens what is listened on: the two functions give it.
         drain: Seconds that running calls have to end; after that their connections are cut.
 
     Raises:
-        ValueError: For a ``drain`` that is no such number.
+        ValueError: For a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
 
     Examples:
         ```python
@@ -220,8 +222,8 @@ def plugin_server_unix(
     and nothing is made or removed.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         name: The plugin's; or the absolute path of the socket.
         sockets_path: The directory of the socket, which must be there.
         mode: The socket's permissions.
@@ -236,7 +238,8 @@ def plugin_server_unix(
 
     Raises:
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a mode, a group or a ``drain`` that cannot be one.
+        ValueError: For a mode, a group, a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
     """
     open_ = opening_unix(name, sockets_path, mode, group)
     return _hosted(app, open_, drain, max_request_bytes, max_inflight_bytes)
@@ -261,8 +264,8 @@ def plugin_server_tcp(
     browser's, is refused.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         name: The plugin's.
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
         tls: How to speak TLS; without it, plain text.
@@ -277,7 +280,8 @@ def plugin_server_tcp(
 
     Raises:
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a ``drain`` that is no such number.
+        ValueError: For a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
     """
     open_ = opening_tcp(name, addr, tls, specs_path)
     return _hosted(app, open_, drain, max_request_bytes, max_inflight_bytes)
@@ -286,6 +290,8 @@ def plugin_server_tcp(
 def _hosted(
     app: App | AsyncApp, open_: Opening, drain: float, max_request: int, max_inflight: int
 ) -> PluginServer:
+    check_sizes(max_request, max_inflight)
+
     def listen(app: Any) -> tuple[HTTPServer, str, Callable[[], None]]:
         make = server_maker(app, max_request, max_inflight)
         opened = open_(hosted.stop_requested)
@@ -313,8 +319,8 @@ def serve_unix(
     one, it serves until the process ends.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         name: The plugin's, and the socket's: ``NAME.sock``.
         sockets_path: The directory of the socket, which must be there.
         mode: The socket's permissions.
@@ -329,7 +335,8 @@ def serve_unix(
         SettingsError: For a missing library or group, or a platform without UNIX sockets.
         PluginError: Where the server underneath ended by itself.
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a mode, a group or a ``drain`` that cannot be one.
+        ValueError: For a mode, a group, a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
 
     Examples:
         ```python
@@ -376,8 +383,8 @@ def serve_tcp(
     it serves until the process ends.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         name: The plugin's, and the spec's.
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
         tls: How to speak TLS; without it, plain text.
@@ -392,7 +399,8 @@ def serve_tcp(
         SettingsError: For a missing library.
         PluginError: Where the server underneath ended by itself.
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a ``drain`` that is no such number.
+        ValueError: For a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
 
     Examples:
         ```python
@@ -440,6 +448,7 @@ def wsgi(
     Returns:
         The application.
     """
+    check_sizes(max_request_bytes, max_inflight_bytes)
     from moby_plugins.adapters.server.answering import InFlight
     from moby_plugins.adapters.server.answering import wsgi as adapted
 
@@ -489,8 +498,3 @@ def server_maker(
     return lambda sock, app, context, on_end: server(
         sock, cheroot.gateway_to(app, inflight), context, on_end=on_end
     )
-
-
-def is_async_app(app: object) -> bool:
-    """Whether ``app`` is a coroutine function, or an object that is called as one."""
-    return is_asynchronous(app) or is_asynchronous(type(app).__call__)

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.plugin import SPECS_PATHS, check_plugin_name
+from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import quoted
 from moby_plugins.platforms import check_platform
 
@@ -40,6 +41,12 @@ class Opened:
 Opening: TypeAlias = Callable[[Callable[[], bool]], Opened]
 
 
+def check_sizes(max_request_bytes: int, max_inflight_bytes: int) -> None:
+    """Raise ``ValueError`` for what is no number of bytes."""
+    size("max_request_bytes", max_request_bytes)
+    size("max_inflight_bytes", max_inflight_bytes)
+
+
 def drain_given(drain: float) -> float:
     """Return ``drain``; ``ValueError`` for what is no number of seconds."""
     given: object = drain  # of a program that nothing has checked
@@ -58,8 +65,10 @@ def opening_unix(name: str, sockets_path: str, mode: int, group: str | int | Non
         raise ValueError(f"{quoted(mode)} is no file mode from 0 to 0o777")
     if not (group is None or isinstance(group, str) or _is_number(group, MAX_GROUP)):
         raise ValueError(f"{quoted(group)} is no group: a name, or a number from 0 to {MAX_GROUP}")
+    _check_text("sockets_path", sockets_path)
     path = name
-    if not os.path.isabs(name):
+    given: object = name  # of a program that nothing has checked
+    if not (isinstance(given, str) and os.path.isabs(given)):
         path = os.path.join(os.path.abspath(sockets_path), f"{check_plugin_name(name)}.sock")
 
     def open_(stop_requested: Callable[[], bool]) -> Opened:
@@ -78,6 +87,8 @@ def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) ->
     The arguments, and what is raised for them, are those of ``plugin_server_tcp``.
     """
     check_plugin_name(name)
+    _check_text("addr", addr)
+    _check_text("specs_path", specs_path)
     given: object = tls  # of a program that nothing has checked
     if not (given is None or isinstance(given, ServerTLS)):
         # Not what it holds: a passphrase may be part of that.
@@ -101,6 +112,11 @@ def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) ->
         return Opened(listener.socket, listener.address, withdraw, context)
 
     return open_
+
+
+def _check_text(argument: str, given: object) -> None:
+    if not isinstance(given, (str, os.PathLike)):
+        raise TypeError(f"{argument} must be a string, not {quoted(given)}")
 
 
 def _is_number(value: object, most: int) -> bool:

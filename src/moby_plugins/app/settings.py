@@ -9,8 +9,10 @@ from attrs import Attribute, field, fields_dict, frozen
 
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.registry import ACTIVATION_TIMEOUT
+from moby_plugins.app.retrying import OnRetry
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
+from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Plugin, plugin_given
 from moby_plugins.domain.retry import RetryPolicy, is_seconds
 from moby_plugins.domain.text import listed, quoted, shown
@@ -84,9 +86,9 @@ def _transports(
         raise SettingsError(f"transports are a table from scheme to transport, not {quoted(given)}")
     for scheme, transport in given.items():
         usable = transport if isinstance(transport, str) else callable(transport)
-        if not isinstance(scheme, str) or not usable:
+        if not usable:
             raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
-        if not _SCHEME.fullmatch(scheme):
+        if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
             raise SettingsError(f"{quoted(scheme)} is no scheme of an address")
         if isinstance(transport, str) and not ASYNC_TRANSPORT.has(transport):
             TRANSPORT.check(transport)
@@ -142,6 +144,7 @@ class Named:
 
 
 TRANSPORT = Named("transport", "moby_plugins.transports", (AUTO, *BUILT_IN))
+OBSERVER = Named("observer", "moby_plugins.observers", ())
 ASYNC_TRANSPORT = Named("asynchronous transport", "moby_plugins.aio_transports", (AUTO, *BUILT_IN))
 DISCOVERY = Named("discovery", "moby_plugins.discoveries", (LOCAL,))
 
@@ -203,6 +206,24 @@ def _engine_tls(value: TLSOptions | Mapping[str, Any] | None) -> TLSOptions | No
         raise SettingsError(f"engine_tls: {shown(error)}") from error
 
 
+def _observers(value: Iterable[str | Observer]) -> tuple[str | Observer, ...]:
+    given: object = value  # of a file, or of a program that nothing has checked
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+        raise SettingsError(f"observers are a list of names, not {quoted(given)}")
+    observers = tuple(value)
+    for each in observers:
+        if isinstance(each, str):
+            OBSERVER.check(each)
+        elif not isinstance(each, Observer):
+            raise SettingsError(f"an observer is a name or an Observer, not {quoted(each)}")
+    return observers
+
+
+def _on_retry(_: object, __: "Attribute[OnRetry | None]", value: object) -> None:
+    if value is not None and not callable(value):
+        raise SettingsError(f"on_retry must be a function, not {quoted(value)}")
+
+
 def _positive(_: object, attribute: "Attribute[Any]", value: object) -> None:
     if value is not None and not is_seconds(value):
         raise SettingsError(f"{attribute.name} must be a positive number, not {quoted(value)}")
@@ -249,6 +270,10 @@ class Settings:
             ``discovery``: ``"unix:///var/run/docker.sock"``; without it no engine is asked. A
             question to it is bounded by ``activation_timeout``.
         engine_tls: ``TLSOptions`` for an engine at ``https``.
+        observers: What is told of calls, retries and plugins: names that installed packages
+            register under the entry-point group ``moby_plugins.observers``, or ``Observer`` values.
+        on_retry: Called before each wait for another attempt, with the error and the seconds, where
+            a call or ``get`` gives none. In code only.
 
     Raises:
         SettingsError: For what cannot be used: a value out of range, a wrong type, a name that no
@@ -281,6 +306,8 @@ class Settings:
     discovery: str | MakeDiscovery = field(default=LOCAL, converter=_discovery)
     engine: str | None = field(default=None, converter=_engine)
     engine_tls: TLSOptions | None = field(default=None, converter=_engine_tls)
+    observers: tuple[str | Observer, ...] = field(default=(), converter=_observers)
+    on_retry: OnRetry | None = field(default=None, validator=_on_retry)
 
     def __attrs_post_init__(self) -> None:
         encrypted = self.engine is not None and Address(self.engine).encrypted
@@ -400,6 +427,7 @@ def _seconds(text: str) -> float | None:
 _FROM_TEXT: dict[str, Callable[[str], Any]] = {
     "specs_paths": lambda text: tuple(filter(None, text.split(os.pathsep))),
     "plugins": _pairs,
+    "observers": lambda text: tuple(filter(None, map(str.strip, text.split(",")))),
     "engine_tls": _tls_options,
     "transports": _pairs,
     "timeout": _seconds,

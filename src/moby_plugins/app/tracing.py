@@ -1,15 +1,15 @@
 """Tracing: stand between hosts and a plugin, pass each call on, and tell an observer of it.
 
 ``Trace`` is an app that calls the plugin over a transport. ``interposed`` puts it in the place
-of the plugin's socket for a time; recordings of the calls are written and read here.
+of the plugin's socket for a time.
 """
 
 import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Protocol, TypeAlias, TypeVar
+from contextlib import ExitStack, contextmanager
+from typing import TypeAlias, TypeVar
 
 from attrs import evolve, frozen
 
@@ -20,8 +20,9 @@ from moby_plugins.domain.address import Address, TLSOptions, is_address
 from moby_plugins.domain.errors import SpecError, TransportError, WireError
 from moby_plugins.domain.http import App, Body, Content, NoAnswerError, Request, Response
 from moby_plugins.domain.plugin import Plugin, check_protocol, is_plugin_name, plugin_given
-from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
+from moby_plugins.domain.recording import RecordedBody, RecordedCall
 from moby_plugins.domain.text import shown
+from moby_plugins.domain.typed import typed
 from moby_plugins.failures import log_failure
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Transport, hung_up
@@ -56,7 +57,7 @@ MakeApp: TypeAlias = Callable[[Transport], App]
 """Makes the app that stands between, given the transport that reaches the plugin."""
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Progress:
     """A body on its way. A frozen value.
 
@@ -286,7 +287,7 @@ def _none_open() -> int:
     return 0
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Interposed:
     """An app in its place. A frozen value.
 
@@ -437,48 +438,3 @@ def interposed_at(
         server = plugin_server_unix(make_app(transport), listen.path, mode=_OWNERS, drain=DRAIN)
         with server:
             yield Interposed(server.addr, plugin, lambda: False)
-
-
-class Writer(Protocol):
-    """Writes calls down; used by one thread at a time."""
-
-    def add(self, call: RecordedCall) -> None:
-        """Write one more call down; raises ``RecordingError``."""
-        ...
-
-
-def open_recording(
-    path: str | os.PathLike[str], recording: Recording
-) -> AbstractContextManager[Writer]:
-    """Open a file in which calls are written down as they come, for its owner's eyes alone.
-
-    Args:
-        path: The file's; one that is there is replaced.
-        recording: Says whose calls they are.
-
-    Returns:
-        A context manager that gives what has ``add(call)``.
-
-    Raises:
-        RecordingError: Where it cannot be written.
-    """
-    from moby_plugins.adapters.disk.recording_file import RecordingFile
-
-    return RecordingFile(path, recording)
-
-
-def load_recording(path: str | os.PathLike[str]) -> Recording:
-    """Read a recording.
-
-    Args:
-        path: The file's.
-
-    Returns:
-        The recording.
-
-    Raises:
-        RecordingError: For a file that cannot be read, or is none.
-    """
-    from moby_plugins.adapters.disk.recording_file import load_recording as load
-
-    return load(path)

@@ -14,8 +14,8 @@ import click
 
 from moby_plugins import Settings, SettingsError
 from moby_plugins.app.config import system_clock
-from moby_plugins.app.hosting import DRAIN, is_async_app
-from moby_plugins.app.serving import AccessLog, as_app
+from moby_plugins.app.hosting import DRAIN
+from moby_plugins.app.serving import AccessLog, as_app, is_async_app
 from moby_plugins.app.subsystem import Described
 from moby_plugins.cli.options import Decorator, example, with_settings
 from moby_plugins.cli.reloading import Sources, begin_again, show_error

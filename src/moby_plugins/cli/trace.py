@@ -19,9 +19,9 @@ from moby_plugins.cli.options import (
     Decorator,
     example,
     is_address,
+    plugin_names,
     with_json,
     with_settings,
-    with_target,
 )
 from moby_plugins.cli.output import (
     BAD,
@@ -52,8 +52,10 @@ from moby_plugins.tracing import (
     Recording,
     Trace,
     call_json,
+    export_trace,
     interposed,
     interposed_at,
+    load_recording,
     masked_call,
     open_recording,
 )
@@ -86,6 +88,19 @@ _with_record: Decorator = click.option(
 )
 _with_secrets: Decorator = click.option(
     "--record-secrets", is_flag=True, help="Do not mask secrets in what is written down."
+)
+_with_export: Decorator = click.option(
+    "--export",
+    metavar="FILE",
+    type=click.Path(),
+    help="Of recordings: write a trace that Perfetto opens.",
+)
+_with_targets: Decorator = click.argument(
+    "targets",
+    metavar="NAME|ADDRESS|RECORDING...",
+    nargs=-1,
+    required=True,
+    shell_complete=plugin_names,
 )
 _with_summary: Decorator = click.option(
     "--summary", is_flag=True, help="Show calls, errors and latencies by method."
@@ -315,21 +330,24 @@ class Lines:
         "moby-plugins trace shelf --record calls.jsonl",
         "moby-plugins trace shelf --summary",
         "moby-plugins trace tcp://10.0.0.7:8080 --listen unix:///tmp/far.sock",
+        "moby-plugins trace calls.jsonl --export trace.json",
     )
 )
-@with_target
+@_with_targets
 @_with_listen
 @_with_summary
 @_with_record
+@_with_export
 @_with_secrets
 @with_settings
 @with_json
 def trace(
     *,
-    target: str,
+    targets: tuple[str, ...],
     listen: str | None,
     summary: bool,
     record: str | None,
+    export: str | None,
     record_secrets: bool,
     settings: Settings,
     as_json: bool,
@@ -339,7 +357,18 @@ def trace(
     The socket of the plugin is moved aside, and put back when Ctrl-C or SIGTERM
     ends it. Secrets are masked. Connections that a host has open already pass by,
     and are counted: restart it, or the plugin, to see all.
+
+    With --export recordings are read instead, and become one trace that
+    ui.perfetto.dev opens, with hosts and plugins as tracks.
     """
+    if export is not None:
+        if listen or summary or record or record_secrets or as_json:
+            raise click.UsageError("--export takes recordings, and no other option")
+        export_trace([load_recording(target) for target in targets], export)
+        return
+    if len(targets) > 1:
+        raise click.UsageError("one plugin is traced at a time; --export takes many recordings")
+    target = targets[0]
     # The thread that shows calls may hold up those that pass them on for no longer than this.
     sys.setswitchinterval(SWITCH)
     place = _place(target, listen, settings)

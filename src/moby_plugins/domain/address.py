@@ -6,13 +6,13 @@ Nothing is resolved, opened or dialled here: ``adapters/http/dialing.py`` does t
 import errno
 import re
 from ipaddress import IPv6Address
-from typing import Any
 from urllib.parse import quote, unquote
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import HIDDEN, MAX_TEXT, quoted, shown
+from moby_plugins.domain.typed import is_of_its_type
 
 UNIX_HOST = "plugin.moby.localhost"
 DEFAULT_PORTS = {"tcp": 80, "http": 80, "https": 443}
@@ -246,13 +246,6 @@ def _known_version(_: object, __: object, value: int) -> None:
         )
 
 
-def _is_of_its_type(_: object, attribute: "Attribute[Any]", value: object) -> None:
-    # The value is not shown: it may be a passphrase.
-    if type(value) is not attribute.type:
-        wanted = attribute.type.__name__ if attribute.type else "value"
-        raise TypeError(f"{attribute.name} must be a {wanted}, not a {type(value).__name__}")
-
-
 @frozen
 class TLSOptions:
     """How a host speaks TLS with a plugin at an ``https`` address: Moby's ``tlsconfig.Options``.
@@ -283,13 +276,13 @@ class TLSOptions:
         ```
     """
 
-    ca_file: str = field(default="", validator=_is_of_its_type)
-    cert_file: str = field(default="", validator=_is_of_its_type)
-    key_file: str = field(default="", validator=_is_of_its_type)
-    insecure_skip_verify: bool = field(default=False, validator=_is_of_its_type)
-    exclusive_root_pools: bool = field(default=False, validator=_is_of_its_type)
-    min_version: int = field(default=0, validator=[_is_of_its_type, _known_version])
-    passphrase: str = field(default="", repr=False, validator=_is_of_its_type)
+    ca_file: str = field(default="", validator=is_of_its_type)
+    cert_file: str = field(default="", validator=is_of_its_type)
+    key_file: str = field(default="", validator=is_of_its_type)
+    insecure_skip_verify: bool = field(default=False, validator=is_of_its_type)
+    exclusive_root_pools: bool = field(default=False, validator=is_of_its_type)
+    min_version: int = field(default=0, validator=[is_of_its_type, _known_version])
+    passphrase: str = field(default="", repr=False, validator=is_of_its_type)
 
     def concerns(self, *, encrypted: bool) -> str:
         """Say what an administrator should know about these options.
@@ -345,10 +338,10 @@ class ServerTLS:
         ```
     """
 
-    cert_file: str = field(validator=_is_of_its_type)
-    key_file: str = field(validator=_is_of_its_type)
-    ca_file: str = field(default="", validator=_is_of_its_type)
-    client_ca_file: str = field(default="", validator=_is_of_its_type)
-    host_cert_file: str = field(default="", validator=_is_of_its_type)
-    host_key_file: str = field(default="", validator=_is_of_its_type)
-    passphrase: str = field(default="", repr=False, validator=_is_of_its_type)
+    cert_file: str = field(validator=is_of_its_type)
+    key_file: str = field(validator=is_of_its_type)
+    ca_file: str = field(default="", validator=is_of_its_type)
+    client_ca_file: str = field(default="", validator=is_of_its_type)
+    host_cert_file: str = field(default="", validator=is_of_its_type)
+    host_key_file: str = field(default="", validator=is_of_its_type)
+    passphrase: str = field(default="", repr=False, validator=is_of_its_type)

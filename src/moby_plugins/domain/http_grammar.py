@@ -8,8 +8,11 @@ A response's lines may end in LF, as some plugins' do; a request's end in CRLF.
 """
 
 import re
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from functools import lru_cache
 from typing import Protocol
+
+from attrs import frozen
 
 # Interim responses and trailers that are skipped; one more of either is an error.
 MAX_INTERIM = 16
@@ -50,6 +53,19 @@ REQUEST_HEADER = re.compile(rf"({_NAME}):({_VALUE})\r\n".encode())
 CHUNK_SIZE = re.compile(
     rf"([0-9A-Fa-f]{{1,15}})[ \t]*(?:;{_NAME}(?:={_NAME}|=\"[\t !#-[\]-~]*\")?)*\r\n".encode()
 )
+
+# A head that a parser tells no more about: of one response whose body has a length, on a connection
+# that stays open.
+_OTHER = rf"(?!(?i:con(?:nection|tent-length)|transfer-encoding|proxy-connection):){_FIELD}"
+_plain = re.compile(
+    (
+        r"HTTP/1\.1 (?!204|304)([2-9][0-9]{2})(?: [^\x00\r\n]*)?\r\n"
+        rf"(?:{_OTHER}){{0,{MAX_HEADERS // 2}}}"
+        r"(?i:content-length):[ \t]*([0-9]{1,18})[ \t]*\r\n"
+        rf"(?:{_OTHER}){{0,{MAX_HEADERS // 2}}}\r\n"
+    ).encode()
+)
+_PLAIN_BYTES = 1 << 10
 
 NO_FIELD = "a line among the headers that is none"
 
@@ -94,6 +110,38 @@ def check_heads(data: bytes) -> int:
             return match.end()
         position = match.end()
     raise _blame(data[position:])
+
+
+@frozen
+class PlainHead:
+    """The head of a response whose body has a length, on a connection that stays open."""
+
+    text: bytes
+    status: int
+    length: int
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield the names and values of its headers."""
+        for line in self.text.split(b"\n")[1:-2]:
+            name, _, value = line.decode("latin-1").partition(":")
+            yield name, value.strip(" \t\r")
+
+
+def plain_head(data: bytes) -> PlainHead | None:
+    """Return the head at the beginning of ``data``, as most are; ``None`` where it takes a parser.
+
+    What takes one: a head that has not come whole, is long, is refused or follows an interim one,
+    a body without a length, and a say on what becomes of the connection.
+    """
+    end = data.find(b"\r\n\r\n", 0, _PLAIN_BYTES)
+    return _plain_head(data[: end + 4]) if end > 0 else None
+
+
+# A plugin's heads are alike: to look one up takes a tenth of reading it.
+@lru_cache(maxsize=64)
+def _plain_head(text: bytes) -> PlainHead | None:
+    match = _plain.fullmatch(text)
+    return match and PlainHead(text, int(match[1]), int(match[2]))
 
 
 def _blame(data: bytes) -> ValueError:

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,9 @@ from moby_plugins.testing import FaultServer, LivePlugin, MemoryTransport, drops
 from moby_plugins.tracing import load_recording
 from tests.integration.cli.machine import SECONDS, Machine
 from tests.integration.cli.tracing import ONCE, call, echo, exchanged, tracing, without_times
+
+RECORDINGS = Path(__file__).parents[2] / "recordings"
+README = Path(__file__).parents[3] / "README.md"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -261,3 +265,32 @@ def test_the_plugin_sees_the_headers_of_its_host(machine: Machine) -> None:
     assert json.loads(body) == json.loads(alone.partition(b"\r\n\r\n")[2])
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"X-Plugin: mine" in head
+
+
+def test_recordings_become_one_trace_for_perfetto(machine: Machine) -> None:
+    """``--export`` reads recordings and writes the plugins and their hosts as tracks."""
+    file = machine.root / "trace.json"
+    recordings = [str(RECORDINGS / f"{name}.jsonl") for name in ("volume_driver", "authorization")]
+
+    done = machine.run("trace", *recordings, "--export", str(file))
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    trace = json.loads(file.read_text())
+    names = [e["args"]["name"] for e in trace["traceEvents"] if e["name"] == "process_name"]
+    assert names == ["hosts of shelf", "shelf", "hosts of doorman", "doorman"]
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_recording_is_not_exported(machine: Machine) -> None:
+    """The error names the file, and a trace that is there stays as it is."""
+    file = machine.root / "trace.json"
+    file.write_text("before")
+
+    done = machine.run("trace", str(README), "--export", str(file))
+    mixed = machine.run("trace", "a.jsonl", "--export", str(file), "--summary")
+    many = machine.run("trace", "a", "b")
+
+    assert done.returncode == 9
+    assert "README.md, line 1: not a recording" in done.stderr
+    assert (mixed.returncode, many.returncode) == (2, 2)
+    assert file.read_text() == "before"

@@ -120,10 +120,13 @@ connect_by_requests(None)
     assert "connect_by_requests needs requests: pip install 'moby-plugins[requests]'" in done.stderr
 
 
-@pytest.mark.parametrize("broken", ["= None", ".X"])
+@pytest.mark.parametrize("broken", ["= None", ".X", "another"])
 def test_without_httptools_the_transport_is_urllib3(broken: str, tmp_path: Path) -> None:
     """What cannot be imported is not asked for: ``"auto"`` is then the other, and says so."""
-    (tmp_path / "httptools.py").write_text("raise OSError('a library of another machine')\n")
+    source = "raise OSError('a library of another machine')\n"
+    if broken == "another":  # of that name, without the parser
+        source = "__version__ = '9.0'\n"
+    (tmp_path / "httptools.py").write_text(source)
     program = f"""
 import logging, sys
 if {broken!r} == "= None":

@@ -5,6 +5,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+import pytest
+
 from moby_plugins.app.activation import ActivePlugin
 from moby_plugins.domain.errors import (
     NotImplementedByPluginError,
@@ -195,3 +197,22 @@ def test_who_waits_gets_the_error_with_all_it_carries() -> None:
     assert {type(error) for error in errors} == {TransportError}
     assert vars(errors[0]) == vars(errors[1])
     assert vars(errors[1])["plugin"] == "p"
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("mine"), StatusError(500, "A.B", "mine"), SystemExit("mine")]
+)
+def test_what_the_on_retry_of_one_raises_is_its_own(error: BaseException) -> None:
+    """Those that wait for the same plugin go on: one of them leads, with its own policy."""
+    host = MemoryHost({"p": script(refused(), ACTIVE)})
+
+    def give_up(*_: object) -> None:
+        raise error
+
+    first, second = host.clock.run(
+        partial(host.registry.get, "p", "A", on_retry=give_up), timed(host, get(host))
+    )
+
+    assert type(first.exception()) is type(error)
+    plugin, _ = second.result()
+    assert plugin.name == "p"

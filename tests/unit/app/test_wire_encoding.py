@@ -79,3 +79,15 @@ def test_a_value_inside_itself_is_refused() -> None:
 
     with pytest.raises(ValueError, match="Circular"):
         encode(endless)
+
+
+def test_a_value_that_is_nested_too_deeply_is_refused_as_json_does() -> None:
+    """It is no circle: Python's own limit says so."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+
+    with pytest.raises(RecursionError):
+        encode(deep)
+
+    assert encode([[]]) == b"[[]]\n"

@@ -1,376 +1,400 @@
-"""A connection to a served asynchronous plugin: requests are answered one after the other.
+"""One HTTP connection in an event loop, under the parser and the rules of ``adapters/http``.
 
-It is an ``asyncio.Protocol``, and each call a task. While a call runs, ``data_received`` keeps at
-most ``MAX_AHEAD`` bytes that it has not asked for. A host that ends its sending is still answered:
-``look`` tells whether it has hung up, as at the threaded end.
+What comes is received as soon as the loop sees it, in whatever state a call is: a response that
+begins while its request is being sent ends the sending, and what comes while no call is there ends
+the connection. A body that is not read stops the receiving once enough of it is kept.
 """
 
 import asyncio
-import errno
-import logging
-import select
-import socket
-from collections.abc import AsyncIterator, Mapping
-from email.utils import formatdate
-from typing import Protocol, cast
+from collections import deque
+from collections.abc import AsyncIterable
+from copy import copy
+from http.client import HTTPException
 
-from moby_plugins.adapters.aio.answering import AsyncAnswer, answer, is_cancelled, read_request
-from moby_plugins.adapters.aio.incoming import Head, Incoming
-from moby_plugins.adapters.server.answering import Held, InFlight, failure, refuse_origin
-from moby_plugins.domain.async_http import AsyncApp, AsyncRequest
-from moby_plugins.domain.errors import StatusError, WireError, status_line
-from moby_plugins.domain.http import CHUNK_BYTES, USER_AGENT, NoAnswerError
-from moby_plugins.failures import log_failure
-from moby_plugins.ports import RunningCall
+from moby_plugins.adapters.aio.links import Link, TLSLink
+from moby_plugins.adapters.aio.pool import Call, Place
+from moby_plugins.adapters.http.deadline_socket import ClosedHereError, ends_sending
+from moby_plugins.adapters.http.dialing import STOPPED_READING
+from moby_plugins.adapters.http.heads import head_of
+from moby_plugins.adapters.http.httptools import (
+    ERRORS,
+    FIRST_BYTES,
+    LAST_CHUNK,
+    Answer,
+    as_chunk,
+    translate,
+)
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
+from moby_plugins.domain.http import CHUNK_BYTES
 
-logger: logging.Logger = logging.getLogger("moby_plugins")
-
-# Bytes that are kept of what comes while a call runs.
-MAX_AHEAD = 64 << 10
-# Of a body that the plugin did not read; what is longer ends the connection.
-MAX_UNREAD_BYTES = 256 << 20
-# Seconds that a host has to take a last response, and to end its sending.
-LINGER = 2.0
-HUNG_UP = "the host hung up"
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Owner(Protocol):
-    """What a connection asks of its server."""
-
-    app: AsyncApp
-    inflight: InFlight
-    stopping: bool
-
-    def opened(self, conn: "Connection", /) -> None:
-        """``conn`` is open until ``closed``."""
-
-    def closed(self, conn: "Connection", /) -> None:
-        """``conn`` holds nothing any more."""
+# Received at once of a body, and kept of one before the receiving stops.
+_STEP, _MOST_KEPT = 128 << 10, 256 << 10
+# Between two turns of the loop while an iterable is sent: what a part counts for at least, towards
+# the size of a chunk, and seconds.
+_LEAST_PART, _MOST_BETWEEN = 64, 1e-3
 
 
-class Connection(asyncio.Protocol):
-    """One connection, and the call that runs over it.
+class _Incoming:
+    """What has come of a body, and is to be read yet."""
 
-    ``waits_since`` tells since when (by the loop's clock) the peer is waited for, to send
-    something or to read it; ``None`` while code of the plugin runs.
+    def __init__(self, came: bytes) -> None:
+        self.parts: deque[memoryview] = deque()
+        self.size = 0
+        # What ended the body before it was whole; none where it is over and well.
+        self.failure: Exception | None = None
+        self.is_over = False
+        self.add(came)
+
+    def add(self, data: bytes) -> None:
+        """Take what came."""
+        if data:
+            self.parts.append(memoryview(data))
+            self.size += len(data)
+
+    def take(self, size: int) -> bytes:
+        """At most ``size`` bytes of what came first."""
+        part = self.parts.popleft()
+        if len(part) > size:
+            self.parts.appendleft(part[size:])
+            part = part[:size]
+        self.size -= len(part)
+        return bytes(part)
+
+
+class AsyncConnection:
+    """A connection over ``link`` to the plugin at ``address``, for one call of ``place`` at a time.
+
+    For the thread of its loop, but for ``close``.
     """
 
-    _transport: asyncio.Transport
+    def __init__(self, address: Address, link: Link, place: Place["AsyncConnection"]) -> None:
+        self._address = address
+        self._host = address.host_header
+        self._link = link
+        self._place = place
+        # One for all responses: to make a parser takes longer than to parse.
+        self._answer = Answer()
+        self._call: Call | None = None
+        self._incoming: _Incoming | None = None
+        # What was received while a request was being sent, and whether that ends the sending.
+        self._is_sending = self._responded = False
+        self._early = b""
+        self._failure: Exception | None = None
+        link.start(self._on_readable)
+        if isinstance(link, TLSLink) and link.has_unread:  # of which the loop does not know
+            link.loop.call_soon(self._on_readable)
 
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
-        self._loop = asyncio.get_running_loop()
-        self._incoming = Incoming()
-        self.task: asyncio.Task[None] | None = None
-        self.method: str = ""
-        self.call: RunningCall | None = None
-        self.waits_since: float | None = self._loop.time()
-        self._is_cut = False
-        self._served = 0
-        self._begun = False  # whether a part of a head has come
-        self._reading = True
-        self._over = False  # nothing more is sent: what comes is dropped
-        self._ended = False  # the peer's sending
-        self._lost = False
-        self._room: asyncio.Future[None] | None = None
-        self._came: asyncio.Future[None] | None = None
-        self._unread = 0
+    async def exchange(self, request: AsyncRequest, call: Call) -> AsyncResponse:
+        """Send ``request``, and receive the head of its response, for ``call``.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
-        self._transport = cast("asyncio.Transport", transport)
-        sock = transport.get_extra_info("socket")
-        self.is_unix: bool = sock.family == getattr(socket, "AF_UNIX", None)
-        # A host that only ends its sending has hung up on TCP, but not on a UNIX socket.
-        self._hang_up_events = 0 if self.is_unix else getattr(select, "POLLRDHUP", 0)
-        self._descriptor: int = sock.fileno()
-        self._owner.opened(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Keep what came, for whatever waits for it."""
-        if self._over:
-            self._drop(len(data))
-            return
-        self._incoming.feed(data)
-        if self._came is not None:
-            self._wake()
-        elif self.task is None:
-            self._next()
-        elif len(self._incoming) > MAX_AHEAD and self._reading:
-            self._reading = False
-            self._transport.pause_reading()
-
-    def eof_received(self) -> bool:
-        """Note that the peer sends no more; it may still read."""
-        self._ended = True
-        self._wake()
-        if self.task is None:
-            self._transport.close()
-        return True
-
-    def connection_lost(self, _: Exception | None) -> None:
-        """End what waits for the peer; a call that runs is cancelled."""
-        self._lost = True
-        self._wake()
-        self.resume_writing()
-        self._owner.closed(self)
-        self.cut()
-
-    def pause_writing(self) -> None:
-        """Have the call wait before it writes more."""
-        self._room = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        """Let it write on."""
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
-
-    def look(self) -> bool:
-        """Return whether the peer has hung up, or can read no more."""
-        if self._lost or self._descriptor < 0:
-            return True
-        poll = select.poll()
-        poll.register(self._descriptor, self._hang_up_events)
-        return bool(poll.poll(0))
-
-    def cut(self) -> None:
-        """Break it off: a call that runs is told and cancelled, once, and nothing more is sent."""
-        if self._is_cut:
-            return
-        self._is_cut = True
-        if self.call is not None:
-            self.call.hang_up()
-        if self.task is not None:
-            self.task.cancel()
-        self._transport.abort()
-
-    def stop(self) -> None:
-        """Close it, unless a request is being read or answered: then after that."""
-        if self.task is None and not self._begun:
-            self._transport.close()
-
-    def time_out(self) -> None:
-        """End the wait for the peer, which has had its time."""
-        if self._came is not None and not self._came.done():
-            self._came.set_exception(TimeoutError("timed out"))
-        elif self.task is not None:
-            return  # the peer reads as slowly as it likes
-        elif self._over or (self._served and not self._begun):
-            self._transport.abort()
-        else:
-            self._refuse(StatusError(408, "", "the request did not come in time"))
-
-    def _wake(self) -> None:
-        if self._came is not None and not self._came.done():
-            self._came.set_result(None)
-
-    def _drop(self, size: int) -> None:
-        self._unread += size
-        if self._unread > MAX_UNREAD_BYTES:
-            self._transport.abort()
-
-    def _next(self) -> bool:
-        """Begin to answer the next request, once its head is there; return whether it is."""
-        if not self._begun:
-            if not len(self._incoming):
-                return False
-            self._begun = True
-            self.waits_since = self._loop.time()
+        Raises our errors, and closes itself then. What the caller's own iterable raises passes
+        as it is.
+        """
+        self._call, call.carrier = call, self
+        answer = self._answer
         try:
-            head = self._incoming.head()
-        except StatusError as error:
-            self._refuse(error)
-            return False
-        if head is None:
-            if self._ended:
-                self._transport.close()
-            return False
-        self.waits_since = None
-        self._begun = False
-        self._served += 1
-        self.method = head.method.partition("?")[0].removeprefix("/")
-        self.task = self._loop.create_task(self._serve(head))
-        return True
+            whole = await self._send(request, call)
+            answer.begin()
+            self._receive_early()
+            while not answer.status:
+                await self._wait_for_head(answer, call)
+        except BaseException:
+            self._call = None
+            self.close()
+            raise
+        answer.reusable = answer.reusable and whole
+        came = answer.take()
+        if answer.complete:
+            self._finish()
+            return AsyncResponse(answer.status, came, answer.headers())
+        self._incoming = incoming = _Incoming(came)
+        self._check_body(incoming)
+        body = UnreadBody(self, incoming, call, self._address)
+        return AsyncResponse(answer.status, body, answer.headers())
 
-    def _refuse(self, error: StatusError) -> None:
-        # What is no request has no answer of the app's; where its body ends is not known.
-        response = failure(error.status, error.message)
-        body = response.body.read(CHUNK_BYTES)
-        headers = {**response.headers, "Content-Length": str(len(body))}
-        self._transport.write(_head(error.status, headers, is_kept=False, minor=1) + body)
+    def is_readable(self) -> bool:
+        """Whether the other end has hung up, or sent what was not asked for."""
+        return self._link.is_readable()
+
+    def resume(self) -> None:
+        """Go on receiving, where that was stopped for what had been kept."""
+        if not self._link.ended:
+            self._link.resume()
+
+    def close(self) -> None:
+        """Hang up; in any thread where no call is there, which lets go of it otherwise."""
+        self._link.close()
+        if self._incoming is not None and self._call is not None:
+            call, self._call, self._incoming = self._call, None, None
+            self._place.end(call)
+        if self._call is None:
+            self._answer.finish()
+
+    async def _wait_for_head(self, answer: Answer, call: Call) -> None:
+        try:
+            if self._failure is not None:
+                raise copy(self._failure)  # its traceback would refer back to this
+            await call.wait()
+        except ERRORS as error:
+            answered = isinstance(error, OSError) and answer.answered
+            raise translate(error, self._address, answered=answered) from error
+
+    async def _send(self, request: AsyncRequest, call: Call) -> bool:
+        """Send it; false where the plugin responds already, or has stopped reading."""
+        body = request.body
+        if not isinstance(body, bytes):
+            return await self._send_parts(request, body, call)
+        data = head_of(request, self._host, len(body))
+        rest = b""
+        if len(body) <= CHUNK_BYTES:
+            data += body
+        else:
+            rest = body
+        try:
+            sent = self._link.send(data)
+            if not rest and sent == len(data) and self._link.flush():
+                return True
+        except STOPPED_READING:
+            return False
+        except OSError as error:
+            raise translate(error, self._address, answered=False) from error
+        self._is_sending = True
+        return await self._put(memoryview(data)[sent:]) and await self._put(memoryview(rest))
+
+    async def _send_parts(
+        self, request: AsyncRequest, body: AsyncIterable[bytes], call: Call
+    ) -> bool:
+        """Send a body as it comes: the deadline and the response end the iterable too."""
+        self._is_sending = True
+        chunked = request.length is None
+        if not await self._put(head_of(request, self._host, request.length)):
+            return False
+        whole = False
+        async with call.interruptible() as block:
+            whole = await self._put_all(body, chunked=chunked)
+        if block.interrupted:
+            self._check(call)
+        return whole
+
+    async def _put_all(self, body: AsyncIterable[bytes], *, chunked: bool) -> bool:
+        """Send all parts of ``body``; false as ``_send``."""
+        loop = self._link.loop
+        unseen, due = 0, loop.time() + _MOST_BETWEEN
+        async for part in body:
+            # Another task's turn, and a look at what the plugin sends: an iterable that never
+            # waits, and a plugin that reads as fast, would leave no time for either.
+            unseen += len(part) + _LEAST_PART
+            if unseen >= CHUNK_BYTES or loop.time() >= due:
+                await asyncio.sleep(0)
+                unseen, due = 0, loop.time() + _MOST_BETWEEN
+            # An empty chunk would be the last.
+            if part and not await self._put(as_chunk(part) if chunked else part):
+                return False
+        return not chunked or await self._put(LAST_CHUNK)
+
+    async def _put(self, data: bytes | memoryview) -> bool:
+        """Send all of ``data``; false as ``_send``."""
+        link, call = self._link, self._call
+        assert call is not None  # noqa: S101  for mypy
+        view = memoryview(data)
+        try:
+            while True:
+                call.check()
+                if self._responded:
+                    return False
+                if view:
+                    view = view[link.send(view[:_STEP]) :]
+                if not view and link.flush():
+                    return True
+                link.watch_room(call.wake)
+                try:
+                    await call.wait()
+                finally:
+                    link.unwatch_room()
+        except STOPPED_READING:
+            return False
+        except OSError as error:
+            raise translate(error, self._address, answered=False) from error
+
+    def _check(self, call: Call) -> None:
+        try:
+            call.check()
+        except OSError as error:
+            raise translate(error, self._address, answered=False) from error
+
+    def _on_readable(self) -> None:
+        link = self._link
+        if link.is_closed:
+            return
+        size = FIRST_BYTES if self._incoming is None else _STEP
+        try:
+            data = link.receive(size)
+        except OSError as error:
+            self._break(error)
+            return
+        if self._call is None:
+            if data is not None:  # the end, or more than a response
+                self._lose()
+        elif self._is_sending:
+            self._take_early(data)
+        else:
+            self._take(data)
+        # Where more is waited for: of a connection that was reset, the loop need not tell again.
+        if self._is_waiting() and link.is_broken():
+            link.loop.call_soon(self._on_readable)
+
+    def _is_waiting(self) -> bool:
+        return self._call is not None and self._link.is_receiving
+
+    def _take(self, data: bytes | None) -> None:
+        """Take what came of a response."""
+        call = self._call
+        if data:
+            self._feed(data)
+        if self._link.ended:
+            self._link.pause()
+            self._take_end()
+        if call is not None:
+            call.wake()
+
+    def _lose(self) -> None:
+        self._place.shared.discard(self)
+        self.close()
+
+    def _take_early(self, data: bytes | None) -> None:
+        """Keep what came while a request is being sent, and see whether that ends the sending."""
+        self._early += data or b""
+        if self._link.ended or ends_sending(self._early):
+            self._responded = True
+            self._link.pause()
+            if self._call is not None:
+                self._call.interrupt()
+
+    def _receive_early(self) -> None:
+        """Parse what came while the request was being sent, and go on receiving."""
+        if not self._is_sending:
+            return
+        self._is_sending = self._responded = False
+        early, self._early = self._early, b""
+        if early:
+            self._feed(early)
+        if self._link.ended:
+            self._take_end()
+        else:
+            self._link.resume()
+
+    def _feed(self, data: bytes) -> None:
+        answer, incoming = self._answer, self._incoming
+        try:
+            answer.feed(data)
+        except ERRORS as error:
+            answer.begin()  # what was made of a head that is refused does not count
+            self._break(error)
+            return
+        if incoming is not None:
+            incoming.add(answer.take())
+            self._check_body(incoming)
+
+    def _check_body(self, incoming: _Incoming) -> None:
+        """See what the last of what came is for the body: its end, a failure, or enough for now."""
+        answer = self._answer
+        if answer.failure is not None:
+            self._end_body(incoming, answer.failure)
+        elif answer.complete:
+            incoming.is_over = True
+            self._finish()
+        elif self._failure is not None or self._link.ended:
+            self._take_end()
+        elif incoming.size >= _MOST_KEPT:
+            self._link.pause()
+
+    def _take_end(self) -> None:
+        """The plugin sends no more: see what that is for the response."""
+        answer, incoming = self._answer, self._incoming
+        if not answer.status:
+            if self._failure is None:
+                self._failure = answer.ended()
+        elif incoming is not None and not incoming.is_over:
+            failure = self._failure
+            if failure is None and (answer.ends_itself or self._link.cut_off):
+                failure = HTTPException("the connection ended before the body")
+            self._end_body(incoming, failure)
+
+    def _end_body(self, incoming: _Incoming, failure: Exception | None) -> None:
+        incoming.failure, incoming.is_over = failure, True
+        self._answer.reusable = False
         self._finish()
 
+    def _break(self, error: Exception) -> None:
+        """Take what went wrong in receiving: it is raised once what came before is read."""
+        # Without a traceback, which would refer back to this.
+        self._failure = error.with_traceback(None)
+        self._link.close()
+        if self._call is None:
+            self._lose()
+        elif self._is_sending:
+            self._responded = True
+            self._call.interrupt()
+        else:
+            if self._incoming is not None:
+                self._take_end()
+            if self._call is not None:
+                self._call.wake()
+
     def _finish(self) -> None:
-        """Send no more, and drop what still comes: a peer that sends would lose the response."""
-        self._over = True
-        self._incoming.clear()
-        self._resume()
-        self.waits_since = self._loop.time()
-        if self._ended or not self._transport.can_write_eof():
-            self._transport.close()
-            return
-        self._transport.write_eof()
-        self._loop.call_later(LINGER, self._transport.abort)
+        """All has come: be there for another call, or hang up."""
+        call, self._call, self._incoming = self._call, None, None
+        if call is not None:
+            self._place.end(call)
+            call.wake()
+        if self._answer.reusable and not (self._link.ended or self._link.is_closed):
+            self._link.resume()
+            self._place.keep(self)
+        else:
+            self.close()
 
-    async def _serve(self, head: Head) -> None:
-        self.call = call = RunningCall()
-        held = Held(self._owner.inflight)
-        is_kept = False
-        body = _Body(self, head)
-        try:
-            with call:
-                is_kept = await self._exchange(head, body, held)
-        except BaseException as error:
-            self._transport.abort()
-            if not (is_cancelled(error) or isinstance(error, (OSError, WireError))):
-                log_failure("a connection broke off", error)
-        finally:
-            self.call = self.task = None
-            held.release()
-        if is_kept and not self._lost:
-            self.waits_since = self._loop.time()
-            self._resume()
-            if not self._next() and (self._owner.stopping or self._ended):
-                self.stop()
-        elif body.is_over:
-            self._transport.close()
-        elif not self._transport.is_closing():
-            self._finish()
 
-    async def _exchange(self, head: Head, body: "_Body", held: Held) -> bool:
-        """Answer one request; return whether the connection is kept."""
+class UnreadBody:
+    """What comes of a body, as ``connection`` receives it for ``call``."""
 
-        async def read() -> AsyncRequest:
-            if not self.is_unix:
-                refuse_origin(head.headers, head.method)
-            return await read_request(head.method, head.headers, head.length, body.chunks(), held)
+    def __init__(
+        self, connection: AsyncConnection, incoming: _Incoming, call: Call, address: Address
+    ) -> None:
+        self._connection = connection
+        self._incoming = incoming
+        self._call = call
+        self._address = address
 
-        answered = await answer(self._owner.app, head.verb, read)
-        try:
-            is_kept = await self._send(head, answered)
-        finally:
-            await answered.aclose()
-            # Before the rest is read, for which a host may take its time.
-            held.release()
-        return is_kept and await body.skip_rest()
-
-    async def _send(self, head: Head, answered: AsyncAnswer) -> bool:
-        out = answered.head
-        headers = out.headers
-        is_kept = head.is_kept and not self._owner.stopping
-        in_chunks = False
-        if not any(name.lower() == "content-length" for name in headers):
-            if out.status in {204, 205, 304}:
-                pass
-            elif head.minor and head.verb != "HEAD":
-                in_chunks = True
-                headers["Transfer-Encoding"] = "chunked"
-            else:
-                is_kept = False  # its end is the connection's
-        top = _head(out.status, headers, is_kept=is_kept, minor=head.minor)
-        if head.verb == "HEAD":
-            self._transport.write(top)
-            return is_kept
-        await self._write(top + _framed(answered.first, in_chunks=in_chunks))
-        async for chunk in answered.rest():
-            await self._write(_framed(chunk, in_chunks=in_chunks))
-        if in_chunks:
-            await self._write(b"0\r\n\r\n")
-        return is_kept
-
-    async def _write(self, data: bytes) -> None:
-        if self._lost or self._is_cut:
-            raise NoAnswerError(HUNG_UP)
-        self._transport.write(data)
-        if self._room is not None:
-            # For as long as it takes: who follows a log may pause.
-            self.waits_since = self._loop.time()
+    async def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes: see ``AsyncBody``."""
+        incoming = self._incoming
+        while not incoming.parts:
             try:
-                await self._room
-            finally:
-                self.waits_since = None
-
-    async def part(self, size: int) -> bytes:
-        """The next bytes of the body; raises ``OSError`` and ``ValueError``."""
-        while (data := self._incoming.body(size)) is None:
-            if self._ended or self._lost:
-                raise OSError(errno.ECONNRESET, "it is cut off")
-            self._came = self._loop.create_future()
-            self.waits_since = self._loop.time()
-            self._resume()
-            try:
-                await self._came
-            finally:
-                self._came = self.waits_since = None
+                if incoming.failure is not None:
+                    raise copy(incoming.failure)  # its traceback would refer back to this
+                if incoming.is_over:
+                    return b""
+                await self._call.wait()
+            except ERRORS as error:
+                raise translate(error, self._address, answered=True) from error
+            except BaseException:
+                # Of a task that was cancelled here, nothing is left that the rest could come by.
+                self._call.fail(ClosedHereError)
+                raise
+        data = incoming.take(size)
+        if not incoming.is_over and incoming.size < _MOST_KEPT:
+            self._connection.resume()
         return data
 
-    def ask_for_body(self) -> None:
-        """Send ``100 Continue``, unless the body comes already."""
-        if not len(self._incoming):
-            self._transport.write(_CONTINUE)
+    def close(self) -> None:
+        """Give the connection up, where there is more to come; what waits for that is ended."""
+        if not self._incoming.is_over:
+            self._incoming.is_over = True
+            self._incoming.parts.clear()
+            self._call.fail(ClosedHereError)
 
-    def _resume(self) -> None:
-        if not self._reading:
-            self._reading = True
-            self._transport.resume_reading()
-
-
-class _Body:
-    """The body of a request, as it comes."""
-
-    def __init__(self, conn: Connection, head: Head) -> None:
-        self._conn = conn
-        self._is_awaited = head.expects_continue
-        self.is_over: bool = head.length == 0
-        self._is_bad = False
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Its parts; raises ``WireError`` where it is cut off or badly chunked."""
-        if self._is_awaited and not self.is_over:
-            self._is_awaited = False
-            self._conn.ask_for_body()
-        while chunk := await self._next():
-            yield chunk
-
-    async def _next(self) -> bytes:
-        if self.is_over:
-            return b""
-        try:
-            chunk = await self._conn.part(CHUNK_BYTES)
-        except (OSError, ValueError) as error:
-            self._is_bad = True
-            why = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise WireError(f"the request's body cannot be read: {why}") from error
-        self.is_over = not chunk
-        return chunk
-
-    async def skip_rest(self) -> bool:
-        """Read to the end; return whether another request can follow."""
-        if self._is_awaited and not self.is_over:
-            return False  # its host may send it or not
-        skipped = 0
-        try:
-            while not self._is_bad and (chunk := await self._next()):
-                skipped += len(chunk)
-                if skipped > MAX_UNREAD_BYTES:
-                    return False
-        except WireError:
-            return False
-        return not self._is_bad
-
-
-def _framed(chunk: bytes, *, in_chunks: bool) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(chunk), chunk) if in_chunks and chunk else chunk
-
-
-def _head(status: int, headers: Mapping[str, str], *, is_kept: bool, minor: int) -> bytes:
-    lines = [f"HTTP/1.1 {status_line(status)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    lines += [f"Server: {USER_AGENT}", f"Date: {formatdate(usegmt=True)}"]
-    if not is_kept:
-        lines.append("Connection: close")
-    elif not minor:
-        lines.append("Connection: Keep-Alive")
-    return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+    def __del__(self) -> None:
+        # Of a task that was cancelled just as it got this: the loop would keep the connection.
+        if not self._incoming.is_over:
+            self._call.abandon()

@@ -13,7 +13,7 @@ import select
 import socket
 import ssl
 
-from moby_plugins.adapters.aio.connection import Connection
+from moby_plugins.adapters.aio.server_connection import Connection
 from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.text import shown

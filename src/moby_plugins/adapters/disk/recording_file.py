@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from typing import Self
 
 from moby_plugins.domain.errors import RecordingError
@@ -27,6 +28,29 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
     except OSError as error:
         raise RecordingError(f"cannot be read: {shown(error.strerror or error)}", file) from error
     return read_recording(data, file)
+
+
+def write_whole(path: str | os.PathLike[str], text: Iterable[str]) -> None:
+    """Write ``text`` to the file ``path``, which then holds all of it, or is as it was before.
+
+    As ``RecordingFile`` makes its file. Raises ``RecordingError``.
+    """
+    file = os.fspath(path)
+    try:
+        descriptor, beside = _opened(file)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as opened:
+                opened.writelines(text)
+            if beside:
+                os.rename(beside, file)
+        except BaseException:
+            if beside:
+                os.unlink(beside)
+            raise
+    except OSError as error:
+        raise RecordingError(
+            f"cannot be written: {shown(error.strerror or error)}", file
+        ) from error
 
 
 class RecordingFile:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from http.client import HTTPException
+from typing import Protocol
 
 from moby_plugins.domain import http_grammar
-from moby_plugins.domain.http import Request
 from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.text import quoted
 
@@ -27,7 +27,21 @@ def line(name: str, value: str) -> bytes:
     return f"{name}: {value}".encode("latin-1")
 
 
-def head_of(request: Request, host: str, length: int | None) -> bytes:
+class Headed(Protocol):
+    """What has a head: a request, whichever kind of program sends it."""
+
+    @property
+    def method(self) -> str:
+        """What is called."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers that are given with it."""
+        ...
+
+
+def head_of(request: Headed, host: str, length: int | None) -> bytes:
     """Request line and headers, up to the body of ``length`` bytes, or of chunks for ``None``.
 
     ``host`` is the Host where the request names none. Raises ``ValueError`` for a

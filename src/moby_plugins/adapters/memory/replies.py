@@ -18,6 +18,9 @@ from attrs import evolve, frozen
 from moby_plugins.adapters.memory.calls import shown
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.http import OK, App, Request, Response
+from moby_plugins.domain.text import listed, quoted
+from moby_plugins.domain.text import shown as printable
+from moby_plugins.domain.typed import typed
 
 
 class Exchange(Protocol):
@@ -49,7 +52,7 @@ class Exchange(Protocol):
         ...
 
 
-@frozen(repr=False)
+@frozen(repr=False, field_transformer=typed)
 class Fault:
     """Something that goes wrong: made by ``refused()``, ``hangs()`` and the like. A frozen value.
 
@@ -66,6 +69,16 @@ class Fault:
 
     def __repr__(self) -> str:
         return self.name
+
+
+def _check_type(name: str, given: object, kind: type) -> None:
+    if not isinstance(given, kind) or isinstance(given, bool):
+        raise TypeError(f"{name} must be {kind.__name__}, not {quoted(given)}")
+
+
+def _check_seconds(name: str, given: object) -> None:
+    if isinstance(given, bool) or not (isinstance(given, (int, float)) and given >= 0):
+        raise TypeError(f"{name} must be a number of seconds from 0 on, not {quoted(given)}")
 
 
 @frozen
@@ -130,6 +143,7 @@ def hangs(seconds: float = float("inf"), then: Any = None) -> Fault:
     Returns:
         For a table or a script of replies.
     """
+    _check_seconds("seconds", seconds)
     return Fault(f"hangs({seconds:g})", lambda _: Delayed(seconds, then))
 
 
@@ -161,6 +175,8 @@ def drops_mid_body(sent: bytes = b'{"', status: int = OK) -> Fault:
     Returns:
         For a table or a script of replies.
     """
+    _check_type("sent", sent, bytes)
+    _check_type("status", status, int)
 
     def body(exchange: Exchange) -> Iterator[bytes]:
         yield sent
@@ -180,6 +196,9 @@ def drips(body: bytes, every: float = 1.0, status: int = OK) -> Fault:
     Returns:
         For a table or a script of replies.
     """
+    _check_type("body", body, bytes)
+    _check_seconds("every", every)
+    _check_type("status", status, int)
     return Fault(f"drips({body!r})", lambda _: Dripped(body, every, status))
 
 
@@ -202,6 +221,8 @@ def status(code: int, message: str = "") -> Fault:
     Returns:
         For a table or a script of replies.
     """
+    _check_type("code", code, int)
+    _check_type("message", message, str)
     body = json.dumps({"Err": message}).encode()
     return Fault(f"status({code}, {message!r})", lambda _: Response(code, body))
 
@@ -298,8 +319,10 @@ def reply_to(called: str, plugin: Replies) -> Reply:
     if isinstance(plugin, Mapping):
         method = called.partition("?")[0]
         if method not in plugin:
-            known = ", ".join(sorted(plugin)) or "none"
-            raise UnexpectedCallError(f"nobody expected a call of {method}; known methods: {known}")
+            known = listed(sorted(plugin), "none")
+            raise UnexpectedCallError(
+                f"nobody expected a call of {printable(method)}; known methods: {known}"
+            )
         reply = plugin[method]
     while isinstance(reply, Script):
         reply = reply.next()

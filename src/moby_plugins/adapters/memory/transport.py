@@ -101,6 +101,11 @@ class MemoryDiscovery:
         with self._lock:
             self._plugins.pop(name, None)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether look-ups wait for nothing but this machine: they do."""
+        return True
+
     def __repr__(self) -> str:
         with self._lock:
             names = sorted(self._plugins)

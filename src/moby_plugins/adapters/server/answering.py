@@ -35,7 +35,7 @@ from moby_plugins.domain.http import (
     Response,
     as_bytes,
 )
-from moby_plugins.domain.http_grammar import HEADER_NAME, LENGTH
+from moby_plugins.domain.http_grammar import HEADER_NAME, LENGTH, MAX_HEAD_BYTES, MAX_HEADERS
 from moby_plugins.domain.text import bounded, plain_text, quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import RunningCall
@@ -45,6 +45,10 @@ SMALL_BYTES = 1 << 20
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _STATUSES = range(200, 600)
+# Less than this library's hosts read: a server adds some of its own.
+_MAX_HEADERS, _MAX_HEADER_BYTES = MAX_HEADERS - 9, MAX_HEAD_BYTES - (4 << 10)
+# What PEP 3333 leaves to servers alone: they fail where an application gives it.
+_OF_SERVERS = {"connection", "keep-alive", "proxy-connection", "te", "trailers", "upgrade"}
 _WITHOUT_BODY = {204, 205, 304}
 
 
@@ -226,7 +230,9 @@ def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) 
     method = request.method.partition("?")[0]
     try:
         with call:
-            response = app(request)
+            response: object = app(request)
+        if not isinstance(response, Response):
+            raise TypeError(f"an application returns a Response, not {quoted(response)}")
         return Answer(response, call, method)
     except NoAnswerError:
         raise
@@ -332,12 +338,18 @@ def _size(response: Response) -> int | None:
 
 
 def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
-    """Return the length that is told; raise ``ValueError`` for what no host could read."""
+    """Return the length that is told; raise ``ValueError`` for what no host could read.
+
+    Raises ``TypeError`` for headers that are no table.
+    """
     # Apps are not always typed.
     status: Any = given
     headers: Mapping[Any, Any] = given_headers
     if not isinstance(status, int) or status not in _STATUSES:
         raise ValueError(f"{quoted(status)} is no status of a response: 200 to 599 are")
+    if not isinstance(headers, Mapping):
+        raise TypeError(f"headers are a table from name to value, not {quoted(headers)}")
+    size = 0
     for name, value in headers.items():
         if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
             raise ValueError(f"{quoted(name)} is no name of a header")
@@ -345,6 +357,12 @@ def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
             raise ValueError(f"the header {name} has a value that cannot be sent: {quoted(value)}")
         if name.lower() == "transfer-encoding":
             raise ValueError(f"the header {name} is the server's own: leave it out")
+        size += len(name) + len(value)
+    if size > _MAX_HEADER_BYTES or len(headers) > _MAX_HEADERS:
+        raise ValueError(
+            f"headers of {size} bytes, {len(headers)} in number: hosts read {_MAX_HEADER_BYTES} "
+            f"and {_MAX_HEADERS}"
+        )
     if sum(map(_is_length, headers)) > 1:
         raise ValueError("there is more than one Content-Length")
     return _told_length(headers)
@@ -380,7 +398,12 @@ def wsgi(app: App, inflight: InFlight | None = None) -> WSGIApplication:
             held.release()
             raise
         answered.release = held.release
-        start_response(status_line(answered.status), list(answered.headers.items()))
+        headers = [pair for pair in answered.headers.items() if pair[0].lower() not in _OF_SERVERS]
+        try:
+            start_response(status_line(answered.status), headers)
+        except BaseException:
+            answered.close()
+            raise
         return answered
 
     return application

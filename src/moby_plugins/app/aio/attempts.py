@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 
 from moby_plugins.app.retrying import Ending, OnRetry, log_retry
 from moby_plugins.domain.errors import PluginError
-from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries
+from moby_plugins.domain.retry import Tries
 
 T = TypeVar("T")
 # Takes the number of the attempt, from 1.
@@ -16,25 +16,18 @@ AsyncAttempt: TypeAlias = Callable[[int], Awaitable[T]]
 
 
 async def retry(
-    attempt: AsyncAttempt[T],
-    policy: RetryPolicy,
-    is_retryable: IsRetryable,
-    on_retry: OnRetry | None = None,
-    *,
-    ending: Ending,
+    attempt: AsyncAttempt[T], tries: Tries, on_retry: OnRetry | None = None, *, ending: Ending
 ) -> T:
-    """What ``attempt`` returns, tried as often as the policy allows; as ``app.retrying.retry``.
+    """What ``attempt`` returns, tried as often as ``tries`` allow; as ``app.retrying.retry``.
 
-    A task that is cancelled ends at once, in an attempt or between two.
+    ``ending`` ends the waits with ``WaitCancelledError``. A task that is cancelled ends at once, in
+    an attempt or between two.
     """
     loop = asyncio.get_running_loop()
-    started = loop.time()
-    tries: Tries | None = None  # nearly always the first attempt is the last
     while True:
         try:
-            return await attempt(1 if tries is None else tries.number)
+            return await attempt(tries.number)
         except PluginError as error:
-            tries = tries or Tries(policy, is_retryable, started)
             delay = tries.after(error, loop.time())
             if delay is None:
                 raise

@@ -1,5 +1,6 @@
 """A client of one plugin for programs on asyncio: what ``app/client.py`` does, with ``await``."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from types import UnionType
@@ -11,16 +12,16 @@ from moby_plugins.app.aio.attempts import AsyncAttempt
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.bodies import AsyncData, AsyncUpload, accepted, read_whole
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
-from moby_plugins.app.retrying import Ending
+from moby_plugins.app.retrying import Ending, OnRetry, chance
 from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.async_http import AsyncBody, AsyncContent, AsyncRequest
 from moby_plugins.domain.errors import PluginError, StatusError, TransportError, WireError
 from moby_plugins.domain.http import STREAM_BYTES
-from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable, policy_given
+from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries, is_retryable, policy_given
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.ports import filled
+from moby_plugins.ports import callable_or_none, filled
 
 _DOOR = AtDoor("moby_plugins.aio", __name__)
 
@@ -122,6 +123,8 @@ class AsyncClient(ClientBase[AsyncRequest]):
         max_response_bytes: How many bytes of a response are decoded; a handshake's has at most 1
             MiB.
         name: The plugin's, for messages.
+        on_retry: Called before each wait for another attempt, with the error and the seconds, where
+            a call gives none.
 
     Examples:
         ```python
@@ -159,9 +162,11 @@ class AsyncClient(ClientBase[AsyncRequest]):
         timeout: float | None = None,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         name: str = "",
+        on_retry: OnRetry | None = None,
     ) -> None:
         super().__init__(address, retry, timeout, max_response_bytes, name)
         self._transport = filled("transport", transport, "send", "close")
+        self._on_retry = on_retry and callable_or_none("on_retry", on_retry)
 
     @overload
     async def call(
@@ -172,6 +177,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any: ...
 
     @overload
@@ -183,6 +189,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> T: ...
 
     @overload
@@ -194,6 +201,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any: ...
 
     async def call(
@@ -204,6 +212,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any:
         """Call a method of the plugin, and return its answer.
 
@@ -216,6 +225,8 @@ class AsyncClient(ClientBase[AsyncRequest]):
             timeout: Seconds for each attempt, the response's body included; ``math.inf`` for no
                 bound. All attempts together are bounded by ``asyncio.timeout``, say.
             retry: The policy for this call, in place of the client's.
+            on_retry: Called before each wait for another attempt, with the error and the seconds;
+                in place of the client's.
 
         Returns:
             A value of ``into``; without it plain JSON, ``None`` for an empty body.
@@ -231,7 +242,9 @@ class AsyncClient(ClientBase[AsyncRequest]):
         """
         request = self.request(service_method, wire.encode(args))
         return await self._try(
-            lambda number: self.attempt(self._numbered(request, number), into, timeout), retry
+            lambda number: self.attempt(self._numbered(request, number), into, timeout),
+            retry,
+            on_retry,
         )
 
     @asynccontextmanager
@@ -242,6 +255,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> AsyncIterator[AsyncStream]:
         """Call a method, and read the response's body as it comes, without a bound on its size.
 
@@ -253,13 +267,14 @@ class AsyncClient(ClientBase[AsyncRequest]):
             args: As ``call`` takes them.
             timeout: Seconds for the request and all of the reading.
             retry: The policy for this call.
+            on_retry: As ``call`` takes it.
 
         Yields:
             The stream, which is closed at the end of the block.
         """
         request = self.request(service_method, wire.encode(args))
         stream = await self._try(
-            lambda number: self._stream(self._numbered(request, number), timeout), retry
+            lambda number: self._stream(self._numbered(request, number), timeout), retry, on_retry
         )
         try:
             yield stream
@@ -275,6 +290,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any: ...
 
     @overload
@@ -286,6 +302,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> T: ...
 
     @overload
@@ -297,6 +314,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any: ...
 
     async def send_file(
@@ -307,6 +325,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any:
         """Send data as the request's body, and return the answer; raises as ``call``.
 
@@ -321,6 +340,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
             into: As ``call`` takes it.
             timeout: Seconds for each attempt.
             retry: The policy for this call.
+            on_retry: As ``call`` takes it.
 
         Returns:
             What ``call`` returns.
@@ -328,7 +348,9 @@ class AsyncClient(ClientBase[AsyncRequest]):
         if isinstance(data, bytes):
             whole = self.request(service_method, data)
             return await self._try(
-                lambda number: self.attempt(self._numbered(whole, number), into, timeout), retry
+                lambda number: self.attempt(self._numbered(whole, number), into, timeout),
+                retry,
+                on_retry,
             )
         upload = AsyncUpload(data)
         request = self.request(service_method, upload, upload.length)
@@ -338,6 +360,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
                     self._numbered(request, number), upload, into, timeout
                 ),
                 retry,
+                on_retry,
                 lambda error: upload.error is None and is_retryable(error),
             )
         finally:
@@ -395,14 +418,14 @@ class AsyncClient(ClientBase[AsyncRequest]):
         self,
         attempt: AsyncAttempt[T],
         policy: RetryPolicy | None,
+        on_retry: OnRetry | None,
         retryable: IsRetryable = is_retryable,
     ) -> Awaitable[T]:
-        return try_again(
-            attempt,
-            self._retry if policy is None else policy_given(policy),
-            retryable,
-            ending=self._ending,
-        )
+        policy = self._retry if policy is None else policy_given(policy)
+        started = asyncio.get_running_loop().time()
+        tries = Tries(policy, retryable, started, chance)
+        told = self._on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
+        return try_again(attempt, tries, told, ending=self._ending)
 
     async def _stream(self, request: AsyncRequest, timeout: float | None) -> AsyncStream:
         try:

@@ -14,16 +14,18 @@ from moby_plugins.adapters.aio.asgi import asgi as adapted
 from moby_plugins.adapters.aio.server import AsyncServer
 from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.adapters.server.listeners import notify_systemd
-from moby_plugins.app.hosting import DRAIN, is_async_app
+from moby_plugins.app.hosting import DRAIN
 from moby_plugins.app.listening import (
     SOCKET_MODE,
     SPECS_PATH,
     Opened,
     Opening,
+    check_sizes,
     drain_given,
     opening_tcp,
     opening_unix,
 )
+from moby_plugins.app.serving import is_async_app
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.errors import PluginError, SpecError, error_text
@@ -90,6 +92,7 @@ async def serve_unix(
         ```
     """
     open_ = opening_unix(name, sockets_path, mode, group)
+    check_sizes(max_request_bytes, max_inflight_bytes)
     inflight = InFlight(max_inflight_bytes, max_request_bytes)
     await _served(app, open_, inflight, drain_given(drain), on_serving)
 
@@ -131,6 +134,7 @@ async def serve_tcp(
         ValueError: For a ``drain`` that is no such number.
     """
     open_ = opening_tcp(name, addr, tls, specs_path)
+    check_sizes(max_request_bytes, max_inflight_bytes)
     inflight = InFlight(max_inflight_bytes, max_request_bytes)
     await _served(app, open_, inflight, drain_given(drain), on_serving)
 
@@ -156,6 +160,7 @@ def asgi(
     Returns:
         The application: ASGI 3, ``http`` and ``lifespan``.
     """
+    check_sizes(max_request_bytes, max_inflight_bytes)
     return adapted(_checked(app), InFlight(max_inflight_bytes, max_request_bytes))
 
 

@@ -1,0 +1,125 @@
+"""Recorded calls as trace-event JSON, which Perfetto and ``chrome://tracing`` open.
+
+Each plugin is a process with tracks, and so are its hosts. A call is a slice on both, with an arrow
+from the one to the other: what stands between them sees the same beginning and end. Calls that
+overlap have tracks of their own, because slices of one track must nest.
+
+Source: the "Trace Event Format": complete, flow, instant and metadata events in a JSON object.
+"""
+
+import heapq
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from moby_plugins.domain.http import OK
+from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording, masked_call
+from moby_plugins.domain.text import shown
+
+# Numbers of processes are above those of tracks, or a viewer would call some tracks main threads.
+_FIRST_PROCESS = 1001
+# Of a body, what is shown beside its slice.
+MAX_BODY_TEXT = 2000
+_MICROSECONDS = 1e6
+
+
+def trace_text(recordings: Sequence[Recording]) -> Iterator[str]:
+    """Yield the text of a trace of ``recordings``, an event on each line.
+
+    Each recording counts its time from its own beginning, so all begin at 0. Secrets are masked,
+    whether or not they are in the recording.
+    """
+    yield '{"displayTimeUnit": "ms", "traceEvents": [\n'
+    separator = ""
+    for event in trace_events(recordings):
+        yield f"{separator}{json.dumps(event)}"
+        separator = ",\n"
+    yield "\n]}\n"
+
+
+def trace_events(recordings: Sequence[Recording]) -> Iterator[dict[str, Any]]:
+    """Yield the events of a trace: first who takes part, then the calls as they came."""
+    arrow = 0
+    for index, recording in enumerate(recordings):
+        name = recording.plugin or f"plugin {index + 1}"
+        hosts, plugin = _FIRST_PROCESS + 2 * index, _FIRST_PROCESS + 2 * index + 1
+        tracks = _tracks(recording.calls)
+        yield from _participant(hosts, f"hosts of {name}", "host", tracks)
+        yield from _participant(plugin, name, "call", tracks)
+        for call, track in zip(recording.calls, tracks, strict=True):
+            arrow += 1
+            yield from _call_events(masked_call(call), track, hosts, plugin, arrow)
+
+
+def _participant(
+    process: int, name: str, track_name: str, tracks: Iterable[int]
+) -> Iterator[dict[str, Any]]:
+    yield {"ph": "M", "pid": process, "name": "process_name", "args": {"name": shown(name)}}
+    yield {"ph": "M", "pid": process, "name": "process_sort_index", "args": {"sort_index": process}}
+    for track in sorted({*tracks}):
+        # Viewers add the number.
+        named = {"name": track_name}
+        yield {"ph": "M", "pid": process, "tid": track, "name": "thread_name", "args": named}
+
+
+def _tracks(calls: Iterable[RecordedCall]) -> list[int]:
+    """Return a track for each call, from 1: the lowest on which none is under way."""
+    tracks: list[int] = []
+    free: list[int] = []
+    # When a call ends, and the track that is free then.
+    ends: list[tuple[float, int]] = []
+    for call in calls:
+        while ends and ends[0][0] <= call.at:
+            heapq.heappush(free, heapq.heappop(ends)[1])
+        track = heapq.heappop(free) if free else len(ends) + 1
+        heapq.heappush(ends, (call.at + call.took, track))
+        tracks.append(track)
+    return tracks
+
+
+def _call_events(
+    call: RecordedCall, track: int, hosts: int, plugin: int, arrow: int
+) -> Iterator[dict[str, Any]]:
+    began, took = _microseconds(call.at), _microseconds(call.took)
+    name, _, query = call.method.partition("?")
+    category = name.partition(".")[0]
+    told = {
+        "query": query,
+        "status": call.status,
+        "request": _text(call.request),
+        "request_bytes": call.request.size,
+        "answer": _text(call.answer),
+        "answer_bytes": call.answer.size,
+    }
+    for process in (hosts, plugin):
+        slice_ = {"ph": "X", "name": name, "cat": category, "ts": began, "dur": took, "args": told}
+        yield {**slice_, "pid": process, "tid": track}
+    flow = {"name": name, "cat": category, "id": arrow, "ts": began, "tid": track}
+    yield {**flow, "ph": "s", "pid": hosts}
+    yield {**flow, "ph": "f", "bp": "e", "pid": plugin}
+    for process, failure in ((hosts, _host_failure(call)), (plugin, _plugin_failure(call))):
+        if failure:
+            instant = {"ph": "i", "s": "t", "name": failure, "cat": "failure"}
+            yield {**instant, "ts": began + took, "pid": process, "tid": track}
+
+
+def _host_failure(call: RecordedCall) -> str:
+    return "the host did not wait for the end" if call.host_left else ""
+
+
+def _plugin_failure(call: RecordedCall) -> str:
+    if call.broken:
+        return shown(call.broken)
+    if call.status not in {0, OK}:
+        return f"status {call.status}"
+    return ""
+
+
+def _text(body: RecordedBody) -> str:
+    # Of more than is shown nothing is decoded, for a body may be of any size.
+    text = body.data[: 4 * MAX_BODY_TEXT].decode(errors="replace")
+    return shown(text.strip(), MAX_BODY_TEXT)
+
+
+def _microseconds(seconds: float) -> float:
+    return round(seconds * _MICROSECONDS, 3)

@@ -1,0 +1,111 @@
+"""Recordings as trace-event JSON: what Perfetto is given."""
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
+from moby_plugins.domain.trace_events import trace_events, trace_text
+
+
+def call(method: str, at: float, took: float, **more: Any) -> RecordedCall:
+    """A recorded call, with status 200 unless told otherwise."""
+    return RecordedCall(method, at=at, took=took, **({"status": 200} | more))
+
+
+def events(*recordings: Recording, phase: str) -> list[dict[str, Any]]:
+    """The events of one kind in the trace of ``recordings``."""
+    return [event for event in trace_events(recordings) if event["ph"] == phase]
+
+
+def test_a_call_is_a_slice_of_its_host_and_of_its_plugin() -> None:
+    """Both have its beginning and its length, in microseconds, and an arrow joins them."""
+    recording = Recording([call("VolumeDriver.Mount", 0.5, 0.002)], "shelf")
+
+    host, plugin = events(recording, phase="X")
+    (begins,), (ends,) = events(recording, phase="s"), events(recording, phase="f")
+
+    assert [each["name"] for each in (host, plugin)] == ["VolumeDriver.Mount"] * 2
+    assert [(each["ts"], each["dur"]) for each in (host, plugin)] == [(500_000, 2_000)] * 2
+    assert host["cat"] == "VolumeDriver"
+    assert begins["id"] == ends["id"]
+    assert (begins["pid"], ends["pid"]) == (host["pid"], plugin["pid"])
+
+
+def test_hosts_and_plugins_have_names() -> None:
+    """Each recording adds two processes; one without a plugin's name is counted."""
+    recordings = Recording([], "shelf"), Recording([], "")
+
+    named = [
+        event["args"]["name"]
+        for event in events(*recordings, phase="M")
+        if event["name"] == "process_name"
+    ]
+
+    assert named == ["hosts of shelf", "shelf", "hosts of plugin 2", "plugin 2"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=40))
+def test_slices_of_one_track_never_overlap(times: list[tuple[int, int]]) -> None:
+    """What goes on at one time has tracks of its own, and no more of them than it needs."""
+    recording = Recording([call("M.x", at, took) for at, took in times], "p")
+    slices = [event for event in events(recording, phase="X") if event["pid"] == 1002]
+    ends: dict[int, float] = {}
+    for event in slices:
+        assert event["ts"] >= ends.get(event["tid"], 0)
+        ends[event["tid"]] = event["ts"] + event["dur"]
+
+    most = max((sum(a <= t < a + d for a, d in times) for t, _ in times), default=0)
+    assert len(ends) <= max(most, 1)
+
+
+def test_what_went_wrong_is_a_mark_at_the_end() -> None:
+    """A plugin that broke off or refused, on its track; a host that left, on the host's."""
+    calls = [
+        call("M.a", 0, 1, status=500),
+        call("M.b", 2, 1, status=0, broken="the answer's body is cut off"),
+        call("M.c", 4, 1, host_left=True),
+        call("M.d", 6, 1),
+    ]
+
+    marks = events(Recording(calls, "p"), phase="i")
+
+    assert [(mark["pid"], mark["ts"], mark["name"]) for mark in marks] == [
+        (1002, 1_000_000, "status 500"),
+        (1002, 3_000_000, "the answer's body is cut off"),
+        (1001, 5_000_000, "the host did not wait for the end"),
+    ]
+
+
+def test_secrets_are_masked_though_they_were_recorded() -> None:
+    """A trace is made to be shown."""
+    body = RecordedBody([b'{"Name":"a","Password":"hunter2"}'])
+    recording = Recording([call("VolumeDriver.Create", 0, 1, request=body)], "p", masked=False)
+
+    text = "".join(trace_text([recording]))
+
+    assert "hunter2" not in text
+    assert "Password" in text
+
+
+def test_a_large_body_is_cut_and_its_size_is_told() -> None:
+    """A slice shows the beginning of each body."""
+    body = RecordedBody([b"x" * 1_000_000], omitted=5)
+    (first, _) = events(Recording([call("M.x", 0, 1, answer=body)], "p"), phase="X")
+
+    assert len(first["args"]["answer"]) < 2_100
+    assert first["args"]["answer_bytes"] == 1_000_005
+
+
+def test_the_text_is_json_whatever_is_in_it() -> None:
+    """Names, methods and bodies of others are escaped; no calls are a trace too."""
+    hostile = call("M.x?id=\"'", 0, 1, request=RecordedBody([b"\xff\x00\x1b[2J"]))
+
+    one = json.loads("".join(trace_text([Recording([hostile], 'a"\n')])))
+    none = json.loads("".join(trace_text([])))
+
+    assert one["traceEvents"]
+    assert "\x1b" not in json.dumps(one, ensure_ascii=False)
+    assert none["traceEvents"] == []
