@@ -10,13 +10,21 @@ import errno
 import logging
 import select
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Protocol, cast
 
 from moby_plugins.adapters.aio.answering import AsyncAnswer, answer, is_cancelled, read_request
 from moby_plugins.adapters.aio.incoming import Head, Incoming
-from moby_plugins.adapters.server.answering import Held, InFlight, failure, refuse_origin
+from moby_plugins.adapters.server.answering import (
+    SMALL_BYTES,
+    Held,
+    InFlight,
+    failure,
+    refuse_origin,
+)
 from moby_plugins.domain.async_http import AsyncApp, AsyncRequest
 from moby_plugins.domain.errors import StatusError, WireError, status_line
 from moby_plugins.domain.http import CHUNK_BYTES, USER_AGENT, NoAnswerError
@@ -245,7 +253,9 @@ class Connection(asyncio.Protocol):
         async def read() -> AsyncRequest:
             if not self.is_unix:
                 refuse_origin(head.headers, head.method)
-            return await read_request(head.method, head.headers, head.length, body.chunks(), held)
+            if head.length and (whole := body.take_whole(head.length, held)) is not None:
+                return AsyncRequest(head.method, whole, head.headers, head.length)
+            return await read_request(head.method, head.headers, head.length, body.chunks, held)
 
         answered = await answer(self._owner.app, head.verb, read)
         try:
@@ -261,7 +271,7 @@ class Connection(asyncio.Protocol):
         headers = out.headers
         is_kept = head.is_kept and not self._owner.stopping
         in_chunks = False
-        if not any(name.lower() == "content-length" for name in headers):
+        if not out.has_length:
             if out.status in {204, 205, 304}:
                 pass
             elif head.minor and head.verb != "HEAD":
@@ -272,6 +282,12 @@ class Connection(asyncio.Protocol):
         top = _head(out.status, headers, is_kept=is_kept, minor=head.minor)
         if head.verb == "HEAD":
             self._transport.write(top)
+            return is_kept
+        if out.is_over:
+            if self._room is None and not self._is_cut:
+                self._transport.write(top + answered.first)
+            else:
+                await self._write(top + answered.first)
             return is_kept
         await self._write(top + _framed(answered.first, in_chunks=in_chunks))
         async for chunk in answered.rest():
@@ -306,6 +322,15 @@ class Connection(asyncio.Protocol):
                 self._came = self.waits_since = None
         return data
 
+    @property
+    def received(self) -> int:
+        """How many bytes are there that were not read."""
+        return len(self._incoming)
+
+    def take(self, size: int) -> bytes:
+        """As many bytes of the body, which are there."""
+        return self._incoming.body(size) or b""
+
     def ask_for_body(self) -> None:
         """Send ``100 Continue``, unless the body comes already."""
         if not len(self._incoming):
@@ -325,6 +350,14 @@ class _Body:
         self._is_awaited = head.expects_continue
         self.is_over: bool = head.length == 0
         self._is_bad = False
+
+    def take_whole(self, length: int, held: Held) -> bytes | None:
+        """Return a small body that is there already, as most are; ``None`` for another."""
+        if length > min(SMALL_BYTES, self._conn.received):
+            return None
+        held.hold(length)
+        self.is_over = True
+        return self._conn.take(length)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Its parts; raises ``WireError`` where it is cut off or badly chunked."""
@@ -365,10 +398,15 @@ def _framed(chunk: bytes, *, in_chunks: bool) -> bytes:
     return b"%x\r\n%b\r\n" % (len(chunk), chunk) if in_chunks and chunk else chunk
 
 
+@lru_cache(maxsize=4)
+def _server_lines(second: int) -> str:
+    return f"Server: {USER_AGENT}\r\nDate: {formatdate(second, usegmt=True)}"
+
+
 def _head(status: int, headers: Mapping[str, str], *, is_kept: bool, minor: int) -> bytes:
     lines = [f"HTTP/1.1 {status_line(status)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    lines += [f"Server: {USER_AGENT}", f"Date: {formatdate(usegmt=True)}"]
+    lines.append(_server_lines(int(time.time())))
     if not is_kept:
         lines.append("Connection: close")
     elif not minor:
