@@ -22,6 +22,8 @@ from moby_plugins.failures import log_failure
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
 BACKLOG = 128
+# Received at once.
+RECEIVED_BYTES = 128 << 10
 MAX_CONNECTIONS = 1024
 IDLE_TIMEOUT = 60.0
 # Seconds that calls have to notice that their connection was cut off.
@@ -61,6 +63,7 @@ class AsyncServer:
         self.app: AsyncApp = app
         self.inflight: InFlight = InFlight() if inflight is None else inflight
         self.stopping: bool = False
+        self.buffer: memoryview = memoryview(bytearray(RECEIVED_BYTES))
         self._loop = asyncio.get_running_loop()
         self._context = context
         self._idle = idle
