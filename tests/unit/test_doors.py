@@ -20,6 +20,7 @@ DOORS = (
     "moby_plugins.ports",
     "moby_plugins.subsystems",
     "moby_plugins.serving",
+    "moby_plugins.aio",
     "moby_plugins.tracing",
     "moby_plugins.diagnosis",
     "moby_plugins.checks",

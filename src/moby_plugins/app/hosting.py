@@ -18,17 +18,17 @@ from moby_plugins.app.listening import (
     SOCKET_MODE,
     SPECS_PATH,
     Opening,
+    check_sizes,
     drain_given,
     opening_tcp,
     opening_unix,
 )
-from moby_plugins.app.subsystem import is_asynchronous
+from moby_plugins.app.serving import is_async_app
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError, error_text
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
 from moby_plugins.domain.plugin import SOCKETS_PATH
-from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.platforms import check_platform
 
@@ -58,8 +58,8 @@ class PluginServer:
     ``stop`` may be repeated, from any thread, and ``stop`` returns when all is over.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         listen: Opens what is listened on: the two functions give it.
         drain: Seconds that running calls have to end; after that their connections are cut.
 
@@ -222,8 +222,8 @@ def plugin_server_unix(
     and nothing is made or removed.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         name: The plugin's; or the absolute path of the socket.
         sockets_path: The directory of the socket, which must be there.
         mode: The socket's permissions.
@@ -264,8 +264,8 @@ def plugin_server_tcp(
     browser's, is refused.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         name: The plugin's.
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
         tls: How to speak TLS; without it, plain text.
@@ -290,7 +290,7 @@ def plugin_server_tcp(
 def _hosted(
     app: App | AsyncApp, open_: Opening, drain: float, max_request: int, max_inflight: int
 ) -> PluginServer:
-    _check_sizes(max_request, max_inflight)
+    check_sizes(max_request, max_inflight)
 
     def listen(app: Any) -> tuple[HTTPServer, str, Callable[[], None]]:
         make = server_maker(app, max_request, max_inflight)
@@ -300,11 +300,6 @@ def _hosted(
 
     hosted = PluginServer(app, listen, drain=drain)
     return hosted
-
-
-def _check_sizes(max_request_bytes: int, max_inflight_bytes: int) -> None:
-    size("max_request_bytes", max_request_bytes)
-    size("max_inflight_bytes", max_inflight_bytes)
 
 
 def serve_unix(
@@ -324,8 +319,8 @@ def serve_unix(
     one, it serves until the process ends.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         name: The plugin's, and the socket's: ``NAME.sock``.
         sockets_path: The directory of the socket, which must be there.
         mode: The socket's permissions.
@@ -388,8 +383,8 @@ def serve_tcp(
     it serves until the process ends.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         name: The plugin's, and the spec's.
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
         tls: How to speak TLS; without it, plain text.
@@ -453,7 +448,7 @@ def wsgi(
     Returns:
         The application.
     """
-    _check_sizes(max_request_bytes, max_inflight_bytes)
+    check_sizes(max_request_bytes, max_inflight_bytes)
     from moby_plugins.adapters.server.answering import InFlight
     from moby_plugins.adapters.server.answering import wsgi as adapted
 
@@ -503,8 +498,3 @@ def server_maker(
     return lambda sock, app, context, on_end: server(
         sock, cheroot.gateway_to(app, inflight), context, on_end=on_end
     )
-
-
-def is_async_app(app: object) -> bool:
-    """Whether ``app`` is a coroutine function, or an object that is called as one."""
-    return is_asynchronous(app) or is_asynchronous(type(app).__call__)
