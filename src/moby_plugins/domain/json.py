@@ -65,8 +65,9 @@ def first_value(data: bytes) -> Any:
     It takes at most ``MAX_MEMORY`` and twice the size of ``data``, and has at most ``MAX_VALUES``
     values.
     """
-    if len(data) <= _COUNTED_BYTES or _fits(data):
-        return at_once(data)
+    halves = may_have_halves(data)
+    if len(data) <= _COUNTED_BYTES or _fits(data, halves=halves):
+        return at_once(data, halves=halves)
     return in_pieces(data)
 
 
@@ -96,7 +97,7 @@ def kind_of(value: object) -> str:
     )
 
 
-def _fits(data: bytes) -> bool:
+def _fits(data: bytes, *, halves: bool) -> bool:
     """Whether ``data`` can be decoded at once; raises ``ValueError`` for too many values."""
     structure = data.translate(None, _NO_STRUCTURE)
     # An object that is not empty has a colon.
@@ -113,10 +114,13 @@ def _fits(data: bytes) -> bool:
     # The text, and the strings: those with escapes are made of parts, grow wider with them, and
     # are made twice where halves of pairs are replaced.
     wide = 1 if data.isascii() else 4 if any(lead in data for lead in _FOUR_BYTES) else 2
-    strings = 1
-    if b"\\" in data:
-        strings = 2 if b"\\u" not in data else 12 if may_have_halves(data) else 3
-    memory += len(data) * (wide + max(wide, strings))
+    memory += len(data) * wide
+    if halves:
+        # An escape makes one character of six bytes, but not where its backslash is escaped.
+        escapes = 0 if b"\\\\" in data else data.count(b"\\u")
+        memory += 12 * (len(data) - 5 * escapes)
+    else:
+        memory += len(data) * max(wide, 3 if b"\\u" in data else 2 if b"\\" in data else 1)
     if wide > 1:
         # The headers of what is not ASCII are larger.
         memory += 24 * (values + keys)
@@ -143,10 +147,11 @@ def _counted(data: bytes) -> tuple[int, int, int, int]:
         quoted ^= (len(parts) - 1) % 2
         last = outside[-1:] if outside[-1:] in {b"[", b"{"} else b""
         outside = outside[: len(outside) - len(last)]
-        steps = memoryview(outside.translate(STEPS, NO_BRACKETS)).cast("b")
-        levels = list(accumulate(steps, initial=level))
-        level = levels[-1]
-        ended = min(levels[1:], default=1) < 1
+        ended = False
+        if brackets := outside.translate(STEPS, NO_BRACKETS):
+            levels = list(accumulate(memoryview(brackets).cast("b"), initial=level))
+            level = levels[-1]
+            ended = min(levels[1:]) < 1
         if ended:
             closing = next(at for at, level in enumerate(levels) if at and level < 1)
             outside = outside[: [it.start() for it in BRACKET.finditer(outside)][closing - 1]]

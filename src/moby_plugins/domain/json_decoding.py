@@ -25,7 +25,8 @@ LARGE_BYTES = 1 << 20
 STEP_BYTES = 64 << 10
 
 SPACE = b" \t\r\n"
-_SPACES = SPACE.decode()
+# What nearly every text begins with.
+_FIRST = frozenset("{[")
 TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
 # Keys with halves that are kept while a text is decoded.
 _KEPT_KEYS = 1024
@@ -77,14 +78,14 @@ def decoder_for_halves(constant: Callable[[str], Any] = _refuse) -> json.JSONDec
     )
 
 
-def at_once(data: bytes) -> Any:
+def at_once(data: bytes, *, halves: bool) -> Any:
     """Decode the first value in ``data`` in one go; raises ``ValueError``."""
     text = text_of(data, 0)
-    halves = may_have_halves(data)
+    start = 0 if text[:1] in _FIRST else LEADING.match(data).end()  # type: ignore[union-attr]
     try:
-        value = (decoder_for_halves() if halves else DECODER).raw_decode(text.lstrip(_SPACES))[0]
+        value = (decoder_for_halves() if halves else DECODER).raw_decode(text, start)[0]
     except json.JSONDecodeError as error:
-        if not text.strip(_SPACES):
+        if start == len(text):
             raise ValueError("empty where JSON was expected") from None
         why = str(error)
         error.doc = error.doc[:LARGE_BYTES]  # not to keep a large text with the error
@@ -166,21 +167,26 @@ def without_halves(value: Any) -> Any:
         return mended([value])[0] if LONE.search(value) else value
     level = [value] if type(value) in _CONTAINERS else []
     while level:
-        broken = [item for item in _items(level) if type(item) is str and not item.isprintable()]
+        items = list(_items(level))
+        broken = [item for item in items if type(item) is str and not item.isprintable()]
         if any(map(LONE.search, broken)):
-            whole = iter(mended(broken))
-            for outer in level:
-                if type(outer) is list:
-                    outer[:] = [
-                        next(whole) if type(item) is str and not item.isprintable() else item
-                        for item in outer
-                    ]
-                else:
-                    for key, item in outer.items():
-                        if type(item) is str and not item.isprintable():
-                            outer[key] = next(whole)
-        level = [item for item in _items(level) if item and type(item) in _CONTAINERS]
+            _replace(level, iter(mended(broken)))
+        level = [item for item in items if item and type(item) in _CONTAINERS]
     return value
+
+
+def _replace(level: list[Any], whole: Iterator[str]) -> None:
+    """Put the next of ``whole`` in place of each string that is not printable."""
+    for outer in level:
+        if type(outer) is list:
+            outer[:] = [
+                next(whole) if type(item) is str and not item.isprintable() else item
+                for item in outer
+            ]
+        else:
+            for key, item in outer.items():
+                if type(item) is str and not item.isprintable():
+                    outer[key] = next(whole)
 
 
 def mended(strings: list[str]) -> list[str]:

@@ -64,7 +64,7 @@ def in_pieces(data: bytes, size: int = 256 << 10) -> Any:
         end = _string_end(data, start)
         _check_utf8(data, end)
         return _string_between(data, start + 1, end)
-    return at_once(data)
+    return at_once(data, halves=may_have_halves(data))
 
 
 class _Pieces:
@@ -159,7 +159,9 @@ class _Pieces:
         behind = LEADING.match(self._data, end + 1).end()  # type: ignore[union-attr]
         if self._data[behind : behind + 1] == b":":
             # A key goes with its value. Its bytes are copied five times, its text three times.
-            width = _width(self._data[start:end])
+            key = self._data[start:end]
+            width = 1 if key.isascii() and b"\\u" not in key else 4
+            del key
             if self._memory + (5 + 3 * width) * (end - start) > MAX_MEMORY + 2 * len(self._data):
                 raise _too_much()
             self._read_piece(behind + size - start)
@@ -176,7 +178,9 @@ class _Pieces:
         """
         raw = self._data[self._at : self._at + len(outside)]
         text = text_of(raw, self._at)
-        self._count(outside, child, max(getsizeof(text), len(raw) * _width(raw)))
+        halves = may_have_halves(raw)
+        width = 4 if halves or not raw.isascii() else 2 if b"\\u" in raw else 1
+        self._count(outside, child, max(getsizeof(text), len(raw) * width))
         text = text.lstrip(SPACE.decode())
         if not text and child is None and self._before != ",":
             return
@@ -186,7 +190,6 @@ class _Pieces:
             text = text[1:].lstrip(SPACE.decode())
         if not text and child is None:
             raise ValueError(f"not JSON: Expecting value: near byte {self._at}")
-        halves = may_have_halves(raw)
         mark = "" if child is None else "Infinity"
         container = self._open[-1]
         if type(container) is list:
@@ -235,13 +238,6 @@ class _Pieces:
 
 def _too_much() -> ValueError:
     return ValueError(f"its values take more than {MAX_MEMORY >> 20} MiB and twice its size")
-
-
-def _width(raw: bytes) -> int:
-    """Return how many bytes a character of a string in ``raw`` may take."""
-    if not raw.isascii() or may_have_halves(raw):
-        return 4
-    return 2 if b"\\u" in raw else 1
 
 
 def _container(bracket: bytes) -> Any:
