@@ -55,6 +55,7 @@ MAX_VALUES = 1_000_000
 _COUNTED_BYTES = 2 * MAX_VALUES
 _MEMO_BYTES = 46
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"[{},:"))
+_NOT_BEGUN = bytes(set(range(256)) - set(b'"0123456789tfn'))
 # What a character of four bytes begins with.
 _FOUR_BYTES = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
 
@@ -105,7 +106,14 @@ def _fits(data: bytes, *, halves: bool) -> bool:
     arrays = structure.count(b"[")
     values = 1 + structure.count(b",") + objects + arrays
     keys = structure.count(b":") if objects else 0
+    containers = arrays + structure.count(b"{")
     del structure
+    if values > MAX_VALUES:
+        # Or counted by what they begin with: quotes, digits, and letters of literals.
+        begun = data.translate(None, _NOT_BEGUN)
+        quotes = begun.count(b'"')
+        values = min(values, containers + quotes // 2 + len(begun) - quotes)
+        del begun
     if values > MAX_VALUES:
         # Some are in strings, or empty.
         values, objects, arrays, keys = _counted(data)

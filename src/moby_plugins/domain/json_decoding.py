@@ -92,9 +92,11 @@ def at_once(data: bytes, *, halves: bool) -> Any:
         raise ValueError(f"not JSON: {why}") from error
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
+    if halves:
+        return without_halves(value)
     if len(data) > 2 * MAX_DEPTH and _may_be_deep(data) and _is_deep(value):
         raise ValueError(TOO_DEEP)
-    return without_halves(value) if halves else value
+    return value
 
 
 def text_of(data: bytes, start: int) -> str:
@@ -162,31 +164,41 @@ def _items(level: list[Any]) -> Iterator[Any]:
 
 
 def without_halves(value: Any) -> Any:
-    """``value`` with U+FFFD for each half of a surrogate pair in its strings, not in its keys."""
+    """``value`` with U+FFFD for each half of a surrogate pair in its strings, not in its keys.
+
+    Raises ``ValueError`` where it is too deep.
+    """
     if type(value) is str:
         return mended([value])[0] if LONE.search(value) else value
     level = [value] if type(value) in _CONTAINERS else []
-    while level:
+    for _ in range(MAX_DEPTH):
         items = list(_items(level))
-        broken = [item for item in items if type(item) is str and not item.isprintable()]
+        places = [
+            place
+            for place, item in enumerate(items)
+            if type(item) is str and not item.isprintable()
+        ]
+        broken = [items[place] for place in places]
         if any(map(LONE.search, broken)):
-            _replace(level, iter(mended(broken)))
-        level = [item for item in items if item and type(item) in _CONTAINERS]
-    return value
+            for place, whole in zip(places, mended(broken), strict=True):
+                items[place] = whole
+            _put(items, level)
+        level = [item for item in items if type(item) in _CONTAINERS]
+        if not level:
+            return value
+    raise ValueError(TOO_DEEP)
 
 
-def _replace(level: list[Any], whole: Iterator[str]) -> None:
-    """Put the next of ``whole`` in place of each string that is not printable."""
+def _put(items: list[Any], level: list[Any]) -> None:
+    """Put ``items``, in the order of ``_items``, where they belong."""
+    start = 0
     for outer in level:
+        end = start + len(outer)
         if type(outer) is list:
-            outer[:] = [
-                next(whole) if type(item) is str and not item.isprintable() else item
-                for item in outer
-            ]
+            outer[:] = items[start:end]
         else:
-            for key, item in outer.items():
-                if type(item) is str and not item.isprintable():
-                    outer[key] = next(whole)
+            outer.update(zip(outer, items[start:end], strict=True))
+        start = end
 
 
 def mended(strings: list[str]) -> list[str]:
