@@ -25,7 +25,8 @@ LARGE_BYTES = 1 << 20
 STEP_BYTES = 64 << 10
 
 SPACE = b" \t\r\n"
-_SPACES = SPACE.decode()
+# What nearly every text begins with.
+_FIRST = frozenset("{[")
 TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
 # Keys with halves that are kept while a text is decoded.
 _KEPT_KEYS = 1024
@@ -77,23 +78,25 @@ def decoder_for_halves(constant: Callable[[str], Any] = _refuse) -> json.JSONDec
     )
 
 
-def at_once(data: bytes) -> Any:
+def at_once(data: bytes, *, halves: bool) -> Any:
     """Decode the first value in ``data`` in one go; raises ``ValueError``."""
     text = text_of(data, 0)
-    halves = may_have_halves(data)
+    start = 0 if text[:1] in _FIRST else LEADING.match(data).end()  # type: ignore[union-attr]
     try:
-        value = (decoder_for_halves() if halves else DECODER).raw_decode(text.lstrip(_SPACES))[0]
+        value = (decoder_for_halves() if halves else DECODER).raw_decode(text, start)[0]
     except json.JSONDecodeError as error:
-        if not text.strip(_SPACES):
+        if start == len(text):
             raise ValueError("empty where JSON was expected") from None
         why = str(error)
         error.doc = error.doc[:LARGE_BYTES]  # not to keep a large text with the error
         raise ValueError(f"not JSON: {why}") from error
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
+    if halves:
+        return without_halves(value)
     if len(data) > 2 * MAX_DEPTH and _may_be_deep(data) and _is_deep(value):
         raise ValueError(TOO_DEEP)
-    return without_halves(value) if halves else value
+    return value
 
 
 def text_of(data: bytes, start: int) -> str:
@@ -161,26 +164,41 @@ def _items(level: list[Any]) -> Iterator[Any]:
 
 
 def without_halves(value: Any) -> Any:
-    """``value`` with U+FFFD for each half of a surrogate pair in its strings, not in its keys."""
+    """``value`` with U+FFFD for each half of a surrogate pair in its strings, not in its keys.
+
+    Raises ``ValueError`` where it is too deep.
+    """
     if type(value) is str:
         return mended([value])[0] if LONE.search(value) else value
     level = [value] if type(value) in _CONTAINERS else []
-    while level:
-        broken = [item for item in _items(level) if type(item) is str and not item.isprintable()]
+    for _ in range(MAX_DEPTH):
+        items = list(_items(level))
+        places = [
+            place
+            for place, item in enumerate(items)
+            if type(item) is str and not item.isprintable()
+        ]
+        broken = [items[place] for place in places]
         if any(map(LONE.search, broken)):
-            whole = iter(mended(broken))
-            for outer in level:
-                if type(outer) is list:
-                    outer[:] = [
-                        next(whole) if type(item) is str and not item.isprintable() else item
-                        for item in outer
-                    ]
-                else:
-                    for key, item in outer.items():
-                        if type(item) is str and not item.isprintable():
-                            outer[key] = next(whole)
-        level = [item for item in _items(level) if item and type(item) in _CONTAINERS]
-    return value
+            for place, whole in zip(places, mended(broken), strict=True):
+                items[place] = whole
+            _put(items, level)
+        level = [item for item in items if type(item) in _CONTAINERS]
+        if not level:
+            return value
+    raise ValueError(TOO_DEEP)
+
+
+def _put(items: list[Any], level: list[Any]) -> None:
+    """Put ``items``, in the order of ``_items``, where they belong."""
+    start = 0
+    for outer in level:
+        end = start + len(outer)
+        if type(outer) is list:
+            outer[:] = items[start:end]
+        else:
+            outer.update(zip(outer, items[start:end], strict=True))
+        start = end
 
 
 def mended(strings: list[str]) -> list[str]:
