@@ -10,11 +10,15 @@ demo: $(VENV)/wheel
 	@$(BIN)/moby-plugins demo
 
 # The wheel is tested, not the tree: by three processes, of which some always wait, the unit tests in
-# another order each time; and then what is to be alone by one.
+# another order each time; beside them what waits for engines; and then what is to be alone.
+TESTED := $(BIN)/coverage run -m pytest
+ENGINES := tests/integration/engine
 test: $(VENV)/test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 3 --dist loadfile --random-order-bucket=module -m "not alone"
-	$(BIN)/coverage run -m pytest -m alone
+	@$(TESTED) $(ENGINES) >$(VENV)/engines-output 2>&1 & engines=$$!; \
+		$(TESTED) -n 3 --dist loadfile --random-order-bucket=module -m "not alone"; status=$$?; \
+		wait $$engines || status=1; cat $(VENV)/engines-output; exit $$status
+	$(TESTED) -m alone --ignore=$(ENGINES)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -22,7 +26,7 @@ test: $(VENV)/test
 # compiles of the tests is kept, whatever the environment says: that is as much work as they are.
 # Each plugin of pytest is called for each test: those that no unit test needs stay out. Properties
 # run fewer examples than in `make test`.
-HALF := tests/unit/app tests/unit/checks
+HALF := tests/unit/app tests/unit/checks tests/unit/cli tests/unit/examples
 WITHOUT := cacheprovider doctest faulthandler junitxml pastebin random_order setuponly setupplan \
 	stepwise xdist
 UNIT := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q --hypothesis-profile=few $(WITHOUT:%=-p no:%)

@@ -52,6 +52,7 @@ from moby_plugins.domain.retry import (
     is_worth_waiting_for,
 )
 from moby_plugins.domain.text import quoted
+from moby_plugins.domain.typed import typed
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, ended_by
 
@@ -63,7 +64,7 @@ T = TypeVar("T")
 AsyncHandler: TypeAlias = Callable[[str, AsyncClient], object]
 
 
-@frozen
+@frozen(field_transformer=typed)
 class AsyncActivePlugin(Plugin):
     """A plugin that has shaken hands: all of ``Plugin``, and a client for it. A frozen value.
 
