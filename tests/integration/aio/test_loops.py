@@ -5,6 +5,7 @@ import contextvars
 import gc
 import os
 import signal
+import sys
 import time
 import warnings
 import weakref
@@ -28,6 +29,7 @@ def test_a_second_run_dials_again(reach: Reach, run: Run) -> None:
     async def test() -> None:
         assert await called(reached.transport, b"a", 5.0) == b"a"
 
+    run(asyncio.sleep(0))  # what a kind of loop keeps open for good
     with reach(echoes) as reached:
         before = descriptors()
         run(test())
@@ -241,3 +243,28 @@ def test_a_call_that_failed_keeps_nothing(reach: Reach, run: Run) -> None:
             run(test())
     finally:
         gc.enable()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
+def test_eager_tasks(reach: Reach) -> None:
+    """Tasks that begin before they are scheduled call, and are cancelled, as others do.
+
+    In asyncio's own loop: uvloop does not know them yet.
+    """
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009  not in 3.11
+        for turns in range(12):
+            bodies = [b"%d" % number * 3000 for number in range(100)]
+            tasks = [asyncio.create_task(called(reached.transport, each, 9.0)) for each in bodies]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in tasks[::3]:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            for answer, body in zip(ended, bodies, strict=True):
+                assert answer == body or isinstance(answer, asyncio.CancelledError)
+
+    with reach(echoes) as reached:
+        asyncio.run(test())
