@@ -144,7 +144,6 @@ class DrivenStream:
     def __init__(
         self, opened: AbstractAsyncContextManager[AsyncStream], loop: FakeTimeLoop
     ) -> None:
-        self._opened = opened  # it closes the stream, once there is no reference to it
         self._stream = stream = loop.run_until_complete(opened.__aenter__())
         self._loop = loop
         self.close = stream.close
