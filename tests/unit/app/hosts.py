@@ -23,7 +23,7 @@ from moby_plugins.aio import (
     AsyncTransport,
 )
 from moby_plugins.app.activation import ActivePlugin
-from moby_plugins.app.aio.leading import AsyncActivePlugin
+from moby_plugins.app.aio.lead import AsyncActivePlugin
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.testing import AsyncMemoryTransport, FakeClock, FakeTimeLoop
 from tests.unit.app.in_memory import TCP, MemoryHost, NotingDiscovery, table_of
