@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.app.aio.client import AsyncClient, AsyncStream
     from moby_plugins.app.aio.config import new_client, new_local_registry
     from moby_plugins.app.aio.hosting import asgi, serve_tcp, serve_unix
-    from moby_plugins.app.aio.leading import AsyncActivePlugin
+    from moby_plugins.app.aio.lead import AsyncActivePlugin
     from moby_plugins.app.aio.registry import AsyncRegistry
     from moby_plugins.app.aio.serving import AsyncPluginApp
     from moby_plugins.app.aio.subsystem import AsyncSubsystem, awaited, streamed
@@ -65,7 +65,7 @@ if not TYPE_CHECKING:  # else any name would pass
             "domain.async_http",
             "async_ports",
             "app.aio.client",
-            "app.aio.leading",
+            "app.aio.lead",
             "app.aio.registry",
             "app.aio.config",
             "app.aio.subsystem",
