@@ -242,7 +242,8 @@ def plugin_server_unix(
         TypeError: For an argument of another type.
     """
     open_ = opening_unix(name, sockets_path, mode, group)
-    return _hosted(app, open_, drain, max_request_bytes, max_inflight_bytes)
+    sizes = max_request_bytes, max_inflight_bytes
+    return _hosted(app, "serving on a UNIX socket", open_, drain, sizes)
 
 
 def plugin_server_tcp(
@@ -284,22 +285,21 @@ def plugin_server_tcp(
         TypeError: For an argument of another type.
     """
     open_ = opening_tcp(name, addr, tls, specs_path)
-    return _hosted(app, open_, drain, max_request_bytes, max_inflight_bytes)
+    return _hosted(app, "serving", open_, drain, (max_request_bytes, max_inflight_bytes))
 
 
 def _hosted(
-    app: App | AsyncApp, open_: Opening, drain: float, max_request: int, max_inflight: int
+    app: App | AsyncApp, part: str, open_: Opening, drain: float, sizes: tuple[int, int]
 ) -> PluginServer:
-    check_sizes(max_request, max_inflight)
+    check_sizes(*sizes)
 
     def listen(app: Any) -> tuple[HTTPServer, str, Callable[[], None]]:
-        make = server_maker(app, max_request, max_inflight)
-        opened = open_(hosted.stop_requested)
-        server = make(opened.socket, app, opened.context, on_end=hosted.abort)
-        return server, opened.address, opened.withdraw
+        check_platform(part)
+        make = server_maker(app, *sizes)
+        at = open_(hosted.stop_requested)
+        return make(at.socket, app, at.context, on_end=hosted.abort), at.address, at.withdraw
 
-    hosted = PluginServer(app, listen, drain=drain)
-    return hosted
+    return (hosted := PluginServer(app, listen, drain=drain))
 
 
 def serve_unix(

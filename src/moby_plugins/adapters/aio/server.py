@@ -8,14 +8,17 @@ the threaded end bounds by its threads is bounded by ``MAX_CONNECTIONS``.
 import asyncio
 import errno
 import logging
+import math
 import os
 import select
 import socket
 import ssl
+from email.utils import formatdate
 
 from moby_plugins.adapters.aio.server_connection import Connection
 from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.domain.async_http import AsyncApp
+from moby_plugins.domain.http import USER_AGENT
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failure
 
@@ -73,6 +76,7 @@ class AsyncServer:
         self._sock = socket.socket(fileno=sock.detach())
         self._inode = os.fstat(self._sock.fileno())
         self._accepting = False
+        self._dated, self._lines = -math.inf, ""
         self._exhausted = self._was_exhausted = False
         self._connections: set[Connection] = set()
         # Those that are not connections yet, the oldest first.
@@ -134,6 +138,14 @@ class AsyncServer:
     def _told_empty(self) -> None:
         if self.stopping and not (self._connections or self._empty.done()):
             self._empty.set_result(None)
+
+    def own_lines(self) -> str:
+        """The headers that the server adds to each response; the date is a second's."""
+        now = self._loop.time()
+        if now - self._dated >= 1.0:
+            self._dated = now
+            self._lines = f"Server: {USER_AGENT}\r\nDate: {formatdate(usegmt=True)}"
+        return self._lines
 
     def opened(self, conn: Connection) -> None:
         """``conn`` was accepted, and is open until ``closed``."""

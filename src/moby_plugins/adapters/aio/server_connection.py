@@ -11,10 +11,7 @@ import errno
 import logging
 import select
 import socket
-import time
 from collections.abc import AsyncIterator, Mapping
-from email.utils import formatdate
-from functools import lru_cache
 from typing import Protocol, cast
 
 from moby_plugins.adapters.aio.answering import AsyncAnswer, answer, is_cancelled, read_request
@@ -28,7 +25,7 @@ from moby_plugins.adapters.server.answering import (
 )
 from moby_plugins.domain.async_http import AsyncApp, AsyncRequest
 from moby_plugins.domain.errors import StatusError, WireError, status_line
-from moby_plugins.domain.http import CHUNK_BYTES, USER_AGENT, NoAnswerError
+from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import RunningCall
 
@@ -51,6 +48,9 @@ class Owner(Protocol):
     inflight: InFlight
     stopping: bool
     buffer: memoryview
+
+    def own_lines(self) -> str:
+        """The headers that the server adds to each response."""
 
     def opened(self, conn: "Connection", /) -> None:
         """``conn`` is open until ``closed``."""
@@ -214,7 +214,9 @@ class Connection(asyncio.BufferedProtocol):
         response = failure(error.status, error.message)
         body = response.body.read(CHUNK_BYTES)
         headers = {**response.headers, "Content-Length": str(len(body))}
-        self._transport.write(_head(error.status, headers, is_kept=False, minor=1) + body)
+        self._transport.write(
+            _head(error.status, headers, self._owner.own_lines(), is_kept=False, minor=1) + body
+        )
         self._finish()
 
     def _finish(self) -> None:
@@ -286,7 +288,7 @@ class Connection(asyncio.BufferedProtocol):
                 headers["Transfer-Encoding"] = "chunked"
             else:
                 is_kept = False  # its end is the connection's
-        top = _head(out.status, headers, is_kept=is_kept, minor=head.minor)
+        top = _head(out.status, headers, self._owner.own_lines(), is_kept=is_kept, minor=head.minor)
         if head.verb == "HEAD":
             self._transport.write(top)
             return is_kept
@@ -405,15 +407,10 @@ def _framed(chunk: bytes, *, in_chunks: bool) -> bytes:
     return b"%x\r\n%b\r\n" % (len(chunk), chunk) if in_chunks and chunk else chunk
 
 
-@lru_cache(maxsize=4)
-def _server_lines(second: int) -> str:
-    return f"Server: {USER_AGENT}\r\nDate: {formatdate(second, usegmt=True)}"
-
-
-def _head(status: int, headers: Mapping[str, str], *, is_kept: bool, minor: int) -> bytes:
+def _head(status: int, headers: Mapping[str, str], own: str, *, is_kept: bool, minor: int) -> bytes:
     lines = [f"HTTP/1.1 {status_line(status)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    lines.append(_server_lines(int(time.time())))
+    lines.append(own)
     if not is_kept:
         lines.append("Connection: close")
     elif not minor:

@@ -49,6 +49,8 @@ _STATUSES = range(200, 600)
 _MAX_HEADERS, _MAX_HEADER_BYTES = MAX_HEADERS - 9, MAX_HEAD_BYTES - (4 << 10)
 # What PEP 3333 leaves to servers alone: they fail where an application gives it.
 _OF_SERVERS = {"connection", "keep-alive", "proxy-connection", "te", "trailers", "upgrade"}
+# Characters of a header that is remembered as one that can be sent.
+_SHORT = 256
 _WITHOUT_BODY = {204, 205, 304}
 
 
@@ -365,7 +367,12 @@ def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
         raise TypeError(f"headers are a table from name to value, not {quoted(headers)}")
     size = 0
     for name, value in headers.items():
-        if type(name) is type(value) is str and _is_plain(name, value):
+        if (
+            type(name) is type(value) is str
+            and len(name) + len(value) <= _SHORT
+            and _is_plain(name, value)
+        ):
+            size += len(name) + len(value)
             continue
         if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
             raise ValueError(f"{quoted(name)} is no name of a header")
