@@ -15,7 +15,7 @@ Else it is read in pieces (``json_pieces``), so that only one piece is held as t
 More than ``MAX_VALUES`` values are refused before any is decoded: those that are counted too high,
 since they are in strings or empty, are counted again outside of strings.
 
-Nesting, and halves of surrogate pairs, are looked for in what was decoded.
+Nesting is looked for in what was decoded; halves of surrogate pairs are replaced while it is.
 """
 
 from collections.abc import Mapping
