@@ -422,8 +422,8 @@ def report(measured: list[Measured]) -> str:
 
 Written by `make bounds`: what bytes of others take, each in a process of its own.
 Memory is beside that of the bytes themselves; time is the processor's. What is read into
-values of a type also takes what making them takes. Strings of escaped halves of surrogate pairs take
-up to six and a half times `json.loads`, text of many volumes with rare characters four times.
+values of a type also takes what making them takes. Escaped halves of surrogate pairs take up to
+six and a half times `json.loads`, many volumes with rare characters four times.
 
 | what is read | MiB | memory, MiB | at most | seconds | `json.loads` | times | |
 |---|---|---|---|---|---|---|---|
