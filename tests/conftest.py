@@ -14,6 +14,9 @@ import pytest
 hypothesis.settings.register_profile(
     "quick", max_examples=10, derandomize=True, deadline=None, database=None
 )
+hypothesis.settings.register_profile(
+    "few", max_examples=5, derandomize=True, deadline=None, database=None
+)
 hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile("quick")
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
         is_not_found,
     )
     from moby_plugins.domain.http import Request, Response
+    from moby_plugins.domain.observing import Observer
     from moby_plugins.domain.plugin import (
         PROTOCOL_SCHEME_HTTP_V1,
         Candidate,
@@ -69,6 +70,7 @@ __all__ = [
     "InvalidPluginNameError",
     "Manifest",
     "NotImplementedByPluginError",
+    "Observer",
     "Plugin",
     "PluginDisabledError",
     "PluginError",
@@ -115,6 +117,7 @@ if not TYPE_CHECKING:  # else any name would pass
             "domain.plugin",
             "domain.http",
             "domain.retry",
+            "domain.observing",
             "ports",
             "app.client",
             "app.activation",

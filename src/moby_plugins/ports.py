@@ -27,6 +27,20 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
+from moby_plugins.domain.observing import (
+    ActivationFailed,
+    CallEnded,
+    CallStarted,
+    HandlerFailed,
+    Observer,
+    OnCallEnded,
+    OnRequestEnded,
+    PluginActivated,
+    PluginDropped,
+    RequestEnded,
+    RequestStarted,
+    RetryScheduled,
+)
 from moby_plugins.domain.plugin import (
     Candidate,
     Managed,
@@ -44,9 +58,12 @@ __all__ = [
     "CUT_OFF",
     "MALFORMED",
     "TIMED_OUT",
+    "ActivationFailed",
     "Address",
     "BeginningTransport",
     "Body",
+    "CallEnded",
+    "CallStarted",
     "Cancellation",
     "Candidate",
     "Clock",
@@ -54,15 +71,24 @@ __all__ = [
     "Content",
     "Discovery",
     "EndingDiscovery",
+    "HandlerFailed",
     "LocalDiscovery",
     "Managed",
     "ManagedPlugin",
     "Manifest",
+    "Observer",
+    "OnCallEnded",
+    "OnRequestEnded",
     "PendingResponse",
     "Plugin",
+    "PluginActivated",
+    "PluginDropped",
     "PluginMount",
     "Request",
+    "RequestEnded",
+    "RequestStarted",
     "Response",
+    "RetryScheduled",
     "RunningCall",
     "Selector",
     "SleepEvent",
@@ -99,6 +125,11 @@ class RunningCall:
         if self._hung_up:
             event.set()
         return event
+
+    @property
+    def has_hung_up(self) -> bool:
+        """Whether ``hang_up`` was called."""
+        return self._hung_up
 
     def hang_up(self) -> None:
         """Set the event; may be called by any thread, and again."""
@@ -167,6 +198,12 @@ def hung_up() -> threading.Event:
     """
     call = _RUNNING.get(None)
     return threading.Event() if call is None else call.hung_up
+
+
+def has_hung_up() -> bool:
+    """Return whether the host of the running call has hung up; false outside a call."""
+    call = _RUNNING.get(None)
+    return call is not None and call.has_hung_up
 
 
 class Discovery(Protocol):

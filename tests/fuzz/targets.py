@@ -10,9 +10,9 @@ from contextlib import suppress
 from io import BytesIO
 
 from moby_plugins import DriverError, Manifest, Plugin, SpecError, WireError
-from moby_plugins.adapters.server.cheroot_connection import read_headers
 from moby_plugins.app import wire
 from moby_plugins.domain.address import Address
+from moby_plugins.domain.http_grammar import read_headers
 from moby_plugins.domain.plugin import read_spec
 from moby_plugins.subsystems import (
     ENGINE_SUBSYSTEMS,

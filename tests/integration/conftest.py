@@ -9,6 +9,7 @@ from attrs import evolve
 
 from moby_plugins import RetryPolicy, Settings
 from moby_plugins.app.settings import BUILT_IN
+from tests.integration.loops import TRANSPORTS, settings_over
 
 # Seconds until a thread that ends by itself has ended: idle workers take one.
 ENDED = 5.0
@@ -25,10 +26,18 @@ def no_threads_left() -> Iterator[None]:
     assert not left, f"{len(left)} threads are left"
 
 
+@pytest.fixture(params=TRANSPORTS)
+def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """All defaults, but each transport in turn for every scheme, the asynchronous one too."""
+    with settings_over(request.param) as those:
+        yield those
+
+
 @pytest.fixture(params=sorted(BUILT_IN))
-def settings(request: pytest.FixtureRequest) -> Settings:
-    """All defaults, but each built-in transport in turn for every scheme."""
-    return Settings(transports=dict.fromkeys(Settings().transports, request.param))
+def built_in(request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """The same, but for the built-in transports of synchronous hosts alone."""
+    with settings_over(request.param) as those:
+        yield those
 
 
 @pytest.fixture

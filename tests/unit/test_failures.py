@@ -19,7 +19,7 @@ from moby_plugins.domain.errors import (
 )
 from moby_plugins.failures import log_failed_call, log_failure
 
-HOSTILE = "\n2026-01-01 CRITICAL sshd: \x1b[2J\u2028\U000e0001" * 10_000
+HOSTILE = "\n2026-01-01 CRITICAL sshd: \x1b[2J\u2028\U000e0001" * 1_000
 LINE_BYTES = 4096
 
 

@@ -23,7 +23,7 @@ T = TypeVar("T")
 # The system's refusal of a descriptor, to this process and to all.
 _REFUSALS = (errno.EMFILE, errno.ENFILE)
 # How often at most one thing is tried, while other threads take what was closed for it.
-_ATTEMPTS = 8
+ATTEMPTS = 8
 
 
 class Holder(Protocol):
@@ -53,13 +53,17 @@ class Descriptors:
         Before that all holders let theirs go. Where none has any, it is tried once more, since
         another thread may have had them go.
         """
-        for attempt in range(1, _ATTEMPTS):
+        for attempt in range(1, ATTEMPTS):
             try:
                 return do()
             except (OSError, PluginError) as error:
-                if not is_refusal(error) or not (self._shed() or attempt == 1):
+                if not self.made_room(error, attempt):
                     raise
         return do()
+
+    def made_room(self, error: BaseException, attempt: int) -> bool:
+        """Whether to try once more after ``error`` of this attempt, which is counted from 1."""
+        return is_refusal(error) and (self._shed() or attempt == 1)
 
     def _shed(self) -> bool:
         holders = [reference() for reference in self._holders.copy()]

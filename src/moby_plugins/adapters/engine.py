@@ -11,7 +11,6 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from attrs import evolve, field, frozen
-from attrs.validators import instance_of
 
 from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.adapters.http.dialing import Lookups, dial_for
@@ -54,8 +53,9 @@ from moby_plugins.domain.managed import (
 )
 from moby_plugins.domain.plugin import Candidate, ManagedPlugin, Plugin, Stray, check_any_name
 from moby_plugins.domain.retry import seconds
-from moby_plugins.domain.text import shown
-from moby_plugins.ports import Cancellation, Clock, Connect, Transport
+from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.typed import is_of_its_type
+from moby_plugins.ports import Cancellation, Clock, Connect, Transport, filled
 
 # Seconds for one question, unless set.
 TIMEOUT = 30.0
@@ -100,7 +100,7 @@ class EngineDiscovery:
     Raises:
         SpecError: For an address that cannot be one.
         ValueError: For a time-out that is not positive.
-        TypeError: For ``tls_config`` or ``cancel`` of another type.
+        TypeError: For an argument of another type.
     """
 
     address: Address = field(converter=Address)
@@ -110,7 +110,7 @@ class EngineDiscovery:
     clock: Clock = field(factory=SystemClock, kw_only=True, repr=False)
     cancel: Cancellation = field(
         factory=Cancellation,
-        validator=instance_of(Cancellation),
+        validator=is_of_its_type,
         kw_only=True,
         eq=False,
         repr=False,
@@ -118,6 +118,9 @@ class EngineDiscovery:
 
     def __attrs_post_init__(self) -> None:
         check_tls(self.tls_config)
+        filled("clock", self.clock, "now")
+        if not callable(self.connect):
+            raise TypeError(f"connect must be a function of an address, not {quoted(self.connect)}")
 
     def scan(self) -> list[str]:
         """The names of the plugins that are enabled, with their tags, sorted."""

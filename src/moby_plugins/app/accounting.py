@@ -5,7 +5,7 @@ a response is read, and what an error says. ``Client`` adds the sending. ``Ask``
 ``Send`` and ``Follow`` are the kinds of calls that there are, for whoever plans one.
 """
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from attrs import evolve, frozen
 
@@ -27,6 +27,11 @@ ACTIVATE = "Plugin.Activate"
 # Of a handshake, whoever sends it: a manifest is a few names.
 MAX_HANDSHAKE_BYTES = 1 << 20
 CLOSED = "this client is closed"
+
+if TYPE_CHECKING:  # synchronous programs do without it
+    from moby_plugins.domain.async_http import AsyncContent, AsyncRequest
+
+R = TypeVar("R", bound="Request | AsyncRequest")
 
 
 @frozen
@@ -63,12 +68,14 @@ class Follow:
 Plan: TypeAlias = Ask | Tell | Send | Follow
 
 
-class ClientBase:
-    """The address, the bounds and the names of one plugin's client.
+class ClientBase(Generic[R]):
+    """The address, the bounds and the names of one plugin's client, which sends an ``R``.
 
     ``retry``, ``timeout``, ``max_response_bytes`` and ``name`` are as ``Client`` takes them.
     Threads may share it.
     """
+
+    _request_class: type[Any] = Request
 
     def __init__(
         self,
@@ -96,19 +103,20 @@ class ClientBase:
     def request(
         self,
         service_method: str,
-        body: Content = b"",
+        body: "Content | AsyncContent" = b"",
         length: int | None = None,
         attempt: int = 1,
-    ) -> Request:
+    ) -> R:
         """A request as this client sends it, with its headers."""
-        return Request(service_method, body, self._headers, length, attempt)
+        made: R = self._request_class(service_method, body, self._headers, length, attempt)
+        return made
 
     def sign(self, error: StatusError | DriverError) -> None:
         """Say in ``error`` that this client's plugin answered it, unless it names another."""
         if not error.address:
             sign(error, self._name, self.address.text)
 
-    def _numbered(self, request: Request, number: int) -> Request:
+    def _numbered(self, request: R, number: int) -> R:
         """Return ``request`` as attempt ``number``.
 
         Raises ``RuntimeError`` for the first of a client that is closed, and
@@ -122,11 +130,11 @@ class ClientBase:
         """Return the time-out of an attempt: that of the call, or the client's."""
         return self._timeout if timeout is None else seconds(timeout)
 
-    def _most(self, request: Request) -> int:
+    def _most(self, request: R) -> int:
         """Return how many bytes of the response to ``request`` are read."""
         return min(self._limit, MAX_HANDSHAKE_BYTES) if request.method == ACTIVATE else self._limit
 
-    def _account(self, error: TransportError | WireError | StatusError, request: Request) -> None:
+    def _account(self, error: TransportError | WireError | StatusError, request: R) -> None:
         """Say in ``error`` what ``request`` was, and whose plugin it was sent to.
 
         Raises ``WaitCancelledError`` instead where the client was closed and no whole answer
@@ -136,7 +144,6 @@ class ClientBase:
             self.sign(error)
         else:
             error.plugin, error.address = self._name, self.address.text
-        if isinstance(error, WireError):
             error.method = request.method
         if self._ending.reason and not _is_whole(error):
             raise self._ending.error(request.attempt) from error

@@ -11,8 +11,9 @@ failed       set / - / why                   dropped at once: the next ``get`` b
 abandoned    set / - / -                     dropped at once: a waiter takes the lead
 ===========  ==============================  ===========================================
 
-It is abandoned where its leader was interrupted or cancelled: that is the leader's own affair,
-and a waiter begins again, with its own policy and what is left of its own budget.
+It is abandoned where its leader was interrupted or cancelled, or its ``on_retry`` raised: that is
+the leader's own affair, and a waiter begins again, with its own policy and what is left of its
+own budget.
 The *leader* is the thread that made the activation, or for ``get_all`` one of
 its crew; everybody else waits for ``done``. Lock rule: the one lock, that of
 ``Activations``, guards which activation a name has, the step out of "running",
@@ -33,12 +34,13 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from copy import copy
-from typing import TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
 from moby_plugins.app.accounting import ACTIVATE
 from moby_plugins.app.client import Client
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.errors import (
     PluginError,
@@ -47,8 +49,15 @@ from moby_plugins.domain.errors import (
     is_missing_socket,
 )
 from moby_plugins.domain.http import Request, Response
+from moby_plugins.domain.observing import (
+    ActivationFailed,
+    HandlerFailed,
+    PluginActivated,
+    PluginDropped,
+)
 from moby_plugins.domain.plugin import Manifest, Plugin, check_protocol
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.typed import typed
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import (
     Cancellation,
@@ -60,6 +69,8 @@ from moby_plugins.ports import (
 )
 
 CLOSED = "this registry is closed"
+# What is active, for threads or for tasks: a plugin with its client.
+P = TypeVar("P", bound=Plugin)
 # Called with the name of a plugin and a client for it.
 Handler: TypeAlias = Callable[[str, Client], object]
 
@@ -82,7 +93,7 @@ class ProcessLock:
         return lock or self._by_process.setdefault(process, threading.Lock())
 
 
-@frozen
+@frozen(field_transformer=typed)
 class ActivePlugin(Plugin):
     """A plugin that has shaken hands: all of ``Plugin``, and a client for it. A frozen value.
 
@@ -118,19 +129,22 @@ class WatchedTransport:
 
 
 # A handler, and a plugin that it is to meet.
-Meeting: TypeAlias = tuple[Handler, ActivePlugin]
+Meeting: TypeAlias = tuple[Callable[[str, Any], object], P]
 
 
-class Activation:
+class Activation(Generic[P]):
     """What a registry knows of one name: see the table above."""
 
     def __init__(self, name: str, leader: int | None) -> None:
         self.name = name
         self.done: Cancellation = Cancellation()
-        self.plugin: ActivePlugin | None = None
+        self.plugin: P | None = None
         self.error: Exception | None = None
         # Those that the plugin is still to have; kept for whoever calls the handlers.
-        self.meetings: list[Meeting] = []
+        self.meetings: list[Meeting[P]] = []
+        # Whether it made its plugin active, and which other is active no longer for that.
+        self.is_new: bool = False
+        self.replaced: P | None = None
         self._leader = leader
         self._process = os.getpid()
 
@@ -144,7 +158,7 @@ class Activation:
         """Whether the leader was interrupted or cancelled: there is neither plugin nor error."""
         return self.done.is_set() and self.plugin is None and self.error is None
 
-    def settle(self, plugin: ActivePlugin | None, error: BaseException | None) -> None:
+    def settle(self, plugin: P | None, error: BaseException | None) -> None:
         """Leave "running". An interrupt of the leader is its own affair: that is "abandoned"."""
         self.plugin = plugin
         self.error = error if isinstance(error, Exception) else None
@@ -166,7 +180,7 @@ class Activation:
         if ending.reason and (self.abandoned or not self.done.is_set()):
             raise ending.error(elapsed=clock.now() - began)
 
-    def outcome(self, clock: Clock, ending: Ending | None = None) -> ActivePlugin | None:
+    def outcome(self, clock: Clock, ending: Ending | None = None) -> P | None:
         """Wait for the leader and share what came of it; ``None`` where it was abandoned.
 
         Raises a copy of the leader's error, so that no two threads share a traceback, or
@@ -302,7 +316,7 @@ class Handshake:
             reached[1].close()
 
 
-class Activations:
+class Activations(Generic[P]):
     """The activations of one registry by name, and the handlers that plugins are to meet.
 
     This is all that the lock guards; nothing here waits or calls anybody.
@@ -311,19 +325,19 @@ class Activations:
     def __init__(self) -> None:
         self._lock = ProcessLock()
         # By the name that was asked for.
-        self._by_name: dict[str, Activation] = {}
+        self._by_name: dict[str, Activation[P]] = {}
         # By the name that was found, for managed plugins; by that of the activation for others.
-        self._plugins: dict[str, ActivePlugin] = {}
-        self._handlers: dict[str, list[Handler]] = {}
+        self._plugins: dict[str, P] = {}
+        self._handlers: dict[str, list[Callable[[str, Any], object]]] = {}
         self._closed = False
 
-    def active(self, name: str) -> ActivePlugin | None:
+    def active(self, name: str) -> P | None:
         """The plugin by that name, if it is active."""
         with self._lock():
             activation = self._by_name.get(name)
             return None if activation is None else activation.plugin
 
-    def known(self, found: Plugin) -> ActivePlugin | None:
+    def known(self, found: Plugin) -> P | None:
         """The managed plugin that a look-up ``found``, if it is active and still the same."""
         with self._lock():
             known = self._plugins.get(found.name)
@@ -334,7 +348,7 @@ class Activations:
         with self._lock():
             return len(self._plugins)
 
-    def claim(self, name: str, leader: int | None) -> tuple[Activation, bool]:
+    def claim(self, name: str, leader: int | None) -> tuple[Activation[P], bool]:
         """The activation of ``name``, and whether it is new: then the caller has the lead.
 
         ``leader`` is the thread that leads, where it is one. Raises
@@ -351,14 +365,14 @@ class Activations:
 
     def settle(
         self,
-        activation: Activation,
-        plugin: ActivePlugin | None,
+        activation: Activation[P],
+        plugin: P | None,
         error: BaseException | None = None,
-    ) -> None:
-        """Take an activation out of "running"; a second time changes nothing."""
+    ) -> bool:
+        """Take an activation out of "running"; a second time changes nothing, and is false."""
         with self._lock():
             if activation.done.is_set():
-                return
+                return False
             if self._closed:
                 plugin, error = None, None
             if plugin is not None:
@@ -366,23 +380,41 @@ class Activations:
             elif self._by_name.get(activation.name) is activation:
                 del self._by_name[activation.name]
             activation.settle(plugin, error)
+            return True
 
-    def _shared(self, activation: Activation, plugin: ActivePlugin) -> ActivePlugin:
+    def share(self, name: str, plugin: P) -> Activation[P]:
+        """The activation of ``name``: that of ``plugin``, or of one that was active before.
+
+        For tasks, whose loops each have their own leaders, and share what is active. Raises
+        ``RuntimeError`` once closed.
+        """
+        with self._lock():
+            if self._closed:
+                raise RuntimeError(CLOSED)
+            activation = self._by_name.get(name)
+            if activation is None:
+                activation = self._by_name[name] = Activation(name, None)
+                activation.settle(self._shared(activation, plugin), None)
+            return activation
+
+    def _shared(self, activation: Activation[P], plugin: P) -> P:
         # Under the lock. What is new here is still to meet its handlers.
         name = activation.name if plugin.managed is None else plugin.name
         known = self._plugins.get(name)
         if known is not None and plugin.managed is not None and _is_same(known, plugin):
             return known
+        activation.is_new = True
         if self._handlers:
             activation.meetings = self._meetings(plugin)
         # One that was forgotten while it was running is its callers' alone.
         if self._by_name.get(activation.name) is activation:
             if known is not None:  # it was installed again
                 self._forget(known, but=activation)
+                activation.replaced = known
             self._plugins[name] = plugin
         return plugin
 
-    def _meetings(self, plugin: ActivePlugin) -> list[Meeting]:
+    def _meetings(self, plugin: P) -> list[Meeting[P]]:
         # In the order of the manifest; for a managed plugin capitals do not count.
         first = {name.lower(): n for n, name in reversed([*enumerate(plugin.manifest.implements)])}
         interfaces = filter(plugin.implements, self._handlers)
@@ -392,27 +424,29 @@ class Activations:
             for handler in self._handlers[interface]
         ]
 
-    def _forget(self, plugin: ActivePlugin, but: Activation | None = None) -> None:
+    def _forget(self, plugin: P, but: Activation[P] | None = None) -> None:
         # Under the lock: the activations of all its names.
         names = [n for n, a in self._by_name.items() if a.plugin is plugin and a is not but]
         for name in names:
             del self._by_name[name]
 
-    def take_meetings(self, activation: Activation) -> list[Meeting]:
+    def take_meetings(self, activation: Activation[P]) -> list[Meeting[P]]:
         """The handlers that an activated plugin is to meet, for the caller to call; once."""
         with self._lock():
             meetings, activation.meetings = activation.meetings, []
             return meetings
 
-    def add_handler(self, interface: str, handler: Handler) -> list[Meeting]:
+    def add_handler(
+        self, interface: str, handler: Callable[[str, Any], object]
+    ) -> list[Meeting[P]]:
         """Keep ``handler``; returns its meetings with the plugins that are active already."""
         with self._lock():
             self._handlers.setdefault(interface, []).append(handler)
             plugins = list(self._plugins.values())
             return [(handler, p) for p in plugins if p.implements(interface)]
 
-    def drop(self, name: str) -> None:
-        """Forget a plugin by any of its names.
+    def drop(self, name: str) -> P | None:
+        """Forget a plugin by any of its names; returns the one that was active.
 
         Threads that wait for its activation still get the outcome.
         """
@@ -426,6 +460,7 @@ class Activations:
                 for key in {name, plugin.name}:
                     if self._plugins.get(key) is plugin:
                         del self._plugins[key]
+        return plugin
 
     def doubt(self, found: Plugin) -> None:
         """Have a managed plugin looked up again by the next to ask: it may be another by now."""
@@ -434,7 +469,7 @@ class Activations:
             if plugin is not None and _is_same(plugin, found):
                 self._forget(plugin)
 
-    def close(self) -> list[ActivePlugin]:
+    def close(self) -> list[P]:
         """Forget all, and take no more; returns the plugins that were active."""
         with self._lock():
             self._closed = True
@@ -444,7 +479,7 @@ class Activations:
         return plugins
 
 
-def _is_same(known: ActivePlugin, found: Plugin) -> bool:
+def _is_same(known: Plugin, found: Plugin) -> bool:
     # Another id is another address; an upgrade keeps the id, and may change what it implements.
     return (known.addr, known.manifest, known.managed) == (
         found.addr,
@@ -453,7 +488,7 @@ def _is_same(known: ActivePlugin, found: Plugin) -> bool:
     )
 
 
-def call_handlers(meetings: Iterable[Meeting]) -> None:
+def call_handlers(meetings: Iterable[Meeting[ActivePlugin]], observers: Observers) -> None:
     """Have each handler meet its plugin; a ``KeyboardInterrupt`` is raised once all have."""
     interrupt: KeyboardInterrupt | None = None
     for handler, plugin in meetings:
@@ -462,7 +497,39 @@ def call_handlers(meetings: Iterable[Meeting]) -> None:
         except KeyboardInterrupt as error:  # the caller's own, once all plugins were met
             interrupt = error
         except BaseException as error:
-            what = f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}"
-            log_failure(what, error)
+            tell_failed_handler(handler, plugin, error, observers)
     if interrupt is not None:
         raise interrupt
+
+
+def tell_failed_handler(
+    handler: Callable[..., object], plugin: Plugin, error: BaseException, observers: Observers
+) -> None:
+    """Tell, in the log too, that a handler failed with ``error`` when it met ``plugin``."""
+    log_failure(f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}", error)
+    event = HandlerFailed(plugin.name, handler, error)
+    observers.tell(lambda each: each.handler_failed(event))
+
+
+def tell_settled(observers: Observers, activation: Activation[Any], seconds: float) -> None:
+    """Tell what came of an activation that took ``seconds``."""
+    replaced, plugin, error = activation.replaced, activation.plugin, activation.error
+    tell_dropped(observers, replaced)
+    if plugin is not None and activation.is_new:
+        activated = PluginActivated(plugin, seconds)
+        observers.tell(lambda each: each.plugin_activated(activated))
+    if error is not None:
+        tell_failed(observers, activation.name, error, seconds)
+
+
+def tell_failed(observers: Observers, name: str, error: Exception, seconds: float) -> None:
+    """Tell that ``name`` could not be activated."""
+    failed = ActivationFailed(name, error, seconds)
+    observers.tell(lambda each: each.activation_failed(failed))
+
+
+def tell_dropped(observers: Observers, plugin: Plugin | None) -> None:
+    """Tell that a plugin, if there is one, is active no longer."""
+    if plugin is not None:
+        event = PluginDropped(plugin)
+        observers.tell(lambda each: each.plugin_dropped(event))

@@ -1,18 +1,22 @@
 """How bodies are read and sent: a response within its bound, an upload as it is read.
 
-A body is read in pieces, and never more of it than is still allowed.
+A body is read in pieces, and never more of it than is still allowed. ``UploadBase`` is what an
+upload decides, whether a thread reads it or a task.
 """
 
 import io
 import os
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, TypeAlias, cast
+import stat
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from moby_plugins.domain.errors import TransportError, WireError
 from moby_plugins.domain.http import (
     OK,
     Body,
     ErrorText,
+    FilePart,
     Remaining,
     Response,
     Whole,
@@ -56,24 +60,90 @@ def accepted(response: Response, method: str) -> Body:
     raise text.error(response.status, method)
 
 
-class Upload:
-    """``data`` as an iterable of chunks, for all attempts of one call.
+class UploadBase:
+    """``data``, a file or an iterable, for all attempts of one call.
 
     ``length`` is the number of bytes where that is known beforehand. ``error``
-    is what reading the caller's data raised, if it did. The data stays open.
+    is what reading the caller's data raised, if it did. The data stays open. It is a
+    ``FileContent``: a regular file need not be read.
     """
 
-    def __init__(self, data: BinaryIO | Iterable[bytes]) -> None:
+    def __init__(self, data: Any) -> None:
         self.error: BaseException | None = None
         self.length: int | None = None
         self._data = data
         self._start: int | None = None
+        self._is_regular = False
+        # What is left to send of a regular file, until it is read.
+        self._part: FilePart | None = None
         self._touched = False
-        if hasattr(data, "read") and cast("BinaryIO", data).seekable():
+        # A file of an asynchronous library can be iterated over alone.
+        self._is_file = hasattr(data, "read") and not isinstance(data, AsyncIterable)
+        if self._is_file and cast("BinaryIO", data).seekable():
             file = cast("BinaryIO", data)
             self._start = file.tell()
             self.length = file.seek(0, os.SEEK_END) - self._start
             file.seek(self._start)
+            self._is_regular = _is_regular(file)
+
+    def part(self) -> FilePart | None:
+        """Return what there is to send of a regular file; ``None`` for all other data."""
+        if self._is_regular and self._start is not None and self.length is not None:
+            fileno = cast("BinaryIO", self._data).fileno
+            self._part = FilePart(fileno, self._start, self.length)
+        return self._part
+
+    def rewind(self) -> bool:
+        """Make ready for another attempt; false where a part that was read is gone."""
+        if self._start is not None:
+            self._part = None
+            cast("BinaryIO", self._data).seek(self._start)
+            return True
+        # An iterable that is not its own iterator, a list say, begins anew by itself.
+        one_shot = self._is_file or isinstance(self._data, (Iterator, AsyncIterator))
+        return not (one_shot and self._touched)
+
+    def account(self, error: TransportError) -> None:
+        """Say in ``error`` whether a part of the body was read that is gone, and rewind it."""
+        error.body_spent = not error.answered and not self.rewind()
+
+    def end(self) -> None:
+        """Leave a file where what was sent of it ends, and refer to no error any more."""
+        self.error = None  # its traceback refers to this
+        if self._part is not None:
+            with suppress(OSError, ValueError):  # it was closed
+                cast("BinaryIO", self._data).seek(self._part.offset)
+
+    def _chunks(self) -> Iterator[bytes]:
+        if not self._is_file:
+            yield from self._data
+            return
+        file, length = cast("BinaryIO", self._data), self.length
+        if self._part is not None:
+            file.seek(self._part.offset)  # what was sent without being read has not moved it
+            length, self._part = self._part.room, None
+        left = Remaining(length, STEP_BYTES)
+        while left.room:
+            chunk = file.read(left.room)
+            left.take(chunk)
+            if chunk:
+                yield chunk
+
+
+def _is_regular(file: Any) -> bool:
+    """Whether to read ``file`` is to read a regular file of the system, and nothing else.
+
+    So it is of exactly the classes that ``open`` gives: one derived from them, or around them,
+    may decompress what it reads, or follow it.
+    """
+    raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
+    return (
+        type(raw) is io.FileIO and raw.readable() and stat.S_ISREG(os.fstat(raw.fileno()).st_mode)
+    )
+
+
+class Upload(UploadBase):
+    """``data`` as an iterable of chunks."""
 
     def __iter__(self) -> Iterator[bytes]:
         self._touched = True
@@ -85,27 +155,3 @@ class Upload:
         except BaseException as error:
             self.error = error
             raise
-
-    def rewind(self) -> bool:
-        """Make ready for another attempt; false where a part that was read is gone."""
-        if self._start is not None:
-            cast("BinaryIO", self._data).seek(self._start)
-            return True
-        # An iterable that is not its own iterator, a list say, begins anew by itself.
-        one_shot = hasattr(self._data, "read") or isinstance(self._data, Iterator)
-        return not (one_shot and self._touched)
-
-    def account(self, error: TransportError) -> None:
-        """Say in ``error`` whether a part of the body was read that is gone, and rewind it."""
-        error.body_spent = not error.answered and not self.rewind()
-
-    def _chunks(self) -> Iterator[bytes]:
-        if not hasattr(self._data, "read"):
-            yield from self._data
-            return
-        file, left = cast("BinaryIO", self._data), Remaining(self.length, STEP_BYTES)
-        while left.room:
-            chunk = file.read(left.room)
-            left.take(chunk)
-            if chunk:
-                yield chunk

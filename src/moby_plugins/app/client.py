@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar, cast, overload
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import CLOSED, ClientBase
 from moby_plugins.app.bodies import Data, Upload, accepted, read_whole
-from moby_plugins.app.retrying import Attempt, Ending
+from moby_plugins.app.retrying import Attempt, Ending, OnRetry
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
@@ -20,7 +20,14 @@ from moby_plugins.domain.http import (
 )
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable, policy_given
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.ports import BeginningTransport, Clock, PendingResponse, Transport, filled
+from moby_plugins.ports import (
+    BeginningTransport,
+    Clock,
+    PendingResponse,
+    Transport,
+    callable_or_none,
+    filled,
+)
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
@@ -98,7 +105,7 @@ class Stream:
         self.close()
 
 
-class Client(ClientBase):
+class Client(ClientBase[Request]):
     """Calls one plugin: what ``new_client`` and a registry make. Threads may share it.
 
     Who made it closes it, and that closes the transport: calls under way end at once with
@@ -114,6 +121,8 @@ class Client(ClientBase):
         max_response_bytes: How many bytes of a response are decoded; a handshake's has at most 1
             MiB.
         name: The plugin's, for messages.
+        on_retry: Called before each wait for another attempt, with the error and the seconds, where
+            a call gives none.
 
     Examples:
         ```python
@@ -143,8 +152,10 @@ class Client(ClientBase):
         timeout: float | None = None,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         name: str = "",
+        on_retry: OnRetry | None = None,
     ) -> None:
         super().__init__(address, retry, timeout, max_response_bytes, name)
+        self._on_retry = on_retry and callable_or_none("on_retry", on_retry)
         self._transport = filled("transport", transport, "send", "close")
         self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
 
@@ -157,6 +168,7 @@ class Client(ClientBase):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any: ...
 
     @overload
@@ -168,6 +180,7 @@ class Client(ClientBase):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> T: ...
 
     @overload
@@ -179,6 +192,7 @@ class Client(ClientBase):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any: ...
 
     def call(
@@ -189,6 +203,7 @@ class Client(ClientBase):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any:
         """Call a method of the plugin, and return its answer.
 
@@ -201,6 +216,8 @@ class Client(ClientBase):
             timeout: Seconds for each attempt, the response's body included; ``math.inf`` for no
                 bound.
             retry: The policy for this call, in place of the client's.
+            on_retry: Called before each wait for another attempt, with the error and the seconds;
+                in place of the client's.
 
         Returns:
             A value of ``into``; without it plain JSON, ``None`` for an empty body.
@@ -216,7 +233,9 @@ class Client(ClientBase):
         """
         request = self.request(service_method, wire.encode(args))
         return self._try(
-            lambda number: self.attempt(self._numbered(request, number), into, timeout), retry
+            lambda number: self.attempt(self._numbered(request, number), into, timeout),
+            retry,
+            on_retry,
         )
 
     def stream(
@@ -226,6 +245,7 @@ class Client(ClientBase):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Stream:
         """Call a method, and return the response's body as it comes, without a bound on its size.
 
@@ -237,13 +257,14 @@ class Client(ClientBase):
             args: As ``call`` takes them.
             timeout: Seconds for the request and all of the reading.
             retry: The policy for this call.
+            on_retry: As ``call`` takes it.
 
         Returns:
             The stream, for the caller to close.
         """
         request = self.request(service_method, wire.encode(args))
         return self._try(
-            lambda number: self._stream(self._numbered(request, number), timeout), retry
+            lambda number: self._stream(self._numbered(request, number), timeout), retry, on_retry
         )
 
     @overload
@@ -255,6 +276,7 @@ class Client(ClientBase):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any: ...
 
     @overload
@@ -266,6 +288,7 @@ class Client(ClientBase):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> T: ...
 
     @overload
@@ -277,6 +300,7 @@ class Client(ClientBase):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any: ...
 
     def send_file(
@@ -287,6 +311,7 @@ class Client(ClientBase):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any:
         """Send data as the request's body, and return the answer; raises as ``call``.
 
@@ -300,6 +325,7 @@ class Client(ClientBase):
             into: As ``call`` takes it.
             timeout: Seconds for each attempt.
             retry: The policy for this call.
+            on_retry: As ``call`` takes it.
 
         Returns:
             What ``call`` returns.
@@ -307,7 +333,9 @@ class Client(ClientBase):
         if isinstance(data, bytes):
             whole = self.request(service_method, data)
             return self._try(
-                lambda number: self.attempt(self._numbered(whole, number), into, timeout), retry
+                lambda number: self.attempt(self._numbered(whole, number), into, timeout),
+                retry,
+                on_retry,
             )
         upload = Upload(data)
         request = self.request(service_method, upload, upload.length)
@@ -317,10 +345,11 @@ class Client(ClientBase):
                     self._numbered(request, number), upload, into, timeout
                 ),
                 retry,
+                on_retry,
                 lambda error: upload.error is None and is_retryable(error),
             )
         finally:
-            upload.error = None  # its traceback refers to the upload
+            upload.end()
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
         """Begin an attempt without a wait; raises as ``call``.
@@ -401,6 +430,7 @@ class Client(ClientBase):
         self,
         attempt: Attempt[T],
         policy: RetryPolicy | None,
+        on_retry: OnRetry | None,
         retryable: IsRetryable = is_retryable,
     ) -> T:
         with self._clock.working():
@@ -409,6 +439,7 @@ class Client(ClientBase):
                 self._retry if policy is None else policy_given(policy),
                 self._clock,
                 retryable,
+                self._on_retry if on_retry is None else callable_or_none("on_retry", on_retry),
                 ending=self._ending,
             )
 

@@ -6,17 +6,29 @@ loads none of urllib3, ssl and cattrs.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache, partial
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar, cast
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from moby_plugins.app.client import Client
+from moby_plugins.app.observed_client import client_of
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.registry import Registry
-from moby_plugins.app.settings import AUTO, BUILT_IN, DISCOVERY, LOCAL, TRANSPORT, Settings
+from moby_plugins.app.settings import (
+    AUTO,
+    BUILT_IN,
+    DISCOVERY,
+    LOCAL,
+    OBSERVER,
+    TRANSPORT,
+    Settings,
+)
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError, SpecError
+from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import (
@@ -42,6 +54,7 @@ logger: logging.Logger = logging.getLogger("moby_plugins")
 # What "auto" asks of httptools: the oldest release that the tests are run with.
 MIN_HTTPTOOLS = (0, 7)
 S = TypeVar("S", bound="Subsystem")
+Made_co = TypeVar("Made_co", covariant=True)
 
 
 def new_client(
@@ -51,6 +64,7 @@ def new_client(
     timeout: float | None = None,
     settings: Settings | None = None,
     clock: Clock | None = None,
+    observers: Iterable[Observer] = (),
 ) -> Client:
     """Make a client of the plugin at an address, without a discovery. Nothing is sent yet.
 
@@ -62,6 +76,7 @@ def new_client(
         timeout: Seconds for each attempt of a call, in place of the settings'.
         settings: ``Settings.from_env()`` unless given.
         clock: What retries sleep on; the machine's unless given.
+        observers: What is told of calls, besides those of the settings.
 
     Returns:
         The client, for the caller to close.
@@ -74,13 +89,14 @@ def new_client(
     settings = or_environment(settings)
     address = Address(addr)
     check_tls(tls_config)
-    return Client(
+    return client_of(Observers(observers_of(settings, observers)))(
         connect_by_scheme(settings)(address, tls_config),
         address,
         clock=system_clock() if clock is None else clock,
         retry=settings.retry,
         timeout=settings.timeout if timeout is None else timeout,
         max_response_bytes=settings.max_response_bytes,
+        on_retry=settings.on_retry,
     )
 
 
@@ -89,6 +105,7 @@ def new_local_registry(
     *,
     discovery: Discovery | None = None,
     clock: Clock | None = None,
+    observers: Iterable[Observer] = (),
 ) -> Registry:
     """Make a registry of the plugins on this machine. Reads no directory yet.
 
@@ -97,6 +114,7 @@ def new_local_registry(
         discovery: Finds the plugins, in place of what the settings say: their ``plugins`` and
             directories are then not looked at.
         clock: What waits are on; the machine's unless given.
+        observers: What is told of calls and plugins, besides those of the settings.
 
     Returns:
         The registry, for the caller to close.
@@ -111,7 +129,7 @@ def new_local_registry(
     found_by = new_local_discovery(settings) if discovery is None else discovery
     filled("discovery", found_by, "scan", "lookup")
     return Registry(
-        discovery=SheddingDiscovery(found_by, _descriptors()),
+        discovery=SheddingDiscovery(found_by, shared_descriptors()),
         connect=connect_by_scheme(settings),
         clock=system_clock() if clock is None else clock,
         retry=settings.retry,
@@ -119,7 +137,32 @@ def new_local_registry(
         activation_timeout=settings.activation_timeout,
         max_response_bytes=settings.max_response_bytes,
         selector=poll_selector,
+        observers=observers_of(settings, observers),
+        on_retry=settings.on_retry,
     )
+
+
+def observers_of(settings: Settings, others: Iterable[Observer]) -> list[Observer]:
+    """Return the observers that the settings name, each made anew, and ``others``.
+
+    Raises ``SettingsError`` for one that cannot be loaded or made.
+    """
+    return [*map(_observer, settings.observers), *others]
+
+
+def _observer(named: str | Observer) -> Observer:
+    if isinstance(named, Observer):
+        return named
+    make = OBSERVER.load(named)
+    try:
+        made = make()
+    except Exception as error:  # whatever another package raises
+        raise SettingsError(
+            f"the observer {quoted(named)} cannot be made: {shown(error)}"
+        ) from error
+    if not isinstance(made, Observer):
+        raise SettingsError(f"the observer {quoted(named)} is no Observer: {quoted(made)}")
+    return made
 
 
 def new_local_discovery(settings: Settings | None = None) -> Survey:
@@ -163,7 +206,7 @@ def _engine(address: str, settings: Settings) -> Discovery:
         address,
         tls,
         timeout=settings.activation_timeout,
-        connect=partial(connect, lookups=_lookups()),
+        connect=partial(connect, lookups=shared_lookups()),
     )
 
 
@@ -187,7 +230,7 @@ def or_environment(settings: Settings | None) -> Settings:
     return given
 
 
-def connect_by_scheme(settings: Settings) -> "ConnectByScheme":
+def connect_by_scheme(settings: Settings) -> "ConnectByScheme[Transport]":
     """Make a ``Connect`` that chooses a transport by the address's scheme, as the settings say.
 
     Called, it raises ``SpecError`` for a scheme without a transport, and ``SettingsError`` for a
@@ -200,7 +243,7 @@ def connect_by_scheme(settings: Settings) -> "ConnectByScheme":
     Returns:
         The ``Connect``.
     """
-    return ConnectByScheme(or_environment(settings).transports)
+    return ConnectByScheme(or_environment(settings).transports, Transports())
 
 
 def connect_by_name(name: str) -> Connect:
@@ -217,7 +260,7 @@ def connect_by_name(name: str) -> Connect:
     """
     if not isinstance(name, str):
         raise SettingsError(f"name must be the name of a transport, not {quoted(name)}")
-    return _Named().connect(name)
+    return Transports().connect(name)
 
 
 def connect_by_requests(session: "Session") -> Connect:
@@ -245,14 +288,30 @@ def connect_by_requests(session: "Session") -> Connect:
     return RequestsConnect(session)
 
 
-class ConnectByScheme:
+class NamedTransports(Protocol[Made_co]):
+    """Transports that settings call by name, of the kind ``Made_co``."""
+
+    @property
+    def auto(self) -> str:
+        """The name of the transport that ``"auto"`` is."""
+        ...
+
+    def connect(self, name: str) -> Callable[[Address, TLSOptions | None], Made_co]:
+        """What makes the transport called ``name``."""
+        ...
+
+    def check(self, made: object, scheme: str) -> None:
+        """Raise ``SettingsError`` for a transport of the other kind, which is for ``scheme``."""
+
+
+class ConnectByScheme(Generic[Made_co]):
     """What ``connect_by_scheme`` returns; its ``repr`` tells which transports it has."""
 
-    def __init__(self, transports: Mapping[str, str | Connect]) -> None:
+    def __init__(self, transports: Mapping[str, object], named: NamedTransports[Made_co]) -> None:
         self._transports = transports
-        self._named = _Named()
+        self._named = named
 
-    def __call__(self, address: Address, tls: TLSOptions | None, /) -> Transport:
+    def __call__(self, address: Address, tls: TLSOptions | None, /) -> Made_co:
         """A transport for ``address``, not connected yet."""
         chosen = self._transports.get(address.scheme)
         if chosen is None:
@@ -262,8 +321,11 @@ class ConnectByScheme:
         concern = tls.concerns(encrypted=address.encrypted) if tls is not None else ""
         for each in filter(None, (concern, address.concern)):
             logger.warning("%s: %s", shown(address.text), each)
-        make = self._named.connect(chosen) if isinstance(chosen, str) else chosen
-        return make(address, tls)
+        if isinstance(chosen, str):
+            return self._named.connect(chosen)(address, tls)
+        made = cast("Callable[[Address, TLSOptions | None], Made_co]", chosen)(address, tls)
+        self._named.check(made, address.scheme)
+        return made
 
     def name(self, scheme: str) -> str:
         """The name of the transport for ``scheme``; that of ``"auto"`` is the one chosen."""
@@ -279,14 +341,14 @@ class ConnectByScheme:
         return "; ".join(f"{', '.join(those)} over {name}" for name, those in schemes.items())
 
 
-class _Named:
+class Transports:
     """Transports by name for one registry or client: each is looked for once."""
 
     def __init__(self) -> None:
         # An installed one is looked for once: that reads the metadata of all packages.
         self._found: dict[str, Connect] = {}
         self._decided: dict[str, tuple[str, str]] = {}
-        self._idle = cache(_idle_connections)
+        self._idle = cache(idle_connections)
 
     @property
     def auto(self) -> str:
@@ -307,23 +369,35 @@ class _Named:
             found = self._found.setdefault(name, self._find(self.auto if name == AUTO else name))
         return found
 
+    def check(self, made: object, scheme: str) -> None:
+        """Raise ``SettingsError`` for a transport whose ``send`` is a coroutine."""
+        if iscoroutinefunction(getattr(made, "send", None)):
+            raise SettingsError(
+                f"the transport for {shown(scheme)}:// is asynchronous: it is for moby_plugins.aio"
+            )
+
     def _find(self, name: str) -> Connect:
         if name not in BUILT_IN:
             return TRANSPORT.load(name)
         check_platform("calling over sockets")
         try:
             connect = import_module(BUILT_IN[name]).connect
-        except ModuleNotFoundError as error:
+        except ImportError as error:
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            needed = missing or f"what cannot be imported ({shown(error)})"
             raise SettingsError(
-                f"the transport {name!r} needs {error.name}: pip install 'moby-plugins[speed]'"
+                f"the transport {name!r} needs {needed}: pip install 'moby-plugins[speed]'"
             ) from error
-        return cast("Connect", partial(connect, idle=self._idle(), lookups=_lookups()))
+        return cast("Connect", partial(connect, idle=self._idle(), lookups=shared_lookups()))
 
 
 def _decide() -> tuple[str, str]:
     # Not the adapter, which would load what a registry need not have until it connects.
     try:
-        version = import_module("httptools").__version__
+        httptools = import_module("httptools")
+        version = httptools.__version__
+        # What the adapter imports, and another package of that name may lack.
+        _ = httptools.HttpResponseParser, httptools.HttpParserError, httptools.HttpParserUpgrade
     except Exception as error:  # whatever a library that is broken raises while it is imported
         return "urllib3", f"httptools cannot be imported: {shown(error)}"
     return fastest(version)
@@ -338,7 +412,7 @@ def fastest(version: object) -> tuple[str, str]:
     return "httptools", f"httptools is {shown(version)}"
 
 
-def _idle_connections() -> "IdleConnections":
+def idle_connections() -> "IdleConnections":
     """A bound for one registry: a quarter of the process's descriptors, and 128 at most."""
     from moby_plugins.adapters.http.pool import MAX_IDLE_CONNECTIONS, IdleConnections
 
@@ -348,11 +422,11 @@ def _idle_connections() -> "IdleConnections":
 
         limit, _ = getrlimit(RLIMIT_NOFILE)
         most = most if limit == RLIM_INFINITY else min(max(limit // 4, 1), most)
-    return IdleConnections(most, _descriptors())
+    return IdleConnections(most, shared_descriptors())
 
 
 @cache
-def _descriptors() -> "Descriptors":
+def shared_descriptors() -> "Descriptors":
     """What can be closed in all of the process, for one registry as for another."""
     from moby_plugins.adapters.descriptors import Descriptors
 
@@ -360,7 +434,7 @@ def _descriptors() -> "Descriptors":
 
 
 @cache
-def _lookups() -> "Lookups":
+def shared_lookups() -> "Lookups":
     """What resolves names for all of the process, so that one that hangs has one thread."""
     from moby_plugins.adapters.http.dialing import Lookups
 

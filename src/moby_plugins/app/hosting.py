@@ -5,20 +5,30 @@ listeners and the server's adapter behind it; ``serve_unix`` and ``serve_tcp`` a
 """
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from queue import Empty, SimpleQueue
-from typing import Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 from wsgiref.types import WSGIApplication
 
+from moby_plugins.app.listening import (
+    SOCKET_MODE,
+    SPECS_PATH,
+    Opening,
+    drain_given,
+    opening_tcp,
+    opening_unix,
+)
+from moby_plugins.app.subsystem import is_asynchronous
 from moby_plugins.domain.address import ServerTLS
+from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError, error_text
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
-from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, check_plugin_name
+from moby_plugins.domain.plugin import SOCKETS_PATH
+from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.platforms import check_platform
 
@@ -28,12 +38,7 @@ logger: logging.Logger = logging.getLogger("moby_plugins")
 DRAIN = 10.0
 
 # Listens, and gives the server, its address, and what removes the files that tell of it.
-Open: TypeAlias = Callable[[App], tuple["HTTPServer", str, Callable[[], None]]]
-SPECS_PATH = SPECS_PATHS[0]
-SOCKET_MODE = 0o660
-# Of a mode, what permits; the number above the last group's means none.
-MAX_MODE = 0o777
-MAX_GROUP = (1 << 32) - 2
+Open: TypeAlias = Callable[[Any], tuple["HTTPServer", str, Callable[[], None]]]
 
 
 class HTTPServer(Protocol):
@@ -53,12 +58,14 @@ class PluginServer:
     ``stop`` may be repeated, from any thread, and ``stop`` returns when all is over.
 
     Args:
-        app: Answers the requests; threads call it.
+        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
+            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
         listen: Opens what is listened on: the two functions give it.
         drain: Seconds that running calls have to end; after that their connections are cut.
 
     Raises:
-        ValueError: For a ``drain`` that is no such number.
+        ValueError: For a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
 
     Examples:
         ```python
@@ -72,16 +79,12 @@ class PluginServer:
         ```
     """
 
-    def __init__(self, app: App, listen: Open, *, drain: float = DRAIN) -> None:
+    def __init__(self, app: App | AsyncApp, listen: Open, *, drain: float = DRAIN) -> None:
         if not callable(app):
             raise TypeError(f"app must be a PluginApp or a function, not {quoted(app)}")
         self._app = app
         self._listen = listen
-        given: object = drain  # of a program that nothing has checked
-        number = isinstance(given, (int, float)) and not isinstance(given, bool)
-        if not (number and 0 <= drain <= threading.TIMEOUT_MAX):
-            raise ValueError(f"drain is a number of seconds from 0 on, not {quoted(drain)}")
-        self._drain = float(drain)
+        self._drain = drain_given(drain)
         self._server: HTTPServer | None = None
         self._withdraw: Callable[[], None] = lambda: None
         self._tell: Callable[[str], None] = lambda _: None
@@ -203,7 +206,7 @@ class PluginServer:
 
 
 def plugin_server_unix(
-    app: App,
+    app: App | AsyncApp,
     name: str,
     *,
     sockets_path: str = SOCKETS_PATH,
@@ -219,7 +222,8 @@ def plugin_server_unix(
     and nothing is made or removed.
 
     Args:
-        app: Answers the requests; threads call it.
+        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
+            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
         name: The plugin's; or the absolute path of the socket.
         sockets_path: The directory of the socket, which must be there.
         mode: The socket's permissions.
@@ -234,36 +238,15 @@ def plugin_server_unix(
 
     Raises:
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a mode, a group or a ``drain`` that cannot be one.
+        ValueError: For a mode, a group, a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
     """
-    if not _is_number(mode, MAX_MODE):
-        raise ValueError(f"{quoted(mode)} is no file mode from 0 to 0o777")
-    if not (group is None or isinstance(group, str) or _is_number(group, MAX_GROUP)):
-        raise ValueError(f"{quoted(group)} is no group: a name, or a number from 0 to {MAX_GROUP}")
-    path = name
-    if not os.path.isabs(name):
-        path = os.path.join(os.path.abspath(sockets_path), f"{check_plugin_name(name)}.sock")
-
-    def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
-        check_platform("serving on a UNIX socket")
-        from moby_plugins.adapters.server.listeners import inherited, listen_unix
-
-        make = server_maker(max_request_bytes, max_inflight_bytes)
-        stop_requested = hosted.stop_requested
-        listener = inherited("tcp") or listen_unix(path, mode, group, stop_requested)
-        server = make(listener.socket, app, None, on_end=hosted.abort)
-        return server, listener.address, listener.withdraw
-
-    hosted = PluginServer(app, listen, drain=drain)
-    return hosted
-
-
-def _is_number(value: object, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+    open_ = opening_unix(name, sockets_path, mode, group)
+    return _hosted(app, open_, drain, max_request_bytes, max_inflight_bytes)
 
 
 def plugin_server_tcp(
-    app: App,
+    app: App | AsyncApp,
     name: str,
     addr: str = "127.0.0.1:0",
     *,
@@ -281,7 +264,8 @@ def plugin_server_tcp(
     browser's, is refused.
 
     Args:
-        app: Answers the requests; threads call it.
+        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
+            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
         name: The plugin's.
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
         tls: How to speak TLS; without it, plain text.
@@ -296,38 +280,35 @@ def plugin_server_tcp(
 
     Raises:
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a ``drain`` that is no such number.
+        ValueError: For a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
     """
-    check_plugin_name(name)
-    given: object = tls  # of a program that nothing has checked
-    if not (given is None or isinstance(given, ServerTLS)):
-        # Not what it holds: a passphrase may be part of that.
-        raise TypeError(f"tls takes ServerTLS, not a {type(given).__name__}")
+    open_ = opening_tcp(name, addr, tls, specs_path)
+    return _hosted(app, open_, drain, max_request_bytes, max_inflight_bytes)
 
-    def listen(app: App) -> tuple[HTTPServer, str, Callable[[], None]]:
-        from moby_plugins.adapters.disk.spec_file import write_spec
-        from moby_plugins.adapters.http.dialing import server_context
-        from moby_plugins.adapters.server.listeners import inherited, listen_tcp
 
-        make = server_maker(max_request_bytes, max_inflight_bytes)
-        context = None if tls is None else server_context(tls)
-        scheme = "tcp" if tls is None else "https"
-        listener = inherited(scheme) or listen_tcp(addr, scheme)
-        try:
-            server = make(listener.socket, app, context, on_end=hosted.abort)
-            if listener.inherited:
-                return server, listener.address, listener.withdraw
-            return server, listener.address, write_spec(specs_path, name, listener.address, tls)
-        except BaseException:
-            listener.socket.close()
-            raise
+def _hosted(
+    app: App | AsyncApp, open_: Opening, drain: float, max_request: int, max_inflight: int
+) -> PluginServer:
+    _check_sizes(max_request, max_inflight)
+
+    def listen(app: Any) -> tuple[HTTPServer, str, Callable[[], None]]:
+        make = server_maker(app, max_request, max_inflight)
+        opened = open_(hosted.stop_requested)
+        server = make(opened.socket, app, opened.context, on_end=hosted.abort)
+        return server, opened.address, opened.withdraw
 
     hosted = PluginServer(app, listen, drain=drain)
     return hosted
 
 
+def _check_sizes(max_request_bytes: int, max_inflight_bytes: int) -> None:
+    size("max_request_bytes", max_request_bytes)
+    size("max_inflight_bytes", max_inflight_bytes)
+
+
 def serve_unix(
-    app: App,
+    app: App | AsyncApp,
     name: str,
     *,
     sockets_path: str = SOCKETS_PATH,
@@ -343,7 +324,8 @@ def serve_unix(
     one, it serves until the process ends.
 
     Args:
-        app: Answers the requests; threads call it.
+        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
+            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
         name: The plugin's, and the socket's: ``NAME.sock``.
         sockets_path: The directory of the socket, which must be there.
         mode: The socket's permissions.
@@ -358,7 +340,8 @@ def serve_unix(
         SettingsError: For a missing library or group, or a platform without UNIX sockets.
         PluginError: Where the server underneath ended by itself.
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a mode, a group or a ``drain`` that cannot be one.
+        ValueError: For a mode, a group, a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
 
     Examples:
         ```python
@@ -389,7 +372,7 @@ def serve_unix(
 
 
 def serve_tcp(
-    app: App,
+    app: App | AsyncApp,
     name: str,
     addr: str = "127.0.0.1:0",
     *,
@@ -405,7 +388,8 @@ def serve_tcp(
     it serves until the process ends.
 
     Args:
-        app: Answers the requests; threads call it.
+        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
+            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
         name: The plugin's, and the spec's.
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
         tls: How to speak TLS; without it, plain text.
@@ -420,7 +404,8 @@ def serve_tcp(
         SettingsError: For a missing library.
         PluginError: Where the server underneath ended by itself.
         InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a ``drain`` that is no such number.
+        ValueError: For a ``drain`` or a number of bytes that cannot be one.
+        TypeError: For an argument of another type.
 
     Examples:
         ```python
@@ -468,6 +453,7 @@ def wsgi(
     Returns:
         The application.
     """
+    _check_sizes(max_request_bytes, max_inflight_bytes)
     from moby_plugins.adapters.server.answering import InFlight
     from moby_plugins.adapters.server.answering import wsgi as adapted
 
@@ -495,16 +481,30 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def server_maker(max_request_bytes: int, max_inflight_bytes: int) -> Callable[..., HTTPServer]:
+def server_maker(
+    app: App | AsyncApp, max_request_bytes: int, max_inflight_bytes: int
+) -> Callable[..., HTTPServer]:
     """What makes the server underneath; raises ``SettingsError`` where that is not installed."""
     check_platform("serving")
+    inflight = import_module("moby_plugins.adapters.server.answering").InFlight(
+        max_inflight_bytes, max_request_bytes
+    )
+    if is_async_app(app):
+        loop_thread = import_module("moby_plugins.adapters.aio.loop_thread").LoopThread
+        return lambda sock, app, context, on_end: loop_thread(
+            sock, app, context, inflight, on_end=on_end
+        )
     try:
         cheroot = import_module("moby_plugins.adapters.server.cheroot_server")
     except ModuleNotFoundError as error:
         missing = f"serving needs {error.name}: pip install 'moby-plugins[serve]'"
         raise SettingsError(missing) from error
-    inflight = cheroot.InFlight(max_inflight_bytes, max_request_bytes)
     server: Callable[..., HTTPServer] = cheroot.CherootServer
     return lambda sock, app, context, on_end: server(
         sock, cheroot.gateway_to(app, inflight), context, on_end=on_end
     )
+
+
+def is_async_app(app: object) -> bool:
+    """Whether ``app`` is a coroutine function, or an object that is called as one."""
+    return is_asynchronous(app) or is_asynchronous(type(app).__call__)

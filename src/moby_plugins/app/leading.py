@@ -5,7 +5,7 @@ one thread in ``retrying.py``.
 """
 
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
 from itertools import chain
@@ -20,8 +20,11 @@ from moby_plugins.app.activation import (
     Handshake,
     WatchedTransport,
     call_handlers,
+    tell_settled,
 )
 from moby_plugins.app.client import Client
+from moby_plugins.app.observed_client import client_of
+from moby_plugins.app.observing import Observers, telling_retries
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.domain.errors import PluginError
@@ -51,7 +54,7 @@ class Leaders:
     ``closing`` ends all of it. The other arguments are the registry's. Threads may share it.
     """
 
-    _activations: Activations
+    _activations: Activations[ActivePlugin]
     _discovery: Discovery
     _connect: Connect
     _clock: Clock
@@ -61,8 +64,15 @@ class Leaders:
     _activation_timeout: float | None
     _max_response_bytes: int
     _selector: Callable[[], Selector] | None
+    _observers: Observers
+    _on_retry: OnRetry | None
+    _make_client: Callable[..., Client] = field(init=False)
     # What waits for nothing but files has nothing to end, and needs no thread.
     _is_local: bool = field(init=False)
+
+    @_make_client.default
+    def _client_of_its_kind(self) -> Callable[..., Client]:
+        return client_of(self._observers)
 
     @_is_local.default
     def _has_files_alone(self) -> bool:
@@ -103,7 +113,7 @@ class Leaders:
                 activation, leading = self._take_over(name, ending)
             return self._lead(activation, policy, on_retry, ending, started)
 
-    def _take_over(self, name: str, ending: Ending) -> tuple[Activation, bool]:
+    def _take_over(self, name: str, ending: Ending) -> tuple[Activation[ActivePlugin], bool]:
         """Claim a plugin whose leader has left; ``WaitCancelledError`` where this caller ends too.
 
         Of those that waited, one has the lead.
@@ -120,13 +130,16 @@ class Leaders:
 
     def _lead(
         self,
-        activation: Activation,
+        activation: Activation[ActivePlugin],
         policy: RetryPolicy,
         on_retry: OnRetry | None,
         ending: Ending,
         started: float,
     ) -> ActivePlugin:
         handshake = self._handshake(activation.name, self._until(ending), ending)
+        on_retry = self._on_retry if on_retry is None else on_retry
+        if self._observers:
+            on_retry = telling_retries(self._observers, activation.name, on_retry)
         try:
             with ending.cancellation.calling(lambda: handshake.end(ending.reason)):
                 plugin = try_again(
@@ -139,9 +152,9 @@ class Leaders:
                     started=started,
                 )
         except BaseException as error:
-            self._settle(activation, handshake, None, ending.unless_own(error))
+            self._settle(activation, handshake, started, None, ending.unless_own(error))
             raise
-        self._settle(activation, handshake, plugin)
+        self._settle(activation, handshake, started, plugin)
         if activation.plugin is None:  # the registry was closed before it was active
             raise ending.error(elapsed=self._clock.now() - started)
         self._meet(activation)
@@ -149,12 +162,14 @@ class Leaders:
 
     def _settle(
         self,
-        activation: Activation,
+        activation: Activation[ActivePlugin],
         handshake: Handshake,
+        started: float,
         plugin: ActivePlugin | None,
         error: BaseException | None = None,
     ) -> None:
-        self._activations.settle(activation, plugin, error)
+        if self._activations.settle(activation, plugin, error) and self._observers:
+            tell_settled(self._observers, activation, self._clock.now() - started)
         # Where another has become active by another of its names, that one is shared.
         if activation.plugin is None or activation.plugin is not plugin:
             try:
@@ -163,8 +178,16 @@ class Leaders:
                 what = f"closing the client of plugin {quoted(activation.name)} failed"
                 log_failure(what, raised)
 
-    def _meet(self, activation: Activation) -> None:
-        call_handlers(self._activations.take_meetings(activation))
+    def _meet(self, activation: Activation[ActivePlugin]) -> None:
+        call_handlers(self._activations.take_meetings(activation), self._observers)
+
+    def _on_retries(self, activations: Sequence[Activation[ActivePlugin]]) -> list[OnRetry | None]:
+        if not self._observers:
+            return [self._on_retry] * len(activations)
+        return [
+            telling_retries(self._observers, activation.name, self._on_retry)
+            for activation in activations
+        ]
 
     def _until(self, ending: Ending) -> Discovery:
         return self._discovery if self._is_local else ended_by(self._discovery, ending.cancellation)
@@ -187,7 +210,7 @@ class Leaders:
         transport = self._connect(plugin.address, plugin.tls_config)
         if plugin.managed is not None:
             transport = WatchedTransport(transport, partial(self._activations.doubt, plugin))
-        return Client(
+        return self._make_client(
             transport,
             plugin.address,
             clock=self._clock,
@@ -195,15 +218,16 @@ class Leaders:
             timeout=self._timeout,
             max_response_bytes=self._max_response_bytes,
             name=plugin.name,
+            on_retry=self._on_retry,
         )
 
-    def load(self, names: Iterable[str], ending: Ending) -> Generator[Activation]:
+    def load(self, names: Iterable[str], ending: Ending) -> Generator[Activation[ActivePlugin]]:
         """Activate many side by side: each activation, once it is settled.
 
         Handlers run on the way, in this thread. Closing the iterator ends what is under way.
         """
-        ours: list[Activation] = []
-        theirs: list[Activation] = []
+        ours: list[Activation[ActivePlugin]] = []
+        theirs: list[Activation[ActivePlugin]] = []
         try:
             for name in names:
                 activation, leading = self._activations.claim(name, None)
@@ -216,7 +240,7 @@ class Leaders:
             for activation in ours:
                 self._activations.settle(activation, None)
             left = chain.from_iterable(map(self._activations.take_meetings, ours))
-            call_handlers(left)
+            call_handlers(left, self._observers)
         for activation in theirs:
             activation.wait(self._clock, ending)
         yield from (activation for activation in theirs if not activation.abandoned)
@@ -226,9 +250,12 @@ class Leaders:
                 raise ending.error()
             yield from self.load(abandoned, ending)
 
-    def _lead_side_by_side(self, ours: list[Activation], ending: Ending) -> Generator[Activation]:
+    def _lead_side_by_side(
+        self, ours: list[Activation[ActivePlugin]], ending: Ending
+    ) -> Generator[Activation[ActivePlugin]]:
         discovery = self._until(ending)
         handshakes = [self._handshake(activation.name, discovery, ending) for activation in ours]
+        started = self._clock.now()
 
         def begin(index: int) -> PendingResponse | None:
             return handshakes[index].begin()
@@ -237,10 +264,12 @@ class Leaders:
             for handshake in handshakes:
                 handshake.end(ending.reason)
 
-        def settle(outcome: Outcome[ActivePlugin]) -> tuple[Activation, BaseException | None]:
+        def settle(
+            outcome: Outcome[ActivePlugin],
+        ) -> tuple[Activation[ActivePlugin], BaseException | None]:
             activation, handshake = ours[outcome.index], handshakes[outcome.index]
             error = ending.unless_own(outcome.error)
-            self._settle(activation, handshake, outcome.value, error)
+            self._settle(activation, handshake, started, outcome.value, error)
             return activation, outcome.error
 
         # Handlers run here while the crew goes on, so that one may wait for what the crew loads.
@@ -253,6 +282,7 @@ class Leaders:
             ending=ending,
             begin=begin,
             selector=self._new_selector(),
+            on_retry=self._on_retries(ours),
         )
         with ending.cancellation.calling(end), closing(crew):
             try:

@@ -6,11 +6,13 @@ plugin is, by a variable of its environment.
 
 import logging
 import os
+from typing import cast
 
 from moby_plugins.adapters.server import managed_process
-from moby_plugins.app.hosting import DRAIN, serve_unix, server_maker
+from moby_plugins.app.hosting import DRAIN, is_async_app, serve_unix, server_maker
 from moby_plugins.app.serving import as_app
 from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.domain.async_http import AsyncApp, AsyncRequest
 from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App, Request
 from moby_plugins.domain.json import first_value, fold_keys
@@ -64,7 +66,7 @@ def serve_managed(
     if concern := socket_concern(socket):
         raise SettingsError(f"no engine can reach the plugin's socket: {concern}")
     if os.environ.get(DESCRIBE):
-        server_maker(max_request_bytes, max_inflight_bytes)  # it is there, too
+        server_maker(served, max_request_bytes, max_inflight_bytes)  # it is there, too
         print(Description(_implemented(served), socket).line(), flush=True)  # noqa: T201
         return
     check_platform("a managed plugin's process")
@@ -80,14 +82,28 @@ def serve_managed(
     )
 
 
-def _implemented(app: App) -> tuple[str, ...]:
-    response = app(Request("Plugin.Activate"))
+def _implemented(app: App | AsyncApp) -> tuple[str, ...]:
+    if is_async_app(app):
+        import asyncio
+
+        told = asyncio.run(_awaited_handshake(cast("AsyncApp", app)))
+    else:
+        response = cast("App", app)(Request("Plugin.Activate"))
+        try:
+            told = response.body.read(MAX_MANIFEST_BYTES)
+        finally:
+            response.body.close()
     try:
-        told = first_value(response.body.read(MAX_MANIFEST_BYTES))
-        return Manifest(fold_keys(told)["implements"]).implements
+        return Manifest(fold_keys(first_value(told))["implements"]).implements
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise SettingsError(
             f"the app does not answer Plugin.Activate with what it implements: {shown(error)}"
         ) from error
+
+
+async def _awaited_handshake(app: AsyncApp) -> bytes:
+    response = await app(AsyncRequest("Plugin.Activate"))
+    try:
+        return await response.body.read(MAX_MANIFEST_BYTES)
     finally:
-        response.body.close()
+        await response.aclose()

@@ -6,34 +6,46 @@ the protocol does not know, and says nothing until an engine calls: here it is a
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, Generic, TypeAlias
 
-from moby_plugins.app.subsystem import Remote, Subsystem, remote_of
+from moby_plugins.app.subsystem import (
+    Described,
+    Remote,
+    Subsystem,
+    is_asynchronous,
+    remote_of,
+)
 from moby_plugins.domain.text import quoted
 
 # How alike two names are, from 0 to 1, of which one is a slip of the pen for the other.
 _ALIKE = 0.85
 _METHODS = (staticmethod, classmethod)
 
+# A subsystem of either kind, and what is wrong with a method of a kind, "" for nothing.
+Part: TypeAlias = Described[Any]
+Flaw: TypeAlias = Callable[[Any, Remote], str]
 
-def implemented(part: Subsystem) -> list[Remote]:
+
+def implemented(part: Part) -> list[Remote]:
     """Return the methods that ``part`` overrides; one inherited unchanged is the host's proxy."""
     methods = [(remote, getattr(type(part), remote.name)) for remote in part.remotes.values()]
     return [remote for remote, method in methods if remote_of(method) is None]
 
 
-def check_proxy(kind: type[Subsystem]) -> None:
+def check_proxy(
+    kind: type[Part], base: type[Part] = Subsystem, example: str = "VolumeDriver"
+) -> None:
     """Raise ``TypeError`` for a class that is no host's proxy of a subsystem, and say why.
 
-    That is what is no subsystem, the base of all, and a class that overrides a method: that is
-    a plugin's implementation, whose methods would answer in place of the plugin.
+    That is what does not derive from ``base``, the base of all, and a class that overrides a
+    method: that is a plugin's implementation, whose methods would answer in place of the plugin.
     """
     given: object = kind  # of a program that nothing has checked
-    if not (isinstance(given, type) and issubclass(given, Subsystem)):
+    if not (isinstance(given, type) and issubclass(given, base)):
         raise TypeError(
-            "implements takes a subsystem's name or its class, VolumeDriver for example, "
+            f"implements takes a subsystem's name or its class, {example} for example, "
             f"not {quoted(given)}"
         )
     if not kind.remotes:
@@ -46,16 +58,33 @@ def check_proxy(kind: type[Subsystem]) -> None:
             )
 
 
-def check_part(part: Subsystem) -> None:
+def plain_only(method: Any, _: Remote) -> str:
+    """What is wrong with a method that threads call: one that is asynchronous."""
+    # What is no function may be an object that is called through its class.
+    if any(map(is_asynchronous, (method, type(method).__call__))):
+        return "is a coroutine ('async def'), and is called as a plain method"
+    return ""
+
+
+def check_part(
+    part: Part,
+    base: type[Part] = Subsystem,
+    flaw: Flaw = plain_only,
+    others: str = "is asynchronous: AsyncPluginApp takes it",
+) -> None:
     """Raise ``TypeError`` for what could not be served, and say what is wrong with it.
 
-    That is a class in place of its instance, what is no subsystem, a method that is a
-    coroutine, a property or not callable with the arguments of the protocol, a name that
-    nearly is a method's that is missing, and a part that implements nothing.
+    That is a class in place of its instance, what does not derive from ``base``, where
+    ``others`` says what becomes of the other kind of subsystem, a method that has a ``flaw``,
+    is a property or not callable with the arguments of the protocol, a name that nearly is a
+    method's that is missing, and a part that implements nothing.
     """
     if isinstance(part, type):
         raise TypeError(f"{part.__name__} is a class, and an instance is wanted: {part.__name__}()")
-    if not isinstance(part, Subsystem):
+    if not isinstance(part, base):
+        given: object = part  # of a program that nothing has checked
+        if isinstance(given, Described):
+            raise TypeError(f"{type(given).__name__} {others}")
         raise TypeError(f"{quoted(part)} is no implementation of a subsystem")
     methods = implemented(part)
     _check_names(part, {remote.name for remote in methods})
@@ -63,19 +92,18 @@ def check_part(part: Subsystem) -> None:
         raise TypeError(f"{type(part).__name__} implements no method of a subsystem")
     for remote in methods:
         for name in remote.called:
-            _check_method(part, name, remote)
+            _check_method(part, name, remote, flaw)
 
 
-def _check_method(part: Subsystem, name: str, remote: Remote) -> None:
+def _check_method(part: Part, name: str, remote: Remote, flaw: Flaw) -> None:
     title = f"{type(part).__name__}.{name}"
     if isinstance(inspect.getattr_static(part, name), property):
         raise TypeError(f"{title} is a property, and a method is wanted")
     method = getattr(part, name)
     if not callable(method) or isinstance(method, type):
         raise TypeError(f"{title} is {type(method).__name__!r}, and a method is wanted")
-    # What is no function may be an object that is called through its class.
-    if any(map(_is_asynchronous, (method, type(method).__call__))):
-        raise TypeError(f"{title} is a coroutine ('async def'), and is called as a plain method")
+    if wrong := flaw(method, remote):
+        raise TypeError(f"{title} {wrong}")
     try:
         signature = inspect.signature(method)
     except ValueError:
@@ -88,11 +116,7 @@ def _check_method(part: Subsystem, name: str, remote: Remote) -> None:
         raise TypeError(f"{title}{signature} cannot be called as ({wanted}): {error}") from error
 
 
-def _is_asynchronous(method: Any) -> bool:
-    return inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
-
-
-def _check_names(part: Subsystem, names: set[str]) -> None:
+def _check_names(part: Part, names: set[str]) -> None:
     missing = {remote.name: remote for remote in part.remotes.values() if remote.name not in names}
     known = {name for remote in part.remotes.values() for name in remote.called}
     helpers = {name for name in known if name not in missing and name not in names}
@@ -108,10 +132,10 @@ def _check_names(part: Subsystem, names: set[str]) -> None:
                 )
 
 
-def _own_methods(part: Subsystem) -> Iterator[tuple[type, str]]:
+def _own_methods(part: Part) -> Iterator[tuple[type, str]]:
     # A class that defines methods of the protocol is not the author's; all others are.
     for kind in type(part).__mro__:
-        if kind in {object, Subsystem} or any(map(remote_of, vars(kind).values())):
+        if kind in {object, Generic, Described} or any(map(remote_of, vars(kind).values())):
             continue
         for name, value in vars(kind).items():
             # Also what a decorator made, such as lru_cache.

@@ -5,20 +5,23 @@ How an activation lives, and what the lock guards, is told in ``activation.py``.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TYPE_CHECKING, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar, overload
 
 from moby_plugins.app.activation import (
     CLOSED,
     Activations,
     ActivePlugin,
     Handler,
+    P,
     call_handlers,
+    tell_dropped,
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.leading import CANCELLED, Leaders
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.retrying import Ending, OnRetry
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import (
@@ -28,6 +31,7 @@ from moby_plugins.domain.errors import (
     WaitCancelledError,
     in_full,
 )
+from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted, shown
@@ -50,12 +54,15 @@ logger: logging.Logger = logging.getLogger("moby_plugins")
 
 ACTIVATION_TIMEOUT = 30.0
 S = TypeVar("S", bound="Subsystem")
+# Called with the name and the error of a plugin that ``get_all`` leaves out.
+OnFailure: TypeAlias = Callable[[str, PluginError], object]
 
 
 class Registry:
     """Finds plugins, activates each once, and shares it with all that ask. Threads may share it.
 
-    ``new_local_registry`` makes one from settings. Who made it closes it: that closes the clients
+    ``new_local_registry`` makes one from settings, whose look-ups too go on where descriptors run
+    out: idle connections then make room. Who made it closes it: that closes the clients
     of its plugins, and ends all waits. Times are seconds.
 
     Args:
@@ -68,6 +75,9 @@ class Registry:
         max_response_bytes: How many bytes of a response the clients decode.
         selector: Makes what waits for many handshakes in one thread, for ``get_all``; without it
             each has a thread.
+        observers: What is told of calls, retries and plugins.
+        on_retry: Called before each wait for another attempt, with the error and the seconds, where
+            ``get`` or a call of a client gives none.
 
     Raises:
         TypeError: For an argument without the methods of its port.
@@ -97,6 +107,8 @@ class Registry:
         activation_timeout: float | None = ACTIVATION_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         selector: Callable[[], Selector] | None = None,
+        observers: Iterable[Observer] = (),
+        on_retry: OnRetry | None = None,
     ) -> None:
         self._discovery = filled("discovery", discovery, "scan", "lookup")
         if not callable(connect):
@@ -104,8 +116,9 @@ class Registry:
         self._connect = connect
         self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
         self._retry = RetryPolicy() if retry is None else policy_given(retry)
-        self._activations = Activations()
+        self._activations: Activations[ActivePlugin] = Activations()
         self._closing = Cancellation()
+        self._observers = Observers(observers)
         self._leaders = Leaders(
             activations=self._activations,
             discovery=discovery,
@@ -118,6 +131,8 @@ class Registry:
             activation_timeout=seconds(activation_timeout) or math.inf,
             max_response_bytes=size("max_response_bytes", max_response_bytes),
             selector=callable_or_none("selector", selector),
+            observers=self._observers,
+            on_retry=callable_or_none("on_retry", on_retry),
         )
 
     def scan(self) -> list[str]:
@@ -195,7 +210,7 @@ class Registry:
                 ``VolumeDriver`` for its typed proxy. ``None`` asks for none.
             retry: The policy for this wait, in place of the registry's.
             on_retry: Called after each attempt that failed, with its error and the seconds until
-                the next.
+                the next. What it raises ends this call, and passes to the caller.
             cancel: Ends this call at once when it is set, by any thread, whatever it waits for;
                 another caller that waits takes the attempts over. A transport that cannot end
                 what it sends, and a discovery that cannot end a look-up, are waited for.
@@ -247,7 +262,7 @@ class Registry:
         self,
         implements: str | None = None,
         *,
-        on_failure: Callable[[str, PluginError], object] | None = None,
+        on_failure: OnFailure | None = None,
     ) -> list[ActivePlugin]: ...
 
     @overload
@@ -255,14 +270,14 @@ class Registry:
         self,
         implements: type[S],
         *,
-        on_failure: Callable[[str, PluginError], object] | None = None,
+        on_failure: OnFailure | None = None,
     ) -> list[S]: ...
 
     def get_all(
         self,
         implements: str | type[S] | None = None,
         *,
-        on_failure: Callable[[str, PluginError], object] | None = None,
+        on_failure: OnFailure | None = None,
     ) -> list[ActivePlugin] | list[S]:
         """Return each plugin that can be found and implements the subsystem, sorted by name.
 
@@ -271,7 +286,8 @@ class Registry:
 
         Args:
             implements: As ``get`` takes it.
-            on_failure: Called with the name and the error of each plugin that is left out.
+            on_failure: Called with the name and the error of each plugin that is left out. What it
+                raises ends this call, and passes to the caller.
 
         Returns:
             The active plugins; for a class their typed proxies.
@@ -298,17 +314,12 @@ class Registry:
                 if activation.plugin is not None:
                     found[activation.name] = activation.plugin
                 elif isinstance(activation.error, PluginError):
-                    named, error = quoted(activation.name), in_full(activation.error)
-                    logger.warning("left out plugin %s: %s", named, error)
-                    if on_failure is not None:
-                        on_failure(activation.name, activation.error)
+                    leave_out(activation.name, activation.error, on_failure)
                 elif activation.error is not None:
                     raise activation.error
                 else:  # the registry was closed before it was active
                     raise ending.error()
-        # A managed plugin may have been found by several names.
-        active = {id(plugin): plugin for _, plugin in sorted(found.items())}.values()
-        return [plugin for plugin in active if implements is None or plugin.implements(implements)]
+        return those_of(found, implements)
 
     def handle(self, interface: str, handler: Handler) -> None:
         """Call ``handler(name, client)`` once for each plugin that implements a subsystem.
@@ -325,14 +336,8 @@ class Registry:
         Raises:
             TypeError: For an interface that is no text, or a handler that cannot be called.
         """
-        given: object = interface  # of a program that nothing has checked
-        if not isinstance(given, str):
-            raise TypeError(f"interface must be a subsystem's name, not {quoted(given)}")
-        if not callable(handler):
-            raise TypeError(
-                f"handler must be a function of a name and a client, not {quoted(handler)}"
-            )
-        call_handlers(self._activations.add_handler(interface, handler))
+        check_handler(interface, handler)
+        call_handlers(self._activations.add_handler(interface, handler), self._observers)
 
     def invalidate(self, name: str) -> None:
         """Forget a plugin, so that the next ``get`` looks it up and shakes hands again.
@@ -341,8 +346,11 @@ class Registry:
 
         Args:
             name: The plugin's.
+
+        Raises:
+            InvalidPluginNameError: For what cannot be a name.
         """
-        self._activations.drop(name)
+        tell_dropped(self._observers, self._activations.drop(check_any_name(name)))
 
     def close(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
@@ -353,6 +361,7 @@ class Registry:
         self._closing.set()
         for plugin in self._activations.close():
             plugin.client.close()
+            tell_dropped(self._observers, plugin)
 
     def __repr__(self) -> str:
         found, reached = shown(self._discovery), shown(self._connect)
@@ -364,6 +373,28 @@ class Registry:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def check_handler(interface: object, handler: object) -> None:
+    """Raise ``TypeError`` for what ``handle`` cannot take."""
+    if not isinstance(interface, str):
+        raise TypeError(f"interface must be a subsystem's name, not {quoted(interface)}")
+    if not callable(handler):
+        raise TypeError(f"handler must be a function of a name and a client, not {quoted(handler)}")
+
+
+def leave_out(name: str, error: PluginError, on_failure: OnFailure | None) -> None:
+    """Say that ``get_all`` leaves out the plugin ``name``, which failed with ``error``."""
+    logger.warning("left out plugin %s: %s", quoted(name), in_full(error))
+    if on_failure is not None:
+        on_failure(name, error)
+
+
+def those_of(found: Mapping[str, P], implements: str | None) -> list[P]:
+    """The plugins found by their names that implement a subsystem, each once, by name."""
+    # A managed plugin may have been found by several names.
+    active = {id(plugin): plugin for _, plugin in sorted(found.items())}.values()
+    return [plugin for plugin in active if implements is None or plugin.implements(implements)]
 
 
 def _check_cancel(cancel: Cancellation, name: str) -> None:

@@ -50,6 +50,8 @@ class Ending:
     def __init__(self, plugin: str = "", address: str = "") -> None:
         self.reason: str = ""
         self.cancellation: Cancellation = Cancellation()
+        # Whether what the caller gave to be told of retries has raised.
+        self.left = False
         self._names = (plugin, address)
 
     def end(self, reason: str) -> None:
@@ -59,7 +61,8 @@ class Ending:
 
     def unless_own(self, error: BaseException | None) -> BaseException | None:
         """Return ``error``, or ``None`` for that of this: it ends a leader, and no activation."""
-        return None if self.reason and isinstance(error, WaitCancelledError) else error
+        own = self.left or (self.reason and isinstance(error, WaitCancelledError))
+        return None if own else error
 
     def error(self, attempts: int = 0, elapsed: float = 0.0) -> WaitCancelledError:
         """Return the error of one that waited."""
@@ -91,16 +94,25 @@ def retry(
         try:
             return attempt(1 if tries is None else tries.number)
         except PluginError as error:
-            tries = tries or Tries(policy, is_retryable, started)
+            tries = tries or Tries(policy, is_retryable, started, chance)
             delay = tries.after(error, clock.now())
             if delay is None:
                 raise
             log_retry(error, delay)
             if on_retry is not None:
-                on_retry(error, delay)
+                _tell(on_retry, error, delay, ending)
         ending = ending or Ending()
         if _sleep(clock, ending, delay):
             raise ending.error(tries.number - 1, clock.now() - tries.started)
+
+
+def _tell(on_retry: OnRetry, error: PluginError, delay: float, ending: Ending | None) -> None:
+    try:
+        on_retry(error, delay)
+    except BaseException:
+        if ending is not None:
+            ending.left = True
+        raise
 
 
 def _sleep(clock: Clock, ending: Ending, delay: float) -> bool:
@@ -108,6 +120,13 @@ def _sleep(clock: Clock, ending: Ending, delay: float) -> bool:
     event = SleepEvent()
     with ending.cancellation.calling(event.set):
         return clock.wait(event, delay)
+
+
+def chance() -> float:
+    """Return a random number from 0 to 1: a policy's jitter is so much of what it may be."""
+    from random import random
+
+    return random()  # noqa: S311  it spreads attempts, and guards nothing
 
 
 def log_retry(error: PluginError, delay: float) -> None:
@@ -146,6 +165,7 @@ def retry_side_by_side(
     ending: Ending | None = None,
     begin: Begin | None = None,
     selector: Selector | None = None,
+    on_retry: Sequence[OnRetry | None] = (),
 ) -> Generator[R]:
     """Yield what ``settle`` makes of each attempt's outcome, as they come.
 
@@ -154,10 +174,12 @@ def retry_side_by_side(
     at a time, and, where there is a ``selector``, one that makes the first attempts of all,
     as far as ``begin(index)`` can begin them and they end without a wait.
 
+    ``on_retry`` has what is told before each wait, by the index of the attempt.
+
     Closing the iterator stops them after the attempt they are at. Raises
     ``WaitCancelledError`` once ``ending`` has ended it. To be used inside ``clock.working()``.
     """
-    crew = _Crew(attempts, policy, clock, is_retryable, settle)
+    crew = _Crew(attempts, policy, clock, is_retryable, settle, on_retry=on_retry)
     ending = ending or Ending()
     with ExitStack() as stack:
         stack.callback(crew.stop.set)
@@ -183,13 +205,16 @@ class _Crew(Generic[T, R]):
         clock: Clock,
         is_retryable: IsRetryable,
         settle: Callable[[Outcome[T]], R],
+        *,
+        on_retry: Sequence[OnRetry | None],
     ) -> None:
         self.stop = threading.Event()
         self._clock = clock
         self._settle = settle
+        self._on_retry = dict(enumerate(on_retry))
         now = clock.now()
         self._new = [
-            _Task(now, index, attempt, Tries(policy, is_retryable, now))
+            _Task(now, index, attempt, Tries(policy, is_retryable, now, chance))
             for index, attempt in enumerate(attempts)
         ]
         # In the order in which they are due, with an index to tell those of one moment apart.
@@ -379,5 +404,7 @@ class _Crew(Generic[T, R]):
         if delay is None:
             return Outcome(task.index, error=error)
         log_retry(error, delay)
+        if (on_retry := self._on_retry.get(task.index)) is not None:
+            on_retry(error, delay)
         task.due = now + delay
         return None

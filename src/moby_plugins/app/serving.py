@@ -6,15 +6,19 @@ in a test, or to a server. ``Routes`` decides who answers, ``refusal`` what an e
 
 import io
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import Context, copy_context
 from functools import partial
 from typing import cast
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from moby_plugins.app import wire
-from moby_plugins.app.parts import check_part, implemented
+from moby_plugins.app.observing import Now, ObservedRequest, Observers, request_started
+from moby_plugins.app.parts import Part, check_part, implemented
 from moby_plugins.app.subsystem import BAD_REQUEST, HEADERS, Remote, Subsystem
+from moby_plugins.domain.async_http import AsyncRequest
 from moby_plugins.domain.errors import (
     INTERNAL_ERROR,
     NOT_FOUND,
@@ -32,10 +36,12 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
+from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import Manifest
+from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import bounded, shown
 from moby_plugins.failures import log_failed_call, log_failure
-from moby_plugins.ports import Clock, is_forked_child
+from moby_plugins.ports import Clock, has_hung_up, is_forked_child
 
 access: logging.Logger = logging.getLogger("moby_plugins.access")
 
@@ -47,31 +53,40 @@ class Route:
     """The method that a request is for, and the part that has it; ``limit`` bounds its body."""
 
     remote: Remote
-    part: Subsystem
+    part: Part
     limit: int | None
 
-    def admit(self, request: Request) -> Request:
-        """Return ``request`` with the bound on its body; ``StatusError`` with 413 over it."""
+    def check_size(self, request: Request | AsyncRequest) -> None:
+        """Raise ``StatusError`` with 413 for a body that is known to be over the bound."""
         limit, body = self.limit, request.body
         size = len(body) if isinstance(body, bytes) else request.length
         if limit is not None and size is not None and size > limit:
             raise request.too_large(limit)
-        if isinstance(body, bytes):
+
+    def admit(self, request: Request) -> Request:
+        """Return ``request`` with the bound on its body; ``StatusError`` with 413 over it."""
+        self.check_size(request)
+        if isinstance(request.body, bytes):
             return request
-        return evolve(request, body=_told(request, body), max_bytes=limit)
+        return evolve(request, body=_told(request, request.body), max_bytes=self.limit)
 
 
 class Routes:
     """Which requests the ``parts`` answer, and how: decided without answering any.
 
-    Raises ``TypeError`` and ``ValueError`` as ``PluginApp`` does.
+    Each is held to ``check``. Raises ``TypeError`` and ``ValueError`` as ``PluginApp`` does.
     """
 
-    def __init__(self, parts: Sequence[Subsystem], max_request_bytes: int) -> None:
-        self._limit = max_request_bytes
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        max_request_bytes: int,
+        check: Callable[[Part], None] = check_part,
+    ) -> None:
+        self._limit = size("max_request_bytes", max_request_bytes)
         self._by_method: dict[str, Route] = {}
         for part in parts:
-            check_part(part)
+            check(part)
             routes = {remote.method: self._to(remote, part) for remote in implemented(part)}
             twice = sorted(routes.keys() & self._by_method.keys())
             if twice:
@@ -91,7 +106,7 @@ class Routes:
             return failure(NOT_FOUND, f"this plugin has no method {shown(method)}")
         return self._by_method[method]
 
-    def _to(self, remote: Remote, part: Subsystem) -> Route:
+    def _to(self, remote: Remote, part: Part) -> Route:
         return Route(remote, part, None if remote.takes_stream else self._limit)
 
 
@@ -110,6 +125,8 @@ class PluginApp:
     Args:
         parts: Implementations of subsystems.
         max_request_bytes: How many bytes of a request's body are read; not of one that is a stream.
+        observers: What is told of requests.
+        now: Gives the time in seconds, from an arbitrary point, for observers.
 
     Raises:
         TypeError: For a part that cannot be served: a class, a method with other parameters, a
@@ -133,8 +150,16 @@ class PluginApp:
         ```
     """
 
-    def __init__(self, *parts: Subsystem, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
+    def __init__(
+        self,
+        *parts: Subsystem,
+        max_request_bytes: int = MAX_REQUEST_BYTES,
+        observers: Iterable[Observer] = (),
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._routes = Routes(parts, max_request_bytes)
+        self._observers = Observers(observers)
+        self._now = now
         self.manifest: Manifest = self._routes.manifest
 
     def __repr__(self) -> str:
@@ -149,6 +174,11 @@ class PluginApp:
         Returns:
             The response, for the caller to close.
         """
+        if self._observers:
+            return _observed(self._answer, request, self._observers, self._now)
+        return self._answer(request)
+
+    def _answer(self, request: Request) -> Response:
         method = request.method.partition("?")[0]
         try:
             route = self._routes.route(method)
@@ -160,6 +190,57 @@ class PluginApp:
                 raise
             log_failed_call(f"{method} failed", error)
             return refusal(error)
+
+
+@frozen
+class Refusal(Response):
+    """The answer for an exception, which it keeps for observers."""
+
+    error: BaseException | None = field(default=None, eq=False, repr=False)
+
+
+def _observed(app: App, request: Request, observers: Observers, now: Now) -> Response:
+    """What ``app`` answers, in a context that observers have set.
+
+    Each step of a streamed answer is made in that context too, and the request ends with it.
+    """
+    context = copy_context()
+    observed = context.run(ObservedRequest, observers, request_started(request), now)
+    response = context.run(app, request)
+    error = response.error if isinstance(response, Refusal) else None
+    if isinstance(response.body, io.BytesIO):
+        observed.sent_bytes = response.body.getbuffer().nbytes
+        observed.end(response.status, error, hung_up=has_hung_up())
+        return response
+    return evolve(response, body=_ObservedBody(response, context, observed))
+
+
+class _ObservedBody:
+    """The body of a streamed answer, whose end is that of its request."""
+
+    def __init__(self, response: Response, context: Context, observed: ObservedRequest) -> None:
+        self._body = response.body
+        self._status = response.status
+        self._context = context
+        self._observed = observed
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            chunk = self._context.run(self._body.read, size)
+        except BaseException as error:
+            self._observed.end(self._status, error.__cause__ or error, hung_up=has_hung_up())
+            raise
+        self._observed.sent_bytes += len(chunk)
+        if not chunk:
+            self._observed.end(self._status, hung_up=False)
+        return chunk
+
+    def close(self) -> None:
+        try:
+            self._context.run(self._body.close)
+        finally:
+            # One that was not read to its end.
+            self._observed.end(self._status, hung_up=True)
 
 
 class AccessLog:
@@ -234,7 +315,9 @@ def as_app(found: object) -> App:
 
 def refusal(error: BaseException) -> Response:
     """The answer for what a method raised: with its own status for a ``StatusError``."""
-    return failure(*status_and_text(error))
+    status, text = status_and_text(error)
+    answer = failure(status, text)
+    return Refusal(status, answer.body, answer.headers, error=error)
 
 
 def failure(status: int, message: str) -> Response:

@@ -2,15 +2,17 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, cast
 
 from attrs import Attribute, field, fields_dict, frozen
 
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.registry import ACTIVATION_TIMEOUT
+from moby_plugins.app.retrying import OnRetry
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
+from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Plugin, plugin_given
 from moby_plugins.domain.retry import RetryPolicy, is_seconds
 from moby_plugins.domain.text import listed, quoted, shown
@@ -32,6 +34,8 @@ BUILT_IN = {
 }
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _MAX_BYTES = (1 << 63) - 1
+# A file of settings that is larger is another file.
+MAX_SETTINGS_BYTES = 1 << 20
 Path: TypeAlias = str | os.PathLike[str]
 
 
@@ -41,6 +45,22 @@ class MakeDiscovery(Protocol):
     # A class, whose name ``get_type_hints`` of ``Settings`` need not resolve, as that of an alias.
     def __call__(self, settings: "Settings", /) -> Discovery:
         """Make the discovery that the settings ask for."""
+        ...
+
+
+class _Awaited(Protocol):
+    """An ``AsyncTransport``, whose module and values synchronous programs do without."""
+
+    def send(self, request: Any, timeout: float | None) -> Awaitable[Any]: ...
+
+    def close(self) -> None: ...
+
+
+class ConnectAwaited(Protocol):
+    """An ``AsyncConnect``: what asynchronous programs may have in place of a ``Connect``."""
+
+    def __call__(self, address: Address, tls: TLSOptions | None, /) -> _Awaited:
+        """Make an asynchronous transport for an address."""
         ...
 
 
@@ -60,17 +80,19 @@ def _paths(value: Iterable[Path]) -> tuple[str, ...]:
     return tuple(map(_path, value))
 
 
-def _transports(value: Mapping[str, str | Connect]) -> dict[str, str | Connect]:
+def _transports(
+    value: Mapping[str, str | Connect | ConnectAwaited],
+) -> dict[str, str | Connect | ConnectAwaited]:
     given: Any = value  # of a file, or of a program that nothing has checked
     if not isinstance(given, Mapping):
         raise SettingsError(f"transports are a table from scheme to transport, not {quoted(given)}")
     for scheme, transport in given.items():
         usable = transport if isinstance(transport, str) else callable(transport)
-        if not isinstance(scheme, str) or not usable:
+        if not usable:
             raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
-        if not _SCHEME.fullmatch(scheme):
+        if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
             raise SettingsError(f"{quoted(scheme)} is no scheme of an address")
-        if isinstance(transport, str):
+        if isinstance(transport, str) and not ASYNC_TRANSPORT.has(transport):
             TRANSPORT.check(transport)
     return TRANSPORTS | {scheme.lower(): transport for scheme, transport in value.items()}
 
@@ -91,6 +113,14 @@ class Named:
         # Read only for a name that is not built in: a slip is told before the first call.
         if name not in self.built_in:
             self._installed(name)
+
+    def has(self, name: str) -> bool:
+        """Return whether there is one of that name."""
+        if name in self.built_in:
+            return True
+        from importlib.metadata import entry_points
+
+        return name in entry_points(group=self.group).names
 
     def load(self, name: str) -> Callable[..., Any]:
         """Return what an installed package registers as ``name``; ``SettingsError`` if it fails."""
@@ -118,6 +148,8 @@ class Named:
 
 
 TRANSPORT = Named("transport", "moby_plugins.transports", (AUTO, *BUILT_IN))
+OBSERVER = Named("observer", "moby_plugins.observers", ())
+ASYNC_TRANSPORT = Named("asynchronous transport", "moby_plugins.aio_transports", (AUTO, *BUILT_IN))
 DISCOVERY = Named("discovery", "moby_plugins.discoveries", (LOCAL,))
 
 
@@ -178,6 +210,24 @@ def _engine_tls(value: TLSOptions | Mapping[str, Any] | None) -> TLSOptions | No
         raise SettingsError(f"engine_tls: {shown(error)}") from error
 
 
+def _observers(value: Iterable[str | Observer]) -> tuple[str | Observer, ...]:
+    given: object = value  # of a file, or of a program that nothing has checked
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+        raise SettingsError(f"observers are a list of names, not {quoted(given)}")
+    observers = tuple(value)
+    for each in observers:
+        if isinstance(each, str):
+            OBSERVER.check(each)
+        elif not isinstance(each, Observer):
+            raise SettingsError(f"an observer is a name or an Observer, not {quoted(each)}")
+    return observers
+
+
+def _on_retry(_: object, __: "Attribute[OnRetry | None]", value: object) -> None:
+    if value is not None and not callable(value):
+        raise SettingsError(f"on_retry must be a function, not {quoted(value)}")
+
+
 def _positive(_: object, attribute: "Attribute[Any]", value: object) -> None:
     if value is not None and not is_seconds(value):
         raise SettingsError(f"{attribute.name} must be a positive number, not {quoted(value)}")
@@ -206,7 +256,9 @@ class Settings:
         transports: By scheme, which transport carries a call: ``"auto"`` (httptools 0.7 or later
             where it can be imported, else urllib3), ``"httptools"``, ``"urllib3"``; or one that an
             installed package registers under the entry-point group ``moby_plugins.transports``; or
-            a ``Connect`` of one's own, which also adds a scheme. Others keep theirs.
+            a ``Connect`` of one's own, which also adds a scheme. Others keep theirs. In programs on
+            asyncio the three built-in names all mean the built-in asynchronous transport, the group
+            is ``moby_plugins.aio_transports``, and one's own is an ``AsyncConnect``.
         retry: When ``get`` and calls are tried again.
         timeout: Seconds for one attempt of a call, the response's body included; ``None`` is no
             bound.
@@ -222,6 +274,10 @@ class Settings:
             ``discovery``: ``"unix:///var/run/docker.sock"``; without it no engine is asked. A
             question to it is bounded by ``activation_timeout``.
         engine_tls: ``TLSOptions`` for an engine at ``https``.
+        observers: What is told of calls, retries and plugins: names that installed packages
+            register under the entry-point group ``moby_plugins.observers``, or ``Observer`` values.
+        on_retry: Called before each wait for another attempt, with the error and the seconds, where
+            a call or ``get`` gives none. In code only.
 
     Raises:
         SettingsError: For what cannot be used: a value out of range, a wrong type, a name that no
@@ -243,7 +299,9 @@ class Settings:
 
     sockets_path: str = field(default=SOCKETS_PATH, converter=_path)
     specs_paths: tuple[str, ...] = field(default=SPECS_PATHS, converter=_paths)
-    transports: Mapping[str, str | Connect] = field(factory=dict, converter=_transports)
+    transports: Mapping[str, str | Connect | ConnectAwaited] = field(
+        factory=dict, converter=_transports
+    )
     retry: RetryPolicy = field(factory=RetryPolicy, validator=_policy)
     timeout: float | None = field(default=None, validator=_positive)
     activation_timeout: float | None = field(default=ACTIVATION_TIMEOUT, validator=_positive)
@@ -252,6 +310,8 @@ class Settings:
     discovery: str | MakeDiscovery = field(default=LOCAL, converter=_discovery)
     engine: str | None = field(default=None, converter=_engine)
     engine_tls: TLSOptions | None = field(default=None, converter=_engine_tls)
+    observers: tuple[str | Observer, ...] = field(default=(), converter=_observers)
+    on_retry: OnRetry | None = field(default=None, validator=_on_retry)
 
     def __attrs_post_init__(self) -> None:
         encrypted = self.engine is not None and Address(self.engine).encrypted
@@ -272,15 +332,19 @@ class Settings:
             The settings.
 
         Raises:
-            SettingsError: For a file that cannot be read or used; it names the file.
+            SettingsError: For a file that cannot be read or used, or is larger than 1 MiB; it names
+                the file.
         """
         import tomllib
 
         try:
             with open(path, "rb") as file:
-                return cls._from(tomllib.load(file))
+                data = file.read(MAX_SETTINGS_BYTES + 1)
+            if len(data) > MAX_SETTINGS_BYTES:
+                raise ValueError(f"larger than {MAX_SETTINGS_BYTES} bytes")
+            return cls._from(tomllib.loads(data.decode()))
         except RecursionError as error:
-            raise SettingsError(f"{os.fspath(path)}: nested too deep") from error
+            raise SettingsError(f"{shown(os.fspath(path))}: nested too deep") from error
         except (OSError, ValueError, TypeError) as error:
             raise SettingsError(f"{shown(os.fspath(path))}: {shown(error)}") from error
 
@@ -371,6 +435,7 @@ def _seconds(text: str) -> float | None:
 _FROM_TEXT: dict[str, Callable[[str], Any]] = {
     "specs_paths": lambda text: tuple(filter(None, text.split(os.pathsep))),
     "plugins": _pairs,
+    "observers": lambda text: tuple(filter(None, map(str.strip, text.split(",")))),
     "engine_tls": _tls_options,
     "transports": _pairs,
     "timeout": _seconds,

@@ -1,7 +1,7 @@
 """Methods that respond with a stream: one definition for both ends, as ``subsystem.py`` has it.
 
-``Streamed`` says how a stream is asked for and given. What it is a stream of, a reader and
-``write`` say: chunks of bytes, unless a subclass makes more of them.
+``Streamed`` says how a stream is asked for and given. What it is a stream of, ``reader`` and
+``piece`` say: chunks of bytes, unless a subclass makes more of them.
 """
 
 import math
@@ -48,7 +48,7 @@ class _ChunkReader:
 class Streamed(Remote):
     """A call whose response is no JSON but a stream, of any size and without a time-out.
 
-    A subclass says in ``reader`` and ``write`` what it is a stream of. What is no item of such a
+    A subclass says in ``reader`` and ``piece`` what it is a stream of. What is no item of such a
     stream is an error before it is sent: the one before it was the last that is whole.
 
     Args:
@@ -92,25 +92,31 @@ class Streamed(Remote):
         reader.end()
 
     def write(self, items: Any) -> Content | Body:
-        """The stream of bytes for items: bytes, a file or chunks, as they are."""
+        """The stream of bytes for items: bytes and files as they are, others as ``piece`` says."""
         if isinstance(items, _BINARY):
             return bytes(items)
         if hasattr(items, "read"):
             return _BinaryFile(items, self.method)
-        return self.each(items, _BINARY, "bytes")
+        return self.pieces(items)
 
-    def each(
-        self, items: Iterable[Any], kind: type | tuple[type, ...], wanted: str
-    ) -> Iterator[Any]:
-        """The items one by one, each of ``kind``; ``WireError`` for another, saying which."""
+    def pieces(self, items: Iterable[Any]) -> Iterator[bytes]:
+        """The items one by one, as bytes."""
         try:
             for index, item in enumerate(items):
-                if not isinstance(item, kind):
-                    raise WireError(f"[{index}]: {mismatch(wanted, item)}", self.method)
-                yield item
+                yield self.piece(index, item)
         finally:
             if isinstance(items, Generator):
                 items.close()
+
+    def piece(self, index: int, item: Any) -> bytes:
+        """One item of the stream as bytes: ``WireError`` for what is none, with its ``index``."""
+        return bytes(self.checked(index, item, _BINARY, "bytes"))
+
+    def checked(self, index: int, item: Any, kind: type | tuple[type, ...], wanted: str) -> Any:
+        """Return ``item``, which is of ``kind``; ``WireError`` for another, saying which."""
+        if not isinstance(item, kind):
+            raise WireError(f"[{index}]: {mismatch(wanted, item)}", self.method)
+        return item
 
 
 class _BinaryFile:

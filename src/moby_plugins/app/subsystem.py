@@ -30,12 +30,12 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
 from moby_plugins.app import wire
-from moby_plugins.app.accounting import Ask, Plan, Send, Tell
+from moby_plugins.app.accounting import Ask, ClientBase, Plan, Send, Tell
 from moby_plugins.app.client import Client
 from moby_plugins.app.results import encode_result
 from moby_plugins.domain.errors import NOT_FOUND, DriverError, PluginError, StatusError, WireError
@@ -47,6 +47,7 @@ from moby_plugins.domain.text import quoted
 _ORDINARY = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=ClientBase[Any])
 HEADERS = {"Content-Type": CONTENT_TYPE}
 BAD_REQUEST = 400
 # A default for an answer that need not come: there is none.
@@ -239,9 +240,7 @@ class Remote:
             try:
                 return self.call(proxy, *arguments)
             except PluginError as error:
-                if isinstance(error, DriverError):
-                    proxy.client.sign(error)
-                result = self.despite(error)
+                result = self.instead(error, proxy.client)
                 # Raised in there, the error would hold on to itself, and so to the client.
                 if result is REQUIRED:
                     raise
@@ -250,8 +249,9 @@ class Remote:
         call.remote = self  # type: ignore[attr-defined]  # remote_of looks for it
         return cast("F", call)
 
-    def bind(self, owner: type["Subsystem"]) -> None:
+    def bind(self, owner: type["Described[Any]"]) -> None:
         """Learn the subsystem that the method is part of; ``TypeError`` for what is no method."""
+        self.owner: type[Described[Any]] = owner
         self.method: str = f"{owner.interface}.{self.wire}"
         self.error_keys: tuple[str, ...] = owner.error_keys
         self.signature: Signature = Signature(self.function, self.method)
@@ -280,11 +280,18 @@ class Remote:
             answer = client.send_file(plan.method, plan.data, object, timeout=timeout)
         else:
             answer = client.call(plan.method, plan.message, object, timeout=timeout)
-        try:
-            return self.read_answer(answer)
-        except WireError as error:
+        return self.read_answer(answer)
+
+    def instead(self, error: PluginError, client: ClientBase[Any]) -> Any:
+        """What a call through ``client`` results in that failed; ``REQUIRED`` if ``error`` counts.
+
+        The error then says whose it is.
+        """
+        if isinstance(error, DriverError):
+            client.sign(error)
+        elif isinstance(error, WireError) and not error.address:
             error.method, error.address = self.method, client.address.text
-            raise
+        return self.despite(error)
 
     def answer(self, part: object, request: Request) -> Response:
         """The plugin's end: read the arguments, call ``part``, send the result.
@@ -355,6 +362,11 @@ def remote_of(value: object) -> Remote | None:
     return found if isinstance(found, Remote) else None
 
 
+def is_asynchronous(function: Any) -> bool:
+    """Whether calling ``function`` makes a coroutine or an asynchronous generator."""
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
 def _is_mapping(kind: Any) -> bool:
     return (get_origin(kind) or kind) in {dict, Mapping}
 
@@ -364,7 +376,74 @@ remote = Remote
 """Marks a method of a ``Subsystem`` as a call: ``@remote(result="Volumes")``. See ``Remote``."""
 
 
-class Subsystem:
+class Described(Generic[C]):
+    """What both kinds of subsystems are: names, methods, and a client where it is a proxy."""
+
+    # How the manifest names it, how paths do, and the keys of an error in an answer 200.
+    implements: ClassVar[str] = ""
+    interface: ClassVar[str] = ""
+    error_keys: ClassVar[tuple[str, ...]] = ("Err",)
+    remotes: ClassVar[Mapping[str, Remote]] = {}
+
+    # What its clients are called.
+    _takes: ClassVar[str] = "a Client"
+
+    def __init__(
+        self, client: C | None = None, *, timeouts: Mapping[str, float] | None = None
+    ) -> None:
+        if client is not None and not callable(getattr(client, "call", None)):
+            raise TypeError(f"client must be {self._takes}, not {quoted(client)}")
+        self._client = client
+        self._timeouts = dict(timeouts or {})
+        names = {remote.name for remote in self.remotes.values()}
+        unknown = sorted(self._timeouts.keys() - names)
+        if unknown:
+            raise ValueError(f"{type(self).__name__} has no method {quoted(unknown[0])}")
+        for timeout in self._timeouts.values():
+            seconds(timeout)
+
+    def __repr__(self) -> str:
+        client = getattr(self, "_client", None)  # an author's ``__init__`` need not call this one
+        of = f"of {client!r}" if client is not None else f"for {self.implements or 'a subsystem'}"
+        return f"<{type(self).__name__} {of}>"
+
+    @property
+    def client(self) -> C:
+        """The client that the proxy calls through; ``TypeError`` for what is no proxy."""
+        client: C | None = getattr(self, "_client", None)
+        if client is None:
+            raise TypeError(f"{type(self).__name__} is no proxy: it was made without a client")
+        return client
+
+    def timeout_of(self, remote: Remote) -> float | None:
+        """Return how long a call may take.
+
+        Args:
+            remote: The method's definition.
+
+        Returns:
+            Seconds for one attempt; ``None`` for the client's.
+        """
+        return self._timeouts.get(remote.name, remote.timeout)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        interfaces = {getattr(base, "interface", "") for base in cls.__bases__} - {""}
+        if len(interfaces) > 1:
+            raise TypeError(f"{cls.__name__}: one class for each of {sorted(interfaces)}")
+
+    @classmethod
+    def _define(cls, marked: Sequence[Remote]) -> None:
+        """Make the methods that are ``marked`` in this class the subsystem's."""
+        if marked:
+            cls.interface = cls.interface or cls.__name__
+            cls.implements = cls.implements or cls.interface
+            cls.remotes = {**cls.remotes, **{remote.wire: remote for remote in marked}}
+            for remote in marked:
+                remote.bind(cls)
+
+
+class Subsystem(Described[Client]):
     """Base of all subsystems: one class for both ends of the protocol.
 
     ``VolumeDriver(client)`` is a host's typed proxy for a plugin; a class derived from
@@ -405,59 +484,12 @@ class Subsystem:
         ```
     """
 
-    # How the manifest names it, how paths do, and the keys of an error in an answer 200.
-    implements: ClassVar[str] = ""
-    interface: ClassVar[str] = ""
-    error_keys: ClassVar[tuple[str, ...]] = ("Err",)
-    remotes: ClassVar[Mapping[str, Remote]] = {}
-
-    def __init__(
-        self, client: Client | None = None, *, timeouts: Mapping[str, float] | None = None
-    ) -> None:
-        if client is not None and not callable(getattr(client, "call", None)):
-            raise TypeError(f"client must be a Client, not {quoted(client)}")
-        self._client = client
-        self._timeouts = dict(timeouts or {})
-        names = {remote.name for remote in self.remotes.values()}
-        unknown = sorted(self._timeouts.keys() - names)
-        if unknown:
-            raise ValueError(f"{type(self).__name__} has no method {unknown[0]!r}")
-        for timeout in self._timeouts.values():
-            seconds(timeout)
-
-    def __repr__(self) -> str:
-        client = getattr(self, "_client", None)  # an author's ``__init__`` need not call this one
-        of = f"of {client!r}" if client is not None else f"for {self.implements or 'a subsystem'}"
-        return f"<{type(self).__name__} {of}>"
-
-    @property
-    def client(self) -> Client:
-        """The client that the proxy calls through; ``TypeError`` for what is no proxy."""
-        client: Client | None = getattr(self, "_client", None)
-        if client is None:
-            raise TypeError(f"{type(self).__name__} is no proxy: it was made without a client")
-        return client
-
-    def timeout_of(self, remote: Remote) -> float | None:
-        """Return how long a call may take.
-
-        Args:
-            remote: The method's definition.
-
-        Returns:
-            Seconds for one attempt; ``None`` for the client's.
-        """
-        return self._timeouts.get(remote.name, remote.timeout)
-
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        interfaces = {getattr(base, "interface", "") for base in cls.__bases__} - {""}
-        if len(interfaces) > 1:
-            raise TypeError(f"{cls.__name__}: one class for each of {sorted(interfaces)}")
         marked = list(filter(None, map(remote_of, vars(cls).values())))
-        if marked:
-            cls.interface = cls.interface or cls.__name__
-            cls.implements = cls.implements or cls.interface
-            cls.remotes = {**cls.remotes, **{remote.wire: remote for remote in marked}}
-            for remote in marked:
-                remote.bind(cls)
+        for remote in marked:
+            if is_asynchronous(remote.function):
+                raise TypeError(
+                    f"{cls.__name__}.{remote.name} is asynchronous: derive from AsyncSubsystem"
+                )
+        cls._define(marked)

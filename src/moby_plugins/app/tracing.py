@@ -22,6 +22,7 @@ from moby_plugins.domain.http import App, Body, Content, NoAnswerError, Request,
 from moby_plugins.domain.plugin import Plugin, check_protocol, is_plugin_name, plugin_given
 from moby_plugins.domain.recording import RecordedBody, RecordedCall
 from moby_plugins.domain.text import shown
+from moby_plugins.domain.typed import typed
 from moby_plugins.failures import log_failure
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Transport, hung_up
@@ -56,7 +57,7 @@ MakeApp: TypeAlias = Callable[[Transport], App]
 """Makes the app that stands between, given the transport that reaches the plugin."""
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Progress:
     """A body on its way. A frozen value.
 
@@ -286,7 +287,7 @@ def _none_open() -> int:
     return 0
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Interposed:
     """An app in its place. A frozen value.
 

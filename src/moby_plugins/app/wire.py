@@ -29,7 +29,7 @@ import attrs
 
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.json import first_value, kind_of
-from moby_plugins.domain.text import shown
+from moby_plugins.domain.text import quoted, shown
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -83,7 +83,10 @@ def encode(args: Any) -> bytes:
     """
     if args is None:
         return b""
-    text = _ENCODER.encode(args)
+    try:
+        text = "".join(_encoded(args, 0))
+    except RecursionError:  # what is inside itself, which the encoder looks for
+        text = _ENCODER.encode(args)
     if "\\ud" in text:
         text = _ESCAPES.sub(_whole, text)
     return text.encode() + b"\n"
@@ -107,7 +110,12 @@ def decode(body: bytes, into: Any = None) -> Any:
 
 def structure(value: Any, into: Any) -> Any:
     """A decoded JSON value as the type ``into``; raises as ``decode`` does."""
-    hook = _hook(into)
+    try:
+        hook = _hook(into)
+    except _UnknownTypeError:
+        raise
+    except TypeError as error:  # what has no hash
+        raise _UnknownTypeError(_no_way(into, error)) from error
     try:
         return hook(value, into)
     except _UnknownTypeError:
@@ -146,6 +154,22 @@ def _whole(escape: re.Match[str]) -> str:
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain)
 
 
+def _made_once(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]]:
+    """What ``encoder`` makes for each value, which takes as long as using it."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # a Python without it
+        return lambda value, _: encoder.iterencode(value)
+    quote = json.encoder.encode_basestring_ascii
+    # Without a list of what it is inside of, which would be one for all threads.
+    made: Callable[[Any, int], Iterable[str]] = make(
+        None, encoder.default, quote, None, ":", ",", False, False, False
+    )
+    return made
+
+
+_encoded = _made_once(_ENCODER)
+
+
 # A cache of what never changes, not state: hooks are made once per type, on first use.
 @cache
 def _hook(into: Any) -> Hook:
@@ -154,9 +178,11 @@ def _hook(into: Any) -> Hook:
         # Most messages are made of these, and are read without importing cattrs.
         return make(into) if make else _converter().get_structure_hook(into)
     except Exception as error:  # cattrs' own, for a type that it does not know
-        raise _UnknownTypeError(
-            f"no way to read an answer as {shown(into)}: {shown(error)}"
-        ) from error
+        raise _UnknownTypeError(_no_way(into, error)) from error
+
+
+def _no_way(into: Any, error: Exception) -> str:
+    return f"no way to read an answer as {quoted(into)}, given as into: {shown(error)}"
 
 
 @cache

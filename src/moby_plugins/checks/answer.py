@@ -9,6 +9,7 @@ from moby_plugins.checks.verdict import fail
 from moby_plugins.domain.http import OK
 from moby_plugins.domain.json import first_value, fold_keys
 from moby_plugins.domain.text import shown
+from moby_plugins.domain.typed import typed
 
 # How much of an answer is part of a finding.
 SHOWN = 160
@@ -17,7 +18,7 @@ ERROR_KEYS = {"IpamDriver": "error", "AuthZPlugin": "", "MetricsCollector": ""}
 UNREAD = "MetricsCollector"
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Answer:
     """The response to a call: read whole, and not judged yet. A frozen value.
 

@@ -35,6 +35,7 @@ from moby_plugins.checks.verdict import NotPassedError, StalledError, advise, re
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportTimeoutError
 from moby_plugins.domain.http import OK, Content, Response
+from moby_plugins.domain.typed import typed
 from moby_plugins.ports import Clock, Transport
 
 PREFIX = "moby-plugins-check"
@@ -42,7 +43,7 @@ MANY = 16
 T = TypeVar("T")
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Setup:
     """What the checks are told about a plugin and its place. A frozen value.
 

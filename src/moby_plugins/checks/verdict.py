@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from attrs import field, frozen, validators
 
 from moby_plugins.deferred_names import AtDoor
+from moby_plugins.domain.typed import typed
 
 if TYPE_CHECKING:
     from moby_plugins.checks.session import Probe
@@ -138,7 +139,7 @@ def only(found: list[T], wanted: str, came_back: object) -> T:
     return found[0]
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Check:
     """A promise that plugins of a subsystem make, and how to see whether one keeps it.
 
@@ -260,7 +261,7 @@ def _items(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Finding:
     """What one check found. A frozen value.
 

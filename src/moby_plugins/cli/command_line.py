@@ -6,10 +6,9 @@ from typing import Any
 import click
 
 from moby_plugins.cli.errors import did_you_mean, exit_code, report
-from moby_plugins.cli.output import MAX_LINE
 from moby_plugins.domain import __version__
 from moby_plugins.domain.errors import PluginError
-from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.text import quoted, sentence
 
 # Each command and its line in the overview, in the order of use. Its module has the same name.
 COMMANDS = {
@@ -61,7 +60,7 @@ class CommandsOnDemand(click.Group):
             return super().invoke(context)
         except click.ClickException as error:
             # It repeats what was typed.
-            vars(error)["message"] = shown(error.message, MAX_LINE)
+            vars(error)["message"] = sentence(error.message)
             raise
         except (PluginError, KeyboardInterrupt) as error:
             report(error)

@@ -14,7 +14,7 @@ from collections.abc import (
     Callable,
     Mapping,
 )
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from attrs import field, frozen
 
@@ -52,17 +52,31 @@ class AsyncBody(Protocol):
         ...
 
 
+@runtime_checkable
+class ClosingBody(AsyncBody, Protocol):
+    """A body whose source has an end that is waited for: that of a generator say."""
+
+    async def aclose(self) -> None:
+        """Close the source, and return when that has ended."""
+
+
 AsyncContent: TypeAlias = bytes | AsyncIterable[bytes]
 """What a body is given as: bytes, or an asynchronous iterable of bytes that is sent as it comes."""
 
 
-class _AsyncBytes:
+class AsyncBytes:
     """Bytes as an ``AsyncBody``."""
 
     def __init__(self, data: bytes) -> None:
         self._data = io.BytesIO(data)
 
+    @property
+    def whole(self) -> bytes:
+        """All of them, whatever was read."""
+        return self._data.getvalue()
+
     async def read(self, size: int, /) -> bytes:
+        """Read a part; ``b""`` at the end."""
         return self._data.read(size)
 
     def close(self) -> None:
@@ -98,7 +112,7 @@ class _AsyncChunks:
 
 def _as_async_body(content: AsyncContent | AsyncBody) -> AsyncBody:
     if isinstance(content, bytes):
-        return _AsyncBytes(content)
+        return AsyncBytes(content)
     if hasattr(content, "read"):
         return cast("AsyncBody", content)
     return _AsyncChunks(content)
@@ -137,8 +151,8 @@ class AsyncRequest:
         """Read the whole body, or a part. Where the body is an iterable, this uses it up.
 
         Args:
-            size: How many bytes to return at most; ``None`` for all. What is read in parts has no
-                bound.
+            size: How many bytes to return at most; ``None`` or less than 0, as files have it, for
+                all. What is read in parts has no bound.
 
         Returns:
             The bytes; ``b""`` at the end.
@@ -146,13 +160,14 @@ class AsyncRequest:
         Raises:
             StatusError: With 413, for a whole body over ``max_bytes``; and what ``hold`` raises.
         """
-        if isinstance(self.body, bytes) and size is None and not self._rest:
+        is_part = size is not None and size >= 0
+        if isinstance(self.body, bytes) and not (is_part or self._rest):
             return self.body
         if not self._rest:
             self._rest.append(_as_async_body(self.body))
         rest = self._rest[0]
-        if size is not None:
-            return await rest.read(size)
+        if is_part:
+            return await rest.read(cast("int", size))
         whole = io.BytesIO()
         came = 0
         while chunk := await rest.read(CHUNK_BYTES):
@@ -198,11 +213,20 @@ class AsyncResponse:
         status: The HTTP status.
         body: Bytes, an asynchronous iterable of bytes, or an ``AsyncBody``.
         headers: The headers.
+        new_connection: Whether a transport dialled for it; ``None`` where it does not say.
     """
 
     status: int
     body: AsyncBody = field(converter=_as_async_body)
     headers: Mapping[str, str] = field(factory=dict)
+    new_connection: bool | None = field(default=None, eq=False, repr=False)
+
+    async def aclose(self) -> None:
+        """Close the body; return when its source has ended, where that is a generator."""
+        if isinstance(self.body, ClosingBody):
+            await self.body.aclose()
+        else:
+            self.body.close()
 
 
 # What a served asynchronous plugin is.

@@ -186,8 +186,8 @@ class TransportError(PluginError):
     """The exchange broke before a whole answer was there.
 
     ``reason`` says how; ``plugin`` (a name, "" for a client of its own) and
-    ``address`` say with whom; ``answered`` is true when a status line had come
-    and the exchange broke after it (headers that are no HTTP are no answer);
+    ``address`` say with whom, ``method`` in which call; ``answered`` is true when a status
+    line had come and the exchange broke after it (headers that are no HTTP are no answer);
     ``body_spent`` when the request's body was partly read and cannot be rewound.
     Either of the two rules a retry out.
     """
@@ -196,6 +196,7 @@ class TransportError(PluginError):
 
     answered: bool = False
     body_spent: bool = False
+    method: str = ""
 
     def __init__(self, reason: str, address: str = "", plugin: str = "") -> None:
         self.reason = reason

@@ -14,6 +14,7 @@ from moby_plugins.domain.managed import (
 from moby_plugins.domain.permissions import shell_command
 from moby_plugins.domain.plugin import PROTOCOL_SCHEME_HTTP_V1, ManagedPlugin, Plugin
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.typed import typed
 
 PROBLEM = "problem"
 """The severity of what makes hosts fail, or exposes them."""
@@ -23,7 +24,7 @@ NOTE = "note"
 """The severity of what changes nothing for a host."""
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Finding:
     """One thing that is wrong, or worth knowing. A frozen value.
 

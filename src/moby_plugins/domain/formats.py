@@ -39,7 +39,7 @@ def timestamp(value: str | datetime) -> str:
         # RFC 3339 has no seconds in an offset; local mean times have.
         if (aware.utcoffset() or timedelta()) % timedelta(minutes=1):
             aware = aware.astimezone(UTC)
-    except (OverflowError, OSError) as error:
+    except (ValueError, OverflowError, OSError) as error:
         raise ValueError(f"{quoted(value)} is out of range: {shown(error)}") from error
     return aware.isoformat().replace("+00:00", "Z")
 

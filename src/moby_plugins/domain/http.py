@@ -9,7 +9,8 @@ import io
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Protocol, TypeAlias, cast
+from itertools import chain
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from attrs import field, frozen
 
@@ -79,6 +80,47 @@ Content: TypeAlias = bytes | Iterable[bytes]
 """What a request's body is given as: bytes, or an iterable of bytes that is sent as it comes."""
 
 
+class FilePart:
+    """The part of a regular file that is left to send of a request's body.
+
+    A transport may have the system copy at most ``room`` bytes from ``offset`` on, out of the
+    descriptor that ``fileno`` returns, and ``take`` what was sent. For one thread at a time.
+    """
+
+    def __init__(self, fileno: Callable[[], int], offset: int, room: int) -> None:
+        # Asked for at each step: the number of a file that was closed may be another file's.
+        self.fileno = fileno
+        self.offset = offset
+        self.room = room
+
+    def take(self, size: int) -> None:
+        """Count what was sent."""
+        self.offset += size
+        self.room -= size
+
+
+@runtime_checkable
+class FileContent(Protocol):
+    """A request's body that may be a part of a regular file.
+
+    A transport that cannot have the system copy it iterates over it, as over any other body.
+    """
+
+    def part(self) -> FilePart | None:
+        """Return the part, once for an attempt; ``None`` where the body has to be read."""
+        ...
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield what was not taken of the part. What reading the file raises comes from here."""
+        ...
+
+
+def parts_of(content: Iterable[bytes]) -> Iterable[bytes | FilePart]:
+    """The file that ``content`` is, where it is one, and then what was not taken of it."""
+    part = content.part() if isinstance(content, FileContent) else None
+    return content if part is None else chain((part,), content)
+
+
 def check_method(method: str) -> str:
     """A method's name without its leading slash; ``ValueError`` for one that breaks the line."""
     return _checked_method(method)
@@ -128,8 +170,8 @@ class Request:
         """Read the whole body, or a part. Where the body is an iterable, this uses it up.
 
         Args:
-            size: How many bytes to return at most; ``None`` for all. What is read in parts has no
-                bound.
+            size: How many bytes to return at most; ``None`` or less than 0, as files have it, for
+                all. What is read in parts has no bound.
 
         Returns:
             The bytes; ``b""`` at the end.
@@ -137,13 +179,14 @@ class Request:
         Raises:
             StatusError: With 413, for a whole body over ``max_bytes``; and what ``hold`` raises.
         """
-        if isinstance(self.body, bytes) and size is None and not self._rest:
+        is_part = size is not None and size >= 0
+        if isinstance(self.body, bytes) and not (is_part or self._rest):
             return self.body
         if not self._rest:
             self._rest.append(_as_body(self.body))
         rest = self._rest[0]
-        if size is not None:
-            return rest.read(size)
+        if is_part:
+            return rest.read(cast("int", size))
         # Joined from a list, a body in tiny chunks would take many times its size.
         whole = io.BytesIO()
         came = 0
@@ -255,11 +298,13 @@ class Response:
         status: The HTTP status.
         body: Bytes, an iterable of bytes, or a ``Body``.
         headers: The headers.
+        new_connection: Whether a transport dialled for it; ``None`` where it does not say.
     """
 
     status: int
     body: Body = field(converter=_as_body)
     headers: Mapping[str, str] = field(factory=dict)
+    new_connection: bool | None = field(default=None, eq=False, repr=False)
 
 
 class NoAnswerError(ConnectionResetError):

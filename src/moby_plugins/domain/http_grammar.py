@@ -8,7 +8,11 @@ A response's lines may end in LF, as some plugins' do; a request's end in CRLF.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from attrs import frozen
 
 # Interim responses and trailers that are skipped; one more of either is an error.
 MAX_INTERIM = 16
@@ -50,6 +54,19 @@ CHUNK_SIZE = re.compile(
     rf"([0-9A-Fa-f]{{1,15}})[ \t]*(?:;{_NAME}(?:={_NAME}|=\"[\t !#-[\]-~]*\")?)*\r\n".encode()
 )
 
+# A head that a parser tells no more about: of one response whose body has a length, on a connection
+# that stays open.
+_OTHER = rf"(?!(?i:con(?:nection|tent-length)|transfer-encoding|proxy-connection):){_FIELD}"
+_plain = re.compile(
+    (
+        r"HTTP/1\.1 (?!204|304)([2-9][0-9]{2})(?: [^\x00\r\n]*)?\r\n"
+        rf"(?:{_OTHER}){{0,{MAX_HEADERS // 2}}}"
+        r"(?i:content-length):[ \t]*([0-9]{1,18})[ \t]*\r\n"
+        rf"(?:{_OTHER}){{0,{MAX_HEADERS // 2}}}\r\n"
+    ).encode()
+)
+_PLAIN_BYTES = 1 << 10
+
 NO_FIELD = "a line among the headers that is none"
 
 # The one header of a response by which its size is known, and one that changes it.
@@ -63,6 +80,18 @@ LENGTH = re.compile(r"[0-9]{1,18}")
 BAD_REQUEST_LINE = re.compile(
     rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\A | \r\n| HTTP/(?!1\.[01]\r\n)"
 )
+
+# A request line: the verb, the target and the minor version. What it refuses is what
+# ``BAD_REQUEST_LINE`` finds, and more that no verb or target is.
+REQUEST_LINE = re.compile(
+    rb"([A-Z][!#$%&'*+.^_`|~0-9A-Z-]*) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n"
+)
+# The target of a call: a path, or the same in absolute form.
+REQUEST_TARGET = re.compile(rb"/(?!/)|https?://[^/?#@]+/", re.IGNORECASE)
+
+# What a request has once, or not at all.
+_SINGLE = {b"Content-Length", b"Host", b"Transfer-Encoding"}
+_FRAMING = (b"Content-Length", b"Transfer-Encoding")
 
 
 def is_final(status: int) -> bool:
@@ -81,6 +110,38 @@ def check_heads(data: bytes) -> int:
             return match.end()
         position = match.end()
     raise _blame(data[position:])
+
+
+@frozen
+class PlainHead:
+    """The head of a response whose body has a length, on a connection that stays open."""
+
+    text: bytes
+    status: int
+    length: int
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield the names and values of its headers."""
+        for line in self.text.split(b"\n")[1:-2]:
+            name, _, value = line.decode("latin-1").partition(":")
+            yield name, value.strip(" \t\r")
+
+
+def plain_head(data: bytes) -> PlainHead | None:
+    """Return the head at the beginning of ``data``, as most are; ``None`` where it takes a parser.
+
+    What takes one: a head that has not come whole, is long, is refused or follows an interim one,
+    a body without a length, and a say on what becomes of the connection.
+    """
+    end = data.find(b"\r\n\r\n", 0, _PLAIN_BYTES)
+    return _plain_head(data[: end + 4]) if end > 0 else None
+
+
+# A plugin's heads are alike: to look one up takes a tenth of reading it.
+@lru_cache(maxsize=64)
+def _plain_head(text: bytes) -> PlainHead | None:
+    match = _plain.fullmatch(text)
+    return match and PlainHead(text, int(match[1]), int(match[2]))
 
 
 def _blame(data: bytes) -> ValueError:
@@ -141,6 +202,35 @@ def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
         None if length is None else [length.decode("latin-1")],
         None if coding is None else [coding.decode("latin-1")],
     )
+
+
+class Lines(Protocol):
+    """Where headers are read from: bounded in size by whatever gives it."""
+
+    def readline(self) -> bytes:
+        """The next line with its end, or what there is of it."""
+        ...
+
+
+def read_headers(lines: Lines, headers: MutableMapping[bytes, bytes]) -> None:
+    """Read up to the empty line into ``headers``, whose keys are title-cased.
+
+    Values of a header that comes again are joined by commas. Raises
+    ``ValueError`` for what is no header, for one too many, and for a body whose
+    end is open to doubt.
+    """
+    while (line := lines.readline()) != b"\r\n":
+        match = REQUEST_HEADER.fullmatch(line)
+        if match is None:
+            raise ValueError("a line among the headers is none")
+        name, value = match[1].title(), match[2].strip(b" \t")
+        if name in headers:
+            if name in _SINGLE:
+                raise ValueError(f"two headers {name.decode()}")
+            value = headers[name] + b", " + value
+        headers[name] = value
+    if not headers.keys().isdisjoint(_FRAMING):
+        check_request_framing(*(headers.get(name) for name in _FRAMING))
 
 
 class ChunkLines:

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import InvalidPluginNameError, PluginError, SpecError
 from moby_plugins.domain.json import first_value, fold_keys, kind_of
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.typed import typed
 
 # Where engines look for plugins: sockets in the one, specs in the others (protocol.md A1).
 SOCKETS_PATH = "/run/docker/plugins"
@@ -62,7 +63,13 @@ def _check_name(plugin: "Plugin", _: object, name: str) -> None:
 def _strings(given: Iterable[str]) -> tuple[str, ...]:
     if isinstance(given, str):
         raise TypeError("subsystems are given as a list of names, not as one string")
-    return tuple(given)
+    if not isinstance(given, Iterable):
+        raise TypeError(f"implements must be a list of names, not {quoted(given)}")
+    names = tuple(given)
+    others = {*map(type, names)} - {str}
+    if others:
+        raise TypeError(f"implements must be a list of names, not {quoted([*names])}")
+    return names
 
 
 @frozen
@@ -76,14 +83,10 @@ class Manifest:
         TypeError: For one string in place of several, or an item that is no string.
     """
 
-    implements: tuple[str, ...] = field(
-        default=(),
-        converter=_strings,
-        validator=validators.deep_iterable(validators.instance_of(str)),
-    )
+    implements: tuple[str, ...] = field(default=(), converter=_strings)
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Managed:
     """What only managed plugins have: a root file system that their engine keeps.
 
@@ -132,7 +135,7 @@ class Plugin:
     Raises:
         InvalidPluginNameError: For a name that cannot be one.
         SpecError: For an address that cannot be one.
-        TypeError: For ``tls_config`` of another type.
+        TypeError: For ``tls_config``, ``manifest`` or ``managed`` of another type.
     """
 
     name: str = field(validator=_check_name)
@@ -144,6 +147,11 @@ class Plugin:
 
     def __attrs_post_init__(self) -> None:
         check_tls(self.tls_config)
+        # Compared here, as a validator costs a call, and plugins are made by the thousand.
+        if type(self.manifest) is not Manifest:
+            raise TypeError(f"manifest takes a Manifest, not {quoted(self.manifest)}")
+        if self.managed is not None and type(self.managed) is not Managed:
+            raise TypeError(f"managed takes a Managed, not {quoted(self.managed)}")
         address = _address(self.addr)
         object.__setattr__(self, "address", address)
         if address.concern:
@@ -286,7 +294,7 @@ def _typed(key: str, value: Any, kind: type, absent: Any) -> Any:
     return value
 
 
-@frozen
+@frozen(field_transformer=typed)
 class PluginMount:
     """A mount of a managed plugin, as it is set."""
 
@@ -297,7 +305,7 @@ class PluginMount:
     options: tuple[str, ...]
 
 
-@frozen
+@frozen(field_transformer=typed)
 class ManagedPlugin:
     """What an engine tells of one of its plugins; nothing in it was checked by the engine.
 
@@ -316,7 +324,7 @@ class ManagedPlugin:
     mounts: tuple[PluginMount, ...] = ()
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Candidate:
     """A socket or spec where a look-up of a plugin's name goes, or an entry of the settings.
 
@@ -335,7 +343,7 @@ class Candidate:
     managed: ManagedPlugin | None = None
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Stray:
     """A file that seems meant to describe a plugin, but that no look-up finds. A frozen value.
 

@@ -20,6 +20,7 @@ from moby_plugins.domain.http import check_method
 from moby_plugins.domain.json import kind_of
 from moby_plugins.domain.masking import mask_body, mask_method, mask_text
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.typed import typed
 
 VERSION = 1
 # A recording is read whole.
@@ -44,7 +45,7 @@ def _pieces(given: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(given)
 
 
-@frozen
+@frozen(field_transformer=typed)
 class RecordedBody:
     """A body that passed. A frozen value.
 
@@ -67,7 +68,7 @@ class RecordedBody:
         return sum(map(len, self.pieces)) + self.omitted
 
 
-@frozen
+@frozen(field_transformer=typed)
 class RecordedCall:
     """One call that passed. A frozen value; times are seconds of one clock.
 
@@ -93,10 +94,13 @@ class RecordedCall:
 
 
 def _in_order(calls: Iterable[RecordedCall]) -> tuple[RecordedCall, ...]:
-    return tuple(sorted(calls, key=lambda call: call.at))
+    given = tuple(calls)
+    # What is no call is refused by its type, which is looked at next.
+    in_time = all(isinstance(call, RecordedCall) for call in given)
+    return tuple(sorted(given, key=lambda call: call.at)) if in_time else given
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Recording:
     """The calls of one plugin, in the order in which they came. A frozen value.
 

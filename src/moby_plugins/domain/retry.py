@@ -24,9 +24,16 @@ def is_seconds(value: object) -> bool:
 
 
 def size(argument: str, given: object) -> int:
-    """Return a bound in bytes; ``TypeError``, naming the ``argument``, for no positive number."""
-    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-        raise TypeError(f"{argument} must be a positive whole number, not {quoted(given)}")
+    """Return a bound in bytes, a positive whole number.
+
+    Raises ``TypeError``, naming the ``argument``, for no whole number, and ``ValueError`` for one
+    that is not positive.
+    """
+    wrong = f"{argument} must be a positive whole number, not {quoted(given)}"
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise TypeError(wrong)
+    if given < 1:
+        raise ValueError(wrong)
     return given
 
 
@@ -74,6 +81,11 @@ class RetryPolicy:
         max_delay: The longest wait in seconds, 0.001 or more; may be infinite.
         budget: Seconds from the first attempt within which the last may begin, 0 or more; 0 allows
             one attempt, ``math.inf`` any number.
+        jitter: Up to so many seconds, drawn at random, are added to each wait, so that many hosts
+            do not try again at one moment; 0 or more. Never beyond the budget.
+
+    A subclass may override ``next_delay``: to wait as some plugin needs it, or to give up by
+    another rule. It is called after each failure; jitter is added to what it returns.
 
     Raises:
         ValueError: For what is no number, or out of range.
@@ -92,6 +104,7 @@ class RetryPolicy:
     factor: float = field(default=2.0, validator=_AtLeast(1.0, math.inf))
     max_delay: float = field(default=30.0, validator=_AtLeast(1e-3, math.inf))
     budget: float = field(default=30.0, validator=_AtLeast(0.0, math.inf))
+    jitter: float = field(default=0.0, validator=_AtLeast(0.0, MAX_SECONDS))
 
     @classmethod
     def never(cls) -> "RetryPolicy":
@@ -133,11 +146,19 @@ class Tries:
     """The attempts at one thing, counted from 1, and the times between them.
 
     ``started`` is when the first of them began, by the clock of whoever makes them: on that clock
-    the policy's budget counts. For one thread or task.
+    the policy's budget counts. ``chance`` gives a random number from 0 to 1 for the policy's
+    jitter. For one thread or task.
     """
 
-    def __init__(self, policy: RetryPolicy, is_retryable: IsRetryable, started: float) -> None:
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        is_retryable: IsRetryable,
+        started: float,
+        chance: Callable[[], float],
+    ) -> None:
         self.number: int = 1
+        self._chance = chance
         self._policy = policy
         self._is_retryable = is_retryable
         self.started: float = started
@@ -153,9 +174,15 @@ class Tries:
         if not self._is_retryable(error):
             return None
         delay = self._policy.next_delay(self.number - 1, elapsed)
-        if delay is not None:
-            self.number += 1
-        return delay
+        if delay is None:
+            return None
+        self.number += 1
+        return delay + self._jitter(elapsed + delay) if self._policy.jitter else delay
+
+    def _jitter(self, due: float) -> float:
+        # An attempt that the policy allows is not put off beyond the budget.
+        most = min(self._policy.jitter, max(self._policy.budget - due, 0.0))
+        return most * self._chance()
 
     def postpone(self, seconds: float) -> None:
         """Leave out ``seconds`` that an attempt waited for its turn: they are not its own."""

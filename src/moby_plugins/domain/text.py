@@ -47,8 +47,7 @@ def shown(value: object, most: int = MAX_TEXT) -> str:
     URLs are left out. A text that is cut ends in ``… of N``, the number of its characters.
     """
     text = _text_of(value)
-    # Nearly every text: one that is short and plain.
-    if len(text) <= most and text.isprintable() and not (":/" in text or ":\\" in text):
+    if _is_plain(text, most):
         return text
     return "".join(_cut(text, most, _escaped))
 
@@ -57,6 +56,8 @@ def quoted(value: object, most: int = MAX_TEXT) -> str:
     """Return what ``shown`` makes of ``value``, a string in quotes: ``'shelf'``."""
     if not isinstance(value, str):
         return shown(value, most)
+    if _is_plain(value, most) and "'" not in value and "\\" not in value:
+        return f"'{value}'"
     mark = repr(value[:most])[0]
 
     def escape(char: str) -> str:
@@ -118,6 +119,13 @@ def _text_of(value: object) -> str:
         return plain_text(args[0] if is_attrs else value)
     except BaseException:  # a class of others, or a number that is too long for Python to write
         return f"something that cannot be shown: {class_name(value)}"
+
+
+def _is_plain(text: str, most: int) -> bool:
+    # Nearly every text is: short and printable, and no "@" may end the credentials of a URL.
+    if len(text) > most or not text.isprintable():
+        return False
+    return "@" not in text or not (":/" in text or ":\\" in text)
 
 
 def _escaped(char: str) -> str:

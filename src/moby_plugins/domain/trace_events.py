@@ -16,6 +16,8 @@ from moby_plugins.domain.http import OK
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording, masked_call
 from moby_plugins.domain.text import shown
 
+# Numbers of processes are above those of tracks, or a viewer would call some tracks main threads.
+_FIRST_PROCESS = 1001
 # Of a body, what is shown beside its slice.
 MAX_BODY_TEXT = 2000
 _MICROSECONDS = 1e6
@@ -40,7 +42,7 @@ def trace_events(recordings: Sequence[Recording]) -> Iterator[dict[str, Any]]:
     arrow = 0
     for index, recording in enumerate(recordings):
         name = recording.plugin or f"plugin {index + 1}"
-        hosts, plugin = 2 * index + 1, 2 * index + 2
+        hosts, plugin = _FIRST_PROCESS + 2 * index, _FIRST_PROCESS + 2 * index + 1
         tracks = _tracks(recording.calls)
         yield from _participant(hosts, f"hosts of {name}", "host", tracks)
         yield from _participant(plugin, name, "call", tracks)
@@ -55,7 +57,8 @@ def _participant(
     yield {"ph": "M", "pid": process, "name": "process_name", "args": {"name": shown(name)}}
     yield {"ph": "M", "pid": process, "name": "process_sort_index", "args": {"sort_index": process}}
     for track in sorted({*tracks}):
-        named = {"name": f"{track_name} {track}"}
+        # Viewers add the number.
+        named = {"name": track_name}
         yield {"ph": "M", "pid": process, "tid": track, "name": "thread_name", "args": named}
 
 

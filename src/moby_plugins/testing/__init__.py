@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from moby_plugins.deferred_names import deferred_names
 
 if TYPE_CHECKING:  # a test compares these imports with ``__all__``
+    from moby_plugins.adapters.memory.async_transport import AsyncMemoryTransport
     from moby_plugins.adapters.memory.calls import Call, Calls
     from moby_plugins.adapters.memory.clock import ClockStuckError, FakeClock
+    from moby_plugins.adapters.memory.fake_time_loop import FakeTimeLoop, LoopStuckError
     from moby_plugins.adapters.memory.fault_server import FaultServer
     from moby_plugins.adapters.memory.replay import any_body, same_body
     from moby_plugins.adapters.memory.replies import (
@@ -36,15 +38,18 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.testing.memory_registry import MemoryRegistry, MemoryTransports
 
 __all__ = [
+    "AsyncMemoryTransport",
     "Call",
     "Calls",
     "ClockStuckError",
     "FakeClock",
     "FakeEngine",
+    "FakeTimeLoop",
     "Fault",
     "FaultServer",
     "LivePlugin",
     "LivePlugins",
+    "LoopStuckError",
     "MemoryDiscovery",
     "MemoryRegistry",
     "MemoryTransport",
@@ -88,5 +93,8 @@ if not TYPE_CHECKING:  # else any name would pass
             "testing.host_replay",
             "testing.live",
             "adapters.memory.fault_server",
+            # These load asyncio.
+            "adapters.memory.fake_time_loop",
+            "adapters.memory.async_transport",
         ),
     )

@@ -12,9 +12,10 @@ from moby_plugins.domain.errors import RecordingError
 from moby_plugins.domain.http import CHUNK_BYTES, App, Request, Response
 from moby_plugins.domain.masking import mask_body
 from moby_plugins.domain.recording import RecordedBody, RecordedCall
+from moby_plugins.domain.typed import typed
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Replayed:
     """A recorded call made once more. A frozen value.
 

@@ -1,6 +1,6 @@
 """A whole host in memory: a registry to which a test adds plugins."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from moby_plugins.app.subsystems.authz import AuthZPlugin
 from moby_plugins.app.subsystems.secret import SecretProvider
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.http import Request, Response
+from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.ports import Cancellation, Clock, Transport
@@ -35,6 +36,7 @@ class MemoryRegistry(Registry):
     Args:
         clock: One of its own unless given.
         retry: The policy of ``get`` and of the clients.
+        observers: What is told of calls and plugins.
 
     Attributes:
         clock: What waits are on: they take no time.
@@ -51,13 +53,23 @@ class MemoryRegistry(Registry):
         ```
     """
 
-    def __init__(self, *, clock: FakeClock | None = None, retry: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: FakeClock | None = None,
+        retry: RetryPolicy | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> None:
         self.clock: FakeClock = FakeClock() if clock is None else clock
         self.discovery: MemoryDiscovery = MemoryDiscovery()
         self._addrs: dict[str, str] = {}
         self._transports: dict[str, MemoryTransport] = {}
         super().__init__(
-            discovery=self.discovery, connect=self._line_to, clock=self.clock, retry=retry
+            discovery=self.discovery,
+            connect=self._line_to,
+            clock=self.clock,
+            retry=retry,
+            observers=observers,
         )
 
     def __repr__(self) -> str:

@@ -187,3 +187,22 @@ def test_each_shell_has_its_script(machine: Machine, shell: str) -> None:
 
     assert ran.returncode == 0
     assert f"{shell}_complete" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["x" * 9000],
+        ["ls", "--" + "x" * 9000],
+        ["ls", "--timeout", "x" * 9000],
+        ["inspect", "a", "x" * 9000],
+        ["serve", "m:a", "n", "--drain", "x" * 9000],
+    ],
+)
+def test_what_was_typed_is_cut_where_it_is_repeated(machine: Machine, arguments: list[str]) -> None:
+    """As any text of others is, in the sentence that says what is wrong."""
+    ran = machine.run(*arguments)
+
+    assert ran.returncode == 2
+    assert "… of " in ran.stderr
+    assert max(map(len, ran.stderr.splitlines())) < 600

@@ -2,7 +2,6 @@
 
 import signal
 import stat
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -112,13 +111,16 @@ def test_running_calls_have_as_long_as_is_said(
     machine: Machine, module: Path, drain: str, status: int
 ) -> None:
     """A Create that takes longer is cut off, and its host repeats it: so give it its time."""
-    module.write_text(SHELVES.replace("return ()", "import time; time.sleep(1.5); return ()"))
+    slow = (
+        'import sys, time; print("called", file=sys.stderr, flush=True); time.sleep(1.5); return ()'
+    )
+    module.write_text(SHELVES.replace("return ()", slow))
     command = machine.command("serve", "shelves:Shelves", "--drain", drain)
     with machine.running(command) as process, ThreadPoolExecutor(1) as pool:
         assert process.stderr is not None
         process.stderr.readline()
-        call = pool.submit(machine.run, "call", "shelves", "VolumeDriver.List", "--timeout", "3")
-        time.sleep(1)
+        call = pool.submit(machine.run, "call", "shelves", "VolumeDriver.List", "--timeout", "9")
+        assert process.stderr.readline() == "called\n"
         process.terminate()
         assert process.wait(SECONDS) == 0
         assert call.result().returncode == status

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -128,6 +129,13 @@ def upload_in_chunks(client: Client) -> object:
     return client.send_file("M.x", iter([LARGE[: 1 << 20]] * 64))
 
 
+def upload_of_a_file(client: Client) -> object:
+    """The same, of a regular file."""
+    with tempfile.TemporaryFile() as file:
+        file.truncate(len(LARGE))
+        return client.send_file("M.x", file)
+
+
 def stream(client: Client) -> object:
     """A stream that is being read."""
     with client.stream("M.x") as reading:
@@ -145,6 +153,7 @@ WAITS: dict[str, tuple[Callable[[], Plugin], Callable[[Client], object]]] = {
     "a stream without an end": (lambda: Plugin(HEAD + b"Connection: close\r\n\r\n1"), stream),
     "room to send": (lambda: Plugin(reads=False), upload),
     "room to send a chunk": (lambda: Plugin(reads=False), upload_in_chunks),
+    "room to send a file": (lambda: Plugin(reads=False), upload_of_a_file),
 }
 
 

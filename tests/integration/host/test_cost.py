@@ -4,9 +4,11 @@ Times are measured by ``make bench``. These bounds leave a wide margin, for the 
 of Python and urllib3 differ; a call that does its work twice goes over them.
 """
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from attrs import frozen
 
 from moby_plugins import Registry, Settings, new_client, new_local_registry
-from tests.dummy_plugin import DummyPlugin, keeps_answering
+from tests.dummy_plugin import Conversation, DummyPlugin, http, keeps_answering
 
 # Functions in Python for one call over a connection that is open, by transport.
 MOST = {"httptools": 80, "urllib3": 225}
@@ -36,6 +38,8 @@ SYSTEM_CALLS = {
     "settimeout",
     "shutdown",
 }
+# The same on the way of a file.
+FILE_CALLS = SYSTEM_CALLS | {"read", "seek", "sendfile"}
 
 
 @frozen
@@ -62,13 +66,15 @@ def functions(work: Callable[[], object]) -> int:
     return seen["call"]
 
 
-def system_calls(work: Callable[[], object]) -> Counter[str]:
-    """Which functions ``work`` calls, in this thread, that are each a system call."""
+def system_calls(
+    work: Callable[[], object], names: AbstractSet[str] = SYSTEM_CALLS
+) -> Counter[str]:
+    """Which functions of ``names`` the ``work`` calls, in this thread: each is a system call."""
     seen: Counter[str] = Counter()
     before = sys.getprofile()
 
     def count(_: Any, event: str, called: Any) -> None:
-        if event == "c_call" and called.__name__ in SYSTEM_CALLS:
+        if event == "c_call" and called.__name__ in names:
             seen[called.__name__] += 1
 
     sys.setprofile(count)
@@ -77,6 +83,12 @@ def system_calls(work: Callable[[], object]) -> Counter[str]:
     finally:
         sys.setprofile(before)
     return seen
+
+
+@pytest.fixture
+def settings(built_in: Settings) -> Settings:
+    """What is counted is the synchronous transports' work."""
+    return built_in
 
 
 def test_a_call_does_not_do_its_work_twice(short_path: Path, settings: Settings) -> None:
@@ -108,6 +120,34 @@ def test_a_time_out_is_not_set_for_every_step(short_path: Path, settings: Settin
 
     assert calls.total() <= 4
     assert calls["poll"] == 2
+
+
+def test_a_file_is_sent_without_being_read(
+    short_path: Path, tmp_path: Path, settings: Settings
+) -> None:
+    """The system copies a regular file: for 64 MiB a few hundred waits, each with one copy."""
+    size = 64 << 20
+    (tmp_path / "f").touch()
+    os.truncate(tmp_path / "f", size)
+
+    def behave(conversation: Conversation) -> None:
+        buffer = bytearray(1 << 20)
+        head = conversation.sock.recv(4096)
+        left = size - len(head.partition(b"\r\n\r\n")[2])
+        while left:
+            left -= conversation.sock.recv_into(buffer)
+        conversation.send(http(b"1"))
+
+    with (
+        DummyPlugin.on_unix(short_path / "p.sock", behave) as plugin,
+        new_client(plugin.addr, settings=settings, timeout=30.0) as client,
+        (tmp_path / "f").open("rb") as file,
+    ):
+        calls = system_calls(lambda: client.send_file("M.x", file), FILE_CALLS)
+
+    assert 0 < calls["sendfile"] <= calls["poll"]
+    assert calls["read"] <= 4  # of the response
+    assert calls.total() <= 1100
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,13 +144,15 @@ def test_a_stream_without_time_out_is_as_slow_as_it_likes(client_of: ClientOf) -
 
 
 def test_a_plugin_that_reads_nothing_ends_at_the_time_out(client_of: ClientOf) -> None:
-    """The time-out bounds the sending too, of bytes and of a file."""
+    """The time-out bounds the sending too, of bytes, of a file and of what is iterated."""
 
     def deaf(conversation: Conversation) -> None:
         conversation.stopped.wait(10)
 
-    with client_of(deaf) as client:
-        for body in (bytes(32 << 20), io.BytesIO(bytes(32 << 20)), iter([bytes(32 << 20)])):
+    size = 32 << 20
+    with client_of(deaf) as client, tempfile.TemporaryFile() as file:
+        file.truncate(size)
+        for body in (bytes(size), io.BytesIO(bytes(size)), file, iter([bytes(size)])):
             with ends_in_time(), pytest.raises(TransportTimeoutError) as caught:
                 client.send_file("M.x", body, timeout=TIMEOUT)
 

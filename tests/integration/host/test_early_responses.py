@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -54,11 +55,27 @@ def head_of(conversation: Conversation) -> bytes:
     return conversation.sock.recv(4096)
 
 
+def regular_file(size: int) -> Any:
+    """A regular file of ``size`` bytes, which takes no room on the disk, and is not read."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  closed where it is used
+    file.truncate(size)
+    return file
+
+
 DATA: dict[str, Callable[[], Any]] = {
     "bytes": lambda: bytes(SIZE),
-    "a file": lambda: io.BytesIO(bytes(SIZE)),
+    "a file in memory": lambda: io.BytesIO(bytes(SIZE)),
+    "a regular file": lambda: regular_file(200 << 20),
     "chunks": lambda: iter([bytes(1000)] * (SIZE // 1000)),
 }
+
+
+@contextlib.contextmanager
+def sent(kind: str) -> Iterator[Any]:
+    """Data of this kind, which is closed at the end where it can be."""
+    data = DATA[kind]()
+    with data if isinstance(data, io.IOBase) else contextlib.nullcontext():
+        yield data
 
 
 @pytest.mark.parametrize("timeout", [None, 20.0])
@@ -77,8 +94,8 @@ def test_a_plugin_that_refuses_and_reads_no_more_is_received_at_once(
     with client_of(behave) as client:
         for count in (1, 2):
             began = time.monotonic()
-            with pytest.raises(StatusError, match="no room") as caught:
-                client.send_file("M.x", DATA[data](), timeout=timeout)
+            with sent(data) as given, pytest.raises(StatusError, match="no room") as caught:
+                client.send_file("M.x", given, timeout=timeout)
 
             assert time.monotonic() - began < SOON
             assert caught.value.status == 413
@@ -111,7 +128,33 @@ def test_a_plugin_that_refuses_and_reads_on_slowly_is_sent_no_more(
 
 
 @pytest.mark.parametrize("timeout", [None, 20.0])
-def test_interim_responses_end_no_sending(timeout: float | None, client_of: ClientOf) -> None:
+def test_a_file_is_sent_no_further_than_a_response_comes(
+    timeout: float | None, client_of: ClientOf
+) -> None:
+    """However quickly the plugin reads on: it is copied in steps, with a look before each."""
+    received: list[int] = []
+
+    def behave(conversation: Conversation) -> None:
+        received.append(len(head_of(conversation)))
+        conversation.send(TOO_LARGE)
+        with contextlib.suppress(OSError):
+            while data := conversation.sock.recv(1 << 20):
+                received.append(len(data))
+
+    with client_of(behave) as client, regular_file(400 << 20) as file:
+        with pytest.raises(StatusError, match="no room"):
+            client.send_file("M.x", file, timeout=timeout)
+
+        assert 0 <= file.tell() < 100 << 20
+
+    assert sum(received) < 100 << 20
+
+
+@pytest.mark.parametrize("make", [lambda: io.BytesIO(bytes(SIZE)), lambda: regular_file(SIZE)])
+@pytest.mark.parametrize("timeout", [None, 20.0])
+def test_interim_responses_end_no_sending(
+    timeout: float | None, make: Callable[[], Any], client_of: ClientOf
+) -> None:
     """100 and 103 may come before, while and after the request is sent: all of it arrives."""
 
     def behave(conversation: Conversation) -> None:
@@ -125,8 +168,8 @@ def test_interim_responses_end_no_sending(timeout: float | None, client_of: Clie
         conversation.send(b"3 Y\r\n\r\n" + http(b"%d" % (len(got) - got.index(b"\r\n\r\n") - 4)))
         conversation.hang()
 
-    with client_of(behave) as client:
-        assert client.send_file("M.x", io.BytesIO(bytes(SIZE)), timeout=timeout) == SIZE
+    with client_of(behave) as client, make() as file:
+        assert client.send_file("M.x", file, timeout=timeout) == SIZE
 
 
 def test_an_early_response_is_not_followed_by_another_call(client_of: ClientOf) -> None:

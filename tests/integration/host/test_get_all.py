@@ -86,6 +86,12 @@ class Street:
         return {plugin.name for plugin in registry.get_all(on_failure=failed)}
 
 
+@pytest.fixture
+def settings(built_in: Settings) -> Settings:
+    """What a registry begins side by side needs transports that can begin."""
+    return built_in
+
+
 @pytest.fixture(params=["unix", "tcp"])
 def street(
     request: pytest.FixtureRequest, short_path: Path, settings: Settings

@@ -11,9 +11,10 @@ from tests.integration.hostile.plugins import WAYS, Against, against
 
 
 @pytest.fixture(params=WAYS, ids=str, name="against")
-def _against(request: pytest.FixtureRequest, short_path: Path) -> Against:
+def _against(request: pytest.FixtureRequest, short_path: Path) -> Iterator[Against]:
     """Makes a client of a plugin with a given behaviour, for each way to reach one."""
-    return against(request.param, short_path)
+    with against(request.param, short_path) as connect:
+        yield connect
 
 
 @pytest.fixture(params=KINDS)

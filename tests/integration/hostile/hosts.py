@@ -6,11 +6,14 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from moby_plugins import RetryPolicy, Settings, new_client
+from moby_plugins.aio import AsyncPluginApp
 from moby_plugins.serving import PluginApp, PluginServer, plugin_server_tcp, plugin_server_unix
 from tests.integration.hostile.bounds import SOON
+from tests.integration.serving.async_plugins import AsyncEchoes, AsyncLayers, AsyncVolumes
 from tests.integration.serving.plugins import Echo, Layers, Volumes
 
-KINDS = ("unix", "tcp")
+# The threaded end and the one on an event loop, on each kind of socket.
+KINDS = ("unix", "tcp", "async unix", "async tcp")
 ONCE = Settings(retry=RetryPolicy.never())
 
 
@@ -29,7 +32,12 @@ class Echoes(Echo):
 class Served:
     """A plugin that is served, and what hostile hosts do to it."""
 
-    def __init__(self, server: PluginServer, echoes: Echoes, volumes: Volumes) -> None:
+    def __init__(
+        self,
+        server: PluginServer,
+        echoes: Echoes | AsyncEchoes,
+        volumes: Volumes | AsyncVolumes,
+    ) -> None:
         self.server = server
         self.echoes = echoes
         self.volumes = volumes
@@ -82,10 +90,17 @@ class Served:
 @contextmanager
 def serve(kind: str, directory: Path) -> Iterator[Served]:
     """A plugin that is being served; calls still running at the end are cut off soon."""
-    echoes, volumes = Echoes(), Volumes()
+    echoes: Echoes | AsyncEchoes
+    volumes: Volumes | AsyncVolumes
+    app: PluginApp | AsyncPluginApp
+    if kind.startswith("async"):
+        echoes, volumes = AsyncEchoes(), AsyncVolumes()
+        app = AsyncPluginApp(echoes, AsyncLayers(), volumes, max_request_bytes=1 << 20)
+    else:
+        echoes, volumes = Echoes(), Volumes()
+        app = PluginApp(echoes, Layers(), volumes, max_request_bytes=1 << 20)
     volumes.may_end.set()
-    app = PluginApp(echoes, Layers(), volumes, max_request_bytes=1 << 20)
-    if kind == "unix":
+    if kind.endswith("unix"):
         server = plugin_server_unix(app, "p", sockets_path=str(directory), drain=0.2)
     else:
         server = plugin_server_tcp(app, "p", specs_path=str(directory), drain=0.2)

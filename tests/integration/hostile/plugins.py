@@ -10,15 +10,14 @@ from typing import Any, TypeAlias
 from attrs import evolve, frozen
 
 from moby_plugins import Client, RetryPolicy, Settings, new_client
-from moby_plugins.app.settings import BUILT_IN
 from tests.dummy_plugin import Behaviour, Conversation, DummyPlugin
+from tests.integration.loops import TRANSPORTS, settings_over
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 # Seconds that a plugin waits for a host that has stopped reading.
 PATIENCE = 5.0
 
-TRANSPORTS = sorted(BUILT_IN)
 SOCKETS = ("unix", "tcp")
 
 _NUMBER = re.compile(rb'"Number":(\d+)')
@@ -40,15 +39,18 @@ WAYS = [Way(transport, socket) for transport in TRANSPORTS for socket in SOCKETS
 Against: TypeAlias = Callable[..., AbstractContextManager[Client]]
 
 
-def against(way: Way, directory: Path) -> Against:
+@contextmanager
+def against(way: Way, directory: Path) -> Iterator[Against]:
     """What makes a client of a plugin with a given behaviour; it never tries again."""
-    once = Settings(
-        transports=dict.fromkeys(Settings().transports, way.transport), retry=RetryPolicy.never()
-    )
+    with settings_over(way.transport) as settings:
+        once = evolve(settings, retry=RetryPolicy.never())
+        yield _against(way.socket, directory, once)
 
+
+def _against(socket: str, directory: Path, once: Settings) -> Against:
     @contextmanager
     def connect(behaviour: Behaviour, **settings: Any) -> Iterator[Client]:
-        if way.socket == "unix":
+        if socket == "unix":
             plugin = DummyPlugin.on_unix(directory / "p.sock", behaviour)
         else:
             plugin = DummyPlugin.on_tcp(behaviour)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.domain.http import MAX_EMPTY_CHUNKS, Request, Response, checked_chunks
+from moby_plugins.domain.http import MAX_EMPTY_CHUNKS, ChunkCheck, Request, Response, checked_chunks
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import GraphDriver
 from moby_plugins.testing import MemoryTransport
@@ -62,3 +62,23 @@ def test_empty_chunks_between_others_are_passed_over() -> None:
 
     assert len(list(checked_chunks(few))) == len(few)
     assert Request("A.B", few).read() == b"ab"
+
+
+def test_empty_chunks_without_end_are_an_error() -> None:
+    """The body's end does not come, so its reader is told."""
+    with pytest.raises(ValueError, match=ENDLESS):
+        for _ in checked_chunks(repeat(b"")):
+            pass
+
+
+def test_empty_chunks_are_counted_in_a_row() -> None:
+    """One with bytes begins the count again; the bound itself is an error."""
+    check = ChunkCheck()
+    for _ in range(MAX_EMPTY_CHUNKS - 1):
+        check.checked(b"")
+    check.checked(b"a")
+    for _ in range(MAX_EMPTY_CHUNKS - 1):
+        check.checked(b"")
+
+    with pytest.raises(ValueError, match="1,000,000 empty chunks"):
+        check.checked(b"")

@@ -6,6 +6,7 @@ gevent.monkey.patch_all()
 
 import io  # noqa: E402
 import sys  # noqa: E402
+import tempfile  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 
@@ -39,6 +40,11 @@ def calls(client: Client) -> None:
     for timeout in (None, 20.0):
         print(*(client.call("M.x", {"A": 1}, timeout=timeout) for _ in range(3)))
         print(client.send_file("M.x", io.BytesIO(bytes(4 << 20)), timeout=timeout))
+        with tempfile.TemporaryFile() as file:
+            file.truncate(len(MORE_THAN_BUFFERS))
+            print(client.send_file("M.x", file, timeout=timeout))
+            file.seek(0)
+            print(outcome(lambda: client.send_file("M.refuse", file, timeout=timeout)))  # noqa: B023
         print(outcome(lambda: client.send_file("M.refuse", MORE_THAN_BUFFERS, timeout=timeout)))  # noqa: B023
         with client.stream("M.x", timeout=timeout) as stream:
             print(b"".join(stream).decode())

@@ -34,7 +34,8 @@ def behave(conversation: Conversation) -> None:
         conversation.send(MANIFEST if b"Plugin.Activate" in head else http(b"1"))
 
 
-CALLS = ["1 1 1", "1", "StatusError: M.refuse: no room", "1"]
+REFUSED = "StatusError: M.refuse: no room"
+CALLS = ["1 1 1", "1", "1", REFUSED, REFUSED, "1"]
 TOLD = [*CALLS, *CALLS, "TransportTimeoutError", "in time True", "10 True"]
 
 

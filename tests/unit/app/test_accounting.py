@@ -5,9 +5,10 @@ import pytest
 from moby_plugins import RetryPolicy, StatusError, TransportError, WaitCancelledError, WireError
 from moby_plugins.app.accounting import ClientBase
 from moby_plugins.domain.address import Address
+from moby_plugins.domain.http import Request
 
 
-class Accounts(ClientBase):
+class Accounts(ClientBase[Request]):
     """A client that sends nothing, and shows what it decides."""
 
     numbered = ClientBase._numbered  # noqa: SLF001  its subclasses are its users

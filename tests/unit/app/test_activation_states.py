@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from attrs import evolve
 
-from moby_plugins.app.activation import Activation, Activations
+from moby_plugins.app.activation import Activation, Activations, ActivePlugin
 from moby_plugins.app.registry import Registry
 from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
 from tests.unit.app.in_memory import MemoryHost
@@ -52,7 +52,7 @@ def test_an_active_plugin_is_a_value_whoever_is_its_client() -> None:
 
 def test_an_activation_is_claimed_once_and_settled_once() -> None:
     """One caller has the lead, others share it; a second outcome changes nothing."""
-    activations = Activations()
+    activations = Activations[ActivePlugin]()
     activation, leading = activations.claim("p", leader=None)
 
     assert leading
@@ -66,7 +66,7 @@ def test_an_activation_is_claimed_once_and_settled_once() -> None:
 
 def test_an_activation_whose_leader_was_interrupted_is_abandoned() -> None:
     """An interrupt is its thread's own: whoever waited gets neither plugin nor error."""
-    activation = Activation("p", leader=None)
+    activation = Activation[ActivePlugin]("p", leader=None)
 
     states = [activation.abandoned]
     activation.settle(None, KeyboardInterrupt())
@@ -81,7 +81,7 @@ def test_one_that_was_forgotten_while_it_was_running_takes_no_place() -> None:
     host = MemoryHost({"p": ["VolumeDriver"]})
     plugin = host.registry.get("p")
     other = evolve(plugin, client=plugin.client)
-    activations = Activations()
+    activations = Activations[ActivePlugin]()
     forgotten, _ = activations.claim("p", None)
     activations.drop("p")
     current, _ = activations.claim("p", None)

@@ -4,7 +4,7 @@ import tracemalloc
 
 from moby_plugins.app.bodies import read_whole
 
-SIZE = 64 << 10
+SIZE = 32 << 10
 
 
 class Crumbs:

@@ -1,9 +1,13 @@
 """A body that is sent as it is read: its chunks, its length, and whether it can be sent again."""
 
+import contextlib
+import gzip
 import io
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pytest
 
@@ -129,6 +133,116 @@ def test_giving_up_half_way_is_no_error_of_the_data() -> None:
     del sending
 
     assert upload.error is None
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A regular file of ten bytes."""
+    (tmp_path / "f").write_bytes(b"0123456789")
+    return tmp_path / "f"
+
+
+@pytest.mark.parametrize(("mode", "buffering"), [("rb", -1), ("rb", 0), ("r+b", -1), ("r+b", 0)])
+def test_a_regular_file_need_not_be_read(mode: str, buffering: int, path: Path) -> None:
+    """It tells its descriptor, and where what is to be sent of it begins and ends."""
+    with path.open(mode, buffering) as opened:
+        file = cast("BinaryIO", opened)
+        assert file.read(3) == b"012"
+        part = Upload(file).part()
+
+        assert part is not None
+        assert (part.fileno(), part.offset, part.room) == (file.fileno(), 3, 7)
+
+
+class Upper(io.FileIO):
+    """A file that is read as something else than what it has."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size).upper()
+
+
+def zipped(path: Path) -> Any:
+    """A compressed file, whose descriptor has other bytes than it gives."""
+    path.write_bytes(gzip.compress(b"0123456789"))
+    return gzip.GzipFile(path)
+
+
+NOT_REGULAR: dict[str, Callable[[Path], Any]] = {
+    "in memory": lambda path: io.BytesIO(path.read_bytes()),
+    "an iterator": lambda _: chunks(b"one"),
+    "compressed": zipped,
+    "derived": Upper,
+    "around a derived one": lambda path: io.BufferedReader(Upper(path)),
+    "around another": lambda path: tempfile.NamedTemporaryFile(dir=path.parent),  # noqa: SIM115
+    "written alone": lambda path: path.open("ab", 0),
+    "a device": lambda _: Path("/dev/zero").open("rb"),  # noqa: SIM115
+    "a pipe": lambda _: Pipe(b"one"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_REGULAR)
+def test_other_data_has_to_be_read(kind: str, path: Path) -> None:
+    """What the descriptor has may not be what reading gives, or there is none."""
+    data = NOT_REGULAR[kind](path)
+    with data if isinstance(data, io.IOBase) else contextlib.nullcontext():
+        assert Upload(data).part() is None
+
+
+@pytest.mark.parametrize("taken", [0, 4, 7])
+def test_what_was_not_taken_of_a_file_is_read(taken: int, path: Path) -> None:
+    """To the end, where the file then stands."""
+    with path.open("rb") as file:
+        file.seek(3)
+        upload = Upload(file)
+        part = upload.part()
+        assert part is not None
+        part.take(taken)
+
+        assert b"".join(upload) == b"0123456789"[3 + taken :]
+        assert file.tell() == 10
+
+
+def test_a_file_that_became_shorter_is_told_by_what_is_missing(path: Path) -> None:
+    """As where all of it is read."""
+    with path.open("rb") as file:
+        upload = Upload(file)
+        part = upload.part()
+        assert part is not None
+        part.take(3)
+        os.truncate(path, 5)
+
+        with pytest.raises(ValueError, match=r"^the file became shorter by 5 bytes while it"):
+            list(upload)
+
+
+def test_a_file_is_sent_whole_again_after_a_part_was_taken(path: Path) -> None:
+    """Each attempt begins where the file stood at first."""
+    with path.open("rb") as file:
+        file.seek(2)
+        upload = Upload(file)
+        for _ in range(2):
+            part = upload.part()
+            assert part is not None
+            assert (part.offset, part.room) == (2, 8)
+            part.take(5)
+            assert upload.rewind()
+
+        assert file.tell() == 2
+        assert b"".join(upload) == b"23456789"
+
+
+def test_a_file_stands_where_what_was_sent_of_it_ends(path: Path) -> None:
+    """As far as it was taken, also where it is not read any further; one that is closed is left."""
+    with path.open("rb") as file:
+        for take in (0, 4):
+            upload = Upload(file)
+            part = upload.part()
+            assert part is not None
+            part.take(take)
+            upload.end()
+
+            assert file.tell() == take
+    upload.end()
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from moby_plugins.serving import (
     ServerTLS,
     plugin_server_tcp,
     plugin_server_unix,
+    wsgi,
 )
 from moby_plugins.subsystems import VolumeDriver
 from moby_plugins.testing import (
@@ -182,6 +183,34 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "bytes of a client": (
         lambda: Client(MemoryTransport({}), ADDRESS, clock=FakeClock(), max_response_bytes=NOTHING),
         "max_response_bytes must be a positive whole number, not None",
+    ),
+    "bytes of a request": (
+        lambda: plugin_server_unix(PluginApp(), "a", max_request_bytes=NOTHING),
+        "max_request_bytes must be a positive whole number, not None",
+    ),
+    "bytes of all requests": (
+        lambda: plugin_server_tcp(PluginApp(), "a", max_inflight_bytes=A_LIST),
+        "max_inflight_bytes must be a positive whole number, not ['x']",
+    ),
+    "bytes of an application": (
+        lambda: PluginApp(max_request_bytes=A_LIST),
+        "max_request_bytes must be a positive whole number, not ['x']",
+    ),
+    "bytes of a WSGI application": (
+        lambda: wsgi(PluginApp(), max_request_bytes=A_LIST),
+        "max_request_bytes must be a positive whole number, not ['x']",
+    ),
+    "where a server listens": (
+        lambda: plugin_server_tcp(PluginApp(), "a", FIVE),
+        "addr must be a string, not 5",
+    ),
+    "where a server has its socket": (
+        lambda: plugin_server_unix(PluginApp(), "a", sockets_path=FIVE),
+        "sockets_path must be a string, not 5",
+    ),
+    "where a server has its spec": (
+        lambda: plugin_server_tcp(PluginApp(), "a", specs_path=FIVE),
+        "specs_path must be a string, not 5",
     ),
     "a method": (
         lambda: Client(MemoryTransport({}), ADDRESS, clock=FakeClock()).call(FIVE),

@@ -7,8 +7,16 @@ from typing import Any
 
 import pytest
 
+from moby_plugins import InvalidPluginNameError
 from moby_plugins.app.hosting import HTTPServer, PluginServer
 from moby_plugins.domain.http import App, Request, Response
+from moby_plugins.serving import (
+    PluginApp,
+    plugin_server_tcp,
+    plugin_server_unix,
+    serve_tcp,
+    serve_unix,
+)
 
 
 def app(request: Request) -> Response:
@@ -160,3 +168,20 @@ def test_odd_seconds_to_drain_are_an_error(drain: Any, underneath: Underneath) -
         PluginServer(app, underneath.listen, drain=drain)
 
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("bound", [0, -1, -(10**400)])
+@pytest.mark.parametrize("argument", ["max_request_bytes", "max_inflight_bytes"])
+@pytest.mark.parametrize("make", [plugin_server_unix, plugin_server_tcp, serve_unix, serve_tcp])
+def test_no_server_is_made_that_could_read_nothing(make: Any, argument: str, bound: int) -> None:
+    """A bound that is not positive is refused before there is a socket, as a name that is none."""
+    with pytest.raises(ValueError, match=f"^{argument} must be a positive whole number, not "):
+        make(PluginApp(), "a", **{argument: bound})
+
+
+@pytest.mark.parametrize("make", [plugin_server_unix, plugin_server_tcp])
+@pytest.mark.parametrize("name", [5, None, "", "a/b", b"a"])
+def test_no_server_is_made_without_a_name(make: Any, name: object) -> None:
+    """Whatever it is given in place of one."""
+    with pytest.raises(InvalidPluginNameError):
+        make(PluginApp(), name)

@@ -190,3 +190,24 @@ def test_giving_up_is_no_warning(clock: FakeClock, caplog: pytest.LogCaptureFixt
         retry(Flaky(clock, failures=99), RetryPolicy(), clock, is_retryable)
 
     assert len(caplog.records) == 4
+
+
+def test_jitter_is_drawn_anew_for_each_wait() -> None:
+    """Waits are at least the policy's, and at most the jitter longer."""
+    clock = FakeClock()
+    waits: list[float] = []
+
+    def attempt(_: int) -> None:
+        raise TransportError("refused")
+
+    with pytest.raises(TransportError):
+        retry(
+            attempt,
+            RetryPolicy(initial=1, factor=1, budget=1000, jitter=0.5),
+            clock,
+            is_retryable,
+            lambda _, delay: waits.append(delay),
+        )
+
+    assert all(1 <= wait <= 1.5 for wait in waits)
+    assert len({*waits}) > 100

@@ -65,7 +65,7 @@ def test_a_transport_of_ones_own_joins_the_others() -> None:
         ),
         ({"transports": {"tcp": 5}}, "5 is neither a transport's name nor a callable"),
         ({"transports": {"tcp": ""}}, "'' is neither a transport's name nor a callable"),
-        ({"transports": {5: "urllib3"}}, "'urllib3' is neither a transport's name nor a callable"),
+        ({"transports": {5: "urllib3"}}, "5 is no scheme of an address"),
         ({"plugins": 5}, "plugins are a table from name to address, not 5"),
         ({"plugins": "a=b"}, "plugins are a table from name to address, not 'a=b'"),
         ({"plugins": {"shelf": 5}}, "plugins: 'shelf': an address or a Plugin is wanted, not 5"),

@@ -61,7 +61,7 @@ def test_an_empty_file_changes_nothing(toml: Path) -> None:
         ("socket_path = 1", f"unknown setting 'socket_path'; known: {KNOWN}"),
         (
             "[retry]\nbugdet = 1",
-            "unknown setting 'bugdet'; known: initial, factor, max_delay, budget",
+            "unknown setting 'bugdet'; known: initial, factor, max_delay, budget, jitter",
         ),
         ("[retry]\nbudget = -1", "budget must be a number, 0 or more: -1"),
         ("[plugins]\nshelf = 5", "plugins: 'shelf': an address or a Plugin is wanted, not 5"),
@@ -155,7 +155,7 @@ def test_the_machines_environment_is_read_unless_one_is_given(
         (
             "MOBY_PLUGINS_RETRY_X",
             "1",
-            "unknown setting 'x'; known: initial, factor, max_delay, budget",
+            "unknown setting 'x'; known: initial, factor, max_delay, budget, jitter",
         ),
         ("MOBY_PLUGINS_RETRY", "5", "retry must be a RetryPolicy, not '5'"),
         ("MOBY_PLUGINS_SOCKETS_PATH", "", "'' cannot be a path"),

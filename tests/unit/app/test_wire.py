@@ -273,3 +273,10 @@ def test_what_is_too_much_is_a_wire_error() -> None:
     """Values are counted before they are decoded, at either end."""
     with pytest.raises(WireError, match=r"^more than 1,000,000 values$"):
         decode(b"[" + b"0," * 1_000_000 + b"0]")
+
+
+@pytest.mark.parametrize("into", [3, "Volume", [str], {"a": int}, lambda value: value])
+def test_what_is_no_type_is_told_by_the_arguments_name(into: Any) -> None:
+    """Also what cannot be looked up at all, as it has no hash."""
+    with pytest.raises(TypeError, match=r"^no way to read an answer as .*, given as into: "):
+        decode(b"{}", into)

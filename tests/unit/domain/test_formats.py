@@ -200,3 +200,10 @@ def test_a_text_may_be_empty_where_that_is_said(rule: Callable[[str], None]) -> 
     with pytest.raises(ValueError, match="is no") as caught:
         unless_empty(rule)("x" * 1_000_000)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=1, seconds=1))])
+def test_a_time_that_is_none_in_utc_is_named(zone: timezone | None) -> None:
+    """The first moment of the calendar, in a zone east of UTC or in that of the machine."""
+    with pytest.raises(ValueError, match=r"^datetime\.datetime\(1, 1, 1.* is out of range: "):
+        timestamp(datetime(1, 1, 1, tzinfo=zone))

@@ -1,16 +1,22 @@
 """Bodies as they are read, decided without reading: what to ask for next, and what it comes to."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from moby_plugins.domain.errors import WireError
+from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
-    MAX_EMPTY_CHUNKS,
     MAX_ERROR_BYTES,
     ChunkCheck,
+    Content,
     ErrorText,
+    FilePart,
     Remaining,
+    Request,
+    Response,
     Whole,
+    parts_of,
 )
 
 
@@ -99,14 +105,51 @@ def test_chunks_are_bytes_of_any_kind() -> None:
         check.checked("c")  # type: ignore[arg-type]
 
 
-def test_empty_chunks_are_counted_in_a_row() -> None:
-    """One with bytes begins the count again; the bound itself is an error."""
-    check = ChunkCheck()
-    for _ in range(MAX_EMPTY_CHUNKS - 1):
-        check.checked(b"")
-    check.checked(b"a")
-    for _ in range(MAX_EMPTY_CHUNKS - 1):
-        check.checked(b"")
+@pytest.mark.parametrize("size", [-1, -2, -(1 << 40)])
+@pytest.mark.parametrize("body", [b"abcdef", [b"abc", b"def"], [b"", b"a", b"bcdef"]])
+def test_a_size_below_0_is_all_of_it_as_files_have_it(body: Content, size: int) -> None:
+    """Not all but the last byte of each chunk; and within the bound of a whole body."""
+    assert Request("A.B", body).read(size) == b"abcdef"
+    begun = Request("A.B", body)
+    assert begun.read(1) + begun.read(size) + begun.read(size) == b"abcdef"
+    if not isinstance(body, bytes):
+        with pytest.raises(StatusError, match="larger than 5 bytes"):
+            Request("A.B", body, max_bytes=5).read(size)
 
-    with pytest.raises(ValueError, match="1,000,000 empty chunks"):
-        check.checked(b"")
+
+class Filed:
+    """A body of ten bytes that may be a file."""
+
+    def __init__(self, part: FilePart | None) -> None:
+        self._part = part
+
+    def part(self) -> FilePart | None:
+        return self._part
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"0123456789"[self._part.offset if self._part else 0 :]
+
+
+def test_a_file_comes_before_what_is_read_of_it() -> None:
+    """What was taken of it by then is not read."""
+    part = FilePart(lambda: 3, 0, 10)
+    parts = iter(parts_of(Filed(part)))
+
+    assert next(parts) is part
+    part.take(4)
+    assert (part.fileno(), part.offset, part.room) == (3, 4, 6)
+    assert list(parts) == [b"456789"]
+
+
+def test_what_is_no_file_is_read() -> None:
+    """A body that might have been one, and one that could not."""
+    chunks = [b"one", b"two"]
+
+    assert list(parts_of(Filed(None))) == [b"0123456789"]
+    assert list(parts_of(chunks)) == chunks
+
+
+def test_what_is_no_bytes_is_no_chunk() -> None:
+    """Text above all."""
+    with pytest.raises(TypeError, match="a body is made of bytes, not of str"):
+        Response(200, ["text"]).body.read(1)  # type: ignore[list-item]  # the point

@@ -4,7 +4,7 @@ import tracemalloc
 
 from moby_plugins.domain.http import Request
 
-SIZE = 64 << 10
+SIZE = 32 << 10
 
 
 def test_a_body_in_crumbs_takes_little_more_than_its_size() -> None:

@@ -27,7 +27,7 @@ def made_up(chance: random.Random, depth: int = 0) -> Any:
 def test_what_is_read_in_pieces_is_the_same(size: int, *, ascii_only: bool) -> None:
     """Pieces are put together so that it cannot be seen where they were cut."""
     chance = random.Random(size)  # noqa: S311  no secret
-    for _ in range(8):
+    for _ in range(3):
         value = [made_up(chance) for _ in range(4)]
         data = json.dumps(value, ensure_ascii=ascii_only).encode() + b" and, what, follows"
 
@@ -58,7 +58,7 @@ def test_a_cut_anywhere_changes_nothing(text: str) -> None:
         assert in_pieces(f'{{"x":{text},"":{text}}}'.encode(), size) == {"x": one, "": one}
 
 
-@pytest.mark.parametrize("around", [1, 100_000])
+@pytest.mark.parametrize("around", [1, 20_000])
 def test_a_long_string_is_read_in_steps(around: int) -> None:
     """A string that is longer than a piece is one string, whatever stands where a step ends."""
     for shift in range(14):
@@ -95,7 +95,7 @@ def test_equal_keys_around_a_cut_give_the_last_one() -> None:
 )
 def test_broken_json_is_an_error_wherever_it_is_cut(broken: str) -> None:
     """What breaks off or follows no grammar is refused."""
-    for size in range(1, 40):
+    for size in range(1, 24):
         for start in ("[[", '{"a":[', '[{"a":[{"b":1,"c":['):
             with pytest.raises(ValueError, match=r"JSON"):
                 in_pieces((start + broken.format("1,1,1")).encode(), size)

@@ -2,8 +2,15 @@
 
 from collections.abc import Iterable
 
+import pytest
+
 from moby_plugins.domain.errors import PluginError, StatusError, TransportError
 from moby_plugins.domain.retry import RetryPolicy, Tries, is_retryable
+
+
+def never_drawn() -> float:
+    """No random number, for a policy that needs none."""
+    raise AssertionError("there is no jitter")
 
 
 def delays(tries: Tries, moments: Iterable[float]) -> list[float | None]:
@@ -13,7 +20,7 @@ def delays(tries: Tries, moments: Iterable[float]) -> list[float | None]:
 
 def test_attempts_are_counted_and_their_time_runs_from_the_first() -> None:
     """The number is that of the attempt to come; the budget counts from the start."""
-    tries = Tries(RetryPolicy(), is_retryable, started=100.0)
+    tries = Tries(RetryPolicy(), is_retryable, started=100.0, chance=never_drawn)
 
     assert tries.number == 1
     assert delays(tries, [100, 101, 103, 107, 115]) == [1, 2, 4, 8, None]
@@ -22,7 +29,7 @@ def test_attempts_are_counted_and_their_time_runs_from_the_first() -> None:
 
 def test_an_error_is_told_how_often_and_for_how_long_was_tried() -> None:
     """Each failure counts itself, and the time that passed since the first attempt began."""
-    tries = Tries(RetryPolicy(), is_retryable, started=10.0)
+    tries = Tries(RetryPolicy(), is_retryable, started=10.0, chance=never_drawn)
     first, second = TransportError("refused"), TransportError("refused")
 
     tries.after(first, 10.5)
@@ -42,7 +49,7 @@ def test_what_is_not_retryable_is_the_last() -> None:
 
     error = StatusError(500, "M.x", "no")
 
-    assert Tries(RetryPolicy(), never, started=0.0).after(error, 2.0) is None
+    assert Tries(RetryPolicy(), never, started=0.0, chance=never_drawn).after(error, 2.0) is None
     assert asked == [error]
     assert (error.attempts, error.elapsed) == (1, 2.0)
 
@@ -50,8 +57,38 @@ def test_what_is_not_retryable_is_the_last() -> None:
 def test_what_was_waited_for_a_turn_is_not_held_against_it() -> None:
     """Seconds that are left out shorten the time of all attempts, and use no budget."""
     error = TransportError("refused")
-    tries = Tries(RetryPolicy(budget=10.0), is_retryable, started=0.0)
+    tries = Tries(RetryPolicy(budget=10.0), is_retryable, started=0.0, chance=never_drawn)
     tries.postpone(50.0)
 
     assert tries.after(error, 51.0) == 1
     assert error.elapsed == 1.0
+
+
+@pytest.mark.parametrize(("drawn", "waits"), [(0.0, [1, 2]), (0.5, [2, 3]), (1.0, [3, 4])])
+def test_jitter_is_added_to_each_wait(drawn: float, waits: list[float]) -> None:
+    """So much of it as was drawn."""
+    tries = Tries(RetryPolicy(jitter=2.0), is_retryable, 0.0, lambda: drawn)
+
+    assert delays(tries, [0.0] * 2) == waits
+
+
+def test_jitter_puts_no_attempt_off_beyond_the_budget() -> None:
+    """What the policy allows is made; after the budget nothing is, jitter or not."""
+    tries = Tries(RetryPolicy(budget=10, jitter=100), is_retryable, 0.0, lambda: 1.0)
+
+    assert delays(tries, [0.0, 10.0]) == [10.0, None]
+
+
+class Steady(RetryPolicy):
+    """Every second, five times."""
+
+    def next_delay(self, retries: int, elapsed: float) -> float | None:
+        """By its own rule."""
+        return 1.0 if retries < 4 else None
+
+
+def test_a_policy_of_ones_own_decides() -> None:
+    """A subclass's rule counts alone, beyond the budget too."""
+    tries = Tries(Steady(budget=2.0, jitter=0.5), is_retryable, 0.0, lambda: 1.0)
+
+    assert delays(tries, range(5)) == [1.5, 1.0, 1.0, 1.0, None]

@@ -75,8 +75,8 @@ def test_credentials_are_left_out(text: str, printed: str) -> None:
     "part", ["://", "a://b", "://@", "@", "://a:", ":\\/\\/a:", "://" + "x" * 1000]
 )
 def test_no_text_takes_long_to_read(part: str) -> None:
-    """Time that grew with the square of the length would be hours here."""
-    text = part * (1_000_000 // len(part))
+    """Time that grew with the square of the length would be minutes here."""
+    text = part * (100_000 // len(part))
 
     assert len(shown(text)) < 320
     assert shown(text).endswith(f"… of {len(text)}")
@@ -137,10 +137,10 @@ def test_a_long_text_is_quoted_as_far_as_it_is_shown() -> None:
 
 
 def test_a_list_is_one_text() -> None:
-    """A million names take no more room than one."""
+    """A hundred thousand names take no more room than one."""
     assert listed(["a", "b\n"]) == "a, b\\n"
     assert listed([]) == "nothing"
-    assert listed(["x"] * 1_000_000) == ("x, " * 100) + "… of 2999998"
+    assert listed(["x"] * 100_000) == ("x, " * 100) + "… of 299998"
 
 
 def test_a_sentence_may_hold_a_text_that_was_cut() -> None:

@@ -51,7 +51,7 @@ def test_hosts_and_plugins_have_names() -> None:
 def test_slices_of_one_track_never_overlap(times: list[tuple[int, int]]) -> None:
     """What goes on at one time has tracks of its own, and no more of them than it needs."""
     recording = Recording([call("M.x", at, took) for at, took in times], "p")
-    slices = [event for event in events(recording, phase="X") if event["pid"] == 2]
+    slices = [event for event in events(recording, phase="X") if event["pid"] == 1002]
     ends: dict[int, float] = {}
     for event in slices:
         assert event["ts"] >= ends.get(event["tid"], 0)
@@ -73,9 +73,9 @@ def test_what_went_wrong_is_a_mark_at_the_end() -> None:
     marks = events(Recording(calls, "p"), phase="i")
 
     assert [(mark["pid"], mark["ts"], mark["name"]) for mark in marks] == [
-        (2, 1_000_000, "status 500"),
-        (2, 3_000_000, "the answer's body is cut off"),
-        (1, 5_000_000, "the host did not wait for the end"),
+        (1002, 1_000_000, "status 500"),
+        (1002, 3_000_000, "the answer's body is cut off"),
+        (1001, 5_000_000, "the host did not wait for the end"),
     ]
 
 

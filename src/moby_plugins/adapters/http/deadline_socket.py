@@ -10,7 +10,7 @@ TLS waits inside OpenSSL, which knows the socket's own time-out alone: there it 
 
 A plugin may respond before it has read the whole request, and then read no more. So a
 socket that waits until it can send also looks for what the plugin sends. It never waits
-inside ``send()``, where it could not look.
+inside ``send()``, where it could not look. The same holds for a file that the system copies.
 
 ``OpenSockets`` ends what the sockets of one dial wait for, from another thread or from a signal
 handler. So nothing there waits for a lock.
@@ -27,7 +27,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from moby_plugins.domain.http import CLOSED_HERE
+from moby_plugins.domain.http import CLOSED_HERE, FilePart
 from moby_plugins.domain.http_grammar import begins_final_response
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ _LONGEST = 1e6
 # What is read at once while a request is being sent, and how much of it may be interim responses.
 _EARLY_BYTES = 16 << 10
 _MOST_EARLY_BYTES = 64 << 10
+# What is copied of a file between two looks for a response.
+_COPIED_BYTES = 1 << 20
 
 
 # Called for every call: ``super()`` would make an object first.
@@ -55,6 +57,11 @@ class ClosedHereError(ConnectionAbortedError):
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNABORTED, CLOSED_HERE)
+
+
+def ends_sending(early: bytes) -> bool:
+    """Whether ``early``, received while a request is being sent, is a reason to send no more."""
+    return len(early) > _MOST_EARLY_BYTES or (bool(early) and begins_final_response(early))
 
 
 class _Deadline(_Base):
@@ -142,6 +149,13 @@ class _Deadline(_Base):
                     self.wait_to_send()
                     sent += self._send_now(rest[sent:])
 
+    def send_part(self, part: FilePart) -> None:
+        """Send what the system can copy of a file; what ``part`` keeps is to be read and sent.
+
+        Raises as ``sendall``.
+        """
+        # Nothing, unless it is a plain socket's.
+
     def wait_to_send(self) -> None:
         """Wait until there is room to send; ``RespondedEarlyError`` once the peer responds.
 
@@ -174,8 +188,7 @@ class _Deadline(_Base):
         raise NotImplementedError
 
     def _check_early(self, *, goes_on: bool) -> None:
-        enough = len(self._early) > _MOST_EARLY_BYTES
-        if not goes_on or enough or (self._early and begins_final_response(self._early)):
+        if not goes_on or ends_sending(self._early):
             raise RespondedEarlyError("the plugin responded before the request was sent")
 
     def _receive(self, size: int, *args: Any) -> bytes:
@@ -215,6 +228,29 @@ class DeadlineSocket(_Deadline, socket.socket):
         while not (sent := self._send_now(data)) and len(data):
             _poll_of(self, select.POLLOUT).poll(_left_to_poll(self._ends))
         return sent
+
+    def send_part(self, part: FilePart) -> None:
+        """Send what the system can copy of a file; what ``part`` keeps is to be read and sent.
+
+        Raises as ``sendall``.
+        """
+        # There is no MSG_DONTWAIT for it.
+        socket.socket.settimeout(self, 0)
+        try:
+            while part.room:
+                self.wait_to_send()
+                number, size = part.fileno(), min(part.room, _COPIED_BYTES)
+                try:
+                    sent = os.sendfile(self.fileno(), number, part.offset, size)
+                except OSError:
+                    # Whether it is the file's or the connection's is not to be told from it:
+                    # to read the rest raises the one, and to send that the other.
+                    return
+                if not sent:  # the file has become shorter, which reading tells
+                    return
+                part.take(sent)
+        finally:
+            socket.socket.settimeout(self, None)
 
     def _send_now(self, data: Any) -> int:
         if self._ends is not None:

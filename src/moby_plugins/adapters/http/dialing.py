@@ -102,7 +102,7 @@ class Lookups:
 
     def __init__(self) -> None:
         # By process too: the threads of its parent do not run in a child.
-        self._running: dict[tuple[Hashable, int], _Lookup] = {}
+        self._running: dict[tuple[Hashable, int], Lookup] = {}
 
     def addresses(
         self,
@@ -113,15 +113,9 @@ class Lookups:
         sockets: OpenSockets | None = None,
     ) -> list[Any]:
         """What ``resolve`` returns or raises; else as ``result``."""
-        if timeout is None or _is_number(host):
+        if timeout is None or is_number(host):
             return resolve(host, port)
-        # For the port of the first to ask.
-        asked = _Lookup("resolve", lambda: (port, resolve(host, port)))
-        late = f"the name {shown(host)} is not resolved"
-        resolved_for, found = self._result((resolve, host), asked, late, timeout, sockets)
-        if resolved_for == port:
-            return list(found)
-        return [(*each[:4], (each[4][0], port, *each[4][2:])) for each in found]
+        return for_port(port, self._result(self.resolving(resolve, host, port), timeout, sockets))
 
     def context(
         self, tls: TLSOptions, timeout: float | None, sockets: OpenSockets | None = None
@@ -129,40 +123,46 @@ class Lookups:
         """What ``ssl_context`` returns or raises, which reads files; else as ``result``."""
         if timeout is None:
             return ssl_context(tls)
-        asked = _Lookup("read", lambda: ssl_context(tls))
-        late = "the TLS files are not read"
-        context: ssl.SSLContext = self._result(tls, asked, late, timeout, sockets)
+        context: ssl.SSLContext = self._result(self.reading(tls), timeout, sockets)
         return context
 
-    def _result(
-        self,
-        key: Hashable,
-        mine: "_Lookup",
-        late: str,
-        timeout: float,
-        sockets: OpenSockets | None,
-    ) -> Any:
-        """What the lookup of ``key`` comes to; ``TimeoutError`` if that takes ``timeout`` seconds.
+    def resolving(self, resolve: Resolve, host: str, port: int) -> "Lookup":
+        """What resolves ``host``, begun or under way; its result is for ``for_port``."""
+        # For the port of the first to ask.
+        late = f"the name {shown(host)} is not resolved"
+        asked = Lookup("resolve", late, lambda: (port, resolve(host, port)))
+        return self._begun((resolve, host), asked)
+
+    def reading(self, tls: TLSOptions) -> "Lookup":
+        """What reads the files of ``tls``, begun or under way; its result is an ``SSLContext``."""
+        asked = Lookup("read", "the TLS files are not read", lambda: ssl_context(tls))
+        return self._begun(tls, asked)
+
+    @staticmethod
+    def _result(lookup: "Lookup", timeout: float, sockets: OpenSockets | None) -> Any:
+        """What ``lookup`` comes to; ``TimeoutError`` if that takes ``timeout`` seconds.
 
         What takes longer goes on in its thread, and the next to ask waits for the same. Where
         ``sockets`` were ended, this ends too.
         """
-        key = (key, os.getpid())
-        lookup = self._running.setdefault(key, mine)
-        if lookup is mine:
-            self._start(key, mine)
         ends, left = time.monotonic() + timeout, timeout
         while not lookup.done.wait(min(left, _LOOK)):
             if sockets is not None:
                 sockets.check()
             left = ends - time.monotonic()
             if left <= 0:
-                raise TimeoutError(f"{late} after {timeout:.3g} s")
-        if lookup.error is not None:
-            raise copy(lookup.error) from lookup.cause  # no two threads share a traceback
-        return lookup.found
+                raise TimeoutError(f"{lookup.late} after {timeout:.3g} s")
+        return lookup.result()
 
-    def _start(self, key: tuple[Hashable, int], lookup: "_Lookup") -> None:
+    def _begun(self, key: Hashable, mine: "Lookup") -> "Lookup":
+        """The lookup of ``key`` that runs already, or else ``mine``."""
+        key = (key, os.getpid())
+        lookup = self._running.setdefault(key, mine)
+        if lookup is mine:
+            self._start(key, mine)
+        return lookup
+
+    def _start(self, key: tuple[Hashable, int], lookup: "Lookup") -> None:
         def ask() -> None:
             try:
                 lookup.found = lookup.ask()
@@ -178,17 +178,20 @@ class Lookups:
             lookup.fail(OSError(f"no thread to {lookup.name} in: {error}"))
             self._end(key, lookup)
 
-    def _end(self, key: tuple[Hashable, int], lookup: "_Lookup") -> None:
+    def _end(self, key: tuple[Hashable, int], lookup: "Lookup") -> None:
         del self._running[key]
-        lookup.done.set()
+        lookup.end()
 
 
-class _Lookup:
-    """What the system is being asked: ``name`` says it of the thread."""
+class Lookup:
+    """What the system is being asked: ``name`` says it of the thread, ``late`` of a time-out."""
 
-    def __init__(self, name: str, ask: Callable[[], Any]) -> None:
+    def __init__(self, name: str, late: str, ask: Callable[[], Any]) -> None:
         self.name = name
+        self.late = late
         self.ask = ask
+        # Called once it is done, in its thread: those who cannot wait for ``done``.
+        self._watchers: dict[object, Callable[[], object]] = {}
         self.done = threading.Event()
         self.found: Any = None
         self.error: Exception | None = None
@@ -201,8 +204,44 @@ class _Lookup:
         if self.cause is not None:
             self.cause.__traceback__ = self.cause.__context__ = None
 
+    def end(self) -> None:
+        """Have those who wait go on."""
+        self.done.set()
+        for tell in tuple(self._watchers.values()):
+            tell()
 
-def _is_number(host: str) -> bool:
+    def watch(self, who: object, tell: Callable[[], object]) -> None:
+        """Call ``tell`` once it is done, in whichever thread, unless ``unwatch`` comes first."""
+        self._watchers[who] = tell
+        if self.done.is_set():  # since the caller looked
+            tell()
+
+    def unwatch(self, who: object) -> None:
+        """Call nothing for ``who``."""
+        self._watchers.pop(who, None)
+
+    def result(self) -> Any:
+        """What was found, once it is done; raises what failed."""
+        if self.error is not None:
+            raise copy(self.error) from self.cause  # no two threads share a traceback
+        return self.found
+
+
+def for_port(port: int, resolved: tuple[int, list[Any]]) -> list[Any]:
+    """The addresses that were ``resolved`` for one port, with ``port``."""
+    resolved_for, found = resolved
+    if resolved_for == port:
+        return list(found)
+    return [(*each[:4], (each[4][0], port, *each[4][2:])) for each in found]
+
+
+def share(left: float, untried: int) -> float:
+    """Seconds of those ``left`` that one of the ``untried`` addresses of a name may take."""
+    return max(left / untried, 1e-3)
+
+
+def is_number(host: str) -> bool:
+    """Whether ``host`` is an address, which needs no resolving."""
     try:
         ip_address(host.partition("%")[0])
     except ValueError:
@@ -219,9 +258,9 @@ class TCPDial:
         resolve: Resolve = system_addresses,
         lookups: Lookups | None = None,
     ) -> None:
-        self._where = (address.host, address.port)
-        self._resolve = resolve
-        self._lookups = lookups or Lookups()
+        self.where: tuple[str, int] = (address.host, address.port)
+        self.resolve = resolve
+        self.lookups: Lookups = lookups or Lookups()
         self.sockets: OpenSockets = OpenSockets()
 
     def __call__(self, timeout: float | None) -> DeadlineSocket:
@@ -232,7 +271,7 @@ class TCPDial:
         """
         ends = None if timeout is None else time.monotonic() + timeout
         failure: OSError | None = None
-        found = self._lookups.addresses(self._resolve, *self._where, timeout, self.sockets)
+        found = self.lookups.addresses(self.resolve, *self.where, timeout, self.sockets)
         for tried, (family, kind, protocol, _, where) in enumerate(found):
             sock = DeadlineSocket(family, kind, protocol)
             try:
@@ -240,7 +279,7 @@ class TCPDial:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if ends is not None:
                     left = ends - time.monotonic()
-                    sock.settimeout(max(left / (len(found) - tried), 1e-3))
+                    sock.settimeout(share(left, len(found) - tried))
                 sock.connect(where)
             except OSError as error:
                 sock.close()
@@ -254,9 +293,9 @@ class TCPDial:
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
         """Begin to dial; ``None`` for a name, which has to be resolved. Raises ``OSError``."""
-        if not _is_number(self._where[0]):
+        if not is_number(self.where[0]):
             return None
-        family, kind, protocol, _, where = self._resolve(*self._where)[0]
+        family, kind, protocol, _, where = self.resolve(*self.where)[0]
         sock = DeadlineSocket(family, kind, protocol)
         try:
             self.sockets.add(sock)
@@ -288,19 +327,20 @@ class TLSDial:
         lookups: Lookups | None = None,
     ) -> None:
         self._lookups = lookups or Lookups()
-        self._dial = TCPDial(address, lookups=self._lookups)
-        self._host = address.host
-        self._context = context
+        self.tcp: TCPDial = TCPDial(address, lookups=self._lookups)
+        self.host: str = address.host
+        # Options until their files were read.
+        self.context: ssl.SSLContext | TLSOptions = context
 
     def __call__(self, timeout: float | None) -> DeadlineSSLSocket:
         """A connected socket; raises as ``TCPDial`` and ``read`` do, and ``ssl.SSLError``."""
         ends = None if timeout is None else time.monotonic() + timeout
         context = self.read(timeout)
-        sock = self._dial(None if ends is None else max(ends - time.monotonic(), 1e-3))
+        sock = self.tcp(None if ends is None else max(ends - time.monotonic(), 1e-3))
         try:
             wrapped = context.wrap_socket(
                 sock,
-                server_hostname=self._host,
+                server_hostname=self.host,
                 suppress_ragged_eofs=False,
                 do_handshake_on_connect=False,
             )
@@ -310,7 +350,7 @@ class TLSDial:
         assert isinstance(wrapped, DeadlineSSLSocket)  # noqa: S101  tells mypy what the context makes
         try:
             # The descriptor is this one's now, and no longer that of ``sock``.
-            self._dial.sockets.add(wrapped)
+            self.tcp.sockets.add(wrapped)
             if ends is not None:
                 socket.socket.settimeout(wrapped, max(ends - time.monotonic(), 1e-3))
             wrapped.do_handshake()
@@ -325,13 +365,13 @@ class TLSDial:
         Raises ``SpecError`` for one that cannot be used, and ``TimeoutError`` after ``timeout``
         seconds, as on a file system that has gone away.
         """
-        if isinstance(self._context, TLSOptions):
-            self._context = self._lookups.context(self._context, timeout, self._dial.sockets)
-        return self._context
+        if isinstance(self.context, TLSOptions):
+            self.context = self._lookups.context(self.context, timeout, self.tcp.sockets)
+        return self.context
 
     def end(self) -> None:
         """End the dials and connections that there are, and those to come."""
-        self._dial.end()
+        self.tcp.end()
 
 
 def ssl_context(tls: TLSOptions) -> ssl.SSLContext:

@@ -1,7 +1,8 @@
 """The fast HTTP engine (extra ``speed``): httptools, a parser in C, over a plain connection.
 
 It keeps the promises of ``urllib3.py``, over the same dialers, deadlines and pool. A small
-request is sent in one system call, and a small response is received in one.
+request is sent in one system call, and a small response is received in one. Heads in their
+plainest form take no parser (``plain_head`` in ``domain/http_grammar.py``).
 
 httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
 size or trailer for ever. It also accepts other protocols and versions, any byte in the reason of
@@ -11,7 +12,6 @@ once more by the rules that both engines keep (``domain/http_grammar.py``).
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from http.client import HTTPException
 from itertools import chain
 from typing import Any
 
@@ -22,6 +22,7 @@ from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first
 from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
+    RefusedError,
     check_heads,
     check_interim,
     head_of,
@@ -35,8 +36,10 @@ from moby_plugins.domain.http import (
     CLOSED_EARLY,
     CUT_OFF,
     MALFORMED,
+    FilePart,
     Request,
     Response,
+    parts_of,
 )
 from moby_plugins.domain.http_grammar import (
     BODILESS,
@@ -47,18 +50,21 @@ from moby_plugins.domain.http_grammar import (
     STATUS_LINE,
     SWITCHING_PROTOCOLS,
     ChunkLines,
+    PlainHead,
     is_final,
+    plain_head,
 )
 from moby_plugins.domain.text import shown
 
 # All that can go wrong with an exchange, besides what the caller's own iterator raises.
-ERRORS = (OSError, HTTPException, HttpParserError)
+ERRORS = (OSError, RefusedError, HttpParserError)
 
-_MALFORMED = (HttpParserError, HTTPException)
+_MALFORMED = (HttpParserError, RefusedError)
 _TIMED_OUT = timed_out()
 _CONNECTION = (b"connection", b"proxy-connection")
 # What is asked of the socket at first: most answers are smaller.
 FIRST_BYTES = 16 << 10
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 class ClosedEarlyError(ConnectionResetError):
@@ -114,48 +120,26 @@ class Answer:
         self.failure: Exception | None = None
         # Bytes that lack of a body of known length, once its head has come.
         self._left: int | None = None
+        self._plain: PlainHead | None = None
         self._begun = False
         self._interim = 0
         self._lines: ChunkLines | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
         self._head = b""
-        if self._parser is None:
-            self._parser = HttpResponseParser(self)
-            self._strict = False
-            # A length beside chunks is ignored, lines may end in LF, and spaces may follow the
-            # size of a chunk, which some servers write in a field of fixed width: all are common.
-            self._parser.set_dangerous_leniencies(
-                lenient_chunked_length=True,
-                lenient_optional_cr_before_lf=True,
-                lenient_spaces_after_chunk_size=True,
-            )
-        elif self._strict:
-            self._strict = False
-            self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
 
     def feed(self, data: bytes) -> None:
-        """Parse what came; ``HTTPException`` or ``HttpParserError`` for what is no head."""
+        """Parse what came; ``RefusedError`` or ``HttpParserError`` for what is no head."""
         if self._left is not None:
             self._count(data)
-            return
-        in_body = bool(self.status)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            self.reusable = False
-        except HttpParserError as error:
-            self._fail(error, data)
-        if not self.status:
-            self._bound_head(data)
-            return
-        if not in_body:
-            data = self._head + data if self._head else data
-            data = data[check_heads(data) :]
-            if self.length is not None and not self.complete:
-                self._left = self.length - sum(map(len, self._parts))
-        if self._lines is not None and self.failure is None:
-            self._check_chunks(self._lines, data)
+        elif self._begun or (plain := plain_head(data)) is None:
+            self._parse(data)
+        else:
+            self._plain = plain
+            self.status = plain.status
+            self.length = self._left = plain.length
+            self.reusable = True
+            self._count(data[len(plain.text) :])
 
     @property
     def room(self) -> int:
@@ -169,7 +153,8 @@ class Answer:
 
     def headers(self) -> AnswerHeaders:
         """The headers, made when they are looked at."""
-        return AnswerHeaders(map(_decoded, self._headers))
+        plain = self._plain
+        return AnswerHeaders(map(_decoded, self._headers) if plain is None else plain.lines())
 
     def finish(self) -> None:
         """Let go of the parser, which refers back to this."""
@@ -193,7 +178,7 @@ class Answer:
     def on_message_begin(self) -> None:
         """Called by httptools, as all that follows: at the first byte of a status line."""
         if self.complete:
-            raise HTTPException("more than one answer")
+            raise RefusedError("more than one answer")
         self._begun = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -202,21 +187,21 @@ class Answer:
             return
         self._headers.append((name.lower(), value))
         if len(self._headers) > MAX_HEADERS:
-            raise HTTPException(f"more than {MAX_HEADERS} headers")
+            raise RefusedError(f"more than {MAX_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         status = self._parser.get_status_code()
         lengths, codings = self._framing()
         if status < FIRST_STATUS:
-            raise HTTPException(f"a status of {status}")
+            raise RefusedError(f"a status of {status}")
         if not is_final(status):
             options = (value for name, value in self._headers if name in _CONNECTION)
             check_interim(value.decode("latin-1") for value in options)
             self._headers = []
             self._interim += 1
             if self._interim >= MAX_INTERIM:
-                raise HTTPException(f"more than {MAX_INTERIM} interim answers")
+                raise RefusedError(f"more than {MAX_INTERIM} interim answers")
             return
         self.ends_itself = bool(lengths or codings)
         if codings:
@@ -239,6 +224,43 @@ class Answer:
         """The body is whole, or an interim answer is."""
         self.complete = bool(self.status)
 
+    def _parse(self, data: bytes) -> None:
+        if not self._begun:
+            self._make_parser()
+        in_body = bool(self.status)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self.reusable = False
+        except HttpParserError as error:
+            self._fail(error, data)
+        if not self.status:
+            self._bound_head(data)
+            return
+        if not in_body:
+            data = self._head + data if self._head else data
+            data = data[check_heads(data) :]
+            if self.length is not None and not self.complete:
+                self._left = self.length - sum(map(len, self._parts))
+                # The parser misses what is counted, and cannot go on with what comes next.
+                self._parser = None
+        if self._lines is not None and self.failure is None:
+            self._check_chunks(self._lines, data)
+
+    def _make_parser(self) -> None:
+        if self._parser is None:
+            self._parser = HttpResponseParser(self)
+            # A length beside chunks is ignored, lines may end in LF, and spaces may follow the
+            # size of a chunk, which some servers write in a field of fixed width: all are common.
+            self._parser.set_dangerous_leniencies(
+                lenient_chunked_length=True,
+                lenient_optional_cr_before_lf=True,
+                lenient_spaces_after_chunk_size=True,
+            )
+        elif self._strict:
+            self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+        self._strict = False
+
     def _framing(self) -> tuple[list[str], list[str]]:
         lengths: list[str] = []
         codings: list[str] = []
@@ -251,7 +273,7 @@ class Answer:
         try:
             http_grammar.check_framing(lengths, codings)
         except ValueError as error:
-            raise HTTPException(str(error)) from error
+            raise RefusedError(str(error)) from error
         return lengths, codings
 
     def _fail(self, error: HttpParserError, data: bytes) -> None:
@@ -261,26 +283,24 @@ class Answer:
         try:
             of_parser = isinstance(first, HttpParserError)
             if of_parser and not (self.status or self._interim or STATUS_LINE.match(line + b"\n")):
-                raise HTTPException(f"not a status line: {line!r:.80}")
+                raise RefusedError(f"not a status line: {line!r:.80}")
             if not (self.status and isinstance(first, Exception)):
                 raise first
             if not self.complete:  # otherwise it is about more than the response
                 # One without a traceback, which would refer back to this.
-                self.failure = HTTPException(str(first))
+                self.failure = RefusedError(str(first))
         finally:
             del error, first  # their tracebacks refer to this frame
 
     def _bound_head(self, data: bytes) -> None:
         if not self._begun:
-            raise HTTPException("an empty line instead of a status")
+            raise RefusedError("an empty line instead of a status")
         self._head += data
         if len(self._head) > MAX_HEAD_BYTES:
-            raise HTTPException(f"a head of more than {MAX_HEAD_BYTES} bytes")
+            raise RefusedError(f"a head of more than {MAX_HEAD_BYTES} bytes")
 
     def _count(self, data: bytes) -> None:
         # There is nothing to parse in what is counted: it is not copied once more.
-        # The parser misses it, and cannot go on with what comes next.
-        self._parser = None
         left = (self._left or 0) - len(data)
         if left < 0:
             self.reusable = False
@@ -294,11 +314,11 @@ class Answer:
             lines.check(data)
         except ValueError as error:
             self.reusable = self.complete = False
-            self.failure = HTTPException(str(error))
+            self.failure = RefusedError(str(error))
 
 
 def _decoded(header: tuple[bytes, bytes]) -> tuple[str, str]:
-    return header[0].decode("latin-1"), header[1].decode("latin-1")
+    return header[0].decode("latin-1"), header[1].decode("latin-1").strip(" \t")
 
 
 class UnreadBody:
@@ -340,10 +360,10 @@ class UnreadBody:
     def _receive(self, size: int) -> bytes:
         try:
             if self._answer.failure is not None:
-                raise HTTPException(str(self._answer.failure))
+                raise RefusedError(str(self._answer.failure))
             data = self._sock.recv(size)
             if not data and (self._answer.ends_itself or self._sock.cut_off):
-                raise HTTPException("the connection ended before the body")
+                raise RefusedError("the connection ended before the body")
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error
         return data
@@ -378,6 +398,7 @@ class HttptoolsConnection:
         self._sock = sock
         # One for all responses: to make a parser takes longer than to parse.
         self._answer = Answer()
+        self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
         """Send ``request``: see ``Connection`` in ``exchanges.py``."""
@@ -398,10 +419,11 @@ class HttptoolsConnection:
             self.close()
             raise
         answer.reusable = answer.reusable and whole
+        is_new, self._is_new = self._is_new, False
         if not answer.complete:
             body = UnreadBody(answer, self._sock, self._address, partial(give_back, self))
-            return Response(answer.status, body, answer.headers())
-        response = Response(answer.status, answer.take(), answer.headers())
+            return Response(answer.status, body, answer.headers(), is_new)
+        response = Response(answer.status, answer.take(), answer.headers(), is_new)
         give_back(self, reusable=answer.reusable)
         return response
 
@@ -419,6 +441,9 @@ class HttptoolsConnection:
         # What the caller's own iterator raises in this loop passes as it is.
         for number, piece in enumerate(pieces(request, self._host)):
             try:
+                if number and isinstance(piece, FilePart):
+                    self._sock.send_part(piece)
+                    continue
                 if number:
                     self._sock.wait_to_send()
                 self._sock.sendall(piece)
@@ -440,18 +465,23 @@ class HttptoolsConnection:
             raise translate(error, self._address, answered=answered) from error
 
 
-def pieces(request: Request, host: str) -> Iterable[bytes]:
+def pieces(request: Request, host: str) -> Iterable[bytes | FilePart]:
     """What is sent for ``request``, its head first; ``host`` is the Host where it names none."""
     body = request.body
     if isinstance(body, bytes):
         head = head_of(request, host, len(body))
         return (head + body,) if len(body) <= CHUNK_BYTES else (head, body)
     head = head_of(request, host, request.length)
-    return chain((head,), _chunks(body) if request.length is None else body)
+    return chain((head,), _chunks(body) if request.length is None else parts_of(body))
 
 
 def _chunks(body: Iterable[bytes]) -> Iterator[bytes]:
     for part in body:
         if part:  # an empty chunk would be the last
-            yield b"%x\r\n%b\r\n" % (len(part), part)
-    yield b"0\r\n\r\n"
+            yield as_chunk(part)
+    yield LAST_CHUNK
+
+
+def as_chunk(part: bytes) -> bytes:
+    """Return ``part``, which is not empty, as one chunk of a body."""
+    return b"%x\r\n%b\r\n" % (len(part), part)

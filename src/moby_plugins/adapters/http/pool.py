@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from moby_plugins.adapters.descriptors import Descriptors, is_refusal
 from moby_plugins.adapters.http.dialing import Dial, EndingDial, Socket, StartingDial
@@ -29,7 +29,7 @@ MAX_IDLE_CONNECTIONS = 128
 MOST_BEGUN_BYTES = 8 << 10
 
 
-class _Process:
+class Process:
     """This process: ``os.getpid()`` is a system call, and a call takes few."""
 
     def __init__(self) -> None:
@@ -41,8 +41,22 @@ class _Process:
 
 
 # One, as the process is one: what a fork calls stays registered for good.
-_PROCESS = _Process()
+PROCESS = Process()
 
+
+class Kept(Protocol):
+    """A connection that is kept for another call; any thread may close it."""
+
+    def is_readable(self) -> bool:
+        """Whether something came that was not asked for: its end, or more than a response."""
+        ...
+
+    def close(self) -> None:
+        """Hang up; may be called more than once."""
+        ...
+
+
+K = TypeVar("K", bound=Kept)
 # A connection, and the process that dialled it: a fork leaves both ends of a pool with it.
 Idle: TypeAlias = tuple[int, Connection]
 
@@ -62,9 +76,9 @@ class IdleConnections:
         self.descriptors: Descriptors = descriptors or Descriptors()
         self.descriptors.add(self)
         # In the order in which they came, each with the pool that lists it.
-        self._pools: dict[Connection, deque[Idle]] = {}
+        self._pools: dict[Kept, deque[Any]] = {}
 
-    def add(self, idle: Idle, pool: deque[Idle]) -> None:
+    def add(self, idle: tuple[int, K], pool: deque[tuple[int, K]]) -> None:
         """List ``idle`` in ``pool``, and close what is over the bound."""
         # First here: what is listed there and not here counts as taken.
         self._pools[idle[1]] = pool
@@ -72,7 +86,7 @@ class IdleConnections:
         while len(self._pools) > self._most:
             self._close_oldest()
 
-    def take(self, pool: deque[Idle]) -> Idle | None:
+    def take(self, pool: deque[tuple[int, K]]) -> tuple[int, K] | None:
         """The connection that came last to ``pool``, for the caller alone."""
         while True:
             try:
@@ -81,6 +95,18 @@ class IdleConnections:
                 return None
             if self._pools.pop(idle[1], None) is not None:
                 return idle
+
+    def discard(self, connection: Kept) -> bool:
+        """List ``connection`` no longer; true where it was listed: then the caller has it alone."""
+        pool = self._pools.pop(connection, None)
+        if pool is None:
+            return False
+        # A pool has few, so this looks at few. In a child the number differs from its parent's.
+        for idle in tuple(pool):
+            if idle[1] is connection:
+                with suppress(ValueError):  # taken out by its transport since
+                    pool.remove(idle)
+        return True
 
     def shed(self) -> bool:
         """Close all, for others to have their descriptors; false where there are none."""
@@ -94,15 +120,8 @@ class IdleConnections:
             oldest = next(iter(self._pools))
         except (StopIteration, RuntimeError):  # another thread was quicker
             return
-        pool = self._pools.pop(oldest, None)
-        if pool is None:
-            return
-        oldest.close()
-        # A pool has few, so this looks at few. In a child the number differs from its parent's.
-        for idle in tuple(pool):
-            if idle[1] is oldest:
-                with suppress(ValueError):  # taken out by its transport since
-                    pool.remove(idle)
+        if self.discard(oldest):
+            oldest.close()
 
 
 class PooledTransport:
@@ -136,7 +155,7 @@ class PooledTransport:
         the request is sent. What fails later is the caller's to repeat.
         """
         ends = None if timeout is None else time.monotonic() + timeout
-        process = _PROCESS.number
+        process = PROCESS.number
         connection = self._take(process) or self._dialled(ends)
         whole = connection.send(request, ends)
         return connection.receive(partial(self._give_back, process), whole=whole)
@@ -160,7 +179,7 @@ class PooledTransport:
         if started is None:
             return None
         sock, is_connected = started
-        give_back = partial(self._give_back, _PROCESS.number)
+        give_back = partial(self._give_back, PROCESS.number)
         connection = self.engine(self._address, sock)
         translate = partial(not_reached, address=self._address)
         pending = PendingExchange(sock, connection, request, ends, give_back, translate=translate)
@@ -216,7 +235,7 @@ def _close_all(shared: IdleConnections, pool: deque[Idle]) -> None:
         idle[1].close()
 
 
-def replaceable(idle: Idle, process: int) -> bool:
+def replaceable(idle: tuple[int, Kept], process: int) -> bool:
     """Whether another connection takes the place of one that was idle, before it is used.
 
     It does where the plugin has hung up or sent what was not asked for, and where the connection

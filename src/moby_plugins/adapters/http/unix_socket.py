@@ -30,7 +30,7 @@ class UnixSocketDial:
     def __init__(self, address: Address) -> None:
         if not hasattr(socket, "AF_UNIX"):  # looked at here, as each activation comes by
             check_platform("a UNIX socket")
-        self._path = check_socket_path(address.path)
+        self.path: str = check_socket_path(address.path)
         self._sockets = OpenSockets()
 
     def __call__(self, timeout: float | None) -> DeadlineSocket:
@@ -53,7 +53,7 @@ class UnixSocketDial:
         try:
             self._sockets.add(sock)
             sock.setblocking(False)
-            sock.connect(self._path)
+            sock.connect(self.path)
             sock.setblocking(True)
         except BlockingIOError:
             sock.close()
@@ -73,7 +73,7 @@ class UnixSocketDial:
         _limit_connect(sock, _LOOK if timeout is None else min(max(timeout, 1e-3), _LOOK))
         while True:
             try:
-                sock.connect(self._path)
+                sock.connect(self.path)
             except BlockingIOError as error:
                 self._sockets.check()
                 left = ends - time.monotonic()

@@ -1,8 +1,9 @@
 """The default HTTP engine: urllib3's connection, over any socket that was dialled.
 
-urllib3 writes the requests, and ``http.client``, on which it is built, reads the responses. The
-pool and the responses of urllib3 are not used: retries, redirects, proxies and decoding, which
-no plugin needs, would cost as much as the rest of a call. ``pool.py`` keeps connections.
+urllib3 writes the requests, and ``http.client``, on which it is built, reads the responses, but for
+heads in their plainest form (``plain_head`` in ``domain/http_grammar.py``). The pool and the
+responses of urllib3 are not used: retries, redirects, proxies and decoding, which no plugin needs,
+would cost as much as the rest of a call. ``pool.py`` keeps connections.
 
 ``http.client`` is too lenient for a host that trusts no plugin. It takes a negative
 Content-Length for none, stops at a header line without a colon, takes a bare CR for the end of
@@ -16,10 +17,10 @@ Exceptions of either library leave this module through ``translate`` only.
 """
 
 import http.client
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead, parse_headers
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -30,11 +31,10 @@ from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first
 from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
-    check_framing,
-    check_interim,
     line,
 )
 from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport, time_left
+from moby_plugins.domain import http_grammar
 from moby_plugins.domain.address import UNIX_HOST, Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -42,9 +42,10 @@ from moby_plugins.domain.http import (
     CLOSED_EARLY,
     CUT_OFF,
     MALFORMED,
-    Content,
+    FilePart,
     Request,
     Response,
+    parts_of,
 )
 from moby_plugins.domain.http_grammar import (
     BODILESS,
@@ -58,7 +59,9 @@ from moby_plugins.domain.http_grammar import (
     RESPONSE_FIELD,
     STATUS_LINE,
     SWITCHING_PROTOCOLS,
+    PlainHead,
     is_final,
+    plain_head,
 )
 from moby_plugins.domain.text import shown
 
@@ -68,6 +71,8 @@ for _seam in ("_read_status", "_read_next_chunk_size", "_read_and_discard_traile
         raise ImportError(f"this Python's http.client has no HTTPResponse.{_seam}")
 if not hasattr(http.client.HTTPConnection, "_output"):
     raise ImportError("this Python's http.client has no HTTPConnection._output")
+
+T = TypeVar("T")
 
 _ENDS_OF_HEADERS = (b"\r\n", b"\n")
 
@@ -156,6 +161,8 @@ class StrictResponse(HTTPResponse):
 
     fp: Any
     will_close: bool
+    # Set where it was read without ``http.client``, whose parser for mail takes longer than a call.
+    _plain: PlainHead | None = None
 
     def _read_status(self) -> tuple[str, int, str]:
         file = self.fp
@@ -173,6 +180,12 @@ class StrictResponse(HTTPResponse):
     def begin(self) -> None:
         """Read the status line and the headers, and refuse a framing that is open to doubt."""
         file = self.fp
+        self._plain = plain = plain_head(file.peek())
+        if plain is not None:
+            file.read(len(plain.text))
+            self.status, self.length = plain.status, plain.length
+            self.version, self.chunked, self.will_close = 11, False, False
+            return
         try:
             super().begin()
         finally:
@@ -188,6 +201,14 @@ class StrictResponse(HTTPResponse):
             # Whether a body follows all the same is not to be found out.
             self.will_close |= bool(self.chunked or lengths or self.status == SWITCHING_PROTOCOLS)
             self.chunked = False
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield the names and values of the headers."""
+        if self._plain is not None:
+            yield from self._plain.lines()
+            return
+        for name, value in self.headers.items():
+            yield name, value.strip(" \t")
 
     def _read_next_chunk_size(self) -> int:
         match = CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
@@ -212,9 +233,24 @@ class StrictResponse(HTTPResponse):
         return data
 
 
+def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
+    """Raise ``HTTPException`` where a body's headers leave its end open to doubt.
+
+    Takes the values of Content-Length and of Transfer-Encoding, where there are any.
+    """
+    try:
+        http_grammar.check_framing(lengths, codings)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error
+
+
 def _check_interim(headers: HTTPMessage) -> None:
     check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
-    check_interim(headers.get_all("connection", []) + headers.get_all("proxy-connection", []))
+    options = headers.get_all("connection", []) + headers.get_all("proxy-connection", [])
+    try:
+        http_grammar.check_interim(options)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error
 
 
 class CallersError(Exception):
@@ -225,12 +261,12 @@ class CallersError(Exception):
         super().__init__(raised)
 
 
-def guarded(body: Content) -> Content:
+def guarded(body: bytes | Iterable[T]) -> bytes | Iterable[T]:
     """A request's body whose own ``OSError`` urllib3 cannot take for the network's."""
     return body if isinstance(body, bytes) else _guarded(body)
 
 
-def _guarded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _guarded(chunks: Iterable[T]) -> Iterator[T]:
     try:
         yield from chunks
     except Exception as error:
@@ -287,6 +323,7 @@ class Urllib3Connection:
         self._address = address
         self._sock = sock
         self._http = _Connection(address, sock)
+        self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
         """Send ``request``: see ``Connection`` in ``exchanges.py``."""
@@ -317,8 +354,10 @@ class Urllib3Connection:
             self.close()
             raise
         end = partial(self._end, give_back, whole=whole)
-        headers = AnswerHeaders(_lines(answer))
-        return Response(answer.status, _Body(answer, self._sock, self._address, end), headers)
+        headers = AnswerHeaders(answer.lines())
+        is_new, self._is_new = self._is_new, False
+        body = _Body(answer, self._sock, self._address, end)
+        return Response(answer.status, body, headers, is_new)
 
     def is_readable(self) -> bool:
         """Whether the other end has hung up, or sent what was not asked for."""
@@ -330,14 +369,17 @@ class Urllib3Connection:
 
     def _ask(self, request: Request, ends: float | None) -> bool:
         headers = {"Accept-Encoding": SKIP_HEADER, **request.headers}
+        body: bytes | Iterable[bytes | FilePart] = request.body
         if request.length is not None:
             headers["Content-Length"] = str(request.length)
+            if not isinstance(request.body, bytes):
+                body = parts_of(request.body)
         self._http.timeout = time_left(ends)
         try:
             self._http.request(
                 self.verb,
                 "/" + request.method,
-                body=guarded(request.body) or None,
+                body=guarded(body) or None,
                 headers=headers,
                 preload_content=False,
                 decode_content=False,
@@ -392,6 +434,9 @@ class _Connection(HTTPConnection):
 
     def send(self, data: Any) -> None:
         """Send; but a head waits for its small body, and what follows looks for a response."""
+        if isinstance(data, FilePart):  # what urllib3 was given as the first chunk of a body
+            self._socket.send_part(data)
+            return
         if self._joins:
             self._joins, self._head = False, data
             return
@@ -400,10 +445,6 @@ class _Connection(HTTPConnection):
             self._socket.wait_to_send()
         self._begun = True
         super().send(head + data if head else data)
-
-
-def _lines(answer: StrictResponse) -> Iterator[tuple[str, str]]:
-    yield from answer.headers.items()
 
 
 class _Body:

@@ -13,6 +13,7 @@ from typing import Any, overload
 from attrs import field, frozen
 
 from moby_plugins.domain.json import first_value
+from moby_plugins.domain.typed import typed
 
 # The longest a value is shown, and how many lines of one kind.
 WIDTH = 120
@@ -74,7 +75,7 @@ def _parts(value: Any) -> Mapping[Any, Any] | None:
     return dict(enumerate(value)) if isinstance(value, (list, tuple)) else None
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Call:
     """One attempt as the plugin saw it. A frozen value.
 

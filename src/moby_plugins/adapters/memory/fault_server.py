@@ -423,7 +423,7 @@ class FaultServer:
 
     def _announce(self, host: _HostTransport, request: Request, timeout: float | None) -> Response:
         # Taken in the thread that calls, so that a call without a reply fails there.
-        turn = _Turn(reply_to(request, self._plugin), host.address, request.attempt)
+        turn = _Turn(reply_to(request.method, self._plugin), host.address, request.attempt)
         if isinstance(turn.reply, Fault) and turn.reply.errno:
             turn.errno = turn.reply.errno
             # A body that is made as it is read stays whole for the next attempt.
@@ -472,7 +472,7 @@ class FaultServer:
     def _respond(self, address: str, sock: socket.socket, came: Request) -> None:
         headers = dict(came.headers)
         announced = self._announced.get(headers.pop(HEADER, ""))
-        turn = announced or _Turn(partial(reply_to, plugin=self._plugin), address)
+        turn = announced or _Turn(lambda it: reply_to(it.method, self._plugin), address)
         request = evolve(came, headers=headers, attempt=turn.attempt)
         # A transport sends it twice where an idle connection had gone.
         if not turn.arrived:

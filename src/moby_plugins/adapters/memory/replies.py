@@ -1,7 +1,8 @@
 """Replies and faults of a plugin of a test, described once for memory and for real sockets.
 
-A fault says what the plugin does, in the terms of an ``Exchange``: pause, hang up, cut off.
-Each end of it (``transport.py`` in memory, ``fault_server.py`` over sockets) implements them.
+A fault says what the plugin does, in the terms of an ``Exchange``: hang up, cut off. Each end of
+it (``transport.py`` in memory, ``fault_server.py`` over sockets) implements them. What takes time
+is a value, ``Delayed`` or ``Dripped``, so that a thread sleeps for it, and a task waits.
 """
 
 import errno
@@ -17,6 +18,9 @@ from attrs import evolve, frozen
 from moby_plugins.adapters.memory.calls import shown
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.http import OK, App, Request, Response
+from moby_plugins.domain.text import listed, quoted
+from moby_plugins.domain.text import shown as printable
+from moby_plugins.domain.typed import typed
 
 
 class Exchange(Protocol):
@@ -48,7 +52,7 @@ class Exchange(Protocol):
         ...
 
 
-@frozen(repr=False)
+@frozen(repr=False, field_transformer=typed)
 class Fault:
     """Something that goes wrong: made by ``refused()``, ``hangs()`` and the like. A frozen value.
 
@@ -65,6 +69,37 @@ class Fault:
 
     def __repr__(self) -> str:
         return self.name
+
+
+def _check_type(name: str, given: object, kind: type) -> None:
+    if not isinstance(given, kind) or isinstance(given, bool):
+        raise TypeError(f"{name} must be {kind.__name__}, not {quoted(given)}")
+
+
+def _check_seconds(name: str, given: object) -> None:
+    if isinstance(given, bool) or not (isinstance(given, (int, float)) and given >= 0):
+        raise TypeError(f"{name} must be a number of seconds from 0 on, not {quoted(given)}")
+
+
+@frozen
+class Delayed:
+    """What comes after ``seconds`` in which nothing is sent: the reply ``then``."""
+
+    seconds: float
+    then: Any
+
+
+@frozen
+class Dripped:
+    """A response whose body comes one byte at a time, ``every`` so many seconds."""
+
+    body: bytes
+    every: float
+    status: int
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes one by one."""
+        return (self.body[start : start + 1] for start in range(len(self.body)))
 
 
 def _unreachable(name: str, number: int) -> Fault:
@@ -108,12 +143,8 @@ def hangs(seconds: float = float("inf"), then: Any = None) -> Fault:
     Returns:
         For a table or a script of replies.
     """
-
-    def act(exchange: Exchange) -> Any:
-        exchange.pause(seconds, answered=False)
-        return then
-
-    return Fault(f"hangs({seconds:g})", act)
+    _check_seconds("seconds", seconds)
+    return Fault(f"hangs({seconds:g})", lambda _: Delayed(seconds, then))
 
 
 def drops() -> Fault:
@@ -144,6 +175,8 @@ def drops_mid_body(sent: bytes = b'{"', status: int = OK) -> Fault:
     Returns:
         For a table or a script of replies.
     """
+    _check_type("sent", sent, bytes)
+    _check_type("status", status, int)
 
     def body(exchange: Exchange) -> Iterator[bytes]:
         yield sent
@@ -163,13 +196,10 @@ def drips(body: bytes, every: float = 1.0, status: int = OK) -> Fault:
     Returns:
         For a table or a script of replies.
     """
-
-    def dripping(exchange: Exchange) -> Iterator[bytes]:
-        for start in range(len(body)):
-            exchange.pause(every, answered=True)
-            yield body[start : start + 1]
-
-    return Fault(f"drips({body!r})", lambda exchange: Response(status, dripping(exchange)))
+    _check_type("body", body, bytes)
+    _check_seconds("every", every)
+    _check_type("status", status, int)
+    return Fault(f"drips({body!r})", lambda _: Dripped(body, every, status))
 
 
 def not_json() -> Fault:
@@ -191,6 +221,8 @@ def status(code: int, message: str = "") -> Fault:
     Returns:
         For a table or a script of replies.
     """
+    _check_type("code", code, int)
+    _check_type("message", message, str)
     body = json.dumps({"Err": message}).encode()
     return Fault(f"status({code}, {message!r})", lambda _: Response(code, body))
 
@@ -278,17 +310,19 @@ def script(*replies: Reply) -> Script:
     return Script(replies)
 
 
-def reply_to(request: Request, plugin: Replies) -> Reply:
-    """What ``plugin`` has for ``request``.
+def reply_to(called: str, plugin: Replies) -> Reply:
+    """What ``plugin`` has for a call of the method ``called``.
 
     No script: a script's next step. Raises ``UnexpectedCallError``.
     """
     reply: Reply = plugin
     if isinstance(plugin, Mapping):
-        method = request.method.partition("?")[0]
+        method = called.partition("?")[0]
         if method not in plugin:
-            known = ", ".join(sorted(plugin)) or "none"
-            raise UnexpectedCallError(f"nobody expected a call of {method}; known methods: {known}")
+            known = listed(sorted(plugin), "none")
+            raise UnexpectedCallError(
+                f"nobody expected a call of {printable(method)}; known methods: {known}"
+            )
         reply = plugin[method]
     while isinstance(reply, Script):
         reply = reply.next()
@@ -331,14 +365,38 @@ def assert_replies_used(plugin: Replies, called: Iterable[str]) -> None:
 def respond(reply: Reply, exchange: Exchange) -> Response:
     """What ``reply`` comes to in ``exchange``; raises what it says, or the exchange's end."""
     while True:
-        if isinstance(reply, Script):
-            reply = reply.next()
-        elif isinstance(reply, Fault):
-            reply = reply.act(exchange)
-        elif callable(reply):
-            reply = reply(exchange.request)
+        if isinstance(reply, Delayed):
+            exchange.pause(reply.seconds, answered=False)
+            reply = reply.then
+        elif is_open(reply):
+            reply = opened(reply, exchange)
         else:
             break
+    if isinstance(reply, Dripped):
+        return Response(reply.status, _dripping(reply, exchange))
+    return settled(reply)
+
+
+def _dripping(reply: Dripped, exchange: Exchange) -> Iterator[bytes]:
+    for byte in reply.pieces():
+        exchange.pause(reply.every, answered=True)
+        yield byte
+
+
+def is_open(reply: Reply) -> bool:
+    """Return whether ``reply`` has to be ``opened``: by a step of a script, a fault, a function."""
+    return isinstance(reply, (Script, Fault)) or callable(reply)
+
+
+def opened(reply: Reply, exchange: Exchange) -> Reply:
+    """The reply in ``reply``, which is open itself perhaps."""
+    if isinstance(reply, Script):
+        return reply.next()
+    return reply.act(exchange) if isinstance(reply, Fault) else reply(exchange.request)
+
+
+def settled(reply: Reply) -> Response:
+    """The response that a reply is which is neither open nor takes time; raises an exception."""
     if isinstance(reply, BaseException):
         raise reply
     if isinstance(reply, Response):

@@ -1,7 +1,12 @@
-"""Discovery and a transport in memory, where a function or a table of replies is a plugin."""
+"""Discovery and a transport in memory, where a function or a table of replies is a plugin.
+
+``MemoryPlugin`` and ``MemoryExchange`` are what the asynchronous transport in memory is made of
+too: the replies, the calls, and how one ends.
+"""
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import NoReturn, Self
@@ -96,6 +101,11 @@ class MemoryDiscovery:
         with self._lock:
             self._plugins.pop(name, None)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether look-ups wait for nothing but this machine: they do."""
+        return True
+
     def __repr__(self) -> str:
         with self._lock:
             names = sorted(self._plugins)
@@ -129,7 +139,76 @@ class MemoryDiscovery:
         return plugin
 
 
-class MemoryTransport:
+class MemoryPlugin:
+    """A plugin of a test, at an address: what a transport in memory is, but for the sending.
+
+    ``plugin`` and ``addr`` are as ``MemoryTransport`` takes them.
+    """
+
+    def __init__(self, plugin: Replies, addr: str) -> None:
+        self.calls: Calls = Calls()
+        self._plugin = checked_replies(plugin)
+        self._address = Address(addr)
+        self._ended = Cancellation()
+        # What ends the calls after the next ``close``.
+        self._next: Callable[[], Cancellation] = Cancellation
+
+    def __repr__(self) -> str:
+        kind, where = type(self).__name__, shown(self._address.text)
+        return f"<{kind} at {where}: {len(self.calls)} calls>"
+
+    def connect(self, address: Address, _tls: TLSOptions | None = None, /) -> Self:
+        """Reach this plugin at an address: for a registry, a client or ``Settings``.
+
+        Args:
+            address: What errors then name.
+
+        Returns:
+            A transport that shares the replies and ``calls``; it is one client's, and after
+            ``close`` it sends no more.
+        """
+        return self.connected(address, Cancellation())
+
+    def connected(self, address: Address, ended: Cancellation) -> Self:
+        """Return this plugin at another address.
+
+        Args:
+            address: What errors then name.
+            ended: Ends its calls when it is set.
+
+        Returns:
+            A transport that shares the replies and ``calls``.
+        """
+        connected = copy(self)
+        connected._address = address  # noqa: SLF001  a copy of its own kind
+        connected._ended = ended  # noqa: SLF001
+        connected._next = lambda: ended  # noqa: SLF001
+        return connected
+
+    def close(self) -> None:
+        """End the calls that are under way, with ``TransportError``.
+
+        Others that share it can go on to call.
+        """
+        ended, self._ended = self._ended, self._next()
+        ended.set()
+
+    def assert_used_up(self) -> None:
+        """Check that each method of the table was called, and each step of a script taken.
+
+        A function has nothing to use up.
+
+        Raises:
+            AssertionError: Naming each reply that is left.
+        """
+        __tracebackhide__ = True
+        assert_replies_used(self._plugin, self.calls.methods)
+
+    def _record(self, method: str, body: bytes, attempt: int, now: float) -> None:
+        self.calls.record(Call(method, body, attempt, now, self._address.text))
+
+
+class MemoryTransport(MemoryPlugin):
     """Answers calls in memory, in place of a plugin. Threads may share it.
 
     In the plugin, ``moby_plugins.serving.hung_up()`` is an event that is set where the caller
@@ -172,17 +251,12 @@ class MemoryTransport:
         clock: Clock | None = None,
         addr: str = "memory://plugin",
     ) -> None:
-        self.calls: Calls = Calls()
-        self._plugin = checked_replies(plugin)
+        super().__init__(plugin, addr)
         self._clock = (
             SystemClock()
             if clock is None
             else filled("clock", clock, "now", "sleep", "wait", "working")
         )
-        self._address = Address(addr)
-        self._ended = Cancellation()
-        # What ends the calls after the next ``close``.
-        self._next: Callable[[], Cancellation] = Cancellation
 
     @classmethod
     def replay(
@@ -210,37 +284,6 @@ class MemoryTransport:
         """
         return cls(Replay(load_recording(file), match), clock=clock, addr=addr)
 
-    def __repr__(self) -> str:
-        return f"<MemoryTransport at {shown(self._address.text)}: {len(self.calls)} calls>"
-
-    def connect(self, address: Address, _tls: TLSOptions | None = None, /) -> "MemoryTransport":
-        """Reach this plugin at an address: a ``Connect``, for a registry or ``Settings``.
-
-        Args:
-            address: What errors then name.
-
-        Returns:
-            A transport that shares the replies and ``calls``; it is one client's, and after
-            ``close`` it sends no more.
-        """
-        return self.connected(address, Cancellation())
-
-    def connected(self, address: Address, ended: Cancellation) -> "MemoryTransport":
-        """Return this plugin at another address.
-
-        Args:
-            address: What errors then name.
-            ended: Ends its calls when it is set.
-
-        Returns:
-            A transport that shares the replies and ``calls``.
-        """
-        connected = copy(self)
-        connected._address = address  # noqa: SLF001  a copy of its own kind
-        connected._ended = ended  # noqa: SLF001
-        connected._next = lambda: ended  # noqa: SLF001
-        return connected
-
     def send(self, request: Request, timeout: float | None) -> Response:
         """Return the reply for a request; raise what a real transport would, or the reply says.
 
@@ -254,14 +297,16 @@ class MemoryTransport:
         now = self._clock.now()
         ends = None if timeout is None else now + timeout
         ended = self._ended
-        exchange = _MemoryExchange(request, self._address, self._clock, ends, ended)
+        exchange = _ClockedExchange(request, self._address, ends, ended, self._clock)
         exchange.check(answered=False)
-        reply = reply_to(request, self._plugin)
+        reply = reply_to(request.method, self._plugin)
         if isinstance(reply, Fault) and reply.errno:
-            self._record(request if isinstance(request.body, bytes) else evolve(request, body=b""))
+            unread = request.body if isinstance(request.body, bytes) else b""
+            self._record(request.method, unread, request.attempt, self._clock.now())
             exchange.unreachable(reply.errno)
-        received = evolve(request, body=request.read())
-        self._record(received)
+        body = request.read()
+        received = evolve(request, body=body)
+        self._record(request.method, body, request.attempt, self._clock.now())
         call = RunningCall()
         try:
             with ended.calling(call.hang_up), call:
@@ -271,69 +316,40 @@ class MemoryTransport:
         exchange.check(answered=False)
         return evolve(response, body=_TimedBody(response.body, exchange, call))
 
-    def close(self) -> None:
-        """End the calls that are under way, with ``TransportError``.
-
-        Others that share it can go on to call.
-        """
-        ended, self._ended = self._ended, self._next()
-        ended.set()
-
-    def assert_used_up(self) -> None:
-        """Check that each method of the table was called, and each step of a script taken.
-
-        A function has nothing to use up.
-
-        Raises:
-            AssertionError: Naming each reply that is left.
-        """
-        __tracebackhide__ = True
-        assert_replies_used(self._plugin, self.calls.methods)
-
-    def _record(self, request: Request) -> None:
-        self.calls.record(
-            Call(
-                request.method,
-                request.read(),
-                request.attempt,
-                self._clock.now(),
-                self._address.text,
-            )
-        )
-
 
 @frozen
-class _MemoryExchange:
+class MemoryExchange(ABC):
     """A call under way in memory: each end of it is the error that a real transport raises.
 
-    ``ends`` is when its time-out runs out, on ``clock``; ``ended`` is set by its transport's
+    ``ends`` is when its time-out runs out, by ``now``; ``ended`` is set by its transport's
     ``close``.
     """
 
     request: Request
     address: Address
-    clock: Clock
     ends: float | None
     ended: Cancellation
 
+    @abstractmethod
+    def now(self) -> float:
+        """The time."""
+
     def unreachable(self, number: int) -> NoReturn:
+        """Raise that dialling gave the ``OSError`` of that number."""
         # The very error that the operating system gives a real transport.
         refusal = OSError(number, os.strerror(number))
         raise TransportError(self.address.explain(refusal), self.address.text) from refusal
 
-    def pause(self, seconds: float, *, answered: bool) -> None:
-        left = None if self.ends is None else max(self.ends - self.clock.now(), 0.0)
-        short = seconds if left is None else min(seconds, left)
-        self.clock.wait(self.ended.event, None if short == float("inf") else short)
-        self.check(answered=answered)
-
     def hang_up(self) -> NoReturn:
+        """Raise that the plugin closed the connection without an answer."""
         raise TransportError(CLOSED_EARLY, self.address.text)
 
     def talk_nonsense(self) -> NoReturn:
+        """Raise that what came is no HTTP."""
         raise TransportError(MALFORMED, self.address.text)
 
     def cut_off(self) -> NoReturn:
+        """Raise that the body is cut off."""
         raise WireError(CUT_OFF, address=self.address.text)
 
     def check(self, *, answered: bool) -> None:
@@ -342,10 +358,30 @@ class _MemoryExchange:
             closed = TransportError(CLOSED_HERE, self.address.text)
             closed.answered = answered
             raise closed
-        if self.ends is not None and self.clock.now() >= self.ends:
-            error = TransportTimeoutError(TIMED_OUT, self.address.text)
-            error.answered = answered
-            raise error
+        if self.ends is not None and self.now() >= self.ends:
+            self.time_out(answered=answered)
+
+    def time_out(self, *, answered: bool) -> NoReturn:
+        """Raise that the time-out has run out."""
+        error = TransportTimeoutError(TIMED_OUT, self.address.text)
+        error.answered = answered
+        raise error
+
+
+@frozen
+class _ClockedExchange(MemoryExchange):
+    """A call under way in a thread, on ``clock``."""
+
+    clock: Clock
+
+    def now(self) -> float:
+        return self.clock.now()
+
+    def pause(self, seconds: float, *, answered: bool) -> None:
+        left = None if self.ends is None else max(self.ends - self.clock.now(), 0.0)
+        short = seconds if left is None else min(seconds, left)
+        self.clock.wait(self.ended.event, None if short == float("inf") else short)
+        self.check(answered=answered)
 
 
 @define
@@ -353,7 +389,7 @@ class _TimedBody:
     """A body under the exchange's time-out, on the exchange's clock."""
 
     _body: Body
-    _exchange: _MemoryExchange
+    _exchange: _ClockedExchange
     _call: RunningCall
     _ended: bool = False
 

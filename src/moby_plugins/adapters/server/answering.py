@@ -35,7 +35,7 @@ from moby_plugins.domain.http import (
     Response,
     as_bytes,
 )
-from moby_plugins.domain.http_grammar import HEADER_NAME, LENGTH
+from moby_plugins.domain.http_grammar import HEADER_NAME, LENGTH, MAX_HEAD_BYTES, MAX_HEADERS
 from moby_plugins.domain.text import bounded, plain_text, quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import RunningCall
@@ -45,6 +45,10 @@ SMALL_BYTES = 1 << 20
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _STATUSES = range(200, 600)
+# Less than this library's hosts read: a server adds some of its own.
+_MAX_HEADERS, _MAX_HEADER_BYTES = MAX_HEADERS - 9, MAX_HEAD_BYTES - (4 << 10)
+# What PEP 3333 leaves to servers alone: they fail where an application gives it.
+_OF_SERVERS = {"connection", "keep-alive", "proxy-connection", "te", "trailers", "upgrade"}
 _WITHOUT_BODY = {204, 205, 304}
 
 
@@ -104,7 +108,44 @@ class Readable(Protocol):
         ...
 
 
-class Answer:
+class Outgoing:
+    """The head of a response, and the account of its body: for servers of both kinds.
+
+    ``size`` is that of a body that is whole in memory: it is told to the host. Raises
+    ``ValueError`` for what no host could read.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str], size: int | None) -> None:
+        # What is still to come of a body whose length the app has told.
+        self._left = _check_head(status, headers)
+        self.status: int = status
+        self.headers: dict[str, str] = dict(headers)
+        self.ended = False
+        # What is whole in memory is no code of the app's.
+        self.whole: bool = size is not None
+        if size is not None:
+            if self._left not in {None, size}:
+                raise ValueError(f"Content-Length is {self._left}, and the body has {size} bytes")
+            self.headers = {
+                name: value for name, value in self.headers.items() if not _is_length(name)
+            }
+            self.headers["Content-Length"] = str(size)
+
+    def count(self, chunk: bytes) -> bytes:
+        """Take the next chunk of the body, ``b""`` for its end; return it as bytes."""
+        if type(chunk) is not bytes:
+            chunk = as_bytes(chunk)
+        self.ended = not chunk
+        if chunk and self.status in _WITHOUT_BODY:
+            raise ValueError(f"a response with status {self.status} has no body")
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left < 0 or (self.ended and self._left):
+                raise ValueError("the body has another length than Content-Length tells")
+        return chunk
+
+
+class Answer(Outgoing):
     """An answer that has begun: its first part is there, so its status can be told.
 
     Iterating gives the body's parts, each made inside ``call``. Whoever has it closes it, also
@@ -115,38 +156,19 @@ class Answer:
 
     def __init__(self, response: Response, call: RunningCall, method: str = "") -> None:
         try:
-            _check_head(response)
+            super().__init__(response.status, response.headers, _size(response))
         except BaseException:
             response.body.close()
             raise
-        self.status: int = response.status
-        self.headers: dict[str, str] = dict(response.headers)
         self._body = response.body
         self._call = call
         self._method = method
-        size = _size(response)
-        # What is still to come of a body whose length the app has told.
-        self._left = _told_length(self.headers)
-        if size is not None:
-            if self._left not in {None, size}:
-                self._body.close()
-                raise ValueError(f"Content-Length is {self._left}, and the body has {size} bytes")
-            self.headers = {
-                name: value for name, value in self.headers.items() if not _is_length(name)
-            }
-            self.headers["Content-Length"] = str(size)
-        # What is whole in memory is no code of the app's.
-        self._whole = size is not None
         self._first = b""
-        self._ended = False
         try:
             self._first = self._read()
         except BaseException:
             self.close()
             raise
-        if self._first and response.status in _WITHOUT_BODY:
-            self.close()
-            raise ValueError(f"a response with status {response.status} has no body")
 
     def __iter__(self) -> Iterator[bytes]:
         chunk = self._first
@@ -157,19 +179,19 @@ class Answer:
             except (NoAnswerError, WireError):  # logged by the app, if there was anything to log
                 raise
             except Exception as error:
-                self._log_cut(error)
+                log_cut(self._method, error)
                 raise
             except BaseException as error:
                 # A server's thread would take it for its own order to stop.
-                self._log_cut(error)
+                log_cut(self._method, error)
                 raise NoAnswerError(error_text(error)) from error
 
     def close(self) -> None:
         """Close the body; one that was not read to its end is given up, and its call told so."""
-        if not self._ended:
+        if not self.ended:
             self._call.hang_up()
         try:
-            if not self._whole:
+            if not self.whole:
                 with self._call:
                     self._body.close()
         except BaseException as error:  # the response has left already, or was cut off
@@ -178,22 +200,16 @@ class Answer:
             self.release()
 
     def _read(self) -> bytes:
-        if self._whole:
+        if self.whole:
+            return self.count(self._body.read(CHUNK_BYTES))
+        with self._call:
             chunk = self._body.read(CHUNK_BYTES)
-        else:
-            with self._call:
-                chunk = self._body.read(CHUNK_BYTES)
-        if type(chunk) is not bytes:
-            chunk = as_bytes(chunk)
-        self._ended = not chunk
-        if self._left is not None:
-            self._left -= len(chunk)
-            if self._left < 0 or (self._ended and self._left):
-                raise ValueError("the body has another length than Content-Length tells")
-        return chunk
+        return self.count(chunk)
 
-    def _log_cut(self, error: BaseException) -> None:
-        log_failure(f"/{self._method} failed in the middle of its response", error)
+
+def log_cut(method: str, error: BaseException) -> None:
+    """Log that what ``method`` answered broke off."""
+    log_failure(f"/{method} failed in the middle of its response", error)
 
 
 def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) -> Answer:
@@ -206,26 +222,22 @@ def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) 
     whole one; so does a ``NoAnswerError`` at any time.
     """
     if verb != "POST":
-        refusal = _failure(
-            HTTPStatus.METHOD_NOT_ALLOWED, "only POST is answered", {"Allow": "POST"}
-        )
-        return _HeadOnly(refusal, call) if verb == "HEAD" else Answer(refusal, call)
+        return _HeadOnly(only_post(), call) if verb == "HEAD" else Answer(only_post(), call)
     try:
         request = read()
-    except StatusError as error:
-        return Answer(_failure(error.status, error.message), call)
-    except ValueError as error:
-        reason = error.reason if isinstance(error, WireError) else str(error)
-        return Answer(_failure(HTTPStatus.BAD_REQUEST, reason), call)
+    except (StatusError, ValueError) as error:
+        return Answer(unreadable(error), call)
     method = request.method.partition("?")[0]
     try:
         with call:
-            response = app(request)
+            response: object = app(request)
+        if not isinstance(response, Response):
+            raise TypeError(f"an application returns a Response, not {quoted(response)}")
         return Answer(response, call, method)
     except NoAnswerError:
         raise
     except BaseException as error:
-        return Answer(_failed(error, method), call)
+        return Answer(failed(error, method), call)
 
 
 def read_request(
@@ -272,17 +284,33 @@ class _HeadOnly(Answer):
         return iter(())
 
 
-def _failed(error: BaseException, method: str) -> Response:
+def only_post() -> Response:
+    """The response to other methods than POST."""
+    return failure(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is answered", {"Allow": "POST"})
+
+
+def unreadable(error: StatusError | ValueError) -> Response:
+    """The response to a request that cannot be read: 400, or what a ``StatusError`` says."""
+    if isinstance(error, StatusError):
+        return failure(error.status, error.message)
+    return failure(
+        HTTPStatus.BAD_REQUEST, error.reason if isinstance(error, WireError) else str(error)
+    )
+
+
+def failed(error: BaseException, method: str) -> Response:
+    """The response where ``method`` raised ``error``, which is logged."""
     if is_kind(error, WireError):
         reason = error_text(error)
         with suppress(BaseException):  # its class may be an author's own
             reason = plain_text(error.reason)
-        return _failure(HTTPStatus.BAD_REQUEST, reason)
+        return failure(HTTPStatus.BAD_REQUEST, reason)
     log_failed_call(f"/{method} failed", error)
-    return _failure(*status_and_text(error))
+    return failure(*status_and_text(error))
 
 
-def _failure(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+def failure(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A response that says what went wrong."""
     body = json.dumps({"Err": bounded(message)}).encode() + b"\n"
     return Response(status, body, {"Content-Type": CONTENT_TYPE, **(headers or {})})
 
@@ -309,13 +337,19 @@ def _size(response: Response) -> int | None:
     return body.getbuffer().nbytes - body.tell() if isinstance(body, io.BytesIO) else None
 
 
-def _check_head(response: Response) -> None:
-    """Raise ``ValueError`` for a status or a header that no host could read."""
+def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
+    """Return the length that is told; raise ``ValueError`` for what no host could read.
+
+    Raises ``TypeError`` for headers that are no table.
+    """
     # Apps are not always typed.
-    status: Any = response.status
-    headers: Mapping[Any, Any] = response.headers
+    status: Any = given
+    headers: Mapping[Any, Any] = given_headers
     if not isinstance(status, int) or status not in _STATUSES:
         raise ValueError(f"{quoted(status)} is no status of a response: 200 to 599 are")
+    if not isinstance(headers, Mapping):
+        raise TypeError(f"headers are a table from name to value, not {quoted(headers)}")
+    size = 0
     for name, value in headers.items():
         if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
             raise ValueError(f"{quoted(name)} is no name of a header")
@@ -323,9 +357,15 @@ def _check_head(response: Response) -> None:
             raise ValueError(f"the header {name} has a value that cannot be sent: {quoted(value)}")
         if name.lower() == "transfer-encoding":
             raise ValueError(f"the header {name} is the server's own: leave it out")
+        size += len(name) + len(value)
+    if size > _MAX_HEADER_BYTES or len(headers) > _MAX_HEADERS:
+        raise ValueError(
+            f"headers of {size} bytes, {len(headers)} in number: hosts read {_MAX_HEADER_BYTES} "
+            f"and {_MAX_HEADERS}"
+        )
     if sum(map(_is_length, headers)) > 1:
         raise ValueError("there is more than one Content-Length")
-    _told_length(headers)
+    return _told_length(headers)
 
 
 def _is_length(name: str) -> bool:
@@ -358,7 +398,12 @@ def wsgi(app: App, inflight: InFlight | None = None) -> WSGIApplication:
             held.release()
             raise
         answered.release = held.release
-        start_response(status_line(answered.status), list(answered.headers.items()))
+        headers = [pair for pair in answered.headers.items() if pair[0].lower() not in _OF_SERVERS]
+        try:
+            start_response(status_line(answered.status), headers)
+        except BaseException:
+            answered.close()
+            raise
         return answered
 
     return application

@@ -12,14 +12,13 @@ import contextlib
 import errno
 import io
 import logging
-import re
 import select
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, MutableMapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from cheroot.makefile import MakeFile, StreamWriter
 from cheroot.server import HTTPConnection, HTTPRequest
@@ -32,53 +31,20 @@ from moby_plugins.domain.http_grammar import (
     MAX_CHUNK_LINE,
     MAX_TRAILERS,
     REQUEST_HEADER,
-    check_request_framing,
+    REQUEST_TARGET,
+    Lines,
+    read_headers,
 )
 from moby_plugins.domain.text import shown
 from moby_plugins.ports import RunningCall
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 
-# What a request has once, or not at all.
-_SINGLE = {b"Content-Length", b"Host", b"Transfer-Encoding"}
-_FRAMING = (b"Content-Length", b"Transfer-Encoding")
-
 # Of a body that nobody read; what is longer ends the connection.
 MAX_UNREAD_BYTES = 256 << 20
 # Milliseconds that a thread stays with a connection whose request it has answered.
 LINGER = 2
 HUNG_UP = "the host hung up"
-# A path, or the same in absolute form.
-_TARGET = re.compile(rb"/(?!/)|https?://[^/?#@]+/", re.IGNORECASE)
-
-
-class Lines(Protocol):
-    """Where headers are read from: bounded in size by whoever gives it."""
-
-    def readline(self) -> bytes:
-        """The next line with its end, or what there is of it."""
-        ...
-
-
-def read_headers(lines: Lines, headers: MutableMapping[bytes, bytes]) -> None:
-    """Read up to the empty line into ``headers``, whose keys are title-cased.
-
-    Values of a header that comes again are joined by commas. Raises
-    ``ValueError`` for what is no header, for one too many, and for a body whose
-    end is open to doubt.
-    """
-    while (line := lines.readline()) != b"\r\n":
-        match = REQUEST_HEADER.fullmatch(line)
-        if match is None:
-            raise ValueError("a line among the headers is none")
-        name, value = match[1].title(), match[2].strip(b" \t")
-        if name in headers:
-            if name in _SINGLE:
-                raise ValueError(f"two headers {name.decode()}")
-            value = headers[name] + b", " + value
-        headers[name] = value
-    if not headers.keys().isdisjoint(_FRAMING):
-        check_request_framing(*(headers.get(name) for name in _FRAMING))
 
 
 class RequestBody:
@@ -252,7 +218,7 @@ class StrictRequest(HTTPRequest):
             if not super().read_request_line():  # type: ignore[no-untyped-call]
                 return False
             # Of other methods than POST the address does not matter: they are refused anyway.
-            known = bool(self.method != b"POST" or _TARGET.match(self.uri))
+            known = bool(self.method != b"POST" or REQUEST_TARGET.match(self.uri))
         except ValueError:  # what is nowhere in one, or an address that cannot be taken apart
             known = False
         finally:

@@ -59,6 +59,13 @@ class Verdict:
     msg: str = field(default="", metadata=omitempty())
 
 
+def unseen(request: AuthZRequest) -> Verdict:
+    """Deny a request whose body the engine did not show."""
+    return Verdict(
+        False, f"the engine did not show the body of {request.request_method or 'this request'}"
+    )
+
+
 class _Seen(Remote):
     """A verdict on a request; where its body was kept back, one on that."""
 
@@ -95,9 +102,7 @@ class AuthZPlugin(Subsystem):
 
     def authorize_unseen(self, request: AuthZRequest) -> Verdict:
         """The same for a request whose ``body_withheld`` is true; denies, unless overridden."""
-        return Verdict(
-            False, f"the engine did not show the body of {request.request_method or 'this request'}"
-        )
+        return unseen(request)
 
     @remote("AuthZRes")
     def authorize_response(self, request: AuthZRequest) -> Verdict:

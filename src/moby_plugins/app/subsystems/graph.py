@@ -12,6 +12,7 @@ from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import (
     BAD_REQUEST,
     REQUIRED,
+    Described,
     Remote,
     Subsystem,
     omitempty,
@@ -86,7 +87,7 @@ class _Diff(_OfLayer, Streamed):
 class _Unchecked(Remote):
     """A call whose answer is taken as it is, with ``Err`` or without."""
 
-    def bind(self, owner: type[Subsystem]) -> None:
+    def bind(self, owner: type[Described[Any]]) -> None:
         """Learn the subsystem, but not how it tells errors."""
         super().bind(owner)
         self.error_keys = ()
@@ -103,7 +104,7 @@ class _Cleanup(Remote):
         return None
 
 
-class _ApplyArchive(Remote):
+class ApplyArchive(Remote):
     """A call whose body is a tar archive, and whose arguments stand in the query, unquoted."""
 
     takes_stream = True
@@ -190,7 +191,7 @@ class GraphDriver(Subsystem):
         """The paths that differ."""
         raise NotImplementedError
 
-    @_ApplyArchive(result="Size")
+    @ApplyArchive(result="Size")
     def apply_diff(self, id: str, parent: str, archive: Data) -> int:
         """Unpack an uncompressed tar archive into a layer; returns the bytes it takes."""
         raise NotImplementedError

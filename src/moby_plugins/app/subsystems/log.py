@@ -337,10 +337,14 @@ class _Entries(Streamed):
         return FrameReader()
 
     def write(self, items: Iterable[LogEntry]) -> Iterator[bytes]:
-        """The entries as frames, each in a form that an engine shows."""
-        for entry in self.each(items, LogEntry, "a LogEntry"):
-            _check_entry(entry)
-            yield _frame(_readable(entry))
+        """The entries as frames."""
+        return self.pieces(items)
+
+    def piece(self, index: int, item: Any) -> bytes:
+        """An entry as a frame, in a form that an engine shows."""
+        entry: LogEntry = self.checked(index, item, LogEntry, "a LogEntry")
+        _check_entry(entry)
+        return _frame(_readable(entry))
 
 
 def _readable(entry: LogEntry) -> LogEntry:

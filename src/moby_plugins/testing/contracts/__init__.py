@@ -10,7 +10,14 @@ except ModuleNotFoundError as _error:
         f"{__name__} needs pytest: pip install 'moby-plugins[testing]'", name="pytest"
     ) from _error
 
+from moby_plugins.testing.contracts.async_transport import (
+    AsyncPluginThat,
+    AsyncSocketTransportContract,
+    AsyncTransportContract,
+    Run,
+)
 from moby_plugins.testing.contracts.beginning import BeginningTransportContract, BegunTransport
+from moby_plugins.testing.contracts.bridge import BridgedConnect, BridgedTransport, LoopThread
 from moby_plugins.testing.contracts.clock import ClockContract
 from moby_plugins.testing.contracts.discovery import DiscoveryContract, Place
 from moby_plugins.testing.contracts.transport import (
@@ -24,12 +31,19 @@ from moby_plugins.testing.contracts.transport import (
 
 __all__ = [
     "PLUGINS",
+    "AsyncPluginThat",
+    "AsyncSocketTransportContract",
+    "AsyncTransportContract",
     "BeginningTransportContract",
     "BegunTransport",
+    "BridgedConnect",
+    "BridgedTransport",
     "ClockContract",
     "DiscoveryContract",
+    "LoopThread",
     "Place",
     "PluginThat",
+    "Run",
     "Serve",
     "SocketTransportContract",
     "TransportContract",

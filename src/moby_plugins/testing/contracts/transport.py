@@ -10,11 +10,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import pytest
 
 from moby_plugins.adapters.clock import SystemClock
+from moby_plugins.app.bodies import Upload
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
 from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, MALFORMED, TIMED_OUT, Request, Response
@@ -190,6 +192,18 @@ class TransportContract:
         answer = read_all(plugin_that("echoes").send(request, None))
 
         assert answer == (b"" if kind == "nothing" else BODY)
+
+    def test_a_file_arrives_from_where_it_stands(
+        self, plugin_that: PluginThat, tmp_path: Path
+    ) -> None:
+        """A body that is a regular file, which need not be read, arrives whole: ``FileContent``."""
+        (tmp_path / "f").write_bytes(b"header" + BODY)
+        with (tmp_path / "f").open("rb") as file:
+            file.seek(6)
+            upload = Upload(file)
+            request = Request("M.x", upload, length=upload.length)
+
+            assert read_all(plugin_that("echoes").send(request, None)) == BODY
 
     def test_method_and_headers_are_passed_on(self, plugin_that: PluginThat) -> None:
         """The plugin is asked for the method, with the headers that the request has."""

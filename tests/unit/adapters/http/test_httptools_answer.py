@@ -1,12 +1,12 @@
 """An answer as httptools parses it: what is kept of it, and what bounds it."""
 
-from http.client import HTTPException
-
 import httptools
 import pytest
 
+from moby_plugins.adapters.http.heads import RefusedError
 from moby_plugins.adapters.http.httptools import Answer, ClosedEarlyError
-from moby_plugins.domain.http_grammar import MAX_HEAD_BYTES, MAX_HEADERS
+from moby_plugins.domain.http_grammar import MAX_HEAD_BYTES, MAX_HEADERS, plain_head
+from tests.heads import ROWS
 
 OK = b"HTTP/1.1 200 OK\r\n"
 WHOLE = OK + b"X-A: 1\r\nContent-Length: 3\r\n\r\n[1]"
@@ -30,6 +30,18 @@ def test_an_answer_is_the_same_however_it_is_cut(answer: bytes, size: int) -> No
     found = fed(*parts)
 
     assert (found.status, found.take(), found.complete, found.reusable) == (200, b"[1]", True, True)
+
+
+@pytest.mark.parametrize("row", [name for name in ROWS if plain_head(ROWS[name].response)])
+def test_a_parser_makes_the_same_of_a_plain_head(row: str) -> None:
+    """A head that comes in two parts, and so is parsed, gives what it gives at once."""
+    response = ROWS[row].response
+    parsed, plain = fed(response[:20], response[20:]), fed(response)
+
+    assert (plain.status, plain.length, plain.take()) == (200, 1, b"1")
+    assert (parsed.status, parsed.length, parsed.take()) == (200, 1, b"1")
+    assert plain.headers() == parsed.headers()
+    assert (plain.complete, plain.reusable) == (parsed.complete, parsed.reusable)
 
 
 def test_headers_that_come_twice_are_joined() -> None:
@@ -96,7 +108,7 @@ def test_a_switch_of_protocols_is_an_answer_without_a_body() -> None:
 )
 def test_a_head_is_bounded(parts: list[bytes], told: str) -> None:
     """What would go on for ever, or leaves the body's end open, is no answer."""
-    with pytest.raises(HTTPException, match=told):
+    with pytest.raises(RefusedError, match=told):
         fed(*parts)
 
 
@@ -115,7 +127,7 @@ def test_a_body_is_bounded_between_its_parts(parts: list[bytes]) -> None:
     found = fed(CHUNKED, *parts)
 
     assert (found.status, found.complete, found.reusable) == (200, False, False)
-    assert isinstance(found.failure, (HTTPException, httptools.HttpParserError))
+    assert isinstance(found.failure, (RefusedError, httptools.HttpParserError))
 
 
 def test_an_interrupt_while_parsing_passes() -> None:
@@ -126,7 +138,7 @@ def test_an_interrupt_while_parsing_passes() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Interrupted().feed(WHOLE)
+        Interrupted().feed(CHUNKED)
 
 
 def test_a_body_of_known_length_is_counted() -> None:

@@ -6,8 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from moby_plugins.adapters.http.heads import check_framing
-from moby_plugins.adapters.http.urllib3 import BrokenHeadersError, StrictResponse
+from moby_plugins.adapters.http.urllib3 import BrokenHeadersError, StrictResponse, check_framing
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -49,6 +48,15 @@ def test_a_proper_answer_is_read(sent: bytes) -> None:
     assert (response.status, body) == (200, b"[1]")
 
 
+def test_headers_are_the_same_whether_a_head_is_plain_or_not() -> None:
+    """The white space around a value is no part of it, whatever reads the head."""
+    lines = b"X-A:\t1 \r\nContent-Length: 0\r\n"
+    plain, _ = read(OK + lines + b"\r\n")
+    parsed, _ = read(OK + lines.replace(b"\r", b"") + b"\n")
+
+    assert list(plain.lines()) == list(parsed.lines()) == [("X-A", "1"), ("Content-Length", "0")]
+
+
 def test_switching_protocols_is_final() -> None:
     """101 is no interim answer: nothing of ours follows it."""
     response, body = read(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n")
@@ -79,6 +87,9 @@ def test_a_failure_among_the_headers_is_told_from_one_before() -> None:
     """What a socket raises after the status line is wrapped; before it, it is not."""
 
     class Failing(io.BytesIO):
+        def peek(self, _: int = 0) -> bytes:
+            return self.getvalue()
+
         def readline(self, size: int | None = -1, /) -> bytes:
             line = super().readline(size)
             if not line:

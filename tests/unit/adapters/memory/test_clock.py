@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from functools import partial
-from itertools import cycle
 
 import pytest
 
@@ -180,21 +179,6 @@ def test_waiting_for_what_never_comes_raises_at_once_and_says_who() -> None:
     )
     clock.sleep(1)
     assert clock.now() == 1.0
-
-
-def test_an_event_that_adds_itself_again_for_the_same_moment_is_an_error() -> None:
-    """Or for one before: a hundred thousand are enough, and the clock goes on afterwards."""
-    clock = FakeClock()
-    later = cycle([0.0, -1.0])
-
-    def again() -> None:
-        clock.at(clock.now() + next(later), again)
-
-    clock.at(1.0, again)
-    with pytest.raises(ClockStuckError, match="more than 100,000 scripted events at 1"):
-        clock.sleep(2.0)
-    clock.sleep(1.0)
-    assert clock.now() == 2.0
 
 
 def test_events_that_lead_to_nothing_but_events_are_an_error() -> None:

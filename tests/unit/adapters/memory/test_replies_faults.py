@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from moby_plugins.adapters.memory.replies import reply_to
 from moby_plugins.domain.errors import (
     PluginError,
     TransportError,
@@ -19,6 +20,7 @@ from moby_plugins.testing import (
     MemoryTransport,
     Request,
     Response,
+    UnexpectedCallError,
     denied,
     drips,
     drops,
@@ -226,3 +228,13 @@ def test_a_fault_may_happen_any_number_of_times(fault: Fault, clock: FakeClock) 
             return str(error)
 
     assert happen() == happen()
+
+
+def test_a_call_that_was_not_expected_is_told_in_one_line_of_some_length() -> None:
+    """Whatever the method is called, and however many there are."""
+    plugin = {f"A.{'b' * 50}{number}": None for number in range(1000)}
+
+    with pytest.raises(UnexpectedCallError) as caught:
+        reply_to("A." + "b" * 100_000, plugin)
+
+    assert len(str(caught.value)) < 700

@@ -1,7 +1,8 @@
 """A function's answers as they leave through WSGI."""
 
+import io
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -143,6 +144,16 @@ BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
     "another length": (200, {"content-length": "9"}, b"x", "the body has 1 bytes"),
     "no length": (200, {"Content-Length": "+1"}, b"x", "'+1' is not a Content-Length"),
     "two lengths": (200, {"Content-Length": "1", "content-length": "1"}, b"x", "more than one"),
+    "no table": (200, cast("Any", [("X", "a")]), b"x", "headers are a table from name"),
+    "no headers": (
+        200,
+        cast("Any", None),
+        b"x",
+        "headers are a table from name",
+    ),
+    "a header of a megabyte": (200, {"X": "a" * (1 << 20)}, b"x", "headers of 1048577 bytes, 1 in"),
+    "a name of a megabyte": (200, {"X" * (1 << 20): ""}, b"x", "headers of 1048576 bytes, 1 in"),
+    "many headers": (200, {f"X-{n}": "" for n in range(100)}, b"x", "bytes, 100 in number"),
     "chunks": (200, {"Transfer-Encoding": "chunked"}, b"x", "Transfer-Encoding is the server's"),
 }
 
@@ -225,3 +236,49 @@ def test_requests_share_what_they_may_keep() -> None:
     assert statuses == ["503 Service Unavailable"] * 3
     small = Answer(lambda _: Response(200, b""), InFlight(10), body=bytes(11))
     assert small.status == "503 Service Unavailable"
+
+
+@pytest.mark.parametrize("given", [None, "ok", (200, b"{}"), {"Err": ""}, Response])
+def test_what_is_no_response_is_500(given: Any) -> None:
+    """Such as that of an application that forgets to return it: the error says what is wanted."""
+    answer = Answer(lambda _: given)
+
+    assert answer.status == "500 Internal Server Error"
+    assert answer.error.startswith("an application returns a Response, not ")
+
+
+@pytest.mark.parametrize("name", ["Connection", "keep-alive", "UPGRADE"])
+def test_headers_that_are_the_servers_own_are_left_to_it(name: str) -> None:
+    """A server fails where an application gives them (PEP 3333)."""
+    answer = Answer(lambda _: Response(200, b"{}", {name: "close", "X": "a"}))
+
+    assert answer.status == "200 OK"
+    assert answer.headers == {"X": "a", "Content-Length": "2"}
+
+
+def test_a_server_that_refuses_a_head_leaves_nothing_open() -> None:
+    """Neither the body nor what the request keeps of the memory of all."""
+    bounds = InFlight(10)
+    closed: list[str] = []
+
+    def refuse(*_: object) -> Any:
+        raise AssertionError("not this header")
+
+    def body() -> Iterator[bytes]:
+        try:
+            yield b"x"
+        finally:
+            closed.append("body")
+
+    for _ in range(3):
+        environ: Any = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": "/A.B",
+            "CONTENT_LENGTH": "9",
+            "REMOTE_ADDR": "",
+            "wsgi.input": io.BytesIO(bytes(9)),
+        }
+        with pytest.raises(AssertionError, match="not this header"):
+            wsgi(lambda _: Response(200, body()), bounds)(environ, refuse)
+    assert closed == ["body"] * 3
+    assert bounds.add(10)

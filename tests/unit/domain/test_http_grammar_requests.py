@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from moby_plugins.adapters.server.cheroot_connection import read_headers
+from moby_plugins.domain.http_grammar import read_headers
 
 
 def headers_of(text: bytes) -> dict[bytes, bytes]:

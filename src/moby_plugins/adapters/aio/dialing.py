@@ -1,0 +1,220 @@
+"""Dialling in an event loop, by the rules and checks of ``adapters/http/dialing.py``.
+
+``loop.create_unix_connection`` and the like are not used: where a plugin's queue is full, asyncio
+takes a UNIX socket for connected that is not.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from typing import Any, Protocol
+
+from moby_plugins.adapters.aio.links import Link, TLSLink
+from moby_plugins.adapters.aio.pool import Call, timed_out
+from moby_plugins.adapters.http.dialing import (
+    Lookup,
+    Lookups,
+    TCPDial,
+    TLSDial,
+    dial_for,
+    for_port,
+    is_number,
+    share,
+)
+from moby_plugins.adapters.http.unix_socket import UnixSocketDial
+from moby_plugins.domain.address import Address, TLSOptions
+
+# Seconds between attempts to get a place in a plugin's queue, at first and at most: nothing tells
+# that there is one.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1e-3, 0.05
+# Bytes that the system takes for a plugin that does not read; of itself it takes millions.
+_MOST_UNSENT = 256 << 10
+_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
+_CONNECTED = (0, errno.EISCONN)
+
+
+class AsyncDial(Protocol):
+    """Dials one address."""
+
+    async def __call__(self, call: Call, until: float) -> Link:
+        """A connected link, for ``call``, by the loop's time ``until``.
+
+        Raises ``OSError``, and ``SpecError`` for TLS files that cannot be used.
+        """
+        ...
+
+
+class UnixDial:
+    """Dials the UNIX socket at ``path``."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    async def __call__(self, call: Call, until: float) -> Link:
+        """See ``AsyncDial``. While the plugin's queue is full, it is asked again and again."""
+        loop = asyncio.get_running_loop()
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            pause = _FIRST_PAUSE
+            while True:
+                try:
+                    sock.connect(self._path)
+                except BlockingIOError as error:
+                    now = loop.time()
+                    if now >= until:
+                        refusal = "the plugin takes no connections"
+                        raise TimeoutError(errno.ETIMEDOUT, refusal) from error
+                    await call.wait_until(min(now + pause, until))
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+                else:
+                    return Link(loop, sock)
+        except BaseException:
+            sock.close()
+            raise
+
+
+class AsyncTCPDial:
+    """Dials as ``dial`` does, whose addresses it tries in turn."""
+
+    def __init__(self, dial: TCPDial) -> None:
+        self._dial = dial
+
+    async def __call__(self, call: Call, until: float) -> Link:
+        """See ``AsyncDial``. Each address has its share of the time that is left."""
+        return Link(asyncio.get_running_loop(), await self.connected(call, until))
+
+    async def connected(self, call: Call, until: float) -> socket.socket:
+        """A connected socket."""
+        loop = asyncio.get_running_loop()
+        failure: OSError | None = None
+        found = await self._addresses(call, until)
+        for tried, (family, kind, protocol, _, where) in enumerate(found):
+            now = loop.time()
+            ends = now + share(until - now, len(found) - tried)
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MOST_UNSENT)
+                await _connect(sock, where, call, ends)
+            except OSError as error:
+                sock.close()
+                call.check()
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+        raise failure or OSError("the host name has no address")
+
+    async def _addresses(self, call: Call, until: float) -> list[Any]:
+        dial = self._dial
+        host, port = dial.where
+        if is_number(host):
+            return dial.resolve(host, port)
+        lookup = dial.lookups.resolving(dial.resolve, host, port)
+        return for_port(port, await _result(lookup, call, until))
+
+
+class AsyncTLSDial:
+    """Dials as ``dial`` does, and shakes hands."""
+
+    def __init__(self, dial: TLSDial) -> None:
+        self._dial = dial
+        self._tcp = AsyncTCPDial(dial.tcp)
+
+    async def __call__(self, call: Call, until: float) -> Link:
+        """See ``AsyncDial``."""
+        loop = asyncio.get_running_loop()
+        context = await self._context(call, until)
+        sock = await self._tcp.connected(call, until)
+        try:
+            link = TLSLink(loop, sock, context, self._dial.host)
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            link.start(call.wake)
+            while not link.shake_hands():
+                await _ready(link, call, until)
+            link.pause()
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    async def _context(self, call: Call, until: float) -> ssl.SSLContext:
+        dial = self._dial
+        if isinstance(dial.context, TLSOptions):
+            lookup = dial.tcp.lookups.reading(dial.context)
+            context: ssl.SSLContext = await _result(lookup, call, until)
+            dial.context = context
+            return context
+        return dial.context
+
+
+async def _connect(sock: socket.socket, where: Any, call: Call, until: float) -> None:
+    """Connect ``sock`` by the loop's time ``until``; raises ``OSError``."""
+    loop = asyncio.get_running_loop()
+    sock.setblocking(False)
+    number = sock.connect_ex(where)
+    if number in _UNDER_WAY:
+        loop.add_writer(sock, call.wake)
+        try:
+            while (number := sock.connect_ex(where)) in _UNDER_WAY:
+                if loop.time() >= until:
+                    raise timed_out()
+                await call.wait_until(until)
+        finally:
+            loop.remove_writer(sock)
+    if number not in _CONNECTED:
+        raise OSError(number, os.strerror(number))
+
+
+async def _ready(link: TLSLink, call: Call, until: float) -> None:
+    """Wait for the other end of a handshake, which ``link`` wakes ``call`` for."""
+    if link.loop.time() >= until:
+        raise timed_out()
+    if link.is_broken():
+        return
+    if not link.flush():
+        link.watch_room(call.wake)
+    try:
+        await call.wait_until(until)
+    finally:
+        link.unwatch_room()
+
+
+async def _result(lookup: Lookup, call: Call, until: float) -> Any:
+    """What ``lookup`` comes to in its thread; ``TimeoutError`` at the loop's time ``until``."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    def tell() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(call.wake)
+
+    lookup.watch(call, tell)
+    try:
+        while not lookup.done.is_set():
+            if loop.time() >= until:
+                raise TimeoutError(f"{lookup.late} after {until - began:.3g} s")
+            await call.wait_until(until)
+    finally:
+        lookup.unwatch(call)
+    return lookup.result()
+
+
+def async_dial_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None) -> AsyncDial:
+    """How to dial ``address`` in an event loop; checks what ``dial_for`` checks, and raises it."""
+    dial = dial_for(address, tls, lookups)
+    if isinstance(dial, UnixSocketDial):
+        return UnixDial(dial.path)
+    if isinstance(dial, TLSDial):
+        return AsyncTLSDial(dial)
+    assert isinstance(dial, TCPDial)  # noqa: S101  the only other way
+    return AsyncTCPDial(dial)

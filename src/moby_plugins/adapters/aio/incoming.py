@@ -1,0 +1,220 @@
+"""Read requests out of bytes as they come, without I/O: one after the other, each with its body.
+
+Heads are held to the same grammar as at the threaded end (``http_grammar.py``), so that both see
+the end of a request at the same place. A parser of others tells where a message ends only once it
+has gone on with the next; here what follows a request stays unread until that is answered.
+"""
+
+import io
+import re
+from http import HTTPStatus
+from urllib.parse import unquote_to_bytes
+
+from attrs import frozen
+
+from moby_plugins.domain.errors import StatusError
+from moby_plugins.domain.http_grammar import (
+    CHUNK_SIZE,
+    MAX_CHUNK_LINE,
+    MAX_TRAILERS,
+    REQUEST_HEADER,
+    REQUEST_LINE,
+    REQUEST_TARGET,
+    read_headers,
+)
+
+MAX_HEAD_BYTES = 64 << 10
+POST = "POST"
+
+_NO_REQUEST = "a control character, space around the line, or another version"
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+# The beginning of a target in absolute form; brackets hold an address of IPv6 alone.
+_AUTHORITY = re.compile(
+    rb"https?://(?:[^/?#@\[\]]+|\[[0-9a-f:.]+\](?::[0-9]*)?)(?=/)", re.IGNORECASE
+)
+# What a path must not hold, percent-encoded or not.
+_ODD_PATH = re.compile(rb"[\x00-\x1f\x7f-\xff#]")
+
+
+@frozen
+class Head:
+    """The head of a request; ``length`` is ``None`` for a body in chunks.
+
+    ``method`` is the target's path and query as they came, checked where ``verb`` is POST.
+    """
+
+    verb: str
+    method: str
+    headers: dict[str, str]
+    length: int | None
+    is_kept: bool
+    minor: int
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the host waits to be asked for the body."""
+        return self.minor > 0 and self.headers.get("Expect", "").lower() == "100-continue"
+
+
+class Incoming:
+    """What comes over one connection: ``feed`` it, and take heads and parts of bodies out of it."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._skipped_line = False
+        # How far the head has been searched for its end.
+        self._searched = 0
+        # Of the body: what is left of it, or of the current chunk.
+        self._left = 0
+        self._in_chunks = False
+        self._chunk_ends = False
+        self._trailers = -1  # while there are sizes to come
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def feed(self, data: bytes) -> None:
+        """Take what came."""
+        self._data += data
+
+    def clear(self) -> None:
+        """Forget what came and was not read."""
+        self._data.clear()
+
+    def head(self) -> Head | None:
+        """Return the next head, or ``None`` where some of it is still to come.
+
+        Raises ``StatusError`` with what it is answered with that is no head of a request.
+        """
+        data = self._data
+        if not (self._skipped_line or self._searched) and data.startswith(b"\r\n"):
+            del data[:2]
+            self._skipped_line = True
+        # The line that ends a head without headers begins at the end of the first one.
+        end = data.find(b"\r\n\r\n", max(self._searched - 3, 0)) + 4
+        if end < 4:  # noqa: PLR2004  not found
+            self._check_begun()
+            return None
+        if end > MAX_HEAD_BYTES:
+            raise _too_large(data)
+        head = bytes(data[:end])
+        del data[:end]
+        self._searched, self._skipped_line = 0, False
+        return self._parsed(head)
+
+    def _check_begun(self) -> None:
+        # What cannot become a head is refused before its host has sent the end of it.
+        data = self._data
+        if len(data) > MAX_HEAD_BYTES:
+            raise _too_large(data)
+        line_ends = data.find(b"\n") + 1
+        if line_ends and self._searched < line_ends and not REQUEST_LINE.match(data):
+            raise bad_request(_NO_REQUEST)
+        if _BARE_LF.search(data, max(self._searched - 1, 0)):
+            raise bad_request("a line that does not end in CRLF")
+        self._searched = len(data)
+
+    def _parsed(self, head: bytes) -> Head:
+        line = REQUEST_LINE.match(head)
+        if line is None:
+            raise bad_request(_NO_REQUEST)
+        verb, minor = line[1].decode("ascii"), int(line[3])
+        raw: dict[bytes, bytes] = {}
+        lines = io.BytesIO(head)
+        lines.seek(line.end())
+        try:
+            read_headers(lines, raw)
+            method = _method_in(line[2]) if verb == POST else ""
+        except ValueError as error:
+            raise bad_request(str(error)) from error
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw.items()}
+        length = None if "Transfer-Encoding" in headers else int(headers.get("Content-Length", 0))
+        if length is None and not minor:
+            # Chunks are younger than HTTP/1.0.
+            raise bad_request("Transfer-Encoding in HTTP/1.0")
+        self._left, self._in_chunks = length or 0, length is None
+        self._chunk_ends, self._trailers = False, -1
+        connection = headers.get("Connection", "").lower()
+        kept = connection != "close" if minor else connection == "keep-alive"
+        return Head(verb, method, headers, length, kept, minor)
+
+    def body(self, size: int) -> bytes | None:
+        """Return the next bytes of the body, ``b""`` at its end, ``None`` where more must come.
+
+        Raises ``ValueError`` for bad chunking; nothing can be read after that.
+        """
+        if not self._left:
+            if not self._in_chunks:
+                return b""
+            while not self._left:
+                if (more := self._next_line()) is None:
+                    return None
+                if not more:
+                    return b""
+        take = min(size, self._left, len(self._data))
+        if not take:
+            return None
+        data = bytes(self._data[:take])
+        del self._data[:take]
+        self._left -= take
+        self._chunk_ends = self._in_chunks and not self._left
+        return data
+
+    def _next_line(self) -> bool | None:
+        # A line among chunks: false for the last, None where it is not whole yet.
+        line = self._line(2 if self._chunk_ends else MAX_CHUNK_LINE)
+        if line is None:
+            return None
+        if self._chunk_ends:
+            if line != b"\r\n":
+                raise ValueError("it is badly chunked")
+            self._chunk_ends = False
+        elif self._trailers >= 0:
+            self._trailers += 1
+            if line == b"\r\n":
+                self._in_chunks = False
+                return False
+            if self._trailers > MAX_TRAILERS or not REQUEST_HEADER.fullmatch(line):
+                raise ValueError("its trailers are cut off or too long")
+        else:
+            match = CHUNK_SIZE.fullmatch(line)
+            if match is None:
+                raise ValueError("it is badly chunked")
+            self._left = int(match[1], 16)
+            if not self._left:
+                self._trailers = 0
+        return True
+
+    def _line(self, most: int) -> bytes | None:
+        end = self._data.find(b"\n", 0, most) + 1
+        if not end:
+            if len(self._data) >= most:
+                raise ValueError("it is badly chunked")
+            return None
+        line = bytes(self._data[:end])
+        del self._data[:end]
+        return line
+
+
+def bad_request(why: str) -> StatusError:
+    """The error for what is no request."""
+    return StatusError(HTTPStatus.BAD_REQUEST, "", why)
+
+
+def _too_large(data: bytearray) -> StatusError:
+    if b"\n" in data[:MAX_HEAD_BYTES]:
+        return StatusError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "", "the head is too large")
+    return StatusError(HTTPStatus.REQUEST_URI_TOO_LONG, "", "the request line is too long")
+
+
+def _method_in(target: bytes) -> str:
+    if not REQUEST_TARGET.match(target):
+        raise ValueError("the target is no path")
+    if not target.startswith(b"/"):
+        authority = _AUTHORITY.match(target)
+        if authority is None:
+            raise ValueError("the target is no address")
+        target = target[authority.end() :]
+    if _ODD_PATH.search(unquote_to_bytes(target.partition(b"?")[0])) or b"#" in target:
+        raise ValueError("a method is made of printable ASCII characters")
+    return target.decode("latin-1")

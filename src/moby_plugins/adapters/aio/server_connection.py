@@ -1,0 +1,381 @@
+"""A connection to a served asynchronous plugin: requests are answered one after the other.
+
+It is an ``asyncio.Protocol``, and each call a task. While a call runs, ``data_received`` keeps at
+most ``MAX_AHEAD`` bytes that it has not asked for. A host that ends its sending is still answered:
+``look`` tells whether it has hung up, as at the threaded end.
+"""
+
+import asyncio
+import errno
+import logging
+import select
+import socket
+from collections.abc import AsyncIterator, Mapping
+from email.utils import formatdate
+from typing import Protocol
+
+from moby_plugins.adapters.aio.answering import AsyncAnswer, answer, is_cancelled, read_request
+from moby_plugins.adapters.aio.incoming import Head, Incoming
+from moby_plugins.adapters.server.answering import Held, InFlight, failure, refuse_origin
+from moby_plugins.domain.async_http import AsyncApp, AsyncRequest
+from moby_plugins.domain.errors import StatusError, WireError, status_line
+from moby_plugins.domain.http import CHUNK_BYTES, USER_AGENT, NoAnswerError
+from moby_plugins.failures import log_failure
+from moby_plugins.ports import RunningCall
+
+logger: logging.Logger = logging.getLogger("moby_plugins")
+
+# Bytes that are kept of what comes while a call runs.
+MAX_AHEAD = 64 << 10
+# Of a body that the plugin did not read; what is longer ends the connection.
+MAX_UNREAD_BYTES = 256 << 20
+# Seconds that a host has to take a last response, and to end its sending.
+LINGER = 2.0
+HUNG_UP = "the host hung up"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Owner(Protocol):
+    """What a connection asks of its server."""
+
+    app: AsyncApp
+    inflight: InFlight
+    stopping: bool
+
+    def opened(self, conn: "Connection", /) -> None:
+        """``conn`` is open until ``closed``."""
+
+    def closed(self, conn: "Connection", /) -> None:
+        """``conn`` holds nothing any more."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection, and the call that runs over it.
+
+    ``waits_since`` tells since when (by the loop's clock) the peer is waited for, to send
+    something or to read it; ``None`` while code of the plugin runs.
+    """
+
+    _transport: asyncio.Transport
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._incoming = Incoming()
+        self.task: asyncio.Task[None] | None = None
+        self.method: str = ""
+        self.call: RunningCall | None = None
+        self.waits_since: float | None = self._loop.time()
+        self.hung_up_since: float | None = None
+        self._served = 0
+        self._begun = False  # whether a part of a head has come
+        self._reading = True
+        self._over = False  # nothing more is sent: what comes is dropped
+        self._ended = False  # the peer's sending
+        self._lost = False
+        self._room: asyncio.Future[None] | None = None
+        self._came: asyncio.Future[None] | None = None
+        self._unread = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  for type checkers
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        self.is_unix: bool = sock.family == getattr(socket, "AF_UNIX", None)
+        # A host that only ends its sending has hung up on TCP, but not on a UNIX socket.
+        self._hang_up_events = 0 if self.is_unix else getattr(select, "POLLRDHUP", 0)
+        self._descriptor: int = sock.fileno()
+        self._owner.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what came, for whatever waits for it."""
+        if self._over:
+            self._drop(len(data))
+            return
+        self._incoming.feed(data)
+        if self._came is not None:
+            self._wake()
+        elif self.task is None:
+            self._next()
+        elif len(self._incoming) > MAX_AHEAD and self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Note that the peer sends no more; it may still read."""
+        self._ended = True
+        self._wake()
+        if self.task is None:
+            self._transport.close()
+        return True
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """End what waits for the peer; a call that runs is cancelled."""
+        self._lost = True
+        self._wake()
+        self.resume_writing()
+        self._owner.closed(self)
+        self.hang_up()
+
+    def pause_writing(self) -> None:
+        """Have the call wait before it writes more."""
+        self._room = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Let it write on."""
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    def look(self) -> bool:
+        """Return whether the peer has hung up, or can read no more."""
+        if self._lost or self._descriptor < 0:
+            return True
+        poll = select.poll()
+        poll.register(self._descriptor, self._hang_up_events)
+        return bool(poll.poll(0))
+
+    def hang_up(self) -> None:
+        """Cancel the call that runs, for its host has gone, and close the connection."""
+        if self.hung_up_since is not None:
+            return
+        self.hung_up_since = self._loop.time()
+        self.cut()
+
+    def cut(self) -> None:
+        """Break it off: a call that runs is told and cancelled, and nothing more is sent."""
+        if self.call is not None:
+            self.call.hang_up()
+        if self.task is not None:
+            self.task.cancel()
+        self._transport.abort()
+
+    def stop(self) -> None:
+        """Close it, unless a request is being read or answered: then after that."""
+        if self.task is None and not self._begun:
+            self._transport.close()
+
+    def time_out(self) -> None:
+        """End the wait for the peer, which has had its time."""
+        if self._came is not None and not self._came.done():
+            self._came.set_exception(TimeoutError("timed out"))
+        elif self.task is not None:
+            return  # the peer reads as slowly as it likes
+        elif self._over or (self._served and not self._begun):
+            self._transport.abort()
+        else:
+            self._refuse(StatusError(408, "", "the request did not come in time"))
+
+    def _wake(self) -> None:
+        if self._came is not None and not self._came.done():
+            self._came.set_result(None)
+
+    def _drop(self, size: int) -> None:
+        self._unread += size
+        if self._unread > MAX_UNREAD_BYTES:
+            self._transport.abort()
+
+    def _next(self) -> bool:
+        """Begin to answer the next request, once its head is there; return whether it is."""
+        if not self._begun:
+            if not len(self._incoming):
+                return False
+            self._begun = True
+            self.waits_since = self._loop.time()
+        try:
+            head = self._incoming.head()
+        except StatusError as error:
+            self._refuse(error)
+            return False
+        if head is None:
+            if self._ended:
+                self._transport.close()
+            return False
+        self.waits_since = None
+        self._begun = False
+        self._served += 1
+        self.method = head.method.partition("?")[0].removeprefix("/")
+        self.task = self._loop.create_task(self._serve(head))
+        return True
+
+    def _refuse(self, error: StatusError) -> None:
+        # What is no request has no answer of the app's; where its body ends is not known.
+        response = failure(error.status, error.message)
+        body = response.body.read(CHUNK_BYTES)
+        headers = {**response.headers, "Content-Length": str(len(body))}
+        self._transport.write(_head(error.status, headers, is_kept=False, minor=1) + body)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Send no more, and drop what still comes: a peer that sends would lose the response."""
+        self._over = True
+        self._incoming.clear()
+        self._resume()
+        self.waits_since = self._loop.time()
+        if self._ended or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        self._loop.call_later(LINGER, self._transport.abort)
+
+    async def _serve(self, head: Head) -> None:
+        self.call = call = RunningCall()
+        held = Held(self._owner.inflight)
+        is_kept = False
+        body = _Body(self, head)
+        try:
+            with call:
+                is_kept = await self._exchange(head, body, held)
+        except BaseException as error:
+            self._transport.abort()
+            if not (is_cancelled(error) or isinstance(error, (OSError, WireError))):
+                log_failure("a connection broke off", error)
+        finally:
+            self.call = self.task = None
+            held.release()
+        if is_kept and not self._lost:
+            self.waits_since = self._loop.time()
+            self._resume()
+            if not self._next() and (self._owner.stopping or self._ended):
+                self.stop()
+        elif body.is_over:
+            self._transport.close()
+        elif not self._transport.is_closing():
+            self._finish()
+
+    async def _exchange(self, head: Head, body: "_Body", held: Held) -> bool:
+        """Answer one request; return whether the connection is kept."""
+
+        async def read() -> AsyncRequest:
+            if not self.is_unix:
+                refuse_origin(head.headers, head.method)
+            return await read_request(head.method, head.headers, head.length, body.chunks(), held)
+
+        answered = await answer(self._owner.app, head.verb, read)
+        try:
+            is_kept = await self._send(head, answered)
+        finally:
+            await answered.aclose()
+            # Before the rest is read, for which a host may take its time.
+            held.release()
+        return is_kept and await body.skip_rest()
+
+    async def _send(self, head: Head, answered: AsyncAnswer) -> bool:
+        out = answered.head
+        headers = out.headers
+        is_kept = head.is_kept and not self._owner.stopping
+        in_chunks = False
+        if not any(name.lower() == "content-length" for name in headers):
+            if out.status in {204, 205, 304}:
+                pass
+            elif head.minor and head.verb != "HEAD":
+                in_chunks = True
+                headers["Transfer-Encoding"] = "chunked"
+            else:
+                is_kept = False  # its end is the connection's
+        top = _head(out.status, headers, is_kept=is_kept, minor=head.minor)
+        if head.verb == "HEAD":
+            self._transport.write(top)
+            return is_kept
+        await self._write(top + _framed(answered.first, in_chunks=in_chunks))
+        async for chunk in answered.rest():
+            await self._write(_framed(chunk, in_chunks=in_chunks))
+        if in_chunks:
+            await self._write(b"0\r\n\r\n")
+        return is_kept
+
+    async def _write(self, data: bytes) -> None:
+        if self._lost or self.hung_up_since is not None:
+            raise NoAnswerError(HUNG_UP)
+        self._transport.write(data)
+        if self._room is not None:
+            # For as long as it takes: who follows a log may pause.
+            self.waits_since = self._loop.time()
+            try:
+                await self._room
+            finally:
+                self.waits_since = None
+
+    async def part(self, size: int) -> bytes:
+        """The next bytes of the body; raises ``OSError`` and ``ValueError``."""
+        while (data := self._incoming.body(size)) is None:
+            if self._ended or self._lost:
+                raise OSError(errno.ECONNRESET, "it is cut off")
+            self._came = self._loop.create_future()
+            self.waits_since = self._loop.time()
+            self._resume()
+            try:
+                await self._came
+            finally:
+                self._came = self.waits_since = None
+        return data
+
+    def ask_for_body(self) -> None:
+        """Send ``100 Continue``, unless the body comes already."""
+        if not len(self._incoming):
+            self._transport.write(_CONTINUE)
+
+    def _resume(self) -> None:
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+
+class _Body:
+    """The body of a request, as it comes."""
+
+    def __init__(self, conn: Connection, head: Head) -> None:
+        self._conn = conn
+        self._is_awaited = head.expects_continue
+        self.is_over: bool = head.length == 0
+        self._is_bad = False
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Its parts; raises ``WireError`` where it is cut off or badly chunked."""
+        if self._is_awaited and not self.is_over:
+            self._is_awaited = False
+            self._conn.ask_for_body()
+        while chunk := await self._next():
+            yield chunk
+
+    async def _next(self) -> bytes:
+        if self.is_over:
+            return b""
+        try:
+            chunk = await self._conn.part(CHUNK_BYTES)
+        except (OSError, ValueError) as error:
+            self._is_bad = True
+            why = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise WireError(f"the request's body cannot be read: {why}") from error
+        self.is_over = not chunk
+        return chunk
+
+    async def skip_rest(self) -> bool:
+        """Read to the end; return whether another request can follow."""
+        if self._is_awaited and not self.is_over:
+            return False  # its host may send it or not
+        skipped = 0
+        try:
+            while not self._is_bad and (chunk := await self._next()):
+                skipped += len(chunk)
+                if skipped > MAX_UNREAD_BYTES:
+                    return False
+        except WireError:
+            return False
+        return not self._is_bad
+
+
+def _framed(chunk: bytes, *, in_chunks: bool) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(chunk), chunk) if in_chunks and chunk else chunk
+
+
+def _head(status: int, headers: Mapping[str, str], *, is_kept: bool, minor: int) -> bytes:
+    lines = [f"HTTP/1.1 {status_line(status)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"Server: {USER_AGENT}", f"Date: {formatdate(usegmt=True)}"]
+    if not is_kept:
+        lines.append("Connection: close")
+    elif not minor:
+        lines.append("Connection: Keep-Alive")
+    return "\r\n".join([*lines, "\r\n"]).encode("latin-1")

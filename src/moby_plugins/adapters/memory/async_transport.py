@@ -1,0 +1,291 @@
+"""An asynchronous transport in memory, where a function or a table of replies is a plugin.
+
+Replies, faults and recorded calls are those of ``replies.py`` and ``calls.py``. What is
+asynchronous of a plugin runs in a task of its own, as it would in another process: a caller that
+is cancelled ends its own wait, and cancels that task.
+"""
+
+import asyncio
+import inspect
+import os
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
+from functools import partial
+from typing import Any, NoReturn, Self, TypeAlias, TypeVar
+
+from attrs import define, evolve, frozen
+
+from moby_plugins.adapters.disk.recording_file import load_recording
+from moby_plugins.adapters.memory.replay import Match, Replay, same_body
+from moby_plugins.adapters.memory.replies import (
+    Delayed,
+    Dripped,
+    Fault,
+    Replies,
+    Reply,
+    is_open,
+    opened,
+    reply_to,
+    settled,
+)
+from moby_plugins.adapters.memory.transport import MemoryExchange, MemoryPlugin
+from moby_plugins.deferred_names import AtDoor
+from moby_plugins.domain.async_http import (
+    AsyncApp,
+    AsyncBody,
+    AsyncBytes,
+    AsyncRequest,
+    AsyncResponse,
+)
+from moby_plugins.domain.http import OK, Body, NoAnswerError, Request
+from moby_plugins.ports import RunningCall
+
+T = TypeVar("T")
+
+# What a plugin of a test is made of, where it may be asynchronous.
+AsyncReplies: TypeAlias = Replies | AsyncApp
+
+
+class AsyncMemoryTransport(MemoryPlugin):
+    """Answers calls of asynchronous clients in memory, in place of a plugin.
+
+    Time-outs and faults are on the running event loop's time: on a ``FakeTimeLoop`` they take none.
+    Tasks, and loops, may share it. What ``connect`` returns is its client's to close.
+
+    Args:
+        plugin: What ``MemoryTransport`` takes: a ``PluginApp``, a table from method to reply, a
+            ``script`` or a fault. Further an ``AsyncPluginApp``, or any coroutine function from
+            ``AsyncRequest`` to ``AsyncResponse``; in a table or a script also a coroutine function
+            that returns any reply, an asynchronous iterator of bytes, or an ``AsyncResponse``.
+        addr: The address that errors name.
+
+    Attributes:
+        calls: Every attempt, in order: a ``Calls``.
+
+    Raises:
+        TypeError: For what is no such plugin.
+        SpecError: For what cannot be an address.
+
+    Examples:
+        ```python
+        import asyncio
+
+        from moby_plugins.aio import new_client
+        from moby_plugins.testing import AsyncMemoryTransport, FakeTimeLoop, refused, script
+
+        shelf = AsyncMemoryTransport({"Shelf.List": script(refused(), ["books"])})
+
+
+        async def main():
+            async with new_client("unix:///shelf.sock", connect=shelf.connect) as client:
+                assert await client.call("Shelf.List") == ["books"]
+
+
+        with asyncio.Runner(loop_factory=FakeTimeLoop) as runner:
+            runner.run(main())
+        shelf.calls.assert_called("Shelf.List", times=2)
+        ```
+    """
+
+    __module__ = AtDoor("moby_plugins.testing", __name__)
+
+    def __init__(self, plugin: AsyncReplies, *, addr: str = "memory://plugin") -> None:
+        super().__init__(plugin, addr)  # type: ignore[arg-type]  # it is called with care
+        # Of the plugin, for as long as they run: an event loop keeps no task alive.
+        self._tasks: set[asyncio.Future[Any]] = set()
+
+    @classmethod
+    def replay(
+        cls,
+        file: str | os.PathLike[str],
+        match: Match = same_body,
+        *,
+        addr: str = "memory://plugin",
+    ) -> Self:
+        """Make a plugin that answers as a recording has it, each recorded call once.
+
+        Args:
+            file: The recording's.
+            match: Whether a call may be answered as a recorded one: a function of both bodies.
+                ``same_body``, or ``any_body`` for the order alone.
+            addr: The address that errors name.
+
+        Returns:
+            The transport.
+
+        Raises:
+            RecordingError: For a file that cannot be read.
+        """
+        return cls(Replay(load_recording(file), match), addr=addr)
+
+    async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
+        """Return the reply for a request; raise what a real transport would, or the reply says.
+
+        Args:
+            request: The call.
+            timeout: Seconds on the loop's clock; ``None`` is no bound.
+
+        Returns:
+            The response, with its body unread.
+        """
+        loop = asyncio.get_running_loop()
+        # Rounded as the time of a FakeTimeLoop is, so that neither is a little before the other.
+        ends = None if timeout is None else round(loop.time() + timeout, 9)
+        ended, method = self._ended, request.method
+        called = Request(method, b"", request.headers, request.length, request.attempt)
+        exchange = _LoopExchange(called, self._address, ends, ended, loop, self._tasks)
+        exchange.check(answered=False)
+        reply = reply_to(method, self._plugin)
+        body = request.body if isinstance(request.body, bytes) else b""
+        if isinstance(reply, Fault) and reply.errno:
+            self._record(method, body, request.attempt, loop.time())
+            exchange.unreachable(reply.errno)
+        if not isinstance(request.body, bytes):
+            body = await exchange.bounded(request.read(), answered=False)
+        self._record(method, body, request.attempt, loop.time())
+        received = evolve(exchange, request=evolve(called, body=body))
+        call = RunningCall()
+        try:
+            response = await _respond(reply, received, call)
+        except NoAnswerError:
+            exchange.hang_up()
+        exchange.check(answered=False)
+        return evolve(response, body=_BoundedBody(response.body, exchange, call))
+
+
+async def _respond(reply: Reply, exchange: "_LoopExchange", call: RunningCall) -> AsyncResponse:
+    """What ``reply`` comes to in ``exchange``; raises what it says, or the exchange's end."""
+    while True:
+        if isinstance(reply, Delayed):
+            await exchange.bounded(asyncio.sleep(reply.seconds), answered=False)
+            exchange.check(answered=False)
+            reply = reply.then
+        elif inspect.isawaitable(reply):
+            reply = await exchange.awaited(reply, answered=False)
+        elif _is_asynchronous(reply):
+            came = exchange.request
+            reply = reply(
+                AsyncRequest(came.method, came.read(), came.headers, attempt=came.attempt)
+            )
+        elif is_open(reply):
+            with exchange.ended.calling(call.hang_up), call:
+                reply = opened(reply, exchange)
+        else:
+            break
+    if isinstance(reply, Dripped):
+        return AsyncResponse(reply.status, _dripping(reply))
+    if isinstance(reply, AsyncIterator):
+        return AsyncResponse(OK, reply)
+    if isinstance(reply, AsyncResponse):
+        # A body in memory is given afresh each time, so that a value can be a reply twice.
+        whole = reply.body.whole if isinstance(reply.body, AsyncBytes) else None
+        return reply if whole is None else evolve(reply, body=whole)
+    response = settled(reply)
+    return AsyncResponse(response.status, response.body, response.headers)  # type: ignore[arg-type]
+
+
+def _is_asynchronous(reply: Reply) -> bool:
+    return callable(reply) and any(map(inspect.iscoroutinefunction, (reply, type(reply).__call__)))
+
+
+async def _dripping(reply: Dripped) -> AsyncIterator[bytes]:
+    for byte in reply.pieces():
+        await asyncio.sleep(reply.every)
+        yield byte
+
+
+@frozen
+class _LoopExchange(MemoryExchange):
+    """A call under way in a task of ``loop``; ``tasks`` are those of the plugin."""
+
+    loop: asyncio.AbstractEventLoop
+    tasks: set[asyncio.Future[Any]]
+
+    def now(self) -> float:
+        return self.loop.time()
+
+    def pause(self, seconds: float, *, answered: bool) -> NoReturn:  # noqa: ARG002
+        raise TypeError(
+            f"a fault that pauses, here for {seconds:g} s, would block the event loop: "
+            "return hangs(seconds, then) or drips(body) from it"
+        )
+
+    async def bounded(self, awaitable: Awaitable[T], *, answered: bool) -> T:
+        """Wait for what is the host's own; raise the exchange's end, where that comes first."""
+        try:
+            async with asyncio.timeout_at(self.ends) as bound:
+                with self.ended.calling(partial(self._end, bound)):
+                    return await awaitable
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            self.check(answered=answered)
+            self.time_out(answered=answered)
+
+    async def awaited(self, awaitable: Awaitable[T], *, answered: bool) -> T:
+        """Wait, as ``bounded`` does, for what is the plugin's: in a task, whose end is its own."""
+        task = asyncio.ensure_future(awaitable)
+        if isinstance(task, asyncio.Task):
+            task.set_name(f"{self.request.method} at {self.address.text}")
+        self.tasks.add(task)
+        task.add_done_callback(self._forget)
+        try:
+            await self.bounded(asyncio.wait({task}), answered=answered)
+        except BaseException:
+            task.cancel()
+            raise
+        if task.cancelled():
+            self.hang_up()
+        return task.result()
+
+    def _end(self, bound: asyncio.Timeout) -> None:
+        # By any thread. A loop that is closed has nothing left that waits.
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._expire, bound)
+
+    def _expire(self, bound: asyncio.Timeout) -> None:
+        with suppress(RuntimeError):  # it has ended by itself
+            bound.reschedule(self.loop.time())
+
+    def _forget(self, task: asyncio.Future[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # asked for by now, or of a call that its host has left
+
+
+@define
+class _BoundedBody:
+    """A body under the exchange's time-out: the plugin's, which is asynchronous or not."""
+
+    _body: AsyncBody | Body
+    _exchange: _LoopExchange
+    _call: RunningCall
+    _ended: bool = False
+
+    async def read(self, size: int, /) -> bytes:
+        if self._ended:
+            return b""
+        try:
+            with self._exchange.ended.calling(self._call.hang_up), self._call:
+                data = self._body.read(size)
+            if not isinstance(data, bytes):
+                data = await self._exchange.awaited(data, answered=True)
+        except NoAnswerError:
+            self._exchange.cut_off()
+        self._exchange.check(answered=True)
+        self._ended = not data
+        return data
+
+    def close(self) -> None:
+        if not self._ended:
+            self._call.hang_up()
+        with self._call:
+            self._body.close()
+        # Closing a generator of the plugin's waits, and so has a task of its own.
+        aclose = getattr(self._body, "aclose", None)
+        loop, tasks = self._exchange.loop, self._exchange.tasks
+        if not self._ended and aclose is not None and not loop.is_closed():
+            self._ended = True
+            task = loop.create_task(aclose())
+            tasks.add(task)
+            task.add_done_callback(self._exchange._forget)  # noqa: SLF001  of this module

@@ -1,0 +1,61 @@
+"""The one loop, for tasks: try, ask the policy, sleep on the event loop, try again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeAlias, TypeVar
+
+from moby_plugins.app.retrying import Ending, OnRetry, log_retry
+from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.retry import Tries
+
+T = TypeVar("T")
+# Takes the number of the attempt, from 1.
+AsyncAttempt: TypeAlias = Callable[[int], Awaitable[T]]
+
+
+async def retry(
+    attempt: AsyncAttempt[T], tries: Tries, on_retry: OnRetry | None = None, *, ending: Ending
+) -> T:
+    """What ``attempt`` returns, tried as often as ``tries`` allow; as ``app.retrying.retry``.
+
+    ``ending`` ends the waits with ``WaitCancelledError``. A task that is cancelled ends at once, in
+    an attempt or between two.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            return await attempt(tries.number)
+        except PluginError as error:
+            delay = tries.after(error, loop.time())
+            if delay is None:
+                raise
+            log_retry(error, delay)
+            if on_retry is not None:
+                on_retry(error, delay)
+        await sleep(ending, delay)
+        if ending.reason:
+            raise ending.error(tries.number - 1, loop.time() - tries.started)
+
+
+async def sleep(ending: Ending, seconds: float) -> None:
+    """Sleep on the event loop's time; ``ending`` ends it at once, by whatever thread."""
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[None] = loop.create_future()
+    timer = loop.call_later(seconds, _wake, woken)
+    try:
+        with ending.cancellation.calling(partial(_wake_safely, loop, woken)):
+            await woken
+    finally:
+        timer.cancel()
+
+
+def _wake_safely(loop: asyncio.AbstractEventLoop, woken: "asyncio.Future[None]") -> None:
+    with suppress(RuntimeError):  # a loop that is closed has nothing that sleeps
+        loop.call_soon_threadsafe(_wake, woken)
+
+
+def _wake(woken: "asyncio.Future[None]") -> None:
+    if not woken.done():
+        woken.set_result(None)

@@ -1,0 +1,544 @@
+"""Who activates a plugin in programs on asyncio: a task of the registry, never that of an asker.
+
+An asker joins the ``Lead`` of a name, or begins one, and waits for its ``outcome``. The waiters are
+counted: the last that leaves forgets the name first, so that no other joins what is being
+cancelled, and then cancels the task. A waiter that is cancelled leaves the others be. Leads belong
+to an event loop; what is active is shared by all loops, in ``Activations``, and so are handlers.
+The task has a context of its own: neither context variables of an asker nor its cancellation reach
+the others that wait. The one that began it waits for the handlers too, the others for the outcome
+alone: so a handler may ask for any plugin, its own included.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from contextvars import Context, ContextVar
+from copy import copy
+from functools import partial
+from inspect import isawaitable
+from typing import Any, TypeAlias, TypeVar
+
+from attrs import field, frozen
+
+from moby_plugins.app.accounting import ACTIVATE
+from moby_plugins.app.activation import (
+    CLOSED,
+    Activation,
+    Activations,
+    Meeting,
+    tell_dropped,
+    tell_failed,
+    tell_failed_handler,
+    tell_settled,
+)
+from moby_plugins.app.aio.attempts import retry as try_again
+from moby_plugins.app.aio.client import AsyncClient
+from moby_plugins.app.aio.observed_client import client_of
+from moby_plugins.app.observing import Observers, telling_retries
+from moby_plugins.app.retrying import Ending, OnRetry, chance
+from moby_plugins.async_ports import AsyncConnect, AsyncTransport
+from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
+from moby_plugins.domain.errors import (
+    PluginError,
+    TransportError,
+    WaitCancelledError,
+    is_missing_socket,
+)
+from moby_plugins.domain.plugin import Manifest, Plugin, check_protocol
+from moby_plugins.domain.retry import (
+    RetryPolicy,
+    Tries,
+    is_retryable,
+    is_worth_waiting_for,
+)
+from moby_plugins.domain.text import quoted
+from moby_plugins.domain.typed import typed
+from moby_plugins.failures import log_failure
+from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, ended_by
+
+# Handshakes of one ``get_all`` that go on at once.
+SIDE_BY_SIDE = 64
+
+T = TypeVar("T")
+# Called with the name of a plugin and a client for it; what it returns is awaited, where it can be.
+AsyncHandler: TypeAlias = Callable[[str, AsyncClient], object]
+
+
+@frozen(field_transformer=typed)
+class AsyncActivePlugin(Plugin):
+    """A plugin that has shaken hands: all of ``Plugin``, and a client for it. A frozen value.
+
+    Args:
+        client: Calls it. The registry closes it; tasks may share it.
+    """
+
+    client: AsyncClient = field(kw_only=True, eq=False, repr=False)
+
+
+@frozen(repr=False)
+class AsyncWatchedTransport:
+    """A transport to a managed plugin that calls ``on_missing`` where its socket is gone."""
+
+    _transport: AsyncTransport
+    _on_missing: Callable[[], object]
+
+    async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
+        """Send, and tell of a socket that is gone."""
+        try:
+            return await self._transport.send(request, timeout)
+        except TransportError as error:
+            if is_missing_socket(error):
+                self._on_missing()
+            raise
+
+    def close(self) -> None:
+        """Close."""
+        self._transport.close()
+
+    def __repr__(self) -> str:
+        return repr(self._transport)
+
+
+class Lead:
+    """A running activation of ``name`` in one event loop.
+
+    ``outcome`` is cancelled where there is none: the registry was closed, or the task cancelled by
+    what is not the registry. ``on_retry`` is of the one that began it, until that leaves, then
+    ``default``; what it raises is that one's own, and becomes ``refusal``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        on_retry: OnRetry | None,
+        default: OnRetry | None,
+    ) -> None:
+        self.name = name
+        self.loop = loop
+        self.outcome: asyncio.Future[AsyncActivePlugin] = loop.create_future()
+        self.waiting = 0
+        # Whether it was invalidated: then it is for those alone that wait for it.
+        self.forgotten = False
+        self.on_retry = on_retry
+        self._default = default
+        self.refusal: asyncio.Future[None] = loop.create_future()
+        self.task: asyncio.Task[None] | None = None
+
+    def tell(self, error: PluginError, delay: float) -> None:
+        """Call ``on_retry``."""
+        on_retry = self._default if self.on_retry is None else self.on_retry
+        if on_retry is None:
+            return
+        try:
+            on_retry(error, delay)
+        except BaseException as raised:
+            self.on_retry = None
+            if not self.refusal.done():
+                self.refusal.set_exception(raised)
+                self.refusal.exception()  # of the one that began it: the loop is not to report it
+
+    def settle(self, plugin: AsyncActivePlugin | None, error: BaseException | None) -> None:
+        """Have an outcome, unless there is one; neither plugin nor error is none."""
+        if self.outcome.done():
+            return
+        if plugin is not None:
+            self.outcome.set_result(plugin)
+        elif isinstance(error, Exception):
+            self.outcome.set_exception(error)
+            self.outcome.exception()  # of a waiter's, and none that the loop is to report
+        else:
+            self.outcome.cancel()
+
+    def end(self) -> None:
+        """End it without an outcome; in its loop."""
+        self.settle(None, None)
+        if self.task is not None:
+            self.task.cancel()
+
+
+# In the task of a lead, and those that it starts.
+_LEADING: ContextVar[Lead] = ContextVar("leading")
+
+
+class AsyncHandshake:
+    """One activation's attempts: look the plugin up, then ask it what it implements.
+
+    What an attempt found the next one keeps. The client is its own until it succeeds. A managed
+    plugin is not asked; ``known`` gives the one that is active by another of its names, if it is.
+    """
+
+    def __init__(self, name: str, leaders: "AsyncLeaders") -> None:
+        self._name = name
+        self._leaders = leaders
+        self._reached: tuple[Plugin, AsyncClient] | None = None
+
+    async def __call__(self, attempt: int) -> AsyncActivePlugin:
+        """The plugin, active; raises what the look-up or the handshake raises."""
+        found, client = self._reached or await self._find()
+        if isinstance(found, AsyncActivePlugin):
+            return found
+        manifest = found.manifest
+        if found.managed is None:
+            request = client.request(ACTIVATE, attempt=attempt)
+            manifest = await client.attempt(request, Manifest, self._leaders.activation_timeout)
+        return AsyncActivePlugin(
+            found.name,
+            found.addr,
+            found.tls_config,
+            manifest,
+            managed=found.managed,
+            client=client,
+        )
+
+    async def _find(self) -> tuple[Plugin, AsyncClient]:
+        leaders = self._leaders
+        found = await leaders.ask(lambda discovery: discovery.lookup(self._name))
+        known = None
+        if found.managed is not None:
+            known = leaders.activations.known(check_protocol(found))
+        self._reached = (known, known.client) if known else (found, leaders.new_client(found))
+        return self._reached
+
+    def give_up(self) -> None:
+        """Close the client of an activation that failed; a failure of that is logged."""
+        reached, self._reached = self._reached, None
+        if reached is None or isinstance(reached[0], AsyncActivePlugin):
+            return
+        try:
+            reached[1].close()
+        except BaseException as raised:  # by a transport: the outcome is to be settled
+            log_failure(f"closing the client of plugin {quoted(self._name)} failed", raised)
+
+
+@frozen
+class AsyncLeaders:
+    """Activates the plugins of one registry, whose ``activations`` these are.
+
+    The other arguments are the registry's. Tasks, and loops in other threads, may share it.
+    """
+
+    activations: Activations[AsyncActivePlugin]
+    _discovery: Discovery
+    _connect: AsyncConnect
+    _retry: RetryPolicy
+    _timeout: float | None
+    activation_timeout: float
+    _max_response_bytes: int
+    _observers: Observers
+    _on_retry: OnRetry | None
+    _make_client: Callable[..., AsyncClient] = field(init=False)
+    _closing: Cancellation = field(factory=Cancellation, init=False)
+    _running: dict[tuple[asyncio.AbstractEventLoop, str], Lead] = field(factory=dict, init=False)
+    # An event loop keeps no task alive.
+    _tasks: set[asyncio.Task[Any]] = field(factory=set, init=False)
+    # What waits for nothing but files needs no thread.
+    _is_local: bool = field(init=False)
+
+    @_make_client.default
+    def _client_of_its_kind(self) -> Callable[..., AsyncClient]:
+        return client_of(self._observers)
+
+    @_is_local.default
+    def _has_files_alone(self) -> bool:
+        return isinstance(self._discovery, LocalDiscovery) and self._discovery.is_local
+
+    async def ask(self, question: Callable[[Discovery], T]) -> T:
+        """The answer of the discovery: of one that waits for others, in a thread."""
+        if self._is_local:
+            return question(self._discovery)
+        left = Cancellation()
+        try:
+            return await asyncio.to_thread(question, ended_by(self._discovery, left))
+        except asyncio.CancelledError:
+            left.set()
+            raise
+
+    async def scan(self) -> list[str]:
+        """The names that can be found now; ``WaitCancelledError`` once the registry is closed."""
+        if self._is_local:
+            return self._discovery.scan()
+        task = self._start(self.ask(lambda discovery: discovery.scan()), "scans")
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+        if task.cancelled() and self._closing.is_set():
+            raise WaitCancelledError(CLOSED)
+        names: list[str] = task.result()
+        return names
+
+    async def activate(
+        self, name: str, policy: RetryPolicy, on_retry: OnRetry | None
+    ) -> AsyncActivePlugin:
+        """Wait for who leads the activation of a plugin, beginning it; raises as ``get``."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while True:
+            tries = Tries(policy, is_worth_waiting_for, started, chance)
+            lead, until = self._enter(name, tries, on_retry, None)
+            mine = until is lead.task
+            try:
+                if not until.done():
+                    ends = {until, lead.refusal} if mine else {until}
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if mine:
+                    lead.on_retry = None
+                self._leave(lead)
+            if mine and lead.refusal.done():
+                lead.refusal.result()
+            if not lead.outcome.cancelled():
+                return _shared(lead)
+            self._check_left(lead, until, name, loop.time() - started)
+            # Another of those that waited may have led it to its end by now.
+            active = self.activations.active(name)
+            if active is not None:
+                return active
+
+    async def load(
+        self,
+        names: Iterable[str],
+        each: Callable[[str, AsyncActivePlugin | None, BaseException | None], object],
+    ) -> None:
+        """Activate many side by side, and call ``each`` with the outcome of one after the other."""
+        loop = asyncio.get_running_loop()
+        turn = asyncio.Semaphore(SIDE_BY_SIDE)
+        ended: asyncio.Queue[tuple[Lead, asyncio.Future[Any]]] = asyncio.Queue()
+        entered: list[Lead] = []
+        again: list[str] = []
+        try:
+            for name in names:
+                plugin = self.activations.active(name)
+                if plugin is not None:
+                    each(name, plugin, None)
+                    continue
+                tries = Tries(self._retry, is_retryable, loop.time(), chance)
+                lead, until = self._enter(name, tries, None, turn)
+                entered.append(lead)
+                until.add_done_callback(partial(_put, ended, lead))
+                if until is lead.task:
+                    lead.refusal.add_done_callback(partial(_put, ended, lead))
+            for _ in entered:
+                lead, until = await ended.get()
+                if until is lead.refusal:
+                    until.result()
+                if lead.outcome.cancelled():
+                    self._check_left(lead, until, "", 0.0)
+                    again.append(lead.name)
+                elif (error := lead.outcome.exception()) is not None:
+                    each(lead.name, None, error)
+                else:
+                    each(lead.name, lead.outcome.result(), None)
+        finally:
+            for lead in entered:
+                self._leave(lead)
+        if again:
+            await self.load(again, each)
+
+    def forget(self, name: str) -> None:
+        """Have the next that asks for a plugin begin anew; those that wait get the outcome."""
+        tell_dropped(self._observers, self.activations.drop(name))
+        for key, lead in list(self._running.items()):
+            if lead.name == name:
+                lead.forgotten = True
+                self._running.pop(key, None)
+
+    async def end(self) -> None:
+        """End all leads, and wait for those of this loop, but for one that has called this."""
+        self._closing.set()
+        here = asyncio.get_running_loop()
+        ours: set[asyncio.Task[Any]] = set()
+        leads = list(self._running.values())
+        self._running.clear()
+        for lead in leads:
+            _in_loop(lead.loop, here, lead.end)
+        own = _LEADING.get(None)
+        for task in list(self._tasks):
+            if own is not None and task is own.task:
+                continue
+            _in_loop(task.get_loop(), here, task.cancel)
+            if task.get_loop() is here:
+                ours.add(task)
+        if ours:
+            await asyncio.wait(ours)
+
+    async def meet(self, meetings: Iterable[Meeting[AsyncActivePlugin]]) -> None:
+        """Have each handler meet its plugin; an interrupt is raised once all have."""
+        interrupt: KeyboardInterrupt | None = None
+        for handler, plugin in meetings:
+            try:
+                told = handler(plugin.name, plugin.client)
+                if isawaitable(told):
+                    await told
+            except KeyboardInterrupt as error:  # the program's own, once all plugins were met
+                interrupt = error
+            except BaseException as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                    raise
+                tell_failed_handler(handler, plugin, error, self._observers)
+        if interrupt is not None:
+            raise interrupt
+
+    def new_client(self, plugin: Plugin) -> AsyncClient:
+        """Make the client of a plugin that was found."""
+        transport = self._connect(plugin.address, plugin.tls_config)
+        if plugin.managed is not None:
+            transport = AsyncWatchedTransport(transport, partial(self.activations.doubt, plugin))
+        return self._make_client(
+            transport,
+            plugin.address,
+            retry=self._retry,
+            timeout=self._timeout,
+            max_response_bytes=self._max_response_bytes,
+            name=plugin.name,
+            on_retry=self._on_retry,
+        )
+
+    def _enter(
+        self,
+        name: str,
+        tries: Tries,
+        on_retry: OnRetry | None,
+        turn: asyncio.Semaphore | None,
+    ) -> tuple[Lead, asyncio.Future[Any]]:
+        """Be one of those that wait for a plugin: the lead, and what this one is to wait for."""
+        lead = self._running.get((asyncio.get_running_loop(), name))
+        if lead is None:
+            lead = self._begin(name, tries, on_retry, turn)
+            until: asyncio.Future[Any] = _task_of(lead)
+        elif lead is _LEADING.get(None):
+            raise RuntimeError(f"activating {quoted(name)} asks for {quoted(name)}: it cannot end")
+        else:
+            until = lead.outcome
+        lead.waiting += 1
+        return lead, until
+
+    def _check_left(
+        self, lead: Lead, until: asyncio.Future[Any], name: str, elapsed: float
+    ) -> None:
+        """Raise why a lead has no outcome, unless another of those that wait is to lead.
+
+        That is so where the task was cancelled by what is not this registry, or interrupted, as by
+        what a test's framework raises to end a test: that is for the one that began it.
+        """
+        if self._closing.is_set():
+            ending = Ending(name)
+            ending.end(CLOSED)
+            raise ending.error(elapsed=elapsed)
+        task = _task_of(lead)
+        if until is task and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+    def _begin(
+        self,
+        name: str,
+        tries: Tries,
+        on_retry: OnRetry | None,
+        turn: asyncio.Semaphore | None,
+    ) -> Lead:
+        if self._closing.is_set():
+            raise RuntimeError(CLOSED)
+        loop = asyncio.get_running_loop()
+        lead = self._running[loop, name] = Lead(name, loop, on_retry, self._on_retry)
+        # An eager task may have ended when this returns.
+        lead.task = self._start(self._lead(lead, tries, turn), f"activates {name}")
+        return lead
+
+    def _start(self, coroutine: Any, what: str) -> asyncio.Task[Any]:
+        # In a context of its own, by no argument: not every task factory takes one.
+        create = asyncio.get_running_loop().create_task
+        task: asyncio.Task[Any] = Context().run(create, coroutine, name=f"moby-plugins {what}")
+        self._tasks.add(task)
+        task.add_done_callback(self._forget_task)
+        return task
+
+    def _forget_task(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # a waiter has it as the outcome
+
+    async def _lead(self, lead: Lead, tries: Tries, turn: asyncio.Semaphore | None) -> None:
+        _LEADING.set(lead)
+        handshake = AsyncHandshake(lead.name, self)
+
+        async def in_turn(number: int, turn: asyncio.Semaphore) -> AsyncActivePlugin:
+            asked = lead.loop.time()
+            async with turn:
+                # Its own time only: what it waited for its turn is not held against it.
+                tries.postpone(lead.loop.time() - asked)
+                return await handshake(number)
+
+        attempt = handshake if turn is None else partial(in_turn, turn=turn)
+        told: OnRetry = lead.tell
+        if self._observers:
+            told = telling_retries(self._observers, lead.name, told)
+        started = tries.started
+        try:
+            plugin = await try_again(attempt, tries, told, ending=Ending(lead.name))
+            activation = self._share(lead, plugin)
+        except BaseException as error:
+            handshake.give_up()
+            self._forget_lead(lead)
+            lead.settle(None, None if self._closing.is_set() else error)
+            if not isinstance(error, Exception):
+                raise
+            if not self._closing.is_set():
+                tell_failed(self._observers, lead.name, error, lead.loop.time() - started)
+            return
+        self._forget_lead(lead)
+        # Where another has become active by another of its names, or in another loop, it is shared.
+        if activation.plugin is not plugin:
+            handshake.give_up()
+        elif self._observers:
+            tell_settled(self._observers, activation, lead.loop.time() - started)
+        lead.settle(activation.plugin, None)
+        await self.meet(self.activations.take_meetings(activation))
+
+    def _share(self, lead: Lead, plugin: AsyncActivePlugin) -> Activation[AsyncActivePlugin]:
+        if not lead.forgotten:
+            return self.activations.share(lead.name, plugin)
+        activation = Activation[AsyncActivePlugin](lead.name, None)
+        self.activations.settle(activation, plugin)
+        return activation
+
+    def _leave(self, lead: Lead) -> None:
+        lead.waiting -= 1
+        if not lead.waiting and not lead.outcome.done():
+            # Forgotten first, so that no other joins what is being cancelled.
+            self._forget_lead(lead)
+            _task_of(lead).cancel()
+
+    def _forget_lead(self, lead: Lead) -> None:
+        if self._running.get((lead.loop, lead.name)) is lead:
+            self._running.pop((lead.loop, lead.name), None)
+
+
+def _task_of(lead: Lead) -> asyncio.Task[None]:
+    assert lead.task is not None  # noqa: S101  it is started with the lead
+    return lead.task
+
+
+def _put(
+    ended: "asyncio.Queue[tuple[Lead, asyncio.Future[Any]]]", lead: Lead, until: asyncio.Future[Any]
+) -> None:
+    ended.put_nowait((lead, until))
+
+
+def _shared(lead: Lead) -> AsyncActivePlugin:
+    """The outcome, for one of those that wait; a copy of an error, whose traceback is its own."""
+    error = lead.outcome.exception()
+    if isinstance(error, PluginError):
+        raise copy(error) from error.__cause__
+    return lead.outcome.result()
+
+
+def _in_loop(
+    loop: asyncio.AbstractEventLoop, here: asyncio.AbstractEventLoop, do: Callable[[], object]
+) -> None:
+    if loop is here:
+        do()
+        return
+    with suppress(RuntimeError):  # a loop that is closed has nothing to end
+        loop.call_soon_threadsafe(do)

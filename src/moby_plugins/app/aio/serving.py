@@ -1,0 +1,243 @@
+"""The plugin's end on an event loop: an ``AsyncRequest`` answered by asynchronous parts.
+
+An ``AsyncPluginApp`` is a coroutine function from ``AsyncRequest`` to ``AsyncResponse``. ``Routes``
+decides who answers and ``refusal`` what an exception says, as for a ``PluginApp``. A task that the
+server cancels, because its host hung up or the server ends, is the one thing that is not answered.
+"""
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from typing import Any
+
+from attrs import evolve
+
+from moby_plugins.adapters.aio.answering import is_cancelled
+from moby_plugins.app.aio.subsystem import AsyncSubsystem, flaw_of
+from moby_plugins.app.observing import ObservedRequest, Observers, request_started
+from moby_plugins.app.parts import Part, check_part
+from moby_plugins.app.results import mismatch
+from moby_plugins.app.serving import Route, Routes, refusal
+from moby_plugins.app.streamed import Streamed
+from moby_plugins.app.subsystem import BAD_REQUEST
+from moby_plugins.domain.async_http import AsyncBytes, AsyncRequest, AsyncResponse
+from moby_plugins.domain.errors import INTERNAL_ERROR, StatusError, WireError
+from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, MAX_REQUEST_BYTES, OK, Request, Response
+from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.plugin import Manifest
+from moby_plugins.domain.text import shown
+from moby_plugins.failures import log_failed_call, log_failure
+from moby_plugins.ports import is_forked_child
+
+
+class AsyncPluginApp:
+    """Answers the handshake and the calls of ``parts``: ``AsyncRequest`` to ``AsyncResponse``.
+
+    As ``PluginApp``, with coroutines for methods and asynchronous generators for streams: the same
+    routes, bounds, statuses and texts. Give it to ``serve_unix`` of ``moby_plugins.aio`` or to
+    ``asgi``. Where a host hangs up, the task that answers it is cancelled: ``CancelledError`` is
+    raised where the method waits. What was done by then stays done, and a host may repeat the call.
+    There is nothing to close.
+
+    Args:
+        parts: Implementations of asynchronous subsystems.
+        max_request_bytes: How many bytes of a request's body are read; not of one that is a stream.
+        observers: What is told of requests, in the tasks that answer them.
+
+    Raises:
+        TypeError: For a part that cannot be served: a class, a synchronous one, a method with other
+            parameters or that is no coroutine, a misspelt name, one that implements nothing.
+        ValueError: For two parts that implement the same method.
+
+    Examples:
+        ```python
+        import asyncio
+
+        from moby_plugins.aio import AsyncPluginApp, AsyncRequest, AsyncVolumeDriver
+        from moby_plugins.subsystems import Volume
+
+
+        class Shelf(AsyncVolumeDriver):
+            async def list(self):
+                return [Volume("books")]
+
+
+        app = AsyncPluginApp(Shelf())
+        response = asyncio.run(app(AsyncRequest("VolumeDriver.List")))
+        assert response.status == 200
+        ```
+    """
+
+    def __init__(
+        self,
+        *parts: AsyncSubsystem,
+        max_request_bytes: int = MAX_REQUEST_BYTES,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        self._routes = Routes(parts, max_request_bytes, check_async_part)
+        self._observers = Observers(observers)
+        self.manifest: Manifest = self._routes.manifest
+
+    def __repr__(self) -> str:
+        return f"<AsyncPluginApp of {', '.join(map(shown, self.manifest.implements)) or 'nothing'}>"
+
+    async def __call__(self, request: AsyncRequest) -> AsyncResponse:
+        """Answer one call; raises ``CancelledError`` alone, where its task was cancelled.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The response, for the caller to close.
+        """
+        if self._observers:
+            return await self._observed(request)
+        return (await self._answer(request))[0]
+
+    async def _answer(self, request: AsyncRequest) -> tuple[AsyncResponse, BaseException | None]:
+        method = request.method.partition("?")[0]
+        try:
+            route = self._routes.route(method)
+            if isinstance(route, Response):
+                return whole(route), None
+            return await _answered(route, request, method), None
+        except BaseException as error:  # sys.exit() in a method is no order to the server
+            if is_forked_child() or is_cancelled(error):
+                raise
+            log_failed_call(f"{method} failed", error)
+            return whole(refusal(error)), error
+
+    async def _observed(self, request: AsyncRequest) -> AsyncResponse:
+        # In the context of the request's task, which ends with it.
+        now = asyncio.get_running_loop().time
+        observed = ObservedRequest(self._observers, request_started(request), now)
+        try:
+            response, error = await self._answer(request)
+        except BaseException as raised:  # cancelled, because its host hung up or the server ends
+            observed.end(INTERNAL_ERROR, raised, hung_up=True)
+            raise
+        if isinstance(response.body, AsyncBytes):
+            observed.sent_bytes = len(response.body.whole)
+            observed.end(response.status, error, hung_up=False)
+            return response
+        return evolve(response, body=_Observed(response, observed))
+
+
+def check_async_part(part: Part) -> None:
+    """Raise ``TypeError`` for what could not be served, and say what is wrong with it."""
+    check_part(part, AsyncSubsystem, flaw_of, "is synchronous: PluginApp takes it")
+
+
+def whole(response: Response) -> AsyncResponse:
+    """A response that is all in memory, for an asynchronous server."""
+    return AsyncResponse(response.status, response.body.read(-1), response.headers)
+
+
+async def _answered(route: Route, request: AsyncRequest, method: str) -> AsyncResponse:
+    remote = route.remote
+    route.check_size(request)
+    if not isinstance(request.body, bytes):
+        request = evolve(request, body=_told(request, request.body), max_bytes=route.limit)
+    taken: Any = request
+    if not (remote.takes_stream or remote.signature.takes_nothing):
+        taken = Request(request.method, await request.read())
+    result = remote.invoke(route.part, *remote.read_message(taken))
+    if inspect.isawaitable(result):
+        result = await result
+    if not isinstance(remote, Streamed):
+        return whole(remote.respond(result))
+    if not isinstance(result, AsyncIterable):
+        raise WireError(mismatch("an asynchronous stream", result), remote.method)
+    begun = _Begun(AsyncResponse(OK, _pieces(remote, result)), method)
+    try:
+        await begun.begin()
+    except BaseException:
+        await begun.aclose()
+        raise
+    return AsyncResponse(OK, begun)
+
+
+async def _told(request: AsyncRequest, chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in chunks:
+            yield chunk
+    except WireError as error:  # the request's own, badly chunked say
+        raise StatusError(BAD_REQUEST, request.method, error.reason) from error
+
+
+async def _pieces(remote: Streamed, items: AsyncIterable[Any]) -> AsyncIterator[bytes]:
+    index = 0
+    try:
+        async for item in items:
+            yield remote.piece(index, item)
+            index += 1
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
+
+
+class _Observed:
+    """The body of a streamed answer, whose end is that of its request."""
+
+    def __init__(self, response: AsyncResponse, observed: ObservedRequest) -> None:
+        self._response = response
+        self._observed = observed
+
+    async def read(self, size: int, /) -> bytes:
+        try:
+            chunk = await self._response.body.read(size)
+        except BaseException as error:
+            left = is_cancelled(error)
+            self._observed.end(OK, None if left else error.__cause__ or error, hung_up=left)
+            raise
+        self._observed.sent_bytes += len(chunk)
+        if not chunk:
+            self._observed.end(OK, hung_up=False)
+        return chunk
+
+    def close(self) -> None:
+        self._response.body.close()
+        self._observed.end(OK, hung_up=True)
+
+    async def aclose(self) -> None:
+        try:
+            await self._response.aclose()
+        finally:
+            # One that was not read to its end.
+            self._observed.end(OK, hung_up=True)
+
+
+class _Begun:
+    """A body of which the beginning was read; where the rest fails, it is cut off."""
+
+    def __init__(self, response: AsyncResponse, method: str) -> None:
+        self._first = b""
+        self._response = response
+        self._method = method
+
+    async def begin(self) -> None:
+        self._first = await self._response.body.read(CHUNK_BYTES)
+
+    async def read(self, size: int, /) -> bytes:
+        if self._first:
+            data, self._first = self._first[:size], self._first[size:]
+            return data
+        try:
+            return await self._response.body.read(size)
+        except BaseException as error:
+            if is_cancelled(error):
+                raise
+            log_failure(f"{self._method} failed in the middle of its answer", error)
+            # What a host sees of it over any transport: a body without its end.
+            raise WireError(CUT_OFF) from error
+
+    def close(self) -> None:
+        self._response.body.close()
+
+    async def aclose(self) -> None:
+        try:
+            await self._response.aclose()
+        except BaseException as error:  # out of a generator's finally, with no host to tell
+            if is_cancelled(error):
+                raise
+            log_failure(f"closing the answer of {self._method} failed", error)

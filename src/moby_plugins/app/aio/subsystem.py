@@ -1,0 +1,272 @@
+"""Subsystems for programs that run on asyncio: their methods are awaited, at both ends.
+
+A method is ``awaited(VolumeDriver.create)``, by one that a ``Subsystem`` has, or ``async def``
+under ``@remote()`` in a class of its own. Its ``Remote`` is shared with the synchronous end, so
+messages, time-outs and errors are said once::
+
+    class AsyncGreeter(AsyncSubsystem):
+        @remote(result="Greeting")
+        async def greet(self, name: str) -> str:
+            raise NotImplementedError
+
+On a proxy the method is its call, made here as ``Remote.plan`` says; in a plugin it is what
+overrides it, held to what a coroutine or an asynchronous generator is.
+"""
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+
+from moby_plugins.app.accounting import Send, Tell
+from moby_plugins.app.aio.client import AsyncClient
+from moby_plugins.app.streamed import Streamed
+from moby_plugins.app.subsystem import (
+    REQUIRED,
+    Described,
+    Remote,
+    Subsystem,
+    is_asynchronous,
+    remote_of,
+)
+from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.text import quoted
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+def awaited(
+    method: Callable[Concatenate[Any, P], R],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
+    """Make the asynchronous form of a subsystem's method.
+
+    Args:
+        method: Of a ``Subsystem``, marked with ``@remote()``: ``VolumeDriver.create`` say.
+
+    Returns:
+        The method for the body of an ``AsyncSubsystem``, under the same name: the same
+        parameters, and a coroutine for its result.
+
+    Raises:
+        TypeError: For what is no such method, or one that responds with a stream.
+    """
+    remote = _marked(method)
+    if isinstance(remote, Streamed):
+        raise TypeError(f"{remote.method} responds with a stream: streamed() takes it")
+    return _coroutine(remote)
+
+
+def streamed(
+    method: Callable[Concatenate[Any, P], Iterator[T]],
+) -> Callable[Concatenate[Any, P], AsyncIterator[T]]:
+    """Make the asynchronous form of a subsystem's method that responds with a stream.
+
+    Args:
+        method: Of a ``Subsystem``, marked with ``Streamed`` or a class derived from it:
+            ``LogDriver.read_logs`` say.
+
+    Returns:
+        The method for the body of an ``AsyncSubsystem``, under the same name: the same
+        parameters, and an asynchronous iterator. Leave it by ``aclose``, or by
+        ``contextlib.aclosing``: that ends the call.
+
+    Raises:
+        TypeError: For what is no such method.
+    """
+    remote = _marked(method)
+    if not isinstance(remote, Streamed):
+        raise TypeError(f"{remote.method} responds with no stream: awaited() takes it")
+    return _generator(remote)
+
+
+def _marked(method: object) -> Remote:
+    remote = remote_of(method)
+    if remote is None or is_asynchronous(remote.function):
+        raise TypeError(f"{quoted(method)} is no method of a Subsystem that is marked @remote()")
+    return remote
+
+
+def _coroutine(remote: Remote) -> Callable[..., Coroutine[Any, Any, Any]]:
+    signature = inspect.signature(remote.function)
+
+    @functools.wraps(remote.function)
+    async def call(proxy: "AsyncSubsystem", /, *args: Any, **named: Any) -> Any:
+        bound = signature.bind(proxy, *args, **named)
+        bound.apply_defaults()
+        try:
+            return await _called(remote, proxy, list(bound.arguments.values())[1:])
+        except PluginError as error:
+            result = remote.instead(error, proxy.client)
+            if result is REQUIRED:
+                raise
+            return result
+
+    return _of(remote, call)
+
+
+async def _called(remote: Remote, proxy: "AsyncSubsystem", arguments: list[Any]) -> Any:
+    plan = remote.plan(*arguments)
+    client, timeout = proxy.client, proxy.timeout_of(remote)
+    if isinstance(plan, Tell):
+        async with client.stream(plan.method, timeout=timeout):
+            return None
+    if isinstance(plan, Send):
+        answer = await client.send_file(plan.method, plan.data, object, timeout=timeout)
+    else:
+        answer = await client.call(plan.method, plan.message, object, timeout=timeout)
+    return remote.read_answer(answer)
+
+
+def _generator(remote: Streamed) -> Callable[..., AsyncIterator[Any]]:
+    signature = inspect.signature(remote.function)
+
+    @functools.wraps(remote.function)
+    def follow(proxy: "AsyncSubsystem", /, *args: Any, **named: Any) -> AsyncIterator[Any]:
+        bound = signature.bind(proxy, *args, **named)
+        bound.apply_defaults()
+        return _followed(remote, proxy, list(bound.arguments.values())[1:])
+
+    return _of(remote, follow)
+
+
+async def _followed(
+    remote: Streamed, proxy: "AsyncSubsystem", arguments: list[Any]
+) -> AsyncIterator[Any]:
+    plan = remote.plan(*arguments)
+    reader = remote.reader()
+    async with proxy.client.stream(
+        plan.method, plan.message, timeout=proxy.timeout_of(remote)
+    ) as stream:
+        while data := await stream.read(reader.room):
+            for item in reader.feed(data):
+                yield item
+        reader.end()
+
+
+def _of(remote: Remote, call: Callable[..., T]) -> Callable[..., T]:
+    # ``remote_of`` looks for the first, and a class for the second: it is no mark that is new.
+    call.remote = remote  # type: ignore[attr-defined]
+    call.is_awaited = True  # type: ignore[attr-defined]
+    return call
+
+
+def flaw_of(method: Any, remote: Remote) -> str:
+    """What is wrong with a method that answers to ``remote``, by what calling it makes."""
+    # What is no function may be an object that is called through its class; a decorator may have
+    # made a plain function of a coroutine, and says so by ``__wrapped__``.
+    kinds = (method, type(method).__call__, inspect.unwrap(method))
+    coroutine = any(map(inspect.iscoroutinefunction, kinds))
+    generator = any(map(inspect.isasyncgenfunction, kinds))
+    if isinstance(remote, Streamed):
+        if coroutine:
+            return (
+                "is a coroutine, and an asynchronous generator is wanted: 'async def' with 'yield'"
+            )
+        if any(map(inspect.isgeneratorfunction, kinds)):
+            return "is a plain generator, and an asynchronous one is wanted: 'async def'"
+        return ""
+    if generator:
+        return "is an asynchronous generator, and a coroutine is wanted: 'async def' without yield"
+    return "" if coroutine else "is a plain method, and a coroutine is wanted: 'async def'"
+
+
+class AsyncSubsystem(Described[AsyncClient]):
+    """Base of all asynchronous subsystems: one class for both ends of the protocol.
+
+    ``AsyncVolumeDriver(client)`` is a host's typed proxy for a plugin, through an ``AsyncClient``;
+    a class derived from ``AsyncVolumeDriver`` is a plugin's implementation, for
+    ``AsyncPluginApp``. All methods are coroutines, but those that respond with a stream: they are
+    asynchronous generators. Messages, time-outs and errors are those of ``Subsystem``.
+
+    A subsystem of your own is a class with ``@remote()`` over each ``async def``. Where there is a
+    ``Subsystem`` already, name it as ``definition``, and write a line for each of its methods:
+    ``greet = awaited(Greeter.greet)``.
+
+    Args:
+        client: What a proxy calls through; none for an implementation.
+        timeouts: Seconds by the method's name in Python, in place of the definition's.
+
+    Raises:
+        TypeError: Where the class is made, for a plain method in place of a coroutine, and the
+            like.
+        ValueError: For a method that there is not, or what is no number of seconds.
+
+    Examples:
+        ```python
+        from moby_plugins.aio import AsyncPluginApp, AsyncSubsystem
+        from moby_plugins.subsystems import remote
+
+
+        class AsyncGreeter(AsyncSubsystem):
+            @remote(result="Greeting", timeout=5.0)
+            async def greet(self, name: str) -> str:
+                raise NotImplementedError
+
+
+        class Polite(AsyncGreeter):  # the plugin's end
+            async def greet(self, name: str) -> str:
+                return f"Good morning, {name}"
+
+
+        app = AsyncPluginApp(Polite())
+        assert app.manifest.implements == ("AsyncGreeter",)
+        ```
+    """
+
+    # The synchronous subsystem that it is the asynchronous form of, where there is one.
+    definition: ClassVar[type[Subsystem] | None] = None
+    _takes = "an AsyncClient"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        marked = {name: remote_of(value) for name, value in vars(cls).items()}
+        taken, own = [], []
+        for name, remote in marked.items():
+            if remote is None:
+                continue
+            value = vars(cls)[name]
+            if getattr(value, "is_awaited", False):
+                cls._check_taken(name, remote)
+                taken.append(remote)
+            else:
+                cls._check_kind(name, remote.function, remote)
+                own.append(remote)
+        cls._take(taken)
+        for remote in own:
+            made = _generator(remote) if isinstance(remote, Streamed) else _coroutine(remote)
+            setattr(cls, remote.name, made)
+        cls._define(own)
+        for name, value in vars(cls).items():
+            if inspect.isfunction(value) and remote_of(value) is None:
+                for remote in cls.remotes.values():
+                    if name in remote.called:
+                        cls._check_kind(name, value, remote)
+
+    @classmethod
+    def _check_taken(cls, name: str, remote: Remote) -> None:
+        if name != remote.name:
+            raise TypeError(f"{cls.__name__}.{name} is {remote.method}: call it {remote.name}")
+        if cls.definition is None and issubclass(remote.owner, Subsystem):
+            cls.definition = remote.owner
+        if not (isinstance(cls.definition, type) and issubclass(cls.definition, Subsystem)):
+            raise TypeError(f"{cls.__name__}.definition is no Subsystem: {quoted(cls.definition)}")
+        if remote not in cls.definition.remotes.values():
+            raise TypeError(
+                f"{cls.__name__}.{name} is {remote.method}, which is no method of its definition,"
+                f" {cls.definition.__name__}"
+            )
+
+    @classmethod
+    def _take(cls, taken: Sequence[Remote]) -> None:
+        definition = cls.definition
+        if taken and definition is not None:
+            cls.interface, cls.implements = definition.interface, definition.implements
+            cls.error_keys = definition.error_keys
+            cls.remotes = {**cls.remotes, **{remote.wire: remote for remote in taken}}
+
+    @classmethod
+    def _check_kind(cls, name: str, function: Any, remote: Remote) -> None:
+        if wrong := flaw_of(function, remote):
+            raise TypeError(f"{cls.__name__}.{name} {wrong}")

@@ -1,0 +1,116 @@
+"""Open what a served plugin listens on, and tell hosts of it: a socket by its path, a spec for TCP.
+
+What is asked for is checked at once; the socket is opened later, by the function that is returned.
+That may wait for another process that is about to listen there, so programs that run on asyncio
+call it in a thread.
+"""
+
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import TypeAlias
+
+from attrs import frozen
+
+from moby_plugins.domain.address import ServerTLS
+from moby_plugins.domain.plugin import SPECS_PATHS, check_plugin_name
+from moby_plugins.domain.text import quoted
+from moby_plugins.platforms import check_platform
+
+SPECS_PATH = SPECS_PATHS[0]
+SOCKET_MODE = 0o660
+# Of a mode, what permits; the number above the last group's means none.
+MAX_MODE = 0o777
+MAX_GROUP = (1 << 32) - 2
+
+
+@frozen
+class Opened:
+    """A socket that listens, or is about to; ``withdraw`` removes the files that tell of it."""
+
+    socket: socket.socket
+    address: str
+    withdraw: Callable[[], None]
+    context: ssl.SSLContext | None = None
+
+
+# Opens it, unless it is told to stop while it waits: ``SpecError`` then, and where it cannot.
+Opening: TypeAlias = Callable[[Callable[[], bool]], Opened]
+
+
+def drain_given(drain: float) -> float:
+    """Return ``drain``; ``ValueError`` for what is no number of seconds."""
+    given: object = drain  # of a program that nothing has checked
+    number = isinstance(given, (int, float)) and not isinstance(given, bool)
+    if not (number and 0 <= drain <= threading.TIMEOUT_MAX):
+        raise ValueError(f"drain is a number of seconds from 0 on, not {quoted(drain)}")
+    return float(drain)
+
+
+def opening_unix(name: str, sockets_path: str, mode: int, group: str | int | None) -> Opening:
+    """Return what opens the UNIX socket of the plugin ``name``, or at that absolute path.
+
+    The arguments, and what is raised for them, are those of ``plugin_server_unix``.
+    """
+    if not _is_number(mode, MAX_MODE):
+        raise ValueError(f"{quoted(mode)} is no file mode from 0 to 0o777")
+    if not (group is None or isinstance(group, str) or _is_number(group, MAX_GROUP)):
+        raise ValueError(f"{quoted(group)} is no group: a name, or a number from 0 to {MAX_GROUP}")
+    _check_text("sockets_path", sockets_path)
+    path = name
+    given: object = name  # of a program that nothing has checked
+    if not (isinstance(given, str) and os.path.isabs(given)):
+        path = os.path.join(os.path.abspath(sockets_path), f"{check_plugin_name(name)}.sock")
+
+    def open_(stop_requested: Callable[[], bool]) -> Opened:
+        check_platform("serving on a UNIX socket")
+        from moby_plugins.adapters.server.listeners import inherited, listen_unix
+
+        listener = inherited("tcp") or listen_unix(path, mode, group, stop_requested)
+        return Opened(listener.socket, listener.address, listener.withdraw)
+
+    return open_
+
+
+def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) -> Opening:
+    """Return what opens a TCP socket for the plugin ``name``, and writes its spec.
+
+    The arguments, and what is raised for them, are those of ``plugin_server_tcp``.
+    """
+    check_plugin_name(name)
+    _check_text("addr", addr)
+    _check_text("specs_path", specs_path)
+    given: object = tls  # of a program that nothing has checked
+    if not (given is None or isinstance(given, ServerTLS)):
+        # Not what it holds: a passphrase may be part of that.
+        raise TypeError(f"tls takes ServerTLS, not a {type(given).__name__}")
+
+    def open_(_: Callable[[], bool]) -> Opened:
+        from moby_plugins.adapters.disk.spec_file import write_spec
+        from moby_plugins.adapters.http.dialing import server_context
+        from moby_plugins.adapters.server.listeners import inherited, listen_tcp
+
+        context = None if tls is None else server_context(tls)
+        scheme = "tcp" if tls is None else "https"
+        listener = inherited(scheme) or listen_tcp(addr, scheme)
+        if listener.inherited:
+            return Opened(listener.socket, listener.address, listener.withdraw, context)
+        try:
+            withdraw = write_spec(specs_path, name, listener.address, tls)
+        except BaseException:
+            listener.socket.close()
+            raise
+        return Opened(listener.socket, listener.address, withdraw, context)
+
+    return open_
+
+
+def _check_text(argument: str, given: object) -> None:
+    if not isinstance(given, (str, os.PathLike)):
+        raise TypeError(f"{argument} must be a string, not {quoted(given)}")
+
+
+def _is_number(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most

@@ -1,0 +1,457 @@
+"""What every asynchronous transport must do, in memory and over sockets, as a pytest suite.
+
+The promises of ``transport.py``, awaited, and what is asyncio's alone: tasks that are cancelled,
+deadlines that end an iterable, a ``close`` that ends what waits.
+"""
+
+import asyncio
+import contextlib
+import errno
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from http.client import HTTPException
+from typing import Any, ClassVar, TypeAlias
+
+import pytest
+
+from moby_plugins.async_ports import AsyncConnect, AsyncTransport
+from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
+from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
+from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, MALFORMED, TIMED_OUT
+from moby_plugins.testing import FaultServer
+from moby_plugins.testing.contracts.transport import (
+    ANSWER,
+    BODY,
+    FAILURE,
+    MUCH,
+    PAGE,
+    PLUGINS,
+    TIMEOUT,
+    Serve,
+    Way,
+    origins,
+)
+
+AsyncPluginThat: TypeAlias = Callable[[Way], AsyncTransport]
+"""What the fixture ``plugin_that`` gives: makes a transport to a plugin that behaves so."""
+Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
+"""What the fixture ``run`` gives: runs a coroutine in an event loop, as ``asyncio.run`` does."""
+
+# Turns of the loop after which a call is cancelled, one after the other: from before its task
+# began until after its response came.
+TURNS = 24
+
+
+async def parts(*chunks: bytes) -> AsyncIterator[bytes]:
+    """The chunks, with a turn of the loop before each."""
+    for chunk in chunks:
+        await asyncio.sleep(0)
+        yield chunk
+
+
+BODIES: dict[str, Callable[[], AsyncRequest]] = {
+    "nothing": lambda: AsyncRequest("M.x"),
+    "bytes": lambda: AsyncRequest("M.x", BODY),
+    "a generator": lambda: AsyncRequest(
+        "M.x", parts(*(BODY[i : i + 9999] for i in range(0, len(BODY), 9999)))
+    ),
+    "empty chunks": lambda: AsyncRequest("M.x", parts(b"", BODY[:10], b"", BODY[10:], b"")),
+    "a length": lambda: AsyncRequest("M.x", parts(BODY[:10], BODY[10:]), length=len(BODY)),
+}
+
+
+async def whole(response: AsyncResponse, size: int = 1 << 16) -> bytes:
+    """The whole body, closed; no part of it larger than was asked for."""
+    data = bytearray()
+    while part := await response.body.read(size):
+        assert len(part) <= size
+        data += part
+    response.body.close()
+    return bytes(data)
+
+
+async def raised_by(waiting: Awaitable[object]) -> BaseException:
+    """What waiting for this raises."""
+    try:
+        await waiting
+    except (Exception, asyncio.CancelledError) as error:
+        return error
+    raise AssertionError("it raised nothing")
+
+
+async def turns(number: int) -> None:
+    """So many turns of the loop."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+class AsyncTransportContract:
+    """What every ``AsyncTransport`` must do, as a suite for pytest: subclass it.
+
+    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(way)`` gives a
+    transport to a plugin that behaves so (``PLUGINS`` says how), and closes what it made at the
+    test's end. A fixture ``run`` may run the tests' coroutines in a loop of its own.
+
+    Attributes:
+        SLACK: Seconds that a time-out may be noticed late.
+        REFUSED: The reason that the transport gives where nothing listens.
+        REFUSED_ERRNO: The system's number for it.
+    """
+
+    SLACK: ClassVar[float] = 0.25
+    REFUSED: ClassVar[str]
+    REFUSED_ERRNO: ClassVar[int] = errno.ECONNREFUSED
+
+    @pytest.fixture
+    def run(self) -> Run:
+        """What runs a coroutine: in asyncio's own loop."""
+        return asyncio.run
+
+    def test_an_answer_has_its_status_and_an_unread_body(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """An answer is its status and a body that is read bit by bit, then empty for ever."""
+        transport = plugin_that("answers")
+
+        async def test() -> None:
+            response = await transport.send(AsyncRequest("M.x", b"{}"), None)
+            first = await response.body.read(3)
+            assert response.status == 200
+            assert 1 <= len(first) <= 3
+            assert first + await whole(response, 7) == ANSWER
+            assert [await response.body.read(1), await response.body.read(1 << 16)] == [b"", b""]
+
+        run(test())
+
+    def test_an_empty_answer_is_empty(self, plugin_that: AsyncPluginThat, run: Run) -> None:
+        """An answer without a body reads as ``b""`` at once."""
+        assert run(self._whole(plugin_that("answers nothing"), AsyncRequest("M.x"))) == b""
+
+    @pytest.mark.parametrize("kind", BODIES)
+    def test_a_request_body_arrives_whole(
+        self, kind: str, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """Bytes, and an iterable with or without a length, all arrive as they are."""
+        transport = plugin_that("echoes")
+
+        async def test() -> bytes:
+            return await self._whole(transport, BODIES[kind]())
+
+        assert run(test()) == (b"" if kind == "nothing" else BODY)
+
+    def test_method_and_headers_are_passed_on(self, plugin_that: AsyncPluginThat, run: Run) -> None:
+        """The plugin is asked for the method, with the headers that the request has."""
+        request = AsyncRequest("VolumeDriver.Get?a=b", b"{}", {"X-One": "1", "User-Agent": "me"})
+
+        told = json.loads(run(self._whole(plugin_that("tells"), request)))
+
+        assert (told["method"], told["body"]) == ("VolumeDriver.Get?a=b", "{}")
+        assert (told["headers"]["x-one"], told["headers"]["user-agent"]) == ("1", "me")
+
+    def test_any_status_is_an_answer(self, plugin_that: AsyncPluginThat, run: Run) -> None:
+        """A status other than 200 is returned like any other, not raised."""
+        transport = plugin_that("fails")
+
+        async def test() -> None:
+            response = await transport.send(AsyncRequest("M.x"), None)
+            assert response.status == 500
+            assert await whole(response) == FAILURE
+
+        run(test())
+
+    def test_what_is_not_json_is_passed_on(self, plugin_that: AsyncPluginThat, run: Run) -> None:
+        """A transport does not look into a body."""
+        answer = run(self._whole(plugin_that("sends a page"), AsyncRequest("M.x")))
+
+        assert answer.startswith(PAGE)
+
+    def test_a_large_body_comes_in_bits(self, plugin_that: AsyncPluginThat, run: Run) -> None:
+        """However much the plugin sends, no read gives more than it was asked for."""
+        transport = plugin_that("sends much")
+
+        assert len(run(self._whole(transport, AsyncRequest("M.x"), 50_000))) == MUCH
+
+    def test_refused_is_an_error_that_was_not_answered(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """Where nobody listens, the error says so, and keeps what the system said."""
+        error = run(self._error(plugin_that("refuses")))
+
+        assert type(error) is TransportError
+        assert error.reason == self.REFUSED
+        assert not error.answered
+        assert self.REFUSED_ERRNO in {getattr(e, "errno", None) for e in origins(error)}
+
+    def test_a_plugin_that_hangs_ends_at_the_time_out(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """A plugin that never answers costs the time-out and no more."""
+        error = run(self._timed(plugin_that("hangs"), AsyncRequest("M.x", b"{}")))
+
+        assert (error.reason, error.answered) == (TIMED_OUT, False)
+
+    def test_a_dripping_body_ends_at_the_time_out(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """The time-out bounds the exchange as a whole, however slowly the body drips."""
+        error = run(self._timed(plugin_that("drips"), AsyncRequest("M.x")))
+
+        assert (error.reason, error.answered) == (TIMED_OUT, True)
+
+    @pytest.mark.parametrize("between", [0.01, 1e6], ids=["drips", "waits"])
+    def test_the_time_out_ends_an_iterable_that_is_being_sent(
+        self, between: float, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """Whether it yields on and on, or waits for something that does not come."""
+        transport = plugin_that("hangs")
+
+        async def body() -> AsyncIterator[bytes]:
+            for _ in range(10_000):
+                yield b"some"
+                await asyncio.sleep(between)
+
+        async def test() -> TransportTimeoutError:
+            return await self._timed(transport, AsyncRequest("M.x", body()))
+
+        assert run(test()).reason == TIMED_OUT
+
+    def test_a_dropped_connection_was_not_answered(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """A plugin that hangs up instead of answering is an error that may be tried again."""
+        error = run(self._error(plugin_that("drops")))
+
+        assert type(error) is TransportError
+        assert (error.reason, error.answered) == (CLOSED_EARLY, False)
+
+    def test_what_is_not_http_was_not_answered(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """Something that is not HTTP is no answer."""
+        error = run(self._error(plugin_that("is malformed")))
+
+        assert type(error) is TransportError
+        assert error.reason.startswith(MALFORMED)
+        assert not error.answered
+
+    def test_a_body_that_is_cut_off_is_a_wire_error(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """A body that ends before its announced end is not taken for a whole one."""
+        error = run(self._error(plugin_that("drops mid-body")))
+
+        assert isinstance(error, WireError)
+        assert error.reason == CUT_OFF
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ValueError("no more"),
+            OSError(errno.EIO, "disk"),
+            BrokenPipeError(errno.EPIPE, "pipe"),
+            ConnectionResetError(errno.ECONNRESET, "reset"),
+            TimeoutError("slow disk"),
+            HTTPException("from a download"),
+            asyncio.CancelledError("from a task of its own"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_an_exception_of_the_callers_iterable_passes_unchanged(
+        self, error: BaseException, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """What the caller's own iterable raises comes out as the very same object."""
+        transport = plugin_that("echoes")
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"some"
+            raise error
+
+        async def test() -> BaseException:
+            return await raised_by(transport.send(AsyncRequest("M.x", body()), TIMEOUT * 5))
+
+        assert run(test()) is error
+
+    def test_closing_twice_is_closing_once(self, plugin_that: AsyncPluginThat, run: Run) -> None:
+        """Bodies and transports may be closed more than once, read or not."""
+        transport = plugin_that("answers")
+
+        async def test() -> None:
+            response = await transport.send(AsyncRequest("M.x"), None)
+            for close in (response.body.close, transport.close):
+                close()
+                close()
+
+        run(test())
+        transport.close()
+
+    def test_a_body_left_unread_does_not_disturb_the_next_call(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """After a body is closed unread, the next answer is that of the next request."""
+        transport = plugin_that("echoes")
+
+        async def test() -> bytes:
+            (await transport.send(AsyncRequest("M.x", BODY), None)).body.close()
+            return await self._whole(transport, AsyncRequest("M.x", b"second"))
+
+        assert run(test()) == b"second"
+
+    def test_tasks_share_a_transport(self, plugin_that: AsyncPluginThat, run: Run) -> None:
+        """Many tasks may send at once, and each gets the answer to its own request."""
+        transport = plugin_that("echoes")
+        bodies = [b"%d " % number * 1000 for number in range(100)]
+
+        async def test() -> list[bytes]:
+            calls = (self._whole(transport, AsyncRequest("M.x", body)) for body in bodies)
+            return await asyncio.gather(*calls)
+
+        assert run(test()) == bodies
+
+    def test_a_cancelled_call_leaves_no_answer_to_the_next(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """At whatever turn of the loop it is cancelled, the next call gets its own answer."""
+        transport = plugin_that("echoes")
+
+        async def test() -> None:
+            for number in range(TURNS):
+                body = b"cancelled %d" % number * 2000
+                task = asyncio.create_task(self._whole(transport, AsyncRequest("M.x", body)))
+                await turns(number)
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    assert await task == body
+                mine = b"mine %d" % number
+                assert await self._whole(transport, AsyncRequest("M.x", mine)) == mine
+
+        run(test())
+
+    def test_a_task_that_waits_for_an_answer_can_be_cancelled(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """By a time-out of asyncio's own, whose error is the plain ``TimeoutError``."""
+        transport = plugin_that("hangs")
+
+        async def test() -> None:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            with pytest.raises(TimeoutError) as caught:
+                async with asyncio.timeout(TIMEOUT):
+                    await transport.send(AsyncRequest("M.x", b"{}"), None)
+            assert TIMEOUT - 0.01 <= loop.time() - began <= TIMEOUT + self.SLACK
+            assert type(caught.value) is TimeoutError
+
+        run(test())
+
+    def test_a_read_that_was_cancelled_is_followed_by_none(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """What was left of the body does not look like its end."""
+        transport = plugin_that("drips")
+
+        async def test() -> BaseException:
+            response = await transport.send(AsyncRequest("M.x"), None)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(TIMEOUT):
+                    await whole(response)
+            return await raised_by(whole(response))
+
+        assert isinstance(run(test()), TransportError)
+
+    def test_closing_the_transport_ends_what_waits_for_an_answer(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """At once, with ``TransportError``; and so does what is sent later."""
+        transport = plugin_that("hangs")
+
+        async def test() -> None:
+            waiting = [
+                asyncio.create_task(self._error(transport, AsyncRequest("M.x", body)))
+                for body in (b"{}", parts(b"some", b"more"))
+            ]
+            await asyncio.sleep(TIMEOUT / 2)
+            transport.close()
+            for error in (*await asyncio.gather(*waiting), await self._error(transport)):
+                assert type(error) is TransportError
+                assert not error.answered
+
+        run(test())
+
+    def test_closing_the_transport_ends_what_reads(
+        self, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """At once, with ``TransportError``, as what was answered in part."""
+        transport = plugin_that("drips")
+
+        async def test() -> BaseException:
+            response = await transport.send(AsyncRequest("M.x"), None)
+            reading = asyncio.create_task(raised_by(whole(response)))
+            await asyncio.sleep(TIMEOUT / 2)
+            transport.close()
+            error = await reading
+            response.body.close()
+            return error
+
+        error = run(test())
+        assert type(error) is TransportError
+        assert error.answered
+
+    async def _whole(
+        self, transport: AsyncTransport, request: AsyncRequest, size: int = 1 << 16
+    ) -> bytes:
+        return await whole(await transport.send(request, None), size)
+
+    async def _error(
+        self, transport: AsyncTransport, request: AsyncRequest | None = None
+    ) -> BaseException:
+        return await raised_by(self._whole(transport, request or AsyncRequest("M.x", b"{}")))
+
+    async def _timed(
+        self, transport: AsyncTransport, request: AsyncRequest
+    ) -> TransportTimeoutError:
+        """What a call raises at its time-out, no sooner and not much later."""
+
+        async def call() -> None:
+            await whole(await transport.send(request, TIMEOUT))
+
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        error = await raised_by(call())
+        assert TIMEOUT - 0.01 <= loop.time() - began <= TIMEOUT + self.SLACK
+        assert isinstance(error, TransportTimeoutError)
+        return error
+
+
+class AsyncSocketTransportContract(AsyncTransportContract):
+    """What every asynchronous transport of HTTP over sockets must do: subclass it.
+
+    Give it a fixture ``connect``, the ``AsyncConnect`` under test. It is held to plugins on TCP,
+    unless a fixture ``serve`` makes the servers elsewhere; then ``REFUSED`` is that place's. A
+    fixture ``tls`` may give the options that the transport is made with.
+    """
+
+    REFUSED: ClassVar[str] = "connection refused: nobody listens there"
+
+    @pytest.fixture
+    def tls(self) -> TLSOptions | None:
+        """The options that the transport is made with."""
+        return None
+
+    @pytest.fixture
+    def serve(self) -> Serve:
+        """What makes the servers."""
+        return lambda way: FaultServer.tcp(PLUGINS[way])
+
+    @pytest.fixture
+    def plugin_that(
+        self, connect: AsyncConnect, serve: Serve, tls: TLSOptions | None
+    ) -> Iterator[AsyncPluginThat]:
+        """Transports to plugins behind real sockets, all closed at the end."""
+        with contextlib.ExitStack() as stack:
+
+            def start(way: Way) -> AsyncTransport:
+                server = stack.enter_context(serve(way))
+                return stack.enter_context(contextlib.closing(connect(Address(server.addr), tls)))
+
+            yield start

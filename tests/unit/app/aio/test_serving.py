@@ -1,0 +1,426 @@
+"""``AsyncPluginApp``: calls answered by coroutines, as ``PluginApp`` answers them by methods."""
+
+import asyncio
+import functools
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from moby_plugins import StatusError, WireError
+from moby_plugins.aio import (
+    AsyncAuthZPlugin,
+    AsyncGraphDriver,
+    AsyncLogDriver,
+    AsyncNetworkDriver,
+    AsyncPluginApp,
+    AsyncRequest,
+    AsyncResponse,
+    AsyncSubsystem,
+    AsyncVolumeDriver,
+)
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import (
+    AuthZRequest,
+    LogEntry,
+    LogInfo,
+    ReadConfig,
+    Streamed,
+    Verdict,
+    Volume,
+    VolumeDriver,
+    encode_frame,
+    remote,
+)
+
+INFO = b'{"Info":{"ContainerID":"c"},"Config":{}}'
+
+
+async def whole(response: AsyncResponse) -> bytes:
+    """All of a response's body, which is then closed."""
+    body = b""
+    try:
+        while data := await response.body.read(1 << 16):
+            body += data
+    finally:
+        await response.aclose()
+    return body
+
+
+def answered(app: AsyncPluginApp, method: str, body: Any = b"") -> tuple[int, Any]:
+    """Status and JSON of one call."""
+
+    async def ask() -> tuple[int, Any]:
+        response = await app(AsyncRequest(method, body))
+        return response.status, json.loads(await whole(response))
+
+    return asyncio.run(ask())
+
+
+class Shelves(AsyncVolumeDriver):
+    """Volumes in memory."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.raises: BaseException = ValueError("no such volume")
+
+    async def create(self, name: str, opts: Mapping[str, str] | None = None) -> None:
+        await asyncio.sleep(0)
+        self.names.append(name)
+
+    async def list(self) -> tuple[Volume, ...]:
+        return tuple(map(Volume, self.names))
+
+    async def path(self, name: str) -> str:
+        raise self.raises
+
+    async def mount(self, name: str, id: str) -> str:
+        return 5  # type: ignore[return-value]  # what an author got wrong
+
+
+def test_calls_are_answered_by_coroutines() -> None:
+    """Arguments and results as ``PluginApp`` has them, and the same handshake."""
+    app = AsyncPluginApp(Shelves())
+
+    assert answered(app, "Plugin.Activate") == (200, {"Implements": ["VolumeDriver"]})
+    assert answered(app, "VolumeDriver.Create", b'{"Name":"books"}') == (200, {})
+    assert answered(app, "VolumeDriver.List") == (
+        200,
+        {"Volumes": [{"Name": "books", "Mountpoint": ""}]},
+    )
+    assert repr(app) == "<AsyncPluginApp of VolumeDriver>"
+    assert app.manifest.implements == ("VolumeDriver",)
+
+
+def test_what_goes_wrong_has_the_status_that_it_has_in_a_plugin_app() -> None:
+    """No method, no arguments, too large a body, and a result of another type."""
+    app = AsyncPluginApp(Shelves(), max_request_bytes=100)
+
+    assert answered(app, "VolumeDriver.Remove") == (
+        404,
+        {"Err": "this plugin has no method VolumeDriver.Remove"},
+    )
+    assert answered(app, "VolumeDriver.Create", b'{"Name":')[0] == 400
+    assert answered(app, "VolumeDriver.Create", bytes(101))[0] == 413
+    assert answered(app, "VolumeDriver.Mount", b'{"Name":"a","ID":"b"}') == (
+        500,
+        {"Err": "VolumeDriver.Mount: Mountpoint: a string expected, not a number"},
+    )
+
+
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    """A body that comes in parts."""
+    for part in parts:
+        yield part
+
+
+def test_a_body_that_comes_in_parts_is_read_within_the_bound() -> None:
+    """Its length need not be known."""
+    app = AsyncPluginApp(Shelves(), max_request_bytes=100)
+
+    assert answered(app, "VolumeDriver.Create", chunks(b'{"Name":', b'"a"}')) == (200, {})
+    assert answered(app, "VolumeDriver.Create", chunks(bytes(60), bytes(60)))[0] == 413
+    assert answered(app, "VolumeDriver.List", chunks(bytes(60), bytes(60)))[0] == 200
+
+
+def test_a_body_that_is_badly_chunked_is_400() -> None:
+    """It is the request's own mistake."""
+
+    async def bad() -> AsyncIterator[bytes]:
+        yield b"{"
+        raise WireError("badly chunked")
+
+    assert answered(AsyncPluginApp(Shelves()), "VolumeDriver.Create", bad()) == (
+        400,
+        {"Err": "badly chunked"},
+    )
+
+
+RAISED: dict[str, tuple[BaseException, int, str]] = {
+    "a refusal": (ValueError("no such volume"), 500, "no such volume"),
+    "a status": (StatusError(409, "", "in use"), 409, "in use"),
+    "an exit": (SystemExit(3), 500, "3"),
+    "an interrupt": (KeyboardInterrupt(), 500, "KeyboardInterrupt"),
+    "a cancellation that is not the server's": (
+        asyncio.CancelledError(),
+        500,
+        "CancelledError",
+    ),
+    "a time-out": (TimeoutError(), 500, "TimeoutError"),
+}
+
+
+@pytest.mark.parametrize("case", RAISED)
+def test_whatever_a_coroutine_raises_is_answered(case: str) -> None:
+    """As of a plain method, and the loop goes on."""
+    raised, status, text = RAISED[case]
+    shelves = Shelves()
+    shelves.raises = raised
+
+    assert answered(AsyncPluginApp(shelves), "VolumeDriver.Path", b'{"Name":"a"}') == (
+        status,
+        {"Err": text},
+    )
+
+
+def test_a_cancelled_task_is_not_answered() -> None:
+    """It is the server that cancels: the method sees it where it waits, and it passes."""
+    seen: list[str] = []
+
+    class Waiting(AsyncVolumeDriver):
+        async def create(self, name: str, opts: Mapping[str, str] | None = None) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                seen.append(name)
+
+    async def cancel() -> None:
+        app = AsyncPluginApp(Waiting())
+        task = asyncio.ensure_future(app(AsyncRequest("VolumeDriver.Create", b'{"Name":"a"}')))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    assert seen == ["a"]
+
+
+class Lines(AsyncLogDriver):
+    """Logs that are made as they are read."""
+
+    def __init__(self, *entries: object) -> None:
+        self.entries = entries
+        self.closed = 0
+
+    async def read_logs(self, info: LogInfo, config: ReadConfig) -> AsyncIterator[LogEntry]:
+        try:
+            for entry in self.entries:
+                if isinstance(entry, BaseException):
+                    raise entry
+                await asyncio.sleep(0)
+                yield entry  # type: ignore[misc]  # whatever an author gives
+        finally:
+            self.closed += 1
+
+
+def test_a_stream_is_what_an_asynchronous_generator_gives() -> None:
+    """Its items, encoded as those of a plain one."""
+    lines = Lines(LogEntry("stdout", 1, b"one"), LogEntry("stderr", 2, b"two\n"))
+
+    async def ask() -> bytes:
+        response = await AsyncPluginApp(lines)(AsyncRequest("LogDriver.ReadLogs", INFO))
+        assert response.status == 200
+        return await whole(response)
+
+    assert asyncio.run(ask()) == encode_frame(LogEntry("stdout", 1, b"one\n")) + encode_frame(
+        LogEntry("stderr", 2, b"two\n")
+    )
+    assert lines.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "text"),
+    [
+        (OSError("no such container"), "no such container"),
+        (b"a line", "LogDriver.ReadLogs: [0]: a LogEntry expected, not a value of type bytes"),
+        (LogEntry("stdin"), "a log entry's source is stdout or stderr, not 'stdin'"),
+    ],
+)
+def test_a_stream_that_fails_at_once_is_an_error(first: object, text: str) -> None:
+    """It is begun before its status is there; the generator is closed."""
+    lines = Lines(first)
+
+    assert answered(AsyncPluginApp(lines), "LogDriver.ReadLogs", INFO) == (500, {"Err": text})
+    assert lines.closed == 1
+
+
+def test_a_stream_that_fails_later_is_cut_off() -> None:
+    """Its status has left already."""
+    lines = Lines(LogEntry("stdout", 1, b"one"), OSError("the disk is gone"))
+
+    async def ask() -> None:
+        response = await AsyncPluginApp(lines)(AsyncRequest("LogDriver.ReadLogs", INFO))
+        assert await response.body.read(1 << 16)
+        with pytest.raises(WireError, match="cut off"):
+            await response.body.read(1 << 16)
+        await response.aclose()
+
+    asyncio.run(ask())
+
+
+def test_a_stream_that_is_left_is_closed() -> None:
+    """Where its host has gone the generator's end runs, and is waited for."""
+    lines = Lines(*[LogEntry("stdout", 1, b"one")] * 3)
+
+    async def ask() -> None:
+        response = await AsyncPluginApp(lines)(AsyncRequest("LogDriver.ReadLogs", INFO))
+        await response.aclose()
+        assert lines.closed == 1
+
+    asyncio.run(ask())
+
+
+class Own(AsyncSubsystem):
+    """A subsystem of one's own, that nothing synchronous defines."""
+
+    @remote(result="Said")
+    async def say(self, text: str) -> str:
+        """The same again."""
+        raise NotImplementedError
+
+    @Streamed()
+    def tail(self, lines: int) -> AsyncIterator[bytes]:
+        """So many lines."""
+        raise NotImplementedError
+
+
+class Says(Own):
+    """Both methods."""
+
+    async def say(self, text: str) -> str:
+        return text
+
+    async def tail(self, lines: int) -> AsyncIterator[bytes]:
+        for line in range(lines):
+            yield b"%d\n" % line
+
+
+def test_a_subsystem_of_ones_own_is_one_class() -> None:
+    """Its calls and its streams."""
+    app = AsyncPluginApp(Says())
+
+    async def ask() -> bytes:
+        return await whole(await app(AsyncRequest("Own.Tail", b'{"Lines":2}')))
+
+    assert answered(app, "Own.Say", b'{"Text":"a"}') == (200, {"Said": "a"})
+    assert asyncio.run(ask()) == b"0\n1\n"
+
+
+class Doorman(AsyncAuthZPlugin):
+    """Allows what it sees."""
+
+    async def authorize_request(self, request: AuthZRequest) -> Verdict:
+        return Verdict(True)
+
+
+def test_what_was_not_shown_is_asked_for_by_its_own_method() -> None:
+    """As of the synchronous one: denied, unless overridden."""
+    app = AsyncPluginApp(Doorman())
+
+    assert answered(app, "AuthZPlugin.AuthZReq", b'{"RequestMethod":"GET"}')[1]["Allow"] is True
+    assert answered(app, "AuthZPlugin.AuthZReq", b'{"RequestMethod":"POST"}')[1]["Allow"] is False
+
+
+def test_a_method_with_a_default_need_not_be_there() -> None:
+    """DiscoverNew of a network driver is a success."""
+
+    class Networks(AsyncNetworkDriver):
+        async def delete_network(self, network_id: str) -> None:
+            """Nothing to do."""
+
+    body = b'{"DiscoveryType":1,"DiscoveryData":{}}'
+    assert answered(AsyncPluginApp(Networks()), "NetworkDriver.DiscoverNew", body) == (200, {})
+
+
+def test_an_archive_is_handed_on_as_it_comes() -> None:
+    """Bytes, or an asynchronous iterable of them."""
+
+    class Layers(AsyncGraphDriver):
+        async def apply_diff(self, id: str, parent: str, archive: Any) -> int:
+            if isinstance(archive, bytes):
+                return len(archive)
+            return sum([len(part) async for part in archive])
+
+    app = AsyncPluginApp(Layers(), max_request_bytes=10)
+    for body in (bytes(20), chunks(bytes(15), bytes(5))):
+        assert answered(app, "GraphDriver.ApplyDiff?id=a", body) == (200, {"Size": 20})
+
+
+class Misspelt(AsyncVolumeDriver):
+    """A name that nearly is one."""
+
+    async def unmont(self, name: str, id: str) -> None:
+        """Nothing that is known."""
+
+
+class OtherArguments(AsyncVolumeDriver):
+    """What no call fits."""
+
+    async def create(self, name: str) -> None:  # type: ignore[override]
+        """Takes no options."""
+
+
+class Nothing(AsyncVolumeDriver):
+    """No method."""
+
+
+class Plain(VolumeDriver):
+    """A synchronous part."""
+
+    def create(self, name: str, opts: Mapping[str, str] | None = None) -> None:
+        """In a thread."""
+
+
+def in_place() -> AsyncVolumeDriver:
+    """A part whose method was put in place afterwards."""
+    part = Shelves()
+    part.create = lambda name, opts=None: None  # type: ignore[return-value,assignment]
+    return part
+
+
+REFUSED: dict[str, tuple[Callable[[], object], str]] = {
+    "a misspelt name": (Misspelt, r"Misspelt\.unmont is no method of VolumeDriver: is unmount"),
+    "other arguments": (OtherArguments, r"OtherArguments\.create.* cannot be called as \(self, n"),
+    "nothing": (Nothing, "Nothing implements no method"),
+    "a class": (lambda: Shelves, r"Shelves is a class, and an instance is wanted: Shelves\(\)"),
+    "a synchronous part": (Plain, "^Plain is synchronous: PluginApp takes it$"),
+    "no part": (object, "is no implementation of a subsystem"),
+    "a plain method of an instance": (in_place, "create is a plain method, and a coroutine"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_could_not_be_served_is_refused(case: str) -> None:
+    """When the app is made."""
+    make, message = REFUSED[case]
+    with pytest.raises(TypeError, match=message):
+        AsyncPluginApp(make())  # type: ignore[arg-type]
+
+
+def test_an_asynchronous_part_is_refused_by_a_plugin_app() -> None:
+    """And it says which app takes it."""
+    with pytest.raises(TypeError, match=r"^Shelves is asynchronous: AsyncPluginApp takes it$"):
+        PluginApp(Shelves())  # type: ignore[arg-type]
+
+
+def test_two_parts_of_one_method_are_refused() -> None:
+    """As in a ``PluginApp``."""
+    with pytest.raises(ValueError, match="two parts implement VolumeDriver"):
+        AsyncPluginApp(Shelves(), Shelves())
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def traced(method: F) -> F:
+    """A decorator that makes a plain function of a coroutine."""
+
+    @functools.wraps(method)
+    def call(*args: Any, **named: Any) -> Any:
+        return method(*args, **named)
+
+    return cast("F", call)
+
+
+def test_a_decorated_coroutine_is_one() -> None:
+    """Where it says what it wraps."""
+
+    class Traced(AsyncVolumeDriver):
+        @traced
+        async def path(self, name: str) -> str:
+            return f"/{name}"
+
+    app = AsyncPluginApp(Traced())
+    assert answered(app, "VolumeDriver.Path", b'{"Name":"a"}') == (200, {"Mountpoint": "/a"})

@@ -1,0 +1,242 @@
+"""A client with observers tells them of each attempt, and behaves as one without."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from moby_plugins import (
+    Observer,
+    Request,
+    Response,
+    Settings,
+    StatusError,
+    TransportError,
+    WireError,
+    new_client,
+)
+from moby_plugins.app.client import Client
+from moby_plugins.app.observed_client import ObservedClient
+from moby_plugins.ports import CallEnded, CallStarted, RetryScheduled
+from moby_plugins.testing import (
+    FakeClock,
+    MemoryTransport,
+    drips,
+    drops_mid_body,
+    hangs,
+    not_json,
+    refused,
+    script,
+    status,
+)
+from tests.observers import Failing, Notes
+
+ADDR = "unix:///shelf.sock"
+
+
+def client(replies: Any, *observers: Observer, **settings: Any) -> Client:
+    """A client of a plugin in memory, on a clock of its own."""
+    clock = FakeClock()
+    plugin = MemoryTransport(replies, clock=clock)
+    here = Settings(transports={"unix": plugin.connect}, **settings)
+    return new_client(ADDR, settings=here, clock=clock, observers=observers)
+
+
+@pytest.fixture
+def notes() -> Notes:
+    """What was told."""
+    return Notes()
+
+
+def test_a_call_is_told_when_it_starts_and_when_it_has_ended(notes: Notes) -> None:
+    """Method, attempt and address; then seconds, status and the bytes of both bodies."""
+    with client({"M.x": hangs(2, then={"a": 1})}, notes) as calling:
+        calling.call("M.x", {"b": 22})
+
+    started, ended = notes.events
+    assert (started.method, started.attempt, started.address) == ("M.x", 1, ADDR)
+    assert started.sent_bytes == len(b'{"b":22}\n')
+    assert ended.started is started
+    assert (ended.seconds, ended.status, ended.error) == (2.0, 200, None)
+    assert ended.received_bytes == len(b'{"a": 1}\n')
+    assert ended.new_connection is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "code"),
+    [
+        (status(500, "no"), StatusError, 500),
+        (status(404), StatusError, 404),
+        (not_json(), WireError, 200),
+        (drops_mid_body(), WireError, 200),
+        (hangs(), TransportError, None),
+    ],
+    ids=str,
+)
+def test_a_failure_is_the_end_of_its_call(
+    notes: Notes, reply: Any, kind: type[Exception], code: int | None
+) -> None:
+    """The event has the error that the caller gets, and the status where one came."""
+    with client({"M.x": reply}, notes, timeout=1) as calling, pytest.raises(kind) as caught:
+        calling.call("M.x", retry=None)
+
+    ended = notes.of(CallEnded)[-1]
+    assert ended.error is caught.value
+    assert ended.status == code
+
+
+def test_each_attempt_is_told_and_what_is_between_them(notes: Notes) -> None:
+    """Attempts are counted from 1; a retry has its error and its delay."""
+    with client({"M.x": script(refused(), refused(), {})}, notes) as calling:
+        calling.call("M.x")
+
+    told = [type(event).__name__ for event in notes.events]
+    assert told == [
+        *("CallStarted", "CallEnded", "RetryScheduled"),
+        *("CallStarted", "CallEnded", "RetryScheduled"),
+        *("CallStarted", "CallEnded"),
+    ]
+    assert [event.attempt for event in notes.of(CallStarted)] == [1, 2, 3]
+    assert [(r.method, r.attempt, r.delay) for r in notes.of(RetryScheduled)] == [
+        ("M.x", 1, 1.0),
+        ("M.x", 2, 2.0),
+    ]
+
+
+def test_a_stream_ends_when_it_was_read(notes: Notes) -> None:
+    """Its event has all its bytes, and the time until then."""
+    with client({"M.x": drips(b"abc")}, notes) as calling, calling.stream("M.x") as stream:
+        assert not notes.of(CallEnded)
+        assert b"".join(stream) == b"abc"
+
+    [ended] = notes.of(CallEnded)
+    assert (ended.received_bytes, ended.seconds, ended.error) == (3, 3.0, None)
+
+
+def test_a_stream_that_is_left_or_breaks_ends_once(notes: Notes) -> None:
+    """Closing it early is no error; a body that is cut off is one."""
+    replies = {"M.x": drips(b"abc"), "M.y": drops_mid_body(b"half")}
+    with client(replies, notes) as calling:
+        with calling.stream("M.x") as stream:
+            stream.read(1)
+        with calling.stream("M.y") as broken, pytest.raises(WireError) as caught:
+            list(broken)
+
+    left, cut = notes.of(CallEnded)
+    assert (left.received_bytes, left.error) == (1, None)
+    assert cut.error is caught.value
+
+
+def test_a_file_that_is_sent_is_told_with_its_size(notes: Notes) -> None:
+    """An iterable has none before it was read."""
+    with client({"M.x": {}}, notes) as calling:
+        calling.send_file("M.x", b"12345")
+        calling.send_file("M.x", [b"1", b"2"])
+
+    assert [event.sent_bytes for event in notes.of(CallStarted)] == [5, None]
+
+
+def test_an_error_of_the_callers_own_data_is_told_and_passes(notes: Notes) -> None:
+    """It is the caller's exception, and the attempt has ended with it."""
+
+    def failing() -> Iterator[bytes]:
+        yield b"1"
+        raise ZeroDivisionError
+
+    with client({"M.x": {}}, notes) as calling, pytest.raises(ZeroDivisionError):
+        calling.send_file("M.x", failing())
+
+    assert isinstance(notes.of(CallEnded)[0].error, ZeroDivisionError)
+
+
+class Tagging(Observer):
+    """Adds headers to each request."""
+
+    def __init__(self, headers: dict[Any, Any]) -> None:
+        self._headers = headers
+
+    def call_started(self, event: CallStarted, /) -> None:
+        """Add them."""
+        event.headers.update(self._headers)
+
+
+def test_an_observer_adds_headers_to_what_is_sent() -> None:
+    """Of the sort that passes a trace on; those of the call stay, and what is no header is left."""
+    seen: list[Mapping[str, str]] = []
+
+    def app(request: Request) -> Response:
+        seen.append(request.headers)
+        return Response(200, b"{}")
+
+    settings = Settings(transports={"unix": MemoryTransport(app).connect})
+    mine = {"traceparent": "00-1-2-01", "Host": "evil", "bad name": "x", "n": "a\r\nb", 5: "x"}
+    with new_client(ADDR, settings=settings, observers=[Tagging(mine)]) as calling:
+        calling.call("M.x")
+        calling.call("M.x")
+
+    assert len(seen) == 2
+    for headers in seen:
+        assert headers["traceparent"] == "00-1-2-01"
+        assert headers["Host"] != "evil"
+        assert {"bad name", "n"}.isdisjoint(headers)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), GeneratorExit()], ids=repr)
+def test_an_observer_that_fails_is_logged_and_changes_nothing(
+    notes: Notes, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The call goes on, and other observers are told."""
+    with client({"M.x": script(refused(), {"a": 1})}, Failing(error), notes) as calling:
+        assert calling.call("M.x") == {"a": 1}
+
+    assert len(notes.events) == 5
+    failures = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert [r.getMessage().split(" at 0x")[0].split(" of ")[0] for r in failures]
+    assert len(failures) == 3
+
+
+def test_an_interrupt_in_an_observer_is_the_callers_own(notes: Notes) -> None:
+    """``KeyboardInterrupt`` passes."""
+    calling = client({"M.x": {}}, Failing(KeyboardInterrupt()))
+    with calling, pytest.raises(KeyboardInterrupt):
+        calling.call("M.x")
+
+
+def test_what_is_no_observer_is_refused_when_it_is_given() -> None:
+    """A class in place of its instance too."""
+    for wrong in (5, Notes, print):
+        with pytest.raises(TypeError, match="an observer is an Observer, not"):
+            client({}, wrong)  # type: ignore[arg-type]
+
+
+def test_without_observers_a_client_is_a_plain_one() -> None:
+    """So it calls nothing more."""
+    assert type(client({})) is Client
+    assert type(client({}, Notes())) is ObservedClient
+    assert repr(client({}, Notes())).startswith("<ObservedClient of")
+
+
+def test_a_caller_is_told_of_retries_too() -> None:
+    """``on_retry`` of the call, or of the settings where the call has none."""
+    told: list[tuple[str, float]] = []
+    replies = {"M.x": script(refused(), {}, refused(), {})}
+
+    with client(replies, on_retry=lambda _, delay: told.append(("settings", delay))) as calling:
+        calling.call("M.x")
+        calling.call("M.x", on_retry=lambda _, delay: told.append(("call", delay)))
+
+    assert told == [("settings", 1.0), ("call", 1.0)]
+
+
+def test_what_on_retry_raises_ends_the_call() -> None:
+    """It is the caller's own function."""
+    replies = {"M.x": refused()}
+
+    def stop(error: Exception, _: float) -> None:
+        raise error
+
+    with client(replies) as calling, pytest.raises(TransportError, match="tried once"):
+        calling.call("M.x", on_retry=stop)
+    with client(replies) as calling, pytest.raises(TypeError, match="on_retry"):
+        calling.call("M.x", on_retry=5)  # type: ignore[call-overload]

@@ -1,0 +1,169 @@
+"""A served app tells its observers of each request, and its code runs in their context."""
+
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from moby_plugins import Observer, Request, StatusError
+from moby_plugins.domain.errors import WireError
+from moby_plugins.ports import RequestEnded, RequestStarted, RunningCall
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import LogDriver, LogEntry, Volume, VolumeDriver
+from moby_plugins.testing import FakeClock
+from tests.observers import Failing, Notes
+
+SPAN: ContextVar[str] = ContextVar("span", default="none")
+
+
+class Shelf(VolumeDriver):
+    """Volumes that take some seconds."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.spans: list[str] = []
+
+    def list(self) -> list[Volume]:
+        self.spans.append(SPAN.get())
+        self.clock.advance(2)
+        return [Volume("books")]
+
+    def remove(self, name: str) -> None:
+        raise StatusError(409, "VolumeDriver.Remove", f"{name} is in use")
+
+
+class Logs(LogDriver):
+    """Two entries, then what is asked for."""
+
+    def __init__(self, then: BaseException | None = None) -> None:
+        self.then = then
+        self.spans: list[str] = []
+
+    def read_logs(self, info: Any, config: Any) -> Iterator[LogEntry]:
+        try:
+            for line in (b"one", b"two"):
+                self.spans.append(SPAN.get())
+                yield LogEntry("stdout", 0, line)
+            if self.then is not None:
+                raise self.then
+        finally:
+            self.spans.append(SPAN.get())
+
+
+class Tracing(Observer):
+    """Sets a context variable when a request starts."""
+
+    def request_started(self, event: RequestStarted, /) -> None:
+        """Set it to what the host sent."""
+        SPAN.set(event.headers["traceparent"])
+
+
+@pytest.fixture
+def notes() -> Notes:
+    """What was told."""
+    return Notes()
+
+
+def read(app: Callable[[Request], Any], method: str, body: bytes = b"{}") -> bytes:
+    """All that the app answers."""
+    response = app(Request(method, body, {"traceparent": "t1"}))
+    parts = iter(lambda: response.body.read(1 << 16), b"")
+    whole = b"".join(parts)
+    response.body.close()
+    return whole
+
+
+def test_a_request_is_told_when_it_starts_and_when_it_has_ended(notes: Notes) -> None:
+    """Method and headers; then seconds, status and the bytes of both bodies."""
+    clock = FakeClock()
+    answer = read(PluginApp(Shelf(clock), observers=[notes], now=clock.now), "VolumeDriver.List")
+
+    started, ended = notes.events
+    assert (started.method, started.headers["traceparent"]) == ("VolumeDriver.List", "t1")
+    assert started.received_bytes == 2
+    assert ended.started is started
+    assert (ended.seconds, ended.status, ended.error, ended.hung_up) == (2.0, 200, None, False)
+    assert ended.sent_bytes == len(answer)
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "code", "kind"),
+    [
+        ("VolumeDriver.Remove", b'{"Name":"a"}', 409, StatusError),
+        ("VolumeDriver.Remove", b"not json", 400, StatusError),
+        ("VolumeDriver.Nothing", b"{}", 404, type(None)),
+        ("Plugin.Activate", b"", 200, type(None)),
+    ],
+)
+def test_every_answer_is_told(
+    notes: Notes, method: str, body: bytes, code: int, kind: type
+) -> None:
+    """With the exception of the plugin's code, where there was one."""
+    read(PluginApp(Shelf(FakeClock()), observers=[notes]), method, body)
+
+    [ended] = notes.of(RequestEnded)
+    assert ended.status == code
+    assert isinstance(ended.error, kind)
+
+
+def test_a_stream_ends_when_it_was_read(notes: Notes) -> None:
+    """Once, with all its bytes; closing it afterwards tells nothing."""
+    answer = read(PluginApp(Logs(), observers=[notes]), "LogDriver.ReadLogs")
+
+    [ended] = notes.of(RequestEnded)
+    assert (ended.sent_bytes, ended.error, ended.hung_up) == (len(answer), None, False)
+
+
+def test_a_stream_that_fails_or_is_left_is_told_so(notes: Notes) -> None:
+    """The exception of the plugin's code; or that its host did not wait for the end."""
+    error = ZeroDivisionError()
+    with pytest.raises(WireError):
+        read(PluginApp(Logs(error), observers=[notes]), "LogDriver.ReadLogs")
+    response = PluginApp(Logs(), observers=[notes])(Request("LogDriver.ReadLogs", b"{}"))
+    response.body.read(1)
+    response.body.close()
+
+    failed, left = notes.of(RequestEnded)
+    assert (failed.error, failed.hung_up) == (error, False)
+    assert (left.error, left.hung_up, left.sent_bytes) == (None, True, 1)
+
+
+def test_a_host_that_hung_up_during_a_method_is_told(notes: Notes) -> None:
+    """The method's end is the request's, as its code does not hear of it."""
+    call = RunningCall()
+
+    class Left(VolumeDriver):
+        def list(self) -> list[Volume]:
+            call.hang_up()
+            return []
+
+    app = PluginApp(Left(), observers=[notes])
+    with call:
+        app(Request("VolumeDriver.List", b"{}"))
+
+    assert notes.of(RequestEnded)[0].hung_up
+
+
+def test_the_plugins_code_sees_what_observers_set() -> None:
+    """A method, each step of a stream and its end; and nothing of it is left behind."""
+    shelf, logs = Shelf(FakeClock()), Logs()
+    app = PluginApp(shelf, logs, observers=[Tracing()])
+    read(app, "VolumeDriver.List")
+    read(app, "LogDriver.ReadLogs")
+
+    assert shelf.spans == ["t1"]
+    assert logs.spans == ["t1", "t1", "t1"]
+    assert SPAN.get() == "none"
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3)], ids=repr)
+def test_an_observer_that_fails_changes_nothing(
+    notes: Notes, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The request is answered, and the failure is logged."""
+    app = PluginApp(Shelf(FakeClock()), observers=[Failing(error), notes])
+
+    assert b"books" in read(app, "VolumeDriver.List")
+    assert len(notes.events) == 2
+    assert "the observer" in caplog.text

@@ -1,0 +1,166 @@
+"""Values that are held to their types when they are made, at each door."""
+
+from collections.abc import Callable
+from enum import Enum
+from importlib import import_module
+from types import UnionType
+from typing import Any, cast, get_args, get_origin
+
+import attrs
+import pytest
+from attrs import NOTHING
+
+from moby_plugins import (
+    ActivePlugin,
+    Client,
+    InvalidPluginNameError,
+    Manifest,
+    Plugin,
+    PluginError,
+    Request,
+    Response,
+)
+from moby_plugins.aio import AsyncClient, AsyncRequest, AsyncResponse
+from moby_plugins.checks.verdict import Function
+from moby_plugins.ports import (
+    Address,
+    CallEnded,
+    CallStarted,
+    Managed,
+    ManagedPlugin,
+    RequestEnded,
+    RequestStarted,
+)
+from moby_plugins.testing import (
+    AsyncMemoryTransport,
+    FakeClock,
+    MemoryDiscovery,
+    MemoryTransport,
+    drips,
+    drops_mid_body,
+    hangs,
+    status,
+)
+from moby_plugins.tracing import Recording
+from tests.unit.app.in_memory import MemoryHost
+
+DOORS = ["", ".aio", ".ports", ".serving", ".tracing", ".diagnosis", ".checks", ".testing"]
+# Made for each call: what is wrong with one is told where it is sent.
+OF_EACH_CALL = {
+    AsyncRequest,
+    AsyncResponse,
+    CallEnded,
+    CallStarted,
+    Request,
+    RequestEnded,
+    RequestStarted,
+    Response,
+}
+OBJECT: Any = object()
+FIVE: Any = 5
+FIVES: Any = [5]
+
+
+def public_values() -> list[type]:
+    """The classes of values at the doors, but for the messages of subsystems."""
+    doors = [import_module(f"moby_plugins{door}") for door in DOORS]
+    found = {getattr(door, name) for door in doors for name in door.__all__}
+    values = [kind for kind in found if isinstance(kind, type) and attrs.has(kind)]
+    return sorted({*values} - OF_EACH_CALL, key=lambda kind: (kind.__module__, kind.__name__))
+
+
+def right(field: "attrs.Attribute[Any]") -> Any:
+    """Something that the field takes."""
+    kind: Any = get_args(field.type)[0] if get_origin(field.type) is UnionType else field.type
+    if kind is AsyncClient:
+        return AsyncClient(AsyncMemoryTransport({}), Address("tcp://h:1"))
+    if field.name in BY_NAME:
+        return BY_NAME[field.name]
+    if get_origin(kind) is Callable or kind is Function:
+        return print
+    if attrs.has(kind):
+        return example(kind)
+    return next(iter(kind)) if issubclass(kind, Enum) else kind()
+
+
+BY_NAME: dict[str, Any] = {
+    "addr": "tcp://h:1",
+    "address": "tcp://h:1",
+    "text": "tcp://h:1",
+    "name": "a",
+    "method": "A.B",
+    "first": MemoryDiscovery(),
+    "then": MemoryDiscovery(),
+    "client": Client(MemoryTransport({}), Address("tcp://h:1"), clock=FakeClock()),
+    "subsystem": "VolumeDriver",
+    "expects": "it answers",
+    "source": "B2",
+    "plugins": {},
+    "error": PluginError("x"),
+}
+
+
+def example(kind: Any, **arguments: Any) -> Any:
+    """A value of the class, of what it needs and of ``arguments``."""
+    needed = [field for field in attrs.fields(kind) if field.init and field.default is NOTHING]
+    return kind(**{field.alias: right(field) for field in needed} | arguments)
+
+
+@pytest.mark.parametrize("kind", public_values(), ids=lambda kind: kind.__name__)
+def test_no_value_takes_what_is_of_no_type_of_it(kind: type) -> None:
+    """Each argument alone is given an object that was never right for anything."""
+    assert isinstance(example(kind), kind)
+    taken = []
+    for field in attrs.fields(cast("Any", kind)):
+        if field.init and field.type is not Function:
+            try:
+                example(kind, **{field.alias: OBJECT})
+            except (TypeError, ValueError):
+                continue
+            taken.append(field.name)
+
+    assert taken == []
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Plugin("a", "tcp://h:1", manifest=FIVE), "manifest takes a Manifest, not 5"),
+        (
+            lambda: Plugin("a", "tcp://h:1", managed=FIVE),
+            "managed takes a Managed, not 5",
+        ),
+        (
+            lambda: ActivePlugin("a", "tcp://h:1", client=FIVE),
+            "client must be a Client, not a int",
+        ),
+        (lambda: Managed(FIVE), "rootfs must be a str, not a int"),
+        (lambda: ManagedPlugin("a", "b", enabled=FIVE), "enabled must be a bool, not a int"),
+        (
+            lambda: ManagedPlugin("a", "b", enabled=True, types=FIVES),
+            r"types must be a tuple\[str, \.\.\.\], not a list",
+        ),
+        (lambda: Manifest(FIVE), "implements must be a list of names, not 5"),
+        (lambda: Manifest(FIVES), r"implements must be a list of names, not \[5\]"),
+        (lambda: Recording(FIVES), r"calls must be a tuple\[.*\], not a tuple of int"),
+        (lambda: drips(FIVE), "body must be bytes, not 5"),
+        (lambda: drips(b"{}", FIVES), r"every must be a number of seconds from 0 on, not \[5\]"),
+        (lambda: drips(b"{}", -1), "every must be a number of seconds from 0 on, not -1"),
+        (lambda: hangs(FIVES), r"seconds must be a number of seconds from 0 on, not \[5\]"),
+        (lambda: hangs(float("nan")), "seconds must be a number of seconds from 0 on, not nan"),
+        (lambda: drops_mid_body(FIVE), "sent must be bytes, not 5"),
+        (lambda: drops_mid_body(b"", FIVES), r"status must be int, not \[5\]"),
+        (lambda: status(FIVES), r"code must be int, not \[5\]"),
+        (lambda: status(500, FIVE), "message must be str, not 5"),
+    ],
+)
+def test_what_is_wrong_is_named(make: Callable[[], object], message: str) -> None:
+    """By the argument, and by what it takes, without the insides of attrs."""
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        make()
+
+
+def test_what_is_invalidated_has_a_name() -> None:
+    """A number is no name, at ``invalidate`` as at ``get``."""
+    with pytest.raises(InvalidPluginNameError):
+        MemoryHost({}).registry.invalidate(FIVE)
