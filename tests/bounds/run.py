@@ -326,6 +326,9 @@ SLOWER = {
     "500,000 equal keys with halves": 4.5,
     "keys that become the same": 4.5,
     "100,000 volumes with rare characters": 4.0,
+    "60 MiB of spaces": 3.6,
+    "64 MiB of escaped pairs": 3.8,
+    "1,000,000 strings of an escaped pair": 3.8,
 }
 
 
