@@ -15,10 +15,10 @@ Else it is read in pieces (``json_pieces``), so that only one piece is held as t
 More than ``MAX_VALUES`` values are refused before any is decoded: those that are counted too high,
 since they are in strings or empty, are counted again outside of strings.
 
-Nesting, and halves of surrogate pairs, are looked for in what was decoded.
+Nesting is looked for in what was decoded; halves of surrogate pairs are replaced while it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -54,6 +54,8 @@ MAX_VALUES = 1_000_000
 # Each value takes two bytes with its comma, and so few of them take no more memory than they may.
 _COUNTED_BYTES = 2 * MAX_VALUES
 _MEMO_BYTES = 46
+# What ``raw_decode`` calls.
+_scan: Callable[[str, int], tuple[Any, int]] = getattr(DECODER, "scan_once", DECODER.raw_decode)
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"[{},:"))
 _NOT_BEGUN = bytes(set(range(256)) - set(b'"0123456789tfn'))
 # What a character of four bytes begins with.
@@ -66,6 +68,12 @@ def first_value(data: bytes) -> Any:
     It takes at most ``MAX_MEMORY`` and twice the size of ``data``, and has at most ``MAX_VALUES``
     values.
     """
+    if len(data) <= 2 * MAX_DEPTH and b"\\u" not in data:
+        # Most texts: too short to be deep, without halves. What is wrong with them is said below.
+        try:
+            return _scan(data.decode(), 0)[0]
+        except (ValueError, StopIteration, RecursionError):
+            pass
     halves = may_have_halves(data)
     if len(data) <= _COUNTED_BYTES or _fits(data, halves=halves):
         return at_once(data, halves=halves)

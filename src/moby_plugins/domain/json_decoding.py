@@ -2,8 +2,8 @@
 
 The standard decoder does the work. What ``json`` and ``json_pieces`` share stands here.
 
-Half a surrogate pair is no character: U+FFFD stands for it, in keys while objects are made, so
-that of keys that become the same the last one wins, and in values afterwards. Both cost time, and
+Half a surrogate pair is no character. U+FFFD stands for it: in objects while they are made, so
+that of keys that become the same the last one wins, and in arrays afterwards. Both cost time, and
 are done only for what holds an escape of a half or of a pair.
 """
 
@@ -28,8 +28,8 @@ SPACE = b" \t\r\n"
 # What nearly every text begins with.
 _FIRST = frozenset("{[")
 TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
-# Keys with halves that are kept while a text is decoded.
-_KEPT_KEYS = 1024
+# How many strings with halves are kept while a text is decoded, and how long they may be.
+_KEPT, _SHORT = 1024, 1024
 LEADING = re.compile(b"[ \t\r\n]*+")
 BRACKET = re.compile(rb"[\[\]{}]")
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -57,24 +57,31 @@ def finite(literal: str) -> float:
 DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=finite)
 
 
-class _Keys(dict[str, str]):
-    """Keys with U+FFFD for each half of a surrogate pair; the last ones are kept."""
+class _Whole(dict[str, str]):
+    """Strings with U+FFFD for each half of a surrogate pair; the last short ones are kept."""
 
-    def __missing__(self, key: str) -> str:
-        if len(self) >= _KEPT_KEYS:
+    def __missing__(self, text: str) -> str:
+        if len(text) > _SHORT:
+            return mended([text])[0]
+        if len(self) >= _KEPT:
             self.clear()
-        whole = self[key] = LONE.sub("\ufffd", key)
+        whole = self[text] = LONE.sub("\ufffd", text)
         return whole
 
     def object(self, members: list[tuple[str, Any]]) -> dict[str, Any]:
         """Return the object of ``members``; of keys that become the same the last one wins."""
-        return {key if key.isprintable() else self[key]: item for key, item in members}
+        return {
+            key if key.isprintable() else self[key]: self[item]
+            if type(item) is str and not item.isprintable()
+            else item
+            for key, item in members
+        }
 
 
 def decoder_for_halves(constant: Callable[[str], Any] = _refuse) -> json.JSONDecoder:
-    """Return a decoder that replaces halves of surrogate pairs in keys."""
+    """Return a decoder that replaces halves of surrogate pairs in objects."""
     return json.JSONDecoder(
-        parse_constant=constant, parse_float=finite, object_pairs_hook=_Keys().object
+        parse_constant=constant, parse_float=finite, object_pairs_hook=_Whole().object
     )
 
 
@@ -150,7 +157,7 @@ def _is_deep(value: Any) -> bool:
             item
             for outer in level
             for item in (outer.values() if type(outer) is dict else outer)
-            if item and type(item) in _CONTAINERS
+            if item and (type(item) is dict or type(item) is list)
         ]
         if not level:
             return False
@@ -164,7 +171,7 @@ def _items(level: list[Any]) -> Iterator[Any]:
 
 
 def without_halves(value: Any) -> Any:
-    """``value`` with U+FFFD for each half of a surrogate pair in its strings, not in its keys.
+    """``value`` with U+FFFD for each half of a surrogate pair in strings, but those in objects.
 
     Raises ``ValueError`` where it is too deep.
     """
@@ -172,39 +179,29 @@ def without_halves(value: Any) -> Any:
         return mended([value])[0] if LONE.search(value) else value
     level = [value] if type(value) in _CONTAINERS else []
     for _ in range(MAX_DEPTH):
-        items = list(_items(level))
-        places = [
-            place
-            for place, item in enumerate(items)
-            if type(item) is str and not item.isprintable()
-        ]
-        broken = [items[place] for place in places]
-        if any(map(LONE.search, broken)):
-            for place, whole in zip(places, mended(broken), strict=True):
-                items[place] = whole
-            _put(items, level)
-        level = [item for item in items if type(item) in _CONTAINERS]
+        for outer in level:
+            if type(outer) is list:
+                _mend(outer)
+        level = [it for it in _items(level) if type(it) is dict or type(it) is list]
         if not level:
             return value
     raise ValueError(TOO_DEEP)
 
 
-def _put(items: list[Any], level: list[Any]) -> None:
-    """Put ``items``, in the order of ``_items``, where they belong."""
-    start = 0
-    for outer in level:
-        end = start + len(outer)
-        if type(outer) is list:
-            outer[:] = items[start:end]
-        else:
-            outer.update(zip(outer, items[start:end], strict=True))
-        start = end
+def _mend(strings: list[Any]) -> None:
+    places = [
+        place for place, item in enumerate(strings) if type(item) is str and not item.isprintable()
+    ]
+    broken = [strings[place] for place in places]
+    if any(map(LONE.search, broken)):
+        for place, whole in zip(places, mended(broken), strict=True):
+            strings[place] = whole
 
 
 def mended(strings: list[str]) -> list[str]:
     """The same strings with U+FFFD for each half of a surrogate pair."""
     whole = []
-    few, size = 256, STEP_BYTES
+    few, size = 1024, STEP_BYTES
     for at in range(0, len(strings), few):
         some = strings[at : at + few]
         if sum(map(len, some)) <= size:

@@ -82,18 +82,6 @@ def test_a_value_inside_itself_is_refused() -> None:
         encode(endless)
 
 
-def test_a_value_that_is_nested_too_deeply_is_refused_as_json_does() -> None:
-    """It is no circle: Python's own limit says so."""
-    deep: list[Any] = []
-    for _ in range(100_000):
-        deep = [deep]
-
-    with pytest.raises(RecursionError):
-        encode(deep)
-
-    assert encode([[]]) == b"[[]]\n"
-
-
 @pytest.mark.parametrize(
     ("text", "written"),
     [
@@ -112,3 +100,15 @@ def test_half_a_surrogate_pair_is_written_as_a_replacement_character(
     assert encode_result(text, str, key="Mountpoint", method="VolumeDriver.Mount") == (
         f'{{"Mountpoint":"{written}"}}\n'.encode()
     )
+
+
+def test_a_value_that_is_nested_too_deeply_is_refused_as_json_does() -> None:
+    """It is no circle: Python's own limit says so."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+
+    with pytest.raises(RecursionError):
+        encode(deep)
+
+    assert encode([[]]) == b"[[]]\n"
