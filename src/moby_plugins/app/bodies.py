@@ -145,6 +145,8 @@ def _is_regular(file: Any) -> bool:
 class Upload(UploadBase):
     """``data`` as an iterable of chunks."""
 
+    error: BaseException | None
+
     def __iter__(self) -> Iterator[bytes]:
         self._touched = True
         try:

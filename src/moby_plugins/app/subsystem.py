@@ -433,6 +433,15 @@ class Described(Generic[C]):
             raise TypeError(f"{cls.__name__}: one class for each of {sorted(interfaces)}")
 
     @classmethod
+    def _take(cls, taken: Sequence[Remote], definition: "type[Subsystem]") -> None:
+        """Make the methods of ``definition`` that are ``taken`` those of this class."""
+        if taken:
+            cls.interface = definition.interface
+            cls.implements = definition.implements
+            cls.error_keys = definition.error_keys
+            cls.remotes = {**cls.remotes, **{remote.wire: remote for remote in taken}}
+
+    @classmethod
     def _define(cls, marked: Sequence[Remote]) -> None:
         """Make the methods that are ``marked`` in this class the subsystem's."""
         if marked:

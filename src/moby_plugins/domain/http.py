@@ -90,8 +90,8 @@ class FilePart:
     def __init__(self, fileno: Callable[[], int], offset: int, room: int) -> None:
         # Asked for at each step: the number of a file that was closed may be another file's.
         self.fileno = fileno
-        self.offset = offset
-        self.room = room
+        self.offset: int = offset
+        self.room: int = room
 
     def take(self, size: int) -> None:
         """Count what was sent."""

@@ -39,7 +39,7 @@ class _Incoming:
 
     def __init__(self, came: bytes) -> None:
         self.parts: deque[memoryview] = deque()
-        self.size = 0
+        self.size: int = 0
         # What ended the body before it was whole; none where it is over and well.
         self.failure: Exception | None = None
         self.is_over = False

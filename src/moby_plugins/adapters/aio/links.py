@@ -168,6 +168,9 @@ class Link:
 class TLSLink(Link):
     """The same under TLS, once ``shake_hands`` has returned true."""
 
+    ended: bool
+    cut_off: bool
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -266,9 +269,11 @@ class TLSLink(Link):
         except ssl.SSLZeroReturnError:
             self.ended = True
         except ssl.SSLEOFError:
-            self.ended = self.cut_off = True
+            self.ended = True
+            self.cut_off = True
         except ssl.SSLError:
             if not parts:
                 raise
-            self.ended = self.cut_off = True
+            self.ended = True
+            self.cut_off = True
         return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -53,7 +53,7 @@ class Call:
         self.failure: Callable[[], OSError] | None = None
         # What is closed where the call fails.
         self.carrier: Closable | None = None
-        self.has_turn = False
+        self.has_turn: bool = False
         # What ends it at its deadline.
         self.timer: asyncio.TimerHandle | None = None
         if ends is not None:

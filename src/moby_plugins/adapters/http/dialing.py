@@ -192,7 +192,7 @@ class Lookup:
         self.ask = ask
         # Called once it is done, in its thread: those who cannot wait for ``done``.
         self._watchers: dict[object, Callable[[], object]] = {}
-        self.done = threading.Event()
+        self.done: threading.Event = threading.Event()
         self.found: Any = None
         self.error: Exception | None = None
         self.cause: BaseException | None = None

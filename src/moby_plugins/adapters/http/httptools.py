@@ -397,7 +397,7 @@ class HttptoolsConnection:
         self._host = address.host_header
         self._sock = sock
         # Whether the other end has hung up, or sent what was not asked for.
-        self.is_readable = sock.is_readable
+        self.is_readable: Callable[[], bool] = sock.is_readable
         # One for all responses: to make a parser takes longer than to parse.
         self._answer = Answer()
         self._is_new = True

@@ -160,6 +160,10 @@ class StrictResponse(HTTPResponse):
     """``http.client``'s response, for ``HTTPConnection.response_class``."""
 
     fp: Any
+    status: int
+    version: int
+    length: int | None
+    chunked: bool
     will_close: bool
     # Set where it was read without ``http.client``, whose parser for mail takes longer than a call.
     _plain: PlainHead | None = None
@@ -183,8 +187,11 @@ class StrictResponse(HTTPResponse):
         self._plain = plain = plain_head(file.peek())
         if plain is not None:
             file.read(len(plain.text))
-            self.status, self.length = plain.status, plain.length
-            self.version, self.chunked, self.will_close = 11, False, False
+            self.status = plain.status
+            self.length = plain.length
+            self.version = 11
+            self.chunked = False
+            self.will_close = False
             return
         try:
             super().begin()
@@ -323,7 +330,7 @@ class Urllib3Connection:
         self._address = address
         self._sock = sock
         # Whether the other end has hung up, or sent what was not asked for.
-        self.is_readable = sock.is_readable
+        self.is_readable: Callable[[], bool] = sock.is_readable
         self._http = _Connection(address, sock)
         self._is_new = True
 

@@ -122,7 +122,7 @@ class Outgoing:
         self._left = _check_head(status, headers)
         self.status: int = status
         self.headers: dict[str, str] = dict(headers)
-        self.ended = False
+        self.ended: bool = False
         # What is whole in memory is no code of the app's.
         self.whole: bool = size is not None
         if size is not None:

@@ -15,7 +15,7 @@ overrides it, held to what a coroutine or an asynchronous generator is.
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from moby_plugins.app.accounting import Send, Tell
@@ -247,7 +247,8 @@ class AsyncSubsystem(Described[AsyncClient]):
             else:
                 cls._check_kind(name, remote.function, remote)
                 own.append(remote)
-        cls._take(taken)
+        if cls.definition is not None:
+            cls._take(taken, cls.definition)
         for remote in own:
             made = _generator(remote) if isinstance(remote, Streamed) else _coroutine(remote)
             setattr(cls, remote.name, made)
@@ -271,14 +272,6 @@ class AsyncSubsystem(Described[AsyncClient]):
                 f"{cls.__name__}.{name} is {remote.method}, which is no method of its definition,"
                 f" {cls.definition.__name__}"
             )
-
-    @classmethod
-    def _take(cls, taken: Sequence[Remote]) -> None:
-        definition = cls.definition
-        if taken and definition is not None:
-            cls.interface, cls.implements = definition.interface, definition.implements
-            cls.error_keys = definition.error_keys
-            cls.remotes = {**cls.remotes, **{remote.wire: remote for remote in taken}}
 
     @classmethod
     def _check_kind(cls, name: str, function: Any, remote: Remote) -> None:

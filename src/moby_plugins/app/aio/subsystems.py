@@ -44,8 +44,6 @@ class AsyncVolumeDriver(AsyncSubsystem):
         ```
     """
 
-    definition = VolumeDriver
-
     @awaiting(VolumeDriver.create)
     def create(self) -> None: ...
 
@@ -92,8 +90,6 @@ class AsyncVolumeDriver(AsyncSubsystem):
 
 class AsyncNetworkDriver(AsyncSubsystem):
     """Networks, and the endpoints that containers have in them, as ``NetworkDriver``."""
-
-    definition = NetworkDriver
 
     @awaiting(NetworkDriver.get_capabilities)
     def get_capabilities(self) -> None: ...
@@ -144,8 +140,6 @@ class AsyncNetworkDriver(AsyncSubsystem):
 class AsyncIpamDriver(AsyncSubsystem):
     """Pools of addresses, and the addresses in them, as ``IpamDriver``."""
 
-    definition = IpamDriver
-
     @awaiting(IpamDriver.get_capabilities)
     def get_capabilities(self) -> None: ...
 
@@ -172,8 +166,6 @@ class AsyncLogDriver(AsyncSubsystem):
     ``loop.connect_read_pipe`` of one that was opened with ``os.O_NONBLOCK``.
     """
 
-    definition = LogDriver
-
     @awaiting(LogDriver.start_logging)
     def start_logging(self) -> None: ...
 
@@ -189,8 +181,6 @@ class AsyncLogDriver(AsyncSubsystem):
 
 class AsyncAuthZPlugin(AsyncSubsystem):
     """Allows or denies requests to the engine's API, as ``AuthZPlugin``."""
-
-    definition = AuthZPlugin
 
     @awaiting(AuthZPlugin.authorize_request)
     def authorize_request(self) -> None: ...
@@ -213,8 +203,6 @@ class AsyncAuthZPlugin(AsyncSubsystem):
 class AsyncMetricsCollector(AsyncSubsystem):
     """Reads the engine's metrics while it may, as ``MetricsCollector``."""
 
-    definition = MetricsCollector
-
     @awaiting(MetricsCollector.start_metrics)
     def start_metrics(self) -> None: ...
 
@@ -225,16 +213,12 @@ class AsyncMetricsCollector(AsyncSubsystem):
 class AsyncSecretProvider(AsyncSubsystem):
     """Gives secrets to swarm tasks, as ``SecretProvider``."""
 
-    definition = SecretProvider
-
     @awaiting(SecretProvider.get_secret)
     def get_secret(self) -> None: ...
 
 
 class AsyncGraphDriver(AsyncSubsystem):
     """Keeps the layers of images and containers, as ``GraphDriver``."""
-
-    definition = GraphDriver
 
     @awaiting(GraphDriver.init)
     def init(self) -> None: ...
