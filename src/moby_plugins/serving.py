@@ -10,7 +10,7 @@ from moby_plugins.app.hosting import (
     wsgi,
 )
 from moby_plugins.app.managed_hosting import serve_managed
-from moby_plugins.app.serving import PluginApp
+from moby_plugins.app.serving import PluginApp, observed
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.http import NoAnswerError
 from moby_plugins.ports import hung_up
@@ -21,6 +21,7 @@ __all__ = [
     "PluginServer",
     "ServerTLS",
     "hung_up",
+    "observed",
     "plugin_server_tcp",
     "plugin_server_unix",
     "serve_managed",

@@ -32,7 +32,6 @@ from moby_plugins.domain.observing import (
     ActivationFailed,
     PluginActivated,
     PluginDropped,
-    RetryScheduled,
 )
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
@@ -206,8 +205,7 @@ class Leaders:
         """Return what tells observers of a retry of ``name``, and then ``on_retry``."""
 
         def tell(error: PluginError, delay: float) -> None:
-            event = RetryScheduled(name, ACTIVATE, error.attempts, error, delay)
-            self._observers.tell(lambda each: each.retry_scheduled(event))
+            self._observers.retry_scheduled(name, ACTIVATE, error, delay)
             if on_retry is not None:
                 on_retry(error, delay)
 

@@ -12,9 +12,9 @@ from moby_plugins.app.client import Client, Stream
 from moby_plugins.app.observing import ObservedCall, ObservedCallRequest, Observers
 from moby_plugins.app.retrying import Attempt, OnRetry
 from moby_plugins.deferred_names import AtDoor
-from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.errors import DriverError, PluginError, StatusError
 from moby_plugins.domain.http import Body, Request
-from moby_plugins.domain.observing import CallStarted, RetryScheduled
+from moby_plugins.domain.observing import CallStarted
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable
 from moby_plugins.ports import PendingResponse
 
@@ -52,6 +52,12 @@ class ObservedClient(Client):
         observed.end()
         return result
 
+    def sign(self, error: StatusError | DriverError) -> None:
+        """Say in ``error`` whose it is; tell of one that a typed proxy found in a response."""
+        super().sign(error)
+        if isinstance(error, DriverError):
+            self._observers.driver_failed(self._name, self.address.text, error)
+
     def _stream(self, request: Request, timeout: float | None) -> Stream:
         observed = self._observed(request)
         observed.ends_with_body = True
@@ -78,9 +84,8 @@ class ObservedClient(Client):
         wanted = self._on_retry if on_retry is None else on_retry
 
         def tell(error: PluginError, delay: float) -> None:
-            method = getattr(error, "method", "")
-            event = RetryScheduled(self._name, method, error.attempts, error, delay)
-            self._observers.tell(lambda each: each.retry_scheduled(event))
+            method = getattr(error, "method", "").partition("?")[0]
+            self._observers.retry_scheduled(self._name, method, error, delay)
             if wanted is not None:
                 wanted(error, delay)
 
@@ -91,7 +96,7 @@ class ObservedClient(Client):
         started = CallStarted(
             self._name,
             self.address.text,
-            request.method,
+            request.method.partition("?")[0],
             request.attempt,
             dict(request.headers),
             size,

@@ -4,29 +4,41 @@
 the two events that an observer has of it, and ``ObservedRequest`` is a served request.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterable
 from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
 from moby_plugins.domain.async_http import AsyncRequest
-from moby_plugins.domain.errors import StatusError, WireError
+from moby_plugins.domain.errors import (
+    INTERNAL_ERROR,
+    DriverError,
+    PluginError,
+    StatusError,
+    WireError,
+)
 from moby_plugins.domain.http import OK, Request
 from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.observing import (
     CallEnded,
     CallStarted,
+    DriverFailed,
     Observer,
     RequestEnded,
     RequestStarted,
+    RetryScheduled,
 )
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
 
 T = TypeVar("T")
+A = TypeVar("A")
 E = TypeVar("E")
 Now: TypeAlias = Callable[[], float]
+# Headers that say how a message is framed, or what the connection is for.
+_TRANSPORTS = frozenset({"connection", "content-length", "expect", "host", "keep-alive"}) | {
+    *("te", "trailer", "transfer-encoding", "upgrade"),
+}
 
 
 class Observers(tuple[Observer, ...]):
@@ -46,27 +58,41 @@ class Observers(tuple[Observer, ...]):
                 raise TypeError(f"an observer is an Observer, not {quoted(given)}")
         return made
 
-    def tell(self, take: Callable[[Observer], T]) -> list[T]:
-        """Return what ``take`` gives for each observer, but for those that fail."""
-        taken: list[T] = []
-        for observer in self:
-            with logged(observer):
-                taken.append(take(observer))
-        return taken
+    def tell(self, take: Callable[[Observer], object]) -> None:
+        """Have each observer ``take`` an event; what it raises is logged.
+
+        A ``KeyboardInterrupt`` passes, once all of them were told: it is the caller's own.
+        """
+        _, interrupt = told(self, take)
+        if interrupt is not None:
+            raise interrupt
+
+    def driver_failed(self, plugin: str, address: str, error: DriverError) -> None:
+        """Tell of a plugin's own error, in a response of the client of ``plugin``."""
+        event = DriverFailed(plugin, address, error.method, error)
+        self.tell(lambda each: each.driver_failed(event))
+
+    def retry_scheduled(self, plugin: str, method: str, error: PluginError, delay: float) -> None:
+        """Tell that there is another attempt, in ``delay`` seconds."""
+        event = RetryScheduled(plugin, method, error.attempts, error, delay)
+        self.tell(lambda each: each.retry_scheduled(event))
 
 
-@contextmanager
-def logged(observer: object) -> Iterator[None]:
-    """Log what is raised in the block as the failure of ``observer``.
+def told(those: Iterable[A], take: Callable[[A], T]) -> tuple[list[T], KeyboardInterrupt | None]:
+    """Return what ``take`` gives for each of ``those``, and an interrupt that it raises.
 
-    A ``KeyboardInterrupt`` passes: it is the caller's own.
+    Anything else that it raises is logged as the failure of an observer.
     """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        log_failure(f"the observer {shown(observer)} failed", error)
+    taken: list[T] = []
+    interrupt: KeyboardInterrupt | None = None
+    for each in those:
+        try:
+            taken.append(take(each))
+        except KeyboardInterrupt as error:
+            interrupt = error
+        except BaseException as error:
+            log_failure(f"the observer {shown(each)} failed", error)
+    return taken, interrupt
 
 
 class _Observed(Generic[E]):
@@ -82,27 +108,31 @@ class _Observed(Generic[E]):
         ends, self._ends = self._ends, []
         if ends:
             event = make(self._now() - self._began)
-            for end in ends:
-                with logged(end):
-                    end(event)
+            _, interrupt = told(ends, lambda end: end(event))
+            if interrupt is not None:
+                raise interrupt
 
 
 class ObservedCall(_Observed[CallEnded]):
     """One attempt of a call, which ``started``; what is known of its response is added.
 
     ``headers`` are those to send: what observers added is checked, and dropped where it is no
-    header, or is there already.
+    header, is there already, or is the transport's to say.
     """
 
     def __init__(self, observers: Observers, started: CallStarted, now: Now) -> None:
         mine = dict(started.headers)
-        super().__init__(observers.tell(lambda each: each.call_started(started)), now)
-        self.headers: dict[str, str] = {**_usable(started.headers), **mine}
+        ends, interrupt = told(observers, lambda each: each.call_started(started))
+        super().__init__(ends, now)
+        self.headers: dict[str, str] = _with_added(mine, started.headers)
         self.received_bytes: int = 0
         self.new_connection: bool | None = None
         # Of a stream, which goes on after the client has returned it.
         self.ends_with_body: bool = False
         self._started = started
+        if interrupt is not None:  # those that were told of the start are told of the end
+            self.end(interrupt)
+            raise interrupt
 
     def end(self, error: BaseException | None = None) -> None:
         """Tell that it has ended; only the first time counts."""
@@ -129,9 +159,13 @@ class ObservedRequest(_Observed[RequestEnded]):
     """A request to a served plugin, which ``started``."""
 
     def __init__(self, observers: Observers, started: RequestStarted, now: Now) -> None:
-        super().__init__(observers.tell(lambda each: each.request_started(started)), now)
+        ends, interrupt = told(observers, lambda each: each.request_started(started))
+        super().__init__(ends, now)
         self.sent_bytes: int = 0
         self._started = started
+        if interrupt is not None:
+            self.end(INTERNAL_ERROR, interrupt, hung_up=False)
+            raise interrupt
 
     def end(self, status: int, error: BaseException | None = None, *, hung_up: bool) -> None:
         """Tell that it has ended; only the first time counts."""
@@ -142,10 +176,11 @@ class ObservedRequest(_Observed[RequestEnded]):
         )
 
 
-def request_started(request: Request | AsyncRequest) -> RequestStarted:
-    """Return the event of the beginning of ``request``."""
+def request_started(request: Request | AsyncRequest, methods: Container[str]) -> RequestStarted:
+    """Return the event of the beginning of ``request``; ``methods`` are those that there are."""
     size = len(request.body) if isinstance(request.body, bytes) else request.length
-    return RequestStarted(request.method.partition("?")[0], request.headers, size)
+    method = request.method.partition("?")[0]
+    return RequestStarted(method, method if method in methods else "", request.headers, size)
 
 
 def _status(error: BaseException | None) -> int | None:
@@ -154,14 +189,19 @@ def _status(error: BaseException | None) -> int | None:
     return OK if error is None or isinstance(error, WireError) else None
 
 
-def _usable(headers: dict[Any, Any]) -> dict[str, str]:
-    # An observer's mistake must not end the call.
-    return {
+def _with_added(mine: dict[str, str], headers: dict[Any, Any]) -> dict[str, str]:
+    """Return ``mine``, and what else of ``headers`` can be sent: no mistake may end the call."""
+    added = {name: value for name, value in headers.items() if name not in mine}
+    if not added:
+        return mine
+    taken = _TRANSPORTS | {name.lower() for name in mine}
+    return mine | {
         name: value
-        for name, value in headers.items()
+        for name, value in added.items()
         if isinstance(name, str)
         and isinstance(value, str)
         and HEADER_NAME.fullmatch(name)
+        and name.lower() not in taken
         and value.isascii()
         and value.isprintable()
     }

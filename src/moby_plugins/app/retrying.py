@@ -16,6 +16,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
+from contextvars import copy_context
+from functools import partial
 from typing import Generic, TypeAlias, TypeVar
 
 from attrs import define, frozen
@@ -270,7 +272,9 @@ class _Crew(Generic[T, R]):
                 self._failure = error
                 self.end()
 
-        threading.Thread(target=run, name="moby-plugins", daemon=True).start()
+        # Observers see what the caller has set, the span that is current for example.
+        target = partial(copy_context().run, run)
+        threading.Thread(target=target, name="moby-plugins", daemon=True).start()
         ready.wait()
 
     def _start_worker(self) -> None:
