@@ -4,7 +4,6 @@
 listeners and the server's adapter behind it; ``serve_unix`` and ``serve_tcp`` also run it.
 """
 
-import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -30,9 +29,8 @@ from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
 from moby_plugins.domain.plugin import SOCKETS_PATH
 from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.failures import logger
 from moby_plugins.platforms import check_platform
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # Seconds that running calls have once the server is told to stop.
 DRAIN = 10.0

@@ -11,7 +11,6 @@ failed and is due again, one that cannot be begun, and a response whose end only
 """
 
 import heapq
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -24,9 +23,8 @@ from attrs import define, frozen
 
 from moby_plugins.domain.errors import PluginError, WaitCancelledError, in_full
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries
+from moby_plugins.failures import logger
 from moby_plugins.ports import Cancellation, Clock, PendingResponse, Selector, SleepEvent
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # Threads for many attempts side by side; as many may hang before any other has to wait.
 MAX_THREADS = 64

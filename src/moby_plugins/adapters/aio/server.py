@@ -8,7 +8,6 @@ the threaded end bounds by its threads is bounded by ``MAX_CONNECTIONS``.
 import asyncio
 import contextlib
 import errno
-import logging
 import os
 import socket
 import ssl
@@ -17,9 +16,7 @@ from moby_plugins.adapters.aio.server_connection import Connection
 from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.text import shown
-from moby_plugins.failures import log_failure
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
+from moby_plugins.failures import log_failure, logger
 
 BACKLOG = 128
 MAX_CONNECTIONS = 1024

@@ -7,7 +7,6 @@ most ``MAX_AHEAD`` bytes that it has not asked for. A host that ends its sending
 
 import asyncio
 import errno
-import logging
 import select
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -22,8 +21,6 @@ from moby_plugins.domain.errors import StatusError, WireError, status_line
 from moby_plugins.domain.http import CHUNK_BYTES, USER_AGENT, NoAnswerError
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import RunningCall
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # Bytes that are kept of what comes while a call runs.
 MAX_AHEAD = 64 << 10
