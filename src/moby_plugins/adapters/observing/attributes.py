@@ -66,12 +66,15 @@ def peer(address: str) -> Mapping[str, str | int]:
     parsed = Address(address)
     if parsed.host:
         return {"server.address": shown(parsed.host, MAX_LABEL), "server.port": parsed.port}
-    return {"server.address": shown(parsed.path, MAX_LABEL), "network.transport": "unix"}
+    path = {"server.address": shown(parsed.path, MAX_LABEL)}
+    return path | {"network.transport": "unix"} if parsed.scheme == "unix" else path
 
 
 @lru_cache(maxsize=MAX_PLUGINS)
 def url(address: str, method: str) -> str:
     """Return the URL of ``method`` at ``address``, without credentials."""
     parsed = Address(address)
+    if not parsed.host and parsed.scheme != "unix":
+        return f"{shown(parsed.text)}/{shown(method)}"
     scheme = "https" if parsed.encrypted else "http"
-    return f"{scheme}://{shown(parsed.host_header)}/{shown(method)}"
+    return f"{scheme}://{parsed.host_header}/{shown(method)}"
