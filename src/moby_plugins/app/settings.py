@@ -114,9 +114,11 @@ class Named:
 
     def has(self, name: str) -> bool:
         """Return whether there is one of that name."""
+        if name in self.built_in:
+            return True
         from importlib.metadata import entry_points
 
-        return name in self.built_in or name in entry_points(group=self.group).names
+        return name in entry_points(group=self.group).names
 
     def load(self, name: str) -> Callable[..., Any]:
         """Return what an installed package registers as ``name``; ``SettingsError`` if it fails."""
@@ -270,8 +272,9 @@ class Settings:
             ``discovery``: ``"unix:///var/run/docker.sock"``; without it no engine is asked. A
             question to it is bounded by ``activation_timeout``.
         engine_tls: ``TLSOptions`` for an engine at ``https``.
-        observers: What is told of calls, retries and plugins: names that installed packages
-            register under the entry-point group ``moby_plugins.observers``, or ``Observer`` values.
+        observers: What is told of calls, retries and plugins: ``"logging"``, ``"opentelemetry"``,
+            ``"prometheus"`` and other names that installed packages register under the entry-point
+            group ``moby_plugins.observers``; or ``Observer`` values.
         on_retry: Called before each wait for another attempt, with the error and the seconds, where
             a call or ``get`` gives none. In code only.
 
