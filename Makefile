@@ -4,16 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml docs/protocol.md $(shell find src -name '*.py')
 
-.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots perfetto docs lint bench clean
+.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots perfetto docs lint pythons dist bench clean
 
 demo: $(VENV)/wheel
 	@$(BIN)/moby-plugins demo
 
-# The wheel is tested, not the tree: by two processes, and then what is to be alone by one.
+# The wheel is tested, not the tree: by three processes, of which some always wait, the unit tests in
+# another order each time; beside them what waits for engines; and then what is to be alone.
+TESTED := $(BIN)/coverage run -m pytest
+ENGINES := tests/integration/engine
 test: $(VENV)/test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist loadfile -m "not alone"
-	$(BIN)/coverage run -m pytest -m alone
+	@$(TESTED) $(ENGINES) >$(VENV)/engines-output 2>&1 & engines=$$!; \
+		$(TESTED) -n 3 --dist loadfile --random-order-bucket=module -m "not alone"; status=$$?; \
+		wait $$engines || status=1; cat $(VENV)/engines-output; exit $$status
+	$(TESTED) -m alone --ignore=$(ENGINES)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -21,7 +26,7 @@ test: $(VENV)/test
 # compiles of the tests is kept, whatever the environment says: that is as much work as they are.
 # Each plugin of pytest is called for each test: those that no unit test needs stay out. Properties
 # run fewer examples than in `make test`.
-HALF := tests/unit/app tests/unit/checks
+HALF := tests/unit/app tests/unit/checks tests/unit/cli tests/unit/examples
 WITHOUT := cacheprovider doctest faulthandler junitxml pastebin random_order setuponly setupplan \
 	stepwise xdist
 UNIT := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q --hypothesis-profile=few $(WITHOUT:%=-p no:%)
@@ -77,6 +82,21 @@ lint: $(VENV)/lint $(VENV)/test $(VENV)/docs
 	$(BIN)/pyright
 	PATH="$(abspath $(BIN)):$$PATH" pyright --verifytypes moby_plugins --ignoreexternal >$(VENV)/types || (cat $(VENV)/types; false)
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+
+# The unit tests on each Python that is found; those that are not are named, and skipped.
+pythons: $(VENV)/pip
+	$(BIN)/pip install --quiet --group nox
+	$(BIN)/nox
+
+# The wheel and the sdist, in dist/, as an index takes them.
+dist: $(VENV)/pip
+	rm -rf dist
+	$(BIN)/pip install --quiet --group dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 # Against the Go host too: golang-go and golang-github-docker-docker-dev of Debian's. Debian's
 # Python is built with optimizations, as many others are not: PYTHON=/usr/bin/python3.

@@ -14,23 +14,32 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 ROOT = Path(__file__).parent
 PLUGIN = ROOT / "examples" / "volume_plugin.py"
-# What `make test` runs by itself, after all others by two processes: it needs the machine (an
-# engine, the environment), measures time closely, or makes a crowd that others would wait for.
+# What `make test` runs by itself, after all others by three processes: it sets the environment,
+# measures time or memory closely, or makes a crowd that others would wait for. The tests of
+# engines share one engine, so one process runs them, beside the three.
 ALONE = (
     "README.md",
     "docs/",
     "tests/integration/engine/",
-    "tests/integration/process/",
+    "tests/integration/process/test_bounds.py",
+    "tests/integration/process/test_many_plugins.py",
+    "tests/integration/process/test_minutes.py",
+    "tests/integration/process/test_soak.py",
     "tests/integration/host/test_deadlines.py",
     "tests/integration/hostile/test_floods.py",
 )
+# What `make test` runs in another order each time.
+IN_ANY_ORDER = "tests/unit/"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is to be alone."""
+    """Mark what is to be alone, and what keeps its order."""
     for item in items:
-        if item.path.relative_to(ROOT).as_posix().startswith(ALONE):
+        place = item.path.relative_to(ROOT).as_posix()
+        if place.startswith(ALONE):
             item.add_marker(pytest.mark.alone)
+        if not place.startswith(IN_ANY_ORDER):
+            item.add_marker(pytest.mark.random_order(disabled=True))
 
 
 @pytest.fixture(scope="session")

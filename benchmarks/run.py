@@ -26,6 +26,7 @@ from benchmarks import (
     decoding,
     discovery,
     growth,
+    observed,
     serving,
     tests_run,
 )
@@ -64,6 +65,7 @@ class _Run:
             "calls": lambda: calls.call_contests(self._new(), program, apart, (1.0, 1.55)),
             "peers": lambda: calls.peer_contests(self._new(), apart),
             "threads": lambda: calls.thread_contests(self._new(), apart),
+            "observed": lambda: observed.observed_readings(self._new(), together),
             "counts": lambda: counted.counts(self._new(), together),
             "scan": lambda: discovery.scan_contests(self._new(), program, apart),
             "get-all-one-core": lambda: discovery.get_all_contests(self._new(), program, together),

@@ -49,7 +49,12 @@ from moby_plugins.domain.errors import (
     is_missing_socket,
 )
 from moby_plugins.domain.http import Request, Response
-from moby_plugins.domain.observing import HandlerFailed
+from moby_plugins.domain.observing import (
+    ActivationFailed,
+    HandlerFailed,
+    PluginActivated,
+    PluginDropped,
+)
 from moby_plugins.domain.plugin import Manifest, Plugin, check_protocol
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.domain.typed import typed
@@ -504,3 +509,27 @@ def tell_failed_handler(
     log_failure(f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}", error)
     event = HandlerFailed(plugin.name, handler, error)
     observers.tell(lambda each: each.handler_failed(event))
+
+
+def tell_settled(observers: Observers, activation: Activation[Any], seconds: float) -> None:
+    """Tell what came of an activation that took ``seconds``."""
+    replaced, plugin, error = activation.replaced, activation.plugin, activation.error
+    tell_dropped(observers, replaced)
+    if plugin is not None and activation.is_new:
+        activated = PluginActivated(plugin, seconds)
+        observers.tell(lambda each: each.plugin_activated(activated))
+    if error is not None:
+        tell_failed(observers, activation.name, error, seconds)
+
+
+def tell_failed(observers: Observers, name: str, error: Exception, seconds: float) -> None:
+    """Tell that ``name`` could not be activated."""
+    failed = ActivationFailed(name, error, seconds)
+    observers.tell(lambda each: each.activation_failed(failed))
+
+
+def tell_dropped(observers: Observers, plugin: Plugin | None) -> None:
+    """Tell that a plugin, if there is one, is active no longer."""
+    if plugin is not None:
+        event = PluginDropped(plugin)
+        observers.tell(lambda each: each.plugin_dropped(event))

@@ -12,7 +12,6 @@ from itertools import chain
 
 from attrs import field, frozen
 
-from moby_plugins.app.accounting import ACTIVATE
 from moby_plugins.app.activation import (
     CLOSED,
     Activation,
@@ -21,18 +20,14 @@ from moby_plugins.app.activation import (
     Handshake,
     WatchedTransport,
     call_handlers,
+    tell_settled,
 )
 from moby_plugins.app.client import Client
 from moby_plugins.app.observed_client import client_of
-from moby_plugins.app.observing import Observers
+from moby_plugins.app.observing import Observers, telling_retries
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.domain.errors import PluginError
-from moby_plugins.domain.observing import (
-    ActivationFailed,
-    PluginActivated,
-    PluginDropped,
-)
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.domain.text import quoted
@@ -143,6 +138,8 @@ class Leaders:
     ) -> ActivePlugin:
         handshake = self._handshake(activation.name, self._until(ending), ending)
         on_retry = self._on_retry if on_retry is None else on_retry
+        if self._observers:
+            on_retry = telling_retries(self._observers, activation.name, on_retry)
         try:
             with ending.cancellation.calling(lambda: handshake.end(ending.reason)):
                 plugin = try_again(
@@ -150,7 +147,7 @@ class Leaders:
                     policy,
                     self._clock,
                     is_worth_waiting_for,
-                    self._telling(activation.name, on_retry) if self._observers else on_retry,
+                    on_retry,
                     ending=ending,
                     started=started,
                 )
@@ -172,7 +169,7 @@ class Leaders:
         error: BaseException | None = None,
     ) -> None:
         if self._activations.settle(activation, plugin, error) and self._observers:
-            self._tell_settled(activation, self._clock.now() - started)
+            tell_settled(self._observers, activation, self._clock.now() - started)
         # Where another has become active by another of its names, that one is shared.
         if activation.plugin is None or activation.plugin is not plugin:
             try:
@@ -184,32 +181,13 @@ class Leaders:
     def _meet(self, activation: Activation[ActivePlugin]) -> None:
         call_handlers(self._activations.take_meetings(activation), self._observers)
 
-    def _tell_settled(self, activation: Activation[ActivePlugin], seconds: float) -> None:
-        replaced, plugin, error = activation.replaced, activation.plugin, activation.error
-        if replaced is not None:
-            dropped = PluginDropped(replaced)
-            self._observers.tell(lambda each: each.plugin_dropped(dropped))
-        if plugin is not None and activation.is_new:
-            activated = PluginActivated(plugin, seconds)
-            self._observers.tell(lambda each: each.plugin_activated(activated))
-        if error is not None:
-            failed = ActivationFailed(activation.name, error, seconds)
-            self._observers.tell(lambda each: each.activation_failed(failed))
-
     def _on_retries(self, activations: Sequence[Activation[ActivePlugin]]) -> list[OnRetry | None]:
         if not self._observers:
             return [self._on_retry] * len(activations)
-        return [self._telling(activation.name, self._on_retry) for activation in activations]
-
-    def _telling(self, name: str, on_retry: OnRetry | None) -> OnRetry:
-        """Return what tells observers of a retry of ``name``, and then ``on_retry``."""
-
-        def tell(error: PluginError, delay: float) -> None:
-            self._observers.retry_scheduled(name, ACTIVATE, error, delay)
-            if on_retry is not None:
-                on_retry(error, delay)
-
-        return tell
+        return [
+            telling_retries(self._observers, activation.name, self._on_retry)
+            for activation in activations
+        ]
 
     def _until(self, ending: Ending) -> Discovery:
         return self._discovery if self._is_local else ended_by(self._discovery, ending.cancellation)

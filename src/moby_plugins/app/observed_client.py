@@ -1,22 +1,28 @@
 """A client whose attempts are observed. One without observers is a plain ``Client``."""
 
+import io
 from collections.abc import Callable
 from functools import partial
 from types import UnionType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from attrs import evolve
+from attrs import frozen
 
-from moby_plugins.app.bodies import accepted
 from moby_plugins.app.client import Client, Stream
-from moby_plugins.app.observing import ObservedCall, ObservedCallRequest, Observers
+from moby_plugins.app.observing import (
+    ObservedCall,
+    ObservedCallRequest,
+    Observers,
+    call_started,
+    telling_retries,
+)
 from moby_plugins.app.retrying import Attempt, OnRetry
 from moby_plugins.deferred_names import AtDoor
-from moby_plugins.domain.errors import DriverError, PluginError, StatusError
-from moby_plugins.domain.http import Body, Request
-from moby_plugins.domain.observing import CallStarted
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import DriverError, StatusError
+from moby_plugins.domain.http import Body, Request, Response
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable
-from moby_plugins.ports import PendingResponse
+from moby_plugins.ports import PendingResponse, Transport, filled
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
@@ -28,9 +34,13 @@ class ObservedClient(Client):
 
     __module__ = _DOOR
 
-    def __init__(self, *arguments: Any, observers: Observers, **named: Any) -> None:
-        super().__init__(*arguments, **named)
+    def __init__(
+        self, transport: Transport, address: Address, *, observers: Observers, **named: Any
+    ) -> None:
+        filled("transport", transport, "send", "close")
+        super().__init__(_CountingTransport(transport), address, **named)
         self._observers = observers
+        self._telling = telling_retries(observers, self._name, self._on_retry)
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
         """Begin nothing: an attempt that is observed has one thread from its start to its end."""
@@ -67,13 +77,6 @@ class ObservedClient(Client):
             observed.end(error)
             raise
 
-    def _open(self, request: Request, timeout: float | None) -> Body:
-        observed = cast("ObservedCallRequest", request).observed
-        response = self._transport.send(request, self._time_out(timeout))
-        observed.new_connection = response.new_connection
-        counted = evolve(response, body=_Counted(response.body, observed))
-        return accepted(counted, request.method)
-
     def _try(
         self,
         attempt: Attempt[T],
@@ -81,26 +84,13 @@ class ObservedClient(Client):
         on_retry: OnRetry | None,
         retryable: IsRetryable = is_retryable,
     ) -> T:
-        wanted = self._on_retry if on_retry is None else on_retry
-
-        def tell(error: PluginError, delay: float) -> None:
-            method = getattr(error, "method", "").partition("?")[0]
-            self._observers.retry_scheduled(self._name, method, error, delay)
-            if wanted is not None:
-                wanted(error, delay)
-
-        return super()._try(attempt, policy, tell, retryable)
+        if on_retry is None:
+            return super()._try(attempt, policy, self._telling, retryable)
+        told = telling_retries(self._observers, self._name, on_retry)
+        return super()._try(attempt, policy, told, retryable)
 
     def _observed(self, request: Request) -> ObservedCall:
-        size = len(request.body) if isinstance(request.body, bytes) else request.length
-        started = CallStarted(
-            self._name,
-            self.address.text,
-            request.method.partition("?")[0],
-            request.attempt,
-            dict(request.headers),
-            size,
-        )
+        started = call_started(self._name, self.address.text, request)
         return ObservedCall(self._observers, started, self._clock.now)
 
 
@@ -118,6 +108,30 @@ def _with(observed: ObservedCall, request: Request) -> ObservedCallRequest:
         request.attempt,
         observed=observed,
     )
+
+
+@frozen
+class _CountingTransport:
+    """A transport that notes in each observed call what it learns of its response."""
+
+    _transport: Transport
+
+    def send(self, request: Request, timeout: float | None) -> Response:
+        response = self._transport.send(request, timeout)
+        observed: ObservedCall = request.observed  # type: ignore[attr-defined]  # of that client
+        observed.new_connection = response.new_connection
+        body = response.body
+        if isinstance(body, io.BytesIO) and not observed.ends_with_body:  # all of it is here
+            observed.received_bytes = body.getbuffer().nbytes
+            return response
+        counted = _Counted(body, observed)
+        return Response(response.status, counted, response.headers, response.new_connection)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __repr__(self) -> str:
+        return repr(self._transport)
 
 
 class _Counted:

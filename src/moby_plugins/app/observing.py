@@ -5,10 +5,12 @@ the two events that an observer has of it, and ``ObservedRequest`` is a served r
 """
 
 from collections.abc import Callable, Container, Iterable
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from operator import methodcaller
+from typing import Any, Self, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
+from moby_plugins.app.retrying import OnRetry
 from moby_plugins.domain.async_http import AsyncRequest
 from moby_plugins.domain.errors import (
     INTERNAL_ERROR,
@@ -33,12 +35,13 @@ from moby_plugins.failures import log_failure
 
 T = TypeVar("T")
 A = TypeVar("A")
-E = TypeVar("E")
 Now: TypeAlias = Callable[[], float]
 # Headers that say how a message is framed, or what the connection is for.
 _TRANSPORTS = frozenset({"connection", "content-length", "expect", "host", "keep-alive"}) | {
     *("te", "trailer", "transfer-encoding", "upgrade"),
 }
+# What is tried again where an error names no call: a plugin is looked up, or shakes hands.
+ACTIVATE = "Plugin.Activate"
 
 
 class Observers(tuple[Observer, ...]):
@@ -72,11 +75,6 @@ class Observers(tuple[Observer, ...]):
         event = DriverFailed(plugin, address, error.method, error)
         self.tell(lambda each: each.driver_failed(event))
 
-    def retry_scheduled(self, plugin: str, method: str, error: PluginError, delay: float) -> None:
-        """Tell that there is another attempt, in ``delay`` seconds."""
-        event = RetryScheduled(plugin, method, error.attempts, error, delay)
-        self.tell(lambda each: each.retry_scheduled(event))
-
 
 def told(those: Iterable[A], take: Callable[[A], T]) -> tuple[list[T], KeyboardInterrupt | None]:
     """Return what ``take`` gives for each of ``those``, and an interrupt that it raises.
@@ -95,57 +93,48 @@ def told(those: Iterable[A], take: Callable[[A], T]) -> tuple[list[T], KeyboardI
     return taken, interrupt
 
 
-class _Observed(Generic[E]):
-    """What goes on between two events. For one thread or task at a time."""
-
-    def __init__(self, ends: Iterable[Callable[[E], object] | None], now: Now) -> None:
-        self._now = now
-        self._began = now()
-        self._ends = [end for end in ends if end is not None]
-
-    def _tell_end(self, make: Callable[[float], E]) -> None:
-        # Once: a stream may be closed again.
-        ends, self._ends = self._ends, []
-        if ends:
-            event = make(self._now() - self._began)
-            _, interrupt = told(ends, lambda end: end(event))
-            if interrupt is not None:
-                raise interrupt
-
-
-class ObservedCall(_Observed[CallEnded]):
+class ObservedCall:
     """One attempt of a call, which ``started``; what is known of its response is added.
 
     ``headers`` are those to send: what observers added is checked, and dropped where it is no
-    header, is there already, or is the transport's to say.
+    header, is there already, or is the transport's to say. For one thread or task at a time.
     """
+
+    __slots__ = (
+        *("_began", "_ends", "_now", "_started"),
+        *("ends_with_body", "headers", "new_connection", "received_bytes"),
+    )
 
     def __init__(self, observers: Observers, started: CallStarted, now: Now) -> None:
         mine = dict(started.headers)
-        ends, interrupt = told(observers, lambda each: each.call_started(started))
-        super().__init__(ends, now)
-        self.headers: dict[str, str] = _with_added(mine, started.headers)
+        ends, interrupt = told(observers, methodcaller("call_started", started))
+        self._ends: list[Any] = ends
+        self._now = now
+        self._began = now()
+        self._started = started
+        added = started.headers
+        self.headers: dict[str, str] = mine if added == mine else _with_added(mine, added)
         self.received_bytes: int = 0
         self.new_connection: bool | None = None
         # Of a stream, which goes on after the client has returned it.
         self.ends_with_body: bool = False
-        self._started = started
         if interrupt is not None:  # those that were told of the start are told of the end
             self.end(interrupt)
             raise interrupt
 
     def end(self, error: BaseException | None = None) -> None:
-        """Tell that it has ended; only the first time counts."""
-        self._tell_end(
-            lambda seconds: CallEnded(
+        """Tell that it has ended; only the first time counts: a stream may be closed again."""
+        ends, self._ends = self._ends, []
+        if ends:
+            event = CallEnded(
                 self._started,
-                seconds,
-                _status(error),
+                self._now() - self._began,
+                OK if error is None else _status(error),
                 error,
                 self.received_bytes,
                 self.new_connection,
             )
-        )
+            _end(ends, event)
 
 
 @frozen
@@ -155,25 +144,61 @@ class ObservedCallRequest(Request):
     observed: ObservedCall = field(kw_only=True, eq=False, repr=False)
 
 
-class ObservedRequest(_Observed[RequestEnded]):
-    """A request to a served plugin, which ``started``."""
+@frozen
+class ObservedAsyncRequest(AsyncRequest):
+    """The same for a client on asyncio."""
+
+    observed: ObservedCall = field(kw_only=True, eq=False, repr=False)
+
+
+class ObservedRequest:
+    """A request to a served plugin, which ``started``. For one thread or task at a time."""
+
+    __slots__ = ("_began", "_ends", "_now", "_started", "sent_bytes")
 
     def __init__(self, observers: Observers, started: RequestStarted, now: Now) -> None:
-        ends, interrupt = told(observers, lambda each: each.request_started(started))
-        super().__init__(ends, now)
-        self.sent_bytes: int = 0
+        ends, interrupt = told(observers, methodcaller("request_started", started))
+        self._ends: list[Any] = ends
+        self._now = now
+        self._began = now()
         self._started = started
+        self.sent_bytes: int = 0
         if interrupt is not None:
             self.end(INTERNAL_ERROR, interrupt, hung_up=False)
             raise interrupt
 
     def end(self, status: int, error: BaseException | None = None, *, hung_up: bool) -> None:
         """Tell that it has ended; only the first time counts."""
-        self._tell_end(
-            lambda seconds: RequestEnded(
-                self._started, seconds, status, error, self.sent_bytes, hung_up
-            )
-        )
+        ends, self._ends = self._ends, []
+        if ends:
+            seconds, sent = self._now() - self._began, self.sent_bytes
+            _end(ends, RequestEnded(self._started, seconds, status, error, sent, hung_up))
+
+
+def _end(ends: list[Any], event: CallEnded | RequestEnded) -> None:
+    _, interrupt = told(filter(None, ends), methodcaller("__call__", event))
+    if interrupt is not None:
+        raise interrupt
+
+
+def call_started(plugin: str, address: str, request: Request | AsyncRequest) -> CallStarted:
+    """Return the event of the beginning of an attempt."""
+    size = len(request.body) if isinstance(request.body, bytes) else request.length
+    method, headers = request.method.partition("?")[0], dict(request.headers)
+    return CallStarted(plugin, address, method, request.attempt, headers, size)
+
+
+def telling_retries(observers: Observers, plugin: str, on_retry: OnRetry | None) -> OnRetry:
+    """Return what tells ``observers`` of a retry, and then calls ``on_retry``."""
+
+    def tell(error: PluginError, delay: float) -> None:
+        method = getattr(error, "method", "").partition("?")[0] or ACTIVATE
+        event = RetryScheduled(plugin, method, error.attempts, error, delay)
+        observers.tell(lambda each: each.retry_scheduled(event))
+        if on_retry is not None:
+            on_retry(error, delay)
+
+    return tell
 
 
 def request_started(request: Request | AsyncRequest, methods: Container[str]) -> RequestStarted:
@@ -183,25 +208,21 @@ def request_started(request: Request | AsyncRequest, methods: Container[str]) ->
     return RequestStarted(method, method if method in methods else "", request.headers, size)
 
 
-def _status(error: BaseException | None) -> int | None:
+def _status(error: BaseException) -> int | None:
     if isinstance(error, StatusError):
         return error.status
-    return OK if error is None or isinstance(error, WireError) else None
+    return OK if isinstance(error, WireError) else None
 
 
 def _with_added(mine: dict[str, str], headers: dict[Any, Any]) -> dict[str, str]:
     """Return ``mine``, and what else of ``headers`` can be sent: no mistake may end the call."""
-    added = {name: value for name, value in headers.items() if name not in mine}
-    if not added:
-        return mine
-    taken = _TRANSPORTS | {name.lower() for name in mine}
-    return mine | {
-        name: value
-        for name, value in added.items()
-        if isinstance(name, str)
-        and isinstance(value, str)
-        and HEADER_NAME.fullmatch(name)
-        and name.lower() not in taken
-        and value.isascii()
-        and value.isprintable()
-    }
+    whole = dict(mine)
+    taken: set[str] = set()
+    for name, value in headers.items():
+        if name in mine or not (isinstance(name, str) and isinstance(value, str)):
+            continue
+        taken = taken or _TRANSPORTS.union(map(str.lower, mine))
+        good = HEADER_NAME.fullmatch(name) and value.isascii() and value.isprintable()
+        if good and name.lower() not in taken:
+            whole[name] = value
+    return whole

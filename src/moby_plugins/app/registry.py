@@ -16,6 +16,7 @@ from moby_plugins.app.activation import (
     Handler,
     P,
     call_handlers,
+    tell_dropped,
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.leading import CANCELLED, Leaders
@@ -29,7 +30,7 @@ from moby_plugins.domain.errors import (
     WaitCancelledError,
     in_full,
 )
-from moby_plugins.domain.observing import Observer, PluginDropped
+from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted, shown
@@ -348,7 +349,7 @@ class Registry:
         Raises:
             InvalidPluginNameError: For what cannot be a name.
         """
-        self._tell_dropped(self._activations.drop(check_any_name(name)))
+        tell_dropped(self._observers, self._activations.drop(check_any_name(name)))
 
     def close(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
@@ -359,12 +360,7 @@ class Registry:
         self._closing.set()
         for plugin in self._activations.close():
             plugin.client.close()
-            self._tell_dropped(plugin)
-
-    def _tell_dropped(self, plugin: ActivePlugin | None) -> None:
-        if plugin is not None and self._observers:
-            event = PluginDropped(plugin)
-            self._observers.tell(lambda each: each.plugin_dropped(event))
+            tell_dropped(self._observers, plugin)
 
     def __repr__(self) -> str:
         found, reached = shown(self._discovery), shown(self._connect)

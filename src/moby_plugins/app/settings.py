@@ -34,6 +34,8 @@ BUILT_IN = {
 }
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _MAX_BYTES = (1 << 63) - 1
+# A file of settings that is larger is another file.
+MAX_SETTINGS_BYTES = 1 << 20
 Path: TypeAlias = str | os.PathLike[str]
 
 
@@ -331,15 +333,19 @@ class Settings:
             The settings.
 
         Raises:
-            SettingsError: For a file that cannot be read or used; it names the file.
+            SettingsError: For a file that cannot be read or used, or is larger than 1 MiB; it names
+                the file.
         """
         import tomllib
 
         try:
             with open(path, "rb") as file:
-                return cls._from(tomllib.load(file))
+                data = file.read(MAX_SETTINGS_BYTES + 1)
+            if len(data) > MAX_SETTINGS_BYTES:
+                raise ValueError(f"larger than {MAX_SETTINGS_BYTES} bytes")
+            return cls._from(tomllib.loads(data.decode()))
         except RecursionError as error:
-            raise SettingsError(f"{os.fspath(path)}: nested too deep") from error
+            raise SettingsError(f"{shown(os.fspath(path))}: nested too deep") from error
         except (OSError, ValueError, TypeError) as error:
             raise SettingsError(f"{shown(os.fspath(path))}: {shown(error)}") from error
 

@@ -398,7 +398,7 @@ class Described(Generic[C]):
         names = {remote.name for remote in self.remotes.values()}
         unknown = sorted(self._timeouts.keys() - names)
         if unknown:
-            raise ValueError(f"{type(self).__name__} has no method {unknown[0]!r}")
+            raise ValueError(f"{type(self).__name__} has no method {quoted(unknown[0])}")
         for timeout in self._timeouts.values():
             seconds(timeout)
 

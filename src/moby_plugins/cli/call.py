@@ -19,7 +19,7 @@ from moby_plugins.cli.options import (
     with_timeout,
 )
 from moby_plugins.cli.output import show_json, watched
-from moby_plugins.domain.http import check_method
+from moby_plugins.domain.http import MAX_REQUEST_BYTES, check_method
 from moby_plugins.domain.text import shown
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
@@ -39,17 +39,26 @@ def _arguments(_: click.Context, __: click.Parameter, given: str | None) -> Any:
         return None
     try:
         return json.loads(_text(given))
+    except RecursionError as error:
+        raise click.BadParameter(f"{shown(given)}: nested too deep") from error
     except (OSError, ValueError) as error:
         raise click.BadParameter(f"{shown(given)}: {shown(error)}") from error
 
 
 def _text(given: str) -> str | bytes:
     if given == "-":
-        return sys.stdin.buffer.read()
+        return _bounded(sys.stdin.buffer)
     if given.startswith("@"):
         with open(given[1:], "rb") as file:
-            return file.read()
+            return _bounded(file)
     return given
+
+
+def _bounded(file: BinaryIO) -> bytes:
+    data = file.read(MAX_REQUEST_BYTES + 1)
+    if len(data) > MAX_REQUEST_BYTES:
+        raise ValueError(f"larger than {MAX_REQUEST_BYTES} bytes")
+    return data
 
 
 @click.command(

@@ -8,11 +8,12 @@ import sys
 import threading
 from contextlib import nullcontext
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from moby_plugins import Observer, Settings, SettingsError
+from moby_plugins.app.aio.serving import AsyncPluginApp
 from moby_plugins.app.config import observers_of, system_clock
 from moby_plugins.app.hosting import is_async_app
 from moby_plugins.app.plugin_server import DRAIN
@@ -227,9 +228,13 @@ def _observed(app: App, observers: tuple[str | Observer, ...], metrics: str | No
     named = Settings(observers=tuple(dict.fromkeys(observers)))
     if not named.observers:
         return app
+    those = observers_of(named, ())
+    given: object = app
+    if isinstance(given, AsyncPluginApp):
+        return cast("App", given.told_to(those))
     if is_async_app(app):
-        raise click.UsageError("APP is asynchronous: give it its observers where it is made")
-    return observed(app, observers_of(named, ()))
+        raise click.UsageError("APP is a coroutine function: observers are for an AsyncPluginApp")
+    return observed(app, those)
 
 
 def _implemented(app: App) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ Place: TypeAlias = Callable[[MakeApp], AbstractContextManager[Interposed]]
 _with_listen: Decorator = click.option(
     "--listen",
     metavar="ADDRESS",
-    help="Wait for hosts at unix:///PATH, and leave the plugin's own socket alone.",
+    help="Wait for hosts at this unix:///PATH instead.",
 )
 _with_record: Decorator = click.option(
     "--record", metavar="FILE", type=click.Path(), help="Write the calls down, for tests."
@@ -93,7 +93,7 @@ _with_export: Decorator = click.option(
     "--export",
     metavar="FILE",
     type=click.Path(),
-    help="Of recordings: write a trace that Perfetto opens.",
+    help="Turn recordings into a trace for Perfetto.",
 )
 _with_targets: Decorator = click.argument(
     "targets",
@@ -328,7 +328,6 @@ class Lines:
 @click.command(
     epilog=example(
         "moby-plugins trace shelf --record calls.jsonl",
-        "moby-plugins trace shelf --summary",
         "moby-plugins trace tcp://10.0.0.7:8080 --listen unix:///tmp/far.sock",
         "moby-plugins trace calls.jsonl --export trace.json",
     )
@@ -354,12 +353,8 @@ def trace(
 ) -> None:
     """Stand between the hosts of a plugin and the plugin, and show each call.
 
-    The socket of the plugin is moved aside, and put back when Ctrl-C or SIGTERM
-    ends it. Secrets are masked. Connections that a host has open already pass by,
-    and are counted: restart it, or the plugin, to see all.
-
-    With --export recordings are read instead, and become one trace that
-    ui.perfetto.dev opens, with hosts and plugins as tracks.
+    Its socket is moved aside, and put back when Ctrl-C or SIGTERM ends it. Secrets
+    are masked. Connections that are open already pass by, and are counted.
     """
     if export is not None:
         if listen or summary or record or record_secrets or as_json:

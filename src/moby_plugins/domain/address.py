@@ -21,24 +21,22 @@ _FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _BY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|unix:", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_HOST_AND_PORT = re.compile(r"[\w.-]+:[0-9]+(/|$)")
-_HOST = re.compile(r"[^\s\[\]:/?#@<>\"\\^`{|}%\x00-\x1f\x7f]*")
+
+# The patterns below are compiled when they are first needed: most addresses are of UNIX sockets,
+# and what takes a command its time is to compile for an address that is another, or none.
+_HOST_AND_PORT = r"[\w.-]+:[0-9]+(/|$)"
+_HOST = r"[^\s\[\]:/?#@<>\"\\^`{|}%\x00-\x1f\x7f]*"
 # What Go takes before the "@" of an address.
-_USER_AND_PASSWORD = re.compile(r"[\w.~!$&'()*+,;=%:@-]*", re.ASCII)
+_USER_INFO = r"(?a:[\w.~!$&'()*+,;=%:@-]*)"
 # What stands before an "@", or what may have been meant for one, in a text that is no address.
-_PRIVATE = re.compile(
-    r"((?:[A-Za-z][A-Za-z0-9+.-]*:/|(?:unix|tcp|https?):)/*)?.*(?:@|%40)",
-    re.IGNORECASE | re.DOTALL,
-)
+_PRIVATE = r"(?is)((?:[A-Za-z][A-Za-z0-9+.-]*:/|(?:unix|tcp|https?):)/*)?.*(?:@|%40)"
 # A path, in which an "@" is a letter as any other.
-_PATH = re.compile(r"unix:/(?://)?[^/]|/", re.IGNORECASE)
+_PATH = r"(?i)unix:/(?://)?[^/]|/"
 # What may have been meant for an address.
-_LIKELY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|/|[\w.-]+:[0-9]")
+_LIKELY = r"[A-Za-z][A-Za-z0-9+.-]*:/|/|[\w.-]+:[0-9]"
 # How much is shown of any other text: the content of some other file, perhaps.
 _MAX_UNLIKELY = 20
-_AUTHORITY = re.compile(
-    rf"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|{_HOST.pattern})(?::(?P<port>[0-9]*))?",
-)
+_AUTHORITY = rf"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|{_HOST})(?::(?P<port>[0-9]*))?"
 
 # What an operating system's refusal means to a person, by kind of address.
 _REFUSALS = {
@@ -175,7 +173,7 @@ def _split(text: str) -> tuple[str, str]:
         return scheme, rest
     if scheme == "unix" and rest.startswith("/"):
         return scheme, rest
-    plain = _HOST_AND_PORT.match(text) and "@" not in text
+    plain = re.match(_HOST_AND_PORT, text) and "@" not in text
     meant = f"tcp://{text}" if plain else of_path(text) if text.startswith("/") else ""
     hint = f"; did you mean {shown(meant)}?" if meant else ""
     raise SpecError(f"address {_public(text)} is not of the form scheme://… or unix:/path{hint}")
@@ -187,16 +185,16 @@ def _without_credentials(text: str, scheme: str, rest: str) -> str:
     given, at, _ = authority.rpartition("@")
     if not at or scheme not in {"unix", *DEFAULT_PORTS}:
         return rest
-    if not _USER_AND_PASSWORD.fullmatch(given):
+    if not re.fullmatch(_USER_INFO, given):
         raise SpecError(f"address {_public(text)} has a user name or password that is none")
     return "//" + rest[len("//") + len(given) + len(at) :]
 
 
 def _public(text: str) -> str:
     """``text`` in an error: without what may be a user name, a password or another secret."""
-    private = None if _PATH.match(text) else _PRIVATE.match(text)
+    private = None if re.match(_PATH, text) else re.match(_PRIVATE, text)
     hidden = f"{private[1] or ''}{HIDDEN}@{text[private.end() :]}" if private else text
-    return quoted(hidden, MAX_TEXT if _LIKELY.match(text) else _MAX_UNLIKELY)
+    return quoted(hidden, MAX_TEXT if re.match(_LIKELY, text) else _MAX_UNLIKELY)
 
 
 def _socket_path(text: str, rest: str) -> str:
@@ -208,7 +206,7 @@ def _socket_path(text: str, rest: str) -> str:
 
 def _host_and_port(text: str, scheme: str, rest: str) -> tuple[str, int]:
     authority = re.split(r"[/?#]", rest.removeprefix("//"))[0]
-    match = _AUTHORITY.fullmatch(authority)
+    match = re.fullmatch(_AUTHORITY, authority)
     if not authority or match is None:
         raise SpecError(f"address {_public(text)} names no valid host and port")
     digits = match["port"]
@@ -226,7 +224,7 @@ def _ascii_host(text: str, host: str) -> str:
     except UnicodeError as error:
         raise SpecError(f"address {_public(text)} has a host that is no domain name") from error
     # Folding may give what a name cannot hold: U+2100 becomes "a/c", U+00AF a space.
-    if not name.isascii() or not _HOST.fullmatch(name):
+    if not name.isascii() or not re.fullmatch(_HOST, name):
         raise SpecError(f"address {_public(text)} has a host that is no domain name")
     return name or "localhost"
 

@@ -151,8 +151,8 @@ class AsyncRequest:
         """Read the whole body, or a part. Where the body is an iterable, this uses it up.
 
         Args:
-            size: How many bytes to return at most; ``None`` for all. What is read in parts has no
-                bound.
+            size: How many bytes to return at most; ``None`` or less than 0, as files have it, for
+                all. What is read in parts has no bound.
 
         Returns:
             The bytes; ``b""`` at the end.
@@ -160,13 +160,14 @@ class AsyncRequest:
         Raises:
             StatusError: With 413, for a whole body over ``max_bytes``; and what ``hold`` raises.
         """
-        if isinstance(self.body, bytes) and size is None and not self._rest:
+        is_part = size is not None and size >= 0
+        if isinstance(self.body, bytes) and not (is_part or self._rest):
             return self.body
         if not self._rest:
             self._rest.append(_as_async_body(self.body))
         rest = self._rest[0]
-        if size is not None:
-            return await rest.read(size)
+        if is_part:
+            return await rest.read(cast("int", size))
         whole = io.BytesIO()
         came = 0
         while chunk := await rest.read(CHUNK_BYTES):

@@ -31,14 +31,11 @@ from moby_plugins.domain.json_decoding import (
     MAX_MEMORY,
     NO_BRACKETS,
     SPACE,
-    STEP_BYTES,
     STEPS,
     at_once,
-    checked,
     may_have_halves,
     memory_of,
     split,
-    width_of,
 )
 from moby_plugins.domain.json_pieces import in_pieces, whole_backslashes
 
@@ -57,6 +54,9 @@ MAX_VALUES = 1_000_000
 # Each value takes two bytes with its comma, and so few of them take no more memory than they may.
 _COUNTED_BYTES = 2 * MAX_VALUES
 _MEMO_BYTES = 46
+_NO_STRUCTURE = bytes(set(range(256)) - set(b"[{},:"))
+# What a character of four bytes begins with.
+_FOUR_BYTES = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
 
 
 def first_value(data: bytes) -> Any:
@@ -65,13 +65,9 @@ def first_value(data: bytes) -> Any:
     It takes at most ``MAX_MEMORY`` and twice the size of ``data``, and has at most ``MAX_VALUES``
     values.
     """
-    if len(data) > _COUNTED_BYTES and not _fits(data):
-        value, halves = in_pieces(data), False
-    else:
-        value, halves = at_once(data), may_have_halves(data)
-    if halves or _may_be_deep(data):
-        return checked(value, halves=halves)
-    return value
+    if len(data) <= _COUNTED_BYTES or _fits(data):
+        return at_once(data)
+    return in_pieces(data)
 
 
 def only_value(data: bytes) -> Any:
@@ -100,41 +96,30 @@ def kind_of(value: object) -> str:
     )
 
 
-def _may_be_deep(data: bytes) -> bool:
-    # Each level takes two bytes.
-    if len(data) <= 2 * MAX_DEPTH:
-        return False
-    if len(data) <= STEP_BYTES:
-        return data.count(b"[") + data.count(b"{") > MAX_DEPTH
-    # To find what is rare is far quicker than to count it.
-    found = 0
-    for bracket in (b"[", b"{"):
-        at = -1
-        while found <= MAX_DEPTH and (at := data.find(bracket, at + 1)) >= 0:
-            found += 1
-    return found > MAX_DEPTH
-
-
 def _fits(data: bytes) -> bool:
     """Whether ``data`` can be decoded at once; raises ``ValueError`` for too many values."""
-    values = 1 + data.count(b",")
-    objects = data.count(b"{") if values <= MAX_VALUES and b"{" in data else 0
-    arrays = data.count(b"[") if values + objects <= MAX_VALUES and b"[" in data else 0
-    values += objects + arrays
+    structure = data.translate(None, _NO_STRUCTURE)
+    # An object that is not empty has a colon.
+    objects = structure.count(b"{") - structure.count(b"{}")
+    arrays = structure.count(b"[")
+    values = 1 + structure.count(b",") + objects + arrays
+    keys = structure.count(b":") if objects else 0
+    del structure
     if values > MAX_VALUES:
         # Some are in strings, or empty.
         values, objects, arrays, keys = _counted(data)
-    else:
-        keys = data.count(b":") if objects else 0
     memory = memory_of(values, objects, arrays, keys)
     memory += _MEMO_BYTES * keys
     # The text, and the strings: those with escapes are made of parts, grow wider with them, and
     # are made twice where halves of pairs are replaced.
-    width = width_of(data)
-    memory += len(data) * (1 + {1: 1 if b"\\" not in data else 2, 2: 3, 4: 12}[width])
-    if not data.isascii():
-        # The text itself grows wider while it is made, by characters of up to four bytes.
-        memory += len(data) * 7 + 24 * (values + keys)
+    wide = 1 if data.isascii() else 4 if any(lead in data for lead in _FOUR_BYTES) else 2
+    strings = 1
+    if b"\\" in data:
+        strings = 2 if b"\\u" not in data else 12 if may_have_halves(data) else 3
+    memory += len(data) * (wide + max(wide, strings))
+    if wide > 1:
+        # The headers of what is not ASCII are larger.
+        memory += 24 * (values + keys)
     return memory <= MAX_MEMORY + 2 * len(data)
 
 

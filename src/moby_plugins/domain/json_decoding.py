@@ -1,12 +1,16 @@
 """JSON decoded at once, and what was decoded checked: nesting, and halves of surrogate pairs.
 
 The standard decoder does the work. What ``json`` and ``json_pieces`` share stands here.
+
+Half a surrogate pair is no character: U+FFFD stands for it, in keys while objects are made, so
+that of keys that become the same the last one wins, and in values afterwards. Both cost time, and
+are done only for what holds an escape of a half or of a pair.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -21,6 +25,10 @@ LARGE_BYTES = 1 << 20
 STEP_BYTES = 64 << 10
 
 SPACE = b" \t\r\n"
+_SPACES = SPACE.decode()
+TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
+# Keys with halves that are kept while a text is decoded.
+_KEPT_KEYS = 1024
 LEADING = re.compile(b"[ \t\r\n]*+")
 BRACKET = re.compile(rb"[\[\]{}]")
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -48,19 +56,44 @@ def finite(literal: str) -> float:
 DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=finite)
 
 
+class _Keys(dict[str, str]):
+    """Keys with U+FFFD for each half of a surrogate pair; the last ones are kept."""
+
+    def __missing__(self, key: str) -> str:
+        if len(self) >= _KEPT_KEYS:
+            self.clear()
+        whole = self[key] = LONE.sub("\ufffd", key)
+        return whole
+
+    def object(self, members: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Return the object of ``members``; of keys that become the same the last one wins."""
+        return {key if key.isprintable() else self[key]: item for key, item in members}
+
+
+def decoder_for_halves(constant: Callable[[str], Any] = _refuse) -> json.JSONDecoder:
+    """Return a decoder that replaces halves of surrogate pairs in keys."""
+    return json.JSONDecoder(
+        parse_constant=constant, parse_float=finite, object_pairs_hook=_Keys().object
+    )
+
+
 def at_once(data: bytes) -> Any:
     """Decode the first value in ``data`` in one go; raises ``ValueError``."""
-    text = text_of(data, 0).lstrip(SPACE.decode())
-    if not text:
-        raise ValueError("empty where JSON was expected")
+    text = text_of(data, 0)
+    halves = may_have_halves(data)
     try:
-        return DECODER.raw_decode(text)[0]
+        value = (decoder_for_halves() if halves else DECODER).raw_decode(text.lstrip(_SPACES))[0]
     except json.JSONDecodeError as error:
+        if not text.strip(_SPACES):
+            raise ValueError("empty where JSON was expected") from None
         why = str(error)
         error.doc = error.doc[:LARGE_BYTES]  # not to keep a large text with the error
         raise ValueError(f"not JSON: {why}") from error
     except RecursionError:
-        raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
+        raise ValueError(TOO_DEEP) from None
+    if len(data) > 2 * MAX_DEPTH and _may_be_deep(data) and _is_deep(value):
+        raise ValueError(TOO_DEEP)
+    return without_halves(value) if halves else value
 
 
 def text_of(data: bytes, start: int) -> str:
@@ -83,16 +116,9 @@ def split(raw: bytes) -> list[bytes]:
     return raw.split(b'"')
 
 
-def width_of(data: bytes) -> int:
-    """How many bytes a character may take of the strings in ``data``, by their escapes."""
-    if b"\\u" not in data:
-        return 1
-    return 4 if b"\\ud" in data or b"\\uD" in data else 2
-
-
 def may_have_halves(data: bytes) -> bool:
     """Whether there may be a half of a surrogate pair, or a whole one."""
-    return b"\\u" in data and (b"\\ud" in data or b"\\uD" in data)
+    return b"\\u" in data and b"\\ud" in data.lower()
 
 
 def memory_of(values: int, objects: int, arrays: int, keys: int) -> int:
@@ -101,24 +127,31 @@ def memory_of(values: int, objects: int, arrays: int, keys: int) -> int:
     return memory + _ARRAY_BYTES * arrays + _KEY_BYTES * keys
 
 
-def checked(value: Any, *, halves: bool) -> Any:
-    """``value``, if it is not too deep; halves of surrogate pairs are replaced in it."""
-    if type(value) is str:
-        return mended([value])[0] if LONE.search(value) else value
+def _may_be_deep(data: bytes) -> bool:
+    if len(data) <= STEP_BYTES:
+        return data.count(b"[") + data.count(b"{") > MAX_DEPTH
+    # To find what is rare is far quicker than to count it.
+    found = 0
+    for bracket in (b"[", b"{"):
+        at = -1
+        while found <= MAX_DEPTH and (at := data.find(bracket, at + 1)) >= 0:
+            found += 1
+    return found > MAX_DEPTH
+
+
+def _is_deep(value: Any) -> bool:
     level = [value] if type(value) in _CONTAINERS else []
-    for _ in range(MAX_DEPTH):
-        if halves:
-            _mend(level)
+    for _ in range(MAX_DEPTH - 1):
+        # What is empty is no level for others.
         level = [
             item
             for outer in level
-            if outer
             for item in (outer.values() if type(outer) is dict else outer)
-            if type(item) in _CONTAINERS
+            if item and type(item) in _CONTAINERS
         ]
         if not level:
-            return value
-    raise ValueError(f"nested deeper than {MAX_DEPTH}")
+            return False
+    return not _CONTAINERS.isdisjoint(map(type, _items(level)))
 
 
 def _items(level: list[Any]) -> Iterator[Any]:
@@ -127,24 +160,27 @@ def _items(level: list[Any]) -> Iterator[Any]:
     )
 
 
-def _mend(level: list[Any]) -> None:
-    # Half a surrogate pair is no character; hosts have always shown U+FFFD for it.
-    strings = (item for item in _items(level) if type(item) is str and not item.isprintable())
-    if any(map(LONE.search, strings)):
-        for outer in level:
-            places = outer.items() if type(outer) is dict else enumerate(outer)
-            found = [at for at, it in places if type(it) is str and not it.isprintable()]
-            if found:
-                for at, whole in zip(found, mended([outer[at] for at in found]), strict=True):
-                    outer[at] = whole
-    objects = [outer for outer in level if outer and type(outer) is dict]
-    if all(map(str.isprintable, chain.from_iterable(objects))):
-        return
-    for outer in objects:
-        if any(map(LONE.search, outer)):
-            members = list(zip(mended(list(outer)), outer.values(), strict=True))
-            outer.clear()
-            outer.update(members)
+def without_halves(value: Any) -> Any:
+    """``value`` with U+FFFD for each half of a surrogate pair in its strings, not in its keys."""
+    if type(value) is str:
+        return mended([value])[0] if LONE.search(value) else value
+    level = [value] if type(value) in _CONTAINERS else []
+    while level:
+        broken = [item for item in _items(level) if type(item) is str and not item.isprintable()]
+        if any(map(LONE.search, broken)):
+            whole = iter(mended(broken))
+            for outer in level:
+                if type(outer) is list:
+                    outer[:] = [
+                        next(whole) if type(item) is str and not item.isprintable() else item
+                        for item in outer
+                    ]
+                else:
+                    for key, item in outer.items():
+                        if type(item) is str and not item.isprintable():
+                            outer[key] = next(whole)
+        level = [item for item in _items(level) if item and type(item) in _CONTAINERS]
+    return value
 
 
 def mended(strings: list[str]) -> list[str]:

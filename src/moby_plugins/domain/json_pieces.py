@@ -9,12 +9,11 @@ is longer than a piece is decoded by itself. What this takes is counted before i
 import codecs
 import json
 import re
-from itertools import accumulate
+from itertools import accumulate, compress
 from sys import getsizeof
 from typing import Any
 
 from moby_plugins.domain.json_decoding import (
-    BRACKET,
     DECODER,
     LEADING,
     LONE,
@@ -25,8 +24,9 @@ from moby_plugins.domain.json_decoding import (
     SPACE,
     STEP_BYTES,
     STEPS,
+    TOO_DEEP,
     at_once,
-    checked,
+    decoder_for_halves,
     finite,
     may_have_halves,
     memory_of,
@@ -34,18 +34,28 @@ from moby_plugins.domain.json_decoding import (
     not_utf8,
     split,
     text_of,
-    width_of,
+    without_halves,
 )
 
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB]")
 _CONTROLS = bytes(range(32))
+# What is counted, or looked for, outside of strings.
+_TELLING = b"[]{},:NI"
 # JSON has no infinity, so in a piece it stands for the container, or the long string, that begins
 # behind it.
 _CHILD = object()
-_PIECE_DECODER = json.JSONDecoder(parse_constant=lambda _: _CHILD, parse_float=finite)
 
 
-def in_pieces(data: bytes, size: int = 128 << 10) -> Any:
+def _child(_: str) -> object:
+    return _CHILD
+
+
+_PIECE_DECODER = json.JSONDecoder(parse_constant=_child, parse_float=finite)
+# One for each bracket, else nothing.
+_ARE_BRACKETS = bytes(byte in b"[]{}" for byte in range(256))
+
+
+def in_pieces(data: bytes, size: int = 256 << 10) -> Any:
     """Decode the first value in ``data`` in pieces of ``size`` bytes; raises ``ValueError``."""
     start = LEADING.match(data).end()  # type: ignore[union-attr]  # it matches anything
     if data[start : start + 1] in {b"[", b"{"}:
@@ -69,6 +79,7 @@ class _Pieces:
         self._open: list[Any] = [_container(data[start : start + 1])]
         self._before = ""
         self._memory = 0
+        self._halves = decoder_for_halves(_child)
 
     def read(self) -> Any:
         """The value; raises ``ValueError``."""
@@ -89,8 +100,6 @@ class _Pieces:
                 self._add(outside[self._at - start : place - start], child)
                 self._open.append(child)
                 self._before = ""
-                if len(self._open) > MAX_DEPTH:
-                    raise ValueError(f"nested deeper than {MAX_DEPTH}")
             else:
                 self._add(outside[self._at - start : place - start])
                 if type(self._open.pop()) is not (list if bracket == b"]" else dict):
@@ -114,9 +123,12 @@ class _Pieces:
             lowest -= 1
         if lowest:
             found += [levels.rfind(level) for level in range(lowest, levels[-1])]
+        # What comes after the end of the first value may be anything.
+        if levels.find(MAX_DEPTH + 1, 0, at + 1 if not lowest else len(levels)) >= 0:
+            raise ValueError(TOO_DEEP)
         if not found:
             return found
-        places = list(map(re.Match.start, BRACKET.finditer(outside)))
+        places = list(compress(range(len(outside)), outside.translate(_ARE_BRACKETS)))
         return [self._at + places[index] for index in found]
 
     def _add_last(self, outside: bytes, start: int) -> None:
@@ -147,9 +159,7 @@ class _Pieces:
         behind = LEADING.match(self._data, end + 1).end()  # type: ignore[union-attr]
         if self._data[behind : behind + 1] == b":":
             # A key goes with its value. Its bytes are copied five times, its text three times.
-            width = max(
-                1 if self._data[start:end].isascii() else 4, width_of(self._data[start:end])
-            )
+            width = _width(self._data[start:end])
             if self._memory + (5 + 3 * width) * (end - start) > MAX_MEMORY + 2 * len(self._data):
                 raise _too_much()
             self._read_piece(behind + size - start)
@@ -166,7 +176,7 @@ class _Pieces:
         """
         raw = self._data[self._at : self._at + len(outside)]
         text = text_of(raw, self._at)
-        self._count(outside, child, max(getsizeof(text), len(raw) * width_of(raw)))
+        self._count(outside, child, max(getsizeof(text), len(raw) * _width(raw)))
         text = text.lstrip(SPACE.decode())
         if not text and child is None and self._before != ",":
             return
@@ -194,15 +204,15 @@ class _Pieces:
 
     def _decoded(self, whole: str, *, halves: bool) -> Any:
         try:
-            value, end = _PIECE_DECODER.raw_decode(whole)
+            value, end = (self._halves if halves else _PIECE_DECODER).raw_decode(whole)
         except json.JSONDecodeError as error:
             place = self._at + max(error.pos - 1, 0)
             raise ValueError(f"not JSON: {error.msg}: near byte {place}") from error
         except RecursionError:
-            raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
+            raise ValueError(TOO_DEEP) from None
         if end < len(whole):
             raise ValueError(f"not JSON: more than was expected near byte {self._at}")
-        return checked(value, halves=True) if halves else value
+        return without_halves(value) if halves else value
 
     def _count(self, outside: bytes, child: Any, text: int) -> None:
         """Count what is to be decoded takes."""
@@ -227,6 +237,13 @@ def _too_much() -> ValueError:
     return ValueError(f"its values take more than {MAX_MEMORY >> 20} MiB and twice its size")
 
 
+def _width(raw: bytes) -> int:
+    """Return how many bytes a character of a string in ``raw`` may take."""
+    if not raw.isascii() or may_have_halves(raw):
+        return 4
+    return 2 if b"\\u" in raw else 1
+
+
 def _container(bracket: bytes) -> Any:
     return [] if bracket == b"[" else {}
 
@@ -234,6 +251,10 @@ def _container(bracket: bytes) -> Any:
 def _outside(raw: bytes) -> bytes:
     """``raw`` with strings blanked out; it keeps its length, and the quotes."""
     parts = split(raw)
+    inside = b"".join(parts[1::2])
+    # What tells nothing of its own is left as it is, which is quicker.
+    if len(inside.translate(None, _TELLING)) == len(inside):
+        return b'"'.join(parts) if b"\\" in raw else raw
     parts[1::2] = map(b"_".__mul__, map(len, parts[1::2]))
     return b'"'.join(parts)
 

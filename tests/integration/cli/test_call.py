@@ -267,3 +267,20 @@ def test_a_reader_that_has_enough_is_no_error(machine: Machine) -> None:
         )
 
     assert (ran.stdout, ran.stderr) == ("again\n", "")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("[" * 100_000, "nested too deep"),
+        ("@/dev/zero", "@/dev/zero: larger than 67108864 bytes"),
+    ],
+)
+def test_arguments_that_cannot_be_read_are_an_error_of_usage(
+    machine: Machine, given: str, said: str
+) -> None:
+    """Neither a traceback, nor all of the machine's memory."""
+    ran = machine.run("call", "unix:///nowhere.sock", "A.B", given)
+
+    assert ran.returncode == 2
+    assert said in ran.stderr

@@ -37,7 +37,8 @@ def run(program: str, before: str = WINDOWS) -> str:
     """What the program prints, by itself on such a platform."""
     # Libraries load what they need of the machine before it is taken away.
     libraries = (
-        "import cheroot.server, httptools, pytest, requests, tempfile, subprocess, urllib3\n"
+        "import asyncio, cheroot.server, httptools, pytest, requests, tempfile, subprocess\n"
+        "import urllib3\n"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", libraries + before + textwrap.dedent(program)],

@@ -231,6 +231,15 @@ def test_an_address_that_no_host_can_read_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_address_of_any_length_is_refused_in_one_line(tmp_path: Path) -> None:
+    """What it was given is cut in the error, as any text of others is."""
+    with pytest.raises(SpecError, match="no address that hosts can read") as caught:
+        plugin_server_tcp(APP, "echo", "a\n" * 50_000 + ":0", specs_path=str(tmp_path)).start()
+
+    assert len(str(caught.value)) < 900
+    assert str(caught.value).isprintable()
+
+
 def test_a_plugin_sends_no_session_tickets(tmp_path: Path) -> None:
     """No host resumes a session, and unread ones can take an early response with them."""
     authority = Authority(tmp_path)

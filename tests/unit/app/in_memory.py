@@ -48,7 +48,7 @@ class MemoryHost:
         self.clock = FakeClock()
         self.crossings: list[str] = []
         self.lines: list[Line] = []
-        self.discovery = _NotingDiscovery(self.crossings)
+        self.discovery = NotingDiscovery(self.crossings)
         self._plugins: dict[str, MemoryTransport] = {}
         for name, reply in (plugins or {}).items():
             self.add(name, reply)
@@ -57,11 +57,8 @@ class MemoryHost:
 
     def add(self, name: str, reply: Any) -> None:
         """Make a plugin appear; a list is what it implements."""
-        manifest = {"Implements": reply} if isinstance(reply, list) else reply
-        table = manifest if _is_table(manifest) else {"Plugin.Activate": manifest}
-        self._plugins[name] = MemoryTransport(
-            {**table, "M.x": "hello"}, clock=self.clock, addr=f"memory://{name}"
-        )
+        table = table_of(reply)
+        self._plugins[name] = MemoryTransport(table, clock=self.clock, addr=f"memory://{name}")
         self.discovery.add(name)
 
     def connect(self, address: Address, _: TLSOptions | None, /) -> Transport:
@@ -76,11 +73,16 @@ class MemoryHost:
         return [line.closed for line in self.lines]
 
 
-def _is_table(reply: Any) -> bool:
-    return isinstance(reply, dict) and "Plugin.Activate" in reply
+def table_of(reply: Any) -> dict[str, Any]:
+    """The replies of a plugin: a table, a reply to the handshake, or what it implements."""
+    manifest = {"Implements": reply} if isinstance(reply, list) else reply
+    is_table = isinstance(manifest, dict) and "Plugin.Activate" in manifest
+    return {**(manifest if is_table else {"Plugin.Activate": manifest}), "M.x": "hello"}
 
 
-class _NotingDiscovery(MemoryDiscovery):
+class NotingDiscovery(MemoryDiscovery):
+    """A discovery that notes what it is asked."""
+
     def __init__(self, crossings: list[str]) -> None:
         super().__init__()
         self._crossings = crossings

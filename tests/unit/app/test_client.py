@@ -23,7 +23,8 @@ from moby_plugins.testing import (
     not_json,
     status,
 )
-from tests.unit.app.in_memory import TCP, Line, client_of
+from tests.unit.app.hosts import AnyClock, client_of
+from tests.unit.app.in_memory import TCP, Line
 
 
 @attrs.frozen
@@ -34,12 +35,6 @@ class Volume:
     mount_point: str = "/"
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    """The time of a test."""
-    return FakeClock()
-
-
 @pytest.mark.parametrize(
     ("address", "host"),
     [
@@ -48,10 +43,9 @@ def clock() -> FakeClock:
         ("https://[::1]:9", "[::1]:9"),
     ],
 )
-def test_a_request_has_the_headers_of_the_protocol(
-    address: str, host: str, clock: FakeClock
-) -> None:
+def test_a_request_has_the_headers_of_the_protocol(address: str, host: str) -> None:
     """Host, Accept and User-Agent, and no Content-Type."""
+    clock = FakeClock()
     line = Line(MemoryTransport({"M.x": 1}))
 
     Client(line, Address(address), clock=clock).call("/M.x")
@@ -78,7 +72,7 @@ def test_a_request_has_the_headers_of_the_protocol(
         (Volume("data"), b'{"Name":"data","MountPoint":"/"}\n'),
     ],
 )
-def test_arguments_are_json_and_a_newline(args: Any, body: bytes, clock: FakeClock) -> None:
+def test_arguments_are_json_and_a_newline(args: Any, body: bytes, clock: AnyClock) -> None:
     """Plain values and attrs classes; no arguments are no body."""
     client, line = client_of(1, clock)
 
@@ -99,7 +93,7 @@ def test_arguments_are_json_and_a_newline(args: Any, body: bytes, clock: FakeClo
     ],
 )
 def test_an_answer_is_plain_json_or_of_the_type_asked_for(
-    reply: Any, into: Any, expected: object, clock: FakeClock
+    reply: Any, into: Any, expected: object, clock: AnyClock
 ) -> None:
     """One send gives one answer; an empty one is ``None`` unless a type was asked for."""
     client, line = client_of(reply, clock)
@@ -117,7 +111,7 @@ def test_an_answer_is_plain_json_or_of_the_type_asked_for(
     ],
 )
 def test_an_answer_that_is_not_what_was_asked_for_says_whose_it_is(
-    reply: Any, into: Any, said: str, clock: FakeClock
+    reply: Any, into: Any, said: str, clock: AnyClock
 ) -> None:
     """A ``WireError`` names plugin, address, method and what is wrong, and is not tried again."""
     client, line = client_of(reply, clock)
@@ -132,7 +126,7 @@ def test_an_answer_that_is_not_what_was_asked_for_says_whose_it_is(
 
 
 @pytest.mark.parametrize("reply", [not_json(), drops_mid_body()])
-def test_a_broken_answer_is_not_asked_for_again(reply: Any, clock: FakeClock) -> None:
+def test_a_broken_answer_is_not_asked_for_again(reply: Any, clock: AnyClock) -> None:
     """What came with status 200 and cannot be read is a ``WireError`` at once."""
     client, line = client_of(reply, clock)
 
@@ -142,7 +136,7 @@ def test_a_broken_answer_is_not_asked_for_again(reply: Any, clock: FakeClock) ->
     assert (len(line.requests), clock.sleeps) == (1, [])
 
 
-def test_an_answer_may_be_as_large_as_the_bound_and_no_larger(clock: FakeClock) -> None:
+def test_an_answer_may_be_as_large_as_the_bound_and_no_larger(clock: AnyClock) -> None:
     """``max_response_bytes`` is what is decoded at most."""
     client, _ = client_of(lambda request: b'"' + request.read() + b'"', clock, max_response_bytes=6)
 
@@ -153,7 +147,7 @@ def test_an_answer_may_be_as_large_as_the_bound_and_no_larger(clock: FakeClock) 
     assert str(caught.value) == f"plugin 'p' at {TCP}: M.x: the answer is larger than 6 bytes"
 
 
-def test_an_error_of_the_plugin_is_raised_with_its_message(clock: FakeClock) -> None:
+def test_an_error_of_the_plugin_is_raised_with_its_message(clock: AnyClock) -> None:
     """Any status but 200 is a ``StatusError``, never tried again; 404 is "not found"."""
     client, line = client_of(status(404, "no such volume"), clock)
 
@@ -170,7 +164,7 @@ def test_an_error_of_the_plugin_is_raised_with_its_message(clock: FakeClock) -> 
     [(drops_mid_body(b"disk f", 500), None), (drips(b"disk full", status=500), 6.5)],
 )
 def test_an_error_whose_body_breaks_keeps_its_status(
-    fault: Any, timeout: float | None, clock: FakeClock
+    fault: Any, timeout: float | None, clock: AnyClock
 ) -> None:
     """What came of the text is the message, and how it ended the cause."""
     client, line = client_of(fault, clock)
@@ -183,7 +177,7 @@ def test_an_error_whose_body_breaks_keeps_its_status(
 
 
 @pytest.mark.parametrize("method", ["", "/", "M x", "M\r\nX: y", "M\0", "Mä"])
-def test_a_method_that_would_break_the_request_is_an_error(method: str, clock: FakeClock) -> None:
+def test_a_method_that_would_break_the_request_is_an_error(method: str, clock: AnyClock) -> None:
     """Nothing is sent for what cannot be a method."""
     client, line = client_of(1, clock)
 
@@ -194,7 +188,7 @@ def test_a_method_that_would_break_the_request_is_an_error(method: str, clock: F
 
 
 @pytest.mark.parametrize("args", [math.nan, object(), {"A": {1, 2}, "B": object()}])
-def test_arguments_without_a_json_form_are_an_error(args: Any, clock: FakeClock) -> None:
+def test_arguments_without_a_json_form_are_an_error(args: Any, clock: AnyClock) -> None:
     """Nothing is sent for them."""
     client, line = client_of(1, clock)
 

@@ -25,7 +25,8 @@ from moby_plugins.testing import (
     script,
     status,
 )
-from tests.unit.app.in_memory import TCP, client_of
+from tests.unit.app.hosts import AnyClock, client_of
+from tests.unit.app.in_memory import TCP
 
 BODY = b"0123456789"
 
@@ -77,14 +78,8 @@ def echo(request: Request) -> str:
     return request.read().decode()
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    """The time of a test."""
-    return FakeClock()
-
-
 @pytest.mark.parametrize("kind", ALL)
-def test_all_kinds_of_data_arrive_whole(kind: str, clock: FakeClock) -> None:
+def test_all_kinds_of_data_arrive_whole(kind: str, clock: AnyClock) -> None:
     """Bytes, files and iterables are sent as the body, and the answer is plain JSON."""
     client, line = client_of(echo, clock)
 
@@ -102,9 +97,7 @@ def test_all_kinds_of_data_arrive_whole(kind: str, clock: FakeClock) -> None:
         ("an iterator", None),
     ],
 )
-def test_a_length_is_told_where_it_is_known(
-    kind: str, length: int | None, clock: FakeClock
-) -> None:
+def test_a_length_is_told_where_it_is_known(kind: str, length: int | None, clock: AnyClock) -> None:
     """A file that can be measured has a length; what has none is sent in chunks."""
     client, line = client_of(size, clock)
 
@@ -113,7 +106,7 @@ def test_a_length_is_told_where_it_is_known(
     assert [request.length for request in line.requests] == [length]
 
 
-def test_an_answer_is_read_as_the_type_asked_for(clock: FakeClock) -> None:
+def test_an_answer_is_read_as_the_type_asked_for(clock: AnyClock) -> None:
     """``into`` is what it is for ``call``."""
     client, _ = client_of(size, clock)
 
@@ -122,7 +115,7 @@ def test_an_answer_is_read_as_the_type_asked_for(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_what_never_arrived_is_sent_again(kind: str, clock: FakeClock) -> None:
+def test_what_never_arrived_is_sent_again(kind: str, clock: AnyClock) -> None:
     """As long as nobody listens, nothing of the data is used up."""
     client, line = client_of(script(refused(), refused(), echo), clock)
 
@@ -132,7 +125,7 @@ def test_what_never_arrived_is_sent_again(kind: str, clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("kind", AGAIN)
-def test_what_can_be_sent_again_is_sent_whole_again(kind: str, clock: FakeClock) -> None:
+def test_what_can_be_sent_again_is_sent_whole_again(kind: str, clock: AnyClock) -> None:
     """After a connection that broke, the plugin gets all of the data, not the rest."""
     client, line = client_of(script(drops(), drops(), echo), clock)
 
@@ -141,7 +134,7 @@ def test_what_can_be_sent_again_is_sent_whole_again(kind: str, clock: FakeClock)
 
 
 @pytest.mark.parametrize("kind", ONCE)
-def test_what_is_used_up_is_not_sent_again(kind: str, clock: FakeClock) -> None:
+def test_what_is_used_up_is_not_sent_again(kind: str, clock: AnyClock) -> None:
     """The first error is raised, and says why there was no second attempt."""
     client, line = client_of(script(refused(), drops(), echo), clock)
 
@@ -157,7 +150,7 @@ def test_what_is_used_up_is_not_sent_again(kind: str, clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_an_error_of_the_plugin_is_the_answer(kind: str, clock: FakeClock) -> None:
+def test_an_error_of_the_plugin_is_the_answer(kind: str, clock: AnyClock) -> None:
     """A status other than 200 is never tried again, whatever the data."""
     client, line = client_of(status(507, "disk full"), clock)
 
@@ -168,7 +161,7 @@ def test_an_error_of_the_plugin_is_the_answer(kind: str, clock: FakeClock) -> No
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_a_timeout_while_the_answer_comes_is_told_as_such(kind: str, clock: FakeClock) -> None:
+def test_a_timeout_while_the_answer_comes_is_told_as_such(kind: str, clock: AnyClock) -> None:
     """An answer that breaks off is no matter of the data, and is not asked for again."""
     client, line = client_of(drips(b"[1, 2, 3]"), clock)
 
@@ -194,7 +187,7 @@ def test_a_timeout_while_the_answer_comes_is_told_as_such(kind: str, clock: Fake
 )
 @pytest.mark.parametrize("first", [b"", b"some"], ids=["at once", "half-way"])
 def test_what_the_data_raises_passes_unchanged(
-    first: bytes, make: Callable[[], BaseException], clock: FakeClock
+    first: bytes, make: Callable[[], BaseException], clock: AnyClock
 ) -> None:
     """The caller's own exception is neither translated, nor renamed, nor tried again."""
     error = make()
@@ -213,8 +206,9 @@ def test_what_the_data_raises_passes_unchanged(
     assert (len(line.requests), clock.sleeps) == (1, [])
 
 
-def test_the_datas_error_counts_for_more_than_the_exchange_it_broke(clock: FakeClock) -> None:
+def test_the_datas_error_counts_for_more_than_the_exchange_it_broke() -> None:
     """A transport that takes it for a broken connection does not hide it."""
+    clock = FakeClock()
     error = OSError("mine")
 
     def failing() -> Iterator[bytes]:
@@ -237,11 +231,11 @@ def test_the_datas_error_counts_for_more_than_the_exchange_it_broke(clock: FakeC
     assert clock.sleeps == []
 
 
-def test_data_that_is_no_bytes_is_a_mistake(clock: FakeClock) -> None:
+def test_data_that_is_no_bytes_is_a_mistake(clock: AnyClock) -> None:
     """Text is not sent, and not tried again."""
     client, line = client_of(size, clock)
 
     with pytest.raises(TypeError, match=r"^a body is made of bytes, not of str$"):
-        client.send_file("M.x", io.StringIO("text"))  # type: ignore[arg-type]
+        client.send_file("M.x", io.StringIO("text"))
 
     assert len(line.requests) == 1

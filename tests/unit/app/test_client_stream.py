@@ -11,7 +11,6 @@ from moby_plugins.domain.errors import (
     WireError,
 )
 from moby_plugins.testing import (
-    FakeClock,
     drips,
     drops,
     drops_mid_body,
@@ -19,16 +18,11 @@ from moby_plugins.testing import (
     script,
     status,
 )
-from tests.unit.app.in_memory import TCP, client_of
+from tests.unit.app.hosts import AnyClock, client_of
+from tests.unit.app.in_memory import TCP
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    """The time of a test."""
-    return FakeClock()
-
-
-def test_a_stream_is_sent_when_it_is_called_and_read_as_it_comes(clock: FakeClock) -> None:
+def test_a_stream_is_sent_when_it_is_called_and_read_as_it_comes(clock: AnyClock) -> None:
     """Each read takes the time until the plugin has sent something, and no longer."""
     client, line = client_of(drips(b"abc", every=2), clock)
 
@@ -43,7 +37,7 @@ def test_a_stream_is_sent_when_it_is_called_and_read_as_it_comes(clock: FakeCloc
         assert stream.read() == b""
 
 
-def test_a_stream_has_no_bound_on_its_size(clock: FakeClock) -> None:
+def test_a_stream_has_no_bound_on_its_size(clock: AnyClock) -> None:
     """``max_response_bytes`` is for what is decoded."""
     client, _ = client_of(b"x" * 1000, clock, max_response_bytes=10)
 
@@ -51,7 +45,7 @@ def test_a_stream_has_no_bound_on_its_size(clock: FakeClock) -> None:
         assert b"".join(stream) == b"x" * 1000
 
 
-def test_a_stream_that_cannot_begin_is_tried_again(clock: FakeClock) -> None:
+def test_a_stream_that_cannot_begin_is_tried_again(clock: AnyClock) -> None:
     """Until there is a status line, ``stream`` is like ``call``."""
     client, line = client_of(script(refused(), drops(), b"abc"), clock)
 
@@ -61,7 +55,7 @@ def test_a_stream_that_cannot_begin_is_tried_again(clock: FakeClock) -> None:
     assert ([request.attempt for request in line.requests], clock.sleeps) == ([1, 2, 3], [1, 2])
 
 
-def test_a_stream_that_never_begins_says_whose_it_is(clock: FakeClock) -> None:
+def test_a_stream_that_never_begins_says_whose_it_is(clock: AnyClock) -> None:
     """The error has the plugin's name and address and the number of attempts."""
     client, _ = client_of(drops(), clock)
 
@@ -74,7 +68,7 @@ def test_a_stream_that_never_begins_says_whose_it_is(clock: FakeClock) -> None:
     )
 
 
-def test_another_status_is_raised_by_the_call(clock: FakeClock) -> None:
+def test_another_status_is_raised_by_the_call(clock: AnyClock) -> None:
     """There is no stream where the plugin says no."""
     client, line = client_of(status(500, "no logs"), clock)
 
@@ -85,7 +79,7 @@ def test_another_status_is_raised_by_the_call(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("of_client", [True, False], ids=["of the client", "of the call"])
-def test_a_timeout_bounds_the_reading_too(of_client: Any, clock: FakeClock) -> None:
+def test_a_timeout_bounds_the_reading_too(of_client: Any, clock: AnyClock) -> None:
     """However slowly it drips, the stream ends with its time-out, and is not begun anew."""
     client, line = client_of(drips(b"abcdef"), clock, timeout=2.5 if of_client else None)
     stream = client.stream("M.x", timeout=None if of_client else 2.5)
@@ -98,7 +92,7 @@ def test_a_timeout_bounds_the_reading_too(of_client: Any, clock: FakeClock) -> N
     assert (caught.value.answered, clock.now(), len(line.requests)) == (True, 2.5, 1)
 
 
-def test_a_stream_that_breaks_off_says_so(clock: FakeClock) -> None:
+def test_a_stream_that_breaks_off_says_so(clock: AnyClock) -> None:
     """What came first is given, and then the error, with plugin, address and method."""
     client, _ = client_of(drops_mid_body(b"abc"), clock)
 

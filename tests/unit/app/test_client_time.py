@@ -8,13 +8,8 @@ from moby_plugins.domain.errors import TransportError, TransportTimeoutError, Wa
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.serving import hung_up
 from moby_plugins.testing import FakeClock, Fault, Request, drips, hangs, refused
-from tests.unit.app.in_memory import TCP, client_of
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """The time of a test."""
-    return FakeClock()
+from tests.unit.app.hosts import AnyClock, client_of
+from tests.unit.app.in_memory import TCP
 
 
 @pytest.mark.parametrize(
@@ -23,7 +18,7 @@ def clock() -> FakeClock:
 )
 @pytest.mark.parametrize("way", ["call", "stream", "send_file"])
 def test_a_timeout_is_the_calls_or_else_the_clients(
-    way: str, own: float | None, given: float | None, expected: float | None, clock: FakeClock
+    way: str, own: float | None, given: float | None, expected: float | None, clock: AnyClock
 ) -> None:
     """The transport is told the bound of each attempt; infinity is none."""
     client, line = client_of(1, clock, timeout=own)
@@ -33,7 +28,7 @@ def test_a_timeout_is_the_calls_or_else_the_clients(
     assert line.timeouts == [expected]
 
 
-def test_a_timeout_bounds_each_attempt_and_not_all_of_them(clock: FakeClock) -> None:
+def test_a_timeout_bounds_each_attempt_and_not_all_of_them(clock: AnyClock) -> None:
     """A plugin that hangs is tried again, each time for as long."""
     client, line = client_of(hangs(), clock, timeout=2)
 
@@ -45,7 +40,7 @@ def test_a_timeout_bounds_each_attempt_and_not_all_of_them(clock: FakeClock) -> 
     assert [request.attempt for request in line.requests] == [1, 2, 3, 4, 5]
 
 
-def test_a_timeout_while_the_answer_comes_is_not_tried_again(clock: FakeClock) -> None:
+def test_a_timeout_while_the_answer_comes_is_not_tried_again(clock: AnyClock) -> None:
     """Once there is a status line, a retry might do a thing twice."""
     client, line = client_of(drips(b"[1, 2]"), clock)
 
@@ -57,7 +52,7 @@ def test_a_timeout_while_the_answer_comes_is_not_tried_again(clock: FakeClock) -
 
 
 @pytest.mark.parametrize("timeout", [0, -1, math.nan])
-def test_a_timeout_is_a_positive_number(timeout: float, clock: FakeClock) -> None:
+def test_a_timeout_is_a_positive_number(timeout: float, clock: AnyClock) -> None:
     """No time at all is a mistake: the error says what was given, and nothing is sent."""
     client, line = client_of(1, clock)
     said = rf"^a time-out is a positive number of seconds, not {timeout!r}$"
@@ -70,7 +65,7 @@ def test_a_timeout_is_a_positive_number(timeout: float, clock: FakeClock) -> Non
     assert line.requests == []
 
 
-def test_a_closed_client_calls_no_more(clock: FakeClock) -> None:
+def test_a_closed_client_calls_no_more(clock: AnyClock) -> None:
     """Leaving the ``with`` block closes the transport; a later call is an error."""
     client, line = client_of(1, clock)
     with client as same:
@@ -85,7 +80,7 @@ def test_a_closed_client_calls_no_more(clock: FakeClock) -> None:
     assert (line.closed, line.requests) == (1, [])
 
 
-def test_a_client_that_is_closed_between_two_attempts_stops(clock: FakeClock) -> None:
+def test_a_client_that_is_closed_between_two_attempts_stops(clock: AnyClock) -> None:
     """At once: the retry that was waited for is not made."""
     client, line = client_of(refused(), clock)
     clock.at(2, client.close)
@@ -99,7 +94,7 @@ def test_a_client_that_is_closed_between_two_attempts_stops(clock: FakeClock) ->
 
 @pytest.mark.parametrize("reply", [hangs(), drips(b"[1]" + b" " * 99)], ids=["head", "body"])
 @pytest.mark.parametrize("way", ["call", "stream", "send_file"])
-def test_a_client_that_is_closed_ends_its_calls(reply: Fault, way: str, clock: FakeClock) -> None:
+def test_a_client_that_is_closed_ends_its_calls(reply: Fault, way: str, clock: AnyClock) -> None:
     """At that moment, with what is known; nothing is tried again."""
     client, line = client_of(reply, clock)
     clock.at(2.5, client.close)
@@ -118,7 +113,7 @@ def test_a_client_that_is_closed_ends_its_calls(reply: Fault, way: str, clock: F
     assert str(caught.value) == f"this client is closed (plugin 'p' at {TCP}; tried once)"
 
 
-def test_a_stream_that_was_read_to_its_end_stays_at_its_end(clock: FakeClock) -> None:
+def test_a_stream_that_was_read_to_its_end_stays_at_its_end(clock: AnyClock) -> None:
     """Closing its client afterwards takes nothing away."""
     client, _ = client_of(b"[1]", clock)
     stream = client.stream("M.x")
@@ -128,8 +123,9 @@ def test_a_stream_that_was_read_to_its_end_stays_at_its_end(clock: FakeClock) ->
     assert stream.read() == b""
 
 
-def test_a_plugin_in_memory_sees_that_its_call_was_ended(clock: FakeClock) -> None:
+def test_a_plugin_in_memory_sees_that_its_call_was_ended() -> None:
     """Over a real connection it would see the hang-up."""
+    clock = FakeClock()
     seen: list[float] = []
 
     def plugin(_: Request) -> bytes:
@@ -151,7 +147,7 @@ def test_a_plugin_in_memory_sees_that_its_call_was_ended(clock: FakeClock) -> No
 )
 @pytest.mark.parametrize("way", ["call", "stream", "send_file"])
 def test_a_retry_policy_is_the_calls_or_else_the_clients(
-    way: str, policy: RetryPolicy | None, sleeps: list[float], clock: FakeClock
+    way: str, policy: RetryPolicy | None, sleeps: list[float], clock: AnyClock
 ) -> None:
     """The whole body goes with every attempt, and the error says how many there were."""
     client, line = client_of(refused(), clock, retry=RetryPolicy(initial=5, factor=1, budget=15))

@@ -26,10 +26,11 @@ from moby_plugins.testing import (
     script,
     status,
 )
+from tests.unit.app.hosts import NewHost
 from tests.unit.app.in_memory import MemoryHost
 
 
-def names(host: MemoryHost, implements: str = "A", **options: Any) -> list[str]:
+def names(host: Any, implements: str = "A", **options: Any) -> list[str]:
     """The names that ``get_all`` gives."""
     return [plugin.name for plugin in host.registry.get_all(implements, **options)]
 
@@ -42,9 +43,9 @@ class Failures(dict[str, PluginError]):
         self[name] = error
 
 
-def test_all_that_implement_it_come_sorted() -> None:
+def test_all_that_implement_it_come_sorted(new_host: NewHost) -> None:
     """Whatever the order in which they answer; others are activated and left out."""
-    host = MemoryHost(
+    host = new_host(
         {
             "c": ["A"],
             "a": hangs(2, then={"Implements": ["B", "A"]}),
@@ -62,9 +63,9 @@ def test_all_that_implement_it_come_sorted() -> None:
     )
 
 
-def test_what_is_active_already_is_taken_as_it_is() -> None:
+def test_what_is_active_already_is_taken_as_it_is(new_host: NewHost) -> None:
     """A second time costs one scan, and ``get`` gives the same plugins."""
-    host = MemoryHost({"a": ["A"], "b": ["A"]})
+    host = new_host({"a": ["A"], "b": ["A"]})
     first = host.registry.get("a", "A")
     everything = host.registry.get_all("A")
     host.crossings.clear()
@@ -76,17 +77,17 @@ def test_what_is_active_already_is_taken_as_it_is() -> None:
     assert host.crossings == ["scan"]
 
 
-def test_no_plugins_are_an_empty_list() -> None:
+def test_no_plugins_are_an_empty_list(new_host: NewHost) -> None:
     """Nothing found is nothing wrong."""
-    host = MemoryHost()
+    host = new_host()
 
     assert names(host) == []
     assert host.crossings == ["scan"]
 
 
-def test_a_plugin_that_is_active_and_gone_is_not_among_all() -> None:
+def test_a_plugin_that_is_active_and_gone_is_not_among_all(new_host: NewHost) -> None:
     """All that can be found *now* is what counts."""
-    host = MemoryHost({"a": ["A"], "b": ["A"]})
+    host = new_host({"a": ["A"], "b": ["A"]})
     names(host)
 
     host.discovery.remove("a")
@@ -99,10 +100,10 @@ def test_a_plugin_that_is_active_and_gone_is_not_among_all() -> None:
     [(status(500, "no"), StatusError), (not_json(), WireError), (b"[]", WireError)],
 )
 def test_what_fails_is_left_out_and_told(
-    reply: Any, kind: type[PluginError], caplog: pytest.LogCaptureFixture
+    new_host: NewHost, reply: Any, kind: type[PluginError], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A failure is one warning and one call of ``on_failure``, and is forgotten afterwards."""
-    host = MemoryHost({"bad": script(reply, {"Implements": ["A"]}), "good": ["A"]})
+    host = new_host({"bad": script(reply, {"Implements": ["A"]}), "good": ["A"]})
     failures = Failures()
 
     assert names(host, on_failure=failures) == ["good"]
@@ -113,14 +114,14 @@ def test_what_fails_is_left_out_and_told(
     assert names(host) == ["bad", "good"]
 
 
-def test_a_failure_without_anybody_to_tell_is_logged() -> None:
+def test_a_failure_without_anybody_to_tell_is_logged(new_host: NewHost) -> None:
     """``on_failure`` may be left away."""
-    assert names(MemoryHost({"bad": status(500), "good": ["A"]})) == ["good"]
+    assert names(new_host({"bad": status(500), "good": ["A"]})) == ["good"]
 
 
-def test_a_failure_tells_its_cause() -> None:
+def test_a_failure_tells_its_cause(new_host: NewHost) -> None:
     """The error is the one that ``get`` would raise, with what the system said."""
-    host = MemoryHost({"bad": refused()})
+    host = new_host({"bad": refused()})
     failures = Failures()
 
     names(host, on_failure=failures)
@@ -138,9 +139,9 @@ class Forgetful(MemoryDiscovery):
         return sorted([*super().scan(), "ghost"])
 
 
-def test_a_plugin_whose_file_is_gone_is_not_waited_for() -> None:
+def test_a_plugin_whose_file_is_gone_is_not_waited_for(new_host: NewHost) -> None:
     """It was there when the directory was read, and is not any more."""
-    host = MemoryHost({"a": ["A"]}, discovery=Forgetful(["a"]))
+    host = new_host({"a": ["A"]}, discovery=Forgetful(["a"]))
     failures = Failures()
 
     assert names(host, on_failure=failures) == ["a"]
@@ -150,9 +151,9 @@ def test_a_plugin_whose_file_is_gone_is_not_waited_for() -> None:
     assert (host.clock.now(), host.clock.sleeps) == (0.0, [])
 
 
-def test_dead_plugins_are_tried_side_by_side() -> None:
+def test_dead_plugins_are_tried_side_by_side(new_host: NewHost) -> None:
     """Forty dead ones take fifteen seconds together, five attempts each."""
-    host = MemoryHost({f"dead{i}": refused() for i in range(40)} | {"live": ["A"]})
+    host = new_host({f"dead{i}": refused() for i in range(40)} | {"live": ["A"]})
     failures = Failures()
 
     assert names(host, on_failure=failures) == ["live"]
@@ -162,9 +163,9 @@ def test_dead_plugins_are_tried_side_by_side() -> None:
     assert {error.attempts for error in failures.values()} == {5}
 
 
-def test_a_hung_plugin_does_not_use_up_the_budget_of_others() -> None:
+def test_a_hung_plugin_does_not_use_up_the_budget_of_others(new_host: NewHost) -> None:
     """The dead one gets its five attempts on time; one that comes late is there."""
-    host = MemoryHost(
+    host = new_host(
         {
             "hung": hangs(),
             "dead": refused(),
@@ -184,22 +185,22 @@ def test_a_hung_plugin_does_not_use_up_the_budget_of_others() -> None:
     ]
 
 
-def test_each_retry_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_retry_is_one_warning(new_host: NewHost, caplog: pytest.LogCaptureFixture) -> None:
     """Four retries of a dead plugin are four warnings, and that it is left out is another."""
-    names(MemoryHost({"dead": refused(), "live": ["A"]}))
+    names(new_host({"dead": refused(), "live": ["A"]}))
 
     assert len(caplog.records) == 5
     assert caplog.messages[4].startswith("left out plugin 'dead': plugin 'dead' at memory://dead: ")
 
 
-def test_a_directory_that_cannot_be_read_is_an_error() -> None:
+def test_a_directory_that_cannot_be_read_is_an_error(new_host: NewHost) -> None:
     """Nothing can be left out of what is not known."""
 
     class Unreadable(MemoryDiscovery):
         def scan(self) -> list[str]:
             raise SpecError("permission denied", "/etc/docker/plugins")
 
-    host = MemoryHost(discovery=Unreadable())
+    host = new_host(discovery=Unreadable())
 
     with pytest.raises(SpecError, match=r"^/etc/docker/plugins: permission denied$"):
         host.registry.get_all("A")
@@ -210,9 +211,9 @@ class StopTestError(BaseException):
 
 
 @pytest.mark.parametrize("error", [UnexpectedCallError("mine"), StopTestError("mine")])
-def test_an_error_that_is_no_plugins_is_raised(error: BaseException) -> None:
+def test_an_error_that_is_no_plugins_is_raised(new_host: NewHost, error: BaseException) -> None:
     """A mistake in a test's plugin is not a plugin to be left out."""
-    host = MemoryHost({"a": ["A"], "bad": script(error, {"Implements": ["A"]}), "c": ["A"]})
+    host = new_host({"a": ["A"], "bad": script(error, {"Implements": ["A"]}), "c": ["A"]})
 
     with pytest.raises(type(error), match=r"^mine$"):
         host.registry.get_all("A")

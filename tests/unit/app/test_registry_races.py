@@ -1,13 +1,10 @@
-"""Many threads and one plugin: one activation, one outcome, and nobody left waiting."""
+"""Many that ask for one plugin: one activation, one outcome, and none that is left waiting.
 
-from collections.abc import Callable
-from concurrent.futures import Future
-from functools import partial
-from typing import Any
+Each holds for threads, and for tasks of one event loop, unless it says otherwise.
+"""
 
 import pytest
 
-from moby_plugins.app.activation import ActivePlugin
 from moby_plugins.domain.errors import (
     NotImplementedByPluginError,
     PluginNotFoundError,
@@ -24,43 +21,32 @@ from moby_plugins.testing import (
     script,
     status,
 )
-from tests.unit.app.in_memory import MemoryHost
+from tests.unit.app.hosts import Answer, Ask, NewHost, ThreadsHost
 
 ACTIVE = {"Implements": ["A"]}
 SLOW = hangs(2, then=ACTIVE)
 
 
-def timed(host: MemoryHost, do: Callable[[], Any]) -> Callable[[], Any]:
-    """What ``do`` gives, and when."""
-    return lambda: (do(), host.clock.now())
-
-
-def get(host: MemoryHost, name: str = "p") -> Callable[[], Any]:
-    """Somebody who asks for a plugin."""
-    return partial(host.registry.get, name, "A")
-
-
-def raised(futures: "list[Future[Any]]") -> list[BaseException]:
+def raised(answers: list[Answer]) -> list[BaseException]:
     """What came out of each."""
-    errors = [future.exception() for future in futures]
-    return [error for error in errors if error is not None]
+    return [answer.error for answer in answers if answer.error is not None]
 
 
-def test_eight_threads_share_one_activation() -> None:
+def test_eight_that_ask_share_one_activation(new_host: NewHost) -> None:
     """One looks up and shakes hands; all get the same plugin at the same moment."""
-    host = MemoryHost({"p": SLOW})
+    host = new_host({"p": SLOW})
 
-    results = [future.result() for future in host.clock.run(*[timed(host, get(host))] * 8)]
+    answers = host.ask(*[Ask()] * 8)
 
-    assert {(id(plugin), moment) for plugin, moment in results} == {(id(results[0][0]), 2.0)}
+    assert {(id(it.value), it.moment) for it in answers} == {(id(answers[0].value), 2.0)}
     assert host.crossings == ["look up p", "send p Plugin.Activate"]
 
 
-def test_eight_threads_share_one_failure_and_no_traceback() -> None:
+def test_eight_that_ask_share_one_failure_and_no_traceback(new_host: NewHost) -> None:
     """Each gets the leader's error with its cause and count, as an exception of its own."""
-    host = MemoryHost({"p": refused()})
+    host = new_host({"p": refused()})
 
-    errors = raised(host.clock.run(*[get(host)] * 8))
+    errors = raised(host.ask(*[Ask()] * 8))
 
     assert [str(error) for error in errors] == [str(errors[0])] * 8
     assert str(errors[0]).endswith("(tried 5 times in 15 s)")
@@ -71,115 +57,108 @@ def test_eight_threads_share_one_failure_and_no_traceback() -> None:
     assert (host.clock.now(), host.clock.sleeps) == (15.0, [1, 2, 4, 8])
 
 
-def test_a_plugin_that_is_missing_is_missing_for_all() -> None:
+def test_a_plugin_that_is_missing_is_missing_for_all(new_host: NewHost) -> None:
     """Those who wait share a failed look-up too, with the places that were searched."""
-    host = MemoryHost()
+    host = new_host()
 
-    errors = raised(host.clock.run(*[get(host)] * 3))
+    errors = raised(host.ask(*[Ask()] * 3))
 
     assert {type(error) for error in errors} == {PluginNotFoundError}
     assert {getattr(error, "searched", None) for error in errors} == {("memory://p",)}
     assert host.crossings == ["look up p"] * 5
 
 
-def test_an_error_of_the_test_reaches_all_who_wait() -> None:
-    """A mistake in a plugin of the test does not leave anybody behind."""
-    host = MemoryHost({"p": hangs(1, then=UnexpectedCallError("mine"))})
+def test_an_error_of_the_test_reaches_all_who_wait(new_host: NewHost) -> None:
+    """A mistake in a plugin of the test does not leave any of them behind."""
+    host = new_host({"p": hangs(1, then=UnexpectedCallError("mine"))})
 
-    errors = raised(host.clock.run(*[get(host)] * 3))
+    errors = raised(host.ask(*[Ask()] * 3))
 
     assert [(type(error), str(error)) for error in errors] == [(UnexpectedCallError, "mine")] * 3
 
 
-def test_who_waits_has_the_leaders_retries_and_own_wishes() -> None:
+def test_who_waits_has_the_leaders_retries_and_own_wishes(new_host: NewHost) -> None:
     """A caller shares the running activation whatever its policy, and asks for its subsystem."""
-    host = MemoryHost({"p": script(drops(), drops(), ACTIVE)})
+    host = new_host({"p": script(drops(), drops(), ACTIVE)})
 
-    leader, waiter, other = host.clock.run(
-        get(host),
-        lambda: host.registry.get("p", "A", retry=RetryPolicy.never()),
-        lambda: host.registry.get("p", "B"),
+    leader, waiter, other = host.ask(
+        Ask(), Ask(options={"retry": RetryPolicy.never()}), Ask(implements="B")
     )
 
-    assert leader.result() is waiter.result()
-    assert isinstance(other.exception(), NotImplementedByPluginError)
+    assert leader.value is waiter.value
+    assert isinstance(other.error, NotImplementedByPluginError)
     assert host.clock.now() == 3.0
 
 
-def test_a_failure_is_not_shared_with_those_who_come_later() -> None:
-    """The next to ask begins anew, and its outcome is its own."""
-    host = MemoryHost({"p": script(hangs(1, then=status(500, "no")), ACTIVE)})
+def test_a_failure_is_not_shared_with_those_who_come_later(new_host: NewHost) -> None:
+    """The next to ask begins again, and its outcome is its own."""
+    host = new_host({"p": script(hangs(1, then=status(500, "no")), ACTIVE)})
 
-    def come_later() -> Any:
-        host.clock.advance(2)
-        return get(host)()
-
-    first, second, later = host.clock.run(get(host), get(host), come_later)
+    first, second, later = host.ask(Ask(), Ask(), Ask(after=2))
 
     assert {type(error) for error in raised([first, second])} == {StatusError}
-    assert later.result().name == "p"
+    assert later.value.name == "p"
 
 
-def test_plugins_do_not_wait_for_each_other() -> None:
-    """One that hangs keeps nobody from another."""
-    host = MemoryHost({"hung": hangs(20, then=ACTIVE), "p": ACTIVE})
+def test_plugins_do_not_wait_for_each_other(new_host: NewHost) -> None:
+    """One that hangs keeps none from another."""
+    host = new_host({"hung": hangs(20, then=ACTIVE), "p": ACTIVE})
 
-    hung, quick = host.clock.run(timed(host, get(host, "hung")), timed(host, get(host)))
+    hung, quick = host.ask(Ask("hung"), Ask())
 
-    assert (hung.result()[1], quick.result()[1]) == (20.0, 0.0)
+    assert (hung.moment, quick.moment) == (20.0, 0.0)
 
 
 def test_who_waits_returns_after_the_handshake_and_the_leader_after_the_handlers() -> None:
     """A handler that takes its time holds up the thread that activates, and no other."""
-    host = MemoryHost({"p": SLOW})
+    host = ThreadsHost({"p": SLOW})
     host.registry.handle("A", lambda *_: host.clock.advance(5))
 
-    leader, *waiters = host.clock.run(*[timed(host, get(host))] * 3)
+    leader, *waiters = host.ask(*[Ask()] * 3)
 
-    assert leader.result()[1] == 7.0
-    assert [waiter.result()[1] for waiter in waiters] == [2.0, 2.0]
+    assert leader.moment == 7.0
+    assert [waiter.moment for waiter in waiters] == [2.0, 2.0]
 
 
 def test_a_leader_that_is_interrupted_leaves_the_lead_to_a_waiter() -> None:
     """The interrupt is the leader's own; the others get the plugin from one of theirs."""
-    host = MemoryHost({"p": script(hangs(1, then=KeyboardInterrupt()), SLOW)})
+    host = ThreadsHost({"p": script(hangs(1, then=KeyboardInterrupt()), SLOW)})
 
-    leader, *waiters = host.clock.run(*[timed(host, get(host))] * 4)
+    leader, *waiters = host.ask(*[Ask()] * 4)
 
-    assert isinstance(leader.exception(), KeyboardInterrupt)
-    assert {future.result()[1] for future in waiters} == {3.0}
-    assert len({id(future.result()[0]) for future in waiters}) == 1
+    assert isinstance(leader.error, KeyboardInterrupt)
+    assert {waiter.moment for waiter in waiters} == {3.0}
+    assert len({id(waiter.value) for waiter in waiters}) == 1
     assert host.crossings == ["look up p", "send p Plugin.Activate"] * 2
     assert host.closed() == [1, 0]
 
 
-def test_a_plugin_that_is_forgotten_while_it_is_activated_is_activated_anew() -> None:
+def test_a_plugin_that_is_forgotten_while_it_is_activated_is_activated_again(
+    new_host: NewHost,
+) -> None:
     """Those who waited still get the outcome; who comes later gets another."""
-    host = MemoryHost({"p": SLOW})
-    host.clock.at(1, lambda: host.registry.invalidate("p"))
+    host = new_host({"p": SLOW})
+    forgetting = host.registry.invalidate
+    host.clock.at(1, lambda: forgetting("p"))
 
-    def come_later() -> tuple[ActivePlugin, float]:
-        host.clock.advance(1.5)
-        return get(host)(), host.clock.now()
+    first, second, later = host.ask(Ask(), Ask(), Ask(after=1.5))
 
-    first, second, later = host.clock.run(
-        timed(host, get(host)), timed(host, get(host)), come_later
-    )
-
-    assert first.result() == second.result()
-    assert (first.result()[1], later.result()[1]) == (2.0, 3.5)
-    assert later.result()[0] is not first.result()[0]
-    assert host.registry.get("p", "A") is later.result()[0]
+    assert first.value is second.value
+    assert (first.moment, second.moment, later.moment) == (2.0, 2.0, 3.5)
+    assert later.value is not first.value
+    assert host.registry.get("p", "A") is later.value
 
 
-def test_a_registry_that_is_closed_while_a_plugin_is_activated_gives_nobody_a_plugin() -> None:
+def test_a_registry_that_is_closed_while_a_plugin_is_activated_gives_none_of_them_a_plugin(
+    new_host: NewHost,
+) -> None:
     """Leader and waiters are told; the client that was made is closed."""
-    host = MemoryHost({"p": SLOW})
+    host = new_host({"p": SLOW})
     met: list[str] = []
     host.registry.handle("A", lambda name, _: met.append(name))
-    host.clock.at(1, host.registry.close)
+    host.clock.at(1, host.close)
 
-    errors = raised(host.clock.run(*[get(host)] * 3, partial(host.registry.get_all, "A")))
+    errors = raised(host.ask(*[Ask()] * 3, Ask(None)))
 
     assert [(type(error), str(error)[:23]) for error in errors] == [
         (WaitCancelledError, "this registry is closed")
@@ -188,11 +167,11 @@ def test_a_registry_that_is_closed_while_a_plugin_is_activated_gives_nobody_a_pl
     assert (met, host.closed()) == ([], [1])
 
 
-def test_who_waits_gets_the_error_with_all_it_carries() -> None:
+def test_who_waits_gets_the_error_with_all_it_carries(new_host: NewHost) -> None:
     """A copy has the plugin, the address and the counts of the leader's own."""
-    host = MemoryHost({"p": drops()})
+    host = new_host({"p": drops()})
 
-    errors = raised(host.clock.run(*[get(host)] * 2))
+    errors = raised(host.ask(*[Ask()] * 2))
 
     assert {type(error) for error in errors} == {TransportError}
     assert vars(errors[0]) == vars(errors[1])
@@ -202,17 +181,16 @@ def test_who_waits_gets_the_error_with_all_it_carries() -> None:
 @pytest.mark.parametrize(
     "error", [ValueError("mine"), StatusError(500, "A.B", "mine"), SystemExit("mine")]
 )
-def test_what_the_on_retry_of_one_raises_is_its_own(error: BaseException) -> None:
-    """Those that wait for the same plugin go on: one of them leads, with its own policy."""
-    host = MemoryHost({"p": script(refused(), ACTIVE)})
+def test_what_the_on_retry_of_one_raises_is_its_own(
+    new_host: NewHost, error: BaseException
+) -> None:
+    """Those that wait for the same plugin go on without it."""
+    host = new_host({"p": script(refused(), ACTIVE)})
 
     def give_up(*_: object) -> None:
         raise error
 
-    first, second = host.clock.run(
-        partial(host.registry.get, "p", "A", on_retry=give_up), timed(host, get(host))
-    )
+    first, second = host.ask(Ask(options={"on_retry": give_up}), Ask())
 
-    assert type(first.exception()) is type(error)
-    plugin, _ = second.result()
-    assert plugin.name == "p"
+    assert type(first.error) is type(error)
+    assert second.value.name == "p"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.app.activation import ActivePlugin
 from moby_plugins.domain.errors import StatusError
 from moby_plugins.testing import drops, hangs, refused, script, status
+from tests.unit.app.hosts import Ask, NewHost
 from tests.unit.app.in_memory import MemoryHost
 
 ACTIVE = {"Implements": ["A"]}
@@ -59,34 +59,31 @@ def test_a_handler_that_comes_while_others_run_does_not_wait_for_them() -> None:
     assert sorted(met) == ["a", "p"]
 
 
-def test_two_get_all_at_once_share_every_activation() -> None:
+def test_two_get_all_at_once_share_every_activation(new_host: NewHost) -> None:
     """Each plugin shakes hands once, and both get the same."""
-    host = MemoryHost({f"p{i}": hangs(i % 3, then=ACTIVE) for i in range(10)})
+    host = new_host({f"p{i}": hangs(i % 3, then=ACTIVE) for i in range(10)})
 
-    one, two = host.clock.run(*[get_all(host)] * 2)
+    one, two = host.ask(*[Ask(None)] * 2)
 
-    assert [id(plugin) for plugin in one.result()] == [id(plugin) for plugin in two.result()]
-    assert len(one.result()) == 10
+    assert [id(plugin) for plugin in one.value] == [id(plugin) for plugin in two.value]
+    assert len(one.value) == 10
     assert (len(host.crossings), host.clock.now()) == (2 + 10 + 10, 2.0)
 
 
 @pytest.mark.parametrize("get_first", [True, False], ids=["get first", "get_all first"])
-def test_get_and_get_all_share_an_activation(get_first: Any) -> None:
+def test_get_and_get_all_share_an_activation(new_host: NewHost, get_first: Any) -> None:
     """Whoever leads, the other has its outcome, and the failure is told to both."""
-    host = MemoryHost({"p": SLOW, "bad": hangs(1, then=status(500, "no"))})
+    host = new_host({"p": SLOW, "bad": hangs(1, then=status(500, "no"))})
     told: list[str] = []
+    gets = [Ask(), Ask("bad")]
+    everything = Ask(None, options={"on_failure": lambda name, _: told.append(name)})
 
-    def get_all_and_tell() -> list[ActivePlugin]:
-        return host.registry.get_all("A", on_failure=lambda name, _: told.append(name))
+    answers = host.ask(*([*gets, everything] if get_first else [everything, *gets]))
+    plugin, bad, all_of_them = answers if get_first else [*answers[1:], answers[0]]
 
-    gets: list[Callable[[], Any]] = [get(host), get(host, "bad")]
-    tasks = [*gets, get_all_and_tell] if get_first else [get_all_and_tell, *gets]
-    futures = host.clock.run(*tasks)
-    plugin, bad, everything = futures if get_first else [*futures[1:], futures[0]]
-
-    assert everything.result() == [plugin.result()]
-    assert everything.result()[0] is plugin.result()
-    assert isinstance(bad.exception(), StatusError)
+    assert all_of_them.value == [plugin.value]
+    assert all_of_them.value[0] is plugin.value
+    assert isinstance(bad.error, StatusError)
     assert told == ["bad"]
     assert len(host.crossings) == 1 + 2 + 2
 

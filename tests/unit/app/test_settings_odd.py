@@ -183,3 +183,22 @@ def test_a_mode_or_a_group_that_there_cannot_be_is_refused(
 
     with pytest.raises(ValueError, match=r"is no (file mode|group)"):
         plugin_server_unix(PluginApp(Volumes()), "/nowhere/p.sock", **given)
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "large.toml"])
+def test_a_file_of_settings_is_not_read_without_end(path: str, tmp_path: Path) -> None:
+    """It has a megabyte at most: a device is given up, and so is another file by mistake."""
+    (tmp_path / "large.toml").write_text("#" * (1 << 20) + "\n")
+
+    with pytest.raises(SettingsError, match=r"larger than 1048576 bytes$"):
+        Settings.load(tmp_path / path)
+
+
+def test_a_file_of_settings_that_is_nested_is_named_as_text_of_others(tmp_path: Path) -> None:
+    """Its name may hold what forges a line."""
+    file = tmp_path / "a\nCRITICAL: b.toml"
+    file.write_text("x = " + "[" * 5000 + "]" * 5000)
+
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(file)
+    assert str(caught.value).isprintable()

@@ -10,8 +10,10 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from moby_plugins import Request, Response, TLSOptions, TransportTimeoutError
-from moby_plugins.checks import Setup, Verdict
+from moby_plugins.checks import Check, Finding, Setup, Subject, Verdict, run_checks
+from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import CONTENT_TYPE, App
+from moby_plugins.testing import FakeClock, MemoryTransport
 from tests.unit.checks.processes import IDLE, Process
 
 HEADERS = {"Content-Type": CONTENT_TYPE}
@@ -128,3 +130,26 @@ def body_of(response: Response) -> bytes:
 def args_of(request: Request) -> dict[str, Any]:
     """A request's arguments."""
     return dict(request.json() or {})
+
+
+def finding(item: Check, app: App, broken: Broken) -> Finding:
+    """What one check finds, without a socket, on a clock of its own."""
+    clock = FakeClock()
+
+    def slow(request: Request) -> Response:
+        clock.sleep(broken.delay)
+        return app(request)
+
+    plugin = MemoryTransport(slow if broken.delay else app, clock=clock)
+    address = Address(broken.addr)
+    process = broken.process.of(clock, plugin) if broken.process else None
+    subject = Subject(
+        plugin,
+        address,
+        clock=clock,
+        tls=broken.tls,
+        setup=broken.setup,
+        find_process=lambda: process,
+    )
+    (found,) = run_checks([item], subject)
+    return found

@@ -1,6 +1,5 @@
 """Every check finds what it is for: a good plugin passes it, a broken one does not."""
 
-import json
 from types import ModuleType
 
 import pytest
@@ -9,18 +8,13 @@ from attrs import evolve
 from moby_plugins import Request, Response
 from moby_plugins.checks import (
     Check,
-    Finding,
-    Subject,
     Verdict,
     built_in_checks,
     checks_in,
     log_reading,
-    run_checks,
     secret,
 )
-from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import App
-from moby_plugins.testing import FakeClock, MemoryTransport
 from tests.unit.checks import (
     broken_addresses,
     broken_authz,
@@ -34,8 +28,7 @@ from tests.unit.checks import (
     broken_resources,
     broken_volumes,
 )
-from tests.unit.checks.broken import SETUP, Broken, body_of, does, edits, refuses
-from tests.unit.checks.broken_logs import HASTY
+from tests.unit.checks.broken import SETUP, Broken, does, edits, finding, refuses
 from tests.unit.checks.good_plugin import good_plugin
 from tests.unit.checks.legal import LEGAL
 
@@ -58,29 +51,6 @@ for module in MODULES:
 CHECKS = {item.id: item for item in built_in_checks()}
 # The good plugin does read.
 SKIPPED = {"LogDriver: no reading without the capability"}
-
-
-def finding(item: Check, app: App, broken: Broken) -> Finding:
-    """What one check finds, without a socket, on a clock of its own."""
-    clock = FakeClock()
-
-    def slow(request: Request) -> Response:
-        clock.sleep(broken.delay)
-        return app(request)
-
-    plugin = MemoryTransport(slow if broken.delay else app, clock=clock)
-    address = Address(broken.addr)
-    process = broken.process.of(clock, plugin) if broken.process else None
-    subject = Subject(
-        plugin,
-        address,
-        clock=clock,
-        tls=broken.tls,
-        setup=broken.setup,
-        find_process=lambda: process,
-    )
-    (found,) = run_checks([item], subject)
-    return found
 
 
 def managed(told: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -148,36 +118,6 @@ def test_a_broken_plugin_is_found_out(module: ModuleType) -> None:
         assert found.verdict == broken.verdict, f"{name}: {found.came_back}"
         assert found.came_back, name
         assert "the check broke" not in found.came_back, name
-
-
-@pytest.mark.parametrize("body", [b"404 page not found", b'[{"x": [7]}]', b""])
-def test_no_answer_breaks_a_check(body: bytes) -> None:
-    """A check judges whatever comes back, from every method; it makes no mistake of its own."""
-    odd = Broken(does(lambda *_: body), setup=HASTY)
-    app = odd.breaks(good_plugin())
-
-    for item in CHECKS.values():
-        found = finding(item, app, odd)
-
-        assert "the check broke" not in found.came_back, item.id
-
-
-@pytest.mark.parametrize("value", [7, {"x": 7}])
-def test_no_value_breaks_a_check(value: object) -> None:
-    """The same for an answer whose keys are right, and whose values are of another kind."""
-
-    def odd(request: Request, good: App) -> object:
-        if request.method.startswith(("LogDriver.ReadLogs", "GraphDriver.Diff")):
-            return good(request)
-        told = json.loads(body_of(good(request)) or b"{}")
-        return dict.fromkeys(told, value)
-
-    broken = Broken(does(odd), setup=HASTY)
-    app = broken.breaks(good_plugin())
-    for item in CHECKS.values():
-        found = finding(item, app, broken)
-
-        assert "the check broke" not in found.came_back, item.id
 
 
 def test_no_check_is_stricter_than_engines() -> None:

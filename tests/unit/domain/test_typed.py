@@ -20,6 +20,7 @@ from moby_plugins import (
     Request,
     Response,
 )
+from moby_plugins.aio import AsyncClient, AsyncRequest, AsyncResponse
 from moby_plugins.checks.verdict import Function
 from moby_plugins.ports import (
     Address,
@@ -31,6 +32,7 @@ from moby_plugins.ports import (
     RequestStarted,
 )
 from moby_plugins.testing import (
+    AsyncMemoryTransport,
     FakeClock,
     MemoryDiscovery,
     MemoryTransport,
@@ -42,9 +44,18 @@ from moby_plugins.testing import (
 from moby_plugins.tracing import Recording
 from tests.unit.app.in_memory import MemoryHost
 
-DOORS = ["", ".ports", ".serving", ".tracing", ".diagnosis", ".checks", ".testing"]
+DOORS = ["", ".aio", ".ports", ".serving", ".tracing", ".diagnosis", ".checks", ".testing"]
 # Made for each call: what is wrong with one is told where it is sent.
-OF_EACH_CALL = {CallEnded, CallStarted, Request, RequestEnded, RequestStarted, Response}
+OF_EACH_CALL = {
+    AsyncRequest,
+    AsyncResponse,
+    CallEnded,
+    CallStarted,
+    Request,
+    RequestEnded,
+    RequestStarted,
+    Response,
+}
 OBJECT: Any = object()
 FIVE: Any = 5
 FIVES: Any = [5]
@@ -61,6 +72,8 @@ def public_values() -> list[type]:
 def right(field: "attrs.Attribute[Any]") -> Any:
     """Something that the field takes."""
     kind: Any = get_args(field.type)[0] if get_origin(field.type) is UnionType else field.type
+    if kind is AsyncClient:
+        return AsyncClient(AsyncMemoryTransport({}), Address("tcp://h:1"))
     if field.name in BY_NAME:
         return BY_NAME[field.name]
     if get_origin(kind) is Callable or kind is Function:

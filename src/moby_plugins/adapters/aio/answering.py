@@ -20,6 +20,7 @@ from moby_plugins.adapters.server.answering import (
 from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Response
+from moby_plugins.domain.text import quoted
 from moby_plugins.failures import log_failure
 
 
@@ -94,7 +95,10 @@ async def answer(
         return await _of(unreadable(error))
     method = request.method.partition("?")[0]
     try:
-        begun = AsyncAnswer(await app(request), method)
+        response: object = await app(request)
+        if not isinstance(response, AsyncResponse):
+            raise TypeError(f"an application returns an AsyncResponse, not {quoted(response)}")
+        begun = AsyncAnswer(response, method)
         try:
             await begun.begin()
         except BaseException:

@@ -9,13 +9,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable
 from copy import copy
-from http.client import HTTPException
 
 from moby_plugins.adapters.aio.links import Link, TLSLink
 from moby_plugins.adapters.aio.pool import Call, Place
 from moby_plugins.adapters.http.deadline_socket import ClosedHereError, ends_sending
 from moby_plugins.adapters.http.dialing import STOPPED_READING
-from moby_plugins.adapters.http.heads import head_of
+from moby_plugins.adapters.http.heads import RefusedError, head_of
 from moby_plugins.adapters.http.httptools import (
     ERRORS,
     FIRST_BYTES,
@@ -318,7 +317,7 @@ class AsyncConnection:
         elif incoming is not None and not incoming.is_over:
             failure = self._failure
             if failure is None and (answer.ends_itself or self._link.cut_off):
-                failure = HTTPException("the connection ended before the body")
+                failure = RefusedError("the connection ended before the body")
             self._end_body(incoming, failure)
 
     def _end_body(self, incoming: _Incoming, failure: Exception | None) -> None:

@@ -29,6 +29,8 @@ from moby_plugins.domain.address import Address, TLSOptions
 # Seconds between attempts to get a place in a plugin's queue, at first and at most: nothing tells
 # that there is one.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1e-3, 0.05
+# Bytes that the system takes for a plugin that does not read; of itself it takes millions.
+_MOST_UNSENT = 256 << 10
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 _CONNECTED = (0, errno.EISCONN)
 
@@ -95,6 +97,8 @@ class AsyncTCPDial:
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MOST_UNSENT)
                 await _connect(sock, where, call, ends)
             except OSError as error:
                 sock.close()

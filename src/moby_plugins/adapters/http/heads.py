@@ -5,9 +5,8 @@ A client sends the same headers with every call of a method, so a head is checke
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
-from http.client import HTTPException
 from typing import Protocol
 
 from moby_plugins.domain import http_grammar
@@ -17,6 +16,10 @@ from moby_plugins.domain.text import quoted
 _BAD_VALUE = re.compile(r"[\r\n\0]")
 # How long the body is, is the engine's to say.
 _FRAMING = {"content-length", "transfer-encoding"}
+
+
+class RefusedError(Exception):
+    """A response that is refused, for what it says."""
 
 
 @lru_cache(maxsize=256)
@@ -91,31 +94,20 @@ class AnswerHeaders(Mapping[str, str]):
         return len(self._fields)
 
 
-def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
-    """Raise ``HTTPException`` where a body's headers leave its end open to doubt.
-
-    Takes the values of Content-Length and of Transfer-Encoding, where there are any.
-    """
-    try:
-        http_grammar.check_framing(lengths, codings)
-    except ValueError as error:
-        raise HTTPException(str(error)) from error
-
-
 def check_interim(options: Iterable[str]) -> None:
-    """Raise ``HTTPException`` for an interim response that is to be the last."""
+    """Raise ``RefusedError`` for an interim response that is to be the last."""
     try:
         http_grammar.check_interim(options)
     except ValueError as error:
-        raise HTTPException(str(error)) from error
+        raise RefusedError(str(error)) from error
 
 
 def check_heads(data: bytes) -> int:
     """Return where the heads at the beginning of ``data`` end.
 
-    Raises ``HTTPException`` where they are refused.
+    Raises ``RefusedError`` where they are refused.
     """
     try:
         return http_grammar.check_heads(data)
     except ValueError as error:
-        raise HTTPException(str(error)) from error
+        raise RefusedError(str(error)) from error

@@ -12,7 +12,6 @@ once more by the rules that both engines keep (``domain/http_grammar.py``).
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from http.client import HTTPException
 from itertools import chain
 from typing import Any
 
@@ -23,6 +22,7 @@ from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first
 from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
+    RefusedError,
     check_heads,
     check_interim,
     head_of,
@@ -57,9 +57,9 @@ from moby_plugins.domain.http_grammar import (
 from moby_plugins.domain.text import shown
 
 # All that can go wrong with an exchange, besides what the caller's own iterator raises.
-ERRORS = (OSError, HTTPException, HttpParserError)
+ERRORS = (OSError, RefusedError, HttpParserError)
 
-_MALFORMED = (HttpParserError, HTTPException)
+_MALFORMED = (HttpParserError, RefusedError)
 _TIMED_OUT = timed_out()
 _CONNECTION = (b"connection", b"proxy-connection")
 # What is asked of the socket at first: most answers are smaller.
@@ -129,7 +129,7 @@ class Answer:
         self._head = b""
 
     def feed(self, data: bytes) -> None:
-        """Parse what came; ``HTTPException`` or ``HttpParserError`` for what is no head."""
+        """Parse what came; ``RefusedError`` or ``HttpParserError`` for what is no head."""
         if self._left is not None:
             self._count(data)
         elif self._begun or (plain := plain_head(data)) is None:
@@ -178,7 +178,7 @@ class Answer:
     def on_message_begin(self) -> None:
         """Called by httptools, as all that follows: at the first byte of a status line."""
         if self.complete:
-            raise HTTPException("more than one answer")
+            raise RefusedError("more than one answer")
         self._begun = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -187,21 +187,21 @@ class Answer:
             return
         self._headers.append((name.lower(), value))
         if len(self._headers) > MAX_HEADERS:
-            raise HTTPException(f"more than {MAX_HEADERS} headers")
+            raise RefusedError(f"more than {MAX_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         status = self._parser.get_status_code()
         lengths, codings = self._framing()
         if status < FIRST_STATUS:
-            raise HTTPException(f"a status of {status}")
+            raise RefusedError(f"a status of {status}")
         if not is_final(status):
             options = (value for name, value in self._headers if name in _CONNECTION)
             check_interim(value.decode("latin-1") for value in options)
             self._headers = []
             self._interim += 1
             if self._interim >= MAX_INTERIM:
-                raise HTTPException(f"more than {MAX_INTERIM} interim answers")
+                raise RefusedError(f"more than {MAX_INTERIM} interim answers")
             return
         self.ends_itself = bool(lengths or codings)
         if codings:
@@ -273,7 +273,7 @@ class Answer:
         try:
             http_grammar.check_framing(lengths, codings)
         except ValueError as error:
-            raise HTTPException(str(error)) from error
+            raise RefusedError(str(error)) from error
         return lengths, codings
 
     def _fail(self, error: HttpParserError, data: bytes) -> None:
@@ -283,21 +283,21 @@ class Answer:
         try:
             of_parser = isinstance(first, HttpParserError)
             if of_parser and not (self.status or self._interim or STATUS_LINE.match(line + b"\n")):
-                raise HTTPException(f"not a status line: {line!r:.80}")
+                raise RefusedError(f"not a status line: {line!r:.80}")
             if not (self.status and isinstance(first, Exception)):
                 raise first
             if not self.complete:  # otherwise it is about more than the response
                 # One without a traceback, which would refer back to this.
-                self.failure = HTTPException(str(first))
+                self.failure = RefusedError(str(first))
         finally:
             del error, first  # their tracebacks refer to this frame
 
     def _bound_head(self, data: bytes) -> None:
         if not self._begun:
-            raise HTTPException("an empty line instead of a status")
+            raise RefusedError("an empty line instead of a status")
         self._head += data
         if len(self._head) > MAX_HEAD_BYTES:
-            raise HTTPException(f"a head of more than {MAX_HEAD_BYTES} bytes")
+            raise RefusedError(f"a head of more than {MAX_HEAD_BYTES} bytes")
 
     def _count(self, data: bytes) -> None:
         # There is nothing to parse in what is counted: it is not copied once more.
@@ -314,7 +314,7 @@ class Answer:
             lines.check(data)
         except ValueError as error:
             self.reusable = self.complete = False
-            self.failure = HTTPException(str(error))
+            self.failure = RefusedError(str(error))
 
 
 def _decoded(header: tuple[bytes, bytes]) -> tuple[str, str]:
@@ -360,10 +360,10 @@ class UnreadBody:
     def _receive(self, size: int) -> bytes:
         try:
             if self._answer.failure is not None:
-                raise HTTPException(str(self._answer.failure))
+                raise RefusedError(str(self._answer.failure))
             data = self._sock.recv(size)
             if not data and (self._answer.ends_itself or self._sock.cut_off):
-                raise HTTPException("the connection ended before the body")
+                raise RefusedError("the connection ended before the body")
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error
         return data

@@ -25,11 +25,11 @@ from requests.exceptions import (
     URLRequired,
 )
 
-from moby_plugins.adapters.http.heads import check_framing
 from moby_plugins.adapters.http.urllib3 import (
     ERRORS,
     CallersError,
     causes,
+    check_framing,
     guarded,
     translate,
 )

@@ -17,7 +17,7 @@ Exceptions of either library leave this module through ``translate`` only.
 """
 
 import http.client
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead, parse_headers
 from typing import Any, TypeVar, cast
@@ -31,11 +31,10 @@ from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first
 from moby_plugins.adapters.http.exchanges import GiveBack
 from moby_plugins.adapters.http.heads import (
     AnswerHeaders,
-    check_framing,
-    check_interim,
     line,
 )
 from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport, time_left
+from moby_plugins.domain import http_grammar
 from moby_plugins.domain.address import UNIX_HOST, Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -234,9 +233,24 @@ class StrictResponse(HTTPResponse):
         return data
 
 
+def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
+    """Raise ``HTTPException`` where a body's headers leave its end open to doubt.
+
+    Takes the values of Content-Length and of Transfer-Encoding, where there are any.
+    """
+    try:
+        http_grammar.check_framing(lengths, codings)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error
+
+
 def _check_interim(headers: HTTPMessage) -> None:
     check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
-    check_interim(headers.get_all("connection", []) + headers.get_all("proxy-connection", []))
+    options = headers.get_all("connection", []) + headers.get_all("proxy-connection", [])
+    try:
+        http_grammar.check_interim(options)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error
 
 
 class CallersError(Exception):

@@ -6,12 +6,14 @@ an SDK nothing is recorded, and a trace that comes in is passed on.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from moby_plugins.adapters.observing.attributes import (
     MAX_LABEL,
     MAX_METHODS,
     MAX_PLUGINS,
+    OTHER,
     Labels,
     error_kind,
     error_type,
@@ -111,6 +113,7 @@ class OpenTelemetryObserver(Observer):
         self._extract = propagate.extract if propagator is None else propagator.extract
         self._methods = Labels(MAX_METHODS)
         self._plugins = Labels(MAX_PLUGINS)
+        self._labels_of = lru_cache(MAX_METHODS)(self._labels)
         self._client = _Instruments(meter_provider, "client")
         self._server = _Instruments(meter_provider, "server")
         meter = metrics.get_meter(_NAME, __version__, meter_provider)
@@ -127,7 +130,7 @@ class OpenTelemetryObserver(Observer):
 
     def call_started(self, event: CallStarted, /) -> OnCallEnded:
         """Begin a span, and have its trace sent."""
-        of = self._labels_of(event)
+        of = self._labels_of(event.address, event.method)
         span = self._tracer.start_span(f"POST /{event.method}", None, SpanKind.CLIENT, of)
         within = trace.set_span_in_context(span)
         self._inject(event.headers, within)
@@ -221,9 +224,11 @@ class OpenTelemetryObserver(Observer):
         of |= {"exception.type": error_kind(event.error), "exception.message": shown(event.error)}
         _add_event("moby_plugins.handler_failed", of)
 
-    def _labels_of(self, event: CallStarted) -> dict[str, str | int]:
-        template = {"url.template": f"/{self._methods(event.method)}"}
-        return {**_METHOD, **peer(self._plugins(event.address)), **template}
+    def _labels(self, address: str, method: str) -> dict[str, str | int]:
+        template = {"url.template": f"/{self._methods(method)}"}
+        known = self._plugins(address)
+        where = {"server.address": OTHER} if known == OTHER else peer(address)
+        return {**_METHOD, **where, **template}
 
     def _named(self, plugin: str, method: str) -> dict[str, str]:
         return {

@@ -115,7 +115,7 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
     try:
         Address(f"{scheme}://{host}:{port or 1}")
     except SpecError as error:  # a zone, for one: it means nothing to others
-        raise SpecError(f"{addr!r} is no address that hosts can read: {error}") from error
+        raise SpecError(f"{quoted(addr)} is no address that hosts can read: {error}") from error
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

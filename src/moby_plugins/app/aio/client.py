@@ -12,7 +12,7 @@ from moby_plugins.app.aio.attempts import AsyncAttempt
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.bodies import AsyncData, AsyncUpload, accepted, read_whole
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
-from moby_plugins.app.retrying import Ending, chance
+from moby_plugins.app.retrying import Ending, OnRetry, chance
 from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
@@ -21,7 +21,7 @@ from moby_plugins.domain.errors import PluginError, StatusError, TransportError,
 from moby_plugins.domain.http import STREAM_BYTES
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries, is_retryable, policy_given
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.ports import filled
+from moby_plugins.ports import callable_or_none, filled
 
 _DOOR = AtDoor("moby_plugins.aio", __name__)
 
@@ -123,6 +123,8 @@ class AsyncClient(ClientBase[AsyncRequest]):
         max_response_bytes: How many bytes of a response are decoded; a handshake's has at most 1
             MiB.
         name: The plugin's, for messages.
+        on_retry: Called before each wait for another attempt, with the error and the seconds, where
+            a call gives none.
 
     Examples:
         ```python
@@ -160,9 +162,11 @@ class AsyncClient(ClientBase[AsyncRequest]):
         timeout: float | None = None,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         name: str = "",
+        on_retry: OnRetry | None = None,
     ) -> None:
         super().__init__(address, retry, timeout, max_response_bytes, name)
         self._transport = filled("transport", transport, "send", "close")
+        self._on_retry = on_retry and callable_or_none("on_retry", on_retry)
 
     @overload
     async def call(
@@ -173,6 +177,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any: ...
 
     @overload
@@ -184,6 +189,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> T: ...
 
     @overload
@@ -195,6 +201,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any: ...
 
     async def call(
@@ -205,6 +212,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any:
         """Call a method of the plugin, and return its answer.
 
@@ -217,6 +225,8 @@ class AsyncClient(ClientBase[AsyncRequest]):
             timeout: Seconds for each attempt, the response's body included; ``math.inf`` for no
                 bound. All attempts together are bounded by ``asyncio.timeout``, say.
             retry: The policy for this call, in place of the client's.
+            on_retry: Called before each wait for another attempt, with the error and the seconds;
+                in place of the client's.
 
         Returns:
             A value of ``into``; without it plain JSON, ``None`` for an empty body.
@@ -232,7 +242,9 @@ class AsyncClient(ClientBase[AsyncRequest]):
         """
         request = self.request(service_method, wire.encode(args))
         return await self._try(
-            lambda number: self.attempt(self._numbered(request, number), into, timeout), retry
+            lambda number: self.attempt(self._numbered(request, number), into, timeout),
+            retry,
+            on_retry,
         )
 
     @asynccontextmanager
@@ -243,6 +255,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> AsyncIterator[AsyncStream]:
         """Call a method, and read the response's body as it comes, without a bound on its size.
 
@@ -254,13 +267,14 @@ class AsyncClient(ClientBase[AsyncRequest]):
             args: As ``call`` takes them.
             timeout: Seconds for the request and all of the reading.
             retry: The policy for this call.
+            on_retry: As ``call`` takes it.
 
         Yields:
             The stream, which is closed at the end of the block.
         """
         request = self.request(service_method, wire.encode(args))
         stream = await self._try(
-            lambda number: self._stream(self._numbered(request, number), timeout), retry
+            lambda number: self._stream(self._numbered(request, number), timeout), retry, on_retry
         )
         try:
             yield stream
@@ -276,6 +290,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any: ...
 
     @overload
@@ -287,6 +302,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> T: ...
 
     @overload
@@ -298,6 +314,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any: ...
 
     async def send_file(
@@ -308,6 +325,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         *,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
+        on_retry: OnRetry | None = None,
     ) -> Any:
         """Send data as the request's body, and return the answer; raises as ``call``.
 
@@ -322,6 +340,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
             into: As ``call`` takes it.
             timeout: Seconds for each attempt.
             retry: The policy for this call.
+            on_retry: As ``call`` takes it.
 
         Returns:
             What ``call`` returns.
@@ -329,7 +348,9 @@ class AsyncClient(ClientBase[AsyncRequest]):
         if isinstance(data, bytes):
             whole = self.request(service_method, data)
             return await self._try(
-                lambda number: self.attempt(self._numbered(whole, number), into, timeout), retry
+                lambda number: self.attempt(self._numbered(whole, number), into, timeout),
+                retry,
+                on_retry,
             )
         upload = AsyncUpload(data)
         request = self.request(service_method, upload, upload.length)
@@ -339,6 +360,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
                     self._numbered(request, number), upload, into, timeout
                 ),
                 retry,
+                on_retry,
                 lambda error: upload.error is None and is_retryable(error),
             )
         finally:
@@ -396,11 +418,14 @@ class AsyncClient(ClientBase[AsyncRequest]):
         self,
         attempt: AsyncAttempt[T],
         policy: RetryPolicy | None,
+        on_retry: OnRetry | None,
         retryable: IsRetryable = is_retryable,
     ) -> Awaitable[T]:
         policy = self._retry if policy is None else policy_given(policy)
         started = asyncio.get_running_loop().time()
-        return try_again(attempt, Tries(policy, retryable, started, chance), ending=self._ending)
+        tries = Tries(policy, retryable, started, chance)
+        told = self._on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
+        return try_again(attempt, tries, told, ending=self._ending)
 
     async def _stream(self, request: AsyncRequest, timeout: float | None) -> AsyncStream:
         try:

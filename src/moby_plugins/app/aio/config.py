@@ -3,25 +3,30 @@
 Adapters are imported when they are first needed, as ``app/config.py`` does.
 """
 
+from collections.abc import Iterable
 from functools import cached_property, partial
 from importlib import import_module
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, cast
 
 from moby_plugins.app.aio.client import AsyncClient
+from moby_plugins.app.aio.observed_client import client_of
 from moby_plugins.app.aio.registry import AsyncRegistry
 from moby_plugins.app.config import (
     ConnectByScheme,
     idle_connections,
     new_local_discovery,
+    observers_of,
     or_environment,
     shared_descriptors,
     shared_lookups,
 )
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.settings import ASYNC_TRANSPORT, AUTO, BUILT_IN, Settings
 from moby_plugins.async_ports import AsyncConnect
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError
+from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Discovery, filled
@@ -39,6 +44,7 @@ def new_client(
     timeout: float | None = None,
     settings: Settings | None = None,
     connect: AsyncConnect | None = None,
+    observers: Iterable[Observer] = (),
 ) -> AsyncClient:
     """Make a client of the plugin at an address, without a discovery. Nothing is sent yet.
 
@@ -50,6 +56,7 @@ def new_client(
         timeout: Seconds for each attempt of a call, in place of the settings'.
         settings: ``Settings.from_env()`` unless given.
         connect: Makes the transport, in place of what the settings say.
+        observers: What is told of calls, besides those of the settings.
 
     Returns:
         The client, for the caller to close.
@@ -62,12 +69,13 @@ def new_client(
     settings = or_environment(settings)
     address = Address(addr)
     check_tls(tls_config)
-    return AsyncClient(
+    return client_of(Observers(observers_of(settings, observers)))(
         _connect(settings, connect)(address, tls_config),
         address,
         retry=settings.retry,
         timeout=settings.timeout if timeout is None else timeout,
         max_response_bytes=settings.max_response_bytes,
+        on_retry=settings.on_retry,
     )
 
 
@@ -76,6 +84,7 @@ def new_local_registry(
     *,
     discovery: Discovery | None = None,
     connect: AsyncConnect | None = None,
+    observers: Iterable[Observer] = (),
 ) -> AsyncRegistry:
     """Make a registry of the plugins on this machine. Reads no directory yet.
 
@@ -84,6 +93,7 @@ def new_local_registry(
         discovery: Finds the plugins, in place of what the settings say: their ``plugins`` and
             directories are then not looked at.
         connect: Makes the transports, in place of what the settings say.
+        observers: What is told of calls and plugins, besides those of the settings.
 
     Returns:
         The registry, for the caller to close.
@@ -104,6 +114,8 @@ def new_local_registry(
         timeout=settings.timeout,
         activation_timeout=settings.activation_timeout,
         max_response_bytes=settings.max_response_bytes,
+        observers=observers_of(settings, observers),
+        on_retry=settings.on_retry,
     )
 
 

@@ -26,11 +26,15 @@ from moby_plugins.app.activation import (
     Activation,
     Activations,
     Meeting,
+    tell_dropped,
+    tell_failed,
     tell_failed_handler,
+    tell_settled,
 )
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.client import AsyncClient
-from moby_plugins.app.observing import Observers
+from moby_plugins.app.aio.observed_client import client_of
+from moby_plugins.app.observing import Observers, telling_retries
 from moby_plugins.app.retrying import Ending, OnRetry, chance
 from moby_plugins.async_ports import AsyncConnect, AsyncTransport
 from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
@@ -48,6 +52,7 @@ from moby_plugins.domain.retry import (
     is_worth_waiting_for,
 )
 from moby_plugins.domain.text import quoted
+from moby_plugins.domain.typed import typed
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, ended_by
 
@@ -59,7 +64,7 @@ T = TypeVar("T")
 AsyncHandler: TypeAlias = Callable[[str, AsyncClient], object]
 
 
-@frozen
+@frozen(field_transformer=typed)
 class AsyncActivePlugin(Plugin):
     """A plugin that has shaken hands: all of ``Plugin``, and a client for it. A frozen value.
 
@@ -98,11 +103,16 @@ class Lead:
     """A running activation of ``name`` in one event loop.
 
     ``outcome`` is cancelled where there is none: the registry was closed, or the task cancelled by
-    what is not the registry.
+    what is not the registry. ``on_retry`` is of the one that began it, until that leaves, then
+    ``default``; what it raises is that one's own, and becomes ``refusal``.
     """
 
     def __init__(
-        self, name: str, loop: asyncio.AbstractEventLoop, on_retry: OnRetry | None
+        self,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        on_retry: OnRetry | None,
+        default: OnRetry | None,
     ) -> None:
         self.name = name
         self.loop = loop
@@ -110,14 +120,23 @@ class Lead:
         self.waiting = 0
         # Whether it was invalidated: then it is for those alone that wait for it.
         self.forgotten = False
-        # Of the one that began it, until that leaves.
         self.on_retry = on_retry
+        self._default = default
+        self.refusal: asyncio.Future[None] = loop.create_future()
         self.task: asyncio.Task[None] | None = None
 
     def tell(self, error: PluginError, delay: float) -> None:
         """Call ``on_retry``."""
-        if self.on_retry is not None:
-            self.on_retry(error, delay)
+        on_retry = self._default if self.on_retry is None else self.on_retry
+        if on_retry is None:
+            return
+        try:
+            on_retry(error, delay)
+        except BaseException as raised:
+            self.on_retry = None
+            if not self.refusal.done():
+                self.refusal.set_exception(raised)
+                self.refusal.exception()  # of the one that began it: the loop is not to report it
 
     def settle(self, plugin: AsyncActivePlugin | None, error: BaseException | None) -> None:
         """Have an outcome, unless there is one; neither plugin nor error is none."""
@@ -206,12 +225,19 @@ class AsyncLeaders:
     _timeout: float | None
     activation_timeout: float
     _max_response_bytes: int
+    _observers: Observers
+    _on_retry: OnRetry | None
+    _make_client: Callable[..., AsyncClient] = field(init=False)
     _closing: Cancellation = field(factory=Cancellation, init=False)
     _running: dict[tuple[asyncio.AbstractEventLoop, str], Lead] = field(factory=dict, init=False)
     # An event loop keeps no task alive.
     _tasks: set[asyncio.Task[Any]] = field(factory=set, init=False)
     # What waits for nothing but files needs no thread.
     _is_local: bool = field(init=False)
+
+    @_make_client.default
+    def _client_of_its_kind(self) -> Callable[..., AsyncClient]:
+        return client_of(self._observers)
 
     @_is_local.default
     def _has_files_alone(self) -> bool:
@@ -238,7 +264,7 @@ class AsyncLeaders:
         finally:
             task.cancel()
         if task.cancelled() and self._closing.is_set():
-            raise _closed("", 0.0)
+            raise WaitCancelledError(CLOSED)
         names: list[str] = task.result()
         return names
 
@@ -249,27 +275,26 @@ class AsyncLeaders:
         loop = asyncio.get_running_loop()
         started = loop.time()
         while True:
-            lead = self._join(name)
-            until: asyncio.Future[Any]
-            if lead is None:
-                tries = Tries(policy, is_worth_waiting_for, started, chance)
-                lead = self._begin(name, tries, on_retry, None)
-                until = _task_of(lead)
-            else:
-                until = lead.outcome
-            lead.waiting += 1
+            tries = Tries(policy, is_worth_waiting_for, started, chance)
+            lead, until = self._enter(name, tries, on_retry, None)
+            mine = until is lead.task
             try:
                 if not until.done():
-                    await asyncio.wait({until})
+                    ends = {until, lead.refusal} if mine else {until}
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                if until is lead.task:
+                if mine:
                     lead.on_retry = None
                 self._leave(lead)
+            if mine and lead.refusal.done():
+                lead.refusal.result()
             if not lead.outcome.cancelled():
                 return _shared(lead)
-            if self._closing.is_set():
-                raise _closed(name, loop.time() - started)
-            # The task was cancelled by what is not this registry: one that waits leads instead.
+            self._check_left(lead, until, name, loop.time() - started)
+            # Another of those that waited may have led it to its end by now.
+            active = self.activations.active(name)
+            if active is not None:
+                return active
 
     async def load(
         self,
@@ -279,8 +304,8 @@ class AsyncLeaders:
         """Activate many side by side, and call ``each`` with the outcome of one after the other."""
         loop = asyncio.get_running_loop()
         turn = asyncio.Semaphore(SIDE_BY_SIDE)
-        settled: asyncio.Queue[Lead] = asyncio.Queue()
-        joined: list[Lead] = []
+        ended: asyncio.Queue[tuple[Lead, asyncio.Future[Any]]] = asyncio.Queue()
+        entered: list[Lead] = []
         again: list[str] = []
         try:
             for name in names:
@@ -288,36 +313,32 @@ class AsyncLeaders:
                 if plugin is not None:
                     each(name, plugin, None)
                     continue
-                lead = self._join(name)
-                until: asyncio.Future[Any]
-                if lead is None:
-                    tries = Tries(self._retry, is_retryable, loop.time(), chance)
-                    lead = self._begin(name, tries, None, turn)
-                    until = _task_of(lead)
-                else:
-                    until = lead.outcome
-                lead.waiting += 1
-                joined.append(lead)
-                until.add_done_callback(partial(_put, settled, lead))
-            for _ in joined:
-                lead = await settled.get()
+                tries = Tries(self._retry, is_retryable, loop.time(), chance)
+                lead, until = self._enter(name, tries, None, turn)
+                entered.append(lead)
+                until.add_done_callback(partial(_put, ended, lead))
+                if until is lead.task:
+                    lead.refusal.add_done_callback(partial(_put, ended, lead))
+            for _ in entered:
+                lead, until = await ended.get()
+                if until is lead.refusal:
+                    until.result()
                 if lead.outcome.cancelled():
-                    if self._closing.is_set():
-                        raise _closed("", 0.0)
+                    self._check_left(lead, until, "", 0.0)
                     again.append(lead.name)
                 elif (error := lead.outcome.exception()) is not None:
                     each(lead.name, None, error)
                 else:
                     each(lead.name, lead.outcome.result(), None)
         finally:
-            for lead in joined:
+            for lead in entered:
                 self._leave(lead)
         if again:
             await self.load(again, each)
 
     def forget(self, name: str) -> None:
         """Have the next that asks for a plugin begin anew; those that wait get the outcome."""
-        self.activations.drop(name)
+        tell_dropped(self._observers, self.activations.drop(name))
         for key, lead in list(self._running.items()):
             if lead.name == name:
                 lead.forgotten = True
@@ -356,7 +377,7 @@ class AsyncLeaders:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                     raise
-                tell_failed_handler(handler, plugin, error, Observers())
+                tell_failed_handler(handler, plugin, error, self._observers)
         if interrupt is not None:
             raise interrupt
 
@@ -365,20 +386,50 @@ class AsyncLeaders:
         transport = self._connect(plugin.address, plugin.tls_config)
         if plugin.managed is not None:
             transport = AsyncWatchedTransport(transport, partial(self.activations.doubt, plugin))
-        return AsyncClient(
+        return self._make_client(
             transport,
             plugin.address,
             retry=self._retry,
             timeout=self._timeout,
             max_response_bytes=self._max_response_bytes,
             name=plugin.name,
+            on_retry=self._on_retry,
         )
 
-    def _join(self, name: str) -> Lead | None:
+    def _enter(
+        self,
+        name: str,
+        tries: Tries,
+        on_retry: OnRetry | None,
+        turn: asyncio.Semaphore | None,
+    ) -> tuple[Lead, asyncio.Future[Any]]:
+        """Be one of those that wait for a plugin: the lead, and what this one is to wait for."""
         lead = self._running.get((asyncio.get_running_loop(), name))
-        if lead is not None and lead is _LEADING.get(None):
+        if lead is None:
+            lead = self._begin(name, tries, on_retry, turn)
+            until: asyncio.Future[Any] = _task_of(lead)
+        elif lead is _LEADING.get(None):
             raise RuntimeError(f"activating {quoted(name)} asks for {quoted(name)}: it cannot end")
-        return lead
+        else:
+            until = lead.outcome
+        lead.waiting += 1
+        return lead, until
+
+    def _check_left(
+        self, lead: Lead, until: asyncio.Future[Any], name: str, elapsed: float
+    ) -> None:
+        """Raise why a lead has no outcome, unless another of those that wait is to lead.
+
+        That is so where the task was cancelled by what is not this registry, or interrupted, as by
+        what a test's framework raises to end a test: that is for the one that began it.
+        """
+        if self._closing.is_set():
+            ending = Ending(name)
+            ending.end(CLOSED)
+            raise ending.error(elapsed=elapsed)
+        task = _task_of(lead)
+        if until is task and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
 
     def _begin(
         self,
@@ -390,7 +441,7 @@ class AsyncLeaders:
         if self._closing.is_set():
             raise RuntimeError(CLOSED)
         loop = asyncio.get_running_loop()
-        lead = self._running[loop, name] = Lead(name, loop, on_retry)
+        lead = self._running[loop, name] = Lead(name, loop, on_retry, self._on_retry)
         # An eager task may have ended when this returns.
         lead.task = self._start(self._lead(lead, tries, turn), f"activates {name}")
         return lead
@@ -420,20 +471,28 @@ class AsyncLeaders:
                 return await handshake(number)
 
         attempt = handshake if turn is None else partial(in_turn, turn=turn)
+        told: OnRetry = lead.tell
+        if self._observers:
+            told = telling_retries(self._observers, lead.name, told)
+        started = tries.started
         try:
-            plugin = await try_again(attempt, tries, lead.tell, ending=Ending(lead.name))
+            plugin = await try_again(attempt, tries, told, ending=Ending(lead.name))
             activation = self._share(lead, plugin)
         except BaseException as error:
             handshake.give_up()
             self._forget_lead(lead)
             lead.settle(None, None if self._closing.is_set() else error)
-            if isinstance(error, Exception):
-                return
-            raise
+            if not isinstance(error, Exception):
+                raise
+            if not self._closing.is_set():
+                tell_failed(self._observers, lead.name, error, lead.loop.time() - started)
+            return
         self._forget_lead(lead)
         # Where another has become active by another of its names, or in another loop, it is shared.
         if activation.plugin is not plugin:
             handshake.give_up()
+        elif self._observers:
+            tell_settled(self._observers, activation, lead.loop.time() - started)
         lead.settle(activation.plugin, None)
         await self.meet(self.activations.take_meetings(activation))
 
@@ -461,8 +520,10 @@ def _task_of(lead: Lead) -> asyncio.Task[None]:
     return lead.task
 
 
-def _put(settled: "asyncio.Queue[Lead]", lead: Lead, _: object) -> None:
-    settled.put_nowait(lead)
+def _put(
+    ended: "asyncio.Queue[tuple[Lead, asyncio.Future[Any]]]", lead: Lead, until: asyncio.Future[Any]
+) -> None:
+    ended.put_nowait((lead, until))
 
 
 def _shared(lead: Lead) -> AsyncActivePlugin:
@@ -471,12 +532,6 @@ def _shared(lead: Lead) -> AsyncActivePlugin:
     if isinstance(error, PluginError):
         raise copy(error) from error.__cause__
     return lead.outcome.result()
-
-
-def _closed(name: str, elapsed: float) -> WaitCancelledError:
-    ending = Ending(name)
-    ending.end(CLOSED)
-    return ending.error(elapsed=elapsed)
 
 
 def _in_loop(

@@ -4,11 +4,13 @@ How a plugin is activated, and who waits for whom, is told in ``leading.py``.
 """
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
-from moby_plugins.app.activation import Activations
+from moby_plugins.app.activation import Activations, tell_dropped
 from moby_plugins.app.aio.leading import AsyncActivePlugin, AsyncHandler, AsyncLeaders
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.registry import (
     ACTIVATION_TIMEOUT,
     OnFailure,
@@ -24,6 +26,7 @@ from moby_plugins.domain.errors import (
     NotImplementedByPluginError,
     PluginError,
 )
+from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted, shown
@@ -53,6 +56,9 @@ class AsyncRegistry:
         timeout: Seconds for each attempt of the clients' calls; ``None`` is no bound.
         activation_timeout: Seconds for each attempt at the handshake; ``None`` is no bound.
         max_response_bytes: How many bytes of a response the clients decode.
+        observers: What is told of calls, retries and plugins.
+        on_retry: Called before each wait for another attempt, with the error and the seconds, where
+            ``get`` or a call of a client gives none.
 
     Raises:
         TypeError: For an argument without the methods of its port.
@@ -90,6 +96,8 @@ class AsyncRegistry:
         timeout: float | None = None,
         activation_timeout: float | None = ACTIVATION_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
+        observers: Iterable[Observer] = (),
+        on_retry: OnRetry | None = None,
     ) -> None:
         self._discovery = filled("discovery", discovery, "scan", "lookup")
         if not callable(connect):
@@ -97,6 +105,7 @@ class AsyncRegistry:
         self._connect = connect
         self._retry = RetryPolicy() if retry is None else policy_given(retry)
         self._activations: Activations[AsyncActivePlugin] = Activations()
+        self._observers = Observers(observers)
         self._leaders = AsyncLeaders(
             self._activations,
             discovery,
@@ -106,6 +115,8 @@ class AsyncRegistry:
             # No bound is none at all, and not that of the clients' calls.
             seconds(activation_timeout) or math.inf,
             size("max_response_bytes", max_response_bytes),
+            self._observers,
+            callable_or_none("on_retry", on_retry),
         )
 
     async def scan(self) -> list[str]:
@@ -313,6 +324,7 @@ class AsyncRegistry:
         try:
             for plugin in self._activations.close():
                 plugin.client.close()
+                tell_dropped(self._observers, plugin)
         finally:
             await self._leaders.end()
 

@@ -5,22 +5,26 @@ decides who answers and ``refusal`` what an exception says, as for a ``PluginApp
 server cancels, because its host hung up or the server ends, is the one thing that is not answered.
 """
 
+import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from copy import copy
+from typing import Any, Self
 
 from attrs import evolve
 
 from moby_plugins.adapters.aio.answering import is_cancelled
 from moby_plugins.app.aio.subsystem import AsyncSubsystem, flaw_of
+from moby_plugins.app.observing import ObservedRequest, Observers, request_started
 from moby_plugins.app.parts import Part, check_part
 from moby_plugins.app.results import mismatch
 from moby_plugins.app.serving import Route, Routes, refusal
 from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import BAD_REQUEST
-from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
-from moby_plugins.domain.errors import StatusError, WireError
+from moby_plugins.domain.async_http import AsyncBytes, AsyncRequest, AsyncResponse
+from moby_plugins.domain.errors import INTERNAL_ERROR, StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, MAX_REQUEST_BYTES, OK, Request, Response
+from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failed_call, log_failure
@@ -39,6 +43,7 @@ class AsyncPluginApp:
     Args:
         parts: Implementations of asynchronous subsystems.
         max_request_bytes: How many bytes of a request's body are read; not of one that is a stream.
+        observers: What is told of requests, in the tasks that answer them.
 
     Raises:
         TypeError: For a part that cannot be served: a class, a synchronous one, a method with other
@@ -64,8 +69,14 @@ class AsyncPluginApp:
         ```
     """
 
-    def __init__(self, *parts: AsyncSubsystem, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
+    def __init__(
+        self,
+        *parts: AsyncSubsystem,
+        max_request_bytes: int = MAX_REQUEST_BYTES,
+        observers: Iterable[Observer] = (),
+    ) -> None:
         self._routes = Routes(parts, max_request_bytes, check_async_part)
+        self._observers = Observers(observers)
         self.manifest: Manifest = self._routes.manifest
 
     def __repr__(self) -> str:
@@ -80,17 +91,44 @@ class AsyncPluginApp:
         Returns:
             The response, for the caller to close.
         """
+        if self._observers:
+            return await self._observed(request)
+        return (await self._answer(request))[0]
+
+    def told_to(self, observers: Iterable[Observer]) -> Self:
+        """Return this app, which tells ``observers`` too."""
+        other = copy(self)
+        other._observers = Observers((*self._observers, *observers))  # noqa: SLF001  its own class
+        return other
+
+    async def _answer(self, request: AsyncRequest) -> tuple[AsyncResponse, BaseException | None]:
         method = request.method.partition("?")[0]
         try:
             route = self._routes.route(method)
             if isinstance(route, Response):
-                return whole(route)
-            return await _answered(route, request, method)
+                return whole(route), None
+            return await _answered(route, request, method), None
         except BaseException as error:  # sys.exit() in a method is no order to the server
             if is_forked_child() or is_cancelled(error):
                 raise
             log_failed_call(f"{method} failed", error)
-            return whole(refusal(error))
+            return whole(refusal(error)), error
+
+    async def _observed(self, request: AsyncRequest) -> AsyncResponse:
+        # In the context of the request's task, which ends with it.
+        now = asyncio.get_running_loop().time
+        started = request_started(request, self._routes.methods)
+        observed = ObservedRequest(self._observers, started, now)
+        try:
+            response, error = await self._answer(request)
+        except BaseException as raised:  # cancelled, because its host hung up or the server ends
+            observed.end(INTERNAL_ERROR, raised, hung_up=True)
+            raise
+        if isinstance(response.body, AsyncBytes):
+            observed.sent_bytes = len(response.body.whole)
+            observed.end(response.status, error, hung_up=False)
+            return response
+        return evolve(response, body=_Observed(response, observed))
 
 
 def check_async_part(part: Part) -> None:
@@ -144,6 +182,37 @@ async def _pieces(remote: Streamed, items: AsyncIterable[Any]) -> AsyncIterator[
     finally:
         if isinstance(items, AsyncGenerator):
             await items.aclose()
+
+
+class _Observed:
+    """The body of a streamed answer, whose end is that of its request."""
+
+    def __init__(self, response: AsyncResponse, observed: ObservedRequest) -> None:
+        self._response = response
+        self._observed = observed
+
+    async def read(self, size: int, /) -> bytes:
+        try:
+            chunk = await self._response.body.read(size)
+        except BaseException as error:
+            left = is_cancelled(error)
+            self._observed.end(OK, None if left else error.__cause__ or error, hung_up=left)
+            raise
+        self._observed.sent_bytes += len(chunk)
+        if not chunk:
+            self._observed.end(OK, hung_up=False)
+        return chunk
+
+    def close(self) -> None:
+        self._response.body.close()
+        self._observed.end(OK, hung_up=True)
+
+    async def aclose(self) -> None:
+        try:
+            await self._response.aclose()
+        finally:
+            # One that was not read to its end.
+            self._observed.end(OK, hung_up=True)
 
 
 class _Begun:

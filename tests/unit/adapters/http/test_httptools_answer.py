@@ -1,10 +1,9 @@
 """An answer as httptools parses it: what is kept of it, and what bounds it."""
 
-from http.client import HTTPException
-
 import httptools
 import pytest
 
+from moby_plugins.adapters.http.heads import RefusedError
 from moby_plugins.adapters.http.httptools import Answer, ClosedEarlyError
 from moby_plugins.domain.http_grammar import MAX_HEAD_BYTES, MAX_HEADERS, plain_head
 from tests.heads import ROWS
@@ -109,7 +108,7 @@ def test_a_switch_of_protocols_is_an_answer_without_a_body() -> None:
 )
 def test_a_head_is_bounded(parts: list[bytes], told: str) -> None:
     """What would go on for ever, or leaves the body's end open, is no answer."""
-    with pytest.raises(HTTPException, match=told):
+    with pytest.raises(RefusedError, match=told):
         fed(*parts)
 
 
@@ -128,7 +127,7 @@ def test_a_body_is_bounded_between_its_parts(parts: list[bytes]) -> None:
     found = fed(CHUNKED, *parts)
 
     assert (found.status, found.complete, found.reusable) == (200, False, False)
-    assert isinstance(found.failure, (HTTPException, httptools.HttpParserError))
+    assert isinstance(found.failure, (RefusedError, httptools.HttpParserError))
 
 
 def test_an_interrupt_while_parsing_passes() -> None:

@@ -2,12 +2,12 @@
 
 import errno
 import ssl
-from http.client import HTTPException
 
 import httptools
 import pytest
 from httptools.parser import errors
 
+from moby_plugins.adapters.http.heads import RefusedError
 from moby_plugins.adapters.http.httptools import ERRORS, ClosedEarlyError, translate
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
@@ -54,7 +54,7 @@ SOCKETS: dict[str, tuple[Exception, type[TransportError], str]] = {
         TransportError,
         "TLS: certificate verify",
     ),
-    "our own": (HTTPException("too much"), TransportError, "malformed answer: too much"),
+    "our own": (RefusedError("too much"), TransportError, "malformed answer: too much"),
 }
 
 

@@ -6,8 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from moby_plugins.adapters.http.heads import check_framing
-from moby_plugins.adapters.http.urllib3 import BrokenHeadersError, StrictResponse
+from moby_plugins.adapters.http.urllib3 import BrokenHeadersError, StrictResponse, check_framing
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

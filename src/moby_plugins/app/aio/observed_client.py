@@ -1,0 +1,145 @@
+"""An asynchronous client whose attempts are observed; ``app/observed_client.py`` with ``await``."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from types import UnionType
+from typing import Any, TypeVar, cast
+
+from attrs import evolve, frozen
+
+from moby_plugins.app.aio.attempts import AsyncAttempt
+from moby_plugins.app.aio.client import AsyncClient, AsyncStream
+from moby_plugins.app.observing import (
+    ObservedAsyncRequest,
+    ObservedCall,
+    Observers,
+    call_started,
+    telling_retries,
+)
+from moby_plugins.app.retrying import OnRetry
+from moby_plugins.async_ports import AsyncTransport
+from moby_plugins.deferred_names import AtDoor
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.async_http import AsyncBody, AsyncRequest, AsyncResponse
+from moby_plugins.domain.errors import DriverError, StatusError
+from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable
+from moby_plugins.ports import filled
+
+_DOOR = AtDoor("moby_plugins.aio", __name__)
+
+T = TypeVar("T")
+
+
+class AsyncObservedClient(AsyncClient):
+    """An ``AsyncClient`` that tells ``observers`` of each attempt, and of each retry."""
+
+    __module__ = _DOOR
+
+    def __init__(
+        self, transport: AsyncTransport, address: Address, *, observers: Observers, **named: Any
+    ) -> None:
+        filled("transport", transport, "send", "close")
+        super().__init__(_CountingTransport(transport), address, **named)
+        self._observers = observers
+
+    async def attempt(
+        self, request: AsyncRequest, into: type[T] | UnionType | None, timeout: float | None
+    ) -> Any:
+        """Send a request once, and tell of it; as ``AsyncClient.attempt``."""
+        observed = self._observed(request)
+        try:
+            result = await super().attempt(_with(observed, request), into, timeout)
+        except BaseException as error:
+            observed.end(error)
+            raise
+        observed.end()
+        return result
+
+    def sign(self, error: StatusError | DriverError) -> None:
+        """Say in ``error`` whose it is; tell of one that a typed proxy found in a response."""
+        super().sign(error)
+        if isinstance(error, DriverError):
+            self._observers.driver_failed(self._name, self.address.text, error)
+
+    async def _stream(self, request: AsyncRequest, timeout: float | None) -> AsyncStream:
+        observed = self._observed(request)
+        observed.ends_with_body = True
+        try:
+            return await super()._stream(_with(observed, request), timeout)
+        except BaseException as error:
+            observed.end(error)
+            raise
+
+    def _try(
+        self,
+        attempt: AsyncAttempt[T],
+        policy: RetryPolicy | None,
+        on_retry: OnRetry | None,
+        retryable: IsRetryable = is_retryable,
+    ) -> Awaitable[T]:
+        wanted = self._on_retry if on_retry is None else on_retry
+        told = telling_retries(self._observers, self._name, wanted)
+        return super()._try(attempt, policy, told, retryable)
+
+    def _observed(self, request: AsyncRequest) -> ObservedCall:
+        started = call_started(self._name, self.address.text, request)
+        return ObservedCall(self._observers, started, asyncio.get_running_loop().time)
+
+
+def client_of(observers: Observers) -> Callable[..., AsyncClient]:
+    """Return what makes a client with ``observers``, given the arguments of ``AsyncClient``."""
+    return partial(AsyncObservedClient, observers=observers) if observers else AsyncClient
+
+
+def _with(observed: ObservedCall, request: AsyncRequest) -> ObservedAsyncRequest:
+    return ObservedAsyncRequest(
+        request.method,
+        request.body,
+        observed.headers,
+        request.length,
+        request.attempt,
+        observed=observed,
+    )
+
+
+@frozen
+class _CountingTransport:
+    """A transport that notes in each observed call what it learns of its response."""
+
+    _transport: AsyncTransport
+
+    async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
+        response = await self._transport.send(request, timeout)
+        observed = cast("ObservedAsyncRequest", request).observed
+        observed.new_connection = response.new_connection
+        return evolve(response, body=_Counted(response.body, observed))
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __repr__(self) -> str:
+        return repr(self._transport)
+
+
+class _Counted:
+    """A body whose bytes are counted as they are received. With a stream its call ends."""
+
+    def __init__(self, body: AsyncBody, observed: ObservedCall) -> None:
+        self._body = body
+        self._observed = observed
+
+    async def read(self, size: int, /) -> bytes:
+        try:
+            data = await self._body.read(size)
+        except BaseException as error:
+            if self._observed.ends_with_body:
+                self._observed.end(error)
+            raise
+        self._observed.received_bytes += len(data)
+        return data
+
+    def close(self) -> None:
+        self._body.close()
+        if self._observed.ends_with_body:
+            self._observed.end()

@@ -1,0 +1,362 @@
+"""Connections of the asynchronous transport: dialled, kept, replaced, given up for others."""
+
+import asyncio
+import os
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from moby_plugins.adapters.aio.pool import TURNS
+from moby_plugins.adapters.aio.transport import connect
+from moby_plugins.adapters.http.pool import IdleConnections
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import TransportError, TransportTimeoutError
+from moby_plugins.testing.contracts import Run
+from tests.dummy_plugin import Conversation, DummyPlugin, answering, http
+from tests.integration.aio.calls import called, descriptors, echoes, failed, hangs, request
+from tests.integration.aio.conftest import Reach
+
+
+@contextmanager
+def full_queue(path: Path) -> Iterator[socket.socket]:
+    """A socket whose plugin accepts nothing, and has no more place in its queue."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(0)
+        queued = []
+        for _ in range(10):
+            waiting = socket.socket(socket.AF_UNIX)
+            waiting.setblocking(False)
+            queued.append(waiting)
+            try:
+                waiting.connect(str(path))
+            except BlockingIOError:
+                break
+        try:
+            yield listener
+        finally:
+            for each in queued:
+                each.close()
+
+
+def test_a_full_queue_is_no_connection(short_path: Path, run: Run) -> None:
+    """The call waits for a place, and ends at its deadline; cancelled or closed it ends at once."""
+    path = short_path / "p.sock"
+
+    async def test() -> None:
+        began = time.monotonic()
+        error = await failed(called(transport, timeout=0.3))
+        assert isinstance(error, TransportTimeoutError)
+        assert 0.29 < time.monotonic() - began < 1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await called(transport)
+        waiting = asyncio.create_task(failed(called(transport)))
+        await asyncio.sleep(0.1)
+        transport.close()
+        assert type(await waiting) is TransportError
+
+    with full_queue(path):
+        transport = connect(Address(f"unix://{path}"), None)
+        run(test())
+
+
+def test_a_place_in_the_queue_is_taken_once_there_is_one(short_path: Path, run: Run) -> None:
+    """The plugin is asked again, every 50 ms at most."""
+    path = short_path / "p.sock"
+
+    def accept(listener: socket.socket) -> None:
+        time.sleep(0.15)
+        taken = []
+        with suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                taken.append(sock)
+                if data := sock.recv(1000):
+                    sock.sendall(http(data[:4]))
+                    break
+        for each in taken:
+            each.close()
+
+    async def test() -> bytes:
+        return await called(transport, timeout=5.0)
+
+    with full_queue(path) as listener:
+        # Those in the queue hang up, so that what accepts them reads an end.
+        plugin = threading.Thread(target=accept, args=(listener,))
+        plugin.start()
+        transport = connect(Address(f"unix://{path}"), None)
+        time.sleep(0)
+        try:
+            hang_up_queued(listener)
+            assert run(test()) == b"POST"
+        finally:
+            transport.close()
+            plugin.join()
+
+
+def hang_up_queued(listener: socket.socket) -> None:
+    """Accept what has been queued, in its order, until there is nothing."""
+    listener.settimeout(0.05)
+    with suppress(OSError):
+        while True:
+            listener.accept()[0].close()
+    listener.settimeout(5)
+
+
+def test_a_connection_serves_call_after_call(reach: Reach, run: Run) -> None:
+    """And 64 at once are kept for the next 64."""
+
+    async def test() -> None:
+        for number in range(5):
+            assert await called(reached.transport, b"%d" % number) == b"%d" % number
+        assert reached.plugin.connections == 1
+        for _ in range(3):
+            bodies = [b"%d" % number for number in range(64)]
+            calls = (called(reached.transport, body) for body in bodies)
+            assert await asyncio.gather(*calls) == bodies
+        assert reached.plugin.connections <= 64
+
+    with reach(echoes) as reached:
+        run(test())
+
+
+def test_an_idle_connection_that_the_plugin_closed_is_replaced(reach: Reach, run: Run) -> None:
+    """Before anything is sent: whether the loop has seen its end or not."""
+    closed = threading.Semaphore(0)
+
+    def behave(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(http(b"1"))
+        conversation.sock.close()
+        closed.release()
+
+    async def test() -> None:
+        for number in range(10):
+            assert await called(reached.transport) == b"1"
+            assert closed.acquire(timeout=5)
+            if number % 2:
+                await asyncio.sleep(0.01)
+        assert reached.plugin.connections == 10
+
+    with reach(behave) as reached:
+        run(test())
+
+
+def test_a_request_that_was_sent_is_not_sent_again_unseen(reach: Reach, run: Run) -> None:
+    """A plugin that reads it over a used connection, and hangs up, is an error."""
+
+    async def test() -> None:
+        assert await called(reached.transport) == b"1"
+        reached.plugin.connections = 0
+        error = await failed(called(reached.transport))
+        assert type(error) is TransportError
+        assert not error.answered
+
+    def behave(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(http(b"1"))
+        conversation.read_request()
+
+    with reach(behave) as reached:
+        run(test())
+        assert reached.plugin.connections == 0
+
+
+def test_what_was_not_asked_for_ends_an_idle_connection(reach: Reach, run: Run) -> None:
+    """It is not the answer to the next call."""
+
+    def behave(conversation: Conversation) -> None:
+        while conversation.read_request():
+            conversation.send(http(b"1") + http(b"2"))
+
+    async def test() -> None:
+        for _ in range(5):
+            assert await called(reached.transport) == b"1"
+        assert reached.plugin.connections == 5
+
+    with reach(behave) as reached:
+        run(test())
+
+
+def test_so_many_calls_have_a_turn_at_once(reach_unix: Reach, run: Run) -> None:
+    """64 of them; the others wait, within their deadline, and each gets its turn."""
+    most = 0
+    now: set[Conversation] = set()
+
+    def behave(conversation: Conversation) -> None:
+        nonlocal most
+        while conversation.read_request():
+            now.add(conversation)
+            most = max(most, len(now))
+            time.sleep(0.01)
+            now.discard(conversation)
+            conversation.send(http(b"1"))
+
+    async def test() -> None:
+        answers = await asyncio.gather(*(called(reached.transport) for _ in range(200)))
+        assert set(answers) == {b"1"}
+        assert reached.plugin.connections <= TURNS
+
+    with reach_unix(behave) as reached:
+        run(test())
+    assert most <= TURNS
+
+
+def test_a_call_that_waits_for_its_turn_can_end(reach_unix: Reach, run: Run) -> None:
+    """At its deadline, cancelled or closed; and the turns of cancelled calls are others'."""
+
+    async def test() -> None:
+        holding = [asyncio.create_task(failed(called(reached.transport))) for _ in range(TURNS)]
+        await asyncio.sleep(0.1)
+        error = await failed(called(reached.transport, timeout=0.1))
+        assert isinstance(error, TransportTimeoutError)
+        waiting = [asyncio.create_task(called(reached.transport)) for _ in range(10)]
+        last = asyncio.create_task(failed(called(reached.transport)))
+        await asyncio.sleep(0.05)
+        before = reached.plugin.connections
+        for task in (*waiting, *holding):
+            task.cancel()
+        ended = await asyncio.gather(*waiting, *holding, return_exceptions=True)
+        assert {type(each) for each in ended} == {asyncio.CancelledError}
+        await asyncio.sleep(0.1)
+        assert reached.plugin.connections == before + 1
+        reached.transport.close()
+        assert type(await last) is TransportError
+
+    with reach_unix(hangs) as reached:
+        run(test())
+
+
+def test_a_stream_gives_its_turn_back(reach_unix: Reach, run: Run) -> None:
+    """With 64 of them open, and more, a call goes through."""
+
+    def behave(conversation: Conversation) -> None:
+        asked = conversation.read_request()
+        if asked.endswith(b"stream"):
+            conversation.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            conversation.hang()
+        else:
+            conversation.send(http(b"1"))
+
+    async def test() -> None:
+        streams = [
+            await reached.transport.send(request(b"stream"), None) for _ in range(TURNS + 10)
+        ]
+        assert await called(reached.transport, timeout=5.0) == b"1"
+        for stream in streams:
+            stream.body.close()
+
+    with reach_unix(behave) as reached:
+        run(test())
+
+
+def test_idle_connections_are_bounded_together(short_path: Path, run: Run) -> None:
+    """What several transports of a registry keep is so many at most."""
+    idle = IdleConnections(3)
+    ended = threading.Semaphore(0)
+
+    def behave(conversation: Conversation) -> None:
+        answering(http(b"1"), http(b"1"), http(b"1"))(conversation)
+        ended.release()
+
+    async def test(transports: list[object]) -> None:
+        for transport in transports:
+            assert await called(transport) == b"1"  # type: ignore[arg-type]  # it is one
+        for _ in range(2):
+            assert await asyncio.to_thread(ended.acquire, timeout=5)
+        assert not ended.acquire(blocking=False)
+
+    plugins = [DummyPlugin.on_unix(short_path / f"{number}.sock", behave) for number in range(5)]
+    transports = [connect(Address(plugin.addr), None, idle=idle) for plugin in plugins]
+    try:
+        run(test(list(transports)))
+    finally:
+        for transport in transports:
+            transport.close()
+        for plugin in plugins:
+            plugin.close()
+
+
+def test_idle_connections_make_room_where_descriptors_are_refused(
+    short_path: Path, run: Run
+) -> None:
+    """A call is made that needs one; and where nothing can be closed, the error says so."""
+    idle = IdleConnections()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def test() -> None:
+        assert await called(first) == b"1"
+        taken: list[int] = []
+
+        def take_all() -> None:
+            with suppress(OSError):
+                while True:
+                    taken.append(os.open(os.devnull, os.O_RDONLY))
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + 20, hard))
+        try:
+            take_all()
+            # It is connected, and never answers.
+            assert isinstance(await failed(called(second, timeout=0.5)), TransportTimeoutError)
+            for _ in range(100):
+                take_all()  # also what the plugins, which are in this process, close later
+                error = await failed(called(second, timeout=0.5))
+                if "Too many open files" in str(error):
+                    return
+            raise AssertionError(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for descriptor in taken:
+                os.close(descriptor)
+
+    with (
+        DummyPlugin.on_unix(short_path / "1.sock", answering(http(b"1"), http(b"1"))) as one,
+        DummyPlugin.on_unix(short_path / "2.sock", hangs) as two,
+    ):
+        first = connect(Address(one.addr), None, idle=idle)
+        second = connect(Address(two.addr), None, idle=idle)
+        try:
+            run(test())
+        finally:
+            first.close()
+            second.close()
+
+
+def test_a_name_s_addresses_share_the_time_out(run: Run) -> None:
+    """One that does not answer leaves time for the next; the name is resolved in a thread."""
+    plugin = DummyPlugin.on_tcp(answering(http(b"1")))
+    port = int(plugin.addr.rpartition(":")[2])
+    from moby_plugins.adapters.aio.dialing import AsyncTCPDial
+    from moby_plugins.adapters.aio.transport import AsyncSocketTransport
+    from moby_plugins.adapters.http.dialing import TCPDial
+
+    resolving: list[str] = []
+
+    def resolve(host: str, _: int) -> list[object]:
+        resolving.append(threading.current_thread().name)
+        time.sleep(0.05)
+        stream = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        # A port of that address, whose packets are dropped: of TEST-NET-1.
+        return [(*stream, ("192.0.2.1", port)), (*stream, ("127.0.0.1", port))]
+
+    address = Address(f"tcp://plugin.example:{port}")
+    transport = AsyncSocketTransport(address, AsyncTCPDial(TCPDial(address, resolve)))
+
+    async def test() -> None:
+        began = time.monotonic()
+        assert await called(transport, timeout=1.0) == b"1"
+        assert time.monotonic() - began < 0.9
+
+    try:
+        run(test())
+    finally:
+        transport.close()
+        plugin.close()
+    assert resolving == ["moby-plugins-resolve"]

@@ -1,0 +1,239 @@
+"""One transport in several loops, threads and processes, and when loops end before it."""
+
+import asyncio
+import contextvars
+import gc
+import os
+import signal
+import time
+import warnings
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from moby_plugins.domain.errors import TransportError
+from moby_plugins.testing.contracts import Run
+from tests.dummy_plugin import Conversation
+from tests.integration.aio.calls import called, descriptors, echoes, failed, hangs, request, soon
+from tests.integration.aio.conftest import Reach
+from tests.integration.loops import LoopFactory
+
+
+def test_a_second_run_dials_again(reach: Reach, run: Run) -> None:
+    """A connection that was open as its loop closed is closed, without a warning."""
+
+    async def test() -> None:
+        assert await called(reached.transport, b"a", 5.0) == b"a"
+
+    with reach(echoes) as reached:
+        before = descriptors()
+        run(test())
+        run(test())
+        assert reached.plugin.connections == 2
+        reached.transport.close()
+        assert soon(before) <= before
+
+
+def test_a_loop_that_closes_leaves_nothing_that_warns(reach: Reach, new_loop: LoopFactory) -> None:
+    """Neither an idle connection, nor a body unread, nor a call that no one has ended."""
+
+    async def test() -> None:
+        assert await called(reached.transport, b"a") == b"a"
+        response = await reached.transport.send(request(b"x" * 400_000), None)
+        assert await response.body.read(1) == b"x"
+        kept.append(response)
+
+    kept: list[Any] = []
+    with reach(echoes) as reached:
+        before = descriptors()
+        loop = new_loop()
+        loop.run_until_complete(test())
+        loop.close()
+        kept.clear()
+        reached.transport.close()
+        gc.collect()
+        assert soon(before) <= before
+
+
+def test_loops_in_threads_share_a_transport(reach: Reach, new_loop: LoopFactory) -> None:
+    """Each has connections of its own, and its own answers."""
+
+    def calls(number: int) -> None:
+        async def test() -> None:
+            for count in range(200):
+                body = b"%d-%d" % (number, count)
+                assert await called(reached.transport, body, 5.0) == body
+
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(test())
+
+    with reach(echoes) as reached, ThreadPoolExecutor(3) as threads:
+        for done in [threads.submit(calls, number) for number in range(3)]:
+            done.result()
+        assert reached.plugin.connections == 3
+
+
+def test_a_close_from_another_thread_ends_calls_at_once(reach: Reach, run: Run) -> None:
+    """Without waiting for them: those that wait for an answer, and those that read."""
+
+    def behave(conversation: Conversation) -> None:
+        if conversation.read_request().endswith(b"stream"):
+            conversation.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        conversation.hang()
+
+    async def test() -> None:
+        stream = await reached.transport.send(request(b"stream"), None)
+        waiting = [asyncio.create_task(failed(called(reached.transport))) for _ in range(70)]
+        waiting.append(asyncio.create_task(failed(stream.body.read(10))))
+        await asyncio.sleep(0.1)
+        took = await asyncio.to_thread(timed, reached.transport.close)
+        began = time.monotonic()
+        errors = await asyncio.gather(*waiting)
+        assert took < 0.1
+        assert time.monotonic() - began < 0.5
+        assert {type(error) for error in errors} == {TransportError}
+        assert type(await failed(called(reached.transport))) is TransportError
+        stream.body.close()
+
+    with reach(behave) as reached:
+        before = descriptors()
+        run(test())
+        assert soon(before) <= before
+
+
+def timed(do: Callable[[], object]) -> float:
+    """How many seconds it takes."""
+    began = time.monotonic()
+    do()
+    return time.monotonic() - began
+
+
+def test_a_close_without_a_running_loop(reach: Reach, new_loop: LoopFactory) -> None:
+    """Between two runs of a loop, and after it: what is idle is closed then."""
+
+    async def test() -> None:
+        assert await called(reached.transport, b"a", 5.0) == b"a"
+
+    with reach(echoes) as reached:
+        before = descriptors()
+        loop = new_loop()
+        with_loop = descriptors() - before
+        loop.run_until_complete(test())
+        reached.transport.close()
+        assert soon(before + with_loop) <= before + with_loop
+        loop.close()
+
+
+def test_a_transport_that_no_one_closed_leaves_no_connection(reach: Reach, run: Run) -> None:
+    """Connections end with the last reference to it, while the loop runs on."""
+
+    async def test() -> None:
+        before = descriptors()
+        transport = reached.renewed()
+        assert await called(transport, b"a", 5.0) == b"a"
+        gone = weakref.ref(transport)
+        del transport
+        gc.collect()
+        assert gone() is None
+        assert await asyncio.to_thread(soon, before) <= before
+
+    with reach(echoes) as reached:
+        run(test())
+
+
+def test_a_connection_keeps_no_context(reach_unix: Reach, run: Run) -> None:
+    """What a caller's context holds is not held by the connection that its call dialled."""
+
+    class Held:
+        """What a context variable refers to."""
+
+    variable: contextvars.ContextVar[Held] = contextvars.ContextVar("held")
+
+    async def holding() -> "weakref.ref[Held]":
+        held = Held()
+        variable.set(held)
+        assert await called(reached.transport, b"a", 5.0) == b"a"
+        return weakref.ref(held)
+
+    async def test() -> None:
+        gone = await asyncio.create_task(holding())
+        await asyncio.sleep(0)
+        gc.collect()
+        assert gone() is None
+        assert await called(reached.transport, b"b") == b"b"
+        assert reached.plugin.connections == 1
+
+    with reach_unix(echoes) as reached:
+        run(test())
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_the_child_of_a_fork_dials_again(reach: Reach, run: Run) -> None:
+    """And leaves what its parent has open alone: connections, calls and the loop."""
+
+    async def in_the_child() -> None:
+        assert await called(reached.transport, b"child", 5.0) == b"child"
+
+    async def test() -> None:
+        assert await called(reached.transport, b"a", 5.0) == b"a"
+        waiting = asyncio.create_task(called(reached.transport, b"slow" * 100_000, 10.0))
+        await asyncio.sleep(0)
+        process = os.fork()
+        if not process:
+            status = 1
+            try:
+                signal.alarm(20)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error")
+                    run(in_the_child())
+                    reached.transport.close()
+                    gc.collect()
+                status = 0
+            finally:
+                os._exit(status)
+        assert (await asyncio.to_thread(os.waitpid, process, 0))[1] == 0
+        assert await waiting == b"slow" * 100_000
+        assert await called(reached.transport, b"b", 5.0) == b"b"
+
+    with reach(echoes) as reached:
+        run(test())
+        # The parent's first, that of the call under way, and the child's.
+        assert reached.plugin.connections <= 3
+
+
+def test_threads_that_end_leave_no_places(reach_unix: Reach, new_loop: LoopFactory) -> None:
+    """A transport keeps nothing of loops that are closed, once it is used in another."""
+
+    async def test() -> None:
+        assert await called(reached.transport, b"a", 5.0) == b"a"
+
+    with reach_unix(echoes) as reached:
+        before = descriptors()
+        for _ in range(20):
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                runner.run(test())
+        # The last one's, at both ends.
+        assert soon(before + 2) <= before + 2
+
+
+def test_a_call_that_failed_keeps_nothing(reach: Reach, run: Run) -> None:
+    """Transport and connection go with the last reference, without the garbage collector."""
+
+    async def test() -> None:
+        transport = reached.renewed()
+        await failed(called(transport, timeout=0.1))
+        gone = weakref.ref(transport)
+        transport.close()
+        del transport
+        assert gone() is None
+
+    gc.collect()
+    gc.disable()
+    try:
+        with reach(hangs) as reached:
+            run(test())
+    finally:
+        gc.enable()

@@ -1,0 +1,320 @@
+"""Observers of the asynchronous ends are told what those of the synchronous ones are."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from moby_plugins import Observer, PluginNotFoundError, StatusError, TransportError, WireError
+from moby_plugins.aio import (
+    AsyncClient,
+    AsyncLogDriver,
+    AsyncPluginApp,
+    AsyncRegistry,
+    AsyncRequest,
+    AsyncVolumeDriver,
+    new_client,
+    new_local_registry,
+)
+from moby_plugins.ports import (
+    ActivationFailed,
+    CallEnded,
+    CallStarted,
+    HandlerFailed,
+    PluginActivated,
+    PluginDropped,
+    RequestEnded,
+    RequestStarted,
+    RetryScheduled,
+)
+from moby_plugins.subsystems import LogEntry, Volume
+from moby_plugins.testing import (
+    AsyncMemoryTransport,
+    FakeTimeLoop,
+    MemoryDiscovery,
+    drips,
+    drops_mid_body,
+    hangs,
+    not_json,
+    refused,
+    script,
+    status,
+)
+from tests.observers import Failing, Notes
+
+SPAN: ContextVar[str] = ContextVar("span", default="none")
+MANIFEST = {"Implements": ["VolumeDriver"]}
+
+
+@pytest.fixture
+def notes() -> Notes:
+    """What was told."""
+    return Notes()
+
+
+def calling(
+    replies: Any, work: Callable[[AsyncClient], Awaitable[object]], *observers: Observer
+) -> None:
+    """Run ``work`` with a client of a plugin in memory, in fake time."""
+
+    async def main() -> None:
+        connect = AsyncMemoryTransport(replies).connect
+        async with new_client("unix:///s.sock", connect=connect, observers=observers) as client:
+            await work(client)
+
+    loop = FakeTimeLoop()
+    try:
+        loop.run(main())
+    finally:
+        loop.close()
+
+
+def test_a_call_is_told_when_it_starts_and_when_it_has_ended(notes: Notes) -> None:
+    """With the seconds of the event loop's time."""
+    reply = hangs(2, then={"a": 1})
+    calling({"M.x": reply}, lambda client: client.call("M.x", {"b": 22}), notes)
+
+    started, ended = notes.events
+    assert (started.method, started.attempt, started.sent_bytes) == ("M.x", 1, 9)
+    assert ended.started is started
+    assert (ended.seconds, ended.status, ended.error, ended.received_bytes) == (2, 200, None, 9)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "code"),
+    [(status(500, "no"), StatusError, 500), (not_json(), WireError, 200)],
+    ids=str,
+)
+def test_a_failure_is_the_end_of_its_call(
+    notes: Notes, reply: Any, kind: type[Exception], code: int
+) -> None:
+    """The event has the error that the caller gets."""
+    with pytest.raises(kind) as caught:
+        calling({"M.x": reply}, lambda client: client.call("M.x"), notes)
+
+    [ended] = notes.of(CallEnded)
+    assert (ended.error, ended.status) == (caught.value, code)
+
+
+def test_a_call_that_is_cancelled_has_ended(notes: Notes) -> None:
+    """With ``CancelledError``, at the moment of the cancellation."""
+
+    async def leave(client: AsyncClient) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(3):
+                await client.call("M.x")
+
+    calling({"M.x": hangs()}, leave, notes)
+
+    [ended] = notes.of(CallEnded)
+    assert isinstance(ended.error, asyncio.CancelledError)
+    assert ended.seconds == 3
+
+
+def test_retries_are_told_to_observers_and_to_the_caller(notes: Notes) -> None:
+    """Each with its attempt and its delay."""
+    told: list[float] = []
+    calling(
+        {"M.x": script(refused(), refused(), {})},
+        lambda client: client.call("M.x", on_retry=lambda _, delay: told.append(delay)),
+        notes,
+    )
+
+    assert [(r.method, r.attempt, r.delay) for r in notes.of(RetryScheduled)] == [
+        ("M.x", 1, 1.0),
+        ("M.x", 2, 2.0),
+    ]
+    assert [event.attempt for event in notes.of(CallStarted)] == [1, 2, 3]
+    assert told == [1.0, 2.0]
+
+
+def test_a_stream_ends_when_it_was_read_or_left_or_breaks(notes: Notes) -> None:
+    """Once, with its bytes."""
+
+    async def stream(client: AsyncClient) -> None:
+        async with client.stream("M.x") as whole:
+            assert [chunk async for chunk in whole] == [b"a", b"b", b"c"]
+        async with client.stream("M.x") as left:
+            await left.read(1)
+        async with client.stream("M.y") as broken:
+            with pytest.raises(WireError):
+                [chunk async for chunk in broken]
+
+    calling({"M.x": drips(b"abc"), "M.y": drops_mid_body(b"half")}, stream, notes)
+
+    whole, left, broken = notes.of(CallEnded)
+    assert (whole.received_bytes, whole.seconds, whole.error) == (3, 3, None)
+    assert (left.received_bytes, left.error) == (1, None)
+    assert isinstance(broken.error, WireError)
+
+
+def test_an_observer_that_fails_changes_nothing(notes: Notes) -> None:
+    """Nor does a client without observers have anything of them."""
+    replies = {"M.x": script(refused(), {})}
+    calling(replies, lambda client: client.call("M.x"), Failing(SystemExit(3)), notes)
+
+    assert len(notes.events) == 5
+    calling({}, lambda client: asyncio.sleep(0, type(client) is AsyncClient))
+
+
+def registered(notes: Notes, work: Callable[[AsyncRegistry], Awaitable[object]]) -> None:
+    """Run ``work`` with a registry of ``shelf`` and ``dead``, in fake time."""
+    discovery = MemoryDiscovery(["shelf", "dead"])
+    shelf = AsyncMemoryTransport({"Plugin.Activate": script(refused(), MANIFEST, MANIFEST)})
+    dead = AsyncMemoryTransport({"Plugin.Activate": refused()})
+
+    def connect(address: Any, tls: Any) -> AsyncMemoryTransport:
+        return dead if "dead" in address.text else shelf
+
+    async def main() -> None:
+        async with new_local_registry(
+            discovery=discovery, connect=connect, observers=[notes]
+        ) as registry:
+            await work(registry)
+
+    loop = FakeTimeLoop()
+    try:
+        loop.run(main())
+    finally:
+        loop.close()
+
+
+def test_a_plugin_that_becomes_active_or_is_dropped_is_told(notes: Notes) -> None:
+    """With the seconds that it took; a second ``get`` tells nothing."""
+
+    async def work(registry: AsyncRegistry) -> None:
+        await registry.get("shelf", "VolumeDriver")
+        await registry.get("shelf", "VolumeDriver")
+        registry.invalidate("shelf")
+        await registry.get("shelf")
+
+    registered(notes, work)
+
+    first, second = notes.of(PluginActivated)
+    assert (first.plugin.name, first.seconds, second.seconds) == ("shelf", 1, 0)
+    assert [event.plugin.name for event in notes.of(PluginDropped)] == ["shelf"] * 2
+    assert [(r.plugin, r.method) for r in notes.of(RetryScheduled)] == [
+        ("shelf", "Plugin.Activate")
+    ]
+
+
+def test_activations_and_handlers_that_fail_are_told(notes: Notes) -> None:
+    """Of ``get`` and of ``get_all``."""
+
+    def handler(_: str, __: object) -> None:
+        raise ValueError
+
+    async def work(registry: AsyncRegistry) -> None:
+        await registry.handle("VolumeDriver", handler)
+        assert [plugin.name for plugin in await registry.get_all(None)] == ["shelf"]
+        with pytest.raises(PluginNotFoundError):
+            await registry.get("nothing")
+
+    registered(notes, work)
+
+    assert [event.name for event in notes.of(ActivationFailed)] == ["dead", "nothing"]
+    assert [event.plugin for event in notes.of(HandlerFailed)] == ["shelf"]
+    assert notes.of(ActivationFailed)[1].seconds == 15
+
+
+class Shelf(AsyncVolumeDriver):
+    """Volumes that take some seconds."""
+
+    spans: list[str]
+
+    async def list(self) -> list[Volume]:
+        self.spans.append(SPAN.get())
+        await asyncio.sleep(2)
+        return [Volume("books")]
+
+    async def remove(self, name: str) -> None:
+        raise StatusError(409, "VolumeDriver.Remove", f"{name} is in use")
+
+
+class Logs(AsyncLogDriver):
+    """Two entries."""
+
+    spans: list[str]
+
+    async def read_logs(self, info: Any, config: Any) -> AsyncIterator[LogEntry]:
+        for line in (b"one", b"two"):
+            self.spans.append(SPAN.get())
+            yield LogEntry("stdout", 0, line)
+
+
+class Tracing(Observer):
+    """Sets a context variable when a request starts."""
+
+    def request_started(self, event: RequestStarted, /) -> None:
+        """Set it."""
+        SPAN.set("t1")
+
+
+async def answered(app: AsyncPluginApp, method: str, body: bytes = b"{}") -> bytes:
+    """All that the app answers."""
+    response = await app(AsyncRequest(method, body))
+    whole = b""
+    while chunk := await response.body.read(1 << 16):
+        whole += chunk
+    return whole
+
+
+def served(*parts: Any, notes: Notes, work: Callable[[AsyncPluginApp], Awaitable[object]]) -> None:
+    """Run ``work`` with an app of ``parts``, in fake time."""
+    app = AsyncPluginApp(*parts, observers=[Tracing(), notes])
+    loop = FakeTimeLoop()
+    try:
+        loop.run(asyncio.wait_for(work(app), 100))
+    finally:
+        loop.close()
+
+
+def test_a_served_request_is_told_with_its_end(notes: Notes) -> None:
+    """A method, a refusal and a stream; their code sees what observers set."""
+    shelf, logs = Shelf(), Logs()
+    shelf.spans, logs.spans = [], []
+    whole: list[bytes] = []
+
+    async def work(app: AsyncPluginApp) -> None:
+        whole.append(await answered(app, "VolumeDriver.List"))
+        await answered(app, "VolumeDriver.Remove", b'{"Name":"a"}')
+        whole.append(await answered(app, "LogDriver.ReadLogs"))
+
+    served(shelf, logs, notes=notes, work=work)
+
+    listed, refused_, streamed = notes.of(RequestEnded)
+    assert (listed.seconds, listed.status, listed.error) == (2, 200, None)
+    assert (listed.sent_bytes, streamed.sent_bytes) == tuple(map(len, whole))
+    assert (refused_.status, type(refused_.error)) == (409, StatusError)
+    assert [each.hung_up for each in (listed, refused_, streamed)] == [False] * 3
+    assert shelf.spans + logs.spans == ["t1"] * 3
+
+
+def test_a_request_whose_host_hung_up_is_told_so(notes: Notes) -> None:
+    """A method is cancelled, and a stream is closed before its end."""
+    shelf, logs = Shelf(), Logs()
+    shelf.spans, logs.spans = [], []
+
+    async def work(app: AsyncPluginApp) -> None:
+        task = asyncio.create_task(answered(app, "VolumeDriver.List"))
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait({task})
+        response = await app(AsyncRequest("LogDriver.ReadLogs", b"{}"))
+        await response.aclose()
+
+    served(shelf, logs, notes=notes, work=work)
+
+    method, stream = notes.of(RequestEnded)
+    assert (method.hung_up, method.seconds, stream.hung_up) == (True, 1, True)
+    assert isinstance(method.error, asyncio.CancelledError)
+
+
+def test_what_breaks_before_an_answer_is_told_with_its_error(notes: Notes) -> None:
+    """As a transport error without a status."""
+    with pytest.raises(TransportError):
+        calling({"M.x": refused()}, lambda client: client.call("M.x"), notes)
+
+    assert {event.status for event in notes.of(CallEnded)} == {None}
