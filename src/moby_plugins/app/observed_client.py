@@ -16,13 +16,12 @@ from moby_plugins.app.observing import (
     call_started,
     telling_retries,
 )
-from moby_plugins.app.retrying import Attempt, OnRetry
+from moby_plugins.app.retrying import OnRetry
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import DriverError, StatusError
 from moby_plugins.domain.http import Body, Request, Response
-from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable
-from moby_plugins.ports import PendingResponse, Transport, filled
+from moby_plugins.ports import PendingResponse, Transport, callable_or_none, filled
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
@@ -40,7 +39,7 @@ class ObservedClient(Client):
         filled("transport", transport, "send", "close")
         super().__init__(_CountingTransport(transport), address, **named)
         self._observers = observers
-        self._telling = telling_retries(observers, self._name, self._on_retry)
+        self._on_retry = self._telling(self._on_retry)
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
         """Begin nothing: an attempt that is observed has one thread from its start to its end."""
@@ -77,17 +76,9 @@ class ObservedClient(Client):
             observed.end(error)
             raise
 
-    def _try(
-        self,
-        attempt: Attempt[T],
-        policy: RetryPolicy | None,
-        on_retry: OnRetry | None,
-        retryable: IsRetryable = is_retryable,
-    ) -> T:
-        if on_retry is None:
-            return super()._try(attempt, policy, self._telling, retryable)
-        told = telling_retries(self._observers, self._name, on_retry)
-        return super()._try(attempt, policy, told, retryable)
+    def _telling(self, on_retry: OnRetry | None) -> OnRetry:
+        told = on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
+        return telling_retries(self._observers, self._name, told)
 
     def _observed(self, request: Request) -> ObservedCall:
         started = call_started(self._name, self.address.text, request)

@@ -5,6 +5,7 @@ the two events that an observer has of it, and ``ObservedRequest`` is a served r
 """
 
 from collections.abc import Callable, Container, Iterable
+from functools import lru_cache
 from operator import methodcaller
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -36,10 +37,10 @@ from moby_plugins.failures import log_failure
 T = TypeVar("T")
 A = TypeVar("A")
 Now: TypeAlias = Callable[[], float]
-# Headers that say how a message is framed, or what the connection is for.
-_TRANSPORTS = frozenset({"connection", "content-length", "expect", "host", "keep-alive"}) | {
-    *("te", "trailer", "transfer-encoding", "upgrade"),
-}
+# Headers of a client, and those that say how a message is framed or what the connection is for.
+_TAKEN = frozenset(
+    {"accept", "connection", "content-length", "content-type", "expect", "host", "keep-alive"}
+) | {*("te", "trailer", "transfer-encoding", "upgrade", "user-agent")}
 # What is tried again where an error names no call: a plugin is looked up, or shakes hands.
 ACTIVATE = "Plugin.Activate"
 
@@ -112,8 +113,9 @@ class ObservedCall:
         self._now = now
         self._began = now()
         self._started = started
-        added = started.headers
-        self.headers: dict[str, str] = mine if added == mine else _with_added(mine, added)
+        self.headers: dict[str, str] = started.headers
+        if self.headers != mine:
+            _clean(self.headers, mine)
         self.received_bytes: int = 0
         self.new_connection: bool | None = None
         # Of a stream, which goes on after the client has returned it.
@@ -126,7 +128,7 @@ class ObservedCall:
         """Tell that it has ended; only the first time counts: a stream may be closed again."""
         ends, self._ends = self._ends, []
         if ends:
-            event = CallEnded(
+            ended = CallEnded(
                 self._started,
                 self._now() - self._began,
                 OK if error is None else _status(error),
@@ -134,7 +136,9 @@ class ObservedCall:
                 self.received_bytes,
                 self.new_connection,
             )
-            _end(ends, event)
+            _, interrupt = told(filter(None, ends), methodcaller("__call__", ended))
+            if interrupt is not None:
+                raise interrupt
 
 
 @frozen
@@ -172,20 +176,19 @@ class ObservedRequest:
         ends, self._ends = self._ends, []
         if ends:
             seconds, sent = self._now() - self._began, self.sent_bytes
-            _end(ends, RequestEnded(self._started, seconds, status, error, sent, hung_up))
-
-
-def _end(ends: list[Any], event: CallEnded | RequestEnded) -> None:
-    _, interrupt = told(filter(None, ends), methodcaller("__call__", event))
-    if interrupt is not None:
-        raise interrupt
+            ended = RequestEnded(self._started, seconds, status, error, sent, hung_up)
+            _, interrupt = told(filter(None, ends), methodcaller("__call__", ended))
+            if interrupt is not None:
+                raise interrupt
 
 
 def call_started(plugin: str, address: str, request: Request | AsyncRequest) -> CallStarted:
     """Return the event of the beginning of an attempt."""
     size = len(request.body) if isinstance(request.body, bytes) else request.length
-    method, headers = request.method.partition("?")[0], dict(request.headers)
-    return CallStarted(plugin, address, method, request.attempt, headers, size)
+    method = request.method
+    if "?" in method:
+        method = method.partition("?")[0]
+    return CallStarted(plugin, address, method, request.attempt, dict(request.headers), size)
 
 
 def telling_retries(observers: Observers, plugin: str, on_retry: OnRetry | None) -> OnRetry:
@@ -214,15 +217,20 @@ def _status(error: BaseException) -> int | None:
     return OK if isinstance(error, WireError) else None
 
 
-def _with_added(mine: dict[str, str], headers: dict[Any, Any]) -> dict[str, str]:
-    """Return ``mine``, and what else of ``headers`` can be sent: no mistake may end the call."""
-    whole = dict(mine)
-    taken: set[str] = set()
-    for name, value in headers.items():
-        if name in mine or not (isinstance(name, str) and isinstance(value, str)):
-            continue
-        taken = taken or _TRANSPORTS.union(map(str.lower, mine))
-        good = HEADER_NAME.fullmatch(name) and value.isascii() and value.isprintable()
-        if good and name.lower() not in taken:
-            whole[name] = value
-    return whole
+def _clean(headers: dict[Any, Any], mine: dict[str, str]) -> None:
+    """Take out of ``headers`` what cannot be sent besides ``mine``: no mistake may end the call."""
+    headers.update(mine)
+    for name in [name for name in headers if name not in mine]:
+        value = headers[name]
+        if not (_may_be_added(name) and isinstance(value, str) and _is_sendable(value)):
+            del headers[name]
+
+
+@lru_cache(maxsize=256)
+def _may_be_added(name: object) -> bool:
+    good = isinstance(name, str) and HEADER_NAME.fullmatch(name) is not None
+    return good and str(name).lower() not in _TAKEN
+
+
+def _is_sendable(value: str) -> bool:
+    return value.isascii() and value.isprintable()

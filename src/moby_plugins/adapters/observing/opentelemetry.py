@@ -61,6 +61,7 @@ _BUCKETS = (
     *(2.5, 5.0, 7.5, 10.0, 30.0, 60.0),
 )
 _METHOD = {"http.request.method": "POST"}
+_OF_OK = {"http.response.status_code": OK}
 
 
 class OpenTelemetryObserver(Observer):
@@ -130,7 +131,7 @@ class OpenTelemetryObserver(Observer):
 
     def call_started(self, event: CallStarted, /) -> OnCallEnded:
         """Begin a span, and have its trace sent."""
-        of = self._labels_of(event.address, event.method)
+        of = self._labels_of(event.address, event.method, None)
         span = self._tracer.start_span(f"POST /{event.method}", None, SpanKind.CLIENT, of)
         within = trace.set_span_in_context(span)
         self._inject(event.headers, within)
@@ -140,14 +141,18 @@ class OpenTelemetryObserver(Observer):
 
         def end(ended: CallEnded) -> None:
             self._client.active.add(-1, of)
-            result = _result(ended.status, ended.error)
+            result = _result(ended.status, ended.error) if ended.error is not None else None
             if span.is_recording():
                 if ended.new_connection is not None:
                     span.set_attribute("moby_plugins.new_connection", ended.new_connection)
-                _finish(span, result, event.sent_bytes, ended.received_bytes, ended.error)
+                _finish(span, result or _OF_OK, event.sent_bytes, ended.received_bytes, ended.error)
             span.end()
             sizes = (event.sent_bytes, ended.received_bytes)
-            self._client.record(ended.seconds, *sizes, {**of, **result}, within)
+            if result is None:
+                whole = self._labels_of(event.address, event.method, OK)
+            else:
+                whole = {**of, **result}
+            self._client.record(ended.seconds, *sizes, whole, within)
 
         return end
 
@@ -224,11 +229,11 @@ class OpenTelemetryObserver(Observer):
         of |= {"exception.type": error_kind(event.error), "exception.message": shown(event.error)}
         _add_event("moby_plugins.handler_failed", of)
 
-    def _labels(self, address: str, method: str) -> dict[str, str | int]:
+    def _labels(self, address: str, method: str, status: int | None) -> dict[str, str | int]:
         template = {"url.template": f"/{self._methods(method)}"}
         known = self._plugins(address)
         where = {"server.address": OTHER} if known == OTHER else peer(address)
-        return {**_METHOD, **where, **template}
+        return {**_METHOD, **where, **template, **_result(status, None)}
 
     def _named(self, plugin: str, method: str) -> dict[str, str]:
         return {
