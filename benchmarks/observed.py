@@ -1,6 +1,7 @@
 """A call that is observed with OpenTelemetry's no-op tracer, over the same call without observers.
 
-What the API of OpenTelemetry takes itself, for the same span and metrics, is taken off.
+What the API of OpenTelemetry takes itself, for the same span and metrics, is taken off. The times
+are the processor's: what waits for the plugin is no part of them.
 """
 
 import statistics
@@ -16,7 +17,7 @@ from benchmarks.calls import calling, settings
 from benchmarks.contest import Bound, Reading
 from benchmarks.placement import Placement
 from benchmarks.processes import quick_plugins
-from moby_plugins import OpenTelemetryObserver, new_client
+from moby_plugins import Client, OpenTelemetryObserver, new_client
 
 CALLS, ROUNDS = 200, 60
 MICROSECONDS = 5.0
@@ -36,8 +37,9 @@ def observed_readings(directory: Path, placement: Placement) -> Iterator[Reading
                     )
                     for observers in ((), (OpenTelemetryObserver(),))
                 )
-                sides = (calling(observed, CALLS), calling(plain, CALLS), bare())
-                more, own = differences(*sides)
+                with_api = calling_beside(plain, api())
+                more = difference(calling(observed, CALLS), with_api)
+                own = difference(with_api, calling(plain, CALLS))
             yield Reading(
                 "microseconds that OpenTelemetry's no-op tracer adds to a small call, besides"
                 f" OpenTelemetry's own, transport `{transport}`",
@@ -48,16 +50,22 @@ def observed_readings(directory: Path, placement: Placement) -> Iterator[Reading
             )
 
 
-def differences(
-    observed: Callable[[], None], plain: Callable[[], None], own: Callable[[], None]
-) -> tuple[float, float]:
-    """Medians over rounds, in microseconds for one call: ours, and OpenTelemetry's."""
-    rounds = [[seconds(side) for side in (observed, plain, own)] for _ in range(ROUNDS)]
-    each = 1e6 / CALLS
-    return (
-        statistics.median((seen - bare - api) * each for seen, bare, api in rounds),
-        statistics.median(api * each for _, _, api in rounds),
-    )
+def calling_beside(client: Client, beside: Callable[[], None]) -> Callable[[], None]:
+    """A round of calls, with ``beside`` before each: what it needs is then as far away."""
+    call = calling(client, 1)
+
+    def rounds() -> None:
+        for _ in range(CALLS):
+            beside()
+            call()
+
+    return rounds
+
+
+def difference(one: Callable[[], None], other: Callable[[], None]) -> float:
+    """How many microseconds ``one`` takes more, for one call: the median over rounds."""
+    rounds = [(seconds(one), seconds(other)) for _ in range(ROUNDS)]
+    return statistics.median((took - less) * 1e6 / CALLS for took, less in rounds)
 
 
 def seconds(work: Callable[[], None]) -> float:
@@ -67,24 +75,23 @@ def seconds(work: Callable[[], None]) -> float:
     return time.thread_time() - began
 
 
-def bare() -> Callable[[], None]:
-    """The calls of the API for as many calls, and nothing else."""
+def api() -> Callable[[], None]:
+    """The calls of the API for one call, and nothing else."""
     tracer, meter = trace.get_tracer("bare"), metrics.get_meter("bare")
     histograms = [meter.create_histogram(name) for name in ("seconds", "sent", "received")]
     active = meter.create_up_down_counter("active")
 
-    def rounds() -> None:
-        for _ in range(CALLS):
-            headers: dict[str, str] = {}
-            span = tracer.start_span("POST /M.x", None, SpanKind.CLIENT, _OF)
-            within = trace.set_span_in_context(span)
-            propagate.inject(headers, within)
-            active.add(1, _OF)
-            active.add(-1, _OF)
-            span.is_recording()
-            span.is_recording()
-            span.end()
-            for histogram in histograms:
-                histogram.record(1, _OF, within)
+    def once() -> None:
+        headers: dict[str, str] = {}
+        span = tracer.start_span("POST /M.x", None, SpanKind.CLIENT, _OF)
+        within = trace.set_span_in_context(span)
+        propagate.inject(headers, within)
+        active.add(1, _OF)
+        active.add(-1, _OF)
+        span.is_recording()
+        span.is_recording()
+        span.end()
+        for histogram in histograms:
+            histogram.record(1, _OF, within)
 
-    return rounds
+    return once

@@ -108,8 +108,19 @@ class ObservedCall:
 
     def __init__(self, observers: Observers, started: CallStarted, now: Now) -> None:
         mine = dict(started.headers)
-        ends, interrupt = told(observers, methodcaller("call_started", started))
-        self._ends: list[Any] = ends
+        interrupt: KeyboardInterrupt | None = None
+        self._ends: list[Callable[[CallEnded], object]] = []
+        # As ``told`` does; a call of that would take longer than all of this.
+        for observer in observers:
+            try:
+                end = observer.call_started(started)
+            except KeyboardInterrupt as error:
+                interrupt = error
+            except BaseException as error:
+                log_failure(f"the observer {shown(observer)} failed", error)
+            else:
+                if end is not None:
+                    self._ends.append(end)
         self._now = now
         self._began = now()
         self._started = started
@@ -143,9 +154,12 @@ class ObservedCall:
 
 @frozen
 class ObservedCallRequest(Request):
-    """The request of an attempt that is observed."""
+    """A request whose attempt is observed: its headers are its own, and ``observed`` is kept here.
 
-    observed: ObservedCall = field(kw_only=True, eq=False, repr=False)
+    There is one once the attempt has started.
+    """
+
+    observed: list[ObservedCall] = field(factory=list, init=False, eq=False, repr=False)
 
 
 @frozen
