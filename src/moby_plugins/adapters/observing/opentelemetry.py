@@ -43,7 +43,7 @@ from moby_plugins.domain.text import shown
 
 try:
     from opentelemetry import metrics, propagate, trace
-    from opentelemetry.context import Context, attach
+    from opentelemetry.context import Context, attach, get_current
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.propagators.textmap import TextMapPropagator
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
@@ -166,7 +166,7 @@ class OpenTelemetryObserver(Observer):
         name = f"POST /{event.route}" if event.route else "POST"
         span = self._tracer.start_span(name, caller, SpanKind.SERVER, of)
         within = trace.set_span_in_context(span, caller)
-        # The context is the request's own, and ends with it.
+        before = get_current()
         attach(within)
         if span.is_recording():
             span.set_attribute("url.path", f"/{shown(event.method, MAX_LABEL)}")
@@ -184,6 +184,9 @@ class OpenTelemetryObserver(Observer):
                     span.add_event("moby_plugins.host_hung_up")
                 _finish(span, result, event.received_bytes, ended.sent_bytes, ended.error)
             span.end()
+            # A task that calls an asynchronous app itself goes on in the same context.
+            if get_current() is within:
+                attach(before)
             sizes = (event.received_bytes, ended.sent_bytes)
             self._server.record(ended.seconds, *sizes, {**of, **result}, within)
 

@@ -1,5 +1,6 @@
 """The observer of OpenTelemetry, by what the real SDK exports: spans, one trace, metrics."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,7 @@ from moby_plugins import (
     StatusError,
     new_client,
 )
+from moby_plugins.aio import AsyncPluginApp, AsyncRequest, AsyncVolumeDriver
 from moby_plugins.serving import PluginApp, observed
 from moby_plugins.subsystems import LogDriver, LogEntry, Volume, VolumeDriver
 from moby_plugins.testing import (
@@ -288,6 +290,32 @@ def test_the_header_of_any_host_is_taken_up(exported: Exported) -> None:
     assert format(known.context.trace_id, "032x") == "0af7651916cd43dd8448eb211c80319c"
     assert format(parent_of(known), "016x") == "b7ad6b7169203331"
     assert [other.parent for other in others] == [None, None]
+
+
+class AwaitedShelf(AsyncVolumeDriver):
+    """Keeps the span that its coroutines run in."""
+
+    def __init__(self) -> None:
+        self.spans: list[int] = []
+
+    async def list(self) -> list[Volume]:
+        self.spans.append(trace.get_current_span().get_span_context().span_id)
+        return []
+
+
+def test_an_asynchronous_app_is_in_the_trace_and_leaves_no_span_behind(exported: Exported) -> None:
+    """Awaited by a task itself, one request after the other."""
+    shelf = AwaitedShelf()
+    app = AsyncPluginApp(shelf, observers=[exported.observer()])
+
+    async def both() -> bool:
+        for _ in range(2):
+            await app(AsyncRequest("VolumeDriver.List", b"{}"))
+        return trace.get_current_span().get_span_context().is_valid
+
+    assert not asyncio.run(both())
+    assert [span.parent for span in exported.spans] == [None, None]
+    assert shelf.spans == [span.context.span_id for span in exported.spans]
 
 
 class Logs(LogDriver):
