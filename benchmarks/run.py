@@ -18,6 +18,7 @@ from typing import TypeAlias
 from attrs import field, frozen
 
 from benchmarks import (
+    asynchronous,
     bulk,
     calls,
     command_line,
@@ -66,6 +67,7 @@ class _Run:
             "peers": lambda: calls.peer_contests(self._new(), apart),
             "threads": lambda: calls.thread_contests(self._new(), apart),
             "observed": lambda: observed.observed_readings(self._new(), together),
+            "asynchronous": lambda: asynchronous.asynchronous_contests(self._new(), apart),
             "counts": lambda: counted.counts(self._new(), together),
             "scan": lambda: discovery.scan_contests(self._new(), program, apart),
             "get-all-one-core": lambda: discovery.get_all_contests(self._new(), program, together),

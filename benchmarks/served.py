@@ -1,7 +1,8 @@
 """A plugin on the server of this library: ``python served.py APP SOCKET``.
 
 ``ours`` is a ``PluginApp``, ``flask`` the same answers from Flask, ``nothing`` a bare WSGI
-application; the server is the same, with cheroot's own gateway where WSGI is spoken.
+application; the server is the same, with cheroot's own gateway where WSGI is spoken. ``async`` is
+an ``AsyncPluginApp`` on the server of the event loop.
 """
 
 import signal
@@ -13,7 +14,9 @@ from typing import Any
 
 from cheroot import wsgi
 
+from moby_plugins.adapters.aio.loop_thread import LoopThread
 from moby_plugins.adapters.server.cheroot_server import CherootServer, gateway_to
+from moby_plugins.aio import AsyncPluginApp, AsyncVolumeDriver
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import Volume, VolumeDriver
 
@@ -22,6 +25,14 @@ class Shelves(VolumeDriver):
     """One volume."""
 
     def get(self, name: str) -> Volume:
+        """It is always there."""
+        return Volume(name, "/mnt/books")
+
+
+class AsyncShelves(AsyncVolumeDriver):
+    """One volume."""
+
+    async def get(self, name: str) -> Volume:
         """It is always there."""
         return Volume(name, "/mnt/books")
 
@@ -74,7 +85,11 @@ def serve(app: str, path: str) -> None:
     sock.bind(path)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    server = CherootServer(sock, gateway(app))
+    server: CherootServer | LoopThread
+    if app == "async":
+        server = LoopThread(sock, AsyncPluginApp(AsyncShelves()))
+    else:
+        server = CherootServer(sock, gateway(app))
     server.start()
     stopped.wait()
     server.stop(1.0)

@@ -1,4 +1,7 @@
-"""A served plugin against one in Flask on the same server, as a bare socket receives them."""
+"""A served plugin against one in Flask on the same server, as a bare socket receives them.
+
+And one on an event loop against the threaded end.
+"""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -10,7 +13,7 @@ from benchmarks.placement import Placement
 from benchmarks.processes import running
 
 CALLS = 50
-OURS, FLASK = "PluginApp", "Flask"
+OURS, FLASK, ASYNC = "PluginApp", "Flask", "AsyncPluginApp"
 BODY = b'{"Name":"books"}\n'
 REQUEST = (
     b"POST /VolumeDriver.Get HTTP/1.1\r\nHost: plugin.moby.localhost\r\n"
@@ -29,7 +32,12 @@ def serving_contest(directory: Path, placement: Placement) -> Iterator[Contest]:
     """Both, and an application that does nothing."""
     with placement.pinned(), ExitStack() as stack:
         sides = {}
-        for side, app in ((OURS, "ours"), (FLASK, "flask"), ("nothing", "nothing")):
+        for side, app in (
+            (OURS, "ours"),
+            (ASYNC, "async"),
+            (FLASK, "flask"),
+            ("nothing", "nothing"),
+        ):
             path = directory / f"{app}.sock"
             arguments = ("served.py", app, str(path))
             stack.enter_context(running(*arguments, until=path, placement=placement))
@@ -45,6 +53,7 @@ def serving_contest(directory: Path, placement: Placement) -> Iterator[Contest]:
                 OBSTACLE,
                 "nothing",
             ),
+            Comparison("a served plugin on an event loop, one small call", ASYNC, OURS, Bound(0.8)),
         )
         yield Contest(sides, rows, 100, CALLS, placement=placement)
 

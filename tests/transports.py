@@ -33,6 +33,11 @@ def install_transport(site: Path, name: str, source: str) -> None:
     _install(site, name, source, "moby_plugins.transports", "connect")
 
 
+def install_async_transport(site: Path, name: str, source: str) -> None:
+    """The same for a transport of tasks."""
+    _install(site, name, source, "moby_plugins.aio_transports", "connect")
+
+
 def install_discovery(site: Path, name: str, source: str) -> None:
     """The same for a discovery: it is what ``make`` of ``source`` returns."""
     _install(site, name, dedent(source), "moby_plugins.discoveries", "make")

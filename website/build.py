@@ -24,6 +24,7 @@ DOORS = {
     **{
         f"moby_plugins.{door}": door.partition(".")[0]
         for door in (
+            "aio",
             "ports",
             "subsystems",
             "serving",

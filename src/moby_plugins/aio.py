@@ -10,7 +10,8 @@ from moby_plugins.deferred_names import deferred_names
 if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.app.aio.client import AsyncClient, AsyncStream
     from moby_plugins.app.aio.config import new_client, new_local_registry
-    from moby_plugins.app.aio.leading import AsyncActivePlugin
+    from moby_plugins.app.aio.hosting import asgi, serve_tcp, serve_unix
+    from moby_plugins.app.aio.lead import AsyncActivePlugin
     from moby_plugins.app.aio.registry import AsyncRegistry
     from moby_plugins.app.aio.serving import AsyncPluginApp
     from moby_plugins.app.aio.subsystem import AsyncSubsystem, awaited, streamed
@@ -47,9 +48,12 @@ __all__ = [
     "AsyncSubsystem",
     "AsyncTransport",
     "AsyncVolumeDriver",
+    "asgi",
     "awaited",
     "new_client",
     "new_local_registry",
+    "serve_tcp",
+    "serve_unix",
     "streamed",
 ]
 
@@ -61,11 +65,12 @@ if not TYPE_CHECKING:  # else any name would pass
             "domain.async_http",
             "async_ports",
             "app.aio.client",
-            "app.aio.leading",
+            "app.aio.lead",
             "app.aio.registry",
             "app.aio.config",
             "app.aio.subsystem",
             "app.aio.subsystems",
             "app.aio.serving",
+            "app.aio.hosting",
         ),
     )

@@ -16,9 +16,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOORS = (
     "moby_plugins",
+    "moby_plugins.aio",
     "moby_plugins.ports",
     "moby_plugins.subsystems",
     "moby_plugins.serving",
+    "moby_plugins.aio",
     "moby_plugins.tracing",
     "moby_plugins.diagnosis",
     "moby_plugins.checks",
@@ -32,7 +34,7 @@ RESIDENTS = sorted(
         (door, name)
         for door in DOORS
         for name in import_module(door).__all__
-        if name in {"Client", "Registry", "Stream"}
+        if name in {"Client", "Registry", "Stream", "AsyncClient", "AsyncRegistry", "AsyncStream"}
         or (
             isinstance(kind := getattr(import_module(door), name), type)
             and issubclass(kind, BaseException)

@@ -9,23 +9,27 @@ from types import ModuleType
 import pytest
 
 import moby_plugins
+import moby_plugins.aio
 import moby_plugins.testing
 import moby_plugins.testing.contracts
 import moby_plugins.testing.strategies
 
 FRONT_DOORS = pytest.mark.parametrize(
-    "door", [moby_plugins, moby_plugins.testing], ids=["moby_plugins", "testing"]
+    "door",
+    [moby_plugins, moby_plugins.aio, moby_plugins.testing],
+    ids=["moby_plugins", "aio", "testing"],
 )
 # And the rooms behind them that are entered by themselves.
 ALL_DOORS = pytest.mark.parametrize(
     "door",
     [
         moby_plugins,
+        moby_plugins.aio,
         moby_plugins.testing,
         moby_plugins.testing.contracts,
         moby_plugins.testing.strategies,
     ],
-    ids=["moby_plugins", "testing", "contracts", "strategies"],
+    ids=["moby_plugins", "aio", "testing", "contracts", "strategies"],
 )
 
 

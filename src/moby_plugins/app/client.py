@@ -391,9 +391,10 @@ class Client(ClientBase[Request]):
         """
         try:
             if pending is None:
-                body = self._open(request, timeout)
+                response = self._transport.send(request, self._time_out(timeout))
             else:
-                body = accepted(pending.finish(), request.method)
+                response = pending.finish()
+            body = accepted(response, request.method)
             try:
                 data = read_whole(body, self._most(request))
             finally:
@@ -443,17 +444,14 @@ class Client(ClientBase[Request]):
                 ending=self._ending,
             )
 
-    def _open(self, request: Request, timeout: float | None) -> Body:
-        response = self._transport.send(request, self._time_out(timeout))
-        return accepted(response, request.method)
-
     def _telling(self, on_retry: OnRetry) -> OnRetry:
         """Return what is called before each wait for another attempt."""
         return callable_or_none("on_retry", on_retry)
 
     def _stream(self, request: Request, timeout: float | None) -> Stream:
         try:
-            body = self._open(request, timeout)
+            response = self._transport.send(request, self._time_out(timeout))
+            body = accepted(response, request.method)
         except (TransportError, StatusError) as error:
             self._account(error, request)
             raise

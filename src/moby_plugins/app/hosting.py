@@ -13,6 +13,7 @@ from moby_plugins.app.listening import (
     SOCKET_MODE,
     SPECS_PATH,
     Opening,
+    check_sizes,
     opening_tcp,
     opening_unix,
 )
@@ -23,13 +24,12 @@ from moby_plugins.app.plugin_server import (
     PluginServer,
     stopped_by_signals,
 )
-from moby_plugins.app.subsystem import is_asynchronous
+from moby_plugins.app.serving import is_async_app
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
 from moby_plugins.domain.plugin import SOCKETS_PATH
-from moby_plugins.domain.retry import size
 from moby_plugins.platforms import check_platform
 
 
@@ -51,8 +51,8 @@ def plugin_server_unix(
     and nothing is made or removed.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         name: The plugin's; or the absolute path of the socket.
         sockets_path: The directory of the socket, which must be there.
         mode: The socket's permissions.
@@ -72,7 +72,8 @@ def plugin_server_unix(
         TypeError: For an argument of another type.
     """
     open_ = opening_unix(name, sockets_path, mode, group)
-    return _hosted(app, open_, drain, max_request_bytes, max_inflight_bytes, metrics=metrics)
+    sizes = max_request_bytes, max_inflight_bytes
+    return _hosted(app, "serving on a UNIX socket", open_, drain, sizes, metrics=metrics)
 
 
 def plugin_server_tcp(
@@ -95,8 +96,8 @@ def plugin_server_tcp(
     browser's, is refused.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         name: The plugin's.
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
         tls: How to speak TLS; without it, plain text.
@@ -116,33 +117,28 @@ def plugin_server_tcp(
         TypeError: For an argument of another type.
     """
     open_ = opening_tcp(name, addr, tls, specs_path)
-    return _hosted(app, open_, drain, max_request_bytes, max_inflight_bytes, metrics=metrics)
+    sizes = max_request_bytes, max_inflight_bytes
+    return _hosted(app, "serving", open_, drain, sizes, metrics=metrics)
 
 
 def _hosted(
     app: App | AsyncApp,
+    part: str,
     open_: Opening,
     drain: float,
-    max_request: int,
-    max_inflight: int,
+    sizes: tuple[int, int],
     *,
     metrics: Metrics | None,
 ) -> PluginServer:
-    _check_sizes(max_request, max_inflight)
+    check_sizes(*sizes)
 
     def listen(app: Any) -> tuple[HTTPServer, str, Callable[[], None]]:
-        make = server_maker(app, max_request, max_inflight)
-        opened = open_(hosted.stop_requested)
-        server = make(opened.socket, app, opened.context, on_end=hosted.abort)
-        return server, opened.address, opened.withdraw
+        check_platform(part)
+        make = server_maker(app, *sizes)
+        at = open_(hosted.stop_requested)
+        return make(at.socket, app, at.context, on_end=hosted.abort), at.address, at.withdraw
 
-    hosted = PluginServer(app, listen, drain=drain, metrics=metrics)
-    return hosted
-
-
-def _check_sizes(max_request_bytes: int, max_inflight_bytes: int) -> None:
-    size("max_request_bytes", max_request_bytes)
-    size("max_inflight_bytes", max_inflight_bytes)
+    return (hosted := PluginServer(app, listen, drain=drain, metrics=metrics))
 
 
 def serve_unix(
@@ -163,8 +159,8 @@ def serve_unix(
     one, it serves until the process ends.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         name: The plugin's, and the socket's: ``NAME.sock``.
         sockets_path: The directory of the socket, which must be there.
         mode: The socket's permissions.
@@ -230,8 +226,8 @@ def serve_tcp(
     it serves until the process ends.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         name: The plugin's, and the spec's.
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
         tls: How to speak TLS; without it, plain text.
@@ -297,7 +293,7 @@ def wsgi(
     Returns:
         The application.
     """
-    _check_sizes(max_request_bytes, max_inflight_bytes)
+    check_sizes(max_request_bytes, max_inflight_bytes)
     from moby_plugins.adapters.server.answering import InFlight
     from moby_plugins.adapters.server.answering import wsgi as adapted
 
@@ -326,8 +322,3 @@ def server_maker(
     return lambda sock, app, context, on_end: server(
         sock, cheroot.gateway_to(app, inflight), context, on_end=on_end
     )
-
-
-def is_async_app(app: object) -> bool:
-    """Whether ``app`` is a coroutine function, or an object that is called as one."""
-    return is_asynchronous(app) or is_asynchronous(type(app).__call__)

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.plugin import SPECS_PATHS, check_plugin_name
+from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import quoted
 from moby_plugins.platforms import check_platform
 
@@ -38,6 +39,12 @@ class Opened:
 
 # Opens it, unless it is told to stop while it waits: ``SpecError`` then, and where it cannot.
 Opening: TypeAlias = Callable[[Callable[[], bool]], Opened]
+
+
+def check_sizes(max_request_bytes: int, max_inflight_bytes: int) -> None:
+    """Raise ``ValueError`` for what is no number of bytes."""
+    size("max_request_bytes", max_request_bytes)
+    size("max_inflight_bytes", max_inflight_bytes)
 
 
 def drain_given(drain: float) -> float:

@@ -9,10 +9,10 @@ import os
 from typing import cast
 
 from moby_plugins.adapters.server import managed_process
-from moby_plugins.app.hosting import is_async_app, serve_unix, server_maker
+from moby_plugins.app.hosting import serve_unix, server_maker
+from moby_plugins.app.parts import Part
 from moby_plugins.app.plugin_server import DRAIN, Metrics
-from moby_plugins.app.serving import as_app
-from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.app.serving import as_app, is_async_app
 from moby_plugins.domain.async_http import AsyncApp, AsyncRequest
 from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App, Request
@@ -27,7 +27,7 @@ MAX_MANIFEST_BYTES = 1 << 20
 
 
 def serve_managed(
-    app: App | Subsystem | type[Subsystem],
+    app: App | AsyncApp | Part | type[Part],
     name: str = "plugin",
     *,
     drain: float = DRAIN,

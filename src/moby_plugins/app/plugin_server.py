@@ -50,8 +50,8 @@ class PluginServer:
     ``stop`` may be repeated, from any thread, and ``stop`` returns when all is over.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function that threads call; an
-            ``AsyncPluginApp``, or a coroutine function, in an event loop in a thread of its own.
+        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
+            it, where it is an ``AsyncPluginApp`` or a coroutine function.
         listen: Opens what is listened on: the two functions give it.
         drain: Seconds that running calls have to end; after that their connections are cut.
         metrics: Started before the server, and stopped after it.

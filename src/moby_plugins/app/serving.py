@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from contextvars import Context, copy_context
 from copy import copy
 from functools import partial
+from importlib import import_module
 from typing import Self, cast
 
 from attrs import evolve, field, frozen
@@ -21,11 +22,12 @@ from moby_plugins.app.parts import Part, check_part, implemented
 from moby_plugins.app.subsystem import (
     BAD_REQUEST,
     HEADERS,
+    Described,
     Remote,
     Subsystem,
     is_asynchronous,
 )
-from moby_plugins.domain.async_http import AsyncRequest
+from moby_plugins.domain.async_http import AsyncApp, AsyncRequest
 from moby_plugins.domain.errors import (
     INTERNAL_ERROR,
     NOT_FOUND,
@@ -208,6 +210,24 @@ class PluginApp:
             return refusal(error)
 
 
+class CallLog:
+    """What is logged of calls on the logger ``moby_plugins.access``: a line for each."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def begin(self, called: str) -> Callable[[int, int], None]:
+        """Return what logs the call of the method that begins: by status and bytes."""
+        begun = self._clock.now()
+
+        def log(status: int, size: int) -> None:
+            took = (self._clock.now() - begun) * 1e3
+            method = shown(called.partition("?")[0])
+            access.info("%s %d %d bytes %.1f ms", method, status, size, took)
+
+        return log
+
+
 @frozen
 class Refusal(Response):
     """The answer for an exception, which it keeps for observers."""
@@ -330,17 +350,11 @@ class AccessLog:
 
     def __init__(self, app: App, clock: Clock) -> None:
         self._app = app
-        self._clock = clock
+        self._log = CallLog(clock)
 
     def __call__(self, request: Request) -> Response:
         """What the app answers."""
-        begun = self._clock.now()
-
-        def log(status: int, size: int) -> None:
-            took = (self._clock.now() - begun) * 1e3
-            method = shown(request.method.partition("?")[0])
-            access.info("%s %d %d bytes %.1f ms", method, status, size, took)
-
+        log = self._log.begin(request.method)
         try:
             response = self._app(request)
         except BaseException:
@@ -374,21 +388,30 @@ class _Counted:
                 tell(self._size)
 
 
-def as_app(found: object) -> App:
+def as_app(found: object) -> App | AsyncApp:
     """``found`` as an app: an implementation of a subsystem, or its class, in a ``PluginApp``.
 
-    An app stays as it is. Raises ``TypeError`` for what cannot be served.
+    An asynchronous one is put in an ``AsyncPluginApp``. An app stays as it is. Raises ``TypeError``
+    for what cannot be served.
     """
-    if isinstance(found, type) and issubclass(found, Subsystem):
-        return PluginApp(found())
-    if isinstance(found, Subsystem):
-        return PluginApp(found)
-    if isinstance(found, type) or not callable(found):
+    part = found() if isinstance(found, type) and issubclass(found, Described) else found
+    if isinstance(part, Subsystem):
+        return PluginApp(part)
+    if isinstance(part, Described):
+        # Imported for such a part alone: it loads asyncio.
+        made: AsyncApp = import_module("moby_plugins.app.aio.serving").AsyncPluginApp(part)
+        return made
+    if isinstance(part, type) or not callable(part):
         raise TypeError(
-            f"it is {type(found).__name__!r}, and neither a PluginApp, a subsystem nor a"
+            f"it is {type(part).__name__!r}, and neither a PluginApp, a subsystem nor a"
             " function from Request to Response"
         )
-    return cast("App", found)
+    return cast("App", part)
+
+
+def is_async_app(app: object) -> bool:
+    """Whether ``app`` is a coroutine function, or an object that is called as one."""
+    return is_asynchronous(app) or is_asynchronous(type(app).__call__)
 
 
 def refusal(error: BaseException) -> Response:

@@ -9,6 +9,7 @@ gives a field's default, or else its type's zero (protocol.md A4, B0).
 
 import base64
 import json
+import re
 from collections import deque
 from collections.abc import (
     Callable,
@@ -54,6 +55,10 @@ _SEQUENCES: dict[Any, Callable[..., Any]] = {
 _PLAIN = frozenset({str, int, bool})
 
 
+# A backslash, a pair of surrogates, and half of one, as they are written.
+_ESCAPES = re.compile(r"\\\\|\\ud[89ab]..\\ud[c-f]..|\\ud[89a-f]..")
+
+
 class _MismatchError(ValueError):
     """A value of the wrong JSON type; ``path`` leads to it from the outside in."""
 
@@ -73,15 +78,18 @@ class _UnknownTypeError(TypeError):
 def encode(args: Any) -> bytes:
     """A call's arguments as its body: JSON and a newline, or nothing for ``None``.
 
-    Takes attrs values and whatever else cattrs knows. Raises ``ValueError`` or
-    ``TypeError`` for what has no JSON form.
+    Takes attrs values and whatever else cattrs knows. Half a surrogate pair becomes U+FFFD, as
+    Go writes it. Raises ``ValueError`` or ``TypeError`` for what has no JSON form.
     """
     if args is None:
         return b""
     try:
-        return "".join(_encoded(args, 0)).encode() + b"\n"
+        text = "".join(_encoded(args, 0))
     except RecursionError:  # what is inside itself, which the encoder looks for
-        return _ENCODER.encode(args).encode() + b"\n"
+        text = _ENCODER.encode(args)
+    if "\\ud" in text:
+        text = _ESCAPES.sub(_whole, text)
+    return text.encode() + b"\n"
 
 
 def decode(body: bytes, into: Any = None) -> Any:
@@ -137,6 +145,10 @@ def _plain(value: Any) -> Any:
     if type(plain) is type(value):
         raise TypeError(f"{type(value).__name__} has no JSON form")
     return plain
+
+
+def _whole(escape: re.Match[str]) -> str:
+    return r"\ufffd" if len(escape[0]) == len(r"\ufffd") else escape[0]
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain)

@@ -8,23 +8,23 @@ import sys
 import threading
 from contextlib import nullcontext
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import click
 
 from moby_plugins import Observer, Settings, SettingsError
-from moby_plugins.app.aio.serving import AsyncPluginApp
 from moby_plugins.app.config import observers_of, system_clock
-from moby_plugins.app.hosting import is_async_app
 from moby_plugins.app.plugin_server import DRAIN
-from moby_plugins.app.serving import AccessLog, as_app
+from moby_plugins.app.serving import AccessLog, as_app, is_async_app
+from moby_plugins.app.subsystem import Described
 from moby_plugins.cli.options import Decorator, example, with_settings
 from moby_plugins.cli.reloading import Sources, begin_again, show_error
+from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.http import App
+from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.serving import (
     MetricsServer,
-    PluginApp,
     PluginServer,
     ServerTLS,
     observed,
@@ -32,12 +32,12 @@ from moby_plugins.serving import (
     plugin_server_unix,
     stopped_by_signals,
 )
-from moby_plugins.subsystems import Subsystem
 
+Served: TypeAlias = App | AsyncApp
 _MODE = re.compile("(0o?)?[0-7]{1,3}")
 
 
-def app_argument(context: click.Context, __: click.Parameter, given: str) -> tuple[str, App]:
+def app_argument(context: click.Context, __: click.Parameter, given: str) -> tuple[str, Served]:
     """The module's name and the application; what the module itself raises passes unchanged.
 
     With ``--reload`` an error is shown, and the module imported again once a file has changed.
@@ -52,7 +52,7 @@ def app_argument(context: click.Context, __: click.Parameter, given: str) -> tup
         begin_again()
 
 
-def _app_of(given: str) -> tuple[str, App]:
+def _app_of(given: str) -> tuple[str, Served]:
     module, colon, path = given.partition(":")
     if not (module and colon and path):
         named = quoted(given)
@@ -86,11 +86,12 @@ def _offer(module: object) -> str:
 
 def _is_own(thing: object, module: object) -> bool:
     if isinstance(thing, type):
-        return issubclass(thing, Subsystem) and thing.__module__ == vars(module)["__name__"]
-    return isinstance(thing, (PluginApp, Subsystem))
+        return issubclass(thing, Described) and thing.__module__ == vars(module)["__name__"]
+    # Of apps of both kinds, without an import of asyncio.
+    return isinstance(thing, Described) or isinstance(getattr(thing, "manifest", None), Manifest)
 
 
-def _as_app(given: str, found: Any) -> App:
+def _as_app(given: str, found: Any) -> Served:
     try:
         return as_app(found)
     except TypeError as error:
@@ -168,7 +169,7 @@ with_drain: Decorator = click.option(
 )
 @with_settings
 def serve(
-    app: tuple[str, App],
+    app: tuple[str, Served],
     name: str | None,
     group: str | None,
     mode: int,
@@ -182,7 +183,10 @@ def serve(
     settings: Settings,
     **tls: str | None,
 ) -> None:
-    """Serve APP, a PluginApp, a subsystem or a function, until SIGTERM or Ctrl-C."""
+    """Serve APP, a PluginApp, a subsystem or a function, until SIGTERM or Ctrl-C.
+
+    An AsyncPluginApp, an asynchronous subsystem or a coroutine function is served in an event loop.
+    """
     module, application = app
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=log_level.upper())
     # Asked for, whatever the level.
@@ -191,7 +195,7 @@ def serve(
     application = _observed(application, (*settings.observers, *observers), metrics)
     beside = None if metrics is None else MetricsServer(metrics)
     if logs_calls:
-        application = AccessLog(application, system_clock())
+        application = _logged(application)
     name = name or module.rpartition(".")[2]
     given = {key: path for key, path in tls.items() if path}
     if tcp is None:
@@ -222,23 +226,33 @@ def serve(
         begin_again()
 
 
-def _observed(app: App, observers: tuple[str | Observer, ...], metrics: str | None) -> App:
+def _observed(app: Served, observers: tuple[str | Observer, ...], metrics: str | None) -> Served:
     if metrics is not None:
         observers = (*observers, "prometheus")
     named = Settings(observers=tuple(dict.fromkeys(observers)))
     if not named.observers:
         return app
     those = observers_of(named, ())
-    given: object = app
-    if isinstance(given, AsyncPluginApp):
-        return cast("App", given.told_to(those))
     if is_async_app(app):
+        from moby_plugins.app.aio.serving import AsyncPluginApp
+
+        if isinstance(app, AsyncPluginApp):
+            return app.told_to(those)
         raise click.UsageError("APP is a coroutine function: observers are for an AsyncPluginApp")
-    return observed(app, those)
+    return observed(cast("App", app), those)
 
 
-def _implemented(app: App) -> tuple[str, ...]:
-    return app.manifest.implements if isinstance(app, PluginApp) else ("a function",)
+def _logged(app: Served) -> Served:
+    if is_async_app(app):
+        from moby_plugins.app.aio.serving import AsyncAccessLog
+
+        return AsyncAccessLog(cast("AsyncApp", app), system_clock())
+    return AccessLog(cast("App", app), system_clock())
+
+
+def _implemented(app: Served) -> tuple[str, ...]:
+    manifest = getattr(app, "manifest", None)
+    return manifest.implements if isinstance(manifest, Manifest) else ("a function",)
 
 
 def _run(server: PluginServer, what: str, sources: Sources | None) -> None:

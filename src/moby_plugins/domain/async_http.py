@@ -14,7 +14,7 @@ from collections.abc import (
     Callable,
     Mapping,
 )
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast
 
 from attrs import field, frozen
 
@@ -52,7 +52,6 @@ class AsyncBody(Protocol):
         ...
 
 
-@runtime_checkable
 class ClosingBody(AsyncBody, Protocol):
     """A body whose source has an end that is waited for: that of a generator say."""
 
@@ -223,8 +222,10 @@ class AsyncResponse:
 
     async def aclose(self) -> None:
         """Close the body; return when its source has ended, where that is a generator."""
-        if isinstance(self.body, ClosingBody):
-            await self.body.aclose()
+        if isinstance(self.body, AsyncBytes):
+            return
+        if hasattr(self.body, "aclose"):
+            await cast("ClosingBody", self.body).aclose()
         else:
             self.body.close()
 

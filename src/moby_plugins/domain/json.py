@@ -15,10 +15,10 @@ Else it is read in pieces (``json_pieces``), so that only one piece is held as t
 More than ``MAX_VALUES`` values are refused before any is decoded: those that are counted too high,
 since they are in strings or empty, are counted again outside of strings.
 
-Nesting, and halves of surrogate pairs, are looked for in what was decoded.
+Nesting is looked for in what was decoded; halves of surrogate pairs are replaced while it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -54,7 +54,10 @@ MAX_VALUES = 1_000_000
 # Each value takes two bytes with its comma, and so few of them take no more memory than they may.
 _COUNTED_BYTES = 2 * MAX_VALUES
 _MEMO_BYTES = 46
+# What ``raw_decode`` calls.
+_scan: Callable[[str, int], tuple[Any, int]] = getattr(DECODER, "scan_once", DECODER.raw_decode)
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"[{},:"))
+_NOT_BEGUN = bytes(set(range(256)) - set(b'"0123456789tfn'))
 # What a character of four bytes begins with.
 _FOUR_BYTES = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
 
@@ -65,8 +68,15 @@ def first_value(data: bytes) -> Any:
     It takes at most ``MAX_MEMORY`` and twice the size of ``data``, and has at most ``MAX_VALUES``
     values.
     """
-    if len(data) <= _COUNTED_BYTES or _fits(data):
-        return at_once(data)
+    if len(data) <= 2 * MAX_DEPTH and b"\\u" not in data:
+        # Most texts: too short to be deep, without halves. What is wrong with them is said below.
+        try:
+            return _scan(data.decode(), 0)[0]
+        except (ValueError, StopIteration, RecursionError):
+            pass
+    halves = may_have_halves(data)
+    if len(data) <= _COUNTED_BYTES or _fits(data, halves=halves):
+        return at_once(data, halves=halves)
     return in_pieces(data)
 
 
@@ -96,7 +106,7 @@ def kind_of(value: object) -> str:
     )
 
 
-def _fits(data: bytes) -> bool:
+def _fits(data: bytes, *, halves: bool) -> bool:
     """Whether ``data`` can be decoded at once; raises ``ValueError`` for too many values."""
     structure = data.translate(None, _NO_STRUCTURE)
     # An object that is not empty has a colon.
@@ -104,7 +114,14 @@ def _fits(data: bytes) -> bool:
     arrays = structure.count(b"[")
     values = 1 + structure.count(b",") + objects + arrays
     keys = structure.count(b":") if objects else 0
+    containers = arrays + structure.count(b"{")
     del structure
+    if values > MAX_VALUES:
+        # Or counted by what they begin with: quotes, digits, and letters of literals.
+        begun = data.translate(None, _NOT_BEGUN)
+        quotes = begun.count(b'"')
+        values = min(values, containers + quotes // 2 + len(begun) - quotes)
+        del begun
     if values > MAX_VALUES:
         # Some are in strings, or empty.
         values, objects, arrays, keys = _counted(data)
@@ -113,10 +130,13 @@ def _fits(data: bytes) -> bool:
     # The text, and the strings: those with escapes are made of parts, grow wider with them, and
     # are made twice where halves of pairs are replaced.
     wide = 1 if data.isascii() else 4 if any(lead in data for lead in _FOUR_BYTES) else 2
-    strings = 1
-    if b"\\" in data:
-        strings = 2 if b"\\u" not in data else 12 if may_have_halves(data) else 3
-    memory += len(data) * (wide + max(wide, strings))
+    memory += len(data) * wide
+    if halves:
+        # An escape makes one character of six bytes, but not where its backslash is escaped.
+        escapes = 0 if b"\\\\" in data else data.count(b"\\u")
+        memory += 12 * (len(data) - 5 * escapes)
+    else:
+        memory += len(data) * max(wide, 3 if b"\\u" in data else 2 if b"\\" in data else 1)
     if wide > 1:
         # The headers of what is not ASCII are larger.
         memory += 24 * (values + keys)
@@ -143,10 +163,11 @@ def _counted(data: bytes) -> tuple[int, int, int, int]:
         quoted ^= (len(parts) - 1) % 2
         last = outside[-1:] if outside[-1:] in {b"[", b"{"} else b""
         outside = outside[: len(outside) - len(last)]
-        steps = memoryview(outside.translate(STEPS, NO_BRACKETS)).cast("b")
-        levels = list(accumulate(steps, initial=level))
-        level = levels[-1]
-        ended = min(levels[1:], default=1) < 1
+        ended = False
+        if brackets := outside.translate(STEPS, NO_BRACKETS):
+            levels = list(accumulate(memoryview(brackets).cast("b"), initial=level))
+            level = levels[-1]
+            ended = min(levels[1:]) < 1
         if ended:
             closing = next(at for at, level in enumerate(levels) if at and level < 1)
             outside = outside[: [it.start() for it in BRACKET.finditer(outside)][closing - 1]]

@@ -2,8 +2,8 @@
 
 The standard decoder does the work. What ``json`` and ``json_pieces`` share stands here.
 
-Half a surrogate pair is no character: U+FFFD stands for it, in keys while objects are made, so
-that of keys that become the same the last one wins, and in values afterwards. Both cost time, and
+Half a surrogate pair is no character. U+FFFD stands for it: in objects while they are made, so
+that of keys that become the same the last one wins, and in arrays afterwards. Both cost time, and
 are done only for what holds an escape of a half or of a pair.
 """
 
@@ -25,10 +25,11 @@ LARGE_BYTES = 1 << 20
 STEP_BYTES = 64 << 10
 
 SPACE = b" \t\r\n"
-_SPACES = SPACE.decode()
+# What nearly every text begins with.
+_FIRST = frozenset("{[")
 TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
-# Keys with halves that are kept while a text is decoded.
-_KEPT_KEYS = 1024
+# How many strings with halves are kept while a text is decoded, and how long they may be.
+_KEPT, _SHORT = 1024, 1024
 LEADING = re.compile(b"[ \t\r\n]*+")
 BRACKET = re.compile(rb"[\[\]{}]")
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -56,44 +57,53 @@ def finite(literal: str) -> float:
 DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=finite)
 
 
-class _Keys(dict[str, str]):
-    """Keys with U+FFFD for each half of a surrogate pair; the last ones are kept."""
+class _Whole(dict[str, str]):
+    """Strings with U+FFFD for each half of a surrogate pair; the last short ones are kept."""
 
-    def __missing__(self, key: str) -> str:
-        if len(self) >= _KEPT_KEYS:
+    def __missing__(self, text: str) -> str:
+        if len(text) > _SHORT:
+            return mended([text])[0]
+        if len(self) >= _KEPT:
             self.clear()
-        whole = self[key] = LONE.sub("\ufffd", key)
+        whole = self[text] = LONE.sub("\ufffd", text)
         return whole
 
     def object(self, members: list[tuple[str, Any]]) -> dict[str, Any]:
         """Return the object of ``members``; of keys that become the same the last one wins."""
-        return {key if key.isprintable() else self[key]: item for key, item in members}
+        return {
+            key if key.isprintable() else self[key]: self[item]
+            if type(item) is str and not item.isprintable()
+            else item
+            for key, item in members
+        }
 
 
 def decoder_for_halves(constant: Callable[[str], Any] = _refuse) -> json.JSONDecoder:
-    """Return a decoder that replaces halves of surrogate pairs in keys."""
+    """Return a decoder that replaces halves of surrogate pairs in objects."""
     return json.JSONDecoder(
-        parse_constant=constant, parse_float=finite, object_pairs_hook=_Keys().object
+        parse_constant=constant, parse_float=finite, object_pairs_hook=_Whole().object
     )
 
 
-def at_once(data: bytes) -> Any:
+def at_once(data: bytes, *, halves: bool) -> Any:
     """Decode the first value in ``data`` in one go; raises ``ValueError``."""
     text = text_of(data, 0)
-    halves = may_have_halves(data)
+    start = 0 if text[:1] in _FIRST else LEADING.match(data).end()  # type: ignore[union-attr]
     try:
-        value = (decoder_for_halves() if halves else DECODER).raw_decode(text.lstrip(_SPACES))[0]
+        value = (decoder_for_halves() if halves else DECODER).raw_decode(text, start)[0]
     except json.JSONDecodeError as error:
-        if not text.strip(_SPACES):
+        if start == len(text):
             raise ValueError("empty where JSON was expected") from None
         why = str(error)
         error.doc = error.doc[:LARGE_BYTES]  # not to keep a large text with the error
         raise ValueError(f"not JSON: {why}") from error
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
+    if halves:
+        return without_halves(value)
     if len(data) > 2 * MAX_DEPTH and _may_be_deep(data) and _is_deep(value):
         raise ValueError(TOO_DEEP)
-    return without_halves(value) if halves else value
+    return value
 
 
 def text_of(data: bytes, start: int) -> str:
@@ -147,7 +157,7 @@ def _is_deep(value: Any) -> bool:
             item
             for outer in level
             for item in (outer.values() if type(outer) is dict else outer)
-            if item and type(item) in _CONTAINERS
+            if item and (type(item) is dict or type(item) is list)
         ]
         if not level:
             return False
@@ -161,32 +171,37 @@ def _items(level: list[Any]) -> Iterator[Any]:
 
 
 def without_halves(value: Any) -> Any:
-    """``value`` with U+FFFD for each half of a surrogate pair in its strings, not in its keys."""
+    """``value`` with U+FFFD for each half of a surrogate pair in strings, but those in objects.
+
+    Raises ``ValueError`` where it is too deep.
+    """
     if type(value) is str:
         return mended([value])[0] if LONE.search(value) else value
     level = [value] if type(value) in _CONTAINERS else []
-    while level:
-        broken = [item for item in _items(level) if type(item) is str and not item.isprintable()]
-        if any(map(LONE.search, broken)):
-            whole = iter(mended(broken))
-            for outer in level:
-                if type(outer) is list:
-                    outer[:] = [
-                        next(whole) if type(item) is str and not item.isprintable() else item
-                        for item in outer
-                    ]
-                else:
-                    for key, item in outer.items():
-                        if type(item) is str and not item.isprintable():
-                            outer[key] = next(whole)
-        level = [item for item in _items(level) if item and type(item) in _CONTAINERS]
-    return value
+    for _ in range(MAX_DEPTH):
+        for outer in level:
+            if type(outer) is list:
+                _mend(outer)
+        level = [it for it in _items(level) if type(it) is dict or type(it) is list]
+        if not level:
+            return value
+    raise ValueError(TOO_DEEP)
+
+
+def _mend(strings: list[Any]) -> None:
+    places = [
+        place for place, item in enumerate(strings) if type(item) is str and not item.isprintable()
+    ]
+    broken = [strings[place] for place in places]
+    if any(map(LONE.search, broken)):
+        for place, whole in zip(places, mended(broken), strict=True):
+            strings[place] = whole
 
 
 def mended(strings: list[str]) -> list[str]:
     """The same strings with U+FFFD for each half of a surrogate pair."""
     whole = []
-    few, size = 256, STEP_BYTES
+    few, size = 1024, STEP_BYTES
     for at in range(0, len(strings), few):
         some = strings[at : at + few]
         if sum(map(len, some)) <= size:

@@ -14,6 +14,7 @@ from sys import getsizeof
 from typing import Any
 
 from moby_plugins.domain.json_decoding import (
+    BRACKET,
     DECODER,
     LEADING,
     LONE,
@@ -39,8 +40,8 @@ from moby_plugins.domain.json_decoding import (
 
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB]")
 _CONTROLS = bytes(range(32))
-# What is counted, or looked for, outside of strings.
-_TELLING = b"[]{},:NI"
+# What strings hold is blank, but for the quotes between them.
+_BLANK = bytes(ord('"' if byte == ord('"') else "_") for byte in range(256))
 # JSON has no infinity, so in a piece it stands for the container, or the long string, that begins
 # behind it.
 _CHILD = object()
@@ -64,7 +65,7 @@ def in_pieces(data: bytes, size: int = 256 << 10) -> Any:
         end = _string_end(data, start)
         _check_utf8(data, end)
         return _string_between(data, start + 1, end)
-    return at_once(data)
+    return at_once(data, halves=may_have_halves(data))
 
 
 class _Pieces:
@@ -128,7 +129,10 @@ class _Pieces:
             raise ValueError(TOO_DEEP)
         if not found:
             return found
-        places = list(compress(range(len(outside)), outside.translate(_ARE_BRACKETS)))
+        if len(levels) * 6 < len(outside):
+            places = list(map(re.Match.start, BRACKET.finditer(outside)))
+        else:
+            places = list(compress(range(len(outside)), outside.translate(_ARE_BRACKETS)))
         return [self._at + places[index] for index in found]
 
     def _add_last(self, outside: bytes, start: int) -> None:
@@ -159,7 +163,9 @@ class _Pieces:
         behind = LEADING.match(self._data, end + 1).end()  # type: ignore[union-attr]
         if self._data[behind : behind + 1] == b":":
             # A key goes with its value. Its bytes are copied five times, its text three times.
-            width = _width(self._data[start:end])
+            key = self._data[start:end]
+            width = 1 if key.isascii() and b"\\u" not in key else 4
+            del key
             if self._memory + (5 + 3 * width) * (end - start) > MAX_MEMORY + 2 * len(self._data):
                 raise _too_much()
             self._read_piece(behind + size - start)
@@ -176,7 +182,9 @@ class _Pieces:
         """
         raw = self._data[self._at : self._at + len(outside)]
         text = text_of(raw, self._at)
-        self._count(outside, child, max(getsizeof(text), len(raw) * _width(raw)))
+        halves = may_have_halves(raw)
+        width = 4 if halves or not raw.isascii() else 2 if b"\\u" in raw else 1
+        self._count(outside, child, max(getsizeof(text), len(raw) * width))
         text = text.lstrip(SPACE.decode())
         if not text and child is None and self._before != ",":
             return
@@ -186,7 +194,6 @@ class _Pieces:
             text = text[1:].lstrip(SPACE.decode())
         if not text and child is None:
             raise ValueError(f"not JSON: Expecting value: near byte {self._at}")
-        halves = may_have_halves(raw)
         mark = "" if child is None else "Infinity"
         container = self._open[-1]
         if type(container) is list:
@@ -237,13 +244,6 @@ def _too_much() -> ValueError:
     return ValueError(f"its values take more than {MAX_MEMORY >> 20} MiB and twice its size")
 
 
-def _width(raw: bytes) -> int:
-    """Return how many bytes a character of a string in ``raw`` may take."""
-    if not raw.isascii() or may_have_halves(raw):
-        return 4
-    return 2 if b"\\u" in raw else 1
-
-
 def _container(bracket: bytes) -> Any:
     return [] if bracket == b"[" else {}
 
@@ -251,11 +251,8 @@ def _container(bracket: bytes) -> Any:
 def _outside(raw: bytes) -> bytes:
     """``raw`` with strings blanked out; it keeps its length, and the quotes."""
     parts = split(raw)
-    inside = b"".join(parts[1::2])
-    # What tells nothing of its own is left as it is, which is quicker.
-    if len(inside.translate(None, _TELLING)) == len(inside):
-        return b'"'.join(parts) if b"\\" in raw else raw
-    parts[1::2] = map(b"_".__mul__, map(len, parts[1::2]))
+    if len(parts) > 1:
+        parts[1::2] = b'"'.join(parts[1::2]).translate(_BLANK).split(b'"')
     return b'"'.join(parts)
 
 

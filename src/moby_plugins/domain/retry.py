@@ -42,6 +42,8 @@ def seconds(timeout: float | None) -> float | None:
 
     Raises ``ValueError`` for what is no positive number of seconds.
     """
+    if type(timeout) is float and 0 < timeout < math.inf:  # as nearly all are
+        return timeout
     if timeout is None or timeout == math.inf:
         return None
     if not is_seconds(timeout):

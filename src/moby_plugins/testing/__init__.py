@@ -32,13 +32,19 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     )
     from moby_plugins.adapters.memory.transport import MemoryDiscovery, MemoryTransport
     from moby_plugins.domain.http import Request, Response
+    from moby_plugins.testing.async_memory_registry import (
+        AsyncMemoryRegistry,
+        AsyncMemoryTransports,
+    )
     from moby_plugins.testing.fake_engine import FakeEngine
     from moby_plugins.testing.host_replay import Replayed, assert_replayed, replay_calls
     from moby_plugins.testing.live import LivePlugin, LivePlugins, PluginDirectory
     from moby_plugins.testing.memory_registry import MemoryRegistry, MemoryTransports
 
 __all__ = [
+    "AsyncMemoryRegistry",
     "AsyncMemoryTransport",
+    "AsyncMemoryTransports",
     "Call",
     "Calls",
     "ClockStuckError",
@@ -96,5 +102,6 @@ if not TYPE_CHECKING:  # else any name would pass
             # These load asyncio.
             "adapters.memory.fake_time_loop",
             "adapters.memory.async_transport",
+            "testing.async_memory_registry",
         ),
     )

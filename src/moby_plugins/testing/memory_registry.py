@@ -1,14 +1,18 @@
 """A whole host in memory: a registry to which a test adds plugins."""
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from attrs import field, frozen
 
 from moby_plugins.adapters.memory.clock import FakeClock
 from moby_plugins.adapters.memory.replies import Replies, Reply, Script, missing_socket
-from moby_plugins.adapters.memory.transport import MemoryDiscovery, MemoryTransport
+from moby_plugins.adapters.memory.transport import (
+    MemoryDiscovery,
+    MemoryPlugin,
+    MemoryTransport,
+)
 from moby_plugins.app.registry import Registry
 from moby_plugins.app.serving import ACTIVATE, PluginApp
 from moby_plugins.app.subsystem import Subsystem
@@ -21,6 +25,8 @@ from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.ports import Cancellation, Clock, Transport
 
+T = TypeVar("T")
+M = TypeVar("M", bound=MemoryPlugin)
 # What plays a plugin's part in memory.
 Part: TypeAlias = Subsystem | Replies
 
@@ -93,7 +99,7 @@ class MemoryRegistry(Registry):
             TypeError: For what is no such plugin.
         """
         added = Plugin.local(name, addr or "memory://" + quote(name, errors="surrogateescape"))
-        transport = MemoryTransport(_introduced(plugin), clock=self.clock, addr=added.addr)
+        transport = MemoryTransport(_played(introduced(plugin)), clock=self.clock, addr=added.addr)
         self._addrs[name] = added.addr
         self._transports[added.addr] = transport
         self.discovery.add(added)
@@ -112,7 +118,29 @@ class MemoryRegistry(Registry):
         return _Line(address, self._transports)
 
 
-class MemoryTransports:
+class StrictTransports(Generic[M]):
+    """The transports in memory that a test is to use up."""
+
+    def __init__(self) -> None:
+        self._strict: list[M] = []
+
+    def kept(self, transport: M) -> M:
+        """Have ``assert_used_up`` look at a transport too; returns it."""
+        self._strict.append(transport)
+        return transport
+
+    def assert_used_up(self) -> None:
+        """Check that the strict ones have no replies left: the fixture does, at the test's end.
+
+        Raises:
+            AssertionError: Naming each reply that is left.
+        """
+        __tracebackhide__ = True
+        for transport in self._strict:
+            transport.assert_used_up()
+
+
+class MemoryTransports(StrictTransports[MemoryTransport]):
     """Makes ``MemoryTransport`` values on one clock: ``make({method: reply})``.
 
     Args:
@@ -120,8 +148,8 @@ class MemoryTransports:
     """
 
     def __init__(self, clock: Clock) -> None:
+        super().__init__()
         self._clock = clock
-        self._strict: list[MemoryTransport] = []
 
     def __repr__(self) -> str:
         return f"MemoryTransports({self._clock!r})"
@@ -150,19 +178,7 @@ class MemoryTransports:
         Returns:
             The transport.
         """
-        transport = self(plugin, addr)
-        self._strict.append(transport)
-        return transport
-
-    def assert_used_up(self) -> None:
-        """Check that the strict ones have no replies left: the fixture does, at the test's end.
-
-        Raises:
-            AssertionError: Naming each reply that is left.
-        """
-        __tracebackhide__ = True
-        for transport in self._strict:
-            transport.assert_used_up()
+        return self.kept(self(plugin, addr))
 
 
 @frozen(repr=False)
@@ -188,10 +204,10 @@ def _played(plugin: Part) -> Replies:
     return PluginApp(plugin) if isinstance(plugin, Subsystem) else plugin
 
 
-def _introduced(plugin: Part) -> Replies:
+def introduced(plugin: T) -> T | dict[str, Any]:
     """The plugin, with an answer to the handshake where it is a table that has none."""
     if not isinstance(plugin, Mapping) or ACTIVATE in plugin:
-        return _played(plugin)
+        return plugin
     interfaces = dict.fromkeys(method.partition(".")[0] for method in plugin)
     implements = [_IMPLEMENTS.get(interface, interface) for interface in interfaces]
     return {ACTIVATE: {"Implements": implements}, **plugin}

@@ -1,4 +1,4 @@
-"""Fixtures for pytest: a clock, plugins in memory and on sockets, a registry of each.
+"""Fixtures for pytest: a clock, a loop, plugins in memory and on sockets, a registry of each.
 
 Installed with the library and inert until used: it has no options and no hooks, and a
 fixture loads what it needs when a test first asks for it.
@@ -15,7 +15,10 @@ import pytest
 
 if TYPE_CHECKING:
     from moby_plugins.testing import (
+        AsyncMemoryRegistry,
+        AsyncMemoryTransports,
         FakeClock,
+        FakeTimeLoop,
         LivePlugins,
         MemoryRegistry,
         MemoryTransports,
@@ -165,3 +168,89 @@ def live_plugin(plugin_dir: PluginDirectory) -> Iterator[LivePlugins]:
 
     with LivePlugins(plugin_dir.sockets) as plugins:
         yield plugins
+
+
+@pytest.fixture
+def fake_loop(request: pytest.FixtureRequest) -> Iterator[FakeTimeLoop]:
+    """Give an event loop of the test's own: waiting takes no time; closed at the test's end.
+
+    With pytest-asyncio it is the loop of the test, where ``FakeTimeLoop`` is its loop factory; with
+    anyio, where ``anyio_backend`` gives ``("asyncio", {"loop_factory": lambda: fake_loop})``.
+
+    Yields:
+        A ``FakeTimeLoop``.
+
+    Examples:
+        ```python
+        import asyncio
+
+
+        def test_a_sleep_takes_no_time(fake_loop):
+            fake_loop.run(asyncio.sleep(3600))
+            assert fake_loop.time() == 3600
+        ```
+    """
+    from contextlib import closing, nullcontext
+
+    from moby_plugins.testing import FakeTimeLoop
+
+    # pytest-asyncio makes the loop of a test in a fixture that it appends to those of the test.
+    runners = [name for name in request.fixturenames if name.endswith("_scoped_runner")]
+    loops = [request.getfixturevalue(name).get_loop() for name in runners]
+    its = next((loop for loop in loops if isinstance(loop, FakeTimeLoop)), None)
+    with closing(FakeTimeLoop()) if its is None else nullcontext(its) as loop:
+        yield loop
+
+
+@pytest.fixture
+def async_memory_transport() -> Iterator[AsyncMemoryTransports]:
+    """Make plugins in memory, for tasks: ``async_memory_transport({method: reply})``.
+
+    ``async_memory_transport.strict({…})`` makes one of which no reply may be left at the test's
+    end.
+
+    Yields:
+        An ``AsyncMemoryTransports``.
+
+    Examples:
+        ```python
+        from moby_plugins.aio import new_client
+
+
+        def test_a_client_asks_once(async_memory_transport, fake_loop):
+            plugin = async_memory_transport.strict({"Shelf.List": ["books"]})
+            client = new_client("unix:///a.sock", connect=plugin.connect)
+            assert fake_loop.run(client.call("Shelf.List")) == ["books"]
+        ```
+    """
+    from moby_plugins.testing import AsyncMemoryTransports
+
+    made = AsyncMemoryTransports()
+    yield made
+    made.assert_used_up()
+
+
+@pytest.fixture
+def async_registry() -> Iterator[AsyncMemoryRegistry]:
+    """Give an asynchronous registry of plugins in memory; closed at the test's end.
+
+    Yields:
+        An ``AsyncMemoryRegistry``: ``async_registry.add(name, plugin)``.
+
+    Examples:
+        ```python
+        def test_a_plugin_that_comes_late(async_registry, fake_loop):
+            fake_loop.at(3, lambda: async_registry.add("shelf", {"VolumeDriver.List": {}}))
+            plugin = fake_loop.run(async_registry.get("shelf", "VolumeDriver"))
+            assert (plugin.name, fake_loop.time()) == ("shelf", 3)
+        ```
+    """
+    from contextlib import closing
+
+    from moby_plugins.testing import AsyncMemoryRegistry, FakeTimeLoop
+
+    registry = AsyncMemoryRegistry()
+    yield registry
+    # The loop of the test may be closed by now.
+    with closing(FakeTimeLoop()) as loop:
+        loop.run(registry.aclose())

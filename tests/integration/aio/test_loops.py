@@ -5,6 +5,7 @@ import contextvars
 import gc
 import os
 import signal
+import sys
 import time
 import warnings
 import weakref
@@ -28,6 +29,7 @@ def test_a_second_run_dials_again(reach: Reach, run: Run) -> None:
     async def test() -> None:
         assert await called(reached.transport, b"a", 5.0) == b"a"
 
+    run(asyncio.sleep(0))  # what a kind of loop keeps open for good
     with reach(echoes) as reached:
         before = descriptors()
         run(test())
@@ -178,7 +180,8 @@ def test_the_child_of_a_fork_dials_again(reach: Reach, run: Run) -> None:
         assert await called(reached.transport, b"child", 5.0) == b"child"
 
     async def test() -> None:
-        assert await called(reached.transport, b"a", 5.0) == b"a"
+        for answer in await asyncio.gather(*(called(reached.transport, b"a", 5.0) for _ in "12")):
+            assert answer == b"a"
         waiting = asyncio.create_task(called(reached.transport, b"slow" * 100_000, 10.0))
         await asyncio.sleep(0)
         process = os.fork()
@@ -186,11 +189,14 @@ def test_the_child_of_a_fork_dials_again(reach: Reach, run: Run) -> None:
             status = 1
             try:
                 signal.alarm(20)
+                before = descriptors()
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")
                     run(in_the_child())
                     reached.transport.close()
                     gc.collect()
+                # Its copies of both connections of its parent are closed.
+                assert descriptors() == before - 2
                 status = 0
             finally:
                 os._exit(status)
@@ -200,7 +206,7 @@ def test_the_child_of_a_fork_dials_again(reach: Reach, run: Run) -> None:
 
     with reach(echoes) as reached:
         run(test())
-        # The parent's first, that of the call under way, and the child's.
+        # The parent's idle one, that of the call under way, and the child's.
         assert reached.plugin.connections <= 3
 
 
@@ -237,3 +243,28 @@ def test_a_call_that_failed_keeps_nothing(reach: Reach, run: Run) -> None:
             run(test())
     finally:
         gc.enable()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
+def test_eager_tasks(reach: Reach) -> None:
+    """Tasks that begin before they are scheduled call, and are cancelled, as others do.
+
+    In asyncio's own loop: uvloop does not know them yet.
+    """
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009  not in 3.11
+        for turns in range(12):
+            bodies = [b"%d" % number * 3000 for number in range(100)]
+            tasks = [asyncio.create_task(called(reached.transport, each, 9.0)) for each in bodies]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in tasks[::3]:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            for answer, body in zip(ended, bodies, strict=True):
+                assert answer == body or isinstance(answer, asyncio.CancelledError)
+
+    with reach(echoes) as reached:
+        asyncio.run(test())

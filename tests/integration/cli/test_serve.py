@@ -36,6 +36,22 @@ shelves = Shelves()
 app = PluginApp(shelves)
 number = 3
 """
+ASYNC_SHELVES = """
+from moby_plugins.aio import AsyncPluginApp, AsyncResponse, AsyncVolumeDriver
+
+
+class Shelves(AsyncVolumeDriver):
+    async def list(self):
+        return ()
+
+
+async def function(request):
+    return AsyncResponse(200, b'{"Implements": ["VolumeDriver"], "Volumes": []}')
+
+
+shelves = Shelves()
+app = AsyncPluginApp(shelves)
+"""
 
 
 @pytest.fixture
@@ -48,10 +64,12 @@ def module(machine: Machine) -> Path:
 
 @pytest.mark.parametrize("app", ["Shelves", "shelves", "app", "function"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("source", [SHELVES, ASYNC_SHELVES], ids=["threads", "loop"])
 def test_whatever_can_be_served_is_until_a_signal(
-    machine: Machine, module: Path, app: str, number: signal.Signals
+    machine: Machine, module: Path, source: str, app: str, number: signal.Signals
 ) -> None:
     """A class, an object, an application, a function: its socket is where hosts look, then gone."""
+    module.write_text(source)
     command = machine.command("serve", f"shelves:{app}", "--mode", "600")
     with machine.running(command) as process:
         assert process.stderr is not None

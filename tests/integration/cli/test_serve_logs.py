@@ -37,6 +37,29 @@ def streamed(request):
 def failing(request):
     raise ValueError("no")
 """
+ASYNC_LOGGING = """
+from moby_plugins.aio import AsyncResponse, AsyncVolumeDriver
+
+
+class Shelves(AsyncVolumeDriver):
+    async def list(self):
+        return ()
+
+    async def remove(self, name):
+        raise ValueError("in use")
+
+
+async def streamed(request):
+    async def chunks():
+        yield b"a" * 700
+        yield b"b" * 300
+    return AsyncResponse(200, chunks())
+
+
+async def failing(request):
+    raise ValueError("no")
+"""
+either = pytest.mark.parametrize("source", [LOGGING, ASYNC_LOGGING], ids=["threads", "loop"])
 _TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
 
@@ -87,8 +110,10 @@ def test_an_unknown_level_is_refused(machine: Machine, module: Path) -> None:
     assert (ran.returncode, "'debug', 'info'" in ran.stderr) == (2, True)
 
 
-def test_a_line_is_written_for_each_call(machine: Machine, module: Path) -> None:
+@either
+def test_a_line_is_written_for_each_call(machine: Machine, module: Path, source: str) -> None:
     """Method, status, bytes and time, whatever the level; no bodies."""
+    module.write_text(source)
     calls = [["VolumeDriver.List"], ["VolumeDriver.Remove", '{"Name": "secret"}'], ["No.Such"]]
     text = logged(machine, "shelves:Shelves", calls, "--access-log", "--log-level", "critical")
 
@@ -103,8 +128,10 @@ def test_a_line_is_written_for_each_call(machine: Machine, module: Path) -> None
     assert "secret" not in text
 
 
-def test_a_stream_is_logged_at_its_end(machine: Machine, module: Path) -> None:
+@either
+def test_a_stream_is_logged_at_its_end(machine: Machine, module: Path, source: str) -> None:
     """With all its bytes; an app that raises is a 500."""
+    module.write_text(source)
     streamed = logged(machine, "shelves:streamed", [["A.B", "--raw"]], "--access-log")
     failing = logged(machine, "shelves:failing", [["A.B"]], "--access-log")
 

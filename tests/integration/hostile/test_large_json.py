@@ -66,3 +66,12 @@ def test_a_bomb_takes_no_more_than_it_may(kind: str) -> None:
         tracemalloc.stop()
 
     assert peak < (80 * MIB + 2 * len(data)), f"{peak:,} bytes"
+
+
+def test_values_that_take_too_much_are_refused_before_they_are_decoded() -> None:
+    """Half a million objects, each with a key that one rare character makes four times as large."""
+    one = ('{"' + "x" * 110 + '😀":0},').encode()
+    data = b"[%b0]" % (one * 490_000)
+
+    with pytest.raises(ValueError, match=r"^its values take more than 256 MiB and twice its size$"):
+        first_value(data)

@@ -45,6 +45,38 @@ def test_what_is_heavy_is_loaded_when_first_needed(statement: str) -> None:
     assert modules_after(statement) & HEAVY == set()
 
 
+# Names of ``moby_plugins.testing`` that are for tasks.
+FOR_TASKS = {
+    "AsyncMemoryRegistry", "AsyncMemoryTransport", "AsyncMemoryTransports", "FakeTimeLoop",
+    "LoopStuckError",
+}  # fmt: skip
+ALL_NAMES = """
+import moby_plugins.aio, {door} as door
+for name in set(door.__all__) - {but}:
+    getattr(door, name)
+"""
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        "moby_plugins",
+        "moby_plugins.ports",
+        "moby_plugins.subsystems",
+        "moby_plugins.serving",
+        "moby_plugins.tracing",
+        "moby_plugins.diagnosis",
+        "moby_plugins.testing",
+    ],
+)
+def test_no_name_of_threads_loads_asyncio(door: str) -> None:
+    """Neither does the door of asyncio itself, until one of its names is asked for."""
+    loaded = modules_after(ALL_NAMES.format(door=door, but=FOR_TASKS))
+
+    assert "asyncio" not in loaded
+    assert "moby_plugins.app.aio.client" not in loaded
+
+
 # What commands have no use for: each would cost them more than the command itself does.
 NEEDLESS = {
     "cattrs", "typing_extensions", "urllib3", "requests", "rich", "asyncio", "cheroot", "tomllib",

@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from moby_plugins import PluginError
+from moby_plugins.aio import AsyncPluginApp
 from moby_plugins.serving import (
     PluginApp,
     PluginServer,
@@ -19,9 +21,11 @@ from moby_plugins.serving import (
     serve_tcp,
     serve_unix,
 )
+from tests.integration.serving.async_plugins import AsyncEchoes
 from tests.integration.serving.plugins import WAIT, Echoes, answer, dial, post
 
 APP = PluginApp(Echoes())
+ASYNC_APP = AsyncPluginApp(AsyncEchoes())
 
 
 def listening() -> list[int]:
@@ -66,12 +70,18 @@ def interrupt_server(_: int) -> None:
 ENDS = [close_listener, replace_listener, shut_listener_down, interrupt_server]
 
 
+@pytest.fixture(params=[APP, ASYNC_APP], ids=["threads", "loop"])
+def app(request: pytest.FixtureRequest) -> Any:
+    """The app, for each end."""
+    return request.param
+
+
 @pytest.fixture(params=["unix", "tcp"])
-def server(request: pytest.FixtureRequest, short_path: Path) -> PluginServer:
+def server(request: pytest.FixtureRequest, app: Any, short_path: Path) -> PluginServer:
     """A server, not started yet, whose socket or spec is in ``short_path``."""
     if request.param == "unix":
-        return plugin_server_unix(APP, "echo", sockets_path=str(short_path), drain=1.0)
-    return plugin_server_tcp(APP, "echo", specs_path=str(short_path), drain=1.0)
+        return plugin_server_unix(app, "echo", sockets_path=str(short_path), drain=1.0)
+    return plugin_server_tcp(app, "echo", specs_path=str(short_path), drain=1.0)
 
 
 def end_when_it_serves(end: Callable[[int], None], directory: Path) -> threading.Thread:
@@ -109,21 +119,21 @@ def test_run_raises_and_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("serve", [serve_unix, serve_tcp])
-def test_serving_raises(serve: Callable[..., None], short_path: Path) -> None:
+def test_serving_raises(serve: Callable[..., None], app: Any, short_path: Path) -> None:
     """So a program that serves ends with a traceback and a status other than 0."""
     where = {"sockets_path" if serve is serve_unix else "specs_path": str(short_path)}
     killer = end_when_it_serves(close_listener, short_path)
 
     with pytest.raises(PluginError, match="its socket listens no more"):
-        serve(APP, "echo", drain=1.0, **where)
+        serve(app, "echo", drain=1.0, **where)
 
     killer.join()
     assert list(short_path.iterdir()) == []
 
 
-def test_calls_that_run_when_a_server_ends_are_let_end(short_path: Path) -> None:
+def test_calls_that_run_when_a_server_ends_are_let_end(app: Any, short_path: Path) -> None:
     """As at any stop."""
-    server = plugin_server_unix(APP, "echo", sockets_path=str(short_path), drain=WAIT)
+    server = plugin_server_unix(app, "echo", sockets_path=str(short_path), drain=WAIT)
     server.start()
     with dial(server.addr) as caller:
         caller.sendall(post("Echo.Say", b'{"Text":"hello"}')[:-1])

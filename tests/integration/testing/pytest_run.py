@@ -18,7 +18,11 @@ def run_python(directory: Path, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
-def run_pytest(directory: Path, *arguments: str) -> str:
-    """What pytest prints, in a fixed order of tests and with warnings as errors."""
-    fixed = ("-W", "error", "-p", "no:cacheprovider", "-p", "no:randomly")
+def run_pytest(directory: Path, *arguments: str, beside: tuple[str, ...] = ()) -> str:
+    """What pytest prints, in a fixed order of tests and with warnings as errors.
+
+    Of the plugins for asynchronous tests, it has those that are named by ``beside``.
+    """
+    blocked = {"cacheprovider", "randomly", "asyncio", "anyio"} - {*beside}
+    fixed = ("-W", "error", *(f"-pno:{name}" for name in sorted(blocked)))
     return run_python(directory, "-m", "pytest", *fixed, *arguments)

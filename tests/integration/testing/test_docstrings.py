@@ -22,14 +22,18 @@ BLOCK = re.compile(r"^ *```python\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 # What a newcomer makes first, and so has an example each.
 SHOWN = {
     "moby_plugins": {"Client", "Registry", "RetryPolicy", "Settings", "Stream", "TLSOptions"},
+    "moby_plugins.aio": {"AsyncClient", "AsyncRegistry", "AsyncStream"},
     "moby_plugins.subsystems": {"Subsystem", "VolumeDriver"},
     "moby_plugins.serving": {"PluginApp", "ServerTLS", "serve_tcp", "serve_unix"},
     "moby_plugins.tracing": {"Trace"},
     "moby_plugins.diagnosis": {"diagnose"},
     "moby_plugins.checks": {"check"},
     "moby_plugins.testing": {
+        "AsyncMemoryRegistry",
+        "AsyncMemoryTransport",
         "Calls",
         "FakeClock",
+        "FakeTimeLoop",
         "FaultServer",
         "MemoryRegistry",
         "MemoryTransport",
@@ -42,8 +46,11 @@ SHOWN = {
         "TransportContract",
     },
     "moby_plugins.testing.pytest_plugin": {
+        "async_memory_transport",
+        "async_registry",
         "default_registry",
         "fake_clock",
+        "fake_loop",
         "live_plugin",
         "memory_transport",
         "plugin_dir",
@@ -83,7 +90,7 @@ def test_what_a_newcomer_makes_first_has_an_example(door: str) -> None:
 
 
 # Made by what has the arguments: ``Client.stream``, ``FaultServer.unix`` and ``tcp``.
-MADE_BY_OTHERS = {"Stream", "FaultServer"}
+MADE_BY_OTHERS = {"AsyncStream", "Stream", "FaultServer"}
 
 
 def told(it: Any) -> tuple[set[str], set[str]]:

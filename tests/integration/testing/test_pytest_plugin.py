@@ -8,8 +8,11 @@ import pytest
 from tests.integration.testing.pytest_run import run_pytest, run_python
 
 NAMES = (
+    "async_memory_transport",
+    "async_registry",
     "default_registry",
     "fake_clock",
+    "fake_loop",
     "live_plugin",
     "memory_transport",
     "plugin_dir",
@@ -30,8 +33,88 @@ def test_on_sockets(fake_clock, plugin_dir, live_plugin):
     plugin_dir.stale_socket("stale")
     with new_local_registry(plugin_dir.settings, clock=fake_clock) as registry:
         assert [plugin.name for plugin in registry.get_all("VolumeDriver")] == ["shelf"]
+
+def test_in_tasks(fake_loop, async_registry, async_memory_transport):
+    async_memory_transport({"VolumeDriver.List": {}})
+    async_registry.add("shelf", {"VolumeDriver.List": {}})
+    assert fake_loop.run(async_registry.get("shelf", "VolumeDriver")).name == "shelf"
 """
 
+# What a test of each framework does, and how long it takes on the loop: 3 s, then 15 s.
+TASKS = """
+import asyncio, pytest
+from moby_plugins import PluginNotFoundError
+from moby_plugins.aio import new_client
+
+async def waits(registry, loop, make):
+    loop.at(3, lambda: registry.add("shelf", {"VolumeDriver.List": {}}))
+    plugin = await registry.get("shelf", "VolumeDriver")
+    assert (plugin.name, loop.time()) == ("shelf", 3)
+    assert await plugin.client.call("VolumeDriver.List", {}) == {}
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5):
+            await registry.get("db")
+    assert loop.time() == 8
+    plugin = make.strict({"Shelf.List": ["books"]})
+    async with new_client("unix:///a.sock", connect=plugin.connect) as client:
+        assert await client.call("Shelf.List") == ["books"]
+    assert await asyncio.to_thread(str, 1) == "1"
+"""
+PLAIN = """
+def test_tasks(fake_loop, async_registry, async_memory_transport):
+    fake_loop.run(waits(async_registry, fake_loop, async_memory_transport))
+
+def test_one_line(fake_loop, async_registry):
+    pytest.raises(PluginNotFoundError, fake_loop.run, async_registry.get("db")).match("in 15 s")
+
+def test_a_second(fake_loop, async_registry):
+    assert fake_loop.time() == 0 and fake_loop.run(async_registry.scan()) == []
+"""
+PYTEST_ASYNCIO = """
+@pytest.mark.asyncio
+async def test_tasks(async_registry, async_memory_transport):
+    await waits(async_registry, asyncio.get_running_loop(), async_memory_transport)
+
+@pytest.mark.asyncio
+async def test_the_fixture_is_the_loop_of_the_test(fake_loop, async_registry):
+    assert fake_loop is asyncio.get_running_loop()
+    with pytest.raises(PluginNotFoundError, match="in 15 s"):
+        await async_registry.get("db")
+    assert fake_loop.time() == 15
+"""
+ASYNCIO_CONFTEST = """
+from moby_plugins.testing import FakeTimeLoop
+
+def pytest_asyncio_loop_factories(config, item):
+    return {"fake": FakeTimeLoop}
+"""
+ANYIO = """
+@pytest.fixture
+def anyio_backend(fake_loop):
+    return "asyncio", {"loop_factory": lambda: fake_loop}
+
+@pytest.mark.anyio
+async def test_tasks(fake_loop, async_registry, async_memory_transport):
+    assert fake_loop is asyncio.get_running_loop()
+    await waits(async_registry, fake_loop, async_memory_transport)
+
+@pytest.mark.anyio
+async def test_one_line(async_registry):
+    with pytest.raises(PluginNotFoundError, match="in 15 s"):
+        await async_registry.get("db")
+    assert asyncio.get_running_loop().time() == 15
+"""
+ANYIO_CLASS = """
+from moby_plugins.testing import FakeTimeLoop
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio", {"loop_factory": FakeTimeLoop}
+
+@pytest.mark.anyio
+async def test_tasks(async_registry, async_memory_transport):
+    await waits(async_registry, asyncio.get_running_loop(), async_memory_transport)
+"""
 NOT_USED_UP = """
 from moby_plugins.testing import script
 
@@ -97,7 +180,45 @@ def test_all_fixtures_work_where_nothing_is_configured(project: Path) -> None:
     """No conftest, no settings: being installed is enough."""
     (project / "test_all.py").write_text(USING_ALL)
 
-    assert "3 passed" in run_pytest(project, "-q")
+    assert "4 passed" in run_pytest(project, "-q")
+
+
+@pytest.mark.parametrize(
+    ("tests", "conftest", "passed", "beside"),
+    [
+        (PLAIN, "", 3, ()),
+        (PLAIN, "", 3, ("asyncio", "anyio")),
+        (PYTEST_ASYNCIO, ASYNCIO_CONFTEST, 2, ("asyncio",)),
+        (ANYIO, "", 2, ("anyio",)),
+        (ANYIO_CLASS, "", 1, ("anyio",)),
+    ],
+    ids=["plain", "plain beside others", "pytest-asyncio", "anyio", "anyio with a class"],
+)
+def test_tasks_have_fake_time_in_every_framework(
+    project: Path, tests: str, conftest: str, passed: int, beside: tuple[str, ...]
+) -> None:
+    """``fake_loop`` runs a coroutine in a plain test, and is the loop of an asynchronous one."""
+    (project / "test_tasks.py").write_text(TASKS + tests)
+    (project / "conftest.py").write_text(conftest)
+    if "asyncio" in beside:
+        scope = "asyncio_default_fixture_loop_scope = function"
+        (project / "pytest.ini").write_text(f"[pytest]\n{scope}\n")
+
+    output = run_pytest(project, "-q", "test_tasks.py", beside=beside)
+
+    assert f"{passed} passed" in output, output
+
+
+def test_a_strict_transport_of_tasks_fails_the_test(project: Path) -> None:
+    """As that of threads does."""
+    (project / "test_left.py").write_text(
+        NOT_USED_UP.replace("memory_transport", "async_memory_transport")
+    )
+
+    output = run_pytest(project, "-q", "test_left.py")
+
+    assert "1 passed, 1 error" in output
+    assert "VolumeDriver.Mount, step 1 of 1: 1" in output
 
 
 def test_tests_may_run_in_parallel_processes(project: Path) -> None:
@@ -105,7 +226,7 @@ def test_tests_may_run_in_parallel_processes(project: Path) -> None:
     for number in range(3):
         (project / f"test_all{number}.py").write_text(USING_ALL)
 
-    assert "7 passed" in run_pytest(project, "-q", "-n", "2")
+    assert "10 passed" in run_pytest(project, "-q", "-n", "2")
 
 
 def test_what_a_strict_transport_has_left_fails_the_test(project: Path) -> None:
@@ -141,7 +262,7 @@ def test_coverage_counts_every_line_of_it(project: Path) -> None:
         "[report]\nexclude_also = if TYPE_CHECKING:\n"
     )
 
-    assert "3 passed" in run_python(project, "-m", "coverage", "run", "-m", "pytest", "-q")
+    assert "4 passed" in run_python(project, "-m", "coverage", "run", "-m", "pytest", "-q")
     report = run_python(project, "-m", "coverage", "report").splitlines()
 
     assert [line.split()[-1] for line in report if "pytest_plugin" in line] == ["100%"]

@@ -23,7 +23,7 @@ from moby_plugins.aio import (
     AsyncTransport,
 )
 from moby_plugins.app.activation import ActivePlugin
-from moby_plugins.app.aio.leading import AsyncActivePlugin
+from moby_plugins.app.aio.lead import AsyncActivePlugin
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.testing import AsyncMemoryTransport, FakeClock, FakeTimeLoop
 from tests.unit.app.in_memory import TCP, MemoryHost, NotingDiscovery, table_of
@@ -144,7 +144,6 @@ class DrivenStream:
     def __init__(
         self, opened: AbstractAsyncContextManager[AsyncStream], loop: FakeTimeLoop
     ) -> None:
-        self._opened = opened  # it closes the stream, once there is no reference to it
         self._stream = stream = loop.run_until_complete(opened.__aenter__())
         self._loop = loop
         self.close = stream.close

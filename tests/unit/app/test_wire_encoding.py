@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 
+from moby_plugins.app.results import encode_result
 from moby_plugins.app.wire import decode, encode
 
 
@@ -79,6 +80,26 @@ def test_a_value_inside_itself_is_refused() -> None:
 
     with pytest.raises(ValueError, match="Circular"):
         encode(endless)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("\udcff", r"\ufffd"),
+        ("a\ud800\udbff!", r"a\ufffd\ufffd!"),
+        ("\udc00🎉\ud83c", r"\ufffd\ud83c\udf89\ufffd"),
+        (r"\udcff", r"\\udcff"),
+        ("\\\udcff\n\ud7ff", r"\\\ufffd\n\ud7ff"),
+    ],
+)
+def test_half_a_surrogate_pair_is_written_as_a_replacement_character(
+    text: str, written: str
+) -> None:
+    """What is no character is sent as Go sends it, in arguments and in results, keys included."""
+    assert encode({text: [text]}) == f'{{"{written}":["{written}"]}}\n'.encode()
+    assert encode_result(text, str, key="Mountpoint", method="VolumeDriver.Mount") == (
+        f'{{"Mountpoint":"{written}"}}\n'.encode()
+    )
 
 
 def test_a_value_that_is_nested_too_deeply_is_refused_as_json_does() -> None:

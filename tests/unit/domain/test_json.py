@@ -135,6 +135,27 @@ def test_a_broad_value_is_not_deep(item: str) -> None:
     assert len(first_value(data)) == 1000
 
 
+def test_a_value_that_is_replaced_may_be_deep() -> None:
+    """Nesting is that of what is read: not of what a later key of the same name replaces."""
+    deep = "[" * (MAX_DEPTH + 50) + "]" * (MAX_DEPTH + 50)
+
+    assert first_value(f'{{"a":{deep},"a":1}}'.encode()) == {"a": 1}
+    with pytest.raises(ValueError, match=TOO_DEEP):
+        first_value(f'{{"a":1,"a":{deep}}}'.encode())
+
+
+@pytest.mark.parametrize("inside", ["", "0", "{}", r'"\ud800"'])
+def test_the_deepest_level_counts_when_it_is_empty_too(inside: str) -> None:
+    """A container is a level whatever it holds."""
+    around = "[" * (MAX_DEPTH - (inside == "{}")), "]" * (MAX_DEPTH - (inside == "{}"))
+    fits = f"{around[0]}{inside}{around[1]}"
+
+    assert first_value(fits.encode())
+    for deeper in (f"[{fits}]", f'{{"a":{fits}}}', rf'["\udc00",{fits}]'):
+        with pytest.raises(ValueError, match=TOO_DEEP):
+            first_value(deeper.encode())
+
+
 def test_brackets_after_the_value_are_not_counted() -> None:
     """Nesting is that of the value, not of what is ignored."""
     assert first_value(b"[1]" + b"[" * 1000) == [1]

@@ -6,7 +6,7 @@ answered then.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from moby_plugins.adapters.server.answering import (
     SMALL_BYTES,
@@ -46,9 +46,14 @@ class AsyncAnswer:
     async def begin(self) -> None:
         """Read the first part; raises what the app raises, and ``ValueError`` for no response."""
         response = self._response
-        body = response.body
-        size = len(body.whole) if isinstance(body, AsyncBytes) else None
-        self.head: Outgoing = Outgoing(response.status, response.headers, size)
+        if isinstance(response.body, AsyncBytes):
+            whole = response.body.whole
+            self.head: Outgoing = Outgoing(response.status, response.headers, len(whole))
+            if len(whole) <= CHUNK_BYTES:
+                self._first = self.head.count(whole)
+                return
+        else:
+            self.head = Outgoing(response.status, response.headers, None)
         self._first = self.head.count(await response.body.read(CHUNK_BYTES))
 
     @property
@@ -125,10 +130,10 @@ async def read_request(
     method: str,
     headers: Mapping[str, str],
     length: int | None,
-    chunks: AsyncIterable[bytes],
+    chunks: Callable[[], AsyncIterator[bytes]],
     held: Held,
 ) -> AsyncRequest:
-    """The request whose body of ``length`` bytes, or up to its end, comes in ``chunks``.
+    """The request whose body of ``length`` bytes, or up to its end, comes in ``chunks()``.
 
     What is kept of it counts as ``held``. Raises ``ValueError`` for a method that is
     none, ``WireError`` for a small body that cannot be read, and ``StatusError`` where
@@ -137,7 +142,7 @@ async def read_request(
     if length is None or length > SMALL_BYTES:
         return AsyncRequest(
             method,
-            chunks,
+            chunks(),
             headers,
             length,
             max_bytes=held.max_request_bytes,
@@ -146,5 +151,5 @@ async def read_request(
     if not length:
         return AsyncRequest(method, b"", headers, 0)
     held.hold(length)
-    body = b"".join([chunk async for chunk in chunks])
+    body = b"".join([chunk async for chunk in chunks()])
     return AsyncRequest(method, body, headers, length)

@@ -7,7 +7,7 @@ the connection. A body that is not read stops the receiving once enough of it is
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from copy import copy
 
 from moby_plugins.adapters.aio.links import Link, TLSLink
@@ -79,7 +79,11 @@ class AsyncConnection:
         # What was received while a request was being sent, and whether that ends the sending.
         self._is_sending = self._responded = False
         self._early = b""
+        # Of a request that was to be sent at once, what there was no room for.
+        self._unsent: memoryview | None = None
         self._failure: Exception | None = None
+        # Whether the other end has hung up, or sent what was not asked for.
+        self.is_readable: Callable[[], bool] = link.is_readable
         link.start(self._on_readable)
         if isinstance(link, TLSLink) and link.has_unread:  # of which the loop does not know
             link.loop.call_soon(self._on_readable)
@@ -93,11 +97,21 @@ class AsyncConnection:
         self._call, call.carrier = call, self
         answer = self._answer
         try:
-            whole = await self._send(request, call)
+            whole = self._sent_at_once(request)
+            if whole is None:
+                self._is_sending = True
+                whole = await self._send(request, call)
             answer.begin()
-            self._receive_early()
-            while not answer.status:
-                await self._wait_for_head(answer, call)
+            if self._is_sending:
+                self._receive_early()
+            try:
+                while not answer.status:
+                    if self._failure is not None:
+                        raise copy(self._failure)  # its traceback would refer back to this
+                    await call.wait()
+            except ERRORS as error:
+                answered = isinstance(error, OSError) and answer.answered
+                raise translate(error, self._address, answered=answered) from error
         except BaseException:
             self._call = None
             self.close()
@@ -111,10 +125,6 @@ class AsyncConnection:
         self._check_body(incoming)
         body = UnreadBody(self, incoming, call, self._address)
         return AsyncResponse(answer.status, body, answer.headers())
-
-    def is_readable(self) -> bool:
-        """Whether the other end has hung up, or sent what was not asked for."""
-        return self._link.is_readable()
 
     def resume(self) -> None:
         """Go on receiving, where that was stopped for what had been kept."""
@@ -130,42 +140,40 @@ class AsyncConnection:
         if self._call is None:
             self._answer.finish()
 
-    async def _wait_for_head(self, answer: Answer, call: Call) -> None:
-        try:
-            if self._failure is not None:
-                raise copy(self._failure)  # its traceback would refer back to this
-            await call.wait()
-        except ERRORS as error:
-            answered = isinstance(error, OSError) and answer.answered
-            raise translate(error, self._address, answered=answered) from error
+    def _sent_at_once(self, request: AsyncRequest) -> bool | None:
+        """Send it in one piece, if it is small: true where that was all, ``None`` where not.
 
-    async def _send(self, request: AsyncRequest, call: Call) -> bool:
-        """Send it; false where the plugin responds already, or has stopped reading."""
+        False where the plugin has stopped reading.
+        """
         body = request.body
-        if not isinstance(body, bytes):
-            return await self._send_parts(request, body, call)
-        data = head_of(request, self._host, len(body))
-        rest = b""
-        if len(body) <= CHUNK_BYTES:
-            data += body
-        else:
-            rest = body
+        if not isinstance(body, bytes) or len(body) > CHUNK_BYTES:
+            return None
+        data = head_of(request, self._host, len(body)) + body
         try:
             sent = self._link.send(data)
-            if not rest and sent == len(data) and self._link.flush():
+            if sent == len(data) and self._link.flush():
                 return True
         except STOPPED_READING:
             return False
         except OSError as error:
             raise translate(error, self._address, answered=False) from error
-        self._is_sending = True
-        return await self._put(memoryview(data)[sent:]) and await self._put(memoryview(rest))
+        self._unsent = memoryview(data)[sent:]
+        return None
+
+    async def _send(self, request: AsyncRequest, call: Call) -> bool:
+        """Send what was not sent at once; false where the plugin responds, or reads no more."""
+        body = request.body
+        if not isinstance(body, bytes):
+            return await self._send_parts(request, body, call)
+        unsent, self._unsent = self._unsent, None
+        if unsent is not None:
+            return await self._put(unsent)
+        return await self._put(head_of(request, self._host, len(body))) and await self._put(body)
 
     async def _send_parts(
         self, request: AsyncRequest, body: AsyncIterable[bytes], call: Call
     ) -> bool:
         """Send a body as it comes: the deadline and the response end the iterable too."""
-        self._is_sending = True
         chunked = request.length is None
         if not await self._put(head_of(request, self._host, request.length)):
             return False
@@ -244,7 +252,11 @@ class AsyncConnection:
             link.loop.call_soon(self._on_readable)
 
     def _is_waiting(self) -> bool:
-        return self._call is not None and self._link.is_receiving
+        return (
+            self._call is not None
+            and (self._is_sending or not self._answer.complete)
+            and self._link.is_receiving
+        )
 
     def _take(self, data: bytes | None) -> None:
         """Take what came of a response."""
@@ -272,8 +284,6 @@ class AsyncConnection:
 
     def _receive_early(self) -> None:
         """Parse what came while the request was being sent, and go on receiving."""
-        if not self._is_sending:
-            return
         self._is_sending = self._responded = False
         early, self._early = self._early, b""
         if early:
@@ -327,8 +337,9 @@ class AsyncConnection:
 
     def _break(self, error: Exception) -> None:
         """Take what went wrong in receiving: it is raised once what came before is read."""
-        # Without a traceback, which would refer back to this.
+        # Without a traceback, and errors that have one, which would refer back to this.
         self._failure = error.with_traceback(None)
+        error.__cause__ = error.__context__ = None
         self._link.close()
         if self._call is None:
             self._lose()
@@ -347,8 +358,10 @@ class AsyncConnection:
         if call is not None:
             self._place.end(call)
             call.wake()
-        if self._answer.reusable and not (self._link.ended or self._link.is_closed):
-            self._link.resume()
+        link = self._link
+        if self._answer.reusable and not (link.ended or link.is_closed):
+            if not link.is_receiving:
+                link.resume()
             self._place.keep(self)
         else:
             self.close()

@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import ssl
+from contextlib import suppress
 from typing import Any, Protocol
 
 from moby_plugins.adapters.aio.links import Link, TLSLink
@@ -195,7 +196,7 @@ async def _result(lookup: Lookup, call: Call, until: float) -> Any:
     began = loop.time()
 
     def tell() -> None:
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop was closed: others are told all the same
             loop.call_soon_threadsafe(call.wake)
 
     lookup.watch(call, tell)

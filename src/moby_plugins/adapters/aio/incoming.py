@@ -7,6 +7,7 @@ has gone on with the next; here what follows a request stays unread until that i
 
 import io
 import re
+from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
@@ -34,6 +35,16 @@ _AUTHORITY = re.compile(
 )
 # What a path must not hold, percent-encoded or not.
 _ODD_PATH = re.compile(rb"[\x00-\x1f\x7f-\xff#]")
+
+
+# Headers that ``read_headers`` would read as they are: without white space at their ends, and with
+# a plain length, if any.
+_PLAIN = re.compile(
+    rb"(?:(?!(?i:content-length|transfer-encoding):)[!#$%&'*+.^_`|~0-9A-Za-z-]+:"
+    rb" ?(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?\r\n"
+    rb"|(?i:content-length): ?[0-9]{1,18}\r\n)*\r\n"
+)
+_FIELD = re.compile(r"([^:\r\n]+): ?([^\r\n]*)\r\n")
 
 
 @frozen
@@ -105,13 +116,13 @@ class Incoming:
     def _check_begun(self) -> None:
         # What cannot become a head is refused before its host has sent the end of it.
         data = self._data
-        if len(data) > MAX_HEAD_BYTES:
-            raise _too_large(data)
-        line_ends = data.find(b"\n") + 1
+        line_ends = data.find(b"\n", 0, MAX_HEAD_BYTES) + 1
         if line_ends and self._searched < line_ends and not REQUEST_LINE.match(data):
             raise bad_request(_NO_REQUEST)
         if _BARE_LF.search(data, max(self._searched - 1, 0)):
             raise bad_request("a line that does not end in CRLF")
+        if len(data) > MAX_HEAD_BYTES:
+            raise _too_large(data)
         self._searched = len(data)
 
     def _parsed(self, head: bytes) -> Head:
@@ -119,15 +130,11 @@ class Incoming:
         if line is None:
             raise bad_request(_NO_REQUEST)
         verb, minor = line[1].decode("ascii"), int(line[3])
-        raw: dict[bytes, bytes] = {}
-        lines = io.BytesIO(head)
-        lines.seek(line.end())
         try:
-            read_headers(lines, raw)
-            method = _method_in(line[2]) if verb == POST else ""
+            headers = _headers(head, line.end())
+            method = method_in(line[2]) if verb == POST else ""
         except ValueError as error:
             raise bad_request(str(error)) from error
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw.items()}
         length = None if "Transfer-Encoding" in headers else int(headers.get("Content-Length", 0))
         if length is None and not minor:
             # Chunks are younger than HTTP/1.0.
@@ -196,6 +203,25 @@ class Incoming:
         return line
 
 
+def _headers(head: bytes, start: int) -> dict[str, str]:
+    if _PLAIN.fullmatch(head, start):
+        found = _FIELD.findall(head.decode("latin-1"), start)
+        headers = {_titled(name): value for name, value in found}
+        if len(headers) == len(found):
+            return headers
+    # What may be refused, or joined.
+    raw: dict[bytes, bytes] = {}
+    lines = io.BytesIO(head)
+    lines.seek(start)
+    read_headers(lines, raw)
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw.items()}
+
+
+@lru_cache(maxsize=64)
+def _titled(name: str) -> str:
+    return name.title()
+
+
 def bad_request(why: str) -> StatusError:
     """The error for what is no request."""
     return StatusError(HTTPStatus.BAD_REQUEST, "", why)
@@ -207,7 +233,9 @@ def _too_large(data: bytearray) -> StatusError:
     return StatusError(HTTPStatus.REQUEST_URI_TOO_LONG, "", "the request line is too long")
 
 
-def _method_in(target: bytes) -> str:
+@lru_cache(maxsize=128)
+def method_in(target: bytes) -> str:
+    """The method and query in the target of a call; ``ValueError`` for a target that is none."""
     if not REQUEST_TARGET.match(target):
         raise ValueError("the target is no path")
     if not target.startswith(b"/"):

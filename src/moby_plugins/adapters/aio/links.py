@@ -46,10 +46,15 @@ class Link:
         loop: The event loop that it belongs to.
         ended: Whether the other end sends no more.
         cut_off: Whether that end came as TLS does not allow.
+        is_closed: Whether it was closed at this end.
+        is_receiving: Whether the loop tells of what there is to receive.
     """
 
+    # Looked at in every call: a property would be a function more.
     ended: bool = False
     cut_off: bool = False
+    is_closed: bool = False
+    is_receiving: bool = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self.loop = loop
@@ -57,37 +62,27 @@ class Link:
         self._process = PROCESS.number
         self._number = sock.fileno()
         self._on_readable: Callable[[], object] = _nothing
-        self._reads = self._writes = False
+        self._writes = False
         self._poll: select.poll | None = None
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether it was closed at this end."""
-        return self._number < 0
-
-    @property
-    def is_receiving(self) -> bool:
-        """Whether the loop tells of what there is to receive."""
-        return self._reads
 
     def start(self, on_readable: Callable[[], object]) -> None:
         """Call ``on_readable`` whenever there is something to receive."""
         self._on_readable = on_readable
-        self._reads = False
+        self.is_receiving = False
         self.resume()
 
     def resume(self) -> None:
         """Go on calling it."""
-        if not (self._reads or self.is_closed):
-            self._reads = True
+        if not (self.is_receiving or self.is_closed):
+            self.is_receiving = True
             # In no caller's context: the connection lives longer than the call that dials it.
             number, on_readable = self._number, self._on_readable
             Context().run(lambda: self.loop.add_reader(number, on_readable))
 
     def pause(self) -> None:
         """Call it no more, until ``resume``."""
-        if self._reads:
-            self._reads = False
+        if self.is_receiving:
+            self.is_receiving = False
             self.loop.remove_reader(self._number)
 
     def watch_room(self, on_room: Callable[[], object]) -> None:
@@ -148,12 +143,12 @@ class Link:
         loop = self.loop
         self._on_readable = _nothing  # the other refers back to this
         if self._process != PROCESS.number or loop.is_closed():
-            self._number = -1
+            self.is_closed = True
             self._sock.close()
         elif may_touch(loop):
             self.pause()
             self.unwatch_room()
-            self._number = -1
+            self.is_closed = True
             self._sock.close()
         else:
             try:

@@ -96,7 +96,8 @@ class LoopThread:
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if server.ended.done():
-                server.ended.result()
+                self._on_end(server.ended.exception())
+                await told  # calls that run have their time, as at any stop
         finally:
             told.cancel()
             await server.stop(self._drain)

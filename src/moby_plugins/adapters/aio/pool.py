@@ -43,7 +43,7 @@ class Call:
     For the thread of its loop.
     """
 
-    __slots__ = ("_loop", "_scope", "_timer", "_waiter", "carrier", "failure", "has_turn")
+    __slots__ = ("_loop", "_scope", "_waiter", "carrier", "failure", "has_turn", "timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ends: float | None) -> None:
         self._loop = loop
@@ -54,9 +54,10 @@ class Call:
         # What is closed where the call fails.
         self.carrier: Closable | None = None
         self.has_turn = False
-        self._timer: asyncio.TimerHandle | None = None
+        # What ends it at its deadline.
+        self.timer: asyncio.TimerHandle | None = None
         if ends is not None:
-            self._timer = loop.call_at(ends, self.fail, timed_out, context=Context())
+            self.timer = loop.call_at(ends, self.fail, timed_out, context=Context())
 
     def check(self) -> None:
         """Raise ``OSError`` where the call has failed: ``TimeoutError`` after its deadline."""
@@ -65,13 +66,15 @@ class Call:
 
     async def wait(self) -> None:
         """Wait for ``wake``; raises as ``check`` does. It may return for no reason."""
-        self.check()
+        if self.failure is not None:
+            raise self.failure()
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
-        self.check()
+        if self.failure is not None:
+            raise self.failure()
 
     async def wait_until(self, moment: float) -> None:
         """The same, but until the loop's time ``moment`` at most."""
@@ -84,7 +87,7 @@ class Call:
     def wake(self) -> None:
         """Have ``wait`` return."""
         waiter = self._waiter
-        if waiter is not None and not waiter.done() and not self._loop.is_closed():
+        if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def fail(self, failure: Callable[[], OSError]) -> None:
@@ -93,7 +96,8 @@ class Call:
             self.failure = failure
         if self.carrier is not None:
             self.carrier.close()
-        self.interrupt()
+        if not self._loop.is_closed():
+            self.interrupt()
 
     def abandon(self) -> None:
         """End it where no task has it any more; in any thread."""
@@ -105,20 +109,13 @@ class Call:
 
     def interrupt(self) -> None:
         """Have what waits look again, the caller's own iterable too."""
-        if self._scope is not None and not self._loop.is_closed():
+        if self._scope is not None:
             self._loop.call_soon(self._leave_scope)
         self.wake()
 
     def interruptible(self) -> "_Interruptible":
         """What the caller's iterable is waited for in: ``interrupt`` ends it."""
         return _Interruptible(self)
-
-    def end(self) -> None:
-        """Let go of the deadline, and of what carried the call."""
-        self.carrier = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _leave_scope(self) -> None:
         if self._scope is not None:
@@ -184,7 +181,10 @@ class Place(Generic[C]):
 
     def end(self, call: Call) -> None:
         """Let go of ``call``, all of whose response has come, or which has failed."""
-        call.end()
+        call.carrier = None
+        if call.timer is not None:
+            call.timer.cancel()
+            call.timer = None
         self._calls.discard(call)
 
     def take_at_once(self, call: Call) -> C | None:
@@ -216,7 +216,8 @@ class Place(Generic[C]):
             # One that is being cancelled gives it on.
             following = self._waiting.popleft()
             following.has_turn = True
-            following.wake()
+            if not self.loop.is_closed():
+                following.wake()
         else:
             self._free += 1
 

@@ -6,19 +6,24 @@ the threaded end bounds by its threads is bounded by ``MAX_CONNECTIONS``.
 """
 
 import asyncio
-import contextlib
 import errno
+import math
 import os
+import select
 import socket
 import ssl
+from email.utils import formatdate
 
 from moby_plugins.adapters.aio.server_connection import Connection
 from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.domain.async_http import AsyncApp
+from moby_plugins.domain.http import USER_AGENT
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failure, logger
 
 BACKLOG = 128
+# Received at once.
+RECEIVED_BYTES = 128 << 10
 MAX_CONNECTIONS = 1024
 IDLE_TIMEOUT = 60.0
 # Seconds that calls have to notice that their connection was cut off.
@@ -38,10 +43,10 @@ _GONE = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ECONNABORTED, errno
 class AsyncServer:
     """Serves ``app`` on ``sock``, which is bound and becomes the server's own, in the running loop.
 
-    Under TLS where a ``context`` is given. Where ``MAX_CONNECTIONS`` are open, the one that has
+    Under TLS where a ``context`` is given. Where ``most`` connections are open, the one that has
     waited for its peer for longest makes room; calls that run are let run, and further hosts wait.
-    A peer may be silent for ``idle`` seconds, and may take as long for a head. To be started and
-    stopped once.
+    A peer may be silent for ``idle`` seconds, and may take as long for a head. A call that goes on
+    ``patience`` seconds after its host hung up is logged. To be started and stopped once.
     """
 
     def __init__(
@@ -52,18 +57,24 @@ class AsyncServer:
         inflight: InFlight | None = None,
         *,
         idle: float = IDLE_TIMEOUT,
+        patience: float = PATIENCE,
+        most: int = MAX_CONNECTIONS,
     ) -> None:
         self.app: AsyncApp = app
         self.inflight: InFlight = InFlight() if inflight is None else inflight
         self.stopping: bool = False
+        self.buffer: memoryview = memoryview(bytearray(RECEIVED_BYTES))
         self._loop = asyncio.get_running_loop()
         self._context = context
         self._idle = idle
+        self._patience = patience
+        self._most = most
         # Not the listener's own class, whose ``accept`` pauses its thread.
         self._sock = socket.socket(fileno=sock.detach())
         self._inode = os.fstat(self._sock.fileno())
         self._accepting = False
-        self._exhausted = False
+        self._dated, self._lines = -math.inf, ""
+        self._exhausted = self._was_exhausted = False
         self._connections: set[Connection] = set()
         # Those that are not connections yet, the oldest first.
         self._shaking: dict[asyncio.Task[None], socket.socket] = {}
@@ -125,6 +136,14 @@ class AsyncServer:
         if self.stopping and not (self._connections or self._empty.done()):
             self._empty.set_result(None)
 
+    def own_lines(self) -> str:
+        """The headers that the server adds to each response; the date is a second's."""
+        now = self._loop.time()
+        if now - self._dated >= 1.0:
+            self._dated = now
+            self._lines = f"Server: {USER_AGENT}\r\nDate: {formatdate(usegmt=True)}"
+        return self._lines
+
     def opened(self, conn: Connection) -> None:
         """``conn`` was accepted, and is open until ``closed``."""
         self._connections.add(conn)
@@ -137,11 +156,10 @@ class AsyncServer:
             self._gone.setdefault(conn.task, (self._loop.time(), conn.method))
         self._connections.discard(conn)
         self._told_empty()
-        if not self._exhausted:
-            self._accept_more()
+        self._accept_more()
 
     def _accept_more(self) -> None:
-        if not self._accepting and not self.stopping:
+        if not (self._accepting or self.stopping or self._exhausted):
             self._accepting = True
             self._loop.add_reader(self._sock.fileno(), self._accept)
 
@@ -160,26 +178,31 @@ class AsyncServer:
             except OSError as error:
                 self._not_accepted(error)
                 return
-            self._exhausted = False
+            self._was_exhausted = False
             sock.setblocking(False)
             task = self._loop.create_task(self._take(sock))
             self._shaking[task] = sock
             task.add_done_callback(self._taken)
 
     def _not_accepted(self, error: OSError) -> None:
-        if error.errno in _GONE:
+        if error.errno in _GONE and self._listens():
             return
         self._accept_no_more()
         if error.errno not in _EXHAUSTED:
-            self._end(error)
+            self._end()
             return
-        if not self._exhausted:
+        if not self._was_exhausted:
             logger.warning("connections have to wait: %s", shown(error.strerror))
+            self._was_exhausted = True
         self._exhausted = True
-        self._loop.call_later(PAUSE, self._accept_more)
+        self._loop.call_later(PAUSE, self._accept_again)
+
+    def _accept_again(self) -> None:
+        self._exhausted = False
+        self._accept_more()
 
     def _has_room(self) -> bool:
-        if len(self._connections) + len(self._shaking) < MAX_CONNECTIONS:
+        if len(self._connections) + len(self._shaking) < self._most:
             return True
         # A crowd of peers that are silent, slow or deaf must not keep others out.
         slow = [conn for conn in self._connections if conn.waits_since is not None]
@@ -209,13 +232,16 @@ class AsyncServer:
         sock = self._shaking.pop(task)
         if task.cancelled():  # maybe before it began
             sock.close()
+        self._accept_more()
 
     def _look(self) -> None:
         self._timer = self._loop.call_later(LOOK, self._look)
         try:
             self._look_after(self._loop.time())
             if not self.stopping and not self._listens():
-                self._end(None)
+                self._end()
+            # A call may have ended, so that its connection could make room.
+            self._accept_more()
         except Exception as error:  # out of a handler of the log
             log_failure("looking after connections failed", error)
 
@@ -227,14 +253,16 @@ class AsyncServer:
             if conn.task is not None:
                 running.add(conn.task)
                 if conn.task in self._seen and conn.look():
-                    conn.hang_up()
+                    conn.cut()
         self._seen = running
         for task, (since, method) in list(self._gone.items()):
             if task.done():
                 del self._gone[task]
-            elif now - since >= PATIENCE:
+            elif now - since >= self._patience:
                 del self._gone[task]
-                logger.warning("%s goes on %g s after its host hung up", shown(method), PATIENCE)
+                logger.warning(
+                    "%s goes on %g s after its host hung up", shown(method), self._patience
+                )
 
     def _is_there(self) -> bool:
         # Whether its descriptor still is this socket.
@@ -246,10 +274,14 @@ class AsyncServer:
     def _listens(self) -> bool:
         if not self._is_there():
             return False
-        with contextlib.suppress(OSError):
-            return bool(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-        return False
+        poll = select.poll()
+        poll.register(self._sock, getattr(select, "POLLRDHUP", 0))  # on Linux alone
+        try:
+            listens = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError:
+            return False
+        return bool(listens) and not poll.poll(0)  # polled, it tells that it was shut down
 
-    def _end(self, error: OSError | None) -> None:
+    def _end(self) -> None:
         if not self.ended.done() and not self.stopping:
-            self.ended.set_exception(error or OSError("its socket listens no more"))
+            self.ended.set_exception(OSError("its socket listens no more"))

@@ -57,6 +57,9 @@ class AsyncSocketTransport:
         # For a transport that is not closed, and for the end of the process.
         weakref.finalize(self, _close_all, self._places)
 
+    def __repr__(self) -> str:
+        return "asyncio"
+
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
         """One exchange over an idle connection, or a new one: see ``AsyncTransport``.
 
@@ -68,7 +71,10 @@ class AsyncSocketTransport:
         if place is None or place.process != PROCESS.number:
             place = self._new_place(loop)
         ends = None if timeout is None else loop.time() + timeout
-        call = self._begun(place, ends)
+        try:
+            call = place.begin(ends)
+        except OSError as error:
+            raise not_reached(error, self._address) from error
         try:
             connection = place.take_at_once(call)
             if connection is None:
@@ -84,12 +90,6 @@ class AsyncSocketTransport:
         """Close what is idle, and end what is in use or being dialled; in any thread."""
         self._closed = True
         _close_all(self._places)
-
-    def _begun(self, place: Place[AsyncConnection], ends: float | None) -> Call:
-        try:
-            return place.begin(ends)
-        except OSError as error:
-            raise not_reached(error, self._address) from error
 
     async def _connection(
         self, place: Place[AsyncConnection], call: Call, ends: float | None

@@ -253,8 +253,8 @@ class DeadlineSocket(_Deadline, socket.socket):
             socket.socket.settimeout(self, None)
 
     def _send_now(self, data: Any) -> int:
-        if self._ends is not None:
-            _left(self._ends)
+        if self._ends is not None and self._ends <= time.monotonic():
+            raise TimeoutError("timed out")
         try:
             return _send(self, data, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -264,7 +264,11 @@ class DeadlineSocket(_Deadline, socket.socket):
         if self._ends is None:
             return _recv(self, size, *args)
         while True:
-            self._await(self._ends)
+            # As ``_await`` does: this is on the way of every call.
+            left = self._ends - time.monotonic()
+            poll = self._readable or self._polls_input()
+            if left <= 0 or not poll.poll(min(left, _LONGEST) * 1e3):
+                raise TimeoutError("timed out")
             try:
                 return _recv(self, size, socket.MSG_DONTWAIT)
             except BlockingIOError:  # it was taken back, as a bad checksum is

@@ -396,6 +396,8 @@ class HttptoolsConnection:
         self._address = address
         self._host = address.host_header
         self._sock = sock
+        # Whether the other end has hung up, or sent what was not asked for.
+        self.is_readable = sock.is_readable
         # One for all responses: to make a parser takes longer than to parse.
         self._answer = Answer()
         self._is_new = True
@@ -414,7 +416,15 @@ class HttptoolsConnection:
         answer = self._answer
         try:
             answer.begin()
-            self._receive_head(answer)
+            while not answer.status:
+                data = self._sock.recv(FIRST_BYTES)
+                if not data:
+                    raise answer.ended()
+                answer.feed(data)
+        except ERRORS as error:
+            answered = isinstance(error, OSError) and answer.answered
+            self.close()
+            raise translate(error, self._address, answered=answered) from error
         except BaseException:
             self.close()
             raise
@@ -426,10 +436,6 @@ class HttptoolsConnection:
         response = Response(answer.status, answer.take(), answer.headers(), is_new)
         give_back(self, reusable=answer.reusable)
         return response
-
-    def is_readable(self) -> bool:
-        """Whether the other end has hung up, or sent what was not asked for."""
-        return self._sock.is_readable()
 
     def close(self) -> None:
         """Hang up."""
@@ -452,17 +458,6 @@ class HttptoolsConnection:
             except OSError as error:
                 raise translate(error, self._address, answered=False) from error
         return True
-
-    def _receive_head(self, answer: Answer) -> None:
-        try:
-            while not answer.status:
-                data = self._sock.recv(FIRST_BYTES)
-                if not data:
-                    raise answer.ended()
-                answer.feed(data)
-        except ERRORS as error:
-            answered = isinstance(error, OSError) and answer.answered
-            raise translate(error, self._address, answered=answered) from error
 
 
 def pieces(request: Request, host: str) -> Iterable[bytes | FilePart]:

@@ -218,16 +218,13 @@ class PooledTransport:
         return None
 
     def _give_back(self, process: int, connection: Connection, /, *, reusable: bool) -> None:
-        if not reusable or self._closed or len(self._idle) >= IDLE_CONNECTIONS:
+        if not reusable or len(self._idle) >= IDLE_CONNECTIONS:
             connection.close()
             return
         self._shared.add((process, connection), self._idle)
-        if self._is_closed():  # since the last look, by another thread
-            self.close()
-
-    def _is_closed(self) -> bool:
-        # A method, because mypy takes an attribute for what it was.
-        return self._closed
+        # Looked at afterwards, as ``close`` sets it first: so one of the two closes the connection.
+        if self._closed:
+            _close_all(self._shared, self._idle)
 
 
 def _close_all(shared: IdleConnections, pool: deque[Idle]) -> None:

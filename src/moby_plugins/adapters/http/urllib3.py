@@ -322,6 +322,8 @@ class Urllib3Connection:
     def __init__(self, address: Address, sock: Socket) -> None:
         self._address = address
         self._sock = sock
+        # Whether the other end has hung up, or sent what was not asked for.
+        self.is_readable = sock.is_readable
         self._http = _Connection(address, sock)
         self._is_new = True
 
@@ -358,10 +360,6 @@ class Urllib3Connection:
         is_new, self._is_new = self._is_new, False
         body = _Body(answer, self._sock, self._address, end)
         return Response(answer.status, body, headers, is_new)
-
-    def is_readable(self) -> bool:
-        """Whether the other end has hung up, or sent what was not asked for."""
-        return self._sock.is_readable()
 
     def close(self) -> None:
         """Hang up."""

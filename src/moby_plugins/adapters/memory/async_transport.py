@@ -261,10 +261,14 @@ class _BoundedBody:
     _exchange: _LoopExchange
     _call: RunningCall
     _ended: bool = False
+    # Whether a read was cancelled: what it took is lost, and the rest is not the body.
+    _broken: bool = False
 
     async def read(self, size: int, /) -> bytes:
         if self._ended:
             return b""
+        if self._broken:
+            self._exchange.close(answered=True)
         try:
             with self._exchange.ended.calling(self._call.hang_up), self._call:
                 data = self._body.read(size)
@@ -272,6 +276,9 @@ class _BoundedBody:
                 data = await self._exchange.awaited(data, answered=True)
         except NoAnswerError:
             self._exchange.cut_off()
+        except asyncio.CancelledError:
+            self._broken = True
+            raise
         self._exchange.check(answered=True)
         self._ended = not data
         return data

@@ -147,7 +147,17 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Call a function at a moment, as any loop; one that never comes is not waited for."""
+        """Call a function at a moment, as any loop does; one that never comes is not waited for.
+
+        Args:
+            when: The moment, in seconds on this loop's clock.
+            callback: What to call.
+            args: Its arguments.
+            context: Where it runs; a copy of the caller's unless given.
+
+        Returns:
+            What cancels it.
+        """
         if when == math.inf:
             return asyncio.TimerHandle(when, callback, args, self, context)
         return super().call_at(when, callback, *args, context=context)
@@ -155,7 +165,16 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        """Run a function in an executor; time stands still until it has ended."""
+        """Run a function in an executor; time stands still until it has ended.
+
+        Args:
+            executor: The executor; ``None`` for the default one.
+            func: The function.
+            args: Its arguments.
+
+        Returns:
+            A future of what it returns.
+        """
         future = super().run_in_executor(executor, func, *args)
         self._jumping.jobs += 1
         future.add_done_callback(self._job_ended)
@@ -165,7 +184,11 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         self._jumping.jobs -= 1
 
     async def shutdown_default_executor(self, *timeout: Any) -> None:
-        """Wait for the jobs of the default executor, as any loop."""
+        """Wait for the jobs of the default executor, as any loop does.
+
+        Args:
+            timeout: Seconds, where this version of Python takes them.
+        """
         self._jumping.jobs += 1  # a thread waits for them
         try:
             await super().shutdown_default_executor(*timeout)

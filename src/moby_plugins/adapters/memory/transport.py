@@ -355,11 +355,15 @@ class MemoryExchange(ABC):
     def check(self, *, answered: bool) -> None:
         """Raise ``TransportTimeoutError`` once the time-out has run out, or that it was ended."""
         if self.ended.is_set():
-            closed = TransportError(CLOSED_HERE, self.address.text)
-            closed.answered = answered
-            raise closed
+            self.close(answered=answered)
         if self.ends is not None and self.now() >= self.ends:
             self.time_out(answered=answered)
+
+    def close(self, *, answered: bool) -> NoReturn:
+        """Raise that it was ended at the host's end."""
+        error = TransportError(CLOSED_HERE, self.address.text)
+        error.answered = answered
+        raise error
 
     def time_out(self, *, answered: bool) -> NoReturn:
         """Raise that the time-out has run out."""

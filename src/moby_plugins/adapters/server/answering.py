@@ -49,6 +49,8 @@ _STATUSES = range(200, 600)
 _MAX_HEADERS, _MAX_HEADER_BYTES = MAX_HEADERS - 9, MAX_HEAD_BYTES - (4 << 10)
 # What PEP 3333 leaves to servers alone: they fail where an application gives it.
 _OF_SERVERS = {"connection", "keep-alive", "proxy-connection", "te", "trailers", "upgrade"}
+# Characters of a header that is remembered as one that can be sent.
+_SHORT = 256
 _WITHOUT_BODY = {204, 205, 304}
 
 
@@ -124,12 +126,26 @@ class Outgoing:
         # What is whole in memory is no code of the app's.
         self.whole: bool = size is not None
         if size is not None:
-            if self._left not in {None, size}:
-                raise ValueError(f"Content-Length is {self._left}, and the body has {size} bytes")
-            self.headers = {
-                name: value for name, value in self.headers.items() if not _is_length(name)
-            }
+            if self._left is not None:
+                if self._left != size:
+                    raise ValueError(
+                        f"Content-Length is {self._left}, and the body has {size} bytes"
+                    )
+                self.headers = {
+                    name: value for name, value in self.headers.items() if not _is_length(name)
+                }
             self.headers["Content-Length"] = str(size)
+            self._left = size
+
+    @property
+    def has_length(self) -> bool:
+        """Whether the length is told."""
+        return self._left is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the body has no more than what was counted of it: its length tells."""
+        return self.ended or (self.whole and not self._left)
 
     def count(self, chunk: bytes) -> bytes:
         """Take the next chunk of the body, ``b""`` for its end; return it as bytes."""
@@ -351,6 +367,13 @@ def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
         raise TypeError(f"headers are a table from name to value, not {quoted(headers)}")
     size = 0
     for name, value in headers.items():
+        if (
+            type(name) is type(value) is str
+            and len(name) + len(value) <= _SHORT
+            and _is_plain(name, value)
+        ):
+            size += len(name) + len(value)
+            continue
         if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
             raise ValueError(f"{quoted(name)} is no name of a header")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
@@ -363,11 +386,21 @@ def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
             f"headers of {size} bytes, {len(headers)} in number: hosts read {_MAX_HEADER_BYTES} "
             f"and {_MAX_HEADERS}"
         )
-    if sum(map(_is_length, headers)) > 1:
+    told = list(filter(_is_length, headers))
+    if len(told) > 1:
         raise ValueError("there is more than one Content-Length")
-    return _told_length(headers)
+    return _told_length(headers) if told else None
 
 
+@lru_cache(maxsize=64)
+def _is_plain(name: str, value: str) -> bool:
+    """Whether a header can be sent; what it is, is known of most of them after the first."""
+    if name.lower() == "transfer-encoding":
+        return False
+    return bool(HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value))
+
+
+@lru_cache(maxsize=64)
 def _is_length(name: str) -> bool:
     return name.lower() == "content-length"
 

@@ -1,8 +1,8 @@
 """A client of one plugin for programs on asyncio: what ``app/client.py`` does, with ``await``."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from types import UnionType
 from typing import Any, Self, TypeVar, overload
 
@@ -247,8 +247,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
             on_retry,
         )
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self,
         service_method: str,
         args: Any = None,
@@ -256,7 +255,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
         on_retry: OnRetry | None = None,
-    ) -> AsyncIterator[AsyncStream]:
+    ) -> AbstractAsyncContextManager[AsyncStream]:
         """Call a method, and read the response's body as it comes, without a bound on its size.
 
         ``async with client.stream(…) as stream:`` sends the request; it is tried again, and raises,
@@ -269,17 +268,17 @@ class AsyncClient(ClientBase[AsyncRequest]):
             retry: The policy for this call.
             on_retry: As ``call`` takes it.
 
-        Yields:
-            The stream, which is closed at the end of the block.
+        Returns:
+            What gives the stream, and closes it at the end of the block.
         """
         request = self.request(service_method, wire.encode(args))
-        stream = await self._try(
-            lambda number: self._stream(self._numbered(request, number), timeout), retry, on_retry
+        return _Opening(
+            lambda: self._try(
+                lambda number: self._stream(self._numbered(request, number), timeout),
+                retry,
+                on_retry,
+            )
         )
-        try:
-            yield stream
-        finally:
-            stream.close()
 
     @overload
     async def send_file(
@@ -450,6 +449,21 @@ class AsyncClient(ClientBase[AsyncRequest]):
                 upload.account(error)
                 raise
         raise upload.error
+
+
+class _Opening:
+    """A stream for one ``async with``. No generator: one that is left would be left open."""
+
+    def __init__(self, send: Callable[[], Awaitable[AsyncStream]]) -> None:
+        self._send = send
+        self._streams: list[AsyncStream] = []
+
+    async def __aenter__(self) -> AsyncStream:
+        self._streams.append(await self._send())
+        return self._streams[-1]
+
+    async def __aexit__(self, *_: object) -> None:
+        self._streams.pop().close()
 
 
 def _is_callers(error: PluginError, body: AsyncContent) -> bool:

@@ -7,7 +7,7 @@ server cancels, because its host hung up or the server ends, is the one thing th
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from copy import copy
 from typing import Any, Self
 
@@ -18,17 +18,17 @@ from moby_plugins.app.aio.subsystem import AsyncSubsystem, flaw_of
 from moby_plugins.app.observing import ObservedRequest, Observers, request_started
 from moby_plugins.app.parts import Part, check_part
 from moby_plugins.app.results import mismatch
-from moby_plugins.app.serving import Route, Routes, refusal
+from moby_plugins.app.serving import CallLog, Route, Routes, refusal
 from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import BAD_REQUEST
-from moby_plugins.domain.async_http import AsyncBytes, AsyncRequest, AsyncResponse
+from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import INTERNAL_ERROR, StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, MAX_REQUEST_BYTES, OK, Request, Response
 from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failed_call, log_failure
-from moby_plugins.ports import is_forked_child
+from moby_plugins.ports import Clock, is_forked_child
 
 
 class AsyncPluginApp:
@@ -129,6 +129,59 @@ class AsyncPluginApp:
             observed.end(response.status, error, hung_up=False)
             return response
         return evolve(response, body=_Observed(response, observed))
+
+
+class AsyncAccessLog:
+    """``app``, with a line in the log for each call, as ``AccessLog`` has it."""
+
+    def __init__(self, app: AsyncApp, clock: Clock) -> None:
+        self._app = app
+        self._log = CallLog(clock)
+
+    async def __call__(self, request: AsyncRequest) -> AsyncResponse:
+        """What the app answers."""
+        log = self._log.begin(request.method)
+        try:
+            response = await self._app(request)
+        except BaseException:
+            log(INTERNAL_ERROR, 0)
+            raise
+        if isinstance(response.body, AsyncBytes):
+            log(response.status, len(response.body.whole))
+            return response
+        counted = _Counted(response, log)
+        return AsyncResponse(response.status, counted, response.headers)
+
+
+class _Counted:
+    """A body that tells how many bytes were read of it, once it is closed."""
+
+    def __init__(self, response: AsyncResponse, log: Callable[[int, int], None]) -> None:
+        self._response = response
+        self._log: Callable[[int, int], None] | None = log
+        self._size = 0
+
+    async def read(self, size: int, /) -> bytes:
+        chunk = await self._response.body.read(size)
+        self._size += len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        try:
+            self._response.body.close()
+        finally:
+            self._tell()
+
+    async def aclose(self) -> None:
+        try:
+            await self._response.aclose()
+        finally:
+            self._tell()
+
+    def _tell(self) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            log(self._response.status, self._size)
 
 
 def check_async_part(part: Part) -> None:

@@ -81,6 +81,20 @@ def streamed(
     return _generator(remote)
 
 
+def awaiting(
+    method: Callable[Concatenate[Any, P], R],
+) -> Callable[[object], Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]]:
+    """``awaited`` as a decorator: type checkers hold what overrides the method to its types."""
+    return lambda _: awaited(method)
+
+
+def streaming(
+    method: Callable[Concatenate[Any, P], Iterator[T]],
+) -> Callable[[object], Callable[Concatenate[Any, P], AsyncIterator[T]]]:
+    """``streamed`` as a decorator, as ``awaiting`` is ``awaited``."""
+    return lambda _: streamed(method)
+
+
 def _marked(method: object) -> Remote:
     remote = remote_of(method)
     if remote is None or is_asynchronous(remote.function):

@@ -1,6 +1,7 @@
 """Who leads an activation: a task of the registry, that lives as long as it is waited for."""
 
 import asyncio
+import random
 import threading
 from contextvars import ContextVar
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from moby_plugins import (
+    PluginError,
     PluginNotFoundError,
     RetryPolicy,
     StatusError,
@@ -435,3 +437,41 @@ def test_what_on_retry_raises_ends_a_get_all(loop: FakeTimeLoop) -> None:
         assert (others(), loop.time()) == ([], 0.0)
 
     loop.run(main())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_askers_that_come_and_leave_as_they_like(loop: FakeTimeLoop, seed: int) -> None:
+    """Whatever is cancelled, and when: no task is left."""
+    chance = random.Random(seed)  # noqa: S311  the same each time
+    host = TasksHost()
+    for number in range(6):
+        host.add(f"p{number}", chance.choice([ACTIVE, SLOW, hangs(), refused(), status(500)]))
+    outcomes: list[str] = []
+
+    async def asker() -> None:
+        await asyncio.sleep(chance.choice([0, 0.5, 1, 2, 7]))
+        try:
+            async with asyncio.timeout(chance.choice([0, 1, 3, 7, 20])):
+                if chance.random() < 0.2:
+                    await host.registry.get_all()
+                else:
+                    await host.registry.get(f"p{chance.randrange(6)}")
+        except (PluginError, TimeoutError) as error:
+            outcomes.append(type(error).__name__)
+        else:
+            outcomes.append("active")
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(asker()) for _ in range(80)]
+        for task in chance.sample(tasks, 30):
+            await asyncio.sleep(chance.choice([0, 0, 0.5]))
+            if chance.random() < 0.3:
+                host.registry.invalidate(f"p{chance.randrange(6)}")
+            task.cancel()
+        await asyncio.wait(tasks)
+        await turns()
+        assert others() == []
+        await host.registry.aclose()
+
+    loop.run(main())
+    assert len(outcomes) >= 50

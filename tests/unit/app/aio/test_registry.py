@@ -16,7 +16,7 @@ from moby_plugins.aio import (
     new_local_registry,
 )
 from moby_plugins.app import config
-from moby_plugins.app.aio import leading
+from moby_plugins.app.aio import lead
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.testing import (
     AsyncMemoryTransport,
@@ -449,7 +449,7 @@ def test_a_plugin_that_is_found_is_what_it_says(loop: FakeTimeLoop) -> None:
 
     async def main() -> None:
         assert type(await host.registry.lookup("p")) is Plugin
-        assert type(await host.registry.get("p")) is leading.AsyncActivePlugin
+        assert type(await host.registry.get("p")) is lead.AsyncActivePlugin
 
     loop.run(main())
     assert repr(host.registry).startswith("<AsyncRegistry of MemoryDiscovery('p'): 1 active; ")

@@ -1,0 +1,161 @@
+"""A whole host in memory for programs on asyncio: a registry to which a test adds plugins."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from attrs import field, frozen
+
+from moby_plugins.adapters.memory.async_transport import AsyncMemoryTransport, AsyncReplies
+from moby_plugins.adapters.memory.replies import Reply, Script, missing_socket
+from moby_plugins.adapters.memory.transport import MemoryDiscovery
+from moby_plugins.app.aio.registry import AsyncRegistry
+from moby_plugins.app.aio.serving import AsyncPluginApp
+from moby_plugins.app.aio.subsystem import AsyncSubsystem
+from moby_plugins.app.serving import PluginApp
+from moby_plugins.app.subsystem import Subsystem
+from moby_plugins.async_ports import AsyncTransport
+from moby_plugins.domain.address import Address, TLSOptions
+from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
+from moby_plugins.domain.plugin import Plugin
+from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.ports import Cancellation
+from moby_plugins.testing.memory_registry import StrictTransports, introduced
+
+# What plays a plugin's part in memory.
+AsyncPart: TypeAlias = AsyncSubsystem | Subsystem | AsyncReplies
+
+
+class AsyncMemoryRegistry(AsyncRegistry):
+    """An ``AsyncRegistry`` whose plugins are those that a test adds; nothing is opened or dialled.
+
+    Its maker closes it. Its waits are on the running event loop's time: on a ``FakeTimeLoop`` they
+    take none.
+
+    Args:
+        retry: The policy of ``get`` and of the clients.
+
+    Attributes:
+        discovery: Counts the scans and look-ups.
+
+    Examples:
+        ```python
+        import asyncio
+
+        from moby_plugins.testing import AsyncMemoryRegistry, FakeTimeLoop
+
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            async with AsyncMemoryRegistry() as registry:
+                loop.at(3, lambda: registry.add("shelf", {"VolumeDriver.List": {}}))
+                assert (await registry.get("shelf", "VolumeDriver")).name == "shelf"
+                assert loop.time() == 3  # it waited until the plugin was there
+
+
+        with asyncio.Runner(loop_factory=FakeTimeLoop) as runner:
+            runner.run(main())
+        ```
+    """
+
+    def __init__(self, *, retry: RetryPolicy | None = None) -> None:
+        self.discovery: MemoryDiscovery = MemoryDiscovery()
+        self._addrs: dict[str, str] = {}
+        self._transports: dict[str, AsyncMemoryTransport] = {}
+        super().__init__(discovery=self.discovery, connect=self._line_to, retry=retry)
+
+    def __repr__(self) -> str:
+        active = self._activations.count()
+        return f"<AsyncMemoryRegistry of {self.discovery!r}: {active} active>"
+
+    def add(self, name: str, plugin: AsyncPart, addr: str = "") -> AsyncMemoryTransport:
+        """Make a plugin appear, or put another one in its place: it answers from now on.
+
+        Args:
+            name: The plugin's.
+            plugin: An implementation of a subsystem, asynchronous or not, or what
+                ``AsyncMemoryTransport`` takes. A table without ``Plugin.Activate`` implements the
+                subsystems whose methods it names.
+            addr: ``memory://NAME`` unless given.
+
+        Returns:
+            A transport that has the ``calls``.
+
+        Raises:
+            InvalidPluginNameError: For what cannot be a name.
+            SpecError: For what cannot be an address.
+            TypeError: For what is no such plugin.
+        """
+        added = Plugin.local(name, addr or "memory://" + quote(name, errors="surrogateescape"))
+        transport = AsyncMemoryTransport(_played(introduced(plugin)), addr=added.addr)
+        self._addrs[name] = added.addr
+        self._transports[added.addr] = transport
+        self.discovery.add(added)
+        return transport
+
+    def remove(self, name: str) -> None:
+        """Make a plugin disappear, for clients that are held too; none there is no error.
+
+        Args:
+            name: The plugin's.
+        """
+        self.discovery.remove(name)
+        self._transports.pop(self._addrs.pop(name, ""), None)
+
+    def _line_to(self, address: Address, _: TLSOptions | None, /) -> AsyncTransport:
+        return _Line(address, self._transports)
+
+
+class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
+    """Makes ``AsyncMemoryTransport`` values: ``make({method: reply})``."""
+
+    def __call__(self, plugin: AsyncPart, addr: str = "memory://plugin") -> AsyncMemoryTransport:
+        """Make a transport.
+
+        Args:
+            plugin: What ``AsyncMemoryTransport`` takes, or an implementation of a subsystem.
+            addr: The address that errors name.
+
+        Returns:
+            The transport.
+        """
+        return AsyncMemoryTransport(_played(plugin), addr=addr)
+
+    def strict(
+        self, plugin: Mapping[str, Reply] | Script, addr: str = "memory://plugin"
+    ) -> AsyncMemoryTransport:
+        """Make a transport of which ``assert_used_up`` lets no reply be left.
+
+        Args:
+            plugin: A table or a script.
+            addr: The address that errors name.
+
+        Returns:
+            The transport.
+        """
+        return self.kept(self(plugin, addr))
+
+
+@frozen(repr=False)
+class _Line:
+    """A transport to whatever is at an address when a call is sent."""
+
+    _address: Address
+    _transports: Mapping[str, AsyncMemoryTransport]
+    _ended: Cancellation = field(factory=Cancellation, init=False)
+
+    def __repr__(self) -> str:
+        return "memory"
+
+    async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
+        there = self._transports.get(self._address.text) or AsyncMemoryTransport(missing_socket())
+        return await there.connected(self._address, self._ended).send(request, timeout)
+
+    def close(self) -> None:
+        self._ended.set()
+
+
+def _played(plugin: AsyncPart | dict[str, Any]) -> AsyncReplies:
+    if isinstance(plugin, AsyncSubsystem):
+        return AsyncPluginApp(plugin)
+    return PluginApp(plugin) if isinstance(plugin, Subsystem) else plugin

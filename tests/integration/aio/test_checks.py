@@ -1,0 +1,37 @@
+"""The checks of a plugin, against asynchronous plugins on sockets: none fails or warns."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from examples.async_log_plugin import AsyncJsonLines
+from examples.async_volume_plugin import AsyncShelf
+from moby_plugins.aio import AsyncPluginApp, AsyncSubsystem
+from moby_plugins.checks import Verdict, built_in_checks, chosen, new_subject, run_checks
+from moby_plugins.serving import plugin_server_tcp, plugin_server_unix
+
+PLUGINS: dict[str, tuple[Callable[[Path], AsyncSubsystem], str]] = {
+    "volumes": (AsyncShelf, "VolumeDriver"),
+    "logs": (AsyncJsonLines, "LogDriver"),
+}
+
+
+@pytest.mark.parametrize("kind", PLUGINS)
+@pytest.mark.parametrize("scheme", ["unix", "tcp"])
+def test_no_check_has_anything_against_it(
+    kind: str, scheme: str, short_path: Path, tmp_path: Path
+) -> None:
+    """Of the protocol, of what it does after mistakes, of descriptors and of its processor."""
+    make, subsystem = PLUGINS[kind]
+    app = AsyncPluginApp(make(tmp_path))
+    if scheme == "unix":
+        server = plugin_server_unix(app, "p", sockets_path=str(short_path), drain=0.5)
+    else:
+        server = plugin_server_tcp(app, "p", specs_path=str(short_path), drain=0.5)
+    with server, new_subject(server.addr) as subject:
+        checks = chosen(built_in_checks(), subsystems=["Plugin", subsystem])
+        findings = list(run_checks(checks, subject))
+    assert len(findings) > 20
+    bad = {Verdict.FAILED, Verdict.WARNED}
+    assert [each for each in findings if each.verdict in bad] == []

@@ -1,0 +1,381 @@
+"""Hosts that hang up while an event loop makes an answer: their calls are cancelled, and soon."""
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moby_plugins.adapters.aio.server import AsyncServer
+from moby_plugins.aio import (
+    AsyncLogDriver,
+    AsyncPluginApp,
+    AsyncRequest,
+    AsyncResponse,
+    serve_tcp,
+    serve_unix,
+)
+from moby_plugins.serving import ServerTLS, hung_up
+from moby_plugins.subsystems import LogEntry, LogInfo, ReadConfig
+from tests.integration.aio.loops import LOOPS, run
+from tests.integration.aio.test_serving import dial, served
+from tests.integration.certificates import Certificates
+from tests.integration.hostile.test_hang_ups import READ, START, close, end_sending, reset
+from tests.integration.serving.plugins import WAIT, answer, post
+
+pytestmark = pytest.mark.parametrize("loop", LOOPS)
+SECOND = 1.0
+
+
+class Waiting:
+    """An app whose call waits, and tells how it ended."""
+
+    def __init__(self, seconds: float = 2.5) -> None:
+        self.seconds = seconds
+        self.began = threading.Event()
+        self.ended: list[tuple[str, float, bool]] = []
+
+    async def __call__(self, request: AsyncRequest) -> AsyncResponse:
+        began = time.monotonic()
+        gone = hung_up()
+        how = "cancelled"
+        self.began.set()
+        try:
+            await asyncio.sleep(self.seconds)
+            how = "answered"
+        finally:
+            self.ended.append((how, time.monotonic() - began, gone.is_set()))
+        return AsyncResponse(200, b"done")
+
+
+class Served:
+    """What serves an app over each kind of connection, and what dials it."""
+
+    def __init__(self, kind: str, directory: Path, tmp_path: Path) -> None:
+        self.kind = kind
+        self._directory = str(directory)
+        self._tmp_path = tmp_path
+
+    def up(self, app: Any) -> Any:
+        """A context manager: the address, and the task that serves."""
+        if self.kind == "unix":
+            return served(serve_unix, app, "h", sockets_path=self._directory, drain=0.5)
+        tls = None
+        if self.kind == "https":
+            cert, key = Certificates(self._tmp_path).server_files()
+            tls = ServerTLS(cert_file=cert, key_file=key)
+        return served(serve_tcp, app, "h", specs_path=self._directory, drain=0.5, tls=tls)
+
+    def dial(self, addr: str) -> socket.socket:
+        """A raw connection."""
+        if self.kind != "https":
+            return dial(addr)
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return dial(addr, context)
+
+
+@pytest.fixture(params=["unix", "tcp", "https"])
+def kind(request: pytest.FixtureRequest, short_path: Path, tmp_path: Path) -> Served:
+    """Each kind of connection."""
+    return Served(request.param, short_path, tmp_path)
+
+
+async def within(seconds: float, holds: Callable[[], bool]) -> bool:
+    """Whether something becomes so in time."""
+    ends = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > ends:
+            return False
+        await asyncio.sleep(0.01)
+    return True
+
+
+@pytest.mark.parametrize("hang", [close, end_sending, reset])
+def test_a_call_is_cancelled_within_a_second(
+    loop: str, kind: Served, hang: Callable[[socket.socket], None]
+) -> None:
+    """But a UNIX socket's host may end its sending, and is answered; ``hung_up`` tells threads."""
+    app = Waiting()
+    kept = kind.kind == "unix" and hang is end_sending
+
+    async def main() -> None:
+        async with kind.up(app) as (addr, _):
+            sock = await asyncio.to_thread(kind.dial, addr)
+            with sock:
+                sock.sendall(post("Any.Thing", b"{}"))
+                await asyncio.to_thread(app.began.wait, WAIT)
+                await asyncio.sleep(0.1)
+                hang(sock)
+                if kept:
+                    assert await asyncio.to_thread(answer, sock) == b"HTTP/1.1 200 OK | done"
+                else:
+                    assert await within(SECOND, lambda: bool(app.ended))
+
+    run(loop, main())
+    ((how, took, told),) = app.ended
+    assert how == ("answered" if kept else "cancelled")
+    assert told is not kept
+    assert kept or took <= 0.1 + SECOND
+
+
+def test_a_short_call_is_answered_however_its_host_ended(loop: str, kind: Served) -> None:
+    """A host on TCP that ends its sending at once, as ``nc -N`` does, gets a quick answer."""
+    app = Waiting(0.01)
+
+    def ask(addr: str) -> bytes:
+        with kind.dial(addr) as sock:
+            sock.sendall(post("Any.Thing", b"{}"))
+            if not isinstance(sock, ssl.SSLSocket):
+                sock.shutdown(socket.SHUT_WR)
+            return answer(sock)
+
+    async def main() -> None:
+        async with kind.up(app) as (addr, _):
+            for _ in range(20):
+                assert await asyncio.to_thread(ask, addr) == b"HTTP/1.1 200 OK | done"
+
+    run(loop, main())
+
+
+class Quiet(AsyncLogDriver):
+    """``read_logs`` gives one entry, and then waits for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled = 0
+        self.closed = 0
+
+    async def start_logging(self, file: str, info: LogInfo) -> None:
+        """Log nothing."""
+
+    async def read_logs(self, info: LogInfo, config: ReadConfig) -> AsyncIterator[LogEntry]:
+        try:
+            yield LogEntry("stdout", 1, b"one")
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.closed += 1
+
+
+def follow(kind: Served, addr: str) -> socket.socket:
+    """A connection over which one entry of a quiet stream has come."""
+    sock = kind.dial(addr)
+    sock.sendall(READ)
+    received = b""
+    while b"one" not in received:
+        more = sock.recv(1 << 16)
+        assert more
+        received += more
+    return sock
+
+
+def test_a_quiet_stream_ends_within_a_second_of_its_host(loop: str, kind: Served) -> None:
+    """Abandoned 30 times, nothing is left: no task, no descriptor, and the next is answered."""
+    quiet = Quiet()
+
+    def ask(addr: str) -> bytes:
+        with kind.dial(addr) as sock:
+            sock.sendall(START)
+            return answer(sock)
+
+    async def main() -> None:
+        async with kind.up(AsyncPluginApp(quiet)) as (addr, _):
+            # A loop makes itself at home with its first connection.
+            await asyncio.to_thread(ask, addr)
+            await asyncio.sleep(0.1)
+            before = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+            socks = [await asyncio.to_thread(follow, kind, addr) for _ in range(30)]
+            for sock in socks:
+                sock.close()
+            assert await within(SECOND, lambda: quiet.closed == 30)
+            assert (await asyncio.to_thread(ask, addr)).startswith(b"HTTP/1.1 200")
+            assert await within(SECOND, lambda: len(asyncio.all_tasks()) <= before[1])
+            assert await within(SECOND, lambda: len(os.listdir("/proc/self/fd")) <= before[0])
+
+    run(loop, main())
+    assert quiet.cancelled == 30
+
+
+def test_an_early_answer_is_heard(loop: str, kind: Served) -> None:
+    """100 hosts that send on and on are told 413, and not only that the connection broke."""
+    app = AsyncPluginApp(Quiet(), max_request_bytes=1000)
+    size = 4 << 20
+
+    def ask(addr: str) -> bytes:
+        with kind.dial(addr) as sock:
+            try:
+                sock.sendall(
+                    b"POST /LogDriver.StartLogging HTTP/1.1\r\nHost: x\r\n"
+                    b"Content-Length: %d\r\n\r\n" % size
+                )
+                for _ in range(size // 65536):
+                    sock.sendall(bytes(65536))
+            except OSError:
+                pass
+            return answer(sock)
+
+    async def main() -> None:
+        async with kind.up(app) as (addr, _):
+            for _ in range(25 if kind.kind == "https" else 100):
+                assert (await asyncio.to_thread(ask, addr)).startswith(b"HTTP/1.1 413 ")
+
+    run(loop, main())
+
+
+def test_a_last_response_is_taken_whatever_its_host_still_sends(loop: str, kind: Served) -> None:
+    """What is no request, with 4 MiB behind it, is told so; the connection then ends."""
+
+    def ask(addr: str) -> bytes:
+        with kind.dial(addr) as sock:
+            try:
+                sock.sendall(b"nonsense\r\n")
+                for _ in range(64):
+                    sock.sendall(bytes(65536))
+            except OSError:
+                pass
+            said = answer(sock)
+            try:
+                sock.settimeout(4 * SECOND)
+                assert sock.recv(1) == b""
+            except ConnectionError:
+                pass
+            return said
+
+    async def main() -> None:
+        async with kind.up(AsyncPluginApp(Quiet())) as (addr, _):
+            for _ in range(20):
+                assert (await asyncio.to_thread(ask, addr)).startswith(b"HTTP/1.1 400 ")
+
+    run(loop, main())
+
+
+def test_a_call_that_goes_on_although_it_was_cancelled_is_logged(
+    loop: str, short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As at the threaded end, after ten seconds; here after less."""
+    may_end = threading.Event()
+
+    async def deaf(request: AsyncRequest) -> AsyncResponse:
+        while not may_end.is_set():
+            try:
+                await asyncio.sleep(0.05)
+            except asyncio.CancelledError:
+                continue
+        return AsyncResponse(200, b"")
+
+    async def main() -> None:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(short_path / "d.sock"))
+        server = AsyncServer(sock, deaf, patience=0.2)
+        server.start()
+        with dial(f"unix://{short_path}/d.sock") as caller:
+            caller.sendall(post("Any.Thing", b""))
+            await asyncio.sleep(0.1)
+        assert await within(3 * SECOND, lambda: bool(caplog.records))
+        may_end.set()
+        await server.stop(1.0)
+
+    with caplog.at_level(logging.WARNING):
+        run(loop, main())
+    assert [record.message for record in caplog.records] == [
+        "Any.Thing goes on 0.2 s after its host hung up"
+    ]
+
+
+def test_a_crowd_beyond_all_places_stops_nobody(loop: str, short_path: Path) -> None:
+    """The connection that has waited for its peer for longest makes room; calls are let run."""
+    app = Waiting(0.5)
+
+    async def main() -> None:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(short_path / "c.sock"))
+        server = AsyncServer(sock, app, most=8)
+        server.start()
+        addr = f"unix://{short_path}/c.sock"
+        with dial(addr) as caller:
+            caller.sendall(post("Any.Thing", b""))
+            await asyncio.to_thread(app.began.wait, WAIT)
+            crowd = [dial(addr) for _ in range(20)]
+            for each in crowd:
+                each.sendall(b"POST /Any")
+            await asyncio.sleep(0.1)
+            with dial(addr) as other:
+                other.sendall(post("Any.Thing", b""))
+                assert (await asyncio.to_thread(answer, other)).startswith(b"HTTP/1.1 200")
+            assert (await asyncio.to_thread(answer, caller)).startswith(b"HTTP/1.1 200")
+            for each in crowd:
+                each.close()
+        await server.stop(1.0)
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"", b"HTTP/1.1 408 "),
+        (b"POST /Echo.Say HTTP/1.1\r\nHost", b"HTTP/1.1 408 "),
+        (post("Any.Thing", b"abc")[:-1], b"HTTP/1.1 400 "),
+    ],
+)
+def test_a_silent_peer_is_told_so(loop: str, short_path: Path, sent: bytes, status: bytes) -> None:
+    """A request that does not come, or does not go on, is the connection's end."""
+
+    async def main() -> None:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(short_path / "s.sock"))
+        server = AsyncServer(sock, Waiting(0.0), idle=0.2)
+        server.start()
+        with dial(f"unix://{short_path}/s.sock") as caller:
+            caller.sendall(sent)
+            assert (await asyncio.to_thread(answer, caller)).startswith(status)
+            assert caller.recv(1) == b""
+        await server.stop(1.0)
+
+    run(loop, main())
+
+
+def test_a_head_that_drips_has_its_time_as_a_whole(loop: str, short_path: Path) -> None:
+    """Bytes that keep coming do not move it; an idle connection is closed without a word."""
+
+    def drip(addr: str) -> tuple[bytes, float]:
+        with dial(addr) as sock:
+            sock.sendall(post("Any.Thing", b""))
+            assert answer(sock).startswith(b"HTTP/1.1 200")
+            began = time.monotonic()
+            sock.settimeout(0.05)
+            while True:
+                try:
+                    sock.sendall(b"P")
+                    return answer(sock), time.monotonic() - began
+                except TimeoutError:
+                    assert time.monotonic() - began < WAIT
+
+    def idle(addr: str) -> bytes:
+        with dial(addr) as sock:
+            sock.sendall(post("Any.Thing", b""))
+            assert answer(sock).startswith(b"HTTP/1.1 200")
+            return sock.recv(1)
+
+    async def main() -> None:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(short_path / "s.sock"))
+        server = AsyncServer(sock, Waiting(0.0), idle=0.4)
+        server.start()
+        said, took = await asyncio.to_thread(drip, f"unix://{short_path}/s.sock")
+        assert said.startswith(b"HTTP/1.1 408 ")
+        assert 0.3 < took < 1.5
+        assert await asyncio.to_thread(idle, f"unix://{short_path}/s.sock") == b""
+        await server.stop(1.0)
+
+    run(loop, main())

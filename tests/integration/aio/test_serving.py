@@ -1,0 +1,434 @@
+"""``aio.serve_unix`` and ``serve_tcp``: coroutines that serve until they are cancelled."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moby_plugins import InvalidPluginNameError, PluginError, SpecError, new_client
+from moby_plugins.aio import (
+    AsyncPluginApp,
+    AsyncRequest,
+    AsyncResponse,
+    AsyncVolumeDriver,
+    serve_tcp,
+    serve_unix,
+)
+from moby_plugins.serving import PluginApp, ServerTLS, plugin_server_unix
+from tests.integration.aio.loops import LOOPS, run
+from tests.integration.certificates import Certificates
+from tests.integration.serving.async_plugins import AsyncEchoes, AsyncLayers, AsyncVolumes
+from tests.integration.serving.plugins import WAIT, Echoes, answer, post
+
+pytestmark = pytest.mark.parametrize("loop", LOOPS)
+HELLO = post("Echo.Say", b'{"Text":"hello"}')
+SAID = b'HTTP/1.1 200 OK | {"Said":"hello"}\n'
+
+
+@asynccontextmanager
+async def served(
+    serve: Callable[..., Awaitable[None]], app: Any, *args: Any, **options: Any
+) -> AsyncIterator[tuple[str, "asyncio.Task[None]"]]:
+    """The address that a plugin is served at, and the task that serves; cancelled at the end."""
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(serve(app, *args, **options, on_serving=ready.set_result))
+    waits: list[asyncio.Future[Any]] = [ready, task]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        ready.cancel()
+        await task
+    try:
+        yield await ready, task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def ask(addr: str, request: bytes = HELLO, context: ssl.SSLContext | None = None) -> bytes:
+    """One request over a raw connection, from another thread."""
+    with dial(addr, context) as sock:
+        sock.sendall(request)
+        return answer(sock)
+
+
+def dial(addr: str, context: ssl.SSLContext | None = None) -> socket.socket:
+    """A raw connection."""
+    scheme, _, where = addr.partition("://")
+    if scheme == "unix":
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(WAIT)
+        sock.connect(where)
+        return sock
+    host, _, port = where.rpartition(":")
+    sock = socket.create_connection((host, int(port)), WAIT)
+    return sock if context is None else context.wrap_socket(sock, server_hostname="localhost")
+
+
+def test_a_plugin_is_served_until_its_task_is_cancelled(loop: str, short_path: Path) -> None:
+    """On a socket of its mode, which is gone when the coroutine has ended."""
+
+    async def main() -> None:
+        async with served(
+            serve_unix, AsyncPluginApp(AsyncEchoes()), "echo", sockets_path=str(short_path)
+        ) as (addr, task):
+            path = short_path / "echo.sock"
+            assert addr == f"unix://{path}"
+            assert path.stat().st_mode & 0o777 == 0o660
+            assert await asyncio.to_thread(ask, addr) == SAID
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert os.listdir(short_path) == []
+
+    run(loop, main())
+
+
+def test_a_path_of_its_own_is_taken_as_it_is(loop: str, short_path: Path) -> None:
+    """And a stale socket there is replaced."""
+    path = short_path / "mine" / "plugin"
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+
+    async def main() -> None:
+        async with served(serve_unix, AsyncPluginApp(AsyncEchoes()), str(path), mode=0o600) as (
+            addr,
+            _,
+        ):
+            assert path.stat().st_mode & 0o777 == 0o600
+            assert await asyncio.to_thread(ask, addr) == SAID
+
+    run(loop, main())
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_plugin_on_tcp_has_a_spec_while_it_is_served(loop: str, short_path: Path) -> None:
+    """A browser's request is refused there."""
+
+    async def main() -> None:
+        async with served(
+            serve_tcp, AsyncPluginApp(AsyncEchoes()), "echo", specs_path=str(short_path)
+        ) as (addr, _):
+            assert (short_path / "echo.spec").read_text().strip() == addr
+            assert await asyncio.to_thread(ask, addr) == SAID
+            browser = post("Echo.Say", b"{}", "Origin: null\r\n")
+            assert (await asyncio.to_thread(ask, addr, browser)).startswith(b"HTTP/1.1 403")
+
+    run(loop, main())
+    assert list(short_path.iterdir()) == []
+
+
+def test_a_plugin_can_speak_tls(loop: str, short_path: Path, tmp_path: Path) -> None:
+    """One after the other, and beside a peer that does not shake hands."""
+    cert, key = Certificates(tmp_path).server_files()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    async def main() -> None:
+        async with served(
+            serve_tcp,
+            AsyncPluginApp(AsyncEchoes()),
+            "echo",
+            specs_path=str(short_path),
+            tls=ServerTLS(cert_file=cert, key_file=key),
+            drain=0.2,
+        ) as (addr, _):
+            assert addr.startswith("https://")
+            with dial(addr):
+                for _ in range(3):
+                    assert await asyncio.to_thread(ask, addr, HELLO, context) == SAID
+
+    run(loop, main())
+    assert list(short_path.iterdir()) == []
+
+
+WRONG: list[tuple[Callable[..., Awaitable[None]], dict[str, Any], type[Exception]]] = [
+    (serve_unix, {"name": "a/b"}, InvalidPluginNameError),
+    (serve_unix, {"name": "a", "mode": 0o7777}, ValueError),
+    (serve_unix, {"name": "a", "drain": -1}, ValueError),
+    (serve_unix, {"name": "a", "app": PluginApp(Echoes())}, TypeError),
+    (serve_tcp, {"name": "a", "tls": 5}, TypeError),
+    (serve_tcp, {"name": "a", "addr": "nonsense"}, SpecError),
+]
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)))
+def test_what_cannot_be_served_is_an_error(loop: str, short_path: Path, case: int) -> None:
+    """And nothing is made."""
+    serve, options, error = WRONG[case]
+    where = "sockets_path" if serve is serve_unix else "specs_path"
+    arguments = {"app": AsyncPluginApp(AsyncEchoes()), where: str(short_path), **options}
+
+    async def main() -> None:
+        with pytest.raises(error):
+            await serve(**arguments)
+
+    run(loop, main())
+    assert list(short_path.iterdir()) == []
+
+
+def test_a_live_socket_is_never_replaced(loop: str, short_path: Path) -> None:
+    """Whichever end has it."""
+
+    async def main() -> None:
+        with (
+            plugin_server_unix(PluginApp(Echoes()), "echo", sockets_path=str(short_path)) as first,
+            pytest.raises(SpecError, match="another plugin listens there"),
+        ):
+            await serve_unix(AsyncPluginApp(AsyncEchoes()), "echo", sockets_path=str(short_path))
+        assert first.addr
+
+    run(loop, main())
+
+
+def test_the_loop_runs_on_while_a_lock_is_waited_for(loop: str, short_path: Path) -> None:
+    """Cancelled while it waits, it ends at once, and leaves nothing."""
+    lock = short_path / ".echo.sock.lock"
+
+    async def main() -> None:
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            task = asyncio.ensure_future(
+                serve_unix(AsyncPluginApp(AsyncEchoes()), "echo", sockets_path=str(short_path))
+            )
+            turns = 0
+            began = time.monotonic()
+            while time.monotonic() - began < 0.5:
+                await asyncio.sleep(0.01)
+                turns += 1
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert turns > 10
+        assert time.monotonic() - began < 2
+
+    run(loop, main())
+    assert [path for path in short_path.iterdir() if path != lock] == []
+
+
+def test_a_running_call_is_answered_although_the_server_ends(loop: str, short_path: Path) -> None:
+    """Within ``drain`` seconds; the socket is gone by then."""
+    volumes = AsyncVolumes()
+
+    async def main() -> None:
+        async with served(
+            serve_unix, AsyncPluginApp(volumes), "v", sockets_path=str(short_path), drain=WAIT
+        ) as (addr, task):
+            mount = post("VolumeDriver.Mount", b'{"Name":"a","ID":"b"}')
+            asked = asyncio.ensure_future(asyncio.to_thread(ask, addr, mount))
+            await asyncio.to_thread(volumes.mounting.acquire)
+            task.cancel()
+            await asyncio.sleep(0.1)
+            assert os.listdir(short_path) == []
+            assert not task.done()
+            volumes.may_end.set()
+            assert (await asked).endswith(b'{"Mountpoint":"/mnt/a"}\n')
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    run(loop, main())
+
+
+class Stubborn(AsyncVolumeDriver):
+    """Its ``path`` waits, and may refuse to end."""
+
+    def __init__(self, *, is_deaf: bool = False) -> None:
+        super().__init__()
+        self.is_deaf = is_deaf
+        self.running = threading.Event()
+        self.cancelled = 0
+
+    async def path(self, name: str) -> str:
+        self.running.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            if not self.is_deaf:
+                raise
+            await asyncio.sleep(1.0)
+        return name
+
+
+PATH = post("VolumeDriver.Path", b'{"Name":"a"}')
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+def test_a_call_that_does_not_end_is_cut_off(
+    loop: str, short_path: Path, *, is_deaf: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After ``drain`` seconds it is cancelled, its connection closed; one that goes on is told."""
+    driver = Stubborn(is_deaf=is_deaf)
+
+    async def main() -> None:
+        async with served(
+            serve_unix, AsyncPluginApp(driver), "v", sockets_path=str(short_path), drain=0.2
+        ) as (addr, task):
+            with dial(addr) as sock:
+                sock.sendall(PATH)
+                await asyncio.to_thread(driver.running.wait)
+                began = time.monotonic()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert 0.2 <= time.monotonic() - began < 1.5
+                assert driver.cancelled == 1
+                assert sock.recv(1) == b""
+            if is_deaf:
+                await asyncio.sleep(1.0)
+
+    with caplog.at_level(logging.WARNING):
+        run(loop, main())
+    assert [record.message for record in caplog.records] == [
+        "a call goes on although its connection was cut off"
+    ] * is_deaf
+
+
+def test_who_is_cancelled_once_more_does_not_drain(loop: str, short_path: Path) -> None:
+    """Calls are cut off at once."""
+    driver = Stubborn()
+
+    async def main() -> None:
+        async with served(
+            serve_unix, AsyncPluginApp(driver), "v", sockets_path=str(short_path), drain=60
+        ) as (addr, task):
+            with dial(addr) as sock:
+                sock.sendall(PATH)
+                await asyncio.to_thread(driver.running.wait)
+                began = time.monotonic()
+                task.cancel()
+                await asyncio.sleep(0.1)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert time.monotonic() - began < 2
+                assert driver.cancelled == 1
+
+    run(loop, main())
+
+
+def test_idle_connections_do_not_hold_the_end(loop: str, short_path: Path) -> None:
+    """They are closed at once."""
+
+    async def main() -> None:
+        async with served(
+            serve_unix, AsyncPluginApp(AsyncEchoes()), "e", sockets_path=str(short_path), drain=60
+        ) as (addr, task):
+            with dial(addr) as silent, dial(addr) as kept:
+                kept.sendall(HELLO)
+                assert await asyncio.to_thread(answer, kept) == SAID
+                began = time.monotonic()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert time.monotonic() - began < 1
+                assert kept.recv(1) == silent.recv(1) == b""
+
+    run(loop, main())
+
+
+def test_a_socket_that_listens_no_more_ends_the_serving(loop: str, short_path: Path) -> None:
+    """With an error, and without its file."""
+    path = short_path / "echo.sock"
+
+    async def main() -> None:
+        task = asyncio.ensure_future(serve_unix(AsyncPluginApp(AsyncEchoes()), str(path)))
+        while not path.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        for descriptor in map(int, os.listdir("/proc/self/fd")):
+            with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as sock:
+                if sock.family == socket.AF_UNIX and sock.getsockname() == str(path):
+                    sock.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(PluginError, match="has ended by itself"):
+            await asyncio.wait_for(task, WAIT)
+
+    run(loop, main())
+    assert not path.exists()
+
+
+def test_no_handler_of_signals_is_installed(loop: str, short_path: Path) -> None:
+    """The program's own stay, while it is served and after."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    async def main() -> None:
+        before = [signal.getsignal(number) for number in numbers]
+        async with served(
+            serve_unix, AsyncPluginApp(AsyncEchoes()), "echo", sockets_path=str(short_path)
+        ):
+            assert [signal.getsignal(number) for number in numbers] == before
+
+    run(loop, main())
+
+
+def test_two_plugins_share_a_loop(loop: str, short_path: Path) -> None:
+    """And a host in the same loop calls them."""
+
+    async def main() -> None:
+        async with (
+            served(
+                serve_unix, AsyncPluginApp(AsyncEchoes()), "a", sockets_path=str(short_path)
+            ) as (first, _),
+            served(
+                serve_unix, AsyncPluginApp(AsyncVolumes()), "b", sockets_path=str(short_path)
+            ) as (second, _),
+        ):
+            assert await asyncio.to_thread(ask, first) == SAID
+            listed = await asyncio.to_thread(ask, second, post("VolumeDriver.List", b""))
+            assert listed.endswith(b'{"Volumes":[]}\n')
+
+    run(loop, main())
+
+
+def test_a_large_upload_and_a_stream_pass(loop: str, short_path: Path) -> None:
+    """50 MB of unknown length in, and what is streamed comes as it is made."""
+
+    def call(addr: str) -> tuple[int, bytes]:
+        with new_client(addr) as client:
+            size = client.send_file(
+                "GraphDriver.ApplyDiff?id=a&parent=b", (bytes(1 << 20) for _ in range(50))
+            )
+            with client.stream("GraphDriver.Diff", {"ID": "endless"}) as stream:
+                return size["Size"], stream.read(5)
+
+    async def main() -> None:
+        layers = AsyncLayers()
+        async with served(
+            serve_unix, AsyncPluginApp(layers), "l", sockets_path=str(short_path)
+        ) as (addr, _):
+            assert await asyncio.to_thread(call, addr) == (50 << 20, b"first")
+            assert await asyncio.to_thread(layers.left.wait, WAIT)
+
+    run(loop, main())
+
+
+def test_a_coroutine_function_can_be_served(loop: str, short_path: Path) -> None:
+    """With what it raises answered."""
+
+    async def app(request: AsyncRequest) -> AsyncResponse:
+        if request.method == "Any.Exit":
+            raise SystemExit(3)
+        return AsyncResponse(201, await request.read() * 2, {"X-Odd": "yes"})
+
+    async def main() -> None:
+        async with served(serve_unix, app, "f", sockets_path=str(short_path)) as (addr, _):
+            assert await asyncio.to_thread(ask, addr, post("Any.Thing", b"ab")) == (
+                b"HTTP/1.1 201 Created | abab"
+            )
+            assert (await asyncio.to_thread(ask, addr, post("Any.Exit", b""))).startswith(
+                b"HTTP/1.1 500"
+            )
+
+    run(loop, main())

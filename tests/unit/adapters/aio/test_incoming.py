@@ -1,0 +1,154 @@
+"""Requests read out of bytes, without a socket: one outcome, however the bytes come."""
+
+import pytest
+
+from moby_plugins import StatusError
+from moby_plugins.adapters.aio.incoming import MAX_HEAD_BYTES, Head, Incoming
+from tests.chunks import ROWS as CHUNKS
+from tests.heads import BODY, POST, READ, ROWS
+
+LENGTH = b"Content-Length: %d\r\n" % len(BODY)
+STEPS = pytest.mark.parametrize("step", [1 << 20, 1, 7], ids=["at once", "byte by byte", "by 7"])
+
+
+def read(sent: bytes, step: int) -> tuple[Head, bytes] | int:
+    """Head and body of the request in ``sent``, or the status of its refusal; 0 where it lacks."""
+    incoming = Incoming()
+    head: Head | None = None
+    body = b""
+    for start in range(0, len(sent), step):
+        incoming.feed(sent[start : start + step])
+        try:
+            head = head or incoming.head()
+            while head is not None and (part := incoming.body(5)) is not None:
+                if not part:
+                    return head, body
+                body += part
+        except StatusError as error:
+            return error.status
+        except ValueError:
+            return 400
+    return 0
+
+
+@STEPS
+@pytest.mark.parametrize("row", [name for name, row in ROWS.items() if row.served])
+def test_a_head_has_the_outcome_of_the_table(row: str, step: int) -> None:
+    """It is that of the threaded end."""
+    request = ROWS[row].request
+    assert request is not None
+    if len(request) > 10_000 and step == 1:
+        pytest.skip("as many steps")
+
+    outcome = read(request, step)
+
+    if ROWS[row].served == READ:
+        assert isinstance(outcome, tuple)
+        assert outcome[1] == BODY
+        assert outcome[0].method == "/Echo.Say"
+    else:
+        assert outcome == 400
+
+
+@STEPS
+@pytest.mark.parametrize("row", CHUNKS)
+def test_chunks_have_the_outcome_of_the_table(row: str, step: int) -> None:
+    """What is refused is so before the body's end is believed."""
+    sent = POST + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS[row].of(BODY)
+    if len(sent) > 10_000 and step == 1:
+        pytest.skip("as many steps")
+
+    outcome = read(sent, step)
+
+    if CHUNKS[row].ours == READ:
+        assert isinstance(outcome, tuple)
+        assert outcome[1] == BODY
+    else:
+        assert outcome in {0, 400}
+
+
+PLAIN = {
+    "no space": b"X:y\r\n",
+    "space around": b"X: \t y \t\r\n",
+    "nothing": b"X:\r\n",
+    "Latin-1": b"X: \xe9\r\n",
+    "colons": b"X: a:b: c\r\n",
+    "twice": b"X: a\r\nx: b\r\n",
+    "another case": b"x-OdD: a\r\n",
+}
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_the_plainest_way_reads_what_the_other_reads(case: str) -> None:
+    """A header more that only the slow way takes changes nothing of the others."""
+    fast = read(POST + LENGTH + PLAIN[case] + b"\r\n" + BODY, 1 << 20)
+    slow = read(POST + LENGTH + PLAIN[case] + b"Z: a\r\nZ: b\r\n\r\n" + BODY, 1 << 20)
+
+    assert isinstance(fast, tuple)
+    assert isinstance(slow, tuple)
+    assert {**fast[0].headers, "Z": "a, b"} == slow[0].headers
+
+
+def test_requests_stand_one_after_the_other() -> None:
+    """What follows a request is left for the next."""
+    incoming = Incoming()
+    chunked = POST + b"Transfer-Encoding: chunked\r\n\r\nC\r\n" + BODY + b"\r\n0\r\n\r\n"
+    incoming.feed((POST + LENGTH + b"\r\n" + BODY + chunked) * 2)
+
+    for _ in range(4):
+        assert incoming.head() is not None
+        assert incoming.body(100) == BODY
+        assert incoming.body(100) == b""
+    assert len(incoming) == 0
+    assert incoming.head() is None
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "is_kept"),
+    [
+        (b"1.1", b"", True),
+        (b"1.1", b"Connection: close\r\n", False),
+        (b"1.1", b"Connection: Close\r\n", False),
+        (b"1.1", b"Connection: keep-alive\r\n", True),
+        (b"1.0", b"", False),
+        (b"1.0", b"Connection: Keep-Alive\r\n", True),
+    ],
+)
+def test_a_head_tells_whether_its_connection_is_kept(
+    version: bytes, connection: bytes, *, is_kept: bool
+) -> None:
+    """By its version and its Connection."""
+    incoming = Incoming()
+    incoming.feed(b"POST /M.x HTTP/%b\r\n%b\r\n" % (version, connection))
+
+    head = incoming.head()
+
+    assert head is not None
+    assert (head.is_kept, head.length, head.verb) == (is_kept, 0, "POST")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"POST /" + b"y" * MAX_HEAD_BYTES, 414),
+        (POST + b"X: " + b"y" * MAX_HEAD_BYTES, 413),
+        (POST + b"X: " + b"y" * MAX_HEAD_BYTES + b"\r\n\r\n", 413),
+        (b"nonsense\r\n" + bytes(MAX_HEAD_BYTES), 400),
+        (POST + b"X: y\n", 400),
+        (b"\r\n\r\n", 400),
+        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_head_is_refused_before_its_end(sent: bytes, status: int) -> None:
+    """With the status of the threaded end."""
+    assert read(sent, 1 << 20) == status
+
+
+def test_a_host_may_wait_to_be_asked_for_the_body() -> None:
+    """In HTTP/1.1."""
+    for version, waits in ((b"1.1", True), (b"1.0", False)):
+        incoming = Incoming()
+        incoming.feed(b"POST /M.x HTTP/%b\r\nExpect: 100-Continue\r\n\r\n" % version)
+        head = incoming.head()
+        assert head is not None
+        assert head.expects_continue is waits

@@ -1,0 +1,299 @@
+"""Turns, deadlines and idle connections of one loop, without a socket."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from moby_plugins.adapters.aio.pool import TURNS, Call, Place, timed_out
+from moby_plugins.adapters.http.deadline_socket import ClosedHereError
+from moby_plugins.adapters.http.pool import IdleConnections
+from moby_plugins.testing import FakeTimeLoop
+
+
+class Kept:
+    """A connection that does nothing."""
+
+    def __init__(self, *, readable: bool = False) -> None:
+        self.closed = 0
+        self.readable = readable
+
+    def is_readable(self) -> bool:
+        return self.readable
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def in_loop(test: Callable[[Place[Kept]], Coroutine[Any, Any, None]], most: int = 128) -> None:
+    """Run ``test`` with a place in a loop whose time jumps."""
+
+    async def run() -> None:
+        await test(Place(asyncio.get_running_loop(), IdleConnections(most)))
+
+    loop = FakeTimeLoop()
+    try:
+        loop.run(run())
+    finally:
+        loop.close()
+
+
+async def raised(waiting: Coroutine[Any, Any, object]) -> type[BaseException] | None:
+    """The class of what this raises."""
+    try:
+        await waiting
+    except (OSError, asyncio.CancelledError) as error:
+        return type(error)
+    return None
+
+
+def test_a_call_ends_at_its_deadline() -> None:
+    """Exactly then, whatever it waits for; and what follows ends at once."""
+
+    async def test(place: Place[Kept]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        call = place.begin(began + 3.0)
+        carrier = call.carrier = Kept()
+        assert await raised(call.wait()) is TimeoutError
+        assert loop.time() - began == 3.0
+        assert await raised(call.wait_until(loop.time() + 9)) is TimeoutError
+        assert loop.time() - began == 3.0
+        assert carrier.closed == 1
+        with pytest.raises(TimeoutError):
+            call.check()
+
+    in_loop(test)
+
+
+def test_a_call_that_has_ended_has_no_deadline() -> None:
+    """Its timer does not close the connection that another call has by then."""
+
+    async def test(place: Place[Kept]) -> None:
+        loop = asyncio.get_running_loop()
+        call = place.begin(loop.time() + 3.0)
+        carrier = call.carrier = Kept()
+        place.end(call)
+        await asyncio.sleep(5)
+        call.check()
+        assert carrier.closed == 0
+
+    in_loop(test)
+
+
+def test_a_wait_until_a_moment_returns_then() -> None:
+    """Without an error, where the deadline is later."""
+
+    async def test(place: Place[Kept]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await place.begin(began + 9.0).wait_until(began + 2.0)
+        assert loop.time() - began == 2.0
+
+    in_loop(test)
+
+
+def test_turns_are_given_on_in_order() -> None:
+    """The 65th call waits for the first that ends; one that was cancelled gives its turn on."""
+
+    async def test(place: Place[Kept]) -> None:
+        calls = [place.begin(None) for _ in range(TURNS)]
+        for call in calls:
+            assert place.take_at_once(call) is None
+            assert call.has_turn
+        following = [place.begin(None) for _ in range(4)]
+        got: list[int] = []
+
+        async def wait(number: int) -> None:
+            try:
+                await place.take_turn(following[number])
+                got.append(number)
+            finally:
+                if number != 3:
+                    place.give_turn(following[number])
+
+        assert place.take_at_once(following[0]) is None
+        assert not following[0].has_turn
+        tasks = [asyncio.create_task(wait(number)) for number in range(4)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()  # while it waits
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        place.give_turn(calls[0])  # given to one whose task is being cancelled
+        await asyncio.sleep(1)
+        assert got == [2, 3]
+        place.give_turn(following[3])
+        again = place.begin(None)
+        place.take_at_once(again)
+        assert again.has_turn
+
+    in_loop(test)
+
+
+def test_each_turn_comes_back() -> None:
+    """After calls that were cancelled before, as and after they got theirs."""
+
+    async def test(place: Place[Kept]) -> None:
+        async def call(moment: float) -> None:
+            mine = place.begin(None)
+            try:
+                place.take_at_once(mine)
+                await place.take_turn(mine)
+                await asyncio.sleep(moment)
+            finally:
+                place.give_turn(mine)
+                place.end(mine)
+
+        tasks = [asyncio.create_task(call(number % 7)) for number in range(5 * TURNS)]
+        for number, task in enumerate(tasks):
+            if number % 3 == 0:
+                task.cancel()
+            if number % 11 == 0:
+                await asyncio.sleep(0.3)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        last = [place.begin(None) for _ in range(TURNS + 1)]
+        for each in last:
+            place.take_at_once(each)
+        assert [each.has_turn for each in last] == [True] * TURNS + [False]
+
+    in_loop(test)
+
+
+def test_as_many_are_kept_as_have_a_turn() -> None:
+    """The last that came is taken first; one that is readable is closed and not taken."""
+
+    async def test(place: Place[Kept]) -> None:
+        kept = [Kept() for _ in range(TURNS + 1)]
+        for each in kept:
+            place.keep(each)
+        assert [each.closed for each in kept] == [0] * TURNS + [1]
+        kept[TURNS - 1].readable = True
+        assert place.take() is kept[TURNS - 2]
+        assert kept[TURNS - 1].closed == 1
+
+    in_loop(test)
+
+
+def test_other_places_share_the_bound() -> None:
+    """Of two loops, or two plugins: what was used least recently is closed."""
+
+    async def test(place: Place[Kept]) -> None:
+        other: Place[Kept] = Place(place.loop, place.shared)
+        first, second, third = Kept(), Kept(), Kept()
+        place.keep(first)
+        other.keep(second)
+        other.keep(third)
+        assert (first.closed, second.closed, third.closed) == (1, 0, 0)
+        assert place.take() is None
+        assert place.shared.discard(second)
+        assert not place.shared.discard(second)
+        assert other.take() is third
+
+    in_loop(test, most=2)
+
+
+def test_a_close_ends_all() -> None:
+    """What waits for a turn or a moment, what is idle, and what comes back or begins later."""
+
+    async def test(place: Place[Kept]) -> None:
+        idle, used = Kept(), Kept()
+        calls = [place.begin(None) for _ in range(TURNS + 1)]
+        for call in calls[:TURNS]:
+            place.take_at_once(call)
+        place.keep(idle)
+        calls[0].carrier = used
+        waiting = [
+            asyncio.create_task(raised(place.take_turn(calls[-1]))),
+            asyncio.create_task(raised(calls[0].wait())),
+            asyncio.create_task(raised(calls[1].wait_until(place.loop.time() + 9))),
+        ]
+        await asyncio.sleep(0)
+        place.close()
+        began = place.loop.time()
+        assert await asyncio.gather(*waiting) == [ClosedHereError] * 3
+        assert place.loop.time() == began
+        assert (idle.closed, used.closed) == (1, 1)
+        with pytest.raises(ClosedHereError):
+            place.begin(None)
+        late = Kept()
+        place.keep(late)
+        assert late.closed == 1
+
+    in_loop(test)
+
+
+def test_the_first_failure_counts() -> None:
+    """A close after the deadline does not change what the call ended in."""
+
+    async def test(_: Place[Kept]) -> None:
+        call = Call(asyncio.get_running_loop(), None)
+        call.fail(timed_out)
+        call.fail(ClosedHereError)
+        with pytest.raises(TimeoutError):
+            call.check()
+
+    in_loop(test)
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+def test_an_interrupt_ends_the_block_and_nothing_else(swallows: bool) -> None:  # noqa: FBT001
+    """The task goes on after it, as one that was not cancelled."""
+
+    async def test(place: Place[Kept]) -> None:
+        call = place.begin(None)
+        place.loop.call_later(1, call.interrupt)
+        async with call.interruptible() as block:
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                if not swallows:
+                    raise
+        assert block.interrupted is not swallows
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        await asyncio.sleep(1)
+
+    in_loop(test)
+
+
+def test_a_cancellation_passes_through_the_block() -> None:
+    """Also where the call is interrupted at the same time."""
+
+    async def test(place: Place[Kept]) -> None:
+        call = place.begin(None)
+
+        async def block() -> None:
+            async with call.interruptible():
+                await asyncio.sleep(5)
+
+        for interrupts in (False, True):
+            task = asyncio.create_task(block())
+            await asyncio.sleep(1)
+            if interrupts:
+                call.interrupt()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    in_loop(test)
+
+
+def test_a_place_of_a_closed_loop_touches_it_no_more() -> None:
+    """Its connections are closed, and its calls left alone."""
+    loop = FakeTimeLoop()
+
+    async def begin() -> Place[Kept]:
+        place: Place[Kept] = Place(asyncio.get_running_loop(), IdleConnections())
+        place.keep(kept[0])
+        place.begin(asyncio.get_running_loop().time() + 5).carrier = kept[1]
+        return place
+
+    kept = [Kept(), Kept()]
+    place = loop.run(begin())
+    loop.close()
+
+    assert not place.is_here
+    place.close()
+    assert [each.closed for each in kept] == [1, 1]

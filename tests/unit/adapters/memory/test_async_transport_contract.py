@@ -1,0 +1,31 @@
+"""The asynchronous transport in memory keeps the contract of all, on a loop of the test's own."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from moby_plugins.domain.address import Address
+from moby_plugins.testing import AsyncMemoryTransport, FakeTimeLoop
+from moby_plugins.testing.contracts import PLUGINS, AsyncTransportContract, Run, Way
+
+
+class TestAsyncMemoryTransport(AsyncTransportContract):
+    SLACK = 0.0
+    REFUSED = "stale socket: it exists, but nobody listens on it"
+
+    @pytest.fixture
+    def run(self) -> Iterator[Run]:
+        """Each coroutine in fake time."""
+        with closing(FakeTimeLoop()) as loop:
+            yield loop.run
+
+    @pytest.fixture
+    def plugin_that(self) -> object:
+        """A plugin in memory, whatever its method."""
+
+        def connect(way: Way) -> AsyncMemoryTransport:
+            # As a client has it: a transport that is closed sends no more.
+            return AsyncMemoryTransport(PLUGINS[way]).connect(Address("memory://plugin"))
+
+        return connect

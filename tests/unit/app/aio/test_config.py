@@ -1,0 +1,129 @@
+"""The composition root of tasks: which transport carries a call, and by whose settings."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moby_plugins import (
+    RetryPolicy,
+    Settings,
+    SettingsError,
+    SpecError,
+    TransportTimeoutError,
+    WireError,
+    new_client,
+)
+from moby_plugins.aio import new_client as new_async_client
+from moby_plugins.aio import new_local_registry
+from moby_plugins.testing import AsyncMemoryTransport, FakeTimeLoop, MemoryTransport, hangs
+from tests.transports import install_async_transport
+
+VOLUMES = {"Plugin.Activate": {"Implements": ["VolumeDriver"]}, "Shelf.List": ["books"]}
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that packages can be installed into."""
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["auto", "httptools", "urllib3"])
+@pytest.mark.parametrize("addr", ["unix:///run/x.sock", "tcp://h:1", "http://h", "https://h"])
+def test_the_built_in_transport_has_all_names(name: str, addr: str) -> None:
+    """One transport is what the three mean; nothing is dialled."""
+    scheme = addr.partition(":")[0]
+    settings = Settings(transports={scheme: name})
+    plain = new_async_client(addr, settings=Settings())
+    named = new_async_client(addr, settings=settings)
+
+    assert repr(named) == repr(plain)
+    assert repr(plain).endswith(" over asyncio>")
+    for client in (plain, named):
+        client.close()
+
+
+def test_a_transport_of_ones_own_carries_its_scheme(loop: FakeTimeLoop) -> None:
+    """In the settings, or for one client or registry, whatever the address."""
+    plugin = AsyncMemoryTransport(VOLUMES)
+    settings = Settings(transports={"mem": plugin.connect}, timeout=7)
+
+    async def main() -> None:
+        async with new_async_client("mem://a", settings=settings) as client:
+            assert await client.call("Shelf.List") == ["books"]
+        async with new_async_client("unix:///no.sock", connect=plugin.connect) as client:
+            assert await client.call("Shelf.List") == ["books"]
+        made = Settings(plugins={"shelf": "mem://b"}, transports={"mem": plugin.connect})
+        async with new_local_registry(made) as registry:
+            assert (await registry.get("shelf", "VolumeDriver")).addr == "mem://b"
+
+    loop.run(main())
+    assert [call.address for call in plugin.calls] == ["mem://a", "unix:///no.sock", "mem://b"]
+
+
+def test_an_installed_package_carries_the_scheme_it_is_named_for(
+    site: Path, loop: FakeTimeLoop
+) -> None:
+    """By its entry point in the group of asynchronous transports, which no thread sees."""
+    install_async_transport(
+        site,
+        "echo",
+        "from moby_plugins.testing import AsyncMemoryTransport\n"
+        "def connect(address, tls, /):\n"
+        "    return AsyncMemoryTransport({'M.x': address.text}).connect(address, tls)\n",
+    )
+    settings = Settings(transports={"ssh": "echo"})
+
+    async def main() -> Any:
+        async with new_async_client("ssh://h/x", settings=settings) as client:
+            return await client.call("M.x")
+
+    assert loop.run(main()) == "ssh://h/x"
+    with pytest.raises(SettingsError, match="no transport is called 'echo'"):
+        new_client("ssh://h/x", settings=settings)
+
+
+def test_a_name_that_is_none_is_told_by_the_settings() -> None:
+    """Before the first call."""
+    with pytest.raises(SettingsError, match="no transport is called 'nonsense'"):
+        Settings(transports={"ssh": "nonsense"})
+    with pytest.raises(SpecError, match="no transport for ssh://"):
+        new_async_client("ssh://h", settings=Settings())
+    with pytest.raises(TypeError, match="connect must be a function"):
+        new_async_client("tcp://h:1", connect=5)  # type: ignore[arg-type]
+
+
+def test_a_transport_of_the_other_world_is_told() -> None:
+    """Of threads to tasks, and of tasks to threads: it could not be called."""
+    threads = Settings(transports={"mem": MemoryTransport(VOLUMES).connect})
+    tasks = Settings(transports={"mem": AsyncMemoryTransport(VOLUMES).connect})
+
+    with pytest.raises(SettingsError, match=r"mem:// is not asynchronous"):
+        new_async_client("mem://a", settings=threads)
+    with pytest.raises(SettingsError, match=r"mem:// is asynchronous: it is for moby_plugins\.aio"):
+        new_client("mem://a", settings=tasks)
+
+
+def test_settings_count(loop: FakeTimeLoop) -> None:
+    """Retries and bounds are those of the settings; a time-out that is given counts for more."""
+    told: list[float] = []
+    settings = Settings(
+        retry=RetryPolicy(initial=2, factor=1, budget=5),
+        timeout=100,
+        max_response_bytes=10,
+        on_retry=lambda _, delay: told.append(delay),
+    )
+    plugin = AsyncMemoryTransport({"M.x": "x" * 20, "M.hangs": hangs()})
+
+    async def main() -> None:
+        async with new_async_client(
+            "unix:///a", timeout=1, settings=settings, connect=plugin.connect
+        ) as client:
+            with pytest.raises(WireError, match="larger than 10 bytes"):
+                await client.call("M.x")
+            with pytest.raises(TransportTimeoutError):
+                await client.call("M.hangs")
+        assert (told, loop.time()) == ([2.0], 4.0)
+
+    loop.run(main())
