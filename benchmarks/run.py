@@ -27,6 +27,7 @@ from benchmarks import (
     decoding,
     discovery,
     growth,
+    observed,
     serving,
     tests_run,
 )
@@ -65,6 +66,7 @@ class _Run:
             "calls": lambda: calls.call_contests(self._new(), program, apart, (1.0, 1.55)),
             "peers": lambda: calls.peer_contests(self._new(), apart),
             "threads": lambda: calls.thread_contests(self._new(), apart),
+            "observed": lambda: observed.observed_readings(self._new(), together),
             "asynchronous": lambda: asynchronous.asynchronous_contests(self._new(), apart),
             "counts": lambda: counted.counts(self._new(), together),
             "scan": lambda: discovery.scan_contests(self._new(), program, apart),

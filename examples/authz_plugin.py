@@ -18,6 +18,7 @@ the answer is no. The policy is read for each request: a change counts at once.
 
 import argparse
 import json
+import logging
 import re
 import tomllib
 from collections.abc import Mapping
@@ -105,4 +106,5 @@ if __name__ == "__main__":
     parser.add_argument("socket", help="the plugin's name, or the path of its socket")
     parser.add_argument("policy", type=Path, help="a file in TOML")
     arguments = parser.parse_args()
+    logging.basicConfig()
     serve_unix(PluginApp(Doorman(arguments.policy)), arguments.socket)

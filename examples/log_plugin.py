@@ -10,6 +10,7 @@ container's FIFO once: restart this plugin while no container logs through it.
 
 import argparse
 import json
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -100,4 +101,5 @@ if __name__ == "__main__":
     parser.add_argument("socket", help="the plugin's name, or the path of its socket")
     parser.add_argument("directory", type=Path, help="where the files are written")
     arguments = parser.parse_args()
+    logging.basicConfig()
     serve_unix(PluginApp(JsonLines(arguments.directory)), arguments.socket)

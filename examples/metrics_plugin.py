@@ -87,4 +87,5 @@ if __name__ == "__main__":
     parser.add_argument("--interval", type=float, default=15.0, help="seconds between scrapes")
     given = parser.parse_args()
     meter = Meter(given.metrics, given.target, given.interval)
+    logging.basicConfig()
     serve_unix(PluginApp(meter), given.socket)

@@ -9,6 +9,7 @@ The quota is kept at mounting: a volume that is over it is not mounted again.
 """
 
 import argparse
+import logging
 import os
 import re
 import shutil
@@ -115,4 +116,5 @@ if __name__ == "__main__":
     parser.add_argument("socket", help="the plugin's name, or the path of its socket")
     parser.add_argument("directory", type=Path, help="where the volumes are")
     arguments = parser.parse_args()
+    logging.basicConfig()
     serve_unix(PluginApp(Shelf(arguments.directory)), arguments.socket)

@@ -7,6 +7,7 @@ from moby_plugins.ports import (
     ActivationFailed,
     CallEnded,
     CallStarted,
+    DriverFailed,
     HandlerFailed,
     Observer,
     PluginActivated,
@@ -36,6 +37,10 @@ class Notes(Observer):
         """Keep it, and its end."""
         self.events.append(event)
         return self.events.append
+
+    def driver_failed(self, event: DriverFailed, /) -> None:
+        """Keep it."""
+        self.events.append(event)
 
     def retry_scheduled(self, event: RetryScheduled, /) -> None:
         """Keep it."""
@@ -71,6 +76,10 @@ class Failing(Observer):
     def request_started(self, event: RequestStarted, /) -> Callable[[RequestEnded], object]:
         """Fail at the end."""
         return self._fail
+
+    def driver_failed(self, event: DriverFailed, /) -> None:
+        """Fail."""
+        self._fail(event)
 
     def retry_scheduled(self, event: RetryScheduled, /) -> None:
         """Fail."""

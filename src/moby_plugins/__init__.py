@@ -14,6 +14,9 @@ from moby_plugins.domain import __version__
 if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.adapters.engine import EngineDiscovery
     from moby_plugins.adapters.first_of import FirstOf
+    from moby_plugins.adapters.observing.logging import LoggingObserver
+    from moby_plugins.adapters.observing.opentelemetry import OpenTelemetryObserver
+    from moby_plugins.adapters.observing.prometheus import PrometheusObserver
     from moby_plugins.adapters.static import StaticDiscovery
     from moby_plugins.app.activation import ActivePlugin
     from moby_plugins.app.client import Client, Stream
@@ -68,13 +71,16 @@ __all__ = [
     "EngineDiscovery",
     "FirstOf",
     "InvalidPluginNameError",
+    "LoggingObserver",
     "Manifest",
     "NotImplementedByPluginError",
     "Observer",
+    "OpenTelemetryObserver",
     "Plugin",
     "PluginDisabledError",
     "PluginError",
     "PluginNotFoundError",
+    "PrometheusObserver",
     "RecordingError",
     "Registry",
     "Request",
@@ -128,5 +134,8 @@ if not TYPE_CHECKING:  # else any name would pass
             "adapters.static",
             "adapters.first_of",
             "adapters.engine",
+            "adapters.observing.logging",
+            "adapters.observing.opentelemetry",
+            "adapters.observing.prometheus",
         ),
     )

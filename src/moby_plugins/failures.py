@@ -1,4 +1,7 @@
-"""Failures of the code of others, in the log: of a plugin's methods, and of a host's handlers.
+"""The log of the library, and in it failures of the code of others: methods, handlers, observers.
+
+``logger`` is the one that all modules log to. It has a handler that does nothing, so that a
+program which sets up no logging finds nothing on its standard error.
 
 An engine reads the output of a managed plugin line by line, and stops at a line of more than
 64 KiB: the plugin then hangs as soon as it writes again. So each line here is bounded, whatever
@@ -18,6 +21,7 @@ from moby_plugins.domain.errors import StatusError, in_full, is_kind
 from moby_plugins.domain.text import class_name, shown
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
+logger.addHandler(logging.NullHandler())
 
 # A method that raises one of these refuses the call; anything else is a mistake of its author's.
 REFUSALS = (StatusError, ValueError, LookupError, OSError)

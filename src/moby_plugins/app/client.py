@@ -440,9 +440,13 @@ class Client(ClientBase[Request]):
                 self._retry if policy is None else policy_given(policy),
                 self._clock,
                 retryable,
-                self._on_retry if on_retry is None else callable_or_none("on_retry", on_retry),
+                self._on_retry if on_retry is None else self._telling(on_retry),
                 ending=self._ending,
             )
+
+    def _telling(self, on_retry: OnRetry) -> OnRetry:
+        """Return what is called before each wait for another attempt."""
+        return callable_or_none("on_retry", on_retry)
 
     def _stream(self, request: Request, timeout: float | None) -> Stream:
         try:

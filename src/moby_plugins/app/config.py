@@ -4,7 +4,6 @@ Adapters are imported when they are first needed, so that importing this library
 loads none of urllib3, ssl and cattrs.
 """
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -30,6 +29,7 @@ from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError, SpecError
 from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.failures import logger
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import (
     Clock,
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from moby_plugins.adapters.http.pool import IdleConnections
     from moby_plugins.app.subsystem import Subsystem
 
-logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # What "auto" asks of httptools: the oldest release that the tests are run with.
 MIN_HTTPTOOLS = (0, 7)

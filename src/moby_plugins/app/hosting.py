@@ -1,17 +1,12 @@
-"""Serve an app: open its socket, tell hosts of it, start the HTTP server, and stop all of it once.
+"""Serve an app at a socket that hosts find: on a UNIX socket, on TCP, or as a WSGI application.
 
-``PluginServer`` is the life of a server. ``plugin_server_unix`` and ``plugin_server_tcp`` put
-listeners and the server's adapter behind it; ``serve_unix`` and ``serve_tcp`` also run it.
+``plugin_server_unix`` and ``plugin_server_tcp`` put listeners and the server's adapter behind a
+``PluginServer``; ``serve_unix`` and ``serve_tcp`` also run it.
 """
 
-import logging
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
-from queue import Empty, SimpleQueue
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any
 from wsgiref.types import WSGIApplication
 
 from moby_plugins.app.listening import (
@@ -19,190 +14,23 @@ from moby_plugins.app.listening import (
     SPECS_PATH,
     Opening,
     check_sizes,
-    drain_given,
     opening_tcp,
     opening_unix,
+)
+from moby_plugins.app.plugin_server import (
+    DRAIN,
+    HTTPServer,
+    Metrics,
+    PluginServer,
+    stopped_by_signals,
 )
 from moby_plugins.app.serving import is_async_app
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.async_http import AsyncApp
-from moby_plugins.domain.errors import PluginError, SettingsError, SpecError, error_text
+from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES, App
 from moby_plugins.domain.plugin import SOCKETS_PATH
-from moby_plugins.domain.text import quoted, shown
 from moby_plugins.platforms import check_platform
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
-
-# Seconds that running calls have once the server is told to stop.
-DRAIN = 10.0
-
-# Listens, and gives the server, its address, and what removes the files that tell of it.
-Open: TypeAlias = Callable[[Any], tuple["HTTPServer", str, Callable[[], None]]]
-
-
-class HTTPServer(Protocol):
-    """What is asked of the server underneath; see ``adapters/server/cheroot_server.py``."""
-
-    def start(self) -> None:
-        """Serve in threads; return once connections are taken."""
-
-    def stop(self, drain: float) -> None:
-        """Take no more connections; end within about ``drain`` seconds."""
-
-
-class PluginServer:
-    """Serves an app from ``start`` to ``stop``: a context manager that calls both.
-
-    Made by ``plugin_server_unix`` and ``plugin_server_tcp``. It can be started once; ``start`` and
-    ``stop`` may be repeated, from any thread, and ``stop`` returns when all is over.
-
-    Args:
-        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
-            it, where it is an ``AsyncPluginApp`` or a coroutine function.
-        listen: Opens what is listened on: the two functions give it.
-        drain: Seconds that running calls have to end; after that their connections are cut.
-
-    Raises:
-        ValueError: For a ``drain`` or a number of bytes that cannot be one.
-        TypeError: For an argument of another type.
-
-    Examples:
-        ```python
-        from moby_plugins import new_client
-        from moby_plugins.serving import PluginApp, plugin_server_unix
-
-        app = PluginApp()  # of parts that implement subsystems
-        with plugin_server_unix(app, "shelf", sockets_path=".") as server:
-            with new_client(server.addr) as client:
-                assert client.call("Plugin.Activate") == {"Implements": []}
-        ```
-    """
-
-    def __init__(self, app: App | AsyncApp, listen: Open, *, drain: float = DRAIN) -> None:
-        if not callable(app):
-            raise TypeError(f"app must be a PluginApp or a function, not {quoted(app)}")
-        self._app = app
-        self._listen = listen
-        self._drain = drain_given(drain)
-        self._server: HTTPServer | None = None
-        self._withdraw: Callable[[], None] = lambda: None
-        self._tell: Callable[[str], None] = lambda _: None
-        self._addr = ""
-        self._lock = threading.Lock()
-        self._stopping = False
-        self._stopped = threading.Event()
-        self._failure: PluginError | None = None
-        # Of all ways to wake a thread, the one that a signal handler may use.
-        self._requests: SimpleQueue[None] = SimpleQueue()
-
-    def __repr__(self) -> str:
-        where = f"at {shown(self._addr)}" if self._addr else "not started"
-        return f"<PluginServer of {shown(self._app)}: {where}>"
-
-    @property
-    def addr(self) -> str:
-        """The address that a host calls, once started: ``unix:///run/docker/plugins/x.sock``."""
-        if not self._addr:
-            raise RuntimeError("the server has no address before it is started")
-        return self._addr
-
-    def start(self) -> None:
-        """Listen, and serve in other threads; returns when connections are taken.
-
-        Raises:
-            SpecError: Where it cannot listen there, or a file cannot be used.
-            SettingsError: For a missing library or group, or a platform that has no such sockets.
-            RuntimeError: After ``stop``.
-        """
-        with self._lock:
-            if self._stopping:
-                raise RuntimeError("a server that was stopped cannot be started again")
-            if self._server is None:
-                self._server, self._addr, self._withdraw = self._listen(self._app)
-                try:
-                    self._server.start()
-                except BaseException:
-                    self._withdraw()
-                    raise
-
-    def run(self) -> None:
-        """Start, tell systemd so, and return once ``stop`` or ``request_stop`` was called and done.
-
-        Raises:
-            PluginError: Where the server underneath ended without being told to; and as ``start``.
-        """
-        try:
-            self.start()
-        except SpecError:
-            if not self.stop_requested():
-                raise
-            return  # told to stop while it waited for its place
-        self._tell = import_module("moby_plugins.adapters.server.listeners").notify_systemd
-        self._tell("READY=1")
-        try:
-            while not self._asked_to_stop():
-                pass
-        finally:
-            self.stop()
-        if self._failure is not None:
-            raise self._failure
-
-    def _asked_to_stop(self) -> bool:
-        # Not for ever: a signal may come between the last look at signals and the wait.
-        try:
-            self._requests.get(timeout=1.0)
-        except Empty:
-            return False
-        return True
-
-    def abort(self, cause: BaseException | None) -> None:
-        """Have ``run`` stop and raise, for the server underneath has ended by itself.
-
-        Changes nothing once ``stop`` was called. Without ``run`` it is logged, and the socket or
-        spec stays until ``stop``.
-
-        Args:
-            cause: What ended it, if it raised.
-        """
-        if self._stopping or self._failure is not None:
-            return
-        why = "" if cause is None else f": {error_text(cause)}"
-        self._failure = PluginError(f"the server at {self._addr} has ended by itself{why}")
-        self._failure.__cause__ = cause
-        logger.error("%s", self._failure)
-        self.request_stop()
-
-    def request_stop(self) -> None:
-        """Have ``run`` stop, without waiting for it: may be called by a signal handler."""
-        self._requests.put(None)
-
-    def stop_requested(self) -> bool:
-        """Return whether ``run`` was asked to stop and has not seen it yet."""
-        return not self._requests.empty()
-
-    def stop(self) -> None:
-        """Remove the socket or spec, take no more connections, let running calls end."""
-        with self._lock:
-            first, self._stopping = not self._stopping, True
-        if not first:
-            self._stopped.wait()
-            return
-        try:
-            self._tell("STOPPING=1")
-            self._withdraw()
-            if self._server is not None:
-                self._server.stop(self._drain)
-        finally:
-            self._stopped.set()
-            self.request_stop()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 def plugin_server_unix(
@@ -215,6 +43,7 @@ def plugin_server_unix(
     drain: float = DRAIN,
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
+    metrics: Metrics | None = None,
 ) -> PluginServer:
     """Make a server for ``app`` on the UNIX socket ``NAME.sock``, where hosts look for it.
 
@@ -232,6 +61,7 @@ def plugin_server_unix(
         max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
             ``PluginApp`` has a bound of its own.
         max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
+        metrics: Answers ``/metrics`` and ``/health`` at an address of its own.
 
     Returns:
         The server, not started yet; ``start`` raises where it cannot listen.
@@ -243,7 +73,7 @@ def plugin_server_unix(
     """
     open_ = opening_unix(name, sockets_path, mode, group)
     sizes = max_request_bytes, max_inflight_bytes
-    return _hosted(app, "serving on a UNIX socket", open_, drain, sizes)
+    return _hosted(app, "serving on a UNIX socket", open_, drain, sizes, metrics=metrics)
 
 
 def plugin_server_tcp(
@@ -256,6 +86,7 @@ def plugin_server_tcp(
     drain: float = DRAIN,
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
+    metrics: Metrics | None = None,
 ) -> PluginServer:
     """Make a server for ``app`` on TCP, that announces itself to hosts by a spec.
 
@@ -275,6 +106,7 @@ def plugin_server_tcp(
         max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
             ``PluginApp`` has a bound of its own.
         max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
+        metrics: Answers ``/metrics`` and ``/health`` at an address of its own.
 
     Returns:
         The server, not started yet; ``start`` raises where it cannot listen.
@@ -285,11 +117,18 @@ def plugin_server_tcp(
         TypeError: For an argument of another type.
     """
     open_ = opening_tcp(name, addr, tls, specs_path)
-    return _hosted(app, "serving", open_, drain, (max_request_bytes, max_inflight_bytes))
+    sizes = max_request_bytes, max_inflight_bytes
+    return _hosted(app, "serving", open_, drain, sizes, metrics=metrics)
 
 
 def _hosted(
-    app: App | AsyncApp, part: str, open_: Opening, drain: float, sizes: tuple[int, int]
+    app: App | AsyncApp,
+    part: str,
+    open_: Opening,
+    drain: float,
+    sizes: tuple[int, int],
+    *,
+    metrics: Metrics | None,
 ) -> PluginServer:
     check_sizes(*sizes)
 
@@ -299,7 +138,7 @@ def _hosted(
         at = open_(hosted.stop_requested)
         return make(at.socket, app, at.context, on_end=hosted.abort), at.address, at.withdraw
 
-    return (hosted := PluginServer(app, listen, drain=drain))
+    return (hosted := PluginServer(app, listen, drain=drain, metrics=metrics))
 
 
 def serve_unix(
@@ -312,6 +151,7 @@ def serve_unix(
     drain: float = DRAIN,
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
+    metrics: Metrics | None = None,
 ) -> None:
     """Serve an app on a UNIX socket, as ``plugin_server_unix``, until SIGTERM, SIGINT or SIGHUP.
 
@@ -329,6 +169,7 @@ def serve_unix(
         max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
             ``PluginApp`` has a bound of its own.
         max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
+        metrics: Answers ``/metrics`` and ``/health`` at an address of its own.
 
     Raises:
         SpecError: Where it cannot listen there.
@@ -361,6 +202,7 @@ def serve_unix(
         drain=drain,
         max_request_bytes=max_request_bytes,
         max_inflight_bytes=max_inflight_bytes,
+        metrics=metrics,
     )
     with stopped_by_signals(server):
         server.run()
@@ -376,6 +218,7 @@ def serve_tcp(
     drain: float = DRAIN,
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
+    metrics: Metrics | None = None,
 ) -> None:
     """Serve an app on TCP until SIGTERM, SIGINT or SIGHUP, as ``plugin_server_tcp`` says.
 
@@ -393,6 +236,7 @@ def serve_tcp(
         max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
             ``PluginApp`` has a bound of its own.
         max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
+        metrics: Answers ``/metrics`` and ``/health`` at an address of its own.
 
     Raises:
         SpecError: Where it cannot listen there, or a file cannot be used.
@@ -425,6 +269,7 @@ def serve_tcp(
         drain=drain,
         max_request_bytes=max_request_bytes,
         max_inflight_bytes=max_inflight_bytes,
+        metrics=metrics,
     )
     with stopped_by_signals(server):
         server.run()
@@ -453,27 +298,6 @@ def wsgi(
     from moby_plugins.adapters.server.answering import wsgi as adapted
 
     return adapted(app, InFlight(max_inflight_bytes, max_request_bytes))
-
-
-@contextmanager
-def stopped_by_signals(server: PluginServer) -> Iterator[None]:
-    """Have SIGTERM, SIGINT and SIGHUP end ``server.run()`` inside this block.
-
-    In the main thread only. A SIGHUP that the process ignores, as under ``nohup``, stays ignored.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
-    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
-        numbers.append(hang_up)
-    before = {number: signal.signal(number, lambda *_: server.request_stop()) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def server_maker(

@@ -9,8 +9,9 @@ import os
 from typing import cast
 
 from moby_plugins.adapters.server import managed_process
-from moby_plugins.app.hosting import DRAIN, serve_unix, server_maker
+from moby_plugins.app.hosting import serve_unix, server_maker
 from moby_plugins.app.parts import Part
+from moby_plugins.app.plugin_server import DRAIN, Metrics
 from moby_plugins.app.serving import as_app, is_async_app
 from moby_plugins.domain.async_http import AsyncApp, AsyncRequest
 from moby_plugins.domain.errors import SettingsError
@@ -32,6 +33,7 @@ def serve_managed(
     drain: float = DRAIN,
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
+    metrics: Metrics | None = None,
 ) -> None:
     """Serve ``app`` as a managed plugin, in the container that its engine runs, until a signal.
 
@@ -48,6 +50,8 @@ def serve_managed(
         drain: Seconds that running calls have to end.
         max_request_bytes: How much of one request is read at once.
         max_inflight_bytes: How much all requests keep together.
+        metrics: Answers ``/metrics`` and ``/health`` at an address of its own; hosts see that of a
+            container only with ``--host-network``.
 
     Raises:
         SettingsError: For a name that is too long for an engine, and a missing library.
@@ -79,6 +83,7 @@ def serve_managed(
         drain=drain,
         max_request_bytes=max_request_bytes,
         max_inflight_bytes=max_inflight_bytes,
+        metrics=metrics,
     )
 
 

@@ -1,26 +1,27 @@
 """A client whose attempts are observed. One without observers is a plain ``Client``."""
 
+import io
 from collections.abc import Callable
 from functools import partial
 from types import UnionType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from moby_plugins.app.client import Client, Stream
 from moby_plugins.app.observing import (
     ObservedCall,
     ObservedCallRequest,
     Observers,
-    call_started,
     telling_retries,
 )
-from moby_plugins.app.retrying import Attempt, OnRetry
+from moby_plugins.app.retrying import OnRetry
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
+from moby_plugins.domain.errors import DriverError, StatusError
 from moby_plugins.domain.http import Body, Request, Response
-from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable
-from moby_plugins.ports import PendingResponse, Transport, filled
+from moby_plugins.domain.observing import CallStarted
+from moby_plugins.ports import PendingResponse, Transport, callable_or_none, filled
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
@@ -38,6 +39,18 @@ class ObservedClient(Client):
         filled("transport", transport, "send", "close")
         super().__init__(_CountingTransport(transport), address, **named)
         self._observers = observers
+        self._address_text = self.address.text
+        self._on_retry = self._telling(self._on_retry)
+
+    def request(
+        self,
+        service_method: str,
+        body: Any = b"",
+        length: int | None = None,
+        attempt: int = 1,
+    ) -> ObservedCallRequest:
+        """A request as ``Client.request`` makes it, to whose headers observers may add."""
+        return ObservedCallRequest(service_method, body, dict(self._headers), length, attempt)
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
         """Begin nothing: an attempt that is observed has one thread from its start to its end."""
@@ -50,54 +63,56 @@ class ObservedClient(Client):
         pending: PendingResponse | None = None,
     ) -> Any:
         """Send a request once, and tell of it; as ``Client.attempt``."""
-        observed = self._observed(request)
+        request, observed = self._observed(request)
         try:
-            result = super().attempt(_with(observed, request), into, timeout, pending)
+            result = super().attempt(request, into, timeout, pending)
         except BaseException as error:
             observed.end(error)
             raise
         observed.end()
         return result
 
+    def sign(self, error: StatusError | DriverError) -> None:
+        """Say in ``error`` whose it is; tell of one that a typed proxy found in a response."""
+        super().sign(error)
+        if isinstance(error, DriverError):
+            self._observers.driver_failed(self._name, self.address.text, error)
+
     def _stream(self, request: Request, timeout: float | None) -> Stream:
-        observed = self._observed(request)
+        request, observed = self._observed(request)
         observed.ends_with_body = True
         try:
-            return super()._stream(_with(observed, request), timeout)
+            return super()._stream(request, timeout)
         except BaseException as error:
             observed.end(error)
             raise
 
-    def _try(
-        self,
-        attempt: Attempt[T],
-        policy: RetryPolicy | None,
-        on_retry: OnRetry | None,
-        retryable: IsRetryable = is_retryable,
-    ) -> T:
-        wanted = self._on_retry if on_retry is None else on_retry
-        told = telling_retries(self._observers, self._name, wanted)
-        return super()._try(attempt, policy, told, retryable)
+    def _telling(self, on_retry: OnRetry | None) -> OnRetry:
+        told = on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
+        return telling_retries(self._observers, self._name, told)
 
-    def _observed(self, request: Request) -> ObservedCall:
-        started = call_started(self._name, self.address.text, request)
-        return ObservedCall(self._observers, started, self._clock.now)
+    def _observed(self, request: Request) -> tuple[ObservedCallRequest, ObservedCall]:
+        """Return ``request`` as it is sent, and the attempt, which has started."""
+        sent: ObservedCallRequest = request  # type: ignore[assignment]  # this client made it
+        if sent.attempt > 1:  # its headers are those of the attempt before
+            sent = self.request(sent.method, sent.body, sent.length, sent.attempt)
+        body, method = sent.body, sent.method
+        started = CallStarted(
+            self._name,
+            self._address_text,
+            method if "?" not in method else method.partition("?")[0],
+            sent.attempt,
+            sent.headers,  # type: ignore[arg-type]  # a dictionary, from ``request``
+            len(body) if isinstance(body, bytes) else sent.length,
+        )
+        observed = ObservedCall(self._observers, started, self._clock.now)
+        sent.observed.append(observed)
+        return sent, observed
 
 
 def client_of(observers: Observers) -> Callable[..., Client]:
     """Return what makes a client with ``observers``, given the arguments of ``Client``."""
     return partial(ObservedClient, observers=observers) if observers else Client
-
-
-def _with(observed: ObservedCall, request: Request) -> ObservedCallRequest:
-    return ObservedCallRequest(
-        request.method,
-        request.body,
-        observed.headers,
-        request.length,
-        request.attempt,
-        observed=observed,
-    )
 
 
 @frozen
@@ -108,9 +123,14 @@ class _CountingTransport:
 
     def send(self, request: Request, timeout: float | None) -> Response:
         response = self._transport.send(request, timeout)
-        observed = cast("ObservedCallRequest", request).observed
+        observed: ObservedCall = request.observed[0]  # type: ignore[attr-defined]  # of that client
         observed.new_connection = response.new_connection
-        return evolve(response, body=_Counted(response.body, observed))
+        body = response.body
+        if isinstance(body, io.BytesIO) and not observed.ends_with_body:  # all of it is here
+            observed.received_bytes = body.getbuffer().nbytes
+            return response
+        counted = _Counted(body, observed)
+        return Response(response.status, counted, response.headers, response.new_connection)
 
     def close(self) -> None:
         self._transport.close()

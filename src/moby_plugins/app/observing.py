@@ -4,20 +4,28 @@
 the two events that an observer has of it, and ``ObservedRequest`` is a served request.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from collections.abc import Callable, Container, Iterable
+from functools import lru_cache
+from operator import methodcaller
+from typing import Any, Self, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.domain.async_http import AsyncRequest
-from moby_plugins.domain.errors import PluginError, StatusError, WireError
+from moby_plugins.domain.errors import (
+    INTERNAL_ERROR,
+    DriverError,
+    PluginError,
+    StatusError,
+    WireError,
+)
 from moby_plugins.domain.http import OK, Request
 from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.observing import (
     CallEnded,
     CallStarted,
+    DriverFailed,
     Observer,
     RequestEnded,
     RequestStarted,
@@ -27,8 +35,12 @@ from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
 
 T = TypeVar("T")
-E = TypeVar("E")
+A = TypeVar("A")
 Now: TypeAlias = Callable[[], float]
+# Headers of a client, and those that say how a message is framed or what the connection is for.
+_TAKEN = frozenset(
+    {"accept", "connection", "content-length", "content-type", "expect", "host", "keep-alive"}
+) | {*("te", "trailer", "transfer-encoding", "upgrade", "user-agent")}
 # What is tried again where an error names no call: a plugin is looked up, or shakes hands.
 ACTIVATE = "Plugin.Activate"
 
@@ -50,83 +62,104 @@ class Observers(tuple[Observer, ...]):
                 raise TypeError(f"an observer is an Observer, not {quoted(given)}")
         return made
 
-    def tell(self, take: Callable[[Observer], T]) -> list[T]:
-        """Return what ``take`` gives for each observer, but for those that fail."""
-        taken: list[T] = []
-        for observer in self:
-            with logged(observer):
-                taken.append(take(observer))
-        return taken
+    def tell(self, take: Callable[[Observer], object]) -> None:
+        """Have each observer ``take`` an event; what it raises is logged.
+
+        A ``KeyboardInterrupt`` passes, once all of them were told: it is the caller's own.
+        """
+        _, interrupt = told(self, take)
+        if interrupt is not None:
+            raise interrupt
+
+    def driver_failed(self, plugin: str, address: str, error: DriverError) -> None:
+        """Tell of a plugin's own error, in a response of the client of ``plugin``."""
+        event = DriverFailed(plugin, address, error.method, error)
+        self.tell(lambda each: each.driver_failed(event))
 
 
-@contextmanager
-def logged(observer: object) -> Iterator[None]:
-    """Log what is raised in the block as the failure of ``observer``.
+def told(those: Iterable[A], take: Callable[[A], T]) -> tuple[list[T], KeyboardInterrupt | None]:
+    """Return what ``take`` gives for each of ``those``, and an interrupt that it raises.
 
-    A ``KeyboardInterrupt`` passes: it is the caller's own.
+    Anything else that it raises is logged as the failure of an observer.
     """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        log_failure(f"the observer {shown(observer)} failed", error)
+    taken: list[T] = []
+    interrupt: KeyboardInterrupt | None = None
+    for each in those:
+        try:
+            taken.append(take(each))
+        except KeyboardInterrupt as error:
+            interrupt = error
+        except BaseException as error:
+            log_failure(f"the observer {shown(each)} failed", error)
+    return taken, interrupt
 
 
-class _Observed(Generic[E]):
-    """What goes on between two events. For one thread or task at a time."""
-
-    def __init__(self, ends: Iterable[Callable[[E], object] | None], now: Now) -> None:
-        self._now = now
-        self._began = now()
-        self._ends = [end for end in ends if end is not None]
-
-    def _tell_end(self, make: Callable[[float], E]) -> None:
-        # Once: a stream may be closed again.
-        ends, self._ends = self._ends, []
-        if ends:
-            event = make(self._now() - self._began)
-            for end in ends:
-                with logged(end):
-                    end(event)
-
-
-class ObservedCall(_Observed[CallEnded]):
+class ObservedCall:
     """One attempt of a call, which ``started``; what is known of its response is added.
 
     ``headers`` are those to send: what observers added is checked, and dropped where it is no
-    header, or is there already.
+    header, is there already, or is the transport's to say. For one thread or task at a time.
     """
+
+    __slots__ = (
+        *("_began", "_ends", "_now", "_started"),
+        *("ends_with_body", "headers", "new_connection", "received_bytes"),
+    )
 
     def __init__(self, observers: Observers, started: CallStarted, now: Now) -> None:
         mine = dict(started.headers)
-        super().__init__(observers.tell(lambda each: each.call_started(started)), now)
-        self.headers: dict[str, str] = {**_usable(started.headers), **mine}
+        interrupt: KeyboardInterrupt | None = None
+        self._ends: list[Callable[[CallEnded], object]] = []
+        # As ``told`` does; a call of that would take longer than all of this.
+        for observer in observers:
+            try:
+                end = observer.call_started(started)
+            except KeyboardInterrupt as error:
+                interrupt = error
+            except BaseException as error:
+                log_failure(f"the observer {shown(observer)} failed", error)
+            else:
+                if end is not None:
+                    self._ends.append(end)
+        self._now = now
+        self._began = now()
+        self._started = started
+        self.headers: dict[str, str] = started.headers
+        if self.headers != mine:
+            _clean(self.headers, mine)
         self.received_bytes: int = 0
         self.new_connection: bool | None = None
         # Of a stream, which goes on after the client has returned it.
         self.ends_with_body: bool = False
-        self._started = started
+        if interrupt is not None:  # those that were told of the start are told of the end
+            self.end(interrupt)
+            raise interrupt
 
     def end(self, error: BaseException | None = None) -> None:
-        """Tell that it has ended; only the first time counts."""
-        self._tell_end(
-            lambda seconds: CallEnded(
+        """Tell that it has ended; only the first time counts: a stream may be closed again."""
+        ends, self._ends = self._ends, []
+        if ends:
+            ended = CallEnded(
                 self._started,
-                seconds,
-                _status(error),
+                self._now() - self._began,
+                OK if error is None else _status(error),
                 error,
                 self.received_bytes,
                 self.new_connection,
             )
-        )
+            _, interrupt = told(filter(None, ends), methodcaller("__call__", ended))
+            if interrupt is not None:
+                raise interrupt
 
 
 @frozen
 class ObservedCallRequest(Request):
-    """The request of an attempt that is observed."""
+    """A request whose attempt is observed: its headers are its own, and ``observed`` is kept here.
 
-    observed: ObservedCall = field(kw_only=True, eq=False, repr=False)
+    There is one once the attempt has started.
+    """
+
+    observed: list[ObservedCall] = field(factory=list, init=False, eq=False, repr=False)
 
 
 @frozen
@@ -136,35 +169,47 @@ class ObservedAsyncRequest(AsyncRequest):
     observed: ObservedCall = field(kw_only=True, eq=False, repr=False)
 
 
-class ObservedRequest(_Observed[RequestEnded]):
-    """A request to a served plugin, which ``started``."""
+class ObservedRequest:
+    """A request to a served plugin, which ``started``. For one thread or task at a time."""
+
+    __slots__ = ("_began", "_ends", "_now", "_started", "sent_bytes")
 
     def __init__(self, observers: Observers, started: RequestStarted, now: Now) -> None:
-        super().__init__(observers.tell(lambda each: each.request_started(started)), now)
-        self.sent_bytes: int = 0
+        ends, interrupt = told(observers, methodcaller("request_started", started))
+        self._ends: list[Any] = ends
+        self._now = now
+        self._began = now()
         self._started = started
+        self.sent_bytes: int = 0
+        if interrupt is not None:
+            self.end(INTERNAL_ERROR, interrupt, hung_up=False)
+            raise interrupt
 
     def end(self, status: int, error: BaseException | None = None, *, hung_up: bool) -> None:
         """Tell that it has ended; only the first time counts."""
-        self._tell_end(
-            lambda seconds: RequestEnded(
-                self._started, seconds, status, error, self.sent_bytes, hung_up
-            )
-        )
+        ends, self._ends = self._ends, []
+        if ends:
+            seconds, sent = self._now() - self._began, self.sent_bytes
+            ended = RequestEnded(self._started, seconds, status, error, sent, hung_up)
+            _, interrupt = told(filter(None, ends), methodcaller("__call__", ended))
+            if interrupt is not None:
+                raise interrupt
 
 
 def call_started(plugin: str, address: str, request: Request | AsyncRequest) -> CallStarted:
     """Return the event of the beginning of an attempt."""
     size = len(request.body) if isinstance(request.body, bytes) else request.length
-    headers = dict(request.headers)
-    return CallStarted(plugin, address, request.method, request.attempt, headers, size)
+    method = request.method
+    if "?" in method:
+        method = method.partition("?")[0]
+    return CallStarted(plugin, address, method, request.attempt, dict(request.headers), size)
 
 
 def telling_retries(observers: Observers, plugin: str, on_retry: OnRetry | None) -> OnRetry:
     """Return what tells ``observers`` of a retry, and then calls ``on_retry``."""
 
     def tell(error: PluginError, delay: float) -> None:
-        method = getattr(error, "method", "") or ACTIVATE
+        method = getattr(error, "method", "").partition("?")[0] or ACTIVATE
         event = RetryScheduled(plugin, method, error.attempts, error, delay)
         observers.tell(lambda each: each.retry_scheduled(event))
         if on_retry is not None:
@@ -173,26 +218,33 @@ def telling_retries(observers: Observers, plugin: str, on_retry: OnRetry | None)
     return tell
 
 
-def request_started(request: Request | AsyncRequest) -> RequestStarted:
-    """Return the event of the beginning of ``request``."""
+def request_started(request: Request | AsyncRequest, methods: Container[str]) -> RequestStarted:
+    """Return the event of the beginning of ``request``; ``methods`` are those that there are."""
     size = len(request.body) if isinstance(request.body, bytes) else request.length
-    return RequestStarted(request.method.partition("?")[0], request.headers, size)
+    method = request.method.partition("?")[0]
+    return RequestStarted(method, method if method in methods else "", request.headers, size)
 
 
-def _status(error: BaseException | None) -> int | None:
+def _status(error: BaseException) -> int | None:
     if isinstance(error, StatusError):
         return error.status
-    return OK if error is None or isinstance(error, WireError) else None
+    return OK if isinstance(error, WireError) else None
 
 
-def _usable(headers: dict[Any, Any]) -> dict[str, str]:
-    # An observer's mistake must not end the call.
-    return {
-        name: value
-        for name, value in headers.items()
-        if isinstance(name, str)
-        and isinstance(value, str)
-        and HEADER_NAME.fullmatch(name)
-        and value.isascii()
-        and value.isprintable()
-    }
+def _clean(headers: dict[Any, Any], mine: dict[str, str]) -> None:
+    """Take out of ``headers`` what cannot be sent besides ``mine``: no mistake may end the call."""
+    headers.update(mine)
+    for name in [name for name in headers if name not in mine]:
+        value = headers[name]
+        if not (_may_be_added(name) and isinstance(value, str) and _is_sendable(value)):
+            del headers[name]
+
+
+@lru_cache(maxsize=256)
+def _may_be_added(name: object) -> bool:
+    good = isinstance(name, str) and HEADER_NAME.fullmatch(name) is not None
+    return good and str(name).lower() not in _TAKEN
+
+
+def _is_sendable(value: str) -> bool:
+    return value.isascii() and value.isprintable()

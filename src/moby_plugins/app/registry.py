@@ -3,7 +3,6 @@
 How an activation lives, and what the lock guards, is told in ``activation.py``.
 """
 
-import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
@@ -35,6 +34,7 @@ from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.failures import logger
 from moby_plugins.ports import (
     Cancellation,
     Clock,
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
-logger: logging.Logger = logging.getLogger("moby_plugins")
 
 ACTIVATION_TIMEOUT = 30.0
 S = TypeVar("S", bound="Subsystem")

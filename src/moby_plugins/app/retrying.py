@@ -11,20 +11,20 @@ failed and is due again, one that cannot be begun, and a response whose end only
 """
 
 import heapq
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
+from contextvars import copy_context
+from functools import partial
 from typing import Generic, TypeAlias, TypeVar
 
 from attrs import define, frozen
 
 from moby_plugins.domain.errors import PluginError, WaitCancelledError, in_full
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries
+from moby_plugins.failures import logger
 from moby_plugins.ports import Cancellation, Clock, PendingResponse, Selector, SleepEvent
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # Threads for many attempts side by side; as many may hang before any other has to wait.
 MAX_THREADS = 64
@@ -270,7 +270,9 @@ class _Crew(Generic[T, R]):
                 self._failure = error
                 self.end()
 
-        threading.Thread(target=run, name="moby-plugins", daemon=True).start()
+        # Observers see what the caller has set, the span that is current for example.
+        target = partial(copy_context().run, run)
+        threading.Thread(target=target, name="moby-plugins", daemon=True).start()
         ready.wait()
 
     def _start_worker(self) -> None:

@@ -7,11 +7,12 @@ in a test, or to a server. ``Routes`` decides who answers, ``refusal`` what an e
 import io
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
+from copy import copy
 from functools import partial
 from importlib import import_module
-from typing import cast
+from typing import Self, cast
 
 from attrs import evolve, field, frozen
 
@@ -47,7 +48,7 @@ from moby_plugins.domain.http import (
 from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.retry import size
-from moby_plugins.domain.text import bounded, shown
+from moby_plugins.domain.text import bounded, quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import Clock, has_hung_up, is_forked_child
 
@@ -105,6 +106,7 @@ class Routes:
                 if remote.has_default:
                     self._by_method.setdefault(remote.method, self._to(remote, part))
         self.manifest: Manifest = Manifest(tuple(dict.fromkeys(part.implements for part in parts)))
+        self.methods: frozenset[str] = frozenset({ACTIVATE, *self._by_method})
 
     def route(self, method: str) -> Route | Response:
         """Where a request for ``method`` goes, or the answer that needs no part."""
@@ -183,8 +185,16 @@ class PluginApp:
             The response, for the caller to close.
         """
         if self._observers:
-            return _observed(self._answer, request, self._observers, self._now)
+            return _observed(
+                self._answer, request, self._observers, self._routes.methods, self._now
+            )
         return self._answer(request)
+
+    def told_to(self, observers: Observers) -> Self:
+        """Return this app, which tells ``observers`` too."""
+        other = copy(self)
+        other._observers = Observers((*self._observers, *observers))  # noqa: SLF001  its own class
+        return other
 
     def _answer(self, request: Request) -> Response:
         method = request.method.partition("?")[0]
@@ -225,18 +235,77 @@ class Refusal(Response):
     error: BaseException | None = field(default=None, eq=False, repr=False)
 
 
-def _observed(app: App, request: Request, observers: Observers, now: Now) -> Response:
+def observed(
+    app: App,
+    observers: Iterable[Observer],
+    *,
+    methods: Collection[str] = (),
+    now: Callable[[], float] = time.monotonic,
+) -> App:
+    """Return ``app``, whose observers are told of requests.
+
+    Each request has a context of its own, in which the app sees what observers set. A
+    ``PluginApp`` keeps the observers that it has.
+
+    Args:
+        app: Answers the requests: a ``PluginApp``, or a function.
+        observers: What is told of requests.
+        methods: Of a function, the methods that it has: others are "" as ``RequestStarted.route``.
+        now: Gives the time in seconds, from an arbitrary point.
+
+    Returns:
+        An app.
+
+    Raises:
+        TypeError: For what is no ``Observer``, and for an app that is none or is asynchronous.
+
+    Examples:
+        ```python
+        from moby_plugins import LoggingObserver, Request, Response
+        from moby_plugins.serving import observed
+
+
+        def app(request: Request) -> Response:
+            return Response(200, b'{"Implements": []}')
+
+
+        served = observed(app, [LoggingObserver()], methods=["Plugin.Activate"])
+        assert served(Request("Plugin.Activate")).status == 200
+        ```
+    """
+    if isinstance(app, PluginApp):
+        return app.told_to(Observers(observers))
+    given: object = app  # of a program that nothing has checked
+    made = callable(given) and not isinstance(given, type)
+    if not made or is_asynchronous(given) or is_asynchronous(type(given).__call__):
+        wanted = "a PluginApp or a function that is no coroutine"
+        raise TypeError(f"app must be {wanted}, not {quoted(given)}")
+    those, known = Observers(observers), frozenset(methods)
+    return lambda request: _observed(app, request, those, known, now)
+
+
+def _observed(
+    app: App, request: Request, observers: Observers, methods: Container[str], now: Now
+) -> Response:
     """What ``app`` answers, in a context that observers have set.
 
     Each step of a streamed answer is made in that context too, and the request ends with it.
     """
     context = copy_context()
-    observed = context.run(ObservedRequest, observers, request_started(request), now)
-    response = context.run(app, request)
+    observed = context.run(ObservedRequest, observers, request_started(request, methods), now)
+    try:
+        response = context.run(app, request)
+        given: object = response  # of a program that nothing has checked
+        if not isinstance(given, Response):
+            raise TypeError(f"an application returns a Response, not {quoted(given)}")
+    except BaseException as raised:
+        if not is_forked_child():  # in the parent process the request goes on
+            context.run(observed.end, INTERNAL_ERROR, raised, hung_up=has_hung_up())
+        raise
     error = response.error if isinstance(response, Refusal) else None
     if isinstance(response.body, io.BytesIO):
         observed.sent_bytes = response.body.getbuffer().nbytes
-        observed.end(response.status, error, hung_up=has_hung_up())
+        context.run(observed.end, response.status, error, hung_up=has_hung_up())
         return response
     return evolve(response, body=_ObservedBody(response, context, observed))
 
@@ -254,11 +323,11 @@ class _ObservedBody:
         try:
             chunk = self._context.run(self._body.read, size)
         except BaseException as error:
-            self._observed.end(self._status, error.__cause__ or error, hung_up=has_hung_up())
+            self._end(error.__cause__ or error, hung_up=has_hung_up())
             raise
         self._observed.sent_bytes += len(chunk)
         if not chunk:
-            self._observed.end(self._status, hung_up=False)
+            self._end(None, hung_up=False)
         return chunk
 
     def close(self) -> None:
@@ -266,7 +335,10 @@ class _ObservedBody:
             self._context.run(self._body.close)
         finally:
             # One that was not read to its end.
-            self._observed.end(self._status, hung_up=True)
+            self._end(None, hung_up=True)
+
+    def _end(self, error: BaseException | None, *, hung_up: bool) -> None:
+        self._context.run(self._observed.end, self._status, error, hung_up=hung_up)
 
 
 class AccessLog:

@@ -274,8 +274,9 @@ class Settings:
             ``discovery``: ``"unix:///var/run/docker.sock"``; without it no engine is asked. A
             question to it is bounded by ``activation_timeout``.
         engine_tls: ``TLSOptions`` for an engine at ``https``.
-        observers: What is told of calls, retries and plugins: names that installed packages
-            register under the entry-point group ``moby_plugins.observers``, or ``Observer`` values.
+        observers: What is told of calls, retries and plugins: ``"logging"``, ``"opentelemetry"``,
+            ``"prometheus"`` and other names that installed packages register under the entry-point
+            group ``moby_plugins.observers``; or ``Observer`` values.
         on_retry: Called before each wait for another attempt, with the error and the seconds, where
             a call or ``get`` gives none. In code only.
 

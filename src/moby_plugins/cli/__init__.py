@@ -24,14 +24,10 @@ def main() -> None:
 
 
 def _run() -> None:
-    import logging
-
     try:
         from moby_plugins.cli.command_line import moby_plugins
     except ModuleNotFoundError as error:
         if str(error.name).startswith("moby_plugins"):
             raise
         sys.exit(f"moby-plugins needs {error.name}: pip install 'moby-plugins[cli]'")
-    # Commands say themselves what goes wrong; ``serve`` adds where to log to.
-    logging.getLogger("moby_plugins").addHandler(logging.NullHandler())
     moby_plugins.main(prog_name="moby-plugins")

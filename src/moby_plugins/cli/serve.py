@@ -12,9 +12,9 @@ from typing import Any, TypeAlias, cast
 
 import click
 
-from moby_plugins import Settings, SettingsError
-from moby_plugins.app.config import system_clock
-from moby_plugins.app.hosting import DRAIN
+from moby_plugins import Observer, Settings, SettingsError
+from moby_plugins.app.config import observers_of, system_clock
+from moby_plugins.app.plugin_server import DRAIN
 from moby_plugins.app.serving import AccessLog, as_app, is_async_app
 from moby_plugins.app.subsystem import Described
 from moby_plugins.cli.options import Decorator, example, with_settings
@@ -24,8 +24,10 @@ from moby_plugins.domain.http import App
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.serving import (
+    MetricsServer,
     PluginServer,
     ServerTLS,
+    observed,
     plugin_server_tcp,
     plugin_server_unix,
     stopped_by_signals,
@@ -143,6 +145,20 @@ with_drain: Decorator = click.option(
     metavar="LEVEL",
     help="What is logged at least, from debug on.  [default: info]",
 )
+@click.option(
+    "--observer",
+    "observers",
+    multiple=True,
+    metavar="NAME",
+    help="Tell this observer of requests: logging, opentelemetry, prometheus or an installed one."
+    "  [several times]",
+)
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help="Answer /metrics, with the observer prometheus, and /health there; on the loopback"
+    " interface unless a host is given.",
+)
 @click.option("--access-log", "logs_calls", is_flag=True, help="Log a line for each call.")
 @click.option(
     "--reload",
@@ -160,6 +176,8 @@ def serve(
     tcp: str | None,
     drain: float,
     log_level: str,
+    observers: tuple[str, ...],
+    metrics: str | None,
     logs_calls: bool,
     reloads: bool,
     settings: Settings,
@@ -174,6 +192,8 @@ def serve(
     # Asked for, whatever the level.
     logging.getLogger("moby_plugins.access").setLevel(logging.INFO)
     what = ", ".join(_implemented(application))
+    application = _observed(application, (*settings.observers, *observers), metrics)
+    beside = None if metrics is None else MetricsServer(metrics)
     if logs_calls:
         application = _logged(application)
     name = name or module.rpartition(".")[2]
@@ -188,6 +208,7 @@ def serve(
             mode=mode,
             group=group,
             drain=drain,
+            metrics=beside,
         )
     else:
         server = plugin_server_tcp(
@@ -197,11 +218,28 @@ def serve(
             tls=_server_tls(given),
             specs_path=_specs_path(settings),
             drain=drain,
+            metrics=beside,
         )
     sources = Sources() if reloads else None
     _run(server, what, sources)
     if sources is not None and sources.told:
         begin_again()
+
+
+def _observed(app: Served, observers: tuple[str | Observer, ...], metrics: str | None) -> Served:
+    if metrics is not None:
+        observers = (*observers, "prometheus")
+    named = Settings(observers=tuple(dict.fromkeys(observers)))
+    if not named.observers:
+        return app
+    those = observers_of(named, ())
+    if is_async_app(app):
+        from moby_plugins.app.aio.serving import AsyncPluginApp
+
+        if isinstance(app, AsyncPluginApp):
+            return app.told_to(those)
+        raise click.UsageError("APP is a coroutine function: observers are for an AsyncPluginApp")
+    return observed(cast("App", app), those)
 
 
 def _logged(app: Served) -> Served:

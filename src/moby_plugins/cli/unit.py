@@ -7,8 +7,8 @@ from importlib.util import find_spec
 import click
 
 from moby_plugins import Settings
-from moby_plugins.app.hosting import DRAIN
 from moby_plugins.app.packaging import check_app
+from moby_plugins.app.plugin_server import DRAIN
 from moby_plugins.cli.options import example, with_settings
 from moby_plugins.cli.serve import with_drain
 from moby_plugins.domain.text import quoted

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.errors import DriverError, PluginError
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.typed import typed
 
@@ -21,7 +21,7 @@ class CallStarted:
     Args:
         plugin: The plugin's name; "" for a client that was given none.
         address: The plugin's address.
-        method: ``VolumeDriver.Mount``, for example.
+        method: ``VolumeDriver.Mount``, for example; without a query that is sent behind it.
         attempt: Which attempt this is, from 1.
         headers: The request's headers. An observer may add some, ``traceparent`` say.
         sent_bytes: The size of the request's body, ``None`` where it is not known before.
@@ -55,6 +55,26 @@ class CallEnded:
     error: BaseException | None = None
     received_bytes: int | None = None
     new_connection: bool | None = None
+
+
+@frozen(field_transformer=typed)
+class DriverFailed:
+    """A plugin responded 200 with an error of its own, which a typed proxy found there.
+
+    The attempt has ended before, and well: what the response says is read afterwards. Of a
+    response that ``Client.call`` returns as JSON, the caller is the one that reads it.
+
+    Args:
+        plugin: The plugin's name; "" for a client that was given none.
+        address: The plugin's address.
+        method: ``VolumeDriver.Mount``, for example.
+        error: The plugin's error, which the caller gets unless the method has a default for it.
+    """
+
+    plugin: str
+    address: str
+    method: str
+    error: DriverError
 
 
 @frozen(field_transformer=typed)
@@ -135,12 +155,14 @@ class RequestStarted:
     """A served plugin has a request to answer.
 
     Args:
-        method: ``VolumeDriver.Mount``, for example.
-        headers: The request's headers.
+        method: ``VolumeDriver.Mount``, for example: whatever text the host sent.
+        route: The same where the plugin has that method, else "": there are only so many.
+        headers: The request's headers, in whichever case the server has them.
         received_bytes: The size of the request's body, ``None`` where it is not known before.
     """
 
     method: str
+    route: str = ""
     headers: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
     received_bytes: int | None = None
 
@@ -206,6 +228,9 @@ class Observer:
         Returns:
             What is called with its end; ``None`` where that is of no interest.
         """
+
+    def driver_failed(self, event: DriverFailed, /) -> None:
+        """Take an error of the plugin's own, out of a response with status 200."""
 
     def retry_scheduled(self, event: RetryScheduled, /) -> None:
         """Take a failure after which there is another attempt."""

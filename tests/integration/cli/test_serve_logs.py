@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,58 @@ def test_a_stream_is_logged_at_its_end(machine: Machine, module: Path, source: s
 
     assert "A.B 200 1000 bytes" in streamed
     assert "A.B 500 0 bytes" in failing
+
+
+def test_observers_are_named(machine: Machine, module: Path) -> None:
+    """On the command line; those of the environment are told, too."""
+    calls = [["VolumeDriver.List"]]
+    text = logged(machine, "shelves:Shelves", calls, "--observer", "logging")
+    assert re.search(rf"{_TIME} INFO VolumeDriver.List: 200, 15 bytes in \d", text)
+
+    function = logged(machine, "shelves:streamed", [["A.B", "--raw"]], "--observer", "logging")
+    assert "A.B: 200, 1000 bytes" in function
+
+    machine.environment["MOBY_PLUGINS_OBSERVERS"] = "logging"
+    assert "VolumeDriver.List: 200" in logged(machine, "shelves:Shelves", calls)
+
+
+def test_an_unknown_observer_is_refused(machine: Machine, module: Path) -> None:
+    """With those that there are."""
+    ran = machine.run("serve", "shelves:Shelves", "--observer", "nonsense")
+
+    assert ran.returncode != 0
+    assert "no observer is called 'nonsense'; there are: logging, opentelemetry" in ran.stderr
+
+
+def got(address: str, path: str) -> tuple[int, str]:
+    """The status and the text of what is at ``path``."""
+    connection = HTTPConnection(address, timeout=SECONDS)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def test_metrics_and_health_have_an_address_of_their_own(machine: Machine, module: Path) -> None:
+    """On the loopback interface; it is logged, and gone with the plugin."""
+    command = machine.command("serve", "shelves:Shelves", "--name", "p", "--metrics", "0")
+    with machine.running(command) as process:
+        assert process.stderr is not None
+        lines = [process.stderr.readline(), process.stderr.readline()]
+        [address] = re.findall(r"health are at http://(127\.0\.0\.1:\d+)", "".join(lines))
+        machine.run("call", "p", "VolumeDriver.List")
+        status, text = got(address, "/metrics")
+        assert status == 200
+        assert got(address, "/health") == (200, "ok\n")
+        process.terminate()
+        process.wait(SECONDS)
+
+    told = 'moby_plugins_requests_total{error="",method="VolumeDriver.List",status="200"} 1.0'
+    assert told in text
+    with pytest.raises(ConnectionRefusedError):
+        got(address, "/health")
 
 
 def answers(machine: Machine, expected: str) -> bool:

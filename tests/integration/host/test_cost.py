@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,8 @@ import pytest
 from attrs import frozen
 
 import moby_plugins
-from moby_plugins import Client, Registry, Settings, new_client, new_local_registry
+from moby_plugins import Client, Observer, Registry, Settings, new_client, new_local_registry
+from moby_plugins.ports import CallEnded, CallStarted
 from tests.dummy_plugin import Conversation, DummyPlugin, answering, http, keeps_answering
 
 # Functions in Python for one call over a connection that is open, by transport.
@@ -117,6 +119,27 @@ def test_a_call_does_not_do_its_work_twice(short_path: Path, settings: Settings)
         calls = functions(lambda: client.call("VolumeDriver.Mount", {"Name": "books"}, Mounted))
 
     assert 10 < calls <= most
+
+
+def test_a_call_that_is_observed_calls_few_functions_more(
+    short_path: Path, settings: Settings
+) -> None:
+    """For an observer that takes both events: those of an attempt, and what tells of it."""
+
+    class Ends(Observer):
+        def call_started(self, event: CallStarted, /) -> Callable[[CallEnded], object]:
+            return id
+
+    counts = []
+    with DummyPlugin.on_unix(short_path / "p.sock", keeps_answering(b"{}")) as plugin:
+        for observers in ((), (Ends(),)):
+            with new_client(plugin.addr, settings=settings, observers=observers) as client:
+                for _ in range(3):
+                    client.call("VolumeDriver.Mount", {"Name": "books"})
+                counts.append(functions(partial(client.call, "VolumeDriver.Mount", {"Name": "x"})))
+
+    plain, observed = counts
+    assert plain < observed <= plain + 20
 
 
 def test_a_time_out_is_not_set_for_every_step(short_path: Path, settings: Settings) -> None:

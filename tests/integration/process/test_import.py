@@ -154,6 +154,73 @@ connect_by_requests(None)
     assert "connect_by_requests needs requests: pip install 'moby-plugins[requests]'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("made", "library", "extra"),
+    [
+        ("OpenTelemetryObserver()", "opentelemetry", "otel"),
+        ("PrometheusObserver(None)", "prometheus_client", "prometheus"),
+        ("Settings(observers=['prometheus'])", "prometheus_client", "prometheus"),
+        ("Settings(observers=['opentelemetry'])", "opentelemetry", "otel"),
+        ("serving.MetricsServer('0')", "prometheus_client", "prometheus"),
+    ],
+)
+def test_an_observer_whose_library_is_missing_says_what_to_install(
+    made: str, library: str, extra: str
+) -> None:
+    """The doors need neither library: all their names can be imported."""
+    program = f"""
+import sys
+sys.modules[{library!r}] = None
+from moby_plugins import *
+from moby_plugins.serving import *
+from moby_plugins import serving
+made = {made}
+new_client("unix:///a", settings=made)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=30
+    )
+
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("moby_plugins.SettingsError: ")
+    assert f"needs {library}: pip install 'moby-plugins[{extra}]'" in told
+
+
+@pytest.mark.parametrize("setup", ["", "logging.basicConfig()"])
+def test_a_program_that_sets_up_no_logging_is_told_nothing(setup: str) -> None:
+    """On standard error; what the library logs is there for those who ask."""
+    program = f"""
+import logging
+{setup}
+from moby_plugins import LoggingObserver, RetryPolicy, Settings, StatusError, new_client
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import VolumeDriver
+from moby_plugins.testing import FakeClock, MemoryTransport, refused, script
+
+class Shelf(VolumeDriver):
+    def list(self):
+        raise ZeroDivisionError
+
+for plugin in (PluginApp(Shelf()), {{"VolumeDriver.List": script(refused(), {{}})}}):
+    clock = FakeClock()
+    transport = MemoryTransport(plugin, clock=clock)
+    settings = Settings(transports={{"unix": transport.connect}}, observers=["logging"])
+    with new_client("unix:///a", settings=settings, clock=clock) as client:
+        try:
+            client.call("VolumeDriver.List", {{}})
+        except StatusError:
+            pass
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30
+    )
+
+    assert done.stdout == ""
+    assert ("ZeroDivisionError" in done.stderr) == bool(setup)
+    assert ("trying again in 1 s" in done.stderr) == bool(setup)
+    assert bool(done.stderr) == bool(setup)
+
+
 @pytest.mark.parametrize("broken", ["= None", ".X", "another"])
 def test_without_httptools_the_transport_is_urllib3(broken: str, tmp_path: Path) -> None:
     """What cannot be imported is not asked for: ``"auto"`` is then the other, and says so."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from moby_plugins import InvalidPluginNameError
-from moby_plugins.app.hosting import HTTPServer, PluginServer
+from moby_plugins.app.plugin_server import HTTPServer, PluginServer
 from moby_plugins.domain.http import App, Request, Response
 from moby_plugins.serving import (
     PluginApp,

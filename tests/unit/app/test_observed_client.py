@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from moby_plugins import (
+    DriverError,
     Observer,
     Request,
     Response,
@@ -18,7 +19,8 @@ from moby_plugins import (
 )
 from moby_plugins.app.client import Client
 from moby_plugins.app.observed_client import ObservedClient
-from moby_plugins.ports import CallEnded, CallStarted, RetryScheduled
+from moby_plugins.ports import CallEnded, CallStarted, DriverFailed, RetryScheduled
+from moby_plugins.subsystems import VolumeDriver
 from moby_plugins.testing import (
     FakeClock,
     MemoryTransport,
@@ -170,7 +172,8 @@ def test_an_observer_adds_headers_to_what_is_sent() -> None:
         return Response(200, b"{}")
 
     settings = Settings(transports={"unix": MemoryTransport(app).connect})
-    mine = {"traceparent": "00-1-2-01", "Host": "evil", "bad name": "x", "n": "a\r\nb", 5: "x"}
+    mine = {"traceparent": "00-1-2-01", "host": "evil", "bad name": "x", "n": "a\r\nb", 5: "x"}
+    mine |= {"Content-Length": "7", "Transfer-encoding": "chunked", "connection": "close"}
     with new_client(ADDR, settings=settings, observers=[Tagging(mine)]) as calling:
         calling.call("M.x")
         calling.call("M.x")
@@ -179,7 +182,10 @@ def test_an_observer_adds_headers_to_what_is_sent() -> None:
     for headers in seen:
         assert headers["traceparent"] == "00-1-2-01"
         assert headers["Host"] != "evil"
-        assert {"bad name", "n"}.isdisjoint(headers)
+        lower = [name.lower() for name in headers]
+        assert {"bad name", "n", "content-length", "connection"}.isdisjoint(lower)
+        assert lower.count("host") == 1
+        assert "transfer-encoding" not in lower
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), GeneratorExit()], ids=repr)
@@ -197,10 +203,53 @@ def test_an_observer_that_fails_is_logged_and_changes_nothing(
 
 
 def test_an_interrupt_in_an_observer_is_the_callers_own(notes: Notes) -> None:
-    """``KeyboardInterrupt`` passes."""
-    calling = client({"M.x": {}}, Failing(KeyboardInterrupt()))
+    """``KeyboardInterrupt`` passes, once the other observers were told."""
+    calling = client({"M.x": {}}, Failing(KeyboardInterrupt()), notes)
     with calling, pytest.raises(KeyboardInterrupt):
         calling.call("M.x")
+
+    assert notes.of(CallEnded)[0].status == 200
+
+
+def test_an_interrupt_at_the_start_leaves_no_attempt_without_an_end(notes: Notes) -> None:
+    """What an observer has begun for it, a span say, is ended; nothing is sent."""
+
+    class Interrupted(Observer):
+        def call_started(self, event: CallStarted, /) -> None:
+            raise KeyboardInterrupt
+
+    calling = client({"M.x": {}}, Interrupted(), notes)
+    with calling, pytest.raises(KeyboardInterrupt) as caught:
+        calling.call("M.x")
+
+    started, ended = notes.events
+    assert ended.started is started
+    assert ended.error is caught.value
+
+
+def test_a_query_is_no_part_of_a_method(notes: Notes) -> None:
+    """There are only so many methods, and any number of ids."""
+    with client({"GraphDriver.ApplyDiff": script(refused(), {})}, notes) as calling:
+        calling.send_file("GraphDriver.ApplyDiff?id=1", b"x")
+
+    assert {event.method for event in notes.of(CallStarted)} == {"GraphDriver.ApplyDiff"}
+    assert notes.of(RetryScheduled)[0].method == "GraphDriver.ApplyDiff"
+
+
+def test_an_error_in_a_response_with_status_200_is_told(notes: Notes) -> None:
+    """Typed proxies find it there; the attempt itself went well."""
+    replies = {"VolumeDriver.Get": {"Err": "no such shelf"}, "VolumeDriver.Path": {"Err": "no"}}
+    with client(replies, notes) as calling:
+        with pytest.raises(DriverError) as caught:
+            VolumeDriver(calling).get("books")
+        with pytest.raises(DriverError):
+            VolumeDriver(calling).path("books")
+
+    failed = notes.of(DriverFailed)
+    assert [event.method for event in failed] == ["VolumeDriver.Get", "VolumeDriver.Path"]
+    assert failed[0].error is caught.value
+    assert failed[0].address == ADDR
+    assert [event.error for event in notes.of(CallEnded)] == [None, None]
 
 
 def test_what_is_no_observer_is_refused_when_it_is_given() -> None:

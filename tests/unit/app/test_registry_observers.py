@@ -1,12 +1,16 @@
 """A registry tells its observers of plugins: activated, dropped, failed; and of calls."""
 
+from contextvars import ContextVar
+
 import pytest
 
 from moby_plugins import PluginNotFoundError
 from moby_plugins.ports import (
     ActivationFailed,
     CallEnded,
+    CallStarted,
     HandlerFailed,
+    Observer,
     PluginActivated,
     PluginDropped,
     RetryScheduled,
@@ -14,6 +18,7 @@ from moby_plugins.ports import (
 from moby_plugins.testing import MemoryRegistry, refused, script
 from tests.observers import Failing, Notes
 
+SPAN: ContextVar[str] = ContextVar("span", default="none")
 MANIFEST = {"Implements": ["VolumeDriver"]}
 
 
@@ -122,3 +127,23 @@ def test_an_observer_that_fails_changes_nothing(notes: Notes) -> None:
 
     kinds = {PluginActivated, PluginDropped, ActivationFailed, HandlerFailed, RetryScheduled}
     assert kinds <= {type(event) for event in notes.events}
+
+
+def test_the_threads_of_get_all_have_the_callers_context() -> None:
+    """So the spans of their calls belong to the caller's own."""
+    seen: list[str] = []
+
+    class Spans(Observer):
+        def call_started(self, event: CallStarted, /) -> None:
+            seen.append(SPAN.get())
+
+    token = SPAN.set("the caller's")
+    try:
+        with MemoryRegistry(observers=[Spans()]) as registry:
+            registry.add("a", {"Plugin.Activate": MANIFEST})
+            registry.add("b", {"Plugin.Activate": script(refused(), MANIFEST)})
+            registry.get_all()
+    finally:
+        SPAN.reset(token)
+
+    assert seen == ["the caller's"] * 3

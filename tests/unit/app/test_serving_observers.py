@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from moby_plugins import Observer, Request, StatusError
+from moby_plugins import Observer, Request, Response, StatusError
 from moby_plugins.domain.errors import WireError
 from moby_plugins.ports import RequestEnded, RequestStarted, RunningCall
-from moby_plugins.serving import PluginApp
+from moby_plugins.serving import PluginApp, observed
 from moby_plugins.subsystems import LogDriver, LogEntry, Volume, VolumeDriver
 from moby_plugins.testing import FakeClock
 from tests.observers import Failing, Notes
@@ -167,3 +167,65 @@ def test_an_observer_that_fails_changes_nothing(
     assert b"books" in read(app, "VolumeDriver.List")
     assert len(notes.events) == 2
     assert "the observer" in caplog.text
+
+
+def test_a_method_that_the_plugin_has_not_has_no_route(notes: Notes) -> None:
+    """A host may send any text; there are only so many routes."""
+    app = PluginApp(Shelf(FakeClock()), observers=[notes])
+    for method in ("VolumeDriver.List?x=1", "Plugin.Activate", "VolumeDriver.Evil", "x" * 900):
+        read(app, method)
+
+    assert [(event.method, event.route) for event in notes.of(RequestStarted)] == [
+        ("VolumeDriver.List", "VolumeDriver.List"),
+        ("Plugin.Activate", "Plugin.Activate"),
+        ("VolumeDriver.Evil", ""),
+        ("x" * 900, ""),
+    ]
+
+
+def test_any_app_can_be_observed(notes: Notes) -> None:
+    """A function too: what it responds with and what it raises, in a context of the request."""
+
+    def app(request: Request) -> Response:
+        if request.method == "M.bad":
+            raise ZeroDivisionError
+        return Response(200, SPAN.get().encode())
+
+    served = observed(app, [Tracing(), notes], methods=["M.x"])
+
+    assert read(served, "M.x") == b"t1"
+    with pytest.raises(ZeroDivisionError) as caught:
+        read(served, "M.bad")
+    well, badly = notes.of(RequestEnded)
+    assert (well.started.route, well.status, well.sent_bytes) == ("M.x", 200, 2)
+    assert (badly.started.route, badly.status, badly.error) == ("", 500, caught.value)
+
+
+def test_an_app_that_returns_no_response_has_failed(notes: Notes) -> None:
+    """The server says so in the same words to its host."""
+    served = observed(lambda _: 5, [notes])  # type: ignore[arg-type,return-value]
+
+    with pytest.raises(TypeError, match="an application returns a Response, not 5"):
+        read(served, "M.x")
+    assert isinstance(notes.of(RequestEnded)[0].error, TypeError)
+
+
+def test_an_observed_app_keeps_the_observers_that_it_has(notes: Notes) -> None:
+    """And the app that was given is as it was."""
+    app = PluginApp(Shelf(FakeClock()), observers=[notes])
+    read(observed(app, [notes]), "VolumeDriver.List")
+    assert len(notes.of(RequestEnded)) == 2
+    read(app, "VolumeDriver.List")
+    assert len(notes.of(RequestEnded)) == 3
+
+
+async def coroutine(_: Request) -> Response:
+    """What no thread can call."""
+    return Response(200, b"")
+
+
+@pytest.mark.parametrize("wrong", [5, PluginApp, coroutine], ids=str)
+def test_what_cannot_be_observed_is_refused(wrong: Any) -> None:
+    """When it is given, and not at the first request."""
+    with pytest.raises(TypeError):
+        observed(wrong, [Observer()])

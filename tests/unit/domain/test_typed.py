@@ -13,10 +13,10 @@ from attrs import NOTHING
 from moby_plugins import (
     ActivePlugin,
     Client,
+    DriverError,
     InvalidPluginNameError,
     Manifest,
     Plugin,
-    PluginError,
     Request,
     Response,
 )
@@ -96,7 +96,7 @@ BY_NAME: dict[str, Any] = {
     "expects": "it answers",
     "source": "B2",
     "plugins": {},
-    "error": PluginError("x"),
+    "error": DriverError("A.B", "x"),
 }
 
 

@@ -5,7 +5,6 @@ It is an ``HTTPServer`` as ``CherootServer`` is, so that all that serves a ``Plu
 """
 
 import asyncio
-import logging
 import socket
 import ssl
 import threading
@@ -15,8 +14,7 @@ from typing import Any, TypeAlias
 from moby_plugins.adapters.aio.server import CUT, AsyncServer
 from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.domain.async_http import AsyncApp
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
+from moby_plugins.failures import logger
 
 # Told how the serving ended: by an error, or otherwise.
 OnEnd: TypeAlias = Callable[[BaseException | None], object]

@@ -7,7 +7,6 @@ the threaded end bounds by its threads is bounded by ``MAX_CONNECTIONS``.
 
 import asyncio
 import errno
-import logging
 import math
 import os
 import select
@@ -20,9 +19,7 @@ from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.http import USER_AGENT
 from moby_plugins.domain.text import shown
-from moby_plugins.failures import log_failure
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
+from moby_plugins.failures import log_failure, logger
 
 BACKLOG = 128
 # Received at once.

@@ -8,7 +8,6 @@ sending is still answered: ``look`` tells whether it has hung up, as at the thre
 
 import asyncio
 import errno
-import logging
 import select
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -28,8 +27,6 @@ from moby_plugins.domain.errors import StatusError, WireError, status_line
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import RunningCall
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # Bytes that are kept of what comes while a call runs.
 MAX_AHEAD = 64 << 10

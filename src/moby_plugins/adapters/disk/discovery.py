@@ -1,7 +1,6 @@
 """Discovery on disk: sockets and specs that a look-up finds, and files that it does not (A1)."""
 
 import errno
-import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,8 +22,7 @@ from moby_plugins.domain.plugin import (
     read_spec,
 )
 from moby_plugins.domain.text import VERY_NEAR, nearest, quoted, shown
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
+from moby_plugins.failures import logger
 
 SOCKET_SUFFIXES = (".sock",)
 SPEC_SUFFIXES = (".spec", ".json")

@@ -11,7 +11,6 @@ writer sends the head of a response by itself, which wakes the host twice.
 import contextlib
 import errno
 import io
-import logging
 import select
 import socket
 import ssl
@@ -36,9 +35,8 @@ from moby_plugins.domain.http_grammar import (
     read_headers,
 )
 from moby_plugins.domain.text import shown
+from moby_plugins.failures import logger
 from moby_plugins.ports import RunningCall
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # Of a body that nobody read; what is longer ends the connection.
 MAX_UNREAD_BYTES = 256 << 20

@@ -34,9 +34,8 @@ from moby_plugins.adapters.server.workers import MAX_THREADS, MIN_THREADS, Worke
 from moby_plugins.domain.errors import error_text, status_line
 from moby_plugins.domain.http import USER_AGENT, App, NoAnswerError, Request
 from moby_plugins.domain.text import sentence
-from moby_plugins.failures import log_failed_call, log_failure
+from moby_plugins.failures import log_failed_call, log_failure, logger
 
-logger: logging.Logger = logging.getLogger("moby_plugins")
 BACKLOG = 128
 MAX_HEADER_BYTES = 64 << 10
 IDLE_TIMEOUT = 60.0

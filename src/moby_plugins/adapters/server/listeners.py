@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import logging
 import os
 import re
 import socket
@@ -17,9 +16,8 @@ from moby_plugins.adapters.http.unix_socket import check_socket_path, probe_sock
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SettingsError, SpecError
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.failures import logger
 from moby_plugins.platforms import check_platform
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
 
 # What a process, or the machine, has run out of where ``accept`` fails so.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}

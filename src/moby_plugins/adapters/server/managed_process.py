@@ -14,7 +14,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-logger: logging.Logger = logging.getLogger("moby_plugins")
+from moby_plugins.failures import logger
 
 # Characters: with any encoding less than what an engine reads of a line.
 MAX_LINE = 4000

@@ -8,7 +8,6 @@ wait. A connection leaves ``_present`` before its own thread closes it, so that 
 under the lock is open.
 """
 
-import logging
 import select
 import threading
 from collections.abc import Iterator
@@ -17,9 +16,7 @@ from queue import Empty, SimpleQueue
 
 from moby_plugins.adapters.server.cheroot_connection import Connection
 from moby_plugins.domain.text import shown
-from moby_plugins.failures import log_failure
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
+from moby_plugins.failures import log_failure, logger
 
 MIN_THREADS, MAX_THREADS = 8, 256
 # Threads in calls whose hosts hung up, besides those that count.

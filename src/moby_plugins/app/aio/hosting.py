@@ -14,7 +14,6 @@ from moby_plugins.adapters.aio.asgi import asgi as adapted
 from moby_plugins.adapters.aio.server import AsyncServer
 from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.adapters.server.listeners import notify_systemd
-from moby_plugins.app.hosting import DRAIN
 from moby_plugins.app.listening import (
     SOCKET_MODE,
     SPECS_PATH,
@@ -25,6 +24,7 @@ from moby_plugins.app.listening import (
     opening_tcp,
     opening_unix,
 )
+from moby_plugins.app.plugin_server import DRAIN
 from moby_plugins.app.serving import is_async_app
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.async_http import AsyncApp

@@ -22,6 +22,7 @@ from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.async_http import AsyncBody, AsyncRequest, AsyncResponse
+from moby_plugins.domain.errors import DriverError, StatusError
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable
 from moby_plugins.ports import filled
 
@@ -54,6 +55,12 @@ class AsyncObservedClient(AsyncClient):
             raise
         observed.end()
         return result
+
+    def sign(self, error: StatusError | DriverError) -> None:
+        """Say in ``error`` whose it is; tell of one that a typed proxy found in a response."""
+        super().sign(error)
+        if isinstance(error, DriverError):
+            self._observers.driver_failed(self._name, self.address.text, error)
 
     async def _stream(self, request: AsyncRequest, timeout: float | None) -> AsyncStream:
         observed = self._observed(request)

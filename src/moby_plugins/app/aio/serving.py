@@ -8,7 +8,8 @@ server cancels, because its host hung up or the server ends, is the one thing th
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 from attrs import evolve
 
@@ -94,6 +95,12 @@ class AsyncPluginApp:
             return await self._observed(request)
         return (await self._answer(request))[0]
 
+    def told_to(self, observers: Iterable[Observer]) -> Self:
+        """Return this app, which tells ``observers`` too."""
+        other = copy(self)
+        other._observers = Observers((*self._observers, *observers))  # noqa: SLF001  its own class
+        return other
+
     async def _answer(self, request: AsyncRequest) -> tuple[AsyncResponse, BaseException | None]:
         method = request.method.partition("?")[0]
         try:
@@ -110,7 +117,8 @@ class AsyncPluginApp:
     async def _observed(self, request: AsyncRequest) -> AsyncResponse:
         # In the context of the request's task, which ends with it.
         now = asyncio.get_running_loop().time
-        observed = ObservedRequest(self._observers, request_started(request), now)
+        started = request_started(request, self._routes.methods)
+        observed = ObservedRequest(self._observers, started, now)
         try:
             response, error = await self._answer(request)
         except BaseException as raised:  # cancelled, because its host hung up or the server ends

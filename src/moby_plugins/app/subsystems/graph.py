@@ -1,6 +1,5 @@
 """GraphDriver: experimental, gone from engines since v28 (protocol.md B8)."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,8 +20,7 @@ from moby_plugins.app.subsystem import (
 )
 from moby_plugins.domain.errors import DriverError, PluginError, StatusError, in_full
 from moby_plugins.domain.http import Request
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
+from moby_plugins.failures import logger
 
 # Kinds of a change.
 MODIFIED, ADDED, DELETED = 0, 1, 2

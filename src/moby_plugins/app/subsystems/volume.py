@@ -1,6 +1,5 @@
 """VolumeDriver (protocol.md B2)."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +9,7 @@ from moby_plugins.app.subsystem import Subsystem, omitempty, remote, timed
 from moby_plugins.domain.errors import DriverError, StatusError, WireError
 from moby_plugins.domain.formats import timestamp
 from moby_plugins.domain.text import quoted
-
-logger: logging.Logger = logging.getLogger("moby_plugins")
+from moby_plugins.failures import logger
 
 # Seconds that the engine gives one attempt, the answer's body included.
 LONG, SHORT = 120.0, 60.0

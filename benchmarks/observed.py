@@ -1,0 +1,97 @@
+"""A call that is observed with OpenTelemetry's no-op tracer, over the same call without observers.
+
+What the API of OpenTelemetry takes itself, for the same span and metrics, is taken off. The times
+are the processor's: what waits for the plugin is no part of them.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from opentelemetry import metrics, propagate, trace
+from opentelemetry.trace import SpanKind
+
+from benchmarks.calls import calling, settings
+from benchmarks.contest import Bound, Reading
+from benchmarks.placement import Placement
+from benchmarks.processes import quick_plugins
+from moby_plugins import Client, OpenTelemetryObserver, new_client
+
+CALLS, ROUNDS = 200, 60
+MICROSECONDS = 5.0
+_OF = {"http.request.method": "POST", "server.address": "/a", "url.template": "/M.x"}
+
+
+def observed_readings(directory: Path, placement: Placement) -> Iterator[Reading]:
+    """Microseconds that a call takes more, by transport."""
+    with placement.pinned(), quick_plugins(directory, placement=placement) as path:
+        for transport in ("httptools", "urllib3"):
+            with ExitStack() as stack:
+                plain, observed = (
+                    stack.enter_context(
+                        new_client(
+                            f"unix://{path}", settings=settings(transport), observers=observers
+                        )
+                    )
+                    for observers in ((), (OpenTelemetryObserver(),))
+                )
+                with_api = calling_beside(plain, api())
+                more = difference(calling(observed, CALLS), with_api)
+                own = difference(with_api, calling(plain, CALLS))
+            yield Reading(
+                "microseconds that OpenTelemetry's no-op tracer adds to a small call, besides"
+                f" OpenTelemetry's own, transport `{transport}`",
+                placement.name,
+                more,
+                Bound(MICROSECONDS),
+                f"{own:.2f} of its own",
+            )
+
+
+def calling_beside(client: Client, beside: Callable[[], None]) -> Callable[[], None]:
+    """A round of calls, with ``beside`` before each: what it needs is then as far away."""
+    call = calling(client, 1)
+
+    def rounds() -> None:
+        for _ in range(CALLS):
+            beside()
+            call()
+
+    return rounds
+
+
+def difference(one: Callable[[], None], other: Callable[[], None]) -> float:
+    """How many microseconds ``one`` takes more, for one call: the median over rounds."""
+    rounds = [(seconds(one), seconds(other)) for _ in range(ROUNDS)]
+    return statistics.median((took - less) * 1e6 / CALLS for took, less in rounds)
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """How much of the processor it takes: the wait for the plugin is no part of it."""
+    began = time.thread_time()
+    work()
+    return time.thread_time() - began
+
+
+def api() -> Callable[[], None]:
+    """The calls of the API for one call, and nothing else."""
+    tracer, meter = trace.get_tracer("bare"), metrics.get_meter("bare")
+    histograms = [meter.create_histogram(name) for name in ("seconds", "sent", "received")]
+    active = meter.create_up_down_counter("active")
+
+    def once() -> None:
+        headers: dict[str, str] = {}
+        span = tracer.start_span("POST /M.x", None, SpanKind.CLIENT, _OF)
+        within = trace.set_span_in_context(span)
+        propagate.inject(headers, within)
+        active.add(1, _OF)
+        active.add(-1, _OF)
+        span.is_recording()
+        span.is_recording()
+        span.end()
+        for histogram in histograms:
+            histogram.record(1, _OF, within)
+
+    return once

@@ -1,0 +1,1 @@
+"""Ready-made observers: one technology each, logging, OpenTelemetry and Prometheus."""

@@ -1,0 +1,322 @@
+"""The observer of OpenTelemetry: spans at both ends of a call, one trace, and metrics.
+
+Names and attributes are those of OpenTelemetry's semantic conventions for HTTP, with the method as
+the route; what they have no word for begins with ``moby_plugins.``. Only the API is needed: without
+an SDK nothing is recorded, and a trace that comes in is passed on.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from moby_plugins.adapters.observing.attributes import (
+    MAX_LABEL,
+    MAX_METHODS,
+    MAX_PLUGINS,
+    OTHER,
+    Labels,
+    error_kind,
+    error_type,
+    peer,
+    url,
+)
+from moby_plugins.deferred_names import AtDoor
+from moby_plugins.domain import __version__
+from moby_plugins.domain.errors import INTERNAL_ERROR, SettingsError
+from moby_plugins.domain.http import OK
+from moby_plugins.domain.observing import (
+    ActivationFailed,
+    CallEnded,
+    CallStarted,
+    DriverFailed,
+    HandlerFailed,
+    Observer,
+    OnCallEnded,
+    OnRequestEnded,
+    PluginActivated,
+    PluginDropped,
+    RequestEnded,
+    RequestStarted,
+    RetryScheduled,
+)
+from moby_plugins.domain.text import shown
+
+try:
+    from opentelemetry import metrics, propagate, trace
+    from opentelemetry.context import Context, attach, get_current
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.propagators.textmap import TextMapPropagator
+    from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
+except ModuleNotFoundError as _error:
+    _missing: ModuleNotFoundError | None = _error
+else:
+    _missing = None
+
+_DOOR = AtDoor("moby_plugins", __name__)
+
+_NAME = "moby_plugins"
+# Of the conventions; and further, for streams and for retries that are waited for.
+_BUCKETS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0),
+    *(2.5, 5.0, 7.5, 10.0, 30.0, 60.0),
+)
+_METHOD = {"http.request.method": "POST"}
+_OF_OK = {"http.response.status_code": OK}
+
+
+class OpenTelemetryObserver(Observer):
+    """Makes spans, passes the trace on to plugins and takes it up from hosts, and counts.
+
+    Each attempt of a call is a span of the kind ``CLIENT``, and each served request one of the kind
+    ``SERVER``, which is the current span for the plugin's code. Retries, plugins that become active
+    or fail, and errors of a plugin's own are events of the span that is current. Metrics are
+    ``http.client.request.duration``, ``http.server.request.duration``, ``….active_requests``,
+    ``….request.body.size``, ``….response.body.size``, ``moby_plugins.retries``,
+    ``moby_plugins.driver_errors`` and ``moby_plugins.activations``. It needs the extra ``otel``.
+    Threads and tasks may share it; there is nothing to close.
+
+    Args:
+        tracer_provider: Makes the spans; the global one unless given.
+        meter_provider: Makes the metrics; the global one unless given.
+        propagator: Writes and reads the trace in headers; the global one unless given, which is
+            W3C's ``traceparent``.
+
+    Raises:
+        SettingsError: Where opentelemetry-api is not installed.
+
+    Examples:
+        ```python
+        from moby_plugins import OpenTelemetryObserver, Settings, new_client
+        from moby_plugins.testing import MemoryTransport
+
+        plugin = MemoryTransport({"Shelf.List": []})
+        observers = [OpenTelemetryObserver()]
+        settings = Settings(transports={"unix": plugin.connect}, observers=observers)
+        with new_client("unix:///shelf.sock", settings=settings) as client:
+            client.call("Shelf.List")  # a span, where an SDK is set up
+        ```
+    """
+
+    __module__ = _DOOR
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: "TracerProvider | None" = None,
+        meter_provider: "MeterProvider | None" = None,
+        propagator: "TextMapPropagator | None" = None,
+    ) -> None:
+        if _missing is not None:
+            needed = f"needs {_missing.name}: pip install 'moby-plugins[otel]'"
+            raise SettingsError(f"OpenTelemetryObserver {needed}") from _missing
+        self._tracer = trace.get_tracer(_NAME, __version__, tracer_provider)
+        self._inject = propagate.inject if propagator is None else propagator.inject
+        self._extract = propagate.extract if propagator is None else propagator.extract
+        self._methods = Labels(MAX_METHODS)
+        self._plugins = Labels(MAX_PLUGINS)
+        self._labels_of = lru_cache(MAX_METHODS)(self._labels)
+        self._client = _Instruments(meter_provider, "client")
+        self._server = _Instruments(meter_provider, "server")
+        meter = metrics.get_meter(_NAME, __version__, meter_provider)
+        self._retries = meter.create_counter("moby_plugins.retries", "{retry}", "Retries of calls.")
+        self._driver_errors = meter.create_counter(
+            "moby_plugins.driver_errors", "{error}", "Errors in responses with status 200."
+        )
+        self._activations = meter.create_histogram(
+            "moby_plugins.activation.duration",
+            "s",
+            "Duration of activations of plugins, waits included.",
+            explicit_bucket_boundaries_advisory=_BUCKETS,
+        )
+
+    def call_started(self, event: CallStarted, /) -> OnCallEnded:
+        """Begin a span, and have its trace sent."""
+        of = self._labels_of(event.address, event.method, None)
+        span = self._tracer.start_span(f"POST /{event.method}", None, SpanKind.CLIENT, of)
+        within = trace.set_span_in_context(span)
+        self._inject(event.headers, within)
+        if span.is_recording():
+            span.set_attributes(_of_span(event))
+        self._client.active.add(1, of)
+
+        def end(ended: CallEnded) -> None:
+            self._client.active.add(-1, of)
+            result = _result(ended.status, ended.error) if ended.error is not None else None
+            if span.is_recording():
+                if ended.new_connection is not None:
+                    span.set_attribute("moby_plugins.new_connection", ended.new_connection)
+                _finish(span, result or _OF_OK, event.sent_bytes, ended.received_bytes, ended.error)
+            span.end()
+            sizes = (event.sent_bytes, ended.received_bytes)
+            if result is None:
+                whole = self._labels_of(event.address, event.method, OK)
+            else:
+                whole = {**of, **result}
+            self._client.record(ended.seconds, *sizes, whole, within)
+
+        return end
+
+    def request_started(self, event: RequestStarted, /) -> OnRequestEnded:
+        """Take up the host's trace, and begin a span that is current for the plugin's code."""
+        headers = {name.lower(): value for name, value in event.headers.items()}
+        caller = self._extract(headers)
+        of = {**_METHOD, "url.scheme": "http"}
+        if event.route:
+            of["http.route"] = f"/{event.route}"
+        name = f"POST /{event.route}" if event.route else "POST"
+        span = self._tracer.start_span(name, caller, SpanKind.SERVER, of)
+        within = trace.set_span_in_context(span, caller)
+        before = get_current()
+        attach(within)
+        if span.is_recording():
+            span.set_attribute("url.path", f"/{shown(event.method, MAX_LABEL)}")
+        self._server.active.add(1, of)
+
+        def end(ended: RequestEnded) -> None:
+            self._server.active.add(-1, of)
+            # Of a server's span, an error is what it failed in: a refused request is the host's.
+            refused = OK < ended.status < INTERNAL_ERROR
+            result = _result(ended.status, None if refused else ended.error)
+            if ended.status >= INTERNAL_ERROR:
+                result.setdefault("error.type", str(ended.status))
+            if span.is_recording():
+                if ended.hung_up:
+                    span.add_event("moby_plugins.host_hung_up")
+                _finish(span, result, event.received_bytes, ended.sent_bytes, ended.error)
+            span.end()
+            # A task that calls an asynchronous app itself goes on in the same context.
+            if get_current() is within:
+                attach(before)
+            sizes = (event.received_bytes, ended.sent_bytes)
+            self._server.record(ended.seconds, *sizes, {**of, **result}, within)
+
+        return end
+
+    def retry_scheduled(self, event: RetryScheduled, /) -> None:
+        """Count it, and add it to the current span."""
+        of = self._named(event.plugin, event.method)
+        of["error.type"] = error_type(event.error)
+        self._retries.add(1, of)
+        when = {"moby_plugins.delay": event.delay, "moby_plugins.attempt": event.attempt}
+        _add_event("moby_plugins.retry", {**of, **when})
+
+    def driver_failed(self, event: DriverFailed, /) -> None:
+        """Count it, and add it to the current span."""
+        of = self._named(event.plugin, event.method)
+        self._driver_errors.add(1, of)
+        _add_event("moby_plugins.driver_error", of | {"exception.message": shown(event.error)})
+
+    def plugin_activated(self, event: PluginActivated, /) -> None:
+        """Count it, and add it to the current span."""
+        of = {"moby_plugins.plugin": self._plugins(event.plugin.name)}
+        self._activations.record(event.seconds, of)
+        _add_event("moby_plugins.plugin_activated", of)
+
+    def plugin_dropped(self, event: PluginDropped, /) -> None:
+        """Add it to the current span."""
+        of = {"moby_plugins.plugin": self._plugins(event.plugin.name)}
+        _add_event("moby_plugins.plugin_dropped", of)
+
+    def activation_failed(self, event: ActivationFailed, /) -> None:
+        """Count it, and add it to the current span."""
+        of = {
+            "moby_plugins.plugin": self._plugins(event.name),
+            "error.type": error_type(event.error),
+        }
+        self._activations.record(event.seconds, of)
+        _add_event("moby_plugins.activation_failed", of | {"exception.message": shown(event.error)})
+
+    def handler_failed(self, event: HandlerFailed, /) -> None:
+        """Add it to the current span."""
+        of = {"moby_plugins.plugin": self._plugins(event.plugin)}
+        of |= {"exception.type": error_kind(event.error), "exception.message": shown(event.error)}
+        _add_event("moby_plugins.handler_failed", of)
+
+    def _labels(self, address: str, method: str, status: int | None) -> dict[str, str | int]:
+        template = {"url.template": f"/{self._methods(method)}"}
+        known = self._plugins(address)
+        where = {"server.address": OTHER} if known == OTHER else peer(address)
+        return {**_METHOD, **where, **template, **_result(status, None)}
+
+    def _named(self, plugin: str, method: str) -> dict[str, str]:
+        return {
+            "moby_plugins.plugin": self._plugins(plugin),
+            "url.template": f"/{self._methods(method)}",
+        }
+
+
+class _Instruments:
+    """The metrics that the conventions have for one end, ``client`` or ``server``."""
+
+    def __init__(self, provider: "MeterProvider | None", end: str) -> None:
+        meter = metrics.get_meter(_NAME, __version__, provider)
+        self._duration = meter.create_histogram(
+            f"http.{end}.request.duration",
+            "s",
+            f"Duration of HTTP {end} requests.",
+            explicit_bucket_boundaries_advisory=_BUCKETS,
+        )
+        self._sent = meter.create_histogram(
+            f"http.{end}.request.body.size", "By", f"Size of HTTP {end} request bodies."
+        )
+        self._received = meter.create_histogram(
+            f"http.{end}.response.body.size", "By", f"Size of HTTP {end} response bodies."
+        )
+        self.active = meter.create_up_down_counter(
+            f"http.{end}.active_requests", "{request}", f"Number of active HTTP {end} requests."
+        )
+
+    def record(
+        self,
+        seconds: float,
+        request: int | None,
+        response: int | None,
+        of: Mapping[str, Any],
+        within: "Context",
+    ) -> None:
+        self._duration.record(seconds, of, within)
+        if request is not None:
+            self._sent.record(request, of, within)
+        if response is not None:
+            self._received.record(response, of, within)
+
+
+def _of_span(event: CallStarted) -> dict[str, str | int]:
+    of: dict[str, str | int] = {"url.full": url(event.address, event.method)}
+    if event.plugin:
+        of["moby_plugins.plugin"] = shown(event.plugin, MAX_LABEL)
+    if event.attempt > 1:
+        of["http.request.resend_count"] = event.attempt - 1
+    return of
+
+
+def _result(status: int | None, error: BaseException | None) -> dict[str, str | int]:
+    result: dict[str, str | int] = {}
+    if status is not None:
+        result["http.response.status_code"] = status
+    if error is not None:
+        result["error.type"] = error_type(error)
+    return result
+
+
+def _finish(
+    span: "Span",
+    result: Mapping[str, str | int],
+    request: int | None,
+    response: int | None,
+    error: BaseException | None,
+) -> None:
+    of = dict(result)
+    if request is not None:
+        of["http.request.body.size"] = request
+    if response is not None:
+        of["http.response.body.size"] = response
+    span.set_attributes(of)
+    if "error.type" in result:
+        span.set_status(Status(StatusCode.ERROR, None if error is None else shown(error)))
+
+
+def _add_event(name: str, of: Mapping[str, Any]) -> None:
+    span = trace.get_current_span()
+    if span.is_recording():
+        span.add_event(name, of)

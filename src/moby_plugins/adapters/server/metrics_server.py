@@ -1,0 +1,145 @@
+"""Metrics and health of a served plugin, at an address of their own: never on the plugin's socket.
+
+``scraping.py`` is the HTTP of it, which is imported when it starts.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.text import quoted, shown
+from moby_plugins.failures import log_failure, logger
+
+if TYPE_CHECKING:
+    from moby_plugins.adapters.server.scraping import ScrapingServer
+
+_LOOPBACK = "127.0.0.1"
+
+
+class CollectsMetrics(Protocol):
+    """A ``CollectorRegistry`` of prometheus_client."""
+
+    def collect(self) -> Iterable[Any]:
+        """Return the metrics, with what they have counted."""
+        ...
+
+
+class MetricsServer:
+    """Answers ``/metrics`` for Prometheus and ``/health`` for supervisors, beside a served plugin.
+
+    Give it to ``serve_unix`` and the like as ``metrics``: it starts with the plugin's server, and
+    stops after it. ``/health`` is 200 while the plugin is served, and 503 while it is stopping, or
+    when ``check`` returns false or raises; the text says why. Requests of web pages, which have an
+    ``Origin``, are refused.
+
+    Args:
+        addr: ``HOST:PORT`` or ``PORT`` to listen at: on the loopback interface where no host is
+            given, and port 0 for a free one.
+        registry: Whose metrics; ``prometheus_client.REGISTRY`` unless given.
+        check: The plugin's own opinion of its health: called for each ``/health``, in a thread of
+            this server.
+
+    Raises:
+        SettingsError: Where prometheus-client is not installed.
+        TypeError: For an argument of another type.
+
+    Examples:
+        ```python
+        from urllib.request import urlopen
+
+        from prometheus_client import CollectorRegistry
+
+        from moby_plugins import PrometheusObserver
+        from moby_plugins.serving import MetricsServer, PluginApp, plugin_server_unix
+
+        registry = CollectorRegistry()
+        app = PluginApp(observers=[PrometheusObserver(registry)])  # and its parts
+        metrics = MetricsServer("0", registry=registry)
+        with plugin_server_unix(app, "shelf", sockets_path=".", metrics=metrics):
+            assert urlopen(f"{metrics.url}/health").read().strip() == b"ok"
+        ```
+    """
+
+    def __init__(
+        self,
+        addr: str = "0",
+        *,
+        registry: CollectsMetrics | None = None,
+        check: Callable[[], object] | None = None,
+    ) -> None:
+        from moby_plugins.adapters.observing.prometheus import exposition
+
+        given: object = addr  # of a program that nothing has checked
+        if not isinstance(given, str):
+            raise TypeError(f"addr must be a string, not {quoted(given)}")
+        if check is not None and not callable(check):
+            raise TypeError(f"check must be a function, not {quoted(check)}")
+        self._addr = _with_host(addr)
+        self._exposition = exposition(registry)
+        self._check = check
+        self._server: ScrapingServer | None = None
+        self._url = ""
+
+    @property
+    def url(self) -> str:
+        """Where it listens, once started: ``http://127.0.0.1:9323``."""
+        if not self._url:
+            raise RuntimeError("the metrics have no address before their server is started")
+        return self._url
+
+    def start(self, is_serving: Callable[[], bool]) -> None:
+        """Listen, and answer in threads; the plugin's server calls it.
+
+        Args:
+            is_serving: Whether the plugin is served and not about to stop.
+
+        Raises:
+            SpecError: Where it cannot listen there.
+        """
+        from moby_plugins.adapters.server.listeners import listen_tcp
+        from moby_plugins.adapters.server.scraping import ScrapingServer
+
+        try:
+            listener = listen_tcp(self._addr, "http")
+        except SpecError as error:
+            raise SpecError(f"metrics: {error.reason}") from error
+        self._url = listener.address
+        self._server = ScrapingServer(listener.socket, self._exposition, self._health(is_serving))
+        threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.1},
+            name="moby-plugins-metrics",
+            daemon=True,
+        ).start()
+        logger.info("metrics and health are at %s", self._url)
+
+    def stop(self) -> None:
+        """Stop to listen; what is being answered is cut off. May be called more than once."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+
+    def __repr__(self) -> str:
+        return f"<MetricsServer at {shown(self._url or self._addr)}>"
+
+    def _health(self, is_serving: Callable[[], bool]) -> Callable[[], str]:
+        check = self._check
+
+        def concern() -> str:
+            if not is_serving():
+                return "the plugin is not served: it is starting or stopping"
+            try:
+                well = check is None or check()
+            except Exception as error:
+                log_failure("the check of the plugin's health failed", error)
+                return "the check of the plugin's health failed"
+            return "" if well else "the plugin says that it is not well"
+
+        return concern
+
+
+def _with_host(addr: str) -> str:
+    host, colon, port = addr.rpartition(":")
+    return addr if colon and host else f"{_LOOPBACK}:{port}"

@@ -1,0 +1,263 @@
+"""Metrics and health beside a served plugin, over real sockets: from the start to the last call."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from moby_plugins import PrometheusObserver, SpecError, new_client
+from moby_plugins.adapters.server.scraping import MAX_AT_ONCE
+from moby_plugins.serving import MetricsServer, PluginApp, plugin_server_tcp, plugin_server_unix
+from moby_plugins.subsystems import Volume, VolumeDriver
+
+SECONDS = 20.0
+
+
+class Shelf(VolumeDriver):
+    """Answers ``list`` once it may."""
+
+    def __init__(self) -> None:
+        self.called = threading.Event()
+        self.may_end = threading.Event()
+        self.may_end.set()
+
+    def list(self) -> list[Volume]:
+        self.called.set()
+        self.may_end.wait(SECONDS)
+        return []
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """A registry of its own."""
+    return CollectorRegistry()
+
+
+def ask(
+    metrics: MetricsServer, path: str, verb: str = "GET", **headers: str
+) -> tuple[int, str, HTTPResponse]:
+    """What the server answers: the status, and the text."""
+    connection = HTTPConnection(metrics.url.removeprefix("http://"), timeout=SECONDS)
+    try:
+        connection.request(verb, path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode(), response
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry) -> Iterator[MetricsServer]:
+    """A server that says that the plugin is served."""
+    server = MetricsServer("0", registry=registry)
+    server.start(lambda: True)
+    yield server
+    server.stop()
+
+
+def test_what_a_plugin_has_answered_is_scraped(
+    registry: CollectorRegistry, short_path: Path
+) -> None:
+    """In the format of Prometheus, on the loopback interface, and not on the plugin's socket."""
+    metrics = MetricsServer("0", registry=registry)
+    app = PluginApp(Shelf(), observers=[PrometheusObserver(registry)])
+    with plugin_server_unix(app, "shelf", sockets_path=str(short_path), metrics=metrics) as server:
+        with new_client(server.addr) as client:
+            client.call("VolumeDriver.List", {})
+        status, text, response = ask(metrics, "/metrics")
+
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(short_path / "shelf.sock"))
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            on_the_socket = sock.recv(1 << 16)
+
+    assert status == 200
+    assert str(response.getheader("Content-Type")).startswith("text/plain; version=")
+    assert metrics.url.startswith("http://127.0.0.1:")
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    [sample] = [
+        each for each in families["moby_plugins_requests"].samples if each.name.endswith("_total")
+    ]
+    assert sample.labels == {"method": "VolumeDriver.List", "status": "200", "error": ""}
+    assert sample.value == 1.0
+    assert b" 405 " in on_the_socket.partition(b"\r\n")[0]
+    assert b"moby_plugins_" not in on_the_socket
+
+
+def test_health_is_lost_while_running_calls_end(
+    registry: CollectorRegistry, short_path: Path
+) -> None:
+    """200 while the plugin is served, 503 from the moment it is told to stop, then nothing."""
+    shelf, metrics = Shelf(), MetricsServer("0", registry=registry)
+    server = plugin_server_unix(
+        PluginApp(shelf), "shelf", sockets_path=str(short_path), metrics=metrics, drain=SECONDS
+    )
+    server.start()
+    assert ask(metrics, "/health")[:2] == (200, "ok\n")
+
+    shelf.may_end.clear()
+    shelf.called.clear()
+    with new_client(server.addr) as client:
+        calling = threading.Thread(target=client.call, args=("VolumeDriver.List", {}))
+        calling.start()
+        assert shelf.called.wait(SECONDS)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        while ask(metrics, "/health")[0] == 200:
+            assert stopping.is_alive()
+        assert ask(metrics, "/health")[:2] == (
+            503,
+            "the plugin is not served: it is starting or stopping\n",
+        )
+        shelf.may_end.set()
+        stopping.join(SECONDS)
+        calling.join(SECONDS)
+
+    with pytest.raises(ConnectionRefusedError):
+        ask(metrics, "/health")
+
+
+@pytest.mark.parametrize(
+    ("check", "told"),
+    [
+        (lambda: True, (200, "ok\n")),
+        (lambda: "fine", (200, "ok\n")),
+        (lambda: False, (503, "the plugin says that it is not well\n")),
+        (lambda: None, (503, "the plugin says that it is not well\n")),
+        (lambda: 1 / 0, (503, "the check of the plugin's health failed\n")),
+    ],
+)
+def test_a_plugin_has_an_opinion_of_its_own_health(
+    registry: CollectorRegistry, check: Any, told: tuple[int, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A check that raises is logged, and shows nothing of what it raised."""
+    metrics = MetricsServer("0", registry=registry, check=check)
+    metrics.start(lambda: True)
+    try:
+        assert ask(metrics, "/health")[:2] == told
+    finally:
+        metrics.stop()
+    assert ("ZeroDivisionError" in caplog.text) == ("failed" in told[1])
+
+
+def test_it_answers_nothing_else(metrics: MetricsServer) -> None:
+    """Other paths, other verbs and web pages are refused; ``HEAD`` has no body."""
+    assert ask(metrics, "/")[0] == 404
+    assert ask(metrics, "/metrics/x")[0] == 404
+    assert ask(metrics, "/metrics", "POST")[0] == 501
+    assert ask(metrics, "/metrics", Origin="http://evil.example")[0] == 403
+    assert ask(metrics, "/health?x=1")[0] == 200
+    status, text, response = ask(metrics, "/metrics", "HEAD")
+    assert (status, text) == (200, "")
+    assert response.getheader("Content-Length") is not None
+
+
+def test_a_collector_that_fails_is_logged_and_ends_nothing(
+    metrics: MetricsServer, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is the program's own."""
+
+    class Broken:
+        def collect(self) -> list[Any]:
+            raise ZeroDivisionError
+
+        def describe(self) -> list[Any]:
+            return []
+
+    registry.register(Broken())
+    assert ask(metrics, "/metrics")[0] == 500
+    assert ask(metrics, "/health")[0] == 200
+    assert "the metrics could not be collected" in caplog.text
+
+
+def test_clients_that_say_nothing_take_a_bounded_number_of_places(metrics: MetricsServer) -> None:
+    """One more is closed at once; when one has left, the next is answered."""
+    host, port = metrics.url.removeprefix("http://").split(":")
+    silent = [socket.create_connection((host, int(port))) for _ in range(MAX_AT_ONCE)]
+    try:
+        with socket.create_connection((host, int(port)), timeout=SECONDS) as late:
+            assert late.recv(1) == b""
+    finally:
+        for each in silent:
+            each.close()
+    for _ in range(1000):
+        try:
+            assert ask(metrics, "/health")[0] == 200
+            break
+        except (ConnectionError, OSError):
+            continue
+    else:
+        pytest.fail("no place became free")
+
+
+def test_a_place_that_is_taken_keeps_the_plugin_from_starting(
+    metrics: MetricsServer, registry: CollectorRegistry, short_path: Path
+) -> None:
+    """Nothing is announced then."""
+    second = MetricsServer(metrics.url.removeprefix("http://"), registry=registry)
+    server = plugin_server_tcp(
+        PluginApp(Shelf()), "shelf", specs_path=str(short_path), metrics=second
+    )
+
+    with pytest.raises(SpecError, match=r"metrics: cannot listen at 127.0.0.1"):
+        server.start()
+    assert list(short_path.iterdir()) == []
+    server.stop()
+
+
+def test_a_plugin_that_cannot_start_leaves_no_metrics(
+    registry: CollectorRegistry, short_path: Path
+) -> None:
+    """Their port is free again."""
+    metrics = MetricsServer("0", registry=registry)
+    missing = str(short_path / ("x" * 150))
+    server = plugin_server_unix(PluginApp(Shelf()), "shelf", sockets_path=missing, metrics=metrics)
+
+    with pytest.raises(SpecError):
+        server.start()
+    with pytest.raises(ConnectionRefusedError):
+        ask(metrics, "/health")
+
+
+@pytest.mark.parametrize(
+    ("addr", "listens"),
+    [("0", "127.0.0.1"), (":0", "127.0.0.1"), ("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "[::1]")],
+)
+def test_it_listens_on_the_loopback_interface_unless_told_otherwise(
+    registry: CollectorRegistry, addr: str, listens: str
+) -> None:
+    """A port alone is a port there."""
+    metrics = MetricsServer(addr, registry=registry)
+    with pytest.raises(RuntimeError, match="no address before"):
+        assert metrics.url
+    metrics.start(lambda: True)
+    try:
+        assert metrics.url.rpartition(":")[0] == f"http://{listens}"
+        assert ask(metrics, "/health")[0] == 200
+    finally:
+        metrics.stop()
+        metrics.stop()
+
+
+@pytest.mark.parametrize("addr", ["", "x", "host:", "127.0.0.1:99999", "127.0.0.1:-1"])
+def test_an_address_that_is_none_is_refused_when_it_starts(
+    registry: CollectorRegistry, addr: str
+) -> None:
+    """With what is wrong with it."""
+    with pytest.raises(SpecError, match=r"metrics: .* is not of the form HOST:PORT"):
+        MetricsServer(addr, registry=registry).start(lambda: True)
+
+
+@pytest.mark.parametrize("wrong", [{"addr": 9323}, {"check": 5}])
+def test_what_cannot_be_an_argument_is_refused(wrong: dict[str, Any]) -> None:
+    """By its name."""
+    with pytest.raises(TypeError, match=rf"{next(iter(wrong))} must be"):
+        MetricsServer(**wrong)
+    with pytest.raises(TypeError, match="metrics must be an object with start"):
+        plugin_server_unix(PluginApp(Shelf()), "x", metrics=5)  # type: ignore[arg-type]

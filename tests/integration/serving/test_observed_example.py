@@ -1,0 +1,28 @@
+"""The example of the guide "Observe": a host and a plugin in one trace."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_it_prints_the_trace_that_the_guide_shows() -> None:
+    """Run as the guide runs it."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "examples/observed.py"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
+    [shown] = re.findall(
+        r"^```text\n(.*?)^```$",
+        (ROOT / "docs/observing.md").read_text("utf-8"),
+        re.DOTALL | re.MULTILINE,
+    )
+
+    assert done.stdout == shown
+    assert done.stderr == ""

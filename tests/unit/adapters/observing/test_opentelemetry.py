@@ -1,0 +1,465 @@
+"""The observer of OpenTelemetry, by what the real SDK exports: spans, one trace, metrics."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from attrs import field, frozen
+from opentelemetry import trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from moby_plugins import (
+    Client,
+    DriverError,
+    OpenTelemetryObserver,
+    PluginError,
+    PluginNotFoundError,
+    Request,
+    Response,
+    Settings,
+    StatusError,
+    new_client,
+)
+from moby_plugins.aio import AsyncPluginApp, AsyncRequest, AsyncVolumeDriver
+from moby_plugins.serving import PluginApp, observed
+from moby_plugins.subsystems import LogDriver, LogEntry, Volume, VolumeDriver
+from moby_plugins.testing import (
+    FakeClock,
+    MemoryRegistry,
+    MemoryTransport,
+    drips,
+    refused,
+    script,
+    status,
+)
+
+ADDR = "unix:///run/shelf.sock"
+
+
+@frozen
+class Exported:
+    """An SDK of its own, and what it has exported."""
+
+    _spans: InMemorySpanExporter = field(factory=InMemorySpanExporter)
+    _reader: InMemoryMetricReader = field(factory=InMemoryMetricReader)
+    tracers: TracerProvider = field(factory=TracerProvider)
+    meters: MeterProvider = field(init=False)
+
+    @meters.default
+    def _with_reader(self) -> MeterProvider:
+        self.tracers.add_span_processor(SimpleSpanProcessor(self._spans))
+        return MeterProvider([self._reader])
+
+    def observer(self) -> OpenTelemetryObserver:
+        """An observer that exports here."""
+        return OpenTelemetryObserver(tracer_provider=self.tracers, meter_provider=self.meters)
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        """The spans that have ended, in this order."""
+        return list(self._spans.get_finished_spans())
+
+    def of(self, name: str) -> list[tuple[dict[str, Any], Any]]:
+        """The points of a metric: attributes, and a sum or a count."""
+        data = self._reader.get_metrics_data()
+        return [
+            (dict(point.attributes or {}), getattr(point, "value", getattr(point, "count", None)))
+            for resource in ([] if data is None else data.resource_metrics)
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+            for point in metric.data.data_points
+        ]
+
+
+@pytest.fixture
+def exported() -> Iterator[Exported]:
+    """An SDK for one test."""
+    sdk = Exported()
+    yield sdk
+    sdk.tracers.shutdown()
+    sdk.meters.shutdown()
+
+
+def client(exported: Exported, replies: Any, addr: str = ADDR) -> Client:
+    """A client of a plugin in memory."""
+    clock = FakeClock()
+    connect = MemoryTransport(replies, clock=clock).connect
+    settings = Settings(transports={"unix": connect, "tcp": connect})
+    return new_client(addr, settings=settings, clock=clock, observers=[exported.observer()])
+
+
+def attributes(span: ReadableSpan) -> dict[str, Any]:
+    """Those of the span."""
+    return dict(span.attributes or {})
+
+
+def parent_of(span: ReadableSpan) -> int:
+    """The id of the span's parent."""
+    assert span.parent is not None
+    return span.parent.span_id
+
+
+class Shelf(VolumeDriver):
+    """Keeps the span that its code runs in."""
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+
+    def list(self) -> list[Volume]:
+        self.spans.append(trace.get_current_span().get_span_context())
+        return [Volume("books")]
+
+    def remove(self, name: str) -> None:
+        raise StatusError(409, "VolumeDriver.Remove", f"{name} is in use")
+
+    def mount(self, name: str, id: str = "") -> str:
+        raise ZeroDivisionError(name)
+
+
+def test_a_host_and_a_plugin_are_in_one_trace(exported: Exported) -> None:
+    """The plugin's span is a child of the host's, and the parent of what its code begins."""
+    shelf = Shelf()
+    app = PluginApp(shelf, observers=[exported.observer()])
+    tracer = exported.tracers.get_tracer("test")
+    with client(exported, app) as calling, tracer.start_as_current_span("user"):
+        VolumeDriver(calling).list()
+
+    served, called, user = exported.spans
+    assert (served.name, served.kind) == ("POST /VolumeDriver.List", SpanKind.SERVER)
+    assert (called.name, called.kind) == ("POST /VolumeDriver.List", SpanKind.CLIENT)
+    assert len({span.context.trace_id for span in exported.spans}) == 1
+    assert parent_of(called) == user.context.span_id
+    assert parent_of(served) == called.context.span_id
+    assert shelf.spans[0].span_id == served.context.span_id
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_spans_have_the_attributes_of_the_conventions(exported: Exported) -> None:
+    """Those for HTTP, with the socket's path as the server's address."""
+    app = PluginApp(Shelf(), observers=[exported.observer()])
+    with client(exported, app) as calling:
+        VolumeDriver(calling).list()
+
+    served, called = exported.spans
+    sizes = {
+        "http.request.body.size": 3,
+        "http.response.body.size": attributes(called)["http.response.body.size"],
+    }
+    assert attributes(called) == sizes | {
+        "http.request.method": "POST",
+        "http.response.status_code": 200,
+        "network.transport": "unix",
+        "server.address": "/run/shelf.sock",
+        "url.full": "http://plugin.moby.localhost/VolumeDriver.List",
+        "url.template": "/VolumeDriver.List",
+    }
+    assert attributes(served) == sizes | {
+        "http.request.method": "POST",
+        "http.response.status_code": 200,
+        "http.route": "/VolumeDriver.List",
+        "url.path": "/VolumeDriver.List",
+        "url.scheme": "http",
+    }
+    assert {span.status.status_code for span in exported.spans} == {StatusCode.UNSET}
+
+
+def test_a_plugin_on_tcp_has_a_port_and_shows_no_password(exported: Exported) -> None:
+    """As ``server.address`` and ``server.port``."""
+    with client(exported, {"M.x": {}}, "tcp://ada:secret@shelf.example:9000") as calling:
+        calling.call("M.x")
+
+    [span] = exported.spans
+    told = attributes(span)
+    assert (told["server.address"], told["server.port"]) == ("shelf.example", 9000)
+    assert told["url.full"] == "http://shelf.example:9000/M.x"
+    assert "secret" not in str(told)
+
+
+def test_each_attempt_is_a_span_and_a_retry_an_event(exported: Exported) -> None:
+    """Attempts after the first are counted; the event is of the caller's span."""
+    tracer = exported.tracers.get_tracer("test")
+    calling = client(exported, {"M.x": script(refused(), refused(), {})})
+    with calling, tracer.start_as_current_span("user"):
+        calling.call("M.x")
+
+    first, second, third, user = exported.spans
+    attempts = (first, second, third)
+    resent = [attributes(each).get("http.request.resend_count") for each in attempts]
+    assert resent == [None, 1, 2]
+    assert attributes(first)["error.type"] == "TransportError"
+    assert first.status.status_code is StatusCode.ERROR
+    assert third.status.status_code is StatusCode.UNSET
+    assert [event.name for event in user.events] == ["moby_plugins.retry"] * 2
+    assert dict(user.events[1].attributes or {})["moby_plugins.delay"] == 2.0
+    assert exported.of("moby_plugins.retries") == [
+        (
+            {
+                "moby_plugins.plugin": "",
+                "url.template": "/M.x",
+                "error.type": "TransportError",
+            },
+            2,
+        )
+    ]
+
+
+def test_failures_have_their_type_and_status(exported: Exported) -> None:
+    """A status for a response, at the plugin's end only where the plugin is at fault."""
+    app = PluginApp(Shelf(), observers=[exported.observer()])
+    with client(exported, app) as calling:
+        for method, args in (("Remove", {"Name": "a"}), ("Mount", {"Name": "a"}), ("No", {})):
+            with pytest.raises(StatusError):
+                calling.call(f"VolumeDriver.{method}", args)
+
+    told = {
+        (span.kind, attributes(span)["http.response.status_code"]): (
+            attributes(span).get("error.type"),
+            span.status.status_code,
+        )
+        for span in exported.spans
+    }
+    assert told == {
+        (SpanKind.CLIENT, 409): ("409", StatusCode.ERROR),
+        (SpanKind.CLIENT, 500): ("500", StatusCode.ERROR),
+        (SpanKind.CLIENT, 404): ("404", StatusCode.ERROR),
+        (SpanKind.SERVER, 409): (None, StatusCode.UNSET),
+        (SpanKind.SERVER, 500): ("ZeroDivisionError", StatusCode.ERROR),
+        (SpanKind.SERVER, 404): (None, StatusCode.UNSET),
+    }
+
+
+def test_metrics_are_those_of_the_conventions(exported: Exported) -> None:
+    """Durations, sizes and what is under way, at both ends."""
+    app = PluginApp(Shelf(), observers=[exported.observer()])
+    with client(exported, app) as calling:
+        VolumeDriver(calling).list()
+        VolumeDriver(calling).list()
+
+    [(of, count)] = exported.of("http.client.request.duration")
+    assert count == 2
+    assert of == {
+        "http.request.method": "POST",
+        "http.response.status_code": 200,
+        "network.transport": "unix",
+        "server.address": "/run/shelf.sock",
+        "url.template": "/VolumeDriver.List",
+    }
+    [(of, count)] = exported.of("http.server.request.duration")
+    assert count == 2
+    assert of == {
+        "http.request.method": "POST",
+        "http.response.status_code": 200,
+        "http.route": "/VolumeDriver.List",
+        "url.scheme": "http",
+    }
+    for end in ("client", "server"):
+        assert [count for _, count in exported.of(f"http.{end}.active_requests")] == [0]
+        assert [count for _, count in exported.of(f"http.{end}.request.body.size")] == [2]
+        assert [count for _, count in exported.of(f"http.{end}.response.body.size")] == [2]
+
+
+def test_methods_that_a_host_invents_make_no_series(exported: Exported) -> None:
+    """They have no route, and their spans no name of their own."""
+    app = PluginApp(Shelf(), observers=[exported.observer()])
+    for number in range(50):
+        app(Request(f"Evil.M{number}" + "x" * 300, b"{}"))
+
+    [(of, count)] = exported.of("http.server.request.duration")
+    assert count == 50
+    assert "http.route" not in of
+    assert {span.name for span in exported.spans} == {"POST"}
+    assert max(len(attributes(span)["url.path"]) for span in exported.spans) < 140
+
+
+def test_the_header_of_any_host_is_taken_up(exported: Exported) -> None:
+    """Go writes ``Traceparent``; a header that is none begins a trace."""
+    app = PluginApp(Shelf(), observers=[exported.observer()])
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    for headers in ({"Traceparent": parent}, {"traceparent": "nonsense"}, {}):
+        app(Request("VolumeDriver.List", b"{}", headers))
+
+    known, *others = exported.spans
+    assert format(known.context.trace_id, "032x") == "0af7651916cd43dd8448eb211c80319c"
+    assert format(parent_of(known), "016x") == "b7ad6b7169203331"
+    assert [other.parent for other in others] == [None, None]
+
+
+class AwaitedShelf(AsyncVolumeDriver):
+    """Keeps the span that its coroutines run in."""
+
+    def __init__(self) -> None:
+        self.spans: list[int] = []
+
+    async def list(self) -> list[Volume]:
+        self.spans.append(trace.get_current_span().get_span_context().span_id)
+        return []
+
+
+def test_an_asynchronous_app_is_in_the_trace_and_leaves_no_span_behind(exported: Exported) -> None:
+    """Awaited by a task itself, one request after the other."""
+    shelf = AwaitedShelf()
+    app = AsyncPluginApp(shelf, observers=[exported.observer()])
+
+    async def both() -> bool:
+        for _ in range(2):
+            await app(AsyncRequest("VolumeDriver.List", b"{}"))
+        return trace.get_current_span().get_span_context().is_valid
+
+    assert not asyncio.run(both())
+    assert [span.parent for span in exported.spans] == [None, None]
+    assert shelf.spans == [span.context.span_id for span in exported.spans]
+
+
+class Logs(LogDriver):
+    """Two lines, in whichever span."""
+
+    def __init__(self) -> None:
+        self.spans: list[int] = []
+
+    def read_logs(self, info: Any, config: Any) -> Iterator[LogEntry]:
+        for line in (b"one", b"two"):
+            self.spans.append(trace.get_current_span().get_span_context().span_id)
+            yield LogEntry("stdout", 0, line)
+
+
+def test_a_stream_is_one_span_until_its_end(exported: Exported) -> None:
+    """At both ends; each step of the plugin's code runs in it."""
+    logs = Logs()
+    app = PluginApp(logs, observers=[exported.observer()])
+    with client(exported, app) as calling, calling.stream("LogDriver.ReadLogs", {}) as stream:
+        assert exported.spans == []
+        size = len(b"".join(stream))
+
+    served, called = exported.spans
+    assert {*logs.spans} == {served.context.span_id}
+    assert [attributes(each)["http.response.body.size"] for each in (served, called)] == [size] * 2
+
+
+def test_a_host_that_leaves_a_stream_is_an_event(exported: Exported) -> None:
+    """And no error of the plugin's."""
+    response = PluginApp(Logs(), observers=[exported.observer()])(
+        Request("LogDriver.ReadLogs", b"{}")
+    )
+    response.body.read(1)
+    response.body.close()
+
+    [span] = exported.spans
+    assert [event.name for event in span.events] == ["moby_plugins.host_hung_up"]
+    assert span.status.status_code is StatusCode.UNSET
+
+
+def test_plugins_that_come_and_go_are_events(exported: Exported) -> None:
+    """Of the caller's span, and a duration for each activation."""
+    tracer = exported.tracers.get_tracer("test")
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("no")
+
+    with MemoryRegistry(observers=[exported.observer()]) as registry:
+        registry.add("shelf", {"Plugin.Activate": {"Implements": ["VolumeDriver"]}})
+        with tracer.start_as_current_span("user"):
+            registry.get("shelf")
+            registry.handle("VolumeDriver", fail)
+            registry.invalidate("shelf")
+            with pytest.raises(PluginNotFoundError):
+                registry.get("nothing")
+
+    user = exported.spans[-1]
+    told = [event.name.removeprefix("moby_plugins.") for event in user.events]
+    assert [name for name in told if name != "retry"] == [
+        *("plugin_activated", "handler_failed", "plugin_dropped", "activation_failed"),
+    ]
+    assert attributes(exported.spans[0])["moby_plugins.plugin"] == "shelf"
+    assert [of.get("error.type") for of, _ in exported.of("moby_plugins.activation.duration")] == [
+        None,
+        "PluginNotFoundError",
+    ]
+
+
+def test_an_error_in_a_response_with_status_200_is_an_event(exported: Exported) -> None:
+    """And counted; its text is bounded."""
+    tracer = exported.tracers.get_tracer("test")
+    calling = client(exported, {"VolumeDriver.Get": {"Err": "no\n" + "x" * 9000}})
+    with calling, tracer.start_as_current_span("user"), pytest.raises(DriverError):
+        VolumeDriver(calling).get("books")
+
+    [event] = [event for event in exported.spans[-1].events if "driver" in event.name]
+    text = str(dict(event.attributes or {})["exception.message"])
+    assert len(text) < 600
+    assert text.isprintable()
+    assert [count for _, count in exported.of("moby_plugins.driver_errors")] == [1]
+
+
+def test_a_status_that_an_app_makes_itself_is_an_error_too(exported: Exported) -> None:
+    """Without an exception."""
+    app = observed(lambda _: Response(503, b""), [exported.observer()], methods=["M.x"])
+    app(Request("M.x"))
+
+    [span] = exported.spans
+    assert attributes(span)["error.type"] == "503"
+    assert span.status.status_code is StatusCode.ERROR
+
+
+def test_without_an_sdk_nothing_is_recorded_and_a_trace_is_passed_on() -> None:
+    """The API alone does that: what comes in at a served plugin, it sends when it calls others."""
+    seen: list[str] = []
+
+    def other(request: Request) -> Response:
+        seen.append(request.headers.get("traceparent", ""))
+        return Response(200, b"{}")
+
+    settings = Settings(transports={"unix": MemoryTransport(other).connect})
+    observer = OpenTelemetryObserver()
+
+    class Calling(VolumeDriver):
+        def list(self) -> list[Volume]:
+            with new_client(ADDR, settings=settings, observers=[observer]) as client:
+                client.call("M.x")
+            return []
+
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    app = PluginApp(Calling(), observers=[observer])
+    app(Request("VolumeDriver.List", b"{}", {"Traceparent": parent}))
+
+    assert seen == [parent]
+
+
+def test_a_trace_can_be_written_in_another_way(exported: Exported) -> None:
+    """By a propagator that is given."""
+    sent: list[dict[str, str]] = []
+
+    def plugin(request: Request) -> Response:
+        sent.append(dict(request.headers))
+        return Response(200, b"{}")
+
+    observer = OpenTelemetryObserver(
+        tracer_provider=exported.tracers,
+        meter_provider=exported.meters,
+        propagator=W3CBaggagePropagator(),
+    )
+    settings = Settings(transports={"unix": MemoryTransport(plugin).connect})
+    with new_client(ADDR, settings=settings, observers=[observer]) as calling:
+        calling.call("M.x")
+
+    assert "traceparent" not in sent[0]
+
+
+def test_a_slow_stream_and_a_failure_do_not_leave_anything_active(exported: Exported) -> None:
+    """What is under way is counted down once, whatever the end."""
+    replies = {"M.x": drips(b"abc"), "M.y": status(500, "M"), "M.z": refused()}
+    with client(exported, replies) as calling:
+        with calling.stream("M.x") as stream:
+            stream.read(1)
+        for method in ("M.y", "M.z"):
+            with pytest.raises(PluginError):
+                calling.call(method)
+
+    assert {count for _, count in exported.of("http.client.active_requests")} == {0}
