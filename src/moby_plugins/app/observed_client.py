@@ -5,7 +5,7 @@ from functools import partial
 from types import UnionType
 from typing import Any, TypeVar, cast
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from moby_plugins.app.client import Client, Stream
 from moby_plugins.app.observing import (
@@ -109,8 +109,9 @@ class _CountingTransport:
     def send(self, request: Request, timeout: float | None) -> Response:
         response = self._transport.send(request, timeout)
         observed = cast("ObservedCallRequest", request).observed
-        observed.new_connection = response.new_connection
-        return evolve(response, body=_Counted(response.body, observed))
+        # Another's response need have no more than a status, a body and headers.
+        observed.new_connection = getattr(response, "new_connection", None)
+        return Response(response.status, _Counted(response.body, observed), response.headers)
 
     def close(self) -> None:
         self._transport.close()
