@@ -4,6 +4,7 @@ There is no asynchronous clock: time is the event loop's. Discovery is the synch
 values and the reasons of errors are those of ``ports.py`` and ``moby_plugins.aio``.
 """
 
+import asyncio
 from typing import Protocol
 
 from moby_plugins.domain.address import Address, TLSOptions
@@ -58,3 +59,11 @@ class AsyncConnect(Protocol):
             SpecError: For an address or TLS file that cannot be used.
         """
         ...
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether ``error`` ends the running task as it was told to, and is no failure of its code."""
+    if not isinstance(error, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -32,7 +32,7 @@ running is begun anew by the first to ask.
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import copy
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -40,7 +40,6 @@ from attrs import field, frozen
 
 from moby_plugins.app.accounting import ACTIVATE
 from moby_plugins.app.client import Client
-from moby_plugins.app.observing import Observers
 from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.errors import (
     PluginError,
@@ -49,24 +48,11 @@ from moby_plugins.domain.errors import (
     is_missing_socket,
 )
 from moby_plugins.domain.http import Request, Response
-from moby_plugins.domain.observing import (
-    ActivationFailed,
-    HandlerFailed,
-    PluginActivated,
-    PluginDropped,
-)
 from moby_plugins.domain.plugin import Manifest, Plugin, check_protocol
-from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.text import quoted
 from moby_plugins.domain.typed import typed
 from moby_plugins.failures import log_failure
-from moby_plugins.ports import (
-    Cancellation,
-    Clock,
-    Discovery,
-    PendingResponse,
-    Transport,
-    WakeEvent,
-)
+from moby_plugins.ports import Cancellation, Clock, Discovery, PendingResponse, Transport, WakeEvent
 
 CLOSED = "this registry is closed"
 # What is active, for threads or for tasks: a plugin with its client.
@@ -486,50 +472,3 @@ def _is_same(known: Plugin, found: Plugin) -> bool:
         found.manifest,
         found.managed,
     )
-
-
-def call_handlers(meetings: Iterable[Meeting[ActivePlugin]], observers: Observers) -> None:
-    """Have each handler meet its plugin; a ``KeyboardInterrupt`` is raised once all have."""
-    interrupt: KeyboardInterrupt | None = None
-    for handler, plugin in meetings:
-        try:
-            handler(plugin.name, plugin.client)
-        except KeyboardInterrupt as error:  # the caller's own, once all plugins were met
-            interrupt = error
-        except BaseException as error:
-            tell_failed_handler(handler, plugin, error, observers)
-    if interrupt is not None:
-        raise interrupt
-
-
-def tell_failed_handler(
-    handler: Callable[..., object], plugin: Plugin, error: BaseException, observers: Observers
-) -> None:
-    """Tell, in the log too, that a handler failed with ``error`` when it met ``plugin``."""
-    log_failure(f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}", error)
-    event = HandlerFailed(plugin.name, handler, error)
-    observers.tell(lambda each: each.handler_failed(event))
-
-
-def tell_settled(observers: Observers, activation: Activation[Any], seconds: float) -> None:
-    """Tell what came of an activation that took ``seconds``."""
-    replaced, plugin, error = activation.replaced, activation.plugin, activation.error
-    tell_dropped(observers, replaced)
-    if plugin is not None and activation.is_new:
-        activated = PluginActivated(plugin, seconds)
-        observers.tell(lambda each: each.plugin_activated(activated))
-    if error is not None:
-        tell_failed(observers, activation.name, error, seconds)
-
-
-def tell_failed(observers: Observers, name: str, error: Exception, seconds: float) -> None:
-    """Tell that ``name`` could not be activated."""
-    failed = ActivationFailed(name, error, seconds)
-    observers.tell(lambda each: each.activation_failed(failed))
-
-
-def tell_dropped(observers: Observers, plugin: Plugin | None) -> None:
-    """Tell that a plugin, if there is one, is active no longer."""
-    if plugin is not None:
-        event = PluginDropped(plugin)
-        observers.tell(lambda each: each.plugin_dropped(event))

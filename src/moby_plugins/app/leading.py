@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from attrs import field, frozen
 
@@ -18,16 +19,22 @@ from moby_plugins.app.activation import (
     Activations,
     ActivePlugin,
     Handshake,
+    Meeting,
     WatchedTransport,
-    call_handlers,
-    tell_settled,
 )
 from moby_plugins.app.client import Client
 from moby_plugins.app.observed_client import client_of
-from moby_plugins.app.observing import Observers, telling_retries
+from moby_plugins.app.observing import (
+    Observers,
+    tell_dropped,
+    tell_failed,
+    tell_failed_handler,
+    telling_retries,
+)
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.observing import PluginActivated
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.domain.text import quoted
@@ -294,3 +301,28 @@ class Leaders:
             except BaseException:  # of the caller too, who is then no longer interested
                 ending.end(LEFT)
                 raise
+
+
+def call_handlers(meetings: Iterable[Meeting[ActivePlugin]], observers: Observers) -> None:
+    """Have each handler meet its plugin; a ``KeyboardInterrupt`` is raised once all have."""
+    interrupt: KeyboardInterrupt | None = None
+    for handler, plugin in meetings:
+        try:
+            handler(plugin.name, plugin.client)
+        except KeyboardInterrupt as error:  # the caller's own, once all plugins were met
+            interrupt = error
+        except BaseException as error:
+            tell_failed_handler(handler, plugin, error, observers)
+    if interrupt is not None:
+        raise interrupt
+
+
+def tell_settled(observers: Observers, activation: Activation[Any], seconds: float) -> None:
+    """Tell what came of an activation that took ``seconds``."""
+    replaced, plugin, error = activation.replaced, activation.plugin, activation.error
+    tell_dropped(observers, replaced)
+    if plugin is not None and activation.is_new:
+        activated = PluginActivated(plugin, seconds)
+        observers.tell(lambda each: each.plugin_activated(activated))
+    if error is not None:
+        tell_failed(observers, activation.name, error, seconds)

@@ -124,13 +124,13 @@ class _CountingTransport:
     def send(self, request: Request, timeout: float | None) -> Response:
         response = self._transport.send(request, timeout)
         observed: ObservedCall = request.observed[0]  # type: ignore[attr-defined]  # of that client
-        observed.new_connection = response.new_connection
+        # Another's response need have no more than a status, a body and headers.
+        is_new = observed.new_connection = getattr(response, "new_connection", None)
         body = response.body
         if isinstance(body, io.BytesIO) and not observed.ends_with_body:  # all of it is here
             observed.received_bytes = body.getbuffer().nbytes
             return response
-        counted = _Counted(body, observed)
-        return Response(response.status, counted, response.headers, response.new_connection)
+        return Response(response.status, _Counted(body, observed), response.headers, is_new)
 
     def close(self) -> None:
         self._transport.close()

@@ -23,14 +23,18 @@ from moby_plugins.domain.errors import (
 from moby_plugins.domain.http import OK, Request
 from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.observing import (
+    ActivationFailed,
     CallEnded,
     CallStarted,
     DriverFailed,
+    HandlerFailed,
     Observer,
+    PluginDropped,
     RequestEnded,
     RequestStarted,
     RetryScheduled,
 )
+from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
 
@@ -216,6 +220,28 @@ def telling_retries(observers: Observers, plugin: str, on_retry: OnRetry | None)
             on_retry(error, delay)
 
     return tell
+
+
+def tell_failed_handler(
+    handler: Callable[..., object], plugin: Plugin, error: BaseException, observers: Observers
+) -> None:
+    """Tell, in the log too, that a handler failed with ``error`` when it met ``plugin``."""
+    log_failure(f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}", error)
+    event = HandlerFailed(plugin.name, handler, error)
+    observers.tell(lambda each: each.handler_failed(event))
+
+
+def tell_failed(observers: Observers, name: str, error: Exception, seconds: float) -> None:
+    """Tell that ``name`` could not be activated."""
+    failed = ActivationFailed(name, error, seconds)
+    observers.tell(lambda each: each.activation_failed(failed))
+
+
+def tell_dropped(observers: Observers, plugin: Plugin | None) -> None:
+    """Tell that a plugin, if there is one, is active no longer."""
+    if plugin is not None:
+        event = PluginDropped(plugin)
+        observers.tell(lambda each: each.plugin_dropped(event))
 
 
 def request_started(request: Request | AsyncRequest, methods: Container[str]) -> RequestStarted:

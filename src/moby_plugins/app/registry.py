@@ -15,12 +15,10 @@ from moby_plugins.app.activation import (
     ActivePlugin,
     Handler,
     P,
-    call_handlers,
-    tell_dropped,
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
-from moby_plugins.app.leading import CANCELLED, Leaders
-from moby_plugins.app.observing import Observers
+from moby_plugins.app.leading import CANCELLED, Leaders, call_handlers
+from moby_plugins.app.observing import Observers, tell_dropped
 from moby_plugins.app.retrying import Ending, OnRetry
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import (

@@ -67,16 +67,15 @@ class AsyncBytes:
     """Bytes as an ``AsyncBody``."""
 
     def __init__(self, data: bytes) -> None:
-        self._data = io.BytesIO(data)
-
-    @property
-    def whole(self) -> bytes:
-        """All of them, whatever was read."""
-        return self._data.getvalue()
+        # All of them, whatever was read.
+        self.whole: bytes = data
+        self._read = 0
 
     async def read(self, size: int, /) -> bytes:
         """Read a part; ``b""`` at the end."""
-        return self._data.read(size)
+        start = self._read
+        self._read = len(self.whole) if size < 0 else start + size
+        return self.whole[start : self._read]
 
     def close(self) -> None:
         """There is nothing to give back."""

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -289,3 +291,18 @@ def test_what_on_retry_raises_ends_the_call() -> None:
         calling.call("M.x", on_retry=stop)
     with client(replies) as calling, pytest.raises(TypeError, match="on_retry"):
         calling.call("M.x", on_retry=5)  # type: ignore[call-overload]
+
+
+def test_a_response_need_not_be_of_our_class() -> None:
+    """A transport of another may answer with a status, a body and headers, and no more."""
+    answer = SimpleNamespace(status=200, body=BytesIO(b"{}"), headers={})
+    transport = SimpleNamespace(send=lambda *_: answer, close=lambda: None)
+    notes = Notes()
+
+    here = Settings(transports={"unix": lambda *_: transport})
+    with new_client(ADDR, settings=here, observers=[notes]) as calling:
+        assert calling.call("M.x") == {}
+
+    [ended] = notes.of(CallEnded)
+    assert (ended.status, ended.received_bytes, ended.new_connection) == (200, 2, None)
+    assert answer.body.closed

@@ -5,7 +5,6 @@ the app and the bodies are awaited. A task that is cancelled by the server passe
 answered then.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from moby_plugins.adapters.server.answering import (
@@ -17,19 +16,12 @@ from moby_plugins.adapters.server.answering import (
     only_post,
     unreadable,
 )
+from moby_plugins.async_ports import is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Response
 from moby_plugins.domain.text import quoted
 from moby_plugins.failures import log_failure
-
-
-def is_cancelled(error: BaseException) -> bool:
-    """Whether ``error`` ends the running task as it was told to, and is no failure of its code."""
-    if not isinstance(error, asyncio.CancelledError):
-        return False
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class AsyncAnswer:

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-from moby_plugins.adapters.aio.answering import answer, is_cancelled, read_request
+from moby_plugins.adapters.aio.answering import answer, read_request
 from moby_plugins.adapters.aio.incoming import method_in
 from moby_plugins.adapters.server.answering import Held, InFlight, refuse_origin
+from moby_plugins.async_ports import is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncRequest
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.http import NoAnswerError

@@ -13,7 +13,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol, cast
 
-from moby_plugins.adapters.aio.answering import AsyncAnswer, answer, is_cancelled, read_request
+from moby_plugins.adapters.aio.answering import AsyncAnswer, answer, read_request
 from moby_plugins.adapters.aio.incoming import Head, Incoming
 from moby_plugins.adapters.server.answering import (
     SMALL_BYTES,
@@ -22,6 +22,7 @@ from moby_plugins.adapters.server.answering import (
     failure,
     refuse_origin,
 )
+from moby_plugins.async_ports import is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncRequest
 from moby_plugins.domain.errors import StatusError, WireError, status_line
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError

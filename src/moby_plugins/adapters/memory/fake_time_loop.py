@@ -114,6 +114,9 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
             main.close()
             state = "running" if self.is_running() else "closed"
             raise RuntimeError(f"this loop is {state}, and cannot run a coroutine")
+        if _is_in_loop():
+            main.close()
+            raise RuntimeError("another loop is running in this thread: await the coroutine there")
         self._jumping.busy_since = time.monotonic()
         try:
             return self.run_until_complete(main)
@@ -260,6 +263,14 @@ class _JumpingSelector(selectors.DefaultSelector):
         self.busy_since = time.monotonic()
         tasks = sorted(f"{task.get_name()} in {_named(task)}" for task in asyncio.all_tasks())
         raise LoopStuckError(f"{reason}: {'; '.join(tasks) or 'there is no task'}")
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _named(task: asyncio.Task[Any]) -> str:

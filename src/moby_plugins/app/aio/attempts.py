@@ -23,20 +23,31 @@ async def retry(
     ``ending`` ends the waits with ``WaitCancelledError``. A task that is cancelled ends at once, in
     an attempt or between two.
     """
-    loop = asyncio.get_running_loop()
     while True:
         try:
             return await attempt(tries.number)
         except PluginError as error:
-            delay = tries.after(error, loop.time())
-            if delay is None:
-                raise
-            log_retry(error, delay)
-            if on_retry is not None:
-                on_retry(error, delay)
-        await sleep(ending, delay)
-        if ending.reason:
-            raise ending.error(tries.number - 1, loop.time() - tries.started)
+            delay = delay_after(error, tries, on_retry)
+        await pause(ending, tries, delay)
+
+
+def delay_after(error: PluginError, tries: Tries, on_retry: OnRetry | None) -> float:
+    """The seconds until the next attempt, which are told; raises ``error`` where it is the last."""
+    delay = tries.after(error, asyncio.get_running_loop().time())
+    if delay is None:
+        raise error
+    log_retry(error, delay)
+    if on_retry is not None:
+        on_retry(error, delay)
+    return delay
+
+
+async def pause(ending: Ending, tries: Tries, delay: float) -> None:
+    """Sleep until the next attempt; raises ``WaitCancelledError`` where ``ending`` has ended it."""
+    await sleep(ending, delay)
+    if ending.reason:
+        elapsed = asyncio.get_running_loop().time() - tries.started
+        raise ending.error(tries.number - 1, elapsed)
 
 
 async def sleep(ending: Ending, seconds: float) -> None:

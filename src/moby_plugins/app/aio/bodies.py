@@ -2,35 +2,32 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, NoReturn, TypeAlias
 
 from moby_plugins.app.bodies import UploadBase
-from moby_plugins.domain.async_http import AsyncBody, AsyncBytes, AsyncResponse
+from moby_plugins.domain.async_http import AsyncBody, AsyncResponse
 from moby_plugins.domain.errors import TransportError, WireError
-from moby_plugins.domain.http import OK, ChunkCheck, ErrorText, Whole, too_large
+from moby_plugins.domain.http import ChunkCheck, ErrorText, Whole
 
 AsyncData: TypeAlias = bytes | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]
 
 
 async def read_whole(body: AsyncBody, limit: int) -> bytes:
-    """All of ``body``, in at most ``limit`` bytes; more is a ``WireError``. Closes nothing."""
-    if isinstance(body, AsyncBytes):  # all of it is here
-        if len(body.whole) > limit:
-            raise too_large(limit)
-        return body.whole
-    whole = Whole(limit)
-    while data := await body.read(whole.room):
-        whole.add(data)
-    return whole.value
+    """All of ``body``, in at most ``limit`` bytes, closed; more is a ``WireError``."""
+    try:
+        whole = Whole(limit)
+        while data := await body.read(whole.room):
+            whole.add(data)
+        return whole.value
+    finally:
+        body.close()
 
 
-async def accepted(response: AsyncResponse, method: str) -> AsyncBody:
-    """The body of an answer with status 200; any other is closed and raised as ``StatusError``.
+async def refuse(response: AsyncResponse, method: str) -> NoReturn:
+    """Raise an answer with another status than 200 as ``StatusError``, and close it.
 
     Its text is cut after 1 MiB, and where it breaks off, what came of it counts.
     """
-    if response.status == OK:
-        return response.body
     text = ErrorText()
     try:
         while text.room and (data := await response.body.read(text.room)):

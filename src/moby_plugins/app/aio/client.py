@@ -8,17 +8,17 @@ from typing import Any, Self, TypeVar, overload
 
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import CLOSED, ClientBase
-from moby_plugins.app.aio.attempts import AsyncAttempt
+from moby_plugins.app.aio.attempts import AsyncAttempt, delay_after, pause
 from moby_plugins.app.aio.attempts import retry as try_again
-from moby_plugins.app.aio.bodies import AsyncData, AsyncUpload, accepted, read_whole
+from moby_plugins.app.aio.bodies import AsyncData, AsyncUpload, read_whole, refuse
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.retrying import Ending, OnRetry, chance
 from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.async_http import AsyncBody, AsyncContent, AsyncRequest
+from moby_plugins.domain.async_http import AsyncBody, AsyncBytes, AsyncContent, AsyncRequest
 from moby_plugins.domain.errors import PluginError, StatusError, TransportError, WireError
-from moby_plugins.domain.http import STREAM_BYTES
+from moby_plugins.domain.http import OK, STREAM_BYTES
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries, is_retryable, policy_given
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import callable_or_none, filled
@@ -241,10 +241,21 @@ class AsyncClient(ClientBase[AsyncRequest]):
             RuntimeError: When the client was closed before.
         """
         request = self.request(service_method, wire.encode(args))
-        return await self._try(
+        policy = self._retry if retry is None else policy_given(retry)
+        told = self._told(on_retry)
+        started = asyncio.get_running_loop().time()
+        # Nearly always the first attempt is the last: what others need is made for them alone.
+        try:
+            return await self.attempt(self._numbered(request, 1), into, timeout)
+        except PluginError as error:
+            tries = Tries(policy, is_retryable, started, chance)
+            delay = delay_after(error, tries, told)
+        await pause(self._ending, tries, delay)
+        return await try_again(
             lambda number: self.attempt(self._numbered(request, number), into, timeout),
-            retry,
-            on_retry,
+            tries,
+            told,
+            ending=self._ending,
         )
 
     def stream(
@@ -380,12 +391,13 @@ class AsyncClient(ClientBase[AsyncRequest]):
         """
         try:
             response = await self._transport.send(request, self._time_out(timeout))
-            body = await accepted(response, request.method)
-            try:
-                data = await read_whole(body, self._most(request))
-            finally:
-                body.close()
-            return wire.decode(data, into)
+            if response.status != OK:
+                await refuse(response, request.method)
+            body, most = response.body, self._most(request)
+            # Without a step where all of it is here.
+            if type(body) is AsyncBytes and len(body.whole) <= most:
+                return wire.decode(body.whole, into)
+            return wire.decode(await read_whole(body, most), into)
         except (TransportError, WireError, StatusError) as error:
             if not _is_callers(error, request.body):
                 self._account(error, request)
@@ -423,17 +435,23 @@ class AsyncClient(ClientBase[AsyncRequest]):
         policy = self._retry if policy is None else policy_given(policy)
         started = asyncio.get_running_loop().time()
         tries = Tries(policy, retryable, started, chance)
-        told = self._on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
-        return try_again(attempt, tries, told, ending=self._ending)
+        return try_again(attempt, tries, self._told(on_retry), ending=self._ending)
+
+    def _told(self, on_retry: OnRetry | None) -> OnRetry | None:
+        """Return what is called before a call's next attempt."""
+        return self._on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
 
     async def _stream(self, request: AsyncRequest, timeout: float | None) -> AsyncStream:
         try:
             response = await self._transport.send(request, self._time_out(timeout))
-            body = await accepted(response, request.method)
+            if response.status != OK:
+                await refuse(response, request.method)
         except (TransportError, StatusError) as error:
             self._account(error, request)
             raise
-        return AsyncStream(body, request.method, self.address.text, self._name, self._ending)
+        return AsyncStream(
+            response.body, request.method, self.address.text, self._name, self._ending
+        )
 
     async def _send_upload(
         self,

@@ -26,10 +26,6 @@ from moby_plugins.app.activation import (
     Activation,
     Activations,
     Meeting,
-    tell_dropped,
-    tell_failed,
-    tell_failed_handler,
-    tell_settled,
 )
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.client import AsyncClient
@@ -40,7 +36,14 @@ from moby_plugins.app.aio.lead import (
     Lead,
 )
 from moby_plugins.app.aio.observed_client import client_of
-from moby_plugins.app.observing import Observers, telling_retries
+from moby_plugins.app.leading import tell_settled
+from moby_plugins.app.observing import (
+    Observers,
+    tell_dropped,
+    tell_failed,
+    tell_failed_handler,
+    telling_retries,
+)
 from moby_plugins.app.retrying import Ending, OnRetry, chance
 from moby_plugins.async_ports import AsyncConnect
 from moby_plugins.domain.errors import (

@@ -1,14 +1,13 @@
 """An asynchronous client whose attempts are observed; ``app/observed_client.py`` with ``await``."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from types import UnionType
 from typing import Any, TypeVar, cast
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from moby_plugins.app.aio.attempts import AsyncAttempt
 from moby_plugins.app.aio.client import AsyncClient, AsyncStream
 from moby_plugins.app.observing import (
     ObservedAsyncRequest,
@@ -23,7 +22,6 @@ from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.async_http import AsyncBody, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import DriverError, StatusError
-from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable
 from moby_plugins.ports import filled
 
 _DOOR = AtDoor("moby_plugins.aio", __name__)
@@ -71,16 +69,8 @@ class AsyncObservedClient(AsyncClient):
             observed.end(error)
             raise
 
-    def _try(
-        self,
-        attempt: AsyncAttempt[T],
-        policy: RetryPolicy | None,
-        on_retry: OnRetry | None,
-        retryable: IsRetryable = is_retryable,
-    ) -> Awaitable[T]:
-        wanted = self._on_retry if on_retry is None else on_retry
-        told = telling_retries(self._observers, self._name, wanted)
-        return super()._try(attempt, policy, told, retryable)
+    def _told(self, on_retry: OnRetry | None) -> OnRetry:
+        return telling_retries(self._observers, self._name, super()._told(on_retry))
 
     def _observed(self, request: AsyncRequest) -> ObservedCall:
         started = call_started(self._name, self.address.text, request)
@@ -112,8 +102,9 @@ class _CountingTransport:
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
         response = await self._transport.send(request, timeout)
         observed = cast("ObservedAsyncRequest", request).observed
-        observed.new_connection = response.new_connection
-        return evolve(response, body=_Counted(response.body, observed))
+        # Another's response need have no more than a status, a body and headers.
+        observed.new_connection = getattr(response, "new_connection", None)
+        return AsyncResponse(response.status, _Counted(response.body, observed), response.headers)
 
     def close(self) -> None:
         self._transport.close()

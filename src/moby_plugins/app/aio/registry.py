@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
-from moby_plugins.app.activation import Activations, tell_dropped
+from moby_plugins.app.activation import Activations
 from moby_plugins.app.aio.lead import AsyncActivePlugin, AsyncHandler
 from moby_plugins.app.aio.leading import AsyncLeaders
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
-from moby_plugins.app.observing import Observers
+from moby_plugins.app.observing import Observers, tell_dropped
 from moby_plugins.app.registry import (
     ACTIVATION_TIMEOUT,
     OnFailure,

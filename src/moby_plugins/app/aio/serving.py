@@ -13,7 +13,6 @@ from typing import Any, Self
 
 from attrs import evolve
 
-from moby_plugins.adapters.aio.answering import is_cancelled
 from moby_plugins.app.aio.subsystem import AsyncSubsystem, flaw_of
 from moby_plugins.app.observing import ObservedRequest, Observers, request_started
 from moby_plugins.app.parts import Part, check_part
@@ -21,6 +20,7 @@ from moby_plugins.app.results import mismatch
 from moby_plugins.app.serving import CallLog, Route, Routes, refusal
 from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import BAD_REQUEST
+from moby_plugins.async_ports import is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import INTERNAL_ERROR, StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, MAX_REQUEST_BYTES, OK, Request, Response

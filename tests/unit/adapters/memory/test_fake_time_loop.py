@@ -1,6 +1,7 @@
 """An event loop whose time tests own: sleeping, time-outs, scripted events, what is stuck."""
 
 import asyncio
+import gc
 import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -262,6 +263,24 @@ def test_a_loop_that_runs_or_is_closed_runs_nothing_else(loop: FakeTimeLoop) -> 
     loop.close()
     with pytest.raises(RuntimeError, match="this loop is closed"):
         loop.run(asyncio.sleep(1))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loop_runs_in_no_other(loop: FakeTimeLoop) -> None:
+    """It says so, and leaves no coroutine that was never awaited."""
+
+    async def nothing() -> None:
+        pass
+
+    async def main() -> None:
+        with (
+            closing(FakeTimeLoop()) as inner,
+            pytest.raises(RuntimeError, match="another loop is running in this thread"),
+        ):
+            inner.run(nothing())
+        gc.collect()
+
+    loop.run(main())
 
 
 def test_it_is_a_loop_factory() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,6 +70,60 @@ def calling(
         loop.run(main())
     finally:
         loop.close()
+
+
+class Body:
+    """A body of another's transport: nothing but what the port asks for."""
+
+    def __init__(self) -> None:
+        self.left = [b"{}"]
+        self.closed = False
+
+    async def read(self, size: int, /) -> bytes:
+        """All of it, and then nothing."""
+        return self.left.pop() if self.left else b""
+
+    def close(self) -> None:
+        """Close."""
+        self.closed = True
+
+
+class Minimal:
+    """A transport of another, whose responses have a status, a body and headers, and no more."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Body] = []
+
+    async def send(self, request: AsyncRequest, timeout: float | None) -> Any:
+        """An empty answer."""
+        self.bodies.append(Body())
+        return SimpleNamespace(status=200, body=self.bodies[-1], headers={})
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("observers", [0, 1])
+def test_a_response_need_not_be_of_our_class(
+    observers: int, notes: Notes, loop: FakeTimeLoop
+) -> None:
+    """It is closed, and an observer is told what is known of it."""
+    transport = Minimal()
+
+    async def main() -> None:
+        client = new_client(
+            "unix:///s.sock",
+            connect=lambda _, __: transport,
+            observers=[notes] * observers,
+        )
+        assert await client.call("M.x") == {}
+        async with client.stream("M.x") as stream:
+            assert [chunk async for chunk in stream] == [b"{}"]
+
+    loop.run(main())
+    assert [body.closed for body in transport.bodies] == [True, True]
+    told = [(each.status, each.received_bytes, each.new_connection) for each in notes.of(CallEnded)]
+    assert told == ([(200, 2, None)] * 2 * observers)
 
 
 def test_a_call_is_told_when_it_starts_and_when_it_has_ended(notes: Notes) -> None:
