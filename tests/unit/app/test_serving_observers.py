@@ -224,7 +224,7 @@ async def coroutine(_: Request) -> Response:
     return Response(200, b"")
 
 
-@pytest.mark.parametrize("wrong", [5, PluginApp, coroutine], ids=str)
+@pytest.mark.parametrize("wrong", [5, PluginApp, coroutine], ids=["number", "class", "coroutine"])
 def test_what_cannot_be_observed_is_refused(wrong: Any) -> None:
     """When it is given, and not at the first request."""
     with pytest.raises(TypeError):
