@@ -248,15 +248,13 @@ class AsyncConnection:
         else:
             self._take(data)
         # Where more is waited for: of a connection that was reset, the loop need not tell again.
-        if self._is_waiting() and link.is_broken():
-            link.loop.call_soon(self._on_readable)
-
-    def _is_waiting(self) -> bool:
-        return (
+        if (
             self._call is not None
             and (self._is_sending or not self._answer.complete)
-            and self._link.is_receiving
-        )
+            and link.is_receiving
+            and link.is_broken()
+        ):
+            link.loop.call_soon(self._on_readable)
 
     def _take(self, data: bytes | None) -> None:
         """Take what came of a response."""

@@ -21,10 +21,12 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextvars import Context
+from inspect import iscoroutinefunction
 from itertools import count
 from typing import Any, TypeVar, TypeVarTuple
 
 from moby_plugins.deferred_names import AtDoor
+from moby_plugins.domain.text import quoted
 
 _DOOR = AtDoor("moby_plugins.testing", __name__)
 
@@ -91,7 +93,15 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         Args:
             moment: When, in seconds on this loop's clock; at once where that has passed.
             do: What to call: a plain function, which may start tasks.
+
+        Raises:
+            TypeError: For a coroutine function, and for what cannot be called.
+            ValueError: For a moment that is no number.
         """
+        if iscoroutinefunction(do) or not callable(do):
+            raise TypeError(f"do must be a plain function, which may start a task: {quoted(do)}")
+        if math.isnan(moment):
+            raise ValueError("moment must be a number of seconds, not nan")
         self._jumping.add(moment, do)
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:

@@ -242,13 +242,16 @@ class AsyncClient(ClientBase[AsyncRequest]):
         """
         request = self.request(service_method, wire.encode(args))
         policy = self._retry if retry is None else policy_given(retry)
-        told = self._told(on_retry)
+        if on_retry is not None:
+            callable_or_none("on_retry", on_retry)
+        if self._ending.reason:
+            raise RuntimeError(CLOSED)
         started = asyncio.get_running_loop().time()
         # Nearly always the first attempt is the last: what others need is made for them alone.
         try:
-            return await self.attempt(self._numbered(request, 1), into, timeout)
+            return await self.attempt(request, into, timeout)
         except PluginError as error:
-            tries = Tries(policy, is_retryable, started, chance)
+            tries, told = Tries(policy, is_retryable, started, chance), self._told(on_retry)
             delay = delay_after(error, tries, told)
         await pause(self._ending, tries, delay)
         return await try_again(

@@ -265,6 +265,21 @@ def test_a_loop_that_runs_or_is_closed_runs_nothing_else(loop: FakeTimeLoop) -> 
         loop.run(asyncio.sleep(1))
 
 
+def test_an_event_is_a_plain_function_at_a_moment(loop: FakeTimeLoop) -> None:
+    """A coroutine that is never awaited, and a moment that never comes in order, are refused."""
+
+    async def wrong() -> None:
+        pass
+
+    with pytest.raises(TypeError, match="a plain function"):
+        loop.at(1, wrong)
+    with pytest.raises(TypeError, match="a plain function"):
+        loop.at(1, None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="not nan"):
+        loop.at(math.nan, fail)
+    loop.run(asyncio.sleep(2))
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_loop_runs_in_no_other(loop: FakeTimeLoop) -> None:
     """It says so, and leaves no coroutine that was never awaited."""
