@@ -1,4 +1,4 @@
-"""One call of the soak, by its number, and whether it came to what it must."""
+"""One call of the soak's threads, by its number, and whether a call came to what it must."""
 
 from collections import Counter
 
@@ -22,7 +22,7 @@ LOST = 60.0
 # Calls after which a registry is made to forget a plugin.
 FORGOTTEN = 1000
 NAMES = ("raw", "served")
-_FAULTS = {"raw": tuple(RAW), "served": SERVED}
+FAULTS = {"raw": tuple(RAW), "served": SERVED, "awaited": SERVED}
 
 
 @frozen
@@ -31,6 +31,14 @@ class Tally:
 
     right: Counter[str] = field(factory=Counter)
     problems: list[str] = field(factory=list)
+
+    def judge(self, number: int, name: str, fault: Fault | None, said: object) -> None:
+        """Count what call ``number`` to the plugin ``name`` came to."""
+        problem = _problem(number, fault, said)
+        if problem:
+            self.problems.append(f"call {number} to {name}: {problem}")
+        else:
+            self.right[fault.name if fault else "answered"] += 1
 
     def add(self, other: "Tally") -> None:
         """Count another's too."""
@@ -49,18 +57,14 @@ class Caller:
         """Make call ``number`` and judge what comes of it."""
         name = NAMES[number // EVERY % 2]
         registry = self._registries[number // (2 * EVERY) % len(self._registries)]
-        fault = fault_of(number, _FAULTS[name])
+        fault = fault_of(number, FAULTS[name])
         if number % FORGOTTEN == 0:
             registry.invalidate(name)
         try:
             said: object = _ask(registry.get(name, "Echo").client, name, number, fault)
         except PluginError as error:
             said = error
-        problem = _problem(number, fault, said)
-        if problem:
-            self.tally.problems.append(f"call {number} to {name}: {problem}")
-        else:
-            self.tally.right[fault.name if fault else "answered"] += 1
+        self.tally.judge(number, name, fault, said)
 
 
 def _ask(client: Client, name: str, number: int, fault: Fault | None) -> str:

@@ -1,20 +1,23 @@
-"""The plugins of the soak, each a process: ``python -m tests.soak.plugins raw|served SOCKET``.
+"""The plugins of the soak, each a process: ``python -m tests.soak.plugins KIND SOCKET``.
 
 Every answer carries the number of its call, and what is to go wrong is told by the number.
 """
 
+import asyncio
 import re
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from moby_plugins import aio
 from moby_plugins.serving import PluginApp, serve_unix
 from moby_plugins.subsystems import GraphDriver
 from tests.dummy_plugin import Conversation, DummyPlugin, http
+from tests.integration.serving.async_plugins import AsyncEcho
 from tests.integration.serving.plugins import Echo
 from tests.soak.faults import BREAKS, HANGS, LATE, RAISES, RAW, SERVED, Ended, fault_of
 
@@ -47,6 +50,30 @@ class Layers(GraphDriver):
         return int(id) + sum(map(len, archive))
 
 
+class AsyncEchoes(AsyncEcho):
+    """``Echoes``, in an event loop."""
+
+    async def say(self, text: str) -> str:
+        fault = fault_of(int(text), SERVED)
+        if fault is RAISES:
+            raise LookupError(text)
+        if fault is HANGS:
+            await asyncio.sleep(LATE)
+        return text
+
+
+class AsyncLayers(aio.AsyncGraphDriver):
+    """``Layers``, in an event loop."""
+
+    async def diff(self, id: str, parent: str = "") -> AsyncIterator[bytes]:
+        for piece in Layers().diff(id, parent):
+            yield piece
+            await asyncio.sleep(0)
+
+    async def apply_diff(self, id: str, parent: str, archive: AsyncIterator[bytes]) -> int:  # type: ignore[override]
+        return int(id) + sum([len(part) async for part in archive])
+
+
 def converse(conversation: Conversation) -> None:
     """Answer request after request; or not, where that is the number's fault."""
     with suppress(Ended, OSError):
@@ -74,5 +101,19 @@ def serve_app(path: str) -> None:
     serve_unix(PluginApp(Echoes(), Layers()), path)
 
 
+def serve_async_app(path: str) -> None:
+    """Serve with this library in an event loop, until SIGTERM."""
+
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await aio.serve_unix(aio.AsyncPluginApp(AsyncEchoes(), AsyncLayers()), path)
+
+    with suppress(asyncio.CancelledError):
+        asyncio.run(main())
+
+
 if __name__ == "__main__":
-    {"raw": serve_raw, "served": serve_app}[sys.argv[1]](sys.argv[2])
+    kinds = {"raw": serve_raw, "served": serve_app, "awaited": serve_async_app}
+    kinds[sys.argv[1]](sys.argv[2])

@@ -1,11 +1,14 @@
 """Many calls, one in a hundred of which goes wrong: ``make soak CALLS=1000000``.
 
 Threads call two plugins, each a process: one that this library serves, and one that is a raw
-socket and does mischief. Each call has a number, which its answer must carry. At the end nothing
-may be lost, nothing crossed, nothing left open, and memory must be flat. Exits with 1 otherwise.
+socket and does mischief. Then tasks make as many calls to these and to one that is served in an
+event loop, in each kind of loop; some of those are cancelled. Each call has a number, which its
+answer must carry. At the end nothing may be lost, nothing crossed, nothing left open, and memory
+must be flat. Exits with 1 otherwise.
 """
 
 import argparse
+import asyncio
 import gc
 import logging
 import os
@@ -16,12 +19,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from attrs import field, frozen
 
 from moby_plugins import Registry, RetryPolicy, Settings, new_client, new_local_registry
 from moby_plugins.app.settings import BUILT_IN
+from tests.integration.loops import LOOPS, loop_factory
+from tests.soak import async_calls
+from tests.soak.async_calls import TASKS, LoopCount, call_in_loop
 from tests.soak.calls import NAMES, Caller, Tally
 from tests.soak.footprint import Footprint, footprint
 
@@ -38,11 +45,13 @@ class Soak:
     """What a soak came to. Footprints are by process: at a fifth of the calls, and at the end."""
 
     calls: int
+    callers: str
     seconds: float
     tally: Tally
     fifth: dict[str, Footprint]
     end: dict[str, Footprint]
     leaks: list[str] = field(factory=list)
+    loops: dict[str, list[LoopCount]] = field(factory=dict)
 
     def problems(self) -> list[str]:
         """All that is not as it must be."""
@@ -54,76 +63,141 @@ class Soak:
             grown = self.end[name].memory - before.memory
             if grown > GROWTH:
                 found.append(f"{name} has grown by {grown:,} bytes")
+        for name, counts in self.loops.items():
+            # The one task is that which counts.
+            found += [f"a loop of {name} has {one}" for one in counts if one != LoopCount(1, 0)]
         return found
 
     def report(self) -> str:
         """For people."""
         faults = {name: count for name, count in self.tally.right.items() if name != "answered"}
         lines = [
-            f"{self.calls:,} calls by {THREADS} threads over each built-in transport, in",
-            f"{self.seconds:,.0f} s; {sum(faults.values()):,} of them with a fault.",
+            f"{self.calls:,} calls by {self.callers}, in",
+            f"{self.seconds:,.0f} s; {sum(faults.values()):,} of them with a fault or cancelled.",
             "",
             "| what went wrong | calls, each of which came to what it must |",
             "|---|---|",
             *(f"| {name} | {count:,} |" for name, count in sorted(faults.items())),
             f"| nothing | {self.tally.right['answered']:,} |",
             "",
-            "| process | memory at a fifth of the calls | at the end | threads at the end |",
-            "|---|---|---|---|",
+            _row(
+                "process",
+                "memory at a fifth of the calls",
+                "at the end",
+                "descriptors at a fifth",
+                "at the end",
+                "threads at the end",
+            ),
+            "|---|---|---|---|---|---|",
         ]
         for name, before in self.fifth.items():
             after = self.end[name]
             mib = [f"{one.memory / (1 << 20):.1f} MiB" for one in (before, after)]
-            lines.append(f"| {name} | {mib[0]} | {mib[1]} | {after.threads} |")
+            lines.append(
+                _row(name, *mib, before.descriptors, after.descriptors, after.threads),
+            )
+        if self.loops:
+            lines += [
+                "",
+                _row(
+                    "loop", "tasks at a fifth", "at the end", "turns that are taken", "at the end"
+                ),
+                "|---|---|---|---|---|",
+            ]
+        for name, (fifth, end) in self.loops.items():
+            lines.append(_row(name, fifth.tasks, end.tasks, fifth.turns, end.turns))
         problems = self.problems()
         lines += ["", f"Lost, crossed, leaked: {len(problems) or 'nothing'}."]
         return "\n".join(lines + [f"- {problem}" for problem in problems[:20]])
 
 
+def _row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
 @contextmanager
-def plugins(directory: Path) -> Iterator[dict[str, int]]:
-    """Both plugins, listening; their processes by name."""
+def plugins(directory: Path, names: tuple[str, ...]) -> Iterator[dict[str, int]]:
+    """The plugins of these names, listening; their processes by name."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
     with ExitStack() as stack, (directory / "log").open("w") as log:
         started = {}
-        for name in NAMES:
+        for name in names:
             command = [sys.executable, "-m", "tests.soak.plugins", name, f"{directory}/{name}.sock"]
             process = subprocess.Popen(command, env=environment, stderr=log)
             stack.callback(process.wait, PATIENCE)
             stack.callback(process.terminate)
             started[name] = process.pid
-        for name in NAMES:
+        for name in names:
             _await(f"unix://{directory}/{name}.sock")
         yield started
 
 
 def soak(calls: int, directory: Path) -> Soak:
-    """Make ``calls`` calls; sockets are in ``directory``, whose path has to be short."""
+    """Make ``calls`` calls in threads; sockets are in ``directory``, whose path has to be short."""
     began = time.monotonic()
-    with plugins(directory) as started:
+    with plugins(directory, NAMES) as started:
         processes = {"the host": os.getpid(), **started}
         before = _footprints(processes)
         tally = Tally()
         registries = tuple(_registry(directory, transport) for transport in sorted(BUILT_IN))
-        parts = (range(calls // 5), range(calls // 5, calls))
         marks = []
-        for part in parts:
+        for part in _parts(0, calls):
             tally.add(_in_threads(part, registries))
             marks.append(_footprints(processes))
         for registry in registries:
             registry.close()
         leaks = _leaks(processes, before)
-    return Soak(calls, time.monotonic() - began, tally, marks[0], marks[1], leaks)
+    callers = f"{THREADS} threads over each built-in transport"
+    return Soak(calls, callers, time.monotonic() - began, tally, marks[0], marks[1], leaks)
+
+
+def async_soak(calls: int, directory: Path) -> Soak:
+    """Make ``calls`` calls in tasks, in each kind of loop in turn; the rest as ``soak``."""
+    began = time.monotonic()
+    factories = {kind: loop_factory(kind) for kind in LOOPS if find_spec(kind)}
+    for factory in factories.values():
+        # What a kind of loop takes once and keeps is not ours: uvloop has descriptors of its own.
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(asyncio.sleep(0))
+    with plugins(directory, async_calls.NAMES) as started:
+        processes = {"the host": os.getpid(), **started}
+        before = _footprints(processes)
+        tally = Tally()
+        loops = {}
+        marks: list[dict[str, Footprint]] = []
+        for index, (kind, factory) in enumerate(factories.items()):
+            first, end = (calls * one // len(factories) for one in (index, index + 1))
+            with asyncio.Runner(loop_factory=factory) as runner:
+                came, loops[kind] = runner.run(
+                    call_in_loop(
+                        _settings(directory, "auto"),
+                        _parts(first, end),
+                        index,
+                        lambda: marks.append(_footprints(processes)),
+                    )
+                )
+            tally.add(came)
+        leaks = _leaks(processes, before)
+    callers = f"{TASKS} tasks in each of the loops of {' and '.join(factories)}"
+    seconds = time.monotonic() - began
+    return Soak(calls, callers, seconds, tally, marks[0], marks[-1], leaks, loops)
+
+
+def _parts(first: int, end: int) -> tuple[range, range]:
+    fifth = first + (end - first) // 5
+    return range(first, fifth), range(fifth, end)
 
 
 def _registry(directory: Path, transport: str) -> Registry:
-    return new_local_registry(
-        Settings(
-            sockets_path=str(directory),
-            specs_paths=(str(directory),),
-            transports={"unix": transport},
-            retry=RetryPolicy.never(),
-        )
+    return new_local_registry(_settings(directory, transport))
+
+
+def _settings(directory: Path, transport: str) -> Settings:
+    return Settings(
+        sockets_path=str(directory),
+        specs_paths=(str(directory),),
+        transports={"unix": transport},
+        retry=RetryPolicy.never(),
     )
 
 
@@ -184,25 +258,31 @@ HEAD = """\
 # The soak
 
 Written by `make soak`. Threads call two plugins, each a process: one that this library serves, and
-a raw socket that does mischief. Every call has a number, which its answer must carry.
-
+a raw socket that does mischief. Tasks then call these, and one that is served in an event loop;
+some of their calls are cancelled, after a number of turns of the loop or a time that is drawn.
+Every call has a number, which its answer must carry.
 """
+SOAKS = {"threads": soak, "asyncio": async_soak}
 
 
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=1_000_000)
+    parser.add_argument("--calls", type=int, default=1_000_000, help="of each kind of caller")
+    parser.add_argument("--only", choices=SOAKS, help="the callers, if not both kinds")
     parser.add_argument("--report", type=Path, help="a file to be written")
     # Of what goes wrong there is one line a call.
     logging.disable()
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="mp-") as directory:
-        done = soak(arguments.calls, Path(directory))
-    print(done.report())
+    done = {}
+    for name in [arguments.only] if arguments.only else SOAKS:
+        with tempfile.TemporaryDirectory(prefix="mp-") as directory:
+            done[name] = SOAKS[name](arguments.calls, Path(directory))
+        print(done[name].report(), flush=True)
     if arguments.report is not None:
-        arguments.report.write_text(f"{HEAD}{done.report()}\n")
-    return 1 if done.problems() else 0
+        parts = [f"\n## {name.capitalize()}\n\n{one.report()}\n" for name, one in done.items()]
+        arguments.report.write_text(HEAD + "".join(parts))
+    return 1 if any(one.problems() for one in done.values()) else 0
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     )
     from moby_plugins.adapters.memory.transport import MemoryDiscovery, MemoryTransport
     from moby_plugins.domain.http import Request, Response
+    from moby_plugins.testing.async_live import AsyncLivePlugin, AsyncLivePlugins
     from moby_plugins.testing.async_memory_registry import (
         AsyncMemoryRegistry,
         AsyncMemoryTransports,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.testing.memory_registry import MemoryRegistry, MemoryTransports
 
 __all__ = [
+    "AsyncLivePlugin",
+    "AsyncLivePlugins",
     "AsyncMemoryRegistry",
     "AsyncMemoryTransport",
     "AsyncMemoryTransports",
@@ -103,5 +106,6 @@ if not TYPE_CHECKING:  # else any name would pass
             "adapters.memory.fake_time_loop",
             "adapters.memory.async_transport",
             "testing.async_memory_registry",
+            "testing.async_live",
         ),
     )

@@ -15,6 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from moby_plugins.testing import (
+        AsyncLivePlugins,
         AsyncMemoryRegistry,
         AsyncMemoryTransports,
         FakeClock,
@@ -167,6 +168,36 @@ def live_plugin(plugin_dir: PluginDirectory) -> Iterator[LivePlugins]:
     from moby_plugins.testing import LivePlugins
 
     with LivePlugins(plugin_dir.sockets) as plugins:
+        yield plugins
+
+
+@pytest.fixture
+def async_live_plugin(plugin_dir: PluginDirectory) -> Iterator[AsyncLivePlugins]:
+    """Serve asynchronous plugins on real UNIX sockets in ``plugin_dir``; stopped at the test's end.
+
+    Yields:
+        An ``AsyncLivePlugins``: ``async_live_plugin(app).client``, for tasks in any loop.
+
+    Examples:
+        ```python
+        import asyncio
+
+        from moby_plugins.aio import AsyncVolumeDriver
+
+
+        class Shelf(AsyncVolumeDriver):
+            async def list(self):
+                return []
+
+
+        def test_a_plugin_over_a_socket(async_live_plugin):
+            driver = AsyncVolumeDriver(async_live_plugin(Shelf()).client)
+            assert asyncio.run(driver.list()) == ()
+        ```
+    """
+    from moby_plugins.testing import AsyncLivePlugins
+
+    with AsyncLivePlugins(plugin_dir.sockets) as plugins:
         yield plugins
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,32 @@ def test_the_loop_runs_on_while_a_lock_is_waited_for(loop: str, short_path: Path
     assert [path for path in short_path.iterdir() if path != lock] == []
 
 
+def test_a_server_may_be_cancelled_at_any_moment_and_again(loop: str, short_path: Path) -> None:
+    """Before it listens, while it opens its socket, and after: nothing is left each time."""
+
+    async def main() -> None:
+        await asyncio.to_thread(int)
+        before = len(os.listdir("/proc/self/fd"))
+        for times in (1, 2, 3):
+            for turns in range(40):
+                task = asyncio.ensure_future(
+                    serve_unix(AsyncPluginApp(AsyncEchoes()), "echo", sockets_path=str(short_path))
+                )
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                for _ in range(times):
+                    task.cancel()
+                    await asyncio.sleep(0)
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+        # The thread of one that was cancelled before it ran may be about to end.
+        await asyncio.sleep(0.1)
+        assert [path for path in os.listdir(short_path) if path.endswith(".sock")] == []
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+    run(loop, main())
+
+
 def test_a_running_call_is_answered_although_the_server_ends(loop: str, short_path: Path) -> None:
     """Within ``drain`` seconds; the socket is gone by then."""
     volumes = AsyncVolumes()
@@ -357,6 +384,35 @@ def test_a_socket_that_listens_no_more_ends_the_serving(loop: str, short_path: P
 
     run(loop, main())
     assert not path.exists()
+
+
+def test_each_request_has_a_context_of_its_own(loop: str, short_path: Path) -> None:
+    """What one sets in it the next does not see: pipelined, or after a body that was waited for."""
+    told = ContextVar("told", default="nothing")
+
+    async def app(request: AsyncRequest) -> AsyncResponse:
+        body = await request.read()
+        seen = told.get()
+        told.set("another's")
+        return AsyncResponse(200, f"{seen} in {len(body)}".encode())
+
+    def call(addr: str) -> bytes:
+        with dial(addr) as sock:
+            large = post("A.b", b"x" * 200_000)
+            sock.sendall(post("A.b", b"") * 3 + large[:-1])
+            time.sleep(0.1)
+            sock.sendall(large[-1:])
+            time.sleep(0.1)
+            sock.sendall(post("A.b", b"") + post("A.b", b"", "Connection: close\r\n"))
+            return b"".join(iter(lambda: sock.recv(9999), b""))
+
+    async def main() -> None:
+        async with served(serve_unix, app, "a", sockets_path=str(short_path)) as (addr, _):
+            came = await asyncio.to_thread(call, addr)
+            assert came.count(b"200 OK") == 6
+            assert came.count(b"nothing in ") == 6
+
+    run(loop, main())
 
 
 def test_no_handler_of_signals_is_installed(loop: str, short_path: Path) -> None:

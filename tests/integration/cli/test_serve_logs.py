@@ -214,9 +214,12 @@ def changed(module: Path, text: str) -> None:
     os.utime(module, ns=(time.time_ns(), time.time_ns() + 1))
 
 
-def test_a_changed_file_begins_it_again(machine: Machine, module: Path) -> None:
+@pytest.mark.parametrize("kind", ["threads", "loop"])
+def test_a_changed_file_begins_it_again(machine: Machine, module: Path, kind: str) -> None:
     """In the same process, also after a mistake, which is shown and waited out."""
-    source = LOGGING.replace("return ()", "raise ValueError('ONE')")
+    source = (ASYNC_LOGGING if kind == "loop" else LOGGING).replace(
+        "return ()", "raise ValueError('ONE')"
+    )
     changed(module, source)
     log = machine.root / "log"
     command = machine.command("serve", "shelves:Shelves", "--name", "p", "--reload")

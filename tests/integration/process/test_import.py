@@ -47,7 +47,8 @@ def test_what_is_heavy_is_loaded_when_first_needed(statement: str) -> None:
 
 # Names of ``moby_plugins.testing`` that are for tasks.
 FOR_TASKS = {
-    "AsyncMemoryRegistry", "AsyncMemoryTransport", "AsyncMemoryTransports", "FakeTimeLoop",
+    "AsyncLivePlugin", "AsyncLivePlugins", "AsyncMemoryRegistry", "AsyncMemoryTransport",
+    "AsyncMemoryTransports", "FakeTimeLoop",
     "LoopStuckError",
 }  # fmt: skip
 ALL_NAMES = """

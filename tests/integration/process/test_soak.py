@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.soak.async_calls import CANCELLED, TIMED_OUT
 from tests.soak.faults import EVERY
-from tests.soak.run import soak
+from tests.soak.run import async_soak, soak
 
 CALLS = 10_000
 
@@ -23,3 +24,17 @@ def test_thousands_of_calls_with_faults_end_well(
     assert done.tally.right["answered"] == CALLS - CALLS // EVERY
     assert len(done.tally.right) == 13
     assert f"{CALLS:,} calls" in done.report()
+
+
+def test_thousands_of_calls_of_which_some_are_cancelled_end_well(
+    short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In tasks of each kind of loop: no task is left either, and all turns are given back."""
+    caplog.set_level("CRITICAL", "moby_plugins")
+
+    done = async_soak(CALLS // 2, short_path)
+
+    assert done.problems() == []
+    assert min(done.tally.right[way] for way in (CANCELLED, TIMED_OUT)) > 0
+    assert done.loops.keys() >= {"asyncio"}
+    assert "| asyncio | 1 | 1 | 0 | 0 |" in done.report()

@@ -107,3 +107,38 @@ def test_with_threads_it_stays_process_1_and_says_so() -> None:
 
     assert done.returncode == 1
     assert "serve before threads are started" in done.stderr
+
+
+ON_ASYNCIO = """
+import os, subprocess, sys
+from moby_plugins.aio import AsyncVolumeDriver
+from moby_plugins.serving import serve_managed
+
+CALL = '''
+import os, signal
+from moby_plugins import new_client
+
+with new_client("unix:///run/docker/plugins/shelf.sock") as client:
+    print(client.call("VolumeDriver.List", {}), flush=True)
+os.kill(1, signal.SIGTERM)
+'''
+
+class Shelf(AsyncVolumeDriver):
+    async def list(self):
+        return []
+
+subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+subprocess.Popen([sys.executable, "-c", CALL])
+serve_managed(Shelf(), "shelf")
+print([name for name in os.listdir("/run/docker/plugins") if name.endswith(".sock")])
+"""
+
+
+@requires("unshare", "unshare", root=True)
+def test_an_asynchronous_plugin_can_be_managed() -> None:
+    """As process 1, in an event loop, until its engine ends it; its socket is gone then."""
+    done = run_as_process_1(ON_ASYNCIO)
+
+    assert done.returncode == 0, done.stderr
+    assert "'Volumes': []" in done.stdout
+    assert done.stdout.endswith("[]\n")

@@ -29,6 +29,7 @@ SHOWN = {
     "moby_plugins.diagnosis": {"diagnose"},
     "moby_plugins.checks": {"check"},
     "moby_plugins.testing": {
+        "AsyncLivePlugin",
         "AsyncMemoryRegistry",
         "AsyncMemoryTransport",
         "Calls",
@@ -46,6 +47,7 @@ SHOWN = {
         "TransportContract",
     },
     "moby_plugins.testing.pytest_plugin": {
+        "async_live_plugin",
         "async_memory_transport",
         "async_registry",
         "default_registry",

@@ -17,7 +17,14 @@ from moby_plugins import (
 )
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import Volume, VolumeDriver
-from moby_plugins.testing import FakeClock, LivePlugin, LivePlugins, PluginDirectory
+from moby_plugins.testing import (
+    AsyncLivePlugin,
+    FakeClock,
+    LivePlugin,
+    LivePlugins,
+    PluginDirectory,
+)
+from tests.integration.serving.async_plugins import AsyncEchoes
 
 
 class Shelves(VolumeDriver):
@@ -103,4 +110,19 @@ def test_a_plugin_that_cannot_listen_leaves_nothing(short_path: Path) -> None:
             start(Shelves(), "shelf")
 
         assert len(VolumeDriver(first.client).list()) == 1
+    assert list(short_path.iterdir()) == []
+
+
+def test_an_asynchronous_plugin_has_no_client_before_it_listens(short_path: Path) -> None:
+    """Nor an address; and where another listens already it leaves nothing."""
+    live = AsyncLivePlugin(AsyncEchoes(), "shelf", short_path)
+
+    with pytest.raises(RuntimeError, match="no client before"):
+        _ = live.client
+    with pytest.raises(RuntimeError, match="no address before"):
+        _ = live.addr
+    with LivePlugins(short_path) as start:
+        start(Shelves(), "shelf")
+        with pytest.raises(SpecError, match="another plugin listens there"), live:
+            raise AssertionError
     assert list(short_path.iterdir()) == []

@@ -8,6 +8,7 @@ import pytest
 from tests.integration.testing.pytest_run import run_pytest, run_python
 
 NAMES = (
+    "async_live_plugin",
     "async_memory_transport",
     "async_registry",
     "default_registry",
@@ -114,6 +115,37 @@ def anyio_backend():
 @pytest.mark.anyio
 async def test_tasks(async_registry, async_memory_transport):
     await waits(async_registry, asyncio.get_running_loop(), async_memory_transport)
+"""
+LIVE = """
+import asyncio, pytest
+from moby_plugins.aio import AsyncVolumeDriver, new_local_registry
+from moby_plugins.subsystems import Volume
+
+class Shelf(AsyncVolumeDriver):
+    async def list(self):
+        await asyncio.sleep(0.001)
+        return [Volume("books")]
+
+async def asks(make, directory):
+    live = make(Shelf(), "shelf")
+    assert await AsyncVolumeDriver(live.client).list() == (Volume("books"),)
+    async with new_local_registry(directory.settings) as registry:
+        assert (await registry.get("shelf", "VolumeDriver")).name == "shelf"
+    live.stop()
+    live.stop()
+    assert list(directory.sockets.iterdir()) == []
+    make(Shelf(), "another")  # stopped by the fixture
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+def test_plain(async_live_plugin, plugin_dir):
+    asyncio.run(asks(async_live_plugin, plugin_dir))
+
+@pytest.mark.MARK
+async def test_task(async_live_plugin, plugin_dir):
+    await asks(async_live_plugin, plugin_dir)
 """
 NOT_USED_UP = """
 from moby_plugins.testing import script
@@ -266,3 +298,16 @@ def test_coverage_counts_every_line_of_it(project: Path) -> None:
     report = run_python(project, "-m", "coverage", "report").splitlines()
 
     assert [line.split()[-1] for line in report if "pytest_plugin" in line] == ["100%"]
+
+
+@pytest.mark.parametrize("framework", ["asyncio", "anyio"])
+def test_asynchronous_plugins_are_live_in_every_framework(project: Path, framework: str) -> None:
+    """The plugin has a loop of its own; its client is used in the test's."""
+    (project / "test_live.py").write_text(LIVE.replace("MARK", framework))
+    if framework == "asyncio":
+        scope = "asyncio_default_fixture_loop_scope = function"
+        (project / "pytest.ini").write_text(f"[pytest]\n{scope}\n")
+
+    output = run_pytest(project, "-q", "test_live.py", beside=(framework,))
+
+    assert "2 passed" in output, output

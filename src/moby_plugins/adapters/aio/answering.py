@@ -19,7 +19,7 @@ from moby_plugins.adapters.server.answering import (
 from moby_plugins.async_ports import is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import StatusError, WireError
-from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Response
+from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, NoAnswerError, Response
 from moby_plugins.domain.text import quoted
 from moby_plugins.failures import log_failure
 
@@ -60,9 +60,13 @@ class AsyncAnswer:
                 chunk = self.head.count(await self._response.body.read(CHUNK_BYTES))
             except BaseException as error:
                 # An app of ours has logged what there was to log.
-                if not (is_cancelled(error) or isinstance(error, (NoAnswerError, WireError))):
-                    log_cut(self._method, error)
-                raise
+                if is_cancelled(error) or isinstance(error, (NoAnswerError, WireError)):
+                    raise
+                log_cut(self._method, error)
+                if isinstance(error, Exception):
+                    raise
+                # sys.exit() in a plugin is no order to a server.
+                raise WireError(CUT_OFF) from error
             if chunk:
                 yield chunk
 

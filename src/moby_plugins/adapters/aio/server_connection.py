@@ -11,6 +11,7 @@ import errno
 import select
 import socket
 from collections.abc import AsyncIterator, Mapping
+from contextvars import copy_context
 from typing import Protocol, cast
 
 from moby_plugins.adapters.aio.answering import AsyncAnswer, answer, read_request
@@ -70,6 +71,7 @@ class Connection(asyncio.BufferedProtocol):
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._incoming = Incoming()
+        self._context = copy_context()
         self.task: asyncio.Task[None] | None = None
         self.method: str = ""
         self.call: RunningCall | None = None
@@ -204,7 +206,9 @@ class Connection(asyncio.BufferedProtocol):
         self._begun = False
         self._served += 1
         self.method = head.method.partition("?")[0].removeprefix("/")
-        self.task = self._loop.create_task(self._serve(head))
+        # Not in the context of the request before it, whose task may be the one that is running.
+        serving = self._serve(head)
+        self.task = self._context.copy().run(self._loop.create_task, serving)
         return True
 
     def _refuse(self, error: StatusError) -> None:

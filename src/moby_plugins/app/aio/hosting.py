@@ -7,7 +7,7 @@ and ``plugin_server_tcp``. No signal handler is installed: the program says when
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
+from contextlib import suppress
 
 from moby_plugins.adapters.aio.asgi import ASGI
 from moby_plugins.adapters.aio.asgi import asgi as adapted
@@ -28,7 +28,7 @@ from moby_plugins.app.plugin_server import DRAIN
 from moby_plugins.app.serving import is_async_app
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.async_http import AsyncApp
-from moby_plugins.domain.errors import PluginError, SpecError, error_text
+from moby_plugins.domain.errors import PluginError, error_text
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES
 from moby_plugins.domain.plugin import SOCKETS_PATH
 from moby_plugins.domain.text import quoted
@@ -211,19 +211,18 @@ async def _until_ended(ended: Awaitable[None], address: str) -> None:
 async def _opened(open_: Opening) -> Opened:
     # It may wait for another process, and reads files: not in the thread of the loop.
     told = threading.Event()
-    opening: asyncio.Future[Any] = asyncio.get_running_loop().run_in_executor(
+    opening: asyncio.Future[Opened] = asyncio.get_running_loop().run_in_executor(
         None, open_, told.is_set
     )
     try:
-        opened: Opened = await asyncio.shield(opening)
+        return await asyncio.shield(opening)
     except asyncio.CancelledError:
         told.set()
-        try:
-            late: Opened = await opening
-        except SpecError:
-            pass
-        else:
-            late.withdraw()
-            late.socket.close()
+        # However often it is cancelled: what the thread opens has no other owner.
+        while not opening.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([opening])
+        if opening.exception() is None:
+            opening.result().withdraw()
+            opening.result().socket.close()
         raise
-    return opened

@@ -28,7 +28,7 @@ from moby_plugins.domain.observing import Observer
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failed_call, log_failure
-from moby_plugins.ports import Clock, is_forked_child
+from moby_plugins.ports import Clock, has_hung_up, is_forked_child
 
 
 class AsyncPluginApp:
@@ -126,7 +126,8 @@ class AsyncPluginApp:
             raise
         if isinstance(response.body, AsyncBytes):
             observed.sent_bytes = len(response.body.whole)
-            observed.end(response.status, error, hung_up=False)
+            # A method may go on after its cancellation, and return or raise what it likes.
+            observed.end(response.status, error, hung_up=has_hung_up())
             return response
         return evolve(response, body=_Observed(response, observed))
 
@@ -249,7 +250,8 @@ class _Observed:
             chunk = await self._response.body.read(size)
         except BaseException as error:
             left = is_cancelled(error)
-            self._observed.end(OK, None if left else error.__cause__ or error, hung_up=left)
+            failure = None if left else error.__cause__ or error
+            self._observed.end(OK, failure, hung_up=left or has_hung_up())
             raise
         self._observed.sent_bytes += len(chunk)
         if not chunk:

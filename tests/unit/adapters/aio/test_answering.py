@@ -8,6 +8,7 @@ import pytest
 
 from moby_plugins.adapters.aio.answering import answer
 from moby_plugins.aio import AsyncRequest, AsyncResponse
+from moby_plugins.domain.errors import WireError
 
 
 @pytest.mark.parametrize("given", [None, "ok", (200, b"{}"), {"Err": ""}, AsyncResponse])
@@ -29,3 +30,36 @@ def test_what_is_no_response_is_500(given: Any, caplog: pytest.LogCaptureFixture
 
     assert (status, len(caplog.records)) == (500, 1)
     assert json.loads(body)["Err"].startswith("an application returns an AsyncResponse, not ")
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
+def test_a_stream_that_would_end_the_process_is_cut_off(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An event loop ends with what is raised in one of its tasks and is no ``Exception``."""
+
+    class Pieces:
+        async def read(self, size: int, /) -> bytes:
+            pieces.append(size)
+            if len(pieces) > 1:
+                raise error
+            return b"first"
+
+        def close(self) -> None:
+            pieces.append(0)
+
+    async def app(_: AsyncRequest) -> AsyncResponse:
+        return AsyncResponse(200, Pieces())
+
+    async def main() -> None:
+        answered = await answer(app, "POST", lambda: asyncio.sleep(0, AsyncRequest("A.b")))
+        assert answered.first == b"first"
+        with pytest.raises(WireError) as raised:
+            _ = [part async for part in answered.rest()]
+        assert raised.value.__cause__ is error
+        await answered.aclose()
+
+    pieces: list[int] = []
+    asyncio.run(main())
+    assert pieces[-1] == 0
+    assert len(caplog.records) == 1

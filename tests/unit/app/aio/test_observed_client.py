@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,7 @@ from moby_plugins.ports import (
     RequestEnded,
     RequestStarted,
     RetryScheduled,
+    RunningCall,
 )
 from moby_plugins.subsystems import LogEntry, Volume
 from moby_plugins.testing import (
@@ -345,6 +347,35 @@ def test_a_served_request_is_told_with_its_end(notes: Notes) -> None:
     assert (refused_.status, type(refused_.error)) == (409, StatusError)
     assert [each.hung_up for each in (listed, refused_, streamed)] == [False] * 3
     assert shelf.spans + logs.spans == ["t1"] * 3
+
+
+@pytest.mark.parametrize("error", [None, ValueError("instead")])
+def test_a_method_that_goes_on_after_its_cancellation_is_told_as_hung_up(
+    notes: Notes, error: Exception | None
+) -> None:
+    """Whatever it then returns or raises: nothing of it reaches the host."""
+    call = RunningCall()
+
+    class Deaf(AsyncVolumeDriver):
+        async def list(self) -> tuple[Volume, ...]:
+            call.hang_up()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+            if error is not None:
+                raise error
+            return ()
+
+    async def work(app: AsyncPluginApp) -> None:
+        with call:
+            task = asyncio.create_task(answered(app, "VolumeDriver.List"))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+
+    served(Deaf(), notes=notes, work=work)
+
+    (ended,) = notes.of(RequestEnded)
+    assert (ended.error, ended.hung_up) == (error, True)
 
 
 def test_a_request_whose_host_hung_up_is_told_so(notes: Notes) -> None:

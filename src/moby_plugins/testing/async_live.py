@@ -1,0 +1,126 @@
+"""Asynchronous plugins on sockets, each in an event loop of its own thread."""
+
+from contextlib import ExitStack
+from os import PathLike, fspath
+from typing import Self
+
+from moby_plugins.app.aio.client import AsyncClient
+from moby_plugins.app.aio.config import new_client
+from moby_plugins.app.aio.serving import AsyncPluginApp
+from moby_plugins.app.aio.subsystem import AsyncSubsystem
+from moby_plugins.app.hosting import plugin_server_unix
+from moby_plugins.app.settings import Settings
+from moby_plugins.domain.async_http import AsyncApp
+from moby_plugins.domain.retry import RetryPolicy
+from moby_plugins.domain.text import quoted
+from moby_plugins.testing.live import DRAIN, TIMEOUT
+
+
+class AsyncLivePlugin:
+    """Serves an asynchronous plugin on the socket ``NAME.sock`` inside a ``with`` block.
+
+    It runs in an event loop of its own, in another thread than the test's: what it shares with the
+    test are things of threads, as ``threading.Event``, and not of asyncio.
+
+    Args:
+        plugin: An implementation of an asynchronous subsystem, an ``AsyncPluginApp``, or any
+            coroutine function from ``AsyncRequest`` to ``AsyncResponse``.
+        name: The plugin's.
+        sockets_path: The directory of the socket.
+
+    Raises:
+        SpecError: On entering, where it cannot listen there.
+
+    Examples:
+        ```python
+        import asyncio
+
+        from moby_plugins.aio import AsyncVolumeDriver
+        from moby_plugins.testing import AsyncLivePlugin
+
+
+        class Shelf(AsyncVolumeDriver):
+            async def list(self):
+                return []
+
+
+        with AsyncLivePlugin(Shelf(), "shelf", ".") as plugin:
+            assert asyncio.run(AsyncVolumeDriver(plugin.client).list()) == ()
+        ```
+    """
+
+    def __init__(
+        self, plugin: AsyncApp | AsyncSubsystem, name: str, sockets_path: str | PathLike[str]
+    ) -> None:
+        self.name = name
+        app = AsyncPluginApp(plugin) if isinstance(plugin, AsyncSubsystem) else plugin
+        self._server = plugin_server_unix(app, name, sockets_path=fspath(sockets_path), drain=DRAIN)
+        self._client: AsyncClient | None = None
+        self._stack = ExitStack()
+
+    def __repr__(self) -> str:
+        return f"<AsyncLivePlugin {quoted(self.name)}>"
+
+    @property
+    def addr(self) -> str:
+        """Its address, once it listens: ``unix:///…/NAME.sock``."""
+        return self._server.addr
+
+    @property
+    def client(self) -> AsyncClient:
+        """A client of it: tries once, waits 10 s for a response, and is closed with the plugin.
+
+        ``RuntimeError`` before it listens.
+        """
+        if self._client is None:
+            raise RuntimeError("the plugin has no client before it listens")
+        return self._client
+
+    def stop(self) -> None:
+        """Remove the socket, let running calls end; may be repeated."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self._server)
+            never = Settings(retry=RetryPolicy.never(), timeout=TIMEOUT)
+            self._client = new_client(self.addr, settings=never)
+            stack.callback(self._client.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class AsyncLivePlugins:
+    """Starts asynchronous plugins in one directory; a context manager, which stops them all.
+
+    Args:
+        sockets_path: The directory of the sockets.
+    """
+
+    def __init__(self, sockets_path: str | PathLike[str]) -> None:
+        self._sockets_path = sockets_path
+        self._stack = ExitStack()
+
+    def __repr__(self) -> str:
+        return f"AsyncLivePlugins({self._sockets_path!r})"
+
+    def __call__(self, plugin: AsyncApp | AsyncSubsystem, name: str = "plugin") -> AsyncLivePlugin:
+        """Start a plugin; raises as ``AsyncLivePlugin`` does.
+
+        Args:
+            plugin: As ``AsyncLivePlugin`` takes it.
+            name: The plugin's.
+
+        Returns:
+            The plugin, which listens already.
+        """
+        return self._stack.enter_context(AsyncLivePlugin(plugin, name, self._sockets_path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
