@@ -146,16 +146,17 @@ def _takes_little(
     # are made twice where halves of pairs are replaced.
     wide = 1 if data.isascii() else 4 if any(lead in data for lead in _FOUR_BYTES) else 2
     memory += len(data) * wide
-    if halves:
-        # An escape makes one character of six bytes, but not where its backslash is escaped.
-        escapes = 0 if b"\\\\" in data else data.count(b"\\u")
-        memory += 12 * (len(data) - 5 * escapes)
-    else:
-        memory += len(data) * max(wide, 3 if b"\\" in data else 1)
     if wide > 1:
         # The headers of what is not ASCII are larger.
         memory += 24 * (values + keys)
-    return memory <= MAX_MEMORY + 2 * len(data)
+    most = MAX_MEMORY + 2 * len(data) - memory
+    if not halves:
+        return len(data) * max(wide, 3 if b"\\" in data else 1) <= most
+    if 12 * len(data) <= most:
+        return True
+    # An escape makes one character of six bytes, but not where its backslash is escaped.
+    escapes = 0 if b"\\\\" in data else data.count(b"\\u")
+    return 12 * (len(data) - 5 * escapes) <= most
 
 
 def _counted(data: bytes) -> tuple[int, int, int, int]:
