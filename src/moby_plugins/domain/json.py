@@ -13,7 +13,8 @@ sum is within the bound, which is nearly always, the text is decoded at once.
 
 Else it is read in pieces (``json_pieces``), so that only one piece is held as text and as a memo.
 More than ``MAX_VALUES`` values are refused before any is decoded: those that are counted too high,
-since they are in strings or empty, are counted again outside of strings.
+since they are in strings or empty, are counted again outside of strings. Long strings that hold
+much of it, in which quotes are few, are left out at once.
 
 Nesting is looked for in what was decoded; halves of surrogate pairs are replaced while it is.
 """
@@ -53,6 +54,8 @@ __all__ = [
 MAX_VALUES = 1_000_000
 # Each value takes two bytes with its comma, and so few of them take no more memory than they may.
 _COUNTED_BYTES = 2 * MAX_VALUES
+# Two brackets, a colon and a comma for each two of them: what has more has some in strings.
+_MOST_STRUCTURE = 4 * MAX_VALUES
 _MEMO_BYTES = 46
 # What ``raw_decode`` calls.
 _scan: Callable[[str, int], tuple[Any, int]] = getattr(DECODER, "scan_once", DECODER.raw_decode)
@@ -109,6 +112,9 @@ def kind_of(value: object) -> str:
 def _fits(data: bytes, *, halves: bool) -> bool:
     """Whether ``data`` can be decoded at once; raises ``ValueError`` for too many values."""
     structure = data.translate(None, _NO_STRUCTURE)
+    if len(structure) > _MOST_STRUCTURE and data.count(b'"') < len(data) >> 4:
+        # Strings hold most of it, and quotes are few: to count outside of them is quick.
+        return _takes_little(data, *_counted(data), halves=halves)
     # An object that is not empty has a colon.
     objects = structure.count(b"{") - structure.count(b"{}")
     arrays = structure.count(b"[")
@@ -120,27 +126,37 @@ def _fits(data: bytes, *, halves: bool) -> bool:
         # Or counted by what they begin with: quotes, digits, and letters of literals.
         begun = data.translate(None, _NOT_BEGUN)
         quotes = begun.count(b'"')
-        values = min(values, containers + quotes // 2 + len(begun) - quotes)
+        # Keys are no values: those in the first step are certain, and nearly always all.
+        keys_first = b"".join(split(whole_backslashes(data, 0))[::2]).count(b":")
+        values = min(values, containers + quotes // 2 + len(begun) - quotes - keys_first)
         del begun
     if values > MAX_VALUES:
         # Some are in strings, or empty.
         values, objects, arrays, keys = _counted(data)
+    return _takes_little(data, values, objects, arrays, keys, halves=halves)
+
+
+def _takes_little(
+    data: bytes, values: int, objects: int, arrays: int, keys: int, *, halves: bool
+) -> bool:
+    """Whether so much in ``data`` can be decoded at once within the bound."""
     memory = memory_of(values, objects, arrays, keys)
     memory += _MEMO_BYTES * keys
     # The text, and the strings: those with escapes are made of parts, grow wider with them, and
     # are made twice where halves of pairs are replaced.
     wide = 1 if data.isascii() else 4 if any(lead in data for lead in _FOUR_BYTES) else 2
     memory += len(data) * wide
-    if halves:
-        # An escape makes one character of six bytes, but not where its backslash is escaped.
-        escapes = 0 if b"\\\\" in data else data.count(b"\\u")
-        memory += 12 * (len(data) - 5 * escapes)
-    else:
-        memory += len(data) * max(wide, 3 if b"\\u" in data else 2 if b"\\" in data else 1)
     if wide > 1:
         # The headers of what is not ASCII are larger.
         memory += 24 * (values + keys)
-    return memory <= MAX_MEMORY + 2 * len(data)
+    most = MAX_MEMORY + 2 * len(data) - memory
+    if not halves:
+        return len(data) * max(wide, 3 if b"\\" in data else 1) <= most
+    if 12 * len(data) <= most:
+        return True
+    # An escape makes one character of six bytes, but not where its backslash is escaped.
+    escapes = 0 if b"\\\\" in data else data.count(b"\\u")
+    return 12 * (len(data) - 5 * escapes) <= most
 
 
 def _counted(data: bytes) -> tuple[int, int, int, int]:

@@ -29,6 +29,7 @@ from moby_plugins.domain.json_decoding import (
     at_once,
     decoder_for_halves,
     finite,
+    has_escapes,
     may_have_halves,
     memory_of,
     mended,
@@ -164,7 +165,7 @@ class _Pieces:
         if self._data[behind : behind + 1] == b":":
             # A key goes with its value. Its bytes are copied five times, its text three times.
             key = self._data[start:end]
-            width = 1 if key.isascii() and b"\\u" not in key else 4
+            width = 1 if key.isascii() and not has_escapes(key) else 4
             del key
             if self._memory + (5 + 3 * width) * (end - start) > MAX_MEMORY + 2 * len(self._data):
                 raise _too_much()
@@ -183,7 +184,7 @@ class _Pieces:
         raw = self._data[self._at : self._at + len(outside)]
         text = text_of(raw, self._at)
         halves = may_have_halves(raw)
-        width = 4 if halves or not raw.isascii() else 2 if b"\\u" in raw else 1
+        width = 4 if halves or not raw.isascii() else 2 if has_escapes(raw) else 1
         self._count(outside, child, max(getsizeof(text), len(raw) * width))
         text = text.lstrip(SPACE.decode())
         if not text and child is None and self._before != ",":

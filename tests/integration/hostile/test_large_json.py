@@ -26,6 +26,28 @@ def test_values_are_counted(unit: str, count: int) -> None:
         first_value(f"{just[:-1]},0]".encode())
 
 
+@pytest.mark.parametrize(
+    ("head", "around"),
+    [
+        ('{"Volumes":[%s]}', 2),
+        ('{"Err":{},"Volumes":[%s]}', 3),
+        ('{"Volumes":[%s],"Err":{"a" : ":[{,"}}', 4),
+        ('{"a\\":":"%s","Volumes":[%%s]}' % ("[{:,}]" * MAX_VALUES), 3),
+        ('["%s",%%s]' % ("," * (5 * MAX_VALUES)), 2),
+        ('["%s\\\\",%%s]' % (r"\"" * MAX_VALUES), 2),
+    ],
+    ids=["a key", "two keys", "keys behind", "text as a member", "text as an item", "escapes"],
+)
+def test_text_and_keys_are_no_values(head: str, around: int) -> None:
+    """Whatever strings hold, and beside any keys, a million values are read and no more."""
+    unit = '","'
+    just = ",".join([unit] * (MAX_VALUES - around))
+
+    first_value((head % just).encode())
+    with pytest.raises(ValueError, match=r"^more than 1,000,000 values$"):
+        first_value((head % f"{just},{unit}").encode())
+
+
 def test_a_hundred_thousand_volumes_are_read() -> None:
     """The answer of a busy plugin is within the bounds."""
     volumes = [
