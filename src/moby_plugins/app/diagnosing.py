@@ -97,7 +97,7 @@ def check_listens(address: Address) -> None:
 
 @frozen
 class _Asking:
-    """A function that asks plugins what they implement, each within ``seconds``; none if it is 0."""
+    """A function that asks plugins what they implement, each within ``seconds``; 0 asks none."""
 
     settings: Settings
     seconds: float

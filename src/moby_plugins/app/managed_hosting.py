@@ -72,7 +72,7 @@ def serve_managed(
     if concern := socket_concern(socket):
         raise SettingsError(f"no engine can reach the plugin's socket: {concern}")
     if os.environ.get(DESCRIBE):
-        server_maker(served, max_request_bytes, max_inflight_bytes)  # raises if a library lacks
+        server_maker(served, max_request_bytes, max_inflight_bytes)  # its library is there
         print(Description(_implemented(served), socket).line(), flush=True)  # noqa: T201
         return
     check_platform("a managed plugin's process")
