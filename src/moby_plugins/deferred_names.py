@@ -47,7 +47,7 @@ class AtDoor(str):
     _home: str
 
     def __new__(cls, door: str, home: str) -> Self:
-        """Return the name ``door``."""
+        """Return the name ``door``, which hashes and compares as ``home`` too."""
         made = super().__new__(cls, door)
         made._home = home
         return made

@@ -314,7 +314,7 @@ class Handshake:
         )
 
     def give_up(self) -> None:
-        """Close the client of an activation that failed."""
+        """Close the client of a failed activation."""
         reached, self._reached = self._reached, None
         if reached is not None and not isinstance(reached[0], ActivePlugin):
             reached[1].close()

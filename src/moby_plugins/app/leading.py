@@ -182,7 +182,7 @@ class Leaders:
         if activation.plugin is None or activation.plugin is not plugin:
             try:
                 handshake.give_up()
-            except BaseException as raised:  # by a transport: the outcome is settled already
+            except BaseException as raised:  # the outcome is already settled, so only log this
                 what = f"closing the client of plugin {quoted(activation.name)} failed"
                 log_failure(what, raised)
 

@@ -408,7 +408,8 @@ def _check_keys(values: Mapping[str, Any], kind: type) -> None:
 
 
 def _rootless(environ: Mapping[str, str]) -> tuple[str, ...]:
-    # The documented directories; the engine's own test for the first is inverted (protocol.md A1).
+    # The directories that are documented: the engine's own test for the first one is inverted
+    # (protocol.md A1).
     if not environ.get("ROOTLESSKIT_STATE_DIR"):
         return ()
     home = environ.get("HOME") or os.path.expanduser("~")

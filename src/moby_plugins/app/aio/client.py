@@ -381,7 +381,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
                 lambda error: upload.error is None and is_retryable(error),
             )
         finally:
-            upload.error = None  # its traceback refers to the upload
+            upload.error = None  # its traceback refers to the upload: break the cycle
 
     async def attempt(
         self, request: AsyncRequest, into: type[T] | UnionType | None, timeout: float | None

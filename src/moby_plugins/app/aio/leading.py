@@ -399,7 +399,7 @@ class AsyncLeaders:
                 tell_failed(self._observers, lead.name, error, lead.loop.time() - started)
             return
         self._forget_lead(lead)
-        # Where another has become active by another of its names, or in another loop, it is shared.
+        # If the plugin is active under another name, or in another loop, that client is shared.
         if activation.plugin is not plugin:
             handshake.give_up()
         elif self._observers:

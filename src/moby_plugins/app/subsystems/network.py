@@ -13,7 +13,7 @@ Options = Mapping[str, Any]
 SCOPES = ("local", "global")
 # The only discovery type that engines send to plugins: a node joined or left.
 NODE_DISCOVERY = 1
-# How a static route is reached.
+# The types of a static route.
 NEXT_HOP, CONNECTED = 0, 1
 
 # An engine that cannot parse such a value removes the endpoint, or disconnects the container (B3).
