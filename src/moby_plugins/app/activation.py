@@ -15,9 +15,9 @@ abandoned    set / - / -                     dropped at once: a waiting caller t
 
 Leader
 ------
-The *leader* is the thread that created the activation; for ``get_all`` it is one of the worker
-threads. Only the leader looks the plugin up and makes the handshake. All other callers wait for
-``done`` and share the outcome. An activation is abandoned if its leader is interrupted or
+The *leader* is the thread that created the activation; for ``get_all`` it is a thread of
+``retrying.py``. Only the leader looks the plugin up and makes the handshake. All other callers wait
+for ``done`` and share the outcome. An activation is abandoned if its leader is interrupted or
 cancelled, or if the leader's ``on_retry`` raises: this ends only the leader's own call. One of the
 waiting callers then leads a second activation, with its own policy and the rest of its own budget.
 

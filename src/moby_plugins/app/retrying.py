@@ -10,7 +10,7 @@ Many operations
 ``retry_side_by_side`` runs many operations with at most ``MAX_THREADS`` worker threads. The
 operations wait in one heap, ordered by the time at which their next attempt is due, and a free
 worker takes the first. A plugin that is missing goes back into the heap after each attempt; a
-plugin that hangs holds one worker. Neither makes the other plugins wait.
+plugin that hangs holds one worker. So no plugin delays the others while a worker is free.
 
 First attempts in one thread
 ----------------------------
