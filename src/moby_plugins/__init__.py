@@ -1,9 +1,9 @@
-"""Find, activate and call Docker plugins; write them; test both ends.
+"""Find, activate and call Docker plugins; write plugins; test hosts and plugins.
 
-Start with ``get("name", "VolumeDriver").client.call("VolumeDriver.List", {})``.
-Every error is a ``PluginError``; fakes for tests are in ``moby_plugins.testing``. Public are
-this module and ``.ports``, ``.subsystems``, ``.serving``, ``.tracing``, ``.diagnosis``,
-``.checks`` and ``.testing``; all others may change.
+Start with ``get("name", "VolumeDriver").client.call("VolumeDriver.List", {})``. All errors of the
+library derive from ``PluginError``. Fakes for tests are in ``moby_plugins.testing``. The public
+modules are this one and ``.ports``, ``.subsystems``, ``.serving``, ``.aio``, ``.tracing``,
+``.diagnosis``, ``.checks`` and ``.testing``; all others may change without notice.
 """
 
 from typing import TYPE_CHECKING
@@ -113,7 +113,7 @@ __all__ = [
     "using_registry",
 ]
 
-if not TYPE_CHECKING:  # else any name would pass
+if not TYPE_CHECKING:  # a type checker would accept any name because of ``__getattr__``
     __getattr__, __dir__ = deferred_names(
         __name__,
         __all__,

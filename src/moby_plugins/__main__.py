@@ -1,4 +1,4 @@
-"""``python -m moby_plugins``: the command line."""
+"""The command line, as ``python -m moby_plugins``."""
 
 from moby_plugins.cli import main
 

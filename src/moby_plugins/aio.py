@@ -1,6 +1,7 @@
-"""The host's and the plugin's end for programs that run on asyncio.
+"""Clients, registries and plugins for programs that use asyncio.
 
-All of it is ``await``-ed where ``moby_plugins`` waits; errors, settings and values are the same.
+The functions that wait in ``moby_plugins`` are coroutines here; errors, settings and values are the
+same.
 """
 
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ __all__ = [
     "streamed",
 ]
 
-if not TYPE_CHECKING:  # else any name would pass
+if not TYPE_CHECKING:  # a type checker would accept any name because of ``__getattr__``
     __getattr__, __dir__ = deferred_names(
         __name__,
         __all__,

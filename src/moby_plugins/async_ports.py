@@ -1,7 +1,8 @@
-"""What the asynchronous core asks of the world: ``ports.py``, with ``await``.
+"""The asynchronous ports: the interfaces of ``ports.py`` whose methods are coroutines.
 
-There is no asynchronous clock: time is the event loop's. Discovery is the synchronous port. The
-values and the reasons of errors are those of ``ports.py`` and ``moby_plugins.aio``.
+There is no asynchronous clock, because time is the event loop's, and no asynchronous discovery: the
+core calls the synchronous one. The values are those of ``ports.py`` and ``moby_plugins.aio``, the
+reasons of errors those of ``ports.py``.
 """
 
 import asyncio
@@ -12,57 +13,57 @@ from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
 
 
 class AsyncTransport(Protocol):
-    """Carries requests to one plugin. Tasks of one event loop, or of several, may share it."""
+    """A way to send requests to one plugin. Tasks may share it, in one event loop or in several."""
 
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
-        """Send a request, and return the response with its body unread.
+        """Send a request once, and return the response with its body unread.
 
-        A task that is cancelled in here, or while it reads the body, leaves no connection that
-        another call could use.
+        If the task is cancelled in this method, or while it reads the body, the connection is not
+        used for another call.
 
         Args:
-            request: What to send.
+            request: The request.
             timeout: Seconds until the end of the response's body, the wait for a connection
-                included; ``None`` for no bound.
+                included; ``None`` for no limit.
 
         Returns:
-            The response, whatever its status; for the caller to close its body.
+            The response, of any status; the caller closes its body.
 
         Raises:
-            TransportError: When no response came; ``answered`` tells whether a part did.
-            TransportTimeoutError: When the time-out ran out.
+            TransportError: If no response is received; ``answered`` is true if a part of one was.
+            TransportTimeoutError: If the time-out expires.
         """
         ...
 
     def close(self) -> None:
-        """Give up all connections; may be called more than once. Never waits.
+        """Close all connections without waiting; may be called more than once.
 
-        What waits in ``send``, or reads a body, raises ``TransportError`` at once.
+        A running ``send``, or a read of a body, raises ``TransportError`` at once.
         """
         ...
 
 
 class AsyncConnect(Protocol):
-    """Makes the asynchronous transport for an address; a plain function, not a coroutine."""
+    """A plain function, not a coroutine, that makes the asynchronous transport for an address."""
 
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> AsyncTransport:
-        """Make a transport for an address, not connected yet.
+        """Return a transport for an address, not connected yet.
 
         Args:
-            address: The plugin's.
-            tls: How to speak TLS, where that is said.
+            address: The plugin's address.
+            tls: The TLS options, or ``None`` for the defaults.
 
         Returns:
-            The transport, for the caller to close.
+            The transport; the caller closes it.
 
         Raises:
-            SpecError: For an address or TLS file that cannot be used.
+            SpecError: If the address or a TLS file is not valid.
         """
         ...
 
 
 def is_cancelled(error: BaseException) -> bool:
-    """Whether ``error`` ends the running task as it was told to, and is no failure of its code."""
+    """Return whether ``error`` is the cancellation of the current task, and not a failure."""
     if not isinstance(error, asyncio.CancelledError):
         return False
     task = asyncio.current_task()

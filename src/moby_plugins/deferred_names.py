@@ -1,7 +1,7 @@
-"""Doors: the modules whose names are public, and what makes them cheap to import.
+"""Doors: the public modules, made cheap to import.
 
-A name of a door is imported on first use (``deferred_names``), and a class says that it lives at
-its door, although another module defines it (``AtDoor``).
+A door imports each of its names on first use (``deferred_names``). The ``__module__`` of a public
+class is its door, although another module defines the class (``AtDoor``).
 """
 
 import sys
@@ -15,10 +15,10 @@ def deferred_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the ``__getattr__`` and ``__dir__`` of ``package``, whose public names are ``names``.
 
-    ``homes`` are the modules that define them, named relative to this library. They are imported
-    in this order until one has the name, so a module stands behind those that it imports. A name
-    is looked up once and then kept as an attribute of ``package``. A name that is not in
-    ``names`` raises ``AttributeError``.
+    ``homes`` are the modules that define the names, relative to this library. They are imported in
+    this order until one has the name, so a module must come after those that it imports. A name is
+    looked up once, and then kept as an attribute of ``package``. A name that is not in ``names``
+    raises ``AttributeError``.
     """
 
     def load(name: str) -> Any:
@@ -34,11 +34,12 @@ def deferred_names(
 
 
 class AtDoor(str):
-    """The name of a door, as the ``__module__`` of a class that the module ``home`` defines.
+    """The name of a door, used as the ``__module__`` of a class that the module ``home`` defines.
 
-    Its text is the door's name, for tracebacks, reprs and pickles. A look-up in ``sys.modules``
-    finds ``home``, because ``inspect.getsource`` and ``typing.get_type_hints`` look there for the
-    class's file and globals, and find neither in a door: so it hashes as ``home``, and equals both.
+    Its text is the door's name, for tracebacks, reprs and pickles. ``inspect.getsource`` and
+    ``typing.get_type_hints`` look the name up in ``sys.modules`` to find the class's file and
+    globals, which the door does not have. This string therefore hashes as ``home`` and equals both
+    names, so that the look-up finds ``home``.
     """
 
     __slots__ = ("_home",)
@@ -46,7 +47,7 @@ class AtDoor(str):
     _home: str
 
     def __new__(cls, door: str, home: str) -> Self:
-        """Return the name ``door``."""
+        """Return the name ``door``, which hashes and compares as ``home`` too."""
         made = super().__new__(cls, door)
         made._home = home
         return made
@@ -61,5 +62,5 @@ class AtDoor(str):
         return hash(self._home)
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        """Copy and pickle as the plain name."""
+        """Return a plain string for copies and pickles."""
         return str, (str(self),)

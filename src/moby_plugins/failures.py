@@ -1,12 +1,13 @@
-"""The log of the library, and in it failures of the code of others: methods, handlers, observers.
+"""The library's log, and the logging of failures in user code: methods, handlers, observers.
 
-``logger`` is the one that all modules log to. It has a handler that does nothing, so that a
-program which sets up no logging finds nothing on its standard error.
+All modules use ``logger``. It has a handler that does nothing, so that a program without a logging
+configuration prints nothing to standard error.
 
 An engine reads the output of a managed plugin line by line, and stops at a line of more than
-64 KiB: the plugin then hangs as soon as it writes again. So each line here is bounded, whatever
-an exception says, and holds nothing that would begin another line or move a cursor. Logging a
-failure raises nothing: an exception's attributes and the log's handlers are code of others too.
+64 KiB: the plugin then hangs as soon as it writes again. Each line that is logged here therefore
+has a limited length, and contains no character that starts another line or moves the cursor.
+Logging a failure raises nothing, although an exception's attributes and log handlers are user code
+too; only a ``KeyboardInterrupt`` passes.
 """
 
 import logging
@@ -23,28 +24,29 @@ from moby_plugins.domain.text import class_name, shown
 logger: logging.Logger = logging.getLogger("moby_plugins")
 logger.addHandler(logging.NullHandler())
 
-# A method that raises one of these refuses the call; anything else is a mistake of its author's.
+# A plugin's method raises one of these to refuse a call; any other exception is a bug.
 REFUSALS = (StatusError, ValueError, LookupError, OSError)
 
-# Characters: less than 4 KiB for any encoding, where a stream escapes what it cannot encode too.
+# The most characters of a line: less than 4 KiB in any encoding, and if all are escaped.
 _MAX_LINE = 400
-# The same for a line that may be longer, in bytes: what a formatter puts before it has room.
+# The most bytes of a line that may be longer; leaves room for a formatter's prefix.
 _MAX_BYTES = 3900
-# Of a chain of exceptions, of a stack, and of a group or notes: the last, the last, the first.
+# The most exceptions of a chain (the last), frames of a stack (the last), members of a group or
+# notes (the first).
 _MAX_LINKS, _MAX_FRAMES, _MAX_MEMBERS = 8, 64, 16
 _CAUSED = "The above exception was the direct cause of the following exception:"
 _DURING = "During handling of the above exception, another exception occurred:"
 
 
 def log_failed_call(what: str, error: BaseException) -> None:
-    """Log that ``what``, a call of a method, failed: a refusal on one line, else with its stack.
+    """Log that ``what``, a call of a method, failed: a refusal in one line, else with the stack.
 
     ``StatusError``, ``ValueError``, ``LookupError`` and ``OSError`` are refusals.
     """
     if not issubclass(type(error), REFUSALS):
         log_failure(what, error)
         return
-    # A status is what its author chose to answer.
+    # The method chose the status of a ``StatusError``, so this is only a warning.
     level = logging.WARNING if is_kind(error, StatusError) else logging.ERROR
     with _passed_over():
         logger.log(level, "%s", _one_line(f"{shown(what)}: {_named(error)}{_place(error)}"))
@@ -59,7 +61,7 @@ def log_failure(what: str, error: BaseException) -> None:
     record = logger.makeRecord(
         logger.name, logging.ERROR, file, line, "%s", (shown(what),), info, function
     )
-    # Formatters take this text, where there is one, and do not make their own.
+    # Formatters use ``exc_text`` if it is set, instead of formatting the exception.
     record.exc_text = "\n".join(shown(each, _MAX_LINE) for each in _trace(error))
     with _passed_over():
         logger.handle(record)
@@ -67,23 +69,23 @@ def log_failure(what: str, error: BaseException) -> None:
 
 @contextmanager
 def _passed_over() -> Iterator[None]:
-    # What is logged about is answered all the same, whatever a handler of the log raises. An
-    # interrupt may be the caller's own.
+    # A failing log handler must not prevent the response to the failed call. A KeyboardInterrupt
+    # passes, because it may be meant for the caller.
     try:
         yield
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: S110  there is no log to put it in
+    except BaseException:  # noqa: S110  the log itself failed
         pass
 
 
 def _own(error: BaseException, name: str) -> Any:
-    # What Python itself keeps under that name, whatever the exception's class has there.
+    # Read Python's own attribute, even if the exception's class overrides it.
     return vars(BaseException)[name].__get__(error)
 
 
 def _one_line(text: str) -> str:
-    # Several texts of others may stand in it, each of them within its own bound.
+    # The text may contain several foreign texts, each of limited length.
     line = shown(text, _MAX_BYTES)
     size = len(line.encode("ascii", "backslashreplace"))
     return line if size <= _MAX_BYTES else shown(line, _MAX_LINE)
@@ -104,7 +106,7 @@ def _trace(error: BaseException) -> Iterator[str]:
 
 
 def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
-    # From the last to the first; each with what leads from it to the one that came later.
+    # From the last exception to the first, each with the line that joins it to the later one.
     seen: set[int] = set()
     link: BaseException | None = error
     joint = ""
@@ -123,7 +125,7 @@ def _notes(error: BaseException) -> list[str]:
         notes = getattr(error, "__notes__", ())
         several = issubclass(type(notes), Iterable) and not issubclass(type(notes), (str, bytes))
         return [shown(note) for note in islice(notes if several else (notes,), _MAX_MEMBERS)]
-    except BaseException:  # code of others too
+    except BaseException:  # the notes are user code too
         return ["notes that cannot be shown"]
 
 
@@ -131,13 +133,13 @@ def _named(error: BaseException) -> str:
     name = class_name(error)
     try:
         text = in_full(error)
-    except BaseException:  # what an exception has for its text is code of others too
+    except BaseException:  # an exception's ``__str__`` is user code too
         return f"{shown(name)}, which cannot be shown"
     return f"{name}: {text}" if text else name
 
 
 def _place(error: BaseException) -> str:
-    # Where a refusal has no stack, its author still wants to know which line it came from.
+    # A refusal is logged without its stack, so name the line that raised it.
     frames = [*traceback.walk_tb(_own(error, "__traceback__"))]
     if not frames:
         return ""

@@ -1,8 +1,8 @@
-"""What parts of this library need of the platform, and the error where it is not there.
+"""The features of the platform that parts of this library need, and a check for them.
 
-Importing needs nothing but Python: what is missing is found out when a part is first used. All of
-it is on Linux and macOS; on Windows Python has neither UNIX sockets nor ``poll``, so that there
-remain plugins in memory and transports of one's own (``docs/platforms.md``).
+The library can be imported on any platform; a missing feature is reported when a part is first
+used. Linux and macOS have all features. On Windows, Python has neither UNIX sockets nor ``poll``:
+only plugins in memory and third-party transports work there (``docs/platforms.md``).
 """
 
 import sys
@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from moby_plugins.domain.errors import SettingsError
 
-# By part, the modules, or attributes of modules, that it cannot do without.
+# For each part, the modules and the attributes of modules that it needs.
 NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "calling over sockets": ("select.poll", "socket.MSG_DONTWAIT"),
@@ -31,7 +31,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def check_platform(part: str) -> None:
-    """Raise ``SettingsError``, naming platform and lack, where ``part`` cannot work here.
+    """Raise ``SettingsError``, naming what is missing, if ``part`` cannot work on this platform.
 
     Args:
         part: A key of ``NEEDS``.

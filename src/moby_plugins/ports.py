@@ -1,13 +1,14 @@
-"""What the core asks of the world: to find plugins, to reach them, and the time.
+"""The ports: interfaces through which the core finds plugins, reaches them, and reads the time.
 
-Read this first. An implementation of one of these roles is held to its contract suite
-(``moby_plugins.testing.contracts``). Every method may be called from several threads.
-``RunningCall`` is the other way round: what serves a plugin tells its code.
+Start reading the library here. Each interface has a contract suite
+(``moby_plugins.testing.contracts``), which every implementation must pass. Several threads may call
+each method at once.
 
-This is also the door of those who write a transport or a discovery: it has the values that are
-exchanged, and the reasons that transports give in errors (``TIMED_OUT``, ``CLOSED_EARLY``,
-``CUT_OFF``, ``MALFORMED``), so that all of them say the same. ``Cancellation`` ends waits;
-``WakeEvent`` is what they wait for.
+The module is also public, for authors of transports and discoveries. It exports the values that
+they exchange with the core, and the reasons that transports use in errors (``TIMED_OUT``,
+``CLOSED_EARLY``, ``CUT_OFF``, ``MALFORMED``). ``Cancellation`` ends waits, and ``WakeEvent`` is the
+event that such waits wait for. ``RunningCall`` is for authors of servers: it tells a plugin's code
+that its host has hung up.
 """
 
 import os
@@ -106,10 +107,10 @@ T = TypeVar("T")
 
 
 class RunningCall:
-    """A call that a served plugin answers: ``with call:`` around each step of the plugin's code.
+    """A running call of a served plugin, for servers: ``with call:`` around the plugin's code.
 
-    For what serves plugins: it calls ``hang_up`` once the host has hung up, or when it gives the
-    response up before its end. To be entered by one thread at a time.
+    The server enters it around each step of the plugin's code, and calls ``hang_up`` when the host
+    has hung up, or when the server abandons the response. One thread at a time may enter it.
     """
 
     _token: "Token[RunningCall] | None" = None
@@ -118,12 +119,12 @@ class RunningCall:
 
     @property
     def hung_up(self) -> threading.Event:
-        """The event, which is made when it is first asked for: most calls are too short."""
-        # Of two threads that make one, both get that of the first.
+        """The event that ``hang_up`` sets, made on first use because most calls need none."""
+        # If two threads make an event at once, both get the one that was stored first.
         event: threading.Event = self.__dict__.get("event") or self.__dict__.setdefault(
             "event", WakeEvent()
         )
-        # Looked at last, as ``hang_up`` sets it first: so one of the two sets the event.
+        # Tested last, because ``hang_up`` sets it first: so one of the two always sets the event.
         if self._hung_up:
             event.set()
         return event
@@ -134,7 +135,7 @@ class RunningCall:
         return self._hung_up
 
     def hang_up(self) -> None:
-        """Set the event; may be called by any thread, and again."""
+        """Set the event; may be called more than once, by any thread."""
         self._hung_up = True
         event = self.__dict__.get("event")
         if event is not None:
@@ -142,7 +143,7 @@ class RunningCall:
 
     @property
     def left_behind(self) -> bool:
-        """Whether this is a child that the plugin's code forked: its parent answers the call."""
+        """Whether this process is a child that the plugin's code forked; the parent responds."""
         return self._process != os.getpid()
 
     def __enter__(self) -> None:
@@ -161,7 +162,7 @@ _RUNNING: ContextVar[RunningCall] = ContextVar("running_call")
 
 
 def _exit_status(error: BaseException | None) -> int:
-    # As Python's own end of a process has it.
+    # The same status as when Python ends a process with this exception.
     if not isinstance(error, SystemExit):
         return int(error is not None)
     if error.code is None:
@@ -170,7 +171,7 @@ def _exit_status(error: BaseException | None) -> int:
 
 
 def is_forked_child() -> bool:
-    """Return whether code of the plugin forked this process within the running call."""
+    """Return whether the plugin's code forked this process during the running call."""
     call = _RUNNING.get(None)
     return call is not None and call.left_behind
 
@@ -178,12 +179,12 @@ def is_forked_child() -> bool:
 def hung_up() -> threading.Event:
     """Return the event that is set when the host of the running call has hung up.
 
-    To be asked for by the thread that was called: in a method, or in the generator that it returns.
-    Give the event to threads that the method starts.
+    Call this in the thread that runs the method, or in the generator that the method returns. Pass
+    the event to threads that the method starts.
 
     Returns:
-        The event. Outside a call, one of its own that is never set: so a method can be called by
-        itself.
+        The event. Outside a call it is an event that is never set, so that a test can call a method
+        directly.
 
     Examples:
         ```python
@@ -209,260 +210,265 @@ def has_hung_up() -> bool:
 
 
 class Discovery(Protocol):
-    """Finds plugins by name; remembers nothing between two calls."""
+    """A way to find plugins by name; it keeps no results between calls."""
 
     def scan(self) -> list[str]:
         """Return the names that a look-up would find, sorted, each once.
 
         Raises:
-            SpecError: For a directory that cannot be read.
-            PluginError: Another, where it cannot tell.
+            SpecError: If a directory cannot be read.
+            PluginError: If the names cannot be found for another reason.
         """
         ...
 
     def lookup(self, name: str) -> Plugin:
         """Find a plugin as it is described now.
 
-        A registry gives any text without NUL for a name. The plugin may have another name than
-        was asked for: all such names are one plugin.
+        A registry may pass any text without NUL as a name. The returned plugin may have another
+        name than ``name``; then both names mean the same plugin.
 
         Args:
-            name: Its name.
+            name: The plugin's name.
 
         Returns:
-            The plugin, without a manifest unless it is a managed one.
+            The plugin. Its manifest is empty, unless it is a managed plugin.
 
         Raises:
-            PluginNotFoundError: Where there is none.
-            SpecError: Where its description cannot be used.
-            InvalidPluginNameError: For what cannot be a name.
-            PluginError: Another, where it cannot tell; a ``TransportError`` is tried again.
+            PluginNotFoundError: If there is no such plugin.
+            SpecError: If the plugin's description is not valid.
+            InvalidPluginNameError: If ``name`` is not a valid name.
+            PluginError: If the look-up fails for another reason; a registry retries after a
+                ``TransportError``.
         """
         ...
 
 
 @runtime_checkable
 class LocalDiscovery(Discovery, Protocol):
-    """A discovery whose look-ups wait for nothing but local files.
+    """A discovery whose look-ups only read local files.
 
-    A registry makes many of them in one thread.
+    A registry makes many such look-ups in one thread.
     """
 
     @property
     def is_local(self) -> bool:
-        """Whether that is so: of a discovery that asks others, it may depend on them."""
+        """Whether look-ups only read local files; may depend on an inner discovery."""
         ...
 
 
 @runtime_checkable
 class EndingDiscovery(Discovery, Protocol):
-    """A discovery that asks others, and stops waiting for them at once where it is told to."""
+    """A discovery that waits for other processes, and whose waits can be cancelled."""
 
     def ended_by(self, cancel: Cancellation) -> Discovery:
-        """Return this discovery for one that waits: once ``cancel`` is set, it ends.
+        """Return a discovery like this one, whose waits end when ``cancel`` is set.
 
         Args:
-            cancel: Ends the question that is under way, and those to come, with ``PluginError``.
+            cancel: Ends running and later calls of the returned discovery with ``PluginError``.
 
         Returns:
-            The discovery; this one is not ended.
+            The discovery; ``cancel`` does not end calls of this one.
         """
         ...
 
 
 def ended_by(discovery: Discovery, cancel: Cancellation) -> Discovery:
-    """``discovery``, ended by ``cancel`` where it can be."""
+    """Return ``discovery``, with waits that ``cancel`` ends if it supports that."""
     return discovery.ended_by(cancel) if isinstance(discovery, EndingDiscovery) else discovery
 
 
 @runtime_checkable
 class Survey(Discovery, Protocol):
-    """A discovery that also tells what it passes over: for people, not for hosts."""
+    """A discovery that also lists what it ignores, for diagnosis."""
 
     def candidates(self, name: str) -> list[Candidate]:
-        """Return all that ``lookup`` could find by a name; it takes the first, or fails with it.
+        """Return all candidates for a name; ``lookup`` uses the first, or raises its error.
 
         Args:
-            name: The plugin's.
+            name: The plugin's name.
 
         Returns:
-            The candidates, in the order in which they count.
+            The candidates, in order of precedence.
 
         Raises:
-            InvalidPluginNameError: For what cannot be a name; nothing else is raised.
+            InvalidPluginNameError: If ``name`` is not a valid name; no other error is raised.
         """
         ...
 
     def strays(self) -> list[Stray]:
-        """Return files that seem to be meant for ``lookup``, but that it does not find."""
+        """Return the files that seem to be meant for ``lookup``, but that it ignores."""
         ...
 
 
 class Transport(Protocol):
-    """Carries requests to one plugin; makes one attempt at a time and never a second."""
+    """A way to send requests to one plugin; it never retries."""
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Send a request once, and return the response, whatever its status, with its body unread.
+        """Send a request once, and return the response, of any status, with its body unread.
 
         Args:
-            request: What to send. An exception out of the iterator that is its body passes
-                unchanged.
-            timeout: Seconds for the exchange, the reading of the body included; ``None`` is no
-                bound.
+            request: The request. If its body is an iterator, an exception that the iterator raises
+                passes unchanged.
+            timeout: Seconds for the exchange, reading the response's body included; ``None`` means
+                no limit.
 
         Returns:
-            The response; the caller closes its body, and what goes wrong later, reading it raises.
+            The response; the caller closes its body. Errors after the status line are raised by
+            reading the body.
 
         Raises:
-            TransportError: While no status line came; ``TransportTimeoutError`` when the time-out
-                runs out.
+            TransportError: If no status line is received; ``TransportTimeoutError`` if the time-out
+                expires.
         """
         ...
 
     def close(self) -> None:
-        """Give up all connections; may be called more than once, by any thread.
+        """Close all connections; may be called more than once, by any thread.
 
-        What waits in ``send``, or reads a body, raises ``TransportError`` at once. It must not wait
-        for a lock: a signal handler may call it. A transport that cannot end what it sends leaves
-        it to its time-out, and a caller that is cancelled waits for that.
+        A running ``send``, or a read of a body, raises ``TransportError`` at once. This method must
+        not wait for a lock, because a signal handler may call it. If a transport cannot abort a
+        running ``send``, a cancelled caller waits until that returns or its time-out expires.
         """
         ...
 
 
 class PendingResponse(Protocol):
-    """A response to a request that was sent, or is about to be, which may not have come yet.
+    """A response that may not have been received yet, to a request that was begun.
 
-    For one thread at a time; a ``Selector`` waits for many of them. What it holds open is closed
-    with its transport, too.
+    For one thread at a time; a ``Selector`` waits for many of them. Closing the transport also
+    closes it.
     """
 
     @property
     def is_whole(self) -> bool:
-        """Whether ``finish`` returns or raises at once."""
+        """Whether ``finish`` would return or raise without waiting."""
         ...
 
     @property
     def ends(self) -> float | None:
-        """The time, as ``time.monotonic`` has it, at which the exchange times out."""
+        """The value of ``time.monotonic`` at which the exchange times out; ``None`` for never."""
         ...
 
     def fileno(self) -> int:
-        """Return the descriptor to be polled."""
+        """Return the file descriptor to poll."""
         ...
 
     def events(self) -> int:
-        """Return what it is to be polled for, as ``select.poll`` has it."""
+        """Return the events to poll for, as flags of ``select.poll``."""
         ...
 
     def advance(self, events: int) -> bool:
-        """Take what has come, without a wait; return true once there is no more to poll for.
+        """Send or receive what is possible without waiting; return true when polling is over.
 
-        ``events`` are those that were polled, 0 where the time is over. The rest is then read
-        by ``finish``: at once, or with a wait where only a parser can tell where it ends.
+        ``events`` are the events that occurred, or 0 if the time-out has expired. When polling is
+        over, ``finish`` reads the rest; it has to wait if only a parser can find the response's
+        end.
         """
         ...
 
     def finish(self) -> Response:
-        """Return the response; wait for it, and raise, as ``Transport.send`` does."""
+        """Wait for the response and return it; raises as ``Transport.send``."""
         ...
 
     def close(self) -> None:
-        """Give the exchange up, where ``finish`` was not called; may be called more than once."""
+        """Abandon the exchange if ``finish`` was not called; may be called more than once."""
         ...
 
 
 class Selector(Protocol):
-    """Waits for many pending responses in one thread; for one thread at a time."""
+    """A way to wait for many pending responses in one thread; for one thread at a time."""
 
     def add(self, pending: PendingResponse, /) -> None:
-        """Wait for this one too."""
+        """Add a pending response to those that ``wait`` waits for."""
         ...
 
     def wait(self) -> list[PendingResponse]:
-        """Wait until there is no more to poll for at one or more, and return those.
+        """Wait until polling is over for at least one response, and return all such responses.
 
-        They are not waited for any longer. Without any that was added it returns at once.
+        They are removed from the selector. If it is empty, return an empty list at once.
         """
         ...
 
 
 @runtime_checkable
 class BeginningTransport(Transport, Protocol):
-    """A transport that can also begin an exchange, and leave the wait for it to others.
+    """A transport that can also begin an exchange without waiting for the response.
 
-    A registry uses it in ``get_all``, where it can: one thread then activates many plugins.
+    With it, ``get_all`` activates many plugins in one thread.
     """
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
-        """Send ``request`` as ``send`` does, but without a wait.
+        """Send ``request`` as ``send`` does, but return a pending response instead of waiting.
 
-        Returns ``None``, and has done nothing, where that is not possible. Raises what
-        ``send`` would have raised by now.
+        If that is not possible, send nothing and return ``None``. Raise an error that ``send``
+        would raise before it waits.
         """
         ...
 
 
 class Connect(Protocol):
-    """Makes the transport for an address: what ``Settings.transports`` names by scheme."""
+    """A function that makes the transport for an address; see ``Settings.transports``."""
 
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> Transport:
-        """Make a transport for an address, not connected yet.
+        """Return a transport for an address, not connected yet.
 
         Args:
-            address: The plugin's.
-            tls: How to speak TLS, where that is said.
+            address: The plugin's address.
+            tls: The TLS options, or ``None`` for the defaults.
 
         Returns:
-            The transport, for the caller to close.
+            The transport; the caller closes it.
 
         Raises:
-            SpecError: For an address or TLS file that cannot be used.
+            SpecError: If the address or a TLS file is not valid.
         """
         ...
 
 
 class Clock(Protocol):
-    """The time, in seconds from an arbitrary point, and the ways to let it pass."""
+    """The time, in seconds from an arbitrary point, and ways to wait."""
 
     def now(self) -> float:
-        """Return the seconds on this clock; they never run backwards."""
+        """Return the time of this clock in seconds; it never decreases."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Return once the time has passed.
+        """Sleep for some time.
 
         Args:
-            seconds: How long; 0 and less return at once.
+            seconds: How long to sleep; 0 or less returns at once.
         """
         ...
 
     def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
-        """Wait for an event.
+        """Wait until an event is set, or a time-out expires.
 
         Args:
-            event: What to wait for.
-            timeout: Seconds at most; ``None`` for no bound.
+            event: The event.
+            timeout: The most seconds to wait; ``None`` for no limit.
 
         Returns:
-            Whether it is set.
+            Whether the event is set.
         """
         ...
 
     def working(self) -> AbstractContextManager[None]:
-        """Tell of the time that an operation of this library takes: a fake clock then stands still.
+        """Mark a block as an operation of this library.
+
+        A fake clock stands still while a thread inside such a block runs and does not wait on it.
 
         Returns:
-            A context manager; it may be nested.
+            A context manager, which may be nested.
         """
         ...
 
 
 def filled(argument: str, given: T, *methods: str) -> T:
-    """Return ``given``; ``TypeError``, naming the ``argument``, unless it has the ``methods``.
+    """Return ``given``; raise ``TypeError``, naming ``argument``, if it lacks one of ``methods``.
 
-    A class in place of its instance is refused too.
+    A class instead of an instance raises ``TypeError`` too.
     """
-    # A list, as each step of a generator costs a call, and clients are made by the hundred.
+    # A list is faster than a generator, and a program may make hundreds of clients.
     present = [method for method in methods if callable(getattr(given, method, None))]
     if isinstance(given, type) or len(present) < len(methods):
         named = listed(f"{method}()" for method in methods)
@@ -471,7 +477,7 @@ def filled(argument: str, given: T, *methods: str) -> T:
 
 
 def callable_or_none(argument: str, given: T) -> T:
-    """Return ``given``; ``TypeError``, naming the ``argument``, unless it is a function or none."""
+    """Return ``given``; raise ``TypeError``, naming ``argument``, if it is not callable or None."""
     if given is not None and not callable(given):
         raise TypeError(f"{argument} must be a function, not {quoted(given)}")
     return given

@@ -1,4 +1,4 @@
-"""The plugin's end: implementations of subsystems, answered for and served."""
+"""The plugin's end: applications of implemented subsystems, and servers for them."""
 
 from moby_plugins.adapters.server.metrics_server import MetricsServer
 from moby_plugins.app.hosting import (

@@ -1,4 +1,4 @@
-"""The subsystems that engines speak, and what a subsystem of one's own is made of.
+"""The subsystems that engines use, and the classes for defining further subsystems.
 
 ``VolumeDriver(plugin.client)`` is a host's typed proxy; a class derived from
 ``VolumeDriver`` is a plugin's implementation (``moby_plugins.serving``).
@@ -72,7 +72,7 @@ ENGINE_SUBSYSTEMS: tuple[type[Subsystem], ...] = (
     SecretProvider,
     VolumeDriver,
 )
-"""The subsystems that engines speak, to be found by what a manifest says: ``implements``."""
+"""The subsystems that engines use; a manifest lists a subsystem by its ``implements``."""
 
 __all__ = [
     "ENGINE_SUBSYSTEMS",

@@ -1,4 +1,4 @@
-"""Standing between a host and a plugin, and what was seen there: calls, recorded and read back."""
+"""Tracing: a proxy between hosts and a plugin, and recordings of the calls that pass it."""
 
 from moby_plugins.app.recordings import export_trace, load_recording, open_recording
 from moby_plugins.app.tracing import (

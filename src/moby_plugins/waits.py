@@ -1,7 +1,7 @@
-"""What waits wait for, and what ends them: events, and cancellations of callers.
+"""Events and cancellations, which signal handlers may set; public in ``moby_plugins.ports``.
 
-Nothing here waits for a lock, which a signal handler could find taken by the thread that it
-interrupts. These are values of the door ``moby_plugins.ports``.
+Setting one takes no lock: a signal handler would deadlock on a lock that is held by the thread that
+it interrupts.
 """
 
 import math
@@ -14,30 +14,30 @@ from moby_plugins.deferred_names import AtDoor
 
 _DOOR = AtDoor("moby_plugins.ports", __name__)
 
-# Seconds that a main thread waits at once, for the handlers of signals to run.
+# The most seconds of one blocking wait in the main thread, so that signal handlers can run.
 _LONGEST_SIGNALLED = 0.25
 
 
 class WakeEvent(threading.Event):
-    """An event that may be set by a signal handler, and is never cleared. Threads share it.
+    """An event that a signal handler may set, and that is never cleared. Threads may share it.
 
-    ``threading.Event`` guards itself with a lock, which the thread that the handler interrupts may
-    hold. Here each thread that waits has a lock of its own, and ``set`` only releases.
+    ``set`` of a ``threading.Event`` takes a lock, which the thread that the handler interrupts may
+    hold. Here each waiting thread has a lock of its own, and ``set`` only releases these locks.
     """
 
     __module__ = _DOOR
 
     def __init__(self) -> None:
-        # Without the lock and the list of waiting threads that the class above makes.
+        # The base class's ``__init__`` would make a lock and a list of waiting threads: not used.
         self._happened = False
         self._asleep: list[threading.Lock] = []
 
     def is_set(self) -> bool:
-        """Return whether it was set."""
+        """Return whether the event was set."""
         return self._happened
 
     def set(self) -> None:
-        """Wake all that wait, now or later."""
+        """Set the event: all waits end, those that begin later too."""
         self._happened = True
         while True:
             try:
@@ -47,30 +47,30 @@ class WakeEvent(threading.Event):
             lock.release()
 
     def clear(self) -> None:
-        """Raise ``RuntimeError``: what has ended does not begin again."""
+        """Raise ``RuntimeError``, because this event cannot be cleared."""
         raise RuntimeError("this event stays set")
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set.
+        """Wait until the event is set, or the time-out expires.
 
         Args:
-            timeout: Seconds at most; ``None`` for no bound.
+            timeout: The most seconds to wait; ``None`` for no limit.
 
         Returns:
-            Whether it is set.
+            Whether the event is set.
         """
         if self._happened:
             return True
         ends = math.inf if timeout is None else time.monotonic() + timeout
-        # Python runs signal handlers in the main thread, and one whose signal comes right before
-        # the system call that blocks only when that returns.
+        # Python runs signal handlers in the main thread. If a signal arrives right before the
+        # blocking system call, its handler runs only after that call: so limit each call.
         is_main = threading.current_thread() is threading.main_thread()
         longest = _LONGEST_SIGNALLED if is_main else threading.TIMEOUT_MAX
         lock = threading.Lock()
         lock.acquire()
         self._asleep.append(lock)
         try:
-            # Looked at after the lock was listed, as ``set`` does both the other way round.
+            # Test the event after appending the lock: ``set`` does both in the opposite order.
             while not self.is_set() and (left := ends - time.monotonic()) > 0:
                 lock.acquire(timeout=min(left, longest))
         finally:
@@ -83,23 +83,23 @@ class WakeEvent(threading.Event):
 
 
 class SleepEvent(WakeEvent):
-    """What ends a sleep before its time: to wait for it with a time-out is to sleep.
+    """An event for a sleep: waiting for it with a time-out is a sleep, and setting it ends that.
 
-    Only clocks that list sleeps, as ``FakeClock`` does, tell it from another event.
+    It is a class of its own for clocks that record sleeps, such as ``FakeClock``.
     """
 
     __module__ = _DOOR
 
 
 class Cancellation:
-    """Ends waits from another thread, from a signal handler, or before they begin.
+    """A way to end waits from another thread, from a signal handler, or before they begin.
 
-    Give it to ``get(..., cancel=cancel)``; ``set`` then ends that ``get`` at once, with
-    ``WaitCancelledError``. One may serve for many calls, at the same time or one after the other,
-    and stays set. Threads may share it; there is nothing to close.
+    Pass it to ``get(..., cancel=cancel)``; ``set`` then ends that ``get`` at once with
+    ``WaitCancelledError``. It may be used for many calls, at the same time or in sequence; once
+    set, it stays set. Threads may share it; there is nothing to close.
 
     Attributes:
-        event: Set with it, for clocks and transports that wait.
+        event: An event that ``set`` sets, for clocks and transports that wait.
 
     Examples:
         ```python
@@ -121,11 +121,11 @@ class Cancellation:
 
     def __init__(self) -> None:
         self.event: WakeEvent = WakeEvent()
-        # No lock guards it, which an interrupted thread could hold: each step is atomic.
+        # Not guarded by a lock, which an interrupted thread could hold: each operation is atomic.
         self._callbacks: dict[object, Callable[[], object]] = {}
 
     def set(self) -> None:
-        """End what waits with this, now or later; a second time changes nothing."""
+        """End all waits that use this, those that begin later too; may be called again."""
         self.event.set()
         while True:
             try:
@@ -139,13 +139,13 @@ class Cancellation:
         return self.event.is_set()
 
     def calling(self, callback: Callable[[], object]) -> AbstractContextManager[None]:
-        """Have ``set`` call a function once, while a ``with`` block lasts; at once if it is set.
+        """Make ``set`` call a function once, inside a ``with`` block; at once if already set.
 
-        It is called by the thread that sets, which may be inside a signal handler: it must neither
-        wait nor raise. It may still be running when the block ends.
+        The function runs in the thread that calls ``set``, possibly in a signal handler: it must
+        neither wait nor raise. It may still be running when the block ends.
 
         Args:
-            callback: What to call.
+            callback: The function to call.
 
         Returns:
             The context manager.
@@ -157,7 +157,7 @@ class Cancellation:
 
 
 class _Calling:
-    """A callback of ``cancellation`` for one ``with`` block, by itself as its key."""
+    """The registration of a callback for one ``with`` block; its key is this object."""
 
     def __init__(
         self,

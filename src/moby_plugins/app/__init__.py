@@ -1,1 +1,1 @@
-"""What a host wants done, in order."""
+"""The application core: clients, registries and plugin apps, which use adapters through ports."""

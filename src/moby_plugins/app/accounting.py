@@ -1,8 +1,8 @@
-"""What a client decides about its calls, without sending any: for clients of all kinds.
+"""What synchronous and asynchronous clients have in common; no function here does I/O.
 
-``ClientBase`` knows which request is sent, as which attempt and with which time-out, how much of
-a response is read, and what an error says. ``Client`` adds the sending. ``Ask``, ``Tell``,
-``Send`` and ``Follow`` are the kinds of calls that there are, for whoever plans one.
+``ClientBase`` decides which request is sent, its attempt number and time-out, how much of the
+response is read, and what an error says. ``Client`` and ``AsyncClient`` add the sending. ``Ask``,
+``Tell``, ``Send`` and ``Follow`` are the kinds of calls that a subsystem's method may plan.
 """
 
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -24,11 +24,11 @@ from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted
 
 ACTIVATE = "Plugin.Activate"
-# Of a handshake, whoever sends it: a manifest is a few names.
+# The limit for the response to a handshake, for every client: a manifest is a few names.
 MAX_HANDSHAKE_BYTES = 1 << 20
 CLOSED = "this client is closed"
 
-if TYPE_CHECKING:  # synchronous programs do without it
+if TYPE_CHECKING:  # synchronous programs do not import it
     from moby_plugins.domain.async_http import AsyncContent, AsyncRequest
 
 R = TypeVar("R", bound="Request | AsyncRequest")
@@ -36,7 +36,7 @@ R = TypeVar("R", bound="Request | AsyncRequest")
 
 @frozen
 class Ask:
-    """A call whose answer is one JSON value."""
+    """A call whose response is one JSON value."""
 
     method: str
     message: Any
@@ -44,14 +44,14 @@ class Ask:
 
 @frozen
 class Tell:
-    """A call without arguments whose answer is not read: only its status counts."""
+    """A call without arguments, of whose response only the status is used."""
 
     method: str
 
 
 @frozen
 class Send:
-    """A call whose request is ``data``, as it is; its answer is one JSON value."""
+    """A call whose request body is ``data``, not JSON; its response is one JSON value."""
 
     method: str
     data: Any
@@ -59,7 +59,7 @@ class Send:
 
 @frozen
 class Follow:
-    """A call whose answer is read as it comes."""
+    """A call whose response is a stream, read while it is being received."""
 
     method: str
     message: Any
@@ -69,10 +69,9 @@ Plan: TypeAlias = Ask | Tell | Send | Follow
 
 
 class ClientBase(Generic[R]):
-    """The address, the bounds and the names of one plugin's client, which sends an ``R``.
+    """The address, limits and names of one plugin's client, whose requests are of the class ``R``.
 
-    ``retry``, ``timeout``, ``max_response_bytes`` and ``name`` are as ``Client`` takes them.
-    Threads may share it.
+    The arguments are those of ``Client``. Threads may share it.
     """
 
     _request_class: type[Any] = Request
@@ -85,7 +84,7 @@ class ClientBase(Generic[R]):
         max_response_bytes: int,
         name: str,
     ) -> None:
-        given: object = address  # of a program that nothing has checked
+        given: object = address  # the caller's program may not be type-checked
         if not isinstance(given, Address):
             raise TypeError(f"address must be an Address, not {quoted(given)}")
         self.address = given
@@ -107,19 +106,19 @@ class ClientBase(Generic[R]):
         length: int | None = None,
         attempt: int = 1,
     ) -> R:
-        """A request as this client sends it, with its headers."""
+        """Return a request with this client's headers; it is not sent."""
         made: R = self._request_class(service_method, body, self._headers, length, attempt)
         return made
 
     def sign(self, error: StatusError | DriverError) -> None:
-        """Say in ``error`` that this client's plugin answered it, unless it names another."""
+        """Set the name and address of this client's plugin in ``error``, unless they are set."""
         if not error.address:
             sign(error, self._name, self.address.text)
 
     def _numbered(self, request: R, number: int) -> R:
         """Return ``request`` as attempt ``number``.
 
-        Raises ``RuntimeError`` for the first of a client that is closed, and
+        If the client is closed, raise ``RuntimeError`` for the first attempt and
         ``WaitCancelledError`` for a later one.
         """
         if self._ending.reason:
@@ -127,18 +126,18 @@ class ClientBase(Generic[R]):
         return request if number == 1 else evolve(request, attempt=number)
 
     def _time_out(self, timeout: float | None) -> float | None:
-        """Return the time-out of an attempt: that of the call, or the client's."""
+        """Return the time-out of an attempt: ``timeout``, or the client's if it is ``None``."""
         return self._timeout if timeout is None else seconds(timeout)
 
     def _most(self, request: R) -> int:
-        """Return how many bytes of the response to ``request`` are read."""
+        """Return the most bytes that the response to ``request`` may have."""
         return min(self._limit, MAX_HANDSHAKE_BYTES) if request.method == ACTIVATE else self._limit
 
     def _account(self, error: TransportError | WireError | StatusError, request: R) -> None:
-        """Say in ``error`` what ``request`` was, and whose plugin it was sent to.
+        """Set the method of ``request``, and the plugin's name and address, in ``error``.
 
-        Raises ``WaitCancelledError`` instead where the client was closed and no whole answer
-        had come.
+        If the client was closed before a whole response was received, raise
+        ``WaitCancelledError`` instead.
         """
         if isinstance(error, StatusError):
             self.sign(error)
@@ -150,5 +149,5 @@ class ClientBase(Generic[R]):
 
 
 def _is_whole(error: PluginError) -> bool:
-    # An answer whose text breaks off has a cause.
+    # A ``StatusError`` whose body was cut off has a cause.
     return isinstance(error, StatusError) and error.__cause__ is None

@@ -1,33 +1,49 @@
-"""One plugin's life in a registry: found, greeted once, shared by all who ask.
+"""The life of a plugin in a registry: look-up, handshake, and the sharing among all callers.
 
-States of an ``Activation``, which ``Activations`` keeps under the plugin's name:
+States
+------
+``Activations`` keeps one ``Activation`` under each plugin's name. It has one of these states:
 
 ===========  ==============================  ===========================================
 state        ``done`` / ``plugin`` / error   leaves it
 ===========  ==============================  ===========================================
 running      unset / -                       the leader settles it
 active       set / the plugin                ``invalidate`` or ``close`` drops it
-failed       set / - / why                   dropped at once: the next ``get`` begins anew
-abandoned    set / - / -                     dropped at once: a waiter takes the lead
+failed       set / - / the error             dropped at once: the next ``get`` starts another
+abandoned    set / - / -                     dropped at once: a waiting caller takes the lead
 ===========  ==============================  ===========================================
 
-It is abandoned where its leader was interrupted or cancelled, or its ``on_retry`` raised: that is
-the leader's own affair, and a waiter begins again, with its own policy and what is left of its
-own budget.
-The *leader* is the thread that made the activation, or for ``get_all`` one of
-its crew; everybody else waits for ``done``. Lock rule: the one lock, that of
-``Activations``, guards which activation a name has, the step out of "running",
-and the list of handlers, so that each handler meets each activated plugin
-exactly once. No I/O, no waiting and no user code under it.
-Look-up and handshake are the leader's. Handlers run in the thread that called
-``get`` or ``get_all``, once the state has changed: so a handler may ask for any
-plugin, its own included, and always asks somebody who can still answer.
-A managed plugin has several names (``shelf``, ``shelf:latest``, its id). Each has an activation;
-what these find under the plugin's own name is shared, so there is one client, and each handler
-meets the plugin once. Where a call finds its socket gone, the activations are dropped and the
-plugin is kept: the next look-up tells whether it is still the same, or was installed again.
-In the child of a fork there are no leaders: what is active stays so, and what was
-running is begun anew by the first to ask.
+Leader
+------
+The *leader* is the thread that created the activation; for ``get_all`` it is a thread of
+``retrying.py``. Only the leader looks the plugin up and makes the handshake. All other callers wait
+for ``done`` and share the outcome. An activation is abandoned if its leader is interrupted or
+cancelled, or if the leader's ``on_retry`` raises: this ends only the leader's own call. One of the
+waiting callers then leads a second activation, with its own policy and the rest of its own budget.
+
+Lock
+----
+There is one lock, in ``Activations``. It guards which activation a name has, the change from
+"running" to another state, and the list of handlers, so that each handler is called exactly once
+for each activated plugin. No I/O, no waiting and no user code happens while it is held.
+
+Handlers
+--------
+Handlers run in the thread that called ``get`` or ``get_all``, after the state has changed. A
+handler may therefore ``get`` any plugin, including its own, without a deadlock.
+
+Managed plugins
+---------------
+A managed plugin has several names (``shelf``, ``shelf:latest``, its id), each with an activation.
+All of them share the plugin that is stored under its own name, so there is one client, and each
+handler is called once. If a call finds the plugin's socket missing, the activations are dropped but
+the plugin is kept: the next look-up shows whether it is still the same plugin or was installed
+again.
+
+Forks
+-----
+The child of a fork has none of the leaders. Active plugins stay active. An activation that was
+running is replaced by one that the first caller in the child leads.
 """
 
 import os
@@ -55,36 +71,36 @@ from moby_plugins.failures import log_failure
 from moby_plugins.ports import Cancellation, Clock, Discovery, PendingResponse, Transport, WakeEvent
 
 CLOSED = "this registry is closed"
-# What is active, for threads or for tasks: a plugin with its client.
+# An active plugin, with a synchronous or an asynchronous client.
 P = TypeVar("P", bound=Plugin)
 # Called with the name of a plugin and a client for it.
 Handler: TypeAlias = Callable[[str, Client], object]
 
 
 class ProcessLock:
-    """Gives the lock of the calling process: ``with lock():``.
+    """A lock that is replaced in the child of a fork: ``with lock():``.
 
-    Whoever holds a lock at a fork, in another thread, is not there to release it in
-    the child. So a child has a lock of its own, which is free.
+    If another thread holds a lock during a fork, that thread does not exist in the child and would
+    never release it. Each process therefore has a lock of its own.
     """
 
     def __init__(self) -> None:
         self._by_process: dict[int, threading.Lock] = {}
 
     def __call__(self) -> threading.Lock:
-        """The one lock of this process, for all its threads."""
+        """Return the lock of this process, which all its threads share."""
         process = os.getpid()
         lock = self._by_process.get(process)
-        # Of two threads that make one, both get that of the first.
+        # If two threads create a lock at once, both get the one that was stored first.
         return lock or self._by_process.setdefault(process, threading.Lock())
 
 
 @frozen(field_transformer=typed)
 class ActivePlugin(Plugin):
-    """A plugin that has shaken hands: all of ``Plugin``, and a client for it. A frozen value.
+    """A plugin whose handshake succeeded: a ``Plugin`` with a client. A frozen value.
 
     Args:
-        client: Calls it. The registry closes it; threads may share it.
+        client: The client that calls the plugin. The registry closes it; threads may share it.
     """
 
     client: Client = field(kw_only=True, eq=False, repr=False)
@@ -92,13 +108,13 @@ class ActivePlugin(Plugin):
 
 @frozen(repr=False)
 class WatchedTransport:
-    """A transport to a managed plugin that calls ``on_missing`` where its socket is gone."""
+    """A transport to a managed plugin that calls ``on_missing`` if the socket is missing."""
 
     _transport: Transport
     _on_missing: Callable[[], object]
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Send, and tell of a socket that is gone."""
+        """Send the request; call ``on_missing`` if the plugin's socket is missing."""
         try:
             return self._transport.send(request, timeout)
         except TransportError as error:
@@ -107,28 +123,28 @@ class WatchedTransport:
             raise
 
     def close(self) -> None:
-        """Close."""
+        """Close the transport."""
         self._transport.close()
 
     def __repr__(self) -> str:
         return repr(self._transport)
 
 
-# A handler, and a plugin that it is to meet.
+# A handler, and the plugin that it is to be called with.
 Meeting: TypeAlias = tuple[Callable[[str, Any], object], P]
 
 
 class Activation(Generic[P]):
-    """What a registry knows of one name: see the table above."""
+    """The state of one plugin name in a registry; the table above lists the states."""
 
     def __init__(self, name: str, leader: int | None) -> None:
         self.name = name
         self.done: Cancellation = Cancellation()
         self.plugin: P | None = None
         self.error: Exception | None = None
-        # Those that the plugin is still to have; kept for whoever calls the handlers.
+        # Handlers still to be called for the plugin, until ``take_meetings`` takes them.
         self.meetings: list[Meeting[P]] = []
-        # Whether it made its plugin active, and which other is active no longer for that.
+        # Whether this activation made its plugin active, and the plugin that it replaced.
         self.is_new: bool = False
         self.replaced: P | None = None
         self._leader = leader
@@ -136,24 +152,25 @@ class Activation(Generic[P]):
 
     @property
     def left_behind(self) -> bool:
-        """Whether it is running in another process, from which this one was forked."""
+        """Whether the activation is running in the parent process, before this one was forked."""
         return self._process != os.getpid() and not self.done.is_set()
 
     @property
     def abandoned(self) -> bool:
-        """Whether the leader was interrupted or cancelled: there is neither plugin nor error."""
+        """Whether it is settled without a plugin or an error: the leader's own call was ended."""
         return self.done.is_set() and self.plugin is None and self.error is None
 
     def settle(self, plugin: P | None, error: BaseException | None) -> None:
-        """Leave "running". An interrupt of the leader is its own affair: that is "abandoned"."""
+        """Leave the state "running"; without a plugin or an ``Exception``, as "abandoned"."""
         self.plugin = plugin
         self.error = error if isinstance(error, Exception) else None
         self.done.set()
 
     def wait(self, clock: Clock, ending: Ending | None = None) -> None:
-        """Wait until the leader has settled it; ``RuntimeError`` for the leader itself.
+        """Wait until the leader has settled the activation.
 
-        Raises ``WaitCancelledError`` where ``ending`` ends the wait before that.
+        Raise ``RuntimeError`` if the leader itself calls this, and ``WaitCancelledError`` if
+        ``ending`` ends the wait first.
         """
         if not self.done.is_set() and self._leader == threading.get_ident():
             name = quoted(self.name)
@@ -167,9 +184,9 @@ class Activation(Generic[P]):
             raise ending.error(elapsed=clock.now() - began)
 
     def outcome(self, clock: Clock, ending: Ending | None = None) -> P | None:
-        """Wait for the leader and share what came of it; ``None`` where it was abandoned.
+        """Wait for the leader, and return the plugin; ``None`` if the activation was abandoned.
 
-        Raises a copy of the leader's error, so that no two threads share a traceback, or
+        Raise a copy of the leader's error, so that no two threads share a traceback, or
         ``WaitCancelledError`` as ``wait`` does.
         """
         self.wait(clock, ending)
@@ -181,12 +198,12 @@ class Activation(Generic[P]):
 
 
 class Handshake:
-    """One activation's attempts: look the plugin up, then ask it what it implements.
+    """The attempts of one activation: a look-up, then a request for what the plugin implements.
 
-    What an attempt found the next one keeps, so that both draw on one budget and
-    a plugin is looked up once. Its client is its own until it succeeds: ``end`` closes it.
-    A managed plugin is not asked: its engine said what it implements. ``known`` gives the one
-    that is active already by another of its names, if it is.
+    A plugin that one attempt has found is kept for the next, so that it is looked up once. The
+    client belongs to the handshake until an attempt succeeds: until then ``end`` closes it. A
+    managed plugin gets no request, because its engine knows what it implements. ``known`` returns
+    a managed plugin that is already active under another of its names, or ``None``.
     """
 
     def __init__(
@@ -207,19 +224,20 @@ class Handshake:
         self._ending = ending
         self._reached: tuple[Plugin, Client] | None = None
         self._pending: PendingResponse | None = None
-        # Why it was ended, or "" where it succeeded: whichever was first.
+        # Why it was ended, or "" if it succeeded; ``setdefault`` keeps the first of the two.
         self._fate: dict[str, str] = {}
 
     def begin(self) -> PendingResponse | None:
-        """Begin the first attempt without a wait; ``None`` where that cannot be done.
+        """Begin the first attempt without waiting, and return the pending response.
 
-        The attempt itself then ends it, or makes one. Raises as it does.
+        Return ``None`` if the attempt cannot be begun without waiting. In both cases the first call
+        of this object makes or finishes the attempt. Raise what that call would raise.
         """
         self._check()
         try:
             found, client = self._find()
             if found.managed is not None:
-                return None  # it is not asked
+                return None  # a managed plugin gets no request
             self._pending = client.begin(client.request(ACTIVATE), self._timeout)
         except PluginError as error:
             self._check(error)
@@ -227,9 +245,9 @@ class Handshake:
         return self._pending
 
     def __call__(self, attempt: int) -> ActivePlugin:
-        """The plugin, active; raises what the look-up or the handshake raises.
+        """Make one attempt, and return the active plugin.
 
-        Once it was ended that is ``WaitCancelledError``.
+        Raise what the look-up or the handshake raises; ``WaitCancelledError`` after ``end``.
         """
         pending, self._pending = self._pending, None
         try:
@@ -245,26 +263,26 @@ class Handshake:
         except PluginError as error:
             self._check(error)
             raise
-        # Its client may be closed already, by ``end`` in another thread.
+        # If ``end`` ran first, in another thread, the client is closed already.
         self._fate.setdefault(self._name, "")
         self._check()
         return plugin
 
     def end(self, reason: str) -> None:
-        """End the attempt that is under way, and all to come, unless one has succeeded.
+        """End the running attempt and all later ones, unless one has succeeded.
 
         May be called by any thread, and by a signal handler.
         """
         if self._fate.setdefault(self._name, reason):
             try:
                 self.give_up()
-            except BaseException as raised:  # by a transport: the others are still to be ended
+            except BaseException as raised:  # the caller still has other handshakes to end
                 log_failure(f"closing the client of plugin {quoted(self._name)} failed", raised)
 
     def _check(self, cause: PluginError | None = None) -> None:
         reason = self._fate.get(self._name, "")
         if cause is not None:
-            # What ends a look-up may do so before it ends this.
+            # The cancellation may end the look-up before it calls ``end``.
             reason = reason or self._ending.reason
         if reason:
             raise WaitCancelledError(reason, self._name) from cause
@@ -273,9 +291,9 @@ class Handshake:
         if self._reached is None:
             found = self._discovery.lookup(self._name)
             known = None if found.managed is None else self._known(check_protocol(found))
-            # One that is active already is shared, and so is its client.
+            # A plugin that is already active is shared, and so is its client.
             self._reached = (known, known.client) if known else (found, self._new_client(found))
-            self._check()  # since the look-up began, and before there was a client to close
+            self._check()  # ``end`` may have run during the look-up, without a client to close
         return self._reached
 
     def _attempt(self, attempt: int, pending: PendingResponse | None) -> ActivePlugin:
@@ -296,49 +314,49 @@ class Handshake:
         )
 
     def give_up(self) -> None:
-        """Close the client of an activation that failed."""
+        """Close the client of a failed activation."""
         reached, self._reached = self._reached, None
         if reached is not None and not isinstance(reached[0], ActivePlugin):
             reached[1].close()
 
 
 class Activations(Generic[P]):
-    """The activations of one registry by name, and the handlers that plugins are to meet.
+    """The activations of one registry by name, and its handlers: all that the lock guards.
 
-    This is all that the lock guards; nothing here waits or calls anybody.
+    Threads may share it. No method waits, does I/O or calls user code.
     """
 
     def __init__(self) -> None:
         self._lock = ProcessLock()
-        # By the name that was asked for.
+        # By the name that the caller passed.
         self._by_name: dict[str, Activation[P]] = {}
-        # By the name that was found, for managed plugins; by that of the activation for others.
+        # By the plugin's own name if it is managed, else by the name of the activation.
         self._plugins: dict[str, P] = {}
         self._handlers: dict[str, list[Callable[[str, Any], object]]] = {}
         self._closed = False
 
     def active(self, name: str) -> P | None:
-        """The plugin by that name, if it is active."""
+        """Return the plugin ``name`` if it is active, else ``None``."""
         with self._lock():
             activation = self._by_name.get(name)
             return None if activation is None else activation.plugin
 
     def known(self, found: Plugin) -> P | None:
-        """The managed plugin that a look-up ``found``, if it is active and still the same."""
+        """Return the active managed plugin if it is the same as ``found``, else ``None``."""
         with self._lock():
             known = self._plugins.get(found.name)
         return known if known is not None and _is_same(known, found) else None
 
     def count(self) -> int:
-        """How many plugins are active."""
+        """Return the number of active plugins."""
         with self._lock():
             return len(self._plugins)
 
     def claim(self, name: str, leader: int | None) -> tuple[Activation[P], bool]:
-        """The activation of ``name``, and whether it is new: then the caller has the lead.
+        """Return the activation of ``name``, and whether it is new: then the caller leads it.
 
-        ``leader`` is the thread that leads, where it is one. Raises
-        ``RuntimeError`` once closed.
+        ``leader`` is the id of the leading thread, or ``None`` if it may be any of several. Raise
+        ``RuntimeError`` if the registry is closed.
         """
         with self._lock():
             if self._closed:
@@ -355,7 +373,7 @@ class Activations(Generic[P]):
         plugin: P | None,
         error: BaseException | None = None,
     ) -> bool:
-        """Take an activation out of "running"; a second time changes nothing, and is false."""
+        """Settle a running activation and return true; return false if it was already settled."""
         with self._lock():
             if activation.done.is_set():
                 return False
@@ -369,10 +387,10 @@ class Activations(Generic[P]):
             return True
 
     def share(self, name: str, plugin: P) -> Activation[P]:
-        """The activation of ``name``: that of ``plugin``, or of one that was active before.
+        """Return the activation of ``name``, which is active with ``plugin`` or an earlier plugin.
 
-        For tasks, whose loops each have their own leaders, and share what is active. Raises
-        ``RuntimeError`` once closed.
+        For asyncio, where each event loop has its own leaders, and all loops share the active
+        plugins. Raise ``RuntimeError`` if the registry is closed.
         """
         with self._lock():
             if self._closed:
@@ -384,7 +402,7 @@ class Activations(Generic[P]):
             return activation
 
     def _shared(self, activation: Activation[P], plugin: P) -> P:
-        # Under the lock. What is new here is still to meet its handlers.
+        # Called with the lock held. A new plugin's handlers are still to be called.
         name = activation.name if plugin.managed is None else plugin.name
         known = self._plugins.get(name)
         if known is not None and plugin.managed is not None and _is_same(known, plugin):
@@ -392,16 +410,17 @@ class Activations(Generic[P]):
         activation.is_new = True
         if self._handlers:
             activation.meetings = self._meetings(plugin)
-        # One that was forgotten while it was running is its callers' alone.
+        # A plugin that was invalidated during its activation is not stored: only the callers that
+        # wait for it get it.
         if self._by_name.get(activation.name) is activation:
-            if known is not None:  # it was installed again
+            if known is not None:  # the managed plugin was installed again
                 self._forget(known, but=activation)
                 activation.replaced = known
             self._plugins[name] = plugin
         return plugin
 
     def _meetings(self, plugin: P) -> list[Meeting[P]]:
-        # In the order of the manifest; for a managed plugin capitals do not count.
+        # In the order of the manifest; the names of a managed plugin's subsystems ignore case.
         first = {name.lower(): n for n, name in reversed([*enumerate(plugin.manifest.implements)])}
         interfaces = filter(plugin.implements, self._handlers)
         return [
@@ -411,13 +430,13 @@ class Activations(Generic[P]):
         ]
 
     def _forget(self, plugin: P, but: Activation[P] | None = None) -> None:
-        # Under the lock: the activations of all its names.
+        # Called with the lock held. Drops the activations of all the plugin's names.
         names = [n for n, a in self._by_name.items() if a.plugin is plugin and a is not but]
         for name in names:
             del self._by_name[name]
 
     def take_meetings(self, activation: Activation[P]) -> list[Meeting[P]]:
-        """The handlers that an activated plugin is to meet, for the caller to call; once."""
+        """Return the handlers that the caller must call for an activated plugin, only once."""
         with self._lock():
             meetings, activation.meetings = activation.meetings, []
             return meetings
@@ -425,14 +444,14 @@ class Activations(Generic[P]):
     def add_handler(
         self, interface: str, handler: Callable[[str, Any], object]
     ) -> list[Meeting[P]]:
-        """Keep ``handler``; returns its meetings with the plugins that are active already."""
+        """Add ``handler``; return it with each active plugin that it must be called with."""
         with self._lock():
             self._handlers.setdefault(interface, []).append(handler)
             plugins = list(self._plugins.values())
             return [(handler, p) for p in plugins if p.implements(interface)]
 
     def drop(self, name: str) -> P | None:
-        """Forget a plugin by any of its names; returns the one that was active.
+        """Forget a plugin by any of its names; return the plugin if it was active.
 
         Threads that wait for its activation still get the outcome.
         """
@@ -449,14 +468,14 @@ class Activations(Generic[P]):
         return plugin
 
     def doubt(self, found: Plugin) -> None:
-        """Have a managed plugin looked up again by the next to ask: it may be another by now."""
+        """Make the next ``get`` look a managed plugin up again: it may have been replaced."""
         with self._lock():
             plugin = self._plugins.get(found.name)
             if plugin is not None and _is_same(plugin, found):
                 self._forget(plugin)
 
     def close(self) -> list[P]:
-        """Forget all, and take no more; returns the plugins that were active."""
+        """Forget all plugins, and refuse others; return the plugins that were active."""
         with self._lock():
             self._closed = True
             plugins = list(self._plugins.values())
@@ -466,7 +485,8 @@ class Activations(Generic[P]):
 
 
 def _is_same(known: Plugin, found: Plugin) -> bool:
-    # Another id is another address; an upgrade keeps the id, and may change what it implements.
+    # A plugin with another id has another address. An upgrade keeps the id, but may change the
+    # manifest.
     return (known.addr, known.manifest, known.managed) == (
         found.addr,
         found.manifest,

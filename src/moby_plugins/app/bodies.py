@@ -1,7 +1,7 @@
-"""How bodies are read and sent: a response within its bound, an upload as it is read.
+"""Reading of a response's body within its limit, and sending of an upload.
 
-A body is read in pieces, and never more of it than is still allowed. ``UploadBase`` is what an
-upload decides, whether a thread reads it or a task.
+A body is read in chunks, and never more of it than the limit still allows. ``UploadBase`` has what
+synchronous and asynchronous uploads have in common.
 """
 
 import io
@@ -24,14 +24,14 @@ from moby_plugins.domain.http import (
     too_large,
 )
 
-# What is read of a file, and sent, at once: twice as much would no longer fit a socket.
+# The most bytes of a file to read and send at once: twice as many would not fit a socket's buffer.
 STEP_BYTES = 128 << 10
 Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
 
 
 def read_whole(body: Body, limit: int) -> bytes:
-    """All of ``body``, in at most ``limit`` bytes; more is a ``WireError``. Closes nothing."""
-    if isinstance(body, io.BytesIO):  # all of it is here
+    """Read ``body`` without closing it; raise ``WireError`` for more than ``limit`` bytes."""
+    if isinstance(body, io.BytesIO):  # the body is complete in memory
         data = body.read(limit + 1)
         if len(data) > limit:
             raise too_large(limit)
@@ -43,9 +43,10 @@ def read_whole(body: Body, limit: int) -> bytes:
 
 
 def accepted(response: Response, method: str) -> Body:
-    """The body of an answer with status 200; any other is closed and raised as ``StatusError``.
+    """Return the body of a response with status 200; close another, and raise ``StatusError``.
 
-    Its text is cut after 1 MiB, and where it breaks off, what came of it counts.
+    The error's text is at most 1 MiB. If the body is cut off, the error has the part that was
+    received.
     """
     if response.status == OK:
         return response.body
@@ -61,11 +62,11 @@ def accepted(response: Response, method: str) -> Body:
 
 
 class UploadBase:
-    """``data``, a file or an iterable, for all attempts of one call.
+    """The data of an upload, a file or an iterable, for all attempts of one call.
 
-    ``length`` is the number of bytes where that is known beforehand. ``error``
-    is what reading the caller's data raised, if it did. The data stays open. It is a
-    ``FileContent``: a regular file need not be read.
+    ``length`` is the number of bytes, if it is known beforehand. ``error`` is the exception that
+    reading the caller's data raised, or ``None``. The data is not closed. The class is a
+    ``FileContent``: a transport may send a regular file without reading it.
     """
 
     def __init__(self, data: Any) -> None:
@@ -74,10 +75,10 @@ class UploadBase:
         self._data = data
         self._start: int | None = None
         self._is_regular = False
-        # What is left to send of a regular file, until it is read.
+        # The part of a regular file that is still to be sent without being read.
         self._part: FilePart | None = None
         self._touched = False
-        # A file of an asynchronous library can be iterated over alone.
+        # A file of an asynchronous library can only be iterated over, not read like a file.
         self._is_file = hasattr(data, "read") and not isinstance(data, AsyncIterable)
         if self._is_file and cast("BinaryIO", data).seekable():
             file = cast("BinaryIO", data)
@@ -87,31 +88,31 @@ class UploadBase:
             self._is_regular = _is_regular(file)
 
     def part(self) -> FilePart | None:
-        """Return what there is to send of a regular file; ``None`` for all other data."""
+        """Return the part of a regular file to send; ``None`` for all other data."""
         if self._is_regular and self._start is not None and self.length is not None:
             fileno = cast("BinaryIO", self._data).fileno
             self._part = FilePart(fileno, self._start, self.length)
         return self._part
 
     def rewind(self) -> bool:
-        """Make ready for another attempt; false where a part that was read is gone."""
+        """Prepare another attempt; return false if data that was read cannot be read again."""
         if self._start is not None:
             self._part = None
             cast("BinaryIO", self._data).seek(self._start)
             return True
-        # An iterable that is not its own iterator, a list say, begins anew by itself.
+        # An iterable that is not its own iterator, for example a list, can be read again.
         one_shot = self._is_file or isinstance(self._data, (Iterator, AsyncIterator))
         return not (one_shot and self._touched)
 
     def account(self, error: TransportError) -> None:
-        """Say in ``error`` whether a part of the body was read that is gone, and rewind it."""
+        """Rewind the data; set ``error.body_spent`` if data that was read cannot be read again."""
         error.body_spent = not error.answered and not self.rewind()
 
     def end(self) -> None:
-        """Leave a file where what was sent of it ends, and refer to no error any more."""
-        self.error = None  # its traceback refers to this
+        """Move a regular file to the end of what was sent, and drop the error."""
+        self.error = None  # its traceback refers to this object: break the cycle
         if self._part is not None:
-            with suppress(OSError, ValueError):  # it was closed
+            with suppress(OSError, ValueError):  # the file was closed
                 cast("BinaryIO", self._data).seek(self._part.offset)
 
     def _chunks(self) -> Iterator[bytes]:
@@ -120,7 +121,7 @@ class UploadBase:
             return
         file, length = cast("BinaryIO", self._data), self.length
         if self._part is not None:
-            file.seek(self._part.offset)  # what was sent without being read has not moved it
+            file.seek(self._part.offset)  # sending without reading did not move its position
             length, self._part = self._part.room, None
         left = Remaining(length, STEP_BYTES)
         while left.room:
@@ -131,10 +132,10 @@ class UploadBase:
 
 
 def _is_regular(file: Any) -> bool:
-    """Whether to read ``file`` is to read a regular file of the system, and nothing else.
+    """Return whether reading ``file`` reads exactly the bytes of a regular file.
 
-    So it is of exactly the classes that ``open`` gives: one derived from them, or around them,
-    may decompress what it reads, or follow it.
+    It must be of one of the classes that ``open`` returns: a derived or wrapping class may
+    decompress the data, or observe how it is read.
     """
     raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
     return (

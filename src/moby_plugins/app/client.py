@@ -1,4 +1,4 @@
-"""A client of one plugin: call, stream, send a file (protocol.md A4, A5)."""
+"""The client of one plugin: call a method, stream a response, send a file (protocol.md A4, A5)."""
 
 from collections.abc import Iterator
 from types import UnionType
@@ -36,10 +36,11 @@ T = TypeVar("T")
 
 
 class Stream:
-    """A streamed response: iterate over it for chunks, or ``read``. Made by ``Client.stream``.
+    """A streamed response, returned by ``Client.stream``: iterate over its chunks, or ``read`` it.
 
-    One thread at a time reads it; any thread may close it. Who asked for it closes it, as leaving a
-    ``with`` block does. Where all was read, the connection is kept for the next call.
+    Only one thread at a time may read it; any thread may close it. The caller closes it, for
+    example with a ``with`` block. If the whole body was read, the connection is kept for the next
+    call.
 
     Examples:
         ```python
@@ -62,19 +63,19 @@ class Stream:
         self._names = {"method": method, "address": address, "plugin": plugin}
 
     def read(self, size: int = STREAM_BYTES) -> bytes:
-        """Read a part of the body, as soon as there is any.
+        """Read the next part of the body, as soon as some of it has been received.
 
         Args:
-            size: How many bytes to return at most, 1 or more.
+            size: The largest number of bytes to return, 1 or more.
 
         Returns:
-            The bytes; ``b""`` at the end.
+            The bytes; ``b""`` at the end of the body.
 
         Raises:
-            TransportError: When the connection breaks or the time-out (``TransportTimeoutError``)
-                runs out; ``answered`` is true.
-            WireError: For a body that is cut off.
-            WaitCancelledError: When the client is closed before the end.
+            TransportError: If the connection breaks, or the time-out expires
+                (``TransportTimeoutError``); ``answered`` is true.
+            WireError: If the body is cut off.
+            WaitCancelledError: If the client is closed before the end of the body.
         """
         if size < 1:
             raise ValueError("a stream is read by one byte or more at a time")
@@ -91,7 +92,10 @@ class Stream:
             yield data
 
     def close(self) -> None:
-        """Give the connection back, or close it where not all was read; may be called twice."""
+        """Release the connection; close it if a part of the body is unread.
+
+        May be called more than once, by any thread.
+        """
         self._body.close()
 
     def __repr__(self) -> str:
@@ -106,23 +110,23 @@ class Stream:
 
 
 class Client(ClientBase[Request]):
-    """Calls one plugin: what ``new_client`` and a registry make. Threads may share it.
+    """A client of one plugin, made by ``new_client`` or by a registry. Threads may share it.
 
-    Who made it closes it, and that closes the transport: calls under way end at once with
-    ``WaitCancelledError``. A registry closes the clients of its plugins itself.
+    The caller of ``new_client`` closes it; a registry closes the clients of its plugins. Closing a
+    client closes its transport, and ends each call that is running with ``WaitCancelledError``.
 
     Args:
-        transport: Carries the requests; closed with the client.
-        address: The plugin's.
-        clock: What retries sleep on.
-        retry: When a call is tried again.
-        timeout: Seconds for each attempt, the response's body included, where a call gives none;
-            ``None`` is no bound.
-        max_response_bytes: How many bytes of a response are decoded; a handshake's has at most 1
-            MiB.
-        name: The plugin's, for messages.
-        on_retry: Called before each wait for another attempt, with the error and the seconds, where
-            a call gives none.
+        transport: Sends the requests; closed with the client.
+        address: The plugin's address.
+        clock: The clock that retries sleep on.
+        retry: The policy that decides when a call is tried again.
+        timeout: The default time-out: seconds for each attempt, the response's body included;
+            ``None`` means no limit.
+        max_response_bytes: The most bytes that a response may have; the response to a handshake may
+            have at most 1 MiB.
+        name: The plugin's name, for messages.
+        on_retry: The default callback for retries: called before each wait for another attempt,
+            with the error and the length of the wait in seconds.
 
     Examples:
         ```python
@@ -205,31 +209,32 @@ class Client(ClientBase[Request]):
         retry: RetryPolicy | None = None,
         on_retry: OnRetry | None = None,
     ) -> Any:
-        """Call a method of the plugin, and return its answer.
+        """Call a method of the plugin, and return the decoded response.
 
         Args:
-            service_method: ``VolumeDriver.Create``, for example.
-            args: Sent as JSON: an attrs value, a dictionary, anything cattrs knows; ``None`` sends
-                no body.
-            into: The type of the result: an attrs class or any type cattrs knows, ``Volume | None``
-                too.
+            service_method: The method's name, for example ``VolumeDriver.Create``.
+            args: The arguments, sent as JSON: an attrs value, a dictionary, or any other value that
+                cattrs can convert; ``None`` sends no body.
+            into: The type of the result: an attrs class or any other type that cattrs can
+                structure, such as ``Volume | None``.
             timeout: Seconds for each attempt, the response's body included; ``math.inf`` for no
-                bound.
-            retry: The policy for this call, in place of the client's.
-            on_retry: Called before each wait for another attempt, with the error and the seconds;
-                in place of the client's.
+                limit; ``None`` for the client's time-out.
+            retry: The policy for this call, instead of the client's.
+            on_retry: Called before each wait for another attempt, with the error and the length of
+                the wait in seconds; instead of the client's.
 
         Returns:
-            A value of ``into``; without it plain JSON, ``None`` for an empty body.
+            A value of the type ``into``; without ``into`` the JSON value, ``None`` for an empty
+            body.
 
         Raises:
-            StatusError: For a response other than 200.
-            WireError: For a response that cannot be read, is no ``into``, or is too large.
-            TransportError: When no response came in any attempt, or it broke off;
-                ``TransportTimeoutError`` where the time-out ran out.
-            WaitCancelledError: When the client is closed before the end.
-            ValueError: For a method, a time-out or arguments that cannot be sent.
-            RuntimeError: When the client was closed before.
+            StatusError: If the response has another status than 200.
+            WireError: If the response is not valid, does not fit ``into``, or is too large.
+            TransportError: If no attempt received a whole response; ``TransportTimeoutError`` if
+                the time-out expired.
+            WaitCancelledError: If the client is closed before the call ends.
+            ValueError: If the method, the time-out or the arguments cannot be sent.
+            RuntimeError: If the client was closed before the call.
         """
         request = self.request(service_method, wire.encode(args))
         return self._try(
@@ -247,20 +252,20 @@ class Client(ClientBase[Request]):
         retry: RetryPolicy | None = None,
         on_retry: OnRetry | None = None,
     ) -> Stream:
-        """Call a method, and return the response's body as it comes, without a bound on its size.
+        """Call a method, and return a stream of the response's body, whose size is not limited.
 
-        The request is sent now; it is tried again, and raises, as ``call`` until there is a status
-        line.
+        The request is sent before this method returns. Until the status line of a response is
+        received, this method retries and raises as ``call`` does.
 
         Args:
-            service_method: ``LogDriver.ReadLogs``, for example.
-            args: As ``call`` takes them.
-            timeout: Seconds for the request and all of the reading.
-            retry: The policy for this call.
+            service_method: The method's name, for example ``LogDriver.ReadLogs``.
+            args: The arguments, as ``call`` takes them.
+            timeout: Seconds for the request and for reading the whole body.
+            retry: The policy for this call, instead of the client's.
             on_retry: As ``call`` takes it.
 
         Returns:
-            The stream, for the caller to close.
+            The stream; the caller closes it.
         """
         request = self.request(service_method, wire.encode(args))
         return self._try(
@@ -313,18 +318,20 @@ class Client(ClientBase[Request]):
         retry: RetryPolicy | None = None,
         on_retry: OnRetry | None = None,
     ) -> Any:
-        """Send data as the request's body, and return the answer; raises as ``call``.
+        """Send data as the request's body, and return the decoded response; raises as ``call``.
 
-        A retry sends all of the data again: there is none once a part was read that cannot be
-        rewound. What reading the data raises passes unchanged.
+        A retry sends all of the data again. If a part of the data was read and cannot be rewound,
+        the call is not retried. An exception that is raised by reading the data passes unchanged.
 
         Args:
-            service_method: ``GraphDriver.ApplyDiff?id=1``, for example.
-            data: Bytes, a file opened in binary mode (sent from where it stands, left open), or an
-                iterable of bytes. Sent with its length where that is known, in chunks otherwise.
+            service_method: The method's name and query, for example
+                ``GraphDriver.ApplyDiff?id=1``.
+            data: Bytes, a file opened in binary mode (sent from its current position, and not
+                closed), or an iterable of bytes. Sent with a ``Content-Length`` if its length is
+                known, and in chunks otherwise.
             into: As ``call`` takes it.
             timeout: Seconds for each attempt.
-            retry: The policy for this call.
+            retry: The policy for this call, instead of the client's.
             on_retry: As ``call`` takes it.
 
         Returns:
@@ -352,16 +359,17 @@ class Client(ClientBase[Request]):
             upload.end()
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
-        """Begin an attempt without a wait; raises as ``call``.
+        """Begin an attempt without waiting for the response; raises as ``call``.
 
         Args:
-            request: What ``request`` made.
-            timeout: Seconds, the response's body included; ``None`` for the client's.
+            request: A request that ``self.request`` made.
+            timeout: Seconds, the response's body included; ``None`` for the client's time-out.
 
         Returns:
-            The response, for ``attempt``; ``None`` where the transport cannot begin without a wait.
+            The pending response, to be passed to ``attempt``; ``None`` if the transport cannot
+            begin a request without waiting.
         """
-        # Of its class, as Python remembers the answer; of an instance it looks at each method.
+        # Test the class: ``issubclass`` caches its result, ``isinstance`` looks at each method.
         if not issubclass(type(self._transport), BeginningTransport):
             return None
         transport = cast("BeginningTransport", self._transport)
@@ -378,13 +386,13 @@ class Client(ClientBase[Request]):
         timeout: float | None,
         pending: PendingResponse | None = None,
     ) -> Any:
-        """Send a request once, without a second attempt; raises as ``call``.
+        """Send a request once, without a retry; raises as ``call``.
 
         Args:
-            request: What ``request`` made.
+            request: A request that ``self.request`` made.
             into: As ``call`` takes it.
-            timeout: Seconds, the response's body included; ``None`` for the client's.
-            pending: The response, where the attempt was begun.
+            timeout: Seconds, the response's body included; ``None`` for the client's time-out.
+            pending: What ``begin`` returned, if the attempt was begun.
 
         Returns:
             What ``call`` returns.
@@ -408,8 +416,8 @@ class Client(ClientBase[Request]):
     def close(self) -> None:
         """Close the connections; a later call raises ``RuntimeError``.
 
-        Calls under way, and streams that are being read, end at once with ``WaitCancelledError``,
-        and are not tried again. May be called more than once, by any thread.
+        Running calls, and reads of a stream, end at once with ``WaitCancelledError`` and are not
+        retried. May be called more than once, by any thread.
         """
         self._ending.end(CLOSED)
         self._transport.close()
@@ -445,7 +453,7 @@ class Client(ClientBase[Request]):
             )
 
     def _telling(self, on_retry: OnRetry) -> OnRetry:
-        """Return what is called before each wait for another attempt."""
+        """Return ``on_retry``, checked; a subclass may wrap it."""
         return callable_or_none("on_retry", on_retry)
 
     def _stream(self, request: Request, timeout: float | None) -> Stream:
@@ -474,5 +482,5 @@ class Client(ClientBase[Request]):
 
 
 def _is_callers(error: PluginError, body: Content) -> bool:
-    # Out of the data that the caller gave: another plugin's perhaps.
+    # Raised by reading the caller's data, which may come from another plugin: not this one's error.
     return isinstance(body, Upload) and body.error is error

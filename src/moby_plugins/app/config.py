@@ -1,7 +1,7 @@
-"""The composition root: puts adapters behind the ports, as ``Settings`` says.
+"""The composition root: makes clients, registries and discoveries from ``Settings``.
 
-Adapters are imported when they are first needed, so that importing this library
-loads none of urllib3, ssl and cattrs.
+Adapters are imported on first use, so that importing this library does not load urllib3, ssl or
+cattrs.
 """
 
 import re
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from moby_plugins.app.subsystem import Subsystem
 
 
-# What "auto" asks of httptools: the oldest release that the tests are run with.
+# The oldest release of httptools that "auto" uses: the oldest that the tests run with.
 MIN_HTTPTOOLS = (0, 7)
 S = TypeVar("S", bound="Subsystem")
 Made_co = TypeVar("Made_co", covariant=True)
@@ -65,25 +65,26 @@ def new_client(
     clock: Clock | None = None,
     observers: Iterable[Observer] = (),
 ) -> Client:
-    """Make a client of the plugin at an address, without a discovery. Nothing is sent yet.
+    """Return a client of the plugin at an address. Nothing is sent yet.
 
     Args:
-        addr: The address: ``unix:///run/x.sock``, ``tcp://host:port``, ``https://host:port``, or of
-            another scheme that the settings have a transport for.
-        tls_config: How to speak TLS; without it, an ``https`` address is verified against the
-            system's roots.
-        timeout: Seconds for each attempt of a call, in place of the settings'.
-        settings: ``Settings.from_env()`` unless given.
-        clock: What retries sleep on; the machine's unless given.
-        observers: What is told of calls, besides those of the settings.
+        addr: The address: ``unix:///run/x.sock``, ``tcp://host:port``, ``https://host:port``, or
+            one with another scheme for which the settings have a transport.
+        tls_config: The TLS options; without them, the certificate of an ``https`` address is
+            verified against the system's roots.
+        timeout: Seconds for each attempt of a call, instead of the settings' time-out.
+        settings: The settings; by default ``Settings.from_env()``.
+        clock: The clock that retries sleep on; by default the system's.
+        observers: Observers of calls, in addition to those of the settings.
 
     Returns:
-        The client, for the caller to close.
+        The client; the caller closes it.
 
     Raises:
-        SpecError: For an address or TLS file that cannot be used.
-        SettingsError: For settings of the environment, or a transport, that cannot be used.
-        TypeError: For an argument of another type.
+        SpecError: If the address or a TLS file is not valid.
+        SettingsError: If the settings in the environment are not valid, or the transport cannot be
+            used.
+        TypeError: If an argument has another type.
     """
     settings = or_environment(settings)
     address = Address(addr)
@@ -106,21 +107,22 @@ def new_local_registry(
     clock: Clock | None = None,
     observers: Iterable[Observer] = (),
 ) -> Registry:
-    """Make a registry of the plugins on this machine. Reads no directory yet.
+    """Return a registry of the plugins on this machine. No directory is read yet.
 
     Args:
-        settings: ``Settings.from_env()`` unless given.
-        discovery: Finds the plugins, in place of what the settings say: their ``plugins`` and
-            directories are then not looked at.
-        clock: What waits are on; the machine's unless given.
-        observers: What is told of calls and plugins, besides those of the settings.
+        settings: The settings; by default ``Settings.from_env()``.
+        discovery: The discovery to use; the settings' ``plugins``, ``engine``, ``discovery`` and
+            directories are then not used.
+        clock: The clock that all waits use; by default the system's.
+        observers: Observers of calls and plugins, in addition to those of the settings.
 
     Returns:
-        The registry, for the caller to close.
+        The registry; the caller closes it.
 
     Raises:
-        SettingsError: For settings of the environment, or a discovery, that cannot be used.
-        TypeError: For an argument of another type.
+        SettingsError: If the settings in the environment are not valid, or the discovery cannot be
+            used.
+        TypeError: If an argument has another type.
     """
     settings = or_environment(settings)
     from moby_plugins.adapters.descriptors import SheddingDiscovery
@@ -142,9 +144,9 @@ def new_local_registry(
 
 
 def observers_of(settings: Settings, others: Iterable[Observer]) -> list[Observer]:
-    """Return the observers that the settings name, each made anew, and ``others``.
+    """Return the observers of the settings, then ``others``; observers given by name are created.
 
-    Raises ``SettingsError`` for one that cannot be loaded or made.
+    Raise ``SettingsError`` if an observer cannot be loaded or created.
     """
     return [*map(_observer, settings.observers), *others]
 
@@ -155,7 +157,7 @@ def _observer(named: str | Observer) -> Observer:
     make = OBSERVER.load(named)
     try:
         made = make()
-    except Exception as error:  # whatever another package raises
+    except Exception as error:  # another package may raise anything
         raise SettingsError(
             f"the observer {quoted(named)} cannot be made: {shown(error)}"
         ) from error
@@ -165,20 +167,20 @@ def _observer(named: str | Observer) -> Observer:
 
 
 def new_local_discovery(settings: Settings | None = None) -> Survey:
-    """Make what finds the plugins on this machine, and can tell what it passes over.
+    """Return the discovery of the plugins on this machine, which can also list ignored files.
 
-    Those that the settings name come first, then those of the engine that they name. Reads no
-    directory, and asks no engine yet.
+    It finds the settings' ``plugins`` first, then the managed plugins of the settings' engine, then
+    all others. No directory is read, and no engine is asked, yet.
 
     Args:
-        settings: ``Settings.from_env()`` unless given.
+        settings: The settings; by default ``Settings.from_env()``.
 
     Returns:
         The discovery; there is nothing to close.
 
     Raises:
-        SettingsError: For settings that cannot be used; and what a discovery of another package
-            raises while it is made.
+        SettingsError: If the settings are not valid. An exception of another package's discovery
+            passes unchanged.
     """
     settings = or_environment(settings)
     others = _others(settings)
@@ -220,24 +222,24 @@ def _others(settings: Settings) -> Discovery:
 
 
 def or_environment(settings: Settings | None) -> Settings:
-    """Return ``settings``, or those of the environment; ``TypeError`` for anything else."""
+    """Return ``settings``, or those of the environment for ``None``; else raise ``TypeError``."""
     if settings is None:
         return Settings.from_env()
-    given: object = settings  # of a program that nothing has checked
+    given: object = settings  # the caller's program may not be type-checked
     if not isinstance(given, Settings):
         raise TypeError(f"settings takes Settings, not a {type(given).__name__}")
     return given
 
 
 def connect_by_scheme(settings: Settings) -> "ConnectByScheme[Transport]":
-    """Make a ``Connect`` that chooses a transport by the address's scheme, as the settings say.
+    """Return a ``Connect`` that chooses a transport by the address's scheme.
 
-    Called, it raises ``SpecError`` for a scheme without a transport, and ``SettingsError`` for a
-    transport that is not installed. The built-in transports that it makes share a bound on idle
-    connections. Which of them ``"auto"`` is, is decided once, when it is first needed.
+    When it is called, it raises ``SpecError`` for a scheme without a transport, and
+    ``SettingsError`` for a transport that is not installed. The built-in transports that it makes
+    share a limit on idle connections. On first use it decides once which transport ``"auto"`` is.
 
     Args:
-        settings: Whose ``transports`` count.
+        settings: The settings, whose ``transports`` are used.
 
     Returns:
         The ``Connect``.
@@ -246,16 +248,17 @@ def connect_by_scheme(settings: Settings) -> "ConnectByScheme[Transport]":
 
 
 def connect_by_name(name: str) -> Connect:
-    """Make the ``Connect`` of a transport that is called by name, as in ``Settings.transports``.
+    """Return the ``Connect`` of a transport, by its name in ``Settings.transports``.
 
     Args:
-        name: ``"httptools"``, ``"urllib3"``, ``"auto"``, or what an installed package registers.
+        name: ``"httptools"``, ``"urllib3"``, ``"auto"``, or a name that an installed package
+            registers.
 
     Returns:
-        The ``Connect``: give it to ``Settings(transports={"mine": …})`` for a scheme of one's own.
+        The ``Connect``, for example for a further scheme: ``Settings(transports={"mine": …})``.
 
     Raises:
-        SettingsError: For a name that is none, and for a transport that cannot be loaded.
+        SettingsError: If the name is unknown, or the transport cannot be loaded.
     """
     if not isinstance(name, str):
         raise SettingsError(f"name must be the name of a transport, not {quoted(name)}")
@@ -263,20 +266,20 @@ def connect_by_name(name: str) -> Connect:
 
 
 def connect_by_requests(session: "Session") -> Connect:
-    """Make a ``Connect`` of transports over a ``requests.Session`` of one's own.
+    """Return a ``Connect`` whose transports send requests over a given ``requests.Session``.
 
-    For ``Settings(transports={"tcp": connect_by_requests(session)})``. A UNIX socket is asked for
-    as ``http+unix://``, with the path quoted, which is what adapters for requests commonly mount.
+    Use it as ``Settings(transports={"tcp": connect_by_requests(session)})``. The URL of a UNIX
+    socket is ``http+unix://`` and the quoted path, which the common adapters for requests handle.
 
     Args:
-        session: It stays its owner's: it is never closed here, and is shared between threads as far
-            as it can be.
+        session: The session. It is not closed, and threads share it, so it must be thread-safe if
+            several threads make calls.
 
     Returns:
         The ``Connect``.
 
     Raises:
-        SettingsError: Where requests is not installed.
+        SettingsError: If requests is not installed.
     """
     try:
         from moby_plugins.adapters.http.requests import RequestsConnect
@@ -288,30 +291,30 @@ def connect_by_requests(session: "Session") -> Connect:
 
 
 class NamedTransports(Protocol[Made_co]):
-    """Transports that settings call by name, of the kind ``Made_co``."""
+    """The transports of the type ``Made_co`` that settings may name."""
 
     @property
     def auto(self) -> str:
-        """The name of the transport that ``"auto"`` is."""
+        """The name of the transport that ``"auto"`` means."""
         ...
 
     def connect(self, name: str) -> Callable[[Address, TLSOptions | None], Made_co]:
-        """What makes the transport called ``name``."""
+        """Return the function that makes the transport called ``name``."""
         ...
 
     def check(self, made: object, scheme: str) -> None:
-        """Raise ``SettingsError`` for a transport of the other kind, which is for ``scheme``."""
+        """Raise ``SettingsError`` if the transport for ``scheme`` is asynchronous, or must be."""
 
 
 class ConnectByScheme(Generic[Made_co]):
-    """What ``connect_by_scheme`` returns; its ``repr`` tells which transports it has."""
+    """A ``Connect`` that chooses by scheme; its ``repr`` lists the transports."""
 
     def __init__(self, transports: Mapping[str, object], named: NamedTransports[Made_co]) -> None:
         self._transports = transports
         self._named = named
 
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> Made_co:
-        """A transport for ``address``, not connected yet."""
+        """Return a transport for ``address``, not connected yet."""
         chosen = self._transports.get(address.scheme)
         if chosen is None:
             known = ", ".join(sorted(self._transports))
@@ -327,7 +330,7 @@ class ConnectByScheme(Generic[Made_co]):
         return made
 
     def name(self, scheme: str) -> str:
-        """The name of the transport for ``scheme``; that of ``"auto"`` is the one chosen."""
+        """Return the name of the transport for ``scheme``; for ``"auto"``, of the one it means."""
         chosen = self._transports.get(scheme, "none")
         if not isinstance(chosen, str):
             return shown(getattr(chosen, "__qualname__", type(chosen).__qualname__))
@@ -341,35 +344,35 @@ class ConnectByScheme(Generic[Made_co]):
 
 
 class Transports:
-    """Transports by name for one registry or client: each is looked for once."""
+    """The transports of one registry or client, by name."""
 
     def __init__(self) -> None:
-        # An installed one is looked for once: that reads the metadata of all packages.
+        # A cache: finding an installed transport reads the metadata of all packages.
         self._found: dict[str, Connect] = {}
         self._decided: dict[str, tuple[str, str]] = {}
         self._idle = cache(idle_connections)
 
     @property
     def auto(self) -> str:
-        """The name of the transport that ``"auto"`` is, decided when first asked for."""
+        """The name of the transport that ``"auto"`` means, decided on first use."""
         decided = self._decided.get(AUTO)
         if decided is None:
             made = _decide()
-            # Of two threads that decide, both get what the first decided, and it says so.
+            # If two threads decide at once, both get the first decision, which is logged once.
             decided = self._decided.setdefault(AUTO, made)
             if decided is made:
                 logger.debug("the transport %r is %s: %s", AUTO, *decided)
         return decided[0]
 
     def connect(self, name: str) -> Connect:
-        """The transport called ``name``."""
+        """Return the ``Connect`` of the transport called ``name``."""
         found = self._found.get(name)
         if found is None:
             found = self._found.setdefault(name, self._find(self.auto if name == AUTO else name))
         return found
 
     def check(self, made: object, scheme: str) -> None:
-        """Raise ``SettingsError`` for a transport whose ``send`` is a coroutine."""
+        """Raise ``SettingsError`` if the transport's ``send`` is a coroutine function."""
         if iscoroutinefunction(getattr(made, "send", None)):
             raise SettingsError(
                 f"the transport for {shown(scheme)}:// is asynchronous: it is for moby_plugins.aio"
@@ -391,19 +394,19 @@ class Transports:
 
 
 def _decide() -> tuple[str, str]:
-    # Not the adapter, which would load what a registry need not have until it connects.
+    # Import the library only: the adapter would load modules that are not needed before a connect.
     try:
         httptools = import_module("httptools")
         version = httptools.__version__
-        # What the adapter imports, and another package of that name may lack.
+        # The names that the adapter imports; another package called httptools may lack them.
         _ = httptools.HttpResponseParser, httptools.HttpParserError, httptools.HttpParserUpgrade
-    except Exception as error:  # whatever a library that is broken raises while it is imported
+    except Exception as error:  # a broken library may raise anything while it is imported
         return "urllib3", f"httptools cannot be imported: {shown(error)}"
     return fastest(version)
 
 
 def fastest(version: object) -> tuple[str, str]:
-    """Return the transport that ``"auto"`` is beside httptools of this version, and why."""
+    """Return the transport that ``"auto"`` means with this version of httptools, and why."""
     version = str(version)
     release = tuple(int(part) for part in re.findall(r"\d{1,9}", version)[:2])
     if release < MIN_HTTPTOOLS:
@@ -412,11 +415,14 @@ def fastest(version: object) -> tuple[str, str]:
 
 
 def idle_connections() -> "IdleConnections":
-    """A bound for one registry: a quarter of the process's descriptors, and 128 at most."""
+    """Return the limit on idle connections of one registry or client.
+
+    It is a quarter of the process's file descriptors, and at most 128.
+    """
     from moby_plugins.adapters.http.pool import MAX_IDLE_CONNECTIONS, IdleConnections
 
     most = MAX_IDLE_CONNECTIONS
-    with suppress(ImportError):  # of a platform that does not tell
+    with suppress(ImportError):  # Windows has no such module
         from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 
         limit, _ = getrlimit(RLIMIT_NOFILE)
@@ -426,7 +432,7 @@ def idle_connections() -> "IdleConnections":
 
 @cache
 def shared_descriptors() -> "Descriptors":
-    """What can be closed in all of the process, for one registry as for another."""
+    """Return the process's list of connections that can be closed when descriptors run out."""
     from moby_plugins.adapters.descriptors import Descriptors
 
     return Descriptors()
@@ -434,21 +440,21 @@ def shared_descriptors() -> "Descriptors":
 
 @cache
 def shared_lookups() -> "Lookups":
-    """What resolves names for all of the process, so that one that hangs has one thread."""
+    """Return the process's name resolver, shared so that a look-up that hangs uses one thread."""
     from moby_plugins.adapters.http.dialing import Lookups
 
     return Lookups()
 
 
 def system_clock() -> Clock:
-    """The machine's own clock."""
+    """Return the system's clock."""
     from moby_plugins.adapters.clock import SystemClock
 
     return SystemClock()
 
 
 def poll_selector() -> Selector:
-    """What waits for the responses of many built-in transports at once."""
+    """Return a selector that waits for the responses of many built-in transports at once."""
     from moby_plugins.adapters.http.exchanges import PollSelector
 
     return PollSelector()

@@ -1,7 +1,6 @@
-"""The one default registry, behind the functions of the door ``moby_plugins``.
+"""The default registry, which the functions ``get``, ``scan`` … of ``moby_plugins`` use.
 
-It is made of the environment's settings when it is first needed; ``using_registry`` puts another
-in its place.
+It is made from the environment's settings on first use. ``using_registry`` replaces it.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ S = TypeVar("S", bound="Subsystem")
 
 
 class _Default:
-    """The one registry behind the functions of the front door, made when first needed."""
+    """The holder of the process's default registry, which is made on first use."""
 
     def __init__(self) -> None:
         self._lock = ProcessLock()
@@ -46,7 +45,7 @@ _default = _Default()
 
 
 def scan() -> list[str]:
-    """Call ``Registry.scan`` of the default registry, that of this machine and environment.
+    """Call ``Registry.scan`` of the default registry, which uses the environment's settings.
 
     Returns:
         The names, sorted.
@@ -84,17 +83,17 @@ def get(
     on_retry: OnRetry | None = None,
     cancel: Cancellation | None = None,
 ) -> ActivePlugin | S:
-    """Call ``Registry.get`` of the default registry: see there for what it raises.
+    """Call ``Registry.get`` of the default registry, with the same exceptions.
 
     Args:
         name: The plugin's name.
         implements: The subsystem's name or class.
         retry: The policy for this wait.
-        on_retry: Called after each attempt that failed.
+        on_retry: Called after each failed attempt.
         cancel: Ends the wait when it is set.
 
     Returns:
-        The active plugin; for a class its typed proxy.
+        The active plugin; or, if ``implements`` is a class, a typed proxy.
     """
     registry = _default.registry()
     return registry.get(name, implements, retry=retry, on_retry=on_retry, cancel=cancel)
@@ -119,14 +118,14 @@ def get_all(
     *,
     on_failure: Callable[[str, PluginError], object] | None = None,
 ) -> list[ActivePlugin] | list[S]:
-    """Call ``Registry.get_all`` of the default registry: see there for what it raises.
+    """Call ``Registry.get_all`` of the default registry, with the same exceptions.
 
     Args:
         implements: The subsystem's name or class.
         on_failure: Called with the name and the error of each plugin that is left out.
 
     Returns:
-        The active plugins, sorted by name; for a class their typed proxies.
+        The active plugins, sorted by name; or, if ``implements`` is a class, their typed proxies.
     """
     return _default.registry().get_all(implements, on_failure=on_failure)
 
@@ -143,19 +142,19 @@ def handle(interface: str, handler: Handler) -> None:
 
 @contextmanager
 def using_registry(registry: Registry) -> Iterator[Registry]:
-    """Have ``scan``, ``get``, ``get_all`` and ``handle`` ask ``registry`` inside this block.
+    """Make ``scan``, ``get``, ``get_all`` and ``handle`` use ``registry`` inside this block.
 
-    For a program whose settings are its own, and for tests. It holds for the whole process,
-    whichever thread asks, so only one thread should open such blocks; they may be nested. At its
-    end the registry before is the default again.
+    This is for programs with settings of their own, and for tests. It affects all threads of the
+    process, so only one thread should open such blocks; they may be nested. At the end of the
+    block the previous registry is the default again.
 
     Args:
-        registry: Its maker closes it, not this block.
+        registry: The registry to use; this block does not close it.
 
     Yields:
         The registry.
     """
-    given: object = registry  # of a program that nothing has checked
+    given: object = registry  # the caller's program may not be type-checked
     if not isinstance(given, Registry):
         raise TypeError(f"registry must be a Registry, not {quoted(given)}")
     before = _default.replace(registry)

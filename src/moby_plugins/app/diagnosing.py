@@ -1,4 +1,4 @@
-"""A diagnosis of this machine's plugins: what is seen of their files, and what they answer."""
+"""A diagnosis of this machine's plugins, from their files and their responses."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -30,11 +30,11 @@ from moby_plugins.domain.text import shown
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Clock
 
-# Seconds that each plugin has to answer.
+# Seconds that each plugin has to respond.
 ASKING_TIMEOUT = 2.0
 ACTIVATE = "Plugin.Activate"
 
-# What is tried where an address fails: perhaps its scheme is wrong.
+# The scheme to try if an address fails, because its own scheme may be wrong.
 _INSTEAD = {"tcp": "https", "http": "https", "https": "tcp"}
 BAD_REQUEST = 400
 
@@ -42,20 +42,21 @@ BAD_REQUEST = 400
 def diagnose(
     settings: Settings | None = None, *, timeout: float | None = ASKING_TIMEOUT
 ) -> tuple[Finding, ...]:
-    """Find out what is wrong with the plugins of this machine; it changes nothing.
+    """Find out what is wrong with the plugins of this machine, without changing anything.
 
-    It looks as the user that runs it, and asks each plugin what it implements, all side by side.
+    Files are examined with the permissions of the current user. All plugins are asked concurrently
+    what they implement.
 
     Args:
-        settings: ``Settings.from_env()`` unless given.
-        timeout: Seconds that each plugin has to answer; with ``None`` it only looks, and connects
-            to UNIX sockets for a moment.
+        settings: The settings; by default ``Settings.from_env()``.
+        timeout: Seconds that each plugin has to respond; with ``None`` plugins are not asked, and
+            UNIX sockets are only connected to.
 
     Returns:
-        The findings, what matters most first.
+        The findings, the most important first.
 
     Raises:
-        SettingsError: For settings that cannot be used.
+        SettingsError: If the settings are not valid.
 
     Examples:
         ```python
@@ -74,16 +75,16 @@ def diagnose(
     from moby_plugins.adapters.disk.survey import see
 
     settings = or_environment(settings)
-    # A plugin and an engine have the same time.
+    # A plugin and an engine have the same time-out.
     discovery = new_local_discovery(evolve(settings, activation_timeout=timeout or ASKING_TIMEOUT))
     asking = _Asking(evolve(settings, retry=RetryPolicy.never()), timeout or 0.0, system_clock())
     return decide(see(discovery, settings.sockets_path, settings.specs_paths, asking))
 
 
 def check_listens(address: Address) -> None:
-    """Check that a plugin can be dialled, where it is at a UNIX socket; nothing is sent.
+    """Raise ``TransportError`` if ``address`` is a UNIX socket that refuses connections.
 
-    Raises ``TransportError`` where it cannot. For managed plugins, which have no handshake.
+    Nothing is sent. This is for managed plugins, which have no handshake.
     """
     if address.scheme == "unix":
         from moby_plugins.adapters.http.errors import not_reached
@@ -96,14 +97,14 @@ def check_listens(address: Address) -> None:
 
 @frozen
 class _Asking:
-    """Asks plugins what they implement, each within ``seconds``, or none if these are 0."""
+    """A function that asks plugins what they implement, each within ``seconds``; 0 asks none."""
 
     settings: Settings
     seconds: float
     clock: Clock
 
     def __call__(self, found: Mapping[str, Candidate]) -> dict[str, Asked]:
-        """The answers by name, of those plugins that can be asked at all."""
+        """Return the outcome for each plugin that can be asked, by name."""
         names = [name for name, candidate in found.items() if _can_be_asked(candidate.plugin)]
         if not self.seconds or not names:
             return {}
@@ -118,7 +119,7 @@ class _Asking:
     def _asked(self, outcome: Outcome[Asked]) -> tuple[int, Asked]:
         if outcome.value is not None:
             return outcome.index, outcome.value
-        # A transport that others wrote may raise anything.
+        # A third party's transport may raise anything.
         error = outcome.error
         told = error if isinstance(error, PluginError) else PluginError(shown(error))
         return outcome.index, Asked(self.seconds, error=told)
@@ -142,7 +143,7 @@ class _Asking:
             return client.call(ACTIVATE, None, Manifest, timeout=seconds)
 
     def _instead(self, plugin: Plugin, error: PluginError, seconds: float) -> str:
-        """The scheme under which a plugin answers, where that of its address may be wrong."""
+        """Return the scheme under which a plugin responds if its own may be wrong, else ""."""
         address = plugin.address
         other = _INSTEAD.get(address.scheme, "")
         if not other or seconds <= 0 or not _may_be_another_protocol(error):
@@ -157,8 +158,7 @@ class _Asking:
 
 
 def _can_be_asked(plugin: Plugin | None) -> bool:
-    # A managed plugin has no handshake, and where a relative path leads to is another matter for
-    # each host.
+    # A managed plugin has no handshake. A relative path depends on each host's working directory.
     return (
         plugin is not None
         and plugin.is_v1
@@ -174,6 +174,6 @@ def _may_be_another_protocol(error: PluginError) -> bool:
 
 def _was_understood(error: PluginError) -> bool:
     if isinstance(error, TransportError):
-        # An alert is a word of TLS: of one who demands a certificate, for example.
+        # A TLS alert shows that the plugin speaks TLS, for example if it requires a certificate.
         return error.answered or "alert" in error.reason.lower()
     return isinstance(error, (StatusError, WireError))

@@ -1,7 +1,7 @@
-"""Serve an app at a socket that hosts find: on a UNIX socket, on TCP, or as a WSGI application.
+"""Serve an app on a UNIX socket, on TCP, or as a WSGI application.
 
-``plugin_server_unix`` and ``plugin_server_tcp`` put listeners and the server's adapter behind a
-``PluginServer``; ``serve_unix`` and ``serve_tcp`` also run it.
+``plugin_server_unix`` and ``plugin_server_tcp`` make a ``PluginServer`` from a listener and an HTTP
+server; ``serve_unix`` and ``serve_tcp`` also run it.
 """
 
 from collections.abc import Callable
@@ -45,31 +45,32 @@ def plugin_server_unix(
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
     metrics: Metrics | None = None,
 ) -> PluginServer:
-    """Make a server for ``app`` on the UNIX socket ``NAME.sock``, where hosts look for it.
+    """Return a server for ``app`` on the UNIX socket ``NAME.sock``, where hosts look for it.
 
-    It is removed by ``stop``. Where systemd opened a socket for this process, that one is served,
-    and nothing is made or removed.
+    ``start`` creates the socket and ``stop`` removes it. If systemd opened a socket for this
+    process, the server uses that one, and creates and removes none.
 
     Args:
-        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
-            it, where it is an ``AsyncPluginApp`` or a coroutine function.
-        name: The plugin's; or the absolute path of the socket.
-        sockets_path: The directory of the socket, which must be there.
+        app: The app that answers the requests. Threads call it; if it is an ``AsyncPluginApp`` or a
+            coroutine function, an event loop in a separate thread awaits it.
+        name: The plugin's name, or the absolute path of the socket.
+        sockets_path: The directory of the socket, which must exist.
         mode: The socket's permissions.
-        group: The group that owns the socket: a name or a number; the process's unless given.
+        group: The group that owns the socket, as a name or a number; by default the process's.
         drain: Seconds that running calls have to end at ``stop``.
-        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
-            ``PluginApp`` has a bound of its own.
-        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
-        metrics: Answers ``/metrics`` and ``/health`` at an address of its own.
+        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
+            gets status 413. A ``PluginApp`` has a limit of its own.
+        max_inflight_bytes: The most bytes that the bodies of all running requests may have
+            together; a request beyond that gets status 503.
+        metrics: A server of ``/metrics`` and ``/health`` at an address of its own.
 
     Returns:
-        The server, not started yet; ``start`` raises where it cannot listen.
+        The server, not started yet; ``start`` raises if it cannot listen.
 
     Raises:
-        InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a mode, a group, a ``drain`` or a number of bytes that cannot be one.
-        TypeError: For an argument of another type.
+        InvalidPluginNameError: If ``name`` is not a valid name.
+        ValueError: If the mode, the group, ``drain`` or a number of bytes is out of range.
+        TypeError: If an argument has another type.
     """
     open_ = opening_unix(name, sockets_path, mode, group)
     sizes = max_request_bytes, max_inflight_bytes
@@ -88,33 +89,34 @@ def plugin_server_tcp(
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
     metrics: Metrics | None = None,
 ) -> PluginServer:
-    """Make a server for ``app`` on TCP, that announces itself to hosts by a spec.
+    """Return a server for ``app`` on TCP, which hosts find by a spec file.
 
-    The spec is ``NAME.spec``, or under ``tls`` ``NAME.json`` with an ``https`` address; it is
-    written once connections are taken, and removed by ``stop``. Where systemd opened a socket for
-    this process, that one is served, and no spec is written. A request with ``Origin``, a
-    browser's, is refused.
+    The file is ``NAME.spec``, or with ``tls`` ``NAME.json`` with an ``https`` address. ``start``
+    writes it after opening the socket, and ``stop`` removes it. If systemd opened a socket for this
+    process, the server uses that one and writes no file. A request with an ``Origin`` header, which
+    a browser sends, is refused.
 
     Args:
-        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
-            it, where it is an ``AsyncPluginApp`` or a coroutine function.
-        name: The plugin's.
+        app: The app that answers the requests. Threads call it; if it is an ``AsyncPluginApp`` or a
+            coroutine function, an event loop in a separate thread awaits it.
+        name: The plugin's name.
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
-        tls: How to speak TLS; without it, plain text.
-        specs_path: The directory of the spec.
+        tls: The TLS options; without them, the server speaks plain HTTP.
+        specs_path: The directory of the spec file.
         drain: Seconds that running calls have to end at ``stop``.
-        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
-            ``PluginApp`` has a bound of its own.
-        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
-        metrics: Answers ``/metrics`` and ``/health`` at an address of its own.
+        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
+            gets status 413. A ``PluginApp`` has a limit of its own.
+        max_inflight_bytes: The most bytes that the bodies of all running requests may have
+            together; a request beyond that gets status 503.
+        metrics: A server of ``/metrics`` and ``/health`` at an address of its own.
 
     Returns:
-        The server, not started yet; ``start`` raises where it cannot listen.
+        The server, not started yet; ``start`` raises if it cannot listen.
 
     Raises:
-        InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a ``drain`` or a number of bytes that cannot be one.
-        TypeError: For an argument of another type.
+        InvalidPluginNameError: If ``name`` is not a valid name.
+        ValueError: If ``drain`` or a number of bytes is out of range.
+        TypeError: If an argument has another type.
     """
     open_ = opening_tcp(name, addr, tls, specs_path)
     sizes = max_request_bytes, max_inflight_bytes
@@ -155,29 +157,30 @@ def serve_unix(
 ) -> None:
     """Serve an app on a UNIX socket, as ``plugin_server_unix``, until SIGTERM, SIGINT or SIGHUP.
 
-    It returns once all is over, with the socket removed. Called in another thread than the main
-    one, it serves until the process ends.
+    It returns when the server has ended and the socket is removed. In a thread other than the main
+    thread it gets no signals, and serves until the process ends.
 
     Args:
-        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
-            it, where it is an ``AsyncPluginApp`` or a coroutine function.
-        name: The plugin's, and the socket's: ``NAME.sock``.
-        sockets_path: The directory of the socket, which must be there.
+        app: The app that answers the requests. Threads call it; if it is an ``AsyncPluginApp`` or a
+            coroutine function, an event loop in a separate thread awaits it.
+        name: The plugin's name, or the absolute path of the socket; the socket is ``NAME.sock``.
+        sockets_path: The directory of the socket, which must exist.
         mode: The socket's permissions.
-        group: The group that owns the socket: a name or a number; the process's unless given.
-        drain: Seconds that running calls then have to end.
-        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
-            ``PluginApp`` has a bound of its own.
-        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
-        metrics: Answers ``/metrics`` and ``/health`` at an address of its own.
+        group: The group that owns the socket, as a name or a number; by default the process's.
+        drain: Seconds that running calls have to end after the signal.
+        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
+            gets status 413. A ``PluginApp`` has a limit of its own.
+        max_inflight_bytes: The most bytes that the bodies of all running requests may have
+            together; a request beyond that gets status 503.
+        metrics: A server of ``/metrics`` and ``/health`` at an address of its own.
 
     Raises:
-        SpecError: Where it cannot listen there.
-        SettingsError: For a missing library or group, or a platform without UNIX sockets.
-        PluginError: Where the server underneath ended by itself.
-        InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a mode, a group, a ``drain`` or a number of bytes that cannot be one.
-        TypeError: For an argument of another type.
+        SpecError: If it cannot listen at the socket.
+        SettingsError: If a library or the group is missing, or the platform has no UNIX sockets.
+        PluginError: If the HTTP server ended by itself.
+        InvalidPluginNameError: If ``name`` is not a valid name.
+        ValueError: If the mode, the group, ``drain`` or a number of bytes is out of range.
+        TypeError: If an argument has another type.
 
     Examples:
         ```python
@@ -220,31 +223,32 @@ def serve_tcp(
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
     metrics: Metrics | None = None,
 ) -> None:
-    """Serve an app on TCP until SIGTERM, SIGINT or SIGHUP, as ``plugin_server_tcp`` says.
+    """Serve an app on TCP, as ``plugin_server_tcp``, until SIGTERM, SIGINT or SIGHUP.
 
-    It returns once all is over, with the spec removed. Called in another thread than the main one,
-    it serves until the process ends.
+    It returns when the server has ended and the spec file is removed. In a thread other than the
+    main thread it gets no signals, and serves until the process ends.
 
     Args:
-        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
-            it, where it is an ``AsyncPluginApp`` or a coroutine function.
-        name: The plugin's, and the spec's.
+        app: The app that answers the requests. Threads call it; if it is an ``AsyncPluginApp`` or a
+            coroutine function, an event loop in a separate thread awaits it.
+        name: The plugin's name, and that of the spec file.
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
-        tls: How to speak TLS; without it, plain text.
-        specs_path: The directory of the spec.
-        drain: Seconds that running calls then have to end.
-        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
-            ``PluginApp`` has a bound of its own.
-        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
-        metrics: Answers ``/metrics`` and ``/health`` at an address of its own.
+        tls: The TLS options; without them, the server speaks plain HTTP.
+        specs_path: The directory of the spec file.
+        drain: Seconds that running calls have to end after the signal.
+        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
+            gets status 413. A ``PluginApp`` has a limit of its own.
+        max_inflight_bytes: The most bytes that the bodies of all running requests may have
+            together; a request beyond that gets status 503.
+        metrics: A server of ``/metrics`` and ``/health`` at an address of its own.
 
     Raises:
-        SpecError: Where it cannot listen there, or a file cannot be used.
-        SettingsError: For a missing library.
-        PluginError: Where the server underneath ended by itself.
-        InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a ``drain`` or a number of bytes that cannot be one.
-        TypeError: For an argument of another type.
+        SpecError: If it cannot listen at the address, or a file cannot be used.
+        SettingsError: If a library is missing.
+        PluginError: If the HTTP server ended by itself.
+        InvalidPluginNameError: If ``name`` is not a valid name.
+        ValueError: If ``drain`` or a number of bytes is out of range.
+        TypeError: If an argument has another type.
 
     Examples:
         ```python
@@ -281,17 +285,17 @@ def wsgi(
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> WSGIApplication:
-    """Make a WSGI application of an app, for gunicorn and the like.
+    """Return a WSGI application for an app, to be served by gunicorn or a similar server.
 
     Args:
-        app: Answers the requests.
-        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. A
-            ``PluginApp`` has a bound of its own.
-        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond. It
-            counts for each process.
+        app: The app that answers the requests.
+        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
+            gets status 413. A ``PluginApp`` has a limit of its own.
+        max_inflight_bytes: The most bytes that the bodies of all running requests of one process
+            may have together; a request beyond that gets status 503.
 
     Returns:
-        The application.
+        The WSGI application.
     """
     check_sizes(max_request_bytes, max_inflight_bytes)
     from moby_plugins.adapters.server.answering import InFlight
@@ -303,7 +307,10 @@ def wsgi(
 def server_maker(
     app: App | AsyncApp, max_request_bytes: int, max_inflight_bytes: int
 ) -> Callable[..., HTTPServer]:
-    """What makes the server underneath; raises ``SettingsError`` where that is not installed."""
+    """Return a function that makes the HTTP server for ``app``.
+
+    Raise ``SettingsError`` if the server's library is not installed.
+    """
     check_platform("serving")
     inflight = import_module("moby_plugins.adapters.server.answering").InFlight(
         max_inflight_bytes, max_request_bytes

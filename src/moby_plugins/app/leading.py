@@ -1,7 +1,7 @@
-"""Who activates a plugin: one that asks leads, the others wait; ``get_all`` leads many at once.
+"""Activation of plugins: one caller leads each activation, and the other callers wait for it.
 
-The states of an activation are told in ``activation.py``, and how many handshakes go on in
-one thread in ``retrying.py``.
+``activation.py`` explains the states of an activation. ``retrying.py`` explains how ``get_all``
+makes many handshakes in one thread.
 """
 
 import threading
@@ -56,9 +56,10 @@ LEFT = "get_all has ended before"
 
 @frozen
 class Leaders:
-    """Activates the plugins of one registry, whose ``activations`` these are.
+    """The part of a registry that activates plugins and records them in ``activations``.
 
-    ``closing`` ends all of it. The other arguments are the registry's. Threads may share it.
+    Setting ``closing`` ends all waits. The other arguments are the registry's. Threads may share
+    it.
     """
 
     _activations: Activations[ActivePlugin]
@@ -74,7 +75,7 @@ class Leaders:
     _observers: Observers
     _on_retry: OnRetry | None
     _make_client: Callable[..., Client] = field(init=False)
-    # What waits for nothing but files has nothing to end, and needs no thread.
+    # A discovery that only reads files does not block: its look-ups need no cancellation.
     _is_local: bool = field(init=False)
 
     @_make_client.default
@@ -86,7 +87,7 @@ class Leaders:
         return isinstance(self._discovery, LocalDiscovery) and self._discovery.is_local
 
     def scan(self, ending: Ending) -> list[str]:
-        """The names that can be found now; ``WaitCancelledError`` once ``ending`` has ended."""
+        """Return the names that can be found now; raise ``WaitCancelledError`` once ended."""
         try:
             return self._until(ending).scan()
         except PluginError as error:
@@ -101,7 +102,7 @@ class Leaders:
         on_retry: OnRetry | None,
         cancel: Cancellation | None,
     ) -> ActivePlugin:
-        """Lead the activation of a plugin, or wait for who leads it; raises as ``Registry.get``."""
+        """Lead the activation of a plugin, or wait for its leader; raises as ``Registry.get``."""
         ending = Ending(name)
         by_caller = (
             nullcontext() if cancel is None else cancel.calling(partial(ending.end, CANCELLED))
@@ -114,16 +115,16 @@ class Leaders:
                 plugin = activation.outcome(self._clock, ending)
                 if plugin is not None:
                     return plugin
-                # Whatever ended the leader may end this too, and not have done so yet.
+                # The same cancellation may have ended the leader, and not reached this call yet.
                 if cancel is not None and cancel.is_set():
                     ending.end(CANCELLED)
                 activation, leading = self._take_over(name, ending)
             return self._lead(activation, policy, on_retry, ending, started)
 
     def _take_over(self, name: str, ending: Ending) -> tuple[Activation[ActivePlugin], bool]:
-        """Claim a plugin whose leader has left; ``WaitCancelledError`` where this caller ends too.
+        """Claim a plugin that its leader abandoned; one of the waiting callers gets the lead.
 
-        Of those that waited, one has the lead.
+        Raise ``WaitCancelledError`` if this caller's own wait has ended too.
         """
         if self._closing.is_set():
             ending.end(CLOSED)
@@ -177,11 +178,11 @@ class Leaders:
     ) -> None:
         if self._activations.settle(activation, plugin, error) and self._observers:
             tell_settled(self._observers, activation, self._clock.now() - started)
-        # Where another has become active by another of its names, that one is shared.
+        # If the plugin was already active under another name, that client is shared instead.
         if activation.plugin is None or activation.plugin is not plugin:
             try:
                 handshake.give_up()
-            except BaseException as raised:  # by a transport: the outcome is settled already
+            except BaseException as raised:  # the outcome is already settled, so only log this
                 what = f"closing the client of plugin {quoted(activation.name)} failed"
                 log_failure(what, raised)
 
@@ -210,7 +211,7 @@ class Leaders:
         )
 
     def _new_selector(self) -> Selector | None:
-        # Look-ups that wait for others have threads of their own.
+        # A look-up that may block must not run in the one thread of the selector.
         return self._selector() if self._selector is not None and self._is_local else None
 
     def _new_client(self, plugin: Plugin) -> Client:
@@ -229,9 +230,9 @@ class Leaders:
         )
 
     def load(self, names: Iterable[str], ending: Ending) -> Generator[Activation[ActivePlugin]]:
-        """Activate many side by side: each activation, once it is settled.
+        """Activate many plugins concurrently, and yield each activation once it is settled.
 
-        Handlers run on the way, in this thread. Closing the iterator ends what is under way.
+        Handlers run in this thread. Closing the iterator ends the activations that are running.
         """
         ours: list[Activation[ActivePlugin]] = []
         theirs: list[Activation[ActivePlugin]] = []
@@ -242,8 +243,8 @@ class Leaders:
             with closing(self._lead_side_by_side(ours, ending)) as led:
                 yield from led
         finally:
-            # Changes nothing, unless this was cut short: then others may take the lead,
-            # and what became active unnoticed still meets its handlers.
+            # This changes something only if the loop was cut short: then other callers may take
+            # the lead, and the handlers of plugins that became active are still called.
             for activation in ours:
                 self._activations.settle(activation, None)
             left = chain.from_iterable(map(self._activations.take_meetings, ours))
@@ -279,7 +280,8 @@ class Leaders:
             self._settle(activation, handshake, started, outcome.value, error)
             return activation, outcome.error
 
-        # Handlers run here while the crew goes on, so that one may wait for what the crew loads.
+        # Handlers run in this thread while the workers continue: a handler may wait for a plugin
+        # that the workers are activating.
         crew = retry_side_by_side(
             handshakes,
             self._retry,
@@ -298,18 +300,18 @@ class Leaders:
                         raise error
                     self._meet(activation)
                     yield activation
-            except BaseException:  # of the caller too, who is then no longer interested
+            except BaseException:  # also raised when the caller closes this generator
                 ending.end(LEFT)
                 raise
 
 
 def call_handlers(meetings: Iterable[Meeting[ActivePlugin]], observers: Observers) -> None:
-    """Have each handler meet its plugin; a ``KeyboardInterrupt`` is raised once all have."""
+    """Call each handler with its plugin; raise a ``KeyboardInterrupt`` after the last one."""
     interrupt: KeyboardInterrupt | None = None
     for handler, plugin in meetings:
         try:
             handler(plugin.name, plugin.client)
-        except KeyboardInterrupt as error:  # the caller's own, once all plugins were met
+        except KeyboardInterrupt as error:  # raised below, after all handlers have run
             interrupt = error
         except BaseException as error:
             tell_failed_handler(handler, plugin, error, observers)
@@ -318,7 +320,7 @@ def call_handlers(meetings: Iterable[Meeting[ActivePlugin]], observers: Observer
 
 
 def tell_settled(observers: Observers, activation: Activation[Any], seconds: float) -> None:
-    """Tell what came of an activation that took ``seconds``."""
+    """Report the outcome of an activation that took ``seconds`` to the observers."""
     replaced, plugin, error = activation.replaced, activation.plugin, activation.error
     tell_dropped(observers, replaced)
     if plugin is not None and activation.is_new:

@@ -1,8 +1,8 @@
-"""Open what a served plugin listens on, and tell hosts of it: a socket by its path, a spec for TCP.
+"""Opening of the socket of a served plugin, where hosts find it: by its path, or by a spec file.
 
-What is asked for is checked at once; the socket is opened later, by the function that is returned.
-That may wait for another process that is about to listen there, so programs that run on asyncio
-call it in a thread.
+``opening_unix`` and ``opening_tcp`` check their arguments and return a function that opens the
+socket. That function may wait for another process that is about to listen at the same path, so
+asyncio programs call it in a thread.
 """
 
 import os
@@ -22,14 +22,14 @@ from moby_plugins.platforms import check_platform
 
 SPECS_PATH = SPECS_PATHS[0]
 SOCKET_MODE = 0o660
-# Of a mode, what permits; the number above the last group's means none.
+# The permission bits of a mode; and the largest group id: the next number means "no group".
 MAX_MODE = 0o777
 MAX_GROUP = (1 << 32) - 2
 
 
 @frozen
 class Opened:
-    """A socket that listens, or is about to; ``withdraw`` removes the files that tell of it."""
+    """A socket that listens or is about to; ``withdraw`` removes its socket or spec file."""
 
     socket: socket.socket
     address: str
@@ -37,19 +37,20 @@ class Opened:
     context: ssl.SSLContext | None = None
 
 
-# Opens it, unless it is told to stop while it waits: ``SpecError`` then, and where it cannot.
+# Opens a socket, given a function that returns whether to stop waiting. Raises ``SpecError`` if it
+# was stopped, or cannot listen.
 Opening: TypeAlias = Callable[[Callable[[], bool]], Opened]
 
 
 def check_sizes(max_request_bytes: int, max_inflight_bytes: int) -> None:
-    """Raise ``ValueError`` for what is no number of bytes."""
+    """Raise ``ValueError`` if an argument is not a valid number of bytes."""
     size("max_request_bytes", max_request_bytes)
     size("max_inflight_bytes", max_inflight_bytes)
 
 
 def drain_given(drain: float) -> float:
-    """Return ``drain``; ``ValueError`` for what is no number of seconds."""
-    given: object = drain  # of a program that nothing has checked
+    """Return ``drain`` as a float; raise ``ValueError`` if it is not a number of seconds."""
+    given: object = drain  # the caller's program may not be type-checked
     number = isinstance(given, (int, float)) and not isinstance(given, bool)
     if not (number and 0 <= drain <= threading.TIMEOUT_MAX):
         raise ValueError(f"drain is a number of seconds from 0 on, not {quoted(drain)}")
@@ -57,9 +58,9 @@ def drain_given(drain: float) -> float:
 
 
 def opening_unix(name: str, sockets_path: str, mode: int, group: str | int | None) -> Opening:
-    """Return what opens the UNIX socket of the plugin ``name``, or at that absolute path.
+    """Return a function that opens the UNIX socket of the plugin ``name``, or at that path.
 
-    The arguments, and what is raised for them, are those of ``plugin_server_unix``.
+    The arguments, and the exceptions for invalid ones, are those of ``plugin_server_unix``.
     """
     if not _is_number(mode, MAX_MODE):
         raise ValueError(f"{quoted(mode)} is no file mode from 0 to 0o777")
@@ -67,7 +68,7 @@ def opening_unix(name: str, sockets_path: str, mode: int, group: str | int | Non
         raise ValueError(f"{quoted(group)} is no group: a name, or a number from 0 to {MAX_GROUP}")
     _check_text("sockets_path", sockets_path)
     path = name
-    given: object = name  # of a program that nothing has checked
+    given: object = name  # the caller's program may not be type-checked
     if not (isinstance(given, str) and os.path.isabs(given)):
         path = os.path.join(os.path.abspath(sockets_path), f"{check_plugin_name(name)}.sock")
 
@@ -82,16 +83,16 @@ def opening_unix(name: str, sockets_path: str, mode: int, group: str | int | Non
 
 
 def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) -> Opening:
-    """Return what opens a TCP socket for the plugin ``name``, and writes its spec.
+    """Return a function that opens a TCP socket for the plugin ``name``, and writes its spec file.
 
-    The arguments, and what is raised for them, are those of ``plugin_server_tcp``.
+    The arguments, and the exceptions for invalid ones, are those of ``plugin_server_tcp``.
     """
     check_plugin_name(name)
     _check_text("addr", addr)
     _check_text("specs_path", specs_path)
-    given: object = tls  # of a program that nothing has checked
+    given: object = tls  # the caller's program may not be type-checked
     if not (given is None or isinstance(given, ServerTLS)):
-        # Not what it holds: a passphrase may be part of that.
+        # Name only the type: the value may contain a passphrase.
         raise TypeError(f"tls takes ServerTLS, not a {type(given).__name__}")
 
     def open_(_: Callable[[], bool]) -> Opened:

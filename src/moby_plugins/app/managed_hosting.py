@@ -1,7 +1,7 @@
-"""The life of a managed plugin: the process that an engine runs in a container.
+"""The process of a managed plugin, which an engine runs in a container.
 
-``moby-plugins package`` writes a program that ends in ``serve_managed``, and asks it what the
-plugin is, by a variable of its environment.
+``moby-plugins package`` writes a program that calls ``serve_managed``. It also runs that program
+with an environment variable that makes it print a description of the plugin.
 """
 
 import logging
@@ -22,7 +22,7 @@ from moby_plugins.domain.plugin_config import DESCRIBE, SOCKETS, Description, so
 from moby_plugins.domain.text import shown
 from moby_plugins.platforms import check_platform
 
-# Of an app's answer to the handshake.
+# The most bytes of an app's response to the handshake.
 MAX_MANIFEST_BYTES = 1 << 20
 
 
@@ -37,27 +37,29 @@ def serve_managed(
 ) -> None:
     """Serve ``app`` as a managed plugin, in the container that its engine runs, until a signal.
 
-    The socket is ``/run/docker/plugins/NAME.sock``, as ``config.json`` has it. Lines of what is
-    printed and logged are bounded, because an engine stops reading at a long one; without
-    handlers of its own the log goes to standard output, warnings and errors to standard error.
-    Where this is process 1, it waits for processes whose parents ended, and goes on in a child:
-    call it before threads are started. Otherwise it serves as ``serve_unix`` does. Asked by
-    ``moby-plugins package`` what the plugin is, it says so on standard output and returns.
+    The socket is ``/run/docker/plugins/NAME.sock``, as in ``config.json``. The length of printed
+    and logged lines is limited, because an engine stops reading at a long line. If logging is not
+    configured, the log goes to standard output, and warnings and errors to standard error. If this
+    process has the id 1, it reaps orphaned processes, and serves in a child process: call this
+    function before starting threads. Otherwise it serves as ``serve_unix`` does. When
+    ``moby-plugins package`` asks for a description of the plugin, this function prints it to
+    standard output and returns.
 
     Args:
-        app: What answers: an app, an implementation of a subsystem, or its class.
-        name: What the socket is called, without ``.sock``: 17 bytes at most.
+        app: An app, an implementation of a subsystem, or the class of one.
+        name: The name of the socket without ``.sock``, at most 17 bytes.
         drain: Seconds that running calls have to end.
-        max_request_bytes: How much of one request is read at once.
-        max_inflight_bytes: How much all requests keep together.
-        metrics: Answers ``/metrics`` and ``/health`` at an address of its own; hosts see that of a
-            container only with ``--host-network``.
+        max_request_bytes: The most bytes of a request's body that is not a stream.
+        max_inflight_bytes: The most bytes that the bodies of all running requests may have
+            together.
+        metrics: A server of ``/metrics`` and ``/health`` at an address of its own. It can be
+            reached from outside the container only with ``--host-network``.
 
     Raises:
-        SettingsError: For a name that is too long for an engine, and a missing library.
-        InvalidPluginNameError: For a name that is none.
-        TypeError: For what is no app.
-        SpecError: Where it cannot listen there.
+        SettingsError: If the name is too long for an engine, or a library is missing.
+        InvalidPluginNameError: If ``name`` is not a valid name.
+        TypeError: If ``app`` cannot be served.
+        SpecError: If it cannot listen at the socket.
 
     Examples:
         ```text
@@ -70,7 +72,7 @@ def serve_managed(
     if concern := socket_concern(socket):
         raise SettingsError(f"no engine can reach the plugin's socket: {concern}")
     if os.environ.get(DESCRIBE):
-        server_maker(served, max_request_bytes, max_inflight_bytes)  # it is there, too
+        server_maker(served, max_request_bytes, max_inflight_bytes)  # its library is there
         print(Description(_implemented(served), socket).line(), flush=True)  # noqa: T201
         return
     check_platform("a managed plugin's process")

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class ObservedClient(Client):
-    """A ``Client`` that tells ``observers`` of each attempt, and of each retry."""
+    """A ``Client`` that reports each attempt and each retry to ``observers``."""
 
     __module__ = _DOOR
 
@@ -49,11 +49,11 @@ class ObservedClient(Client):
         length: int | None = None,
         attempt: int = 1,
     ) -> ObservedCallRequest:
-        """A request as ``Client.request`` makes it, to whose headers observers may add."""
+        """Return a request as ``Client.request`` does, with headers that observers may add to."""
         return ObservedCallRequest(service_method, body, dict(self._headers), length, attempt)
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
-        """Begin nothing: an attempt that is observed has one thread from its start to its end."""
+        """Return ``None``: an observed attempt stays in one thread from its start to its end."""
 
     def attempt(
         self,
@@ -62,7 +62,7 @@ class ObservedClient(Client):
         timeout: float | None,
         pending: PendingResponse | None = None,
     ) -> Any:
-        """Send a request once, and tell of it; as ``Client.attempt``."""
+        """Send a request once, and report it to the observers; otherwise as ``Client.attempt``."""
         request, observed = self._observed(request)
         try:
             result = super().attempt(request, into, timeout, pending)
@@ -73,7 +73,7 @@ class ObservedClient(Client):
         return result
 
     def sign(self, error: StatusError | DriverError) -> None:
-        """Say in ``error`` whose it is; tell of one that a typed proxy found in a response."""
+        """Set the plugin's name and address in ``error``; report a ``DriverError`` to observers."""
         super().sign(error)
         if isinstance(error, DriverError):
             self._observers.driver_failed(self._name, self.address.text, error)
@@ -92,9 +92,9 @@ class ObservedClient(Client):
         return telling_retries(self._observers, self._name, told)
 
     def _observed(self, request: Request) -> tuple[ObservedCallRequest, ObservedCall]:
-        """Return ``request`` as it is sent, and the attempt, which has started."""
+        """Return ``request`` as it is to be sent, and the observed call, which has started."""
         sent: ObservedCallRequest = request  # type: ignore[assignment]  # this client made it
-        if sent.attempt > 1:  # its headers are those of the attempt before
+        if sent.attempt > 1:  # do not reuse the headers that observers added to the last attempt
             sent = self.request(sent.method, sent.body, sent.length, sent.attempt)
         body, method = sent.body, sent.method
         started = CallStarted(
@@ -111,23 +111,26 @@ class ObservedClient(Client):
 
 
 def client_of(observers: Observers) -> Callable[..., Client]:
-    """Return what makes a client with ``observers``, given the arguments of ``Client``."""
+    """Return a function that takes the arguments of ``Client`` and makes an observed client.
+
+    Without observers that is ``Client`` itself.
+    """
     return partial(ObservedClient, observers=observers) if observers else Client
 
 
 @frozen
 class _CountingTransport:
-    """A transport that notes in each observed call what it learns of its response."""
+    """A transport that records in each observed call its received bytes and its connection."""
 
     _transport: Transport
 
     def send(self, request: Request, timeout: float | None) -> Response:
         response = self._transport.send(request, timeout)
         observed: ObservedCall = request.observed[0]  # type: ignore[attr-defined]  # of that client
-        # Another's response need have no more than a status, a body and headers.
+        # A third party's response need not have ``new_connection``.
         is_new = observed.new_connection = getattr(response, "new_connection", None)
         body = response.body
-        if isinstance(body, io.BytesIO) and not observed.ends_with_body:  # all of it is here
+        if isinstance(body, io.BytesIO) and not observed.ends_with_body:  # the body is complete
             observed.received_bytes = body.getbuffer().nbytes
             return response
         return Response(response.status, _Counted(body, observed), response.headers, is_new)
@@ -140,7 +143,7 @@ class _CountingTransport:
 
 
 class _Counted:
-    """A body whose bytes are counted as they are received. With a stream its call ends."""
+    """A body that counts its bytes as they are read, and ends the observed call of a stream."""
 
     def __init__(self, body: Body, observed: ObservedCall) -> None:
         self._body = body

@@ -1,7 +1,8 @@
-"""Tell observers what happens, at both ends and in both worlds, so that none can disturb it.
+"""Report events to observers, for hosts and plugins, synchronous and asynchronous.
 
-``Observers`` tells each observer of an event. ``ObservedCall`` is one attempt of a call, between
-the two events that an observer has of it, and ``ObservedRequest`` is a served request.
+An exception of an observer is logged, and does not disturb the call. ``Observers`` reports an event
+to each observer. ``ObservedCall`` is one attempt of a call, and ``ObservedRequest`` a served
+request; each reports an event for its start and one for its end.
 """
 
 from collections.abc import Callable, Container, Iterable
@@ -41,50 +42,50 @@ from moby_plugins.failures import log_failure
 T = TypeVar("T")
 A = TypeVar("A")
 Now: TypeAlias = Callable[[], float]
-# Headers of a client, and those that say how a message is framed or what the connection is for.
+# The headers of a client, and those that describe the framing of a message or the connection.
 _TAKEN = frozenset(
     {"accept", "connection", "content-length", "content-type", "expect", "host", "keep-alive"}
 ) | {*("te", "trailer", "transfer-encoding", "upgrade", "user-agent")}
-# What is tried again where an error names no call: a plugin is looked up, or shakes hands.
+# The method of a retry whose error names none: a look-up or a handshake is retried.
 ACTIVATE = "Plugin.Activate"
 
 
 class Observers(tuple[Observer, ...]):
     """The observers of one registry, client or served app.
 
-    Raises ``TypeError`` for what is no ``Observer``.
+    Raises ``TypeError`` if one of them is not an ``Observer``.
     """
 
     __slots__ = ()
 
     def __new__(cls, observers: Iterable[Observer] = ()) -> Self:
-        """Return them as one value."""
+        """Return the observers as one value."""
         made = super().__new__(cls, observers)
         for observer in made:
-            given: object = observer  # of a program that nothing has checked
+            given: object = observer  # the caller's program may not be type-checked
             if not isinstance(given, Observer):
                 raise TypeError(f"an observer is an Observer, not {quoted(given)}")
         return made
 
     def tell(self, take: Callable[[Observer], object]) -> None:
-        """Have each observer ``take`` an event; what it raises is logged.
+        """Call ``take`` with each observer; log an exception that it raises.
 
-        A ``KeyboardInterrupt`` passes, once all of them were told: it is the caller's own.
+        A ``KeyboardInterrupt`` is raised after the last observer: it is meant for the caller.
         """
         _, interrupt = told(self, take)
         if interrupt is not None:
             raise interrupt
 
     def driver_failed(self, plugin: str, address: str, error: DriverError) -> None:
-        """Tell of a plugin's own error, in a response of the client of ``plugin``."""
+        """Report an error that ``plugin`` returned in a response with status 200."""
         event = DriverFailed(plugin, address, error.method, error)
         self.tell(lambda each: each.driver_failed(event))
 
 
 def told(those: Iterable[A], take: Callable[[A], T]) -> tuple[list[T], KeyboardInterrupt | None]:
-    """Return what ``take`` gives for each of ``those``, and an interrupt that it raises.
+    """Call ``take`` with each of ``those``; return the results, and an interrupt if one was raised.
 
-    Anything else that it raises is logged as the failure of an observer.
+    Any other exception is logged as the failure of an observer.
     """
     taken: list[T] = []
     interrupt: KeyboardInterrupt | None = None
@@ -99,10 +100,10 @@ def told(those: Iterable[A], take: Callable[[A], T]) -> tuple[list[T], KeyboardI
 
 
 class ObservedCall:
-    """One attempt of a call, which ``started``; what is known of its response is added.
+    """One attempt of a call, with the event of its start; facts about its response are added.
 
-    ``headers`` are those to send: what observers added is checked, and dropped where it is no
-    header, is there already, or is the transport's to say. For one thread or task at a time.
+    ``headers`` are the headers to send. A header that an observer added is dropped if it is not
+    valid, is there already, or is set by the transport. For one thread or task at a time.
     """
 
     __slots__ = (
@@ -114,7 +115,7 @@ class ObservedCall:
         mine = dict(started.headers)
         interrupt: KeyboardInterrupt | None = None
         self._ends: list[Callable[[CallEnded], object]] = []
-        # As ``told`` does; a call of that would take longer than all of this.
+        # The same loop as in ``told``, inline because it runs for each call.
         for observer in observers:
             try:
                 end = observer.call_started(started)
@@ -133,14 +134,14 @@ class ObservedCall:
             _clean(self.headers, mine)
         self.received_bytes: int = 0
         self.new_connection: bool | None = None
-        # Of a stream, which goes on after the client has returned it.
+        # True for a stream, which is read after the client has returned it.
         self.ends_with_body: bool = False
-        if interrupt is not None:  # those that were told of the start are told of the end
+        if interrupt is not None:  # observers that saw the start also see the end
             self.end(interrupt)
             raise interrupt
 
     def end(self, error: BaseException | None = None) -> None:
-        """Tell that it has ended; only the first time counts: a stream may be closed again."""
+        """Report the end of the attempt, once: a stream may be closed more than once."""
         ends, self._ends = self._ends, []
         if ends:
             ended = CallEnded(
@@ -158,9 +159,9 @@ class ObservedCall:
 
 @frozen
 class ObservedCallRequest(Request):
-    """A request whose attempt is observed: its headers are its own, and ``observed`` is kept here.
+    """A request whose attempt is observed; it does not share its headers with other requests.
 
-    There is one once the attempt has started.
+    ``observed`` holds the ``ObservedCall`` once the attempt has started.
     """
 
     observed: list[ObservedCall] = field(factory=list, init=False, eq=False, repr=False)
@@ -168,13 +169,16 @@ class ObservedCallRequest(Request):
 
 @frozen
 class ObservedAsyncRequest(AsyncRequest):
-    """The same for a client on asyncio."""
+    """A request of an asynchronous client whose attempt is observed."""
 
     observed: ObservedCall = field(kw_only=True, eq=False, repr=False)
 
 
 class ObservedRequest:
-    """A request to a served plugin, which ``started``. For one thread or task at a time."""
+    """A request to a served plugin, with the event of its start.
+
+    For one thread or task at a time.
+    """
 
     __slots__ = ("_began", "_ends", "_now", "_started", "sent_bytes")
 
@@ -190,7 +194,7 @@ class ObservedRequest:
             raise interrupt
 
     def end(self, status: int, error: BaseException | None = None, *, hung_up: bool) -> None:
-        """Tell that it has ended; only the first time counts."""
+        """Report the end of the request; later calls do nothing."""
         ends, self._ends = self._ends, []
         if ends:
             seconds, sent = self._now() - self._began, self.sent_bytes
@@ -201,7 +205,7 @@ class ObservedRequest:
 
 
 def call_started(plugin: str, address: str, request: Request | AsyncRequest) -> CallStarted:
-    """Return the event of the beginning of an attempt."""
+    """Return the event for the start of an attempt."""
     size = len(request.body) if isinstance(request.body, bytes) else request.length
     method = request.method
     if "?" in method:
@@ -210,7 +214,7 @@ def call_started(plugin: str, address: str, request: Request | AsyncRequest) -> 
 
 
 def telling_retries(observers: Observers, plugin: str, on_retry: OnRetry | None) -> OnRetry:
-    """Return what tells ``observers`` of a retry, and then calls ``on_retry``."""
+    """Return a function that reports a retry to ``observers``, and then calls ``on_retry``."""
 
     def tell(error: PluginError, delay: float) -> None:
         method = getattr(error, "method", "").partition("?")[0] or ACTIVATE
@@ -225,27 +229,27 @@ def telling_retries(observers: Observers, plugin: str, on_retry: OnRetry | None)
 def tell_failed_handler(
     handler: Callable[..., object], plugin: Plugin, error: BaseException, observers: Observers
 ) -> None:
-    """Tell, in the log too, that a handler failed with ``error`` when it met ``plugin``."""
+    """Log and report that a handler failed with ``error`` for ``plugin``."""
     log_failure(f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}", error)
     event = HandlerFailed(plugin.name, handler, error)
     observers.tell(lambda each: each.handler_failed(event))
 
 
 def tell_failed(observers: Observers, name: str, error: Exception, seconds: float) -> None:
-    """Tell that ``name`` could not be activated."""
+    """Report that the plugin ``name`` could not be activated."""
     failed = ActivationFailed(name, error, seconds)
     observers.tell(lambda each: each.activation_failed(failed))
 
 
 def tell_dropped(observers: Observers, plugin: Plugin | None) -> None:
-    """Tell that a plugin, if there is one, is active no longer."""
+    """Report that ``plugin`` is no longer active; do nothing for ``None``."""
     if plugin is not None:
         event = PluginDropped(plugin)
         observers.tell(lambda each: each.plugin_dropped(event))
 
 
 def request_started(request: Request | AsyncRequest, methods: Container[str]) -> RequestStarted:
-    """Return the event of the beginning of ``request``; ``methods`` are those that there are."""
+    """Return the event for the start of ``request``; ``methods`` are the app's methods."""
     size = len(request.body) if isinstance(request.body, bytes) else request.length
     method = request.method.partition("?")[0]
     return RequestStarted(method, method if method in methods else "", request.headers, size)
@@ -258,7 +262,10 @@ def _status(error: BaseException) -> int | None:
 
 
 def _clean(headers: dict[Any, Any], mine: dict[str, str]) -> None:
-    """Take out of ``headers`` what cannot be sent besides ``mine``: no mistake may end the call."""
+    """Restore ``mine`` in ``headers``, and remove other headers that cannot be sent.
+
+    They are removed without an error, because an observer's mistake must not end the call.
+    """
     headers.update(mine)
     for name in [name for name in headers if name not in mine]:
         value = headers[name]

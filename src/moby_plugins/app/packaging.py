@@ -1,7 +1,8 @@
-"""Managed plugins: laid out as a directory, judged, and sent to an engine.
+"""Packaging of managed plugins: write a directory, check it, and send it to an engine.
 
-``package`` puts a root file system, an app and ``config.json`` together; what the app implements
-it asks inside that root file system, which proves that everything imports there.
+``package`` puts a root file system, an app and ``config.json`` together. It runs the app inside
+that root file system to learn what the app implements, which also proves that all imports work
+there.
 """
 
 import json
@@ -52,14 +53,14 @@ from moby_plugins.domain.plugin_config import (
 from moby_plugins.domain.text import listed, quoted, shown
 from moby_plugins.platforms import check_platform
 
-# Where the app's program and its sources are put; ``python3 /app`` finds modules there first.
+# The directory of the app's program and sources; ``python3 /app`` finds modules there first.
 APP = "app"
-# Seconds for the app to say what it implements, and for all bytecode to be compiled.
+# Seconds for the app to describe itself, and for compiling all bytecode.
 DESCRIBE_TIMEOUT, COMPILE_TIMEOUT = 60.0, 600.0
 ENGINE = "unix:///var/run/docker.sock"
 # Seconds for an engine to create a plugin.
 CREATE_TIMEOUT = 900.0
-# What the runtime mounts something on, or a plugin writes to.
+# Directories that the container runtime mounts on, or that a plugin writes to.
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", SOCKETS)
 _ENVIRON = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"}
 _MAIN = """from moby_plugins.serving import serve_managed
@@ -67,7 +68,7 @@ from {module} import {first}
 
 serve_managed({path}, {name!r})
 """
-# Unchecked: a managed plugin's files do not change, and nothing else is to be looked at.
+# Unchecked, because a managed plugin's files do not change: Python need not read the sources.
 _COMPILE = """
 import compileall, py_compile, sys
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
@@ -75,7 +76,7 @@ for path in sys.path[1:] + ["/app"]:
     compileall.compile_dir(path, quiet=2, invalidation_mode=mode)
 """
 _STANDARD_INPUT = "-"
-# The last lines of what a program prints about its failure.
+# How many of the last lines of a failed program's standard error are examined.
 _TOLD = 12
 
 Say = Callable[[str], object]
@@ -83,13 +84,13 @@ Say = Callable[[str], object]
 
 @frozen(kw_only=True)
 class Package:
-    """What to package: ``app`` as ``MODULE:APP``, and where it comes from and goes to.
+    """The instructions for packaging ``app``, given as ``MODULE:APP``, into the directory ``out``.
 
-    ``rootfs`` is a directory or a tar, "-" for one on standard input. ``sources`` are files and
-    directories that are copied to where the app is imported from. ``program`` is one in the root
-    file system that calls ``serve_managed`` by itself, in place of one that is made for ``app``.
-    ``wanted`` is what ``config.json`` has besides what is derived. ``mounts_nothing`` says that a
-    volume driver needs no ``propagatedMount``.
+    ``rootfs`` is a directory or a tar file, or "-" for a tar on standard input. ``sources`` are
+    files and directories to copy to the directory from which the app is imported. ``program`` is a
+    command in the root file system that calls ``serve_managed``; without it, one is written for
+    ``app``. ``wanted`` has the values of ``config.json`` that are not derived from the app.
+    ``mounts_nothing`` means that a volume driver needs no ``propagatedMount``.
     """
 
     app: str
@@ -103,10 +104,10 @@ class Package:
 
 
 def package(given: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
-    """Lay out ``given``; return what is wrong with the result, which is then left there.
+    """Write the directory ``given.out``, and return the findings about it.
 
-    ``say`` is told what is going on. Raises ``SpecError`` and ``SettingsError``; then nothing is
-    left at ``given.out``.
+    ``say`` is called with a text for each step. Raise ``SpecError`` or ``SettingsError`` if the
+    plugin cannot be packaged; then the directory is removed. It is kept if there are findings.
     """
     check_platform("packaging a managed plugin")
     with _new_directory(given) as directory:
@@ -130,7 +131,7 @@ def package(given: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
 
 
 def judge(directory: str) -> tuple[Finding, ...]:
-    """What is wrong with the managed plugin in ``directory``, of others too."""
+    """Return the findings about the managed plugin in ``directory``, made by any tool."""
     check_platform("packaging a managed plugin")
     if not os.path.isdir(directory):
         raise SpecError("there is no such directory", directory)
@@ -278,7 +279,7 @@ def _why_not(given: Package, program: tuple[str, ...], ran: Ran) -> str:
 
 
 def _compile(root: str, python: str) -> None:
-    # What cannot be compiled is compiled when it is imported, or never: a test of a syntax error.
+    # A file that cannot be compiled is ignored: it may be a test of a syntax error.
     environ = {**_ENVIRON, "PYTHONDONTWRITEBYTECODE": ""}
     ran = run_inside(root, (python, "-c", _COMPILE), environ, COMPILE_TIMEOUT)
     if ran.status is None:
@@ -302,7 +303,7 @@ def _check_propagation(given: Package, wanted: Wanted) -> None:
 
 
 def check_app(given: str) -> str:
-    """``MODULE:APP`` again; raises ``SettingsError`` for anything else."""
+    """Return ``given``; raise ``SettingsError`` if it is not of the form ``MODULE:APP``."""
     module, colon, path = given.partition(":")
     names = [*module.split("."), *path.split(".")]
     if not colon or not all(name.isidentifier() for name in names):
@@ -311,7 +312,10 @@ def check_app(given: str) -> str:
 
 
 def package_size(directory: str) -> int:
-    """How many bytes an engine is sent of the plugin in ``directory``; raises ``SpecError``."""
+    """Return how many bytes are sent to an engine for the plugin in ``directory``.
+
+    Raise ``SpecError`` if the directory cannot be read.
+    """
     return packed_size(directory)
 
 
@@ -321,12 +325,12 @@ def create(
     settings: Settings,
     follow: Callable[[int], object] = lambda _: None,
 ) -> None:
-    """Have the engine of ``settings`` create the plugin in ``directory``: ``docker plugin create``.
+    """Create the plugin in ``directory`` in an engine, as ``docker plugin create`` does.
 
-    Without one it is that at ``/var/run/docker.sock``.
-    ``follow`` is told how many of ``package_size(directory)`` bytes were sent. Raises
-    ``SpecError`` for what cannot be read, ``TransportError``, and ``StatusError`` for what the
-    engine refuses.
+    The engine is that of ``settings``, or else the one at ``/var/run/docker.sock``. ``follow`` is
+    called with the number of bytes sent so far, of ``package_size(directory)``. Raise ``SpecError``
+    if the directory cannot be read, ``TransportError`` if the engine does not respond, and
+    ``StatusError`` if it refuses the plugin.
     """
     check_platform("packaging a managed plugin")
     check_reference(reference)

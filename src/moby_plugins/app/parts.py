@@ -1,8 +1,9 @@
-"""The parts of a plugin, checked when they are put together: what would fail later, or never.
+"""Checks of a plugin's parts, made when the plugin is put together.
 
-A part is an implementation of a subsystem. What it overrides it implements; what it inherits
-unchanged is the host's proxy. Python accepts a method that no call fits, or one whose name
-the protocol does not know, and says nothing until an engine calls: here it is a ``TypeError``.
+A part is an implementation of a subsystem. It implements the methods that it overrides; a method
+that it inherits unchanged is the host's proxy. Python accepts a method with wrong parameters or a
+misspelt name, and the mistake would appear only when an engine calls, or never. Here it is a
+``TypeError``.
 """
 
 import inspect
@@ -19,17 +20,17 @@ from moby_plugins.app.subsystem import (
 )
 from moby_plugins.domain.text import quoted
 
-# How alike two names are, from 0 to 1, of which one is a slip of the pen for the other.
+# The similarity of two names, from 0 to 1, from which one is taken for a misspelling.
 _ALIKE = 0.85
 _METHODS = (staticmethod, classmethod)
 
-# A subsystem of either kind, and what is wrong with a method of a kind, "" for nothing.
+# A subsystem of either kind; and a function that says what is wrong with a method, or "".
 Part: TypeAlias = Described[Any]
 Flaw: TypeAlias = Callable[[Any, Remote], str]
 
 
 def implemented(part: Part) -> list[Remote]:
-    """Return the methods that ``part`` overrides; one inherited unchanged is the host's proxy."""
+    """Return the methods that ``part`` overrides, and so implements."""
     methods = [(remote, getattr(type(part), remote.name)) for remote in part.remotes.values()]
     return [remote for remote, method in methods if remote_of(method) is None]
 
@@ -37,12 +38,12 @@ def implemented(part: Part) -> list[Remote]:
 def check_proxy(
     kind: type[Part], base: type[Part] = Subsystem, example: str = "VolumeDriver"
 ) -> None:
-    """Raise ``TypeError`` for a class that is no host's proxy of a subsystem, and say why.
+    """Raise ``TypeError``, with the reason, unless ``kind`` is a host's proxy of a subsystem.
 
-    That is what does not derive from ``base``, the base of all, and a class that overrides a
-    method: that is a plugin's implementation, whose methods would answer in place of the plugin.
+    A proxy derives from ``base`` and overrides no method. A class that overrides a method is a
+    plugin's implementation: its methods would run in the host instead of calling the plugin.
     """
-    given: object = kind  # of a program that nothing has checked
+    given: object = kind  # the caller's program may not be type-checked
     if not (isinstance(given, type) and issubclass(given, base)):
         raise TypeError(
             f"implements takes a subsystem's name or its class, {example} for example, "
@@ -59,8 +60,8 @@ def check_proxy(
 
 
 def plain_only(method: Any, _: Remote) -> str:
-    """What is wrong with a method that threads call: one that is asynchronous."""
-    # What is no function may be an object that is called through its class.
+    """Return what is wrong with a method of a synchronous part: "" unless it is asynchronous."""
+    # A method that is not a function may be an object with a ``__call__``.
     if any(map(is_asynchronous, (method, type(method).__call__))):
         return "is a coroutine ('async def'), and is called as a plain method"
     return ""
@@ -72,17 +73,17 @@ def check_part(
     flaw: Flaw = plain_only,
     others: str = "is asynchronous: AsyncPluginApp takes it",
 ) -> None:
-    """Raise ``TypeError`` for what could not be served, and say what is wrong with it.
+    """Raise ``TypeError``, with the reason, if ``part`` cannot be served.
 
-    That is a class in place of its instance, what does not derive from ``base``, where
-    ``others`` says what becomes of the other kind of subsystem, a method that has a ``flaw``,
-    is a property or not callable with the arguments of the protocol, a name that nearly is a
-    method's that is missing, and a part that implements nothing.
+    It cannot be served if it is a class instead of an instance; if it does not derive from ``base``
+    (``others`` is the message for the other kind of subsystem); if it implements nothing; if a
+    method has a ``flaw``, is a property, or cannot be called with the protocol's arguments; or if a
+    name looks like a misspelling of a method that is missing.
     """
     if isinstance(part, type):
         raise TypeError(f"{part.__name__} is a class, and an instance is wanted: {part.__name__}()")
     if not isinstance(part, base):
-        given: object = part  # of a program that nothing has checked
+        given: object = part  # the caller's program may not be type-checked
         if isinstance(given, Described):
             raise TypeError(f"{type(given).__name__} {others}")
         raise TypeError(f"{quoted(part)} is no implementation of a subsystem")
@@ -107,7 +108,7 @@ def _check_method(part: Part, name: str, remote: Remote, flaw: Flaw) -> None:
     try:
         signature = inspect.signature(method)
     except ValueError:
-        return  # written in C, and keeps its signature to itself
+        return  # a function in C without a signature cannot be checked
     arguments = remote.signature.names
     try:
         signature.bind(*arguments)
@@ -133,12 +134,12 @@ def _check_names(part: Part, names: set[str]) -> None:
 
 
 def _own_methods(part: Part) -> Iterator[tuple[type, str]]:
-    # A class that defines methods of the protocol is not the author's; all others are.
+    # Skip the classes that define the subsystem's methods: the others are the plugin author's.
     for kind in type(part).__mro__:
         if kind in {object, Generic, Described} or any(map(remote_of, vars(kind).values())):
             continue
         for name, value in vars(kind).items():
-            # Also what a decorator made, such as lru_cache.
+            # Callable objects count too, such as the result of ``lru_cache``.
             method = isinstance(value, _METHODS) or callable(value)
             if method and not (name.startswith("_") or isinstance(value, type)):
                 yield kind, name
@@ -148,10 +149,10 @@ def _nearly(name: str, wanted: str) -> bool:
     plain, other = (each.replace("_", "").lower() for each in (name, wanted))
     if plain == other:
         return True
-    # Derived from it, as mounts, mounted, remount or mount_all are, is not misspelt.
+    # A name that contains the other, such as mounts, remount or mount_all, is not a misspelling.
     if other in plain:
         return False
-    # Two letters that have changed places weigh heavily in a short name.
+    # Two exchanged letters, which lower the ratio of a short name too much to be found below.
     if any(
         plain == f"{other[:at]}{other[at + 1]}{other[at]}{other[at + 2 :]}"
         for at in range(len(other) - 1)

@@ -1,4 +1,4 @@
-"""The life of a served plugin: its socket opened, its server run, and all of it stopped once."""
+"""The life of a served plugin: open the socket, run the server, and stop both once."""
 
 import signal
 import threading
@@ -16,49 +16,50 @@ from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import logger
 from moby_plugins.ports import filled
 
-# Seconds that running calls have once the server is told to stop.
+# Seconds that running calls have to end when the server stops.
 DRAIN = 10.0
 
-# Listens, and gives the server, its address, and what removes the files that tell of it.
+# Opens the socket; returns the server, its address, and a function that removes its files.
 Open: TypeAlias = Callable[[Any], tuple["HTTPServer", str, Callable[[], None]]]
 
 
 class HTTPServer(Protocol):
-    """What is asked of the server underneath; see ``adapters/server/cheroot_server.py``."""
+    """The interface of an HTTP server; ``adapters/server/cheroot_server.py`` implements it."""
 
     def start(self) -> None:
-        """Serve in threads; return once connections are taken."""
+        """Serve in threads; return once connections are accepted."""
 
     def stop(self, drain: float) -> None:
-        """Take no more connections; end within about ``drain`` seconds."""
+        """Accept no more connections; end within about ``drain`` seconds."""
 
 
 class Metrics(Protocol):
-    """What is served beside a plugin, at an address of its own: a ``MetricsServer``."""
+    """The interface of a ``MetricsServer``, which serves metrics at an address of its own."""
 
     def start(self, is_serving: Callable[[], bool]) -> None:
-        """Serve in threads, and say of the plugin's health what ``is_serving`` returns."""
+        """Serve in threads; ``is_serving`` returns whether the plugin is healthy."""
 
     def stop(self) -> None:
-        """Serve no longer; may be called more than once."""
+        """Stop serving; may be called more than once."""
 
 
 class PluginServer:
-    """Serves an app from ``start`` to ``stop``: a context manager that calls both.
+    """A server of an app, from ``start`` to ``stop``; as a context manager it calls both.
 
-    Made by ``plugin_server_unix`` and ``plugin_server_tcp``. It can be started once; ``start`` and
-    ``stop`` may be repeated, from any thread, and ``stop`` returns when all is over.
+    Made by ``plugin_server_unix`` and ``plugin_server_tcp``. A server that was stopped cannot be
+    started again. Any thread may call ``start`` and ``stop``, more than once; ``stop`` returns when
+    the server has ended.
 
     Args:
-        app: Answers the requests; threads call it, or an event loop in a thread of its own awaits
-            it, where it is an ``AsyncPluginApp`` or a coroutine function.
-        listen: Opens what is listened on: the two functions give it.
+        app: The app that answers the requests. Threads call it; if it is an ``AsyncPluginApp`` or a
+            coroutine function, an event loop in a separate thread awaits it.
+        listen: Opens the socket; given by the two functions.
         drain: Seconds that running calls have to end; after that their connections are cut.
-        metrics: Started before the server, and stopped after it.
+        metrics: A server for metrics, started before this one and stopped after it.
 
     Raises:
-        ValueError: For a ``drain`` or a number of bytes that cannot be one.
-        TypeError: For an argument of another type.
+        ValueError: If ``drain`` is not a valid number of seconds.
+        TypeError: If an argument has another type.
 
     Examples:
         ```python
@@ -95,7 +96,7 @@ class PluginServer:
         self._stopping = False
         self._stopped = threading.Event()
         self._failure: PluginError | None = None
-        # Of all ways to wake a thread, the one that a signal handler may use.
+        # A SimpleQueue, because a signal handler may put into it.
         self._requests: SimpleQueue[None] = SimpleQueue()
 
     def __repr__(self) -> str:
@@ -104,18 +105,22 @@ class PluginServer:
 
     @property
     def addr(self) -> str:
-        """The address that a host calls, once started: ``unix:///run/docker/plugins/x.sock``."""
+        """The address for hosts, for example ``unix:///run/docker/plugins/x.sock``.
+
+        Raises ``RuntimeError`` before ``start``.
+        """
         if not self._addr:
             raise RuntimeError("the server has no address before it is started")
         return self._addr
 
     def start(self) -> None:
-        """Listen, and serve in other threads; returns when connections are taken.
+        """Listen, and serve in other threads; return once connections are accepted.
 
         Raises:
-            SpecError: Where it cannot listen there, or a file cannot be used.
-            SettingsError: For a missing library or group, or a platform that has no such sockets.
-            RuntimeError: After ``stop``.
+            SpecError: If it cannot listen at the address, or a file cannot be used.
+            SettingsError: If a library or the group is missing, or the platform lacks the kind of
+                socket.
+            RuntimeError: If the server was stopped before.
         """
         with self._lock:
             if self._stopping:
@@ -133,17 +138,19 @@ class PluginServer:
                 self._is_served = True
 
     def run(self) -> None:
-        """Start, tell systemd so, and return once ``stop`` or ``request_stop`` was called and done.
+        """Start, notify systemd, and return after ``stop`` or ``request_stop`` was called.
+
+        When it returns, the server has ended.
 
         Raises:
-            PluginError: Where the server underneath ended without being told to; and as ``start``.
+            PluginError: If the HTTP server ended by itself; other errors as ``start`` raises them.
         """
         try:
             self.start()
         except SpecError:
             if not self.stop_requested():
                 raise
-            return  # told to stop while it waited for its place
+            return  # asked to stop while it waited for another server's socket
         self._tell = import_module("moby_plugins.adapters.server.listeners").notify_systemd
         self._tell("READY=1")
         try:
@@ -155,7 +162,7 @@ class PluginServer:
             raise self._failure
 
     def _asked_to_stop(self) -> bool:
-        # Not for ever: a signal may come between the last look at signals and the wait.
+        # With a time-out: a signal may arrive between Python's last check for signals and the wait.
         try:
             self._requests.get(timeout=1.0)
         except Empty:
@@ -163,13 +170,13 @@ class PluginServer:
         return True
 
     def abort(self, cause: BaseException | None) -> None:
-        """Have ``run`` stop and raise, for the server underneath has ended by itself.
+        """Make ``run`` stop and raise, because the HTTP server has ended by itself.
 
-        Changes nothing once ``stop`` was called. Without ``run`` it is logged, and the socket or
-        spec stays until ``stop``.
+        The failure is logged. If ``run`` is not used, the socket or spec stays until ``stop``.
+        After ``stop`` was called, this does nothing.
 
         Args:
-            cause: What ended it, if it raised.
+            cause: The exception that ended the server, or ``None``.
         """
         if self._stopping or self._failure is not None:
             return
@@ -181,15 +188,15 @@ class PluginServer:
         self.request_stop()
 
     def request_stop(self) -> None:
-        """Have ``run`` stop, without waiting for it: may be called by a signal handler."""
+        """Make ``run`` stop, without waiting for it; may be called by a signal handler."""
         self._requests.put(None)
 
     def stop_requested(self) -> bool:
-        """Return whether ``run`` was asked to stop and has not seen it yet."""
+        """Return whether ``run`` was asked to stop and has not yet reacted."""
         return not self._requests.empty()
 
     def stop(self) -> None:
-        """Remove the socket or spec, take no more connections, let running calls end."""
+        """Remove the socket or spec, accept no more connections, and let running calls end."""
         with self._lock:
             first, self._stopping = not self._stopping, True
             self._is_served = False
@@ -220,9 +227,10 @@ class PluginServer:
 
 @contextmanager
 def stopped_by_signals(server: PluginServer) -> Iterator[None]:
-    """Have SIGTERM, SIGINT and SIGHUP end ``server.run()`` inside this block.
+    """Make SIGTERM, SIGINT and SIGHUP end ``server.run()`` inside this block.
 
-    In the main thread only. A SIGHUP that the process ignores, as under ``nohup``, stays ignored.
+    This has an effect in the main thread only. If the process ignores SIGHUP, as under ``nohup``,
+    it stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Recordings as files: written while calls pass, read back, and exported as a trace."""
+"""Files of recorded calls: written during tracing, read back, and exported as a trace."""
 
 import os
 from collections.abc import Sequence
@@ -10,27 +10,27 @@ from moby_plugins.domain.trace_events import trace_text
 
 
 class Writer(Protocol):
-    """Writes calls down; used by one thread at a time."""
+    """A writer of recorded calls; for one thread at a time."""
 
     def add(self, call: RecordedCall) -> None:
-        """Write one more call down; raises ``RecordingError``."""
+        """Write a call to the recording; raise ``RecordingError`` if that fails."""
         ...
 
 
 def open_recording(
     path: str | os.PathLike[str], recording: Recording
 ) -> AbstractContextManager[Writer]:
-    """Open a file in which calls are written down as they come, for its owner's eyes alone.
+    """Open a file to which calls are written one by one; only its owner may read it.
 
     Args:
-        path: The file's; one that is there is replaced.
-        recording: Says whose calls they are.
+        path: The path of the file; an existing file is replaced.
+        recording: Describes the plugin whose calls are recorded.
 
     Returns:
-        A context manager that gives what has ``add(call)``.
+        A context manager that gives a writer with the method ``add(call)``.
 
     Raises:
-        RecordingError: Where it cannot be written.
+        RecordingError: If the file cannot be written.
     """
     from moby_plugins.adapters.disk.recording_file import RecordingFile
 
@@ -41,13 +41,13 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
     """Read a recording.
 
     Args:
-        path: The file's.
+        path: The path of the file.
 
     Returns:
         The recording.
 
     Raises:
-        RecordingError: For a file that cannot be read, or is none.
+        RecordingError: If the file cannot be read, or is not a recording.
     """
     from moby_plugins.adapters.disk.recording_file import load_recording as load
 
@@ -57,15 +57,15 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
 def export_trace(recordings: Sequence[Recording], path: str | os.PathLike[str]) -> None:
     """Write recordings as one trace that Perfetto opens: trace-event JSON, with secrets masked.
 
-    Each recording's plugin and hosts have tracks of their own; all recordings begin at 0. The
-    file is for its owner's eyes alone, and takes the place of one that is there once it is whole.
+    Each recording's plugin and hosts have tracks of their own; all recordings begin at 0. Only its
+    owner may read the file. An existing file is replaced once the new one is complete.
 
     Args:
-        recordings: What to show.
-        path: The file's.
+        recordings: The recordings to export.
+        path: The path of the file.
 
     Raises:
-        RecordingError: Where it cannot be written.
+        RecordingError: If the file cannot be written.
     """
     from moby_plugins.adapters.disk.recording_file import write_whole
 

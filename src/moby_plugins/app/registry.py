@@ -1,6 +1,6 @@
-"""The plugins of one host: scan, lookup, get, get_all, handle.
+"""The registry: ``scan``, ``lookup``, ``get``, ``get_all`` and ``handle`` for a host's plugins.
 
-How an activation lives, and what the lock guards, is told in ``activation.py``.
+``activation.py`` explains the states of an activation, and what the lock guards.
 """
 
 import math
@@ -51,33 +51,33 @@ _DOOR = AtDoor("moby_plugins", __name__)
 
 ACTIVATION_TIMEOUT = 30.0
 S = TypeVar("S", bound="Subsystem")
-# Called with the name and the error of a plugin that ``get_all`` leaves out.
+# Called by ``get_all`` with the name and the error of each plugin that it leaves out.
 OnFailure: TypeAlias = Callable[[str, PluginError], object]
 
 
 class Registry:
-    """Finds plugins, activates each once, and shares it with all that ask. Threads may share it.
+    """A set of plugins, each found by name and activated once. Threads may share it.
 
-    ``new_local_registry`` makes one from settings, whose look-ups too go on where descriptors run
-    out: idle connections then make room. Who made it closes it: that closes the clients
-    of its plugins, and ends all waits. Times are seconds.
+    ``new_local_registry`` makes one from settings. Such a registry closes idle connections when a
+    look-up or a connection finds no free file descriptor. The caller closes the registry, which
+    closes the clients of its plugins and ends all waits. Times are in seconds.
 
     Args:
         discovery: Finds plugins by name.
         connect: Makes the transport for an address.
-        clock: What waits are on.
+        clock: The clock that all waits use.
         retry: The policy of ``get`` and of the plugins' clients.
-        timeout: Seconds for each attempt of the clients' calls; ``None`` is no bound.
-        activation_timeout: Seconds for each attempt at the handshake; ``None`` is no bound.
-        max_response_bytes: How many bytes of a response the clients decode.
-        selector: Makes what waits for many handshakes in one thread, for ``get_all``; without it
-            each has a thread.
-        observers: What is told of calls, retries and plugins.
-        on_retry: Called before each wait for another attempt, with the error and the seconds, where
-            ``get`` or a call of a client gives none.
+        timeout: Seconds for each attempt of a client's call; ``None`` means no limit.
+        activation_timeout: Seconds for each attempt at the handshake; ``None`` means no limit.
+        max_response_bytes: The most bytes that a response to a client may have.
+        selector: Makes the selector with which ``get_all`` waits for many handshakes in one thread;
+            without it, worker threads make the handshakes.
+        observers: Objects whose methods are called for calls, retries and plugins.
+        on_retry: The default callback for retries, for ``get`` and for the clients: called before
+            each wait for another attempt, with the error and the length of the wait in seconds.
 
     Raises:
-        TypeError: For an argument without the methods of its port.
+        TypeError: If an argument lacks the methods of its port.
 
     Examples:
         ```python
@@ -124,7 +124,7 @@ class Registry:
             closing=self._closing,
             retry=self._retry,
             timeout=seconds(timeout),
-            # No bound is none at all, and not that of the clients' calls.
+            # ``None`` means no limit here; passed to a client, it would mean the client's time-out.
             activation_timeout=seconds(activation_timeout) or math.inf,
             max_response_bytes=size("max_response_bytes", max_response_bytes),
             selector=callable_or_none("selector", selector),
@@ -133,34 +133,34 @@ class Registry:
         )
 
     def scan(self) -> list[str]:
-        """Return the names of the plugins that can be found now; activates none.
+        """Return the names of the plugins that can be found now, without activating any.
 
         Returns:
             The names, sorted, each once.
 
         Raises:
-            SpecError: For a directory that cannot be read.
-            TransportError: Where an engine that is named does not answer; and ``StatusError`` or
-                ``WireError`` where it does not tell.
+            SpecError: If a directory cannot be read.
+            TransportError: If the configured engine does not respond; ``StatusError`` or
+                ``WireError`` if it does not return its plugins.
         """
         return self._discovery.scan()
 
     def lookup(self, name: str) -> Plugin:
-        """Find a plugin as it is described now; neither waits nor activates.
+        """Find a plugin as it is described now, without waiting for it or activating it.
 
         Args:
-            name: Its name.
+            name: The plugin's name.
 
         Returns:
-            The plugin, without a manifest yet.
+            The plugin. Its manifest is empty, unless it is a managed plugin.
 
         Raises:
-            PluginNotFoundError: Where there is none.
-            InvalidPluginNameError: For what cannot be a name.
-            SpecError: Where its description cannot be used.
-            PluginDisabledError: Where its engine has it disabled.
-            TransportError: Where an engine that is named does not answer; and ``StatusError`` or
-                ``WireError`` where it does not tell.
+            PluginNotFoundError: If there is no such plugin.
+            InvalidPluginNameError: If ``name`` is not a valid name.
+            SpecError: If the plugin's description is not valid.
+            PluginDisabledError: If the plugin is disabled in its engine.
+            TransportError: If the configured engine does not respond; ``StatusError`` or
+                ``WireError`` if it does not return its plugins.
         """
         return self._discovery.lookup(name)
 
@@ -197,39 +197,43 @@ class Registry:
     ) -> ActivePlugin | S:
         """Return the active plugin ``name``, activating it on first use.
 
-        The first to ask looks it up and shakes hands, waiting for a plugin that is not there or
-        does not answer as ``retry`` allows; then runs the handlers. Others that ask at that time
-        share the outcome. Later the plugin is known, and nothing is sent.
+        The first caller looks the plugin up and makes the handshake, and retries both as ``retry``
+        allows; then it runs the handlers. Callers that ask in the meantime wait for the same
+        outcome. Later calls return the active plugin and send nothing.
 
         Args:
             name: The plugin's name.
-            implements: The subsystem that it must implement: a name, or a class such as
-                ``VolumeDriver`` for its typed proxy. ``None`` asks for none.
-            retry: The policy for this wait, in place of the registry's.
-            on_retry: Called after each attempt that failed, with its error and the seconds until
-                the next. What it raises ends this call, and passes to the caller.
-            cancel: Ends this call at once when it is set, by any thread, whatever it waits for;
-                another caller that waits takes the attempts over. A transport that cannot end
-                what it sends, and a discovery that cannot end a look-up, are waited for.
+            implements: The subsystem that the plugin must implement: its name, or its class, such
+                as ``VolumeDriver``, to get a typed proxy. ``None`` requires no subsystem.
+            retry: The policy for this call, instead of the registry's.
+            on_retry: Called after each failed attempt, with its error and the seconds until the
+                next attempt. An exception that it raises ends this call and passes to the caller.
+            cancel: Ends this call at once when any thread sets it; another waiting caller then
+                continues the attempts. If the transport cannot abort a request, or the discovery
+                cannot abort a look-up, this call ends only after that request or look-up.
 
         Returns:
-            The active plugin, whose ``client`` the registry closes; for a class its typed proxy.
+            The active plugin, whose ``client`` the registry closes; or, if ``implements`` is a
+            class, a typed proxy.
 
-        A managed plugin has several names: all give the one client. It is not asked what it
-        implements, and it is looked up again after a call that found its socket gone.
+        A managed plugin has several names, which all give the same client. It gets no handshake:
+        its engine knows what it implements. After a call that finds its socket missing, it is
+        looked up again.
 
         Raises:
-            PluginNotFoundError: Where there is none within the policy's budget.
-            PluginDisabledError: At once, where its engine has it disabled.
-            NotImplementedByPluginError: Where it does not implement the subsystem.
-            InvalidPluginNameError: For what cannot be a name.
-            SpecError: Where its description cannot be used.
-            TransportError: When no attempt at the handshake was answered, or by an engine.
-            StatusError: For a handshake answered with another status than 200.
-            WireError: For a handshake that cannot be read.
-            WaitCancelledError: When ``cancel`` is set, or the registry closed.
-            TypeError: For a class that is no proxy, such as an author's implementation.
-            RuntimeError: When the registry was closed before.
+            PluginNotFoundError: If the plugin is not found within the policy's budget.
+            PluginDisabledError: If the plugin is disabled in its engine; not retried.
+            NotImplementedByPluginError: If the plugin does not implement the subsystem.
+            InvalidPluginNameError: If ``name`` is not a valid name.
+            SpecError: If the plugin's description is not valid.
+            TransportError: If no attempt at the handshake received a response, or the engine did
+                not respond.
+            StatusError: If the response to the handshake has another status than 200.
+            WireError: If the response to the handshake is not valid.
+            WaitCancelledError: If ``cancel`` is set, or the registry is closed.
+            TypeError: If ``implements`` is a class that is not a proxy, such as a plugin's
+                implementation.
+            RuntimeError: If the registry was closed before the call.
         """
         if cancel is not None:
             _check_cancel(cancel, name)
@@ -243,7 +247,7 @@ class Registry:
             return implements(plugin.client)
         try:
             active = self._activations.active(name)
-        except TypeError:  # of what has no hash
+        except TypeError:  # ``name`` is not hashable
             raise InvalidPluginNameError(name) from None
         if active is None:
             policy = self._retry if retry is None else policy_given(retry)
@@ -278,20 +282,20 @@ class Registry:
     ) -> list[ActivePlugin] | list[S]:
         """Return each plugin that can be found and implements the subsystem, sorted by name.
 
-        Those that are not active yet are activated side by side; one whose file has gone is not
-        waited for. What fails is logged and left out.
+        Plugins that are not active yet are activated concurrently. A plugin that can no longer be
+        found is not waited for. A plugin that fails is logged and left out.
 
         Args:
             implements: As ``get`` takes it.
-            on_failure: Called with the name and the error of each plugin that is left out. What it
-                raises ends this call, and passes to the caller.
+            on_failure: Called with the name and the error of each plugin that is left out. An
+                exception that it raises ends this call and passes to the caller.
 
         Returns:
-            The active plugins; for a class their typed proxies.
+            The active plugins; or, if ``implements`` is a class, their typed proxies.
 
         Raises:
-            SpecError: For a directory that cannot be read.
-            WaitCancelledError: When the registry is closed before all are active.
+            SpecError: If a directory cannot be read.
+            WaitCancelledError: If the registry is closed before all plugins are active.
         """
         if implements is not None and not isinstance(implements, str):
             from moby_plugins.app.parts import check_proxy
@@ -321,38 +325,38 @@ class Registry:
     def handle(self, interface: str, handler: Handler) -> None:
         """Call ``handler(name, client)`` once for each plugin that implements a subsystem.
 
-        For plugins that are active already it is called now, in this thread; for others by the
-        thread that activates them, after the handshake. One that raises is logged, whatever it
-        raises, and the others still run; a ``KeyboardInterrupt`` passes to the caller, once they
-        have.
+        For plugins that are already active, the handler is called now, in this thread; for others
+        it is called after the handshake, in the thread that called ``get`` or ``get_all``. An
+        exception of a handler is logged, and the other handlers still run. A ``KeyboardInterrupt``
+        is raised in the caller after all handlers have run.
 
         Args:
             interface: The subsystem's name.
-            handler: What to call; it may call this registry.
+            handler: The function to call; it may call this registry.
 
         Raises:
-            TypeError: For an interface that is no text, or a handler that cannot be called.
+            TypeError: If ``interface`` is not a string, or ``handler`` is not callable.
         """
         check_handler(interface, handler)
         call_handlers(self._activations.add_handler(interface, handler), self._observers)
 
     def invalidate(self, name: str) -> None:
-        """Forget a plugin, so that the next ``get`` looks it up and shakes hands again.
+        """Forget a plugin, so that the next ``get`` repeats its look-up and handshake.
 
-        Clients of it can still be used. A name that is not known is no error.
+        Existing clients of the plugin still work. An unknown name is ignored.
 
         Args:
-            name: The plugin's.
+            name: The plugin's name.
 
         Raises:
-            InvalidPluginNameError: For what cannot be a name.
+            InvalidPluginNameError: If ``name`` is not a valid name.
         """
         tell_dropped(self._observers, self._activations.drop(check_any_name(name)))
 
     def close(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
 
-        Each ``get`` and ``get_all`` that waits ends at once with ``WaitCancelledError``. May be
+        Each waiting ``get`` and ``get_all`` ends at once with ``WaitCancelledError``. May be
         called more than once, by any thread.
         """
         self._closing.set()
@@ -373,7 +377,7 @@ class Registry:
 
 
 def check_handler(interface: object, handler: object) -> None:
-    """Raise ``TypeError`` for what ``handle`` cannot take."""
+    """Raise ``TypeError`` unless these are valid arguments for ``handle``."""
     if not isinstance(interface, str):
         raise TypeError(f"interface must be a subsystem's name, not {quoted(interface)}")
     if not callable(handler):
@@ -381,15 +385,15 @@ def check_handler(interface: object, handler: object) -> None:
 
 
 def leave_out(name: str, error: PluginError, on_failure: OnFailure | None) -> None:
-    """Say that ``get_all`` leaves out the plugin ``name``, which failed with ``error``."""
+    """Log that ``get_all`` leaves out the plugin ``name``, and call ``on_failure`` if given."""
     logger.warning("left out plugin %s: %s", quoted(name), in_full(error))
     if on_failure is not None:
         on_failure(name, error)
 
 
 def those_of(found: Mapping[str, P], implements: str | None) -> list[P]:
-    """The plugins found by their names that implement a subsystem, each once, by name."""
-    # A managed plugin may have been found by several names.
+    """Return the plugins in ``found`` that implement a subsystem, each once, sorted by name."""
+    # A managed plugin may have been found under several names.
     active = {id(plugin): plugin for _, plugin in sorted(found.items())}.values()
     return [plugin for plugin in active if implements is None or plugin.implements(implements)]
 

@@ -1,11 +1,12 @@
-"""Write results by their declared types: what a plugin's method returns, as an answer's JSON.
+"""Encoding of a plugin's results as JSON, checked against the method's declared types.
 
-A host reads an answer by the types of the method (``wire.structure``). Here the result is held to
-the same types before it is sent, and more: ``None`` only where the type is optional, because
-engines read null where an object belongs and stop (protocol.md B11, trap 10). What stands under
-``Any`` is free, but must be JSON.
+A host decodes a response by the types of the method (``wire.structure``). This module checks a
+result against the same types before it is sent, and more strictly: ``None`` is allowed only if the
+type is optional, because engines crash on ``null`` in place of an object (protocol.md B11, trap
+10). A value under ``Any`` may be any JSON.
 
-A ``Form`` makes plain JSON of a value of one type; it is made once for each type, on first use.
+A ``Form`` is a function that converts a value of one type to plain JSON. It is made once for each
+type, on first use.
 """
 
 import dataclasses
@@ -36,16 +37,16 @@ from moby_plugins.domain.text import quoted
 
 Form: TypeAlias = Callable[[Any], Any]
 
-# Go reads whole numbers into 64 bits.
+# Go decodes whole numbers into 64 bits.
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
-# What is free stands at most a few levels deep in an answer.
+# The depth that is allowed under ``Any``: such a value is a few levels deep in a response.
 _FREE_DEPTH = MAX_DEPTH - 10
 _BINARY = (bytes, bytearray, memoryview)
 _TOO_DEEP = "nested too deep"
 
 
 class _MismatchError(ValueError):
-    """A value that its type does not allow; ``path`` leads to it from the outside in."""
+    """A value that does not fit its type; ``path`` holds the steps to it, outermost first."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -53,10 +54,10 @@ class _MismatchError(ValueError):
 
 
 def encode_result(value: Any, kind: Any, *, key: str, method: str) -> bytes:
-    """Return ``value`` as the body of the answer to ``method``: under ``key``, or by itself.
+    """Return the body of a response of ``method`` with ``value``, under ``key`` if that is given.
 
-    Raises ``WireError`` with the method, the field and what was expected there,
-    unless the value is of the type ``kind``.
+    Raise ``WireError``, naming the method, the field and the expected type, if the value does not
+    fit the type ``kind``.
     """
     try:
         plain = _form(kind)(value)
@@ -71,7 +72,7 @@ def encode_result(value: Any, kind: Any, *, key: str, method: str) -> bytes:
 
 
 def mismatch(wanted: str, value: object) -> str:
-    """Say that ``wanted`` was expected in the place of ``value``."""
+    """Return a message that ``wanted`` was expected instead of ``value``."""
     return f"{wanted} expected, not {kind_of(value)}"
 
 
@@ -82,7 +83,7 @@ def _refuse(wanted: str, value: object) -> _MismatchError:
 @cache
 def _form(kind: Any) -> Form:
     origin, arguments = get_origin(kind), get_args(kind)
-    # What a name stands for: a ``NewType``, or since Python 3.12 ``type Name = …``.
+    # The type that a ``NewType``, or since Python 3.12 ``type Name = …``, stands for.
     named = getattr(kind, "__supertype__", None) or getattr(kind, "__value__", None)
     if kind in _PLAIN:
         form = _PLAIN[kind]
@@ -215,7 +216,7 @@ def _member_of(kind: type[Enum]) -> Form:
 
 def _array(kind: Any) -> Form:
     def form(value: Any) -> list[Any]:
-        # A mapping's items are its keys, and those of bytes are numbers: neither is meant.
+        # Iterating over a mapping gives its keys, and over bytes gives numbers: both are mistakes.
         if isinstance(value, Iterable) and not isinstance(value, (str, Mapping, *_BINARY, type)):
             return _each_item(value, _form(kind))
         raise _refuse("an array", value)
@@ -298,13 +299,13 @@ def _dataclass(kind: Any) -> Form:
 
 
 def _forms_of(kind: Any) -> Callable[[], Mapping[str, Form]]:
-    # Found at the first value: a type may hold itself.
+    # Made when the first value is converted, because a type may contain itself.
     return cache(lambda: {name: _form(hint) for name, hint in get_type_hints(kind).items()})
 
 
 @attrs.frozen(eq=False)
 class _Slot:
-    """One field of an attrs class; ``rule`` raises ``ValueError`` for text of another format."""
+    """One field of an attrs class; ``rule`` raises ``ValueError`` for text in a wrong format."""
 
     name: str
     wire: str
@@ -328,7 +329,7 @@ def _slots(kind: Any) -> tuple[_Slot, ...]:
 
 @cache
 def _record(kind: Any) -> Form:
-    # Found at the first value: a type may hold itself.
+    # Made when the first value is converted, because a type may contain itself.
     slots = cache(lambda: _slots(kind))
 
     def form(value: Any) -> dict[str, Any]:
@@ -362,7 +363,7 @@ def _record(kind: Any) -> Form:
 
 
 def _refuse_nulls(plain: Mapping[str, Any], slots: Iterable[_Slot]) -> None:
-    # Read as a host reads it, null is a zero: where it is not meant, it is a mistake here.
+    # A host would read ``null`` as a zero value; here it is a mistake unless the type is optional.
     nulls = {key.casefold() for key, item in plain.items() if item is None}
     for slot in slots:
         if slot.wire.casefold() in nulls:
@@ -390,7 +391,7 @@ def _structured(plain: Any, kind: Any) -> Any:
 
 
 def _foreign(kind: Any) -> Form:
-    # A type of cattrs' own knowledge, a path say: whether it is right, reading it tells.
+    # For a type that only cattrs knows, such as a path: check the JSON by decoding it.
     def form(value: Any) -> Any:
         wanted = getattr(kind, "__name__", str(kind))
         plain = _as_cattrs_has_it(value, wanted)

@@ -1,13 +1,25 @@
-"""The one loop: try, ask the policy, sleep on the clock, try again.
+"""The retry loops: make an attempt, ask the policy, sleep on the clock, make the next attempt.
 
-``retry`` tries one thing in the calling thread. ``retry_side_by_side`` tries many
-with a few threads: each takes what is due next, so that neither a dead
-plugin nor a hung one makes the others wait for its turn.
+One operation
+-------------
+``retry`` runs in the calling thread. After each failed attempt the policy decides whether to
+try again, and after how many seconds.
 
-Most plugins answer their first request at once. So where a transport can begin an exchange
-without a wait, one thread begins the first attempts of many plugins and ends each as its
-response is there. What it would have to wait for, it hands to the others: an attempt that
-failed and is due again, one that cannot be begun, and a response whose end only a parser knows.
+Many operations
+---------------
+``retry_side_by_side`` runs many operations with at most ``MAX_THREADS`` worker threads. The
+operations wait in one heap, ordered by the time at which their next attempt is due, and a free
+worker takes the first. A plugin that is missing goes back into the heap after each attempt; a
+plugin that hangs holds one worker. So no plugin delays the others while a worker is free.
+
+First attempts in one thread
+----------------------------
+Most plugins respond to their first request at once. If a transport can begin an exchange without
+waiting, one thread (the *beginner*) sends the first requests to many plugins, at most
+``MAX_BEGUN`` at a time, and polls for their responses. It finishes each response that is complete.
+It hands three kinds of work, for which it would have to wait, to the workers: an attempt that
+failed and is to be retried, an attempt that cannot be begun without waiting, and a response of
+which only a parser can find the end.
 """
 
 import heapq
@@ -26,46 +38,50 @@ from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries
 from moby_plugins.failures import logger
 from moby_plugins.ports import Cancellation, Clock, PendingResponse, Selector, SleepEvent
 
-# Threads for many attempts side by side; as many may hang before any other has to wait.
+# The most worker threads. So many attempts may hang before another attempt has to wait.
 MAX_THREADS = 64
-# First attempts that one thread has begun, and that have not ended.
+# The most first attempts that the beginner has sent and not finished.
 MAX_BEGUN = 64
 
 T = TypeVar("T")
 R = TypeVar("R")
 # Takes the number of the attempt, from 1.
 Attempt: TypeAlias = Callable[[int], T]
-# Takes the index of an attempt, and begins the first: None where that would have to wait.
+# Takes an operation's index, and begins its first attempt; None if that would have to wait.
 Begin: TypeAlias = Callable[[int], PendingResponse | None]
-# Takes the error of an attempt, and the seconds until the next.
+# Takes the error of an attempt, and the seconds until the next attempt.
 OnRetry: TypeAlias = Callable[[PluginError, float], object]
 
 
 class Ending:
-    """What ends all that waits for one thing: a client, a ``get`` or a ``get_all``.
+    """The end of all waits of one client, one ``get`` or one ``get_all``.
 
-    ``reason`` is "" until then. ``plugin`` and ``address`` are the error's.
+    ``reason`` says why they ended; it is "" until then. ``plugin`` and ``address`` are set in the
+    error. Threads may share it.
     """
 
     def __init__(self, plugin: str = "", address: str = "") -> None:
         self.reason: str = ""
         self.cancellation: Cancellation = Cancellation()
-        # Whether what the caller gave to be told of retries has raised.
+        # Whether the caller's ``on_retry`` has raised.
         self.left = False
         self._names = (plugin, address)
 
     def end(self, reason: str) -> None:
-        """End it; the first reason counts. May be called by a signal handler."""
+        """End the waits; only the first reason is kept. May be called by a signal handler."""
         self.reason = self.reason or reason
         self.cancellation.set()
 
     def unless_own(self, error: BaseException | None) -> BaseException | None:
-        """Return ``error``, or ``None`` for that of this: it ends a leader, and no activation."""
+        """Return ``error``; ``None`` if it ends only the leader's own call, not the activation.
+
+        That is the ``WaitCancelledError`` of this ending, or an exception of ``on_retry``.
+        """
         own = self.left or (self.reason and isinstance(error, WaitCancelledError))
         return None if own else error
 
     def error(self, attempts: int = 0, elapsed: float = 0.0) -> WaitCancelledError:
-        """Return the error of one that waited."""
+        """Return the error for a wait that was ended after ``elapsed`` seconds."""
         error = WaitCancelledError(self.reason, *self._names)
         error.attempts, error.elapsed = attempts, elapsed
         return error
@@ -81,15 +97,15 @@ def retry(
     ending: Ending | None = None,
     started: float | None = None,
 ) -> T:
-    """What ``attempt`` returns, tried as often as the policy allows.
+    """Call ``attempt`` as often as the policy allows, and return its result.
 
-    ``on_retry`` is told before each wait, which ``ending`` ends with ``WaitCancelledError``.
-    The policy's budget counts from ``started``, which is now unless given. Raises the last
-    ``PluginError``, which says how often and for how long, or the first that is not retryable;
-    anything else passes at once.
+    ``on_retry`` is called before each wait. ``ending`` ends a wait with ``WaitCancelledError``. The
+    policy's budget counts from ``started``, by default now. Raise the first ``PluginError`` that
+    is not retryable, or else the last one, with the number of attempts and the time they took. An
+    exception of another class passes at once.
     """
     started = clock.now() if started is None else started
-    tries: Tries | None = None  # nearly always the first attempt is the last
+    tries: Tries | None = None  # made on the first failure: most first attempts succeed
     while True:
         try:
             return attempt(1 if tries is None else tries.number)
@@ -116,39 +132,39 @@ def _tell(on_retry: OnRetry, error: PluginError, delay: float, ending: Ending | 
 
 
 def _sleep(clock: Clock, ending: Ending, delay: float) -> bool:
-    """Sleep; true, and at once, where that is to end."""
+    """Sleep for ``delay`` seconds, and return false; return true at once when ``ending`` ends."""
     event = SleepEvent()
     with ending.cancellation.calling(event.set):
         return clock.wait(event, delay)
 
 
 def chance() -> float:
-    """Return a random number from 0 to 1: a policy's jitter is so much of what it may be."""
+    """Return a random number from 0 to 1, the fraction of the policy's jitter to use."""
     from random import random
 
-    return random()  # noqa: S311  it spreads attempts, and guards nothing
+    return random()  # noqa: S311  it spreads attempts over time: not for security
 
 
 def log_retry(error: PluginError, delay: float) -> None:
-    """Tell in the log that what failed with ``error`` is tried again, and when."""
+    """Log that an attempt failed with ``error``, and that the next follows in ``delay`` seconds."""
     logger.warning("%s; trying again in %g s", in_full(error), delay)
 
 
 @define
 class _Task(Generic[T]):
-    """One of many, waiting for its next attempt at the moment ``due``."""
+    """One operation, whose next attempt is due when the clock reads ``due``."""
 
     due: float
     index: int
     attempt: Attempt[T]
     tries: Tries
-    # What the attempt is to finish, where it was begun.
+    # The response that the next attempt must finish, if the attempt was begun.
     pending: PendingResponse | None = None
 
 
 @frozen
 class Outcome(Generic[T]):
-    """How the attempt at ``index`` ended: with a value, or with an error."""
+    """The value or the error with which the operation at ``index`` ended."""
 
     index: int
     value: T | None = None
@@ -167,17 +183,17 @@ def retry_side_by_side(
     selector: Selector | None = None,
     on_retry: Sequence[OnRetry | None] = (),
 ) -> Generator[R]:
-    """Yield what ``settle`` makes of each attempt's outcome, as they come.
+    """Run many operations concurrently, and yield ``settle(outcome)`` of each as it ends.
 
-    Each is tried as ``retry`` would. Attempts and ``settle`` run in threads of this function's
-    own, whether or not the iterator is being read: at most ``MAX_THREADS`` that make one attempt
-    at a time, and, where there is a ``selector``, one that makes the first attempts of all,
-    as far as ``begin(index)`` can begin them and they end without a wait.
+    Each operation is tried as ``retry`` would. Attempts and ``settle`` run in threads that this
+    function starts, whether or not the iterator is being read: at most ``MAX_THREADS`` workers, and
+    with ``begin`` and ``selector`` one beginner, as the module's docstring says. ``begin(index)``
+    begins the first attempt of an operation.
 
-    ``on_retry`` has what is told before each wait, by the index of the attempt.
+    ``on_retry`` holds, for each operation, the function that is called before a wait.
 
-    Closing the iterator stops them after the attempt they are at. Raises
-    ``WaitCancelledError`` once ``ending`` has ended it. To be used inside ``clock.working()``.
+    Closing the iterator stops each thread after its current attempt. Raise ``WaitCancelledError``
+    when ``ending`` ends. To be called inside ``clock.working()``.
     """
     crew = _Crew(attempts, policy, clock, is_retryable, settle, on_retry=on_retry)
     ending = ending or Ending()
@@ -196,7 +212,7 @@ def retry_side_by_side(
 
 
 class _Crew(Generic[T, R]):
-    """The threads that share one heap of tasks."""
+    """The worker threads and the beginner, which share one heap of tasks."""
 
     def __init__(
         self,
@@ -217,35 +233,35 @@ class _Crew(Generic[T, R]):
             _Task(now, index, attempt, Tries(policy, is_retryable, now, chance))
             for index, attempt in enumerate(attempts)
         ]
-        # In the order in which they are due, with an index to tell those of one moment apart.
+        # A heap by due time; the index orders tasks that are due at the same time.
         self._tasks: list[tuple[float, int, _Task[T]]] = []
         self._workers = 0
         self._settled: deque[R] = deque()
         self._news = threading.Event()
-        # What went wrong with a thread itself, a failure of ``settle`` say.
+        # An exception outside an attempt, for example from ``settle``.
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Have a thread for each task, as far as there may be so many."""
+        """Start a worker for each task, at most ``MAX_THREADS``."""
         self._tasks = [(task.due, task.index, task) for task in self._new]
         for _ in self._new[:MAX_THREADS]:
             self._start_worker()
 
     def start_beginner(self, begin: Begin, selector: Selector) -> None:
-        """Have one thread begin all tasks, which hands those that it would wait for to others."""
+        """Start the beginner, which hands the tasks that it would wait for to workers."""
         if self._new:
             self._start(lambda: self._begin_all(begin, selector))
 
     def end(self) -> None:
-        """Stop; may be called by any thread, and by a signal handler."""
-        # In this order: who looks for what was settled, and finds nothing, looks whether to stop.
+        """Stop all threads; may be called by any thread, and by a signal handler."""
+        # In this order: ``next_settled`` wakes for ``_news``, and then tests ``stop``.
         self.stop.set()
         self._news.set()
 
     def next_settled(self) -> list[R] | None:
-        """Wait for the next outcome; ``None`` where this was stopped."""
-        # What is settled may be None itself.
+        """Wait for the next settled outcome, and return it in a list; ``None`` once stopped."""
+        # In a list, because ``settle`` may return None.
         while not self.stop.is_set():
             self._clock.wait(self._news)
             with self._lock:
@@ -257,8 +273,8 @@ class _Crew(Generic[T, R]):
         return None
 
     def _start(self, work: Callable[[], None]) -> None:
-        # It takes part in the clock before this thread goes on, or a fake clock would
-        # take the crew for not being there; and in a known order.
+        # Wait until the thread has entered ``clock.working()``: otherwise a fake clock could
+        # advance as if the thread did not exist. This also starts threads in a known order.
         ready = threading.Event()
 
         def run() -> None:
@@ -270,7 +286,7 @@ class _Crew(Generic[T, R]):
                 self._failure = error
                 self.end()
 
-        # Observers see what the caller has set, the span that is current for example.
+        # Observers see the caller's context variables, for example the current span.
         target = partial(copy_context().run, run)
         threading.Thread(target=target, name="moby-plugins", daemon=True).start()
         ready.wait()
@@ -283,11 +299,11 @@ class _Crew(Generic[T, R]):
             task = heapq.heappop(self._tasks)[-1]
         try:
             self._start(lambda: self._work(task))
-        except RuntimeError:  # the machine has no thread left
+        except RuntimeError:  # the system cannot start another thread
             self._add(task)
             with self._lock:
                 self._workers -= 1
-                if not self._workers:  # and none of those there are will take it
+                if not self._workers:  # no other worker could take the task
                     raise
 
     def _work(self, task: _Task[T] | None) -> None:
@@ -302,7 +318,7 @@ class _Crew(Generic[T, R]):
             self._drop_rest(task)
 
     def _drop_rest(self, task: _Task[T] | None) -> None:
-        # What was begun is closed, where no attempt will.
+        # Close the responses that were begun: no attempt will finish and close them.
         while task is not None:
             self._drop(task)
             task = self._take()
@@ -329,7 +345,7 @@ class _Crew(Generic[T, R]):
             self._news.set()
 
     def _begin_all(self, begin: Begin, selector: Selector) -> None:
-        # Which task each request belongs to, of those that were begun and have not ended.
+        # The task of each pending response that was begun and is not finished.
         begun: dict[PendingResponse, _Task[T]] = {}
         new = deque(self._new)
         try:
@@ -374,11 +390,11 @@ class _Crew(Generic[T, R]):
             self._end(outcome)
 
     def _try(self, task: _Task[T]) -> Outcome[T] | None:
-        # None where it is to be tried again. The wait is inside, for what a clock raises.
+        # None if the task is to be tried again. The clock may raise, so the wait is in the ``try``.
         try:
             if self._clock.wait(self.stop, max(task.due - self._clock.now(), 0.0)):
                 return None
-            # Its own time only: what it waited for a free thread is not held against it.
+            # The time that the task waited for a free worker does not count against its budget.
             task.tries.postpone(self._clock.now() - task.due)
         except BaseException as error:
             self._drop(task)
@@ -386,18 +402,18 @@ class _Crew(Generic[T, R]):
         return self._attempt(task)
 
     def _attempt(self, task: _Task[T]) -> Outcome[T] | None:
-        task.pending = None  # it is the attempt's to close
+        task.pending = None  # the attempt closes it
         try:
             return Outcome(task.index, value=task.attempt(task.tries.number))
         except BaseException as error:
             return self._failed(error, task)
 
     def _failed(self, error: BaseException, task: _Task[T]) -> Outcome[T] | None:
-        if not isinstance(error, PluginError):  # handed to the caller, whose error it is
+        if not isinstance(error, PluginError):  # raised in the caller's thread, not retried
             return Outcome(task.index, error=error)
         try:
             return self._after(error, task)
-        except BaseException as raised:  # by a policy or a handler of the log, say
+        except BaseException as raised:  # for example by a policy, ``on_retry`` or a log handler
             return Outcome(task.index, error=raised)
 
     def _after(self, error: PluginError, task: _Task[T]) -> Outcome[T] | None:

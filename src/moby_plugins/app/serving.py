@@ -1,7 +1,8 @@
-"""The plugin's end: a ``Request`` answered by implementations of subsystems.
+"""The plugin's end: applications that answer requests with implementations of subsystems.
 
-A ``PluginApp`` is a function ``Request -> Response``: give it to ``MemoryTransport``
-in a test, or to a server. ``Routes`` decides who answers, ``refusal`` what an exception says.
+A ``PluginApp`` is a callable from ``Request`` to ``Response``, for ``MemoryTransport`` in a test or
+for a server. ``Routes`` finds the method for a request; ``refusal`` makes the response for an
+exception.
 """
 
 import io
@@ -59,21 +60,21 @@ ACTIVATE = "Plugin.Activate"
 
 @frozen
 class Route:
-    """The method that a request is for, and the part that has it; ``limit`` bounds its body."""
+    """The method and the part for a request; ``limit`` is the most bytes of the request's body."""
 
     remote: Remote
     part: Part
     limit: int | None
 
     def check_size(self, request: Request | AsyncRequest) -> None:
-        """Raise ``StatusError`` with 413 for a body that is known to be over the bound."""
+        """Raise ``StatusError`` with 413 if the body is known to be larger than ``limit``."""
         limit, body = self.limit, request.body
         size = len(body) if isinstance(body, bytes) else request.length
         if limit is not None and size is not None and size > limit:
             raise request.too_large(limit)
 
     def admit(self, request: Request) -> Request:
-        """Return ``request`` with the bound on its body; ``StatusError`` with 413 over it."""
+        """Return ``request`` with its body limited; raise ``StatusError`` with 413 beyond that."""
         self.check_size(request)
         if isinstance(request.body, bytes):
             return request
@@ -81,9 +82,10 @@ class Route:
 
 
 class Routes:
-    """Which requests the ``parts`` answer, and how: decided without answering any.
+    """The table from each method to the part that implements it.
 
-    Each is held to ``check``. Raises ``TypeError`` and ``ValueError`` as ``PluginApp`` does.
+    ``check`` checks each of the ``parts``. Raises ``TypeError`` and ``ValueError`` as ``PluginApp``
+    does.
     """
 
     def __init__(
@@ -109,7 +111,10 @@ class Routes:
         self.methods: frozenset[str] = frozenset({ACTIVATE, *self._by_method})
 
     def route(self, method: str) -> Route | Response:
-        """Where a request for ``method`` goes, or the answer that needs no part."""
+        """Return the route for ``method``, or a response if no part is needed.
+
+        That is the manifest for the handshake, and status 404 for an unknown method.
+        """
         if method == ACTIVATE:
             return Response(OK, wire.encode(self.manifest), HEADERS)
         if method not in self._by_method:
@@ -121,27 +126,29 @@ class Routes:
 
 
 class PluginApp:
-    """Answers the handshake and the calls of ``parts``: a function ``Request -> Response``.
+    """An application of ``parts``: answers the handshake and the calls of a plugin.
 
-    Give it to ``serve_unix``, to ``MemoryTransport`` in a test, or to ``wsgi``. Whatever happens in
-    a part, the next request is served: a method that no part implements is answered with 404,
-    arguments that cannot be read with 400, a body over ``max_request_bytes`` with 413 and unread,
-    an exception with 500 (a ``StatusError`` with its own status), all with the message as ``Err``
-    (protocol.md B0). An argument that is absent or null is its default, or its type's zero. A
-    streamed response is begun before its status is sent, so that what fails at once is an error
-    too; one that fails later is cut off. Threads may call it at once, if the parts allow. There is
-    nothing to close.
+    It is a callable from ``Request`` to ``Response``, for ``serve_unix``, for ``wsgi``, or for
+    ``MemoryTransport`` in a test. An error of a part never prevents the next request from being
+    served. The response has status 404 for a method that no part implements, 400 for invalid
+    arguments, 413 for a body of more than ``max_request_bytes``, and 500 for an exception; a
+    ``StatusError`` has its own status. Each of these responses has the message as ``Err``
+    (protocol.md B0). An argument that is absent or null gets its default, or else the zero value of
+    its type. The first chunk of a streamed response is read before the status is sent, so that an
+    early failure is an error response too; a stream that fails later is cut off. Several threads
+    may call it at once, if the parts are thread-safe. There is nothing to close.
 
     Args:
         parts: Implementations of subsystems.
-        max_request_bytes: How many bytes of a request's body are read; not of one that is a stream.
-        observers: What is told of requests.
-        now: Gives the time in seconds, from an arbitrary point, for observers.
+        max_request_bytes: The most bytes of a request's body; does not apply to bodies that are
+            streams.
+        observers: Objects whose methods are called for each request.
+        now: Returns the time in seconds, from an arbitrary point, for observers.
 
     Raises:
-        TypeError: For a part that cannot be served: a class, a method with other parameters, a
-            coroutine, a misspelt name, one that implements nothing.
-        ValueError: For two parts that implement the same method.
+        TypeError: If a part cannot be served: it is a class, it implements nothing, or a method is
+            a coroutine, has other parameters than the subsystem's, or has a misspelt name.
+        ValueError: If two parts implement the same method.
 
     Examples:
         ```python
@@ -182,7 +189,7 @@ class PluginApp:
             request: The call.
 
         Returns:
-            The response, for the caller to close.
+            The response; the caller closes its body.
         """
         if self._observers:
             return _observed(
@@ -191,7 +198,7 @@ class PluginApp:
         return self._answer(request)
 
     def told_to(self, observers: Observers) -> Self:
-        """Return this app, which tells ``observers`` too."""
+        """Return a copy of this app that calls ``observers`` too."""
         other = copy(self)
         other._observers = Observers((*self._observers, *observers))  # noqa: SLF001  its own class
         return other
@@ -203,7 +210,7 @@ class PluginApp:
             if isinstance(route, Response):
                 return route
             return _begun(route.remote.answer(route.part, route.admit(request)), method)
-        except BaseException as error:  # sys.exit() in a method is no order to the server
+        except BaseException as error:  # sys.exit() in a method must not end the server
             if is_forked_child():
                 raise
             log_failed_call(f"{method} failed", error)
@@ -211,13 +218,13 @@ class PluginApp:
 
 
 class CallLog:
-    """What is logged of calls on the logger ``moby_plugins.access``: a line for each."""
+    """The access log: one line for each call, on the logger ``moby_plugins.access``."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
     def begin(self, called: str) -> Callable[[int, int], None]:
-        """Return what logs the call of the method that begins: by status and bytes."""
+        """Return the function that logs the call of ``called``, given its status and bytes."""
         begun = self._clock.now()
 
         def log(status: int, size: int) -> None:
@@ -230,7 +237,7 @@ class CallLog:
 
 @frozen
 class Refusal(Response):
-    """The answer for an exception, which it keeps for observers."""
+    """The response for an exception, which it keeps for observers."""
 
     error: BaseException | None = field(default=None, eq=False, repr=False)
 
@@ -242,22 +249,24 @@ def observed(
     methods: Collection[str] = (),
     now: Callable[[], float] = time.monotonic,
 ) -> App:
-    """Return ``app``, whose observers are told of requests.
+    """Return an app that answers as ``app`` does, and reports each request to ``observers``.
 
-    Each request has a context of its own, in which the app sees what observers set. A
-    ``PluginApp`` keeps the observers that it has.
+    Each request runs in a copy of the context, so that the app sees the context variables that
+    observers set. A ``PluginApp`` keeps the observers that it already has.
 
     Args:
-        app: Answers the requests: a ``PluginApp``, or a function.
-        observers: What is told of requests.
-        methods: Of a function, the methods that it has: others are "" as ``RequestStarted.route``.
-        now: Gives the time in seconds, from an arbitrary point.
+        app: The app that answers the requests: a ``PluginApp``, or a function.
+        observers: Objects whose methods are called for each request.
+        methods: The methods that a function answers; for others ``RequestStarted.route`` is "".
+            Not used for a ``PluginApp``.
+        now: Returns the time in seconds, from an arbitrary point.
 
     Returns:
-        An app.
+        The observed app.
 
     Raises:
-        TypeError: For what is no ``Observer``, and for an app that is none or is asynchronous.
+        TypeError: If an observer is not an ``Observer``, or ``app`` is not callable or is
+            asynchronous.
 
     Examples:
         ```python
@@ -275,7 +284,7 @@ def observed(
     """
     if isinstance(app, PluginApp):
         return app.told_to(Observers(observers))
-    given: object = app  # of a program that nothing has checked
+    given: object = app  # the caller's program may not be type-checked
     made = callable(given) and not isinstance(given, type)
     if not made or is_asynchronous(given) or is_asynchronous(type(given).__call__):
         wanted = "a PluginApp or a function that is no coroutine"
@@ -287,19 +296,19 @@ def observed(
 def _observed(
     app: App, request: Request, observers: Observers, methods: Container[str], now: Now
 ) -> Response:
-    """What ``app`` answers, in a context that observers have set.
+    """Return the response of ``app``, called in a context in which observers may set variables.
 
-    Each step of a streamed answer is made in that context too, and the request ends with it.
+    The body of a streamed response is read in that context too; the request ends with its body.
     """
     context = copy_context()
     observed = context.run(ObservedRequest, observers, request_started(request, methods), now)
     try:
         response = context.run(app, request)
-        given: object = response  # of a program that nothing has checked
+        given: object = response  # the app's program may not be type-checked
         if not isinstance(given, Response):
             raise TypeError(f"an application returns a Response, not {quoted(given)}")
     except BaseException as raised:
-        if not is_forked_child():  # in the parent process the request goes on
+        if not is_forked_child():  # the parent process still answers the request
             context.run(observed.end, INTERNAL_ERROR, raised, hung_up=has_hung_up())
         raise
     error = response.error if isinstance(response, Refusal) else None
@@ -311,7 +320,7 @@ def _observed(
 
 
 class _ObservedBody:
-    """The body of a streamed answer, whose end is that of its request."""
+    """The body of a streamed response; its end is reported as the end of the request."""
 
     def __init__(self, response: Response, context: Context, observed: ObservedRequest) -> None:
         self._body = response.body
@@ -334,7 +343,7 @@ class _ObservedBody:
         try:
             self._context.run(self._body.close)
         finally:
-            # One that was not read to its end.
+            # This has an effect only if the body was not read to its end.
             self._end(None, hung_up=True)
 
     def _end(self, error: BaseException | None, *, hung_up: bool) -> None:
@@ -342,10 +351,10 @@ class _ObservedBody:
 
 
 class AccessLog:
-    """``app``, with a line in the log of ``moby_plugins.access`` for each call.
+    """An app that calls ``app`` and logs each call on the logger ``moby_plugins.access``.
 
-    It has the method, the status, the bytes and milliseconds of the response, when that was read
-    to its end or given up. Bodies are not in it.
+    The line has the method, the status, the size of the response in bytes and the time in
+    milliseconds. It is logged once the response was read or closed, and never contains a body.
     """
 
     def __init__(self, app: App, clock: Clock) -> None:
@@ -353,7 +362,7 @@ class AccessLog:
         self._log = CallLog(clock)
 
     def __call__(self, request: Request) -> Response:
-        """What the app answers."""
+        """Return the app's response, and log the call."""
         log = self._log.begin(request.method)
         try:
             response = self._app(request)
@@ -367,7 +376,7 @@ class AccessLog:
 
 
 class _Counted:
-    """A body that tells how many bytes were read of it, once it is closed."""
+    """A body that counts its bytes, and passes their number to ``tell`` when it is closed."""
 
     def __init__(self, body: Body, tell: Callable[[int], None]) -> None:
         self._body = body
@@ -389,16 +398,17 @@ class _Counted:
 
 
 def as_app(found: object) -> App | AsyncApp:
-    """``found`` as an app: an implementation of a subsystem, or its class, in a ``PluginApp``.
+    """Return ``found`` as an app.
 
-    An asynchronous one is put in an ``AsyncPluginApp``. An app stays as it is. Raises ``TypeError``
-    for what cannot be served.
+    An implementation of a subsystem, or its class, is put into a ``PluginApp``, or into an
+    ``AsyncPluginApp`` if it is asynchronous. An app is returned as it is. Raise ``TypeError`` if
+    ``found`` cannot be served.
     """
     part = found() if isinstance(found, type) and issubclass(found, Described) else found
     if isinstance(part, Subsystem):
         return PluginApp(part)
     if isinstance(part, Described):
-        # Imported for such a part alone: it loads asyncio.
+        # Imported only here, because this module loads asyncio.
         made: AsyncApp = import_module("moby_plugins.app.aio.serving").AsyncPluginApp(part)
         return made
     if isinstance(part, type) or not callable(part):
@@ -410,31 +420,31 @@ def as_app(found: object) -> App | AsyncApp:
 
 
 def is_async_app(app: object) -> bool:
-    """Whether ``app`` is a coroutine function, or an object that is called as one."""
+    """Return whether ``app`` is a coroutine function, or an object whose call is one."""
     return is_asynchronous(app) or is_asynchronous(type(app).__call__)
 
 
 def refusal(error: BaseException) -> Response:
-    """The answer for what a method raised: with its own status for a ``StatusError``."""
+    """Return the response for an exception of a method; a ``StatusError`` has its own status."""
     status, text = status_and_text(error)
     answer = failure(status, text)
     return Refusal(status, answer.body, answer.headers, error=error)
 
 
 def failure(status: int, message: str) -> Response:
-    """An answer that says what went wrong, the way that is safe for every subsystem."""
+    """Return a response with ``message`` as ``Err``, which every subsystem's hosts understand."""
     return Response(status, wire.encode({"Err": bounded(message)}), HEADERS)
 
 
 def _told(request: Request, chunks: Iterable[bytes]) -> Iterator[bytes]:
     try:
         yield from chunks
-    except WireError as error:  # the request's own, badly chunked say
+    except WireError as error:  # the request is malformed, for example badly chunked
         raise StatusError(BAD_REQUEST, request.method, error.reason) from error
 
 
 def _begun(response: Response, method: str) -> Response:
-    # What is there already cannot fail.
+    # A body that is complete in memory cannot fail.
     if isinstance(response.body, io.BytesIO):
         return response
     begun = _Begun(response.body, method)
@@ -447,7 +457,7 @@ def _begun(response: Response, method: str) -> Response:
 
 
 class _Begun:
-    """A body of which the beginning was read; where the rest fails, it is cut off."""
+    """A body whose first chunk was read; if reading the rest fails, the body is cut off."""
 
     def __init__(self, body: Body, method: str) -> None:
         self._first = b""
@@ -465,11 +475,11 @@ class _Begun:
             return self._rest.read(size)
         except BaseException as error:
             log_failure(f"{self._method} failed in the middle of its answer", error)
-            # What a host sees of it over any transport: a body without its end.
+            # The server then cuts the response off, so that the host sees it as incomplete.
             raise WireError(CUT_OFF) from error
 
     def close(self) -> None:
         try:
             self._rest.close()
-        except BaseException as error:  # out of a generator's finally, with no host to tell
+        except BaseException as error:  # raised by a generator's finally: the host is gone
             log_failure(f"closing the answer of {self._method} failed", error)

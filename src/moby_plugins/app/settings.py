@@ -1,4 +1,4 @@
-"""Settings: where plugins are looked for, how they are reached, and for how long."""
+"""Settings: where plugins are found, which transports reach them, and the time-outs."""
 
 import os
 import re
@@ -21,35 +21,35 @@ from moby_plugins.ports import Connect, Discovery
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-# The built-in transport that is fastest of those that can be imported.
+# The name of the fastest built-in transport that can be imported.
 AUTO = "auto"
 TRANSPORTS = {"unix": AUTO, "tcp": AUTO, "http": AUTO, "https": AUTO}
-# The discovery of the directories that the settings name.
+# The name of the built-in discovery, which reads the directories of the settings.
 LOCAL = "local"
 PREFIX = "MOBY_PLUGINS_"
-# Built-in transports by name: the module, whose ``connect`` is the ``Connect``.
+# The modules of the built-in transports, by name; each module's ``connect`` is a ``Connect``.
 BUILT_IN = {
     "httptools": "moby_plugins.adapters.http.httptools",
     "urllib3": "moby_plugins.adapters.http.urllib3",
 }
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _MAX_BYTES = (1 << 63) - 1
-# A file of settings that is larger is another file.
+# The most bytes of a settings file; a larger file is probably not a settings file.
 MAX_SETTINGS_BYTES = 1 << 20
 Path: TypeAlias = str | os.PathLike[str]
 
 
 class MakeDiscovery(Protocol):
-    """A function of settings that makes a discovery."""
+    """The type of a function that takes settings and returns a discovery."""
 
-    # A class, whose name ``get_type_hints`` of ``Settings`` need not resolve, as that of an alias.
+    # A protocol and not an alias: ``get_type_hints`` could not resolve an alias of ``Settings``.
     def __call__(self, settings: "Settings", /) -> Discovery:
-        """Make the discovery that the settings ask for."""
+        """Return a discovery for ``settings``."""
         ...
 
 
 class _Awaited(Protocol):
-    """An ``AsyncTransport``, whose module and values synchronous programs do without."""
+    """An ``AsyncTransport``, declared here so that synchronous programs need not import it."""
 
     def send(self, request: Any, timeout: float | None) -> Awaitable[Any]: ...
 
@@ -57,10 +57,10 @@ class _Awaited(Protocol):
 
 
 class ConnectAwaited(Protocol):
-    """An ``AsyncConnect``: what asynchronous programs may have in place of a ``Connect``."""
+    """An ``AsyncConnect``, which asynchronous programs may use instead of a ``Connect``."""
 
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> _Awaited:
-        """Make an asynchronous transport for an address."""
+        """Return an asynchronous transport for an address."""
         ...
 
 
@@ -74,7 +74,7 @@ def _path(value: Path) -> str:
 
 
 def _paths(value: Iterable[Path]) -> tuple[str, ...]:
-    given: object = value  # of a file, or of a program that nothing has checked
+    given: object = value  # from a file, or from a program that may not be type-checked
     if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
         raise SettingsError(f"paths are a list of strings, not {quoted(given)}")
     return tuple(map(_path, value))
@@ -83,7 +83,7 @@ def _paths(value: Iterable[Path]) -> tuple[str, ...]:
 def _transports(
     value: Mapping[str, str | Connect | ConnectAwaited],
 ) -> dict[str, str | Connect | ConnectAwaited]:
-    given: Any = value  # of a file, or of a program that nothing has checked
+    given: Any = value  # from a file, or from a program that may not be type-checked
     if not isinstance(given, Mapping):
         raise SettingsError(f"transports are a table from scheme to transport, not {quoted(given)}")
     for scheme, transport in given.items():
@@ -99,9 +99,9 @@ def _transports(
 
 @frozen
 class Named:
-    """What settings call by name: some are built in, others come with installed packages.
+    """A kind of component that settings name, either built in or from an installed package.
 
-    ``noun`` says what they are, ``group`` is their group of entry points.
+    ``noun`` is the kind's name in messages, ``group`` its group of entry points.
     """
 
     noun: str
@@ -109,13 +109,13 @@ class Named:
     built_in: tuple[str, ...]
 
     def check(self, name: str) -> None:
-        """Raise ``SettingsError`` for a name that is none, and say which there are."""
-        # Read only for a name that is not built in: a slip is told before the first call.
+        """Raise ``SettingsError``, listing the known names, if ``name`` is unknown."""
+        # Entry points are read only for names that are not built in, because that is slow.
         if name not in self.built_in:
             self._installed(name)
 
     def has(self, name: str) -> bool:
-        """Return whether there is one of that name."""
+        """Return whether a component of that name exists."""
         if name in self.built_in:
             return True
         from importlib.metadata import entry_points
@@ -123,11 +123,14 @@ class Named:
         return name in entry_points(group=self.group).names
 
     def load(self, name: str) -> Callable[..., Any]:
-        """Return what an installed package registers as ``name``; ``SettingsError`` if it fails."""
+        """Return the function that an installed package registers as ``name``.
+
+        Raise ``SettingsError`` if there is none, or it cannot be loaded.
+        """
         entry = self._installed(name)
         try:
             loaded = entry.load()
-        except Exception as error:  # whatever another package raises while it is imported
+        except Exception as error:  # another package may raise anything while it is imported
             raise SettingsError(
                 f"the {self.noun} {quoted(name)} cannot be loaded: {shown(error)}"
             ) from error
@@ -154,7 +157,7 @@ DISCOVERY = Named("discovery", "moby_plugins.discoveries", (LOCAL,))
 
 
 def _plugins(value: Mapping[str, str | Plugin]) -> dict[str, str | Plugin]:
-    given: Any = value  # of a file, or of a program that nothing has checked
+    given: Any = value  # from a file, or from a program that may not be type-checked
     if not isinstance(given, Mapping):
         raise SettingsError(f"plugins are a table from name to address, not {quoted(given)}")
     for name, plugin in given.items():
@@ -166,7 +169,7 @@ def _plugins(value: Mapping[str, str | Plugin]) -> dict[str, str | Plugin]:
 
 
 def _names_alone(plugins: Mapping[str, object]) -> str:
-    # An address may hold a password.
+    # Only the names: an address may contain a password.
     return listed(map(quoted, plugins))
 
 
@@ -198,7 +201,7 @@ def _engine(value: str | None) -> str | None:
 
 
 def _engine_tls(value: TLSOptions | Mapping[str, Any] | None) -> TLSOptions | None:
-    given: Any = value  # of a file, or of a program that nothing has checked
+    given: Any = value  # from a file, or from a program that may not be type-checked
     if given is None or isinstance(given, TLSOptions):
         return given
     if not isinstance(given, Mapping):
@@ -211,7 +214,7 @@ def _engine_tls(value: TLSOptions | Mapping[str, Any] | None) -> TLSOptions | No
 
 
 def _observers(value: Iterable[str | Observer]) -> tuple[str | Observer, ...]:
-    given: object = value  # of a file, or of a program that nothing has checked
+    given: object = value  # from a file, or from a program that may not be type-checked
     if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
         raise SettingsError(f"observers are a list of names, not {quoted(given)}")
     observers = tuple(value)
@@ -246,43 +249,46 @@ def _policy(_: object, attribute: "Attribute[RetryPolicy]", value: object) -> No
 
 @frozen
 class Settings:
-    """What a registry and its clients are made from. Times are seconds. A frozen value.
+    """The settings of a registry and its clients. Times are in seconds. A frozen value.
 
-    From code, from a TOML file (``Settings.load``) or from the environment (``Settings.from_env``).
+    Settings are made in code, from a TOML file (``Settings.load``) or from the environment
+    (``Settings.from_env``).
 
     Args:
         sockets_path: The directory of the plugins' sockets.
-        specs_paths: The directories of their specs, the first first.
-        transports: By scheme, which transport carries a call: ``"auto"`` (httptools 0.7 or later
-            where it can be imported, else urllib3), ``"httptools"``, ``"urllib3"``; or one that an
+        specs_paths: The directories of the plugins' spec files, in the order of search.
+        transports: The transport for each scheme of an address: ``"auto"`` (httptools 0.7 or later
+            if it can be imported, else urllib3), ``"httptools"``, ``"urllib3"``; a name that an
             installed package registers under the entry-point group ``moby_plugins.transports``; or
-            a ``Connect`` of one's own, which also adds a scheme. Others keep theirs. In programs on
-            asyncio the three built-in names all mean the built-in asynchronous transport, the group
-            is ``moby_plugins.aio_transports``, and one's own is an ``AsyncConnect``.
-        retry: When ``get`` and calls are tried again.
-        timeout: Seconds for one attempt of a call, the response's body included; ``None`` is no
-            bound.
-        activation_timeout: Seconds for one attempt at the handshake; ``None`` is no bound.
-        max_response_bytes: How many bytes of a response are decoded; a handshake's has at most 1
-            MiB.
-        plugins: Addresses by name (or ``Plugin`` values), looked at first: for plugins without a
-            socket or spec in a directory.
-        discovery: What finds the others: ``"local"`` in the directories above; else one that an
+            a ``Connect``. Schemes that are not given keep their default; unknown schemes are added.
+            In asyncio programs the three built-in names all mean the built-in asynchronous
+            transport, the group is ``moby_plugins.aio_transports``, and instead of a ``Connect``
+            there is an ``AsyncConnect``.
+        retry: The policy that decides when ``get`` and calls are tried again.
+        timeout: Seconds for one attempt of a call, the response's body included; ``None`` means no
+            limit.
+        activation_timeout: Seconds for one attempt at the handshake; ``None`` means no limit.
+        max_response_bytes: The most bytes that a response may have; the response to a handshake may
+            have at most 1 MiB.
+        plugins: Addresses or ``Plugin`` values by name, for plugins without a socket or spec file
+            in a directory. These are found first.
+        discovery: How other plugins are found: ``"local"`` in the directories above; a name that an
             installed package registers under the entry-point group ``moby_plugins.discoveries``; or
-            a function of these settings that returns a ``Discovery``.
-        engine: The address of an engine whose managed plugins are looked for before those of
-            ``discovery``: ``"unix:///var/run/docker.sock"``; without it no engine is asked. A
-            question to it is bounded by ``activation_timeout``.
-        engine_tls: ``TLSOptions`` for an engine at ``https``.
-        observers: What is told of calls, retries and plugins: ``"logging"``, ``"opentelemetry"``,
-            ``"prometheus"`` and other names that installed packages register under the entry-point
-            group ``moby_plugins.observers``; or ``Observer`` values.
-        on_retry: Called before each wait for another attempt, with the error and the seconds, where
-            a call or ``get`` gives none. In code only.
+            a function that takes these settings and returns a ``Discovery``.
+        engine: The address of an engine, such as ``"unix:///var/run/docker.sock"``, whose managed
+            plugins are found before those of ``discovery``; without it no engine is asked.
+            ``activation_timeout`` limits each request to the engine.
+        engine_tls: ``TLSOptions`` for an engine at an ``https`` address.
+        observers: Objects that are called for calls, retries and plugins: ``Observer`` values, or
+            names that installed packages register under the entry-point group
+            ``moby_plugins.observers``, such as ``"logging"``, ``"opentelemetry"`` and
+            ``"prometheus"``.
+        on_retry: The default callback for retries, for calls and ``get``: called before each wait
+            for another attempt, with the error and the length of the wait. Only in code.
 
     Raises:
-        SettingsError: For what cannot be used: a value out of range, a wrong type, a name that no
-            installed package registers.
+        SettingsError: If a value has the wrong type or is out of range, or a name is neither built
+            in nor registered by an installed package.
 
     Examples:
         ```python
@@ -323,18 +329,18 @@ class Settings:
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read settings from a TOML file, whose keys are the names of the fields.
 
-        ``retry``, ``transports``, ``plugins`` and ``engine_tls`` are tables. What the file leaves
-        out has its default; the environment is not read.
+        ``retry``, ``transports``, ``plugins`` and ``engine_tls`` are tables. Keys that are not in
+        the file have their defaults; the environment is not read.
 
         Args:
-            path: The file.
+            path: The path of the file.
 
         Returns:
             The settings.
 
         Raises:
-            SettingsError: For a file that cannot be read or used, or is larger than 1 MiB; it names
-                the file.
+            SettingsError: If the file cannot be read, is not valid, or is larger than 1 MiB; the
+                error names the file.
         """
         import tomllib
 
@@ -351,22 +357,24 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Read settings from ``MOBY_PLUGINS_…`` variables: the fields' names in capitals.
+        """Read settings from variables named ``MOBY_PLUGINS_`` and a field's name in capitals.
 
-        Paths are separated by colons; ``MOBY_PLUGINS_TRANSPORTS`` is ``unix=urllib3,tcp=other``,
-        ``MOBY_PLUGINS_PLUGINS`` ``shelf=unix:///run/shelf.sock,…`` (a comma in an address is
-        written %2C), ``MOBY_PLUGINS_ENGINE_TLS`` ``ca_file=/ca.pem,…``; the policy is
-        ``MOBY_PLUGINS_RETRY_BUDGET`` and so on; a time-out may be ``none``. In a rootless engine's
-        environment (``ROOTLESSKIT_STATE_DIR``) specs are looked for in the user's directories.
+        Paths are separated by colons. ``MOBY_PLUGINS_TRANSPORTS`` has the form
+        ``unix=urllib3,tcp=other``, ``MOBY_PLUGINS_PLUGINS`` the form
+        ``shelf=unix:///run/shelf.sock,…`` (a comma in an address is written %2C), and
+        ``MOBY_PLUGINS_ENGINE_TLS`` the form ``ca_file=/ca.pem,…``. The retry policy has one
+        variable for each field, such as ``MOBY_PLUGINS_RETRY_BUDGET``. A time-out may be ``none``.
+        In the environment of a rootless engine (``ROOTLESSKIT_STATE_DIR``), the default directories
+        of spec files are the user's.
 
         Args:
-            environ: The variables; those of the process unless given.
+            environ: The variables; by default those of the process.
 
         Returns:
             The settings.
 
         Raises:
-            SettingsError: For a variable that cannot be used; it names the variable.
+            SettingsError: If a variable is not valid; the error names the variable.
         """
         environ = os.environ if environ is None else environ
         table: dict[str, Any] = {"specs_paths": _rootless(environ) or SPECS_PATHS}
@@ -400,7 +408,8 @@ def _check_keys(values: Mapping[str, Any], kind: type) -> None:
 
 
 def _rootless(environ: Mapping[str, str]) -> tuple[str, ...]:
-    # The documented directories; the engine's own test for the first is inverted (protocol.md A1).
+    # The directories that are documented: the engine's own test for the first one is inverted
+    # (protocol.md A1).
     if not environ.get("ROOTLESSKIT_STATE_DIR"):
         return ()
     home = environ.get("HOME") or os.path.expanduser("~")
@@ -414,7 +423,7 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _tls_options(text: str) -> dict[str, Any]:
-    """TLS options: files as they are, numbers and booleans as TOML writes them."""
+    """Return the TLS options in ``text``: paths as text, numbers and booleans as in TOML."""
     read: dict[str, Callable[[str], Any]] = {
         "min_version": int,
         "insecure_skip_verify": _true,

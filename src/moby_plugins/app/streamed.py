@@ -1,7 +1,7 @@
-"""Methods that respond with a stream: one definition for both ends, as ``subsystem.py`` has it.
+"""Definitions of methods that respond with a stream, for both ends of the protocol.
 
-``Streamed`` says how a stream is asked for and given. What it is a stream of, ``reader`` and
-``piece`` say: chunks of bytes, unless a subclass makes more of them.
+``Streamed`` defines how a host requests a stream and how a plugin sends it. Its methods ``reader``
+and ``piece`` define the items of the stream: chunks of bytes, unless a subclass overrides them.
 """
 
 import math
@@ -15,26 +15,26 @@ from moby_plugins.app.subsystem import Remote, Subsystem
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.http import OK, STREAM_BYTES, Body, Content, Response
 
-# What a chunk of a stream is.
+# The types that a chunk of bytes may have.
 _BINARY = (bytes, bytearray, memoryview)
 
 
 class ItemReader(Protocol):
-    """Makes items of bytes as they come. ``room`` is how many to ask for at most."""
+    """A parser that makes items from the bytes of a stream, while they are received."""
 
     @property
     def room(self) -> int:
-        """How many bytes to ask for next, at most."""
+        """The most bytes to read next."""
 
     def feed(self, data: bytes, /) -> Sequence[Any]:
-        """The items that are whole with ``data``; ``WireError`` for what is none."""
+        """Return the items that ``data`` completes; raise ``WireError`` for an invalid item."""
 
     def end(self) -> None:
-        """Take the end; ``WireError`` where a part of an item lacks."""
+        """Accept the end of the stream; raise ``WireError`` if an item is incomplete."""
 
 
 class _ChunkReader:
-    """Takes each chunk for an item."""
+    """A reader for which each chunk is an item."""
 
     room = STREAM_BYTES
 
@@ -42,32 +42,35 @@ class _ChunkReader:
         return (data,)
 
     def end(self) -> None:
-        """Any chunk may be the last."""
+        """Accept the end: any chunk may be the last."""
 
 
 class Streamed(Remote):
-    """A call whose response is no JSON but a stream, of any size and without a time-out.
+    """A method whose response is a stream instead of JSON, of any size and without a time-out.
 
-    A subclass says in ``reader`` and ``piece`` what it is a stream of. What is no item of such a
-    stream is an error before it is sent: the one before it was the last that is whole.
+    A subclass defines the stream's items in ``reader`` and ``piece``. Each item is checked before
+    it is sent, so that a host receives only whole, valid items.
 
     Args:
-        wire: Its name in paths; the method's, title-cased, unless given.
+        wire: The method's name in paths; by default its Python name, title-cased.
     """
 
     def __init__(self, wire: str = "") -> None:
-        # An answer that follows what goes on ends when it likes (B11, trap 17).
+        # A stream that reports ongoing events may last for any time (B11, trap 17).
         super().__init__(wire, timeout=math.inf)
 
     def check_result(self) -> None:
-        """Any iterable will do."""
+        """Accept any result type, because any iterable is a stream."""
 
     def plan(self, *arguments: Any) -> Follow:
-        """The call whose answer is followed."""
+        """Return the call to make with these arguments."""
         return Follow(self.method, self.message(*arguments))
 
     def call(self, proxy: Subsystem, *arguments: Any) -> Iterator[Any]:
-        """The items as they come: sent at the first; giving the iterator up ends the call."""
+        """Yield the items while they are received.
+
+        The request is sent when the first item is requested. Closing the iterator ends the call.
+        """
         plan = self.plan(*arguments)
         with proxy.client.stream(
             plan.method, plan.message, timeout=proxy.timeout_of(self)
@@ -75,24 +78,24 @@ class Streamed(Remote):
             yield from self.read(stream)
 
     def respond(self, result: Any) -> Response:
-        """The items as the plugin gives them."""
+        """Return a response that streams the items in ``result``."""
         if not (isinstance(result, Iterable) or hasattr(result, "read")):
             raise WireError(mismatch("a stream", result), self.method)
         return Response(OK, self.write(result))
 
     def reader(self) -> ItemReader:
-        """What makes items of a stream of bytes: its chunks, unless a subclass knows better."""
+        """Return a parser of items; by default each chunk of bytes is an item."""
         return _ChunkReader()
 
     def read(self, stream: Stream) -> Iterable[Any]:
-        """The items in a stream of bytes."""
+        """Yield the items in a stream of bytes."""
         reader = self.reader()
         while data := stream.read(reader.room):
             yield from reader.feed(data)
         reader.end()
 
     def write(self, items: Any) -> Content | Body:
-        """The stream of bytes for items: bytes and files as they are, others as ``piece`` says."""
+        """Return a body for ``items``: bytes or a file as it is, an iterable by ``piece``."""
         if isinstance(items, _BINARY):
             return bytes(items)
         if hasattr(items, "read"):
@@ -100,7 +103,7 @@ class Streamed(Remote):
         return self.pieces(items)
 
     def pieces(self, items: Iterable[Any]) -> Iterator[bytes]:
-        """The items one by one, as bytes."""
+        """Yield the bytes of each item."""
         try:
             for index, item in enumerate(items):
                 yield self.piece(index, item)
@@ -109,18 +112,18 @@ class Streamed(Remote):
                 items.close()
 
     def piece(self, index: int, item: Any) -> bytes:
-        """One item of the stream as bytes: ``WireError`` for what is none, with its ``index``."""
+        """Return the bytes of one item; raise ``WireError``, naming ``index``, if it is invalid."""
         return bytes(self.checked(index, item, _BINARY, "bytes"))
 
     def checked(self, index: int, item: Any, kind: type | tuple[type, ...], wanted: str) -> Any:
-        """Return ``item``, which is of ``kind``; ``WireError`` for another, saying which."""
+        """Return ``item`` if it is a ``kind``; else raise ``WireError``, naming ``index``."""
         if not isinstance(item, kind):
             raise WireError(f"[{index}]: {mismatch(wanted, item)}", self.method)
         return item
 
 
 class _BinaryFile:
-    """A file as a ``Body``: one that was opened as text is an error."""
+    """A file as a ``Body``; reading raises ``WireError`` if the file was opened as text."""
 
     def __init__(self, file: Body, method: str) -> None:
         self._file = file

@@ -1,8 +1,8 @@
-"""One definition of a subsystem, for both ends of the protocol.
+"""Definitions of subsystems: one class for the host's and the plugin's end of the protocol.
 
-A subsystem is a class whose methods are marked ``@remote()``: their signatures
-are the messages. The same class is then the host's typed proxy and the
-interface that a plugin's author implements::
+A subsystem is a class whose methods are marked ``@remote()``; their signatures define the
+messages. The same class is the host's typed proxy and the interface that a plugin's author
+implements::
 
     class Greeter(Subsystem):
         @remote(result="Greeting")
@@ -15,13 +15,13 @@ interface that a plugin's author implements::
         def greet(self, name: str) -> str:
             return f"Good morning, {name}"
 
-This is what Moby's ``pluginrpc-gen`` does before compiling, done at run time:
-names of parameters are title-cased (``id`` is ``ID``), and an error travels as
-``Err`` (protocol.md B0).
+Moby's ``pluginrpc-gen`` generates the same code before compiling; this module does it at run
+time: names of parameters are title-cased (``id`` becomes ``ID``), and an error is sent as ``Err``
+(protocol.md B0).
 
-A marked method *is* its call: on a proxy ``Remote.call`` runs in its place, in a plugin
-``Remote.answer`` calls the method that overrides it. ``Signature`` translates between arguments
-and messages. One parameter that is an attrs class is the whole message by itself. Methods whose
+On a proxy, calling a marked method runs ``Remote.call`` instead of its body. In a plugin,
+``Remote.answer`` calls the method that overrides it. ``Signature`` converts between arguments and
+messages; a single parameter whose type is an attrs class is the whole message. Methods whose
 bodies are not JSON plan another kind of call: ``Streamed`` (``streamed.py``) is the base of those
 that respond with a stream.
 """
@@ -50,15 +50,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=ClientBase[Any])
 HEADERS = {"Content-Type": CONTENT_TYPE}
 BAD_REQUEST = 400
-# A default for an answer that need not come: there is none.
+# The mark for "no default result": the error of the call is raised.
 REQUIRED: Any = object()
 
 
 class Signature:
-    """The arguments and the result of ``function``, a method called ``method`` on the wire.
+    """The parameters and the result type of ``function``, whose name on the wire is ``method``.
 
-    Raises ``TypeError`` for a function that cannot be one: each parameter is an
-    ordinary one with a type, and the result has a type.
+    Raises ``TypeError`` unless each parameter is positional and has a type annotation, and the
+    result has one too.
     """
 
     def __init__(self, function: Callable[..., Any], method: str) -> None:
@@ -76,7 +76,7 @@ class Signature:
 
     @property
     def takes_nothing(self) -> bool:
-        """Whether there are no parameters."""
+        """Whether the function has no parameters besides ``self``."""
         return not self._parameters
 
     @property
@@ -86,17 +86,17 @@ class Signature:
 
     @property
     def returns(self) -> Any:
-        """The type of the result; ``TypeError`` where its name is not known (yet)."""
+        """The type of the result; raises ``TypeError`` if an annotation's name is not defined."""
         return self._hints["return"]
 
     def pack(self, arguments: tuple[Any, ...]) -> Any:
-        """The arguments, in order, as one message."""
+        """Return the message for the arguments, which are in the order of the parameters."""
         if self._whole is not None:
             return arguments[0]
         return dict(zip(map(title_argument, self._parameters), arguments, strict=True))
 
     def unpack(self, body: bytes) -> tuple[Any, ...]:
-        """The arguments in a message; ``WireError`` where it is none."""
+        """Return the arguments in an encoded message; raise ``WireError`` if it is not valid."""
         message = wire.decode(body, self._whole or self._message_type)
         if self._whole is not None:
             return (message,)
@@ -127,14 +127,17 @@ class Signature:
 
 
 def _with_tuples(kind: Any) -> Any:
-    # An author may return any sequence; a host is given what it cannot change.
+    # A plugin may return any sequence; the host gets an immutable tuple.
     if get_origin(kind) is Sequence:
         return tuple[_with_tuples(get_args(kind)[0]), ...]  # type: ignore[misc]  # made at run time
     return kind
 
 
 def message_class(method: str, fields: Mapping[str, tuple[str, Any, Any]]) -> type:
-    """An attrs class for one message: field to (name on the wire, type, default if any)."""
+    """Return an attrs class for one message of ``method``.
+
+    ``fields`` maps each field to its name on the wire, its type, and its default if it has one.
+    """
     return attrs.make_class(
         wire.title(method.replace(".", "_")),
         {
@@ -151,61 +154,62 @@ def message_class(method: str, fields: Mapping[str, tuple[str, Any, Any]]) -> ty
 
 
 def wired(name: str) -> dict[str, Any]:
-    """Make the metadata of an attrs field that is called otherwise on the wire.
+    """Return the metadata of an attrs field that has another name on the wire.
 
     Args:
-        name: Its name there.
+        name: The field's name on the wire.
 
     Returns:
-        For ``attrs.field(metadata=…)``.
+        The metadata, for ``attrs.field(metadata=…)``.
     """
     return {"wire": name}
 
 
 def omitempty(name: str = "") -> dict[str, Any]:
-    """Make the metadata of a field that is left out where its value is empty, zero or false.
+    """Return the metadata of a field that is not sent if its value is empty, zero or false.
 
     Args:
-        name: Its name on the wire; that of the field, title-cased, unless given.
+        name: The field's name on the wire; by default its Python name, title-cased.
 
     Returns:
-        For ``attrs.field(metadata=…)``.
+        The metadata, for ``attrs.field(metadata=…)``.
     """
     return {"omitempty": True} | ({"wire": name} if name else {})
 
 
 def timed() -> dict[str, Any]:
-    """Make the metadata of a field that is a time: sent in RFC 3339, or not at all.
+    """Return the metadata of a field that holds a time: an RFC 3339 text, or empty and not sent.
 
     Returns:
-        For ``attrs.field(metadata=…)``.
+        The metadata, for ``attrs.field(metadata=…)``.
     """
     return {"rule": check_timestamp}
 
 
 def title_argument(name: str) -> str:
-    """A parameter's name on the wire, where ``id`` is ``ID``: ``network_id`` is ``NetworkID``."""
+    """Return a parameter's name on the wire: ``network_id`` becomes ``NetworkID``."""
     return "".join("ID" if part == "id" else wire.title(part) for part in name.split("_"))
 
 
 class Remote:
-    """A method as both ends know it: JSON each way, unless a subclass says otherwise.
+    """The definition of a method, for both ends; requests and responses are JSON.
 
-    What authors write is ``@remote(…)``, a mark on a method of theirs.
+    Subclasses define methods with other bodies. Authors of subsystems write ``@remote(…)`` above a
+    method.
 
     Args:
-        wire: Its name in paths; the method's, title-cased, unless given.
-        result: The key under which the response has the result; without it, the annotated class is
-            the whole response.
-        timeout: Seconds that a host gives one attempt; the client's unless given.
-        sends_body: Whether a call without parameters sends ``{}``, and not an empty body.
-        absent: What a host takes for the result of a plugin that has no such method (404).
-        failed: What a host takes for the result of a call that failed in any way.
+        wire: The method's name in paths; by default its Python name, title-cased.
+        result: The key of the result in the response; without it, the result is an attrs class that
+            is the whole response.
+        timeout: Seconds for each attempt of a host's call; by default the client's time-out.
+        sends_body: Whether a call without parameters sends ``{}`` instead of an empty body.
+        absent: The result on the host if the plugin has no such method (404).
+        failed: The result on the host if the call failed in any way.
     """
 
-    # Whether the request's body is handed on as it comes, without a bound on its size.
+    # Whether the plugin reads the request's body as a stream, without a limit on its size.
     takes_stream: ClassVar[bool] = False
-    # Whether a plugin answers it that does not override it, where it implements others.
+    # Whether a plugin that does not override this method still responds to it.
     has_default: ClassVar[bool] = False
 
     def __init__(
@@ -226,7 +230,7 @@ class Remote:
         self.failed = failed
 
     def __call__(self, function: F) -> F:
-        """Mark ``function``: called on a proxy, it is then the call."""
+        """Return ``function``, marked: calling it on a proxy calls the plugin's method."""
         self.name: str = function.__name__
         self.wire = self.wire or wire.title(self.name)
         self.function: Callable[..., Any] = function
@@ -241,7 +245,8 @@ class Remote:
                 return self.call(proxy, *arguments)
             except PluginError as error:
                 result = self.instead(error, proxy.client)
-                # Raised in there, the error would hold on to itself, and so to the client.
+                # Raise here, not in ``instead``: there the traceback would form a reference cycle
+                # that keeps the client alive.
                 if result is REQUIRED:
                     raise
                 return result
@@ -250,7 +255,7 @@ class Remote:
         return cast("F", call)
 
     def bind(self, owner: type["Described[Any]"]) -> None:
-        """Learn the subsystem that the method is part of; ``TypeError`` for what is no method."""
+        """Make this a method of the subsystem ``owner``; raise ``TypeError`` if it is not valid."""
         self.owner: type[Described[Any]] = owner
         self.method: str = f"{owner.interface}.{self.wire}"
         self.error_keys: tuple[str, ...] = owner.error_keys
@@ -258,20 +263,20 @@ class Remote:
         self.check_result()
 
     def check_result(self) -> None:
-        """Raise ``TypeError`` for a result that is neither a message nor under a key of one."""
+        """Raise ``TypeError`` if the result is neither a message nor has a key in one."""
         try:
             kind = self.signature.returns
         except TypeError:
-            return  # a name that is defined further down; found out at the first call
+            return  # an annotation names a later class; it is checked at the first call
         if not (self.result or kind is type(None) or attrs.has(kind) or _is_mapping(kind)):
             raise TypeError(f"{self.method}: {kind} needs a key in the answer: remote(result=…)")
 
     def plan(self, *arguments: Any) -> Plan:
-        """The call that is made with these arguments, for clients of all kinds."""
+        """Return the call to make with these arguments, for a client of either kind."""
         return Ask(self.method, self.message(*arguments))
 
     def call(self, proxy: "Subsystem", *arguments: Any) -> Any:
-        """The host's end: make the call, read the answer."""
+        """Call the plugin's method, and return its result (the host's end)."""
         plan = self.plan(*arguments)
         client, timeout = proxy.client, proxy.timeout_of(self)
         if isinstance(plan, Tell):
@@ -283,9 +288,9 @@ class Remote:
         return self.read_answer(answer)
 
     def instead(self, error: PluginError, client: ClientBase[Any]) -> Any:
-        """What a call through ``client`` results in that failed; ``REQUIRED`` if ``error`` counts.
+        """Return the result of a call that failed; ``REQUIRED`` if ``error`` is to be raised.
 
-        The error then says whose it is.
+        The method and the address of ``client`` are set in the error.
         """
         if isinstance(error, DriverError):
             client.sign(error)
@@ -294,36 +299,36 @@ class Remote:
         return self.despite(error)
 
     def answer(self, part: object, request: Request) -> Response:
-        """The plugin's end: read the arguments, call ``part``, send the result.
+        """Return the response to ``request`` from the plugin's ``part`` (the plugin's end).
 
-        Raises ``StatusError`` with 400 for arguments that cannot be read, and what
-        ``part`` raises; ``WireError`` for a result that is not of the method's type.
+        Raise ``StatusError`` with 400 if the arguments are not valid, what ``part`` raises, and
+        ``WireError`` if the result is not of the method's type.
         """
         return self.respond(self.invoke(part, *self.read_message(request)))
 
     def respond(self, result: Any) -> Response:
-        """The response with ``result``, held to the type that the method declares."""
+        """Return a response with ``result``, which must be of the method's declared type."""
         kind = self.signature.returns
         body = encode_result(result, kind, key=self.result, method=self.method)
         return Response(OK, body, HEADERS)
 
     @property
     def called(self) -> tuple[str, ...]:
-        """The names of the methods of a plugin that ``invoke`` may call."""
+        """The names of the plugin's methods that ``invoke`` may call."""
         return (self.name,)
 
     def invoke(self, part: Any, *arguments: Any) -> Any:
-        """What ``part`` makes of the arguments."""
+        """Call the method of ``part``, and return its result."""
         return getattr(part, self.name)(*arguments)
 
     def message(self, *arguments: Any) -> Any:
-        """The arguments as they are sent: one attrs value is the message, others its fields."""
+        """Return the message: a single attrs value as it is, other arguments as its fields."""
         if self.signature.takes_nothing:
             return {} if self.sends_body else None
         return self.signature.pack(arguments)
 
     def read_message(self, request: Request) -> tuple[Any, ...]:
-        """What ``message`` makes, read again; a method without parameters reads nothing."""
+        """Return the arguments in ``request``; without parameters its body is not read."""
         if self.signature.takes_nothing:
             return ()
         try:
@@ -332,7 +337,7 @@ class Remote:
             raise StatusError(BAD_REQUEST, self.method, error.reason) from error
 
     def read_answer(self, answer: Any) -> Any:
-        """The result in an answer 200, or its error as a ``DriverError``."""
+        """Return the result in a decoded response 200; raise its error as a ``DriverError``."""
         for error in attrs.astuple(wire.structure(answer, self._error_type)):
             if error:
                 raise DriverError(self.method, error)
@@ -342,7 +347,7 @@ class Remote:
         return None if kind is type(None) else wire.structure(answer, kind)
 
     def despite(self, error: PluginError) -> Any:
-        """What the host takes for the result when the call failed; ``REQUIRED`` if nothing."""
+        """Return the default result for ``error``; ``REQUIRED`` if the method declares none."""
         absent = isinstance(error, StatusError) and error.status == NOT_FOUND
         return self.absent if absent and self.absent is not REQUIRED else self.failed
 
@@ -357,13 +362,13 @@ class Remote:
 
 
 def remote_of(value: object) -> Remote | None:
-    """The ``Remote`` that ``value`` is marked with, if it is."""
+    """Return the ``Remote`` that ``value`` is marked with, or ``None``."""
     found = getattr(value, "remote", None)
     return found if isinstance(found, Remote) else None
 
 
 def is_asynchronous(function: Any) -> bool:
-    """Whether calling ``function`` makes a coroutine or an asynchronous generator."""
+    """Return whether ``function`` is a coroutine function or an async generator function."""
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
@@ -371,21 +376,21 @@ def _is_mapping(kind: Any) -> bool:
     return (get_origin(kind) or kind) in {dict, Mapping}
 
 
-# What authors write: a mark on a method of theirs.
+# The name that authors of subsystems use.
 remote = Remote
-"""Marks a method of a ``Subsystem`` as a call: ``@remote(result="Volumes")``. See ``Remote``."""
+"""The decorator of a ``Subsystem``'s methods: ``@remote(result="Volumes")``. See ``Remote``."""
 
 
 class Described(Generic[C]):
-    """What both kinds of subsystems are: names, methods, and a client where it is a proxy."""
+    """The base of synchronous and asynchronous subsystems: names, methods, a proxy's client."""
 
-    # How the manifest names it, how paths do, and the keys of an error in an answer 200.
+    # The subsystem's name in manifests and in paths, and the keys of an error in a response 200.
     implements: ClassVar[str] = ""
     interface: ClassVar[str] = ""
     error_keys: ClassVar[tuple[str, ...]] = ("Err",)
     remotes: ClassVar[Mapping[str, Remote]] = {}
 
-    # What its clients are called.
+    # The class of its clients, for error messages.
     _takes: ClassVar[str] = "a Client"
 
     def __init__(
@@ -403,26 +408,26 @@ class Described(Generic[C]):
             seconds(timeout)
 
     def __repr__(self) -> str:
-        client = getattr(self, "_client", None)  # an author's ``__init__`` need not call this one
+        client = getattr(self, "_client", None)  # a subclass's ``__init__`` need not call super
         of = f"of {client!r}" if client is not None else f"for {self.implements or 'a subsystem'}"
         return f"<{type(self).__name__} {of}>"
 
     @property
     def client(self) -> C:
-        """The client that the proxy calls through; ``TypeError`` for what is no proxy."""
+        """The client of a proxy; raises ``TypeError`` for an instance without a client."""
         client: C | None = getattr(self, "_client", None)
         if client is None:
             raise TypeError(f"{type(self).__name__} is no proxy: it was made without a client")
         return client
 
     def timeout_of(self, remote: Remote) -> float | None:
-        """Return how long a call may take.
+        """Return the time-out of a method's call.
 
         Args:
             remote: The method's definition.
 
         Returns:
-            Seconds for one attempt; ``None`` for the client's.
+            Seconds for one attempt; ``None`` for the client's time-out.
         """
         return self._timeouts.get(remote.name, remote.timeout)
 
@@ -434,7 +439,7 @@ class Described(Generic[C]):
 
     @classmethod
     def _take(cls, taken: Sequence[Remote], definition: "type[Subsystem]") -> None:
-        """Make the methods of ``definition`` that are ``taken`` those of this class."""
+        """Add the methods ``taken`` from ``definition``, and its names, to this class."""
         if taken:
             cls.interface = definition.interface
             cls.implements = definition.implements
@@ -443,7 +448,7 @@ class Described(Generic[C]):
 
     @classmethod
     def _define(cls, marked: Sequence[Remote]) -> None:
-        """Make the methods that are ``marked`` in this class the subsystem's."""
+        """Add the methods ``marked`` in this class to the subsystem."""
         if marked:
             cls.interface = cls.interface or cls.__name__
             cls.implements = cls.implements or cls.interface
@@ -453,19 +458,20 @@ class Described(Generic[C]):
 
 
 class Subsystem(Described[Client]):
-    """Base of all subsystems: one class for both ends of the protocol.
+    """The base class of subsystems: one class for both ends of the protocol.
 
     ``VolumeDriver(client)`` is a host's typed proxy for a plugin; a class derived from
-    ``VolumeDriver`` is a plugin's implementation. Threads may share a proxy. It closes nothing: the
-    client is its owner's. Each method of a proxy raises ``DriverError`` for the plugin's own error
-    in a response 200, and whatever ``Client.call`` raises.
+    ``VolumeDriver`` is a plugin's implementation. Threads may share a proxy. A proxy does not close
+    its client. Each method of a proxy raises ``DriverError`` for the plugin's own error in a
+    response 200, and what ``Client.call`` raises.
 
     Args:
-        client: What a proxy calls through; none for an implementation.
-        timeouts: Seconds by the method's name in Python, in place of the definition's.
+        client: The client that a proxy calls; ``None`` for an implementation.
+        timeouts: Seconds for each attempt, by the method's Python name, instead of the
+            definition's.
 
     Raises:
-        ValueError: For a method that there is not, or what is no number of seconds.
+        ValueError: If ``timeouts`` has an unknown method, or a value that is not a valid time-out.
 
     Examples:
         ```python

@@ -1,7 +1,7 @@
-"""Tracing: stand between hosts and a plugin, pass each call on, and tell an observer of it.
+"""Tracing: a proxy between hosts and a plugin that forwards each call and reports it.
 
-``Trace`` is an app that calls the plugin over a transport. ``interposed`` puts it in the place
-of the plugin's socket for a time.
+``Trace`` is an app that forwards calls to the plugin over a transport. ``interposed`` puts an app
+in the place of the plugin's socket for a time.
 """
 
 import errno
@@ -27,10 +27,10 @@ from moby_plugins.failures import log_failure
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Transport, hung_up
 
-# Of each body, as much is kept to be shown or written down.
+# The most bytes of each body that are kept, to be shown or recorded.
 KEPT_BYTES = 1 << 20
 
-# What concerns one connection alone (RFC 9110, 7.6.1): each side has its own.
+# Headers that apply to one connection only (RFC 9110, 7.6.1), and are not forwarded.
 _OF_THE_CONNECTION = {
     "connection",
     "content-length",
@@ -44,29 +44,29 @@ _OF_THE_CONNECTION = {
 }
 
 T = TypeVar("T")
-# Both may be called by several threads at once; what they raise is logged.
+# Several threads may call these two callbacks at once; an exception that they raise is logged.
 OnCall: TypeAlias = Callable[[RecordedCall], object]
-"""Called with each call once it is over, by several threads at once; what it raises is logged."""
+"""Called with each call once it has ended, by several threads; an exception is logged."""
 # Seconds that running calls have at the end, before their connections are cut.
 DRAIN = 2.0
-# Seconds between the moment when hosts dial the plugin again and the end.
+# Seconds for which the proxy still serves after the plugin's socket is back in its place.
 SETTLE = 0.2
 _OWNERS = 0o600
-# Makes the app, given what reaches the plugin: ``Trace`` with what it needs besides.
+# Such a function may return a ``Trace``.
 MakeApp: TypeAlias = Callable[[Transport], App]
-"""Makes the app that stands between, given the transport that reaches the plugin."""
+"""Makes the proxy's app, given a transport to the plugin."""
 
 
 @frozen(field_transformer=typed)
 class Progress:
-    """A body on its way. A frozen value.
+    """The progress of a body that is being forwarded. A frozen value.
 
     Args:
-        method: What was called.
-        at: When its call began, by which calls are told apart.
-        part: ``"request"`` or ``"answer"``.
-        pieces: How many chunks of it have passed so far.
-        size: How many bytes.
+        method: The method that was called.
+        at: The time at which the call began, which identifies the call.
+        part: ``"request"`` or ``"answer"`` (the response).
+        pieces: The number of chunks forwarded so far.
+        size: The number of bytes forwarded so far.
     """
 
     method: str
@@ -80,21 +80,21 @@ OnPiece: TypeAlias = Callable[[Progress], object]
 
 
 def _nobody(_: Progress) -> None:
-    """Is told."""
+    """Do nothing: the default of ``on_piece``."""
 
 
 class Trace:
-    """An app that passes each call on over a transport, and the response back as it comes.
+    """An app that forwards each call over a transport, and streams the response back.
 
-    At most 1 MiB of each body is kept. Where the plugin gives no response, or no whole one,
-    ``NoAnswerError`` has the server give none either. Threads may call it; the transport is closed
-    by its maker.
+    At most 1 MiB of each body is kept. If the plugin sends no response, or not a whole one, the app
+    raises ``NoAnswerError``, so that the server sends none either. Several threads may call it. It
+    does not close the transport.
 
     Args:
-        transport: Reaches the plugin.
-        now: Returns the time, in seconds.
-        on_call: Called with each call once it is over.
-        on_piece: Called with each chunk of a body that does not come whole.
+        transport: The transport to the plugin.
+        now: Returns the time in seconds.
+        on_call: Called with each call once it has ended.
+        on_piece: Called with the progress after each chunk of a streamed body.
 
     Examples:
         ```python
@@ -129,16 +129,16 @@ class Trace:
         return f"<Trace of {shown(self._transport)}>"
 
     def __call__(self, request: Request) -> Response:
-        """Pass a call on.
+        """Forward a call to the plugin.
 
         Args:
-            request: The host's.
+            request: The host's request.
 
         Returns:
-            The plugin's response, its body unread.
+            The plugin's response, with its body unread.
 
         Raises:
-            NoAnswerError: Where the plugin gives none.
+            NoAnswerError: If the plugin sends no response, or the host ends its request early.
         """
         passing = _Passing(request.method, self._now, self._on_call, self._on_piece)
         forwarded = evolve(
@@ -155,13 +155,13 @@ class Trace:
         except TransportError as error:
             raise passing.broken(error.reason) from error
         except Exception as error:
-            # Out of the host's own body, which ended early, or because the host hung up.
+            # Raised by reading the host's body: it ended early, or the host hung up.
             raise passing.left() from error
         return passing.response(response)
 
 
 class _Passing:
-    """One call on its way."""
+    """One call that is being forwarded."""
 
     def __init__(
         self, method: str, now: Callable[[], float], on_call: OnCall, on_piece: OnPiece
@@ -233,7 +233,7 @@ class _Passing:
 
 
 def _tell(observer: Callable[[T], object], what: T) -> None:
-    # The call that is observed goes on, whatever its observer raises.
+    # An exception of a callback must not end the call.
     try:
         observer(what)
     except BaseException as error:
@@ -241,7 +241,7 @@ def _tell(observer: Callable[[T], object], what: T) -> None:
 
 
 class _Answer:
-    """An answer's body that is seen as it is read."""
+    """The body of a response, whose chunks are recorded while they are read."""
 
     def __init__(self, body: Body, passing: _Passing) -> None:
         self._body = body
@@ -259,12 +259,12 @@ class _Answer:
 
     def close(self) -> None:
         self._body.close()
-        # Nothing new, unless its end was not read.
+        # This has an effect only if the body was not read to its end.
         self._passing.left()
 
 
 class _Kept:
-    """What passed of a body, and its beginning."""
+    """The number of chunks and bytes of a body, and its first ``KEPT_BYTES`` bytes."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -289,15 +289,15 @@ def _none_open() -> int:
 
 @frozen(field_transformer=typed)
 class Interposed:
-    """An app in its place. A frozen value.
+    """A running proxy of a plugin. A frozen value.
 
     Args:
-        addr: Where it is called.
-        plugin: Where it calls the plugin.
-        lost: Returns whether its socket was removed or replaced since, as a plugin does that is
-            started again: then hosts pass it by, and it is time to end.
-        passed_by: Returns how many of the connections are still open that hosts had open to the
-            plugin before: what is called over them is not seen.
+        addr: The address at which hosts call the proxy.
+        plugin: The address at which the proxy calls the plugin.
+        lost: Returns whether the proxy's socket was removed or replaced, for example by a restarted
+            plugin. Hosts then no longer call the proxy, and tracing should end.
+        passed_by: Returns how many connections that hosts had opened to the plugin before are still
+            open. Calls over these connections bypass the proxy.
     """
 
     addr: str
@@ -307,7 +307,7 @@ class Interposed:
 
 
 def _connect(address: Address, tls: TLSOptions | None, settings: Settings) -> Transport:
-    """Return the transport that the settings name, with a connection for each call of a host."""
+    """Return the settings' transport; a built-in one opens a connection for each call of a host."""
     from moby_plugins.adapters.http.dialing import dial_for
     from moby_plugins.adapters.http.passing import PassingTransport
     from moby_plugins.adapters.http.pool import PooledTransport
@@ -320,25 +320,26 @@ def _connect(address: Address, tls: TLSOptions | None, settings: Settings) -> Tr
 
 @contextmanager
 def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Interposed]:
-    """Put an app in the place of a plugin, for hosts that look it up inside the block.
+    """Put an app in the place of a plugin, for hosts that look the plugin up inside the block.
 
-    The plugin's socket is moved aside and comes back at the end; a plugin that was found by a spec
-    is hidden by a socket, which wins over any. What a process left behind that was killed in
-    between is put right first. Connections that hosts have open already stay the plugin's.
+    The plugin's socket is moved aside, and moved back at the end. A plugin with a spec file is
+    hidden by a socket of the same name, because hosts prefer a socket. Files that a killed process
+    left behind are restored first. Connections that hosts have already opened still lead to the
+    plugin.
 
     Args:
-        name: The plugin's, or an address, ``unix:///PATH``.
+        name: The plugin's name, or an address, ``unix:///PATH``.
         make_app: Makes the app.
-        settings: Where plugins are, and how they are reached.
+        settings: The settings with which the plugin is found and reached.
 
     Yields:
-        Where the app is.
+        The running proxy.
 
     Raises:
-        PluginNotFoundError: Where there is no such plugin.
-        InvalidPluginNameError: For what cannot be a name.
-        TransportError: Where there is no socket at an address.
-        SpecError: Where the plugin cannot be used, is traced already, or files cannot be moved.
+        PluginNotFoundError: If there is no such plugin.
+        InvalidPluginNameError: If ``name`` is not a valid name.
+        TransportError: If there is no socket at the address.
+        SpecError: If the plugin cannot be used, is already traced, or files cannot be moved.
     """
     check_platform("tracing")
     from moby_plugins.adapters.disk.stand_in import SocketStandIn
@@ -353,7 +354,7 @@ def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Int
             plugin = evolve(plugin, addr=Address.of_socket(place.plugin).text)
             before = Address.of_socket(os.path.realpath(path))
         elif before.scheme == "unix" and os.path.abspath(before.path) == path:
-            # Gone since it was looked for: calls would go on to what stands in.
+            # The socket vanished after the look-up: calls would be forwarded to the proxy itself.
             raise not_reached(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), before)
         transport = _connect(plugin.address, plugin.tls_config, settings)
         last.callback(transport.close)
@@ -362,7 +363,7 @@ def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Int
         server.start()
         is_socket = before.scheme == "unix"
         opened = open_connections(before.path) if is_socket else frozenset()
-        # Hosts that dialled just before the socket came back are still served.
+        # Still serve hosts that connected just before the plugin's socket was moved back.
         last.callback(threading.Event().wait, SETTLE)
         place.take()
         yield Interposed(
@@ -375,13 +376,14 @@ def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Int
 
 def _by_name(name: str, settings: Settings) -> tuple[str, Callable[[], Plugin]]:
     if name in settings.plugins:
-        # Hosts of these settings dial what stands there, whatever is in a directory.
+        # Hosts with these settings use this address, even if a directory has the plugin too.
         return _by_address(plugin_given(name, settings.plugins[name]).address.text)
     discovery = new_local_discovery(settings)
     found = discovery.candidates(name)
     first = found[0] if found else None
     if (first is not None and first.managed is not None) or not is_plugin_name(name):
-        # Its socket is where its engine dials; without one, the look-up says why.
+        # The proxy takes the place of the socket that its engine uses; without a candidate, the
+        # look-up raises the reason.
         plugin = first.plugin if first is not None else None
         plugin = plugin or discovery.lookup(name)
         path, _ = _by_address(plugin.address.text)
@@ -415,20 +417,22 @@ def interposed_at(
     settings: Settings,
     tls: TLSOptions | None = None,
 ) -> Iterator[Interposed]:
-    """Serve an app at a socket of its own, for hosts that are told so; nothing else is touched.
+    """Serve an app at a separate socket, for hosts that are configured to use it.
+
+    The plugin's socket and spec file are not changed.
 
     Args:
-        listen: Where to listen: ``unix://``.
-        plugin: Where the plugin is.
+        listen: The ``unix://`` address to listen at.
+        plugin: The address of the plugin.
         make_app: Makes the app.
-        settings: How the plugin is reached.
-        tls: How to speak TLS with it.
+        settings: The settings with which the plugin is reached.
+        tls: The TLS options for the plugin.
 
     Yields:
-        Where the app is.
+        The running proxy.
 
     Raises:
-        SpecError: Where it cannot listen there, or the plugin cannot be reached so.
+        SpecError: If it cannot listen at the address, or the plugin's address cannot be used.
     """
     if listen.scheme != "unix":
         raise SpecError(f"it can listen at a unix:// address only, not at {shown(listen.text)}")

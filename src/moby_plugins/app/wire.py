@@ -1,10 +1,10 @@
-"""Bytes from values and values from bytes: the only module that knows cattrs.
+"""Conversion between Python values and JSON bodies: the only module that uses cattrs.
 
-cattrs alone is too kind for a wire: it makes ``"1"`` of 1, letters of a string,
-and an ``AttributeError`` of a body that is no object. The hooks here are
-strict about JSON types, and lenient where hosts have always been: keys match
-without regard to case, unknown keys are ignored, and an absent key or ``null``
-gives a field's default, or else its type's zero (protocol.md A4, B0).
+cattrs by itself is too lenient: it converts 1 to ``"1"`` and a string to a list of its letters, and
+raises ``AttributeError`` if a body is not an object. The hooks in this module check JSON types
+strictly. They are lenient where hosts always were: keys are compared without regard to case,
+unknown keys are ignored, and an absent key or ``null`` gives a field's default, or else the zero
+value of its type (protocol.md A4, B0).
 """
 
 import base64
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Hook: TypeAlias = Callable[[Any, Any], Any]
 
-# What is made of an array, by the type that asks for one.
+# The Python type that is made from a JSON array, by the annotated type.
 _SEQUENCES: dict[Any, Callable[..., Any]] = {
     list: list,
     tuple: tuple,
@@ -51,16 +51,16 @@ _SEQUENCES: dict[Any, Callable[..., Any]] = {
 }
 
 
-# Types whose values are taken as they are.
+# Types whose values need no conversion.
 _PLAIN = frozenset({str, int, bool})
 
 
-# A backslash, a pair of surrogates, and half of one, as they are written.
+# JSON escapes: of a backslash, of a pair of surrogates, and of half a pair.
 _ESCAPES = re.compile(r"\\\\|\\ud[89ab]..\\ud[c-f]..|\\ud[89a-f]..")
 
 
 class _MismatchError(ValueError):
-    """A value of the wrong JSON type; ``path`` leads to it from the outside in."""
+    """A value of the wrong JSON type; ``path`` holds the steps to it, outermost first."""
 
     def __init__(self, wanted: str, value: object) -> None:
         super().__init__(f"{wanted} expected, not {kind_of(value)}")
@@ -72,20 +72,21 @@ class _MismatchError(ValueError):
 
 
 class _UnknownTypeError(TypeError):
-    """A type that cattrs does not know, or one that holds such a type."""
+    """A type that cattrs does not know, or that contains such a type."""
 
 
 def encode(args: Any) -> bytes:
-    """A call's arguments as its body: JSON and a newline, or nothing for ``None``.
+    """Return the body for a call's arguments: JSON and a newline, or nothing for ``None``.
 
-    Takes attrs values and whatever else cattrs knows. Half a surrogate pair becomes U+FFFD, as
-    Go writes it. Raises ``ValueError`` or ``TypeError`` for what has no JSON form.
+    ``args`` may be an attrs value or any other value that cattrs can convert. Half of a surrogate
+    pair becomes U+FFFD, as in Go. Raise ``ValueError`` or ``TypeError`` if a value has no JSON
+    form.
     """
     if args is None:
         return b""
     try:
         text = "".join(_encoded(args, 0))
-    except RecursionError:  # what is inside itself, which the encoder looks for
+    except RecursionError:  # a value that contains itself: this encoder raises ValueError for it
         text = _ENCODER.encode(args)
     if "\\ud" in text:
         text = _ESCAPES.sub(_whole, text)
@@ -93,11 +94,10 @@ def encode(args: Any) -> bytes:
 
 
 def decode(body: bytes, into: Any = None) -> Any:
-    """The first JSON value of an answer: plain, or as the type ``into``.
+    """Return the first JSON value in a body, converted to the type ``into`` if that is given.
 
-    Without ``into`` an empty body is ``None``. Raises ``WireError`` for what is
-    not JSON or not of that type, and ``TypeError`` for a type that cattrs does
-    not know.
+    Without ``into``, an empty body gives ``None``. Raise ``WireError`` if the body is not JSON or
+    the value does not fit ``into``, and ``TypeError`` if cattrs does not know the type.
     """
     if into is None and not body:
         return None
@@ -109,12 +109,12 @@ def decode(body: bytes, into: Any = None) -> Any:
 
 
 def structure(value: Any, into: Any) -> Any:
-    """A decoded JSON value as the type ``into``; raises as ``decode`` does."""
+    """Return a decoded JSON value converted to the type ``into``; raises as ``decode`` does."""
     try:
         hook = _hook(into)
     except _UnknownTypeError:
         raise
-    except TypeError as error:  # what has no hash
+    except TypeError as error:  # ``into`` is not hashable
         raise _UnknownTypeError(_no_way(into, error)) from error
     try:
         return hook(value, into)
@@ -122,12 +122,12 @@ def structure(value: Any, into: Any) -> Any:
         raise
     except _MismatchError as error:
         raise WireError(str(error)) from error
-    except Exception as error:  # a type's own hooks and validators raise what they like
+    except Exception as error:  # a type's own hooks and validators may raise anything
         raise WireError(f"not {shown(into)}: {shown(error)}") from error
 
 
 def wire_name(attribute: "attrs.Attribute[Any]") -> str:
-    """A field's name in JSON: its metadata ``wire``, else ``created_at`` as ``CreatedAt``."""
+    """Return a field's name in JSON: its metadata ``wire``, or else its name, title-cased."""
     given = attribute.metadata.get("wire")
     if given is not None:
         return str(given)
@@ -135,12 +135,12 @@ def wire_name(attribute: "attrs.Attribute[Any]") -> str:
 
 
 def title(name: str) -> str:
-    """A name's parts title-cased and joined: ``create_network`` is ``CreateNetwork``."""
+    """Return a name in title case: ``create_network`` becomes ``CreateNetwork``."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
 def _plain(value: Any) -> Any:
-    # Asked by the encoder for what is no JSON by itself, which for most calls is nothing.
+    # The encoder calls this only for values that are not JSON types; most calls have none.
     plain = _converter().unstructure(value)
     if type(plain) is type(value):
         raise TypeError(f"{type(value).__name__} has no JSON form")
@@ -155,12 +155,15 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_pla
 
 
 def _made_once(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]]:
-    """What ``encoder`` makes for each value, which takes as long as using it."""
+    """Return a function like ``encoder.iterencode``, with a C encoder that is made only once.
+
+    ``iterencode`` makes one for each value, which takes as long as encoding a small value.
+    """
     make: Any = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:  # a Python without it
+    if make is None:  # this Python has no C encoder
         return lambda value, _: encoder.iterencode(value)
     quote = json.encoder.encode_basestring_ascii
-    # Without a list of what it is inside of, which would be one for all threads.
+    # Without its check for circular references, whose state all threads would share.
     made: Callable[[Any, int], Iterable[str]] = make(
         None, encoder.default, quote, None, ":", ",", False, False, False
     )
@@ -170,14 +173,14 @@ def _made_once(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]]
 _encoded = _made_once(_ENCODER)
 
 
-# A cache of what never changes, not state: hooks are made once per type, on first use.
+# A cache, not state: the hook of a type never changes. It is made on first use.
 @cache
 def _hook(into: Any) -> Hook:
     try:
         make = next((make for fits, make in _FACTORIES if fits(into)), None)
-        # Most messages are made of these, and are read without importing cattrs.
+        # Most messages need only these types, and are decoded without importing cattrs.
         return make(into) if make else _converter().get_structure_hook(into)
-    except Exception as error:  # cattrs' own, for a type that it does not know
+    except Exception as error:  # cattrs raises various errors for a type that it does not know
         raise _UnknownTypeError(_no_way(into, error)) from error
 
 
@@ -187,7 +190,7 @@ def _no_way(into: Any, error: Exception) -> str:
 
 @cache
 def _converter() -> "Converter":
-    # Imported when first needed: it is most of what importing this library would cost.
+    # Imported on first use, because importing cattrs is slow.
     from cattrs import Converter
 
     converter = Converter(detailed_validation=False)
@@ -195,7 +198,7 @@ def _converter() -> "Converter":
         converter.register_structure_hook(kind, hook)
     converter.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
-    for fits, make in reversed(_FACTORIES[1:]):  # cattrs asks the last of them first
+    for fits, make in reversed(_FACTORIES[1:]):  # cattrs tries the last registered first
         converter.register_structure_hook_factory(fits, make)
     converter.register_unstructure_hook_factory(attrs.has, _attrs_unhook)
     return converter
@@ -219,7 +222,7 @@ def _number(value: Any, _: Any) -> float:
 
 
 def _from_base64(value: Any, _: Any) -> bytes:
-    # Go writes bytes as standard base64 (protocol.md part B).
+    # Go encodes bytes as standard base64 (protocol.md part B).
     try:
         return base64.b64decode(_exactly(str, "base64")(value, str), validate=True)
     except ValueError as error:
@@ -241,13 +244,14 @@ def _sequence_hook(kind: Any) -> Hook:
             return make()
         if type(value) is not list:
             raise _MismatchError("an array", value)
-        # Null is a zero for most, but no object: such an answer has crashed hosts (B11, trap 10).
+        # ``null`` is the zero value of most types, but not an object: a list with ``null`` in place
+        # of an object has crashed hosts (B11, trap 10).
         if attrs.has(item_type) and None in value:
             raise _MismatchError("objects", None)
         hook = _hook(item_type)
         items: list[Any] = []
         try:
-            # One by one, so that their number tells which of them is wrong.
+            # One by one, so that the length of ``items`` is the index of a wrong item.
             items.extend(map(hook, value, repeat(item_type)))
         except _MismatchError as error:
             error.path.insert(0, f"[{len(items)}]")
@@ -294,7 +298,7 @@ def _attrs_hook(kind: Any) -> Hook:
     ]
     names = {wire: wire for wire, *_ in slots}
     by_name = {wire.casefold(): wire for wire in names} | names
-    # Found at the first value: a type may hold itself.
+    # Made when the first value is read, because a type may contain itself.
     hooks: dict[str, Hook] = {}
 
     def structure(value: Any, _: Any) -> Any:
@@ -302,12 +306,12 @@ def _attrs_hook(kind: Any) -> Hook:
             value = {}
         if type(value) is not dict:
             raise _MismatchError("an object", value)
-        # Nearly always keys are written as they should be.
+        # Most messages spell all keys exactly, and need no renaming.
         given = value if names.keys() >= value.keys() else _renamed(value, by_name)
         arguments = {}
         for wire, argument, wanted, has_default in slots:
             item = given.get(wire)
-            # Nearly always a string, a number or a boolean is what is wanted.
+            # Most values have exactly the wanted plain type.
             if type(item) is wanted and wanted in _PLAIN:
                 arguments[argument] = item
             elif item is not None or not has_default:
@@ -323,7 +327,7 @@ def _attrs_hook(kind: Any) -> Hook:
 
 
 def _renamed(value: Mapping[str, Any], by_name: Mapping[str, str]) -> dict[str, Any]:
-    # Keys match without regard to case; unknown ones are ignored, and of two the last wins.
+    # Keys match without regard to case; unknown keys are ignored; of two equal keys the last wins.
     given = {}
     for key, item in value.items():
         wire = by_name.get(key) or by_name.get(key.casefold())
@@ -362,7 +366,7 @@ _PLAIN_HOOKS: dict[Any, Hook] = {
     float: _number,
     bytes: _from_base64,
 }
-# Whether it is for a type, and what makes its hook: the first that fits.
+# Pairs of a test of a type and a function that makes its hook; the first that matches is used.
 _FACTORIES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Hook]], ...] = (
     (_is_plain, _PLAIN_HOOKS.__getitem__),
     (attrs.has, _attrs_hook),

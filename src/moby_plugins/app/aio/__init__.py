@@ -1,1 +1,1 @@
-"""The asynchronous host and plugin: what ``app`` does, with ``await``."""
+"""The application core for asyncio: asynchronous clients, registries and plugin apps."""

@@ -1,4 +1,4 @@
-"""The one loop, for tasks: try, ask the policy, sleep on the event loop, try again."""
+"""The retry loop for tasks: make an attempt, ask the policy, sleep, make the next attempt."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,10 +18,10 @@ AsyncAttempt: TypeAlias = Callable[[int], Awaitable[T]]
 async def retry(
     attempt: AsyncAttempt[T], tries: Tries, on_retry: OnRetry | None = None, *, ending: Ending
 ) -> T:
-    """What ``attempt`` returns, tried as often as ``tries`` allow; as ``app.retrying.retry``.
+    """Await ``attempt`` as often as ``tries`` allow, and return its result.
 
-    ``ending`` ends the waits with ``WaitCancelledError``. A task that is cancelled ends at once, in
-    an attempt or between two.
+    It raises as ``app.retrying.retry`` does. ``ending`` ends a wait with ``WaitCancelledError``. A
+    cancelled task ends at once, during an attempt or between two attempts.
     """
     while True:
         try:
@@ -32,7 +32,10 @@ async def retry(
 
 
 def delay_after(error: PluginError, tries: Tries, on_retry: OnRetry | None) -> float:
-    """The seconds until the next attempt, which are told; raises ``error`` where it is the last."""
+    """Return the seconds until the next attempt; raise ``error`` if there is no next attempt.
+
+    The retry is logged, and ``on_retry`` is called.
+    """
     delay = tries.after(error, asyncio.get_running_loop().time())
     if delay is None:
         raise error
@@ -43,7 +46,7 @@ def delay_after(error: PluginError, tries: Tries, on_retry: OnRetry | None) -> f
 
 
 async def pause(ending: Ending, tries: Tries, delay: float) -> None:
-    """Sleep until the next attempt; raises ``WaitCancelledError`` where ``ending`` has ended it."""
+    """Sleep until the next attempt; raise ``WaitCancelledError`` if ``ending`` ends the sleep."""
     await sleep(ending, delay)
     if ending.reason:
         elapsed = asyncio.get_running_loop().time() - tries.started
@@ -51,7 +54,7 @@ async def pause(ending: Ending, tries: Tries, delay: float) -> None:
 
 
 async def sleep(ending: Ending, seconds: float) -> None:
-    """Sleep on the event loop's time; ``ending`` ends it at once, by whatever thread."""
+    """Sleep on the event loop's time; ``ending`` ends the sleep at once, from any thread."""
     loop = asyncio.get_running_loop()
     woken: asyncio.Future[None] = loop.create_future()
     timer = loop.call_later(seconds, _wake, woken)
@@ -63,7 +66,7 @@ async def sleep(ending: Ending, seconds: float) -> None:
 
 
 def _wake_safely(loop: asyncio.AbstractEventLoop, woken: "asyncio.Future[None]") -> None:
-    with suppress(RuntimeError):  # a loop that is closed has nothing that sleeps
+    with suppress(RuntimeError):  # in a closed loop no task sleeps
         loop.call_soon_threadsafe(_wake, woken)
 
 

@@ -1,4 +1,4 @@
-"""How tasks read and send bodies: the decisions of ``app/bodies.py`` and ``domain/http.py``."""
+"""Reading and sending of bodies in tasks, by the rules of ``app/bodies.py``."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
@@ -13,7 +13,7 @@ AsyncData: TypeAlias = bytes | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]
 
 
 async def read_whole(body: AsyncBody, limit: int) -> bytes:
-    """All of ``body``, in at most ``limit`` bytes, closed; more is a ``WireError``."""
+    """Read and close ``body``; return its bytes, or raise ``WireError`` for more than ``limit``."""
     try:
         whole = Whole(limit)
         while data := await body.read(whole.room):
@@ -24,9 +24,10 @@ async def read_whole(body: AsyncBody, limit: int) -> bytes:
 
 
 async def refuse(response: AsyncResponse, method: str) -> NoReturn:
-    """Raise an answer with another status than 200 as ``StatusError``, and close it.
+    """Close a response with another status than 200, and raise it as ``StatusError``.
 
-    Its text is cut after 1 MiB, and where it breaks off, what came of it counts.
+    The error's text is at most 1 MiB. If the body is cut off, the error has the part that was
+    received.
     """
     text = ErrorText()
     try:
@@ -42,8 +43,8 @@ async def refuse(response: AsyncResponse, method: str) -> NoReturn:
 class AsyncUpload(UploadBase):
     """``data`` as an asynchronous iterable of chunks.
 
-    A file, and an iterable, are read in the event loop's thread: an asynchronous iterable is how
-    to read without blocking it.
+    A file or an iterable is read in the event loop's thread, and blocks it; an asynchronous
+    iterable does not.
     """
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -54,7 +55,7 @@ class AsyncUpload(UploadBase):
 
 
 class _Chunks:
-    """The chunks of one attempt. No generator: one that is left half-read would be left open."""
+    """The chunks of one attempt; not a generator, which could be left unfinished."""
 
     def __init__(self, upload: AsyncUpload, source: AsyncIterator[bytes] | Iterator[bytes]) -> None:
         self._upload = upload
@@ -71,7 +72,7 @@ class _Chunks:
             return bytes(self._check.checked(chunk))
         except (StopAsyncIteration, StopIteration):
             raise StopAsyncIteration from None
-        except asyncio.CancelledError:  # of the task, or at the end of a transport's time-out
+        except asyncio.CancelledError:  # by a caller, or by the transport's time-out
             raise
         except BaseException as error:
             self._upload.error = error

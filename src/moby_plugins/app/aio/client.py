@@ -1,4 +1,4 @@
-"""A client of one plugin for programs on asyncio: what ``app/client.py`` does, with ``await``."""
+"""The asynchronous client of one plugin; ``app/client.py`` is the synchronous one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,10 +29,10 @@ T = TypeVar("T")
 
 
 class AsyncStream:
-    """A streamed response: ``async for`` gives its chunks, or ``read``.
+    """A streamed response: iterate over its chunks with ``async for``, or ``read`` it.
 
-    Given by ``async with client.stream(…)``, which closes it. One task at a time reads it. Where
-    all was read, the connection is kept for the next call.
+    ``async with client.stream(…)`` returns and closes it. Only one task at a time may read it. If
+    the whole body was read, the connection is kept for the next call.
 
     Examples:
         ```python
@@ -64,19 +64,19 @@ class AsyncStream:
         self._names = {"method": method, "address": address, "plugin": plugin}
 
     async def read(self, size: int = STREAM_BYTES) -> bytes:
-        """Read a part of the body, as soon as there is any.
+        """Read the next part of the body, as soon as some of it has been received.
 
         Args:
-            size: How many bytes to return at most, 1 or more.
+            size: The largest number of bytes to return, 1 or more.
 
         Returns:
-            The bytes; ``b""`` at the end.
+            The bytes; ``b""`` at the end of the body.
 
         Raises:
-            TransportError: When the connection breaks or the time-out (``TransportTimeoutError``)
-                runs out; ``answered`` is true.
-            WireError: For a body that is cut off.
-            WaitCancelledError: When the client is closed before the end.
+            TransportError: If the connection breaks, or the time-out expires
+                (``TransportTimeoutError``); ``answered`` is true.
+            WireError: If the body is cut off.
+            WaitCancelledError: If the client is closed before the end of the body.
         """
         if size < 1:
             raise ValueError("a stream is read by one byte or more at a time")
@@ -98,7 +98,7 @@ class AsyncStream:
         return data
 
     def close(self) -> None:
-        """Give the connection back, or close it where not all was read. Never waits."""
+        """Release the connection, or close it if a part of the body is unread. Never waits."""
         self._body.close()
 
     def __repr__(self) -> str:
@@ -107,24 +107,24 @@ class AsyncStream:
 
 
 class AsyncClient(ClientBase[AsyncRequest]):
-    """Calls one plugin from asyncio: what ``new_client`` and an ``AsyncRegistry`` make.
+    """An asynchronous client of one plugin, made by ``new_client`` or by an ``AsyncRegistry``.
 
-    Tasks share it, and event loops may, at the same time or one after the other. A call that is
-    cancelled ends at once, and leaves no connection that another call could use. Who made it closes
-    it, and that closes the transport: calls under way end at once with ``WaitCancelledError``. A
-    registry closes the clients of its plugins itself.
+    Tasks may share it, and so may event loops, at the same time or in sequence. A cancelled call
+    ends at once, and its connection is not used again. The caller of ``new_client`` closes the
+    client; a registry closes the clients of its plugins. Closing a client closes its transport, and
+    ends each running call with ``WaitCancelledError``.
 
     Args:
-        transport: Carries the requests; closed with the client.
-        address: The plugin's.
-        retry: When a call is tried again.
-        timeout: Seconds for each attempt, the response's body included, where a call gives none;
-            ``None`` is no bound.
-        max_response_bytes: How many bytes of a response are decoded; a handshake's has at most 1
-            MiB.
-        name: The plugin's, for messages.
-        on_retry: Called before each wait for another attempt, with the error and the seconds, where
-            a call gives none.
+        transport: Sends the requests; closed with the client.
+        address: The plugin's address.
+        retry: The policy that decides when a call is tried again.
+        timeout: The default time-out: seconds for each attempt, the response's body included;
+            ``None`` means no limit.
+        max_response_bytes: The most bytes that a response may have; the response to a handshake may
+            have at most 1 MiB.
+        name: The plugin's name, for messages.
+        on_retry: The default callback for retries: called before each wait for another attempt,
+            with the error and the length of the wait in seconds.
 
     Examples:
         ```python
@@ -214,31 +214,33 @@ class AsyncClient(ClientBase[AsyncRequest]):
         retry: RetryPolicy | None = None,
         on_retry: OnRetry | None = None,
     ) -> Any:
-        """Call a method of the plugin, and return its answer.
+        """Call a method of the plugin, and return the decoded response.
 
         Args:
-            service_method: ``VolumeDriver.Create``, for example.
-            args: Sent as JSON: an attrs value, a dictionary, anything cattrs knows; ``None`` sends
-                no body.
-            into: The type of the result: an attrs class or any type cattrs knows, ``Volume | None``
-                too.
+            service_method: The method's name, for example ``VolumeDriver.Create``.
+            args: The arguments, sent as JSON: an attrs value, a dictionary, or any other value that
+                cattrs can convert; ``None`` sends no body.
+            into: The type of the result: an attrs class or any other type that cattrs can
+                structure, such as ``Volume | None``.
             timeout: Seconds for each attempt, the response's body included; ``math.inf`` for no
-                bound. All attempts together are bounded by ``asyncio.timeout``, say.
-            retry: The policy for this call, in place of the client's.
-            on_retry: Called before each wait for another attempt, with the error and the seconds;
-                in place of the client's.
+                limit; ``None`` for the client's time-out. To limit all attempts together, use
+                ``asyncio.timeout``.
+            retry: The policy for this call, instead of the client's.
+            on_retry: Called before each wait for another attempt, with the error and the length of
+                the wait in seconds; instead of the client's.
 
         Returns:
-            A value of ``into``; without it plain JSON, ``None`` for an empty body.
+            A value of the type ``into``; without ``into`` the JSON value, ``None`` for an empty
+            body.
 
         Raises:
-            StatusError: For a response other than 200.
-            WireError: For a response that cannot be read, is no ``into``, or is too large.
-            TransportError: When no response came in any attempt, or it broke off;
-                ``TransportTimeoutError`` where the time-out ran out.
-            WaitCancelledError: When the client is closed before the end.
-            ValueError: For a method, a time-out or arguments that cannot be sent.
-            RuntimeError: When the client was closed before.
+            StatusError: If the response has another status than 200.
+            WireError: If the response is not valid, does not fit ``into``, or is too large.
+            TransportError: If no attempt received a whole response; ``TransportTimeoutError`` if
+                the time-out expired.
+            WaitCancelledError: If the client is closed before the call ends.
+            ValueError: If the method, the time-out or the arguments cannot be sent.
+            RuntimeError: If the client was closed before the call.
         """
         request = self.request(service_method, wire.encode(args))
         policy = self._retry if retry is None else policy_given(retry)
@@ -247,7 +249,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         if self._ending.reason:
             raise RuntimeError(CLOSED)
         started = asyncio.get_running_loop().time()
-        # Nearly always the first attempt is the last: what others need is made for them alone.
+        # Most first attempts succeed, so ``Tries`` is made only after a failure.
         try:
             return await self.attempt(request, into, timeout)
         except PluginError as error:
@@ -270,20 +272,20 @@ class AsyncClient(ClientBase[AsyncRequest]):
         retry: RetryPolicy | None = None,
         on_retry: OnRetry | None = None,
     ) -> AbstractAsyncContextManager[AsyncStream]:
-        """Call a method, and read the response's body as it comes, without a bound on its size.
+        """Call a method, and return a stream of the response's body, whose size is not limited.
 
-        ``async with client.stream(…) as stream:`` sends the request; it is tried again, and raises,
-        as ``call`` until there is a status line.
+        ``async with client.stream(…) as stream:`` sends the request. Until the status line of a
+        response is received, it retries and raises as ``call`` does.
 
         Args:
-            service_method: ``LogDriver.ReadLogs``, for example.
-            args: As ``call`` takes them.
-            timeout: Seconds for the request and all of the reading.
-            retry: The policy for this call.
+            service_method: The method's name, for example ``LogDriver.ReadLogs``.
+            args: The arguments, as ``call`` takes them.
+            timeout: Seconds for the request and for reading the whole body.
+            retry: The policy for this call, instead of the client's.
             on_retry: As ``call`` takes it.
 
         Returns:
-            What gives the stream, and closes it at the end of the block.
+            An asynchronous context manager that gives the stream, and closes it.
         """
         request = self.request(service_method, wire.encode(args))
         return _Opening(
@@ -340,19 +342,21 @@ class AsyncClient(ClientBase[AsyncRequest]):
         retry: RetryPolicy | None = None,
         on_retry: OnRetry | None = None,
     ) -> Any:
-        """Send data as the request's body, and return the answer; raises as ``call``.
+        """Send data as the request's body, and return the decoded response; raises as ``call``.
 
-        A retry sends all of the data again: there is none once a part was read that cannot be
-        rewound. What reading the data raises passes unchanged.
+        A retry sends all of the data again. If a part of the data was read and cannot be rewound,
+        the call is not retried. An exception that is raised by reading the data passes unchanged.
 
         Args:
-            service_method: ``GraphDriver.ApplyDiff?id=1``, for example.
-            data: Bytes, a file opened in binary mode (sent from where it stands, left open), an
-                iterable or an asynchronous iterable of bytes. Sent with its length where that is
-                known, in chunks otherwise. Reading a file or an iterable blocks the event loop.
+            service_method: The method's name and query, for example
+                ``GraphDriver.ApplyDiff?id=1``.
+            data: Bytes, a file opened in binary mode (sent from its current position, and not
+                closed), an iterable or an asynchronous iterable of bytes. Sent with a
+                ``Content-Length`` if its length is known, and in chunks otherwise. Reading a file
+                or an iterable blocks the event loop.
             into: As ``call`` takes it.
             timeout: Seconds for each attempt.
-            retry: The policy for this call.
+            retry: The policy for this call, instead of the client's.
             on_retry: As ``call`` takes it.
 
         Returns:
@@ -377,17 +381,17 @@ class AsyncClient(ClientBase[AsyncRequest]):
                 lambda error: upload.error is None and is_retryable(error),
             )
         finally:
-            upload.error = None  # its traceback refers to the upload
+            upload.error = None  # its traceback refers to the upload: break the cycle
 
     async def attempt(
         self, request: AsyncRequest, into: type[T] | UnionType | None, timeout: float | None
     ) -> Any:
-        """Send a request once, without a second attempt; raises as ``call``.
+        """Send a request once, without a retry; raises as ``call``.
 
         Args:
-            request: What ``request`` made.
+            request: A request that ``self.request`` made.
             into: As ``call`` takes it.
-            timeout: Seconds, the response's body included; ``None`` for the client's.
+            timeout: Seconds, the response's body included; ``None`` for the client's time-out.
 
         Returns:
             What ``call`` returns.
@@ -397,7 +401,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
             if response.status != OK:
                 await refuse(response, request.method)
             body, most = response.body, self._most(request)
-            # Without a step where all of it is here.
+            # A body that is complete in memory is read without another coroutine.
             if type(body) is AsyncBytes and len(body.whole) <= most:
                 return wire.decode(body.whole, into)
             return wire.decode(await read_whole(body, most), into)
@@ -409,8 +413,8 @@ class AsyncClient(ClientBase[AsyncRequest]):
     def close(self) -> None:
         """Close the connections; a later call raises ``RuntimeError``. Never waits.
 
-        Calls under way, and streams that are being read, end at once with ``WaitCancelledError``,
-        and are not tried again. May be called more than once, by any thread.
+        Running calls, and reads of a stream, end at once with ``WaitCancelledError`` and are not
+        retried. May be called more than once, by any thread.
         """
         self._ending.end(CLOSED)
         self._transport.close()
@@ -441,7 +445,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
         return try_again(attempt, tries, self._told(on_retry), ending=self._ending)
 
     def _told(self, on_retry: OnRetry | None) -> OnRetry | None:
-        """Return what is called before a call's next attempt."""
+        """Return the function to call before a retry: ``on_retry``, checked, or the client's."""
         return self._on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
 
     async def _stream(self, request: AsyncRequest, timeout: float | None) -> AsyncStream:
@@ -473,7 +477,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
 
 
 class _Opening:
-    """A stream for one ``async with``. No generator: one that is left would be left open."""
+    """The context manager of a stream; not a generator, which could be left unfinished."""
 
     def __init__(self, send: Callable[[], Awaitable[AsyncStream]]) -> None:
         self._send = send
@@ -488,5 +492,5 @@ class _Opening:
 
 
 def _is_callers(error: PluginError, body: AsyncContent) -> bool:
-    # Out of the data that the caller gave: another plugin's perhaps.
+    # Raised by reading the caller's data, which may come from another plugin: not this one's error.
     return isinstance(body, AsyncUpload) and body.error is error

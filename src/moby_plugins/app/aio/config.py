@@ -1,6 +1,6 @@
-"""The composition root of programs on asyncio: adapters behind the ports, as ``Settings`` says.
+"""The composition root for asyncio: makes clients and registries from ``Settings``.
 
-Adapters are imported when they are first needed, as ``app/config.py`` does.
+Adapters are imported on first use, as in ``app/config.py``.
 """
 
 from collections.abc import Iterable
@@ -46,25 +46,26 @@ def new_client(
     connect: AsyncConnect | None = None,
     observers: Iterable[Observer] = (),
 ) -> AsyncClient:
-    """Make a client of the plugin at an address, without a discovery. Nothing is sent yet.
+    """Return a client of the plugin at an address. Nothing is sent yet.
 
     Args:
-        addr: The address: ``unix:///run/x.sock``, ``tcp://host:port``, ``https://host:port``, or of
-            another scheme that the settings have a transport for.
-        tls_config: How to speak TLS; without it, an ``https`` address is verified against the
-            system's roots.
-        timeout: Seconds for each attempt of a call, in place of the settings'.
-        settings: ``Settings.from_env()`` unless given.
-        connect: Makes the transport, in place of what the settings say.
-        observers: What is told of calls, besides those of the settings.
+        addr: The address: ``unix:///run/x.sock``, ``tcp://host:port``, ``https://host:port``, or
+            one with another scheme for which the settings have a transport.
+        tls_config: The TLS options; without them, the certificate of an ``https`` address is
+            verified against the system's roots.
+        timeout: Seconds for each attempt of a call, instead of the settings' time-out.
+        settings: The settings; by default ``Settings.from_env()``.
+        connect: Makes the transport, instead of the settings' ``transports``.
+        observers: Observers of calls, in addition to those of the settings.
 
     Returns:
-        The client, for the caller to close.
+        The client; the caller closes it.
 
     Raises:
-        SpecError: For an address or TLS file that cannot be used.
-        SettingsError: For settings of the environment, or a transport, that cannot be used.
-        TypeError: For an argument of another type.
+        SpecError: If the address or a TLS file is not valid.
+        SettingsError: If the settings in the environment are not valid, or the transport cannot be
+            used.
+        TypeError: If an argument has another type.
     """
     settings = or_environment(settings)
     address = Address(addr)
@@ -86,21 +87,22 @@ def new_local_registry(
     connect: AsyncConnect | None = None,
     observers: Iterable[Observer] = (),
 ) -> AsyncRegistry:
-    """Make a registry of the plugins on this machine. Reads no directory yet.
+    """Return a registry of the plugins on this machine. No directory is read yet.
 
     Args:
-        settings: ``Settings.from_env()`` unless given.
-        discovery: Finds the plugins, in place of what the settings say: their ``plugins`` and
-            directories are then not looked at.
-        connect: Makes the transports, in place of what the settings say.
-        observers: What is told of calls and plugins, besides those of the settings.
+        settings: The settings; by default ``Settings.from_env()``.
+        discovery: The discovery to use; the settings' ``plugins``, ``engine``, ``discovery`` and
+            directories are then not used.
+        connect: Makes the transports, instead of the settings' ``transports``.
+        observers: Observers of calls and plugins, in addition to those of the settings.
 
     Returns:
-        The registry, for the caller to close.
+        The registry; the caller closes it.
 
     Raises:
-        SettingsError: For settings of the environment, or a discovery, that cannot be used.
-        TypeError: For an argument of another type.
+        SettingsError: If the settings in the environment are not valid, or the discovery cannot be
+            used.
+        TypeError: If an argument has another type.
     """
     settings = or_environment(settings)
     from moby_plugins.adapters.descriptors import SheddingDiscovery
@@ -128,7 +130,7 @@ def _connect(settings: Settings, given: AsyncConnect | None) -> AsyncConnect:
 
 
 class _AsyncTransports:
-    """Asynchronous transports by name for one registry or client: each is looked for once."""
+    """The asynchronous transports of one registry or client, by name."""
 
     auto = "asyncio"
 
@@ -136,7 +138,7 @@ class _AsyncTransports:
         self._found: dict[str, AsyncConnect] = {}
 
     def connect(self, name: str) -> AsyncConnect:
-        """The transport called ``name``."""
+        """Return the ``AsyncConnect`` of the transport called ``name``."""
         if name == AUTO or name in BUILT_IN:
             return self._built_in
         found = self._found.get(name)
@@ -145,7 +147,7 @@ class _AsyncTransports:
         return found
 
     def check(self, made: object, scheme: str) -> None:
-        """Raise ``SettingsError`` for a transport whose ``send`` is no coroutine."""
+        """Raise ``SettingsError`` if the transport's ``send`` is not a coroutine function."""
         send = getattr(made, "send", None)
         if send is not None and not iscoroutinefunction(send):
             raise SettingsError(

@@ -1,7 +1,7 @@
-"""Serve an asynchronous app in the program's own event loop: until its task is cancelled.
+"""Serve an asynchronous app in the program's event loop, until the serving task is cancelled.
 
-The socket, its mode and group, systemd's sockets, specs and TLS are those of ``plugin_server_unix``
-and ``plugin_server_tcp``. No signal handler is installed: the program says when to end.
+Sockets, their mode and group, systemd's sockets, spec files and TLS work as in
+``plugin_server_unix`` and ``plugin_server_tcp``. No signal handler is installed.
 """
 
 import asyncio
@@ -49,28 +49,29 @@ async def serve_unix(
 ) -> None:
     """Serve an app on a UNIX socket, where hosts look for it, until this task is cancelled.
 
-    The socket is removed first; running calls then have ``drain`` seconds to end, and no time where
-    the task is cancelled once more. Where systemd opened a socket for this process, that one is
-    served, and nothing is made or removed.
+    On cancellation the socket is removed first; running calls then have ``drain`` seconds to end,
+    or no time if the task is cancelled again. If systemd opened a socket for this process, the
+    server uses that one, and creates and removes none.
 
     Args:
-        app: Answers the requests: an ``AsyncPluginApp``, or a coroutine function.
-        name: The plugin's; or the absolute path of the socket.
-        sockets_path: The directory of the socket.
+        app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.
+        name: The plugin's name, or the absolute path of the socket.
+        sockets_path: The directory of the socket, which must exist.
         mode: The socket's permissions.
-        group: The group that owns the socket: a name or a number; the process's unless given.
+        group: The group that owns the socket, as a name or a number; by default the process's.
         drain: Seconds that running calls have to end.
-        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. An
-            ``AsyncPluginApp`` has a bound of its own.
-        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
-        on_serving: Called with the address once connections are taken.
+        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
+            gets status 413. An ``AsyncPluginApp`` has a limit of its own.
+        max_inflight_bytes: The most bytes that the bodies of all running requests may have
+            together; a request beyond that gets status 503.
+        on_serving: Called with the address once connections are accepted.
 
     Raises:
-        SpecError: Where it cannot listen there.
-        SettingsError: For a missing group, or a platform without UNIX sockets.
-        PluginError: Where the server ended by itself: its socket listens no more.
-        InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a mode, a group or a ``drain`` that cannot be one.
+        SpecError: If it cannot listen at the socket.
+        SettingsError: If the group is missing, or the platform has no UNIX sockets.
+        PluginError: If the server ended by itself, because its socket no longer listens.
+        InvalidPluginNameError: If ``name`` is not a valid name.
+        ValueError: If the mode, the group, ``drain`` or a number of bytes is out of range.
 
     Examples:
         ```python
@@ -109,29 +110,30 @@ async def serve_tcp(
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
     on_serving: Callable[[str], object] = lambda _: None,
 ) -> None:
-    """Serve an app on TCP, announced by a spec, until this task is cancelled.
+    """Serve an app on TCP, where hosts find it by a spec file, until this task is cancelled.
 
-    The spec is ``NAME.spec``, or under ``tls`` ``NAME.json`` with an ``https`` address, and is
-    removed first; running calls then have ``drain`` seconds. A request with ``Origin``, a
-    browser's, is refused.
+    The file is ``NAME.spec``, or with ``tls`` ``NAME.json`` with an ``https`` address. On
+    cancellation it is removed first; running calls then have ``drain`` seconds to end. A request
+    with an ``Origin`` header, which a browser sends, is refused.
 
     Args:
-        app: Answers the requests: an ``AsyncPluginApp``, or a coroutine function.
-        name: The plugin's.
+        app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.
+        name: The plugin's name.
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
-        tls: How to speak TLS; without it, plain text.
-        specs_path: The directory of the spec.
+        tls: The TLS options; without them, the server speaks plain HTTP.
+        specs_path: The directory of the spec file.
         drain: Seconds that running calls have to end.
-        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. An
-            ``AsyncPluginApp`` has a bound of its own.
-        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond.
-        on_serving: Called with the address once connections are taken.
+        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
+            gets status 413. An ``AsyncPluginApp`` has a limit of its own.
+        max_inflight_bytes: The most bytes that the bodies of all running requests may have
+            together; a request beyond that gets status 503.
+        on_serving: Called with the address once connections are accepted.
 
     Raises:
-        SpecError: Where it cannot listen there, or a file cannot be used.
-        PluginError: Where the server ended by itself: its socket listens no more.
-        InvalidPluginNameError: For what cannot be a name.
-        ValueError: For a ``drain`` that is no such number.
+        SpecError: If it cannot listen at the address, or a file cannot be used.
+        PluginError: If the server ended by itself, because its socket no longer listens.
+        InvalidPluginNameError: If ``name`` is not a valid name.
+        ValueError: If ``drain`` or a number of bytes is out of range.
     """
     open_ = opening_tcp(name, addr, tls, specs_path)
     check_sizes(max_request_bytes, max_inflight_bytes)
@@ -145,20 +147,20 @@ def asgi(
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
 ) -> ASGI:
-    """Make an ASGI application of an app, for uvicorn, hypercorn and the like.
+    """Return an ASGI application for an app, to be served by uvicorn, hypercorn or the like.
 
-    What such a server makes of heads, of hosts that are slow and of those that end their sending is
-    its own: ``serve_unix`` and ``serve_tcp`` are stricter.
+    That server parses the request's head, and decides what happens with slow hosts and with hosts
+    that close their sending side; ``serve_unix`` and ``serve_tcp`` are stricter.
 
     Args:
-        app: Answers the requests: an ``AsyncPluginApp``, or a coroutine function.
-        max_request_bytes: How many bytes a request that is read whole may have: 413 beyond. An
-            ``AsyncPluginApp`` has a bound of its own.
-        max_inflight_bytes: How many bytes the bodies of all requests keep together: 503 beyond. It
-            counts for each process.
+        app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.
+        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
+            gets status 413. An ``AsyncPluginApp`` has a limit of its own.
+        max_inflight_bytes: The most bytes that the bodies of all running requests of one process
+            may have together; a request beyond that gets status 503.
 
     Returns:
-        The application: ASGI 3, ``http`` and ``lifespan``.
+        The ASGI 3 application, for ``http`` and ``lifespan``.
     """
     check_sizes(max_request_bytes, max_inflight_bytes)
     return adapted(_checked(app), InFlight(max_inflight_bytes, max_request_bytes))
@@ -209,7 +211,7 @@ async def _until_ended(ended: Awaitable[None], address: str) -> None:
 
 
 async def _opened(open_: Opening) -> Opened:
-    # It may wait for another process, and reads files: not in the thread of the loop.
+    # Opening reads files, and may wait for another process: so not in the event loop's thread.
     told = threading.Event()
     opening: asyncio.Future[Opened] = asyncio.get_running_loop().run_in_executor(
         None, open_, told.is_set
@@ -218,7 +220,7 @@ async def _opened(open_: Opening) -> Opened:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
         told.set()
-        # However often it is cancelled: what the thread opens has no other owner.
+        # Wait even if cancelled again: only this function can close what the thread opens.
         while not opening.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([opening])

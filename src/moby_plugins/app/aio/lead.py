@@ -1,6 +1,6 @@
-"""One running activation of a plugin in an event loop, and what becomes of it.
+"""One running activation of a plugin in an event loop, and its outcome.
 
-How it is led, and who waits for it, is told in ``leading.py``.
+``leading.py`` explains how it is led, and which tasks wait for it.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from moby_plugins.domain.errors import PluginError, TransportError, is_missing_s
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.typed import typed
 
-# Called with the name of a plugin and a client for it; what it returns is awaited, where it can be.
+# Called with the name of a plugin and a client for it; an awaitable result is awaited.
 AsyncHandler: TypeAlias = Callable[[str, AsyncClient], object]
 
 
 @frozen(field_transformer=typed)
 class AsyncActivePlugin(Plugin):
-    """A plugin that has shaken hands: all of ``Plugin``, and a client for it. A frozen value.
+    """A plugin whose handshake succeeded: a ``Plugin`` with a client. A frozen value.
 
     Args:
-        client: Calls it. The registry closes it; tasks may share it.
+        client: The client that calls the plugin. The registry closes it; tasks may share it.
     """
 
     client: AsyncClient = field(kw_only=True, eq=False, repr=False)
@@ -35,13 +35,13 @@ class AsyncActivePlugin(Plugin):
 
 @frozen(repr=False)
 class AsyncWatchedTransport:
-    """A transport to a managed plugin that calls ``on_missing`` where its socket is gone."""
+    """A transport to a managed plugin that calls ``on_missing`` if the socket is missing."""
 
     _transport: AsyncTransport
     _on_missing: Callable[[], object]
 
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
-        """Send, and tell of a socket that is gone."""
+        """Send the request; call ``on_missing`` if the plugin's socket is missing."""
         try:
             return await self._transport.send(request, timeout)
         except TransportError as error:
@@ -50,7 +50,7 @@ class AsyncWatchedTransport:
             raise
 
     def close(self) -> None:
-        """Close."""
+        """Close the transport."""
         self._transport.close()
 
     def __repr__(self) -> str:
@@ -60,9 +60,10 @@ class AsyncWatchedTransport:
 class Lead:
     """A running activation of ``name`` in one event loop.
 
-    ``outcome`` is cancelled where there is none: the registry was closed, or the task cancelled by
-    what is not the registry. ``on_retry`` is of the one that began it, until that leaves, then
-    ``default``; what it raises is that one's own, and becomes ``refusal``.
+    ``outcome`` is cancelled if there is no result: the registry was closed, or other code cancelled
+    the task. ``on_retry`` belongs to the caller that started the activation; when that caller
+    leaves, ``default`` is used. An exception that ``on_retry`` raises is set in ``refusal``, for
+    that caller only.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Lead:
         self.loop = loop
         self.outcome: asyncio.Future[AsyncActivePlugin] = loop.create_future()
         self.waiting = 0
-        # Whether it was invalidated: then it is for those alone that wait for it.
+        # Whether the plugin was invalidated: then only the callers that wait already get it.
         self.forgotten = False
         self.on_retry = on_retry
         self._default = default
@@ -84,7 +85,7 @@ class Lead:
         self.task: asyncio.Task[None] | None = None
 
     def tell(self, error: PluginError, delay: float) -> None:
-        """Call ``on_retry``."""
+        """Call ``on_retry``, or the default; put an exception into ``refusal``."""
         on_retry = self._default if self.on_retry is None else self.on_retry
         if on_retry is None:
             return
@@ -94,26 +95,26 @@ class Lead:
             self.on_retry = None
             if not self.refusal.done():
                 self.refusal.set_exception(raised)
-                self.refusal.exception()  # of the one that began it: the loop is not to report it
+                self.refusal.exception()  # mark it retrieved, or the event loop would log it
 
     def settle(self, plugin: AsyncActivePlugin | None, error: BaseException | None) -> None:
-        """Have an outcome, unless there is one; neither plugin nor error is none."""
+        """Set the outcome, unless it is set; without a plugin or an ``Exception``, cancel it."""
         if self.outcome.done():
             return
         if plugin is not None:
             self.outcome.set_result(plugin)
         elif isinstance(error, Exception):
             self.outcome.set_exception(error)
-            self.outcome.exception()  # of a waiter's, and none that the loop is to report
+            self.outcome.exception()  # mark it retrieved, or the event loop would log it
         else:
             self.outcome.cancel()
 
     def end(self) -> None:
-        """End it without an outcome; in its loop."""
+        """Cancel the outcome and the task. Call this in the event loop of the lead."""
         self.settle(None, None)
         if self.task is not None:
             self.task.cancel()
 
 
-# In the task of a lead, and those that it starts.
+# The lead of the current task; set in the task of a lead, and in tasks that it starts.
 LEADING: ContextVar[Lead] = ContextVar("leading")

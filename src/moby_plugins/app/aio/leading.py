@@ -1,12 +1,15 @@
-"""Who activates a plugin in programs on asyncio: a task of the registry, never that of an asker.
+"""Activation of plugins for asyncio: a task of the registry leads, and all callers wait for it.
 
-An asker joins the ``Lead`` of a name, or begins one, and waits for its ``outcome``. The waiters are
-counted: the last that leaves forgets the name first, so that no other joins what is being
-cancelled, and then cancels the task. A waiter that is cancelled leaves the others be. Leads belong
-to an event loop; what is active is shared by all loops, in ``Activations``, and so are handlers.
-The task has a context of its own: neither context variables of an asker nor its cancellation reach
-the others that wait. The one that began it waits for the handlers too, the others for the outcome
-alone: so a handler may ask for any plugin, its own included.
+A caller joins the ``Lead`` of a name, or starts one, and waits for its ``outcome``. The waiting
+callers are counted. Cancelling one of them does not affect the others. When the last one leaves, it
+first removes the lead, so that no other caller can join it, and then cancels its task.
+
+A lead belongs to one event loop. Active plugins and handlers are shared by all loops, in
+``Activations``. The task of a lead has a context of its own, so that the context variables and the
+cancellation of the caller that started it do not affect other callers.
+
+The caller that started the lead waits for the handlers too; other callers wait for the outcome
+only. A handler may therefore ``get`` any plugin, including its own, without a deadlock.
 """
 
 import asyncio
@@ -61,17 +64,18 @@ from moby_plugins.domain.text import quoted
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, ended_by
 
-# Handshakes of one ``get_all`` that go on at once.
+# The most handshakes of one ``get_all`` that run at the same time.
 SIDE_BY_SIDE = 64
 
 T = TypeVar("T")
 
 
 class AsyncHandshake:
-    """One activation's attempts: look the plugin up, then ask it what it implements.
+    """The attempts of one activation: a look-up, then a request for what the plugin implements.
 
-    What an attempt found the next one keeps. The client is its own until it succeeds. A managed
-    plugin is not asked; ``known`` gives the one that is active by another of its names, if it is.
+    A plugin that one attempt has found is kept for the next. The client belongs to the handshake
+    until an attempt succeeds. A managed plugin gets no request; if it is already active under
+    another of its names, that plugin is returned.
     """
 
     def __init__(self, name: str, leaders: "AsyncLeaders") -> None:
@@ -80,7 +84,7 @@ class AsyncHandshake:
         self._reached: tuple[Plugin, AsyncClient] | None = None
 
     async def __call__(self, attempt: int) -> AsyncActivePlugin:
-        """The plugin, active; raises what the look-up or the handshake raises."""
+        """Make one attempt, and return the active plugin; raises as look-up and handshake do."""
         found, client = self._reached or await self._find()
         if isinstance(found, AsyncActivePlugin):
             return found
@@ -107,21 +111,21 @@ class AsyncHandshake:
         return self._reached
 
     def give_up(self) -> None:
-        """Close the client of an activation that failed; a failure of that is logged."""
+        """Close the client of a failed activation; log an exception that closing raises."""
         reached, self._reached = self._reached, None
         if reached is None or isinstance(reached[0], AsyncActivePlugin):
             return
         try:
             reached[1].close()
-        except BaseException as raised:  # by a transport: the outcome is to be settled
+        except BaseException as raised:  # the caller still has to settle the outcome
             log_failure(f"closing the client of plugin {quoted(self._name)} failed", raised)
 
 
 @frozen
 class AsyncLeaders:
-    """Activates the plugins of one registry, whose ``activations`` these are.
+    """The part of a registry that activates plugins and records them in ``activations``.
 
-    The other arguments are the registry's. Tasks, and loops in other threads, may share it.
+    The other arguments are the registry's. Tasks, and event loops in other threads, may share it.
     """
 
     activations: Activations[AsyncActivePlugin]
@@ -136,9 +140,9 @@ class AsyncLeaders:
     _make_client: Callable[..., AsyncClient] = field(init=False)
     _closing: Cancellation = field(factory=Cancellation, init=False)
     _running: dict[tuple[asyncio.AbstractEventLoop, str], Lead] = field(factory=dict, init=False)
-    # An event loop keeps no task alive.
+    # References to the tasks: an event loop keeps only weak ones.
     _tasks: set[asyncio.Task[Any]] = field(factory=set, init=False)
-    # What waits for nothing but files needs no thread.
+    # A discovery that only reads files is called without a thread.
     _is_local: bool = field(init=False)
 
     @_make_client.default
@@ -150,7 +154,7 @@ class AsyncLeaders:
         return isinstance(self._discovery, LocalDiscovery) and self._discovery.is_local
 
     async def ask(self, question: Callable[[Discovery], T]) -> T:
-        """The answer of the discovery: of one that waits for others, in a thread."""
+        """Return ``question(discovery)``, computed in a thread unless the discovery is local."""
         if self._is_local:
             return question(self._discovery)
         left = Cancellation()
@@ -161,7 +165,7 @@ class AsyncLeaders:
             raise
 
     async def scan(self) -> list[str]:
-        """The names that can be found now; ``WaitCancelledError`` once the registry is closed."""
+        """Return the names that can be found now; raise ``WaitCancelledError`` if closed."""
         if self._is_local:
             return self._discovery.scan()
         task = self._start(self.ask(lambda discovery: discovery.scan()), "scans")
@@ -177,7 +181,7 @@ class AsyncLeaders:
     async def activate(
         self, name: str, policy: RetryPolicy, on_retry: OnRetry | None
     ) -> AsyncActivePlugin:
-        """Wait for who leads the activation of a plugin, beginning it; raises as ``get``."""
+        """Start or join the activation of a plugin, and wait for it; raises as ``get``."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         while True:
@@ -197,7 +201,7 @@ class AsyncLeaders:
             if not lead.outcome.cancelled():
                 return _shared(lead)
             self._check_left(lead, until, name, loop.time() - started)
-            # Another of those that waited may have led it to its end by now.
+            # Another waiting caller may have activated the plugin by now.
             active = self.activations.active(name)
             if active is not None:
                 return active
@@ -207,7 +211,7 @@ class AsyncLeaders:
         names: Iterable[str],
         each: Callable[[str, AsyncActivePlugin | None, BaseException | None], object],
     ) -> None:
-        """Activate many side by side, and call ``each`` with the outcome of one after the other."""
+        """Activate many plugins concurrently, and call ``each`` with the outcome of each."""
         loop = asyncio.get_running_loop()
         turn = asyncio.Semaphore(SIDE_BY_SIDE)
         ended: asyncio.Queue[tuple[Lead, asyncio.Future[Any]]] = asyncio.Queue()
@@ -243,7 +247,7 @@ class AsyncLeaders:
             await self.load(again, each)
 
     def forget(self, name: str) -> None:
-        """Have the next that asks for a plugin begin anew; those that wait get the outcome."""
+        """Forget a plugin: the next ``get`` activates it again; running ones get the outcome."""
         tell_dropped(self._observers, self.activations.drop(name))
         for key, lead in list(self._running.items()):
             if lead.name == name:
@@ -251,7 +255,7 @@ class AsyncLeaders:
                 self._running.pop(key, None)
 
     async def end(self) -> None:
-        """End all leads, and wait for those of this loop, but for one that has called this."""
+        """End all leads, and wait for the tasks of this loop, except the one that calls this."""
         self._closing.set()
         here = asyncio.get_running_loop()
         ours: set[asyncio.Task[Any]] = set()
@@ -270,14 +274,14 @@ class AsyncLeaders:
             await asyncio.wait(ours)
 
     async def meet(self, meetings: Iterable[Meeting[AsyncActivePlugin]]) -> None:
-        """Have each handler meet its plugin; an interrupt is raised once all have."""
+        """Call each handler with its plugin; raise a ``KeyboardInterrupt`` after the last one."""
         interrupt: KeyboardInterrupt | None = None
         for handler, plugin in meetings:
             try:
                 told = handler(plugin.name, plugin.client)
                 if isawaitable(told):
                     await told
-            except KeyboardInterrupt as error:  # the program's own, once all plugins were met
+            except KeyboardInterrupt as error:  # raised below, after all handlers have run
                 interrupt = error
             except BaseException as error:
                 task = asyncio.current_task()
@@ -288,7 +292,7 @@ class AsyncLeaders:
             raise interrupt
 
     def new_client(self, plugin: Plugin) -> AsyncClient:
-        """Make the client of a plugin that was found."""
+        """Return a client for a plugin that was found."""
         transport = self._connect(plugin.address, plugin.tls_config)
         if plugin.managed is not None:
             transport = AsyncWatchedTransport(transport, partial(self.activations.doubt, plugin))
@@ -309,7 +313,7 @@ class AsyncLeaders:
         on_retry: OnRetry | None,
         turn: asyncio.Semaphore | None,
     ) -> tuple[Lead, asyncio.Future[Any]]:
-        """Be one of those that wait for a plugin: the lead, and what this one is to wait for."""
+        """Join the lead of a plugin, or start one; return it and the future to wait for."""
         lead = self._running.get((asyncio.get_running_loop(), name))
         if lead is None:
             lead = self._begin(name, tries, on_retry, turn)
@@ -324,10 +328,11 @@ class AsyncLeaders:
     def _check_left(
         self, lead: Lead, until: asyncio.Future[Any], name: str, elapsed: float
     ) -> None:
-        """Raise why a lead has no outcome, unless another of those that wait is to lead.
+        """Raise the reason why a lead has no outcome; return if another caller is to lead.
 
-        That is so where the task was cancelled by what is not this registry, or interrupted, as by
-        what a test's framework raises to end a test: that is for the one that began it.
+        Raise ``WaitCancelledError`` if the registry was closed. If the task was interrupted, for
+        example by an exception with which a test framework ends a test, raise that in the caller
+        that started the lead. If other code cancelled the task, another caller is to lead.
         """
         if self._closing.is_set():
             ending = Ending(name)
@@ -348,12 +353,12 @@ class AsyncLeaders:
             raise RuntimeError(CLOSED)
         loop = asyncio.get_running_loop()
         lead = self._running[loop, name] = Lead(name, loop, on_retry, self._on_retry)
-        # An eager task may have ended when this returns.
+        # An eager task may have ended when ``_start`` returns.
         lead.task = self._start(self._lead(lead, tries, turn), f"activates {name}")
         return lead
 
     def _start(self, coroutine: Any, what: str) -> asyncio.Task[Any]:
-        # In a context of its own, by no argument: not every task factory takes one.
+        # With a context of its own, but not by ``context=``: not every task factory takes that.
         create = asyncio.get_running_loop().create_task
         task: asyncio.Task[Any] = Context().run(create, coroutine, name=f"moby-plugins {what}")
         self._tasks.add(task)
@@ -363,7 +368,7 @@ class AsyncLeaders:
     def _forget_task(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # a waiter has it as the outcome
+            task.exception()  # mark it retrieved: the waiting callers get it from the outcome
 
     async def _lead(self, lead: Lead, tries: Tries, turn: asyncio.Semaphore | None) -> None:
         LEADING.set(lead)
@@ -372,7 +377,7 @@ class AsyncLeaders:
         async def in_turn(number: int, turn: asyncio.Semaphore) -> AsyncActivePlugin:
             asked = lead.loop.time()
             async with turn:
-                # Its own time only: what it waited for its turn is not held against it.
+                # The time that it waited for its turn does not count against its budget.
                 tries.postpone(lead.loop.time() - asked)
                 return await handshake(number)
 
@@ -394,7 +399,7 @@ class AsyncLeaders:
                 tell_failed(self._observers, lead.name, error, lead.loop.time() - started)
             return
         self._forget_lead(lead)
-        # Where another has become active by another of its names, or in another loop, it is shared.
+        # If the plugin is active under another name, or in another loop, that client is shared.
         if activation.plugin is not plugin:
             handshake.give_up()
         elif self._observers:
@@ -412,7 +417,7 @@ class AsyncLeaders:
     def _leave(self, lead: Lead) -> None:
         lead.waiting -= 1
         if not lead.waiting and not lead.outcome.done():
-            # Forgotten first, so that no other joins what is being cancelled.
+            # Remove it first, so that no other caller joins a lead that is being cancelled.
             self._forget_lead(lead)
             _task_of(lead).cancel()
 
@@ -433,7 +438,10 @@ def _put(
 
 
 def _shared(lead: Lead) -> AsyncActivePlugin:
-    """The outcome, for one of those that wait; a copy of an error, whose traceback is its own."""
+    """Return the outcome for one waiting caller; raise a copy of an error, with its own traceback.
+
+    The traceback must not be shared between tasks.
+    """
     error = lead.outcome.exception()
     if isinstance(error, PluginError):
         raise copy(error) from error.__cause__
@@ -446,5 +454,5 @@ def _in_loop(
     if loop is here:
         do()
         return
-    with suppress(RuntimeError):  # a loop that is closed has nothing to end
+    with suppress(RuntimeError):  # a closed loop runs no tasks
         loop.call_soon_threadsafe(do)

@@ -1,4 +1,4 @@
-"""An asynchronous client whose attempts are observed; ``app/observed_client.py`` with ``await``."""
+"""An asynchronous client whose attempts are observed."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class AsyncObservedClient(AsyncClient):
-    """An ``AsyncClient`` that tells ``observers`` of each attempt, and of each retry."""
+    """An ``AsyncClient`` that reports each attempt and each retry to ``observers``."""
 
     __module__ = _DOOR
 
@@ -44,7 +44,7 @@ class AsyncObservedClient(AsyncClient):
     async def attempt(
         self, request: AsyncRequest, into: type[T] | UnionType | None, timeout: float | None
     ) -> Any:
-        """Send a request once, and tell of it; as ``AsyncClient.attempt``."""
+        """Send a request once, and report it to observers; otherwise as ``AsyncClient.attempt``."""
         observed = self._observed(request)
         try:
             result = await super().attempt(_with(observed, request), into, timeout)
@@ -55,7 +55,7 @@ class AsyncObservedClient(AsyncClient):
         return result
 
     def sign(self, error: StatusError | DriverError) -> None:
-        """Say in ``error`` whose it is; tell of one that a typed proxy found in a response."""
+        """Set the plugin's name and address in ``error``; report a ``DriverError`` to observers."""
         super().sign(error)
         if isinstance(error, DriverError):
             self._observers.driver_failed(self._name, self.address.text, error)
@@ -78,7 +78,10 @@ class AsyncObservedClient(AsyncClient):
 
 
 def client_of(observers: Observers) -> Callable[..., AsyncClient]:
-    """Return what makes a client with ``observers``, given the arguments of ``AsyncClient``."""
+    """Return a function that takes the arguments of ``AsyncClient`` and makes an observed client.
+
+    Without observers that is ``AsyncClient`` itself.
+    """
     return partial(AsyncObservedClient, observers=observers) if observers else AsyncClient
 
 
@@ -95,14 +98,14 @@ def _with(observed: ObservedCall, request: AsyncRequest) -> ObservedAsyncRequest
 
 @frozen
 class _CountingTransport:
-    """A transport that notes in each observed call what it learns of its response."""
+    """A transport that records in each observed call its received bytes and its connection."""
 
     _transport: AsyncTransport
 
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
         response = await self._transport.send(request, timeout)
         observed = cast("ObservedAsyncRequest", request).observed
-        # Another's response need have no more than a status, a body and headers.
+        # A third party's response need not have ``new_connection``.
         observed.new_connection = getattr(response, "new_connection", None)
         return AsyncResponse(response.status, _Counted(response.body, observed), response.headers)
 
@@ -114,7 +117,7 @@ class _CountingTransport:
 
 
 class _Counted:
-    """A body whose bytes are counted as they are received. With a stream its call ends."""
+    """A body that counts its bytes as they are read, and ends the observed call of a stream."""
 
     def __init__(self, body: AsyncBody, observed: ObservedCall) -> None:
         self._body = body

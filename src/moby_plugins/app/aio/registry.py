@@ -1,6 +1,6 @@
-"""The plugins of one host, for programs on asyncio: scan, lookup, get, get_all, handle.
+"""The asynchronous registry: ``scan``, ``lookup``, ``get``, ``get_all`` and ``handle``.
 
-How a plugin is activated, and who waits for whom, is told in ``leading.py``.
+``leading.py`` explains how plugins are activated, and which tasks wait for which.
 """
 
 import math
@@ -40,29 +40,29 @@ S = TypeVar("S", bound="AsyncSubsystem")
 
 
 class AsyncRegistry:
-    """Finds plugins, activates each once, and shares it with all that ask. For asyncio.
+    """A set of plugins for asyncio, each found by name and activated once.
 
-    Tasks share it, and event loops may, at the same time or one after the other: what is active is
-    shared by all, and each loop activates what it asks for first. ``new_local_registry`` makes one
-    from settings. Who made it closes it: that closes the clients of its plugins, and ends all
-    waits. Times are seconds, on the running event loop.
+    Tasks may share it, and so may event loops, at the same time or in sequence: all loops share the
+    active plugins. ``new_local_registry`` makes one from settings. The caller closes the registry,
+    which closes the clients of its plugins and ends all waits. Times are in seconds, on the running
+    event loop.
 
-    A task that is cancelled while it waits leaves the others be; the last that leaves ends the
-    activation. ``asyncio.timeout`` bounds a wait, and raises ``TimeoutError``.
+    Cancelling a task that waits does not affect other tasks that wait for the same plugin; when the
+    last one leaves, the activation ends. To limit a wait, use ``asyncio.timeout``.
 
     Args:
-        discovery: Finds plugins by name. One that waits for more than files is asked in a thread.
+        discovery: Finds plugins by name. It is called in a thread, unless it only reads files.
         connect: Makes the transport for an address.
         retry: The policy of ``get`` and of the plugins' clients.
-        timeout: Seconds for each attempt of the clients' calls; ``None`` is no bound.
-        activation_timeout: Seconds for each attempt at the handshake; ``None`` is no bound.
-        max_response_bytes: How many bytes of a response the clients decode.
-        observers: What is told of calls, retries and plugins.
-        on_retry: Called before each wait for another attempt, with the error and the seconds, where
-            ``get`` or a call of a client gives none.
+        timeout: Seconds for each attempt of a client's call; ``None`` means no limit.
+        activation_timeout: Seconds for each attempt at the handshake; ``None`` means no limit.
+        max_response_bytes: The most bytes that a response to a client may have.
+        observers: Objects whose methods are called for calls, retries and plugins.
+        on_retry: The default callback for retries, for ``get`` and for the clients: called before
+            each wait for another attempt, with the error and the length of the wait in seconds.
 
     Raises:
-        TypeError: For an argument without the methods of its port.
+        TypeError: If an argument lacks the methods of its port.
 
     Examples:
         ```python
@@ -113,7 +113,7 @@ class AsyncRegistry:
             connect,
             self._retry,
             seconds(timeout),
-            # No bound is none at all, and not that of the clients' calls.
+            # ``None`` means no limit here; passed to a client, it would mean the client's time-out.
             seconds(activation_timeout) or math.inf,
             size("max_response_bytes", max_response_bytes),
             self._observers,
@@ -121,34 +121,34 @@ class AsyncRegistry:
         )
 
     async def scan(self) -> list[str]:
-        """Return the names of the plugins that can be found now; activates none.
+        """Return the names of the plugins that can be found now, without activating any.
 
         Returns:
             The names, sorted, each once.
 
         Raises:
-            SpecError: For a directory that cannot be read.
-            TransportError: Where an engine that is named does not answer; and ``StatusError`` or
-                ``WireError`` where it does not tell.
+            SpecError: If a directory cannot be read.
+            TransportError: If the configured engine does not respond; ``StatusError`` or
+                ``WireError`` if it does not return its plugins.
         """
         return await self._leaders.ask(lambda discovery: discovery.scan())
 
     async def lookup(self, name: str) -> Plugin:
-        """Find a plugin as it is described now; neither waits for it nor activates it.
+        """Find a plugin as it is described now, without waiting for it or activating it.
 
         Args:
-            name: Its name.
+            name: The plugin's name.
 
         Returns:
-            The plugin, without a manifest yet.
+            The plugin. Its manifest is empty, unless it is a managed plugin.
 
         Raises:
-            PluginNotFoundError: Where there is none.
-            InvalidPluginNameError: For what cannot be a name.
-            SpecError: Where its description cannot be used.
-            PluginDisabledError: Where its engine has it disabled.
-            TransportError: Where an engine that is named does not answer; and ``StatusError`` or
-                ``WireError`` where it does not tell.
+            PluginNotFoundError: If there is no such plugin.
+            InvalidPluginNameError: If ``name`` is not a valid name.
+            SpecError: If the plugin's description is not valid.
+            PluginDisabledError: If the plugin is disabled in its engine.
+            TransportError: If the configured engine does not respond; ``StatusError`` or
+                ``WireError`` if it does not return its plugins.
         """
         return await self._leaders.ask(lambda discovery: discovery.lookup(name))
 
@@ -182,37 +182,40 @@ class AsyncRegistry:
     ) -> AsyncActivePlugin | S:
         """Return the active plugin ``name``, activating it on first use.
 
-        On the first question a task of the registry looks it up and shakes hands, waiting for a
-        plugin that is not there or does not answer as ``retry`` allows; then it runs the handlers.
-        Others that ask at that time share the outcome. Later the plugin is known, and nothing is
-        sent.
+        On the first call a task of the registry looks the plugin up and makes the handshake, and
+        retries both as ``retry`` allows; then it runs the handlers. Callers that ask in the
+        meantime wait for the same outcome. Later calls return the active plugin and send nothing.
 
         Args:
             name: The plugin's name.
-            implements: The subsystem that it must implement: a name, or a class such as
-                ``AsyncVolumeDriver`` for its typed proxy. ``None`` asks for none.
-            retry: The policy for this wait, in place of the registry's.
-            on_retry: Called after each attempt that failed, with its error and the seconds until
-                the next; not once this call was cancelled.
+            implements: The subsystem that the plugin must implement: its name, or its class, such
+                as ``AsyncVolumeDriver``, to get a typed proxy. ``None`` requires no subsystem.
+            retry: The policy for this call, instead of the registry's.
+            on_retry: Called after each failed attempt, with its error and the seconds until the
+                next attempt; no longer called once this call was cancelled.
 
         Returns:
-            The active plugin, whose ``client`` the registry closes; for a class its typed proxy.
+            The active plugin, whose ``client`` the registry closes; or, if ``implements`` is a
+            class, a typed proxy.
 
-        A managed plugin has several names: all give the one client. It is not asked what it
-        implements, and it is looked up again after a call that found its socket gone.
+        A managed plugin has several names, which all give the same client. It gets no handshake:
+        its engine knows what it implements. After a call that finds its socket missing, it is
+        looked up again.
 
         Raises:
-            PluginNotFoundError: Where there is none within the policy's budget.
-            PluginDisabledError: At once, where its engine has it disabled.
-            NotImplementedByPluginError: Where it does not implement the subsystem.
-            InvalidPluginNameError: For what cannot be a name.
-            SpecError: Where its description cannot be used.
-            TransportError: When no attempt at the handshake was answered, or by an engine.
-            StatusError: For a handshake answered with another status than 200.
-            WireError: For a handshake that cannot be read.
-            WaitCancelledError: When the registry is closed.
-            TypeError: For a class that is no proxy, such as an author's implementation.
-            RuntimeError: When the registry was closed before.
+            PluginNotFoundError: If the plugin is not found within the policy's budget.
+            PluginDisabledError: If the plugin is disabled in its engine; not retried.
+            NotImplementedByPluginError: If the plugin does not implement the subsystem.
+            InvalidPluginNameError: If ``name`` is not a valid name.
+            SpecError: If the plugin's description is not valid.
+            TransportError: If no attempt at the handshake received a response, or the engine did
+                not respond.
+            StatusError: If the response to the handshake has another status than 200.
+            WireError: If the response to the handshake is not valid.
+            WaitCancelledError: If the registry is closed.
+            TypeError: If ``implements`` is a class that is not a proxy, such as a plugin's
+                implementation.
+            RuntimeError: If the registry was closed before the call.
         """
         if implements is not None and not isinstance(implements, str):
             _check_proxy(implements)
@@ -220,7 +223,7 @@ class AsyncRegistry:
             return implements(plugin.client)
         try:
             active = self._activations.active(name)
-        except TypeError:  # of what has no hash
+        except TypeError:  # ``name`` is not hashable
             raise InvalidPluginNameError(name) from None
         if active is None:
             policy = self._retry if retry is None else policy_given(retry)
@@ -255,19 +258,19 @@ class AsyncRegistry:
     ) -> list[AsyncActivePlugin] | list[S]:
         """Return each plugin that can be found and implements the subsystem, sorted by name.
 
-        Those that are not active yet are activated side by side; one whose file has gone is not
-        waited for. What fails is logged and left out.
+        Plugins that are not active yet are activated concurrently. A plugin that can no longer be
+        found is not waited for. A plugin that fails is logged and left out.
 
         Args:
             implements: As ``get`` takes it.
             on_failure: Called with the name and the error of each plugin that is left out.
 
         Returns:
-            The active plugins; for a class their typed proxies.
+            The active plugins; or, if ``implements`` is a class, their typed proxies.
 
         Raises:
-            SpecError: For a directory that cannot be read.
-            WaitCancelledError: When the registry is closed before all are active.
+            SpecError: If a directory cannot be read.
+            WaitCancelledError: If the registry is closed before all plugins are active.
         """
         if implements is not None and not isinstance(implements, str):
             _check_proxy(implements)
@@ -290,37 +293,38 @@ class AsyncRegistry:
     async def handle(self, interface: str, handler: AsyncHandler) -> None:
         """Call ``handler(name, client)`` once for each plugin that implements a subsystem.
 
-        For plugins that are active already it is called now, and this returns when it has run for
-        all of them; for others in the task that activates them, after the handshake. What it
-        returns is awaited, where it can be. One that raises is logged, whatever it raises, and the
-        others still run; a ``KeyboardInterrupt`` passes, once they have.
+        For plugins that are already active, the handler is called now, and this method returns when
+        it has run for all of them; for others it is called after the handshake, in the task that
+        activates the plugin. If it returns an awaitable, that is awaited. An exception of a handler
+        is logged, and the other handlers still run. A ``KeyboardInterrupt`` is raised after all
+        handlers have run.
 
         Args:
             interface: The subsystem's name.
-            handler: What to call, a function or a coroutine function; it may call this registry.
+            handler: A function or a coroutine function; it may call this registry.
 
         Raises:
-            TypeError: For an interface that is no text, or a handler that cannot be called.
+            TypeError: If ``interface`` is not a string, or ``handler`` is not callable.
         """
         check_handler(interface, handler)
         await self._leaders.meet(self._activations.add_handler(interface, handler))
 
     def invalidate(self, name: str) -> None:
-        """Forget a plugin, so that the next ``get`` looks it up and shakes hands again.
+        """Forget a plugin, so that the next ``get`` repeats its look-up and handshake.
 
-        Clients of it can still be used. A name that is not known is no error.
+        Existing clients of the plugin still work. An unknown name is ignored.
 
         Args:
-            name: The plugin's.
+            name: The plugin's name.
         """
         self._leaders.forget(name)
 
     async def aclose(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
 
-        Each ``get`` and ``get_all`` that waits ends at once with ``WaitCancelledError``. Handlers
-        that run in tasks of the registry are cancelled, and waited for. May be called more than
-        once, and by a handler.
+        Each waiting ``get`` and ``get_all`` ends at once with ``WaitCancelledError``. Handlers that
+        run in tasks of the registry are cancelled, and waited for. May be called more than once,
+        and by a handler.
         """
         try:
             for plugin in self._activations.close():

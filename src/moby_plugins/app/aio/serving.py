@@ -1,8 +1,9 @@
-"""The plugin's end on an event loop: an ``AsyncRequest`` answered by asynchronous parts.
+"""The plugin's end on asyncio: applications that answer requests with asynchronous parts.
 
 An ``AsyncPluginApp`` is a coroutine function from ``AsyncRequest`` to ``AsyncResponse``. ``Routes``
-decides who answers and ``refusal`` what an exception says, as for a ``PluginApp``. A task that the
-server cancels, because its host hung up or the server ends, is the one thing that is not answered.
+finds the method for a request and ``refusal`` makes the response for an exception, as for a
+``PluginApp``. Only a request whose task is cancelled gets no response: its host has hung up, or the
+server ends.
 """
 
 import asyncio
@@ -32,23 +33,26 @@ from moby_plugins.ports import Clock, has_hung_up, is_forked_child
 
 
 class AsyncPluginApp:
-    """Answers the handshake and the calls of ``parts``: ``AsyncRequest`` to ``AsyncResponse``.
+    """An application of asynchronous ``parts``: answers the handshake and the calls of a plugin.
 
-    As ``PluginApp``, with coroutines for methods and asynchronous generators for streams: the same
-    routes, bounds, statuses and texts. Give it to ``serve_unix`` of ``moby_plugins.aio`` or to
-    ``asgi``. Where a host hangs up, the task that answers it is cancelled: ``CancelledError`` is
-    raised where the method waits. What was done by then stays done, and a host may repeat the call.
-    There is nothing to close.
+    It works as ``PluginApp`` does, with the same routes, limits, statuses and error texts; methods
+    are coroutines, and streams are asynchronous generators. It is a coroutine function from
+    ``AsyncRequest`` to ``AsyncResponse``, for ``serve_unix`` of ``moby_plugins.aio`` or for
+    ``asgi``. When a host hangs up, the task of its request is cancelled: the method's current
+    ``await`` raises ``CancelledError``. Changes that the method made before are not undone, and the
+    host may repeat the call. There is nothing to close.
 
     Args:
         parts: Implementations of asynchronous subsystems.
-        max_request_bytes: How many bytes of a request's body are read; not of one that is a stream.
-        observers: What is told of requests, in the tasks that answer them.
+        max_request_bytes: The most bytes of a request's body; does not apply to bodies that are
+            streams.
+        observers: Objects whose methods are called for each request, in the request's task.
 
     Raises:
-        TypeError: For a part that cannot be served: a class, a synchronous one, a method with other
-            parameters or that is no coroutine, a misspelt name, one that implements nothing.
-        ValueError: For two parts that implement the same method.
+        TypeError: If a part cannot be served: it is a class, it is synchronous, it implements
+            nothing, or a method is not a coroutine, has other parameters than the subsystem's, or
+            has a misspelt name.
+        ValueError: If two parts implement the same method.
 
     Examples:
         ```python
@@ -83,20 +87,20 @@ class AsyncPluginApp:
         return f"<AsyncPluginApp of {', '.join(map(shown, self.manifest.implements)) or 'nothing'}>"
 
     async def __call__(self, request: AsyncRequest) -> AsyncResponse:
-        """Answer one call; raises ``CancelledError`` alone, where its task was cancelled.
+        """Answer one call; raises only ``CancelledError``, if its task is cancelled.
 
         Args:
             request: The call.
 
         Returns:
-            The response, for the caller to close.
+            The response; the caller closes it.
         """
         if self._observers:
             return await self._observed(request)
         return (await self._answer(request))[0]
 
     def told_to(self, observers: Iterable[Observer]) -> Self:
-        """Return this app, which tells ``observers`` too."""
+        """Return a copy of this app that calls ``observers`` too."""
         other = copy(self)
         other._observers = Observers((*self._observers, *observers))  # noqa: SLF001  its own class
         return other
@@ -108,39 +112,39 @@ class AsyncPluginApp:
             if isinstance(route, Response):
                 return whole(route), None
             return await _answered(route, request, method), None
-        except BaseException as error:  # sys.exit() in a method is no order to the server
+        except BaseException as error:  # sys.exit() in a method must not end the server
             if is_forked_child() or is_cancelled(error):
                 raise
             log_failed_call(f"{method} failed", error)
             return whole(refusal(error)), error
 
     async def _observed(self, request: AsyncRequest) -> AsyncResponse:
-        # In the context of the request's task, which ends with it.
+        # Observers run in the context of the request's task.
         now = asyncio.get_running_loop().time
         started = request_started(request, self._routes.methods)
         observed = ObservedRequest(self._observers, started, now)
         try:
             response, error = await self._answer(request)
-        except BaseException as raised:  # cancelled, because its host hung up or the server ends
+        except BaseException as raised:  # cancelled: its host hung up, or the server ends
             observed.end(INTERNAL_ERROR, raised, hung_up=True)
             raise
         if isinstance(response.body, AsyncBytes):
             observed.sent_bytes = len(response.body.whole)
-            # A method may go on after its cancellation, and return or raise what it likes.
+            # A method may suppress its cancellation, and then return or raise.
             observed.end(response.status, error, hung_up=has_hung_up())
             return response
         return evolve(response, body=_Observed(response, observed))
 
 
 class AsyncAccessLog:
-    """``app``, with a line in the log for each call, as ``AccessLog`` has it."""
+    """An asynchronous app that calls ``app`` and logs each call, as ``AccessLog`` does."""
 
     def __init__(self, app: AsyncApp, clock: Clock) -> None:
         self._app = app
         self._log = CallLog(clock)
 
     async def __call__(self, request: AsyncRequest) -> AsyncResponse:
-        """What the app answers."""
+        """Return the app's response, and log the call."""
         log = self._log.begin(request.method)
         try:
             response = await self._app(request)
@@ -155,7 +159,7 @@ class AsyncAccessLog:
 
 
 class _Counted:
-    """A body that tells how many bytes were read of it, once it is closed."""
+    """A body that counts its bytes, and logs their number when it is closed."""
 
     def __init__(self, response: AsyncResponse, log: Callable[[int, int], None]) -> None:
         self._response = response
@@ -186,12 +190,12 @@ class _Counted:
 
 
 def check_async_part(part: Part) -> None:
-    """Raise ``TypeError`` for what could not be served, and say what is wrong with it."""
+    """Raise ``TypeError``, with the reason, if ``part`` cannot be served asynchronously."""
     check_part(part, AsyncSubsystem, flaw_of, "is synchronous: PluginApp takes it")
 
 
 def whole(response: Response) -> AsyncResponse:
-    """A response that is all in memory, for an asynchronous server."""
+    """Return the response, whose body is complete in memory, for an asynchronous server."""
     return AsyncResponse(response.status, response.body.read(-1), response.headers)
 
 
@@ -223,7 +227,7 @@ async def _told(request: AsyncRequest, chunks: AsyncIterable[bytes]) -> AsyncIte
     try:
         async for chunk in chunks:
             yield chunk
-    except WireError as error:  # the request's own, badly chunked say
+    except WireError as error:  # the request is malformed, for example badly chunked
         raise StatusError(BAD_REQUEST, request.method, error.reason) from error
 
 
@@ -239,7 +243,7 @@ async def _pieces(remote: Streamed, items: AsyncIterable[Any]) -> AsyncIterator[
 
 
 class _Observed:
-    """The body of a streamed answer, whose end is that of its request."""
+    """The body of a streamed response; its end is reported as the end of the request."""
 
     def __init__(self, response: AsyncResponse, observed: ObservedRequest) -> None:
         self._response = response
@@ -266,12 +270,12 @@ class _Observed:
         try:
             await self._response.aclose()
         finally:
-            # One that was not read to its end.
+            # This has an effect only if the body was not read to its end.
             self._observed.end(OK, hung_up=True)
 
 
 class _Begun:
-    """A body of which the beginning was read; where the rest fails, it is cut off."""
+    """A body whose first chunk was read; if reading the rest fails, the body is cut off."""
 
     def __init__(self, response: AsyncResponse, method: str) -> None:
         self._first = b""
@@ -291,7 +295,7 @@ class _Begun:
             if is_cancelled(error):
                 raise
             log_failure(f"{self._method} failed in the middle of its answer", error)
-            # What a host sees of it over any transport: a body without its end.
+            # The server then cuts the response off, so that the host sees it as incomplete.
             raise WireError(CUT_OFF) from error
 
     def close(self) -> None:
@@ -300,7 +304,7 @@ class _Begun:
     async def aclose(self) -> None:
         try:
             await self._response.aclose()
-        except BaseException as error:  # out of a generator's finally, with no host to tell
+        except BaseException as error:  # raised by a generator's finally: the host is gone
             if is_cancelled(error):
                 raise
             log_failure(f"closing the answer of {self._method} failed", error)

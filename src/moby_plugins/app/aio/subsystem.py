@@ -1,16 +1,16 @@
-"""Subsystems for programs that run on asyncio: their methods are awaited, at both ends.
+"""Definitions of asynchronous subsystems, whose methods are coroutines at both ends.
 
-A method is ``awaited(VolumeDriver.create)``, by one that a ``Subsystem`` has, or ``async def``
-under ``@remote()`` in a class of its own. Its ``Remote`` is shared with the synchronous end, so
-messages, time-outs and errors are said once::
+A method is either derived from a ``Subsystem``'s method, as in ``awaited(VolumeDriver.create)``, or
+defined as an ``async def`` under ``@remote()``. A derived method uses the same ``Remote``, so
+messages, time-outs and errors are defined once::
 
     class AsyncGreeter(AsyncSubsystem):
         @remote(result="Greeting")
         async def greet(self, name: str) -> str:
             raise NotImplementedError
 
-On a proxy the method is its call, made here as ``Remote.plan`` says; in a plugin it is what
-overrides it, held to what a coroutine or an asynchronous generator is.
+On a proxy, calling the method makes the call that ``Remote.plan`` returns. In a plugin, a method
+that overrides it must be a coroutine, or an asynchronous generator for a stream.
 """
 
 import functools
@@ -40,17 +40,18 @@ T = TypeVar("T")
 def awaited(
     method: Callable[Concatenate[Any, P], R],
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
-    """Make the asynchronous form of a subsystem's method.
+    """Return the asynchronous form of a subsystem's method.
 
     Args:
-        method: Of a ``Subsystem``, marked with ``@remote()``: ``VolumeDriver.create`` say.
+        method: A method of a ``Subsystem`` that is marked with ``@remote()``, for example
+            ``VolumeDriver.create``.
 
     Returns:
-        The method for the body of an ``AsyncSubsystem``, under the same name: the same
-        parameters, and a coroutine for its result.
+        A coroutine method with the same parameters. Assign it to the same name in the body of an
+        ``AsyncSubsystem``.
 
     Raises:
-        TypeError: For what is no such method, or one that responds with a stream.
+        TypeError: If ``method`` is not such a method, or responds with a stream.
     """
     remote = _marked(method)
     if isinstance(remote, Streamed):
@@ -61,19 +62,19 @@ def awaited(
 def streamed(
     method: Callable[Concatenate[Any, P], Iterator[T]],
 ) -> Callable[Concatenate[Any, P], AsyncIterator[T]]:
-    """Make the asynchronous form of a subsystem's method that responds with a stream.
+    """Return the asynchronous form of a subsystem's method that responds with a stream.
 
     Args:
-        method: Of a ``Subsystem``, marked with ``Streamed`` or a class derived from it:
-            ``LogDriver.read_logs`` say.
+        method: A method of a ``Subsystem`` that is marked with ``Streamed`` or a class derived from
+            it, for example ``LogDriver.read_logs``.
 
     Returns:
-        The method for the body of an ``AsyncSubsystem``, under the same name: the same
-        parameters, and an asynchronous iterator. Leave it by ``aclose``, or by
-        ``contextlib.aclosing``: that ends the call.
+        A method with the same parameters that returns an asynchronous iterator. Assign it to the
+        same name in the body of an ``AsyncSubsystem``. To end the call early, call ``aclose`` of
+        the iterator, or use ``contextlib.aclosing``.
 
     Raises:
-        TypeError: For what is no such method.
+        TypeError: If ``method`` is not such a method.
     """
     remote = _marked(method)
     if not isinstance(remote, Streamed):
@@ -84,14 +85,14 @@ def streamed(
 def awaiting(
     method: Callable[Concatenate[Any, P], R],
 ) -> Callable[[object], Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]]:
-    """``awaited`` as a decorator: type checkers hold what overrides the method to its types."""
+    """Return ``awaited(method)`` as a decorator, so that type checkers check overrides."""
     return lambda _: awaited(method)
 
 
 def streaming(
     method: Callable[Concatenate[Any, P], Iterator[T]],
 ) -> Callable[[object], Callable[Concatenate[Any, P], AsyncIterator[T]]]:
-    """``streamed`` as a decorator, as ``awaiting`` is ``awaited``."""
+    """Return ``streamed(method)`` as a decorator, so that type checkers check overrides."""
     return lambda _: streamed(method)
 
 
@@ -160,16 +161,17 @@ async def _followed(
 
 
 def _of(remote: Remote, call: Callable[..., T]) -> Callable[..., T]:
-    # ``remote_of`` looks for the first, and a class for the second: it is no mark that is new.
+    # ``remote_of`` reads ``remote``. ``AsyncSubsystem`` reads ``is_awaited``, which tells this
+    # method from one that the class marks with ``@remote()``.
     call.remote = remote  # type: ignore[attr-defined]
     call.is_awaited = True  # type: ignore[attr-defined]
     return call
 
 
 def flaw_of(method: Any, remote: Remote) -> str:
-    """What is wrong with a method that answers to ``remote``, by what calling it makes."""
-    # What is no function may be an object that is called through its class; a decorator may have
-    # made a plain function of a coroutine, and says so by ``__wrapped__``.
+    """Return what is wrong with a method of a part: "" unless it is of the wrong kind."""
+    # A method may be an object with a ``__call__``, or a plain function that a decorator made
+    # around a coroutine function, which is then its ``__wrapped__``.
     kinds = (method, type(method).__call__, inspect.unwrap(method))
     coroutine = any(map(inspect.iscoroutinefunction, kinds))
     generator = any(map(inspect.isasyncgenfunction, kinds))
@@ -187,25 +189,26 @@ def flaw_of(method: Any, remote: Remote) -> str:
 
 
 class AsyncSubsystem(Described[AsyncClient]):
-    """Base of all asynchronous subsystems: one class for both ends of the protocol.
+    """The base class of asynchronous subsystems: one class for both ends of the protocol.
 
-    ``AsyncVolumeDriver(client)`` is a host's typed proxy for a plugin, through an ``AsyncClient``;
-    a class derived from ``AsyncVolumeDriver`` is a plugin's implementation, for
-    ``AsyncPluginApp``. All methods are coroutines, but those that respond with a stream: they are
-    asynchronous generators. Messages, time-outs and errors are those of ``Subsystem``.
+    ``AsyncVolumeDriver(client)`` is a host's typed proxy for a plugin, with an ``AsyncClient``; a
+    class derived from ``AsyncVolumeDriver`` is a plugin's implementation, for ``AsyncPluginApp``.
+    Methods are coroutines; methods that respond with a stream are asynchronous generators.
+    Messages, time-outs and errors are those of ``Subsystem``.
 
-    A subsystem of your own is a class with ``@remote()`` over each ``async def``. Where there is a
-    ``Subsystem`` already, name it as ``definition``, and write a line for each of its methods:
-    ``greet = awaited(Greeter.greet)``.
+    To define a subsystem, write a class with ``@remote()`` over each ``async def``. If a
+    synchronous ``Subsystem`` exists, set it as ``definition`` and write one line for each of its
+    methods: ``greet = awaited(Greeter.greet)``.
 
     Args:
-        client: What a proxy calls through; none for an implementation.
-        timeouts: Seconds by the method's name in Python, in place of the definition's.
+        client: The client that a proxy calls; ``None`` for an implementation.
+        timeouts: Seconds for each attempt, by the method's Python name, instead of the
+            definition's.
 
     Raises:
-        TypeError: Where the class is made, for a plain method in place of a coroutine, and the
-            like.
-        ValueError: For a method that there is not, or what is no number of seconds.
+        TypeError: When a subclass is defined, if a method has the wrong kind, for example a plain
+            function instead of a coroutine function.
+        ValueError: If ``timeouts`` has an unknown method, or a value that is not a valid time-out.
 
     Examples:
         ```python
@@ -229,7 +232,7 @@ class AsyncSubsystem(Described[AsyncClient]):
         ```
     """
 
-    # The synchronous subsystem that it is the asynchronous form of, where there is one.
+    # The synchronous subsystem whose methods this class has in asynchronous form, or None.
     definition: ClassVar[type[Subsystem] | None] = None
     _takes = "an AsyncClient"
 

@@ -1,9 +1,9 @@
-"""The eight subsystems that engines speak, for programs that run on asyncio.
+"""The eight subsystems that engines use, for asyncio.
 
-Each names each method of its ``definition``, which has its parameters, its result and its
-docstring: on a host's end an awaited call, on a plugin's what a coroutine or an asynchronous
-generator overrides. They are declared by decorators, because pyright holds nothing to a method that
-is only assigned (decision 0047).
+Each class declares the methods of its synchronous subsystem, with the same parameters, results and
+docstrings. On a host's end a method is a coroutine that makes the call; on a plugin's end a
+coroutine or an asynchronous generator overrides it. Methods are declared with decorators, because
+pyright does not check overrides of a method that is only assigned (decision 0047).
 """
 
 from moby_plugins.app.aio.bodies import AsyncData
@@ -20,7 +20,7 @@ from moby_plugins.domain.errors import DriverError, StatusError, WireError
 
 
 class AsyncVolumeDriver(AsyncSubsystem):
-    """Volumes by name, as ``VolumeDriver``.
+    """The asynchronous form of ``VolumeDriver``: volumes by name.
 
     Examples:
         ```python
@@ -69,18 +69,18 @@ class AsyncVolumeDriver(AsyncSubsystem):
     def capabilities(self) -> None: ...
 
     async def find(self, name: str) -> Volume | None:
-        """Return the volume, or ``None`` where an engine takes it for absent: for hosts.
+        """Return the volume, or ``None`` if an engine would treat it as absent; for hosts.
 
-        As ``VolumeDriver.find``.
+        ``VolumeDriver.find`` explains when that is.
 
         Args:
-            name: The volume's.
+            name: The volume's name.
 
         Returns:
-            The volume, if there is one.
+            The volume, or ``None``.
 
         Raises:
-            TransportError: When no response came.
+            TransportError: If no response is received.
         """
         try:
             return await self.get(name)
@@ -89,7 +89,7 @@ class AsyncVolumeDriver(AsyncSubsystem):
 
 
 class AsyncNetworkDriver(AsyncSubsystem):
-    """Networks, and the endpoints that containers have in them, as ``NetworkDriver``."""
+    """The asynchronous form of ``NetworkDriver``: networks and the endpoints in them."""
 
     @awaiting(NetworkDriver.get_capabilities)
     def get_capabilities(self) -> None: ...
@@ -138,7 +138,7 @@ class AsyncNetworkDriver(AsyncSubsystem):
 
 
 class AsyncIpamDriver(AsyncSubsystem):
-    """Pools of addresses, and the addresses in them, as ``IpamDriver``."""
+    """The asynchronous form of ``IpamDriver``: pools of addresses and the addresses in them."""
 
     @awaiting(IpamDriver.get_capabilities)
     def get_capabilities(self) -> None: ...
@@ -160,10 +160,10 @@ class AsyncIpamDriver(AsyncSubsystem):
 
 
 class AsyncLogDriver(AsyncSubsystem):
-    """Takes the output of containers from FIFOs, and gives it back, as ``LogDriver``.
+    """The asynchronous form of ``LogDriver``: the output of containers.
 
-    To open a FIFO and to read one blocks an event loop: ``asyncio.to_thread``, or
-    ``loop.connect_read_pipe`` of one that was opened with ``os.O_NONBLOCK``.
+    Opening or reading a FIFO blocks the event loop. Use ``asyncio.to_thread``, or open it with
+    ``os.O_NONBLOCK`` and read it with ``loop.connect_read_pipe``.
     """
 
     @awaiting(LogDriver.start_logging)
@@ -180,7 +180,7 @@ class AsyncLogDriver(AsyncSubsystem):
 
 
 class AsyncAuthZPlugin(AsyncSubsystem):
-    """Allows or denies requests to the engine's API, as ``AuthZPlugin``."""
+    """The asynchronous form of ``AuthZPlugin``: allows or denies requests to the engine's API."""
 
     @awaiting(AuthZPlugin.authorize_request)
     def authorize_request(self) -> None: ...
@@ -189,10 +189,10 @@ class AsyncAuthZPlugin(AsyncSubsystem):
     def authorize_response(self) -> None: ...
 
     async def authorize_unseen(self, request: AuthZRequest) -> Verdict:
-        """Decide on a request whose ``body_withheld`` is true: deny, unless overridden.
+        """Decide on a request whose ``body_withheld`` is true; unless overridden, deny it.
 
         Args:
-            request: What the engine shows of it.
+            request: The request, as far as the engine shows it.
 
         Returns:
             The verdict.
@@ -201,7 +201,7 @@ class AsyncAuthZPlugin(AsyncSubsystem):
 
 
 class AsyncMetricsCollector(AsyncSubsystem):
-    """Reads the engine's metrics while it may, as ``MetricsCollector``."""
+    """The asynchronous form of ``MetricsCollector``: reads the engine's metrics."""
 
     @awaiting(MetricsCollector.start_metrics)
     def start_metrics(self) -> None: ...
@@ -211,14 +211,14 @@ class AsyncMetricsCollector(AsyncSubsystem):
 
 
 class AsyncSecretProvider(AsyncSubsystem):
-    """Gives secrets to swarm tasks, as ``SecretProvider``."""
+    """The asynchronous form of ``SecretProvider``: gives secrets to swarm tasks."""
 
     @awaiting(SecretProvider.get_secret)
     def get_secret(self) -> None: ...
 
 
 class AsyncGraphDriver(AsyncSubsystem):
-    """Keeps the layers of images and containers, as ``GraphDriver``."""
+    """The asynchronous form of ``GraphDriver``: stores the layers of images and containers."""
 
     @awaiting(GraphDriver.init)
     def init(self) -> None: ...
@@ -262,17 +262,18 @@ class AsyncGraphDriver(AsyncSubsystem):
     @awaiting(GraphDriver.diff_size)
     def diff_size(self) -> None: ...
 
-    # Said again, because its archive may be an asynchronous iterable.
+    # Declared again, because its archive may be an asynchronous iterable.
     @ApplyArchive(result="Size")
     async def apply_diff(self, id: str, parent: str, archive: AsyncData) -> int:
-        """Unpack an uncompressed tar archive into a layer; return the bytes it takes.
+        """Unpack an uncompressed tar archive into a layer, and return the layer's size.
 
         Args:
-            id: The layer's.
-            parent: That of the layer below.
-            archive: For a plugin bytes, or an asynchronous iterable that reads the connection.
+            id: The layer's id.
+            parent: The id of the layer below.
+            archive: The archive; a plugin gets bytes, or an asynchronous iterable that reads from
+                the connection.
 
         Returns:
-            The layer's size.
+            The layer's size in bytes.
         """
         raise NotImplementedError

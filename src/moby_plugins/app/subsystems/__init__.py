@@ -1,1 +1,1 @@
-"""The subsystems that engines speak: each written down once, for both ends."""
+"""The subsystems that engines use: one definition of each, for both ends of the protocol."""

@@ -1,4 +1,4 @@
-"""AuthZPlugin, ``authz`` in the manifest (protocol.md B5)."""
+"""The AuthZPlugin subsystem, called ``authz`` in manifests (protocol.md B5)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,19 +7,18 @@ from attrs import field, frozen
 
 from moby_plugins.app.subsystem import Remote, Subsystem, omitempty, remote
 
-# Whose parameters an engine may find in the body.
+# The HTTP methods of requests whose parameters an engine may read from the body.
 _WITH_BODY = {"POST", "PUT", "PATCH"}
 
 
 @frozen
 class AuthZRequest:
-    """A request to the engine's API, or with the ``response_…`` fields its answer.
+    """A request to the engine's API; the ``response_…`` fields hold the engine's response to it.
 
-    ``user`` comes from a TLS client certificate and is "" without one. Bodies
-    are there for JSON only; an answer over 64 KiB, or one that was flushed,
-    comes without status, headers and body (trap 8): a policy that must see an
-    answer's body fails closed where there is none. ``request_headers`` lack
-    credentials.
+    ``user`` comes from a TLS client certificate and is "" without one. Only JSON bodies are
+    included. A response that is larger than 64 KiB or was flushed has neither status, headers nor
+    body (trap 8): a policy that must see a response's body has to deny a response without one.
+    ``request_headers`` do not contain credentials.
     """
 
     user: str = field(default="", metadata=omitempty())
@@ -35,12 +34,12 @@ class AuthZRequest:
 
     @property
     def body_withheld(self) -> bool:
-        """Whether the engine may act on a body that is not, or not all, in ``request_body``.
+        """Whether the engine may act on a body that is not completely in ``request_body``.
 
-        Engines keep back what is no JSON, what carries credentials, and in
-        affected versions what was sent in chunks or is large (CVE-2024-41110,
-        CVE-2026-34040). Of chunks they tell nothing, so that only a
-        Content-Length shows that a POST has no body.
+        Engines withhold a body that is not JSON or contains credentials, and affected versions
+        withhold one that was sent in chunks or is large (CVE-2024-41110, CVE-2026-34040). They do
+        not say whether a body was sent in chunks, so only a Content-Length shows that a POST has no
+        body.
         """
         headers = {name.lower(): value.strip() for name, value in self.request_headers.items()}
         length = headers.get("content-length")
@@ -53,29 +52,29 @@ class AuthZRequest:
 
 @frozen
 class Verdict:
-    """Whether to allow; ``msg`` tells the user why not."""
+    """The decision on a request or response; ``msg`` tells the user why it is denied."""
 
     allow: bool = False
     msg: str = field(default="", metadata=omitempty())
 
 
 def unseen(request: AuthZRequest) -> Verdict:
-    """Deny a request whose body the engine did not show."""
+    """Return a verdict that denies a request whose body the engine did not show."""
     return Verdict(
         False, f"the engine did not show the body of {request.request_method or 'this request'}"
     )
 
 
 class _Seen(Remote):
-    """A verdict on a request; where its body was kept back, one on that."""
+    """A method that calls ``authorize_unseen`` if the engine withheld the request's body."""
 
     @property
     def called(self) -> tuple[str, ...]:
-        """The method itself, and that for what was not shown."""
+        """The method itself, and ``authorize_unseen``."""
         return (self.name, "authorize_unseen")
 
     def invoke(self, part: Any, *arguments: Any) -> Any:
-        """Ask ``part`` about what it was shown, or about what it was not."""
+        """Call ``authorize_unseen`` of ``part`` if the body was withheld, else the method."""
         (request,) = arguments
         if request.body_withheld:
             return part.authorize_unseen(request)
@@ -83,28 +82,27 @@ class _Seen(Remote):
 
 
 class AuthZPlugin(Subsystem):
-    """Allows or denies requests to the engine's API, before and after they are carried out.
+    """A plugin that allows or denies requests to the engine's API, and the responses to them.
 
-    ``authorize_request`` is asked about requests that the plugin sees whole, and
-    ``authorize_unseen`` about all others: unless overridden, it denies.
+    The engine's requests that the plugin sees completely go to ``authorize_request``; all others go
+    to ``authorize_unseen``, which denies them unless it is overridden.
 
-    An ``Err`` in an answer 200 is an error here, whatever ``Allow`` says; engines
-    ignore it (trap 8), so a plugin that cannot decide answers ``Verdict(False)``
-    or raises.
+    A proxy raises an error for an ``Err`` in a response 200, regardless of ``Allow``. Engines
+    ignore ``Err`` (trap 8): a plugin that cannot decide must return ``Verdict(False)`` or raise.
     """
 
     implements = "authz"
 
     @_Seen("AuthZReq")
     def authorize_request(self, request: AuthZRequest) -> Verdict:
-        """Before the engine acts."""
+        """Decide on a request before the engine acts on it."""
         raise NotImplementedError
 
     def authorize_unseen(self, request: AuthZRequest) -> Verdict:
-        """The same for a request whose ``body_withheld`` is true; denies, unless overridden."""
+        """Decide on a request whose ``body_withheld`` is true; unless overridden, deny it."""
         return unseen(request)
 
     @remote("AuthZRes")
     def authorize_response(self, request: AuthZRequest) -> Verdict:
-        """Before its answer goes out; an answer cannot be changed, only held back."""
+        """Decide on the engine's response before it is sent; it can be denied, but not changed."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""GraphDriver: experimental, gone from engines since v28 (protocol.md B8)."""
+"""The GraphDriver subsystem: experimental, and removed from engines in v28 (protocol.md B8)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,13 +22,13 @@ from moby_plugins.domain.errors import DriverError, PluginError, StatusError, in
 from moby_plugins.domain.http import Request
 from moby_plugins.failures import logger
 
-# Kinds of a change.
+# The kinds of a change.
 MODIFIED, ADDED, DELETED = 0, 1, 2
 
 
 @frozen
 class IDMap:
-    """A range of ids: inside, outside, how many."""
+    """A range of ids: the first in the container, the first on the host, and their number."""
 
     container_id: int = field(default=0, metadata=wired("container_id"))
     host_id: int = field(default=0, metadata=wired("host_id"))
@@ -37,7 +37,7 @@ class IDMap:
 
 @frozen
 class InitRequest:
-    """Where the driver keeps its layers, and how."""
+    """The directory and the options with which the driver is initialized."""
 
     home: str
     opts: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class InitRequest:
 
 @frozen
 class LayerRequest:
-    """A layer, and the one below it."""
+    """A layer, and the layer below it."""
 
     id: str = field(default="", metadata=omitempty("ID"))
     parent: str = field(default="", metadata=omitempty())
@@ -65,37 +65,37 @@ class Change:
 
 @frozen
 class GraphCapabilities:
-    """Whether ``diff`` gives back exactly what ``apply_diff`` took."""
+    """The capabilities: whether ``diff`` returns exactly the archive that ``apply_diff`` got."""
 
     reproduces_exact_diffs: bool = False
 
 
 class _OfLayer(Remote):
-    """A call about a layer: what is empty is left out, as in ``LayerRequest``."""
+    """A method about a layer, whose empty arguments are not sent, as in ``LayerRequest``."""
 
     def message(self, *arguments: Any) -> Any:
-        """The arguments that are not empty."""
+        """Return the arguments that are not empty."""
         return {key: value for key, value in super().message(*arguments).items() if value}
 
 
 class _Diff(_OfLayer, Streamed):
-    """One whose answer is a tar archive."""
+    """A method about a layer, whose response is a tar archive."""
 
 
 class _Unchecked(Remote):
-    """A call whose answer is taken as it is, with ``Err`` or without."""
+    """A method whose response is used even if it contains ``Err``."""
 
     def bind(self, owner: type[Described[Any]]) -> None:
-        """Learn the subsystem, but not how it tells errors."""
+        """Make this a method of the subsystem ``owner``, without its error keys."""
         super().bind(owner)
         self.error_keys = ()
 
 
 class _Cleanup(Remote):
-    """A call that may fail, unless the driver itself says that it did."""
+    """A method of which only the driver's own error is raised; other errors are logged."""
 
     def despite(self, error: PluginError) -> Any:
-        """Nothing, for a plugin that may be gone already."""
+        """Return ``REQUIRED`` for the driver's own error; log another, and return ``None``."""
         if isinstance(error, DriverError):
             return REQUIRED
         logger.warning("cleaning up failed: %s", in_full(error))
@@ -103,17 +103,17 @@ class _Cleanup(Remote):
 
 
 class ApplyArchive(Remote):
-    """A call whose body is a tar archive, and whose arguments stand in the query, unquoted."""
+    """A method whose request body is a tar archive; the arguments are in the query, unquoted."""
 
     takes_stream = True
 
     def plan(self, *arguments: Any) -> Send:
-        """The archive, sent as it is read."""
+        """Return a call that sends the archive."""
         layer, parent, archive = arguments
         return Send(f"{self.method}?id={layer}&parent={parent}", archive)
 
     def read_message(self, request: Request) -> tuple[Any, ...]:
-        """What the query holds, and the archive, handed on as it comes."""
+        """Return the arguments in the query, and the archive as a stream."""
         query = request.method.partition("?")[2]
         given = {key: value for key, _, value in (pair.partition("=") for pair in query.split("&"))}
         if not given.get("id"):
@@ -122,26 +122,26 @@ class ApplyArchive(Remote):
 
 
 class GraphDriver(Subsystem):
-    """Keeps the layers of images and containers."""
+    """A driver that stores the layers of images and containers."""
 
     @remote()
     def init(self, request: InitRequest) -> None:
-        """Asked once, first."""
+        """Initialize the driver; called once, before all other methods."""
         raise NotImplementedError
 
     @_Unchecked(result="Capabilities", absent=GraphCapabilities())
     def capabilities(self) -> GraphCapabilities:
-        """What the driver can do; a plugin may lack this."""
+        """Return what the driver can do; a plugin need not implement this."""
         raise NotImplementedError
 
     @remote()
     def create(self, request: LayerRequest) -> None:
-        """Make a layer that is only read."""
+        """Create a layer that is only read."""
         raise NotImplementedError
 
     @remote()
     def create_read_write(self, request: LayerRequest) -> None:
-        """Make a layer for a container."""
+        """Create a writable layer for a container."""
         raise NotImplementedError
 
     @_OfLayer()
@@ -151,50 +151,50 @@ class GraphDriver(Subsystem):
 
     @_OfLayer()
     def put(self, id: str) -> None:
-        """Undo ``get``."""
+        """Undo one ``get``."""
         raise NotImplementedError
 
     @remote(result="Dir")
     def get(self, request: LayerRequest) -> str:
-        """Mount a layer and tell where."""
+        """Mount a layer, and return the path."""
         raise NotImplementedError
 
     @_OfLayer(result="Exists", failed=False)
     def exists(self, id: str) -> bool:
-        """Whether there is such a layer; to a host any failure means no."""
+        """Return whether the layer exists; on a host, a failure means that it does not."""
         raise NotImplementedError
 
     @_Unchecked(result="Status", failed=())
     def status(self) -> Sequence[Sequence[str]]:
-        """Pairs for people; to a host any failure means none."""
+        """Return pairs of texts for users; on a host, a failure means none."""
         raise NotImplementedError
 
     @_OfLayer(result="Metadata")
     def get_metadata(self, id: str) -> Mapping[str, str]:
-        """What the driver tells of a layer."""
+        """Return the driver's metadata of a layer."""
         raise NotImplementedError
 
     @_Cleanup()
     def cleanup(self) -> None:
-        """Asked when the engine stops; to a host only the driver's own error counts."""
+        """Clean up when the engine stops; a host raises only the driver's own error."""
         raise NotImplementedError
 
     @_Diff()
     def diff(self, id: str, parent: str) -> Iterator[bytes]:
-        """A tar archive of what differs."""
+        """Return a tar archive of the differences between a layer and its parent."""
         raise NotImplementedError
 
     @_OfLayer(result="Changes")
     def changes(self, id: str, parent: str) -> Sequence[Change]:
-        """The paths that differ."""
+        """Return the paths that differ between a layer and its parent."""
         raise NotImplementedError
 
     @ApplyArchive(result="Size")
     def apply_diff(self, id: str, parent: str, archive: Data) -> int:
-        """Unpack an uncompressed tar archive into a layer; returns the bytes it takes."""
+        """Unpack an uncompressed tar archive into a layer; return the layer's size in bytes."""
         raise NotImplementedError
 
     @_OfLayer(result="Size")
     def diff_size(self, id: str, parent: str) -> int:
-        """The bytes that differ."""
+        """Return the size in bytes of the differences between a layer and its parent."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""IpamDriver (protocol.md B4)."""
+"""The IpamDriver subsystem (protocol.md B4)."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -8,13 +8,13 @@ from attrs import Attribute, field, frozen
 from moby_plugins.app.subsystem import Subsystem, remote, wired
 from moby_plugins.domain.formats import check_prefix, follows
 
-# In a pool's data, this CIDR becomes the network's gateway without a request for it.
+# The key in a pool's data of a CIDR that becomes the network's gateway without a further request.
 GATEWAY = "com.docker.network.gateway"
-# In a request's options: which address is asked for, if it is the gateway's.
+# The key in a request's options that says that the requested address is the gateway's.
 REQUEST_TYPE = "RequestAddressType"
 
 
-# What an engine would refuse: no address, or one without a prefix (B4).
+# An engine refuses a value that is not an address with a prefix (B4).
 _cidr = follows(check_prefix)
 
 
@@ -25,7 +25,7 @@ def _gateway(instance: object, attribute: "Attribute[Any]", data: Any) -> None:
 
 @frozen
 class IpamCapabilities:
-    """What the engine is to send along, and whether it replays its requests at start."""
+    """The driver's requirements: MAC addresses in requests, and a replay of requests at start."""
 
     requires_mac_address: bool = field(default=False, metadata=wired("RequiresMACAddress"))
     requires_request_replay: bool = False
@@ -33,7 +33,7 @@ class IpamCapabilities:
 
 @frozen
 class AddressSpaces:
-    """The default address spaces."""
+    """The names of the default address spaces."""
 
     local_default_address_space: str = ""
     global_default_address_space: str = ""
@@ -41,9 +41,9 @@ class AddressSpaces:
 
 @frozen
 class Pool:
-    """A pool of addresses: ``pool`` is CIDR, and so is the gateway in ``data``.
+    """A pool of addresses; ``pool``, and the gateway in ``data``, are in CIDR notation.
 
-    Raises ``ValueError`` for what is none.
+    Raises ``ValueError`` for an invalid address.
     """
 
     pool_id: str = field(metadata=wired("PoolID"))
@@ -53,29 +53,29 @@ class Pool:
 
 @frozen
 class Lease:
-    """An address in CIDR; ``ValueError`` for what is none."""
+    """An allocated address in CIDR notation; raises ``ValueError`` for an invalid one."""
 
     address: str = field(validator=_cidr)
     data: Mapping[str, str] = field(factory=dict)
 
 
 class IpamDriver(Subsystem):
-    """Pools of addresses, and the addresses in them.
+    """A manager of pools of addresses, and of the addresses in them.
 
-    An error in an answer 200 is under ``Error``; ``Err``, which engines take for a
-    success without content there, is an error too (trap 7).
+    The key of an error in a response 200 is ``Error``. A proxy also takes ``Err`` for an error,
+    which engines here take for a success without content (trap 7).
     """
 
     error_keys: ClassVar[tuple[str, ...]] = ("Error", "Err")
 
     @remote(sends_body=False, failed=IpamCapabilities())
     def get_capabilities(self) -> IpamCapabilities:
-        """Asked at activation; to a host any failure means neither."""
+        """Return the driver's capabilities; called at activation. A failure means none."""
         raise NotImplementedError
 
     @remote(sends_body=False)
     def get_default_address_spaces(self) -> AddressSpaces:
-        """Asked before each ``request_pool``."""
+        """Return the default address spaces; called before each ``request_pool``."""
         raise NotImplementedError
 
     @remote()
@@ -87,26 +87,26 @@ class IpamDriver(Subsystem):
         options: Mapping[str, str] | None = None,
         v6: bool = False,  # noqa: FBT001, FBT002  the protocol's own
     ) -> Pool:
-        """Give a pool: the one asked for, or one of the driver's choice.
+        """Allocate and return a pool: ``pool`` if it is given, else one of the driver's choice.
 
-        A pool that overlaps the host's networks is kept, and the request
-        repeated without limit: a driver gives another one each time.
+        If the returned pool overlaps the host's networks, the engine keeps it and repeats the
+        request without limit: the driver must return another pool each time.
         """
         raise NotImplementedError
 
     @remote()
     def release_pool(self, pool_id: str) -> None:
-        """Take a pool back."""
+        """Release a pool."""
         raise NotImplementedError
 
     @remote()
     def request_address(
         self, pool_id: str, address: str = "", options: Mapping[str, str] | None = None
     ) -> Lease:
-        """Give an address: ``address`` (plain) if that is set, else one of the driver's choice."""
+        """Allocate and return ``address`` (without prefix) if set, else an address of choice."""
         raise NotImplementedError
 
     @remote()
     def release_address(self, pool_id: str, address: str) -> None:
-        """Take an address (plain) back; also a gateway's that was never requested."""
+        """Release an address (without prefix); it may be a gateway's that was never requested."""
         raise NotImplementedError

@@ -1,7 +1,8 @@
-"""The log driver: its methods, and log entries as frames (protocol.md B6).
+"""The LogDriver subsystem, and the encoding of log entries as frames (protocol.md B6).
 
-A frame is a length and a protobuf message. It is the format of the FIFO that an engine writes,
-and of the response to ReadLogs. It is three small messages of proto3, so it is written out here.
+A frame is a length and a protobuf message. Frames are the format of the FIFO that an engine writes,
+and of the response to ReadLogs. The three small proto3 messages are encoded and decoded here,
+without a protobuf library.
 """
 
 import struct
@@ -19,27 +20,30 @@ from moby_plugins.domain.text import quoted, shown
 
 MAX_FRAME_BYTES = 16 << 20
 
-# Protobuf's ways to write a value that occur here.
+# The protobuf wire types of the fields of an entry.
 _VARINT, _BYTES = 0, 2
-# And those that do not, with their size: a field written so is an unknown one.
+# The sizes of the other wire types: such fields are unknown, and skipped.
 _FIXED = {1: 8, 5: 4}
-# The numbers of an entry's two messages within the message.
+# The field numbers of the messages that an entry contains.
 _PIECE, _ATTRS = 5, 6
 _LENGTH = struct.Struct(">I")
 _Value: TypeAlias = int | bytes
 T = TypeVar("T")
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
 
-# A time that is not set.
+# The text of a time that is not set.
 NO_TIME = "0001-01-01T00:00:00Z"
-# ``ReadConfig.tail`` for all lines.
+# The value of ``ReadConfig.tail`` for all lines.
 ALL_LINES = -1
 SOURCES = ("stdout", "stderr")
 
 
 @frozen
 class PartialLog:
-    """Where a piece belongs that was cut from a line over 16 KiB; ``ordinal`` counts from 1."""
+    """The position of a piece of a line over 16 KiB.
+
+    All pieces of a line have the same ``id``; ``ordinal`` counts from 1; ``last`` marks the last.
+    """
 
     last: bool = False
     id: str = ""
@@ -48,10 +52,10 @@ class PartialLog:
 
 @frozen
 class LogEntry:
-    """One line, or a piece of one.
+    """A log line, or a piece of one.
 
-    ``source`` is "stdout" or "stderr", ``time_nano`` nanoseconds since 1970. A
-    ``line`` has no newline in the FIFO, and must have one in ReadLogs (trap 16).
+    ``source`` is "stdout" or "stderr", ``time_nano`` the time in nanoseconds since 1970. A ``line``
+    has no newline in the FIFO, and must have one in the response to ReadLogs (trap 16).
     """
 
     source: str = ""
@@ -62,7 +66,7 @@ class LogEntry:
     attrs: Mapping[str, str] = field(factory=dict)
 
 
-# What the fields must be, or protobuf would write something else without a word.
+# The types of the fields, checked because a value of another type would be encoded wrongly.
 _ENTRY_TYPES: tuple[tuple[str, Any], ...] = (
     ("source", str),
     ("time_nano", int),
@@ -75,10 +79,10 @@ _PIECE_TYPES: tuple[tuple[str, Any], ...] = (("last", bool), ("id", str), ("ordi
 
 
 def encode_frame(entry: LogEntry) -> bytes:
-    """An entry as a frame.
+    """Return an entry as a frame.
 
-    Raises ``TypeError`` for a field of another type, and ``ValueError`` for a number or a
-    line that no frame can hold.
+    Raise ``TypeError`` if a field has another type, and ``ValueError`` if a number or the line is
+    too large for a frame.
     """
     _check_entry(entry)
     return _frame(entry)
@@ -119,25 +123,25 @@ def _check_fields(value: object, types: Iterable[tuple[str, Any]]) -> None:
 
 
 class FrameReader:
-    """Reads the entries in frames as their bytes come, in pieces of any size.
+    """A parser of frames that is fed bytes in chunks of any size.
 
-    ``room`` is how many bytes lack at least until the next entry or its length is whole: to ask
-    for more could be to wait for a frame that nothing has been written of yet.
+    ``room`` is the number of bytes that are missing until the next entry, or its length, is
+    complete. Reading more at once could wait for a frame that is not written yet.
     """
 
     def __init__(self) -> None:
         self.room: int = _LENGTH.size
         self._data = bytearray()
-        # Of the message, once its length has come.
+        # The size of the next message, once it is known.
         self._size: int | None = None
-        # Why nothing can follow.
+        # Why no further frame can be read, or "".
         self._failure = ""
 
     def feed(self, data: bytes) -> list[LogEntry]:
-        """Return the entries that are whole with ``data``.
+        """Return the entries that ``data`` completes.
 
-        Raises ``WireError`` for a frame that is too large, or no entry; where entries came
-        before it, these are returned, and the next call raises.
+        Raise ``WireError`` if a frame is too large or not an entry. If entries precede it, return
+        these, and raise in the next call.
         """
         self._data += data
         entries: list[LogEntry] = []
@@ -152,7 +156,7 @@ class FrameReader:
         return entries
 
     def end(self) -> None:
-        """Take the end for that of the last frame; ``WireError`` where a part of it lacks."""
+        """Accept the end of the data; raise ``WireError`` if the last frame is incomplete."""
         self._check()
         if self._data or self._size is not None:
             raise WireError("a log frame that is cut off")
@@ -162,7 +166,7 @@ class FrameReader:
             raise WireError(self._failure)
 
     def _next(self) -> bytes | None:
-        # The next message, or None where some of it is still to come.
+        # Return the next message, or None if it is not complete yet.
         if self._size is None and len(self._data) >= _LENGTH.size:
             (size,) = _LENGTH.unpack_from(self._data)
             if size > MAX_FRAME_BYTES:
@@ -181,9 +185,9 @@ class FrameReader:
 
 
 def decode_frames(read: Callable[[int], bytes]) -> Iterator[LogEntry]:
-    """The entries that ``read(n)`` gives, as they come; it returns ``b""`` at the end.
+    """Yield the entries in the frames that ``read(n)`` returns; ``b""`` is the end.
 
-    Raises ``WireError`` for a frame that is cut off, too large, or no entry.
+    Raise ``WireError`` if a frame is cut off, too large, or not an entry.
     """
     frames = FrameReader()
     while data := read(frames.room):
@@ -192,7 +196,7 @@ def decode_frames(read: Callable[[int], bytes]) -> Iterator[LogEntry]:
 
 
 def decode_entry(message: bytes) -> LogEntry:
-    """The entry in a frame's message; ``WireError`` where it is none."""
+    """Return the entry in a frame's message; raise ``WireError`` if the message is not an entry."""
     found: dict[int, _Value] = {}
     attributes = {}
     try:
@@ -224,7 +228,7 @@ def _piece(message: bytes) -> PartialLog:
 
 
 def _message(*fields: tuple[int, _Value]) -> bytes:
-    # proto3 leaves out what is zero or empty.
+    # proto3 omits fields that are zero or empty.
     return b"".join(_tagged(number, value) for number, value in fields if value)
 
 
@@ -290,9 +294,9 @@ def _of(kind: type[T], value: object) -> T:
 
 @frozen
 class LogInfo:
-    """The container whose output it is. ``container_name`` has a leading slash.
+    """The container whose output is logged. ``container_name`` has a leading slash.
 
-    ``container_created`` is a ``datetime`` or text in RFC 3339, and kept as text.
+    ``container_created`` is a ``datetime`` or an RFC 3339 text, and kept as text.
     """
 
     config: Mapping[str, str] = field(factory=dict)
@@ -311,9 +315,10 @@ class LogInfo:
 
 @frozen
 class ReadConfig:
-    """Which lines: ``tail`` the last so many, -1 for all.
+    """The lines to read: ``tail`` is the number of last lines, or -1 for all.
 
-    ``since`` and ``until`` are a ``datetime`` or text in RFC 3339, and kept as text.
+    ``since`` and ``until`` are a ``datetime`` or an RFC 3339 text, and kept as text. With
+    ``follow``, later lines are read too.
     """
 
     since: str = field(default=NO_TIME, converter=timestamp, metadata=timed())
@@ -324,31 +329,35 @@ class ReadConfig:
 
 @frozen
 class LogCapabilities:
-    """Whether the driver answers ``read_logs``; an engine keeps its own copy otherwise."""
+    """The capabilities of a log driver.
+
+    ``read_logs`` is whether the driver implements that method; otherwise the engine keeps a copy of
+    the logs.
+    """
 
     read_logs: bool = False
 
 
 class _Entries(Streamed):
-    """A call whose answer is a stream of framed entries."""
+    """A method whose response is a stream of entries in frames."""
 
     def reader(self) -> FrameReader:
-        """What makes entries of frames."""
+        """Return a parser of frames."""
         return FrameReader()
 
     def write(self, items: Iterable[LogEntry]) -> Iterator[bytes]:
-        """The entries as frames."""
+        """Yield the entries as frames."""
         return self.pieces(items)
 
     def piece(self, index: int, item: Any) -> bytes:
-        """An entry as a frame, in a form that an engine shows."""
+        """Return one entry as a frame that an engine shows; raise an error if it is not valid."""
         entry: LogEntry = self.checked(index, item, LogEntry, "a LogEntry")
         _check_entry(entry)
         return _frame(_readable(entry))
 
 
 def _readable(entry: LogEntry) -> LogEntry:
-    # An engine runs lines without a newline together, and drops other sources (trap 16).
+    # An engine joins lines without a newline, and drops entries with another source (trap 16).
     if entry.source not in SOURCES:
         raise ValueError(f"a log entry's source is stdout or stderr, not {quoted(entry.source)}")
     piece = entry.partial_log_metadata
@@ -359,27 +368,30 @@ def _readable(entry: LogEntry) -> LogEntry:
 
 
 class LogDriver(Subsystem):
-    """Takes the output of containers from FIFOs, and gives it back."""
+    """A driver that reads the output of containers from FIFOs, and returns it on request."""
 
     @remote()
     def start_logging(self, file: str, info: LogInfo) -> None:
-        """Read frames from the FIFO ``file`` until it ends; return once it is open.
+        """Open the FIFO ``file`` and return; then read frames from it until it ends.
 
-        A FIFO that is full blocks the container.
+        A full FIFO blocks the container.
         """
         raise NotImplementedError
 
     @remote()
     def stop_logging(self, file: str) -> None:
-        """Stop reading; waiting for the FIFO's end here would never end (trap 15)."""
+        """Stop reading a FIFO; do not wait for its end, which comes only afterwards (trap 15)."""
         raise NotImplementedError
 
     @remote(sends_body=False, result="Cap", failed=LogCapabilities())
     def capabilities(self) -> LogCapabilities:
-        """What the driver can do; to a host any failure means it cannot read."""
+        """Return what the driver can do; on a host, a failure means that it cannot read logs."""
         raise NotImplementedError
 
     @_Entries()
     def read_logs(self, info: LogInfo, config: ReadConfig) -> Iterator[LogEntry]:
-        """The container's lines, each with its source; a newline that lacks is added (trap 16)."""
+        """Return the container's lines, each with its source.
+
+        A missing newline at the end of a line is added (trap 16).
+        """
         raise NotImplementedError

@@ -1,7 +1,8 @@
-"""Whole lines of pieces: what an engine cuts at 16 KiB is joined again (protocol.md B6).
+"""Joining of log lines that an engine has split into pieces of 16 KiB (protocol.md B6).
 
-The pieces of a line have its id and count from 1, and the last one says so. Engines before 18.06
-mark pieces as partial and no more: they are joined by their source, up to one that is not partial.
+The pieces of a line have the line's id and an ordinal that counts from 1; the last piece is marked.
+Engines before 18.06 only mark pieces as partial: these are joined by their source, up to an entry
+that is not partial.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,16 +11,16 @@ from attrs import define, evolve, field
 
 from moby_plugins.app.subsystems.log import LogEntry
 
-# What is kept of one line, and of how many at once, while their last pieces have not come.
+# The most bytes of one line, and the most lines, that are kept until their last piece arrives.
 MAX_LINE_BYTES = 1 << 20
 MAX_OPEN_LINES = 64
-# What a piece takes beside its bytes.
+# The memory that a piece takes besides its bytes, roughly.
 _OVERHEAD = 64
 
 
 @define
 class _Line:
-    """A line of which pieces came; ``given`` is how many of them were yielded already."""
+    """An incomplete line; ``given`` is the number of its pieces that were already yielded."""
 
     first: LogEntry
     pieces: dict[int, bytes] = field(factory=dict)
@@ -49,7 +50,7 @@ class _Line:
         return self.count is not None and len(self.pieces) + self.given >= self.count
 
     def take(self) -> LogEntry:
-        """The pieces so far as one entry; partial, where the last was not among them."""
+        """Return the pieces so far as one entry, which is partial if the last piece is missing."""
         line = b"".join(piece for _, piece in sorted(self.pieces.items()))
         self.given += len(self.pieces)
         self.pieces, self.size = {}, 0
@@ -62,20 +63,20 @@ def whole_lines(
     max_line_bytes: int = MAX_LINE_BYTES,
     max_open_lines: int = MAX_OPEN_LINES,
 ) -> Iterator[LogEntry]:
-    """Yield the entries with the pieces of long lines put together, in their order.
+    """Yield the entries, with the pieces of each long line joined in order.
 
     A joined line has the time, source and attributes of its first piece, and no
-    ``partial_log_metadata``. What comes between its pieces comes before it. A line that grows
-    to ``max_line_bytes`` is given in parts, each ``partial`` but the last; where more than
-    ``max_open_lines`` are begun, the oldest is given as far as it came. What is not finished
-    at the end is given then. A line whose first pieces are missing, because the reader began
-    in the middle of it, is given once its source begins another.
+    ``partial_log_metadata``. Entries between its pieces are yielded before it. A line that grows to
+    ``max_line_bytes`` is yielded in parts, each of them ``partial`` except the last. If more than
+    ``max_open_lines`` lines are incomplete, the oldest is yielded as it is. Lines that are
+    incomplete at the end are yielded then. A line whose first pieces are missing, because the
+    reader began in the middle of it, is yielded once its source begins another line.
     """
     begun: dict[tuple[str, str], _Line] = {}
     for entry in entries:
         piece = entry.partial_log_metadata
         key = (entry.source, piece.id if piece is not None else "")
-        # A source writes one line after another: of one that has ended no piece is to come.
+        # A source writes its lines one after the other, so an ended line gets no further pieces.
         for other in [k for k, line in begun.items() if k[0] == key[0] and line.ended and k != key]:
             yield begun.pop(other).take()
         if not entry.partial and key not in begun:

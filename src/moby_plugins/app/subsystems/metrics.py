@@ -1,4 +1,4 @@
-"""MetricsCollector (protocol.md B7)."""
+"""The MetricsCollector subsystem (protocol.md B7)."""
 
 from typing import Any
 
@@ -6,26 +6,26 @@ from moby_plugins.app.accounting import Tell
 from moby_plugins.app.subsystem import Remote, Subsystem
 
 METRICS_SOCKET = "/run/docker/metrics.sock"
-"""Where a managed plugin finds the engine's Prometheus metrics: ``GET /metrics``."""
+"""The socket at which a managed plugin reads the engine's Prometheus metrics: ``GET /metrics``."""
 
 
 class _Notice(Remote):
-    """A call whose answer is not read: only its status counts."""
+    """A method of whose response only the status is used."""
 
     def plan(self, *_: Any) -> Tell:
-        """The call without arguments; ``StatusError`` unless the plugin answers 200."""
+        """Return a call without arguments."""
         return Tell(self.method)
 
 
 class MetricsCollector(Subsystem):
-    """Reads the engine's metrics while it may."""
+    """A collector of the engine's metrics, called when they become available or are to end."""
 
     @_Notice()
     def start_metrics(self) -> None:
-        """The engine's metrics can be read from now on."""
+        """Start reading: the engine's metrics are now available."""
         raise NotImplementedError
 
     @_Notice()
     def stop_metrics(self) -> None:
-        """They are about to go; sent to managed plugins only, when the engine stops."""
+        """Stop reading: the engine is about to stop. Only managed plugins receive this."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""NetworkDriver (protocol.md B3)."""
+"""The NetworkDriver subsystem (protocol.md B3)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +11,12 @@ from moby_plugins.domain.formats import check_ip, check_mac, check_prefix, follo
 Options = Mapping[str, Any]
 
 SCOPES = ("local", "global")
-# The only kind of discovery that reaches a plugin: a node that came or went.
+# The only discovery type that engines send to plugins: a node joined or left.
 NODE_DISCOVERY = 1
-# How a static route is reached.
+# The types of a static route.
 NEXT_HOP, CONNECTED = 0, 1
 
-# An engine that cannot read one of them undoes the endpoint, or has the container leave (B3).
+# An engine that cannot parse such a value removes the endpoint, or disconnects the container (B3).
 _cidr = follows(unless_empty(check_prefix))
 _ip = follows(unless_empty(check_ip))
 _mac = follows(unless_empty(check_mac))
@@ -24,9 +24,10 @@ _mac = follows(unless_empty(check_mac))
 
 @frozen
 class NetworkCapabilities:
-    """``scope`` is exactly "local" or "global"; an empty ``connectivity_scope`` copies it.
+    """The capabilities of a network driver.
 
-    Only with ``gw_alloc_checker`` does an engine send ``gw_alloc_check``.
+    ``scope`` is "local" or "global"; an empty ``connectivity_scope`` becomes the same. An engine
+    calls ``gw_alloc_check`` only if ``gw_alloc_checker`` is true.
     """
 
     scope: str = field(validator=validators.in_(SCOPES))
@@ -39,7 +40,7 @@ class NetworkCapabilities:
 
 @frozen
 class GatewayNeeds:
-    """For which families the driver needs no gateway address."""
+    """The address families for which the driver needs no gateway address."""
 
     skip_ipv4: bool = field(default=False, metadata=wired("SkipIPv4"))
     skip_ipv6: bool = field(default=False, metadata=wired("SkipIPv6"))
@@ -47,7 +48,7 @@ class GatewayNeeds:
 
 @frozen
 class IPAMData:
-    """Addresses of a network: ``pool`` and ``gateway`` are CIDR, so are the auxiliary ones."""
+    """The addresses of a network; ``pool``, ``gateway`` and the auxiliary ones are in CIDR."""
 
     address_space: str
     pool: str = field(default="", metadata=omitempty())
@@ -57,7 +58,7 @@ class IPAMData:
 
 @frozen
 class NetworkRequest:
-    """A network to allocate or to create."""
+    """A network to be allocated or created."""
 
     network_id: str = field(metadata=wired("NetworkID"))
     options: Options = field(factory=dict)
@@ -67,7 +68,7 @@ class NetworkRequest:
 
 @frozen
 class EndpointInterface:
-    """Addresses of an endpoint in CIDR, "" where unset; ``ValueError`` for what is none."""
+    """The addresses of an endpoint in CIDR, or ""; raises ``ValueError`` for an invalid one."""
 
     address: str = field(default="", validator=_cidr)
     address_ipv6: str = field(default="", validator=_cidr, metadata=wired("AddressIPv6"))
@@ -76,7 +77,7 @@ class EndpointInterface:
 
 @frozen
 class InterfaceName:
-    """The interface to move into the container: ``dst_name`` is read, but never used."""
+    """The interface to move into the container; engines read ``dst_name`` but do not use it."""
 
     src_name: str = ""
     dst_prefix: str = ""
@@ -85,9 +86,10 @@ class InterfaceName:
 
 @frozen
 class StaticRoute:
-    """A route in the container: by ``next_hop``, or directly connected.
+    """A route in the container, by ``next_hop`` or directly connected.
 
-    ``destination`` is CIDR, ``next_hop`` a plain address; ``ValueError`` for what is none.
+    ``destination`` is in CIDR notation, ``next_hop`` an address without a prefix. Raises
+    ``ValueError`` for an invalid one.
     """
 
     destination: str = field(validator=_cidr)
@@ -97,7 +99,10 @@ class StaticRoute:
 
 @frozen
 class Joined:
-    """How a container is connected; gateways are plain addresses, or ``ValueError``."""
+    """The connection of a container to a network.
+
+    Gateways are addresses without a prefix; raises ``ValueError`` for an invalid one.
+    """
 
     interface_name: InterfaceName | None = None
     gateway: str = field(default="", validator=_ip)
@@ -108,7 +113,7 @@ class Joined:
 
 @frozen
 class DiscoveryData:
-    """A node that came or went; ``self_`` where it is this one."""
+    """A node that joined or left; ``self_`` is true if it is this node."""
 
     address: str = ""
     bind_address: str = ""
@@ -116,47 +121,47 @@ class DiscoveryData:
 
 
 class _Discovery(Remote):
-    """A call that a driver need not care for: one that does not override it does nothing."""
+    """A method with a default: a driver that does not override it does nothing."""
 
     has_default = True
 
     def invoke(self, part: Any, *arguments: Any) -> Any:
-        """What ``part`` makes of it, if it overrides the method."""
+        """Call the method of ``part`` if it overrides this one; else do nothing."""
         if remote_of(getattr(type(part), self.name)) is self:
             return None
         return super().invoke(part, *arguments)
 
 
 class NetworkDriver(Subsystem):
-    """Networks, and the endpoints that containers have in them.
+    """A driver of networks, and of the endpoints of containers in them.
 
-    Errors of ``delete_network``, ``delete_endpoint`` and ``leave`` an engine
-    logs and ignores. ``options`` are as B3's second table has them.
+    An engine logs and ignores errors of ``delete_network``, ``delete_endpoint`` and ``leave``. The
+    second table of B3 describes ``options``.
     """
 
     @remote(sends_body=False)
     def get_capabilities(self) -> NetworkCapabilities:
-        """Asked at activation; any failure keeps the driver out until the engine restarts."""
+        """Return the capabilities; if this fails, the engine ignores the driver until restart."""
         raise NotImplementedError
 
     @remote()
     def gw_alloc_check(self, options: Options) -> GatewayNeeds:
-        """Whether a network with these options needs gateway addresses."""
+        """Return whether a network with these options needs gateway addresses."""
         raise NotImplementedError
 
     @remote(result="Options")
     def allocate_network(self, network: NetworkRequest) -> Mapping[str, str]:
-        """Asked by a swarm manager; what is returned goes into the agents' ``create_network``."""
+        """Allocate a network for a swarm manager; nodes get the result in ``create_network``."""
         raise NotImplementedError
 
     @remote()
     def free_network(self, network_id: str) -> None:
-        """Undo ``allocate_network``."""
+        """Free a network that ``allocate_network`` allocated."""
         raise NotImplementedError
 
     @remote()
     def create_network(self, network: NetworkRequest) -> None:
-        """Make a network."""
+        """Create a network."""
         raise NotImplementedError
 
     @remote()
@@ -168,9 +173,10 @@ class NetworkDriver(Subsystem):
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: Options
     ) -> EndpointInterface | None:
-        """Make an endpoint; return what was not set and the driver chose, ``None`` to keep all.
+        """Create an endpoint; return only the addresses that the driver chose, or ``None``.
 
-        A MAC address in ``options`` is base64 of its bytes, in ``interface`` text (trap 18).
+        The driver may choose only addresses that ``interface`` leaves unset. A MAC address in
+        ``options`` is the base64 of its bytes; in ``interface`` it is text (trap 18).
         """
         raise NotImplementedError
 
@@ -181,37 +187,37 @@ class NetworkDriver(Subsystem):
 
     @remote(result="Value")
     def endpoint_oper_info(self, network_id: str, endpoint_id: str) -> Options:
-        """What the driver knows of a running endpoint."""
+        """Return what the driver knows about a running endpoint."""
         raise NotImplementedError
 
     @remote()
     def join(self, network_id: str, endpoint_id: str, sandbox_key: str, options: Options) -> Joined:
-        """Connect a container."""
+        """Connect a container to a network."""
         raise NotImplementedError
 
     @remote()
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Disconnect it."""
+        """Disconnect a container from a network."""
         raise NotImplementedError
 
     @remote(absent=None)
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, options: Options
     ) -> None:
-        """Open the endpoint's ports to the outside; a plugin may lack this."""
+        """Open the endpoint's ports to the outside; a plugin need not implement this."""
         raise NotImplementedError
 
     @remote(absent=None)
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
-        """Close them again; a plugin may lack this."""
+        """Close the endpoint's ports to the outside; a plugin need not implement this."""
         raise NotImplementedError
 
     @_Discovery()
     def discover_new(self, discovery_type: int, discovery_data: DiscoveryData) -> None:
-        """A node came; nothing to do, unless overridden."""
+        """React to a node that joined; does nothing unless overridden."""
         raise NotImplementedError
 
     @_Discovery()
     def discover_delete(self, discovery_type: int, discovery_data: DiscoveryData) -> None:
-        """A node went; nothing to do, unless overridden."""
+        """React to a node that left; does nothing unless overridden."""
         raise NotImplementedError

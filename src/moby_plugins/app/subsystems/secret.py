@@ -1,4 +1,4 @@
-"""SecretProvider, ``secretprovider`` in the manifest (protocol.md B9)."""
+"""The SecretProvider subsystem, called ``secretprovider`` in manifests (protocol.md B9)."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,10 @@ MAX_SECRET_BYTES = 511_999
 
 @frozen
 class PortConfig:
-    """A port of a service. Protocol 0 TCP, 1 UDP, 2 SCTP; publish mode 0 ingress, 1 host."""
+    """A port of a service.
+
+    ``protocol`` is 0 for TCP, 1 for UDP, 2 for SCTP; ``publish_mode`` is 0 for ingress, 1 for host.
+    """
 
     name: str = field(default="", metadata=omitempty())
     protocol: int = field(default=0, metadata=omitempty())
@@ -22,7 +25,7 @@ class PortConfig:
 
 @frozen
 class EndpointSpec:
-    """How a service is reached: mode 0 by a virtual address, 1 by DNS."""
+    """The way a service is reached: ``mode`` is 0 for a virtual address, 1 for DNS."""
 
     mode: int = field(default=0, metadata=omitempty())
     ports: tuple[PortConfig, ...] = field(default=(), metadata=omitempty())
@@ -30,7 +33,7 @@ class EndpointSpec:
 
 @frozen
 class SecretRequest:
-    """Which secret is wanted, and the task that wants it."""
+    """The secret that is requested, and the task that requests it."""
 
     secret_name: str = field(default="", metadata=omitempty())
     secret_labels: Mapping[str, str] = field(factory=dict, metadata=omitempty())
@@ -52,25 +55,25 @@ def _check_size(_: object, __: object, value: bytes) -> None:
 
 @frozen
 class Secret:
-    """A secret; ``do_not_reuse`` makes it this task's alone.
+    """A secret; with ``do_not_reuse`` it is for one task only.
 
-    Raises ``ValueError`` for one that a swarm manager refuses.
+    Raises ``ValueError`` if the value has a size that a swarm manager refuses.
     """
 
     value: bytes = field(validator=_check_size)
     do_not_reuse: bool = False
 
     def __repr__(self) -> str:
-        """Without the secret itself."""
+        """Return the size of the secret, but not the secret itself."""
         return f"Secret({len(self.value)} bytes, do_not_reuse={self.do_not_reuse})"
 
 
 class SecretProvider(Subsystem):
-    """Gives secrets to swarm tasks, when the manager assigns them."""
+    """A provider of secrets for swarm tasks, called when the manager assigns a task."""
 
     implements = "secretprovider"
 
     @remote()
     def get_secret(self, request: SecretRequest) -> Secret:
-        """The secret for this task; a failure keeps it from the task."""
+        """Return the secret for a task; after a failure the task does not get it."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""VolumeDriver (protocol.md B2)."""
+"""The VolumeDriver subsystem (protocol.md B2)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from moby_plugins.domain.formats import timestamp
 from moby_plugins.domain.text import quoted
 from moby_plugins.failures import logger
 
-# Seconds that the engine gives one attempt, the answer's body included.
+# The engine's time-outs: seconds for one attempt, the response's body included.
 LONG, SHORT = 120.0, 60.0
 
 
@@ -20,12 +20,12 @@ class Volume:
     """A volume as a driver describes it. A frozen value.
 
     Args:
-        name: Its name.
-        mountpoint: Where it is mounted; "" where it is not.
-        created_at: A ``datetime``, local time if it has no zone, or text in RFC 3339; kept as text.
-            "" is left out, because an engine refuses the whole response for an empty one (B11, trap
-            11), and for one that is no RFC 3339: that is an error when it is sent.
-        status: For people: what ``docker volume inspect`` shows.
+        name: The volume's name.
+        mountpoint: The path at which it is mounted; "" if it is not mounted.
+        created_at: A ``datetime`` (local time if it has no zone) or an RFC 3339 text; kept as text.
+            "" is not sent, because an engine refuses a whole response with an empty time (B11, trap
+            11). It also refuses a text that is not RFC 3339: sending such a text raises an error.
+        status: Information for users, which ``docker volume inspect`` shows.
     """
 
     name: str
@@ -47,23 +47,24 @@ class VolumeCapabilities:
     """What a volume driver can do. A frozen value.
 
     Args:
-        scope: "local", or "global" for volumes that every node sees; anything else means "local".
+        scope: "local", or "global" for volumes that all nodes share; other values mean "local".
     """
 
     scope: str = field(default="local", converter=_scope)
 
 
 class VolumeDriver(Subsystem):
-    """Volumes by name, mounted for the containers that use them (protocol.md B2).
+    """A driver of volumes, which have names and are mounted for containers (protocol.md B2).
 
     ``VolumeDriver(client)`` is a host's proxy, as for every ``Subsystem``; a class that derives
-    from it is a plugin's implementation. What a method of yours raises is the host's ``Err``. A
-    host gives ``create`` and ``mount`` 120 s, the others 60 s, an attempt. In a class body below
-    ``def list``, write ``Sequence[…]`` for ``list[…]``: there the name is the method's.
+    from it is a plugin's implementation. An exception of an implementation's method is sent to the
+    host as ``Err``. A host's time-out is 120 s for each attempt of ``create`` and ``mount``, and
+    60 s for the other methods. Below ``def list`` in a class body, write ``Sequence[…]`` instead of
+    ``list[…]``, because the name ``list`` is the method there.
 
     Args:
-        client: What a proxy calls through; none for an implementation.
-        timeouts: Seconds by the method's name, in place of those above.
+        client: The client that a proxy calls; ``None`` for an implementation.
+        timeouts: Seconds for each attempt, by the method's name, instead of the time-outs above.
 
     Examples:
         ```python
@@ -92,47 +93,47 @@ class VolumeDriver(Subsystem):
 
     @remote(timeout=LONG)
     def create(self, name: str, opts: Mapping[str, str] | None = None) -> None:
-        """Make a volume; the engine has asked ``get`` before.
+        """Create a volume; the engine calls ``get`` before.
 
         Args:
-            name: The volume's.
-            opts: What the user gave with ``-o``.
+            name: The volume's name.
+            opts: The options that the user gave with ``-o``.
         """
         raise NotImplementedError
 
     @remote(timeout=SHORT)
     def remove(self, name: str) -> None:
-        """Remove a volume and what is in it.
+        """Remove a volume and its contents.
 
         Args:
-            name: The volume's.
+            name: The volume's name.
         """
         raise NotImplementedError
 
     @remote(timeout=SHORT, result="Mountpoint")
     def path(self, name: str) -> str:
-        """Return where the volume is mounted.
+        """Return the path at which the volume is mounted.
 
         Args:
-            name: The volume's.
+            name: The volume's name.
 
         Returns:
-            A path of the host; "" where it is not mounted.
+            A path on the host; "" if the volume is not mounted.
         """
         raise NotImplementedError
 
     @remote(timeout=LONG, result="Mountpoint")
     def mount(self, name: str, id: str) -> str:
-        """Mount for one user of the volume, and return where.
+        """Mount the volume for one user, and return the path.
 
-        The same ``name`` and ``id`` may come several times: count them (trap 12).
+        An engine may send the same ``name`` and ``id`` several times: count the mounts (trap 12).
 
         Args:
-            name: The volume's.
-            id: The user's.
+            name: The volume's name.
+            id: The id of the user of the volume.
 
         Returns:
-            A path of the host.
+            A path on the host.
         """
         raise NotImplementedError
 
@@ -141,43 +142,43 @@ class VolumeDriver(Subsystem):
         """Undo one ``mount``.
 
         Args:
-            name: The volume's.
-            id: The user's.
+            name: The volume's name.
+            id: The id of the user of the volume.
         """
         raise NotImplementedError
 
     @remote(timeout=SHORT, result="Volumes")
     def list(self) -> Sequence[Volume]:
-        """Return all volumes: any sequence; a host is given a tuple."""
+        """Return all volumes. A plugin may return any sequence; a host gets a tuple."""
         raise NotImplementedError
 
     @remote(timeout=SHORT, result="Volume")
     def get(self, name: str) -> Volume | None:
-        """Return the volume, or ``None`` where there is none by that name.
+        """Return the volume, or ``None`` if there is no volume of that name.
 
         Args:
-            name: The volume's.
+            name: The volume's name.
 
         Returns:
-            The volume, if there is one.
+            The volume, or ``None``.
         """
         raise NotImplementedError
 
     def find(self, name: str) -> Volume | None:
-        """Return the volume, or ``None`` where an engine takes it for absent: for hosts.
+        """Return the volume, or ``None`` if an engine would treat it as absent; for hosts.
 
-        That is a response without a volume, and any that says or is an error (B2; B11, trap 9):
-        status 404 or 500, ``Err``, what is no JSON. So a plugin whose database is away has no
-        volumes, to an engine as here; ``get`` tells the two apart.
+        An engine treats a volume as absent if the response has no volume, or is any kind of error
+        (B2; B11, trap 9): another status than 200, ``Err``, or invalid JSON. A plugin whose
+        database cannot be reached thus appears to have no volumes; ``get`` raises in that case.
 
         Args:
-            name: The volume's.
+            name: The volume's name.
 
         Returns:
-            The volume, if there is one.
+            The volume, or ``None``.
 
         Raises:
-            TransportError: When no response came.
+            TransportError: If no response is received.
         """
         try:
             return self.get(name)
@@ -186,5 +187,5 @@ class VolumeDriver(Subsystem):
 
     @remote(timeout=SHORT, result="Capabilities", failed=VolumeCapabilities())
     def capabilities(self) -> VolumeCapabilities:
-        """Return what the driver can do; to a host any failure means "local"."""
+        """Return what the driver can do; on a host, any failure gives the scope "local"."""
         raise NotImplementedError
