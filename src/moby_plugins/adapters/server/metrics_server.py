@@ -37,8 +37,8 @@ class MetricsServer:
         addr: ``HOST:PORT`` or ``PORT`` to listen at: on the loopback interface where no host is
             given, and port 0 for a free one.
         registry: The registry of the metrics; ``prometheus_client.REGISTRY`` unless given.
-            check: Called for each ``/health``, in a thread of this server; returns whether the
-                plugin is healthy.
+        check: Called for each ``/health``, in a thread of this server; returns whether the
+            plugin is healthy.
 
     Raises:
         SettingsError: Where prometheus-client is not installed.
