@@ -1,1 +1,1 @@
-"""One technology each: translate, never decide."""
+"""Adapters to one technology each: they translate, and leave decisions to other packages."""

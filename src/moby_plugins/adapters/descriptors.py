@@ -1,8 +1,8 @@
-"""What goes on where the system refuses a descriptor: idle connections make room, then again.
+"""Retry operations for which no file descriptor was left, after closing idle connections.
 
-A host with many plugins keeps connections that it could do without. So whatever here opens
-something, a connection, a file, a directory, the resolver's sockets, is tried through
-``Descriptors``, which closes these first where there is no descriptor left.
+A host with many plugins keeps idle connections that it can do without. So each operation that
+opens a descriptor (for a connection, a file, a directory or the resolver) runs through
+``Descriptors``, which closes idle connections and tries again if there is none left.
 """
 
 import errno
@@ -20,22 +20,22 @@ from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, ended_by
 
 T = TypeVar("T")
 
-# The system's refusal of a descriptor, to this process and to all.
+# Errors for no descriptor left, in this process and in the whole system.
 _REFUSALS = (errno.EMFILE, errno.ENFILE)
-# How often at most one thing is tried, while other threads take what was closed for it.
+# The most attempts of one operation, as other threads may take the freed descriptors.
 ATTEMPTS = 8
 
 
 class Holder(Protocol):
-    """What holds descriptors that it can do without."""
+    """A holder of descriptors that it can do without."""
 
     def shed(self) -> bool:
-        """Let them go; false where there are none. It never waits."""
+        """Close these descriptors, without waiting; return false if there were none."""
         ...
 
 
 class Descriptors:
-    """The descriptors of this process, as far as something can do without them.
+    """The holders of descriptors that can be closed when none is left.
 
     Threads may share it; there is no lock, which a fork could leave locked.
     """
@@ -44,14 +44,14 @@ class Descriptors:
         self._holders: dict[weakref.ref[Holder], None] = {}
 
     def add(self, holder: Holder) -> None:
-        """Ask ``holder`` too, as long as it lives."""
+        """Add ``holder``, as a weak reference."""
         self._holders[weakref.ref(holder, self._forget)] = None
 
     def tried(self, do: Callable[[], T]) -> T:
-        """What ``do`` returns or raises; again where it was refused a descriptor.
+        """Return or raise what ``do`` does; if no descriptor was left, free some and try again.
 
-        Before that all holders let theirs go. Where none has any, it is tried once more, since
-        another thread may have had them go.
+        All holders close theirs before another attempt. If they have none, there is only one more
+        attempt, since another thread may just have closed them.
         """
         for attempt in range(1, ATTEMPTS):
             try:
@@ -62,7 +62,10 @@ class Descriptors:
         return do()
 
     def made_room(self, error: BaseException, attempt: int) -> bool:
-        """Whether to try once more after ``error`` of this attempt, which is counted from 1."""
+        """Free descriptors if ``error`` calls for it; return whether to try again.
+
+        ``attempt`` is the number of the failed one, from 1.
+        """
         return is_refusal(error) and (self._shed() or attempt == 1)
 
     def _shed(self) -> bool:
@@ -74,7 +77,7 @@ class Descriptors:
 
 
 def is_refusal(error: BaseException | None) -> bool:
-    """Whether ``error``, or what it was made of, is the system's refusal of a descriptor."""
+    """Return whether ``error``, or one of its causes, says that no descriptor was left."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _REFUSALS:
             return True
@@ -83,7 +86,7 @@ def is_refusal(error: BaseException | None) -> bool:
 
 
 def check_descriptors() -> None:
-    """Raise ``OSError`` where the system has no descriptors for this process now."""
+    """Raise ``OSError`` if no descriptor is left now."""
     try:
         pipe = os.pipe()
     except OSError as error:
@@ -96,26 +99,26 @@ def check_descriptors() -> None:
 
 @frozen
 class SheddingDiscovery:
-    """A ``discovery`` whose look-ups are tried again where they are refused a descriptor."""
+    """A discovery that retries the look-ups of ``discovery`` if no descriptor was left."""
 
     discovery: Discovery
     descriptors: Descriptors
 
     @property
     def is_local(self) -> bool:
-        """Whether that of ``discovery`` is."""
+        """Whether ``discovery`` is local."""
         return isinstance(self.discovery, LocalDiscovery) and self.discovery.is_local
 
     def ended_by(self, cancel: Cancellation) -> "SheddingDiscovery":
-        """This, for as long as ``cancel`` is not set, where ``discovery`` can be ended."""
+        """Return a copy whose look-ups end once ``cancel`` is set, if ``discovery`` supports it."""
         return SheddingDiscovery(ended_by(self.discovery, cancel), self.descriptors)
 
     def scan(self) -> list[str]:
-        """The names that ``discovery`` finds."""
+        """Return the names that ``discovery`` finds."""
         return self.descriptors.tried(self.discovery.scan)
 
     def lookup(self, name: str) -> Plugin:
-        """The plugin that ``discovery`` finds."""
+        """Return the plugin ``name`` that ``discovery`` finds."""
         return self.descriptors.tried(partial(self.discovery.lookup, name))
 
     def __repr__(self) -> str:

@@ -1,8 +1,8 @@
-"""Discovery that asks an engine for the plugins that it manages: GET, and nothing else.
+"""Discovery of the managed plugins of a Docker Engine, through GET requests to its API.
 
-A question is a few requests, each over a connection of its own, so that none meets one that the
-engine is about to close: nothing is remembered. All of them together are bounded in time, each
-answer in size. What the answers mean is decided in ``domain/managed.py``.
+A *question* (a look-up or a scan) is a few requests. Each uses a new connection, as an idle one may
+be closed by the engine at any time, and nothing is cached. The time of a question and the size of
+each response are bounded. ``domain/managed.py`` interprets the responses.
 """
 
 from collections.abc import Callable
@@ -57,9 +57,9 @@ from moby_plugins.domain.text import quoted, shown
 from moby_plugins.domain.typed import is_of_its_type
 from moby_plugins.ports import Cancellation, Clock, Connect, Transport, filled
 
-# Seconds for one question, unless set.
+# Seconds for one question, by default.
 TIMEOUT = 30.0
-# Of one answer: an engine with a thousand plugins tells of them in one MiB.
+# The most bytes of one response: a thousand plugins take one MiB.
 MAX_ANSWER_BYTES = 16 << 20
 _HEADERS = {"Accept": "application/json", "User-Agent": USER_AGENT, "Connection": "close"}
 T = TypeVar("T")
@@ -68,9 +68,9 @@ T = TypeVar("T")
 def connect(
     address: Address, tls: TLSOptions | None, /, *, lookups: Lookups | None = None
 ) -> Transport:
-    """The transport to an engine; it only gets. ``lookups`` resolve its name.
+    """Return a transport to an engine that only sends GET. ``lookups`` resolve its name.
 
-    Raises ``SpecError`` for what it cannot dial.
+    Raises ``SpecError`` for an address that it cannot dial.
     """
     from moby_plugins.adapters.http.urllib3 import GetConnection
 
@@ -79,26 +79,28 @@ def connect(
 
 @frozen(repr=False)
 class EngineDiscovery:
-    """A discovery of the managed plugins of an engine, which is only read from.
+    """A discovery of the managed plugins of an engine, through read-only requests.
 
-    It finds those that are enabled, under their full name (``shelf:latest``), by that name,
-    without ``:latest``, by id, and by the first 12 digits of one or more. An answer is at most
-    16 MiB. Each question raises ``TransportError``, with the engine's address, where that cannot
-    be reached, ``StatusError`` where it answers with an error, and ``WireError`` for any other
-    answer. Threads may share it; there is nothing to close.
+    It lists the enabled plugins by their full name (``shelf:latest``), and looks them up by that
+    name, without ``:latest``, by id, and by at least the first 12 digits of an id. A response may
+    have up to 16 MiB. Each method that asks the engine raises ``TransportError`` with the engine's
+    address if it cannot be reached, ``StatusError`` if it responds with an error, and
+    ``WireError`` for any other invalid response. Threads may share it; there is nothing to close.
 
     Args:
-        address: The engine's: ``"unix:///var/run/docker.sock"``, ``"https://engine:2376"``.
-        tls_config: For an address at ``https``; without it, the engine is verified against the
+        address: The address of the engine: ``"unix:///var/run/docker.sock"`` or
+            ``"https://engine:2376"``.
+        tls_config: For an ``https`` address; without it, the engine is verified against the
             system's roots.
-        timeout: Seconds for one question, from the dial to the last byte; ``None`` is no bound.
-        connect: What makes the transport to it; for tests.
-        clock: What the time is told by; for tests.
-        cancel: Ends the question that is under way at once when it is set, and all to come, with
-            ``TransportError``; see ``ended_by``.
+        timeout: Seconds for one look-up or scan, from the dial to the last byte; ``None`` for no
+            bound.
+        connect: Creates the transport to the engine; for tests.
+        clock: Tells the time; for tests.
+        cancel: Once it is set, current and later look-ups and scans raise ``TransportError``; see
+            ``ended_by``.
 
     Raises:
-        SpecError: For an address that cannot be one.
+        SpecError: For an invalid address.
         ValueError: For a time-out that is not positive.
         TypeError: For an argument of another type.
     """
@@ -123,15 +125,15 @@ class EngineDiscovery:
             raise TypeError(f"connect must be a function of an address, not {quoted(self.connect)}")
 
     def scan(self) -> list[str]:
-        """The names of the plugins that are enabled, with their tags, sorted."""
+        """Return the names of the enabled plugins, with their tags, sorted."""
         return sorted({plugin.name for plugin in self._all() if plugin.enabled})
 
     def lookup(self, name: str) -> Plugin:
-        """The plugin by that name or id.
+        """Return the plugin with this name or id.
 
-        Raises ``InvalidPluginNameError`` for what no engine has for a name, before it is asked,
-        ``PluginNotFoundError``, ``PluginDisabledError``, ``SpecError`` for a plugin that cannot
-        be reached or whose id is none, and what becomes of the question.
+        Raises ``InvalidPluginNameError`` for a name that no plugin of an engine can have, before
+        any request, ``PluginNotFoundError``, ``PluginDisabledError``, ``SpecError`` for a plugin
+        that cannot be reached or whose id is invalid, and the errors listed at the class.
         """
         question = self._question()
         plugin = self._find(question, name)
@@ -140,7 +142,7 @@ class EngineDiscovery:
         return self._found(question, plugin)
 
     def candidates(self, name: str) -> list[Candidate]:
-        """The plugin by that name, if there is one, enabled or not; or why that cannot be told."""
+        """Return the plugin ``name``, enabled or not, as the only candidate, or its error."""
         try:
             question = self._question()
             return [self._candidate(question, self._find(question, name))]
@@ -152,7 +154,7 @@ class EngineDiscovery:
             return [Candidate(self._place(name), error=error)]
 
     def strays(self) -> list[Stray]:
-        """The plugins that are disabled; none where the engine does not tell."""
+        """Return the disabled plugins; none if the engine cannot be asked."""
         try:
             disabled = [plugin for plugin in self._all() if not plugin.enabled]
         except PluginError:
@@ -163,7 +165,7 @@ class EngineDiscovery:
         ]
 
     def ended_by(self, cancel: Cancellation) -> "EngineDiscovery":
-        """This discovery, for as long as ``cancel`` is not set."""
+        """Return a copy whose look-ups and scans end once ``cancel`` is set."""
         return evolve(self, address=self.address.text, cancel=cancel)
 
     def __repr__(self) -> str:
@@ -175,7 +177,7 @@ class EngineDiscovery:
     def _find(self, question: "_Question", name: str) -> ManagedPlugin:
         if not is_engine_name(check_any_name(name)):
             raise InvalidPluginNameError(name, NAMES)
-        # Of what a name may hold only "@" and "+" of a digest need not stand in a path as it is.
+        # Of the characters of a name, only "@" and "+" of a digest are special in a path.
         path = f"plugins/{quote(asked_as(name), safe='/:@')}/json"
         missing = PluginNotFoundError(name, [self._place(name)])
         try:
@@ -205,7 +207,7 @@ class EngineDiscovery:
         return Candidate(place, error=PluginDisabledError(plugin.name), managed=plugin)
 
     def _place(self, name: str) -> str:
-        # As people read it, in the order of narrowing.
+        # The place that messages show: the plugin, and the engine that has it.
         return f"{name} at {self.address.text}"
 
     def _question(self) -> "_Question":
@@ -219,9 +221,9 @@ class EngineDiscovery:
 
 
 class _Question:
-    """The requests of one question, which all end at ``ends`` on ``clock``.
+    """The requests of one question, with one deadline ``ends`` on ``clock``.
 
-    They are of the version that the engine tells, which is asked for once.
+    They use the engine's own API version, which is requested first.
     """
 
     def __init__(
@@ -240,10 +242,10 @@ class _Question:
         self._version: str | None = None
 
     def read(self, path: str, understand: Callable[[object], T]) -> T:
-        """What ``understand`` makes of the JSON at ``path``; it raises ``ValueError``.
+        """Return ``understand`` of the JSON at ``path``; it may raise ``ValueError``.
 
-        Raises ``TransportError`` where the engine does not answer, ``StatusError`` where it
-        refuses, and ``WireError`` for an answer that is no engine's.
+        Raises ``TransportError`` if the engine does not respond, ``StatusError`` if it responds
+        with an error, and ``WireError`` for an invalid response.
         """
         if self._version is None:
             told = self._get("_ping")[0].headers.get("Api-Version", "")
@@ -278,7 +280,7 @@ class _Question:
                 with closing(response.body):
                     return response, _whole(response.body)
         except (TransportError, WireError) as error:
-            # Transports speak of plugins, which is all that they carry otherwise.
+            # The texts of transports are about plugins, their usual peers.
             error.reason = error.reason.replace("the plugin", "the engine")
             error.address = self._engine
             if isinstance(error, WireError):

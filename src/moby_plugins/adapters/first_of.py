@@ -1,4 +1,4 @@
-"""One discovery of two: what the first does not find is looked for by the second."""
+"""A discovery that combines two: the second one looks for what the first does not find."""
 
 from attrs import frozen
 
@@ -9,14 +9,13 @@ from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, Survey, 
 
 @frozen(repr=False)
 class FirstOf:
-    """A discovery that looks in ``first``, and in ``then`` where that has no such plugin.
+    """A discovery that looks in ``first``, and in ``then`` if that has no such plugin.
 
-    ``FirstOf(EngineDiscovery("unix:///var/run/docker.sock"), new_local_discovery())`` looks as
-    an engine does: among its own plugins, then on disk. A name that one of the two cannot take
-    is left to the other. Any other error of ``first`` ends the look-up: a plugin that is
-    disabled, or an engine that does not answer, is not replaced by one of the same name. Where
-    one of the two cannot tell what it passes over, what it looks up is its only candidate.
-    Threads may share it.
+    ``FirstOf(EngineDiscovery("unix:///var/run/docker.sock"), new_local_discovery())`` searches as
+    an engine does: its own plugins, then the disk. A name that is invalid for one of the two is
+    left to the other. Any other error of ``first`` ends the look-up: if a plugin is disabled, or
+    an engine does not respond, ``then`` is not searched. If one of the two cannot list candidates,
+    the plugin that it looks up is its only candidate. Threads may share it.
     """
 
     first: Discovery
@@ -28,23 +27,23 @@ class FirstOf:
 
     @property
     def is_local(self) -> bool:
-        """Whether both are."""
+        """Whether both are local."""
         both = (self.first, self.then)
         return all(isinstance(each, LocalDiscovery) and each.is_local for each in both)
 
     def ended_by(self, cancel: Cancellation) -> "FirstOf":
-        """Both, for as long as ``cancel`` is not set, where they can be ended."""
+        """Return a copy whose look-ups end once ``cancel`` is set, as far as the two support it."""
         return FirstOf(ended_by(self.first, cancel), ended_by(self.then, cancel))
 
     def scan(self) -> list[str]:
-        """The names of both, sorted, each once; raises what either raises."""
+        """Return the names of both, sorted and without duplicates; raise the errors of either."""
         return sorted({*self.first.scan(), *self.then.scan()})
 
     def lookup(self, name: str) -> Plugin:
-        """The plugin by that name, of ``first`` if that has it.
+        """Return the plugin ``name`` of ``first``, or else of ``then``.
 
-        Raises ``InvalidPluginNameError`` for a name that neither can take, and what either
-        raises.
+        Raises ``InvalidPluginNameError`` for a name that is invalid for both, and the errors of
+        either.
         """
         try:
             return self.first.lookup(name)
@@ -60,7 +59,7 @@ class FirstOf:
             raise PluginNotFoundError(name, (*missing.searched, *error.searched)) from error
 
     def candidates(self, name: str) -> list[Candidate]:
-        """The candidates of both, in this order."""
+        """Return the candidates of ``first``, then those of ``then``."""
         found: list[Candidate] = []
         refused: list[InvalidPluginNameError] = []
         for each in (self.first, self.then):
@@ -73,7 +72,7 @@ class FirstOf:
         return found
 
     def strays(self) -> list[Stray]:
-        """Those of both."""
+        """Return the ignored files of both."""
         surveys = (each for each in (self.first, self.then) if isinstance(each, Survey))
         return [stray for survey in surveys for stray in survey.strays()]
 

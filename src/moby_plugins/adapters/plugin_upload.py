@@ -1,4 +1,4 @@
-"""A managed plugin sent to an engine: which version of the API it speaks, and the one POST."""
+"""Upload a managed plugin to an engine: negotiate the API version, and send one POST."""
 
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote
@@ -12,16 +12,16 @@ from moby_plugins.domain.text import quoted
 from moby_plugins.ports import Transport
 
 _CREATED = range(200, 300)
-# Of an error's body.
+# The most bytes of an error response that are read.
 _MAX_ERROR_BYTES = 64 << 10
 _CONFLICT = 409
 
 
 def negotiated_version(transport: Transport, engine: Address, timeout: float | None) -> str:
-    """The version of the API that ``engine`` offers, ``"1.41"``.
+    """Return the API version of ``engine``, such as ``"1.41"``.
 
-    ``transport`` leads there, and gets. All of it takes ``timeout`` seconds at most. Raises
-    ``TransportError`` with the address where it cannot be reached, and for what is no engine.
+    ``transport`` leads to it and sends GET. This takes at most ``timeout`` seconds. Raises
+    ``TransportError`` with the address if the engine cannot be reached, or is not an engine.
     """
     response = transport.send(Request("_ping"), timeout)
     response.body.close()
@@ -42,10 +42,10 @@ def create_plugin(
     size: int,
     timeout: float,
 ) -> None:
-    """Have an engine create the plugin ``reference`` of ``tar``, which has ``size`` bytes.
+    """Create the plugin ``reference`` in an engine from ``tar``, which has ``size`` bytes.
 
-    ``transport`` leads to the engine. Raises ``StatusError`` for what it refuses, with what to do
-    about it, and ``TransportError``.
+    ``transport`` leads to the engine. Raises ``StatusError``, which says what to do, if
+    the engine refuses it, and ``TransportError``.
     """
     method = f"v{version}/plugins/create?name={quote(reference, safe='')}"
     headers = {"Content-Type": "application/x-tar"}

@@ -1,4 +1,4 @@
-"""Discovery of plugins that are given by name: in code, or in settings. No directory is read."""
+"""Discovery of plugins that are given by name, in code or in settings, without directories."""
 
 from collections.abc import Mapping
 
@@ -10,25 +10,25 @@ from moby_plugins.domain.text import listed, quoted, shown
 
 
 def _place(name: str) -> str:
-    # Where a person finds the plugin described: as TOML has it.
+    # The place that messages show: the table and key in a settings file.
     return f"[plugins] {name}"
 
 
 @frozen(repr=False)
 class StaticDiscovery:
-    """A discovery of the plugins that it is given: no directory is read, and no root is needed.
+    """A discovery of given plugins, which reads no directory and needs no root rights.
 
-    Later changes of the mapping count, as nothing is remembered: a name or an address that cannot
-    be one is then an error of the look-up. Threads may share it; there is nothing to close.
+    The mapping is not copied, so later changes count: an invalid name or address is then an error
+    of the look-up. Threads may share it; there is nothing to close.
 
     Args:
-        plugins: Addresses by name, or ``Plugin`` values for those that take TLS options. The plugin
-            at an ``https`` address is verified against the system's roots.
+        plugins: Addresses by name, or ``Plugin`` values for those with TLS options. A plugin at an
+            ``https`` address is verified against the system's roots.
 
     Raises:
-        TypeError: For what is no mapping, or a value that is neither.
+        TypeError: For anything but a mapping, or a value that is neither.
         SpecError: For an address that cannot be used.
-        InvalidPluginNameError: For a name that cannot be a plugin's.
+        InvalidPluginNameError: For an invalid name.
 
     Examples:
         ```python
@@ -50,7 +50,7 @@ class StaticDiscovery:
 
     @property
     def is_local(self) -> bool:
-        """True: nothing is asked."""
+        """True: nothing is read or requested."""
         return True
 
     def scan(self) -> list[str]:
@@ -58,17 +58,17 @@ class StaticDiscovery:
         return sorted(self.plugins)
 
     def lookup(self, name: str) -> Plugin:
-        """Return the plugin by that name.
+        """Return the plugin ``name``.
 
         Args:
             name: Its name.
 
         Returns:
-            The plugin as it is given.
+            The plugin as it was given.
 
         Raises:
-            PluginNotFoundError: Where there is none.
-            InvalidPluginNameError: For what cannot be a name.
+            PluginNotFoundError: If there is none.
+            InvalidPluginNameError: For an invalid name.
             SpecError: For an address that cannot be used.
         """
         if check_plugin_name(name) not in self.plugins:
@@ -76,7 +76,7 @@ class StaticDiscovery:
         return self._plugin(name)
 
     def candidates(self, name: str) -> list[Candidate]:
-        """Return the plugin by that name as the only candidate, or nothing.
+        """Return the plugin ``name`` as the only candidate, or nothing.
 
         Args:
             name: Its name.

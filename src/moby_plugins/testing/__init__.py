@@ -1,4 +1,4 @@
-"""Fakes for tests: a clock of one's own, plugins in memory, and all the ways they fail.
+"""Fakes for tests: a fake clock, plugins in memory, and the faults that plugins can have.
 
 They pass the same contract suites as the real adapters.
 """
@@ -86,7 +86,7 @@ __all__ = [
     "status",
 ]
 
-if not TYPE_CHECKING:  # else any name would pass
+if not TYPE_CHECKING:  # a type checker would accept any name
     __getattr__, __dir__ = deferred_names(
         __name__,
         __all__,
@@ -102,7 +102,7 @@ if not TYPE_CHECKING:  # else any name would pass
             "testing.host_replay",
             "testing.live",
             "adapters.memory.fault_server",
-            # These load asyncio.
+            # These modules import asyncio.
             "adapters.memory.fake_time_loop",
             "adapters.memory.async_transport",
             "testing.async_memory_registry",

@@ -1,4 +1,4 @@
-"""Asynchronous plugins on sockets, each in an event loop of its own thread."""
+"""Asynchronous plugins on sockets, each in its own thread with an event loop."""
 
 from contextlib import ExitStack
 from os import PathLike, fspath
@@ -17,19 +17,19 @@ from moby_plugins.testing.live import DRAIN, TIMEOUT
 
 
 class AsyncLivePlugin:
-    """Serves an asynchronous plugin on the socket ``NAME.sock`` inside a ``with`` block.
+    """An asynchronous plugin, served on the socket ``NAME.sock`` inside a ``with`` block.
 
-    It runs in an event loop of its own, in another thread than the test's: what it shares with the
-    test are things of threads, as ``threading.Event``, and not of asyncio.
+    It runs in its own event loop in another thread than the test, so share thread-safe objects such
+    as ``threading.Event`` with it, not those of asyncio.
 
     Args:
         plugin: An implementation of an asynchronous subsystem, an ``AsyncPluginApp``, or any
             coroutine function from ``AsyncRequest`` to ``AsyncResponse``.
-        name: The plugin's.
+        name: The name of the plugin.
         sockets_path: The directory of the socket.
 
     Raises:
-        SpecError: On entering, where it cannot listen there.
+        SpecError: On entering, if it cannot listen there.
 
     Examples:
         ```python
@@ -68,16 +68,16 @@ class AsyncLivePlugin:
 
     @property
     def client(self) -> AsyncClient:
-        """A client of it: tries once, waits 10 s for a response, and is closed with the plugin.
+        """A client of the plugin with one attempt and a time-out of 10 s, closed with the plugin.
 
-        ``RuntimeError`` before it listens.
+        Raises ``RuntimeError`` before the plugin listens.
         """
         if self._client is None:
             raise RuntimeError("the plugin has no client before it listens")
         return self._client
 
     def stop(self) -> None:
-        """Remove the socket, let running calls end; may be repeated."""
+        """Remove the socket and let running calls end; may be called more than once."""
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -94,7 +94,7 @@ class AsyncLivePlugin:
 
 
 class AsyncLivePlugins:
-    """Starts asynchronous plugins in one directory; a context manager, which stops them all.
+    """A factory of asynchronous plugins in one directory; a context manager that stops them all.
 
     Args:
         sockets_path: The directory of the sockets.
@@ -108,14 +108,14 @@ class AsyncLivePlugins:
         return f"AsyncLivePlugins({self._sockets_path!r})"
 
     def __call__(self, plugin: AsyncApp | AsyncSubsystem, name: str = "plugin") -> AsyncLivePlugin:
-        """Start a plugin; raises as ``AsyncLivePlugin`` does.
+        """Start a plugin; raise as ``AsyncLivePlugin`` does.
 
         Args:
-            plugin: As ``AsyncLivePlugin`` takes it.
-            name: The plugin's.
+            plugin: The same as for ``AsyncLivePlugin``.
+            name: The name of the plugin.
 
         Returns:
-            The plugin, which listens already.
+            The plugin, which already listens.
         """
         return self._stack.enter_context(AsyncLivePlugin(plugin, name, self._sockets_path))
 

@@ -1,4 +1,4 @@
-"""A whole host in memory for programs on asyncio: a registry to which a test adds plugins."""
+"""An asynchronous registry in memory, to which a test adds plugins."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -22,21 +22,21 @@ from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.ports import Cancellation
 from moby_plugins.testing.memory_registry import StrictTransports, introduced
 
-# What plays a plugin's part in memory.
+# The kinds of plugins in memory.
 AsyncPart: TypeAlias = AsyncSubsystem | Subsystem | AsyncReplies
 
 
 class AsyncMemoryRegistry(AsyncRegistry):
-    """An ``AsyncRegistry`` whose plugins are those that a test adds; nothing is opened or dialled.
+    """An ``AsyncRegistry`` of plugins that a test adds; no file or connection is opened.
 
-    Its maker closes it. Its waits are on the running event loop's time: on a ``FakeTimeLoop`` they
-    take none.
+    The creator closes it. It waits on the running event loop's time: on a ``FakeTimeLoop`` that
+    takes no real time.
 
     Args:
-        retry: The policy of ``get`` and of the clients.
+        retry: The retry policy of ``get`` and of the clients.
 
     Attributes:
-        discovery: Counts the scans and look-ups.
+        discovery: The discovery, which counts scans and look-ups.
 
     Examples:
         ```python
@@ -69,22 +69,22 @@ class AsyncMemoryRegistry(AsyncRegistry):
         return f"<AsyncMemoryRegistry of {self.discovery!r}: {active} active>"
 
     def add(self, name: str, plugin: AsyncPart, addr: str = "") -> AsyncMemoryTransport:
-        """Make a plugin appear, or put another one in its place: it answers from now on.
+        """Add a plugin, or replace the one with this name.
 
         Args:
-            name: The plugin's.
-            plugin: An implementation of a subsystem, asynchronous or not, or what
-                ``AsyncMemoryTransport`` takes. A table without ``Plugin.Activate`` implements the
-                subsystems whose methods it names.
-            addr: ``memory://NAME`` unless given.
+            name: The name of the plugin.
+            plugin: An implementation of a subsystem, asynchronous or not, or the ``plugin`` of an
+                ``AsyncMemoryTransport``. A table without ``Plugin.Activate`` implements the
+                subsystems whose methods it has.
+            addr: Its address; ``memory://NAME`` unless given.
 
         Returns:
-            A transport that has the ``calls``.
+            A transport to the plugin, which has the ``calls``.
 
         Raises:
-            InvalidPluginNameError: For what cannot be a name.
-            SpecError: For what cannot be an address.
-            TypeError: For what is no such plugin.
+            InvalidPluginNameError: For an invalid name.
+            SpecError: For an invalid address.
+            TypeError: For any other kind of plugin.
         """
         added = Plugin.local(name, addr or "memory://" + quote(name, errors="surrogateescape"))
         transport = AsyncMemoryTransport(_played(introduced(plugin)), addr=added.addr)
@@ -94,10 +94,10 @@ class AsyncMemoryRegistry(AsyncRegistry):
         return transport
 
     def remove(self, name: str) -> None:
-        """Make a plugin disappear, for clients that are held too; none there is no error.
+        """Remove a plugin, if it exists; existing clients cannot reach it any more, either.
 
         Args:
-            name: The plugin's.
+            name: The name of the plugin.
         """
         self.discovery.remove(name)
         self._transports.pop(self._addrs.pop(name, ""), None)
@@ -107,13 +107,13 @@ class AsyncMemoryRegistry(AsyncRegistry):
 
 
 class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
-    """Makes ``AsyncMemoryTransport`` values: ``make({method: reply})``."""
+    """A factory of ``AsyncMemoryTransport`` values: ``make({method: reply})``."""
 
     def __call__(self, plugin: AsyncPart, addr: str = "memory://plugin") -> AsyncMemoryTransport:
-        """Make a transport.
+        """Return a transport.
 
         Args:
-            plugin: What ``AsyncMemoryTransport`` takes, or an implementation of a subsystem.
+            plugin: The same as for ``AsyncMemoryTransport``, or an implementation of a subsystem.
             addr: The address that errors name.
 
         Returns:
@@ -124,7 +124,7 @@ class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
     def strict(
         self, plugin: Mapping[str, Reply] | Script, addr: str = "memory://plugin"
     ) -> AsyncMemoryTransport:
-        """Make a transport of which ``assert_used_up`` lets no reply be left.
+        """Return a transport whose replies must all be used: see ``assert_used_up``.
 
         Args:
             plugin: A table or a script.
@@ -138,7 +138,7 @@ class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
 
 @frozen(repr=False)
 class _Line:
-    """A transport to whatever is at an address when a call is sent."""
+    """A transport to the plugin that has the address at the time of each call."""
 
     _address: Address
     _transports: Mapping[str, AsyncMemoryTransport]

@@ -1,4 +1,4 @@
-"""An engine of a test: the part of its API that tells of managed plugins."""
+"""A fake engine for tests, with the part of the API that reads managed plugins."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ _VOLUMES = ("docker.volumedriver/1.0",)
 
 @frozen
 class _Installed:
-    """A plugin, but for its name."""
+    """An installed plugin, without its name."""
 
     id: str
     enabled: bool
@@ -44,17 +44,17 @@ class _Installed:
 
 
 class FakeEngine:
-    """An engine that manages the plugins that a test installs, in memory or on a socket.
+    """A fake engine with the managed plugins that a test installs, in memory or on a socket.
 
-    ``discovery()`` asks it in memory, and a registry of that finds its plugins under their
+    ``discovery()`` reads it in memory; a registry with that discovery finds the plugins at their
     addresses, ``unix:///run/docker/plugins/ID/SOCKET``. ``serve(path)`` is a server on a UNIX
-    socket, for ``Settings(engine=…)`` and the command line. It looks plugins up as engines do: by
-    name, with ``:latest`` where there is no tag, else by the beginning of an id. ``requests``
-    lists the paths that were asked for. It runs no plugins. Threads may share it.
+    socket, for ``Settings(engine=…)`` and the command line. Plugins are looked up as in engines: by
+    name, with ``:latest`` added if there is no tag, else by the beginning of an id. ``requests``
+    lists the requested paths. No plugins are run. Threads may share it.
 
     Args:
-        version: Of its API, as it tells it.
-        root: Where it says that it keeps its data.
+        version: The version of its API.
+        root: Its data directory, as it reports it.
 
     Examples:
         ```python
@@ -89,9 +89,9 @@ class FakeEngine:
         mounts: Iterable[Mapping[str, Any]] | None = (),
         protocol: str = "",
     ) -> str:
-        """Install a plugin, again if there is one of that name: returns its id, a new one.
+        """Install a plugin, replacing one of the same name, and return its new id.
 
-        Nothing is checked, as in engines; ``None`` is told as ``null``.
+        Nothing is checked, as in engines; ``None`` becomes ``null`` in the API.
         """
         interface = {"Socket": socket, "Types": None if types is None else [*types]}
         if protocol:
@@ -111,22 +111,22 @@ class FakeEngine:
         return identity
 
     def enable(self, name: str) -> None:
-        """Enable a plugin; ``KeyError`` for one that is not installed."""
+        """Enable a plugin; raise ``KeyError`` if it is not installed."""
         self._set(name, enabled=True)
 
     def disable(self, name: str) -> None:
-        """Disable a plugin; ``KeyError`` for one that is not installed."""
+        """Disable a plugin; raise ``KeyError`` if it is not installed."""
         self._set(name, enabled=False)
 
     def remove(self, name: str) -> None:
-        """Remove a plugin; ``KeyError`` for one that is not installed."""
+        """Remove a plugin; raise ``KeyError`` if it is not installed."""
         with self._lock:
             del self._plugins[familiar(name)]
 
     def answer_with(self, *reply: Reply) -> None:
-        """Answer every request with ``reply``, and as it should again without one.
+        """Answer every request with ``reply``; without one, answer normally again.
 
-        That is what ``MemoryTransport`` takes for one: ``refused()``, ``hangs()``, ``drips(…)``,
+        A reply is the same as in ``MemoryTransport``: ``refused()``, ``hangs()``, ``drips(…)``,
         ``not_json()``, bytes, or a JSON value.
         """
         self._instead = [*reply]
@@ -134,13 +134,13 @@ class FakeEngine:
     def discovery(
         self, *, timeout: float | None = TIMEOUT, clock: Clock | None = None
     ) -> EngineDiscovery:
-        """A discovery that asks this engine in memory; times are on ``clock``, the machine's."""
+        """Return a discovery that reads this engine in memory, on ``clock`` or in real time."""
         clock = clock or SystemClock()
         transport = MemoryTransport(self._reply, clock=clock, addr=ADDRESS)
         return EngineDiscovery(ADDRESS, timeout=timeout, connect=transport.connect, clock=clock)
 
     def serve(self, path: str | os.PathLike[str]) -> FaultServer:
-        """A server of this engine on a UNIX socket at ``path``: a context manager."""
+        """Return a server of this engine on a UNIX socket at ``path``: a context manager."""
         return FaultServer.unix(self._reply, path)
 
     def __repr__(self) -> str:

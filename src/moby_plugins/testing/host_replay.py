@@ -1,4 +1,4 @@
-"""A host's part in a test, played from a recording."""
+"""Repeat the calls of a recorded host in a test."""
 
 import os
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from moby_plugins.domain.typed import typed
 
 @frozen(field_transformer=typed)
 class Replayed:
-    """A recorded call made once more. A frozen value.
+    """A recorded call that was repeated. A frozen value.
 
     Args:
-        recorded: The call as it was recorded.
-        status: The status of the response now.
-        body: Its body.
+        recorded: The recorded call.
+        status: The status of the new response.
+        body: The body of the new response.
     """
 
     recorded: RecordedCall
@@ -30,7 +30,7 @@ class Replayed:
     body: bytes
 
     def differences(self) -> list[str]:
-        """Return a line for each place where the response is another one than was recorded."""
+        """Return a line for each difference between the new response and the recorded one."""
         lines = []
         if self.status != self.recorded.status:
             lines.append(f"status: expected {self.recorded.status}, got {self.status}")
@@ -41,22 +41,22 @@ class Replayed:
 def replay_calls(
     file: str | os.PathLike[str], app: App, translate: Callable[[bytes], bytes] = bytes
 ) -> list[Replayed]:
-    """Make the calls of a recording once more, one after the other.
+    """Repeat the calls of a recording, one after the other.
 
-    Calls that a host gave up are left out. Where secrets were masked, the plugin is sent the masks,
-    and its responses are masked.
+    Calls that a host gave up are left out. If secrets were masked in the recording, the masks are
+    sent to the plugin, and its responses are masked, too.
 
     Args:
-        file: The recording's.
-        app: What answers.
-        translate: Given each recorded body, of request and response, returns it as it would be
-            here: with another directory, say.
+        file: The path of the recording.
+        app: The app that answers the calls.
+        translate: Takes each recorded body, of requests and responses, and returns it adapted to
+            the test, for example with another directory.
 
     Returns:
-        Each call, and what came of it.
+        Each call, with the new response.
 
     Raises:
-        RecordingError: For a file that cannot be read, or a body that was not kept whole.
+        RecordingError: For a file that cannot be read, or a body that was not recorded completely.
     """
     recording = load_recording(file)
     replayed = []
@@ -77,16 +77,16 @@ def replay_calls(
 def assert_replayed(
     file: str | os.PathLike[str], app: App, translate: Callable[[bytes], bytes] = bytes
 ) -> None:
-    """Check that ``app`` answers all calls of a recording as they were answered then.
+    """Raise ``AssertionError`` unless ``app`` gives the recorded response to all recorded calls.
 
     Args:
-        file: The recording's.
-        app: What answers.
-        translate: As ``replay_calls`` takes it.
+        file: The path of the recording.
+        app: The app that answers the calls.
+        translate: The same as for ``replay_calls``.
 
     Raises:
-        AssertionError: Naming each call with another response, and where it differs.
-        RecordingError: As ``replay_calls`` does.
+        AssertionError: If a response differs; it names each such call and the differences.
+        RecordingError: As for ``replay_calls``.
     """
     __tracebackhide__ = True
     lines = []

@@ -1,4 +1,4 @@
-"""Plugins on disk and on sockets, to test programs that know only directories and addresses."""
+"""Plugins on disk and on sockets, to test programs that only use directories and addresses."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import quoted
 from moby_plugins.platforms import check_platform
 
-# Seconds: for one call of the client, and for running calls when the plugin is stopped.
+# Seconds for one call of the client, and for running calls when the plugin is stopped.
 TIMEOUT = 10.0
 DRAIN = 1.0
 
@@ -27,13 +27,13 @@ DRAIN = 1.0
 class PluginDirectory:
     """A directory of sockets and two of specs below ``path``, in order of precedence.
 
-    A context manager: entering makes them, leaving closes the sockets and removes nothing. A
-    plugin's name may be given as ``shelf/shelf``, for a directory of its own, which engines look
-    into as well. What a method makes it returns as a path; it raises ``OSError`` where the process
-    may not. To be used by one thread.
+    A context manager: entering creates them, leaving closes the sockets and removes nothing. A
+    plugin's name may be ``shelf/shelf``, for a subdirectory of its own, which engines search as
+    well. Each method returns the path that it creates, and raises ``OSError`` if it may not. For
+    one thread.
 
     Args:
-        path: Where: a short path, for a socket's has room for 107 bytes.
+        path: The parent directory; a short path, as that of a socket may have 107 bytes.
 
     Attributes:
         sockets: The directory of sockets.
@@ -68,7 +68,7 @@ class PluginDirectory:
 
     @property
     def settings(self) -> Settings:
-        """Settings by which a registry looks here, and nowhere else."""
+        """Settings for a registry that searches only these directories."""
         return Settings(sockets_path=str(self.sockets), specs_paths=tuple(map(str, self._specs)))
 
     @property
@@ -76,10 +76,10 @@ class PluginDirectory:
         return (self.specs, self.more_specs)
 
     def socket(self, name: str) -> Path:
-        """Make a socket that listens: connections are taken, and never answered.
+        """Create a socket that listens, but never responds.
 
         Args:
-            name: The plugin's.
+            name: The name of the plugin.
 
         Returns:
             Its path.
@@ -97,10 +97,10 @@ class PluginDirectory:
         return path
 
     def stale_socket(self, name: str) -> Path:
-        """Make a socket on which nothing listens, as a plugin that was killed leaves behind.
+        """Create a socket on which nothing listens, as a killed plugin leaves behind.
 
         Args:
-            name: The plugin's.
+            name: The name of the plugin.
 
         Returns:
             Its path.
@@ -112,10 +112,10 @@ class PluginDirectory:
         return path
 
     def spec(self, name: str, addr: str) -> Path:
-        """Write a ``.spec``: the address alone.
+        """Write a ``.spec`` file, which has only the address.
 
         Args:
-            name: The plugin's.
+            name: The name of the plugin.
             addr: Its address.
 
         Returns:
@@ -126,12 +126,12 @@ class PluginDirectory:
         return path
 
     def json_spec(self, name: str, addr: str, tls_config: Mapping[str, Any] | None = None) -> Path:
-        """Write a ``.json``.
+        """Write a ``.json`` file.
 
         Args:
-            name: The plugin's.
+            name: The name of the plugin.
             addr: Its address.
-            tls_config: Its ``TLSConfig``, with keys as specs write them, if it is to have one.
+            tls_config: Its ``TLSConfig``, with keys as in specs; left out if ``None``.
 
         Returns:
             The file's path.
@@ -142,11 +142,11 @@ class PluginDirectory:
         return path
 
     def symlink(self, name: str, target: Path) -> Path:
-        """Make a link to a socket or a spec, which need not be there.
+        """Create a link to a socket or a spec, which need not exist.
 
         Args:
-            name: The plugin's.
-            target: Where it leads.
+            name: The name of the plugin.
+            target: The target of the link.
 
         Returns:
             Its path.
@@ -157,17 +157,17 @@ class PluginDirectory:
         return path
 
     def remove(self, path: Path) -> None:
-        """Delete what is at a path; a socket listens no more.
+        """Delete a file; if it is a socket, close it.
 
         Args:
-            path: What a method returned.
+            path: The result of one of the other methods.
         """
         path.unlink()
         if path in self._listening:
             self._listening.pop(path).close()
 
     def close(self) -> None:
-        """Stop listening; what then lies there are stale sockets."""
+        """Close all sockets, which leaves stale ones in the directory."""
         while self._listening:
             self._listening.popitem()[1].close()
 
@@ -186,16 +186,16 @@ class PluginDirectory:
 
 
 class LivePlugin:
-    """Serves a plugin on the socket ``NAME.sock`` inside a ``with`` block.
+    """A plugin, served on the socket ``NAME.sock`` inside a ``with`` block.
 
     Args:
         plugin: An implementation of a subsystem, a ``PluginApp``, or any function from ``Request``
             to ``Response``; threads call it.
-        name: The plugin's.
+        name: The name of the plugin.
         sockets_path: The directory of the socket.
 
     Raises:
-        SpecError: On entering, where it cannot listen there.
+        SpecError: On entering, if it cannot listen there.
         SettingsError: On entering, without the extra ``serve``.
 
     Examples:
@@ -233,16 +233,16 @@ class LivePlugin:
 
     @property
     def client(self) -> Client:
-        """A client of it: tries once, waits 10 s for a response, and is closed with the plugin.
+        """A client of the plugin with one attempt and a time-out of 10 s, closed with the plugin.
 
-        ``RuntimeError`` before it listens.
+        Raises ``RuntimeError`` before the plugin listens.
         """
         if self._client is None:
             raise RuntimeError("the plugin has no client before it listens")
         return self._client
 
     def stop(self) -> None:
-        """Remove the socket, let running calls end; may be repeated."""
+        """Remove the socket and let running calls end; may be called more than once."""
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -258,7 +258,7 @@ class LivePlugin:
 
 
 class LivePlugins:
-    """Starts plugins in one directory. A context manager; leaving it stops all that were started.
+    """A factory of plugins in one directory; a context manager that stops them all.
 
     Args:
         sockets_path: The directory of the sockets.
@@ -272,14 +272,14 @@ class LivePlugins:
         return f"LivePlugins({self._sockets_path!r})"
 
     def __call__(self, plugin: App | Subsystem, name: str = "plugin") -> LivePlugin:
-        """Start a plugin; raises as ``LivePlugin`` does.
+        """Start a plugin; raise as ``LivePlugin`` does.
 
         Args:
-            plugin: As ``LivePlugin`` takes it.
-            name: The plugin's.
+            plugin: The same as for ``LivePlugin``.
+            name: The name of the plugin.
 
         Returns:
-            The plugin, which listens already.
+            The plugin, which already listens.
         """
         return self._stack.enter_context(LivePlugin(plugin, name, self._sockets_path))
 

@@ -1,4 +1,4 @@
-"""A whole host in memory: a registry to which a test adds plugins."""
+"""A registry in memory, to which a test adds plugins."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -27,26 +27,26 @@ from moby_plugins.ports import Cancellation, Clock, Transport
 
 T = TypeVar("T")
 M = TypeVar("M", bound=MemoryPlugin)
-# What plays a plugin's part in memory.
+# The kinds of plugins in memory.
 Part: TypeAlias = Subsystem | Replies
 
-# The subsystems that a manifest names otherwise than a method does.
+# Subsystems whose name in a manifest differs from that in methods.
 _IMPLEMENTS = {kind.interface: kind.implements for kind in (AuthZPlugin, SecretProvider)}
 
 
 class MemoryRegistry(Registry):
-    """A ``Registry`` whose plugins are those that a test adds; nothing is opened or dialled.
+    """A ``Registry`` of plugins that a test adds; no file or connection is opened.
 
-    Its maker closes it. Threads may share it, and scripted events of the clock may change it.
+    The creator closes it. Threads may share it, and scripted events of the clock may change it.
 
     Args:
-        clock: One of its own unless given.
-        retry: The policy of ``get`` and of the clients.
-        observers: What is told of calls and plugins.
+        clock: The clock; a new ``FakeClock`` unless given.
+        retry: The retry policy of ``get`` and of the clients.
+        observers: Observers of its calls and plugins.
 
     Attributes:
-        clock: What waits are on: they take no time.
-        discovery: Counts the scans and look-ups.
+        clock: The clock on which it waits, which takes no real time.
+        discovery: The discovery, which counts scans and look-ups.
 
     Examples:
         ```python
@@ -82,21 +82,21 @@ class MemoryRegistry(Registry):
         return f"<MemoryRegistry of {self.discovery!r}: {self._activations.count()} active>"
 
     def add(self, name: str, plugin: Part, addr: str = "") -> MemoryTransport:
-        """Make a plugin appear, or put another one in its place: it answers from now on.
+        """Add a plugin, or replace the one with this name.
 
         Args:
-            name: The plugin's.
-            plugin: An implementation of a subsystem, or what ``MemoryTransport`` takes. A table
-                without ``Plugin.Activate`` implements the subsystems whose methods it names.
-            addr: ``memory://NAME`` unless given.
+            name: The name of the plugin.
+            plugin: An implementation of a subsystem, or the ``plugin`` of a ``MemoryTransport``. A
+                table without ``Plugin.Activate`` implements the subsystems whose methods it has.
+            addr: Its address; ``memory://NAME`` unless given.
 
         Returns:
-            A transport that has the ``calls``.
+            A transport to the plugin, which has the ``calls``.
 
         Raises:
-            InvalidPluginNameError: For what cannot be a name.
-            SpecError: For what cannot be an address.
-            TypeError: For what is no such plugin.
+            InvalidPluginNameError: For an invalid name.
+            SpecError: For an invalid address.
+            TypeError: For any other kind of plugin.
         """
         added = Plugin.local(name, addr or "memory://" + quote(name, errors="surrogateescape"))
         transport = MemoryTransport(_played(introduced(plugin)), clock=self.clock, addr=added.addr)
@@ -106,10 +106,10 @@ class MemoryRegistry(Registry):
         return transport
 
     def remove(self, name: str) -> None:
-        """Make a plugin disappear, for clients that are held too; none there is no error.
+        """Remove a plugin, if it exists; existing clients cannot reach it any more, either.
 
         Args:
-            name: The plugin's.
+            name: The name of the plugin.
         """
         self.discovery.remove(name)
         self._transports.pop(self._addrs.pop(name, ""), None)
@@ -119,21 +119,21 @@ class MemoryRegistry(Registry):
 
 
 class StrictTransports(Generic[M]):
-    """The transports in memory that a test is to use up."""
+    """Transports in memory whose replies a test must all use."""
 
     def __init__(self) -> None:
         self._strict: list[M] = []
 
     def kept(self, transport: M) -> M:
-        """Have ``assert_used_up`` look at a transport too; returns it."""
+        """Add a transport for ``assert_used_up`` to check, and return it."""
         self._strict.append(transport)
         return transport
 
     def assert_used_up(self) -> None:
-        """Check that the strict ones have no replies left: the fixture does, at the test's end.
+        """Raise ``AssertionError`` for unused replies; the fixture calls this at the test's end.
 
         Raises:
-            AssertionError: Naming each reply that is left.
+            AssertionError: If there are any; it names each unused reply.
         """
         __tracebackhide__ = True
         for transport in self._strict:
@@ -141,10 +141,10 @@ class StrictTransports(Generic[M]):
 
 
 class MemoryTransports(StrictTransports[MemoryTransport]):
-    """Makes ``MemoryTransport`` values on one clock: ``make({method: reply})``.
+    """A factory of ``MemoryTransport`` values on one clock: ``make({method: reply})``.
 
     Args:
-        clock: What their time-outs are on.
+        clock: The clock of their time-outs.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -155,10 +155,10 @@ class MemoryTransports(StrictTransports[MemoryTransport]):
         return f"MemoryTransports({self._clock!r})"
 
     def __call__(self, plugin: Part, addr: str = "memory://plugin") -> MemoryTransport:
-        """Make a transport.
+        """Return a transport.
 
         Args:
-            plugin: What ``MemoryTransport`` takes, or an implementation of a subsystem.
+            plugin: The same as for ``MemoryTransport``, or an implementation of a subsystem.
             addr: The address that errors name.
 
         Returns:
@@ -169,7 +169,7 @@ class MemoryTransports(StrictTransports[MemoryTransport]):
     def strict(
         self, plugin: Mapping[str, Reply] | Script, addr: str = "memory://plugin"
     ) -> MemoryTransport:
-        """Make a transport of which ``assert_used_up`` lets no reply be left.
+        """Return a transport whose replies must all be used: see ``assert_used_up``.
 
         Args:
             plugin: A table or a script.
@@ -183,7 +183,7 @@ class MemoryTransports(StrictTransports[MemoryTransport]):
 
 @frozen(repr=False)
 class _Line:
-    """A transport to whatever is at an address when a call is sent."""
+    """A transport to the plugin that has the address at the time of each call."""
 
     _address: Address
     _transports: Mapping[str, MemoryTransport]
@@ -205,7 +205,7 @@ def _played(plugin: Part) -> Replies:
 
 
 def introduced(plugin: T) -> T | dict[str, Any]:
-    """The plugin, with an answer to the handshake where it is a table that has none."""
+    """Return ``plugin``; add the reply to the handshake if it is a table without one."""
     if not isinstance(plugin, Mapping) or ACTIVATE in plugin:
         return plugin
     interfaces = dict.fromkeys(method.partition(".")[0] for method in plugin)

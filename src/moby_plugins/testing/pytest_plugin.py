@@ -1,7 +1,7 @@
-"""Fixtures for pytest: a clock, a loop, plugins in memory and on sockets, a registry of each.
+"""Fixtures for pytest: clocks, event loops, plugins in memory and on sockets, and registries.
 
-Installed with the library and inert until used: it has no options and no hooks, and a
-fixture loads what it needs when a test first asks for it.
+Installed with the library, without effect until used: it has no options and no hooks, and a
+fixture imports what it needs when a test first uses it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
         PluginDirectory,
     )
 
-# The contract suites assert as tests do.
+# The contract suites use plain assert statements.
 pytest.register_assert_rewrite("moby_plugins.testing.contracts")
 
 
 @pytest.fixture
 def fake_clock() -> FakeClock:
-    """Give a clock of the test's own: waiting takes no time, and the schedule is exact.
+    """Provide a fake clock: waiting takes no real time, and the schedule is exact.
 
     Returns:
         A ``FakeClock``.
@@ -51,9 +51,9 @@ def fake_clock() -> FakeClock:
 
 @pytest.fixture
 def memory_transport(fake_clock: FakeClock) -> Iterator[MemoryTransports]:
-    """Make plugins in memory, on ``fake_clock``: ``memory_transport({method: reply})``.
+    """Create plugins in memory, on ``fake_clock``: ``memory_transport({method: reply})``.
 
-    ``memory_transport.strict({…})`` makes one of which no reply may be left at the test's end.
+    ``memory_transport.strict({…})`` creates one whose replies must all be used by the test's end.
 
     Yields:
         A ``MemoryTransports``.
@@ -79,7 +79,7 @@ def memory_transport(fake_clock: FakeClock) -> Iterator[MemoryTransports]:
 
 @pytest.fixture
 def plugin_registry(fake_clock: FakeClock) -> Iterator[MemoryRegistry]:
-    """Give a registry of plugins in memory, on ``fake_clock``; closed at the test's end.
+    """Provide a registry of plugins in memory, on ``fake_clock``; closed at the test's end.
 
     Yields:
         A ``MemoryRegistry``: ``plugin_registry.add(name, plugin)``.
@@ -100,7 +100,7 @@ def plugin_registry(fake_clock: FakeClock) -> Iterator[MemoryRegistry]:
 
 @pytest.fixture
 def default_registry(plugin_registry: MemoryRegistry) -> Iterator[MemoryRegistry]:
-    """Put ``plugin_registry`` behind ``moby_plugins.get``, ``get_all``, ``scan`` and ``handle``.
+    """Use ``plugin_registry`` for ``moby_plugins.get``, ``get_all``, ``scan`` and ``handle``.
 
     Yields:
         The same ``MemoryRegistry``.
@@ -123,7 +123,7 @@ def default_registry(plugin_registry: MemoryRegistry) -> Iterator[MemoryRegistry
 
 @pytest.fixture
 def plugin_dir() -> Iterator[PluginDirectory]:
-    """Make directories of real sockets, specs and links; removed at the test's end.
+    """Create directories for real sockets, specs and links; removed at the test's end.
 
     Yields:
         A ``PluginDirectory``, with ``settings``.
@@ -203,10 +203,10 @@ def async_live_plugin(plugin_dir: PluginDirectory) -> Iterator[AsyncLivePlugins]
 
 @pytest.fixture
 def fake_loop(request: pytest.FixtureRequest) -> Iterator[FakeTimeLoop]:
-    """Give an event loop of the test's own: waiting takes no time; closed at the test's end.
+    """Provide an event loop on which waiting takes no real time; closed at the test's end.
 
-    With pytest-asyncio it is the loop of the test, where ``FakeTimeLoop`` is its loop factory; with
-    anyio, where ``anyio_backend`` gives ``("asyncio", {"loop_factory": lambda: fake_loop})``.
+    With pytest-asyncio it is the loop of the test if ``FakeTimeLoop`` is its loop factory; with
+    anyio, if ``anyio_backend`` returns ``("asyncio", {"loop_factory": lambda: fake_loop})``.
 
     Yields:
         A ``FakeTimeLoop``.
@@ -225,7 +225,7 @@ def fake_loop(request: pytest.FixtureRequest) -> Iterator[FakeTimeLoop]:
 
     from moby_plugins.testing import FakeTimeLoop
 
-    # pytest-asyncio makes the loop of a test in a fixture that it appends to those of the test.
+    # pytest-asyncio creates the loop of a test in a fixture that it appends to those of the test.
     runners = [name for name in request.fixturenames if name.endswith("_scoped_runner")]
     loops = [request.getfixturevalue(name).get_loop() for name in runners]
     its = next((loop for loop in loops if isinstance(loop, FakeTimeLoop)), None)
@@ -235,10 +235,10 @@ def fake_loop(request: pytest.FixtureRequest) -> Iterator[FakeTimeLoop]:
 
 @pytest.fixture
 def async_memory_transport() -> Iterator[AsyncMemoryTransports]:
-    """Make plugins in memory, for tasks: ``async_memory_transport({method: reply})``.
+    """Create plugins in memory, for tasks: ``async_memory_transport({method: reply})``.
 
-    ``async_memory_transport.strict({…})`` makes one of which no reply may be left at the test's
-    end.
+    ``async_memory_transport.strict({…})`` creates one whose replies must all be used by the
+    test's end.
 
     Yields:
         An ``AsyncMemoryTransports``.
@@ -263,7 +263,7 @@ def async_memory_transport() -> Iterator[AsyncMemoryTransports]:
 
 @pytest.fixture
 def async_registry() -> Iterator[AsyncMemoryRegistry]:
-    """Give an asynchronous registry of plugins in memory; closed at the test's end.
+    """Provide an asynchronous registry of plugins in memory; closed at the test's end.
 
     Yields:
         An ``AsyncMemoryRegistry``: ``async_registry.add(name, plugin)``.
@@ -282,6 +282,6 @@ def async_registry() -> Iterator[AsyncMemoryRegistry]:
 
     registry = AsyncMemoryRegistry()
     yield registry
-    # The loop of the test may be closed by now.
+    # A loop of its own, as that of the test may already be closed.
     with closing(FakeTimeLoop()) as loop:
         loop.run(registry.aclose())

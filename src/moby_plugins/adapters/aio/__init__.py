@@ -1,1 +1,1 @@
-"""Technologies of asyncio: sockets in an event loop, and servers."""
+"""Adapters for asyncio: sockets in an event loop, and servers."""

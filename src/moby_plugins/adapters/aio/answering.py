@@ -1,8 +1,7 @@
-"""Serve a request with an asynchronous app: for a server of our own, and for ASGI.
+"""Serve a request with an asynchronous app: for this library's server, and for ASGI.
 
-``answering.py`` of the threaded end decides what a response may be and what a failure says; here
-the app and the bodies are awaited. A task that is cancelled by the server passes: nothing is
-answered then.
+``adapters/server/answering.py`` checks responses and builds those for errors; here the app and
+the bodies are awaited. If the server cancels the task, no response is sent.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -25,9 +24,9 @@ from moby_plugins.failures import log_failure
 
 
 class AsyncAnswer:
-    """A response that has begun: its first part is there, so its status can be told.
+    """A response whose first chunk was read, so that its status is certain.
 
-    Whatever has it closes it with ``aclose``, also where the host has gone.
+    The server must close it with ``aclose``, also if the host has hung up.
     """
 
     def __init__(self, response: AsyncResponse, method: str) -> None:
@@ -36,7 +35,7 @@ class AsyncAnswer:
         self._first = b""
 
     async def begin(self) -> None:
-        """Read the first part; raises what the app raises, and ``ValueError`` for no response."""
+        """Read the first chunk; raise what the app raises, ``ValueError`` for a bad response."""
         response = self._response
         if isinstance(response.body, AsyncBytes):
             whole = response.body.whole
@@ -50,31 +49,31 @@ class AsyncAnswer:
 
     @property
     def first(self) -> bytes:
-        """The first part of the body."""
+        """The first chunk of the body."""
         return self._first
 
     async def rest(self) -> AsyncIterator[bytes]:
-        """The other parts, as they come; what they raise is logged."""
+        """Yield the other chunks; log an exception of the app, and pass it on."""
         while not self.head.ended:
             try:
                 chunk = self.head.count(await self._response.body.read(CHUNK_BYTES))
             except BaseException as error:
-                # An app of ours has logged what there was to log.
+                # Already logged by the app if necessary.
                 if is_cancelled(error) or isinstance(error, (NoAnswerError, WireError)):
                     raise
                 log_cut(self._method, error)
                 if isinstance(error, Exception):
                     raise
-                # sys.exit() in a plugin is no order to a server.
+                # sys.exit() in a plugin must not end the server.
                 raise WireError(CUT_OFF) from error
             if chunk:
                 yield chunk
 
     async def aclose(self) -> None:
-        """Close the body, and return when what it is made of has ended."""
+        """Close the body, and return once its source has been closed."""
         try:
             await self._response.aclose()
-        except BaseException as error:  # the response has left already, or was cut off
+        except BaseException as error:  # the response was already sent, or was cut off
             if is_cancelled(error):
                 raise
             log_failure(f"closing the response of /{self._method} failed", error)
@@ -83,10 +82,10 @@ class AsyncAnswer:
 async def answer(
     app: AsyncApp, verb: str, read: Callable[[], Awaitable[AsyncRequest]]
 ) -> AsyncAnswer:
-    """What ``app`` answers to the request that ``read`` gives, if ``verb`` is POST.
+    """Return the response of ``app`` to the request that ``read`` returns, if ``verb`` is POST.
 
-    Whatever the app raises is answered, as ``answer`` of the threaded end says, but what ends the
-    task: its cancellation by the server, and ``NoAnswerError``.
+    Exceptions are answered as in ``adapters/server/answering.py``, except for a cancellation by
+    the server and for ``NoAnswerError``, which pass.
     """
     if verb != "POST":
         return await _of(only_post())
@@ -129,11 +128,11 @@ async def read_request(
     chunks: Callable[[], AsyncIterator[bytes]],
     held: Held,
 ) -> AsyncRequest:
-    """The request whose body of ``length`` bytes, or up to its end, comes in ``chunks()``.
+    """Return a request whose body is read from ``chunks()``, of ``length`` bytes or to its end.
 
-    What is kept of it counts as ``held``. Raises ``ValueError`` for a method that is
-    none, ``WireError`` for a small body that cannot be read, and ``StatusError`` where
-    there is no room for it; a large one raises both later.
+    Bytes that are kept in memory are added to ``held``. Raises ``ValueError`` for an invalid
+    method name, ``WireError`` for a small body that cannot be read, and ``StatusError`` if it
+    exceeds the memory limit; reading a large body raises the latter two.
     """
     if length is None or length > SMALL_BYTES:
         return AsyncRequest(

@@ -1,8 +1,8 @@
-"""An asynchronous app as an ASGI 3 application, for servers of others.
+"""Make an ASGI 3 application of an asynchronous app, for other servers.
 
-Requests are read and answered as behind our own server, within the same bounds. What the server
-has accepted is looked at once more where it tells: the framing of a body, the target, the method,
-``Origin`` on TCP. What it has not told of, as folded lines and odd versions, is its own affair.
+Requests are read and answered as by this library's server, within the same bounds. The parts of a
+request that ASGI passes on are checked again: the framing of a body, the target, the method, and
+``Origin`` on TCP. Other rules, such as those for folded lines and versions, are up to the server.
 """
 
 import asyncio
@@ -25,16 +25,15 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGI: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
-# What a request has once, or not at all.
+# Headers that a request may have only once.
 _SINGLE = {"Content-Length", "Host", "Transfer-Encoding"}
 
 
 def asgi(app: AsyncApp, inflight: InFlight) -> ASGI:
-    """The ASGI application that answers ``POST /method`` with ``await app(request)``.
+    """Return the ASGI application that answers ``POST /method`` with ``await app(request)``.
 
-    A request with ``Origin``, a browser's, is refused with 403 unless the server tells no client,
-    as servers have it on a UNIX socket. Where the host hangs up, the task that
-    answers it is cancelled.
+    A request with ``Origin``, which browsers send, is refused with 403 unless the scope has no
+    ``client``, as on a UNIX socket. If the host hangs up, the task that answers it is cancelled.
     """
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
@@ -61,7 +60,7 @@ async def _live(receive: Receive, send: Send) -> None:
 
 
 class _Exchange:
-    """One request, and the response to it."""
+    """One request and the response to it."""
 
     def __init__(
         self, app: AsyncApp, scope: Message, receive: Receive, send: Send, held: Held
@@ -83,7 +82,7 @@ class _Exchange:
             with self._call:
                 await self._answer()
         except asyncio.CancelledError as error:
-            # Cancelled because the host has gone: to the server that is an end like any other.
+            # Cancelled because the host hung up: for the server, this is a normal end.
             if not self._has_left or task is None or not is_cancelled(error):
                 raise
             task.uncancel()
@@ -124,7 +123,7 @@ class _Exchange:
             await answered.aclose()
 
     async def _part(self, data: bytes, *, more: bool) -> None:
-        # Servers tell of a disconnect after each response.
+        # Servers also report a disconnect after a complete response.
         self._is_done = not more
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
@@ -145,7 +144,7 @@ class _Exchange:
             )
         )
         method = method_in(_target(scope))
-        # A server that tells no client has taken it on a UNIX socket.
+        # Without a client, the connection is one on a UNIX socket.
         if scope.get("client"):
             refuse_origin(headers, method)
         length = None if "Transfer-Encoding" in headers else int(headers.get("Content-Length", 0))
@@ -167,7 +166,7 @@ class _Exchange:
         self._look_out()
 
     def _look_out(self) -> None:
-        """Watch for the end of the connection, once nothing more of the request is to come."""
+        """Watch for a hang-up of the host, once the request has been read."""
         if self._watch is None and self._is_read:
             task = asyncio.current_task()
             self._watch = asyncio.ensure_future(self._until_it_leaves(task))
@@ -186,6 +185,6 @@ class _Exchange:
 def _target(scope: Message) -> bytes:
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     query: bytes = scope.get("query_string", b"")
-    # hypercorn has the query in it, uvicorn has not.
+    # hypercorn includes the query in raw_path, uvicorn does not.
     path = raw.partition(b"?")[0]
     return path + b"?" + query if query else path

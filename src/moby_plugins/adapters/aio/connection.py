@@ -1,8 +1,8 @@
-"""One HTTP connection in an event loop, under the parser and the rules of ``adapters/http``.
+"""One HTTP connection in an event loop, with the parser and the rules of ``adapters/http``.
 
-What comes is received as soon as the loop sees it, in whatever state a call is: a response that
-begins while its request is being sent ends the sending, and what comes while no call is there ends
-the connection. A body that is not read stops the receiving once enough of it is kept.
+Bytes are received as soon as the loop reports them, in any state of a call: a response that begins
+while its request is being sent stops the sending, and bytes that arrive between two calls close
+the connection. Receiving pauses once a certain amount of an unread body is kept.
 """
 
 import asyncio
@@ -27,32 +27,32 @@ from moby_plugins.domain.address import Address
 from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
 from moby_plugins.domain.http import CHUNK_BYTES
 
-# Received at once of a body, and kept of one before the receiving stops.
+# Bytes of a body per receive, and the most that are kept before receiving pauses.
 _STEP, _MOST_KEPT = 128 << 10, 256 << 10
-# Between two turns of the loop while an iterable is sent: what a part counts for at least, towards
-# the size of a chunk, and seconds.
+# While an iterable is sent, the loop gets a turn after CHUNK_BYTES, where each part counts as this
+# many bytes more, or after this many seconds.
 _LEAST_PART, _MOST_BETWEEN = 64, 1e-3
 
 
 class _Incoming:
-    """What has come of a body, and is to be read yet."""
+    """The bytes of a body that were received but not read yet."""
 
     def __init__(self, came: bytes) -> None:
         self.parts: deque[memoryview] = deque()
         self.size: int = 0
-        # What ended the body before it was whole; none where it is over and well.
+        # The error that ended the body early, if any.
         self.failure: Exception | None = None
         self.is_over = False
         self.add(came)
 
     def add(self, data: bytes) -> None:
-        """Take what came."""
+        """Add ``data``, which was received."""
         if data:
             self.parts.append(memoryview(data))
             self.size += len(data)
 
     def take(self, size: int) -> bytes:
-        """At most ``size`` bytes of what came first."""
+        """Return the next bytes, at most ``size``."""
         part = self.parts.popleft()
         if len(part) > size:
             self.parts.appendleft(part[size:])
@@ -64,7 +64,7 @@ class _Incoming:
 class AsyncConnection:
     """A connection over ``link`` to the plugin at ``address``, for one call of ``place`` at a time.
 
-    For the thread of its loop, but for ``close``.
+    Only ``close`` may be called from other threads than that of its loop.
     """
 
     def __init__(self, address: Address, link: Link, place: Place["AsyncConnection"]) -> None:
@@ -72,27 +72,27 @@ class AsyncConnection:
         self._host = address.host_header
         self._link = link
         self._place = place
-        # One for all responses: to make a parser takes longer than to parse.
+        # One for all responses: creating a parser takes longer than parsing.
         self._answer = Answer()
         self._call: Call | None = None
         self._incoming: _Incoming | None = None
-        # What was received while a request was being sent, and whether that ends the sending.
+        # Whether a request is being sent, and whether early bytes have ended the sending.
         self._is_sending = self._responded = False
         self._early = b""
-        # Of a request that was to be sent at once, what there was no room for.
+        # The rest of a small request for which the socket had no room.
         self._unsent: memoryview | None = None
         self._failure: Exception | None = None
-        # Whether the other end has hung up, or sent what was not asked for.
+        # Whether the other end has hung up, or sent data that was not requested.
         self.is_readable: Callable[[], bool] = link.is_readable
         link.start(self._on_readable)
-        if isinstance(link, TLSLink) and link.has_unread:  # of which the loop does not know
+        if isinstance(link, TLSLink) and link.has_unread:  # which the loop does not report
             link.loop.call_soon(self._on_readable)
 
     async def exchange(self, request: AsyncRequest, call: Call) -> AsyncResponse:
-        """Send ``request``, and receive the head of its response, for ``call``.
+        """Send ``request`` for ``call``, and return the response once its head was received.
 
-        Raises our errors, and closes itself then. What the caller's own iterable raises passes
-        as it is.
+        If this raises, the connection is closed. Exceptions of the caller's own iterable pass
+        unchanged; all others are those of this library.
         """
         self._call, call.carrier = call, self
         answer = self._answer
@@ -107,7 +107,7 @@ class AsyncConnection:
             try:
                 while not answer.status:
                     if self._failure is not None:
-                        raise copy(self._failure)  # its traceback would refer back to this
+                        raise copy(self._failure)  # its traceback would refer to this object
                     await call.wait()
             except ERRORS as error:
                 answered = isinstance(error, OSError) and answer.answered
@@ -127,12 +127,12 @@ class AsyncConnection:
         return AsyncResponse(answer.status, body, answer.headers())
 
     def resume(self) -> None:
-        """Go on receiving, where that was stopped for what had been kept."""
+        """Resume receiving, after a pause because enough of the body was kept."""
         if not self._link.ended:
             self._link.resume()
 
     def close(self) -> None:
-        """Hang up; in any thread where no call is there, which lets go of it otherwise."""
+        """Close the connection and end its call; any thread may close one without a call."""
         self._link.close()
         if self._incoming is not None and self._call is not None:
             call, self._call, self._incoming = self._call, None, None
@@ -141,9 +141,9 @@ class AsyncConnection:
             self._answer.finish()
 
     def _sent_at_once(self, request: AsyncRequest) -> bool | None:
-        """Send it in one piece, if it is small: true where that was all, ``None`` where not.
+        """Send a small request in one system call; return whether the plugin reads it.
 
-        False where the plugin has stopped reading.
+        Returns ``None`` if there is more to send.
         """
         body = request.body
         if not isinstance(body, bytes) or len(body) > CHUNK_BYTES:
@@ -161,7 +161,7 @@ class AsyncConnection:
         return None
 
     async def _send(self, request: AsyncRequest, call: Call) -> bool:
-        """Send what was not sent at once; false where the plugin responds, or reads no more."""
+        """Send the rest; return false if the plugin already responds or has stopped reading."""
         body = request.body
         if not isinstance(body, bytes):
             return await self._send_parts(request, body, call)
@@ -173,7 +173,7 @@ class AsyncConnection:
     async def _send_parts(
         self, request: AsyncRequest, body: AsyncIterable[bytes], call: Call
     ) -> bool:
-        """Send a body as it comes: the deadline and the response end the iterable too."""
+        """Send the chunks of an iterable; the deadline and an early response also end its wait."""
         chunked = request.length is None
         if not await self._put(head_of(request, self._host, request.length)):
             return False
@@ -185,23 +185,23 @@ class AsyncConnection:
         return whole
 
     async def _put_all(self, body: AsyncIterable[bytes], *, chunked: bool) -> bool:
-        """Send all parts of ``body``; false as ``_send``."""
+        """Send all chunks of ``body``; return the same as ``_send``."""
         loop = self._link.loop
         unseen, due = 0, loop.time() + _MOST_BETWEEN
         async for part in body:
-            # Another task's turn, and a look at what the plugin sends: an iterable that never
-            # waits, and a plugin that reads as fast, would leave no time for either.
+            # Give the loop a turn for other tasks and for the plugin's input: if the iterable never
+            # waits and the plugin reads as fast, nothing else would.
             unseen += len(part) + _LEAST_PART
             if unseen >= CHUNK_BYTES or loop.time() >= due:
                 await asyncio.sleep(0)
                 unseen, due = 0, loop.time() + _MOST_BETWEEN
-            # An empty chunk would be the last.
+            # An empty chunk would end the body.
             if part and not await self._put(as_chunk(part) if chunked else part):
                 return False
         return not chunked or await self._put(LAST_CHUNK)
 
     async def _put(self, data: bytes | memoryview) -> bool:
-        """Send all of ``data``; false as ``_send``."""
+        """Send all of ``data``; return the same as ``_send``."""
         link, call = self._link, self._call
         assert call is not None  # noqa: S101  for mypy
         view = memoryview(data)
@@ -241,13 +241,13 @@ class AsyncConnection:
             self._break(error)
             return
         if self._call is None:
-            if data is not None:  # the end, or more than a response
+            if data is not None:  # the end of the connection, or data that was not requested
                 self._lose()
         elif self._is_sending:
             self._take_early(data)
         else:
             self._take(data)
-        # Where more is waited for: of a connection that was reset, the loop need not tell again.
+        # While more is awaited: after a reset, the loop may not report the connection again.
         if (
             self._call is not None
             and (self._is_sending or not self._answer.complete)
@@ -257,7 +257,7 @@ class AsyncConnection:
             link.loop.call_soon(self._on_readable)
 
     def _take(self, data: bytes | None) -> None:
-        """Take what came of a response."""
+        """Parse received bytes of a response."""
         call = self._call
         if data:
             self._feed(data)
@@ -272,7 +272,7 @@ class AsyncConnection:
         self.close()
 
     def _take_early(self, data: bytes | None) -> None:
-        """Keep what came while a request is being sent, and see whether that ends the sending."""
+        """Keep bytes received while a request is sent; stop sending if they are a response."""
         self._early += data or b""
         if self._link.ended or ends_sending(self._early):
             self._responded = True
@@ -281,7 +281,7 @@ class AsyncConnection:
                 self._call.interrupt()
 
     def _receive_early(self) -> None:
-        """Parse what came while the request was being sent, and go on receiving."""
+        """Parse the bytes received while the request was being sent, and resume receiving."""
         self._is_sending = self._responded = False
         early, self._early = self._early, b""
         if early:
@@ -296,7 +296,7 @@ class AsyncConnection:
         try:
             answer.feed(data)
         except ERRORS as error:
-            answer.begin()  # what was made of a head that is refused does not count
+            answer.begin()  # reset what was parsed of a refused head
             self._break(error)
             return
         if incoming is not None:
@@ -304,7 +304,7 @@ class AsyncConnection:
             self._check_body(incoming)
 
     def _check_body(self, incoming: _Incoming) -> None:
-        """See what the last of what came is for the body: its end, a failure, or enough for now."""
+        """Update the body after parsing: it may have ended or failed, or receiving must pause."""
         answer = self._answer
         if answer.failure is not None:
             self._end_body(incoming, answer.failure)
@@ -317,7 +317,7 @@ class AsyncConnection:
             self._link.pause()
 
     def _take_end(self) -> None:
-        """The plugin sends no more: see what that is for the response."""
+        """Handle the end of the connection: it may end the body, or be an error."""
         answer, incoming = self._answer, self._incoming
         if not answer.status:
             if self._failure is None:
@@ -334,8 +334,8 @@ class AsyncConnection:
         self._finish()
 
     def _break(self, error: Exception) -> None:
-        """Take what went wrong in receiving: it is raised once what came before is read."""
-        # Without a traceback, and errors that have one, which would refer back to this.
+        """Store an error of receiving, which is raised after the bytes before it were read."""
+        # Without traceback, cause and context, which would refer to this object.
         self._failure = error.with_traceback(None)
         error.__cause__ = error.__context__ = None
         self._link.close()
@@ -351,7 +351,7 @@ class AsyncConnection:
                 self._call.wake()
 
     def _finish(self) -> None:
-        """All has come: be there for another call, or hang up."""
+        """End the call after its last byte; keep the connection for another, or close it."""
         call, self._call, self._incoming = self._call, None, None
         if call is not None:
             self._place.end(call)
@@ -366,7 +366,7 @@ class AsyncConnection:
 
 
 class UnreadBody:
-    """What comes of a body, as ``connection`` receives it for ``call``."""
+    """The body of a response, as ``connection`` receives it for ``call``."""
 
     def __init__(
         self, connection: AsyncConnection, incoming: _Incoming, call: Call, address: Address
@@ -377,19 +377,19 @@ class UnreadBody:
         self._address = address
 
     async def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes: see ``AsyncBody``."""
+        """Return at most ``size`` bytes: see ``AsyncBody``."""
         incoming = self._incoming
         while not incoming.parts:
             try:
                 if incoming.failure is not None:
-                    raise copy(incoming.failure)  # its traceback would refer back to this
+                    raise copy(incoming.failure)  # its traceback would refer to this object
                 if incoming.is_over:
                     return b""
                 await self._call.wait()
             except ERRORS as error:
                 raise translate(error, self._address, answered=True) from error
             except BaseException:
-                # Of a task that was cancelled here, nothing is left that the rest could come by.
+                # After a cancellation, the rest of the body is not read by any task.
                 self._call.fail(ClosedHereError)
                 raise
         data = incoming.take(size)
@@ -398,13 +398,13 @@ class UnreadBody:
         return data
 
     def close(self) -> None:
-        """Give the connection up, where there is more to come; what waits for that is ended."""
+        """Close the connection and end pending reads, unless the body was read to its end."""
         if not self._incoming.is_over:
             self._incoming.is_over = True
             self._incoming.parts.clear()
             self._call.fail(ClosedHereError)
 
     def __del__(self) -> None:
-        # Of a task that was cancelled just as it got this: the loop would keep the connection.
+        # If a task was cancelled just as it got this, the loop would keep the connection open.
         if not self._incoming.is_over:
             self._call.abandon()

@@ -1,7 +1,7 @@
-"""Dialling in an event loop, by the rules and checks of ``adapters/http/dialing.py``.
+"""Dialling in an event loop, with the rules and checks of ``adapters/http/dialing.py``.
 
-``loop.create_unix_connection`` and the like are not used: where a plugin's queue is full, asyncio
-takes a UNIX socket for connected that is not.
+``loop.create_unix_connection`` and the like are not used: if a plugin's queue is full, asyncio
+takes an unconnected UNIX socket for a connected one.
 """
 
 import asyncio
@@ -27,20 +27,20 @@ from moby_plugins.adapters.http.dialing import (
 from moby_plugins.adapters.http.unix_socket import UnixSocketDial
 from moby_plugins.domain.address import Address, TLSOptions
 
-# Seconds between attempts to get a place in a plugin's queue, at first and at most: nothing tells
-# that there is one.
+# First and longest pause in seconds between attempts to connect to a plugin with a full queue:
+# the system does not report when there is a place.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1e-3, 0.05
-# Bytes that the system takes for a plugin that does not read; of itself it takes millions.
+# The most bytes that the system buffers for a plugin that does not read; the default is megabytes.
 _MOST_UNSENT = 256 << 10
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 _CONNECTED = (0, errno.EISCONN)
 
 
 class AsyncDial(Protocol):
-    """Dials one address."""
+    """A dial to one address."""
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """A connected link, for ``call``, by the loop's time ``until``.
+        """Return a connected link for ``call``, by the loop's time ``until``.
 
         Raises ``OSError``, and ``SpecError`` for TLS files that cannot be used.
         """
@@ -48,13 +48,13 @@ class AsyncDial(Protocol):
 
 
 class UnixDial:
-    """Dials the UNIX socket at ``path``."""
+    """A dial to the UNIX socket at ``path``."""
 
     def __init__(self, path: str) -> None:
         self._path = path
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """See ``AsyncDial``. While the plugin's queue is full, it is asked again and again."""
+        """Dial: see ``AsyncDial``. While the plugin's queue is full, this tries repeatedly."""
         loop = asyncio.get_running_loop()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -78,17 +78,17 @@ class UnixDial:
 
 
 class AsyncTCPDial:
-    """Dials as ``dial`` does, whose addresses it tries in turn."""
+    """An asynchronous version of ``dial``, which tries the host's addresses in turn."""
 
     def __init__(self, dial: TCPDial) -> None:
         self._dial = dial
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """See ``AsyncDial``. Each address has its share of the time that is left."""
+        """Dial: see ``AsyncDial``. Each address has its share of the time that is left."""
         return Link(asyncio.get_running_loop(), await self.connected(call, until))
 
     async def connected(self, call: Call, until: float) -> socket.socket:
-        """A connected socket."""
+        """Return a connected socket."""
         loop = asyncio.get_running_loop()
         failure: OSError | None = None
         found = await self._addresses(call, until)
@@ -122,14 +122,14 @@ class AsyncTCPDial:
 
 
 class AsyncTLSDial:
-    """Dials as ``dial`` does, and shakes hands."""
+    """An asynchronous version of ``dial``, with the TLS handshake."""
 
     def __init__(self, dial: TLSDial) -> None:
         self._dial = dial
         self._tcp = AsyncTCPDial(dial.tcp)
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """See ``AsyncDial``."""
+        """Dial: see ``AsyncDial``."""
         loop = asyncio.get_running_loop()
         context = await self._context(call, until)
         sock = await self._tcp.connected(call, until)
@@ -159,7 +159,7 @@ class AsyncTLSDial:
 
 
 async def _connect(sock: socket.socket, where: Any, call: Call, until: float) -> None:
-    """Connect ``sock`` by the loop's time ``until``; raises ``OSError``."""
+    """Connect ``sock`` by the loop's time ``until``; raise ``OSError``."""
     loop = asyncio.get_running_loop()
     sock.setblocking(False)
     number = sock.connect_ex(where)
@@ -177,7 +177,7 @@ async def _connect(sock: socket.socket, where: Any, call: Call, until: float) ->
 
 
 async def _ready(link: TLSLink, call: Call, until: float) -> None:
-    """Wait for the other end of a handshake, which ``link`` wakes ``call`` for."""
+    """Wait until the handshake of ``link``, which wakes ``call``, can continue."""
     if link.loop.time() >= until:
         raise timed_out()
     if link.is_broken():
@@ -191,12 +191,12 @@ async def _ready(link: TLSLink, call: Call, until: float) -> None:
 
 
 async def _result(lookup: Lookup, call: Call, until: float) -> Any:
-    """What ``lookup`` comes to in its thread; ``TimeoutError`` at the loop's time ``until``."""
+    """Return the result of ``lookup``; raise ``TimeoutError`` at the loop's time ``until``."""
     loop = asyncio.get_running_loop()
     began = loop.time()
 
     def tell() -> None:
-        with suppress(RuntimeError):  # the loop was closed: others are told all the same
+        with suppress(RuntimeError):  # the loop was closed; others must still be woken
             loop.call_soon_threadsafe(call.wake)
 
     lookup.watch(call, tell)
@@ -211,11 +211,11 @@ async def _result(lookup: Lookup, call: Call, until: float) -> Any:
 
 
 def async_dial_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None) -> AsyncDial:
-    """How to dial ``address`` in an event loop; checks what ``dial_for`` checks, and raises it."""
+    """Return a dial to ``address`` in an event loop; check and raise the same as ``dial_for``."""
     dial = dial_for(address, tls, lookups)
     if isinstance(dial, UnixSocketDial):
         return UnixDial(dial.path)
     if isinstance(dial, TLSDial):
         return AsyncTLSDial(dial)
-    assert isinstance(dial, TCPDial)  # noqa: S101  the only other way
+    assert isinstance(dial, TCPDial)  # noqa: S101  the only other kind
     return AsyncTCPDial(dial)

@@ -1,8 +1,8 @@
-"""Read requests out of bytes as they come, without I/O: one after the other, each with its body.
+"""A parser of requests without I/O: one request after the other, each with its body.
 
-Heads are held to the same grammar as at the threaded end (``http_grammar.py``), so that both see
-the end of a request at the same place. A parser of others tells where a message ends only once it
-has gone on with the next; here what follows a request stays unread until that is answered.
+Heads follow the same grammar as in the threaded server (``http_grammar.py``), so both agree where
+a request ends. Other parsers report the end of a message only after parsing on into the next; this
+one leaves the bytes after a request unread until it was answered.
 """
 
 import io
@@ -29,16 +29,16 @@ POST = "POST"
 
 _NO_REQUEST = "a control character, space around the line, or another version"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-# The beginning of a target in absolute form; brackets hold an address of IPv6 alone.
+# The beginning of a target in absolute form; brackets can only hold an IPv6 address.
 _AUTHORITY = re.compile(
     rb"https?://(?:[^/?#@\[\]]+|\[[0-9a-f:.]+\](?::[0-9]*)?)(?=/)", re.IGNORECASE
 )
-# What a path must not hold, percent-encoded or not.
+# Bytes that a path must not contain, percent-encoded or not.
 _ODD_PATH = re.compile(rb"[\x00-\x1f\x7f-\xff#]")
 
 
-# Headers that ``read_headers`` would read as they are: without white space at their ends, and with
-# a plain length, if any.
+# Headers that need no ``read_headers``: without white space at their ends, and with a plain length,
+# if any.
 _PLAIN = re.compile(
     rb"(?:(?!(?i:content-length|transfer-encoding):)[!#$%&'*+.^_`|~0-9A-Za-z-]+:"
     rb" ?(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?\r\n"
@@ -51,7 +51,7 @@ _FIELD = re.compile(r"([^:\r\n]+): ?([^\r\n]*)\r\n")
 class Head:
     """The head of a request; ``length`` is ``None`` for a body in chunks.
 
-    ``method`` is the target's path and query as they came, checked where ``verb`` is POST.
+    ``method`` is the target's path and query as received, checked if ``verb`` is POST.
     """
 
     verb: str
@@ -63,45 +63,45 @@ class Head:
 
     @property
     def expects_continue(self) -> bool:
-        """Whether the host waits to be asked for the body."""
+        """Whether the host waits for ``100 Continue`` before it sends the body."""
         return self.minor > 0 and self.headers.get("Expect", "").lower() == "100-continue"
 
 
 class Incoming:
-    """What comes over one connection: ``feed`` it, and take heads and parts of bodies out of it."""
+    """The bytes of one connection: ``feed`` adds some, ``head`` and ``body`` take requests out."""
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._skipped_line = False
-        # How far the head has been searched for its end.
+        # How many bytes were searched for the end of the head.
         self._searched = 0
-        # Of the body: what is left of it, or of the current chunk.
+        # Bytes left of the body, or of the current chunk.
         self._left = 0
         self._in_chunks = False
         self._chunk_ends = False
-        self._trailers = -1  # while there are sizes to come
+        self._trailers = -1  # -1 while chunk sizes follow
 
     def __len__(self) -> int:
         return len(self._data)
 
     def feed(self, data: bytes) -> None:
-        """Take what came."""
+        """Add ``data``, which was received."""
         self._data += data
 
     def clear(self) -> None:
-        """Forget what came and was not read."""
+        """Drop all unread bytes."""
         self._data.clear()
 
     def head(self) -> Head | None:
-        """Return the next head, or ``None`` where some of it is still to come.
+        """Return the next head, or ``None`` if it is not complete yet.
 
-        Raises ``StatusError`` with what it is answered with that is no head of a request.
+        Raises ``StatusError`` with the status of the response for anything but a head.
         """
         data = self._data
         if not (self._skipped_line or self._searched) and data.startswith(b"\r\n"):
             del data[:2]
             self._skipped_line = True
-        # The line that ends a head without headers begins at the end of the first one.
+        # Search from 3 bytes before, as the end may be split over two receives.
         end = data.find(b"\r\n\r\n", max(self._searched - 3, 0)) + 4
         if end < 4:  # noqa: PLR2004  not found
             self._check_begun()
@@ -114,7 +114,7 @@ class Incoming:
         return self._parsed(head)
 
     def _check_begun(self) -> None:
-        # What cannot become a head is refused before its host has sent the end of it.
+        # Refuse an invalid beginning before the rest of the head is received.
         data = self._data
         line_ends = data.find(b"\n", 0, MAX_HEAD_BYTES) + 1
         if line_ends and self._searched < line_ends and not REQUEST_LINE.match(data):
@@ -137,7 +137,7 @@ class Incoming:
             raise bad_request(str(error)) from error
         length = None if "Transfer-Encoding" in headers else int(headers.get("Content-Length", 0))
         if length is None and not minor:
-            # Chunks are younger than HTTP/1.0.
+            # HTTP/1.0 has no chunks.
             raise bad_request("Transfer-Encoding in HTTP/1.0")
         self._left, self._in_chunks = length or 0, length is None
         self._chunk_ends, self._trailers = False, -1
@@ -146,7 +146,7 @@ class Incoming:
         return Head(verb, method, headers, length, kept, minor)
 
     def body(self, size: int) -> bytes | None:
-        """Return the next bytes of the body, ``b""`` at its end, ``None`` where more must come.
+        """Return the next bytes of the body, ``b""`` at its end, ``None`` until more are received.
 
         Raises ``ValueError`` for bad chunking; nothing can be read after that.
         """
@@ -168,7 +168,7 @@ class Incoming:
         return data
 
     def _next_line(self) -> bool | None:
-        # A line among chunks: false for the last, None where it is not whole yet.
+        # Read a line between chunks: false for the last one, None if it is not complete yet.
         line = self._line(2 if self._chunk_ends else MAX_CHUNK_LINE)
         if line is None:
             return None
@@ -209,7 +209,7 @@ def _headers(head: bytes, start: int) -> dict[str, str]:
         headers = {_titled(name): value for name, value in found}
         if len(headers) == len(found):
             return headers
-    # What may be refused, or joined.
+    # Headers that may have to be refused or joined.
     raw: dict[bytes, bytes] = {}
     lines = io.BytesIO(head)
     lines.seek(start)
@@ -223,7 +223,7 @@ def _titled(name: str) -> str:
 
 
 def bad_request(why: str) -> StatusError:
-    """The error for what is no request."""
+    """Return the error for an invalid request."""
     return StatusError(HTTPStatus.BAD_REQUEST, "", why)
 
 
@@ -235,7 +235,7 @@ def _too_large(data: bytearray) -> StatusError:
 
 @lru_cache(maxsize=128)
 def method_in(target: bytes) -> str:
-    """The method and query in the target of a call; ``ValueError`` for a target that is none."""
+    """Return method and query of a request target; raise ``ValueError`` for an invalid one."""
     if not REQUEST_TARGET.match(target):
         raise ValueError("the target is no path")
     if not target.startswith(b"/"):

@@ -1,10 +1,11 @@
-"""Connected sockets in an event loop, in plain text and under TLS: none of them ever waits.
+"""Connected non-blocking sockets in an event loop, in plain text and under TLS.
 
-They are on ``loop.add_reader`` and not on an ``asyncio.Protocol``. A transport of asyncio closes
-its socket where a plugin has stopped reading, and loses the response that came before that. TLS
-is OpenSSL over memory, above the same socket, so that both behave alike in every loop.
+They use ``loop.add_reader`` rather than an ``asyncio.Protocol``: a transport of asyncio closes its
+socket if a plugin has stopped reading, and loses the response before that. TLS is OpenSSL with
+memory buffers on top of the same kind of socket, so that both behave alike in every loop.
 
-An event loop is for one thread, so ``close`` may be called from others, and leaves the rest to it.
+An event loop is for one thread. Only ``close`` may be called from others; it schedules the rest in
+the loop.
 """
 
 import asyncio
@@ -17,13 +18,13 @@ from contextvars import Context
 
 from moby_plugins.adapters.http.pool import PROCESS
 
-# What is encrypted at once, and received of what is to be decrypted.
+# The most bytes that are encrypted, or received for decryption, at once.
 _TLS_BYTES = 64 << 10
 _WOULD_BLOCK = (BlockingIOError, InterruptedError)
 
 
 def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether this thread is inside ``loop``."""
+    """Return whether ``loop`` is running in this thread."""
     try:
         return asyncio.get_running_loop() is loop
     except RuntimeError:
@@ -31,26 +32,26 @@ def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def may_touch(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether this thread may change what ``loop`` waits for: it runs here, or nowhere."""
+    """Return whether this thread may change the callbacks of ``loop``: it runs here, or not."""
     return is_running_here(loop) or not loop.is_running()
 
 
 def _nothing() -> None:
-    """Do nothing for what came to a link that is not in use."""
+    """Do nothing, for a link that is closed."""
 
 
 class Link:
-    """A connected socket that does not block, in plain text. Closed by its owner.
+    """A connected non-blocking socket in plain text, which its owner closes.
 
     Attributes:
         loop: The event loop that it belongs to.
-        ended: Whether the other end sends no more.
-        cut_off: Whether that end came as TLS does not allow.
+        ended: Whether the other end has stopped sending.
+        cut_off: Whether it did so without the ``close_notify`` that TLS requires.
         is_closed: Whether it was closed at this end.
-        is_receiving: Whether the loop tells of what there is to receive.
+        is_receiving: Whether the loop calls back when it is readable.
     """
 
-    # Looked at in every call: a property would be a function more.
+    # Plain attributes, read in every call: a property would cost a function call.
     ended: bool = False
     cut_off: bool = False
     is_closed: bool = False
@@ -66,21 +67,21 @@ class Link:
         self._poll: select.poll | None = None
 
     def start(self, on_readable: Callable[[], object]) -> None:
-        """Call ``on_readable`` whenever there is something to receive."""
+        """Call ``on_readable`` whenever the socket is readable."""
         self._on_readable = on_readable
         self.is_receiving = False
         self.resume()
 
     def resume(self) -> None:
-        """Go on calling it."""
+        """Resume the calls of ``on_readable``."""
         if not (self.is_receiving or self.is_closed):
             self.is_receiving = True
-            # In no caller's context: the connection lives longer than the call that dials it.
+            # In an empty context, as the connection outlives the call that dials it.
             number, on_readable = self._number, self._on_readable
             Context().run(lambda: self.loop.add_reader(number, on_readable))
 
     def pause(self) -> None:
-        """Call it no more, until ``resume``."""
+        """Stop the calls of ``on_readable`` until ``resume``."""
         if self.is_receiving:
             self.is_receiving = False
             self.loop.remove_reader(self._number)
@@ -92,15 +93,15 @@ class Link:
             self.loop.add_writer(self._number, on_room)
 
     def unwatch_room(self) -> None:
-        """Call nothing for room to send."""
+        """Stop the calls of ``watch_room``."""
         if self._writes:
             self._writes = False
             self.loop.remove_writer(self._number)
 
     def receive(self, size: int) -> bytes | None:
-        """Receive what has come, about ``size`` bytes at most.
+        """Receive what is available, about ``size`` bytes at most.
 
-        ``None`` for nothing yet, ``b""`` for the end. Raises ``OSError``.
+        Returns ``None`` if there is nothing yet, ``b""`` at the end. Raises ``OSError``.
         """
         try:
             data = self._sock.recv(size)
@@ -111,37 +112,38 @@ class Link:
         return data
 
     def send(self, data: bytes | memoryview) -> int:
-        """Send as much of ``data`` as there is room for; returns how many bytes that was."""
+        """Send as much of ``data`` as there is room for; return the number of bytes."""
         try:
             return self._sock.send(data)
         except _WOULD_BLOCK:
             return 0
 
     def flush(self) -> bool:
-        """Send what ``send`` took, as far as there is room; true where nothing is left."""
+        """Send bytes that ``send`` has buffered, as room permits; return true if none is left."""
         return True
 
     def is_readable(self) -> bool:
-        """Whether something came that was not asked for: the end, or more than a response."""
+        """Return whether the connection has ended, or received data that was not requested."""
         if self.is_closed or self.ended:
             return True
         return bool((self._poll or self._polls()).poll(0)) and self._has_content()
 
     def is_broken(self) -> bool:
-        """Whether the other end has reset it. What came before is received first.
+        """Return whether the other end has reset the connection.
 
-        uvloop tells of that once, and then of nothing more, as libuv has it.
+        Bytes received before the reset can still be read. uvloop reports a reset only once, and
+        then nothing more, as libuv does.
         """
         if self.is_closed:
             return False
         return any(events & select.POLLERR for _, events in (self._poll or self._polls()).poll(0))
 
     def close(self) -> None:
-        """Hang up; in any thread, and after a fork without a trace in the parent's loop."""
+        """Close the socket, in any thread; after a fork, the parent's loop is not affected."""
         if self.is_closed:
             return
         loop = self.loop
-        self._on_readable = _nothing  # the other refers back to this
+        self._on_readable = _nothing  # the previous callback refers to the owner of this link
         if self._process != PROCESS.number or loop.is_closed():
             self.is_closed = True
             self._sock.close()
@@ -153,7 +155,7 @@ class Link:
         else:
             try:
                 loop.call_soon_threadsafe(self.close)
-            except RuntimeError:  # it was closed since
+            except RuntimeError:  # the loop has just been closed
                 self.close()
 
     def _has_content(self) -> bool:
@@ -166,7 +168,7 @@ class Link:
 
 
 class TLSLink(Link):
-    """The same under TLS, once ``shake_hands`` has returned true."""
+    """A link under TLS; it can be used once ``shake_hands`` has returned true."""
 
     ended: bool
     cut_off: bool
@@ -183,16 +185,16 @@ class TLSLink(Link):
         self._tls: ssl.SSLObject = context.wrap_bio(
             self._incoming, self._outgoing, server_hostname=host
         )
-        # Encrypted, and not sent yet.
+        # Encrypted, but not sent yet.
         self._unsent = memoryview(b"")
 
     @property
     def has_unread(self) -> bool:
-        """Whether more than the handshake came with its end."""
+        """Whether data was received together with the end of the handshake."""
         return bool(self._incoming.pending)
 
     def shake_hands(self) -> bool:
-        """Go on with the handshake as far as that needs no wait; true once it is done.
+        """Continue the handshake as far as possible without waiting; return true once it is done.
 
         Raises ``OSError``, ``ssl.SSLError`` among them.
         """
@@ -203,24 +205,24 @@ class TLSLink(Link):
             self.flush()
             return False
         except ssl.SSLError:
-            with suppress(OSError):  # an alert to the other end, if it is still there
+            with suppress(OSError):  # send an alert, if the other end still reads
                 self.flush()
             raise
         self.flush()
         return True
 
     def receive(self, size: int) -> bytes | None:
-        """Receive what has come, decrypted: see ``Link.receive``."""
+        """Receive what is available, decrypted: see ``Link.receive``."""
         if not self._take(min(size, _TLS_BYTES)) and not self._incoming.pending:
             return None
         data = self._decrypted()
-        if self._outgoing.pending:  # an answer of TLS itself
-            with suppress(OSError):  # the other end sends and reads no more
+        if self._outgoing.pending:  # a TLS record without application data
+            with suppress(OSError):  # the other end has gone
                 self.flush()
         return data or (b"" if self.ended else None)
 
     def send(self, data: bytes | memoryview) -> int:
-        """Send some of ``data``; what is encrypted and not sent bounds how much."""
+        """Encrypt and send some of ``data``; return the number of bytes, 0 for a full buffer."""
         if not self.flush():
             return 0
         size = self._tls.write(memoryview(data)[:_TLS_BYTES])
@@ -228,7 +230,7 @@ class TLSLink(Link):
         return size
 
     def flush(self) -> bool:
-        """Send what is encrypted, as far as there is room; true where nothing is left."""
+        """Send encrypted bytes, as far as there is room; return true if none is left."""
         while True:
             if not self._unsent:
                 self._unsent = memoryview(self._outgoing.read())
@@ -240,14 +242,14 @@ class TLSLink(Link):
             self._unsent = self._unsent[sent:]
 
     def _has_content(self) -> bool:
-        # Tickets, by which a session could be resumed, are no content.
+        # Session tickets are not content.
         try:
             return self.receive(_TLS_BYTES) is not None
         except OSError:
             return True
 
     def _take(self, size: int) -> bool:
-        """Give OpenSSL what has come; false for nothing."""
+        """Pass received bytes to OpenSSL; return false if there were none."""
         try:
             data = self._sock.recv(size)
         except _WOULD_BLOCK:

@@ -1,7 +1,7 @@
-"""Serve an asynchronous app from programs that have no event loop: one in a thread of its own.
+"""Serve an asynchronous app in an event loop in its own thread, for programs without one.
 
-It is an ``HTTPServer`` as ``CherootServer`` is, so that all that serves a ``PluginApp``
-(``plugin_server_unix``, the command line, a managed plugin) serves an ``AsyncPluginApp`` too.
+It is an ``HTTPServer`` like ``CherootServer``, so everything that serves a ``PluginApp``
+(``plugin_server_unix``, the command line, a managed plugin) also serves an ``AsyncPluginApp``.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.failures import logger
 
-# Told how the serving ended: by an error, or otherwise.
+# Called when serving has ended, with the error if there was one.
 OnEnd: TypeAlias = Callable[[BaseException | None], object]
 
 
 class LoopThread:
-    """Serves ``app`` on ``sock`` in an event loop of its own. To be started and stopped once.
+    """A server of ``app`` on ``sock`` in its own event loop. Start and stop it once.
 
-    ``on_end`` is called when the serving has ended, for whatever reason, in the thread that served.
+    ``on_end`` is called in the serving thread when serving has ended, for any reason.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._drain = 0.0
-        # A daemon: a call that blocks the loop does not hold the process.
+        # A daemon, so that a call that blocks the loop does not block exit.
         self._thread = threading.Thread(target=self._serve, name="plugin server", daemon=True)
 
     def start(self) -> None:
-        """Serve in a thread; returns once connections are taken.
+        """Start to serve in a thread; return once connections are accepted.
 
-        Raises ``OSError``, or ``RuntimeError`` where there is no thread to be had.
+        Raises ``OSError``, or ``RuntimeError`` if no thread can be started.
         """
         try:
             self._thread.start()
@@ -63,13 +63,13 @@ class LoopThread:
             raise
 
     def stop(self, drain: float) -> None:
-        """Take no more connections, give running calls ``drain`` seconds, then cut them off."""
+        """Accept no more connections, give calls ``drain`` seconds to end, then cut them off."""
         self._drain = drain
         if self._loop is not None and self._stop is not None:
             try:
                 self._loop.call_soon_threadsafe(self._stop.set)
             except RuntimeError:
-                return  # it has ended by itself
+                return  # serving has already ended
         self._thread.join(min(drain + 4 * CUT, threading.TIMEOUT_MAX))
         if self._thread.is_alive():
             logger.warning("a call goes on although its connection was cut off")
@@ -97,7 +97,7 @@ class LoopThread:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if server.ended.done():
                 self._on_end(server.ended.exception())
-                await told  # calls that run have their time, as at any stop
+                await told  # running calls get their time, as with any stop
         finally:
             told.cancel()
             await server.stop(self._drain)

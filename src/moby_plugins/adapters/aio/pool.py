@@ -1,8 +1,8 @@
-"""Calls and connections of one transport in one event loop: turns, deadlines, what is kept.
+"""Calls and connections of one transport in one event loop: turns, deadlines, idle connections.
 
-A turn belongs to a call, which gives it back in whatever way it ends: nothing here waits for a task
-that has to run first. Waiting is done in one place, ``Call.wait``, which the deadline ends, and the
-transport's ``close``.
+A *turn* is a place among the calls that may be sent at once. A call gives it back however it ends,
+without waiting for a task to run. All waiting happens in ``Call.wait``, which ends at the deadline
+or when the transport is closed.
 """
 
 import asyncio
@@ -17,30 +17,30 @@ from moby_plugins.adapters.aio.links import may_touch
 from moby_plugins.adapters.http.deadline_socket import ClosedHereError
 from moby_plugins.adapters.http.pool import PROCESS, IdleConnections, Kept, replaceable
 
-# Calls that one plugin is sent at once; a stream counts until its head has come. More of them make
-# the plugin slower, and not the calls faster. As many connections are kept.
+# The most calls at once to one plugin; a stream counts until its head was received. More would slow
+# the plugin down rather than speed up the calls. Also the most idle connections.
 TURNS = 64
 
 C = TypeVar("C", bound=Kept)
 
 
 class Closable(Protocol):
-    """What a call is carried by."""
+    """A connection or the like over which a call is made."""
 
     def close(self) -> None:
-        """Hang up; may be called more than once."""
+        """Close the connection; may be called more than once."""
         ...
 
 
 def timed_out() -> OSError:
-    """Make the error of a deadline that has passed."""
+    """Return the error for a deadline that has passed."""
     return TimeoutError("timed out")
 
 
 class Call:
-    """One call, from its turn to the last byte of its response: until the loop's time ``ends``.
+    """One call, from its turn to the last byte of its response, with the deadline ``ends``.
 
-    For the thread of its loop.
+    ``ends`` is on the loop's clock. To be used in the thread of the loop.
     """
 
     __slots__ = ("_loop", "_scope", "_waiter", "carrier", "failure", "has_turn", "timer")
@@ -49,23 +49,23 @@ class Call:
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
         self._scope: asyncio.Timeout | None = None
-        # Makes the error of all that is done from now on.
+        # Returns the error of all further operations, once the call has failed.
         self.failure: Callable[[], OSError] | None = None
-        # What is closed where the call fails.
+        # Closed if the call fails.
         self.carrier: Closable | None = None
         self.has_turn: bool = False
-        # What ends it at its deadline.
+        # Ends the call at its deadline.
         self.timer: asyncio.TimerHandle | None = None
         if ends is not None:
             self.timer = loop.call_at(ends, self.fail, timed_out, context=Context())
 
     def check(self) -> None:
-        """Raise ``OSError`` where the call has failed: ``TimeoutError`` after its deadline."""
+        """Raise ``OSError`` if the call has failed: ``TimeoutError`` after its deadline."""
         if self.failure is not None:
             raise self.failure()
 
     async def wait(self) -> None:
-        """Wait for ``wake``; raises as ``check`` does. It may return for no reason."""
+        """Wait for ``wake``; raise as ``check`` does. This may return spuriously."""
         if self.failure is not None:
             raise self.failure()
         self._waiter = self._loop.create_future()
@@ -77,7 +77,7 @@ class Call:
             raise self.failure()
 
     async def wait_until(self, moment: float) -> None:
-        """The same, but until the loop's time ``moment`` at most."""
+        """Wait for ``wake`` until the loop's time ``moment`` at most; raise as ``check`` does."""
         timer = self._loop.call_at(moment, self.wake)
         try:
             await self.wait()
@@ -85,13 +85,13 @@ class Call:
             timer.cancel()
 
     def wake(self) -> None:
-        """Have ``wait`` return."""
+        """Make ``wait`` return."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def fail(self, failure: Callable[[], OSError]) -> None:
-        """End the call: what waits in it raises what ``failure`` makes, and so does the rest."""
+        """End the call: pending and further operations raise the error that ``failure`` returns."""
         if self.failure is None:
             self.failure = failure
         if self.carrier is not None:
@@ -100,21 +100,21 @@ class Call:
             self.interrupt()
 
     def abandon(self) -> None:
-        """End it where no task has it any more; in any thread."""
+        """End a call that no task uses any more; may be called in any thread."""
         if not self._loop.is_closed() and not may_touch(self._loop):
-            with suppress(RuntimeError):  # the loop was closed since
+            with suppress(RuntimeError):  # the loop has just been closed
                 self._loop.call_soon_threadsafe(self.fail, ClosedHereError)
                 return
         self.fail(ClosedHereError)
 
     def interrupt(self) -> None:
-        """Have what waits look again, the caller's own iterable too."""
+        """Wake the call, also if it is waiting for the caller's own iterable."""
         if self._scope is not None:
             self._loop.call_soon(self._leave_scope)
         self.wake()
 
     def interruptible(self) -> "_Interruptible":
-        """What the caller's iterable is waited for in: ``interrupt`` ends it."""
+        """Return a context for waiting for the caller's iterable, which ``interrupt`` ends."""
         return _Interruptible(self)
 
     def _leave_scope(self) -> None:
@@ -123,9 +123,9 @@ class Call:
 
 
 class _Interruptible:
-    """A block whose task is cancelled by ``Call.interrupt``, as by ``asyncio.timeout``.
+    """A context that ``Call.interrupt`` cancels, in the way of ``asyncio.timeout``.
 
-    It swallows that cancellation, and no other: then ``interrupted`` is true.
+    It swallows this cancellation, and no other, and sets ``interrupted``.
     """
 
     interrupted: bool = False
@@ -136,13 +136,13 @@ class _Interruptible:
 
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
-        self._call._scope = self._scope  # noqa: SLF001  they are one
+        self._call._scope = self._scope  # noqa: SLF001  the two classes belong together
         return self
 
     async def __aexit__(self, *raised: object) -> bool:
         self._call._scope = None  # noqa: SLF001
         try:
-            await self._scope.__aexit__(*raised)  # type: ignore[arg-type]  # as they came
+            await self._scope.__aexit__(*raised)  # type: ignore[arg-type]  # passed on as received
         except TimeoutError:
             self.interrupted = True
             return True
@@ -150,10 +150,10 @@ class _Interruptible:
 
 
 class Place(Generic[C]):
-    """One transport's calls and idle connections in ``loop``, in this process.
+    """The calls and idle connections of one transport in ``loop`` and this process.
 
-    For the thread of its loop, but for ``close``. ``shared`` bounds idle connections together with
-    those of other transports.
+    Only ``close`` may be called from other threads than that of its loop. ``shared`` bounds the
+    idle connections, together with those of other transports.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, shared: IdleConnections) -> None:
@@ -172,7 +172,7 @@ class Place(Generic[C]):
         return self.process == PROCESS.number and not self.loop.is_closed()
 
     def begin(self, ends: float | None) -> Call:
-        """A call until the loop's time ``ends``; raises ``OSError`` once closed."""
+        """Begin a call with the deadline ``ends``; raise ``OSError`` once closed."""
         if self._closed:
             raise ClosedHereError
         call = Call(self.loop, ends)
@@ -180,7 +180,7 @@ class Place(Generic[C]):
         return call
 
     def end(self, call: Call) -> None:
-        """Let go of ``call``, all of whose response has come, or which has failed."""
+        """Remove ``call``, whose response is complete or which has failed."""
         call.carrier = None
         if call.timer is not None:
             call.timer.cancel()
@@ -188,7 +188,7 @@ class Place(Generic[C]):
         self._calls.discard(call)
 
     def take_at_once(self, call: Call) -> C | None:
-        """An idle connection for ``call`` alone, if it need not wait for its turn, and has that."""
+        """Give ``call`` a turn if one is free; return an idle connection if there is one, too."""
         if not self._free:
             return None
         self._free -= 1
@@ -196,7 +196,7 @@ class Place(Generic[C]):
         return self.take()
 
     async def take_turn(self, call: Call) -> None:
-        """Wait until ``call`` has its turn, which ``give_turn`` gives back; raises ``OSError``."""
+        """Wait for a turn for ``call``, which ``give_turn`` gives back; raise ``OSError``."""
         if call.has_turn:
             return
         self._waiting.append(call)
@@ -208,12 +208,12 @@ class Place(Generic[C]):
                 self._waiting.remove(call)
 
     def give_turn(self, call: Call) -> None:
-        """Give the turn of ``call``, where it has one, to the next that waits."""
+        """Pass the turn of ``call``, if it has one, to the next waiting call."""
         if not call.has_turn:
             return
         call.has_turn = False
         if self._waiting:
-            # One that is being cancelled gives it on.
+            # A call that is being cancelled will pass it on.
             following = self._waiting.popleft()
             following.has_turn = True
             if not self.loop.is_closed():
@@ -222,7 +222,7 @@ class Place(Generic[C]):
             self._free += 1
 
     def take(self) -> C | None:
-        """An idle connection for the caller alone."""
+        """Take an idle connection out, ``None`` if there is none that can be used."""
         while (idle := self.shared.take(self._idle)) is not None:
             if not replaceable(idle, self.process):
                 return idle[1]
@@ -230,16 +230,16 @@ class Place(Generic[C]):
         return None
 
     def keep(self, connection: C) -> None:
-        """Keep ``connection`` for another call, or close it where there are enough."""
+        """Keep ``connection`` for another call, or close it if there are enough."""
         if self._closed or len(self._idle) >= TURNS:
             connection.close()
         else:
             self.shared.add((self.process, connection), self._idle)
 
     def close(self) -> None:
-        """End all calls with ``ClosedHereError``, and close what is idle. In any thread."""
+        """End all calls with ``ClosedHereError``, close idle connections; in any thread."""
         if self.is_here and not may_touch(self.loop):
-            # What its loop does once it is closed is nothing.
+            # A loop that has just been closed runs no callback.
             with suppress(RuntimeError):
                 self.loop.call_soon_threadsafe(self._close)
                 return
@@ -250,7 +250,7 @@ class Place(Generic[C]):
         for call in tuple(self._calls):
             if self.is_here:
                 call.fail(ClosedHereError)
-            elif call.carrier is not None:  # its task does not run any more
+            elif call.carrier is not None:  # its loop no longer runs its task
                 call.carrier.close()
         while (idle := self.shared.take(self._idle)) is not None:
             idle[1].close()

@@ -1,8 +1,8 @@
-"""The server behind a served asynchronous plugin, on a socket that is given to it.
+"""The server behind a served asynchronous plugin, on a given socket.
 
-uvicorn closes a connection whose host has ended its sending, so that its answer is lost; it gives
-a head neither a bound nor a time (decision 0046). Here connections are ``Connection``, and what
-the threaded end bounds by its threads is bounded by ``MAX_CONNECTIONS``.
+uvicorn is not used (decision 0046): it closes a connection whose host has shut down its sending,
+and so loses the response, and it bounds neither the size nor the time of a head. ``Connection``
+does both. ``MAX_CONNECTIONS`` bounds what the threaded server bounds by its threads.
 """
 
 import asyncio
@@ -22,31 +22,32 @@ from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failure, logger
 
 BACKLOG = 128
-# Received at once.
+# The most bytes per receive.
 RECEIVED_BYTES = 128 << 10
 MAX_CONNECTIONS = 1024
 IDLE_TIMEOUT = 60.0
-# Seconds that calls have to notice that their connection was cut off.
+# Seconds for calls to notice that their connection was cut off.
 CUT = 0.5
-# Seconds between looks at whether hosts have hung up; a call is looked at from the second on.
+# Seconds between checks for hosts that hung up; a call is checked from its second one on.
 LOOK = 0.25
-# Seconds after which a call is logged that goes on although its host hung up.
+# Seconds after which a call that continues although its host hung up is logged.
 PATIENCE = 10.0
-# Seconds before the next attempt to accept a connection, where the machine has run out.
+# Seconds before the next attempt to accept a connection if no descriptor is left.
 PAUSE = 0.1
-# What ``accept`` raises where the process, or the machine, has run out.
+# Errors of ``accept`` if the process, or the machine, has run out of descriptors or memory.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-# And for a connection that has gone already.
+# Errors of ``accept`` for a connection that has already ended.
 _GONE = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ECONNABORTED, errno.EPROTO}
 
 
 class AsyncServer:
-    """Serves ``app`` on ``sock``, which is bound and becomes the server's own, in the running loop.
+    """A server of ``app`` on ``sock``, which must be bound and which it then owns.
 
-    Under TLS where a ``context`` is given. Where ``most`` connections are open, the one that has
-    waited for its peer for longest makes room; calls that run are let run, and further hosts wait.
-    A peer may be silent for ``idle`` seconds, and may take as long for a head. A call that goes on
-    ``patience`` seconds after its host hung up is logged. To be started and stopped once.
+    It runs in the running loop, and with a ``context`` it serves TLS. If ``most`` connections are
+    open, the one that has waited longest for its peer is closed; running calls are never
+    interrupted for this, and further hosts wait. A peer may be silent for ``idle`` seconds, and
+    may take as long for a head. A call that still runs ``patience`` seconds after its host hung up
+    is logged. Start and stop it once.
     """
 
     def __init__(
@@ -69,26 +70,26 @@ class AsyncServer:
         self._idle = idle
         self._patience = patience
         self._most = most
-        # Not the listener's own class, whose ``accept`` pauses its thread.
+        # Not a ``ListeningSocket``, whose ``accept`` blocks its thread for a while.
         self._sock = socket.socket(fileno=sock.detach())
         self._inode = os.fstat(self._sock.fileno())
         self._accepting = False
         self._dated, self._lines = -math.inf, ""
         self._exhausted = self._was_exhausted = False
         self._connections: set[Connection] = set()
-        # Those that are not connections yet, the oldest first.
+        # Sockets in their TLS handshake, oldest first.
         self._shaking: dict[asyncio.Task[None], socket.socket] = {}
-        # Looked at once, and those whose hosts have gone although their calls go on.
+        # Calls that were checked once, and running calls whose hosts hung up.
         self._seen: set[asyncio.Task[None]] = set()
         self._gone: dict[asyncio.Task[None], tuple[float, str]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        # Set once all connections are closed of a server that stops.
+        # Set once a stopping server has closed all connections.
         self._empty: asyncio.Future[None] = self._loop.create_future()
-        # Set to an error once the socket listens no more.
+        # Set to an error once the socket no longer listens.
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
-        """Take connections; raises ``OSError`` where the socket cannot listen."""
+        """Start to accept connections; raise ``OSError`` if the socket cannot listen."""
         try:
             self._sock.setblocking(False)
             self._sock.listen(BACKLOG)
@@ -99,16 +100,16 @@ class AsyncServer:
         self._timer = self._loop.call_later(LOOK, self._look)
 
     async def stop(self, drain: float) -> None:
-        """Take no more connections, give running calls ``drain`` seconds, then cut them off.
+        """Accept no more connections, give calls ``drain`` seconds to end, then cut them off.
 
-        Where its task is cancelled they are cut off at once.
+        If the task is cancelled, they are cut off at once.
         """
         self.stopping = True
         self._accept_no_more()
         if self._is_there():
             self._sock.close()
         else:
-            self._sock.detach()  # its descriptor may be another's by now
+            self._sock.detach()  # the descriptor may have been closed and reused
         for task in list(self._shaking):
             task.cancel()
         for conn in list(self._connections):
@@ -137,7 +138,7 @@ class AsyncServer:
             self._empty.set_result(None)
 
     def own_lines(self) -> str:
-        """The headers that the server adds to each response; the date is a second's."""
+        """Return the headers that the server adds to each response, cached for a second."""
         now = self._loop.time()
         if now - self._dated >= 1.0:
             self._dated = now
@@ -145,13 +146,13 @@ class AsyncServer:
         return self._lines
 
     def opened(self, conn: Connection) -> None:
-        """``conn`` was accepted, and is open until ``closed``."""
+        """Note that ``conn`` was accepted; it is open until ``closed`` is called."""
         self._connections.add(conn)
         if self.stopping:
             conn.stop()
 
     def closed(self, conn: Connection) -> None:
-        """``conn`` holds nothing any more, but maybe a call that goes on."""
+        """Note that ``conn`` was closed; its call may still be running."""
         if conn.task is not None and not conn.task.done():
             self._gone.setdefault(conn.task, (self._loop.time(), conn.method))
         self._connections.discard(conn)
@@ -204,7 +205,7 @@ class AsyncServer:
     def _has_room(self) -> bool:
         if len(self._connections) + len(self._shaking) < self._most:
             return True
-        # A crowd of peers that are silent, slow or deaf must not keep others out.
+        # Many peers that neither send nor read must not keep others out.
         slow = [conn for conn in self._connections if conn.waits_since is not None]
         if slow:
             conn = min(slow, key=lambda conn: conn.waits_since or 0.0)
@@ -224,13 +225,13 @@ class AsyncServer:
             await self._loop.connect_accepted_socket(
                 lambda: Connection(self), sock, ssl=self._context
             )
-        except Exception as error:  # a handshake that failed, say
+        except Exception as error:  # for example a failed handshake
             sock.close()
             logger.info("a connection was lost: %s", shown(error))
 
     def _taken(self, task: asyncio.Task[None]) -> None:
         sock = self._shaking.pop(task)
-        if task.cancelled():  # maybe before it began
+        if task.cancelled():  # perhaps before it started
             sock.close()
         self._accept_more()
 
@@ -240,9 +241,9 @@ class AsyncServer:
             self._look_after(self._loop.time())
             if not self.stopping and not self._listens():
                 self._end()
-            # A call may have ended, so that its connection could make room.
+            # A call may have ended, so that its connection can be closed for a new one.
             self._accept_more()
-        except Exception as error:  # out of a handler of the log
+        except Exception as error:  # raised by a log handler
             log_failure("looking after connections failed", error)
 
     def _look_after(self, now: float) -> None:
@@ -265,7 +266,7 @@ class AsyncServer:
                 )
 
     def _is_there(self) -> bool:
-        # Whether its descriptor still is this socket.
+        # Return whether the descriptor still refers to this socket.
         try:
             return os.path.samestat(os.fstat(self._sock.fileno()), self._inode)
         except OSError:
@@ -275,12 +276,12 @@ class AsyncServer:
         if not self._is_there():
             return False
         poll = select.poll()
-        poll.register(self._sock, getattr(select, "POLLRDHUP", 0))  # on Linux alone
+        poll.register(self._sock, getattr(select, "POLLRDHUP", 0))  # only on Linux
         try:
             listens = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError:
             return False
-        return bool(listens) and not poll.poll(0)  # polled, it tells that it was shut down
+        return bool(listens) and not poll.poll(0)  # polling shows a shutdown
 
     def _end(self) -> None:
         if not self.ended.done() and not self.stopping:

@@ -1,9 +1,9 @@
 """A connection to a served asynchronous plugin: requests are answered one after the other.
 
-It is an ``asyncio.BufferedProtocol``, for which a loop receives into one buffer: for a plain one
+It is an ``asyncio.BufferedProtocol``, which receives into one reused buffer: for a plain protocol,
 asyncio allocates 256 KiB each time, which takes a fifth of a small call. Each call is a task. While
-one runs, at most ``MAX_AHEAD`` bytes are kept that it has not asked for. A host that ends its
-sending is still answered: ``look`` tells whether it has hung up, as at the threaded end.
+one runs, at most ``MAX_AHEAD`` bytes that it has not requested are kept. A host that has shut down
+its sending still gets a response: ``look`` tells whether it has hung up, as in the threaded server.
 """
 
 import asyncio
@@ -30,18 +30,18 @@ from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError
 from moby_plugins.failures import log_failure
 from moby_plugins.ports import RunningCall
 
-# Bytes that are kept of what comes while a call runs.
+# The most unread bytes that are kept while a call runs.
 MAX_AHEAD = 64 << 10
-# Of a body that the plugin did not read; what is longer ends the connection.
+# Bytes of an unread body that are skipped; a longer body closes the connection.
 MAX_UNREAD_BYTES = 256 << 20
-# Seconds that a host has to take a last response, and to end its sending.
+# Seconds for a host to read the last response and to shut down its sending.
 LINGER = 2.0
 HUNG_UP = "the host hung up"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Owner(Protocol):
-    """What a connection asks of its server."""
+    """The methods of a server that its connections call."""
 
     app: AsyncApp
     inflight: InFlight
@@ -49,20 +49,20 @@ class Owner(Protocol):
     buffer: memoryview
 
     def own_lines(self) -> str:
-        """The headers that the server adds to each response."""
+        """Return the headers that the server adds to each response."""
 
     def opened(self, conn: "Connection", /) -> None:
-        """``conn`` is open until ``closed``."""
+        """Note that ``conn`` is open until ``closed`` is called."""
 
     def closed(self, conn: "Connection", /) -> None:
-        """``conn`` holds nothing any more."""
+        """Note that ``conn`` was closed."""
 
 
 class Connection(asyncio.BufferedProtocol):
     """One connection, and the call that runs over it.
 
-    ``waits_since`` tells since when (by the loop's clock) the peer is waited for, to send
-    something or to read it; ``None`` while code of the plugin runs.
+    ``waits_since`` is the loop's time since which it waits for the peer to send or to read;
+    ``None`` while code of the plugin runs.
     """
 
     _transport: asyncio.Transport
@@ -78,31 +78,31 @@ class Connection(asyncio.BufferedProtocol):
         self.waits_since: float | None = self._loop.time()
         self._is_cut = False
         self._served = 0
-        self._begun = False  # whether a part of a head has come
+        self._begun = False  # whether part of a head was received
         self._reading = True
-        self._over = False  # nothing more is sent: what comes is dropped
-        self._ended = False  # the peer's sending
+        self._over = False  # nothing more is sent, and received bytes are dropped
+        self._ended = False  # whether the peer has stopped sending
         self._lost = False
         self._room: asyncio.Future[None] | None = None
         self._came: asyncio.Future[None] | None = None
         self._unread = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
+        """Store the transport, and note that the connection is open."""
         self._transport = cast("asyncio.Transport", transport)
         sock = transport.get_extra_info("socket")
         self.is_unix: bool = sock.family == getattr(socket, "AF_UNIX", None)
-        # A host that only ends its sending has hung up on TCP, but not on a UNIX socket.
+        # A host that has only shut down its sending counts as hung up on TCP, not on a UNIX socket.
         self._hang_up_events = 0 if self.is_unix else getattr(select, "POLLRDHUP", 0)
         self._descriptor: int = sock.fileno()
         self._owner.opened(self)
 
     def get_buffer(self, _: int) -> memoryview:
-        """Where the next bytes go: a loop receives for one connection at a time."""
+        """Return the server's buffer, shared as a loop receives for one connection at a time."""
         return self._owner.buffer
 
     def buffer_updated(self, size: int) -> None:
-        """Keep what came, for whatever waits for it."""
+        """Copy the received bytes, and wake what waits for them."""
         data = bytes(self._owner.buffer[:size])
         if self._over:
             self._drop(len(data))
@@ -117,7 +117,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Note that the peer sends no more; it may still read."""
+        """Note that the peer has stopped sending; it may still read."""
         self._ended = True
         self._wake()
         if self.task is None:
@@ -125,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
         return True
 
     def connection_lost(self, _: Exception | None) -> None:
-        """End what waits for the peer; a call that runs is cancelled."""
+        """End all waiting for the peer, and cancel a running call."""
         self._lost = True
         self._wake()
         self.resume_writing()
@@ -133,17 +133,17 @@ class Connection(asyncio.BufferedProtocol):
         self.cut()
 
     def pause_writing(self) -> None:
-        """Have the call wait before it writes more."""
+        """Make the call wait before it writes more."""
         self._room = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        """Let it write on."""
+        """Let the call continue to write."""
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)
 
     def look(self) -> bool:
-        """Return whether the peer has hung up, or can read no more."""
+        """Return whether the peer has hung up, or can no longer read."""
         if self._lost or self._descriptor < 0:
             return True
         poll = select.poll()
@@ -151,7 +151,7 @@ class Connection(asyncio.BufferedProtocol):
         return bool(poll.poll(0))
 
     def cut(self) -> None:
-        """Break it off: a call that runs is told and cancelled, once, and nothing more is sent."""
+        """Break the connection off: cancel a running call, and send nothing more."""
         if self._is_cut:
             return
         self._is_cut = True
@@ -162,16 +162,16 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def stop(self) -> None:
-        """Close it, unless a request is being read or answered: then after that."""
+        """Close the connection, after the request that is being read or answered, if any."""
         if self.task is None and not self._begun:
             self._transport.close()
 
     def time_out(self) -> None:
-        """End the wait for the peer, which has had its time."""
+        """End waiting for the peer, whose time is over."""
         if self._came is not None and not self._came.done():
             self._came.set_exception(TimeoutError("timed out"))
         elif self.task is not None:
-            return  # the peer reads as slowly as it likes
+            return  # a peer may read slowly
         elif self._over or (self._served and not self._begun):
             self._transport.abort()
         else:
@@ -187,7 +187,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def _next(self) -> bool:
-        """Begin to answer the next request, once its head is there; return whether it is."""
+        """Begin to answer the next request if its head is complete; return whether it is."""
         if not self._begun:
             if not len(self._incoming):
                 return False
@@ -206,13 +206,13 @@ class Connection(asyncio.BufferedProtocol):
         self._begun = False
         self._served += 1
         self.method = head.method.partition("?")[0].removeprefix("/")
-        # Not in the context of the request before it, whose task may be the one that is running.
+        # Not in the context of the request before, whose task may be running this.
         serving = self._serve(head)
         self.task = self._context.copy().run(self._loop.create_task, serving)
         return True
 
     def _refuse(self, error: StatusError) -> None:
-        # What is no request has no answer of the app's; where its body ends is not known.
+        # An invalid request does not reach the app; where its body ends is not known.
         response = failure(error.status, error.message)
         body = response.body.read(CHUNK_BYTES)
         headers = {**response.headers, "Content-Length": str(len(body))}
@@ -222,7 +222,7 @@ class Connection(asyncio.BufferedProtocol):
         self._finish()
 
     def _finish(self) -> None:
-        """Send no more, and drop what still comes: a peer that sends would lose the response."""
+        """Stop sending, but drop received bytes for a while: a reset would lose the response."""
         self._over = True
         self._incoming.clear()
         self._resume()
@@ -259,7 +259,7 @@ class Connection(asyncio.BufferedProtocol):
             self._finish()
 
     async def _exchange(self, head: Head, body: "_Body", held: Held) -> bool:
-        """Answer one request; return whether the connection is kept."""
+        """Serve one request; return whether the connection is kept."""
 
         async def read() -> AsyncRequest:
             if not self.is_unix:
@@ -273,7 +273,7 @@ class Connection(asyncio.BufferedProtocol):
             is_kept = await self._send(head, answered)
         finally:
             await answered.aclose()
-            # Before the rest is read, for which a host may take its time.
+            # Released before the rest is read, which may take as long as the host likes.
             held.release()
         return is_kept and await body.skip_rest()
 
@@ -289,7 +289,7 @@ class Connection(asyncio.BufferedProtocol):
                 in_chunks = True
                 headers["Transfer-Encoding"] = "chunked"
             else:
-                is_kept = False  # its end is the connection's
+                is_kept = False  # it ends with the connection
         top = _head(out.status, headers, self._owner.own_lines(), is_kept=is_kept, minor=head.minor)
         if head.verb == "HEAD":
             self._transport.write(top)
@@ -312,7 +312,7 @@ class Connection(asyncio.BufferedProtocol):
             raise NoAnswerError(HUNG_UP)
         self._transport.write(data)
         if self._room is not None:
-            # For as long as it takes: who follows a log may pause.
+            # Without a time limit: the reader of a log stream may pause.
             self.waits_since = self._loop.time()
             try:
                 await self._room
@@ -320,7 +320,7 @@ class Connection(asyncio.BufferedProtocol):
                 self.waits_since = None
 
     async def part(self, size: int) -> bytes:
-        """The next bytes of the body; raises ``OSError`` and ``ValueError``."""
+        """Return the next bytes of the body; raise ``OSError`` or ``ValueError``."""
         while (data := self._incoming.body(size)) is None:
             if self._ended or self._lost:
                 raise OSError(errno.ECONNRESET, "it is cut off")
@@ -335,15 +335,15 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def received(self) -> int:
-        """How many bytes are there that were not read."""
+        """The number of bytes received but not read."""
         return len(self._incoming)
 
     def take(self, size: int) -> bytes:
-        """As many bytes of the body, which are there."""
+        """Return ``size`` bytes of the body, which must have been received."""
         return self._incoming.body(size) or b""
 
     def ask_for_body(self) -> None:
-        """Send ``100 Continue``, unless the body comes already."""
+        """Send ``100 Continue``, unless some of the body was already received."""
         if not len(self._incoming):
             self._transport.write(_CONTINUE)
 
@@ -354,7 +354,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 class _Body:
-    """The body of a request, as it comes."""
+    """The body of a request."""
 
     def __init__(self, conn: Connection, head: Head) -> None:
         self._conn = conn
@@ -363,7 +363,7 @@ class _Body:
         self._is_bad = False
 
     def take_whole(self, length: int, held: Held) -> bytes | None:
-        """Return a small body that is there already, as most are; ``None`` for another."""
+        """Return a small body that was already received, as most are; else ``None``."""
         if length > min(SMALL_BYTES, self._conn.received):
             return None
         held.hold(length)
@@ -371,7 +371,7 @@ class _Body:
         return self._conn.take(length)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Its parts; raises ``WireError`` where it is cut off or badly chunked."""
+        """Yield its chunks; raise ``WireError`` if it is cut off or badly chunked."""
         if self._is_awaited and not self.is_over:
             self._is_awaited = False
             self._conn.ask_for_body()
@@ -393,7 +393,7 @@ class _Body:
     async def skip_rest(self) -> bool:
         """Read to the end; return whether another request can follow."""
         if self._is_awaited and not self.is_over:
-            return False  # its host may send it or not
+            return False  # the host may send the body or not
         skipped = 0
         try:
             while not self._is_bad and (chunk := await self._next()):

@@ -1,7 +1,7 @@
-"""The asynchronous transport: one plugin's connections, in as many event loops as ask for it.
+"""The asynchronous transport: the connections of one plugin, in any number of event loops.
 
-A connection belongs to the loop and the process that dialled it. It keeps the promises of the
-synchronous transports, over the same parser, the same checks and the same tables of errors.
+A connection belongs to the loop and the process that dialled it. The transport behaves as the
+synchronous ones do, with the same parser, the same checks and the same tables of errors.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import PluginError
 
-# Seconds for other loops, in other threads, to close what makes room for a descriptor.
+# Seconds for loops in other threads to close idle connections and so free descriptors.
 _ROOM_PAUSE = 0.01
 
 
@@ -31,19 +31,19 @@ def connect(
     idle: IdleConnections | None = None,
     lookups: Lookups | None = None,
 ) -> "AsyncSocketTransport":
-    """The asynchronous transport over sockets.
+    """Return the asynchronous transport over sockets.
 
-    ``idle`` and ``lookups`` are what it shares with others. Reads the TLS files, for a second at
-    most. Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    ``idle`` and ``lookups`` may be shared with other transports. Reads the TLS files, for at most
+    a second. Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
     """
     return AsyncSocketTransport(address, async_dial_for(address, tls, lookups), idle)
 
 
 class AsyncSocketTransport:
-    """Connections to the plugin at ``address``. Tasks and loops in several threads may share it.
+    """A transport to the plugin at ``address``, for tasks and loops in any number of threads.
 
-    After a fork the child dials anew, and leaves its parent's connections alone. ``idle`` bounds
-    idle connections together with those of other transports.
+    After a fork, the child dials its own connections and does not use its parent's. ``idle``
+    bounds the idle connections, together with those of other transports.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class AsyncSocketTransport:
         self._shared = idle or IdleConnections()
         self._closed = False
         self._places: dict[asyncio.AbstractEventLoop, Place[AsyncConnection]] = {}
-        # For a transport that is not closed, and for the end of the process.
+        # Closes the connections of a transport that is garbage-collected, and at exit.
         weakref.finalize(self, _close_all, self._places)
 
     def __repr__(self) -> str:
         return "asyncio"
 
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
-        """One exchange over an idle connection, or a new one: see ``AsyncTransport``.
+        """Send ``request`` over an idle connection or a new one: see ``AsyncTransport``.
 
-        An idle connection that the plugin has closed is replaced before anything of
-        the request is sent. What fails later is the caller's to repeat.
+        An idle connection that the plugin has closed is replaced before any of the request is
+        sent. After that nothing is retried here: the caller may.
         """
         loop = asyncio.get_running_loop()
         place = self._places.get(loop)
@@ -87,14 +87,14 @@ class AsyncSocketTransport:
             place.give_turn(call)
 
     def close(self) -> None:
-        """Close what is idle, and end what is in use or being dialled; in any thread."""
+        """Close idle connections, and end calls and dials under way; in any thread."""
         self._closed = True
         _close_all(self._places)
 
     async def _connection(
         self, place: Place[AsyncConnection], call: Call, ends: float | None
     ) -> AsyncConnection:
-        """A connection for ``call`` alone, once it has its turn."""
+        """Wait for the turn of ``call``, and return an idle or a new connection."""
         try:
             await place.take_turn(call)
             return place.take() or await self._dialled(place, call, ends)
@@ -113,7 +113,7 @@ class AsyncSocketTransport:
             raise
 
     async def _link(self, place: Place[AsyncConnection], call: Call, until: float) -> Link:
-        """A connected link; where a descriptor is refused, idle connections make room first."""
+        """Return a connected link; if no descriptor is left, close idle connections first."""
         for attempt in range(1, ATTEMPTS):
             try:
                 return await self._dial(call, until)
@@ -126,11 +126,11 @@ class AsyncSocketTransport:
 
     def _new_place(self, loop: asyncio.AbstractEventLoop) -> Place[AsyncConnection]:
         for other in tuple(self._places.values()):
-            # Of a loop that was closed, or of the parent of a fork.
+            # It belongs to a closed loop, or to the parent of a fork.
             if not other.is_here and self._places.pop(other.loop, None) is other:
                 other.close()
         place = self._places[loop] = Place(loop, self._shared)
-        if self._closed:  # looked at afterwards, as ``close`` does both the other way round
+        if self._closed:  # checked last, as ``close`` sets it first
             place.close()
         return place
 

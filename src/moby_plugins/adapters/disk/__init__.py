@@ -1,1 +1,1 @@
-"""What lies on disk: sockets, specs, recordings."""
+"""Files on disk: sockets, specs, recordings and root file systems."""

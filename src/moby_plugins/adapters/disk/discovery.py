@@ -1,4 +1,4 @@
-"""Discovery on disk: sockets and specs that a look-up finds, and files that it does not (A1)."""
+"""Discovery on disk: sockets and specs that a look-up finds, and files that it ignores (A1)."""
 
 import errno
 import os
@@ -26,23 +26,23 @@ from moby_plugins.failures import logger
 
 SOCKET_SUFFIXES = (".sock",)
 SPEC_SUFFIXES = (".spec", ".json")
-# All have the same, which spares a scan from looking for the dot.
+# The length of all suffixes, so that a scan does not have to search for the dot.
 _SUFFIX_LENGTH = 5
-# The kernel's map of user ids: one line over the whole range, unless this is a user namespace.
+# The kernel's map of user ids: a single line for all ids, unless in a user namespace.
 UID_MAP = "/proc/self/uid_map"
 _WHOLE_RANGE = ["0", "0", "4294967295"]
-# One of the tests in ``stat``: which kind of file counts in a directory.
+# A test of ``stat``, such as ``S_ISSOCK``, for the kind of file that counts in a directory.
 _IsKind: TypeAlias = Callable[[int], bool]
-# What is left of a file that is all suffix, or dots before it.
+# Stems that are not names: those of files such as ``.sock`` or ``..sock``.
 _DOTS = {"", ".", ".."}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 @frozen
 class Place:
-    """A directory where files with one of ``suffixes`` are found: sockets, or else regular files.
+    """A directory in which files with one of ``suffixes`` are found: sockets, or regular files.
 
-    ``foreign`` are the suffixes of what is found in other directories only.
+    ``foreign`` are the suffixes of files that are only found in other directories.
     """
 
     directory: str
@@ -51,7 +51,7 @@ class Place:
     foreign: tuple[str, ...]
 
     def strays(self) -> Iterator[Stray]:
-        """What lies here in vain; nothing for a directory that cannot be read."""
+        """Yield the files that look-ups ignore; none for a directory that cannot be read."""
         for path in _files(self.directory):
             reason = self._why_not_found(path)
             if reason:
@@ -84,7 +84,7 @@ class Place:
             return ours if self.sockets else "sockets are not looked for in this directory"
         if stat.S_ISDIR(mode):
             return ""
-        # A file can have been meant for a spec, or to be a copy of what lies here.
+        # A file may be a misnamed spec, or a copy of a file in this directory.
         meant = meant_for(name, SPEC_SUFFIXES)[1] or _with_more(name, self.suffixes)[1]
         if meant in self.foreign:
             told = f"*{shown(meant)} is not looked for in this directory"
@@ -93,13 +93,13 @@ class Place:
 
 
 def meant_for(name: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
-    """The stem and the one of ``suffixes`` that a file's ``name`` was meant to have, it seems.
+    """Return the stem of ``name`` and the one of ``suffixes`` that was probably intended.
 
-    In another case of letters, with a letter or two mistaken, or with another ending after
-    it, as copies have. Both are "" where nothing is near.
+    Recognized are another case of letters, a typing error or two, and another ending after
+    the suffix, which copies have. Both results are "" if no suffix is similar.
     """
     stem, dot, ending = name.rpartition(".")
-    # Endings are short: with less in common, a program's .js would be a .json.
+    # Suffixes are short: with a lower limit, .js would be similar to .json.
     near = nearest(ending, [suffix[1:] for suffix in suffixes], VERY_NEAR) if dot else ""
     if near:
         return stem, f".{near}"
@@ -109,14 +109,14 @@ def meant_for(name: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
 def _with_more(name: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
     for suffix in suffixes:
         stem, found, more = name.casefold().rpartition(suffix)
-        # What begins with a dot is a file of an editor's, or one that is being written.
+        # Files that begin with a dot are those of editors, or are still being written.
         if found and stem and not stem.startswith(".") and not more[:1].isalnum():
             return name[: len(stem)], suffix
     return "", ""
 
 
 def _files(directory: str) -> Iterator[str]:
-    # As deep as a look-up goes: a plugin may have a directory of its own.
+    # One level deep, as look-ups go: a plugin may have its own directory.
     for path in _entries(directory):
         yield path
         if os.path.isdir(path):
@@ -140,11 +140,11 @@ def _paths(given: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
 
 @frozen
 class FilesystemDiscovery:
-    """Sockets in one directory, then specs in several; the first that is found decides.
+    """A discovery of sockets in one directory, then specs in several; the first one found counts.
 
-    Paths are looked at anew in every call, and symbolic links are followed.
-    Threads may share it. ``uid_map`` tells whether this process is in a user
-    namespace, where unreadable directories are passed over.
+    Every call reads the directories again, and follows symbolic links. Threads may share it.
+    ``uid_map`` tells whether this process is in a user namespace, where unreadable directories
+    are skipped.
     """
 
     sockets_path: str = field(default=SOCKETS_PATH, converter=_path)
@@ -156,13 +156,13 @@ class FilesystemDiscovery:
 
     @property
     def is_local(self) -> bool:
-        """True: files are read, and nothing else."""
+        """True: only files are read."""
         return True
 
     def scan(self) -> list[str]:
-        """The names that ``lookup`` finds, sorted, each once.
+        """Return the names that ``lookup`` finds, sorted and without duplicates.
 
-        Raises ``SpecError`` for a directory that is there and cannot be read.
+        Raises ``SpecError`` for a directory that exists but cannot be read.
         """
         found: set[str] = set()
         for directory, suffixes, is_kind in self._places():
@@ -173,7 +173,7 @@ class FilesystemDiscovery:
         return sorted(found)
 
     def lookup(self, name: str) -> Plugin:
-        """The plugin by that name: a socket, else the first spec.
+        """Return the plugin ``name``: that of a socket, else that of the first spec.
 
         Raises ``InvalidPluginNameError`` before any path is built,
         ``PluginNotFoundError`` with the paths that were searched, and
@@ -189,16 +189,16 @@ class FilesystemDiscovery:
         raise PluginNotFoundError(name, searched)
 
     def candidates(self, name: str) -> list[Candidate]:
-        """All that ``lookup`` could find by that name; it takes the first, or fails with it.
+        """Return all files for ``name``; ``lookup`` uses the first, or raises its error.
 
-        Raises ``InvalidPluginNameError`` and nothing else.
+        Raises only ``InvalidPluginNameError``.
         """
         check_plugin_name(name)
         found = (self._candidate(name, *place) for place in self._paths_of(name))
         return [candidate for candidate in found if candidate is not None]
 
     def strays(self) -> list[Stray]:
-        """Files that seem to be meant for ``lookup``, but that it does not find."""
+        """Return files that seem to be meant for ``lookup``, but that it ignores."""
         sockets = Place(self.sockets_path, SOCKET_SUFFIXES, sockets=True, foreign=SPEC_SUFFIXES)
         specs = (
             Place(path, SPEC_SUFFIXES, sockets=False, foreign=SOCKET_SUFFIXES)
@@ -235,7 +235,7 @@ class FilesystemDiscovery:
             self._pass_over(error, path)
             return None
         except UnicodeEncodeError:
-            # Half a surrogate pair: no file has such a name.
+            # An unpaired surrogate: no file can have such a name.
             return None
         return None if data is None else read_spec(name, path, data)
 
@@ -259,7 +259,7 @@ def _without_credentials(plugin: Plugin, path: str) -> Plugin:
     if not concern:
         return plugin
     logger.warning("%s: %s", shown(path), concern)
-    # Its address has none now, so that who connects to it does not warn of them again.
+    # A copy, whose address has no credentials, so that connecting to it does not warn again.
     return evolve(plugin)
 
 
@@ -269,7 +269,7 @@ def _names(directory: str, suffixes: tuple[str, ...], is_kind: _IsKind) -> Itera
         for entry in entries:
             name = entry.name
             try:
-                # A regular file is told from the directory alone, without a system call.
+                # The directory entry tells a regular file without another system call.
                 if name.endswith(suffixes) and (
                     entry.is_file() if is_kind is stat.S_ISREG else _stat_is(entry.path, is_kind)
                 ):
@@ -277,9 +277,9 @@ def _names(directory: str, suffixes: tuple[str, ...], is_kind: _IsKind) -> Itera
                 elif entry.is_dir() and _has_nested(directory, name, suffixes, is_kind):
                     names.append(name)
             except OSError:
-                # A link in a circle, or to where we may not look: looking it up says why.
+                # A link in a cycle, or into an unreadable directory; ``lookup`` gives the error.
                 continue
-    # To ask for each takes a tenth of the scan, and hardly any directory has one that is none.
+    # Checking each name takes a tenth of the scan, and hardly any directory has an invalid one.
     odd = "\\" in "".join(names) or not _DOTS.isdisjoint(names)
     return filter(is_plugin_name, names) if odd else names
 
@@ -292,7 +292,7 @@ def _stat_is(path: str, is_kind: _IsKind) -> bool:
     try:
         return is_kind(os.stat(path).st_mode)
     except OSError:
-        # What cannot be looked at is not listed; looking it up says why.
+        # A file that cannot be examined is not listed; ``lookup`` gives the error.
         return False
 
 
@@ -303,6 +303,6 @@ def _content(path: str) -> bytes | None:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    # Since stat() it may have become a FIFO, and opening one waits for a writer; or a
-    # terminal, and a process without one would make it its own.
+    # Since stat() it may have been replaced by a FIFO, which open() would wait for, or by a
+    # terminal, which would become the controlling one of this process.
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))

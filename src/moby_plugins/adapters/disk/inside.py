@@ -1,7 +1,7 @@
-"""Programs of a root file system, run inside it: as root by ``chroot``, else in a user namespace.
+"""Run programs inside a root file system: as root with ``chroot``, else in a user namespace.
 
-They see that root file system alone, and an environment of their own. They are bounded in time,
-and so is what they print and each file that they write.
+They see only that root file system and the given environment. Their time, their output and the
+size of each file that they write are bounded.
 """
 
 import os
@@ -18,7 +18,7 @@ from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
 from moby_plugins.platforms import check_platform
 
-# Of a file that is written, and of each kind of output.
+# The most bytes of a file that is written, and of each output stream.
 MAX_FILE_BYTES = 256 << 20
 _MAX_OUTPUT = 64 << 10
 _NEEDED = ("chroot", "unshare")
@@ -26,7 +26,7 @@ _NEEDED = ("chroot", "unshare")
 
 @frozen
 class Ran:
-    """What a program did: its exit status, ``None`` where it did not end, and its output's end."""
+    """The result of a program: exit status, ``None`` after a time-out, and its last output."""
 
     status: int | None
     stdout: str
@@ -38,7 +38,7 @@ def run_inside(
 ) -> Ran:
     """Run ``command`` in the root file system at ``root``, for ``timeout`` seconds at most.
 
-    All that it started in its own session is then killed. Raises ``SpecError`` where no program
+    Then the remaining processes of its session are killed. Raises ``SpecError`` if no program
     can be run there.
     """
     check_platform("packaging a managed plugin")

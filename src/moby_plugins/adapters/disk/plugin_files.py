@@ -1,7 +1,7 @@
-"""What is to be seen of a managed plugin's directory, its links resolved within its own root.
+"""Examine the directory of a managed plugin, resolving links within its own root file system.
 
-Nothing is run and nothing is changed. A link in a root file system leads elsewhere inside it,
-whatever it says; files are opened without following one, and a few kilobytes of each are read.
+Nothing is run and nothing is changed. A link never leads out of the root file system; files are
+opened without following links, and only a few kilobytes of each are read.
 """
 
 import os
@@ -26,10 +26,10 @@ from moby_plugins.domain.plugin_config import (
 )
 from moby_plugins.domain.text import quoted, shown
 
-# Entries of a root file system that are looked at for what is odd.
+# The most entries of a root file system that are examined for odd ones.
 MAX_LOOKED_AT = 200_000
-_MAX_LINKS = 40  # as the kernel has it
-_MAX_SCRIPTS = 4  # an interpreter that is a script, and so on
+_MAX_LINKS = 40  # as in the kernel
+_MAX_SCRIPTS = 4  # scripts whose interpreter is another script
 _HEAD_BYTES = 4096
 _EXECUTABLE = 0o111
 _MACHINES = {
@@ -42,16 +42,16 @@ _MACHINES = {
     183: "aarch64",
     243: "riscv64",
 }
-# By the name of the running machine.
+# Names of ``platform.machine()``, and the architecture of ELF files that run there.
 _ALIKE = {"armv6l": "arm", "armv7l": "arm", "i686": "i386", "i586": "i386", "mips64": "mips"}
-# Of an ELF file: 64 bits, and the segment that names the loader.
+# Values in an ELF file: the class for 64 bits, and the type of the segment with the loader.
 _WIDE, _PT_INTERP = 2, 3
-# Where Python is, in an environment of its own first.
+# Directories to search for Python, virtual environments first.
 _PLACES = ("opt/venv/bin", "venv/bin", "usr/local/bin", "usr/bin", "bin")
 
 
 def read_plugin_config(directory: str) -> PluginConfig:
-    """The ``config.json`` in ``directory``; one that cannot be read has a finding that says so."""
+    """Return the ``config.json`` in ``directory``; one that cannot be read gives a finding."""
     try:
         with open_file(os.path.join(directory, CONFIG)) as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
@@ -65,9 +65,9 @@ def read_plugin_config(directory: str) -> PluginConfig:
 def seen_files(
     directory: str, config: PluginConfig, max_looked_at: int = MAX_LOOKED_AT
 ) -> SeenFiles:
-    """What is seen of the plugin in ``directory``, whose ``config.json`` says ``config``."""
+    """Return a summary of the files of the plugin in ``directory`` that ``config`` refers to."""
     root = os.path.join(directory, ROOTFS)
-    if os.path.islink(root) or not os.path.isdir(root):  # a link would be sent as a link
+    if os.path.islink(root) or not os.path.isdir(root):  # a link would be packed as a link
         return SeenFiles(rootfs=False)
     looked_at, cut, odd = 0, False, []
     for path, kind in _files_below(root):
@@ -110,7 +110,7 @@ def _files_below(root: str) -> Iterator[tuple[str, int]]:
                     if kind == stat.S_IFDIR:
                         waiting.append(path)
         except OSError:
-            continue  # another user's: nothing odd was seen there
+            continue  # unreadable, as another user's may be: not reported as odd
 
 
 def _entrypoint(root: str, config: PluginConfig) -> Program | None:
@@ -129,9 +129,9 @@ def _entrypoint(root: str, config: PluginConfig) -> Program | None:
 
 
 def find_python(root: str) -> str | None:
-    """The path of Python 3 within the root file system at ``root``."""
+    """Return the path of Python 3 inside the root file system at ``root``, ``None`` without one."""
     files = _Inside(root, ())
-    # Last where the Python that runs this is: a copy of it may be there.
+    # Last, the directory of the running Python: a copy of it may be there.
     for place in (*_PLACES, os.path.join(sys.base_prefix, "bin").lstrip("/")):
         versions = sorted(
             (name for name in _names(root, place) if _PYTHON.fullmatch(name)), key=len
@@ -157,13 +157,13 @@ _MISSING = f"is not in {ROOTFS}"
 
 @frozen
 class _Inside:
-    """A root file system, and where something else is mounted over it."""
+    """A root file system, and the paths at which something else is mounted over it."""
 
     root: str
     mounts: tuple[str, ...]
 
     def program(self, path: str, level: int = 0) -> Program:
-        """What is seen of the program at ``path``."""
+        """Return a summary of the program at ``path``."""
         found = self._resolve(path)
         if found is None:
             return Program(path, _MISSING)
@@ -184,9 +184,9 @@ class _Inside:
         if head.startswith(b"\x7fELF"):
             return self._elf(path, head)
         if not head.startswith(b"#!"):
-            # A shell would take it for a script, and the kernel does not.
+            # A shell would run it as a script, but the kernel does not.
             return Program(path, "is neither a program of Linux nor a script that begins with #!")
-        # The kernel knows no other space: a carriage return is part of the name.
+        # The kernel splits at spaces and tabs only: a carriage return is part of the name.
         match = _INTERPRETER.match(head)
         name = os.fsdecode(match[1]) if match else ""
         if level == _MAX_SCRIPTS:
@@ -206,7 +206,7 @@ class _Inside:
         return Program(path, "", named)
 
     def _resolve(self, path: str) -> str | None:
-        """The file itself; "" for one in a mount, ``None`` where there is none."""
+        """Return the path of the file itself; "" inside a mount, ``None`` if there is no file."""
         if "\0" in path:
             return None
         at: list[str] = []
@@ -239,7 +239,7 @@ class _Inside:
 
 
 def _read_elf(head: bytes) -> tuple[int, str]:
-    """The machine of a program, and its loader, "" for none; raises ``struct.error`` and such."""
+    """Return an ELF file's machine and loader, "" for none; raise ``struct.error`` and the like."""
     wide = head[4] == _WIDE
     order = {1: "<", 2: ">"}[head[5]]
     (machine,) = struct.unpack_from(f"{order}H", head, 18)
@@ -248,7 +248,7 @@ def _read_elf(head: bytes) -> tuple[int, str]:
     for number in range(count):
         at = start + number * size
         if at + size > len(head):
-            break  # further on than loaders ever stand
+            break  # beyond the bytes that were read
         (kind,) = struct.unpack_from(f"{order}I", head, at)
         if kind == _PT_INTERP:
             place, length = (

@@ -1,4 +1,4 @@
-"""Recordings on disk."""
+"""Recordings of calls in files."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ from moby_plugins.domain.text import shown
 
 
 def load_recording(path: str | os.PathLike[str]) -> Recording:
-    """Return the recording in the file ``path``; raises ``RecordingError``."""
+    """Return the recording in the file ``path``; raise ``RecordingError``."""
     file = os.fspath(path)
     try:
         with open(file, "rb") as opened:
@@ -31,9 +31,9 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
 
 
 def write_whole(path: str | os.PathLike[str], text: Iterable[str]) -> None:
-    """Write ``text`` to the file ``path``, which then holds all of it, or is as it was before.
+    """Write ``text`` to the file ``path`` atomically: on failure it stays as it was before.
 
-    As ``RecordingFile`` makes its file. Raises ``RecordingError``.
+    The file is created as in ``RecordingFile``. Raises ``RecordingError``.
     """
     file = os.fspath(path)
     try:
@@ -54,13 +54,13 @@ def write_whole(path: str | os.PathLike[str], text: Iterable[str]) -> None:
 
 
 class RecordingFile:
-    """Writes calls to a file as they come, each whole or not at all; its owner alone may read it.
+    """A file to which calls are written as they happen, each completely or not at all.
 
-    ``recording`` says whose calls they are. The file is a new one of mode 0600, which is put in
-    the place of what is at ``path`` once its first line is written: another file, or a link,
-    which is not followed. A character device such as ``/dev/null`` is written to.
+    ``recording`` describes the plugin and goes into the first line. The file is a new one of mode
+    0600, which replaces the file or link at ``path`` once its first line is written; a link is
+    not followed. A character device such as ``/dev/null`` is written to.
 
-    Raises ``RecordingError``. Used by one thread at a time; a context manager that closes it.
+    Raises ``RecordingError``. For one thread at a time; a context manager that closes it.
     """
 
     def __init__(self, path: str | os.PathLike[str], recording: Recording) -> None:
@@ -83,11 +83,11 @@ class RecordingFile:
             raise
 
     def add(self, call: RecordedCall) -> None:
-        """Write one more call."""
+        """Append ``call``."""
         self._write(call_line(call))
 
     def close(self) -> None:
-        """Write nothing more; may be called twice."""
+        """Close the file; may be called twice."""
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
@@ -105,14 +105,14 @@ class RecordingFile:
             raise self._unwritable(error) from error
 
     def _write(self, line: str) -> None:
-        # Without a buffer: what was seen is there after a crash too.
+        # Unbuffered, so that calls before a crash are in the file.
         left = memoryview(line.encode())
         whole = len(left)
         try:
             while left:
                 left = left[os.write(self._file, left) :]
         except OSError as error:
-            with contextlib.suppress(OSError):  # a device has no length
+            with contextlib.suppress(OSError):  # a device cannot be truncated
                 os.ftruncate(self._file, os.fstat(self._file).st_size - (whole - len(left)))
                 os.lseek(self._file, 0, os.SEEK_END)
             raise self._unwritable(error) from error
@@ -122,7 +122,7 @@ class RecordingFile:
 
 
 def _opened(path: str) -> tuple[int, str]:
-    """Return a file to write to, and its path, which is to become ``path``; "" for a device."""
+    """Return a descriptor, and the path of the new file that will replace ``path``; "" if none."""
     directory = os.path.dirname(path) or "."
     try:
         mode = os.stat(path).st_mode
@@ -130,7 +130,7 @@ def _opened(path: str) -> tuple[int, str]:
         mode = stat.S_IFREG
     if stat.S_ISCHR(mode):
         return os.open(path, os.O_WRONLY | os.O_NOCTTY), ""
-    # The reader of a FIFO could hold up hosts; /dev/stdout is no file of anyone's.
+    # The reader of a FIFO could block hosts; and /dev/stdout must not be replaced.
     if not stat.S_ISREG(mode) or _is_the_systems(directory):
         raise OSError("it is no file that can be replaced")
     return tempfile.mkstemp(prefix=".recording-", dir=directory)

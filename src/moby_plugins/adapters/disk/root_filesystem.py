@@ -1,8 +1,8 @@
-"""A root file system laid out from a directory or a tar, and packed into the tar of a plugin.
+"""Create a root file system from a directory or a tar, and pack it into the tar of a plugin.
 
-What others wrote decides nothing here but names, modes and content: a member of a tar that leads
+The source is not trusted, and only gives names, modes and content: a member of a tar that leads
 out of the directory, by its name or through a link, is refused; devices and sockets are left
-out; entries and bytes are counted before they are written.
+out; entries and bytes are counted before they are written, and bounded.
 """
 
 import io
@@ -30,10 +30,10 @@ _TAR_ERRORS = (tarfile.TarError, EOFError, OSError, ValueError)
 
 @frozen(kw_only=True)
 class Entry:
-    """A file, directory or link to be laid out at ``path``, relative to the root.
+    """A file, directory or link to be created at ``path``, relative to the root.
 
-    ``kind`` is one of ``stat.S_IFMT``; ``link`` is where a symbolic link leads, or the path of a
-    file that this is another name of, where ``kind`` is ``S_IFREG`` too.
+    ``kind`` is a value of ``stat.S_IFMT``; ``link`` is the target of a symbolic link or, if
+    ``kind`` is ``S_IFREG``, the path of a file to which this is a hard link.
     """
 
     path: str
@@ -48,7 +48,7 @@ class Entry:
 
 
 def entries_of_directory(path: str) -> Iterator[Entry]:
-    """The entries below ``path``, each directory before what is in it; links are not followed.
+    """Yield the entries below ``path``, each directory before its content, not following links.
 
     Raises ``OSError``.
     """
@@ -82,14 +82,14 @@ def entries_of_directory(path: str) -> Iterator[Entry]:
 
 
 def _at_once() -> int:
-    # What a file is opened with: a FIFO is not waited for.
+    # Flags with which open() does not wait for a FIFO.
     return os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
 def open_file(path: str) -> BinaryIO:
-    """The regular file at ``path``, opened without following a link and without waiting.
+    """Open the regular file at ``path``, without following a link and without waiting.
 
-    Raises ``OSError``, also for what is no regular file.
+    Raises ``OSError``, also for anything but a regular file.
     """
     descriptor = os.open(path, _at_once() | os.O_NOFOLLOW)
     file = os.fdopen(descriptor, "rb")
@@ -114,9 +114,9 @@ _TAR_KINDS = {
 
 
 def entries_of_tar(file: BinaryIO, name: str) -> Iterator[Entry]:
-    """The members of the tar in ``file``, compressed or not, in their order.
+    """Yield the members of the tar in ``file``, compressed or not, in their order.
 
-    Raises ``SpecError`` for what is no tar and for one that is cut off or damaged.
+    Raises ``SpecError`` if it is not a tar, or is cut off or damaged.
     """
     try:
         with tarfile.open(
@@ -124,7 +124,7 @@ def entries_of_tar(file: BinaryIO, name: str) -> Iterator[Entry]:
         ) as tar:
             while (member := tar.next()) is not None:
                 yield _entry_of(tar, member)
-                tar.members = []  # type: ignore[attr-defined]  # it would keep them all
+                tar.members = []  # type: ignore[attr-defined]  # tarfile would keep all members
     except _TAR_ERRORS as error:
         if isinstance(error, SpecError):
             raise
@@ -140,7 +140,7 @@ def _entry_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
 
     return Entry(
         path=member.name,
-        # What it does not know is left out, as a device is.
+        # Unknown types are left out, like devices.
         kind=_TAR_KINDS.get(member.type, stat.S_IFCHR),
         mode=member.mode & 0o7777,
         uid=member.uid,
@@ -154,10 +154,10 @@ def _entry_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
 
 @define
 class Laying:
-    """Lays entries out below ``root``, a directory of its own; counts what it was given.
+    """A writer of entries below ``root``, an empty directory, that counts them.
 
-    ``source`` is where they come from, for messages. ``dropped`` are the paths of devices,
-    sockets and FIFOs.
+    ``source`` is their origin, for messages. ``dropped`` are the paths of devices, sockets and
+    FIFOs, which were left out.
     """
 
     root: str
@@ -170,9 +170,9 @@ class Laying:
     _directories: dict[str, Entry | None] = field(factory=dict)
 
     def lay(self, entries: Iterable[Entry]) -> None:
-        """Write all of them; raises ``SpecError`` for one that cannot be, and for too many.
+        """Write all entries; raise ``SpecError`` for one that cannot be written, and for too many.
 
-        Directories have their modes once ``finish`` is called.
+        ``finish`` sets the modes of directories.
         """
         try:
             for entry in entries:
@@ -183,19 +183,19 @@ class Laying:
                     raise self._refused(entry, shown(error.strerror or error)) from error
                 except (tarfile.TarError, EOFError) as error:
                     raise self._refused(entry, f"the tar is damaged: {shown(error)}") from error
-        except OSError as error:  # of where they come from
+        except OSError as error:  # of reading the source
             where = shown(error.filename or self.source)
             raise SpecError(f"{where}: {shown(error.strerror or error)}", self.source) from error
 
     def ensure(self, path: str) -> None:
-        """Have a directory at ``path``, unless a link or a file stands in its way."""
+        """Create the directory ``path`` if it is missing, unless a link or a file is in its way."""
         made = Entry(path=path, kind=stat.S_IFDIR, mode=0o755, uid=0, gid=0, mtime=0.0)
         with suppress(SpecError, OSError):
             self._make_parents(made, self._parts(path, made))
 
     def finish(self) -> None:
-        """Give the directories their modes; raises ``OSError``."""
-        # The deepest first: a directory may be one that its owner cannot write to.
+        """Set the modes of the directories; raise ``OSError``."""
+        # Deepest first: the mode of a directory may forbid its owner to change its content.
         for path in sorted(self._directories, reverse=True):
             made = self._directories[path]
             if made is not None:
@@ -225,7 +225,7 @@ class Laying:
             self.dropped.append(entry.path)
             return
         if not parts:
-            return  # the root itself: it is there
+            return  # the root itself, which exists
         self._make_parents(entry, parts[:-1])
         path = os.path.join(self.root, *parts)
         if entry.kind == stat.S_IFDIR:
@@ -288,12 +288,12 @@ class Laying:
     def _finish(self, path: str, entry: Entry) -> None:
         self._own(entry, path)
         os.chmod(path, entry.mode)
-        with suppress(OverflowError, ValueError, OSError):  # a time that this system cannot have
+        with suppress(OverflowError, ValueError, OSError):  # a time out of range here
             os.utime(path, (entry.mtime, entry.mtime))
 
 
 def open_tar(path: str) -> BinaryIO:
-    """The file at ``path``, without waiting for one; raises ``SpecError``."""
+    """Open the regular file at ``path`` without waiting; raise ``SpecError``."""
     try:
         descriptor = os.open(path, _at_once())
     except OSError as error:
@@ -305,7 +305,7 @@ def open_tar(path: str) -> BinaryIO:
 
 
 def packed_size(directory: str) -> int:
-    """How many bytes ``packed`` yields of ``directory``; ``SpecError`` for too many of them."""
+    """Return how many bytes ``packed`` yields; raise ``SpecError`` if they are too many."""
     sizes = (_header_and_size(name, entry) for name, entry in _packable(directory))
     total = sum(len(header) + _padded(size) for header, size in sizes) + 2 * _BLOCK
     if total > MAX_BYTES:
@@ -318,7 +318,7 @@ def packed_size(directory: str) -> int:
 
 
 def remove_tree(path: str) -> None:
-    """Remove the directory at ``path``, also where its owner may not write to those in it."""
+    """Remove the directory ``path``, even if it has directories without write permission."""
     for parent, names, _ in os.walk(path):
         for name in names:
             inner = os.path.join(parent, name)
@@ -329,10 +329,10 @@ def remove_tree(path: str) -> None:
 
 
 def packed(directory: str) -> Iterator[bytes]:
-    """``config.json`` and ``rootfs`` of ``directory`` as a tar, chunk by chunk.
+    """Yield ``config.json`` and ``rootfs`` of ``directory`` as a tar, in chunks.
 
-    Owners are kept, but for those of a user who is not root: root has their files. Raises
-    ``SpecError`` for what cannot be read.
+    Owners are kept, except that files of this process's user, unless that is root, belong to root
+    in the tar. Raises ``SpecError`` for a file that cannot be read.
     """
     for name, entry in _packable(directory):
         header, size = _header_and_size(name, entry)

@@ -1,4 +1,4 @@
-"""Spec files, written for a plugin that serves TCP (protocol.md A2)."""
+"""Write spec files for a plugin that serves TCP (protocol.md A2)."""
 
 import contextlib
 import json
@@ -16,12 +16,11 @@ DIRECTORY_MODE, FILE_MODE = 0o755, 0o644
 def write_spec(
     directory: str, name: str, address: str, tls: ServerTLS | None
 ) -> Callable[[], None]:
-    """Tell hosts of the plugin ``name`` at ``address``; what is returned removes the file.
+    """Write a spec of the plugin ``name`` at ``address``; return a function that removes it.
 
-    It is a ``.spec``, or with ``tls`` a ``.json``; it appears at once and whole,
-    in place of an older one, and is removed only while it says the same. Raises
-    ``SpecError`` where it cannot be written, or an older one of the other kind
-    would still be found.
+    The file is a ``.spec``, or with ``tls`` a ``.json``. It is written atomically, replaces an
+    older one, and is only removed if it still has this content. Raises ``SpecError`` if it cannot
+    be written, or if an older spec of the other kind would still be found.
     """
     path = os.path.join(directory, f"{name}.{'spec' if tls is None else 'json'}")
     content = (address if tls is None else _json(address, tls)).encode()
@@ -36,7 +35,7 @@ def write_spec(
 
     def remove() -> None:
         with contextlib.suppress(FileNotFoundError):
-            # A port is one plugin's, so the same content is the same plugin.
+            # A port belongs to one plugin, so the same content means the same plugin.
             with open(path, "rb") as file:
                 same = file.read(len(content) + 1) == content
             if same:
@@ -51,7 +50,7 @@ def _json(address: str, tls: ServerTLS) -> str:
         "CertFile": tls.host_cert_file,
         "KeyFile": tls.host_key_file,
     }
-    # Hosts have another working directory. An empty CAFile would switch verification off.
+    # Absolute, as hosts have other working directories. An empty CAFile would disable verification.
     options = {key: os.path.abspath(path) for key, path in given.items() if path}
     return json.dumps({"Addr": address} | ({"TLSConfig": options} if options else {})) + "\n"
 

@@ -1,16 +1,15 @@
-"""Another socket in the place of a plugin's, for a time.
+"""Temporarily replace a plugin's socket with that of a tracing proxy (the *stand-in*).
 
-Beside the plugin's socket is a directory of ours, in which no scan looks, the
-engine's included. While NAME.sock is stood in for, it holds NAME.lock, which the
-kernel unlocks when its process dies; NAME.new, a second name of the socket that stands in, by
-which that is known; and the plugin's socket as NAME.sock, or NAME.none, where there was no socket
-and a spec is hidden. Where that would be longer than a socket's path can be, as in the
-directories that engines make, NAME is seven digits of its hash. The place is changed by renaming,
-so there is always a socket in it. What a process left that was killed is put right by the next
-one to stand in.
+Next to the plugin's socket is a directory of this library, which no scan reads, neither here nor
+in engines. While NAME.sock is replaced, it holds NAME.lock, which the kernel unlocks when the
+proxy dies; NAME.new, a hard link to the proxy's socket, which identifies it; and the plugin's
+socket as NAME.sock, or NAME.none if there was no socket and a spec is hidden. If these paths
+would be too long for a socket, as in the directories of engines, NAME is seven digits of its
+hash. Sockets are swapped by renaming, so there is always one in place. If a proxy was killed, the
+next one restores the files.
 
-Others may look into the directory for names that they know: so a plugin that is started again
-finds that what listens at its path is no plugin (``stands_in``).
+Other users may open known names in the directory: so a plugin that is restarted finds out that
+the socket at its path is not a plugin's (``stands_in``).
 """
 
 import contextlib
@@ -27,18 +26,18 @@ from moby_plugins.domain.text import shown
 
 DIRECTORY = ".traced"
 _SOCKET = ".sock"
-# Ends the name of a socket that is called something else: NAME and NAME.sock may both be there.
+# Suffix for sockets whose name does not end in .sock: NAME and NAME.sock may both exist.
 _OTHER = "~"
-# Ends a name that stands for one that is too long.
+# Suffix of a hash that replaces a name that is too long.
 _HASHED = "~~"
 
 
 class SocketStandIn:
-    """Stands in for the socket at ``path``: a context manager, between whose ends is ``take``.
+    """A temporary replacement of the socket at ``path``: a context manager with ``take``.
 
-    ``waiting`` is where the socket is made that is to stand in, and ``plugin`` where
-    the plugin can be reached meanwhile, "" where there is no socket. Raises ``SpecError``
-    where another process stands in, and where files cannot be moved.
+    ``waiting`` is the path at which to create the new socket, and ``plugin`` the path at which
+    the plugin can be reached in the meantime, "" if it has no socket. Raises ``SpecError`` if
+    another process has replaced the socket, or if files cannot be moved.
     """
 
     def __init__(self, path: str) -> None:
@@ -51,7 +50,7 @@ class SocketStandIn:
         self._listened = False
 
     def __enter__(self) -> Self:
-        """Keep others away, and put right what another left that was killed."""
+        """Take the lock, and restore the files of a process that was killed."""
         with self._explained():
             self._lock = _locked(self._files.lock, self._path)
             try:
@@ -63,12 +62,12 @@ class SocketStandIn:
         return self
 
     def take(self) -> None:
-        """Put the socket ``waiting`` in the plugin's place, with the owner and mode of that."""
+        """Move the socket ``waiting`` to the plugin's path, with owner and mode of the plugin's."""
         with self._explained():
             self._own = os.lstat(self.waiting)
             if not self.plugin:
                 _touch(self._files.none)
-                # Unlike a renaming this never replaces what was put there since.
+                # Unlike rename(), link() never replaces a file that was created there since.
                 os.link(self.waiting, self._path)
                 return
             before = os.stat(self._path)
@@ -84,11 +83,11 @@ class SocketStandIn:
             os.rename(self._files.moving, self._path)
 
     def lost(self) -> bool:
-        """Return whether the socket was removed or replaced since, by the plugin for example."""
+        """Return whether the socket was removed or replaced, for example by the plugin."""
         return not self._in_place()
 
     def __exit__(self, *_: object) -> None:
-        """Give the place back; what was put there since stays."""
+        """Restore the plugin's socket, unless another file was created at its path."""
         with self._explained():
             try:
                 self._give_back()
@@ -100,7 +99,7 @@ class SocketStandIn:
             if self.plugin and not (self._listened and _has_ended(self._path, self._files)):
                 os.rename(self._files.plugin, self._path)
             else:
-                # A plugin that has ended would have removed it, and found another's there.
+                # The plugin has ended; it could not remove its socket, as it had been moved away.
                 os.unlink(self._path)
                 _remove(self._files.plugin)
         _remove(self._files.none)
@@ -116,14 +115,14 @@ class SocketStandIn:
         if not os.path.lexists(self._path):
             return ""
         if os.path.islink(self._path):
-            # What a link leads to stays where it is.
+            # Only the link will be moved, so the plugin can be reached at its target.
             return check_socket_path(os.path.realpath(self._path))
         return check_socket_path(self._files.plugin)
 
     def _unlock(self) -> None:
         _remove(self._files.lock)
         os.close(self._lock)
-        with contextlib.suppress(OSError):  # where another plugin's is in use
+        with contextlib.suppress(OSError):  # it still has files of another plugin
             os.rmdir(os.path.dirname(self._files.lock))
 
     @contextlib.contextmanager
@@ -136,7 +135,7 @@ class SocketStandIn:
 
 
 class _Files:
-    """The files of ours for one socket."""
+    """The paths of the files of this library for one socket."""
 
     def __init__(self, stem: str) -> None:
         self.lock = f"{stem}.lock"
@@ -149,12 +148,12 @@ class _Files:
         return self.plugin, self.none, self.waiting, self.moving
 
     def leftovers(self) -> list[str]:
-        """Return which of the files are there, the lock apart."""
+        """Return which of the files exist, except the lock."""
         return [path for path in self._all() if os.path.lexists(path)]
 
 
 def left_behind(directory: str) -> list[str]:
-    """The sockets in ``directory`` for which a process stood in that was killed."""
+    """Return the sockets in ``directory`` whose stand-in was killed."""
     ours = f"{directory}/{DIRECTORY}"
     try:
         names = sorted({os.path.splitext(name)[0] for name in os.listdir(ours)})
@@ -174,7 +173,7 @@ def _place_of(directory: str, name: str) -> str:
 
 
 def stands_in(path: str) -> bool:
-    """Return whether what listens at ``path`` stands in for a plugin that has ended, or for none.
+    """Return whether the socket at ``path`` is a stand-in whose plugin has ended or had no socket.
 
     A plugin that is started may take its place.
     """
@@ -188,11 +187,11 @@ def stands_in(path: str) -> bool:
 
 
 def put_right(path: str) -> None:
-    """Undo what is left of a process that stood in for ``path`` and was killed."""
+    """Restore the files of a killed stand-in for ``path``."""
     files = _files_of(path)
     in_place = _is_same(path, files.waiting)
     if os.path.lexists(files.plugin):
-        # Removed by a plugin that has ended, by the name that it knows, it stays away.
+        # If a plugin that has ended removed the socket at its path, it is not restored.
         if in_place or not (os.path.lexists(path) or _has_ended(path, files)):
             os.rename(files.plugin, path)
     elif in_place and _is_stale(path):
@@ -218,12 +217,12 @@ def _is_left(files: _Files) -> bool:
 
 
 def _locked(lock: str, path: str) -> int:
-    # What is in it can be looked up by name, and not listed.
+    # Mode 0711: other users can open known names in it, but not list it.
     os.makedirs(os.path.dirname(lock), 0o711, exist_ok=True)
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # It may have been removed, and made again, between the two.
+        # The file may have been removed and created again after it was opened.
         if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
             return descriptor
     except (BlockingIOError, FileNotFoundError):
@@ -253,7 +252,7 @@ def _is_same(path: str, other: str) -> bool:
 
 
 def _has_ended(path: str, files: _Files) -> bool:
-    """Return whether no plugin listens at its socket, which was at ``path``."""
+    """Return whether no plugin listens at the socket that was moved away from ``path``."""
     aside = files.plugin
     if os.path.islink(aside):
         aside = os.path.join(os.path.dirname(path), os.readlink(aside))

@@ -1,7 +1,7 @@
-"""What can be seen of a machine's plugins, for a diagnosis: files, and who listens.
+"""Collect facts about a machine's plugins for a diagnosis: files, and sockets that listen.
 
-Nothing here waits: paths are looked at with ``lstat`` before anything is opened or connected
-to, files are opened without blocking, and a connection to a UNIX socket is made at once or not.
+Nothing here blocks: paths are examined with ``lstat`` before anything is opened or connected to,
+files are opened without waiting, and connections to UNIX sockets are not waited for.
 """
 
 import errno
@@ -24,9 +24,9 @@ from moby_plugins.domain.permissions import FOR_GROUP_TO_WRITE, ROOT
 from moby_plugins.domain.plugin import Candidate, is_plugin_name
 from moby_plugins.ports import Survey
 
-# As many links as the kernel follows in one path.
+# The most links that the kernel follows in one path.
 MAX_LINKS = 40
-# The owner, inside a user namespace, of what belongs to users outside of it.
+# The id that users outside of a user namespace have inside it.
 OVERFLOW_UID = "/proc/sys/kernel/overflowuid"
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
@@ -44,9 +44,9 @@ def see(
     specs_paths: tuple[str, ...],
     ask: Callable[[Mapping[str, Candidate]], Mapping[str, Asked]],
 ) -> Seen:
-    """All that is to be seen. Connects to sockets for a moment, and changes nothing.
+    """Return all facts. This connects to sockets briefly, and changes nothing.
 
-    ``ask`` is given what hosts find first under each name, and says what plugins answered.
+    ``ask`` takes the first candidate of each name, and returns the plugins' responses.
     """
     unreadable: tuple[str, ...] = ()
     untold: tuple[str, ...] = ()
@@ -55,13 +55,13 @@ def see(
         plugins = {name: tuple(discovery.candidates(name)) for name in discovery.scan()}
     except SpecError as error:
         unreadable = (str(error),)
-    except PluginError as error:  # of an engine
+    except PluginError as error:  # raised by an engine
         untold = (str(error),)
-    # Gone since, or in a directory that changes: nothing to say of it.
+    # Leave out plugins that were removed between the scan and the look-up.
     plugins = {name: found for name, found in plugins.items() if found}
     directories = (sockets_path, *specs_paths)
     nested = tuple(each for directory in directories for each in _directories_in(directory))
-    # What the settings describe has no file.
+    # Plugins that the settings describe have no file.
     inside = tuple(f"{directory}/" for directory in directories)
     paths = (found[0].path for found in plugins.values())
     files = (path for path in paths if path.startswith(inside))
@@ -97,7 +97,7 @@ def see(
 
 @define
 class _Look:
-    """What was seen of paths: the ways to them from ``/`` on, and why a way ends early."""
+    """The status of paths: their components from ``/`` on, and why the last ones are missing."""
 
     trusted: frozenset[int]
     ways: dict[str, tuple[str, ...]] = field(factory=dict)
@@ -105,7 +105,7 @@ class _Look:
     found: dict[str, os.stat_result] = field(factory=dict)
 
     def at(self, path: str) -> None:
-        """Follow ``path``, and look at each component."""
+        """Follow ``path``, and store the status of each component."""
         way: list[str] = []
         try:
             for component in _components(path):
@@ -113,22 +113,22 @@ class _Look:
                 self.found[component] = os.lstat(component)
         except OSError as error:
             self.failures[path] = error.errno or errno.EIO
-        except ValueError:  # a NUL, or half a surrogate pair: no file has such a name
+        except ValueError:  # a NUL or an unpaired surrogate: no file can have such a name
             self.failures[path] = errno.ENOENT
         self.ways[path] = tuple(way) or (path,)
 
     def of_kind(self, paths: Iterable[str], kind: str) -> Iterator[str]:
-        """Those of ``paths`` that lead to something of that kind."""
+        """Yield those of ``paths`` that lead to a file of this kind."""
         for path in paths:
             if path not in self.failures and _kind(self.found[self.ways[path][-1]]) == kind:
                 yield path
 
     def users(self) -> dict[int, str]:
-        """The names of those who own what was seen."""
+        """Return the names of the owners of all files examined, by their ids."""
         return {owner: _user(owner) for owner in {each.st_uid for each in self.found.values()}}
 
     def members(self) -> dict[str, tuple[str, ...]]:
-        """The users, but for those that are trusted, in the groups that may write to files."""
+        """Return the untrusted users in groups that may write to the files examined, by path."""
         writable = {
             path: status.st_gid
             for path, status in self.found.items()
@@ -156,13 +156,13 @@ def _listed(group: int) -> set[str]:
 
 
 def _components(path: str) -> Iterator[str]:
-    """Each component of ``path`` from ``/`` on; those that a link leads to follow the link.
+    """Yield each component of ``path`` from ``/`` on, and after a link those of its target.
 
-    The last one may not be there. Raises ``OSError``.
+    The last one may not exist. Raises ``OSError``.
     """
     here, links = "/", 0
     yield here
-    # Only a relative path needs this directory, which may have been removed.
+    # Only for a relative path, because the working directory may have been removed.
     start = "" if path.startswith("/") else os.getcwd()
     left = [*reversed(os.path.join(start, path).split("/"))]
     while left:
@@ -193,7 +193,7 @@ def _user(number: int) -> str:
 
 
 def _trusted() -> frozenset[int]:
-    """The users who may do all that this process may: root, and its own."""
+    """Return the users with all rights of this process: root, and its own user."""
     trusted = {ROOT, os.geteuid()}
     try:
         with open(UID_MAP, encoding="ascii") as file:
@@ -202,7 +202,7 @@ def _trusted() -> frozenset[int]:
             overflow = int(file.read())
     except (OSError, ValueError):
         return frozenset(trusted)
-    # The users outside of a namespace, root among them, are those who made it.
+    # In a user namespace, also the users outside of it (root among them), who created it.
     if not any(first <= overflow < first + count for first, _, count in ranges):
         trusted.add(overflow)
     return frozenset(trusted)
@@ -217,7 +217,7 @@ def _failures(attempt: Callable[[str], object], paths: Iterable[str]) -> Iterato
 
 
 def _open(path: str) -> None:
-    # Never waits, whatever it has become since.
+    # Does not block, even if the file was replaced since.
     os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY))
 
 
@@ -235,7 +235,7 @@ def _sockets(plugins: Iterable[tuple[Candidate, ...]]) -> Iterator[str]:
 
 
 def _directories_in(directory: str) -> Iterator[str]:
-    """Those that a plugin may have for itself."""
+    """Yield the subdirectories that plugins may have for themselves."""
     try:
         with os.scandir(directory) as entries:
             yield from sorted(

@@ -1,1 +1,1 @@
-"""The host's end of HTTP: engines, how they dial, and what they raise in our words."""
+"""The host's end of HTTP: engines, dialling, and the mapping of their errors to ours."""

@@ -1,19 +1,19 @@
-"""Sockets whose time-out bounds all that follows, not each step of it, and that notice a response.
+"""Sockets with one deadline for a whole exchange, which also notice an early response.
 
-A plugin that sends one byte a second never lets a plain socket's time-out run
-out. So these bound every step by what is left until one moment, which ``bound()``
-sets, or ``settimeout()``: an engine calls it before it sends.
+A plain socket's time-out bounds each operation, so a plugin that sends one byte a second never
+exceeds it. These sockets bound every operation by the time left until one deadline. An engine
+sets it with ``bound()`` or ``settimeout()`` before it sends.
 
-To change a socket's own time-out is a system call for every step. So a plain socket has
-none, but polls for what is left where a step could block, and then takes no more than there is.
-TLS waits inside OpenSSL, which knows the socket's own time-out alone: there it is changed.
+Changing a socket's own time-out is a system call. So a plain socket has no time-out of its own:
+where an operation could block, it polls for the time that is left and then does not block. TLS
+waits inside OpenSSL, which respects only the socket's own time-out, so a TLS socket changes that.
 
-A plugin may respond before it has read the whole request, and then read no more. So a
-socket that waits until it can send also looks for what the plugin sends. It never waits
-inside ``send()``, where it could not look. The same holds for a file that the system copies.
+A plugin may respond before it has read the whole request, and then stop reading. So a socket
+that waits for room to send also polls for input, and never blocks inside ``send()``, where it
+could not. The same holds for files that are sent with ``sendfile()``.
 
-``OpenSockets`` ends what the sockets of one dial wait for, from another thread or from a signal
-handler. So nothing there waits for a lock.
+``OpenSockets`` aborts the sockets of one dial from another thread or from a signal handler, so
+none of its methods waits for a lock.
 """
 
 import errno
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-# Seconds that every system can count; a longer time-out is as good as none.
+# The longest time-out in seconds that is passed to the system: larger ones may overflow.
 _LONGEST = 1e6
-# What is read at once while a request is being sent, and how much of it may be interim responses.
+# Bytes per read while a request is being sent, and the most that interim responses may take.
 _EARLY_BYTES = 16 << 10
 _MOST_EARLY_BYTES = 64 << 10
-# What is copied of a file between two looks for a response.
+# Bytes of a file that are sent between two checks for an early response.
 _COPIED_BYTES = 1 << 20
 
 
-# Called for every call: ``super()`` would make an object first.
+# Bound once, because these run for every call and ``super()`` creates an object each time.
 _recv, _recv_into, _send = socket.socket.recv, socket.socket.recv_into, socket.socket.send
 
 
@@ -53,27 +53,28 @@ class RespondedEarlyError(ConnectionError):
 
 
 class ClosedHereError(ConnectionAbortedError):
-    """The connection was closed at this end, while something waited for the other."""
+    """The connection was closed at this end while an operation waited for the other end."""
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNABORTED, CLOSED_HERE)
 
 
 def ends_sending(early: bytes) -> bool:
-    """Whether ``early``, received while a request is being sent, is a reason to send no more."""
+    """Return whether ``early``, received while a request is sent, is a reason to stop sending."""
     return len(early) > _MOST_EARLY_BYTES or (bool(early) and begins_final_response(early))
 
 
 class _Deadline(_Base):
-    """``cut_off`` is true once the connection ended as TLS does not allow.
+    """A mixin for sockets under one deadline, which also keeps what is received early.
 
-    ``aborted`` is true once ``abort`` was called.
+    ``cut_off`` is true once the peer ended a TLS connection without ``close_notify``. ``aborted``
+    is true once ``abort`` was called.
     """
 
     cut_off: bool = False
     aborted: bool = False
     _ends: float | None = None
-    # Read while a request was being sent, and not yet received by the engine.
+    # Received while a request was being sent, and not yet passed to the engine.
     _early = b""
     _readable: "select.poll | None" = None
     _ready: "select.poll | None" = None
@@ -82,34 +83,34 @@ class _Deadline(_Base):
         self.bound(None if value is None else time.monotonic() + value)
 
     def bound(self, ends: float | None) -> None:
-        """Have all that follows end at the time ``ends``, or when it likes."""
+        """Set the deadline of all further operations, on the monotonic clock; ``None`` for none."""
         self._ends = ends
 
     def abort(self) -> None:
-        """End what waits here, in whichever thread, and what begins to: ``ClosedHereError``.
+        """Make pending and future operations raise ``ClosedHereError``, in any thread.
 
-        It neither waits nor raises; the thread that uses the socket closes it.
+        This neither waits nor raises. The thread that uses the socket still has to close it.
         """
         self.aborted = True
         guard = self._guard()
-        # Where it is taken, this socket is being closed, or aborted by another.
+        # If the lock is taken, another thread is closing or aborting this socket.
         if guard.acquire(blocking=False):
             try:
-                with suppress(OSError):  # it has ended by itself
+                with suppress(OSError):  # the connection has already ended
                     socket.socket.shutdown(self, socket.SHUT_RDWR)
             finally:
                 guard.release()
 
     def close(self) -> None:
-        """Close it, but not while it is being aborted: its number may be another's then."""
-        self._readable = self._ready = None  # they know the number
+        """Close the socket, but not during ``abort``, which could then hit a reused descriptor."""
+        self._readable = self._ready = None  # they refer to the descriptor
         with self._guard():
             super().close()
-        if self.aborted:  # it stays open as long as a file of it does
+        if self.aborted:  # a file from makefile() may keep it open
             self.abort()
 
     def _guard(self) -> threading.Lock:
-        # Made when it is needed, as ``ssl`` makes sockets without their ``__init__``.
+        # Created on first use, because ``ssl`` creates sockets without calling ``__init__``.
         guard: threading.Lock | None = self.__dict__.get("guard")
         return guard or self.__dict__.setdefault("guard", threading.Lock())
 
@@ -138,9 +139,9 @@ class _Deadline(_Base):
         return self._readable
 
     def sendall(self, data: Any, *_: Any) -> None:
-        """Send all of ``data``; ``RespondedEarlyError`` where the peer responds instead.
+        """Send all of ``data``; raise ``RespondedEarlyError`` if the peer responds before that.
 
-        What the peer has sent before is not looked for unless this has to wait.
+        Input is only checked when the socket has to wait for room.
         """
         sent = self._send_now(data)
         if sent < len(data):
@@ -150,16 +151,16 @@ class _Deadline(_Base):
                     sent += self._send_now(rest[sent:])
 
     def send_part(self, part: FilePart) -> None:
-        """Send what the system can copy of a file; what ``part`` keeps is to be read and sent.
+        """Send what the system can copy of the file; the caller reads and sends the rest.
 
-        Raises as ``sendall``.
+        ``part`` then describes the rest. Raises the same as ``sendall``.
         """
-        # Nothing, unless it is a plain socket's.
+        # Only plain sockets can: the data of others has to be encrypted first.
 
     def wait_to_send(self) -> None:
-        """Wait until there is room to send; ``RespondedEarlyError`` once the peer responds.
+        """Wait until there is room to send; raise ``RespondedEarlyError`` if the peer responds.
 
-        Interim responses are kept for the engine, and end nothing.
+        Interim responses are kept for the engine, and sending continues.
         """
         if self._ready is None:
             self._ready = _poll_of(self, select.POLLIN | select.POLLOUT)
@@ -172,11 +173,11 @@ class _Deadline(_Base):
 
     @property
     def early(self) -> bytes:
-        """What was received, and not yet by the engine."""
+        """The bytes received while sending that the engine has not read yet."""
         return self._early
 
     def receive_early(self) -> bool:
-        """Receive what has come, for the engine; false at the end of what the peer sends."""
+        """Receive what is available, for the engine; return false at the end of the input."""
         data = self._receive_now()
         if data is None:
             return True
@@ -184,7 +185,7 @@ class _Deadline(_Base):
         return bool(data)
 
     def _send_now(self, data: Any) -> int:
-        """Send what there is room for; returns how many bytes that was."""
+        """Send what there is room for without waiting; return the number of bytes."""
         raise NotImplementedError
 
     def _check_early(self, *, goes_on: bool) -> None:
@@ -192,15 +193,15 @@ class _Deadline(_Base):
             raise RespondedEarlyError("the plugin responded before the request was sent")
 
     def _receive(self, size: int, *args: Any) -> bytes:
-        """Receive once there is something, within the deadline."""
+        """Wait for input, within the deadline, and return at most ``size`` bytes of it."""
         raise NotImplementedError
 
     def _receive_into(self, buffer: Any, *args: Any) -> int:
-        """The same, into ``buffer``."""
+        """Wait for input, within the deadline, and put it into ``buffer``; return its size."""
         raise NotImplementedError
 
     def _receive_now(self) -> bytes | None:
-        """Receive what there is; ``None`` for nothing."""
+        """Return what can be received without waiting, ``None`` if there is nothing."""
         raise NotImplementedError
 
 
@@ -208,11 +209,11 @@ class DeadlineSocket(_Deadline, socket.socket):
     """A plain socket under a deadline."""
 
     def connect(self, where: Any, /) -> None:
-        """Connect; this one step has a time-out of the socket's own."""
+        """Connect within the deadline, using the socket's own time-out for this operation."""
         if self._ends is None:
             super().connect(where)
             return
-        # The socket's own, which the deadline's would not be.
+        # Set on the plain socket: the overridden method would set the deadline.
         socket.socket.settimeout(self, min(_left(self._ends), _LONGEST))
         try:
             super().connect(where)
@@ -220,21 +221,21 @@ class DeadlineSocket(_Deadline, socket.socket):
             socket.socket.settimeout(self, None)
 
     def is_readable(self) -> bool:
-        """Whether there is something to receive, or the other end has hung up."""
+        """Return whether there is input, or the other end has hung up."""
         return bool(self._early or (self._readable or self._polls_input()).poll(0))
 
     def send(self, data: Any, *_: Any) -> int:
-        """Send some of ``data``, once there is room."""
+        """Wait for room, then send some of ``data``; return the number of bytes."""
         while not (sent := self._send_now(data)) and len(data):
             _poll_of(self, select.POLLOUT).poll(_left_to_poll(self._ends))
         return sent
 
     def send_part(self, part: FilePart) -> None:
-        """Send what the system can copy of a file; what ``part`` keeps is to be read and sent.
+        """Send what the system can copy of the file; the caller reads and sends the rest.
 
-        Raises as ``sendall``.
+        ``part`` then describes the rest. Raises the same as ``sendall``.
         """
-        # There is no MSG_DONTWAIT for it.
+        # sendfile() has no MSG_DONTWAIT, so the socket itself must not block.
         socket.socket.settimeout(self, 0)
         try:
             while part.room:
@@ -243,10 +244,10 @@ class DeadlineSocket(_Deadline, socket.socket):
                 try:
                     sent = os.sendfile(self.fileno(), number, part.offset, size)
                 except OSError:
-                    # Whether it is the file's or the connection's is not to be told from it:
-                    # to read the rest raises the one, and to send that the other.
+                    # The error does not tell whether the file or the connection failed. The caller
+                    # reads and sends the rest, and so gets the error of the one that failed.
                     return
-                if not sent:  # the file has become shorter, which reading tells
+                if not sent:  # the file became shorter; the caller finds out by reading
                     return
                 part.take(sent)
         finally:
@@ -264,14 +265,14 @@ class DeadlineSocket(_Deadline, socket.socket):
         if self._ends is None:
             return _recv(self, size, *args)
         while True:
-            # As ``_await`` does: this is on the way of every call.
+            # The same as ``_await``, inlined because every call passes here.
             left = self._ends - time.monotonic()
             poll = self._readable or self._polls_input()
             if left <= 0 or not poll.poll(min(left, _LONGEST) * 1e3):
                 raise TimeoutError("timed out")
             try:
                 return _recv(self, size, socket.MSG_DONTWAIT)
-            except BlockingIOError:  # it was taken back, as a bad checksum is
+            except BlockingIOError:  # the kernel dropped it, as it does for a bad checksum
                 continue
 
     def _receive_into(self, buffer: Any, *args: Any) -> int:
@@ -285,7 +286,7 @@ class DeadlineSocket(_Deadline, socket.socket):
                 continue
 
     def _await(self, ends: float) -> None:
-        """Wait until there is something to receive; ``TimeoutError`` at ``ends``."""
+        """Wait until there is input; raise ``TimeoutError`` at the time ``ends``."""
         left = ends - time.monotonic()
         poll = self._readable or self._polls_input()
         if left <= 0 or not poll.poll(min(left, _LONGEST) * 1e3):
@@ -299,18 +300,18 @@ class DeadlineSocket(_Deadline, socket.socket):
 
 
 class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
-    """The same over TLS: give it to ``SSLContext.sslsocket_class``."""
+    """A TLS socket under a deadline, for ``SSLContext.sslsocket_class``."""
 
     cut_off: bool = False
 
     def bound(self, ends: float | None) -> None:
-        """Have all that follows end at the time ``ends``, or when it likes."""
+        """Set the deadline of all further operations, on the monotonic clock; ``None`` for none."""
         super().bound(ends)
-        # Under a deadline each step sets what is left.
+        # Under a deadline, each operation sets the time that is left.
         self._restore()
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
-        """Receive into ``buffer``; 0 for the end, which may be a cut."""
+        """Receive into ``buffer``; return 0 at the end, and set ``cut_off`` for an unclean end."""
         try:
             return super().recv_into(buffer, *args)
         except ssl.SSLEOFError:
@@ -318,7 +319,7 @@ class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
             return 0
 
     def recv(self, size: int = _EARLY_BYTES, *args: Any) -> bytes:
-        """Receive at most ``size`` bytes; none for the end, which may be a cut."""
+        """Receive up to ``size`` bytes, ``b""`` at the end; set ``cut_off`` for an unclean end."""
         try:
             return super().recv(size, *args)
         except ssl.SSLEOFError:
@@ -326,13 +327,13 @@ class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
             return b""
 
     def send(self, *args: Any) -> int:
-        """Send some of the data, once there is room."""
+        """Wait for room, then send some of the data; return the number of bytes."""
         if self._ends is not None:
             self._narrow(self._ends)
         return ssl.SSLSocket.send(self, *args)
 
     def is_readable(self) -> bool:
-        """Whether there is something to receive, or the other end has hung up."""
+        """Return whether there is input, or the other end has hung up."""
         poll = self._readable or self._polls_input()
         return bool(self._early or poll.poll(0) or self.pending())
 
@@ -359,7 +360,7 @@ class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
         try:
             return ssl.SSLSocket.recv(self, _EARLY_BYTES)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None  # a message of TLS itself
+            return None  # a TLS record without application data
         finally:
             self._restore()
 
@@ -375,33 +376,33 @@ class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
             self._restore()
 
     def _restore(self) -> None:
-        # Under a deadline the next step sets what is left. Skip a redundant settimeout(): the
+        # Under a deadline, the next operation sets its time-out. Skip a redundant settimeout(): the
         # system call releases the GIL.
         if self._ends is None and self.gettimeout() is not None:
             socket.socket.settimeout(self, None)
 
 
 class OpenSockets:
-    """The sockets of one dial, from before they are connected, as long as they are in use."""
+    """The sockets of one dial, listed from before they connect until they are closed."""
 
     def __init__(self) -> None:
         self._ended = False
-        # Each with the process that made it: a fork leaves both ends with it.
+        # Each with the id of the process that created it: after a fork, parent and child share it.
         self._open: dict[weakref.ref[_Deadline], int] = {}
 
     def add(self, sock: _Deadline) -> None:
-        """List ``sock``; raises ``ClosedHereError`` once ended."""
+        """List ``sock``; raise ``ClosedHereError`` after ``end``."""
         self._open[weakref.ref(sock, self._open.pop)] = os.getpid()
-        # Looked at afterwards, as ``end`` does both the other way round.
+        # Checked after listing, because ``end`` sets the flag before it reads the list.
         self.check()
 
     def check(self) -> None:
-        """Raise ``ClosedHereError`` once ended."""
+        """Raise ``ClosedHereError`` after ``end`` was called."""
         if self._ended:
             raise ClosedHereError
 
     def end(self) -> None:
-        """Abort all sockets, and those to come. The parent of a fork keeps its own."""
+        """Abort all sockets and those listed later; in a forked child, not those of the parent."""
         self._ended = True
         process = os.getpid()
         for reference, made_by in self._open.copy().items():
@@ -418,7 +419,7 @@ def _left(ends: float) -> float:
 
 
 def _left_to_poll(ends: float | None) -> float | None:
-    """What is left as ``poll()`` takes it; raises ``TimeoutError`` for nothing."""
+    """Return the time left in milliseconds, for ``poll()``; raise ``TimeoutError`` if none is."""
     return None if ends is None else min(_left(ends), _LONGEST) * 1e3
 
 

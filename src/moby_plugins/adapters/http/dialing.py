@@ -1,7 +1,7 @@
-"""Dialling by scheme: resolve the host, connect, and shake hands under TLS, each within a time-out.
+"""Dialling by scheme: resolve the host, connect, and do the TLS handshake, within a time-out.
 
-``dial_for`` is what HTTP engines call. ``ssl_context`` and ``server_context`` translate TLS
-options into OpenSSL's terms, for hosts and for plugins.
+HTTP engines call ``dial_for``. ``ssl_context`` and ``server_context`` build OpenSSL contexts from
+TLS options, for hosts and for plugins.
 """
 
 import os
@@ -28,20 +28,20 @@ from moby_plugins.domain.address import TLS_1_2, Address, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
 
-# Takes a host and a port; what ``socket.getaddrinfo`` returns, and raises.
+# Takes a host and a port; returns and raises the same as ``socket.getaddrinfo``.
 Resolve: TypeAlias = Callable[[str, int], list[Any]]
 
-# Of a file with certificates or a key; those of a whole system have a quarter of it.
+# The most bytes of a file with certificates or a key; a system's roots take a quarter of it.
 MAX_TLS_FILE_BYTES = 1 << 20
 
 Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
-# Takes a time-out in seconds, and gives a connected socket.
+# Takes a time-out in seconds, and returns a connected socket.
 Dial: TypeAlias = Callable[[float | None], Socket]
-# Seconds between looks whether to wait on for the system.
+# Seconds between checks whether the dial was ended, while a look-up runs.
 _LOOK = 0.05
-# Seconds that TLS files are waited for as a client is made: to read them takes a few hundredths.
+# Seconds to wait for TLS files when a client is created; reading them takes a few hundredths.
 _SOON = 1.0
-# What sending raises where the plugin responds already, or has stopped reading.
+# What sending raises if the plugin has already responded or has stopped reading.
 STOPPED_READING = (
     BrokenPipeError,
     ConnectionResetError,
@@ -52,37 +52,38 @@ STOPPED_READING = (
 
 @runtime_checkable
 class EndingDial(Protocol):
-    """A dial that can be ended: all that ``dial_for`` returns."""
+    """A dial that can be ended, as all that ``dial_for`` returns can."""
 
     def __call__(self, timeout: float | None, /) -> Socket:
-        """Dial."""
+        """Return a connected socket, within ``timeout`` seconds."""
         ...
 
     def end(self) -> None:
-        """End the dials and connections that there are, and those to come. It never waits."""
+        """End all dials and connections, current and future, without waiting."""
         ...
 
 
 @runtime_checkable
 class StartingDial(Protocol):
-    """A dial that can also be started without a wait."""
+    """A dial that can also be started without waiting."""
 
     def __call__(self, timeout: float | None, /) -> Socket:
-        """Dial."""
+        """Return a connected socket, within ``timeout`` seconds."""
         ...
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
-        """Return a socket and whether it is connected; if not, it is once it can be written to.
+        """Return a socket and whether it is connected; if not, it will be once it is writable.
 
-        ``None`` where even that would have to wait. Raises ``OSError``.
+        Returns ``None`` if starting would have to wait. Raises ``OSError``.
         """
         ...
 
 
 def system_addresses(host: str, port: int) -> list[Any]:
-    """Every address of ``host`` for a TCP connection; raises ``OSError``, as ``gaierror`` is.
+    """Return the addresses of ``host`` for TCP; raise ``OSError``, of which ``gaierror`` is one.
 
-    For want of descriptors the system says one thing or another, and that of ``os.pipe()`` here.
+    If descriptors have run out, the resolver's error varies. Then this raises that of
+    ``os.pipe()``.
     """
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -95,13 +96,14 @@ def system_addresses(host: str, port: int) -> list[Any]:
 
 
 class Lookups:
-    """Asks the system within a time-out; what hangs has one thread, however many wait for it.
+    """Blocking look-ups (names and TLS files), each run in a thread so that it can time out.
 
-    Nothing is remembered: once a thread has ended, the next to ask has another.
+    Callers that wait for the same look-up share one thread, also if it hangs. Results are not
+    cached: after a look-up has ended, the next caller starts another.
     """
 
     def __init__(self) -> None:
-        # By process too: the threads of its parent do not run in a child.
+        # The key holds the process id: a forked child does not have its parent's threads.
         self._running: dict[tuple[Hashable, int], Lookup] = {}
 
     def addresses(
@@ -112,7 +114,11 @@ class Lookups:
         timeout: float | None,
         sockets: OpenSockets | None = None,
     ) -> list[Any]:
-        """What ``resolve`` returns or raises; else as ``result``."""
+        """Return the addresses of ``host`` from ``resolve``, in a thread if it needs a time-out.
+
+        Raises what ``resolve`` raises, ``TimeoutError`` after ``timeout`` seconds, and
+        ``ClosedHereError`` once ``sockets`` were ended.
+        """
         if timeout is None or is_number(host):
             return resolve(host, port)
         return for_port(port, self._result(self.resolving(resolve, host, port), timeout, sockets))
@@ -120,30 +126,34 @@ class Lookups:
     def context(
         self, tls: TLSOptions, timeout: float | None, sockets: OpenSockets | None = None
     ) -> ssl.SSLContext:
-        """What ``ssl_context`` returns or raises, which reads files; else as ``result``."""
+        """Return the context of ``ssl_context(tls)``, in a thread if it needs a time-out.
+
+        Raises what ``ssl_context`` raises, ``TimeoutError`` after ``timeout`` seconds, and
+        ``ClosedHereError`` once ``sockets`` were ended.
+        """
         if timeout is None:
             return ssl_context(tls)
         context: ssl.SSLContext = self._result(self.reading(tls), timeout, sockets)
         return context
 
     def resolving(self, resolve: Resolve, host: str, port: int) -> "Lookup":
-        """What resolves ``host``, begun or under way; its result is for ``for_port``."""
-        # For the port of the first to ask.
+        """Start to resolve ``host``, or join a look-up of it; its result is for ``for_port``."""
+        # A shared look-up resolves for the port of its first caller.
         late = f"the name {shown(host)} is not resolved"
         asked = Lookup("resolve", late, lambda: (port, resolve(host, port)))
         return self._begun((resolve, host), asked)
 
     def reading(self, tls: TLSOptions) -> "Lookup":
-        """What reads the files of ``tls``, begun or under way; its result is an ``SSLContext``."""
+        """Start to read the files of ``tls``, or join a look-up of them; it gives a context."""
         asked = Lookup("read", "the TLS files are not read", lambda: ssl_context(tls))
         return self._begun(tls, asked)
 
     @staticmethod
     def _result(lookup: "Lookup", timeout: float, sockets: OpenSockets | None) -> Any:
-        """What ``lookup`` comes to; ``TimeoutError`` if that takes ``timeout`` seconds.
+        """Return the result of ``lookup``; raise ``TimeoutError`` after ``timeout`` seconds.
 
-        What takes longer goes on in its thread, and the next to ask waits for the same. Where
-        ``sockets`` were ended, this ends too.
+        The look-up continues in its thread, and later callers join it. Raises ``ClosedHereError``
+        once ``sockets`` were ended.
         """
         ends, left = time.monotonic() + timeout, timeout
         while not lookup.done.wait(min(left, _LOOK)):
@@ -155,7 +165,7 @@ class Lookups:
         return lookup.result()
 
     def _begun(self, key: Hashable, mine: "Lookup") -> "Lookup":
-        """The lookup of ``key`` that runs already, or else ``mine``."""
+        """Return the look-up of ``key`` that is already running, or else start ``mine``."""
         key = (key, os.getpid())
         lookup = self._running.setdefault(key, mine)
         if lookup is mine:
@@ -166,7 +176,7 @@ class Lookups:
         def ask() -> None:
             try:
                 lookup.found = lookup.ask()
-            except Exception as error:  # of those who ask
+            except Exception as error:  # raised in the threads that wait
                 lookup.fail(error)
             finally:
                 self._end(key, lookup)
@@ -184,13 +194,13 @@ class Lookups:
 
 
 class Lookup:
-    """What the system is being asked: ``name`` says it of the thread, ``late`` of a time-out."""
+    """One blocking look-up; ``name`` is for its thread, ``late`` for the message of a time-out."""
 
     def __init__(self, name: str, late: str, ask: Callable[[], Any]) -> None:
         self.name = name
         self.late = late
         self.ask = ask
-        # Called once it is done, in its thread: those who cannot wait for ``done``.
+        # Called in its thread once it is done, for callers that cannot block on ``done``.
         self._watchers: dict[object, Callable[[], object]] = {}
         self.done: threading.Event = threading.Event()
         self.found: Any = None
@@ -198,37 +208,37 @@ class Lookup:
         self.cause: BaseException | None = None
 
     def fail(self, error: Exception) -> None:
-        """End in ``error``, and its cause: without tracebacks, which would refer back to this."""
+        """Store ``error`` and its cause as the outcome, without tracebacks, which refer to this."""
         self.error, self.cause = error.with_traceback(None), error.__cause__
         error.__context__ = None
         if self.cause is not None:
             self.cause.__traceback__ = self.cause.__context__ = None
 
     def end(self) -> None:
-        """Have those who wait go on."""
+        """Wake all waiting callers."""
         self.done.set()
         for tell in tuple(self._watchers.values()):
             tell()
 
     def watch(self, who: object, tell: Callable[[], object]) -> None:
-        """Call ``tell`` once it is done, in whichever thread, unless ``unwatch`` comes first."""
+        """Call ``tell``, in any thread, once this is done, unless ``unwatch`` is called before."""
         self._watchers[who] = tell
-        if self.done.is_set():  # since the caller looked
+        if self.done.is_set():  # it ended before ``tell`` was listed
             tell()
 
     def unwatch(self, who: object) -> None:
-        """Call nothing for ``who``."""
+        """Forget the callback of ``who``."""
         self._watchers.pop(who, None)
 
     def result(self) -> Any:
-        """What was found, once it is done; raises what failed."""
+        """Return the outcome, or raise its error; call this once it is done."""
         if self.error is not None:
             raise copy(self.error) from self.cause  # no two threads share a traceback
         return self.found
 
 
 def for_port(port: int, resolved: tuple[int, list[Any]]) -> list[Any]:
-    """The addresses that were ``resolved`` for one port, with ``port``."""
+    """Return addresses that were ``resolved`` for one port, with ``port`` in its place."""
     resolved_for, found = resolved
     if resolved_for == port:
         return list(found)
@@ -236,12 +246,12 @@ def for_port(port: int, resolved: tuple[int, list[Any]]) -> list[Any]:
 
 
 def share(left: float, untried: int) -> float:
-    """Seconds of those ``left`` that one of the ``untried`` addresses of a name may take."""
+    """Return the seconds that one of ``untried`` addresses may take of those ``left``."""
     return max(left / untried, 1e-3)
 
 
 def is_number(host: str) -> bool:
-    """Whether ``host`` is an address, which needs no resolving."""
+    """Return whether ``host`` is an IP address, which needs no resolving."""
     try:
         ip_address(host.partition("%")[0])
     except ValueError:
@@ -250,7 +260,7 @@ def is_number(host: str) -> bool:
 
 
 class TCPDial:
-    """Dials ``address.host`` and ``.port``, in plain text; ``resolve`` knows the host's name."""
+    """A dial over plain TCP to ``address.host`` and ``.port``; ``resolve`` looks the host up."""
 
     def __init__(
         self,
@@ -264,10 +274,10 @@ class TCPDial:
         self.sockets: OpenSockets = OpenSockets()
 
     def __call__(self, timeout: float | None) -> DeadlineSocket:
-        """A connected socket; raises ``OSError``, ``TimeoutError`` after ``timeout`` seconds.
+        """Return a connected socket; raise ``OSError``, ``TimeoutError`` after ``timeout`` seconds.
 
         The name's addresses are tried in turn, each for its share of the time that is left.
-        Resolving the name takes part of the time.
+        Resolving the name counts towards ``timeout``.
         """
         ends = None if timeout is None else time.monotonic() + timeout
         failure: OSError | None = None
@@ -292,7 +302,7 @@ class TCPDial:
         raise failure or OSError("the host name has no address")
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
-        """Begin to dial; ``None`` for a name, which has to be resolved. Raises ``OSError``."""
+        """Start to dial; return ``None`` for a name, which needs resolving. Raises ``OSError``."""
         if not is_number(self.where[0]):
             return None
         family, kind, protocol, _, where = self.resolve(*self.where)[0]
@@ -310,14 +320,14 @@ class TCPDial:
         return sock, False
 
     def end(self) -> None:
-        """End the dials and connections that there are, and those to come."""
+        """End all dials and connections, current and future."""
         self.sockets.end()
 
 
 class TLSDial:
-    """Dials TCP and shakes hands under ``context``, whose sockets must keep deadlines.
+    """A dial over TCP with a TLS handshake; the sockets of ``context`` must keep deadlines.
 
-    Options in its place are read at the first dial, or before.
+    If ``context`` is a ``TLSOptions``, its files are read by the first dial or by ``read``.
     """
 
     def __init__(
@@ -329,11 +339,11 @@ class TLSDial:
         self._lookups = lookups or Lookups()
         self.tcp: TCPDial = TCPDial(address, lookups=self._lookups)
         self.host: str = address.host
-        # Options until their files were read.
+        # The options, until their files have been read.
         self.context: ssl.SSLContext | TLSOptions = context
 
     def __call__(self, timeout: float | None) -> DeadlineSSLSocket:
-        """A connected socket; raises as ``TCPDial`` and ``read`` do, and ``ssl.SSLError``."""
+        """Return a connected socket; raise as ``TCPDial`` and ``read`` do, and ``ssl.SSLError``."""
         ends = None if timeout is None else time.monotonic() + timeout
         context = self.read(timeout)
         sock = self.tcp(None if ends is None else max(ends - time.monotonic(), 1e-3))
@@ -349,7 +359,7 @@ class TLSDial:
             raise
         assert isinstance(wrapped, DeadlineSSLSocket)  # noqa: S101  tells mypy what the context makes
         try:
-            # The descriptor is this one's now, and no longer that of ``sock``.
+            # The descriptor now belongs to ``wrapped``, no longer to ``sock``.
             self.tcp.sockets.add(wrapped)
             if ends is not None:
                 socket.socket.settimeout(wrapped, max(ends - time.monotonic(), 1e-3))
@@ -360,32 +370,32 @@ class TLSDial:
         return wrapped
 
     def read(self, timeout: float | None) -> ssl.SSLContext:
-        """The context, once its files are read.
+        """Return the context, reading its files first if necessary.
 
-        Raises ``SpecError`` for one that cannot be used, and ``TimeoutError`` after ``timeout``
-        seconds, as on a file system that has gone away.
+        Raises ``SpecError`` for a file that cannot be used, and ``TimeoutError`` after ``timeout``
+        seconds, for example on a network file system that does not respond.
         """
         if isinstance(self.context, TLSOptions):
             self.context = self._lookups.context(self.context, timeout, self.tcp.sockets)
         return self.context
 
     def end(self) -> None:
-        """End the dials and connections that there are, and those to come."""
+        """End all dials and connections, current and future."""
         self.tcp.end()
 
 
 def ssl_context(tls: TLSOptions) -> ssl.SSLContext:
-    """The context that ``tls`` describes; raises ``SpecError`` for a file that cannot be used."""
+    """Return a client context for ``tls``; raise ``SpecError`` for a file that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslsocket_class = DeadlineSSLSocket
-    # An end without close_notify is an error and no end; and a plugin starts no handshake again.
+    # An end without close_notify must be an error, and a plugin must not renegotiate.
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.minimum_version = ssl.TLSVersion(tls.min_version or TLS_1_2)
     _trust(context, tls)
     if tls.cert_file or tls.key_file:
         _identify(context, tls)
-    # Last, since it takes longest. OpenSSL does not tell that it could not open the system's roots.
+    # Last, since it takes longest. OpenSSL does not report that it cannot open the system's roots.
     if not (tls.insecure_skip_verify or tls.exclusive_root_pools):
         check_descriptors()
         context.load_default_certs()
@@ -393,11 +403,11 @@ def ssl_context(tls: TLSOptions) -> ssl.SSLContext:
 
 
 def server_context(tls: ServerTLS) -> ssl.SSLContext:
-    """What a plugin serves with; raises ``SpecError`` for a file that cannot be used."""
+    """Return a plugin's server context; raise ``SpecError`` for a file that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion(TLS_1_2)
-    # No host resumes a session; and one that has not read its tickets yet, because it uploads,
-    # loses a response that comes early, once the connection is reset.
+    # No host resumes a session. And a host that is still uploading, and so has not read its
+    # tickets, would lose an early response when the connection is reset.
     context.num_tickets = 0
     _identify(context, tls)
     if tls.client_ca_file:
@@ -430,7 +440,7 @@ def _identify(context: ssl.SSLContext, tls: TLSOptions | ServerTLS) -> None:
         raise SpecError("CertFile and KeyFile go together", tls.cert_file or tls.key_file)
     try:
         with _regular(tls.cert_file) as cert_path, _regular(tls.key_file) as key_path:
-            # Without a password of ours OpenSSL would ask for one on the terminal.
+            # Without a password argument, OpenSSL would ask for one on the terminal.
             context.load_cert_chain(cert_path, key_path, password=tls.passphrase)
     except (OSError, ValueError) as error:
         raise SpecError(
@@ -441,9 +451,10 @@ def _identify(context: ssl.SSLContext, tls: TLSOptions | ServerTLS) -> None:
 
 @contextmanager
 def _regular(path: str) -> Iterator[str]:
-    """A path at which OpenSSL reads the file at ``path`` without waiting for it.
+    """Yield a path at which OpenSSL can read the file at ``path`` without blocking.
 
-    Raises ``OSError`` for what is no regular file, a FIFO say, or is too large.
+    Raises ``OSError`` for anything but a regular file, such as a FIFO, and for one that is too
+    large.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
@@ -452,7 +463,7 @@ def _regular(path: str) -> Iterator[str]:
             raise OSError("not a regular file")
         if status.st_size > MAX_TLS_FILE_BYTES:
             raise OSError(f"larger than {MAX_TLS_FILE_BYTES} bytes")
-        # The same file, whatever has come to be at the path since.
+        # The file that was opened, even if ``path`` has been replaced since.
         opened = f"/dev/fd/{descriptor}"
         yield opened if os.path.exists(opened) else path
     finally:
@@ -467,8 +478,8 @@ def _reason(error: Exception) -> str:
 
 def _tls_dial(address: Address, tls: TLSOptions | None, lookups: Lookups | None) -> TLSDial:
     dial = TLSDial(address, tls or TLSOptions(), lookups)
-    # What takes longer, or lacks a thread or a descriptor, is left to the first dial: it has time
-    # of its own, and may have others make room.
+    # If this takes longer, or lacks a thread or a descriptor, the first dial reads the files: it
+    # has its own time-out, and idle connections can be closed for it.
     try:
         dial.read(_SOON)
     except OSError:
@@ -488,7 +499,7 @@ _DIALS: dict[str, Callable[[Address, TLSOptions | None, Lookups | None], Dial]] 
 
 
 def dial_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None = None) -> Dial:
-    """How to dial ``address``, whose host ``lookups`` resolve; reads the TLS files.
+    """Return a dial to ``address``, whose host is resolved by ``lookups``; read the TLS files.
 
     Raises ``SpecError`` for a scheme, a path or a file that cannot be used. Files that take
     longer than a second, or for which there is no descriptor, are read by the first dial.

@@ -16,7 +16,7 @@ from moby_plugins.domain.errors import PluginError, TransportError, TransportTim
 from moby_plugins.domain.http import TIMED_OUT
 from moby_plugins.domain.text import shown
 
-# What to make of an error, and in which words.
+# The classes of an exception, the class of our error for it, and what returns its reason.
 Row: TypeAlias = tuple[
     tuple[type[BaseException], ...],
     type[TransportError] | type[WireError],
@@ -25,11 +25,11 @@ Row: TypeAlias = tuple[
 
 
 def timed_out(*kinds: type[BaseException]) -> Row:
-    """The row for the end of the time, whichever of ``kinds`` says so."""
+    """Return the row that maps ``TimeoutError`` and ``kinds`` to ``TransportTimeoutError``."""
     return ((TimeoutError, *kinds), TransportTimeoutError, lambda _, __: TIMED_OUT)
 
 
-# While nothing was answered, and once a status line had come.
+# Rows for errors before the status line, and for errors after it.
 NOT_ANSWERED: tuple[Row, ...] = (
     ((socket.gaierror,), TransportError, lambda _, e: f"unknown host: {shown(e.strerror)}"),
     ((ssl.SSLError,), TransportError, lambda _, e: f"TLS: {shown(e.strerror or e)}"),
@@ -45,7 +45,7 @@ ANSWERED: Row = (
 def first_match(
     rows: Iterable[Row], chain: Iterable[BaseException], address: Address, *, answered: bool
 ) -> PluginError | None:
-    """Our error for an error and its causes: by the first row that any of them fits."""
+    """Return our error by the first row that matches any of ``chain``, ``None`` if none does."""
     chain = list(chain)
     for kinds, ours, reason in rows:
         for cause in chain:
@@ -59,6 +59,6 @@ def first_match(
 
 
 def not_reached(error: OSError, address: Address) -> PluginError:
-    """Our error for one of the dial's."""
+    """Return our error for one that a dial raised."""
     made = first_match((timed_out(), *NOT_ANSWERED), [error], address, answered=False)
     return made or TransportError(shown(error), address.text)

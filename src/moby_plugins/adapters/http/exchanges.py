@@ -1,13 +1,13 @@
-"""One exchange over one connection: an engine's part, and those that one thread waits for together.
+"""One exchange over one connection, blocking or as one of many that a single thread polls.
 
-A ``PendingExchange`` connects, sends its request and takes what comes of the response, each as
-soon as that needs no wait. It only counts the bytes of the response: once all are there the
-engine reads them as it reads any other, from memory. Where the size is not known from the head
-(``domain/http_grammar.py``), or is large, the engine reads the rest from the socket, in a thread
-that may wait.
+A ``PendingExchange`` connects, sends its request and receives the response, each step as soon as
+it does not block. It only counts the bytes of the response; once all have been received, the
+engine parses them from memory. If the size is not known from the head (see
+``domain/http_grammar.py``), or is large, the engine reads the rest from the socket, in a thread
+that may block.
 
-TLS is not begun: its handshake would have to be carried on between other exchanges, and is made in
-a thread that may wait.
+TLS connections are not begun this way: their handshake is done in a thread that may block, rather
+than in steps between other exchanges.
 """
 
 import errno
@@ -23,50 +23,50 @@ from moby_plugins.domain.http import Request, Response
 from moby_plugins.domain.http_grammar import response_size
 from moby_plugins.ports import PendingResponse
 
-# Of a response that is taken before the engine reads it.
+# The most bytes of a response that are received before the engine reads it.
 MOST_BYTES = 64 << 10
 _HUNG_UP = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
 class GiveBack(Protocol):
-    """What becomes of a connection once its answer was read."""
+    """A callback that takes a connection back once its response was read."""
 
     def __call__(self, connection: "Connection", /, *, reusable: bool) -> None:
-        """Keep it for another request, or close it."""
+        """Keep ``connection`` for another request if it is ``reusable``, else close it."""
         ...
 
 
 class Connection(Protocol):
-    """One connection of an engine; a thread has it alone from one answer to the next."""
+    """One connection of an engine; one thread owns it from ``send`` until it is given back."""
 
     def send(self, request: Request, ends: float | None) -> bool:
-        """Send ``request``; false where the plugin responds before all of it was sent.
+        """Send ``request``; return false if the plugin responds before all of it was sent.
 
-        All of the exchange has to come before the time ``ends``. Closes itself where it
-        raises: as ``Transport.send`` says.
+        The whole exchange has to end by the time ``ends``. Raises as ``Transport.send`` does, and
+        then closes the connection.
         """
         ...
 
     def receive(self, give_back: GiveBack, *, whole: bool) -> Response:
-        """Receive the response, within the time of ``send``; ``whole`` is what ``send`` returned.
+        """Receive the response, by the deadline of ``send``; ``whole`` is what ``send`` returned.
 
-        Gives itself back when the body was read or closed, and closes itself where it raises.
+        Calls ``give_back`` when the body was read or closed. Closes the connection if it raises.
         """
         ...
 
     def is_readable(self) -> bool:
-        """Whether something came that was not asked for: its end, or more than a response."""
+        """Return whether the idle connection has ended, or received data that was not requested."""
         ...
 
     def close(self) -> None:
-        """Hang up; may be called more than once."""
+        """Close the connection; may be called more than once."""
         ...
 
 
 class PendingExchange:
-    """``request`` over ``sock``, which need not be connected yet, until the time ``ends``.
+    """An exchange of ``request`` over ``sock``, which may still be connecting, until ``ends``.
 
-    ``translate`` makes our error of a failure to connect.
+    ``translate`` maps a failure to connect to our error.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class PendingExchange:
 
     @property
     def is_whole(self) -> bool:
-        """Whether ``finish`` returns or raises at once."""
+        """Whether ``finish`` will return or raise without waiting."""
         return self._is_whole
 
     @property
     def ends(self) -> float | None:
-        """When it times out."""
+        """The monotonic time at which it times out, ``None`` for never."""
         return self._ends
 
     def fileno(self) -> int:
@@ -105,17 +105,17 @@ class PendingExchange:
         return self._sock.fileno()
 
     def events(self) -> int:
-        """Return what to poll for: room until the request was sent, then something to receive."""
+        """Return the events to poll for: output until the request was sent, then input."""
         return select.POLLIN if self._request is None else select.POLLOUT
 
     def send(self) -> None:
-        """Send the request over a socket that is connected."""
+        """Send the request; the socket must be connected."""
         request, self._request = self._request, None
         assert request is not None  # noqa: S101  for mypy: it is sent once
         self._sent = self._connection.send(request, self._ends)
 
     def advance(self, events: int) -> bool:
-        """Go on as far as that needs no wait; true once ``finish`` is to do the rest."""
+        """Advance as far as possible without waiting; return true once ``finish`` is due."""
         if not events or events & _HUNG_UP:
             self._is_whole = True
         elif self._request is None:
@@ -123,7 +123,7 @@ class PendingExchange:
         else:
             try:
                 self.send()
-            except Exception as error:  # of what has just been connected
+            except Exception as error:  # raised again by ``finish``
                 self._failure = error
                 self._is_whole = True
         return self._is_whole
@@ -139,19 +139,19 @@ class PendingExchange:
         return self._connection.receive(self._give_back, whole=self._sent)
 
     def close(self) -> None:
-        """Hang up, where ``finish`` was not called: what that has begun ends by itself."""
+        """Close the connection unless ``finish`` was called, which takes care of that."""
         if not self._is_over:
             self._connection.close()
 
     def _receive(self) -> bool:
         try:
             goes_on = self._sock.receive_early()
-        except OSError:  # the next to receive is told that it has ended
+        except OSError:  # the engine gets the error when it receives
             goes_on = False
         came = len(self._sock.early)
         size = response_size(self._sock.early) if goes_on else 0
         self._is_whole = not goes_on or (size is not None and 0 < size <= came)
-        # Of a head that does not end, the size is 0.
+        # The size is 0 while the head is incomplete.
         return self._is_whole or size is None or max(size, came) > MOST_BYTES
 
     def _check_connected(self) -> None:
@@ -165,19 +165,19 @@ class PendingExchange:
 
 
 class PollSelector:
-    """``poll`` over many pending responses; for one thread at a time."""
+    """A ``poll`` over many pending responses; for one thread at a time."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
         self._pending: dict[int, PendingResponse] = {}
 
     def add(self, pending: PendingResponse, /) -> None:
-        """Wait for this one too."""
+        """Add ``pending`` to those that ``wait`` waits for."""
         self._pending[pending.fileno()] = pending
         self._poll.register(pending.fileno(), pending.events())
 
     def wait(self) -> list[PendingResponse]:
-        """Wait until one or more are to be finished, and return those."""
+        """Wait until one or more responses can be finished, and return those, without them here."""
         while self._pending:
             polled = self._poll.poll(self._milliseconds())
             ready = [number for number, events in polled if self._advance(number, events)]

@@ -1,7 +1,7 @@
-"""Heads of requests and responses, as both HTTP engines write and read them.
+"""Heads of requests and responses, written and read by both HTTP engines.
 
-A client sends the same headers with every call of a method, so a head is checked and encoded once.
-``http.client`` would do both for every request.
+A client sends the same headers with every call of a method, so each head is checked and encoded
+once and cached. ``http.client`` would do both for every request.
 """
 
 import re
@@ -14,41 +14,41 @@ from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.text import quoted
 
 _BAD_VALUE = re.compile(r"[\r\n\0]")
-# How long the body is, is the engine's to say.
+# Headers of the body's length, which only the engine sets.
 _FRAMING = {"content-length", "transfer-encoding"}
 
 
 class RefusedError(Exception):
-    """A response that is refused, for what it says."""
+    """Raised for a response that breaks the rules of HTTP or exceeds a bound."""
 
 
 @lru_cache(maxsize=256)
 def line(name: str, value: str) -> bytes:
-    """One header without its end; ``ValueError`` for what would break the line."""
+    """Return a header line without its line end; raise ``ValueError`` for bad characters."""
     if not HEADER_NAME.fullmatch(name) or _BAD_VALUE.search(value):
         raise ValueError(f"{quoted(name)}: {quoted(value)} is not a header")
     return f"{name}: {value}".encode("latin-1")
 
 
 class Headed(Protocol):
-    """What has a head: a request, whichever kind of program sends it."""
+    """Anything that has the head of a request: a method and headers."""
 
     @property
     def method(self) -> str:
-        """What is called."""
+        """The method that is called, which is the path of the request."""
         ...
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers that are given with it."""
+        """The headers of the request."""
         ...
 
 
 def head_of(request: Headed, host: str, length: int | None) -> bytes:
-    """Request line and headers, up to the body of ``length`` bytes, or of chunks for ``None``.
+    """Return request line and headers for a body of ``length`` bytes, ``None`` for chunks.
 
-    ``host`` is the Host where the request names none. Raises ``ValueError`` for a
-    header that would break its line.
+    ``host`` is the Host header unless the request has one. Raises ``ValueError`` for a header
+    with characters that are not allowed.
     """
     head = _head(request.method, tuple(request.headers.items()), host)
     if length is None:
@@ -58,7 +58,7 @@ def head_of(request: Headed, host: str, length: int | None) -> bytes:
 
 @lru_cache(maxsize=128)
 def _head(method: str, headers: tuple[tuple[str, str], ...], host: str) -> bytes:
-    """All but how long the body is."""
+    """Return the head without the headers of the body's length, and without its end."""
     given = {name: value for name, value in headers if name.lower() not in _FRAMING}
     if "host" not in {name.lower() for name in given}:
         given["Host"] = host
@@ -67,10 +67,10 @@ def _head(method: str, headers: tuple[tuple[str, str], ...], host: str) -> bytes
 
 
 class AnswerHeaders(Mapping[str, str]):
-    """The headers in ``lines``, read from there when they are first looked at.
+    """The headers in ``lines``, parsed on first access.
 
-    Names are title-cased, each is there once, and the values of one that came
-    again are joined by commas. For one thread at a time.
+    Names are title-cased, and the values of repeated headers are joined by commas. For one thread
+    at a time.
     """
 
     def __init__(self, lines: Iterable[tuple[str, str]]) -> None:
@@ -95,7 +95,7 @@ class AnswerHeaders(Mapping[str, str]):
 
 
 def check_interim(options: Iterable[str]) -> None:
-    """Raise ``RefusedError`` for an interim response that is to be the last."""
+    """Raise ``RefusedError`` for an interim response with the Connection option ``close``."""
     try:
         http_grammar.check_interim(options)
     except ValueError as error:
@@ -103,9 +103,9 @@ def check_interim(options: Iterable[str]) -> None:
 
 
 def check_heads(data: bytes) -> int:
-    """Return where the heads at the beginning of ``data`` end.
+    """Return the offset at which the heads at the beginning of ``data`` end.
 
-    Raises ``RefusedError`` where they are refused.
+    Raises ``RefusedError`` for heads that break the rules of HTTP or exceed a bound.
     """
     try:
         return http_grammar.check_heads(data)

@@ -1,13 +1,13 @@
 """The fast HTTP engine (extra ``speed``): httptools, a parser in C, over a plain connection.
 
-It keeps the promises of ``urllib3.py``, over the same dialers, deadlines and pool. A small
-request is sent in one system call, and a small response is received in one. Heads in their
-plainest form take no parser (``plain_head`` in ``domain/http_grammar.py``).
+It behaves as ``urllib3.py`` does, over the same dialers, deadlines and pool. A small request is
+sent in one system call, and a small response is received in one. Heads of the most common form
+bypass the parser (``plain_head`` in ``domain/http_grammar.py``).
 
 httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
 size or trailer for ever. It also accepts other protocols and versions, any byte in the reason of
-a status line, and sizes of any number of digits. So heads, and the lines among chunks, are checked
-once more by the rules that both engines keep (``domain/http_grammar.py``).
+a status line, and sizes of any number of digits. So heads, and the lines between chunks, are also
+checked by the rules that both engines share (``domain/http_grammar.py``).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -56,19 +56,19 @@ from moby_plugins.domain.http_grammar import (
 )
 from moby_plugins.domain.text import shown
 
-# All that can go wrong with an exchange, besides what the caller's own iterator raises.
+# All exceptions of an exchange, apart from those of the caller's own iterator.
 ERRORS = (OSError, RefusedError, HttpParserError)
 
 _MALFORMED = (HttpParserError, RefusedError)
 _TIMED_OUT = timed_out()
 _CONNECTION = (b"connection", b"proxy-connection")
-# What is asked of the socket at first: most answers are smaller.
+# Size of the first read: most responses are smaller.
 FIRST_BYTES = 16 << 10
 LAST_CHUNK = b"0\r\n\r\n"
 
 
 class ClosedEarlyError(ConnectionResetError):
-    """The connection ended before there was a status line."""
+    """The connection ended before the status line."""
 
 
 _ROWS: dict[bool, tuple[Row, ...]] = {
@@ -78,7 +78,7 @@ _ROWS: dict[bool, tuple[Row, ...]] = {
         *NOT_ANSWERED,
         (_MALFORMED, TransportError, lambda _, e: f"{MALFORMED}: {shown(e)}"),
     ),
-    # Once the head is whole, all that is malformed is the body's chunks.
+    # Once the head is complete, only the chunks of the body can be malformed.
     True: (
         _TIMED_OUT,
         ANSWERED,
@@ -88,7 +88,7 @@ _ROWS: dict[bool, tuple[Row, ...]] = {
 
 
 def translate(error: Exception, address: Address, *, answered: bool) -> PluginError:
-    """Our error for ``error``, one of ``ERRORS``."""
+    """Return our error for ``error``, which is one of ``ERRORS``."""
     made = first_match(_ROWS[answered], [error], address, answered=answered)
     if made is None:
         raise error
@@ -96,13 +96,13 @@ def translate(error: Exception, address: Address, *, answered: bool) -> PluginEr
 
 
 class Answer:
-    """What was fed to it of one answer, interim answers before it included.
+    """An incremental parser of one response, including interim responses before it.
 
-    ``status`` is 0 until the headers are whole. ``length`` is the body's, where it is
-    known; ``ends_itself`` is false for a body that lasts as long as the connection.
-    ``failure`` is what is wrong with the body, after what was taken of it. ``reusable``
-    tells whether a next request may follow: then ``begin`` makes it ready for the next response.
-    Whoever is done with it calls ``finish``.
+    ``status`` is 0 until the headers are complete. ``length`` is the length of the body, if known;
+    ``ends_itself`` is false for a body that lasts until the connection ends. ``failure`` is the
+    error in the body, after the bytes that ``take`` has returned. ``reusable`` tells whether
+    another request may follow; then ``begin`` prepares for the next response. The owner calls
+    ``finish`` when the connection is closed.
     """
 
     def __init__(self) -> None:
@@ -111,14 +111,14 @@ class Answer:
         self.begin()
 
     def begin(self) -> None:
-        """Make ready for another response; what came before is forgotten, but for the parser."""
+        """Prepare for the next response: reset all state but the parser."""
         self.status: int = 0
         self.length: int | None = None
         self.ends_itself: bool = True
         self.complete: bool = False
         self.reusable: bool = False
         self.failure: Exception | None = None
-        # Bytes that lack of a body of known length, once its head has come.
+        # Bytes still missing of a body of known length, once its head was parsed.
         self._left: int | None = None
         self._plain: PlainHead | None = None
         self._begun = False
@@ -129,7 +129,7 @@ class Answer:
         self._head = b""
 
     def feed(self, data: bytes) -> None:
-        """Parse what came; ``RefusedError`` or ``HttpParserError`` for what is no head."""
+        """Parse ``data``; raise ``RefusedError`` or ``HttpParserError`` for a malformed head."""
         if self._left is not None:
             self._count(data)
         elif self._begun or (plain := plain_head(data)) is None:
@@ -143,46 +143,46 @@ class Answer:
 
     @property
     def room(self) -> int:
-        """How much of the body to ask for next, at most."""
+        """The most bytes of the body to receive next."""
         return CHUNK_BYTES if self._left is None else self._left
 
     def take(self) -> bytes:
-        """What came of the body since the last time."""
+        """Return the bytes of the body parsed since the last call."""
         parts, self._parts = self._parts, []
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def headers(self) -> AnswerHeaders:
-        """The headers, made when they are looked at."""
+        """Return the headers, which are parsed on first access."""
         plain = self._plain
         return AnswerHeaders(map(_decoded, self._headers) if plain is None else plain.lines())
 
     def finish(self) -> None:
-        """Let go of the parser, which refers back to this."""
+        """Drop the parser, which would form a reference cycle with this."""
         self._parser = None
 
     def ended(self) -> Exception:
-        """What the end of the connection means where the head is not whole."""
+        """Return the error for a connection that ends before the head is complete."""
         if self.answered:
             return OSError("it was closed among the headers")
         return ClosedEarlyError()
 
     @property
     def answered(self) -> bool:
-        """Whether a status line has come, interim ones aside."""
+        """Whether the status line of the final response was received."""
         if self.status:
             return True
-        # Without a callback for the end of the line, it is looked for; only where an answer fails.
+        # There is no callback for the end of this line, so it is searched for, on failure only.
         line = self._head.replace(b"\r\n", b"\n").rpartition(b"\n\n")[2]
         return self._begun and is_final(self._parser.get_status_code()) and b"\n" in line
 
     def on_message_begin(self) -> None:
-        """Called by httptools, as all that follows: at the first byte of a status line."""
+        """Note the first byte of a status line. httptools calls this and the methods below."""
         if self.complete:
             raise RefusedError("more than one answer")
         self._begun = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a line of the trailer."""
+        """Keep a header; ignore a line of the trailer."""
         if self.status:
             return
         self._headers.append((name.lower(), value))
@@ -190,7 +190,7 @@ class Answer:
             raise RefusedError(f"more than {MAX_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """Check the head, and read the status and how the body ends."""
         status = self._parser.get_status_code()
         lengths, codings = self._framing()
         if status < FIRST_STATUS:
@@ -205,23 +205,23 @@ class Answer:
             return
         self.ends_itself = bool(lengths or codings)
         if codings:
-            # Where a chunk ends is not left open.
+            # Chunks are parsed strictly, so that the end of each is unambiguous.
             self._strict = True
             self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
             self._lines = None if status in BODILESS else ChunkLines()
         elif lengths:
             self.length = int(lengths[0])
-        # Whether a body follows where there can be none is not to be found out.
+        # These responses have no body, but it cannot be known whether the plugin sends one.
         follows = status in BODILESS and (self.ends_itself or status == SWITCHING_PROTOCOLS)
         self.reusable = self._parser.should_keep_alive() and not follows
         self.status = status
 
     def on_body(self, data: bytes) -> None:
-        """A part of the body."""
+        """Keep a chunk of the body."""
         self._parts.append(data)
 
     def on_message_complete(self) -> None:
-        """The body is whole, or an interim answer is."""
+        """Note that the body is complete, unless this was an interim response."""
         self.complete = bool(self.status)
 
     def _parse(self, data: bytes) -> None:
@@ -242,7 +242,7 @@ class Answer:
             data = data[check_heads(data) :]
             if self.length is not None and not self.complete:
                 self._left = self.length - sum(map(len, self._parts))
-                # The parser misses what is counted, and cannot go on with what comes next.
+                # The bytes that are counted bypass the parser, so it cannot be used again.
                 self._parser = None
         if self._lines is not None and self.failure is None:
             self._check_chunks(self._lines, data)
@@ -250,8 +250,8 @@ class Answer:
     def _make_parser(self) -> None:
         if self._parser is None:
             self._parser = HttpResponseParser(self)
-            # A length beside chunks is ignored, lines may end in LF, and spaces may follow the
-            # size of a chunk, which some servers write in a field of fixed width: all are common.
+            # Common deviations: a Content-Length beside chunks (ignored), lines that end in LF,
+            # and spaces after a chunk size, which some servers write in a fixed-width field.
             self._parser.set_dangerous_leniencies(
                 lenient_chunked_length=True,
                 lenient_optional_cr_before_lf=True,
@@ -269,7 +269,7 @@ class Answer:
                 lengths.append(value.decode("latin-1"))
             elif name == b"transfer-encoding":
                 codings.append(value.decode("latin-1"))
-        # Translated here, for this is on the way of every call.
+        # Inlined here, because every call passes here.
         try:
             http_grammar.check_framing(lengths, codings)
         except ValueError as error:
@@ -279,15 +279,15 @@ class Answer:
     def _fail(self, error: HttpParserError, data: bytes) -> None:
         self.reusable = False
         line = (self._head + data).partition(b"\n")[0]
-        first = error.__context__ or error  # what a method of this raised, or the parser
+        first = error.__context__ or error  # raised by one of the callbacks, or by the parser
         try:
             of_parser = isinstance(first, HttpParserError)
             if of_parser and not (self.status or self._interim or STATUS_LINE.match(line + b"\n")):
                 raise RefusedError(f"not a status line: {line!r:.80}")
             if not (self.status and isinstance(first, Exception)):
                 raise first
-            if not self.complete:  # otherwise it is about more than the response
-                # One without a traceback, which would refer back to this.
+            if not self.complete:  # otherwise it concerns data after the response
+                # A new error without a traceback, which would refer to this object.
                 self.failure = RefusedError(str(first))
         finally:
             del error, first  # their tracebacks refer to this frame
@@ -300,7 +300,7 @@ class Answer:
             raise RefusedError(f"a head of more than {MAX_HEAD_BYTES} bytes")
 
     def _count(self, data: bytes) -> None:
-        # There is nothing to parse in what is counted: it is not copied once more.
+        # The rest of a body of known length needs no parsing, which would copy it.
         left = (self._left or 0) - len(data)
         if left < 0:
             self.reusable = False
@@ -322,7 +322,7 @@ def _decoded(header: tuple[bytes, bytes]) -> tuple[str, str]:
 
 
 class UnreadBody:
-    """The rest of ``answer``, from ``sock``, which goes back by ``give_back`` at its end."""
+    """The body of ``answer``, read from ``sock``; ``give_back`` is called at its end."""
 
     def __init__(
         self, answer: Answer, sock: Socket, address: Address, give_back: Callable[..., None]
@@ -335,14 +335,14 @@ class UnreadBody:
         self._over = False
 
     def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes: see ``Body``."""
+        """Return at most ``size`` bytes: see ``Body``."""
         while not (self._came or self._over):
             self._came = self._next(size)
         data, self._came = self._came[:size], self._came[size:]
         return data
 
     def close(self) -> None:
-        """Give the connection up, where there is more to come."""
+        """Close the connection, unless the body was read to its end."""
         if not self._over:
             self._end(reusable=False)
 
@@ -381,9 +381,9 @@ def connect(
     idle: IdleConnections | None = None,
     lookups: Lookups | None = None,
 ) -> PooledTransport:
-    """The transport that ``Settings.transports`` calls ``"httptools"``.
+    """Return the transport that ``Settings.transports`` calls ``"httptools"``.
 
-    ``idle`` and ``lookups`` are what it shares with others. Reads the TLS files. Raises
+    ``idle`` and ``lookups`` may be shared with other transports. Reads the TLS files. Raises
     ``SpecError`` for a scheme, a path or a file that cannot be used.
     """
     return PooledTransport(address, dial_for(address, tls, lookups), HttptoolsConnection, idle)
@@ -396,9 +396,9 @@ class HttptoolsConnection:
         self._address = address
         self._host = address.host_header
         self._sock = sock
-        # Whether the other end has hung up, or sent what was not asked for.
+        # Whether the other end has hung up, or sent data that was not requested.
         self.is_readable: Callable[[], bool] = sock.is_readable
-        # One for all responses: to make a parser takes longer than to parse.
+        # One for all responses: creating a parser takes longer than parsing.
         self._answer = Answer()
         self._is_new = True
 
@@ -438,13 +438,13 @@ class HttptoolsConnection:
         return response
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._answer.finish()
         self._sock.close()
 
     def _send(self, request: Request) -> bool:
-        """Send it; false where the plugin responds already, or has stopped reading."""
-        # What the caller's own iterator raises in this loop passes as it is.
+        """Send ``request``; return false if the plugin already responds or has stopped reading."""
+        # Exceptions of the caller's own iterator pass through this loop unchanged.
         for number, piece in enumerate(pieces(request, self._host)):
             try:
                 if number and isinstance(piece, FilePart):
@@ -461,7 +461,7 @@ class HttptoolsConnection:
 
 
 def pieces(request: Request, host: str) -> Iterable[bytes | FilePart]:
-    """What is sent for ``request``, its head first; ``host`` is the Host where it names none."""
+    """Return the chunks to send for ``request``, head first; ``host`` is the default Host."""
     body = request.body
     if isinstance(body, bytes):
         head = head_of(request, host, len(body))
@@ -472,11 +472,11 @@ def pieces(request: Request, host: str) -> Iterable[bytes | FilePart]:
 
 def _chunks(body: Iterable[bytes]) -> Iterator[bytes]:
     for part in body:
-        if part:  # an empty chunk would be the last
+        if part:  # an empty chunk would end the body
             yield as_chunk(part)
     yield LAST_CHUNK
 
 
 def as_chunk(part: bytes) -> bytes:
-    """Return ``part``, which is not empty, as one chunk of a body."""
+    """Return ``part``, which must not be empty, in chunked encoding."""
     return b"%x\r\n%b\r\n" % (len(part), part)

@@ -1,8 +1,8 @@
-"""A transport for a proxy: what one end does to a connection, the other end sees.
+"""A transport for a proxy, which passes a hang-up at one end on to the other end.
 
-A call has a connection of its own, which ends with it. While it runs, a thread looks whether
-the host has hung up, and then shuts the plugin's connection down, which wakes the thread that
-waits for the plugin. Where the plugin hangs up, reading ends by itself.
+Each call has its own connection, which is closed after it. During the call, a thread checks
+whether the host has hung up, and then shuts the plugin's connection down, which wakes the thread
+that waits for the plugin. If the plugin hangs up, that thread notices by reading.
 """
 
 import errno
@@ -21,13 +21,13 @@ from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, WireError
 from moby_plugins.domain.http import Body, Request, Response
 
-# Seconds between looks at the hosts of running calls.
+# Seconds between checks whether the hosts of running calls have hung up.
 TICK = 0.1
 
 
 @frozen(eq=False)
 class _Running:
-    """A call, by the socket to the plugin; ``hung_up`` is set once the host has gone."""
+    """A running call and its socket to the plugin; ``hung_up`` is set once the host hung up."""
 
     hung_up: threading.Event
     sock: Socket
@@ -35,11 +35,11 @@ class _Running:
 
 @frozen
 class PassingTransport:
-    """Connections to the plugin at ``address``, one for each call. Threads may share it.
+    """A transport to the plugin at ``address``, with a connection per call. Threads may share it.
 
-    ``hung_up`` is called in the thread that sends, and gives what is set once the host of this
-    call has hung up: then ``send`` and the body's ``read`` raise ``ConnectionAbortedError``.
-    ``dial`` and ``engine`` are as ``PooledTransport`` has them.
+    ``hung_up`` is called in the thread that sends. It returns an event that is set once the host
+    of this call has hung up: then ``send`` and the body's ``read`` raise
+    ``ConnectionAbortedError``. ``dial`` and ``engine`` are as in ``PooledTransport``.
     """
 
     _address: Address
@@ -52,7 +52,7 @@ class PassingTransport:
     _watching: list[threading.Thread] = field(factory=list, init=False)
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Send ``request`` over a new connection; raises as ``Transport.send`` does."""
+        """Send ``request`` over a new connection; raise as ``Transport.send`` does."""
         ends = None if timeout is None else time.monotonic() + timeout
         hung_up = self._hung_up()
         try:
@@ -75,7 +75,7 @@ class PassingTransport:
         return Response(response.status, _PassingBody(response.body, hung_up), response.headers)
 
     def close(self) -> None:
-        """End the thread that looks; calls that run go on."""
+        """End the thread that checks the hosts; running calls continue."""
         self._closed.set()
 
     def _begin(self, call: _Running) -> None:
@@ -108,13 +108,13 @@ def _host_left() -> ConnectionAbortedError:
 
 @frozen
 class _PassingBody:
-    """The plugin's response; where its host has left, what ends it is that."""
+    """The body of the plugin's response; a hang-up of the host is raised as such."""
 
     _body: Body
     _hung_up: threading.Event
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes, as ``Body`` says."""
+        """Return at most ``size`` bytes: see ``Body``."""
         try:
             data = self._body.read(size)
         except (TransportError, WireError) as error:
@@ -126,5 +126,5 @@ class _PassingBody:
         return data
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         self._body.close()

@@ -1,6 +1,6 @@
-"""A transport over connections that are kept for the next call, whichever engine speaks there.
+"""A transport that keeps idle connections for the next call, with any HTTP engine.
 
-An engine is a class of connections: ``urllib3.py``, ``httptools.py``.
+An engine is a class of connections, in ``urllib3.py`` or ``httptools.py``.
 """
 
 import os
@@ -19,18 +19,18 @@ from moby_plugins.adapters.http.exchanges import Connection, PendingExchange
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request, Response
 
-# Seconds for one dial, as the engine has it (protocol.md B0), where no shorter bound is given.
+# Most seconds for one dial, as in the Docker Engine (protocol.md B0).
 DIAL_TIMEOUT = 10.0
-# Kept by one transport for the next calls; what comes back beyond them is closed.
+# The most idle connections of one transport; further ones are closed after their call.
 IDLE_CONNECTIONS = 16
-# Kept by all transports of a registry together.
+# The most idle connections of all transports of a registry.
 MAX_IDLE_CONNECTIONS = 128
-# Of the body of a request that is begun: each socket has room for so much.
+# The largest body of a request that ``begin`` takes: every socket buffer has room for it.
 MOST_BEGUN_BYTES = 8 << 10
 
 
 class Process:
-    """This process: ``os.getpid()`` is a system call, and a call takes few."""
+    """The id of this process, cached: ``os.getpid()`` would be a system call for each call."""
 
     def __init__(self) -> None:
         self.number: int = os.getpid()
@@ -40,33 +40,33 @@ class Process:
         self.number = os.getpid()
 
 
-# One, as the process is one: what a fork calls stays registered for good.
+# A single instance, because callbacks of ``os.register_at_fork`` cannot be removed.
 PROCESS = Process()
 
 
 class Kept(Protocol):
-    """A connection that is kept for another call; any thread may close it."""
+    """An idle connection that is kept for another call; any thread may close it."""
 
     def is_readable(self) -> bool:
-        """Whether something came that was not asked for: its end, or more than a response."""
+        """Return whether the connection has ended, or received data that was not requested."""
         ...
 
     def close(self) -> None:
-        """Hang up; may be called more than once."""
+        """Close the connection; may be called more than once."""
         ...
 
 
 K = TypeVar("K", bound=Kept)
-# A connection, and the process that dialled it: a fork leaves both ends of a pool with it.
+# A connection, and the id of the process that dialled it: after a fork, two processes have it.
 Idle: TypeAlias = tuple[int, Connection]
 
 
 class IdleConnections:
     """The idle connections of all transports that share this: at most ``most``.
 
-    The one that was used least recently is closed first; all are, where ``descriptors`` run
-    out. Who takes a connection out of here has it alone: each step on a ``dict`` is atomic,
-    so there is no lock, which a fork could leave locked.
+    The least recently used connection is closed first, and all are closed if ``descriptors`` run
+    out. A thread that takes a connection out owns it: each operation on a ``dict`` is atomic, so
+    there is no lock, which a fork could leave locked.
     """
 
     def __init__(
@@ -75,19 +75,19 @@ class IdleConnections:
         self._most = most
         self.descriptors: Descriptors = descriptors or Descriptors()
         self.descriptors.add(self)
-        # In the order in which they came, each with the pool that lists it.
+        # Oldest first, each with the pool that lists it.
         self._pools: dict[Kept, deque[Any]] = {}
 
     def add(self, idle: tuple[int, K], pool: deque[tuple[int, K]]) -> None:
-        """List ``idle`` in ``pool``, and close what is over the bound."""
-        # First here: what is listed there and not here counts as taken.
+        """List ``idle`` in ``pool``, and close the oldest connections beyond the bound."""
+        # Listed here first: a connection that is only in ``pool`` counts as taken.
         self._pools[idle[1]] = pool
         pool.append(idle)
         while len(self._pools) > self._most:
             self._close_oldest()
 
     def take(self, pool: deque[tuple[int, K]]) -> tuple[int, K] | None:
-        """The connection that came last to ``pool``, for the caller alone."""
+        """Take the newest connection out of ``pool``, ``None`` if it is empty."""
         while True:
             try:
                 idle = pool.pop()
@@ -97,19 +97,19 @@ class IdleConnections:
                 return idle
 
     def discard(self, connection: Kept) -> bool:
-        """List ``connection`` no longer; true where it was listed: then the caller has it alone."""
+        """Take ``connection`` out; return true if it was listed: then the caller owns it."""
         pool = self._pools.pop(connection, None)
         if pool is None:
             return False
-        # A pool has few, so this looks at few. In a child the number differs from its parent's.
+        # A search, as a pool is small, and the stored process id may be that of a parent.
         for idle in tuple(pool):
             if idle[1] is connection:
-                with suppress(ValueError):  # taken out by its transport since
+                with suppress(ValueError):  # its transport has just taken it
                     pool.remove(idle)
         return True
 
     def shed(self) -> bool:
-        """Close all, for others to have their descriptors; false where there are none."""
+        """Close all, to free their descriptors; return false if there were none."""
         has_some = bool(self._pools)
         while self._pools:
             self._close_oldest()
@@ -118,18 +118,18 @@ class IdleConnections:
     def _close_oldest(self) -> None:
         try:
             oldest = next(iter(self._pools))
-        except (StopIteration, RuntimeError):  # another thread was quicker
+        except (StopIteration, RuntimeError):  # another thread has changed the dict
             return
         if self.discard(oldest):
             oldest.close()
 
 
 class PooledTransport:
-    """Connections to the plugin at ``address``. Threads may share it.
+    """A transport to the plugin at ``address`` that keeps connections. Threads may share it.
 
-    After a fork the child dials anew, and leaves its parent's connections alone.
-    ``dial`` gives a connected socket, and ``engine``, a class, makes a connection of it.
-    ``idle`` bounds idle connections together with those of other transports.
+    After a fork, the child dials its own connections and does not use its parent's. ``dial``
+    returns a connected socket, from which the class ``engine`` makes a connection. ``idle`` bounds
+    the idle connections, together with those of other transports.
     """
 
     def __init__(
@@ -145,14 +145,14 @@ class PooledTransport:
         self._closed = False
         self._shared = idle or IdleConnections()
         self._idle: deque[Idle] = deque()
-        # For a transport that is not closed, and for the end of the process.
+        # Closes the connections of a transport that is garbage-collected, and at exit.
         weakref.finalize(self, _close_all, self._shared, self._idle)
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """One exchange over an idle connection, or a new one.
+        """Send ``request`` over an idle connection or a new one, and return the response.
 
-        An idle connection that the plugin has closed is replaced before anything of
-        the request is sent. What fails later is the caller's to repeat.
+        An idle connection that the plugin has closed is replaced before any of the request is
+        sent. After that nothing is retried here: the caller may.
         """
         ends = None if timeout is None else time.monotonic() + timeout
         process = PROCESS.number
@@ -161,10 +161,10 @@ class PooledTransport:
         return connection.receive(partial(self._give_back, process), whole=whole)
 
     def begin(self, request: Request, timeout: float | None) -> PendingExchange | None:
-        """Send ``request`` over a new connection, as far as that needs no wait.
+        """Start to send ``request`` over a new connection, without waiting.
 
-        ``None`` where that would wait: for a name, under TLS, for a place in the plugin's queue,
-        with a large body; and where a descriptor is refused.
+        Returns ``None`` if that could block (a host name, TLS, a full accept queue, a large body)
+        or if no descriptor is left.
         """
         fits = isinstance(request.body, bytes) and len(request.body) <= MOST_BEGUN_BYTES
         if not fits or not issubclass(type(self._dial), StartingDial):
@@ -188,9 +188,9 @@ class PooledTransport:
         return pending
 
     def close(self) -> None:
-        """Close what is idle, and end what is in use or being dialled: ``TransportError``.
+        """Close idle connections; calls and dials under way raise ``TransportError``.
 
-        Where ``dial`` cannot be ended, what is in use closes when it comes back.
+        If ``dial`` cannot be ended, connections in use are closed after their call instead.
         """
         self._closed = True
         if isinstance(self._dial, EndingDial):
@@ -198,7 +198,7 @@ class PooledTransport:
         _close_all(self._shared, self._idle)
 
     def __repr__(self) -> str:
-        # As settings call it: each engine has a module of that name.
+        # The name in the settings: each engine is in a module of that name.
         return self.engine.__module__.rpartition(".")[2]
 
     def _dialled(self, ends: float | None) -> Connection:
@@ -206,7 +206,7 @@ class PooledTransport:
             sock = self._shared.descriptors.tried(partial(self._dial, dial_time(ends)))
         except OSError as error:
             raise not_reached(error, self._address) from error
-        # The bound on the dial is not that of what is sent next.
+        # The time-out of the dial does not apply to the exchange.
         sock.settimeout(None)
         return self.engine(self._address, sock)
 
@@ -222,7 +222,7 @@ class PooledTransport:
             connection.close()
             return
         self._shared.add((process, connection), self._idle)
-        # Looked at afterwards, as ``close`` sets it first: so one of the two closes the connection.
+        # Checked after listing, as ``close`` sets the flag first, so one of the two closes it.
         if self._closed:
             _close_all(self._shared, self._idle)
 
@@ -233,23 +233,23 @@ def _close_all(shared: IdleConnections, pool: deque[Idle]) -> None:
 
 
 def replaceable(idle: tuple[int, Kept], process: int) -> bool:
-    """Whether another connection takes the place of one that was idle, before it is used.
+    """Return whether an idle connection must be replaced before it is used.
 
-    It does where the plugin has hung up or sent what was not asked for, and where the connection
-    belongs to another process than this one. Once something was sent, nothing is replaced.
+    It must if the plugin has hung up or sent data that was not requested, or if another process
+    dialled it. Once a request is being sent, no connection is replaced.
     """
     dialled_by, connection = idle
     return dialled_by != process or connection.is_readable()
 
 
 def dial_time(ends: float | None) -> float:
-    """Seconds that a dial may take; raises ``TimeoutError`` where ``ends`` has passed."""
+    """Return the seconds that a dial may take; raise ``TimeoutError`` if ``ends`` has passed."""
     left = time_left(ends)
     return DIAL_TIMEOUT if left is None else min(left, DIAL_TIMEOUT)
 
 
 def time_left(ends: float | None) -> float | None:
-    """Seconds until ``ends``, ``None`` for no end; raises ``TimeoutError`` where it has passed."""
+    """Return the seconds until ``ends``, ``None`` for ``None``; raise ``TimeoutError`` at 0."""
     if ends is None:
         return None
     left = ends - time.monotonic()

@@ -1,11 +1,10 @@
-"""A bridge onto a ``requests.Session`` that the user owns (extra ``requests``).
+"""A transport over a ``requests.Session`` that the user owns (extra ``requests``).
 
-The session brings what it has: mounted adapters, certificates, authentication,
-hooks. Redirects are not followed, and neither proxy variables nor ``.netrc`` are
-read. requests bounds each step of an exchange and not the whole: the body is
-bounded here, what comes before it by a time-out on each step. Nor can a session
-be made to read as strictly as ``urllib3.py``, or to look for a response while it sends:
-it is for plugins that the host trusts.
+The session's mounted adapters, certificates, authentication and hooks are used. Redirects are not
+followed, and neither proxy variables nor ``.netrc`` are read. requests bounds each step of an
+exchange, not the whole: this transport bounds the body, and a time-out bounds each step before
+it. A session cannot be made to read as strictly as ``urllib3.py``, or to notice a response while
+it sends, so use it for plugins that the host trusts.
 """
 
 import time
@@ -41,11 +40,11 @@ from moby_plugins.domain.text import shown
 
 @frozen
 class RequestsConnect:
-    """Makes transports over ``session``, for ``Settings(transports={"tcp": …})``.
+    """A factory of transports over ``session``, for ``Settings(transports={"tcp": …})``.
 
-    A UNIX socket is asked for as ``http+unix://``, with the path quoted, which is
-    what adapters for requests commonly mount. The session stays the user's: it
-    is never closed here, and is shared between threads as far as it can be.
+    The URL of a UNIX socket is ``http+unix://`` with the path quoted, for which adapters for
+    requests are commonly mounted. The user closes the session. It is used from several threads if
+    the transports are.
     """
 
     session: Session = field()
@@ -56,14 +55,14 @@ class RequestsConnect:
             raise TypeError(f"session must be a requests.Session, not {shown(session)}")
 
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> "RequestsTransport":
-        """A transport over the session; ``SpecError`` for TLS options that requests cannot keep."""
+        """Return a transport; raise ``SpecError`` for TLS options that requests cannot apply."""
         if tls is not None and (tls.min_version or tls.passphrase):
             raise SpecError("requests takes neither MinVersion nor a passphrase from a plugin")
         return RequestsTransport(self.session, address, tls if address.encrypted else None)
 
 
 class RequestsTransport:
-    """One plugin, through somebody's session."""
+    """A transport to one plugin through the user's session."""
 
     def __init__(self, session: Session, address: Address, tls: TLSOptions | None) -> None:
         self._session = session
@@ -78,7 +77,7 @@ class RequestsTransport:
         return "requests"
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """One exchange over the session."""
+        """Send ``request`` through the session, and return the response."""
         ends = None if timeout is None else time.monotonic() + timeout
         try:
             answer = self._session.send(self._prepare(request), timeout=timeout, **self._options())
@@ -102,7 +101,7 @@ class RequestsTransport:
             del raised  # its traceback refers to this frame
 
     def close(self) -> None:
-        """Do nothing: the session is its owner's, and a call under way goes on to its time-out."""
+        """Do nothing: the user closes the session, and a running call ends by its time-out."""
 
     def _prepare(self, request: Request) -> PreparedRequest:
         prepared = self._session.prepare_request(
@@ -111,7 +110,7 @@ class RequestsTransport:
                 self._base + request.method,
                 headers={"Accept-Encoding": "identity", **request.headers},
                 data=guarded(request.body),
-                # Without one of its own, requests would look into .netrc.
+                # Without an auth argument, requests would read .netrc.
                 auth=self._session.auth or _no_auth,
             )
         )
@@ -129,7 +128,7 @@ class RequestsTransport:
         return {
             "stream": True,
             "allow_redirects": False,
-            # Given as they are, so that the environment is not asked.
+            # Passed explicitly, so that requests does not read the environment.
             "proxies": self._session.proxies,
             "verify": verify,
             "cert": cert,
@@ -137,7 +136,7 @@ class RequestsTransport:
 
 
 class _Body:
-    """An answer's body, under the deadline of the whole exchange."""
+    """The body of a response, under the deadline of the whole exchange."""
 
     def __init__(self, answer: SessionResponse, address: Address, ends: float | None) -> None:
         self._answer = answer
@@ -162,12 +161,12 @@ def _no_auth(prepared: PreparedRequest) -> PreparedRequest:
 
 
 def _hide_location(answer: SessionResponse, **_: Any) -> None:
-    # Even when told not to follow a redirect, requests would read its body and prepare to.
+    # Even with allow_redirects=False, requests would read the body to prepare the redirect.
     answer.headers.pop("Location", None)
 
 
 def _translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
-    """Our error for one of requests': by its own kind, else by what urllib3 said inside it."""
+    """Return our error for one of requests: by its class, else by the urllib3 error inside it."""
     if isinstance(error, (InvalidSchema, InvalidURL, MissingSchema, URLRequired)):
         return SpecError(f"the session cannot reach {shown(address.text)}: {shown(error)}")
     inner = [e for e in causes(error) if not isinstance(e, RequestException)]

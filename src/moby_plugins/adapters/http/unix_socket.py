@@ -1,4 +1,4 @@
-"""How to dial a UNIX socket."""
+"""Dialling and examining UNIX sockets."""
 
 import errno
 import math
@@ -15,26 +15,26 @@ from moby_plugins.platforms import check_platform
 
 # sockaddr_un has 108 bytes for the path and its NUL.
 MAX_PATH_BYTES = 107
-# What /proc/net/unix says of a socket: the flag of one that listens, and the states of one that
-# is connected, accepted or not.
+# In /proc/net/unix: the flag of a listening socket, and the states of connections, accepted or
+# not.
 _COLUMNS = ("Num", "RefCount", "Protocol", "Flags", "Type", "St", "Inode", "Path")
 _ACCEPTS = 1 << 16
 _OPEN = ("02", "03")
-# Seconds between looks whether to go on: nothing wakes who waits for a place in the queue.
+# Seconds between checks whether to stop: waiting for a place in the queue cannot be woken.
 _LOOK = 0.05
 
 
 class UnixSocketDial:
-    """Dials ``address.path``; raises ``SpecError`` at once for a path no socket can have."""
+    """A dial to ``address.path``; creating it raises ``SpecError`` for a path that is too long."""
 
     def __init__(self, address: Address) -> None:
-        if not hasattr(socket, "AF_UNIX"):  # looked at here, as each activation comes by
+        if not hasattr(socket, "AF_UNIX"):  # checked here, as every activation passes here
             check_platform("a UNIX socket")
         self.path: str = check_socket_path(address.path)
         self._sockets = OpenSockets()
 
     def __call__(self, timeout: float | None) -> DeadlineSocket:
-        """A connected socket without a time-out of its own.
+        """Return a connected socket without a time-out of its own.
 
         Raises ``OSError``, ``TimeoutError`` after ``timeout`` seconds.
         """
@@ -48,7 +48,7 @@ class UnixSocketDial:
         return sock
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
-        """Dial without a wait; ``None`` where the plugin's queue is full. Raises ``OSError``."""
+        """Dial without waiting; return ``None`` for a full queue. Raises ``OSError``."""
         sock = DeadlineSocket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._sockets.add(sock)
@@ -64,12 +64,12 @@ class UnixSocketDial:
         return sock, True
 
     def end(self) -> None:
-        """End the dials and connections that there are, and those to come."""
+        """End all dials and connections, current and future."""
         self._sockets.end()
 
     def _connect(self, sock: DeadlineSocket, timeout: float | None) -> None:
         ends = math.inf if timeout is None else time.monotonic() + max(timeout, 1e-3)
-        # Under settimeout() a full backlog is EAGAIN at once; SO_SNDTIMEO waits for a place.
+        # With settimeout(), a full backlog is EAGAIN at once; with SO_SNDTIMEO, connect() waits.
         _limit_connect(sock, _LOOK if timeout is None else min(max(timeout, 1e-3), _LOOK))
         while True:
             try:
@@ -80,7 +80,7 @@ class UnixSocketDial:
                 if left <= 0:
                     refusal = "the plugin takes no connections"
                     raise TimeoutError(errno.ETIMEDOUT, refusal) from error
-                # To the kernel 0 is no limit at all.
+                # For the kernel, 0 means no limit.
                 _limit_connect(sock, min(max(left, 1e-3), _LOOK))
             else:
                 break
@@ -88,7 +88,7 @@ class UnixSocketDial:
 
 
 def check_socket_path(path: str) -> str:
-    """``path`` again, or ``SpecError`` where it is longer than a socket's can be."""
+    """Return ``path``; raise ``SpecError`` if it is longer than the path of a socket can be."""
     size = len(os.fsencode(path))
     if size > MAX_PATH_BYTES:
         raise SpecError(
@@ -98,23 +98,23 @@ def check_socket_path(path: str) -> str:
 
 
 def probe_socket(path: str) -> OSError | None:
-    """What connecting to the UNIX socket ``path`` fails with, ``None`` where somebody listens."""
+    """Return the error of connecting to the UNIX socket ``path``, ``None`` if a process listens."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
         except BlockingIOError:
-            return None  # so busy that it takes no connections, but it lives
+            return None  # the backlog is full, but a process listens
         except OSError as error:
             return error
     return None
 
 
 def open_connections(path: str) -> frozenset[int]:
-    """Return the inodes of the connections that are open to the UNIX socket bound at ``path``.
+    """Return the inodes of the open connections to the UNIX socket bound at ``path``.
 
-    These are the sockets at its plugin's end, in the network namespace of this process; where
-    the system does not tell, there are none. The path may be written in another way.
+    These are the sockets at the plugin's end, in the network namespace of this process. On a
+    system without ``/proc/net/unix`` there are none. The path may be bound by another spelling.
     """
     found = set()
     name = os.path.basename(path)

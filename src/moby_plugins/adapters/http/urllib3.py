@@ -1,19 +1,19 @@
-"""The default HTTP engine: urllib3's connection, over any socket that was dialled.
+"""The default HTTP engine: urllib3's connection, over a socket that was already dialled.
 
-urllib3 writes the requests, and ``http.client``, on which it is built, reads the responses, but for
-heads in their plainest form (``plain_head`` in ``domain/http_grammar.py``). The pool and the
+urllib3 writes the requests. ``http.client``, on which it is built, reads the responses, except
+heads of the most common form (``plain_head`` in ``domain/http_grammar.py``). The pool and the
 responses of urllib3 are not used: retries, redirects, proxies and decoding, which no plugin needs,
 would cost as much as the rest of a call. ``pool.py`` keeps connections.
 
-``http.client`` is too lenient for a host that trusts no plugin. It takes a negative
-Content-Length for none, stops at a header line without a colon, takes a bare CR for the end of
-a line and the end of the connection for that of the status line, the headers or the trailer,
-skips no interim response but 100, and reads chunk sizes with ``int()``, which accepts ``-5`` and
-then reads without end. Each override in ``StrictResponse`` raises an ``HTTPException`` or
-``OSError`` instead, by the rules of ``domain/http_grammar.py``. It overrides methods of
-``http.client`` that are the same in Python 3.11 to 3.13; tests watch that they are still called.
+``http.client`` is too lenient for a host that trusts no plugin. It ignores a negative
+Content-Length, stops at a header line without a colon, accepts a bare CR as a line end, accepts
+the end of the connection as the end of the status line, the headers or the trailer, skips no
+interim response but 100, and reads chunk sizes with ``int()``, which accepts ``-5`` and then reads
+without end. Each override in ``StrictResponse`` raises an ``HTTPException`` or ``OSError``
+instead, by the rules of ``domain/http_grammar.py``. It overrides methods of ``http.client`` that
+are the same in Python 3.11 to 3.13; tests check that they are still called.
 
-Exceptions of either library leave this module through ``translate`` only.
+Exceptions of either library leave this module only through ``translate``.
 """
 
 import http.client
@@ -65,7 +65,7 @@ from moby_plugins.domain.http_grammar import (
 )
 from moby_plugins.domain.text import shown
 
-# Seams of http.client that it does not document, and that the classes below rely on.
+# Undocumented methods of http.client that the classes below override.
 for _seam in ("_read_status", "_read_next_chunk_size", "_read_and_discard_trailer", "_safe_read"):
     if not hasattr(HTTPResponse, _seam):
         raise ImportError(f"this Python's http.client has no HTTPResponse.{_seam}")
@@ -76,10 +76,10 @@ T = TypeVar("T")
 
 _ENDS_OF_HEADERS = (b"\r\n", b"\n")
 
-# All that urllib3, http.client and a socket raise.
+# All exceptions of urllib3, http.client and sockets.
 ERRORS = (HTTPError, http.client.HTTPException, OSError)
-# First match first, by whether a status line had come. Not ConnectTimeoutError, from
-# which urllib3 derives "refused": its cause tells the two apart.
+# The tables, before and after a status line; see errors.py. ConnectTimeoutError is not listed:
+# urllib3 derives "refused" from it, and only its cause tells the two apart.
 _TIMED_OUT = timed_out(ReadTimeoutError)
 _NOT_ANSWERED: tuple[Row, ...] = (
     _TIMED_OUT,
@@ -106,12 +106,12 @@ class BrokenHeadersError(OSError):
 
 
 class _StatusLines:
-    """Status lines, each of which counts once it is whole."""
+    """A file that yields only complete status lines."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
         self.close = file.close
-        # Bytes of all heads up to here.
+        # Bytes of all heads read so far.
         self.size = 0
 
     def readline(self, limit: int) -> bytes:
@@ -125,7 +125,7 @@ class _StatusLines:
 
 
 class _InterimHeaderLines:
-    """The lines of an interim response's headers, up to the end of the connection at most."""
+    """A file of the header lines of an interim response; the connection may end in them."""
 
     def __init__(self, file: Any, size: int) -> None:
         self._file = file
@@ -144,7 +144,7 @@ class _InterimHeaderLines:
 
 
 class _HeaderLines(_InterimHeaderLines):
-    """The lines of the headers, which end by themselves and not with the connection."""
+    """A file of header lines; it raises ``BrokenHeadersError`` if the connection ends in them."""
 
     def readline(self, limit: int) -> bytes:
         try:
@@ -157,7 +157,7 @@ class _HeaderLines(_InterimHeaderLines):
 
 
 class StrictResponse(HTTPResponse):
-    """``http.client``'s response, for ``HTTPConnection.response_class``."""
+    """A strict ``http.client`` response, for ``HTTPConnection.response_class``."""
 
     fp: Any
     status: int
@@ -165,7 +165,7 @@ class StrictResponse(HTTPResponse):
     length: int | None
     chunked: bool
     will_close: bool
-    # Set where it was read without ``http.client``, whose parser for mail takes longer than a call.
+    # Set if the head was read without ``http.client``, whose mail parser takes longer than a call.
     _plain: PlainHead | None = None
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -182,7 +182,7 @@ class StrictResponse(HTTPResponse):
         raise HTTPException(f"more than {MAX_INTERIM} interim answers")
 
     def begin(self) -> None:
-        """Read the status line and the headers, and refuse a framing that is open to doubt."""
+        """Read the head; raise ``HTTPException`` for headers that leave the body's end unclear."""
         file = self.fp
         self._plain = plain = plain_head(file.peek())
         if plain is not None:
@@ -196,7 +196,7 @@ class StrictResponse(HTTPResponse):
         try:
             super().begin()
         finally:
-            # None stays: for a bad status line http.client has closed the file.
+            # After a bad status line, http.client has closed the file and set this to None.
             self.fp = self.fp and file
         lengths = self.headers.get_all("content-length")
         try:
@@ -205,7 +205,7 @@ class StrictResponse(HTTPResponse):
             self.close()
             raise
         if self.status in BODILESS:
-            # Whether a body follows all the same is not to be found out.
+            # These responses have no body, but it cannot be known whether the plugin sends one.
             self.will_close |= bool(self.chunked or lengths or self.status == SWITCHING_PROTOCOLS)
             self.chunked = False
 
@@ -233,7 +233,7 @@ class StrictResponse(HTTPResponse):
         raise IncompleteRead(b"")
 
     def _safe_read(self, amt: int) -> bytes:
-        # Called by read1() for the two bytes that end a chunk, and for nothing else.
+        # Only called by read1(), for the two bytes that end a chunk.
         data: bytes = super()._safe_read(amt)  # type: ignore[misc]
         if data != b"\r\n":
             raise IncompleteRead(data)
@@ -241,9 +241,9 @@ class StrictResponse(HTTPResponse):
 
 
 def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
-    """Raise ``HTTPException`` where a body's headers leave its end open to doubt.
+    """Raise ``HTTPException`` if the headers leave the end of the body unclear.
 
-    Takes the values of Content-Length and of Transfer-Encoding, where there are any.
+    ``lengths`` and ``codings`` are the values of Content-Length and Transfer-Encoding, if any.
     """
     try:
         http_grammar.check_framing(lengths, codings)
@@ -261,7 +261,7 @@ def _check_interim(headers: HTTPMessage) -> None:
 
 
 class CallersError(Exception):
-    """What the iterator that is a request's body raised: none of the network's business."""
+    """A wrapper of an exception that the caller's body iterator raised, not the network."""
 
     def __init__(self, raised: Exception) -> None:
         self.raised = raised
@@ -269,7 +269,7 @@ class CallersError(Exception):
 
 
 def guarded(body: bytes | Iterable[T]) -> bytes | Iterable[T]:
-    """A request's body whose own ``OSError`` urllib3 cannot take for the network's."""
+    """Return ``body`` wrapped so that urllib3 does not take its ``OSError`` for the network's."""
     return body if isinstance(body, bytes) else _guarded(body)
 
 
@@ -281,9 +281,9 @@ def _guarded(chunks: Iterable[T]) -> Iterator[T]:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those it was made of, first to last."""
-    # urllib3 hands the first error on as an argument or as the cause. Contexts
-    # do not count: they may be whatever the caller was handling.
+    """Yield ``error`` and its causes, breadth first."""
+    # urllib3 passes the original error on as an argument or as the cause. Contexts are ignored:
+    # they may be errors that the caller was handling.
     pending: list[object] = [error]
     for _ in range(20):
         if not pending:
@@ -295,7 +295,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
-    """Our error for one of urllib3's: the table above, applied to the error and its causes."""
+    """Return our error for ``error``, by the tables above and by its causes."""
     chain = list(causes(error))
     answered = answered or any(isinstance(cause, BrokenHeadersError) for cause in chain)
     rows = _ANSWERED if answered else _NOT_ANSWERED
@@ -313,9 +313,9 @@ def connect(
     idle: IdleConnections | None = None,
     lookups: Lookups | None = None,
 ) -> PooledTransport:
-    """The transport that ``Settings.transports`` calls ``"urllib3"``.
+    """Return the transport that ``Settings.transports`` calls ``"urllib3"``.
 
-    ``idle`` and ``lookups`` are what it shares with others. Reads the TLS files. Raises
+    ``idle`` and ``lookups`` may be shared with other transports. Reads the TLS files. Raises
     ``SpecError`` for a scheme, a path or a file that cannot be used.
     """
     return PooledTransport(address, dial_for(address, tls, lookups), Urllib3Connection, idle)
@@ -329,7 +329,7 @@ class Urllib3Connection:
     def __init__(self, address: Address, sock: Socket) -> None:
         self._address = address
         self._sock = sock
-        # Whether the other end has hung up, or sent what was not asked for.
+        # Whether the other end has hung up, or sent data that was not requested.
         self.is_readable: Callable[[], bool] = sock.is_readable
         self._http = _Connection(address, sock)
         self._is_new = True
@@ -369,7 +369,7 @@ class Urllib3Connection:
         return Response(answer.status, body, headers, is_new)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._http.close()
 
     def _ask(self, request: Request, ends: float | None) -> bool:
@@ -390,18 +390,18 @@ class Urllib3Connection:
                 decode_content=False,
             )
         except STOPPED_READING:
-            return False  # it responds already, or has stopped reading
+            return False  # the plugin already responds, or has stopped reading
         return True
 
     def _end(self, give_back: GiveBack, *, whole: bool, read: bool) -> None:
-        # http.client has let go of the socket where this answer was to be the last.
+        # http.client drops the socket if no further response can follow.
         give_back(self, reusable=whole and read and self._http.sock is not None)
 
 
 class GetConnection(Urllib3Connection):
-    """One that reads what is called a request's method, a path, and can do nothing else.
+    """A connection that only sends GET; the request's ``method`` is the path.
 
-    Plugins are only posted to; an engine's API is read with it.
+    It reads the API of an engine. Calls of plugins are always POST.
     """
 
     verb = "GET"
@@ -409,7 +409,7 @@ class GetConnection(Urllib3Connection):
 
 class _Connection(HTTPConnection):
     response_class = StrictResponse
-    auto_open = 0  # it is dialled already, and once
+    auto_open = 0  # the socket is already connected, and is never replaced
 
     def __init__(self, address: Address, sock: Socket) -> None:
         super().__init__(address.host or UNIX_HOST, address.port or None)
@@ -419,27 +419,27 @@ class _Connection(HTTPConnection):
         self._begun = False
 
     def answer(self) -> StrictResponse:
-        """The answer, as ``http.client`` reads it and not as urllib3 dresses it up."""
+        """Return the response of ``http.client``, without urllib3's wrapper."""
         return cast("StrictResponse", super(HTTPConnection, self).getresponse())
 
     def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
-        """Send a request as urllib3 does; head and small body in one piece."""
-        # In two, it would wake the plugin twice.
+        """Send a request as urllib3 does, but head and small body in one system call."""
+        # Two sends would wake the plugin twice.
         self._joins = isinstance(body, bytes) and len(body) <= CHUNK_BYTES
         self._head = b""
         self._begun = False
         super().request(method, url, body, *args, **options)
 
     def putheader(self, header: Any, *values: Any) -> None:
-        """Add a header, as it was checked and written when it was first given."""
+        """Add a header from the cache of checked and encoded lines."""
         if len(values) == 1 and isinstance(values[0], str) and values[0] != SKIP_HEADER:
             self._output(line(header, values[0]))  # type: ignore[attr-defined]  # http.client's own
         else:
             super().putheader(header, *values)
 
     def send(self, data: Any) -> None:
-        """Send; but a head waits for its small body, and what follows looks for a response."""
-        if isinstance(data, FilePart):  # what urllib3 was given as the first chunk of a body
+        """Send ``data``: join a head with its small body, check for a response before more."""
+        if isinstance(data, FilePart):  # urllib3 got it as the first chunk of a body
             self._socket.send_part(data)
             return
         if self._joins:
@@ -453,7 +453,7 @@ class _Connection(HTTPConnection):
 
 
 class _Body:
-    """An answer's body, straight from the socket."""
+    """The body of a response, read from the socket on demand."""
 
     def __init__(
         self, answer: StrictResponse, sock: Socket, address: Address, end: Callable[..., None]
@@ -474,7 +474,7 @@ class _Body:
                 raise IncompleteRead(b"", answer.length)
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error
-        # All of a known length has come, or the end of another.
+        # A body of known length is complete, or another body has ended.
         if answer.length == 0 or not data:
             self._finish(read=True)
         return data

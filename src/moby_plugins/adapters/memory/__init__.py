@@ -1,1 +1,1 @@
-"""Plugins, discovery and a clock for tests, in memory and over real sockets."""
+"""Plugins, discovery and clocks for tests, in memory and over real sockets."""

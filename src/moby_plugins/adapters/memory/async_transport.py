@@ -1,8 +1,8 @@
-"""An asynchronous transport in memory, where a function or a table of replies is a plugin.
+"""An asynchronous transport in memory, whose plugin is a function or a table of replies.
 
-Replies, faults and recorded calls are those of ``replies.py`` and ``calls.py``. What is
-asynchronous of a plugin runs in a task of its own, as it would in another process: a caller that
-is cancelled ends its own wait, and cancels that task.
+Replies, faults and recorded calls are those of ``replies.py`` and ``calls.py``. Asynchronous code
+of a plugin runs in its own task, as it would in another process: a caller that is cancelled
+stops waiting, and cancels that task.
 """
 
 import asyncio
@@ -42,29 +42,30 @@ from moby_plugins.ports import RunningCall
 
 T = TypeVar("T")
 
-# What a plugin of a test is made of, where it may be asynchronous.
+# The sources of a test's plugin, asynchronous ones included.
 AsyncReplies: TypeAlias = Replies | AsyncApp
 
 
 class AsyncMemoryTransport(MemoryPlugin):
-    """Answers calls of asynchronous clients in memory, in place of a plugin.
+    """An asynchronous transport that answers calls in memory, in place of a plugin.
 
-    Time-outs and faults are on the running event loop's time: on a ``FakeTimeLoop`` they take none.
-    Tasks, and loops, may share it. What ``connect`` returns is its client's to close.
+    Time-outs and faults use the running event loop's time: on a ``FakeTimeLoop`` they take no
+    real time. Tasks and loops may share it. The client closes what ``connect`` returns.
 
     Args:
-        plugin: What ``MemoryTransport`` takes: a ``PluginApp``, a table from method to reply, a
-            ``script`` or a fault. Further an ``AsyncPluginApp``, or any coroutine function from
-            ``AsyncRequest`` to ``AsyncResponse``; in a table or a script also a coroutine function
-            that returns any reply, an asynchronous iterator of bytes, or an ``AsyncResponse``.
+        plugin: The same as for ``MemoryTransport``: a ``PluginApp``, a table from method to reply,
+            a ``script`` or a fault; or an ``AsyncPluginApp``, or any coroutine function from
+            ``AsyncRequest`` to ``AsyncResponse``. A table or a script may also have a coroutine
+            function that returns any reply, an asynchronous iterator of bytes, or an
+            ``AsyncResponse``.
         addr: The address that errors name.
 
     Attributes:
         calls: Every attempt, in order: a ``Calls``.
 
     Raises:
-        TypeError: For what is no such plugin.
-        SpecError: For what cannot be an address.
+        TypeError: For any other kind of plugin.
+        SpecError: For an invalid address.
 
     Examples:
         ```python
@@ -90,8 +91,8 @@ class AsyncMemoryTransport(MemoryPlugin):
     __module__ = AtDoor("moby_plugins.testing", __name__)
 
     def __init__(self, plugin: AsyncReplies, *, addr: str = "memory://plugin") -> None:
-        super().__init__(plugin, addr)  # type: ignore[arg-type]  # it is called with care
-        # Of the plugin, for as long as they run: an event loop keeps no task alive.
+        super().__init__(plugin, addr)  # type: ignore[arg-type]  # handled here
+        # The plugin's running tasks, because an event loop keeps no task alive.
         self._tasks: set[asyncio.Future[Any]] = set()
 
     @classmethod
@@ -102,34 +103,34 @@ class AsyncMemoryTransport(MemoryPlugin):
         *,
         addr: str = "memory://plugin",
     ) -> Self:
-        """Make a plugin that answers as a recording has it, each recorded call once.
+        """Create a plugin that gives the responses of a recording, each recorded call once.
 
         Args:
-            file: The recording's.
-            match: Whether a call may be answered as a recorded one: a function of both bodies.
-                ``same_body``, or ``any_body`` for the order alone.
+            file: The path of the recording.
+            match: Takes the recorded and the actual body, and returns whether the recorded
+                response may be given: ``same_body``, or ``any_body`` to match by order only.
             addr: The address that errors name.
 
         Returns:
             The transport.
 
         Raises:
-            RecordingError: For a file that cannot be read.
+            RecordingError: If the file cannot be read.
         """
         return cls(Replay(load_recording(file), match), addr=addr)
 
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
-        """Return the reply for a request; raise what a real transport would, or the reply says.
+        """Return the reply to a request; raise as a real transport would, or as the reply says.
 
         Args:
             request: The call.
-            timeout: Seconds on the loop's clock; ``None`` is no bound.
+            timeout: Seconds on the loop's clock; ``None`` for no bound.
 
         Returns:
             The response, with its body unread.
         """
         loop = asyncio.get_running_loop()
-        # Rounded as the time of a FakeTimeLoop is, so that neither is a little before the other.
+        # Rounded like the time of a FakeTimeLoop, so that the two compare equal.
         ends = None if timeout is None else round(loop.time() + timeout, 9)
         ended, method = self._ended, request.method
         called = Request(method, b"", request.headers, request.length, request.attempt)
@@ -154,7 +155,7 @@ class AsyncMemoryTransport(MemoryPlugin):
 
 
 async def _respond(reply: Reply, exchange: "_LoopExchange", call: RunningCall) -> AsyncResponse:
-    """What ``reply`` comes to in ``exchange``; raises what it says, or the exchange's end."""
+    """Return the response of ``reply`` in ``exchange``; raise its error, or the exchange's."""
     while True:
         if isinstance(reply, Delayed):
             await exchange.bounded(asyncio.sleep(reply.seconds), answered=False)
@@ -177,7 +178,7 @@ async def _respond(reply: Reply, exchange: "_LoopExchange", call: RunningCall) -
     if isinstance(reply, AsyncIterator):
         return AsyncResponse(OK, reply)
     if isinstance(reply, AsyncResponse):
-        # A body in memory is given afresh each time, so that a value can be a reply twice.
+        # A new reader of a body in memory for each call, so that a value can be used twice.
         whole = reply.body.whole if isinstance(reply.body, AsyncBytes) else None
         return reply if whole is None else evolve(reply, body=whole)
     response = settled(reply)
@@ -196,7 +197,7 @@ async def _dripping(reply: Dripped) -> AsyncIterator[bytes]:
 
 @frozen
 class _LoopExchange(MemoryExchange):
-    """A call under way in a task of ``loop``; ``tasks`` are those of the plugin."""
+    """A running call in a task of ``loop``; ``tasks`` are those of the plugin."""
 
     loop: asyncio.AbstractEventLoop
     tasks: set[asyncio.Future[Any]]
@@ -211,7 +212,7 @@ class _LoopExchange(MemoryExchange):
         )
 
     async def bounded(self, awaitable: Awaitable[T], *, answered: bool) -> T:
-        """Wait for what is the host's own; raise the exchange's end, where that comes first."""
+        """Await ``awaitable`` in this task; raise the exchange's error if that ends first."""
         try:
             async with asyncio.timeout_at(self.ends) as bound:
                 with self.ended.calling(partial(self._end, bound)):
@@ -223,7 +224,7 @@ class _LoopExchange(MemoryExchange):
             self.time_out(answered=answered)
 
     async def awaited(self, awaitable: Awaitable[T], *, answered: bool) -> T:
-        """Wait, as ``bounded`` does, for what is the plugin's: in a task, whose end is its own."""
+        """Await code of the plugin, in its own task; raise as ``bounded`` does."""
         task = asyncio.ensure_future(awaitable)
         if isinstance(task, asyncio.Task):
             task.set_name(f"{self.request.method} at {self.address.text}")
@@ -239,29 +240,29 @@ class _LoopExchange(MemoryExchange):
         return task.result()
 
     def _end(self, bound: asyncio.Timeout) -> None:
-        # By any thread. A loop that is closed has nothing left that waits.
+        # Called in any thread. In a closed loop, nothing is waiting.
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._expire, bound)
 
     def _expire(self, bound: asyncio.Timeout) -> None:
-        with suppress(RuntimeError):  # it has ended by itself
+        with suppress(RuntimeError):  # it has already ended
             bound.reschedule(self.loop.time())
 
     def _forget(self, task: asyncio.Future[Any]) -> None:
         self.tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # asked for by now, or of a call that its host has left
+            task.exception()  # retrieved, so that asyncio does not log it
 
 
 @define
 class _BoundedBody:
-    """A body under the exchange's time-out: the plugin's, which is asynchronous or not."""
+    """A body of the plugin, asynchronous or not, under the exchange's time-out."""
 
     _body: AsyncBody | Body
     _exchange: _LoopExchange
     _call: RunningCall
     _ended: bool = False
-    # Whether a read was cancelled: what it took is lost, and the rest is not the body.
+    # Whether a read was cancelled: its bytes are lost, so the rest must not be read.
     _broken: bool = False
 
     async def read(self, size: int, /) -> bytes:
@@ -288,11 +289,11 @@ class _BoundedBody:
             self._call.hang_up()
         with self._call:
             self._body.close()
-        # Closing a generator of the plugin's waits, and so has a task of its own.
+        # Closing an asynchronous generator of the plugin has to be awaited, in its own task.
         aclose = getattr(self._body, "aclose", None)
         loop, tasks = self._exchange.loop, self._exchange.tasks
         if not self._ended and aclose is not None and not loop.is_closed():
             self._ended = True
             task = loop.create_task(aclose())
             tasks.add(task)
-            task.add_done_callback(self._exchange._forget)  # noqa: SLF001  of this module
+            task.add_done_callback(self._exchange._forget)  # noqa: SLF001  the same module

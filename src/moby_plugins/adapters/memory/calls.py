@@ -1,6 +1,6 @@
-"""Calls that a plugin of a test received: a sequence that can be queried and asserted.
+"""The calls that a test's plugin received: a sequence with queries and assertions.
 
-``differences`` tells how arguments differ from those expected, in lines short enough to read.
+``differences`` describes how arguments differ from those expected, in short lines.
 """
 
 import json
@@ -15,16 +15,16 @@ from attrs import field, frozen
 from moby_plugins.domain.json import first_value
 from moby_plugins.domain.typed import typed
 
-# The longest a value is shown, and how many lines of one kind.
+# The most characters of a value, and the most lines of one kind, that are shown.
 WIDTH = 120
 MOST = 10
 
-# How many calls are remembered: beyond, the oldest are forgotten.
+# The most calls that are kept; then the oldest are dropped.
 REMEMBERED = 100_000
 
 
 def shown(value: Any, width: int = WIDTH) -> str:
-    """``value`` on one line, as JSON where it is, cut where it is long."""
+    """Return ``value`` on one line, as JSON if possible, shortened to ``width``."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -36,10 +36,10 @@ def shown(value: Any, width: int = WIDTH) -> str:
 
 
 def differences(expected: Any, actual: Any, path: str = "") -> Iterator[str]:
-    """A line for each place where ``actual`` is not what is ``expected``: none if they agree.
+    """Yield a line for each place where ``actual`` differs from ``expected``.
 
-    Lists and tuples are the same, as in JSON. What is neither list nor mapping is compared
-    by ``==``, so that an ``expected`` value may have its own idea of it.
+    Lists and tuples are equal, as in JSON. All values but lists and mappings are compared by
+    ``==``, so an ``expected`` value may define its own comparison.
     """
     parts, others = _parts(expected), _parts(actual)
     if (
@@ -62,7 +62,7 @@ def differences(expected: Any, actual: Any, path: str = "") -> Iterator[str]:
 
 
 def listed(lines: Iterator[str]) -> Iterator[str]:
-    """The first of ``lines``, indented, and how many more there are."""
+    """Yield the first of ``lines``, indented, and how many more there are."""
     yield from (f"  {line}" for line in islice(lines, MOST))
     more = sum(1 for _ in lines)
     if more:
@@ -77,14 +77,14 @@ def _parts(value: Any) -> Mapping[Any, Any] | None:
 
 @frozen(field_transformer=typed)
 class Call:
-    """One attempt as the plugin saw it. A frozen value.
+    """One attempt of a call as the plugin received it. A frozen value.
 
     Args:
-        method: What was called.
-        body: The request's.
-        attempt: Which attempt it was, from 1.
-        time: When it came, in seconds on the clock.
-        address: Where.
+        method: The method that was called.
+        body: The body of the request.
+        attempt: The number of the attempt, from 1.
+        time: When it was received, in seconds on the clock.
+        address: The address that was called.
     """
 
     method: str
@@ -95,14 +95,14 @@ class Call:
 
     @property
     def arguments(self) -> Any:
-        """The body as plain JSON; ``None`` where there is none, ``ValueError`` where it is not."""
+        """The body as plain JSON; ``None`` if empty; raises ``ValueError`` if it is not JSON."""
         return first_value(self.body) if self.body else None
 
     def differences(self, expected: Any) -> Iterator[str]:
-        """Compare the arguments with those expected.
+        """Yield the differences between the arguments and those expected.
 
         Args:
-            expected: Plain JSON, or bytes for the whole body; ``...`` is any.
+            expected: Plain JSON, or bytes for the whole body; ``...`` matches any.
 
         Yields:
             A line for each place where they differ.
@@ -124,14 +124,14 @@ class Call:
 
 
 class Calls(Sequence[Call]):
-    """The calls in the order in which they came; every attempt is one. Threads may share it.
+    """A sequence of the calls in the order received; every attempt is one. Threads may share it.
 
-    A sequence: a slice, and ``of(method)``, are what was called until then, and can be asked the
-    same. The last 100,000 calls are remembered.
+    A slice, and ``of(method)``, is a ``Calls`` of the calls made so far. Only the last 100,000
+    calls are kept.
 
     Args:
-        calls: Those to begin with.
-        forgotten: How many there were before.
+        calls: The initial calls.
+        forgotten: How many calls there were before them.
 
     Examples:
         ```python
@@ -153,7 +153,7 @@ class Calls(Sequence[Call]):
         self._lock = threading.Lock()
 
     def record(self, call: Call) -> None:
-        """Add a call: for what plays a plugin's part.
+        """Add a call; for implementations of a test's plugin.
 
         Args:
             call: The call.
@@ -164,17 +164,17 @@ class Calls(Sequence[Call]):
 
     @property
     def forgotten(self) -> int:
-        """How many calls there were before the first that is remembered."""
+        """The number of calls that were dropped, before the first one kept."""
         return self._forgotten
 
     def of(self, method: str) -> "Calls":
-        """Return the calls of one method.
+        """Return the calls of one method so far.
 
         Args:
-            method: Its name; what follows a question mark counts where it is given.
+            method: Its name; a query after a question mark is only compared if it is given.
 
         Returns:
-            Those until now.
+            The calls.
         """
         return self._those(
             call for call in self._now() if method in {call.method, call.method.partition("?")[0]}
@@ -187,29 +187,29 @@ class Calls(Sequence[Call]):
 
     @property
     def arguments(self) -> list[Any]:
-        """The arguments of each call, as plain JSON; ``ValueError`` where one is not."""
+        """The arguments of each call as plain JSON; raises ``ValueError`` if one is not JSON."""
         return [call.arguments for call in self._now()]
 
     @property
     def attempts(self) -> list[int]:
-        """Which attempt each call was, from 1."""
+        """The number of the attempt of each call, from 1."""
         return [call.attempt for call in self._now()]
 
     @property
     def times(self) -> list[float]:
-        """When each call came, in seconds on the clock."""
+        """When each call was received, in seconds on the clock."""
         return [call.time for call in self._now()]
 
     def assert_called(self, method: str, arguments: Any = ..., *, times: int | None = None) -> None:
-        """Check that a method was called, with these arguments.
+        """Raise ``AssertionError`` unless a method was called with these arguments.
 
         Args:
             method: Its name.
-            arguments: Plain JSON, or bytes for the whole body; ``...`` are any.
-            times: How often, each attempt counted; without it, once is enough.
+            arguments: Plain JSON, or bytes for the whole body; ``...`` matches any.
+            times: The exact number of calls, counting each attempt; without it, one or more.
 
         Raises:
-            AssertionError: Where it was not; it shows the nearest call, and where that differs.
+            AssertionError: If it was not; it shows the most similar call and the differences.
         """
         __tracebackhide__ = True
         calls = self.of(method)
@@ -221,14 +221,14 @@ class Calls(Sequence[Call]):
         self._assert_all_remembered(f"whether {method} was called {_times(times)}")
 
     def assert_not_called(self, method: str, arguments: Any = ...) -> None:
-        """Check that a method was not called, with these arguments.
+        """Raise ``AssertionError`` if a method was called with these arguments.
 
         Args:
             method: Its name.
-            arguments: Plain JSON, or bytes for the whole body; ``...`` are any.
+            arguments: Plain JSON, or bytes for the whole body; ``...`` matches any.
 
         Raises:
-            AssertionError: Where it was; it shows the calls.
+            AssertionError: If it was; it shows the calls.
         """
         __tracebackhide__ = True
         found = [call for call in self.of(method) if _agrees(call, arguments)]
@@ -290,7 +290,7 @@ class Calls(Sequence[Call]):
             return NotImplemented
         return self._now() == list(other)
 
-    __hash__: None = None  # type: ignore[assignment]  # it grows
+    __hash__: None = None  # type: ignore[assignment]  # it is mutable
 
     def __repr__(self) -> str:
         return repr(self._now())

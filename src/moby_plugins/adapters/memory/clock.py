@@ -1,21 +1,21 @@
-"""A clock that tests own.
+"""A fake clock that is controlled by tests.
 
 How it keeps exact time over threads:
 
-- A thread *takes part* while it is inside ``working()``, and while it sleeps or
-  waits. One that takes part is either *running* or *blocked*.
-- Time stands still while anyone is running. It moves when the last one blocks
+- A thread is a *participant* while it is inside ``working()``, and while it sleeps or
+  waits. A participant is either *running* or *blocked*.
+- Time stands still while any participant is running. It moves when the last one blocks
   or leaves: that thread takes the *turn*.
-- A turn wakes one blocked thread: first whoever waits for an event that is set
-  by now; else time jumps to the next moment that something is due. A scripted
-  event goes before those who sleep until the same moment; among threads the one
-  that ran first, or joined first, goes first. So threads run one after the other, and a test
-  sees the same order every time; only real I/O, which may take long, does not
-  keep others from an event that is set meanwhile.
-- Where nothing is due and no event is set, no turn can help: every blocked
-  thread raises ``ClockStuckError``, which names them all. The same is raised by
-  the watchdog, in real time, when a running thread neither blocks nor leaves, and
-  where scripted events lead to nothing but scripted events: their script is dropped.
+- A turn wakes one blocked thread: first one that waits for an event that has been set;
+  else time jumps to the next moment at which something is due. A scripted event goes
+  before threads that sleep until the same moment; among threads, the one that ran first,
+  or joined first, goes first. So threads run one after the other, and a test sees the
+  same order every time. The exception is a thread in real I/O, which may take long:
+  others that wait for an event are then woken while it runs.
+- If nothing is due and no event is set, no thread can continue: every blocked thread
+  raises ``ClockStuckError``, which names them all. The watchdog, in real time, raises the
+  same if a running thread neither blocks nor leaves, or if scripted events only lead to
+  other scripted events, whose script is then dropped.
 """
 
 import heapq
@@ -34,24 +34,24 @@ from moby_plugins.ports import SleepEvent
 
 T = TypeVar("T")
 
-# The part of the watchdog's time after which a running thread is taken to be in real I/O:
-# whoever waits for an event that is set then goes on beside it.
+# The share of the watchdog's time after which a running thread is assumed to be in real I/O:
+# threads whose event is set then continue while it runs.
 _PATIENCE = 1 / 40
 
 
-# How many scripted events one moment may have: more can only be one that adds itself again.
+# The most scripted events at one moment: more can only come from one that adds itself again.
 _MOST_AT_ONCE = 100_000
 
 
 class ClockStuckError(RuntimeError):
-    """A ``FakeClock`` cannot go on: all threads wait for nothing, or one does something else."""
+    """Raised if a ``FakeClock`` is stuck: no thread can be woken, or one does not block."""
 
     __module__ = AtDoor("moby_plugins.testing", __name__)
 
 
 @define(eq=False)
 class _Party:
-    """A thread that takes part."""
+    """A thread that takes part in the clock's schedule."""
 
     name: str
     turn: int
@@ -70,18 +70,17 @@ class _Party:
 
 
 class FakeClock:
-    """A clock that a test owns: no thread sleeps for real, and the schedule is exact.
+    """A clock for tests: no thread sleeps in real time, and the schedule is exact.
 
-    It works over any number of threads and patches nothing; threads share it. There is nothing to
-    close.
+    Any number of threads may share it, and nothing is patched. There is nothing to close.
 
     Args:
-        start: Its time at first, in seconds.
-        watchdog: Seconds of real time after which a thread that takes part and does something else
-            is named in a ``ClockStuckError``.
+        start: Its initial time, in seconds.
+        watchdog: Seconds of real time after which a participating thread that does not block is
+            reported with a ``ClockStuckError``.
 
     Attributes:
-        sleeps: The seconds of every ``sleep`` that was asked for, in order.
+        sleeps: The seconds of every call of ``sleep``, in order.
 
     Examples:
         ```python
@@ -115,21 +114,21 @@ class FakeClock:
         return self._now
 
     def sleep(self, seconds: float) -> None:
-        """Take part, and return when the clock has come that far.
+        """Take part, and return when the clock has advanced that far.
 
         Args:
-            seconds: How far; 0 and less return at once.
+            seconds: How long; 0 and less return at once.
 
         Raises:
-            ClockStuckError: Where no thread can go on; and whatever a scripted event raised on the
-                way.
+            ClockStuckError: If no thread can continue. An exception of a scripted event is
+                raised here, too.
         """
         with self._lock:
             self.sleeps.append(seconds)
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Sleep without a trace in ``sleeps``: for a test that lets time pass.
+        """Sleep without an entry in ``sleeps``: for tests that let time pass.
 
         Args:
             seconds: How long.
@@ -138,13 +137,13 @@ class FakeClock:
             self._block(None, seconds)
 
     def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
-        """Take part, and wait for an event; raises as ``sleep``.
+        """Take part, and wait for an event; raise as ``sleep`` does.
 
-        An event may be set by any thread, but one that takes part, or a scripted event, is what
-        keeps the order exact. Waiting for a ``SleepEvent`` is listed in ``sleeps``.
+        Any thread may set the event, but the order is only exact if a participating thread or a
+        scripted event does. Waiting for a ``SleepEvent`` is listed in ``sleeps``.
 
         Args:
-            event: What to wait for.
+            event: The event.
             timeout: Seconds at most; ``None`` for no bound.
 
         Returns:
@@ -159,7 +158,7 @@ class FakeClock:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Take part: time stands still while this thread does anything but sleep or wait.
+        """Take part: time stands still while this thread runs, except when it sleeps or waits.
 
         Yields:
             Nothing.
@@ -171,31 +170,30 @@ class FakeClock:
             self._leave(party)
 
     def at(self, moment: float, do: Callable[[], object]) -> None:
-        """Have something done at a moment, before those that sleep until then.
+        """Call a function at a moment, before threads that sleep until then continue.
 
-        It runs in the thread whose turn it is, and must not sleep itself; what it raises comes out
-        of that thread's ``sleep`` or ``wait``, or where that thread is leaving, of the one that is
-        due next. One that adds itself again for the same moment, without an end, is a
-        ``ClockStuckError``.
+        It runs in the thread whose turn it is, and must not sleep itself. Its exception is raised
+        by that thread's ``sleep`` or ``wait`` or, if that thread is leaving, by that of the next
+        one. If it adds itself again for the same moment without end, ``ClockStuckError`` is
+        raised.
 
         Args:
             moment: When, in seconds on this clock.
-            do: What to call.
+            do: The function.
         """
         with self._lock:
             heapq.heappush(self._script, (moment, next(self._order), do))
 
     def run(self, *functions: Callable[[], T]) -> list[Future[T]]:
-        """Call each function in a thread of its own, at this moment; return when all have ended.
+        """Call each function in its own thread, at this moment; return when all have ended.
 
-        They begin one after the other, in the order given.
+        They start one after the other, in the order given.
 
         Args:
-            functions: What to call.
+            functions: The functions.
 
         Returns:
-            A future each: it has the function's ``result()``, or the ``exception()`` that came out
-            of it.
+            A future for each, with the function's ``result()`` or ``exception()``.
         """
         futures: list[Future[T]] = [Future() for _ in functions]
         done = [threading.Event() for _ in functions]
@@ -220,7 +218,7 @@ class FakeClock:
             try:
                 self._block(None, 0.0)
                 future.set_result(function())
-            except BaseException as error:  # the future hands it on
+            except BaseException as error:  # the future holds it
                 future.set_exception(error)
             finally:
                 done.set()
@@ -276,7 +274,7 @@ class FakeClock:
                 self._stop_script()
 
     def _stop_script(self) -> None:
-        # Where events only lead to events, no thread is ever woken.
+        # If scripted events only lead to other ones, no thread is ever woken.
         with self._lock:
             if self._at_once > _MOST_AT_ONCE:
                 reason = f"more than {_MOST_AT_ONCE:,} scripted events at {self._now:g}"
@@ -312,7 +310,7 @@ class FakeClock:
             return None
 
     def _hand_on(self, error: BaseException) -> None:
-        # A thread that leaves has no sleep for a scripted event's error to come out of.
+        # A thread that leaves has no sleep() that could raise the error of a scripted event.
         with self._lock:
             blocked = [party for party in self._parties.values() if not party.running]
             if not blocked:

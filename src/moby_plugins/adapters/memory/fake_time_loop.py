@@ -1,16 +1,16 @@
-"""An event loop whose time tests own: where it would wait, its time jumps.
+"""An event loop with fake time for tests: instead of waiting, its time jumps.
 
-asyncio has two public seams for that, and nothing is patched: a loop is made with a selector,
-and its ``time`` can be overridden. The loop asks its selector to wait until its next timer is
-due. The selector here looks at the sockets without a wait, and:
+Nothing is patched, as asyncio has two public extension points: a loop takes a selector, and its
+``time`` can be overridden. The loop asks its selector to wait until the next timer is due. This
+selector polls the sockets without waiting, and:
 
-- Where something came, or a callback is ready, time stands still.
-- A job in an executor holds time back until it has ended: it is real work.
-- An open socket holds time back too, until nothing came for a while of real time: a connection
-  that is kept idle would hold it back for ever.
-- Otherwise time moves to the next moment that something is due. A scripted event goes before
-  those that sleep until the same moment.
-- Where nothing is due, nothing can wake what waits: ``LoopStuckError`` comes out of ``run``.
+- If a socket is ready, or a callback is, time stands still.
+- While a job runs in an executor, time stands still: it is real work.
+- While a socket is open, time stands still, too, until no socket was ready for some real time: an
+  idle connection would otherwise stop time for ever.
+- Otherwise time jumps to the next moment at which something is due. A scripted event goes before
+  tasks that sleep until the same moment.
+- If nothing is due, no task can be woken: ``run`` raises ``LoopStuckError``.
 """
 
 import asyncio
@@ -33,28 +33,28 @@ _DOOR = AtDoor("moby_plugins.testing", __name__)
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# The part of the watchdog's time for which sockets are silent before they are taken for idle.
+# The share of the watchdog's time after which silent sockets are assumed to be idle.
 _PATIENCE = 1 / 40
-# Digits of a second: asyncio compares times to a nanosecond, and sums of floats are not as exact.
+# Decimal digits of times: asyncio compares times to a nanosecond, but sums of floats are inexact.
 _DIGITS = 9
 
 
 class LoopStuckError(RuntimeError):
-    """A ``FakeTimeLoop`` cannot go on: all tasks wait for nothing, or one never waits."""
+    """Raised if a ``FakeTimeLoop`` is stuck: no task can be woken, or one never waits."""
 
     __module__ = _DOOR
 
 
 class FakeTimeLoop(asyncio.SelectorEventLoop):
-    """An asyncio event loop on which no task waits for real, and the schedule is exact.
+    """An asyncio event loop on which no task waits in real time, and the schedule is exact.
 
-    ``asyncio.sleep``, ``timeout``, ``wait_for`` and ``call_later`` are all on its time. It is a
-    ``loop_factory`` too: for ``asyncio.Runner``, pytest-asyncio and anyio. Who made it closes it.
-    Real work holds its time back: jobs in executors (``asyncio.to_thread``), and open sockets as
-    long as something comes. A thread that a test starts by itself is not seen.
+    ``asyncio.sleep``, ``timeout``, ``wait_for`` and ``call_later`` all use its time. The class is
+    also a ``loop_factory``: for ``asyncio.Runner``, pytest-asyncio and anyio. Its creator closes
+    it. Its time stands still during real work: jobs in executors (``asyncio.to_thread``), and open
+    sockets as long as they receive. It does not notice threads that a test starts by itself.
 
     Args:
-        start: Its time at first, in seconds.
+        start: Its initial time, in seconds.
         watchdog: Seconds of real time after which real work, or a task that never waits, is
             reported with a ``LoopStuckError``.
 
@@ -86,17 +86,17 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         return self._jumping.now
 
     def at(self, moment: float, do: Callable[[], object]) -> None:
-        """Have something done at a moment, before those that sleep until then.
+        """Call a function at a moment, before tasks that sleep until then continue.
 
-        What it raises comes out of ``run``.
+        ``run`` raises its exception.
 
         Args:
-            moment: When, in seconds on this loop's clock; at once where that has passed.
-            do: What to call: a plain function, which may start tasks.
+            moment: When, in seconds on this loop's clock; at once if that has passed.
+            do: A plain function, which may start tasks.
 
         Raises:
-            TypeError: For a coroutine function, and for what cannot be called.
-            ValueError: For a moment that is no number.
+            TypeError: For a coroutine function, or anything that cannot be called.
+            ValueError: If ``moment`` is NaN.
         """
         if iscoroutinefunction(do) or not callable(do):
             raise TypeError(f"do must be a plain function, which may start a task: {quoted(do)}")
@@ -105,20 +105,20 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         self._jumping.add(moment, do)
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end, and return what it returns; may be called again.
+        """Run a coroutine to its end, and return its result; may be called again.
 
-        Time goes on from where it is. Tasks that are left over are cancelled, and asynchronous
-        generators closed, as ``asyncio.run`` does.
+        Time continues from its current value. Remaining tasks are cancelled, and asynchronous
+        generators closed, as by ``asyncio.run``.
 
         Args:
             main: The coroutine.
 
         Returns:
-            Its result; what it raises is raised.
+            Its result; its exception is raised.
 
         Raises:
-            LoopStuckError: Where no task can go on: it names them all. At once where no socket is
-                open and no job is in an executor; else when the watchdog's time is over.
+            LoopStuckError: If no task can continue; it names them all. This is raised at once if
+                no socket is open and no job runs in an executor, else after the watchdog's time.
         """
         if self.is_running() or self.is_closed():
             main.close()
@@ -134,8 +134,8 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
             self._end_what_is_left()
 
     def _moved(self, now: float) -> None:
-        # asyncio takes for due what is due within a nanosecond. Floats are coarser from some
-        # three months on, and a timer that is due would not be run, time and again.
+        # asyncio runs timers that are due within a nanosecond. After about three months, floats
+        # are coarser than that, and a timer that is due would never be run.
         self._clock_resolution = max(10.0**-_DIGITS, 2 * math.ulp(now))
 
     def _end_what_is_left(self) -> None:
@@ -150,7 +150,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
                 message = "unhandled exception of a task that was left over"
                 self.call_exception_handler({"message": message, "exception": error, "task": task})
         self.run_until_complete(self.shutdown_asyncgens())
-        # The loop is to run again: else each generator of then would be warned of.
+        # The loop may run again; without this, asyncio would warn of each new generator.
         self._asyncgens_shutdown_called = False
 
     def call_at(
@@ -160,16 +160,16 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Call a function at a moment, as any loop does; one that never comes is not waited for.
+        """Call a function at a moment, as in any loop; a moment of infinity is ignored.
 
         Args:
             when: The moment, in seconds on this loop's clock.
-            callback: What to call.
+            callback: The function.
             args: Its arguments.
-            context: Where it runs; a copy of the caller's unless given.
+            context: The context in which it runs; a copy of the caller's unless given.
 
         Returns:
-            What cancels it.
+            A handle that cancels it.
         """
         if when == math.inf:
             return asyncio.TimerHandle(when, callback, args, self, context)
@@ -186,7 +186,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
             args: Its arguments.
 
         Returns:
-            A future of what it returns.
+            A future of its result.
         """
         future = super().run_in_executor(executor, func, *args)
         self._jumping.jobs += 1
@@ -197,10 +197,10 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         self._jumping.jobs -= 1
 
     async def shutdown_default_executor(self, *timeout: Any) -> None:
-        """Wait for the jobs of the default executor, as any loop does.
+        """Wait for the jobs of the default executor, as in any loop.
 
         Args:
-            timeout: Seconds, where this version of Python takes them.
+            timeout: Seconds, if this version of Python supports them.
         """
         self._jumping.jobs += 1  # a thread waits for them
         try:
@@ -210,9 +210,9 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """A selector that moves its time ``now`` where it would wait.
+    """A selector that advances its time ``now`` instead of waiting.
 
-    ``own`` is how many sockets are the loop's own, and ``jobs`` how many jobs are in executors.
+    ``own`` is the number of the loop's own sockets, and ``jobs`` that of jobs in executors.
     """
 
     def __init__(self, start: float, watchdog: float, moved: Callable[[float], object]) -> None:
@@ -220,7 +220,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         self.now = start
         self.own = 0
         self.jobs = 0
-        # When, by the machine's clock, the loop was last about to wait.
+        # The real time at which the loop was last about to wait.
         self.busy_since = time.monotonic()
         self._watchdog = watchdog
         self._moved = moved
@@ -246,7 +246,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         return came
 
     def _wait(self, due: float) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for what is real; the result is empty where time is to move."""
+        """Wait for real work; return an empty list if time should jump."""
         sockets = len(self.get_map()) - self.own
         if not (self.jobs or sockets):
             if due == math.inf:
@@ -263,13 +263,13 @@ class _JumpingSelector(selectors.DefaultSelector):
     def _jump(self, due: float) -> None:
         self.now = max(self.now, round(due, _DIGITS))
         self._moved(self.now)
-        # Those of this moment, and not those that they add.
+        # Only the events of this moment, not those that they add.
         added = next(self._order)
         while self._script and self._script[0][:2] < (self.now, added):
             heapq.heappop(self._script)[-1]()
 
     def _give_up(self, reason: str) -> None:
-        # Raised here it comes out of whatever runs the loop, which can then run again.
+        # Raised here, it ends the running loop, which can then run again.
         self.busy_since = time.monotonic()
         tasks = sorted(f"{task.get_name()} in {_named(task)}" for task in asyncio.all_tasks())
         raise LoopStuckError(f"{reason}: {'; '.join(tasks) or 'there is no task'}")

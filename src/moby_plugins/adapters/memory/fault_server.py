@@ -1,4 +1,4 @@
-"""A plugin over a real socket, with all the faults of one in memory."""
+"""A test's plugin on a real socket, with the same replies and faults as in memory."""
 
 import ctypes
 import errno
@@ -38,17 +38,16 @@ from moby_plugins.failures import log_failure
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Clock, Connect, Transport, filled
 
-# Seconds in which a thread must notice that its connection was shut down.
+# Seconds for a thread to notice that its connection was shut down.
 PATIENCE = 5.0
 Serve: TypeAlias = Callable[[socket.socket], object]
 
 
 class Connections:
-    """The connections that ``listener`` accepts: each is given to ``serve``, then closed.
+    """The connections that ``listener`` accepts: each is passed to ``serve``, then closed.
 
-    Each has a thread, and so has the listener. An ``OSError`` out of ``serve`` is
-    the end of that connection and no more. ``start`` and ``close`` may come from
-    different threads.
+    The listener and each connection have their own thread. An ``OSError`` of ``serve`` only ends
+    that connection. ``start`` and ``close`` may be called from different threads.
     """
 
     def __init__(self, listener: socket.socket, serve: Serve) -> None:
@@ -59,7 +58,7 @@ class Connections:
         self._closing = False
 
     def start(self) -> None:
-        """Accept connections, in a thread; once."""
+        """Start to accept connections, in a thread; call this once."""
         self._begin(self._accept, self._listener)
 
     def close(self) -> None:
@@ -68,14 +67,14 @@ class Connections:
             self._closing = True
             threads = list(self._open)
             for sock in self._open.values():
-                with suppress(OSError):  # where the other end was quicker
+                with suppress(OSError):  # the other end has already closed it
                     sock.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join(PATIENCE)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
-            with suppress(TimeoutError):  # it had nothing to take a connection with
+            with suppress(TimeoutError):  # no descriptor was left for a connection
                 self._begin(self._serve, listener.accept()[0])
 
     def _begin(self, serve: Serve, sock: socket.socket) -> None:
@@ -84,7 +83,7 @@ class Connections:
                 with suppress(OSError):
                     serve(sock)
             finally:
-                # Locked, so that ``close`` shuts down no descriptor that is in use again.
+                # Locked, so that ``close`` does not shut down a reused descriptor.
                 with self._lock:
                     del self._open[thread]
                     sock.close()
@@ -98,8 +97,8 @@ class Connections:
                 self._open[thread] = sock
 
 
-# Opens a socket for hosts to dial: given 0 it listens, given the number of an ``OSError`` dialling
-# it fails with that. The text tells it from the server's own, for which it is empty.
+# Opens a socket for hosts to dial. The text is a suffix for its path, empty for the server's own
+# socket. With the number 0 the socket listens; with an errno, dialling it fails with that.
 Place: TypeAlias = Callable[[str, int], Listener]
 
 
@@ -111,7 +110,7 @@ def _at_path(path: str, suffix: str, number: int) -> Listener:
         return Listener(socket.socket(socket.AF_UNIX), Address.of_socket(path).text)
     listener = listen_unix(path, mode, None)
     if number:
-        # Mode 0 denies all the same: the kernel looks at it before it looks for a listener.
+        # A mode of 0 still denies: the kernel checks it before it looks for a listener.
         listener.socket.close()
     return listener
 
@@ -121,21 +120,22 @@ def _at_port(host: str, scheme: str, _: str, number: int) -> Listener:
         return listen_tcp(f"{host}:0", scheme)
     if number != errno.ECONNREFUSED:
         raise SettingsError(f"only a UNIX socket can fail with: {os.strerror(number)}")
-    # Bound, so that no other process listens there.
+    # Bound, so that no other process can listen there.
     sock = socket.socket(socket.AF_INET)
     sock.bind((host, 0))
     return Listener(sock, f"{scheme}://{host}:{sock.getsockname()[1]}")
 
 
-# The id of a user without any rights.
+# The id of a user without rights.
 NOBODY = 65534
 
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Take root's file rights from this thread for a while: to root no socket is denied.
+    """Drop root's file rights in this thread during the block, as root can open every socket.
 
-    Raises ``SettingsError`` for root on a system where a thread has no rights of its own.
+    Does nothing for other users. Raises ``SettingsError`` for root on a system where rights
+    cannot be dropped per thread.
     """
     with ExitStack() as rights:
         if os.geteuid() == 0:
@@ -147,12 +147,12 @@ def as_nobody() -> Iterator[None]:
         yield
 
 
-# Bytes of a line that a request may have.
+# The most bytes of a line of a request.
 MAX_LINE = 1 << 16
 
 
 def requests_in(file: BinaryIO) -> Iterator[Request]:
-    """Read requests, each whole; end where the host does, or sends what is not HTTP."""
+    """Yield requests with their bodies, until the host hangs up or sends anything but HTTP."""
     with suppress(ValueError, HTTPException):
         while True:
             _, method, _ = file.readline(MAX_LINE).decode("latin-1").split()
@@ -170,14 +170,14 @@ def requests_in(file: BinaryIO) -> Iterator[Request]:
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    # Where a chunk is cut off, the next size is empty: a ValueError.
+    # If a chunk is cut off, the next size is empty, which raises ValueError.
     while size := int(file.readline(MAX_LINE).partition(b";")[0], 16):
         yield file.read(size + len(b"\r\n"))[:size]
     parse_headers(file)  # the trailers
 
 
 def send_response(sock: socket.socket, response: Response) -> None:
-    """Send a response as its body is read, and close the body; what reading it raises passes."""
+    """Send a response, and close its body; exceptions of reading the body pass."""
     whole = response.body.getvalue() if isinstance(response.body, BytesIO) else None
     lines = [f"HTTP/1.1 {status_line(response.status)}"]
     for name, value in response.headers.items():
@@ -194,42 +194,42 @@ def send_response(sock: socket.socket, response: Response) -> None:
 
 @define(eq=False)
 class _Turn:
-    """One attempt of a call: the reply to it, and what came of it that no response can tell."""
+    """One attempt of a call: its reply, and results that the response cannot convey."""
 
     reply: Reply
     address: str
     attempt: int = 1
     arrived: bool = False
-    # The number of an OSError where the plugin cannot be reached.
+    # The errno if the plugin cannot be reached, else 0.
     errno: int = 0
     error: BaseException | None = None
 
 
 @frozen(eq=False)
 class _SocketExchange:
-    """A call that came over ``sock``; at ``NoAnswerError`` the server closes that."""
+    """A call received over ``sock``, which the server closes on ``NoAnswerError``."""
 
     request: Request
     sock: socket.socket
     turn: _Turn
 
     def unreachable(self, number: int) -> NoReturn:
-        # It is too late to refuse the connection: a host that announced the call dials again.
+        # It is too late to refuse this connection: a host that announced the call dials again.
         self.turn.errno = number
         self.hang_up()
 
     def pause(self, seconds: float, *, answered: bool) -> None:  # noqa: ARG002  the host's business
-        # A host that waits for a response sends nothing: what there is to read is its hanging up.
+        # A host that waits for a response sends nothing, so being readable means that it hung up.
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
-        # poll() cannot count to a longer pause, which is as good as one without an end.
+        # poll() does not support longer pauses, which no test waits for anyway.
         if poll.poll(min(seconds, 1e6) * 1000):
             self.hang_up()
 
     def hang_up(self) -> NoReturn:
         raise NoAnswerError("the plugin hangs up")
 
-    # A body in chunks has no end without the last one, which is not sent.
+    # Without its last chunk, a chunked body is incomplete.
     cut_off = hang_up
 
     def talk_nonsense(self) -> NoReturn:
@@ -239,7 +239,7 @@ class _SocketExchange:
 
 @frozen(eq=False)
 class _HostTransport:
-    """What ``FaultServer.connect`` makes: ``announce`` announces what it sends."""
+    """The transport of ``FaultServer.connect``; it calls ``announce`` before it sends."""
 
     announce: Callable[["_HostTransport", Request, float | None], Response]
     transport: Transport
@@ -253,24 +253,24 @@ class _HostTransport:
         self.transport.close()
 
 
-# Tells the server which announced attempt a request is; taken off before the plugin sees it.
+# A header with the id of an announced attempt, removed before the plugin gets the request.
 HEADER = "X-Moby-Plugins-Turn"
 
 
 class FaultServer:
-    """A server that does over a real socket what ``MemoryTransport`` does in memory.
+    """A server that gives the replies of a ``MemoryTransport`` over a real socket.
 
-    Made by ``unix`` and ``tcp``. A context manager that calls ``start`` and ``stop``, which may
-    follow each other again. Hanging and dripping take real time, and end when the host hangs up.
-    Threads may share it.
+    Create it with ``unix`` or ``tcp``. It is a context manager that calls ``start`` and ``stop``,
+    and may be started again. Faults that hang or drip take real time, and end when the host hangs
+    up. Threads may share it.
 
-    A host made with ``connect`` announces each call before it dials. Only so can one call fail to
-    connect and the next get a response, can what a reply raises come out of the call, and are
-    attempts counted. Any host may call ``addr`` itself; to that one a fault that comes too late
-    hangs up, and an exception is a response 500.
+    A host made with ``connect`` announces each call before it dials. This allows one call to fail
+    to connect and the next to get a response, a reply's exception to be raised by the call, and
+    attempts to be counted. Other hosts may call ``addr`` directly; for them, a fault of the
+    connection becomes a hang-up, and an exception a response with status 500.
 
     Attributes:
-        calls: Every attempt, also those that could not connect, with the time on the clock.
+        calls: Every attempt, also failed connections, with its time on the clock.
 
     Examples:
         ```python
@@ -302,11 +302,11 @@ class FaultServer:
             else filled("clock", clock, "now", "sleep", "wait", "working")
         )
         self._over = connect
-        # Where every call is to fail to connect, hosts that announce nothing fail as well.
+        # If every call has to fail to connect, hosts that announce nothing must fail as well.
         self._errno = plugin.errno if isinstance(plugin, Fault) else 0
         self._lock = threading.Lock()
         self._running: tuple[Listener, Connections] | None = None
-        # Threads share these without a lock: each thing done with them is atomic.
+        # Shared by threads without a lock, because each operation on them is atomic.
         self._numbers = count(1)
         self._announced: dict[str, _Turn] = {}
 
@@ -319,13 +319,13 @@ class FaultServer:
         clock: Clock | None = None,
         connect: Connect | None = None,
     ) -> Self:
-        """Make one on a UNIX socket, not started yet.
+        """Create a server on a UNIX socket; it is not started yet.
 
         Args:
-            plugin: What ``MemoryTransport`` takes.
-            path: The socket's.
-            clock: What times of ``calls`` are on; the machine's unless given.
-            connect: Makes the real transports; those over urllib3 unless given.
+            plugin: The same as for ``MemoryTransport``.
+            path: The path of the socket.
+            clock: The clock of the times of ``calls``; the machine's unless given.
+            connect: Creates the real transports; by default those over urllib3.
         """
         return cls(plugin, partial(_at_path, os.fspath(path)), clock=clock, connect=connect)
 
@@ -339,14 +339,16 @@ class FaultServer:
         clock: Clock | None = None,
         connect: Connect | None = None,
     ) -> Self:
-        """Make one on a free TCP port, not started yet; such a port can only refuse connections.
+        """Create a server on a free TCP port, whose only fault of connecting is to refuse.
+
+        It is not started yet.
 
         Args:
-            plugin: What ``MemoryTransport`` takes.
+            plugin: The same as for ``MemoryTransport``.
             host: The address to listen at.
-            tls: How to speak TLS; without it, plain text.
-            clock: What times of ``calls`` are on; the machine's unless given.
-            connect: Makes the real transports; those over urllib3 unless given.
+            tls: The options for TLS; without it, plain text.
+            clock: The clock of the times of ``calls``; the machine's unless given.
+            connect: Creates the real transports; by default those over urllib3.
         """
         place = partial(_at_port, host, "tcp" if tls is None else "https")
         return cls(plugin, place, tls=tls, clock=clock, connect=connect)
@@ -358,18 +360,18 @@ class FaultServer:
 
     @property
     def addr(self) -> str:
-        """The address that a host calls, once started."""
+        """The address for hosts, once started."""
         running = self._running
         if running is None:
             raise RuntimeError("the server has no address before it is started")
         return running[0].address
 
     def connect(self, address: Address, tls: TLSOptions | None = None, /) -> Transport:
-        """Make a transport to this server: a ``Connect``, for a registry or ``Settings``.
+        """Return a transport to this server; pass this method to a registry or ``Settings``.
 
         Args:
-            address: What errors name, wherever the server is.
-            tls: For a server under TLS.
+            address: The address that errors name, which may differ from the server's.
+            tls: The options for a server under TLS.
 
         Returns:
             The transport, for the caller to close.
@@ -378,10 +380,10 @@ class FaultServer:
         return _HostTransport(self._announce, transport, address.text, tls)
 
     def start(self) -> None:
-        """Listen, and serve in threads; nothing if it does.
+        """Listen, and serve in threads; do nothing if already started.
 
         Raises:
-            SpecError: Where it cannot listen, or a TLS file cannot be used.
+            SpecError: If it cannot listen, or a TLS file cannot be used.
         """
         check_platform("FaultServer")
         context = None if self._tls is None else server_context(self._tls)
@@ -395,7 +397,7 @@ class FaultServer:
                     connections.start()
 
     def stop(self) -> None:
-        """Hang up, wait for all threads, and remove what was put on disk; nothing if it did."""
+        """Hang up, wait for all threads, and remove the files; do nothing if not started."""
         with self._lock:
             running, self._running = self._running, None
         if running is not None:
@@ -405,7 +407,7 @@ class FaultServer:
             listener.socket.close()
 
     def assert_used_up(self) -> None:
-        """Check that no reply is left, as ``MemoryTransport.assert_used_up`` does."""
+        """Raise ``AssertionError`` for unused replies: see ``MemoryTransport.assert_used_up``."""
         __tracebackhide__ = True
         assert_replies_used(self._plugin, self.calls.methods)
 
@@ -422,11 +424,11 @@ class FaultServer:
         return (self._over or urllib3.connect)(Address(addr), tls)
 
     def _announce(self, host: _HostTransport, request: Request, timeout: float | None) -> Response:
-        # Taken in the thread that calls, so that a call without a reply fails there.
+        # The reply is taken in the calling thread, so that a call without one fails there.
         turn = _Turn(reply_to(request.method, self._plugin), host.address, request.attempt)
         if isinstance(turn.reply, Fault) and turn.reply.errno:
             turn.errno = turn.reply.errno
-            # A body that is made as it is read stays whole for the next attempt.
+            # An iterable body is not sent here, so that the next attempt can send it.
             unread = request if isinstance(request.body, bytes) else evolve(request, body=b"")
             self._record(turn, unread)
         else:
@@ -447,7 +449,7 @@ class FaultServer:
 
     def _dial_dead_end(self, host: _HostTransport, method: str, number: int) -> Response:
         with ExitStack() as opened:
-            # Beside the server's own place, where other threads' calls go on.
+            # A separate socket, so that other threads can still call the server's own.
             dead_end = self._place(f"-{next(self._numbers)}", number)
             opened.callback(dead_end.socket.close)
             opened.callback(dead_end.withdraw)
@@ -461,7 +463,7 @@ class FaultServer:
                 raise
 
     def _serve(self, address: str, context: ssl.SSLContext | None, sock: socket.socket) -> None:
-        # A copy, because TLS takes its socket over, and ``Connections`` shuts this one down.
+        # A duplicate, because TLS takes its socket over, but ``Connections`` still uses this one.
         own = sock.dup()
         if context is not None:
             own = context.wrap_socket(own, server_side=True)
@@ -474,7 +476,7 @@ class FaultServer:
         announced = self._announced.get(headers.pop(HEADER, ""))
         turn = announced or _Turn(lambda it: reply_to(it.method, self._plugin), address)
         request = evolve(came, headers=headers, attempt=turn.attempt)
-        # A transport sends it twice where an idle connection had gone.
+        # A transport sends a request twice if its idle connection had been closed.
         if not turn.arrived:
             turn.arrived = True
             self._record(turn, request)
@@ -492,7 +494,7 @@ class FaultServer:
             send_response(sock, response)
         except OSError:
             raise
-        except BaseException as error:  # of a body that a test makes as it goes
+        except BaseException as error:  # raised by the iterable body of a test
             log_failure(f"the answer to {request.method} broke off", error)
             exchange.hang_up()
 

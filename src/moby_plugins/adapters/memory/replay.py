@@ -1,4 +1,4 @@
-"""A plugin's part in a test, played from a recording."""
+"""A plugin for tests that gives the responses of a recording."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -12,16 +12,16 @@ from moby_plugins.domain.json import first_value
 from moby_plugins.domain.masking import mask_body, mask_method
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording
 
-# Whether a call with the second body may be answered as that with the first, recorded one was.
+# Takes a recorded and an actual body; returns whether the recorded response may be given.
 Match: TypeAlias = Callable[[bytes, bytes], bool]
 
 
 def same_body(recorded: bytes, actual: bytes) -> bool:
-    """Match the same JSON, however it is written, or the same bytes.
+    """Return whether two bodies are the same JSON, in any formatting, or the same bytes.
 
     Args:
         recorded: The recorded body.
-        actual: The body that came.
+        actual: The actual body.
 
     Returns:
         Whether they match.
@@ -30,7 +30,7 @@ def same_body(recorded: bytes, actual: bytes) -> bool:
 
 
 def any_body(_: bytes, __: bytes) -> bool:
-    """Match any body: a method's calls are answered in the order in which they were recorded.
+    """Match any body, so that a method's responses are given in the order recorded.
 
     Returns:
         True.
@@ -39,7 +39,7 @@ def any_body(_: bytes, __: bytes) -> bool:
 
 
 def as_json(body: bytes) -> Any:
-    """A body's JSON value, ``None`` for none; where it is no JSON, the bytes."""
+    """Return a body's JSON value, ``None`` for an empty body; the bytes if it is not JSON."""
     try:
         return first_value(body) if body else None
     except ValueError:
@@ -47,24 +47,24 @@ def as_json(body: bytes) -> Any:
 
 
 class Replay:
-    """An app that answers as ``recording`` says, each recorded call once, by method.
+    """An app that gives the responses of ``recording``, each recorded call once, by method.
 
-    Of a method's calls the first that is left and that ``match`` allows is taken; where
-    there is none, ``UnexpectedCallError`` shows the nearest. Where secrets were masked
-    they are masked in what comes too, and so match any. A call that got no answer gets
-    none again: ``TransportError``; one whose answer broke off breaks off: ``WireError``.
-    Threads may share it.
+    The first unused call of the method that ``match`` allows is taken; if there is none,
+    ``UnexpectedCallError`` shows the most similar one. If secrets were masked in the recording,
+    they are also masked in requests, and so any secret matches. A recorded call without a
+    response raises ``TransportError``, one whose response broke off ``WireError``. Threads may
+    share it.
     """
 
     def __init__(self, recording: Recording, match: Match = same_body) -> None:
         self._recording = recording
         self._match = match
-        # What the host gave up before it was answered has no part to be played.
+        # Calls that the host gave up before a response are left out.
         self._left = [call for call in recording.calls if call.status or call.broken]
         self._lock = threading.Lock()
 
     def __call__(self, request: Request) -> Response:
-        """The recorded answer; raises as the class says, and ``RecordingError`` for a cut one."""
+        """Return the recorded response; raise ``RecordingError`` if it was not kept completely."""
         call = self._take(request)
         if not call.status:
             raise TransportError(call.broken)
@@ -75,7 +75,7 @@ class Replay:
         return Response(call.status, _pieces(call.answer, call.broken))
 
     def unused(self) -> list[str]:
-        """The recorded calls that nobody has made yet, a line for each."""
+        """Return the recorded calls that were not made yet, a line for each."""
         with self._lock:
             return [f"{call.method} {shown(as_json(call.request.data))}" for call in self._left]
 
@@ -112,7 +112,7 @@ def _nearest(named: str, body: bytes, left: list[RecordedCall]) -> Iterator[str]
 
 
 def _pieces(body: RecordedBody, broken: str) -> bytes | Iterator[bytes]:
-    # Small answers come whole, as they do from most plugins.
+    # Small responses are given as bytes, as most plugins do.
     return body.data if len(body.pieces) <= 1 and not broken else _streamed(body, broken)
 
 

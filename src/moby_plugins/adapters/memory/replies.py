@@ -1,8 +1,8 @@
-"""Replies and faults of a plugin of a test, described once for memory and for real sockets.
+"""Replies and faults of a test's plugin, for transports in memory and over real sockets.
 
-A fault says what the plugin does, in the terms of an ``Exchange``: hang up, cut off. Each end of
-it (``transport.py`` in memory, ``fault_server.py`` over sockets) implements them. What takes time
-is a value, ``Delayed`` or ``Dripped``, so that a thread sleeps for it, and a task waits.
+A fault describes what the plugin does through the methods of an ``Exchange``, such as ``hang_up``,
+which ``transport.py`` implements in memory and ``fault_server.py`` over sockets. Faults that take
+time are values, ``Delayed`` or ``Dripped``, for which a thread sleeps, or a task waits.
 """
 
 import errno
@@ -24,27 +24,27 @@ from moby_plugins.domain.typed import typed
 
 
 class Exchange(Protocol):
-    """A call under way, at the plugin's end. What does not return ends it."""
+    """A running call at the plugin's end. The methods that do not return end it."""
 
     @property
     def request(self) -> Request:
-        """What came."""
+        """The request of the call."""
         ...
 
     def unreachable(self, number: int) -> NoReturn:
-        """It did not come at all: dialling gave the ``OSError`` of that number."""
+        """Make the host's dial fail with the ``OSError`` of this number."""
         ...
 
     def pause(self, seconds: float, *, answered: bool) -> None:
-        """Let ``seconds`` pass, in which the host may lose its patience."""
+        """Let ``seconds`` pass, during which the host may time out or hang up."""
         ...
 
     def hang_up(self) -> NoReturn:
-        """Close the connection without an answer."""
+        """Close the connection without a response."""
         ...
 
     def talk_nonsense(self) -> NoReturn:
-        """Answer what is not HTTP."""
+        """Send a response that is not HTTP."""
         ...
 
     def cut_off(self) -> NoReturn:
@@ -54,13 +54,12 @@ class Exchange(Protocol):
 
 @frozen(repr=False, field_transformer=typed)
 class Fault:
-    """Something that goes wrong: made by ``refused()``, ``hangs()`` and the like. A frozen value.
+    """A failure of a plugin, created by ``refused()``, ``hangs()`` and the like. A frozen value.
 
     Args:
-        name: How it was made, and its ``repr``.
-        act: What it does with a call; returns the reply.
-        errno: The number of the ``OSError`` by which a request never comes to the plugin; 0 for
-            none.
+        name: The expression that created it, which is its ``repr``.
+        act: Called with the exchange; returns the reply.
+        errno: The number of the ``OSError`` with which dialling fails; 0 if it does not.
     """
 
     name: str
@@ -83,7 +82,7 @@ def _check_seconds(name: str, given: object) -> None:
 
 @frozen
 class Delayed:
-    """What comes after ``seconds`` in which nothing is sent: the reply ``then``."""
+    """The reply ``then``, after ``seconds`` in which nothing is sent."""
 
     seconds: float
     then: Any
@@ -91,14 +90,14 @@ class Delayed:
 
 @frozen
 class Dripped:
-    """A response whose body comes one byte at a time, ``every`` so many seconds."""
+    """A response whose body is sent one byte at a time, ``every`` so many seconds."""
 
     body: bytes
     every: float
     status: int
 
     def pieces(self) -> Iterator[bytes]:
-        """The bytes one by one."""
+        """Yield the bytes one by one."""
         return (self.body[start : start + 1] for start in range(len(self.body)))
 
 
@@ -107,73 +106,73 @@ def _unreachable(name: str, number: int) -> Fault:
 
 
 def missing_socket() -> Fault:
-    """Make the fault of a socket that is not there.
+    """Return the fault of a socket that does not exist.
 
     Returns:
-        For a table or a script of replies.
+        A fault for a table or a script of replies.
     """
     return _unreachable("missing_socket()", errno.ENOENT)
 
 
 def refused() -> Fault:
-    """Make the fault of a stale socket, or a closed port: nothing listens.
+    """Return the fault of a stale socket, or a closed port: nothing listens.
 
     Returns:
-        For a table or a script of replies.
+        A fault for a table or a script of replies.
     """
     return _unreachable("refused()", errno.ECONNREFUSED)
 
 
 def denied() -> Fault:
-    """Make the fault of a socket that may not be connected to.
+    """Return the fault of a socket without permission to connect.
 
     Returns:
-        For a table or a script of replies.
+        A fault for a table or a script of replies.
     """
     return _unreachable("denied()", errno.EACCES)
 
 
 def hangs(seconds: float = float("inf"), then: Any = None) -> Fault:
-    """Make the fault of a plugin that takes the request and sends nothing for a while.
+    """Return the fault of a plugin that reads the request and sends nothing for a while.
 
     Args:
         seconds: How long, on the clock.
         then: The reply after that.
 
     Returns:
-        For a table or a script of replies.
+        A fault for a table or a script of replies.
     """
     _check_seconds("seconds", seconds)
     return Fault(f"hangs({seconds:g})", lambda _: Delayed(seconds, then))
 
 
 def drops() -> Fault:
-    """Make the fault of a plugin that takes the request and closes the connection.
+    """Return the fault of a plugin that reads the request and closes the connection.
 
     Returns:
-        For a table or a script of replies.
+        A fault for a table or a script of replies.
     """
     return Fault("drops()", lambda exchange: exchange.hang_up())
 
 
 def malformed() -> Fault:
-    """Make the fault of a plugin that sends what is no HTTP.
+    """Return the fault of a plugin whose response is not HTTP.
 
     Returns:
-        For a table or a script of replies.
+        A fault for a table or a script of replies.
     """
     return Fault("malformed()", lambda exchange: exchange.talk_nonsense())
 
 
 def drops_mid_body(sent: bytes = b'{"', status: int = OK) -> Fault:
-    """Make the fault of a plugin that closes the connection in the middle of a body.
+    """Return the fault of a plugin that closes the connection in the middle of a body.
 
     Args:
-        sent: What it sends of the body.
-        status: The response's.
+        sent: The part of the body that it sends.
+        status: The status of the response.
 
     Returns:
-        For a table or a script of replies.
+        A fault for a table or a script of replies.
     """
     _check_type("sent", sent, bytes)
     _check_type("status", status, int)
@@ -186,15 +185,15 @@ def drops_mid_body(sent: bytes = b'{"', status: int = OK) -> Fault:
 
 
 def drips(body: bytes, every: float = 1.0, status: int = OK) -> Fault:
-    """Make the fault of a plugin whose body comes one byte at a time.
+    """Return the fault of a plugin whose body is sent one byte at a time.
 
     Args:
         body: The body.
         every: Seconds before each byte, on the clock.
-        status: The response's.
+        status: The status of the response.
 
     Returns:
-        For a table or a script of replies.
+        A fault for a table or a script of replies.
     """
     _check_type("body", body, bytes)
     _check_seconds("every", every)
@@ -203,23 +202,23 @@ def drips(body: bytes, every: float = 1.0, status: int = OK) -> Fault:
 
 
 def not_json() -> Fault:
-    """Make the fault of a plugin that answers 200 with a web page.
+    """Return the fault of a plugin that responds with 200 and a web page.
 
     Returns:
-        For a table or a script of replies.
+        A fault for a table or a script of replies.
     """
     return Fault("not_json()", lambda _: b"<!DOCTYPE html><title>It works!</title>\n")
 
 
 def status(code: int, message: str = "") -> Fault:
-    """Make the fault of a plugin that answers with another status than 200.
+    """Return the fault of a plugin that responds with another status than 200.
 
     Args:
         code: The status.
-        message: What it says as its ``Err``.
+        message: The text of its ``Err``.
 
     Returns:
-        For a table or a script of replies.
+        A fault for a table or a script of replies.
     """
     _check_type("code", code, int)
     _check_type("message", message, str)
@@ -233,13 +232,13 @@ Reply: TypeAlias = Any
 
 
 class UnexpectedCallError(AssertionError):
-    """A call that no reply was given for, or one more than the script has steps."""
+    """Raised for a call without a reply in the table, or after the last step of a script."""
 
     __module__ = AtDoor("moby_plugins.testing", __name__)
 
 
 class Script:
-    """Replies to be given one after the other: made by ``script``. Threads may share it.
+    """Replies that are given one after the other, created by ``script``. Threads may share it.
 
     Args:
         steps: The replies.
@@ -251,13 +250,13 @@ class Script:
         self._lock = threading.Lock()
 
     def next(self) -> Reply:
-        """Take the next reply.
+        """Take the next reply, and return it.
 
         Returns:
             It.
 
         Raises:
-            UnexpectedCallError: Where none is left.
+            UnexpectedCallError: If none is left.
         """
         with self._lock:
             if self._taken == len(self._steps):
@@ -268,7 +267,7 @@ class Script:
             return self._steps[self._taken - 1]
 
     def unused(self) -> list[str]:
-        """Return what no call has taken yet, a line for each step."""
+        """Return a line for each step that no call has taken yet."""
         with self._lock:
             taken = self._taken
         return [
@@ -281,12 +280,12 @@ class Script:
         return f"script({', '.join(map(shown, self._steps))})"
 
 
-# What a plugin of a test is made of: a function, a table from method to reply, or one for all.
+# The sources of a test's plugin: a function, a table from method to reply, or one reply for all.
 Replies: TypeAlias = App | Mapping[str, Reply] | Script | Fault
 
 
 def checked_replies(plugin: Replies) -> Replies:
-    """Return ``plugin``; ``TypeError`` for what is no plugin of a test."""
+    """Return ``plugin``; raise ``TypeError`` for anything else than ``Replies``."""
     if isinstance(plugin, type):
         raise TypeError(f"plugin is the class {plugin.__name__}, and an instance is wanted")
     if not (callable(plugin) or isinstance(plugin, (Mapping, Script, Fault))):
@@ -298,22 +297,22 @@ def checked_replies(plugin: Replies) -> Replies:
 
 
 def script(*replies: Reply) -> Script:
-    """Make a script: replies for one call after the other.
+    """Return a script: replies for one call after the other.
 
     Args:
-        replies: The replies, as a table has them. A call after the last raises
+        replies: The replies, as in a table. A call after the last one raises
             ``UnexpectedCallError``.
 
     Returns:
-        For a table, or for all methods.
+        A script for a table, or for all methods.
     """
     return Script(replies)
 
 
 def reply_to(called: str, plugin: Replies) -> Reply:
-    """What ``plugin`` has for a call of the method ``called``.
+    """Return the reply of ``plugin`` to a call of the method ``called``.
 
-    No script: a script's next step. Raises ``UnexpectedCallError``.
+    A script gives its next step. Raises ``UnexpectedCallError`` if there is none.
     """
     reply: Reply = plugin
     if isinstance(plugin, Mapping):
@@ -331,15 +330,15 @@ def reply_to(called: str, plugin: Replies) -> Reply:
 
 @runtime_checkable
 class UsedUp(Protocol):
-    """What gives each of its replies once: a ``Script``, a recording."""
+    """A source that gives each of its replies once: a ``Script`` or a recording."""
 
     def unused(self) -> list[str]:
-        """What no call has taken yet, a line for each reply."""
+        """Return a line for each reply that no call has taken yet."""
         ...
 
 
 def unused_replies(plugin: Replies, called: Iterable[str]) -> list[str]:
-    """What ``plugin`` has that calls of these methods did not ask for, a line for each reply."""
+    """Return a line for each reply of ``plugin`` that calls of these methods did not take."""
     if isinstance(plugin, UsedUp):
         return plugin.unused()
     if not isinstance(plugin, Mapping):
@@ -355,7 +354,7 @@ def unused_replies(plugin: Replies, called: Iterable[str]) -> list[str]:
 
 
 def assert_replies_used(plugin: Replies, called: Iterable[str]) -> None:
-    """Raise ``AssertionError`` that names each of ``unused_replies``, if there are any."""
+    """Raise an ``AssertionError`` that names each of ``unused_replies``, if there are any."""
     __tracebackhide__ = True
     unused = unused_replies(plugin, called)
     if unused:
@@ -363,7 +362,7 @@ def assert_replies_used(plugin: Replies, called: Iterable[str]) -> None:
 
 
 def respond(reply: Reply, exchange: Exchange) -> Response:
-    """What ``reply`` comes to in ``exchange``; raises what it says, or the exchange's end."""
+    """Return the response of ``reply`` in ``exchange``; raise its error, or the exchange's."""
     while True:
         if isinstance(reply, Delayed):
             exchange.pause(reply.seconds, answered=False)
@@ -384,23 +383,23 @@ def _dripping(reply: Dripped, exchange: Exchange) -> Iterator[bytes]:
 
 
 def is_open(reply: Reply) -> bool:
-    """Return whether ``reply`` has to be ``opened``: by a step of a script, a fault, a function."""
+    """Return whether ``reply`` has to be ``opened``: it is a script, a fault or a function."""
     return isinstance(reply, (Script, Fault)) or callable(reply)
 
 
 def opened(reply: Reply, exchange: Exchange) -> Reply:
-    """The reply in ``reply``, which is open itself perhaps."""
+    """Return the reply that ``reply`` gives, which may have to be opened, too."""
     if isinstance(reply, Script):
         return reply.next()
     return reply.act(exchange) if isinstance(reply, Fault) else reply(exchange.request)
 
 
 def settled(reply: Reply) -> Response:
-    """The response that a reply is which is neither open nor takes time; raises an exception."""
+    """Return the response of a reply that is neither open nor takes time; raise an exception."""
     if isinstance(reply, BaseException):
         raise reply
     if isinstance(reply, Response):
-        # A body in memory is given afresh each time, so that a value can be a reply twice.
+        # A new reader of a body in memory for each call, so that a value can be used twice.
         body = reply.body
         return evolve(reply, body=body.getvalue()) if isinstance(body, BytesIO) else reply
     if isinstance(reply, (bytes, Iterator)):

@@ -1,7 +1,7 @@
-"""Discovery and a transport in memory, where a function or a table of replies is a plugin.
+"""Discovery and a transport in memory, whose plugin is a function or a table of replies.
 
-``MemoryPlugin`` and ``MemoryExchange`` are what the asynchronous transport in memory is made of
-too: the replies, the calls, and how one ends.
+The asynchronous transport in memory also uses ``MemoryPlugin`` and ``MemoryExchange``, for the
+replies, the calls, and the errors that end a call.
 """
 
 import os
@@ -50,14 +50,14 @@ from moby_plugins.ports import Cancellation, Clock, RunningCall, filled
 
 
 class MemoryDiscovery:
-    """Finds the plugins that it was given. Threads may share it; there is nothing to close.
+    """A discovery of given plugins. Threads may share it; there is nothing to close.
 
     Args:
-        plugins: Names, a mapping of names to addresses, or ``Plugin`` values. A name alone gets the
-            address ``memory://NAME``, escaped.
+        plugins: Names, a mapping of names to addresses, or ``Plugin`` values. A name without an
+            address gets ``memory://NAME``, escaped.
 
     Attributes:
-        scans: How many scans there were.
+        scans: The number of scans.
         lookups: The names that were looked up, in order.
     """
 
@@ -71,16 +71,16 @@ class MemoryDiscovery:
             self.add(plugin, addr)
 
     def add(self, plugin: str | Plugin, addr: str = "") -> None:
-        """Make a plugin appear, or change its address.
+        """Add a plugin, or change its address.
 
         Args:
-            plugin: Its name, or the whole of it.
-            addr: Its address, where a name is given.
+            plugin: Its name, or a ``Plugin``.
+            addr: Its address, if a name is given.
 
         Raises:
             TypeError: For an argument of another type.
-            InvalidPluginNameError: For what cannot be a name.
-            SpecError: For what cannot be an address.
+            InvalidPluginNameError: For an invalid name.
+            SpecError: For an invalid address.
         """
         if not isinstance(plugin, (str, Plugin)):
             raise TypeError(f"plugin must be a name or a Plugin, not {quoted(plugin)}")
@@ -93,17 +93,17 @@ class MemoryDiscovery:
             self._plugins[plugin.name] = plugin
 
     def remove(self, name: str) -> None:
-        """Make a plugin disappear; one that is not there is no error.
+        """Remove a plugin, if it exists.
 
         Args:
-            name: The plugin's.
+            name: Its name.
         """
         with self._lock:
             self._plugins.pop(name, None)
 
     @property
     def is_local(self) -> bool:
-        """Whether look-ups wait for nothing but this machine: they do."""
+        """True: look-ups only use this machine."""
         return True
 
     def __repr__(self) -> str:
@@ -112,13 +112,13 @@ class MemoryDiscovery:
         return f"MemoryDiscovery({listed(map(quoted, names))})"
 
     def scan(self) -> list[str]:
-        """Return the names of the plugins that are there now, sorted."""
+        """Return the names of the current plugins, sorted."""
         with self._lock:
             self.scans += 1
             return sorted(self._plugins)
 
     def lookup(self, name: str) -> Plugin:
-        """Find a plugin.
+        """Return the plugin ``name``.
 
         Args:
             name: Its name.
@@ -127,8 +127,8 @@ class MemoryDiscovery:
             The plugin.
 
         Raises:
-            PluginNotFoundError: Where there is none.
-            InvalidPluginNameError: For what cannot be a name.
+            PluginNotFoundError: If there is none.
+            InvalidPluginNameError: For an invalid name.
         """
         check_plugin_name(name)
         with self._lock:
@@ -140,9 +140,9 @@ class MemoryDiscovery:
 
 
 class MemoryPlugin:
-    """A plugin of a test, at an address: what a transport in memory is, but for the sending.
+    """A test's plugin at an address: the part of a transport in memory apart from ``send``.
 
-    ``plugin`` and ``addr`` are as ``MemoryTransport`` takes them.
+    ``plugin`` and ``addr`` are as in ``MemoryTransport``.
     """
 
     def __init__(self, plugin: Replies, addr: str) -> None:
@@ -150,7 +150,7 @@ class MemoryPlugin:
         self._plugin = checked_replies(plugin)
         self._address = Address(addr)
         self._ended = Cancellation()
-        # What ends the calls after the next ``close``.
+        # Returns the cancellation for calls after the next ``close``.
         self._next: Callable[[], Cancellation] = Cancellation
 
     def __repr__(self) -> str:
@@ -158,14 +158,14 @@ class MemoryPlugin:
         return f"<{kind} at {where}: {len(self.calls)} calls>"
 
     def connect(self, address: Address, _tls: TLSOptions | None = None, /) -> Self:
-        """Reach this plugin at an address: for a registry, a client or ``Settings``.
+        """Return a transport to this plugin; a registry, client or ``Settings`` takes it.
 
         Args:
-            address: What errors then name.
+            address: The address that errors name.
 
         Returns:
-            A transport that shares the replies and ``calls``; it is one client's, and after
-            ``close`` it sends no more.
+            A transport that shares the replies and ``calls``. One client uses it, and it cannot
+            send after ``close``.
         """
         return self.connected(address, Cancellation())
 
@@ -173,7 +173,7 @@ class MemoryPlugin:
         """Return this plugin at another address.
 
         Args:
-            address: What errors then name.
+            address: The address that errors name.
             ended: Ends its calls when it is set.
 
         Returns:
@@ -186,17 +186,17 @@ class MemoryPlugin:
         return connected
 
     def close(self) -> None:
-        """End the calls that are under way, with ``TransportError``.
+        """End running calls with ``TransportError``.
 
-        Others that share it can go on to call.
+        Other transports to the same plugin are not affected.
         """
         ended, self._ended = self._ended, self._next()
         ended.set()
 
     def assert_used_up(self) -> None:
-        """Check that each method of the table was called, and each step of a script taken.
+        """Raise ``AssertionError`` unless all replies of the table and its scripts were used.
 
-        A function has nothing to use up.
+        For a function this does nothing.
 
         Raises:
             AssertionError: Naming each reply that is left.
@@ -209,11 +209,11 @@ class MemoryPlugin:
 
 
 class MemoryTransport(MemoryPlugin):
-    """Answers calls in memory, in place of a plugin. Threads may share it.
+    """A transport that answers calls in memory, in place of a plugin. Threads may share it.
 
-    In the plugin, ``moby_plugins.serving.hung_up()`` is an event that is set where the caller
-    closes a response's body before its end, or this transport. What ``connect`` returns is its
-    client's to close.
+    In the plugin, ``moby_plugins.serving.hung_up()`` is an event that is set if the caller closes
+    a response's body before its end, or closes this transport. The client closes what ``connect``
+    returns.
 
     Args:
         plugin: A function from ``Request`` to ``Response`` (a ``PluginApp``), or a table from
@@ -221,15 +221,15 @@ class MemoryTransport(MemoryPlugin):
             fault (such as ``refused()``), a function of the ``Request``, or a ``script`` of these.
             A script or a fault alone is the reply to every method; one that the table lacks raises
             ``UnexpectedCallError``.
-        clock: What time-outs and hanging are on; the machine's unless given.
+        clock: The clock of time-outs and of faults that hang; the machine's unless given.
         addr: The address that errors name.
 
     Attributes:
         calls: Every attempt, in order: a ``Calls``.
 
     Raises:
-        TypeError: For what is no such plugin.
-        SpecError: For what cannot be an address.
+        TypeError: For any other kind of plugin.
+        SpecError: For an invalid address.
 
     Examples:
         ```python
@@ -267,29 +267,29 @@ class MemoryTransport(MemoryPlugin):
         clock: Clock | None = None,
         addr: str = "memory://plugin",
     ) -> Self:
-        """Make a plugin that answers as a recording has it, each recorded call once.
+        """Create a plugin that gives the responses of a recording, each recorded call once.
 
         Args:
-            file: The recording's.
-            match: Whether a call may be answered as a recorded one: a function of both bodies.
-                ``same_body``, or ``any_body`` for the order alone.
-            clock: What time-outs are on; the machine's unless given.
+            file: The path of the recording.
+            match: Takes the recorded and the actual body, and returns whether the recorded
+                response may be given: ``same_body``, or ``any_body`` to match by order only.
+            clock: The clock of time-outs; the machine's unless given.
             addr: The address that errors name.
 
         Returns:
             The transport.
 
         Raises:
-            RecordingError: For a file that cannot be read.
+            RecordingError: If the file cannot be read.
         """
         return cls(Replay(load_recording(file), match), clock=clock, addr=addr)
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Return the reply for a request; raise what a real transport would, or the reply says.
+        """Return the reply to a request; raise as a real transport would, or as the reply says.
 
         Args:
             request: The call.
-            timeout: Seconds on the clock; ``None`` is no bound.
+            timeout: Seconds on the clock; ``None`` for no bound.
 
         Returns:
             The response, with its body unread.
@@ -319,10 +319,9 @@ class MemoryTransport(MemoryPlugin):
 
 @frozen
 class MemoryExchange(ABC):
-    """A call under way in memory: each end of it is the error that a real transport raises.
+    """A running call in memory, with methods that raise the errors of a real transport.
 
-    ``ends`` is when its time-out runs out, by ``now``; ``ended`` is set by its transport's
-    ``close``.
+    ``ends`` is its deadline, by ``now``; its transport's ``close`` sets ``ended``.
     """
 
     request: Request
@@ -332,41 +331,41 @@ class MemoryExchange(ABC):
 
     @abstractmethod
     def now(self) -> float:
-        """The time."""
+        """Return the time."""
 
     def unreachable(self, number: int) -> NoReturn:
-        """Raise that dialling gave the ``OSError`` of that number."""
-        # The very error that the operating system gives a real transport.
+        """Raise the error of a dial that failed with the ``OSError`` of this number."""
+        # The same error that a real transport gets from the operating system.
         refusal = OSError(number, os.strerror(number))
         raise TransportError(self.address.explain(refusal), self.address.text) from refusal
 
     def hang_up(self) -> NoReturn:
-        """Raise that the plugin closed the connection without an answer."""
+        """Raise the error for a connection that the plugin closed without a response."""
         raise TransportError(CLOSED_EARLY, self.address.text)
 
     def talk_nonsense(self) -> NoReturn:
-        """Raise that what came is no HTTP."""
+        """Raise the error for a response that is not HTTP."""
         raise TransportError(MALFORMED, self.address.text)
 
     def cut_off(self) -> NoReturn:
-        """Raise that the body is cut off."""
+        """Raise the error for a body that is cut off."""
         raise WireError(CUT_OFF, address=self.address.text)
 
     def check(self, *, answered: bool) -> None:
-        """Raise ``TransportTimeoutError`` once the time-out has run out, or that it was ended."""
+        """Raise ``TransportTimeoutError`` after the deadline, ``TransportError`` once closed."""
         if self.ended.is_set():
             self.close(answered=answered)
         if self.ends is not None and self.now() >= self.ends:
             self.time_out(answered=answered)
 
     def close(self, *, answered: bool) -> NoReturn:
-        """Raise that it was ended at the host's end."""
+        """Raise the error for a call that was ended at the host's end."""
         error = TransportError(CLOSED_HERE, self.address.text)
         error.answered = answered
         raise error
 
     def time_out(self, *, answered: bool) -> NoReturn:
-        """Raise that the time-out has run out."""
+        """Raise the error for a deadline that has passed."""
         error = TransportTimeoutError(TIMED_OUT, self.address.text)
         error.answered = answered
         raise error
@@ -374,7 +373,7 @@ class MemoryExchange(ABC):
 
 @frozen
 class _ClockedExchange(MemoryExchange):
-    """A call under way in a thread, on ``clock``."""
+    """A running call in a thread, on ``clock``."""
 
     clock: Clock
 
@@ -390,7 +389,7 @@ class _ClockedExchange(MemoryExchange):
 
 @define
 class _TimedBody:
-    """A body under the exchange's time-out, on the exchange's clock."""
+    """A body under the exchange's deadline, on the exchange's clock."""
 
     _body: Body
     _exchange: _ClockedExchange

@@ -1,1 +1,1 @@
-"""Ready-made observers: one technology each, logging, OpenTelemetry and Prometheus."""
+"""Ready-made observers: logging, OpenTelemetry and Prometheus."""

@@ -1,8 +1,8 @@
-"""What observers export of an event: bounded texts, of which there is a bounded number.
+"""Attributes and labels that observers export: bounded texts with a bounded number of values.
 
-A time series is kept for each combination of labels, so each label here has a bounded number of
-values, whatever hosts, plugins and programs send: routes that a plugin has, classes of errors that
-this library and Python have, and of all other texts the first so many, then ``OTHER``.
+A time series is kept for each combination of labels. So each label has a bounded number of values,
+even with untrusted hosts and plugins: the routes of a plugin, the error classes of this library
+and of Python, and a limited number of other texts, after which the value is ``OTHER``.
 """
 
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.text import class_name, shown
 
 OTHER = "_OTHER"
-# Characters of one label.
+# The most characters of one label.
 MAX_LABEL = 120
-# Different texts of one kind: the methods that a program calls, or the plugins that it has.
+# The most values of one label: methods that a program calls, and plugins that it has.
 MAX_METHODS, MAX_PLUGINS = 256, 1000
-# Modules whose classes are the names of errors.
+# Packages whose class names are exported as the kinds of errors.
 _KNOWN = ("moby_plugins", "builtins")
 
 
 class Labels:
-    """Texts as values of one label: the first ``most`` of them, and ``OTHER`` for the rest.
+    """The values of one label: the first ``most`` texts, then ``OTHER``.
 
-    Threads may share it; a few more may then be kept.
+    Threads may share it; then it may keep a few more.
     """
 
     def __init__(self, most: int) -> None:
@@ -32,7 +32,7 @@ class Labels:
         self._kept: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
-        """Return what stands for ``text``."""
+        """Return the label's value for ``text``."""
         kept = self._kept.get(text)
         if kept is None:
             if len(self._kept) >= self._most:
@@ -44,8 +44,8 @@ class Labels:
 def error_kind(error: BaseException | None) -> str:
     """Return the name of the class of ``error``; "" for ``None``.
 
-    That of the first of its classes that is this library's or Python's, for programs may make
-    any number of their own.
+    For an exception class of a program, it is that of the nearest base class from this library or
+    from Python, since programs may define any number of classes.
     """
     if error is None:
         return ""
@@ -56,13 +56,13 @@ def error_kind(error: BaseException | None) -> str:
 
 
 def error_type(error: BaseException) -> str:
-    """Return ``error`` as OpenTelemetry's ``error.type``: a status, or the class."""
+    """Return the value of OpenTelemetry's ``error.type`` for ``error``: a status, or its class."""
     return str(error.status) if isinstance(error, StatusError) else error_kind(error)
 
 
 @lru_cache(maxsize=MAX_PLUGINS)
 def peer(address: str) -> Mapping[str, str | int]:
-    """Return what OpenTelemetry's conventions call the plugin at ``address``. Not to be changed."""
+    """Return OpenTelemetry's attributes of a plugin at ``address``. Do not modify: it is cached."""
     parsed = Address(address)
     if parsed.host:
         return {"server.address": shown(parsed.host, MAX_LABEL), "server.port": parsed.port}

@@ -1,4 +1,4 @@
-"""The observer that logs: a line for each event, with what it holds as attributes of the record."""
+"""The observer that logs a line per event, with the event's data as attributes of the record."""
 
 import logging
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ requests: logging.Logger = logging.getLogger("moby_plugins.requests")
 
 
 class LoggingObserver(Observer):
-    """Logs a line for each attempt of a call, retry, plugin and served request.
+    """An observer that logs a line for each attempt, retry, change of a plugin and served request.
 
     The loggers are ``moby_plugins.calls``, ``moby_plugins.plugins`` and ``moby_plugins.requests``.
     Records have attributes for formatters that write JSON: ``event`` and, where they apply,
@@ -42,13 +42,13 @@ class LoggingObserver(Observer):
     share it; there is nothing to close.
 
     Args:
-        ok: The level of what succeeds; a number, a name such as ``"DEBUG"``, or ``None`` for no
+        ok: The level of successes; a number, a name such as ``"DEBUG"``, or ``None`` for no
             line.
-        failure: The level of what fails, and of hosts that hang up.
-        retry: The level of what is tried again.
+        failure: The level of failures, and of hosts that hang up.
+        retry: The level of retries.
 
     Raises:
-        ValueError: For what is no level.
+        ValueError: For an invalid level.
 
     Examples:
         ```python
@@ -79,11 +79,11 @@ class LoggingObserver(Observer):
         self._retry = _level("retry", retry)
 
     def call_started(self, _: CallStarted, /) -> OnCallEnded:
-        """Log nothing yet; return what logs the attempt with its end."""
+        """Log nothing yet; return the callback that logs the attempt when it ends."""
         return self._call_ended
 
     def driver_failed(self, event: DriverFailed, /) -> None:
-        """Log an error out of a response with status 200."""
+        """Log an error that a plugin reported in a response with status 200."""
         if _is_logged(calls, self._failure):
             text = f"{shown(event.method)}: {_told(event.error)}"
             of = {"plugin": shown(event.plugin), "address": shown(event.address)}
@@ -91,7 +91,7 @@ class LoggingObserver(Observer):
             _log(calls, self._failure, text, "driver_failed", of, error=event.error)
 
     def retry_scheduled(self, event: RetryScheduled, /) -> None:
-        """Log that there is another attempt, and when."""
+        """Log that another attempt follows, and when."""
         if _is_logged(calls, self._retry):
             subject = _of(event.method, event.plugin)
             text = f"attempt {event.attempt} at {subject} failed; the next is in {event.delay:g} s"
@@ -104,7 +104,7 @@ class LoggingObserver(Observer):
             _log(calls, self._retry, text, "retry_scheduled", of, error=event.error)
 
     def plugin_activated(self, event: PluginActivated, /) -> None:
-        """Log what became active, and what it implements."""
+        """Log that a plugin became active, and what it implements."""
         if _is_logged(plugins, self._ok):
             plugin = event.plugin
             implements = shown(", ".join(plugin.manifest.implements))
@@ -118,14 +118,14 @@ class LoggingObserver(Observer):
             _log(plugins, self._ok, f"{text}: {implements}", "plugin_activated", of)
 
     def plugin_dropped(self, event: PluginDropped, /) -> None:
-        """Log what is active no longer."""
+        """Log that a plugin is no longer active."""
         if _is_logged(plugins, self._ok):
             of = {"plugin": shown(event.plugin.name), "address": shown(event.plugin.address.text)}
             text = f"plugin {quoted(event.plugin.name)} is no longer active"
             _log(plugins, self._ok, text, "plugin_dropped", of)
 
     def activation_failed(self, event: ActivationFailed, /) -> None:
-        """Log what could not be activated."""
+        """Log that a plugin could not be activated."""
         if _is_logged(plugins, self._failure):
             name, took = quoted(event.name), _time(event.seconds)
             text = f"plugin {name} was not activated in {took}: {_told(event.error)}"
@@ -141,7 +141,7 @@ class LoggingObserver(Observer):
             _log(plugins, self._failure, text, "handler_failed", of, error=event.error)
 
     def request_started(self, _: RequestStarted, /) -> OnRequestEnded:
-        """Log nothing yet; return what logs the request with its end."""
+        """Log nothing yet; return the callback that logs the request when it ends."""
         return self._request_ended
 
     def _call_ended(self, ended: CallEnded) -> None:
@@ -191,7 +191,7 @@ class LoggingObserver(Observer):
 
 
 def _level(argument: str, given: int | str | None) -> int | None:
-    level: object = given  # of a program that nothing has checked
+    level: object = given  # the caller may be untyped
     if isinstance(level, str):
         level = logging.getLevelNamesMapping().get(level.upper())
         if level is None:

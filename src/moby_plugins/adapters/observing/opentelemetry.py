@@ -1,8 +1,8 @@
-"""The observer of OpenTelemetry: spans at both ends of a call, one trace, and metrics.
+"""The observer for OpenTelemetry: spans at both ends of a call, in one trace, and metrics.
 
 Names and attributes are those of OpenTelemetry's semantic conventions for HTTP, with the method as
-the route; what they have no word for begins with ``moby_plugins.``. Only the API is needed: without
-an SDK nothing is recorded, and a trace that comes in is passed on.
+the route; others begin with ``moby_plugins.``. Only the API package is needed: without an SDK,
+nothing is recorded, but an incoming trace is passed on.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ else:
 _DOOR = AtDoor("moby_plugins", __name__)
 
 _NAME = "moby_plugins"
-# Of the conventions; and further, for streams and for retries that are waited for.
+# The buckets of the conventions, and larger ones for streams and for retries.
 _BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0),
     *(2.5, 5.0, 7.5, 10.0, 30.0, 60.0),
@@ -65,7 +65,7 @@ _OF_OK = {"http.response.status_code": OK}
 
 
 class OpenTelemetryObserver(Observer):
-    """Makes spans, passes the trace on to plugins and takes it up from hosts, and counts.
+    """An observer that records spans and metrics, and propagates traces from hosts to plugins.
 
     Each attempt of a call is a span of the kind ``CLIENT``, and each served request one of the kind
     ``SERVER``, which is the current span for the plugin's code. Retries, plugins that become active
@@ -76,13 +76,13 @@ class OpenTelemetryObserver(Observer):
     Threads and tasks may share it; there is nothing to close.
 
     Args:
-        tracer_provider: Makes the spans; the global one unless given.
-        meter_provider: Makes the metrics; the global one unless given.
-        propagator: Writes and reads the trace in headers; the global one unless given, which is
-            W3C's ``traceparent``.
+        tracer_provider: Creates the spans; the global one unless given.
+        meter_provider: Creates the metrics; the global one unless given.
+        propagator: Writes and reads the trace in headers; the global one unless given, by
+            default W3C's ``traceparent``.
 
     Raises:
-        SettingsError: Where opentelemetry-api is not installed.
+        SettingsError: If opentelemetry-api is not installed.
 
     Examples:
         ```python
@@ -130,7 +130,7 @@ class OpenTelemetryObserver(Observer):
         )
 
     def call_started(self, event: CallStarted, /) -> OnCallEnded:
-        """Begin a span, and have its trace sent."""
+        """Begin a span, and add its trace to the headers of the call."""
         of = self._labels_of(event.address, event.method, None)
         span = self._tracer.start_span(f"POST /{event.method}", None, SpanKind.CLIENT, of)
         within = trace.set_span_in_context(span)
@@ -157,7 +157,7 @@ class OpenTelemetryObserver(Observer):
         return end
 
     def request_started(self, event: RequestStarted, /) -> OnRequestEnded:
-        """Take up the host's trace, and begin a span that is current for the plugin's code."""
+        """Begin a span in the host's trace, which is the current span for the plugin's code."""
         headers = {name.lower(): value for name, value in event.headers.items()}
         caller = self._extract(headers)
         of = {**_METHOD, "url.scheme": "http"}
@@ -174,7 +174,7 @@ class OpenTelemetryObserver(Observer):
 
         def end(ended: RequestEnded) -> None:
             self._server.active.add(-1, of)
-            # Of a server's span, an error is what it failed in: a refused request is the host's.
+            # In a server's span, only failures of the server are errors, not refused requests.
             refused = OK < ended.status < INTERNAL_ERROR
             result = _result(ended.status, None if refused else ended.error)
             if ended.status >= INTERNAL_ERROR:
@@ -184,7 +184,7 @@ class OpenTelemetryObserver(Observer):
                     span.add_event("moby_plugins.host_hung_up")
                 _finish(span, result, event.received_bytes, ended.sent_bytes, ended.error)
             span.end()
-            # A task that calls an asynchronous app itself goes on in the same context.
+            # A task that called an asynchronous app directly continues in the same context.
             if get_current() is within:
                 attach(before)
             sizes = (event.received_bytes, ended.sent_bytes)
@@ -193,7 +193,7 @@ class OpenTelemetryObserver(Observer):
         return end
 
     def retry_scheduled(self, event: RetryScheduled, /) -> None:
-        """Count it, and add it to the current span."""
+        """Count the retry, and add an event to the current span."""
         of = self._named(event.plugin, event.method)
         of["error.type"] = error_type(event.error)
         self._retries.add(1, of)
@@ -201,24 +201,24 @@ class OpenTelemetryObserver(Observer):
         _add_event("moby_plugins.retry", {**of, **when})
 
     def driver_failed(self, event: DriverFailed, /) -> None:
-        """Count it, and add it to the current span."""
+        """Count the error, and add an event to the current span."""
         of = self._named(event.plugin, event.method)
         self._driver_errors.add(1, of)
         _add_event("moby_plugins.driver_error", of | {"exception.message": shown(event.error)})
 
     def plugin_activated(self, event: PluginActivated, /) -> None:
-        """Count it, and add it to the current span."""
+        """Record the activation, and add an event to the current span."""
         of = {"moby_plugins.plugin": self._plugins(event.plugin.name)}
         self._activations.record(event.seconds, of)
         _add_event("moby_plugins.plugin_activated", of)
 
     def plugin_dropped(self, event: PluginDropped, /) -> None:
-        """Add it to the current span."""
+        """Add an event to the current span."""
         of = {"moby_plugins.plugin": self._plugins(event.plugin.name)}
         _add_event("moby_plugins.plugin_dropped", of)
 
     def activation_failed(self, event: ActivationFailed, /) -> None:
-        """Count it, and add it to the current span."""
+        """Record the failed activation, and add an event to the current span."""
         of = {
             "moby_plugins.plugin": self._plugins(event.name),
             "error.type": error_type(event.error),
@@ -227,7 +227,7 @@ class OpenTelemetryObserver(Observer):
         _add_event("moby_plugins.activation_failed", of | {"exception.message": shown(event.error)})
 
     def handler_failed(self, event: HandlerFailed, /) -> None:
-        """Add it to the current span."""
+        """Add an event to the current span."""
         of = {"moby_plugins.plugin": self._plugins(event.plugin)}
         of |= {"exception.type": error_kind(event.error), "exception.message": shown(event.error)}
         _add_event("moby_plugins.handler_failed", of)
@@ -246,7 +246,7 @@ class OpenTelemetryObserver(Observer):
 
 
 class _Instruments:
-    """The metrics that the conventions have for one end, ``client`` or ``server``."""
+    """The metrics of the conventions for one end, ``client`` or ``server``."""
 
     def __init__(self, provider: "MeterProvider | None", end: str) -> None:
         meter = metrics.get_meter(_NAME, __version__, provider)

@@ -1,4 +1,4 @@
-"""The observer of Prometheus: counters, gauges and histograms of both ends, in a registry."""
+"""The observer for Prometheus: counters, gauges and histograms of both ends, in a registry."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -43,21 +43,21 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 
 class PrometheusObserver(Observer):
-    """Counts and times calls, retries, plugins and served requests, in a registry of Prometheus.
+    """An observer that counts and times calls, retries, plugins and requests for Prometheus.
 
     The names of all metrics begin with ``moby_plugins_``; the guide "Observe" lists them. Labels
-    have a bounded number of values: of plugins and methods the first so many have their own, and a
-    method that a served plugin has not is ``_OTHER``. It needs the extra ``prometheus``. Threads
-    and tasks may share it, and all clients, registries and apps of a program should; there is
-    nothing to close.
+    have a bounded number of values: after a limit, further plugins and methods are ``_OTHER``, as
+    is a method that a served plugin does not have. It needs the extra ``prometheus``. Threads and
+    tasks may share it, and all clients, registries and apps of a program should; there is nothing
+    to close.
 
     Args:
-        registry: Where the metrics are; it takes one such observer. ``prometheus_client.REGISTRY``
-            is the one that others use by default, and the settings' ``"prometheus"``.
-        buckets: Of the histograms, in seconds.
+        registry: The registry of the metrics; it can have one such observer. The default of other
+            programs, and of ``"prometheus"`` in settings, is ``prometheus_client.REGISTRY``.
+        buckets: The buckets of the histograms, in seconds.
 
     Raises:
-        SettingsError: Where prometheus-client is not installed.
+        SettingsError: If prometheus-client is not installed.
         ValueError: For a registry that has these metrics already.
 
     Examples:
@@ -121,7 +121,7 @@ class PrometheusObserver(Observer):
         self._hang_ups = counter("hang_ups", "Hosts that did not wait for the end.", "method")
 
     def call_started(self, event: CallStarted, /) -> OnCallEnded:
-        """Count what is under way; return what counts and times the attempt."""
+        """Count the attempt as running; return the callback that counts and times it."""
         plugin, method = self._plugins(event.plugin), self._methods(event.method)
         running = self._calls_running.labels(plugin)
         running.inc()
@@ -141,38 +141,38 @@ class PrometheusObserver(Observer):
         return end
 
     def driver_failed(self, event: DriverFailed, /) -> None:
-        """Count it."""
+        """Count the error."""
         plugin, method = self._plugins(event.plugin), self._methods(event.method)
         self._driver_errors.labels(plugin, method).inc()
 
     def retry_scheduled(self, event: RetryScheduled, /) -> None:
-        """Count it."""
+        """Count the retry."""
         plugin, method = self._plugins(event.plugin), self._methods(event.method)
         self._retries.labels(plugin, method, error_kind(event.error)).inc()
 
     def plugin_activated(self, event: PluginActivated, /) -> None:
-        """Count and time it."""
+        """Count and time the activation, and count the plugin as active."""
         plugin = self._plugins(event.plugin.name)
         self._activations.labels(plugin, "").inc()
         self._activation_seconds.labels(plugin).observe(event.seconds)
         self._active.labels(plugin).inc()
 
     def plugin_dropped(self, event: PluginDropped, /) -> None:
-        """Count one fewer."""
+        """Count one active plugin fewer."""
         self._active.labels(self._plugins(event.plugin.name)).dec()
 
     def activation_failed(self, event: ActivationFailed, /) -> None:
-        """Count and time it."""
+        """Count and time the failed activation."""
         plugin = self._plugins(event.name)
         self._activations.labels(plugin, error_kind(event.error)).inc()
         self._activation_seconds.labels(plugin).observe(event.seconds)
 
     def handler_failed(self, event: HandlerFailed, /) -> None:
-        """Count it."""
+        """Count the failure."""
         self._handler_failures.labels(self._plugins(event.plugin)).inc()
 
     def request_started(self, event: RequestStarted, /) -> OnRequestEnded:
-        """Count what is under way; return what counts and times the request."""
+        """Count the request as running; return the callback that counts and times it."""
         method = self._methods(event.route) if event.route else OTHER
         running = self._requests_running.labels(method)
         running.inc()
@@ -191,15 +191,15 @@ class PrometheusObserver(Observer):
 
 @cache
 def shared() -> PrometheusObserver:
-    """Return the observer of ``prometheus_client.REGISTRY``, of which a process has one."""
+    """Return the only observer of ``prometheus_client.REGISTRY`` in this process."""
     _check_installed("the observer 'prometheus'")
     return PrometheusObserver(prometheus_client.REGISTRY)
 
 
 def exposition(registry: Any) -> Callable[[], tuple[str, bytes]]:
-    """Return what gives the metrics of ``registry`` as text, with its media type.
+    """Return a function that returns a media type and the metrics of ``registry`` as text.
 
-    ``None`` stands for ``prometheus_client.REGISTRY``. Raises ``SettingsError`` where
+    ``None`` stands for ``prometheus_client.REGISTRY``. Raises ``SettingsError`` if
     prometheus-client is not installed.
     """
     _check_installed("/metrics")

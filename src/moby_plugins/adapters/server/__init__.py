@@ -1,1 +1,1 @@
-"""The plugin's end of HTTP: listening sockets and the server behind them."""
+"""The plugin's end of HTTP: listening sockets and the threaded server on them."""

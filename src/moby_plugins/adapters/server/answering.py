@@ -1,8 +1,8 @@
 """Serve a request with an app: for any server, and as a WSGI application (PEP 3333).
 
-A small body is read before the app is called, and is bytes. A large one, or one of unknown
-length, is an iterable that reads the connection as it goes. A response is sent as it is read,
-once its status and headers are known to be sound.
+A small body is read before the app is called, and passed as bytes. A large one, or one of unknown
+length, is an iterable that reads from the connection on demand. A response is sent as its body is
+read, after its status and headers were checked.
 """
 
 import io
@@ -40,24 +40,24 @@ from moby_plugins.domain.text import bounded, plain_text, quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import RunningCall
 
-# Up to this size a body is read before the call, and is bytes.
+# Up to this size, a body is read before the call and passed as bytes.
 SMALL_BYTES = 1 << 20
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _STATUSES = range(200, 600)
-# Less than this library's hosts read: a server adds some of its own.
+# Less than this library's hosts accept, because a server adds headers of its own.
 _MAX_HEADERS, _MAX_HEADER_BYTES = MAX_HEADERS - 9, MAX_HEAD_BYTES - (4 << 10)
-# What PEP 3333 leaves to servers alone: they fail where an application gives it.
+# Headers that PEP 3333 reserves for servers, which fail if an application sets them.
 _OF_SERVERS = {"connection", "keep-alive", "proxy-connection", "te", "trailers", "upgrade"}
-# Characters of a header that is remembered as one that can be sent.
+# The most characters of a header whose check is cached.
 _SHORT = 256
 _WITHOUT_BODY = {204, 205, 304}
 
 
 class InFlight:
-    """What the requests of one server keep in memory, bounded by ``limit`` bytes together.
+    """The memory of all requests that one server is reading, bounded by ``limit`` bytes.
 
-    ``max_request_bytes`` bounds what one request is read into at once.
+    ``max_request_bytes`` bounds a body of one request that is read as a whole.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class InFlight:
         self._kept = 0
 
     def add(self, size: int) -> bool:
-        """Count ``size`` bytes more, or less; false where that would be too many."""
+        """Add ``size`` bytes, which may be negative; return false if that exceeds the limit."""
         with self._lock:
             if self._kept + size > self.limit:
                 return False
@@ -78,7 +78,7 @@ class InFlight:
 
 
 class Held:
-    """What one request keeps, as long as it is answered."""
+    """The bytes that one request keeps in memory until it is answered."""
 
     def __init__(self, inflight: InFlight) -> None:
         self.max_request_bytes: int = inflight.max_request_bytes
@@ -86,7 +86,7 @@ class Held:
         self._size = 0
 
     def hold(self, size: int) -> None:
-        """Keep ``size`` bytes more; ``StatusError`` with 503 where all requests keep too many."""
+        """Add ``size`` bytes; raise ``StatusError`` with 503 if all requests exceed the limit."""
         if not self._inflight.add(size):
             raise StatusError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -96,34 +96,34 @@ class Held:
         self._size += size
 
     def release(self) -> None:
-        """Keep nothing; may be called twice."""
+        """Release all bytes; may be called twice."""
         size, self._size = self._size, 0
         if size:
             self._inflight.add(-size)
 
 
 class Readable(Protocol):
-    """Where a request's body comes from."""
+    """A source of a request's body."""
 
     def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes, ``b""`` at the end; raises ``OSError`` or ``ValueError``."""
+        """Return up to ``size`` bytes, ``b""`` at the end; raise ``OSError`` or ``ValueError``."""
         ...
 
 
 class Outgoing:
-    """The head of a response, and the account of its body: for servers of both kinds.
+    """The head of a response and a check of its body's length: for threaded and asyncio servers.
 
-    ``size`` is that of a body that is whole in memory: it is told to the host. Raises
-    ``ValueError`` for what no host could read.
+    ``size`` is that of a body that is in memory; it is sent as Content-Length. Raises
+    ``ValueError`` for a status or headers that no host could read.
     """
 
     def __init__(self, status: int, headers: Mapping[str, str], size: int | None) -> None:
-        # What is still to come of a body whose length the app has told.
+        # Bytes still missing of a body whose Content-Length the app has set.
         self._left = _check_head(status, headers)
         self.status: int = status
         self.headers: dict[str, str] = dict(headers)
         self.ended: bool = False
-        # What is whole in memory is no code of the app's.
+        # Reading a body that is in memory runs no code of the app.
         self.whole: bool = size is not None
         if size is not None:
             if self._left is not None:
@@ -139,16 +139,19 @@ class Outgoing:
 
     @property
     def has_length(self) -> bool:
-        """Whether the length is told."""
+        """Whether the response has a Content-Length."""
         return self._left is not None
 
     @property
     def is_over(self) -> bool:
-        """Whether the body has no more than what was counted of it: its length tells."""
+        """Whether the body has ended, or all bytes of its known length were counted."""
         return self.ended or (self.whole and not self._left)
 
     def count(self, chunk: bytes) -> bytes:
-        """Take the next chunk of the body, ``b""`` for its end; return it as bytes."""
+        """Count the next chunk of the body, ``b""`` for its end, and return it as bytes.
+
+        Raises ``ValueError`` if the body does not fit the status or the Content-Length.
+        """
         if type(chunk) is not bytes:
             chunk = as_bytes(chunk)
         self.ended = not chunk
@@ -162,10 +165,10 @@ class Outgoing:
 
 
 class Answer(Outgoing):
-    """An answer that has begun: its first part is there, so its status can be told.
+    """A response whose first chunk was read, so that its status is certain.
 
-    Iterating gives the body's parts, each made inside ``call``. Whoever has it closes it, also
-    where the host has gone. ``release`` is then called.
+    Iterating yields the body's chunks, each read inside ``call``. The server must close it, also
+    if the host has hung up. ``release`` is then called.
     """
 
     release: Callable[[], None] = staticmethod(lambda: None)
@@ -192,25 +195,25 @@ class Answer(Outgoing):
             yield chunk
             try:
                 chunk = self._read()
-            except (NoAnswerError, WireError):  # logged by the app, if there was anything to log
+            except (NoAnswerError, WireError):  # already logged by the app if necessary
                 raise
             except Exception as error:
                 log_cut(self._method, error)
                 raise
             except BaseException as error:
-                # A server's thread would take it for its own order to stop.
+                # A server's thread would take a SystemExit as its own.
                 log_cut(self._method, error)
                 raise NoAnswerError(error_text(error)) from error
 
     def close(self) -> None:
-        """Close the body; one that was not read to its end is given up, and its call told so."""
+        """Close the body; if it was not read to its end, the call is marked as hung up."""
         if not self.ended:
             self._call.hang_up()
         try:
             if not self.whole:
                 with self._call:
                     self._body.close()
-        except BaseException as error:  # the response has left already, or was cut off
+        except BaseException as error:  # the response was already sent, or was cut off
             log_failure(f"closing the response of /{self._method} failed", error)
         finally:
             self.release()
@@ -224,18 +227,18 @@ class Answer(Outgoing):
 
 
 def log_cut(method: str, error: BaseException) -> None:
-    """Log that what ``method`` answered broke off."""
+    """Log that the response of ``method`` broke off."""
     log_failure(f"/{method} failed in the middle of its response", error)
 
 
 def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) -> Answer:
-    """What ``app`` answers to the request that ``read`` gives, if ``verb`` is POST.
+    """Return the response of ``app`` to the request that ``read`` returns, if ``verb`` is POST.
 
-    Whatever the app raises is answered with 500, a ``WireError`` with 400, both with
-    the message as ``Err``; that includes what is no ``Exception``, as ``SystemExit``, and
-    what is raised while the first part of the body is made. A later one passes to the
-    server, which must break the connection off, so that a cut answer is not taken for a
-    whole one; so does a ``NoAnswerError`` at any time.
+    An exception of the app is answered with 500, a ``WireError`` with 400, both with the message
+    as ``Err``. That includes exceptions such as ``SystemExit``, and those raised while the first
+    chunk of the body is made. A later one passes to the server, which must close the
+    connection, so that the host does not take a cut response for a complete one; so does a
+    ``NoAnswerError`` at any time.
     """
     if verb != "POST":
         return _HeadOnly(only_post(), call) if verb == "HEAD" else Answer(only_post(), call)
@@ -263,11 +266,11 @@ def read_request(
     stream: Readable,
     held: Held,
 ) -> Request:
-    """The request whose body of ``length`` bytes, or up to its end, is in ``stream``.
+    """Return a request whose body is read from ``stream``, of ``length`` bytes or up to its end.
 
-    What is kept of it counts as ``held``. Raises ``ValueError`` for a method that is
-    none, ``WireError`` for a small body that cannot be read, and ``StatusError`` where
-    there is no room for it; a large one raises both later.
+    Bytes that are kept in memory are added to ``held``. Raises ``ValueError`` for an invalid
+    method name, ``WireError`` for a small body that cannot be read, and ``StatusError`` if it
+    exceeds the memory limit; reading a large body raises the latter two.
     """
     chunks = _chunks(stream, length)
     if length is None or length > SMALL_BYTES:
@@ -285,28 +288,29 @@ def read_request(
 
 
 def refuse_origin(headers: Mapping[str, str], method: str) -> None:
-    """Raise ``StatusError`` with 403 for a request of a page in a browser.
+    """Raise ``StatusError`` with 403 for a request with Origin, which a web page sends.
 
-    It could call plugins on the browser's own machine, over TCP: a UNIX socket has no pages.
+    A page could otherwise call plugins on the browser's machine over TCP, though not over a UNIX
+    socket.
     """
     if "Origin" in headers:
         raise StatusError(HTTPStatus.FORBIDDEN, method, "a request with Origin is refused")
 
 
 class _HeadOnly(Answer):
-    """What is answered to HEAD: the host takes the next answer to begin where a body would."""
+    """A response to HEAD, without a body: the host would read one as the next response."""
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(())
 
 
 def only_post() -> Response:
-    """The response to other methods than POST."""
+    """Return the response to other HTTP methods than POST."""
     return failure(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is answered", {"Allow": "POST"})
 
 
 def unreadable(error: StatusError | ValueError) -> Response:
-    """The response to a request that cannot be read: 400, or what a ``StatusError`` says."""
+    """Return the response to an invalid request: 400, or the status of a ``StatusError``."""
     if isinstance(error, StatusError):
         return failure(error.status, error.message)
     return failure(
@@ -315,10 +319,10 @@ def unreadable(error: StatusError | ValueError) -> Response:
 
 
 def failed(error: BaseException, method: str) -> Response:
-    """The response where ``method`` raised ``error``, which is logged."""
+    """Return the response for ``error``, raised by ``method``; log all but a ``WireError``."""
     if is_kind(error, WireError):
         reason = error_text(error)
-        with suppress(BaseException):  # its class may be an author's own
+        with suppress(BaseException):  # its class may be one of the plugin, whose property fails
             reason = plain_text(error.reason)
         return failure(HTTPStatus.BAD_REQUEST, reason)
     log_failed_call(f"/{method} failed", error)
@@ -326,7 +330,7 @@ def failed(error: BaseException, method: str) -> Response:
 
 
 def failure(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """A response that says what went wrong."""
+    """Return an error response with ``message`` as ``Err``."""
     body = json.dumps({"Err": bounded(message)}).encode() + b"\n"
     return Response(status, body, {"Content-Type": CONTENT_TYPE, **(headers or {})})
 
@@ -348,17 +352,17 @@ def _chunks(stream: Readable, length: int | None) -> Iterator[bytes]:
 
 
 def _size(response: Response) -> int | None:
-    # What is whole in memory is sent with its length, anything else in chunks.
+    # A body that is in memory is sent with its length, any other in chunks.
     body = response.body
     return body.getbuffer().nbytes - body.tell() if isinstance(body, io.BytesIO) else None
 
 
 def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
-    """Return the length that is told; raise ``ValueError`` for what no host could read.
+    """Return the Content-Length, if any; raise ``ValueError`` for what no host could read.
 
-    Raises ``TypeError`` for headers that are no table.
+    Raises ``TypeError`` for headers that are not a mapping.
     """
-    # Apps are not always typed.
+    # The app's code may be untyped.
     status: Any = given
     headers: Mapping[Any, Any] = given_headers
     if not isinstance(status, int) or status not in _STATUSES:
@@ -394,7 +398,7 @@ def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
 
 @lru_cache(maxsize=64)
 def _is_plain(name: str, value: str) -> bool:
-    """Whether a header can be sent; what it is, is known of most of them after the first."""
+    """Return whether a header can be sent; cached, as most responses have the same headers."""
     if name.lower() == "transfer-encoding":
         return False
     return bool(HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value))
@@ -415,11 +419,11 @@ def _told_length(headers: Mapping[str, str]) -> int | None:
 
 
 def wsgi(app: App, inflight: InFlight | None = None) -> WSGIApplication:
-    """The WSGI application that answers ``POST /method`` with ``app(request)``.
+    """Return the WSGI application that answers ``POST /method`` with ``app(request)``.
 
-    What fails is answered, or passes to the server, as ``answer`` says in
-    ``answering.py``. A request with ``Origin``, a browser's, is refused with 403
-    unless its ``REMOTE_ADDR`` is empty, as servers have it on a UNIX socket.
+    Exceptions are answered, or pass to the server, as ``answer`` describes. A request with
+    ``Origin``, which browsers send, is refused with 403 unless its ``REMOTE_ADDR`` is empty, as
+    it is on a UNIX socket.
     """
     shared = InFlight() if inflight is None else inflight
 
@@ -446,7 +450,7 @@ def _request(environ: WSGIEnvironment, held: Held) -> Request:
     query = environ.get("QUERY_STRING")
     method = environ["PATH_INFO"] + (f"?{query}" if query else "")
     headers = _headers(environ)
-    # A server that tells no address does not say that this is a UNIX socket.
+    # A missing REMOTE_ADDR, unlike an empty one, does not mean a UNIX socket.
     if environ.get("REMOTE_ADDR") != "":
         refuse_origin(headers, method)
     return read_request(method, headers, _length(environ), environ["wsgi.input"], held)

@@ -1,11 +1,11 @@
-"""A connection to a served plugin: cheroot's threads read requests from it, one after the other.
+"""A connection to a served plugin, from which cheroot's threads read requests in turn.
 
-Heads are read strictly, so that no two readers see the end of a request at different places.
+Heads are read strictly, so that a proxy and this server always agree where a request ends.
 cheroot by itself accepts a space before the colon, lets a folded line replace the value before
-it, takes the last of two lengths, accepts as a length whatever ``int()`` accepts, and ignores a
-length beside chunks. It also reads a body, or a chunk of any size, into memory at once;
-``RequestBody`` reads as much as it is asked for. cheroot's reader is written in Python, and its
-writer sends the head of a response by itself, which wakes the host twice.
+it, takes the last of two lengths, accepts as a length everything that ``int()`` accepts, and
+ignores a length beside chunks. It also reads a body, or a chunk of any size, into memory at once;
+``RequestBody`` reads only as much as requested. cheroot's reader is slow, being written in Python,
+and its writer sends the head of a response separately, which wakes the host twice.
 """
 
 import contextlib
@@ -38,24 +38,24 @@ from moby_plugins.domain.text import shown
 from moby_plugins.failures import logger
 from moby_plugins.ports import RunningCall
 
-# Of a body that nobody read; what is longer ends the connection.
+# Bytes of an unread body that are skipped; a longer body closes the connection.
 MAX_UNREAD_BYTES = 256 << 20
-# Milliseconds that a thread stays with a connection whose request it has answered.
+# Milliseconds that a thread waits for the next request after a response.
 LINGER = 2
 HUNG_UP = "the host hung up"
 
 
 class RequestBody:
-    """A request's body, read from the connection as it is asked for.
+    """A request's body, read from the connection on demand.
 
-    A body that is cut off or badly chunked is an ``OSError``, and ends the connection.
+    A body that is cut off or badly chunked raises ``OSError``, and ends the connection.
     """
 
     def __init__(self, req: Any) -> None:
         self._req = req
         self._stream = req.conn.rfile
         self._chunked = bool(req.chunked_read)
-        # What is in the head, in bytes; ``None`` for chunks.
+        # The Content-Length, 0 without one; ``None`` for chunks.
         self.length: int | None = (
             None if self._chunked else int(req.inheaders.get(b"Content-Length", 0))
         )
@@ -63,7 +63,7 @@ class RequestBody:
         self._chunks_seen = 0
 
     def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes, ``b""`` at the end."""
+        """Return at most ``size`` bytes, ``b""`` at the end."""
         if not (self._chunked or self._left):
             return b""
         conn = self._req.conn
@@ -77,7 +77,7 @@ class RequestBody:
             conn.waits_since = None
 
     def skip_rest(self) -> None:
-        """Read to the end, or see to it that the connection ends here."""
+        """Read to the end of the body; close the connection if that fails or takes too much."""
         skipped = 0
         try:
             while data := self.read(CHUNK_BYTES):
@@ -122,7 +122,7 @@ class RequestBody:
 
 
 class _Raw(socket.SocketIO):
-    """The socket; while it is ``quiet`` it is not asked, and has nothing."""
+    """The socket's raw stream; while ``quiet`` is set, it acts as if nothing was received."""
 
     quiet = False
 
@@ -131,18 +131,18 @@ class _Raw(socket.SocketIO):
 
 
 class Reader(io.BufferedReader):
-    """Requests, one after the other, as they come."""
+    """A buffered reader of the requests of one connection."""
 
-    bytes_read = 0  # for statistics of cheroot's that nobody turns on
+    bytes_read = 0  # for cheroot's statistics, which are off
 
     def __init__(self, sock: socket.socket, bufsize: int) -> None:
         self._socket = _Raw(sock, "r")
-        # What TLS has decrypted but not given yet, of which the kernel knows nothing.
+        # Bytes that TLS has decrypted but not returned yet, which polling does not show.
         self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else lambda: 0
         super().__init__(self._socket, bufsize)
 
     def has_data(self) -> bool:
-        """Whether the next request has come already, along with one that was read."""
+        """Return whether bytes of the next request are already buffered."""
         self._socket.quiet = True
         try:
             return bool(self.peek(1)) or self._pending() > 0
@@ -151,7 +151,7 @@ class Reader(io.BufferedReader):
 
 
 class JoiningWriter(StreamWriter):
-    """Sends the head of an answer in one piece with what comes first of its body."""
+    """A writer that sends the head of a response together with the first chunk of its body."""
 
     held: list[bytes] | None = None
 
@@ -159,11 +159,11 @@ class JoiningWriter(StreamWriter):
         super().__init__(sock, "wb", bufsize)
 
     def joined(self) -> "_Joined":
-        """What is written inside leaves at its end; where that raises, nothing leaves."""
+        """Return a context in which writes are joined and sent at its end, not if it raises."""
         return _Joined(self)
 
     def write(self, val: Any, /) -> int:
-        """Send, or keep."""
+        """Send ``val``, or keep it while writes are joined."""
         if self.held is None:
             super().write(val)  # type: ignore[no-untyped-call]
         else:
@@ -172,7 +172,7 @@ class JoiningWriter(StreamWriter):
 
 
 class _Joined:
-    # A class, because a generator would take longer than what it holds together.
+    # A class, because a context manager from a generator is slower than the writes it joins.
     def __init__(self, writer: JoiningWriter) -> None:
         self._writer = writer
 
@@ -186,9 +186,9 @@ class _Joined:
 
 
 class _RequestLines:
-    """Request lines, of which cheroot would cut off what is around them.
+    """A file of request lines that are checked before cheroot strips white space from them.
 
-    It would also take HTTP/1.-1 for a version, and answer the later ones with 505.
+    cheroot would also accept HTTP/1.-1 as a version, and answer later versions with 505.
     """
 
     def __init__(self, lines: Lines) -> None:
@@ -202,22 +202,22 @@ class _RequestLines:
 
 
 class StrictRequest(HTTPRequest):
-    """A request whose head is read strictly."""
+    """A cheroot request whose head is read strictly."""
 
     def __init__(self, server: Any, conn: Any) -> None:
-        # As a proxy cheroot takes addresses in absolute form, which every server must.
+        # In proxy mode cheroot accepts targets in absolute form, as every server must.
         super().__init__(server, conn, proxy_mode=True)
 
     def read_request_line(self) -> bool:
-        """Read the line; false for one that was refused, with 400 where cheroot takes it."""
+        """Read the request line; answer a bad one with 400 and return false."""
         lines = self.rfile
         self.rfile = _RequestLines(lines)
         try:
             if not super().read_request_line():  # type: ignore[no-untyped-call]
                 return False
-            # Of other methods than POST the address does not matter: they are refused anyway.
+            # The target only matters for POST: other methods are refused anyway.
             known = bool(self.method != b"POST" or REQUEST_TARGET.match(self.uri))
-        except ValueError:  # what is nowhere in one, or an address that cannot be taken apart
+        except ValueError:  # a bad line, or a target that cannot be parsed
             known = False
         finally:
             self.rfile: Any = lines
@@ -226,15 +226,15 @@ class StrictRequest(HTTPRequest):
         return known
 
     def header_reader(self, lines: Any, headers: dict[bytes, bytes]) -> None:
-        """Read the headers; what raises ``ValueError`` is answered with 400."""
+        """Read the headers into ``headers``; cheroot answers a ``ValueError`` with 400."""
         read_headers(lines, headers)
-        # cheroot would read past the body: chunks are younger than HTTP/1.0.
+        # HTTP/1.0 has no chunks, so cheroot would read past the body.
         if b"Transfer-Encoding" in headers and self.response_protocol != "HTTP/1.1":
             raise ValueError("Transfer-Encoding in HTTP/1.0")
 
 
 class ConnectionCall(RunningCall):
-    """A call that came over a connection; ``watched`` once the server has seen it run."""
+    """A running call over a connection; ``watched`` is true once ``Workers.look`` has seen it."""
 
     watched = False
 
@@ -243,11 +243,11 @@ class ConnectionCall(RunningCall):
 
 
 class Connection(HTTPConnection):
-    """A connection whose TLS handshake is its own thread's business.
+    """A connection whose TLS handshake is done in the thread that serves it.
 
-    ``call`` is the call that its thread answers. Where the peer hangs up during one,
-    ``hang_up`` closes the connection from another thread, unless its own is just reading or
-    writing: then that closes it. ``hung_up_since`` tells when that was.
+    ``call`` is the call that this thread is answering. If the peer hangs up during a call,
+    ``hang_up`` closes the connection from another thread, unless its own thread is reading or
+    writing: then that thread closes it. ``hung_up_since`` is the time of ``hang_up``.
     """
 
     RequestHandlerClass = StrictRequest
@@ -259,13 +259,13 @@ class Connection(HTTPConnection):
 
     def __init__(self, server: Any, sock: socket.socket, makefile: Any = MakeFile) -> None:
         super().__init__(server, sock, makefile)
-        # cheroot puts caches there that refer to the connection: it would await the collector.
+        # Caches of cheroot that refer to the connection: only the collector would free it.
         del self.resolve_peer_creds, self.get_peer_creds
-        # A host that only ends its sending has hung up on TCP, but not on a UNIX socket.
-        # Linux alone tells of the former.
+        # A peer that has only shut down its sending counts as hung up on TCP, but not on a UNIX
+        # socket. Only Linux reports this, as POLLRDHUP.
         is_unix = sock.family == getattr(socket, "AF_UNIX", None)
         self.hang_up_events: int = 0 if is_unix else getattr(select, "POLLRDHUP", 0)
-        # Held while it is decided which thread closes the socket.
+        # Guards the decision which thread closes the socket.
         self._lock = threading.Lock()
         self.rfile: Any = Reader(sock, self.rbufsize)
         self.wfile: Any = JoiningWriter(sock, self.wbufsize)
@@ -277,7 +277,7 @@ class Connection(HTTPConnection):
 
     @property
     def waits_since(self) -> float | None:
-        """Since when (monotonic) its thread waits for the peer to send or to read something.
+        """The monotonic time since which its thread waits for the peer to send or to read.
 
         ``None`` while code of the plugin runs. Setting a time raises ``ConnectionResetError``
         once the peer has hung up.
@@ -299,19 +299,19 @@ class Connection(HTTPConnection):
             raise ConnectionResetError(errno.ECONNRESET, HUNG_UP)
 
     def begin(self, method: str) -> ConnectionCall:
-        """Begin a call, in which the peer may hang up."""
+        """Begin a call, during which another thread may call ``hang_up``."""
         self.call = ConnectionCall(method)
         return self.call
 
     def end(self) -> None:
-        """End the call: from now on this thread alone closes the connection."""
+        """End the call; from now on, only this thread closes the connection."""
         with self._lock:
             self.call = None
 
     def hang_up(self) -> None:
-        """Have the running call know that the peer hung up, and close the connection.
+        """Tell the running call that the peer hung up, and close the connection.
 
-        Does nothing between two calls: then its thread notices by itself.
+        Does nothing between two calls: then the connection's own thread notices.
         """
         with self._lock:
             if self.call is None or self.hung_up_since is not None:
@@ -324,7 +324,7 @@ class Connection(HTTPConnection):
                 self._shut_down()
 
     def communicate(self) -> Any:
-        """Serve the requests that follow close on each other; true where it can be kept."""
+        """Serve requests while they follow quickly; return true if the connection can be kept."""
         self.waits_since = time.monotonic()
         try:
             if self._shake_hands is not None:
@@ -341,7 +341,7 @@ class Connection(HTTPConnection):
         return False
 
     def _goes_on(self) -> bool:
-        # To hand the connection to another thread takes longer than most hosts need to call again.
+        # Passing the connection to another thread takes longer than most hosts wait between calls.
         if self.server.requests.qsize or not self.server.ready:
             return False
         came = self.rfile.has_data() or self._next_request.poll(LINGER)
@@ -355,42 +355,42 @@ class Connection(HTTPConnection):
         with contextlib.suppress(OSError):
             super().close()
         if not self.linger:
-            # What the peer did not take is lost: said here, or else by the garbage collector.
+            # Flushing here raises if the peer did not read everything; else the collector warns.
             with contextlib.suppress(OSError):
                 self.wfile.close()
         self.server.closed(self)
 
     def cut(self) -> None:
-        """Break it off: a wait for the peer ends, and a call that runs is told."""
+        """Break the connection off: waiting for the peer ends, and a running call is told."""
         with self._lock:
             if self.call is not None:
                 self.call.hang_up()
             self._shut_down()
 
     def _shut_down(self) -> None:
-        with contextlib.suppress(OSError):  # where it has ended by itself
+        with contextlib.suppress(OSError):  # the connection has already ended
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
 
 class TLS(Adapter):
-    """Sockets under ``context`` that shake hands when they are first read."""
+    """An adapter for cheroot whose sockets do the TLS handshake on their first read."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context
 
     def bind(self, sock: socket.socket) -> socket.socket:
-        """The listening socket stays as it is."""
+        """Return the listening socket unchanged."""
         return sock
 
     def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, Any]]:
-        """An accepted socket, and what a WSGI application would be told of it: nobody asks."""
+        """Return an accepted socket under TLS, and an empty WSGI environment."""
         wrapped = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         return wrapped, self.get_environ()
 
     def get_environ(self) -> dict[str, Any]:
-        """Nothing."""
+        """Return an empty WSGI environment, which is not used."""
         return {}
 
     def makefile(self, sock: socket.socket, mode: str = "r", bufsize: int = -1) -> Any:
-        """The socket as a file."""
+        """Return the socket as a file."""
         return MakeFile(sock, mode, CHUNK_BYTES if bufsize < 0 else bufsize)

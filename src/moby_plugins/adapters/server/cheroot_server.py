@@ -1,9 +1,9 @@
-"""The HTTP server behind a served plugin: cheroot, on a socket that is given to it.
+"""The HTTP server behind a served plugin: cheroot, on a given socket.
 
-Each request passes through a ``Gateway`` to the app. By itself cheroot shakes hands under TLS in
-the thread that accepts, waits without end when it stops, goes on for ever with a socket that
-listens no more, and ends all of itself for a ``SystemExit`` out of an app: ``Connection``,
-``Workers`` and ``CherootServer`` mend that.
+Each request passes through a ``Gateway`` to the app. cheroot by itself does the TLS handshake in
+the thread that accepts, waits without limit when it stops, loops for ever on a socket that no
+longer listens, and exits on a ``SystemExit`` out of an app: ``Connection``, ``Workers`` and
+``CherootServer`` prevent that.
 """
 
 import errno
@@ -39,45 +39,45 @@ from moby_plugins.failures import log_failed_call, log_failure, logger
 BACKLOG = 128
 MAX_HEADER_BYTES = 64 << 10
 IDLE_TIMEOUT = 60.0
-# Seconds that calls have to notice that their connection was cut off.
+# Seconds for calls to notice that their connection was cut off.
 CUT = 0.5
-# Seconds between looks at whether to stop, at most.
+# The most seconds between checks whether to stop.
 TICK = 0.1
-# Seconds between looks at whether hosts have hung up; a call is looked at from the second on.
+# Seconds between checks for hosts that hung up; a call is checked from its second one on.
 LOOK = 0.25
 
-# What the selector raises once its descriptor is closed or is another's.
+# Errors of a selector whose descriptor was closed or reused.
 _ENDED = {errno.EBADF, errno.EINVAL}
-# What a path must not hold, percent-encoded or not.
+# Bytes that a path must not contain, percent-encoded or not.
 _ODD_PATH = re.compile(rb"[\x00-\x1f\x7f-\xff]")
-# The beginning of an address in absolute form.
+# The beginning of a target in absolute form.
 _AUTHORITY = re.compile(rb"\Ahttps?://[^/?#]+", re.IGNORECASE)
 
-# Told how the serving ended: by an error, or otherwise.
+# Called when serving has ended, with the error if there was one.
 OnEnd: TypeAlias = Callable[[BaseException | None], object]
 
 
 def gateway_to(app: App, inflight: InFlight | None = None) -> Callable[[Any], "Gateway"]:
-    """What ``CherootServer`` asks for: the gateway of each request, to ``app``.
+    """Return a factory of gateways to ``app``, for ``CherootServer``.
 
-    ``inflight`` bounds what its requests keep in memory.
+    ``inflight`` bounds the memory of all requests together.
     """
     return partial(Gateway, app, InFlight() if inflight is None else inflight)
 
 
 class Gateway(server.Gateway):
-    """One request, and the app's answer to it."""
+    """One request and the app's response to it."""
 
     def __init__(self, app: App, inflight: InFlight, req: Any) -> None:
         super().__init__(req)
         self._app = app
         self._held = Held(inflight)
         self._input = RequestBody(req)
-        # cheroot would read the rest of a body of its own; and ours refers to the request.
+        # cheroot would read the rest of the body by itself, and ours refers back to the request.
         req.rfile = None
 
     def respond(self) -> None:
-        """Answer, then read what nobody read of the request, for the next one stands behind it."""
+        """Send the response, then skip the unread rest of the request, which precedes the next."""
         req, conn = self.req, self.req.conn
         conn.waits_since = None
         call = conn.begin(req.path.decode("latin-1").removeprefix("/"))
@@ -98,7 +98,7 @@ class Gateway(server.Gateway):
                 answered.close()
         finally:
             conn.end()
-            # Before the rest is read, for which a host may take its time.
+            # Released before the rest is read, which may take as long as the host likes.
             self._held.release()
         if conn.hung_up_since is not None:
             raise NoAnswerError(HUNG_UP)
@@ -109,7 +109,7 @@ class Gateway(server.Gateway):
         try:
             return next(chunks, b"")
         except Exception as error:
-            # It was logged. cheroot would take an OSError of the app for one of the connection.
+            # Already logged. cheroot would take an OSError of the app for one of the connection.
             raise NoAnswerError(error_text(error)) from error
 
     def _request(self) -> Request:
@@ -125,7 +125,7 @@ class Gateway(server.Gateway):
         return read_request(method, headers, self._input.length, self._input, self._held)
 
     def _write(self, chunk: bytes) -> None:
-        # For as long as it takes: who follows a log may pause.
+        # Without a time limit: the reader of a log stream may pause.
         req, conn = self.req, self.req.conn
         conn.waits_since = time.monotonic()
         try:
@@ -140,20 +140,19 @@ class Gateway(server.Gateway):
 
 
 def _as_it_came(req: Any) -> bytes:
-    """Return path and query as the host sent them: cheroot decodes the path."""
+    """Return path and query as the host sent them, since cheroot decodes the path."""
     return _AUTHORITY.sub(b"", bytes(req.uri), count=1)
 
 
 class CherootServer:
-    """Serves on ``sock``, which is bound and becomes the server's own, what ``gateway`` leads to.
+    """A server of ``gateway`` on ``sock``, which must be bound and which it then owns.
 
-    Under TLS where a ``context`` is given. A call or a stream has a thread of
-    its own, up to ``MAX_THREADS``, and loses its place when its host hangs up. A peer
-    may be silent for ``idle`` seconds within a request or between two; an answer is read
-    as slowly as it likes. Where all threads are taken, the connection that has waited for
-    its peer for longest makes room; calls that run are let run. To be started and stopped
-    once. ``on_end`` is called when the serving has ended, for whatever reason, in the thread
-    that served.
+    With a ``context`` it serves TLS. Each call or stream has its own thread, up to
+    ``MAX_THREADS``; one whose host hung up no longer counts. A peer may be silent for ``idle``
+    seconds within a request or between two, but may read a response as slowly as it likes. If
+    all threads are busy, the connection that has waited longest for its peer is closed; running
+    calls are never interrupted for this. Start and stop it once. ``on_end`` is called in the
+    serving thread when serving has ended, for any reason.
     """
 
     def __init__(
@@ -170,13 +169,13 @@ class CherootServer:
         self._server = _Server(sock, gateway, context, idle)
         self._started = threading.Event()
         self._failure: BaseException | None = None
-        # Threads that are daemons make daemons: a call that hangs does not hold the process.
+        # Workers inherit the daemon flag, so that a hung call does not block exit.
         self._thread = threading.Thread(target=self._serve, name="plugin server", daemon=True)
 
     def start(self) -> None:
-        """Serve in threads; returns once connections are taken.
+        """Start to serve in threads; return once connections are accepted.
 
-        Raises ``OSError``, or ``RuntimeError`` where there is no thread to be had.
+        Raises ``OSError``, or ``RuntimeError`` if no thread can be started.
         """
         try:
             self._thread.start()
@@ -188,7 +187,7 @@ class CherootServer:
             raise
 
     def stop(self, drain: float) -> None:
-        """Take no more connections, give running calls ``drain`` seconds, then cut them off."""
+        """Accept no more connections, give calls ``drain`` seconds to end, then cut them off."""
         stopper = threading.Thread(target=self._server.stop, daemon=True)
         stopper.start()
         stopper.join(drain)
@@ -203,7 +202,7 @@ class CherootServer:
     def _serve(self) -> None:
         try:
             self._server.prepare()
-        except BaseException as error:  # for the thread that starts it
+        except BaseException as error:  # raised again by ``start``
             self._failure = error
             return
         finally:
@@ -217,7 +216,7 @@ class CherootServer:
 
 
 class _Server(server.HTTPServer):
-    """cheroot's server on a socket of ours, with threads as they are needed."""
+    """cheroot's server on a given socket, with ``Workers`` as its threads."""
 
     expiration_interval = TICK
     max_request_header_size = MAX_HEADER_BYTES
@@ -252,23 +251,23 @@ class _Server(server.HTTPServer):
         self._watcher = threading.Thread(target=self._watch, name="plugin watcher", daemon=True)
 
     def bind_unix_socket(self, _: Any) -> socket.socket:
-        """The socket that was given, which is bound."""
+        """Return the given socket, which is already bound."""
         self.socket = self._given
         return self._given
 
     def bind(self, *_: Any) -> socket.socket:
-        """The same for TCP."""
+        """Return the given socket, which is already bound."""
         self.socket = self._given
         return self._given
 
     def clear_stats(self) -> None:
-        """Keep no statistics: cheroot's refer to the server for as long as the process lives."""
+        """Disable statistics: those of cheroot would keep the server alive until exit."""
         self._start_time: float | None = None
         self._run_time = 0.0
         self.stats: dict[str, Any] = {"Enabled": False}
 
     def serve(self) -> None:
-        """Serve until stopped; raises ``OSError`` once the socket listens no more."""
+        """Serve until stopped; raise ``OSError`` once the socket no longer listens."""
         self._watcher.start()
         while self.ready and self._listens():
             try:
@@ -276,13 +275,13 @@ class _Server(server.HTTPServer):
             except Exception as error:
                 log_failure("taking connections failed", error)
                 if isinstance(error, ValueError) or getattr(error, "errno", 0) in _ENDED:
-                    raise  # its selector was closed, by code of the plugin for example
+                    raise  # the selector was closed, for example by code of the plugin
                 time.sleep(TICK)
         if self.ready:
             raise OSError("its socket listens no more")
 
     def stop(self) -> None:
-        """Take no more connections, and return when those that there are have been served."""
+        """Accept no more connections, and return when all current ones have been served."""
         if not self.ready:
             return
         self.ready = False
@@ -290,7 +289,7 @@ class _Server(server.HTTPServer):
         if self._is_there():
             self.socket.close()
         else:
-            # Its descriptor may be another's by now.
+            # The descriptor may have been closed and reused.
             self.socket.detach()
         self._connections.close()
         self.requests.stop()
@@ -299,22 +298,22 @@ class _Server(server.HTTPServer):
             self._watcher.join()
         with self._lock:
             left = list(self._open)
-        # Those that cheroot forgets: they came back to a server that was stopping.
+        # Connections that cheroot does not close, as they were returned while it was stopping.
         for conn in left:
             conn.close()
 
     def _watch(self) -> None:
-        # Goes on while the server drains: calls whose hosts have gone end all the sooner.
+        # Continues while the server drains, so that calls whose hosts hung up end sooner.
         while not self._over.wait(LOOK):
             try:
                 self.requests.look(time.monotonic())
                 if self.ready and not self._listens():
                     self._connections.stop()
-            except BaseException as error:  # out of a handler of the log
+            except BaseException as error:  # raised by a log handler
                 log_failure("looking after connections failed", error)
 
     def _is_there(self) -> bool:
-        # Whether its descriptor still is this socket.
+        # Return whether the descriptor still refers to this socket.
         try:
             return os.path.samestat(os.fstat(self._given.fileno()), self._inode)
         except OSError:
@@ -324,25 +323,25 @@ class _Server(server.HTTPServer):
         if not self._is_there():
             return False
         poll = select.poll()
-        poll.register(self._given, getattr(select, "POLLRDHUP", 0))  # on Linux alone
+        poll.register(self._given, getattr(select, "POLLRDHUP", 0))  # only on Linux
         try:
             listens = self._given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError:
             return False
-        return bool(listens) and not poll.poll(0)  # polled, it tells that it was shut down
+        return bool(listens) and not poll.poll(0)  # polling shows a shutdown
 
     def opened(self, conn: "Connection") -> None:
-        """``conn`` was accepted, and is open until ``closed``."""
+        """Note that ``conn`` was accepted; it is open until ``closed`` is called."""
         with self._lock:
             self._open.add(conn)
 
     def closed(self, conn: "Connection") -> None:
-        """``conn`` holds nothing any more."""
+        """Note that ``conn`` was closed."""
         with self._lock:
             self._open.discard(conn)
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: Any = None) -> None:
-        """Log what cheroot reports; with ``traceback`` it does so while it handles an error."""
+        """Log a message of cheroot; with ``traceback``, log the error being handled, too."""
         error = sys.exception() if traceback else None
         if error is not None and level >= logging.ERROR:
             log_failed_call("serving a connection failed", error)

@@ -1,4 +1,4 @@
-"""A listening socket for a machine that has run out of descriptors."""
+"""Listening sockets: on UNIX paths and TCP, or inherited from systemd."""
 
 import contextlib
 import errno
@@ -19,32 +19,32 @@ from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import logger
 from moby_plugins.platforms import check_platform
 
-# What a process, or the machine, has run out of where ``accept`` fails so.
+# Errors of ``accept`` if the process, or the machine, has run out of descriptors or memory.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-# Seconds before the next attempt.
+# Seconds before the next attempt to accept.
 _PAUSE = 0.1
 
 DIRECTORY_MODE = 0o755
-# Seconds that a lock is waited for, and between two looks at it.
+# Seconds to wait for a lock, and between two attempts.
 LOCK_TIMEOUT, _LOCK_STEP = 5.0, 0.02
 _FAMILIES = {"AF_UNIX", "AF_INET", "AF_INET6"}
-# Where systemd's sockets begin.
+# The first descriptor that systemd passes.
 FIRST_INHERITED = 3
-# The system would take a larger port modulo 65,536.
+# The system would reduce a larger port modulo 65,536.
 MAX_PORT = 65535
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/]+):(?P<port>[0-9]{1,5})")
 
 
 class ListeningSocket(socket.socket):
-    """Where there is no descriptor left for a connection, ``accept`` pauses: ``TimeoutError``.
+    """A listening socket whose ``accept`` pauses and raises ``TimeoutError`` without descriptors.
 
-    The connection goes on waiting, so without a pause the same would fail again at once.
+    The connection stays in the queue, so without a pause ``accept`` would fail again at once.
     """
 
     _exhausted = False
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """As ever, but for a pause."""
+        """Accept a connection, or pause and raise ``TimeoutError`` if no descriptor is left."""
         try:
             taken = super().accept()
         except OSError as error:
@@ -60,14 +60,14 @@ class ListeningSocket(socket.socket):
 
 
 def _nothing() -> None:
-    """Nothing is on disk."""
+    """Do nothing, for a listener that has no file to remove."""
 
 
 @frozen
 class Listener:
-    """A socket that listens, or is about to; ``address`` is what a host would call.
+    """A bound socket, listening or not yet; ``address`` is the one that hosts call.
 
-    ``inherited`` tells that somebody else opened it, and tells hosts of it.
+    ``inherited`` is true for a socket that another process opened and announces to hosts.
     """
 
     socket: socket.socket
@@ -82,13 +82,13 @@ def listen_unix(
     group: str | int | None,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> Listener:
-    """A socket at ``path``, with its directory where that is missing.
+    """Bind a socket at ``path``, creating its directory if necessary.
 
-    Its mode is ``mode`` and its group ``group`` before anyone can connect. A stale
-    socket is replaced. Where another process is about to listen at ``path``, this waits
-    for it, up to ``LOCK_TIMEOUT`` seconds or until ``stop_requested()``. Raises
-    ``SpecError`` for a path where another plugin listens or where something else is,
-    or that cannot be used, and ``SettingsError`` for a group that there is not.
+    Its mode ``mode`` and its group ``group`` are set before anyone can connect. A stale socket
+    is replaced. If another process is about to listen at ``path``, this waits for it, up to
+    ``LOCK_TIMEOUT`` seconds or until ``stop_requested()``. Raises ``SpecError`` for a path where
+    another plugin listens, where another kind of file is, or that cannot be used, and
+    ``SettingsError`` for a group that does not exist.
     """
     check_socket_path(path)
     gid = _group_id(group)
@@ -104,7 +104,7 @@ def listen_unix(
 
 
 def listen_tcp(addr: str, scheme: str) -> Listener:
-    """A socket at ``addr``, ``HOST:PORT``; port 0 takes a free one.
+    """Bind a socket at ``addr``, ``HOST:PORT``; port 0 takes a free one.
 
     Raises ``SpecError`` for an address that cannot be used.
     """
@@ -114,7 +114,7 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
     host, port = match["host"], int(match["port"])
     try:
         Address(f"{scheme}://{host}:{port or 1}")
-    except SpecError as error:  # a zone, for one: it means nothing to others
+    except SpecError as error:  # for example a zone, which only has a meaning on this machine
         raise SpecError(f"{quoted(addr)} is no address that hosts can read: {error}") from error
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
@@ -137,11 +137,11 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
 
 
 def inherited(scheme: str) -> Listener | None:
-    """The socket that systemd opened for this process, if it did.
+    """Return the socket that systemd opened for this process, ``None`` without one.
 
-    As ``sd_listen_fds(1)`` does, this takes the variables out of the environment:
-    they are for no one else. Raises ``SpecError`` for several sockets, and for what is
-    no listening stream socket.
+    Like ``sd_listen_fds(1)``, this removes the variables from the environment, so that child
+    processes do not use them. Raises ``SpecError`` for several sockets, and for anything but a
+    listening stream socket.
     """
     process = os.environ.pop("LISTEN_PID", "")
     count = os.environ.pop("LISTEN_FDS", "")
@@ -162,9 +162,9 @@ def inherited(scheme: str) -> Listener | None:
 
 
 def notify_systemd(state: str) -> None:
-    """Tell systemd ``READY=1`` or the like, where it waits for that (``Type=notify``).
+    """Send ``READY=1`` or the like to systemd, if it expects that (``Type=notify``).
 
-    It waits for no room, and raises nothing: what systemd is not told is logged.
+    This neither blocks nor raises: a failure is logged.
     """
     where = os.environ.get("NOTIFY_SOCKET", "")
     if not where.startswith(("/", "@")):
@@ -209,8 +209,8 @@ def _group_id(group: str | int | None) -> int:
 
 @contextlib.contextmanager
 def _locked(path: str, stop_requested: Callable[[], bool]) -> Iterator[None]:
-    # Two plugins that start at once must not both find the socket stale. The lock is a file of
-    # our own beside it: one on the directory could be held by every user who may read that.
+    # Two plugins that start at once must not both find the socket stale. The lock is a separate
+    # file beside it: every user who may read the directory could lock the directory itself.
     directory, name = os.path.split(path)
     lock = os.path.join(directory, f".{name}.lock")
     ends = time.monotonic() + LOCK_TIMEOUT
@@ -239,10 +239,10 @@ def _try_lock(lock: str) -> int | None:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             raise SpecError("it is not this user's, so it cannot be locked: remove it", lock)
-        # Of a file that others could open, they could hold the lock.
+        # Other users could hold the lock if they could open the file.
         os.fchmod(descriptor, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Who had the lock may have removed the file: then there is another, or will be.
+        # The previous owner of the lock may have removed the file: then try again with a new one.
         if os.path.samestat(status, os.lstat(lock)):
             return descriptor
     except (BlockingIOError, FileNotFoundError):
@@ -255,7 +255,7 @@ def _try_lock(lock: str) -> int | None:
 
 
 def _remove_stale(path: str) -> None:
-    # It may also go while we look: whoever stops removes its own.
+    # A plugin that stops may remove its socket at this moment.
     with contextlib.suppress(FileNotFoundError):
         _check_stale(path)
         os.unlink(path)
@@ -274,7 +274,7 @@ def _check_stale(path: str) -> None:
 
 
 def _is_traced(path: str) -> bool:
-    """Return whether a trace listens there, which follows the plugin to its new socket."""
+    """Return whether a tracing proxy listens there, which will forward to the new socket."""
     from moby_plugins.adapters.disk.stand_in import stands_in
 
     return stands_in(path)
@@ -285,7 +285,7 @@ def _bound(path: str, mode: int, gid: int) -> socket.socket:
     try:
         sock.bind(path)
         try:
-            # Nobody can connect until it listens, so this is in time.
+            # No host can connect before listen(), so this is early enough.
             os.chown(path, -1, gid)
             os.chmod(path, mode)
             sock.listen()

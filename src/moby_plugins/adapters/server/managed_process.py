@@ -1,8 +1,8 @@
-"""What a process that an engine runs needs: lines that engines read, and a parent of orphans.
+"""Helpers for a process that an engine runs: bounded log lines, and a reaper of orphans.
 
-An engine reads what a managed plugin prints line by line, and stops at a line of more than 64
-KiB: the plugin then hangs as soon as it writes again. Process 1 of a container becomes the parent
-of each process whose own parent ended, and has to wait for it, or it stays as a zombie.
+An engine reads the output of a managed plugin line by line, and stops at a line of more than 64
+KiB: the plugin then hangs on its next write. Process 1 of a container becomes the parent of every
+orphaned process, and has to wait for it, or it stays a zombie.
 """
 
 import io
@@ -16,16 +16,16 @@ from typing import Any
 
 from moby_plugins.failures import logger
 
-# Characters: with any encoding less than what an engine reads of a line.
+# Characters of a line; in every encoding, fewer bytes than an engine's limit.
 MAX_LINE = 4000
-# Handed on to the program by process 1.
+# Signals that process 1 forwards to the program.
 _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT")
 _BY_A_SIGNAL = 128
 _STANDARD_ERROR = 2
 
 
 class BoundedLines(io.TextIOWrapper):
-    """A text stream that ends a line after ``MAX_LINE`` characters, if its writer does not."""
+    """A text stream that breaks lines after ``MAX_LINE`` characters. Threads may share it."""
 
     def __init__(self, buffer: Any) -> None:
         super().__init__(buffer, "utf-8", "backslashreplace", write_through=True)
@@ -33,7 +33,7 @@ class BoundedLines(io.TextIOWrapper):
         self._column = 0
 
     def write(self, text: str, /) -> int:
-        """Write ``text``, with ends of lines where there are too few."""
+        """Write ``text``, breaking lines that are too long; return its length."""
         with self._lock:
             super().write("".join(self._folded(text)))
             self.flush()
@@ -58,10 +58,10 @@ class _Quiet(logging.Filter):
 
 
 def log_to_engine(level: int) -> None:
-    """Bound the lines of standard output and error, and log there where nothing is set up.
+    """Bound the lines of standard output and error, and log to them unless logging is set up.
 
-    What matters is logged to standard error, which engines log as an error, the rest to standard
-    output. Handlers that write to either go on doing so.
+    Warnings and errors go to standard error, which engines log as errors, the rest to standard
+    output. Existing handlers that write to either keep doing so.
     """
     now: dict[object, BoundedLines] = {}
     for name in ("stdout", "stderr"):
@@ -82,11 +82,11 @@ def log_to_engine(level: int) -> None:
 
 
 def leave_reaping_to_process_one() -> None:
-    """Go on in a child, where this is process 1, whose work then is to wait for all children.
+    """If this is process 1, fork: continue in the child, and reap all orphans in the parent.
 
-    It hands signals on to that child, and exits as the child does. A child of the program's own
-    is not waited for by anything but the program: ``subprocess`` gets its exit status. Only
-    where no other thread runs yet, for a fork takes none along; else it is said in the log.
+    The parent forwards signals to that child, and exits with its exit status. Only the program
+    waits for its own children, so ``subprocess`` gets their exit status. This does nothing but
+    log a warning if other threads are running, as a fork does not copy them.
     """
     if os.getpid() != 1:
         return
@@ -107,7 +107,7 @@ def leave_reaping_to_process_one() -> None:
 
 
 def _reap(child: int, waited_for: set[signal.Signals]) -> int:
-    """Wait for all children until ``child`` has ended; return its exit status."""
+    """Reap all children and forward signals until ``child`` ends; return its exit status."""
     _close_all()
     while True:
         number = signal.sigwait(waited_for)
@@ -122,7 +122,7 @@ def _reap(child: int, waited_for: set[signal.Signals]) -> int:
 
 
 def _close_all() -> None:
-    # What the program has opened is for it to close: a pipe ends with its last writer.
+    # Close inherited descriptors: the reader of a pipe sees its end only after its last writer.
     with suppress(OSError):
         for descriptor in map(int, os.listdir("/proc/self/fd")):
             if descriptor > _STANDARD_ERROR:

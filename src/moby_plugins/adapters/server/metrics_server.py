@@ -1,6 +1,6 @@
-"""Metrics and health of a served plugin, at an address of their own: never on the plugin's socket.
+"""Metrics and health of a served plugin, at an address apart from the plugin's socket.
 
-``scraping.py`` is the HTTP of it, which is imported when it starts.
+The HTTP server is in ``scraping.py``, which is imported on start.
 """
 
 import threading
@@ -18,27 +18,27 @@ _LOOPBACK = "127.0.0.1"
 
 
 class CollectsMetrics(Protocol):
-    """A ``CollectorRegistry`` of prometheus_client."""
+    """The part of prometheus_client's ``CollectorRegistry`` that is used here."""
 
     def collect(self) -> Iterable[Any]:
-        """Return the metrics, with what they have counted."""
+        """Return the metrics with their current values."""
         ...
 
 
 class MetricsServer:
-    """Answers ``/metrics`` for Prometheus and ``/health`` for supervisors, beside a served plugin.
+    """A server of ``/metrics`` for Prometheus and ``/health`` for supervisors of a served plugin.
 
-    Give it to ``serve_unix`` and the like as ``metrics``: it starts with the plugin's server, and
+    Pass it to ``serve_unix`` and the like as ``metrics``: it starts with the plugin's server, and
     stops after it. ``/health`` is 200 while the plugin is served, and 503 while it is stopping, or
-    when ``check`` returns false or raises; the text says why. Requests of web pages, which have an
-    ``Origin``, are refused.
+    when ``check`` returns false or raises; the text says why. Requests with an ``Origin``, which
+    web pages send, are refused.
 
     Args:
         addr: ``HOST:PORT`` or ``PORT`` to listen at: on the loopback interface where no host is
             given, and port 0 for a free one.
-        registry: Whose metrics; ``prometheus_client.REGISTRY`` unless given.
-        check: The plugin's own opinion of its health: called for each ``/health``, in a thread of
-            this server.
+        registry: The registry of the metrics; ``prometheus_client.REGISTRY`` unless given.
+        check: Called for each ``/health``, in a thread of this server; returns whether the
+            plugin is healthy.
 
     Raises:
         SettingsError: Where prometheus-client is not installed.
@@ -70,7 +70,7 @@ class MetricsServer:
     ) -> None:
         from moby_plugins.adapters.observing.prometheus import exposition
 
-        given: object = addr  # of a program that nothing has checked
+        given: object = addr  # the caller may be untyped
         if not isinstance(given, str):
             raise TypeError(f"addr must be a string, not {quoted(given)}")
         if check is not None and not callable(check):
@@ -83,19 +83,19 @@ class MetricsServer:
 
     @property
     def url(self) -> str:
-        """Where it listens, once started: ``http://127.0.0.1:9323``."""
+        """The URL at which it listens, once started: ``http://127.0.0.1:9323``."""
         if not self._url:
             raise RuntimeError("the metrics have no address before their server is started")
         return self._url
 
     def start(self, is_serving: Callable[[], bool]) -> None:
-        """Listen, and answer in threads; the plugin's server calls it.
+        """Listen, and answer requests in threads; the plugin's server calls this.
 
         Args:
-            is_serving: Whether the plugin is served and not about to stop.
+            is_serving: Returns whether the plugin is served and not about to stop.
 
         Raises:
-            SpecError: Where it cannot listen there.
+            SpecError: If it cannot listen there.
         """
         from moby_plugins.adapters.server.listeners import listen_tcp
         from moby_plugins.adapters.server.scraping import ScrapingServer
@@ -115,7 +115,7 @@ class MetricsServer:
         logger.info("metrics and health are at %s", self._url)
 
     def stop(self) -> None:
-        """Stop to listen; what is being answered is cut off. May be called more than once."""
+        """Stop listening, and cut off running requests. May be called more than once."""
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()

@@ -1,6 +1,6 @@
-"""HTTP for scrapers: ``GET /metrics`` and ``GET /health``, and nothing else.
+"""The HTTP server for scrapers: ``GET /metrics`` and ``GET /health``, and nothing else.
 
-It answers a few at once, for a bounded time each: scrapers are no hosts, and must not slow the
+It answers only a few requests at once, each within a time limit, so that scrapers do not slow the
 plugin down.
 """
 
@@ -16,16 +16,16 @@ from typing import Any, TypeAlias
 
 from moby_plugins.failures import log_failure
 
-# What may be asked at once, and seconds until a slow one is cut off.
+# The most requests at once, and the seconds after which a slow one is cut off.
 MAX_AT_ONCE = 8
 TIMEOUT = 10.0
 _TEXT = "text/plain; charset=utf-8"
-# Returns the media type and the text.
+# Returns the media type and the text of the metrics.
 Exposition: TypeAlias = Callable[[], tuple[str, bytes]]
 
 
 class ScrapingServer(ThreadingMixIn, TCPServer):
-    """Answers on a socket that listens already."""
+    """A threaded HTTP server on a socket that already listens."""
 
     daemon_threads = True
     block_on_close = False
@@ -39,19 +39,19 @@ class ScrapingServer(ThreadingMixIn, TCPServer):
         self._room = threading.BoundedSemaphore(MAX_AT_ONCE)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer it in a thread, or close it where there are too many."""
+        """Serve ``request`` in a thread, or close it if there are too many."""
         if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
-        except BaseException:  # the machine has no thread left
+        except BaseException:  # no thread could be started
             self._room.release()
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer it, and make room for the next."""
-        # One that sends a byte now and then would else stay for as long as it likes.
+        """Serve ``request`` within the time limit, and free its place."""
+        # The time-out of the socket does not stop a client that sends a byte now and then.
         deadline = threading.Timer(TIMEOUT, partial(_cut, request))
         deadline.daemon = True
         deadline.start()
@@ -62,23 +62,23 @@ class ScrapingServer(ThreadingMixIn, TCPServer):
             self._room.release()
 
     def handle_error(self, _: Any, __: Any) -> None:
-        """Do without the traceback on standard error: the connection was lost."""
+        """Print no traceback on standard error: the connection was lost."""
 
 
 def _cut(request: socket.socket) -> None:
-    with suppress(OSError):  # it was closed
+    with suppress(OSError):  # already closed
         request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request, and then the connection is closed."""
+    """A handler of one request, after which the connection is closed."""
 
     server: ScrapingServer
     server_version = "moby-plugins"
     sys_version = ""
 
     def do_GET(self) -> None:
-        """Answer ``/metrics`` and ``/health``."""
+        """Respond to ``/metrics`` and ``/health``."""
         path = self.path.partition("?")[0]
         if "Origin" in self.headers:
             self._answer(HTTPStatus.FORBIDDEN, _TEXT, b"not for web pages\n")
@@ -94,12 +94,12 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: scrapers ask all the time."""
+        """Log nothing, as scrapers send requests all the time."""
 
     def _metrics(self) -> None:
         try:
             media_type, text = self.server.exposition()
-        except Exception as error:  # a collector of the program's own
+        except Exception as error:  # raised by a collector of the program
             log_failure("the metrics could not be collected", error)
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, _TEXT, b"no metrics: see the log\n")
         else:

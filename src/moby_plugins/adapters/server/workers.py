@@ -1,11 +1,11 @@
-"""The threads that serve connections, one each, and what becomes of them when a host hangs up.
+"""The threads that serve connections, one each, and their replacement when a host hangs up.
 
-cheroot's own pool waits for a thread whatever it does. Here a thread that is still in the
-plugin's code after its host has hung up no longer counts: another takes its place, and it ends
-with its call. Lock rule: the one lock guards which connections have or await a thread and which
-threads count; under it sockets are polled without waiting, and nothing else is called that could
-wait. A connection leaves ``_present`` before its own thread closes it, so that what is polled
-under the lock is open.
+cheroot's own pool counts every busy thread. Here a thread that is still in the plugin's code after
+its host has hung up is *abandoned*: it no longer counts, another takes its place, and it ends with
+its call. Lock rule: the one lock guards which connections have or await a thread and which threads
+count; while it is held, sockets are polled without waiting, and nothing is called that could
+block. A connection leaves ``_present`` before its own thread closes it, so all sockets that are
+polled under the lock are open.
 """
 
 import select
@@ -19,19 +19,19 @@ from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failure, logger
 
 MIN_THREADS, MAX_THREADS = 8, 256
-# Threads in calls whose hosts hung up, besides those that count.
+# The most abandoned threads, besides those that count.
 MAX_ABANDONED = 1024
-# Seconds that a thread beyond ``MIN_THREADS`` waits for a connection before it ends.
+# Seconds that a thread beyond ``MIN_THREADS`` stays idle before it ends.
 IDLE = 1.0
-# Seconds after which such a call is logged.
+# Seconds after which a call whose host hung up is logged.
 PATIENCE = 10.0
 
 
 class Workers:
-    """Threads that serve connections: what cheroot takes for its pool of threads.
+    """The threads that serve connections, in place of cheroot's thread pool.
 
-    There are ``MIN_THREADS`` of them, and up to ``MAX_THREADS`` where all are busy. Where
-    all those are taken, the connection that has waited for its peer for longest makes room.
+    There are ``MIN_THREADS`` of them, and up to ``MAX_THREADS`` while all are busy. If all those
+    are busy, the connection that has waited longest for its peer is closed.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Workers:
         self._threads: set[threading.Thread] = set()
         self._counted = 0
         self._stopping = False
-        # All that have or await a thread; those of them whose threads count, or will.
+        # All connections that have or await a thread, and those of them whose threads count.
         self._present: set[Connection] = set()
         self._busy: set[Connection] = set()
         self._abandoned: set[Connection] = set()
@@ -48,17 +48,17 @@ class Workers:
 
     @property
     def qsize(self) -> int:
-        """How many connections await a thread."""
+        """The number of connections that await a thread."""
         return self._queue.qsize()
 
     def start(self) -> None:
-        """Start the first threads; raises ``RuntimeError`` where the machine has none left."""
+        """Start the first threads; raise ``RuntimeError`` if no thread can be started."""
         with self._lock:
             for _ in range(MIN_THREADS):
                 self._start_thread()
 
     def put(self, conn: Connection) -> None:
-        """Have a thread serve ``conn``: a new one where all are busy, for streams may not end."""
+        """Serve ``conn`` in an idle thread, or in a new one, as running streams may never end."""
         with self._lock:
             self._present.add(conn)
             self._busy.add(conn)
@@ -68,7 +68,7 @@ class Workers:
         self._queue.put(conn)
 
     def stop(self, _: object = None) -> None:
-        """Return once all threads have ended, those that do not count included."""
+        """Stop, and return once all threads have ended, abandoned ones included."""
         with self._lock:
             self._stopping = True
             counted = self._counted
@@ -82,18 +82,18 @@ class Workers:
             thread.join()
 
     def cut(self) -> None:
-        """Break the connections of running calls off: their next write or read fails."""
+        """Cut off the connections of running calls, so that their next read or write fails."""
         with self._lock:
             present = list(self._present)
         for conn in present:
             conn.cut()
 
     def look(self, now: float) -> None:
-        """See which hosts hung up, and free the places of their calls.
+        """Check which hosts hung up, and free the places of their calls.
 
-        To be called a few times a second. A call is looked at from the second time on, so that
-        a short one is answered however its host ended the connection. ``now`` is the time on the
-        monotonic clock.
+        Call this a few times a second. A call is checked from the second time on, so that a
+        short one is answered even if its host has shut down its sending. ``now`` is monotonic
+        time.
         """
         with self._lock:
             hung_up = list(self._hung_up())
@@ -101,7 +101,7 @@ class Workers:
             conn.hang_up()
         with self._lock:
             late = [name for conn in self._present for name in self._let_go(conn, now)]
-            # Where the machine had no thread left a while ago, connections may still await one.
+            # If a thread could not be started earlier, connections may still await one.
             self._grow()
         for name in late:
             logger.warning("%s goes on %g s after its host hung up", shown(name), PATIENCE)
@@ -121,7 +121,7 @@ class Workers:
             yield polled[descriptor]
 
     def _let_go(self, conn: Connection, now: float) -> Iterator[str]:
-        # Gives the method's name where it has to be logged.
+        # Return the method's name if the call has to be logged now.
         since, call = conn.hung_up_since, conn.call
         if since is None:
             return
@@ -141,7 +141,7 @@ class Workers:
             keep = False
             try:
                 keep = conn.communicate()
-            except BaseException as error:  # of any kind: the thread has others to serve
+            except BaseException as error:  # the thread has to serve other connections
                 log_failure("a connection broke off", error)
             counts = self._done(conn)
             try:
@@ -156,7 +156,7 @@ class Workers:
             self._threads.discard(threading.current_thread())
 
     def _done(self, conn: Connection) -> bool:
-        # Whether the thread that served it still counts.
+        # Return whether the thread that served it still counts.
         with self._lock:
             counts = conn not in self._abandoned
             for each in (self._present, self._busy, self._abandoned, self._logged):
@@ -165,11 +165,11 @@ class Workers:
 
     def _grow(self) -> None:
         if self._counted < min(len(self._busy), MAX_THREADS):
-            with suppress(RuntimeError):  # where there is no more thread to be had
+            with suppress(RuntimeError):  # no thread can be started now
                 self._start_thread()
 
     def _take(self) -> Connection | None:
-        # The next connection; ``None`` where the thread is to end, and counts no more.
+        # Return the next connection; ``None`` if the thread has to end, and no longer counts.
         while True:
             spare = self._counted > MIN_THREADS or self._stopping
             with suppress(Empty):
@@ -182,7 +182,7 @@ class Workers:
                     return None
 
     def _start_thread(self) -> None:
-        # A daemon: a call that hangs does not hold the process.
+        # A daemon, so that a hung call does not block exit.
         thread = threading.Thread(target=self._work, name="plugin worker", daemon=True)
         self._threads.add(thread)
         try:
@@ -193,7 +193,7 @@ class Workers:
         self._counted += 1
 
     def _make_room(self) -> None:
-        # A crowd of peers that are silent, slow or deaf must not keep others out.
+        # Many peers that neither send nor read must not keep others out.
         waits = {conn: conn.waits_since for conn in self._busy}
         slow = [(since, id(conn), conn) for conn, since in waits.items() if since is not None]
         if slow:

@@ -1,10 +1,10 @@
-"""What every transport, discovery and clock promises, as suites for pytest: subclass one.
+"""Contract suites for pytest, for transports, discoveries and clocks: subclass one.
 
 Needs pytest (extra ``testing``); ``moby_plugins.testing`` itself does not.
 """
 
 try:
-    import pytest as _needed  # noqa: F401, PT013  looked for here, to say what to install
+    import pytest as _needed  # noqa: F401, PT013  checked here, to say what to install
 except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
         f"{__name__} needs pytest: pip install 'moby-plugins[testing]'", name="pytest"

@@ -1,7 +1,7 @@
-"""What every asynchronous transport must do, in memory and over sockets, as a pytest suite.
+"""The contract of asynchronous transports, in memory and over sockets, as a pytest suite.
 
-The promises of ``transport.py``, awaited, and what is asyncio's alone: tasks that are cancelled,
-deadlines that end an iterable, a ``close`` that ends what waits.
+It has the tests of ``transport.py``, awaited, and those specific to asyncio: tasks that are
+cancelled, deadlines that end an iterable, a ``close`` that ends pending calls.
 """
 
 import asyncio
@@ -38,13 +38,13 @@ AsyncPluginThat: TypeAlias = Callable[[Way], AsyncTransport]
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 """What the fixture ``run`` gives: runs a coroutine in an event loop, as ``asyncio.run`` does."""
 
-# Turns of the loop after which a call is cancelled, one after the other: from before its task
-# began until after its response came.
+# A call is cancelled after each number of loop iterations up to this, from before its task
+# starts until after its response was received.
 TURNS = 24
 
 
 async def parts(*chunks: bytes) -> AsyncIterator[bytes]:
-    """The chunks, with a turn of the loop before each."""
+    """Yield the chunks, with an iteration of the loop before each."""
     for chunk in chunks:
         await asyncio.sleep(0)
         yield chunk
@@ -62,7 +62,7 @@ BODIES: dict[str, Callable[[], AsyncRequest]] = {
 
 
 async def whole(response: AsyncResponse, size: int = 1 << 16) -> bytes:
-    """The whole body, closed; no part of it larger than was asked for."""
+    """Read and close the whole body; check that no part is larger than requested."""
     data = bytearray()
     while part := await response.body.read(size):
         assert len(part) <= size
@@ -72,7 +72,7 @@ async def whole(response: AsyncResponse, size: int = 1 << 16) -> bytes:
 
 
 async def raised_by(waiting: Awaitable[object]) -> BaseException:
-    """What waiting for this raises."""
+    """Return the exception that awaiting ``waiting`` raises."""
     try:
         await waiting
     except (Exception, asyncio.CancelledError) as error:
@@ -81,22 +81,22 @@ async def raised_by(waiting: Awaitable[object]) -> BaseException:
 
 
 async def turns(number: int) -> None:
-    """So many turns of the loop."""
+    """Wait for ``number`` iterations of the loop."""
     for _ in range(number):
         await asyncio.sleep(0)
 
 
 class AsyncTransportContract:
-    """What every ``AsyncTransport`` must do, as a suite for pytest: subclass it.
+    """The contract of every ``AsyncTransport``, as a suite for pytest: subclass it.
 
-    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(way)`` gives a
-    transport to a plugin that behaves so (``PLUGINS`` says how), and closes what it made at the
-    test's end. A fixture ``run`` may run the tests' coroutines in a loop of its own.
+    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(way)`` returns a
+    transport to a plugin with this behaviour (see ``PLUGINS``), and closes it at the test's end. A
+    fixture ``run`` may run the tests' coroutines in another loop.
 
     Attributes:
-        SLACK: Seconds that a time-out may be noticed late.
-        REFUSED: The reason that the transport gives where nothing listens.
-        REFUSED_ERRNO: The system's number for it.
+        SLACK: Seconds by which a time-out may be late.
+        REFUSED: The reason of the transport's error if nothing listens.
+        REFUSED_ERRNO: The system's error number for it.
     """
 
     SLACK: ClassVar[float] = 0.25
@@ -105,7 +105,7 @@ class AsyncTransportContract:
 
     @pytest.fixture
     def run(self) -> Run:
-        """What runs a coroutine: in asyncio's own loop."""
+        """Return a function that runs a coroutine, here in asyncio's own loop."""
         return asyncio.run
 
     def test_an_answer_has_its_status_and_an_unread_body(
@@ -175,7 +175,7 @@ class AsyncTransportContract:
     def test_refused_is_an_error_that_was_not_answered(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """Where nobody listens, the error says so, and keeps what the system said."""
+        """If nothing listens, the error says so, and keeps the system's error as its cause."""
         error = run(self._error(plugin_that("refuses")))
 
         assert type(error) is TransportError
@@ -203,7 +203,7 @@ class AsyncTransportContract:
     def test_the_time_out_ends_an_iterable_that_is_being_sent(
         self, between: float, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """Whether it yields on and on, or waits for something that does not come."""
+        """Whether it keeps yielding, or waits for something that never happens."""
         transport = plugin_that("hangs")
 
         async def body() -> AsyncIterator[bytes]:
@@ -311,7 +311,7 @@ class AsyncTransportContract:
     def test_a_cancelled_call_leaves_no_answer_to_the_next(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """At whatever turn of the loop it is cancelled, the next call gets its own answer."""
+        """No matter when it is cancelled, the next call gets its own response."""
         transport = plugin_that("echoes")
 
         async def test() -> None:
@@ -410,7 +410,7 @@ class AsyncTransportContract:
     async def _timed(
         self, transport: AsyncTransport, request: AsyncRequest
     ) -> TransportTimeoutError:
-        """What a call raises at its time-out, no sooner and not much later."""
+        """Return the error of a call's time-out; check that it is neither early nor late."""
 
         async def call() -> None:
             await whole(await transport.send(request, TIMEOUT))
@@ -424,30 +424,30 @@ class AsyncTransportContract:
 
 
 class AsyncSocketTransportContract(AsyncTransportContract):
-    """What every asynchronous transport of HTTP over sockets must do: subclass it.
+    """The contract of asynchronous HTTP transports over sockets: subclass it.
 
-    Give it a fixture ``connect``, the ``AsyncConnect`` under test. It is held to plugins on TCP,
-    unless a fixture ``serve`` makes the servers elsewhere; then ``REFUSED`` is that place's. A
-    fixture ``tls`` may give the options that the transport is made with.
+    Give it a fixture ``connect``, the ``AsyncConnect`` under test. The plugins are on TCP, unless a
+    fixture ``serve`` creates the servers elsewhere; then ``REFUSED`` has to match. A fixture
+    ``tls`` may return the options of the transport.
     """
 
     REFUSED: ClassVar[str] = "connection refused: nobody listens there"
 
     @pytest.fixture
     def tls(self) -> TLSOptions | None:
-        """The options that the transport is made with."""
+        """Return the TLS options of the transport."""
         return None
 
     @pytest.fixture
     def serve(self) -> Serve:
-        """What makes the servers."""
+        """Return a function that creates the servers."""
         return lambda way: FaultServer.tcp(PLUGINS[way])
 
     @pytest.fixture
     def plugin_that(
         self, connect: AsyncConnect, serve: Serve, tls: TLSOptions | None
     ) -> Iterator[AsyncPluginThat]:
-        """Transports to plugins behind real sockets, all closed at the end."""
+        """Return a factory of transports to plugins on real sockets, all closed at the end."""
         with contextlib.ExitStack() as stack:
 
             def start(way: Way) -> AsyncTransport:

@@ -1,4 +1,4 @@
-"""What a transport that can begin an exchange, and a selector, must do (``ports.py``)."""
+"""The contract of transports that can begin an exchange, and of selectors (``ports.py``)."""
 
 import time
 from collections.abc import Callable
@@ -15,23 +15,23 @@ from moby_plugins.testing.contracts.transport import ANSWER, PluginThat, Way, re
 
 NewSelector: TypeAlias = Callable[[], Selector]
 
-# Seconds in which a plugin answers that is not slow.
+# Seconds within which a plugin that is not slow responds.
 SOON = 1.5
 
 
 @frozen
 class BegunTransport:
-    """A transport whose exchanges are begun, waited for by a selector, and finished.
+    """A transport that begins each exchange, waits with a selector, and finishes it.
 
-    So ``TransportContract`` runs on them too: give its ``plugin_that`` such transports. An
-    exchange that cannot be begun is made by ``transport`` as any other.
+    Return such transports from ``plugin_that`` to run ``TransportContract`` on exchanges that are
+    begun. An exchange that cannot be begun is sent by ``transport`` as usual.
     """
 
     transport: BeginningTransport
     new_selector: NewSelector
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Begin the exchange, wait and finish it."""
+        """Begin the exchange, wait for it and finish it."""
         pending = self.transport.begin(request, timeout)
         if pending is None:
             return self.transport.send(request, timeout)
@@ -47,10 +47,10 @@ class BegunTransport:
 
 
 class BeginningTransportContract:
-    """What a ``BeginningTransport`` promises together with a ``Selector``: subclass it.
+    """The contract of a ``BeginningTransport`` together with a ``Selector``: subclass it.
 
     Give it the fixtures ``plugin_that`` of ``TransportContract``, for plugins that are reached
-    without a wait, and ``new_selector``, which makes a selector for them.
+    without waiting, and ``new_selector``, which creates a selector for them.
     """
 
     def test_one_that_drips_holds_no_other_back(
@@ -91,7 +91,7 @@ class BeginningTransportContract:
     def test_closing_the_transport_ends_what_is_pending(
         self, plugin_that: PluginThat, new_selector: NewSelector
     ) -> None:
-        """Whoever waits is woken."""
+        """A selector that waits for it is woken."""
         selector = new_selector()
         transport = plugin_that("hangs")
         pending = begun(transport, selector)
@@ -136,7 +136,7 @@ class BeginningTransportContract:
 def begun(
     transport: Transport, selector: Selector, timeout: float | None = None
 ) -> PendingResponse:
-    """An exchange that was begun, for ``selector`` to wait for."""
+    """Begin an exchange, and add it to ``selector``."""
     assert isinstance(transport, BeginningTransport)
     pending = transport.begin(Request("M.x"), timeout)
     assert pending is not None

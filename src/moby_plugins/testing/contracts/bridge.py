@@ -1,7 +1,7 @@
-"""An asynchronous transport as a ``Transport``: its loop runs in a thread.
+"""Use an asynchronous transport as a ``Transport``, with its loop in a thread.
 
-So that the suites of the synchronous transports, and whole synchronous hosts, run on asynchronous
-ones. It is for tests: a call waits for another thread twice.
+This runs the suites of the synchronous transports, and whole synchronous hosts, on asynchronous
+ones. It is only for tests, because each call waits for another thread twice.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """An event loop in a thread, from ``with`` to its end; then its tasks are cancelled.
+    """An event loop in a thread during a ``with`` block, after which its tasks are cancelled.
 
     Args:
-        factory: Makes the loop: ``asyncio.new_event_loop``, ``uvloop.new_event_loop``.
+        factory: Creates the loop: ``asyncio.new_event_loop``, ``uvloop.new_event_loop``.
     """
 
     def __init__(self, factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
@@ -31,9 +31,9 @@ class LoopThread:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run ``coroutine`` in the loop, and return or raise what it does, unchanged."""
+        """Run ``coroutine`` in the loop; return its result, or raise its exception unchanged."""
         assert self._loop is not None, "the loop does not run yet"
-        # In a list: a future would copy a TimeoutError, and a KeyboardInterrupt would end the loop.
+        # Lists, as a future would copy a TimeoutError, and a KeyboardInterrupt would end the loop.
         outcome: list[T] = []
         raised: list[BaseException] = []
 
@@ -73,19 +73,19 @@ class LoopThread:
 
 
 class BridgedConnect:
-    """A ``Connect`` whose transports are those of ``connect``, in the loop of ``thread``."""
+    """A ``Connect`` that bridges the transports of ``connect``, in the loop of ``thread``."""
 
     def __init__(self, connect: AsyncConnect, thread: LoopThread) -> None:
         self._connect = connect
         self._thread = thread
 
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> "BridgedTransport":
-        """A transport for ``address``, not connected yet."""
+        """Return a transport for ``address``, which is not connected yet."""
         return BridgedTransport(self._connect(address, tls), self._thread)
 
 
 class BridgedTransport:
-    """``transport`` as a ``Transport``, in the loop of ``thread``."""
+    """A ``Transport`` that uses the asynchronous ``transport``, in the loop of ``thread``."""
 
     def __init__(self, transport: AsyncTransport, thread: LoopThread) -> None:
         self._transport = transport
@@ -106,12 +106,12 @@ class BridgedTransport:
         return Response(response.status, body_of, response.headers)
 
     def close(self) -> None:
-        """Close the transport, from this thread, which is not its loop's."""
+        """Close the transport from this thread, which is not that of its loop."""
         self._transport.close()
 
 
 class _BridgedBody:
-    """An asynchronous body as a ``Body``."""
+    """A ``Body`` that reads an asynchronous body."""
 
     def __init__(self, body: AsyncBody, thread: LoopThread) -> None:
         self._body = body
@@ -128,6 +128,6 @@ class _BridgedBody:
 
 
 async def _each(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """The chunks; an iterator that waits makes its own loop wait, which has nothing else to do."""
+    """Yield the chunks; an iterator that blocks only blocks its own loop, which is idle."""
     for chunk in chunks:
         yield chunk

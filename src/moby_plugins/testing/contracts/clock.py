@@ -1,4 +1,4 @@
-"""What every ``Clock`` promises; real time is spent in thousandths of a second."""
+"""The contract of every ``Clock``; the tests take milliseconds of real time."""
 
 import threading
 
@@ -10,9 +10,9 @@ SHORT = 0.005
 
 
 class ClockContract:
-    """What every ``Clock`` must do, as a suite for pytest: subclass it, with a fixture ``clock``.
+    """The contract of every ``Clock``, as a suite for pytest: subclass it with a fixture ``clock``.
 
-    The fixture gives the clock under test. Real time is spent in thousandths of a second.
+    The fixture returns the clock under test. The tests take milliseconds of real time.
 
     Examples:
         ```python
@@ -30,7 +30,7 @@ class ClockContract:
     """
 
     def test_now_never_runs_backwards(self, clock: Clock) -> None:
-        """Each look at the clock is no earlier than the one before."""
+        """Each reading of the clock is no earlier than the one before."""
         looks = [clock.now() for _ in range(100)]
 
         assert looks == sorted(looks)
@@ -73,7 +73,7 @@ class ClockContract:
         assert clock.now() - before >= timeout
 
     def test_a_wait_ends_when_another_thread_sets_the_event(self, clock: Clock) -> None:
-        """Whoever waits is woken by an event, long before the time-out."""
+        """A waiting thread is woken by an event, long before the time-out."""
         event, entered = threading.Event(), threading.Event()
 
         def set_soon() -> None:

@@ -1,4 +1,4 @@
-"""What every ``Discovery`` promises, whatever it looks at."""
+"""The contract of every ``Discovery``."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +12,12 @@ from moby_plugins.domain.plugin import Manifest
 from moby_plugins.ports import Discovery
 
 NO_NAMES = ["", ".", "..", "a/b", "/a", "a/", "../a", "a\\b", "a\0b"]
-# Whatever a file can be called; the last is a byte that is no UTF-8.
+# Unusual names that a file can have; the last is a byte that is not UTF-8.
 ODD_NAMES = ["a b", "50%", "%41", "a?b#c", "a.spec", "...", ".hidden", "ü", "a\nb", "\udcff"]
 
 
 class Place(Protocol):
-    """Where a discovery under test finds its plugins.
+    """The source of plugins of a discovery under test.
 
     Attributes:
         discovery: The discovery.
@@ -26,7 +26,7 @@ class Place(Protocol):
     discovery: Discovery
 
     def add(self, name: str, addr: str) -> None:
-        """Make a plugin appear, or change its address.
+        """Add a plugin, or change its address.
 
         Args:
             name: Its name.
@@ -35,7 +35,7 @@ class Place(Protocol):
         ...
 
     def remove(self, name: str) -> None:
-        """Make a plugin disappear.
+        """Remove a plugin.
 
         Args:
             name: Its name.
@@ -44,17 +44,17 @@ class Place(Protocol):
 
 
 class DiscoveryContract:
-    """What every ``Discovery`` must do, as a pytest suite: subclass it, with a fixture ``place``.
+    """The contract of every ``Discovery``, as a pytest suite: subclass it with a fixture ``place``.
 
-    The fixture gives a ``Place``, empty, with the discovery under test.
+    The fixture returns an empty ``Place`` with the discovery under test.
 
     Attributes:
-        NO_NAMES: What is refused for a name.
-        ABSENT_NAMES: Names of no plugin.
-        ODD_NAMES: Names that any plugin can have.
-        OTHER_NAMES: Names that are not that of a plugin called "db2".
-        NAMES: Names in no order.
-        MANIFEST: What a look-up says of a plugin.
+        NO_NAMES: Invalid names.
+        ABSENT_NAMES: Valid names that no plugin can have.
+        ODD_NAMES: Unusual names that every plugin can have.
+        OTHER_NAMES: Names that do not match a plugin called "db2".
+        NAMES: Names that are not sorted.
+        MANIFEST: The manifest of a plugin that was looked up.
 
     Examples:
         ```python
@@ -86,10 +86,10 @@ class DiscoveryContract:
     MANIFEST = Manifest(())
 
     def found_as(self, name: str) -> str:
-        """Return what a plugin is called that was added as ``name``."""
+        """Return the name of a plugin that was added as ``name``."""
         return name
 
-    def found_at(self, place: Place, name: str, addr: str) -> str:  # noqa: ARG002  of others
+    def found_at(self, place: Place, name: str, addr: str) -> str:  # noqa: ARG002  for subclasses
         """Return the address of a plugin that was added as ``name`` with ``addr``."""
         return addr
 
@@ -149,7 +149,7 @@ class DiscoveryContract:
             assert caught.value.name == name
 
     def test_a_name_that_no_file_could_have_is_not_found(self, place: Place) -> None:
-        """Half a surrogate pair, as JSON can smuggle one in, is the name of nothing."""
+        """An unpaired surrogate, which JSON can contain, is the name of no plugin."""
         for name in self.ABSENT_NAMES:
             with pytest.raises(PluginNotFoundError):
                 place.discovery.lookup(name)

@@ -1,7 +1,6 @@
-"""What every transport must do, in memory and over sockets, as a pytest suite (``ports.py``).
+"""The contract of transports, in memory and over sockets, as a pytest suite (``ports.py``).
 
-``PLUGINS`` are plugins that behave in one way each; a suite's ``connect`` fixture makes a transport
-to one of them.
+``PLUGINS`` has a plugin for each behaviour; fixtures of a suite create transports to them.
 """
 
 import contextlib
@@ -33,7 +32,7 @@ from moby_plugins.testing import (
     status,
 )
 
-# What a plugin does with a request; those that answer go on answering.
+# The behaviours of plugins; those that respond do so to every request.
 Way: TypeAlias = Literal[
     "answers",  # 200 and ANSWER
     "answers nothing",  # 200 and no body
@@ -42,12 +41,12 @@ Way: TypeAlias = Literal[
     "fails",  # 500 and FAILURE
     "sends a page",  # 200 and something that begins with PAGE
     "sends much",  # 200 and MUCH bytes
-    "refuses",  # nobody listens
-    "hangs",  # takes the request and says nothing
-    "drops",  # takes the request and closes the connection
+    "refuses",  # nothing listens
+    "hangs",  # reads the request and sends nothing
+    "drops",  # reads the request and closes the connection
     "drops mid-body",  # 200, some of the body it announced, and closes the connection
     "drips",  # 200, and a byte of ANSWER every tenth of a second
-    "is malformed",  # says something that is not HTTP
+    "is malformed",  # sends something that is not HTTP
 ]
 """What a plugin of the suite does with a request: ``"answers"``, ``"hangs"``, ``"drops"``, …"""
 PluginThat: TypeAlias = Callable[[Way], Transport]
@@ -68,7 +67,7 @@ def _tell(request: Request) -> Response:
     return Response(200, json.dumps(told).encode())
 
 
-# What a ``MemoryTransport`` or a ``FaultServer`` is made of to behave like this.
+# The argument of a ``MemoryTransport`` or ``FaultServer`` for each behaviour.
 PLUGINS: dict[Way, Any] = {
     "answers": lambda _: Response(200, ANSWER),
     "answers nothing": lambda _: Response(200, b""),
@@ -102,7 +101,7 @@ BODIES: dict[str, Callable[[], Request]] = {
 
 
 def read_all(response: Response, size: int = 1 << 16) -> bytes:
-    """The whole body, closed; no part of it larger than was asked for."""
+    """Read and close the whole body; check that no part is larger than requested."""
     parts = list(iter(lambda: response.body.read(size), b""))
     response.body.close()
     assert all(len(part) <= size for part in parts)
@@ -110,24 +109,24 @@ def read_all(response: Response, size: int = 1 << 16) -> bytes:
 
 
 def origins(error: BaseException | None) -> Iterator[BaseException]:
-    """What an error came from, last to first."""
+    """Yield an error and its causes, from the last to the first."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 class TransportContract:
-    """What every ``Transport`` must do, as a suite for pytest: subclass it.
+    """The contract of every ``Transport``, as a suite for pytest: subclass it.
 
-    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(way)`` gives a
-    transport to a plugin that behaves so (``PLUGINS`` has each for ``MemoryTransport`` and
-    ``FaultServer``), and closes what it made at the test's end. A fixture ``clock`` may give what
-    time-outs are on: real time unless given.
+    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(way)`` returns a
+    transport to a plugin with this behaviour (``PLUGINS`` has one for ``MemoryTransport`` and
+    ``FaultServer``), and closes it at the test's end. A fixture ``clock`` may return the clock of
+    time-outs, which is real time by default.
 
     Attributes:
-        SLACK: Seconds that a time-out may be noticed late.
-        REFUSED: The reason that the transport gives where nothing listens.
-        REFUSED_ERRNO: The system's number for it.
+        SLACK: Seconds by which a time-out may be late.
+        REFUSED: The reason of the transport's error if nothing listens.
+        REFUSED_ERRNO: The system's error number for it.
 
     Examples:
         ```python
@@ -150,15 +149,15 @@ class TransportContract:
         ```
     """
 
-    # Seconds that a time-out may be noticed late.
+    # Seconds by which a time-out may be late.
     SLACK: ClassVar[float] = 0.25
-    # The reason that the transport gives where nobody listens, and the system's number for it.
+    # The reason of the transport's error if nothing listens, and the system's error number.
     REFUSED: ClassVar[str]
     REFUSED_ERRNO: ClassVar[int] = errno.ECONNREFUSED
 
     @pytest.fixture
     def clock(self) -> Clock:
-        """What time-outs are on."""
+        """Return the clock of time-outs."""
         return SystemClock()
 
     def test_an_answer_has_its_status_and_an_unread_body(self, plugin_that: PluginThat) -> None:
@@ -234,7 +233,7 @@ class TransportContract:
         assert len(read_all(response, 50_000)) == MUCH
 
     def test_refused_is_an_error_that_was_not_answered(self, plugin_that: PluginThat) -> None:
-        """Where nobody listens, the error says so, and keeps what the system said."""
+        """If nothing listens, the error says so, and keeps the system's error as its cause."""
         transport = plugin_that("refuses")
 
         with pytest.raises(TransportError) as caught:
@@ -366,17 +365,17 @@ class TransportContract:
             assert list(answers) == bodies
 
 
-# Makes a server, not started, whose plugin behaves like this.
+# Creates a server, not started yet, whose plugin has this behaviour.
 Serve: TypeAlias = Callable[[Way], FaultServer]
 """What the fixture ``serve`` gives: makes a server that behaves so, to be entered by the suite."""
 
 
 class SocketTransportContract(TransportContract):
-    """What every transport of HTTP over sockets must do: subclass it, with a fixture ``connect``.
+    """The contract of HTTP transports over sockets: subclass it with a fixture ``connect``.
 
-    The fixture gives the ``Connect`` under test. It is held to plugins on TCP, unless a fixture
-    ``serve`` makes the servers elsewhere; then ``REFUSED`` is that place's. A fixture ``tls`` may
-    give the options that the transport is made with.
+    The fixture returns the ``Connect`` under test. The plugins are on TCP, unless a fixture
+    ``serve`` creates the servers elsewhere; then ``REFUSED`` has to match. A fixture ``tls`` may
+    return the options of the transport.
 
     Examples:
         ```python
@@ -397,19 +396,19 @@ class SocketTransportContract(TransportContract):
 
     @pytest.fixture
     def tls(self) -> TLSOptions | None:
-        """The options that the transport is made with."""
+        """Return the TLS options of the transport."""
         return None
 
     @pytest.fixture
     def serve(self) -> Serve:
-        """What makes the servers."""
+        """Return a function that creates the servers."""
         return lambda way: FaultServer.tcp(PLUGINS[way])
 
     @pytest.fixture
     def plugin_that(
         self, connect: Connect, serve: Serve, tls: TLSOptions | None
     ) -> Iterator[PluginThat]:
-        """Transports to plugins behind real sockets, all closed at the end."""
+        """Return a factory of transports to plugins on real sockets, all closed at the end."""
         with contextlib.ExitStack() as stack:
 
             def start(way: Way) -> Transport:

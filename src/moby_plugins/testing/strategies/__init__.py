@@ -1,10 +1,10 @@
-"""Strategies for hypothesis: whatever crosses this library's borders, in all its forms.
+"""Strategies for hypothesis: names, specs, messages and other inputs of this library.
 
 Needs hypothesis (extra ``testing``); ``moby_plugins.testing`` itself does not.
 """
 
 try:
-    import hypothesis as _needed  # noqa: F401  looked for here, to say what to install
+    import hypothesis as _needed  # noqa: F401  checked here, to say what to install
 except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
         f"{__name__} needs hypothesis: pip install 'moby-plugins[testing]'", name="hypothesis"

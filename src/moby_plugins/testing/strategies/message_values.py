@@ -1,4 +1,4 @@
-"""The messages of any subsystem, made from its definition, as both ends make them."""
+"""Strategies for the messages of any subsystem, derived from its definition."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +28,7 @@ from moby_plugins.domain.formats import timestamp
 from moby_plugins.domain.text import listed, quoted
 from moby_plugins.testing.strategies.values import FLOATS, INTEGERS, MAX_ITEMS, json_values, texts
 
-# What a field, or a parameter as ``method.parameter``, of a class is to be drawn from, where
-# its type says too little.
+# Strategies by class and field, or ``method.parameter``, for those whose type is too general.
 Fields: TypeAlias = Mapping[tuple[type, str], SearchStrategy[Any]]
 
 
@@ -67,9 +66,9 @@ _IPS = st.ip_addresses().map(str)
 _MACS = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
 _TIMES = st.datetimes(timezones=st.just(UTC)).map(timestamp)
 _SCOPES = st.sampled_from(SCOPES)
-# They stand in a query, unquoted (protocol.md B8).
+# Layers are put into a query without quoting (protocol.md B8).
 _LAYERS = st.from_regex(r"[a-z0-9]{1,12}", fullmatch=True)
-# What this library's own types say too little of.
+# Strategies for fields of this library's own classes.
 _OURS: Fields = {
     (NetworkCapabilities, "scope"): _SCOPES,
     (NetworkCapabilities, "connectivity_scope"): _SCOPES | st.just(""),
@@ -100,16 +99,16 @@ def messages(kind: Any, fields: Fields | None = None) -> SearchStrategy[Any]:
     """Draw values of a type that crosses the wire.
 
     Args:
-        kind: An attrs class, or any other type that the wire knows.
-        fields: What to draw a field from where its type says too little, as for one with a
+        kind: An attrs class, or any other type that can be sent.
+        fields: Strategies for fields whose type is too general, such as those with a
             validator: ``{(Forecast, "celsius"): floats(-90, 60)}``. Those of this library's
-            messages are known.
+            messages are built in.
 
     Returns:
         The strategy.
 
     Raises:
-        TypeError: For a type that the wire does not know.
+        TypeError: For a type that cannot be sent.
     """
     return _of(kind, {**_OURS, **(fields or {})})
 
@@ -117,24 +116,24 @@ def messages(kind: Any, fields: Fields | None = None) -> SearchStrategy[Any]:
 def method_calls(
     kind: type[Subsystem], method: str, fields: Fields | None = None
 ) -> SearchStrategy[MethodCall]:
-    """Draw calls of a method of a subsystem, with arguments and a result as its signature has them.
+    """Draw calls of a subsystem's method, with arguments and a result that fit its signature.
 
     A result that is a stream is drawn as the list of its items.
 
     Args:
         kind: The subsystem's class.
         method: The method's name in Python.
-        fields: As ``messages`` takes it; a parameter is ``(WeatherStation, "forecast.days")``.
+        fields: As for ``messages``; the key of a parameter: ``(WeatherStation, "forecast.days")``.
 
     Returns:
         The strategy.
 
     Raises:
-        TypeError: For what is no subsystem's class, or a type that the wire does not know.
-        ValueError: For a method that it has not.
+        TypeError: If ``kind`` is not a subsystem's class, or for a type that cannot be sent.
+        ValueError: For an unknown method.
     """
     known = {**_OURS, **(fields or {})}
-    given: object = kind  # of a program that nothing has checked
+    given: object = kind  # the caller may be untyped
     if not (isinstance(given, type) and issubclass(given, Subsystem)):
         raise TypeError(f"kind must be a subsystem's class, not {quoted(given)}")
     remotes = {remote.name: remote for remote in kind.remotes.values()}
@@ -150,7 +149,7 @@ def method_calls(
 
 
 def log_entries() -> SearchStrategy[LogEntry]:
-    """Draw entries that an engine shows: a known source, and a newline at the end of a line.
+    """Draw log entries that an engine shows: a known source, and a newline at the end of a line.
 
     Returns:
         The strategy.

@@ -1,4 +1,4 @@
-"""Strategies for what discovery reads: names, addresses, specs, and trees of plugin files."""
+"""Strategies for the inputs of discovery: names, addresses, specs, and trees of plugin files."""
 
 import json
 import os
@@ -15,10 +15,10 @@ from moby_plugins.domain.plugin import Manifest, Plugin, is_plugin_name
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.platforms import check_platform
 
-# Half of a surrogate pair is no character; a name or a file's path can hold a stray byte, as such.
+# No unpaired surrogates, which are not characters, though file names may have bytes as such.
 _NO_HALVES = st.characters(exclude_categories=["Cs"])
 _LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
-# What urllib and its like read in other ways: the odd ones among hosts' and plugins' names.
+# Names with characters that URL parsers and the like treat specially.
 _ODD_NAMES = ("a b", "50%", "%41", "a?b#c", "a.spec", "...", ".hidden", "ü", "a\nb", "\udcff")
 
 MAX_ITEMS = 3
@@ -34,7 +34,7 @@ _TLS_KEYS = {
     "min_version": "MinVersion",
 }
 Kind: TypeAlias = Literal["socket", "file", "directory", "link"]
-# Two of each kind, so that the same name is met in several places.
+# Only a few, so that the same name occurs in several places.
 _FEW_NAMES = ("a", "b", "a.sock", "b.spec")
 _SUFFIXES = (".sock", ".spec", ".json", ".SPEC", "")
 _DIRECTORIES = ("run", "etc", "usr")
@@ -42,12 +42,12 @@ _CONTENTS = ("unix:///x.sock", "tcp://h:1", '{"Addr": "tcp://h:2"}', "", "no add
 
 
 def texts(*, min_size: int = 0, max_size: int = 12) -> SearchStrategy[str]:
-    """Text that JSON can carry: any characters, and no halves of one."""
+    """Draw text that JSON can represent: any characters, but no unpaired surrogates."""
     return st.text(_NO_HALVES, min_size=min_size, max_size=max_size)
 
 
 def json_values() -> SearchStrategy[Any]:
-    """Whatever JSON can say and every JSON library can keep."""
+    """Draw values that JSON can represent and every JSON library can read."""
     return st.recursive(
         st.none() | st.booleans() | INTEGERS | FLOATS | texts(),
         lambda inner: (
@@ -59,9 +59,9 @@ def json_values() -> SearchStrategy[Any]:
 
 
 def names() -> SearchStrategy[str]:
-    """What plugins can be called: everyday names, odd ones, and anything else that can be a file.
+    """Draw names of plugins: common ones, odd ones, and any others that a file can have.
 
-    Short enough for a file, and for a socket's path below a short directory.
+    They are short enough for a file, and for a socket's path below a short directory.
     """
     return st.one_of(
         _LABEL, st.sampled_from(_ODD_NAMES), texts(min_size=1, max_size=8).filter(is_plugin_name)
@@ -69,12 +69,12 @@ def names() -> SearchStrategy[str]:
 
 
 def socket_paths() -> SearchStrategy[str]:
-    """Absolute paths that a socket can have, odd ones among them."""
+    """Draw absolute paths that a socket can have, odd ones among them."""
     return st.lists(names(), min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts))
 
 
 def addresses() -> SearchStrategy[Address]:
-    """Addresses of all schemes: sockets, hosts by name and number, and schemes of one's own."""
+    """Draw addresses of all schemes: sockets, hosts by name and number, and custom schemes."""
     hosts = st.one_of(
         st.lists(_LABEL, min_size=1, max_size=3).map(".".join).filter(_is_host),
         st.ip_addresses(v=4).map(str),
@@ -92,12 +92,12 @@ def addresses() -> SearchStrategy[Address]:
 
 
 def _is_host(name: str) -> bool:
-    # Two hyphens in the third place say that a label is written in another alphabet.
+    # Two hyphens at the third position mark an internationalized label.
     return not any(label[2:4] == "--" for label in name.split("."))
 
 
 def tls_options() -> SearchStrategy[TLSOptions]:
-    """TLS options as a spec can write them; the files are only named."""
+    """Draw TLS options of specs; the files do not exist."""
     files = st.sampled_from(["", "/ca.pem"]) | texts()
     return st.builds(
         TLSOptions,
@@ -111,13 +111,13 @@ def tls_options() -> SearchStrategy[TLSOptions]:
 
 
 def manifests() -> SearchStrategy[Manifest]:
-    """Answers to the handshake: subsystems that engines know, and others."""
+    """Draw responses to the handshake: with subsystems of engines, and others."""
     known = st.sampled_from(["VolumeDriver", "NetworkDriver", "IpamDriver", "authz", "LogDriver"])
     return st.builds(Manifest, st.lists(known | texts(), max_size=4))
 
 
 def plugins() -> SearchStrategy[Plugin]:
-    """Plugins, before and after the handshake."""
+    """Draw plugins, before and after the handshake."""
     return st.builds(
         Plugin,
         names(),
@@ -128,7 +128,7 @@ def plugins() -> SearchStrategy[Plugin]:
 
 
 def retry_policies() -> SearchStrategy[RetryPolicy]:
-    """Policies from impatient to patient beyond all use."""
+    """Draw retry policies with very short to very long waits."""
     waits = st.floats(1e-3, 1e6)
     return st.builds(
         RetryPolicy,
@@ -141,13 +141,13 @@ def retry_policies() -> SearchStrategy[RetryPolicy]:
 
 @frozen
 class Spec:
-    """A spec, and the plugin that it describes. A frozen value.
+    """A spec file, and the plugin that it describes. A frozen value.
 
     Args:
-        name: The plugin's.
-        file: The file's name.
-        data: Its content.
-        plugin: What it describes.
+        name: The name of the plugin.
+        file: The name of the file.
+        data: The content of the file.
+        plugin: The plugin that it describes.
     """
 
     name: str
@@ -157,10 +157,10 @@ class Spec:
 
 
 def specs() -> SearchStrategy[Spec]:
-    """Specs of both kinds: ``.spec`` with space around, ``.json`` with keys in any case and more.
+    """Draw specs of both kinds: ``.spec`` with white space, ``.json`` with keys in any case.
 
-    A key may be absent or null where that means the same, others may be there,
-    and something may follow the value.
+    A key may be absent or null if that means the same, there may be other keys, and other
+    text may follow the value.
     """
     return _plain_specs() | _json_specs()
 
@@ -169,7 +169,7 @@ def specs() -> SearchStrategy[Spec]:
 def _plain_specs(draw: DrawFn) -> Spec:
     name = draw(names())
     addr = draw(addresses()).text
-    # What stands at the ends of a path is lost: a .spec is read without the space around it.
+    # White space at the ends of a path is lost, because that around a .spec is stripped.
     plugin = Plugin.local(name, addr.strip())
     text = draw(_SPACE) + addr + draw(_SPACE)
     return Spec(name, f"/etc/docker/plugins/{name}.spec", text.encode(), plugin)
@@ -185,7 +185,7 @@ def _json_specs(draw: DrawFn) -> Spec:
     content[_spelled(draw, "Addr")] = addr
     if options is not None:
         content[_spelled(draw, "TLSConfig")] = _tls(draw, options)
-        # Without a CA file verification is off, whatever the spec says (protocol.md A2).
+        # Without a CA file, verification is always off (protocol.md A2).
         skip = options.insecure_skip_verify or not options.ca_file
         options = evolve(options, insecure_skip_verify=skip)
     elif draw(st.booleans()):
@@ -199,7 +199,7 @@ def _tls(draw: DrawFn, options: TLSOptions) -> dict[str, Any]:
     content = {}
     for field, key in _TLS_KEYS.items():
         value = getattr(options, field)
-        # What is empty, false or zero may as well be absent or null.
+        # An empty, false or zero value may also be absent or null.
         if value or draw(st.booleans()):
             content[_spelled(draw, key)] = value or draw(st.sampled_from([value, None]))
     return content
@@ -214,9 +214,9 @@ class TreeEntry:
     """One entry of a ``PluginTree``. A frozen value.
 
     Args:
-        path: Where it lies, in the tree.
-        kind: What it is.
-        content: A file's, or where a link leads.
+        path: Its path in the tree.
+        kind: The kind of entry.
+        content: The content of a file, or the target of a link.
     """
 
     path: str
@@ -226,28 +226,28 @@ class TreeEntry:
 
 @frozen
 class PluginTree:
-    """Directories of sockets (``run``) and of specs (``etc``, ``usr``), and what lies in them.
+    """Directories of sockets (``run``) and of specs (``etc``, ``usr``), with their entries.
 
     Args:
-        entries: What lies in them.
+        entries: The entries.
     """
 
     entries: tuple[TreeEntry, ...]
 
     @property
     def names(self) -> set[str]:
-        """Every name that a plugin in it might go by, with any suffix or without."""
+        """Every name that a plugin in it might have, with and without any suffix."""
         parts = {part for entry in self.entries for part in entry.path.split("/")[1:]}
         return parts | {part[: -len(suffix)] for part in parts for suffix in _SUFFIXES if suffix}
 
     def write(self, base: Path) -> None:
-        """Make it on a disk; an entry whose place is taken is left out.
+        """Create the tree on disk; an entry whose path exists is left out.
 
         Args:
-            base: The directory below which to make it, which is there.
+            base: The existing directory below which to create it.
 
         Raises:
-            OSError: Where the file system does not let it.
+            OSError: If the file system does not allow it.
         """
         for directory in _DIRECTORIES:
             (base / directory).mkdir()
@@ -261,7 +261,7 @@ def plugin_trees(name: SearchStrategy[str] | None = None) -> SearchStrategy[Plug
     """Draw trees of up to a dozen entries: flat and nested, right and wrong suffixes, links, loops.
 
     Args:
-        name: What to call things; by default a few names that meet often, and any other.
+        name: Draws the names; by default often one of a few, and sometimes any other.
 
     Returns:
         The strategy.
