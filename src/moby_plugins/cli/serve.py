@@ -1,4 +1,4 @@
-"""``moby-plugins serve``: serve a plugin written in Python, named as ``MODULE:APP``."""
+"""The command ``moby-plugins serve``, which serves a Python plugin named as ``MODULE:APP``."""
 
 import logging
 import math
