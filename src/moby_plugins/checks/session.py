@@ -295,7 +295,7 @@ class Probe:
         return Path(path)
 
     def lend(self, resource: AbstractContextManager[T]) -> T:
-        """Enter a context manager, and leave it at the end, after what was done is undone.
+        """Enter a context manager, and exit it at the end, after the check's calls were undone.
 
         Args:
             resource: The context manager.

@@ -58,7 +58,7 @@ CREDENTIALS = "the user name and password in the address are left out: they are 
 
 @frozen
 class Address:
-    """Where a plugin listens: ``Address("unix:///run/x.sock")``, ``Address("tcp://host:port")``.
+    """A plugin's address: ``Address("unix:///run/x.sock")``, ``Address("tcp://host:port")``.
 
     A frozen value; nothing is resolved or opened. Addresses with the same ``text`` are equal.
 
@@ -66,7 +66,7 @@ class Address:
         text: The address. It is kept as given, except that a user name and password are removed.
 
     Attributes:
-        text: The address as it is used, without credentials.
+        text: The address without credentials.
         scheme: The scheme, in lower case.
         path: The socket's path for ``unix``; the text after ``//`` for schemes that are not built
             in.

@@ -214,7 +214,7 @@ class TransportError(PluginError):
 
 
 class TransportTimeoutError(TransportError, TimeoutError):
-    """The time-out of one attempt expired; if ``answered`` is true, while reading the body."""
+    """The time-out of one attempt expired; ``answered`` is true if it was after a status line."""
 
     __module__ = _DOOR
 

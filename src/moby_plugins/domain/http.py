@@ -423,7 +423,7 @@ class ErrorText:
         self._text += data
 
     def error(self, status: int, method: str) -> StatusError:
-        """Return the error that the response stands for."""
+        """Return the response as an error."""
         return status_error(status, method, bytes(self._text[:MAX_ERROR_BYTES]))
 
 

@@ -80,7 +80,7 @@ def bounded(text: str) -> str:
 
 
 def listed(values: Iterable[object], empty: str = "nothing") -> str:
-    """Return ``values`` joined by commas, as ``shown``; ``empty`` if there are none."""
+    """Return the texts of ``values``, joined by commas and made printable; ``empty`` for none."""
     return shown(", ".join(map(_text_of, values))) or empty
 
 
