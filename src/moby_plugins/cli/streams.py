@@ -76,7 +76,7 @@ def standard_streams() -> Iterator[None]:
 
 def _fill_in_closed() -> None:
     # The next file to be opened, such as a connection to a plugin, would take the number of a
-    # closed descriptor. Output descriptors are opened so that they cannot be written to.
+    # closed descriptor. Standard output is opened read-only, so that writing to it still fails.
     for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(descriptor)

@@ -76,7 +76,7 @@ SWITCH = 2e-4
 TICK = 0.1
 # How many ticks pass between two checks of connections that were open before.
 TICKS_OF_A_LOOK = 10
-# Starts a proxy with the app that it is given a factory for.
+# A function that takes a factory of the app, and returns a context manager for the proxy.
 Place: TypeAlias = Callable[[MakeApp], AbstractContextManager[Interposed]]
 _with_listen: Decorator = click.option(
     "--listen",

@@ -37,7 +37,7 @@ from moby_plugins.domain.text import shown
 
 # Seconds between two updates of the status, and the longest delay between two attempts.
 TICK, PAUSE = 0.2, 1.0
-# Seconds before a script's first status line: a running plugin responds before that.
+# Seconds before a script's first status line without an error: a running plugin is faster.
 QUIET = 0.5
 
 UNANSWERED = "no answer yet"

@@ -1,8 +1,8 @@
 """Derive findings about the directory of a managed plugin from observations.
 
-A problem makes an engine fail, or never use the plugin; a warning is an error that goes unnoticed.
-Engines report none of this: for every problem, ``docker plugin enable`` only says that it could
-not dial a socket. ``adapters/disk/plugin_files.py`` makes the observations.
+A problem makes an engine fail, or never use the plugin. With a warning the plugin runs, but does
+not work as intended. Engines report none of this: for every problem, ``docker plugin enable`` only
+says that it could not dial a socket. ``adapters/disk/plugin_files.py`` makes the observations.
 """
 
 import re

@@ -135,7 +135,7 @@ class RetryPolicy:
 
 
 def is_retryable(error: PluginError) -> bool:
-    """Return whether a call may be retried: without a response, and with a body not yet read."""
+    """Return whether a call may be retried: it has no response, and its body can be sent again."""
     return isinstance(error, TransportError) and not (error.answered or error.body_spent)
 
 
