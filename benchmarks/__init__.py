@@ -1,1 +1,1 @@
-"""What this library costs, measured against the plain way of doing the same."""
+"""Benchmarks of this library against simpler ways to do the same work."""

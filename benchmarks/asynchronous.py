@@ -1,4 +1,4 @@
-"""Small calls of programs on asyncio: against our synchronous call, threads, and aiohttp."""
+"""Small calls with asyncio, against synchronous calls of this library, threads, and aiohttp."""
 
 import asyncio
 import statistics
@@ -19,13 +19,13 @@ from moby_plugins.aio import AsyncClient
 from moby_plugins.aio import new_client as new_async_client
 
 CALLS = 50
-# So many at once have a turn, and eight times as many wait for theirs.
+# The numbers of tasks: as many as can call at once, and eight times as many, which have to wait.
 AT_ONCE, CROWD = 64, 512
-# Calls of each thread or task in a round.
+# How many calls each thread or task makes in a round.
 EACH = 8
 ROUNDS = 60
 CPU_ROUNDS = 200
-# Microseconds of CPU: a second trip round the loop, which wakes the task.
+# Microseconds of CPU, for another iteration of the event loop, which wakes the task.
 MOST_MORE = 9.0
 
 ONE, MANY, MORE = "AsyncClient.call", f"{AT_ONCE} tasks", f"{CROWD} tasks"
@@ -39,24 +39,24 @@ WAKING = (
 
 @contextmanager
 def running() -> Iterator[Callable[[Coroutine[Any, Any, None]], None]]:
-    """What runs a coroutine in a loop that stays open."""
+    """Yield a function that runs a coroutine in an event loop that stays open."""
     with asyncio.Runner() as runner:
         yield runner.run
 
 
 async def called(client: AsyncClient, calls: int) -> None:
-    """A round of calls, one after the other, each of which must be answered."""
+    """Make a round of calls, one after the other, and check each response."""
     for _ in range(calls):
         assert (await client.call(METHOD, ARGS, Mounted)).mountpoint == MOUNTPOINT
 
 
 async def called_at_once(client: AsyncClient, tasks: int, calls: int) -> None:
-    """The same in so many tasks."""
+    """Make a round of calls in each of ``tasks`` tasks at the same time."""
     await asyncio.gather(*(called(client, calls) for _ in range(tasks)))
 
 
 def asynchronous_contests(directory: Path, placement: Placement) -> Iterator[Contest | Reading]:
-    """One call, 64 and 512 at once, and the CPU that one takes more than a synchronous one."""
+    """Yield contests of 1, 64 and 512 calls at once, and the CPU beyond a synchronous call."""
     with (
         placement.pinned(),
         quick_plugins(directory, placement=placement) as path,
@@ -108,7 +108,7 @@ def asynchronous_contests(directory: Path, placement: Placement) -> Iterator[Con
 
 
 def cpu_beyond(ours: Callable[[], None], theirs: Callable[[], None]) -> float:
-    """Microseconds of CPU that ``ours`` takes more, as both take turns: the median."""
+    """Return how many microseconds of CPU ``ours`` takes more: the median over paired rounds."""
     found = []
     for number in range(CPU_ROUNDS + 1):
         times = []

@@ -1,4 +1,4 @@
-"""A gigabyte each way, through ``send_file`` and ``stream``: how fast, and in how much memory."""
+"""Throughput and memory of ``send_file`` and ``stream`` for a gigabyte each."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from moby_plugins.domain.http import STREAM_BYTES
 
 GIGABYTE = 1 << 30
 ROUNDS = 9
-# By how much the process may grow at its peak.
+# How many bytes the process may grow at its peak.
 MAX_GROWTH = 8 << 20
 
 DEFAULT = "default transport"
@@ -33,14 +33,14 @@ OBSTACLE = (
 
 @frozen
 class Growth:
-    """How much larger the process was at its peak than before."""
+    """The growth in memory of the process, from before the work to its peak."""
 
     work: str
     bytes: int
 
     @property
     def kept(self) -> bool:
-        """Whether that is less than is allowed."""
+        """Whether the growth is within the bound."""
         return self.bytes < MAX_GROWTH
 
     @property
@@ -55,7 +55,7 @@ class Growth:
 def bulk_contests(
     directory: Path, program: Path, placement: Placement
 ) -> Iterator[tuple[Contest, list[Growth]]]:
-    """Both ways, each with what it took of memory, for both transports."""
+    """Yield a contest for each direction, with the growth in memory for both transports."""
     file = directory / "gigabyte"
     with file.open("wb") as made:
         made.truncate(GIGABYTE)
@@ -95,7 +95,7 @@ def bulk_contests(
 
 
 def sending(client: Client, file: Path) -> Callable[[], None]:
-    """Send all of ``file``."""
+    """Return a function that sends all of ``file``."""
 
     def work() -> None:
         with file.open("rb") as data:
@@ -105,7 +105,7 @@ def sending(client: Client, file: Path) -> Callable[[], None]:
 
 
 def streaming(client: Client) -> Callable[[], None]:
-    """Read as many bytes of a stream."""
+    """Return a function that reads a gigabyte from a stream."""
 
     def work() -> None:
         with client.stream("Benchmark.Source", {"Bytes": GIGABYTE}) as stream:
@@ -115,7 +115,7 @@ def streaming(client: Client) -> Callable[[], None]:
 
 
 def pouring(sock: socket.socket, file: Path) -> None:
-    """Send ``file`` as quickly as Python can: the kernel copies it."""
+    """Send ``file`` as fast as Python can: the kernel copies it."""
     sock.sendall(b"POST /Benchmark.Sink HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % GIGABYTE)
     with file.open("rb", buffering=0) as data:
         sock.sendfile(data)
@@ -123,7 +123,7 @@ def pouring(sock: socket.socket, file: Path) -> None:
 
 
 def counting(sock: socket.socket) -> None:
-    """Receive as much as quickly as Python can, in the same steps, and hand none of it out."""
+    """Receive a gigabyte as fast as Python can, in steps of the same size, and discard it."""
     body = b'{"Bytes":%d}' % GIGABYTE
     sock.sendall(
         b"POST /Benchmark.Source HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
@@ -135,8 +135,8 @@ def counting(sock: socket.socket) -> None:
 
 
 def peak(work: Callable[[], object]) -> int:
-    """By how many bytes the process is larger than before, where it is largest."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from now
+    """Return by how many bytes the process grows at its peak during ``work``."""
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = _status("VmRSS")
     work()
     return _status("VmHWM") - before

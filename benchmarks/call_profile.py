@@ -1,4 +1,4 @@
-"""Where the time of a small call goes, and an activation's: by layer, for each transport."""
+"""Profiles of a small call and of an activation: the time by layer, for each transport."""
 
 import cProfile
 import pstats
@@ -20,7 +20,7 @@ from moby_plugins import new_client
 CALL_ROUNDS, ACTIVATION_ROUNDS = 40, 10
 TRANSPORTS = ("urllib3", "httptools")
 
-# By what stands in the path of a function's file, first match first.
+# Layers by a part of the path of a function's file; the first match counts.
 LAYERS = (
     ("moby_plugins/adapters/", "adapters: our transport"),
     ("moby_plugins/", "domain and app: JSON, types, retrying"),
@@ -39,7 +39,7 @@ _SOCKET = ("recv", "sendall", "recv_into", "poll", "connect")
 
 @frozen
 class Share:
-    """What a layer takes of a call."""
+    """The share of a layer in a call."""
 
     seconds: float
     calls: float
@@ -47,7 +47,7 @@ class Share:
 
 @frozen
 class Profile:
-    """One transport's call or activation: its time without a profiler, and how that divides."""
+    """A call or activation with one transport: its time without a profiler, and its shares."""
 
     transport: str
     seconds: float
@@ -55,7 +55,7 @@ class Profile:
 
 
 def call_profiles(directory: Path, placement: Placement) -> Iterator[Profile]:
-    """A call's, for each transport."""
+    """Yield the profile of a call, for each transport."""
     with placement.pinned(), quick_plugins(directory, placement=placement) as path:
         for transport in TRANSPORTS:
             with new_client(f"unix://{path}", settings=settings(transport)) as client:
@@ -63,7 +63,7 @@ def call_profiles(directory: Path, placement: Placement) -> Iterator[Profile]:
 
 
 def activation_profiles(directory: Path, placement: Placement) -> Iterator[Profile]:
-    """An activation's, for each transport, by ``get`` of one plugin after the other."""
+    """Yield the profile of an activation, for each transport, by ``get`` of several plugins."""
     with placement.pinned(), quick_plugins(directory, PLUGINS, placement):
         (directory / "closing.sock").unlink()
         for transport in TRANSPORTS:
@@ -72,7 +72,7 @@ def activation_profiles(directory: Path, placement: Placement) -> Iterator[Profi
 
 
 def profiled(transport: str, side: Side, rounds: int, units: int) -> Profile:
-    """What a unit of ``side`` takes, and on what; ``side`` does ``units`` at a time."""
+    """Return the profile of one unit of ``side``, which does ``units`` at a time."""
     side()
     seconds = statistics.median(side() for _ in range(rounds)) / units
     profiler = cProfile.Profile()
@@ -84,7 +84,7 @@ def profiled(transport: str, side: Side, rounds: int, units: int) -> Profile:
 
 
 def table(found: list[Profile]) -> Iterator[str]:
-    """All of them side by side, the largest first."""
+    """Yield a table of all profiles side by side, with the largest layers first."""
     heads = " | ".join(f"{p.transport}: {p.seconds * 1e6:,.0f} µs | calls" for p in found)
     yield f"| layer | {heads} |"
     yield "|---" * (1 + 2 * len(found)) + "|"
@@ -99,7 +99,7 @@ def table(found: list[Profile]) -> Iterator[str]:
 
 
 def _divided(profiler: cProfile.Profile, seconds: float, units: int) -> dict[str, Share]:
-    # A profiler makes calls dearer, so it is shares that count, of the time without it.
+    # Profiling slows calls down, so its shares are applied to the time without a profiler.
     times: dict[str, float] = defaultdict(float)
     calls: Counter[str] = Counter()
     stats = pstats.Stats(profiler).stats  # type: ignore[attr-defined]  # the stubs lack it
@@ -123,7 +123,7 @@ def _attributed(
         yield _layer(file), own, count
     elif any(f"{verb} " in name or f"'{verb}'" in name for verb in _SOCKET):
         yield WAITING, own, count
-    else:  # a function in C is its caller's
+    else:  # a function in C counts for its caller
         for (caller, _, _), (_, number, part, _) in callers.items():
             yield _layer(caller), part, number
 

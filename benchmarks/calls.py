@@ -1,4 +1,4 @@
-"""Small calls: the Go host, other clients and a bare urllib3 pool against ``client.call``."""
+"""Small calls with ``client.call``, against the Go host, other clients and a urllib3 pool."""
 
 import json
 import socket
@@ -61,19 +61,19 @@ PEERS = (
 
 @frozen
 class Mounted:
-    """The answer to VolumeDriver.Mount."""
+    """The response to VolumeDriver.Mount."""
 
     mountpoint: str
     err: str = ""
 
 
 def settings(transport: str) -> Settings:
-    """All defaults, over that transport."""
+    """Return default settings with the given transport."""
     return Settings(transports={"unix": transport})
 
 
 def calling(client: Client, calls: int = CALLS) -> Callable[[], None]:
-    """A round of calls, each of which must be answered."""
+    """Return a function that makes a round of calls and checks each response."""
 
     def rounds() -> None:
         for _ in range(calls):
@@ -85,7 +85,7 @@ def calling(client: Client, calls: int = CALLS) -> Callable[[], None]:
 def call_contests(
     directory: Path, program: Path, placement: Placement, bounds: tuple[float, float]
 ) -> Iterator[Contest]:
-    """The small call over both transports and a bare socket, against the Go host."""
+    """Yield contests of a small call, over both transports and a bare socket, with the Go host."""
     fast, default = bounds
     rows = (
         Comparison(
@@ -123,7 +123,7 @@ def call_contests(
 
 
 def peer_contests(directory: Path, placement: Placement) -> Iterator[Contest]:
-    """The same call by other clients in Python."""
+    """Yield contests of the same call with other clients in Python."""
     with (
         placement.pinned(),
         quick_plugins(directory, placement=placement) as path,
@@ -139,14 +139,14 @@ def peer_contests(directory: Path, placement: Placement) -> Iterator[Contest]:
 
 
 def connected(path: Path) -> socket.socket:
-    """A socket to the plugin at ``path``."""
+    """Return a socket that is connected to the plugin at ``path``."""
     sock = socket.socket(socket.AF_UNIX)
     sock.connect(str(path))
     return sock
 
 
 def bare_calls(sock: socket.socket, calls: int = CALLS) -> None:
-    """The same bytes, written and not read: what the plugin and the kernel take."""
+    """Send the bytes of a call without any parsing, to measure the plugin and the kernel."""
     body = json.dumps(ARGS).encode()
     head = f"POST /{METHOD} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     request = head.encode() + body
@@ -156,7 +156,7 @@ def bare_calls(sock: socket.socket, calls: int = CALLS) -> None:
 
 
 def thread_contests(directory: Path, placement: Placement) -> Iterator[Contest]:
-    """Eight threads at once against one, over one client; any error is raised."""
+    """Yield contests of eight threads at once against one, with one client; raise any error."""
     with (
         placement.pinned(),
         quick_plugins(directory, placement=placement) as path,
@@ -197,7 +197,7 @@ def thread_contests(directory: Path, placement: Placement) -> Iterator[Contest]:
 
 
 def at_once(threads: ThreadPoolExecutor, work: Callable[[], None]) -> Callable[[], None]:
-    """``work`` in all threads."""
+    """Return a function that runs ``work`` in all threads at once."""
 
     def all_of_them() -> None:
         for done in [threads.submit(work) for _ in range(THREADS)]:
@@ -207,13 +207,13 @@ def at_once(threads: ThreadPoolExecutor, work: Callable[[], None]) -> Callable[[
 
 
 def in_turn(work: Callable[[], None]) -> None:
-    """As much of ``work`` as all threads do, in this one."""
+    """Run ``work`` in this thread, as often as all threads together."""
     for _ in range(THREADS):
         work()
 
 
 def bare_urllib3(path: Path) -> Callable[[], None]:
-    """The same request on a pool of urllib3's, with ``json``, and nothing else."""
+    """Return a function that makes the same request with only urllib3's pool and ``json``."""
 
     class Connection(HTTPConnection):
         def _new_conn(self) -> socket.socket:

@@ -1,4 +1,4 @@
-"""What ``moby-plugins`` takes as a whole process."""
+"""The time of ``moby-plugins`` as a whole process."""
 
 import os
 import subprocess
@@ -22,14 +22,14 @@ IMPORTS = (
 
 
 def command_line_contests(directory: Path, placement: Placement) -> Iterator[Contest]:
-    """To be run one after the other, because plugins run between two of them."""
+    """Yield the contests; each must be run before the next, as plugins are started in between."""
     yield version_contest(placement)
     with placement.pinned(), quick_plugins(directory, PLUGINS, placement):
         yield ls_contest(directory, placement)
 
 
 def version_contest(placement: Placement) -> Contest:
-    """The least that a process of ours does, against the least that any of Python's does."""
+    """Return a contest of ``--version`` against a Python process that does nothing."""
     sides = {
         "--version": process([COMMAND, "--version"]),
         NOTHING: process([sys.executable, "-c", "pass"]),
@@ -39,7 +39,7 @@ def version_contest(placement: Placement) -> Contest:
 
 
 def ls_contest(directory: Path, placement: Placement) -> Contest:
-    """All that live in ``directory``, against the first of them alone, and that against nothing."""
+    """Return a contest of ``ls`` of all plugins, of one of them, and of a process without work."""
     sides = {}
     for count in (PLUGINS, 1):
         plugins = directory / f"ls-{count}"
@@ -61,12 +61,12 @@ def ls_contest(directory: Path, placement: Placement) -> Contest:
 
 
 def only_in(plugins: Path) -> dict[str, str]:
-    """The environment in which a process finds plugins in that directory, and no others."""
+    """Return an environment in which a process finds only the plugins in that directory."""
     return {"MOBY_PLUGINS_SOCKETS_PATH": str(plugins), "MOBY_PLUGINS_SPECS_PATHS": ""}
 
 
 def process(command: list[str], **environment: str) -> Side:
-    """A process, from its start to its end."""
+    """Return a side that runs a process from its start to its end."""
 
     def work() -> None:
         subprocess.run(  # noqa: S603  our own

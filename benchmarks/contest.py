@@ -1,8 +1,8 @@
-"""Who does the same work in how much time: all take turns, round by round.
+"""Contests, in which several sides do the same work and take turns, round by round.
 
-So whatever else the machine does hits all of them. Figures are medians over the
-rounds; the ratio is the median of each round's own, and the noise the distance
-between that ratio's quartiles, as a part of it.
+So other load on the machine affects all sides. Figures are medians over the rounds. The ratio is
+the median of the ratios of all rounds, and the noise is the distance between the quartiles of
+these, as a fraction of their median.
 """
 
 import statistics
@@ -13,17 +13,17 @@ from attrs import field, frozen
 
 from benchmarks.placement import Placement
 
-# Does one round of work, and returns the seconds it took.
+# A function that does one round of work and returns the seconds it took.
 Side = Callable[[], float]
 
 MILLISECOND = 1e-3
 THOUSAND = 1000
-# What quartiles need.
+# As many as quartiles need.
 FEWEST_ROUNDS = 5
 
 
 def timed(work: Callable[[], object]) -> Side:
-    """``work`` as a side of a contest, timed here."""
+    """Return a side of a contest that runs ``work`` and measures its time."""
 
     def side() -> float:
         began = time.perf_counter()
@@ -35,7 +35,7 @@ def timed(work: Callable[[], object]) -> Side:
 
 @frozen
 class Bound:
-    """What a ratio may be: of the time at most, or of the throughput at least."""
+    """A bound for a ratio: the largest of times, or the smallest of throughputs."""
 
     ratio: float
     throughput: bool = False
@@ -52,22 +52,22 @@ class Comparison:
     ours: str
     theirs: str
     bound: Bound | None
-    # What stands in the way, for the page, where the bound is not kept.
+    # For the page: the obstacle, if the bound is not met.
     obstacle: str = ""
-    # The side that does the least that any could, measured in the same rounds.
+    # The side that does the minimum of work, measured in the same rounds.
     floor: str = ""
-    # What the floor is compared with, where it is not what this row is.
+    # The side that the floor is compared with, if not that of this row.
     floor_against: str = ""
-    # Of the counts, those of this row's call.
+    # The name of the counts for the call of this row.
     counts: str = ""
 
 
 @frozen
 class Contest:
-    """Sides by name, and the rows that come of them. ``units`` is the work of one round.
+    """Sides by name, and the rows to compute. ``units`` is the amount of work in one round.
 
-    This process, its children and the peers are pinned as ``placement`` says while they run;
-    who makes the contest has started the plugin there.
+    While the contest runs, this process, its children and the peers are pinned to the cores in
+    ``placement``. The caller has already started the plugin there.
     """
 
     sides: Mapping[str, Side]
@@ -77,7 +77,7 @@ class Contest:
     placement: Placement = field(kw_only=True)
 
     def run(self, part: float = 1.0) -> list["Result"]:
-        """Let all take turns, after one round that does not count; ``part`` is of the rounds."""
+        """Run the given part of the rounds, in turns, after one round that does not count."""
         times: dict[str, list[float]] = {name: [] for name in self.sides}
         with self.placement.pinned():
             for number in range(max(round(self.rounds * part), FEWEST_ROUNDS) + 1):
@@ -101,7 +101,7 @@ class Contest:
 
 @frozen
 class Result:
-    """What a row came to; times in seconds for one unit of work."""
+    """The result of a row; times are in seconds for one unit of work."""
 
     row: Comparison
     placement: str
@@ -111,22 +111,22 @@ class Result:
 
     @property
     def work(self) -> str:
-        """What was compared with what, and where."""
+        """The two sides and the placement, as text."""
         return f"{self.row.work}, against {self.row.theirs}, {self.placement}"
 
     @property
     def ratio(self) -> float:
-        """In the terms of the bound; of the time where there is none."""
+        """The ratio that the bound applies to; of the times if there is no bound."""
         return statistics.median(_ratios(self.row, self.ours, self.theirs))
 
     @property
     def lowest(self) -> str:
-        """The ratio that the floor came to, for the page."""
+        """The ratio of the floor, for the page."""
         return f"{statistics.median(self.floor):.2f}" if self.floor else ""
 
     @property
     def kept(self) -> bool:
-        """Whether the bound holds."""
+        """Whether the bound is met."""
         bound = self.row.bound
         if bound is None:
             return True
@@ -145,7 +145,7 @@ class Result:
 
     @property
     def noise(self) -> str:
-        """The ratio's spread."""
+        """The distance between the ratio's quartiles, relative to its median."""
         low, middle, high = statistics.quantiles(_ratios(self.row, self.ours, self.theirs), n=4)
         return f"{(high - low) / middle:.0%}"
 
@@ -159,9 +159,9 @@ def _ratios(row: Comparison, ours: list[float], theirs: list[float]) -> list[flo
 
 @frozen
 class Reading:
-    """A row whose value is not a contest's: a count, or a cost over another.
+    """A row whose value is not from a contest: a count, or a difference of costs.
 
-    ``missing`` is set where it could not be read, and says why.
+    ``missing`` says why the value could not be measured, "" if it was.
     """
 
     work: str
@@ -174,7 +174,7 @@ class Reading:
 
     @property
     def kept(self) -> bool:
-        """Whether the bound holds, or nothing could be read."""
+        """Whether the bound is met, or the value is missing."""
         return bool(self.missing) or self.bound is None or self.value <= self.bound.ratio
 
     @property
@@ -193,17 +193,17 @@ class Reading:
 
 
 def met(bound: Bound | None, kept: bool) -> str:  # noqa: FBT001  what the page says of it
-    """What the page says of a bound."""
+    """Return what the page says about a bound."""
     return "" if bound is None else "met" if kept else "**not met**"
 
 
 def amount(value: float) -> str:
-    """A count in full, a ratio or a time in two digits after the point."""
+    """Return a number as text: large ones as integers, others with two decimals."""
     return f"{value:,.0f}" if value >= THOUSAND else f"{value:,.2f}"
 
 
 def shown(values: list[float]) -> str:
-    """A median, in the unit that suits it."""
+    """Return the median of times in a suitable unit."""
     median = statistics.median(values)
     if median < MILLISECOND / 100:
         return f"{median * 1e9:,.0f} ns"

@@ -1,7 +1,7 @@
-"""What a small call takes, counted: instructions by valgrind, system calls by strace.
+"""Counts for a small call: instructions by valgrind, and system calls by strace.
 
-What a call takes is the difference between many calls and few, over the difference between
-their numbers.
+The count for one call is the difference between runs with many and with few calls, divided by the
+difference of their numbers.
 """
 
 import os
@@ -19,20 +19,20 @@ from benchmarks.processes import quick_plugins
 
 PROGRAM = str(Path(__file__).with_name("counted_calls.py"))
 FEW, MANY = 100, 600
-# Of every run: the order of sets and dictionaries, and so their work, is the same in all.
+# A fixed hash seed, so that sets and dictionaries take the same work in every run.
 ENVIRONMENT = {**os.environ, "PYTHONHASHSEED": "0"}
 BARE = "bare"
 BOUNDS = {"httptools": 90_000.0, "urllib3": 345_000.0}
 SYSTEM_CALLS = 4.0
 _REFERENCES = re.compile(r"I\s+refs:\s+([\d,]+)")
-# The column of calls in the line of totals.
+# The number of calls in the line of totals.
 _TOTAL = re.compile(r"^\s*100\.00\s+\S+\s+(?:\S+\s+)?(\d+)\s+(?:\d+\s+)?total$", re.MULTILINE)
-# Takes a command, and returns what it took.
+# A function that runs a command and returns a count for it.
 Count = Callable[[list[str]], int]
 
 
 def counts(directory: Path, placement: Placement) -> Iterator[Reading]:
-    """Both, for each transport, with what a bare socket takes as the floor."""
+    """Yield both counts for each transport, with those of a bare socket as the floor."""
     tools: tuple[tuple[str, str, Count, dict[str, float]], ...] = (
         ("instructions", "valgrind", instructions, BOUNDS),
         ("system calls", "strace", system_calls, dict.fromkeys(BOUNDS, SYSTEM_CALLS)),
@@ -53,7 +53,7 @@ def counts(directory: Path, placement: Placement) -> Iterator[Reading]:
 
 
 def a_call(count: Count, path: Path, how: str) -> float:
-    """What one call takes more."""
+    """Return the count for one additional call."""
     few, many = (
         count([sys.executable, PROGRAM, str(path), how, str(calls)]) for calls in (FEW, MANY)
     )
@@ -61,9 +61,9 @@ def a_call(count: Count, path: Path, how: str) -> float:
 
 
 def instructions(command: list[str]) -> int:
-    """Instructions of the process, outside the kernel."""
+    """Return the number of instructions of the process, outside the kernel."""
     with tempfile.NamedTemporaryFile() as out:
-        # The tool that counts and does nothing else: callgrind takes several times as long.
+        # Cachegrind only counts; callgrind would take several times as long.
         options = ["--tool=cachegrind", "--cache-sim=no", f"--cachegrind-out-file={out.name}"]
         told = subprocess.run(  # noqa: S603  our own
             ["valgrind", *options, *command],  # noqa: S607
@@ -76,7 +76,7 @@ def instructions(command: list[str]) -> int:
 
 
 def system_calls(command: list[str]) -> int:
-    """System calls of all its threads."""
+    """Return the number of system calls of all threads."""
     told = subprocess.run(  # noqa: S603  our own
         ["strace", "-c", "-f", *command],  # noqa: S607
         check=True,

@@ -1,4 +1,4 @@
-"""Calls for a tool to count: ``python counted_calls.py SOCKET HOW CALLS``.
+"""A program whose calls a tool counts: ``python counted_calls.py SOCKET HOW CALLS``.
 
 ``HOW`` is a transport, or ``bare`` for the same bytes over a bare socket. It imports little, as
 under valgrind that takes longer than the calls.
@@ -21,7 +21,7 @@ TIMEOUT = 30.0
 
 
 def bare(path: str, count: int) -> None:
-    """Send the bytes and receive what comes, as often."""
+    """Send the bytes of a request and receive the response, ``count`` times."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(path)
         for _ in range(count):
@@ -30,7 +30,7 @@ def bare(path: str, count: int) -> None:
 
 
 def calls(path: str, transport: str, count: int) -> None:
-    """Call as often."""
+    """Call the plugin ``count`` times."""
     chosen = Settings(transports={"unix": transport})
     with new_client(f"unix://{path}", settings=chosen) as client:
         for _ in range(count):
@@ -38,7 +38,7 @@ def calls(path: str, transport: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    # What was imported is no garbage, which one run would look through and another would not.
+    # Collect garbage now, so that imported objects are not examined in only some of the runs.
     gc.collect()
     gc.freeze()
     if sys.argv[2] == "bare":

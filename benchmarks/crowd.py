@@ -1,7 +1,8 @@
-"""What one of 10,000 active plugins costs against one of 100, where files are few.
+"""The cost of each of 10,000 active plugins against each of 100, with few file descriptors.
 
-``python -m benchmarks.crowd DIRECTORY`` measures one number of plugins, in JSON, in a process
-that may have 256 files open: far fewer than there are plugins, so that most calls dial again.
+``python -m benchmarks.crowd DIRECTORY`` measures one number of plugins, and prints JSON. Its
+process may have 256 files open, far fewer than there are plugins, so that most calls open a new
+connection.
 """
 
 import json
@@ -28,9 +29,9 @@ FEW, MANY = 100, 10_000
 FILES = 256
 RISE = 1.5
 DIALLED_AGAIN = 1.3
-# Of both numbers, in turns; the row is the median of the rounds' ratios.
+# Both numbers are measured in turns; the row is the median of the rounds' ratios.
 ROUNDS = 5
-# Plugins called in turn, more than there are idle connections.
+# How many plugins are called in turn: more than there are idle connections.
 CALLED = 300
 
 COLLECTING = (
@@ -41,7 +42,7 @@ COLLECTING = (
 
 @frozen
 class Cost:
-    """Seconds for one plugin: activated, and listed once active, scanned; and for a call."""
+    """Seconds for one plugin: to activate it, to list it once active, to scan, and to call it."""
 
     get_all: float
     again: float
@@ -51,7 +52,7 @@ class Cost:
 
 
 def crowd(directory: Path, placement: Placement) -> Iterator[Reading]:
-    """All rows. The plugins are links to one socket."""
+    """Yield all rows. The plugins are links to one socket."""
     with placement.pinned(), quick_plugins(directory, placement=placement) as path:
         folders = {count: linked(directory, path, count) for count in (1, FEW, MANY)}
         costs = [
@@ -74,7 +75,7 @@ def crowd(directory: Path, placement: Placement) -> Iterator[Reading]:
     for work, name in rises.items():
         ratios = [getattr(cost[MANY], name) / getattr(cost[FEW], name) for cost in costs]
         yield Reading(work, where, statistics.median(ratios), Bound(RISE), obstacle=COLLECTING)
-    # What is imported for the first plugin is no cost of the others.
+    # Subtract the cost of the first plugin, which includes imports.
     each = [
         (took[MANY] - took[1]) / (MANY - 1) / ((took[FEW] - took[1]) / (FEW - 1))
         for took in listing
@@ -87,7 +88,7 @@ def crowd(directory: Path, placement: Placement) -> Iterator[Reading]:
 
 
 def linked(directory: Path, path: Path, count: int) -> Path:
-    """A directory with so many plugins, all of them ``path``."""
+    """Return a directory with ``count`` plugins, all links to ``path``."""
     folder = directory / f"crowd-{count}"
     folder.mkdir()
     for number in range(count):
@@ -110,7 +111,7 @@ def _measured(directory: Path, count: int) -> Cost:
         transports=settings("httptools").transports,
     )
     with new_local_registry(here) as registry, ExitStack() as stack:
-        for name in registry.scan()[:5]:  # for all that is imported and built when first needed
+        for name in registry.scan()[:5]:  # for the imports of first use
             registry.get(name, "VolumeDriver")
             registry.invalidate(name)
         scan = min(seconds(registry.scan) for _ in range(5))
@@ -136,12 +137,12 @@ def _measured(directory: Path, count: int) -> Cost:
 
 
 def calling(client: Client) -> float:
-    """Seconds of one call."""
+    """Return the seconds of one call."""
     return seconds(lambda: client.call(METHOD, ARGS, Mounted))
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Seconds of ``work``."""
+    """Return the seconds that ``work`` takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""Reading a large response: what ``client.call`` makes of its bytes, against ``json.loads``."""
+"""Decoding of a large response, as in ``client.call``, against ``json.loads``."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ COUNTING = (
 
 
 def decoding_contest(placement: Placement) -> Iterator[Contest]:
-    """A list of volumes of 1.4 MB, plain JSON from both."""
+    """Yield a contest of decoding a list of volumes of 1.4 MB to plain JSON values."""
     volumes = [
         {
             "Name": f"volume-{number:06}",

@@ -1,4 +1,4 @@
-"""Finding plugins: ``scan``, ``get_all``, ``get``, and what it costs to import the library."""
+"""The cost of ``scan``, ``get_all`` and ``get``, and of importing the library."""
 
 import os
 import socket
@@ -44,7 +44,7 @@ LISTING = (
 
 
 def scan_contests(directory: Path, program: Path, placement: Placement) -> Iterator[Contest]:
-    """A scan of 10,000 specs, sorted and checked, against Go's and against one plain pass."""
+    """Yield contests of a scan of 10,000 specs, with Go's and with a plain recursive pass."""
     with placement.pinned(), GoHost.running(program) as go:
         yield from _scan_contests(directory, go, placement)
 
@@ -70,7 +70,7 @@ def _scan_contests(directory: Path, go: GoHost, placement: Placement) -> Iterato
 
 
 def make_specs(tree: Path, *, nested: bool) -> None:
-    """As many specs in ``tree``, side by side or each in a directory of its own."""
+    """Make ``SPECS`` specs in ``tree``, all in one directory or each in its own."""
     tree.mkdir()
     for number in range(SPECS):
         name = f"plugin-{number:05}"
@@ -80,7 +80,7 @@ def make_specs(tree: Path, *, nested: bool) -> None:
 
 
 def walk(path: str) -> int:
-    """A plain recursive pass: how many files there are."""
+    """Return the number of files, by a plain recursive pass."""
     count = 0
     with os.scandir(path) as entries:
         for entry in entries:
@@ -89,7 +89,7 @@ def walk(path: str) -> int:
 
 
 def get_all_contests(directory: Path, program: Path, placement: Placement) -> Iterator[Contest]:
-    """All of 200 live plugins activated by a new registry each time."""
+    """Yield contests of a new registry that activates all of 200 running plugins."""
     work = f"get_all of {PLUGINS} live plugins"
     floor = ("bare sockets", "", "")
     rows = (
@@ -116,7 +116,7 @@ def get_all_contests(directory: Path, program: Path, placement: Placement) -> It
 
 
 def shaking_hands(paths: list[Path]) -> None:
-    """The bytes of each handshake over a socket of its own, all begun before one is read."""
+    """Do all handshakes over bare sockets: send all requests before reading a response."""
     request = b"POST /Plugin.Activate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
     with ExitStack() as stack:
         socks = []
@@ -130,19 +130,19 @@ def shaking_hands(paths: list[Path]) -> None:
 
 
 def all_at_once(registry: Registry) -> int:
-    """What is measured."""
+    """Activate all plugins with ``get_all``, and return their number."""
     return len(registry.get_all("VolumeDriver"))
 
 
 def one_by_one(registry: Registry) -> int:
-    """The same plugins in one thread: what the threads of ``get_all`` cost is not in it."""
+    """Activate the same plugins in one thread, without the cost of the threads of ``get_all``."""
     return len([registry.get(name, "VolumeDriver") for name in registry.scan()])
 
 
 def activating(
     directory: Path, transport: str, load: Callable[[Registry], int] = all_at_once
 ) -> Side:
-    """``load`` with a registry that knows nothing yet; closing it does not count."""
+    """Return a side that runs ``load`` with a new registry; closing it is not measured."""
     chosen = Settings(
         sockets_path=str(directory), specs_paths=(), transports=settings(transport).transports
     )
@@ -159,7 +159,7 @@ def activating(
 
 
 def get_contest(directory: Path, placement: Placement) -> Iterator[Contest]:
-    """``get`` of a plugin that is active, against what any cache of plugins must do."""
+    """Yield a contest of ``get`` of an active plugin with the minimum work of any cache."""
     with (
         placement.pinned(),
         quick_plugins(directory, placement=placement) as path,
@@ -174,7 +174,7 @@ def get_contest(directory: Path, placement: Placement) -> Iterator[Contest]:
 
 
 def getting(registry: Registry, name: str) -> Callable[[], None]:
-    """Ask again and again for the same plugin."""
+    """Return a function that gets the same plugin ``GETS`` times."""
 
     def work() -> None:
         for _ in range(GETS):
@@ -184,7 +184,7 @@ def getting(registry: Registry, name: str) -> Callable[[], None]:
 
 
 def looking_up(name: str) -> Callable[[], None]:
-    """The same number of look-ups in a dictionary, each under a lock."""
+    """Return a function that makes as many look-ups in a dictionary, each under a lock."""
     lock, known = threading.Lock(), {name: object()}
 
     def get(wanted: str) -> object:
@@ -199,7 +199,7 @@ def looking_up(name: str) -> Callable[[], None]:
 
 
 def import_contest(placement: Placement) -> Iterator[Contest]:
-    """A process that imports this library, against one that imports urllib3."""
+    """Yield a contest of a process that imports this library with one that imports urllib3."""
 
     def importing(module: str) -> Side:
         command = [sys.executable, "-c", f"import {module}"]

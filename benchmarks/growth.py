@@ -1,6 +1,6 @@
-"""How cost grows with the number of plugins: one process for each size, and a plot of all.
+"""How costs grow with the number of plugins: one process for each number, and a plot of all.
 
-``python -m benchmarks.growth DIRECTORY COUNT`` measures one size, in JSON.
+``python -m benchmarks.growth DIRECTORY COUNT`` measures one number, and prints JSON.
 """
 
 import json
@@ -16,7 +16,7 @@ from benchmarks.processes import quick_plugins
 from moby_plugins import Registry, Settings, new_local_registry
 
 SIZES = (10, 30, 100, 300, 1000, 3000, 10_000)
-# Of the cost for one plugin, from a thousand of them to ten thousand; a square would be 10.
+# The largest rise in cost per plugin from a thousand to ten thousand; quadratic growth gives 10.
 MAX_RISE = 3.0
 WARM_UP = 5
 SCANS = 5
@@ -26,7 +26,7 @@ _STATUS = Path("/proc/self/status")
 
 @frozen
 class Size:
-    """What so many plugins cost: seconds, and bytes once all are active."""
+    """The costs of a number of plugins: seconds, and bytes once all are active."""
 
     plugins: int
     scan: float
@@ -35,13 +35,13 @@ class Size:
 
 
 def measured(directory: Path) -> list[Size]:
-    """All sizes. The plugins are links to one socket, whose answers end their connection."""
+    """Measure all sizes. The plugins are links to one socket, which closes each connection."""
     with quick_plugins(directory):
         return [_in_a_process(directory, count) for count in SIZES]
 
 
 def rises(sizes: list[Size]) -> dict[str, float]:
-    """By how much more one plugin costs among ten thousand than among a thousand."""
+    """Return the rise in cost per plugin from a thousand plugins to ten thousand."""
     few, many = (next(s for s in sizes if s.plugins == n) for n in (1000, SIZES[-1]))
     return {
         what: (getattr(many, what) / many.plugins) / (getattr(few, what) / few.plugins)
@@ -50,7 +50,7 @@ def rises(sizes: list[Size]) -> dict[str, float]:
 
 
 def table(sizes: list[Size]) -> Iterator[str]:
-    """The same in numbers, for one plugin."""
+    """Yield a table of the costs per plugin."""
     yield "| plugins | scan, each | get_all, each | memory, each |"
     yield "|---|---|---|---|"
     for size in sizes:

@@ -1,7 +1,7 @@
-"""A call that is observed with OpenTelemetry's no-op tracer, over the same call without observers.
+"""The additional cost of a call that is observed with OpenTelemetry's no-op tracer.
 
-What the API of OpenTelemetry takes itself, for the same span and metrics, is taken off. The times
-are the processor's: what waits for the plugin is no part of them.
+The time of OpenTelemetry's API itself, for the same span and metrics, is subtracted. Processor
+time is measured, so waiting for the plugin does not count.
 """
 
 import statistics
@@ -25,7 +25,7 @@ _OF = {"http.request.method": "POST", "server.address": "/a", "url.template": "/
 
 
 def observed_readings(directory: Path, placement: Placement) -> Iterator[Reading]:
-    """Microseconds that a call takes more, by transport."""
+    """Yield the additional microseconds of a call, by transport."""
     with placement.pinned(), quick_plugins(directory, placement=placement) as path:
         for transport in ("httptools", "urllib3"):
             with ExitStack() as stack:
@@ -51,7 +51,7 @@ def observed_readings(directory: Path, placement: Placement) -> Iterator[Reading
 
 
 def calling_beside(client: Client, beside: Callable[[], None]) -> Callable[[], None]:
-    """A round of calls, with ``beside`` before each: what it needs is then as far away."""
+    """Return a function for a round of calls, with ``beside`` before each, for equal caches."""
     call = calling(client, 1)
 
     def rounds() -> None:
@@ -63,20 +63,20 @@ def calling_beside(client: Client, beside: Callable[[], None]) -> Callable[[], N
 
 
 def difference(one: Callable[[], None], other: Callable[[], None]) -> float:
-    """How many microseconds ``one`` takes more, for one call: the median over rounds."""
+    """Return the additional microseconds of ``one`` per call: the median over rounds."""
     rounds = [(seconds(one), seconds(other)) for _ in range(ROUNDS)]
     return statistics.median((took - less) * 1e6 / CALLS for took, less in rounds)
 
 
 def seconds(work: Callable[[], None]) -> float:
-    """How much of the processor it takes: the wait for the plugin is no part of it."""
+    """Return the seconds of processor time of ``work``, without waiting for the plugin."""
     began = time.thread_time()
     work()
     return time.thread_time() - began
 
 
 def api() -> Callable[[], None]:
-    """The calls of the API for one call, and nothing else."""
+    """Return a function that makes only the calls of OpenTelemetry's API for one call."""
     tracer, meter = trace.get_tracer("bare"), metrics.get_meter("bare")
     histograms = [meter.create_histogram(name) for name in ("seconds", "sent", "received")]
     active = meter.create_up_down_counter("active")

@@ -1,4 +1,4 @@
-"""``docs/performance.md``: written by the command, from what it measured and nothing else."""
+"""Write ``docs/performance.md`` from the measurements."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ PEERS = ("urllib3", "httptools", "httpx", "aiohttp", "requests-unixsocket2", "do
 
 @frozen
 class Findings:
-    """Everything that one run found."""
+    """The measurements of one run."""
 
     results: list[Result]
     readings: list[Reading]
@@ -35,7 +35,7 @@ class Findings:
 
 
 def write(found: Findings) -> None:
-    """The page, and the plot beside it."""
+    """Write the page and the plot."""
     PAGE.write_text(page(found))
     lines = {
         "get_all, ms": [(size.plugins, size.get_all * 1e3) for size in found.sizes],
@@ -46,7 +46,7 @@ def write(found: Findings) -> None:
 
 
 def page(found: Findings) -> str:
-    """The document."""
+    """Return the text of the page."""
     parts = [
         _head(),
         tables(found),
@@ -77,7 +77,7 @@ def _head() -> Iterator[str]:
 
 
 def tables(found: Findings) -> Iterator[str]:
-    """All that was measured against a bound."""
+    """Yield the lines of the tables of all results."""
     if found.results:
         yield "| work | placement | ours | against | theirs | ratio | bound | | floor | noise |"
         yield "|---|---|---|---|---|---|---|---|---|---|"

@@ -1,7 +1,7 @@
-"""On which cores the host and the plugin run.
+"""The cores on which the host and the plugin run.
 
-Where both share a core, a call takes what both do. With a core each it also takes the waking of
-the other core, as most engines see it, and the two ends can work at the same time.
+On a shared core, a call takes the time of both ends. With a core for each, as in most
+installations, it also takes the time to wake the other core, and both ends can work at once.
 """
 
 import os
@@ -13,7 +13,7 @@ from attrs import frozen
 
 @frozen
 class Placement:
-    """The cores of the host, ours or a peer, and those of the plugin; ``name`` is the page's."""
+    """The cores of the host and of the plugin, with a ``name`` for the page."""
 
     name: str
     host: frozenset[int]
@@ -21,7 +21,7 @@ class Placement:
 
     @contextmanager
     def pinned(self) -> Iterator[None]:
-        """This process, and what it starts inside, on the host's cores."""
+        """Run this process, and those that it starts in the block, on the host's cores."""
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, self.host)
         try:
@@ -32,7 +32,7 @@ class Placement:
 
 @frozen
 class Placements:
-    """Both ways to place the two ends, and the one that leaves it to the system."""
+    """The placements on one core and on two, and the one that leaves the choice to the system."""
 
     together: Placement
     apart: Placement
@@ -40,7 +40,7 @@ class Placements:
 
     @classmethod
     def of_this_process(cls) -> "Placements":
-        """Return them for the cores that this process may use."""
+        """Return placements on the cores that this process may use."""
         cores = os.sched_getaffinity(0)
         first, last, every = min(cores), max(cores), frozenset(cores)
         free = Placement("not pinned", every, every)

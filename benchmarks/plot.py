@@ -1,4 +1,4 @@
-"""A plot as SVG: lines on logarithmic axes, and nothing to install for it."""
+"""Draw lines on logarithmic axes as SVG, without other packages."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ Point = tuple[float, float]
 
 
 def plot(lines: Mapping[str, Sequence[Point]], x_label: str, y_label: str) -> str:
-    """Lines by name; slope one, a cost that grows as its cause does, is drawn grey beside them."""
+    """Return a plot of lines by name, with a grey line for linear growth."""
     points = [point for line in lines.values() for point in line]
     x, y = _Axis([p[0] for p in points]), _Axis([p[1] for p in points])
 
@@ -39,7 +39,7 @@ def plot(lines: Mapping[str, Sequence[Point]], x_label: str, y_label: str) -> st
 
 
 class _Axis:
-    """Powers of ten from below the least value to above the greatest."""
+    """An axis of powers of ten that covers all values."""
 
     def __init__(self, values: Sequence[float]) -> None:
         self.first = math.floor(math.log10(min(values)))
@@ -47,7 +47,7 @@ class _Axis:
         self.low: float = 10.0**self.first
 
     def of(self, value: float) -> float:
-        """Where a value lies, from 0 to 1."""
+        """Return the position of a value, from 0 to 1."""
         return (math.log10(value) - self.first) / (self.last - self.first)
 
 

@@ -1,4 +1,4 @@
-"""Plugins in processes of their own, ready when they are handed over."""
+"""Plugins in separate processes, which are started and ready when yielded."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.placement import Placement
 
 HERE = Path(__file__).parent
-# Seconds for a process to be ready.
+# Seconds to wait for a process to be ready.
 PATIENCE = 30.0
 
 
@@ -20,7 +20,7 @@ PATIENCE = 30.0
 def running(
     program: str, *arguments: str, until: Path, placement: Placement | None = None
 ) -> Iterator[None]:
-    """``python PROGRAM …`` of this directory, from when it takes connections on ``until``."""
+    """Run ``python PROGRAM …`` from this directory; yield when it accepts connections."""
     command = [sys.executable, str(HERE / program), *arguments]
     process = subprocess.Popen(command)  # noqa: S603  our own
     try:
@@ -37,7 +37,7 @@ def running(
 def quick_plugins(
     directory: Path, count: int = 1, placement: Placement | None = None
 ) -> Iterator[Path]:
-    """``count`` sockets of ``quick_plugin.py`` in ``directory``; yields the last of them."""
+    """Run ``quick_plugin.py`` with ``count`` sockets in ``directory``; yield the last one."""
     last = directory / f"p{count - 1:05}.sock"
     arguments = (str(directory), str(count))
     with running("quick_plugin.py", *arguments, until=last, placement=placement):

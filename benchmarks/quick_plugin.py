@@ -1,9 +1,9 @@
-"""A plugin that answers at once, as fast as Python can: what it costs, all peers pay alike.
+"""A plugin that responds as fast as Python can; its time is the same for all clients.
 
 ``python quick_plugin.py DIRECTORY COUNT`` listens on ``p00000.sock`` and so on, and on
-``closing.sock``, where every answer ends its connection. ``/Benchmark.Sink`` takes any
-body, ``/Benchmark.Source`` gives as many bytes as it is asked for, and all else is
-answered with the same few bytes.
+``closing.sock``, where the connection is closed after each response. ``/Benchmark.Sink`` accepts
+any body, ``/Benchmark.Source`` sends the requested number of bytes, and other methods return the
+same few bytes.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ ANSWERS = {
 
 
 class Conversation:
-    """One connection, read when there is something to read."""
+    """One connection, read whenever it is readable."""
 
     def __init__(self, sock: socket.socket, *, closing: bool) -> None:
         self.sock = sock
@@ -43,7 +43,7 @@ class Conversation:
         self._data = b""
 
     def go_on(self) -> bool:
-        """Read what there is, and answer what is whole; false once it is over."""
+        """Read received bytes and respond to complete requests; return false at the end."""
         more = self.sock.recv(1 << 16)
         self._data += more
         head, end, rest = self._data.partition(b"\r\n\r\n")
@@ -64,7 +64,7 @@ class Conversation:
         return not self._closing
 
     def _swallow(self, rest: bytes, size: int | None) -> None:
-        # Without a length it is chunks, of zeros: only the last one can end like this.
+        # Without a length the body is chunked, and all zeros: only the last chunk can end so.
         buffer, came, tail = bytearray(BUFFER), len(rest), rest[-7:]
         while came < size if size is not None else not tail.endswith(b"\r\n0\r\n\r\n"):
             count = self.sock.recv_into(buffer)
@@ -76,7 +76,7 @@ class Conversation:
 
     def _pour(self, size: int) -> None:
         self.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
-        # A file's pages are not copied at this end: it is the host whose pace is measured.
+        # The kernel sends pages of a file without copying them here: the host is what is measured.
         zeros = os.memfd_create("zeros")
         os.truncate(zeros, BUFFER)
         while size:
@@ -85,7 +85,7 @@ class Conversation:
 
 
 def serve(directory: Path, count: int) -> None:
-    """Answer on all sockets until the process is stopped."""
+    """Serve all sockets until the process is stopped."""
     poll = select.epoll()
     listeners: dict[int, socket.socket] = {}
     conversations: dict[int, Conversation] = {}

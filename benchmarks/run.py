@@ -39,16 +39,16 @@ from benchmarks.page import PAGE, Findings, page, tables, write
 from benchmarks.peers.go_host import GoHost, installed
 from benchmarks.placement import Placements
 
-# What a part of the run comes to.
+# The results of a part of the run.
 Found: TypeAlias = Contest | Reading | Growth
 Part: TypeAlias = Callable[[], Iterable[Found]]
-# The part of the rounds that ``--quick`` does.
+# The fraction of the rounds with ``--quick``.
 QUICK = 0.2
 
 
 @frozen
 class _Run:
-    """Where it works, what it compares with, and how much of the rounds it does."""
+    """A run: its directory, the Go program, the placements, and the fraction of rounds."""
 
     root: Path
     program: Path
@@ -57,7 +57,7 @@ class _Run:
     _made: list[Path] = field(factory=list)
 
     def parts(self) -> Mapping[str, Part]:
-        """All parts but the profiles, by the names that ``--rows`` takes."""
+        """Return all parts except the profiles, by their names for ``--rows``."""
         apart, together, program = self.places.apart, self.places.together, self.program
         return {
             "calls-one-core": lambda: calls.call_contests(
@@ -83,7 +83,7 @@ class _Run:
         }
 
     def found(self, names: Iterable[str]) -> Iterator[Result | Reading | Growth]:
-        """What these parts come to, told on the way as there may be many."""
+        """Yield the results of these parts, and report progress."""
         parts = self.parts()
         for name in names:
             began = time.monotonic()
@@ -92,12 +92,12 @@ class _Run:
             say(f"{name}: {time.monotonic() - began:.0f} s")
 
     def sizes(self) -> list[Size]:
-        """The costs as plugins grow in number, for the plot."""
+        """Return the costs by number of plugins, for the plot."""
         with self.places.apart.pinned():
             return growth.measured(self._new())
 
     def profiles(self) -> tuple[list[Profile], list[Profile]]:
-        """A call's and an activation's."""
+        """Return the profiles of a call and of an activation."""
         apart = self.places.apart
         return list(call_profiles(self._new(), apart)), list(
             activation_profiles(self._new(), apart)
@@ -109,7 +109,7 @@ class _Run:
             yield from growths
 
     def _new(self) -> Path:
-        """A new directory for each part, with a path short enough for sockets."""
+        """Return a new directory with a path that is short enough for sockets."""
         path = self.root / f"{len(self._made)}"
         path.mkdir()
         self._made.append(path)
@@ -117,12 +117,12 @@ class _Run:
 
 
 def say(what: str) -> None:
-    """Tell how far the run is."""
+    """Report the progress of the run."""
     print(what, file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    """Run it; 0 where every bound was kept."""
+    """Run the benchmarks; return 0 if every bound was met."""
     given = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
     given.add_argument("--rows", nargs="+", metavar="PART", help="these parts alone")
     given.add_argument("--quick", action="store_true", help="a fifth of the rounds")

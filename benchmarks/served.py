@@ -1,8 +1,8 @@
 """A plugin on the server of this library: ``python served.py APP SOCKET``.
 
-``ours`` is a ``PluginApp``, ``flask`` the same answers from Flask, ``nothing`` a bare WSGI
-application; the server is the same, with cheroot's own gateway where WSGI is spoken. ``async`` is
-an ``AsyncPluginApp`` on the server of the event loop.
+``ours`` is a ``PluginApp``, ``flask`` an equivalent in Flask, and ``nothing`` a minimal WSGI
+application. The server is the same, with cheroot's own gateway for WSGI. ``async`` is an
+``AsyncPluginApp`` on the server for event loops.
 """
 
 import signal
@@ -22,23 +22,23 @@ from moby_plugins.subsystems import Volume, VolumeDriver
 
 
 class Shelves(VolumeDriver):
-    """One volume."""
+    """A driver with one volume."""
 
     def get(self, name: str) -> Volume:
-        """It is always there."""
+        """Return the volume."""
         return Volume(name, "/mnt/books")
 
 
 class AsyncShelves(AsyncVolumeDriver):
-    """One volume."""
+    """A driver with one volume."""
 
     async def get(self, name: str) -> Volume:
-        """It is always there."""
+        """Return the volume."""
         return Volume(name, "/mnt/books")
 
 
 def flask() -> Any:
-    """The same in Flask, as its users write it."""
+    """Return an equivalent application in typical Flask code."""
     from flask import Flask, jsonify, request
 
     def get() -> Any:
@@ -51,13 +51,13 @@ def flask() -> Any:
 
 
 def nothing(_: Any, start_response: Any) -> list[bytes]:
-    """An application that does nothing: what is left is the server."""
+    """Respond without any work, to measure the server alone."""
     start_response("200 OK", [("Content-Length", "3")])
     return [b"{}\n"]
 
 
 class WSGIGateway(wsgi.Gateway_10):
-    """cheroot's own, which sends head and body in one piece as ours does."""
+    """cheroot's gateway, changed to send head and body together, as this library's does."""
 
     application: Any
 
@@ -66,13 +66,13 @@ class WSGIGateway(wsgi.Gateway_10):
         req.server.wsgi_app = self.application
 
     def write(self, chunk: bytes) -> None:
-        """Send a part of the answer."""
+        """Send a part of the response."""
         with self.req.conn.wfile.joined():
             super().write(chunk)
 
 
 def gateway(name: str) -> Callable[[Any], Any]:
-    """The way to what goes by that name."""
+    """Return the gateway for the application of that name."""
     if name == "ours":
         return gateway_to(PluginApp(Shelves()))
     application = flask() if name == "flask" else nothing

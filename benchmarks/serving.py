@@ -1,6 +1,6 @@
-"""A served plugin against one in Flask on the same server, as a bare socket receives them.
+"""A served plugin against one in Flask on the same server, called over a bare socket.
 
-And one on an event loop against the threaded end.
+Also an asynchronous plugin against the threaded one.
 """
 
 import socket
@@ -29,7 +29,7 @@ OBSTACLE = (
 
 
 def serving_contest(directory: Path, placement: Placement) -> Iterator[Contest]:
-    """Both, and an application that does nothing."""
+    """Yield a contest of the plugins and of an application that does nothing."""
     with placement.pinned(), ExitStack() as stack:
         sides = {}
         for side, app in (
@@ -59,7 +59,7 @@ def serving_contest(directory: Path, placement: Placement) -> Iterator[Contest]:
 
 
 def asking(sock: socket.socket) -> Callable[[], None]:
-    """Send the same request again and again, and look at each answer."""
+    """Return a function that sends the same request repeatedly and checks each response."""
 
     def rounds() -> None:
         for _ in range(CALLS):

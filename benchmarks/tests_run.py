@@ -1,4 +1,4 @@
-"""How long ``make unit`` takes, on all cores."""
+"""The time of ``make unit`` on all cores."""
 
 import subprocess
 import time
@@ -18,7 +18,7 @@ OTHERS = (
 
 
 def unit_tests(placement: Placement) -> Iterator[Reading]:
-    """Its wall time, once all that it installs is there."""
+    """Yield its wall time, after its dependencies were installed."""
     command = ["make", "--silent", "unit"]
     subprocess.run(
         ["make", "--silent", ".venv/test"],  # noqa: S607

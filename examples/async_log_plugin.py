@@ -1,11 +1,11 @@
-"""A log driver for asyncio: as ``log_plugin.py``, with a task for each follower.
+"""A log driver for asyncio, like ``log_plugin.py``, with a task for each follower.
 
     python async_log_plugin.py /run/docker/plugins/alines.sock /var/log/alines
     docker run --name hello --log-driver alines busybox echo hello
     docker logs --follow hello
 
-A FIFO blocks whatever reads it, so each has a thread; it tells the event loop of each line, and
-``docker logs --follow`` waits for that. A follower whose host hung up is cancelled in that wait.
+Reading a FIFO blocks, so each FIFO has a thread, which notifies the event loop of each line.
+``docker logs --follow`` waits for that; when its host closes the connection, the wait is cancelled.
 """
 
 import argparse
@@ -33,22 +33,22 @@ from moby_plugins.subsystems import (
 )
 
 END = LogEntry()
-# As much is read at once.
+# How many bytes are read at once.
 LONGEST = 1 << 20
 
 
 class AsyncJsonLines(AsyncLogDriver):
-    """Writes ``root/CONTAINER.jsonl``; an engine selects by time what it is given back."""
+    """Writes ``root/CONTAINER.jsonl``, and returns all lines: the engine selects them by time."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        # By FIFO: its container, and what is set once it was read to its end.
+        # By FIFO: its container, and an event that is set once the FIFO was read to its end.
         self._running: dict[str, tuple[str, asyncio.Event]] = {}
-        # By container: what is set when a line has come, or the last.
+        # By container: an event that is set when a line was written, or at the end.
         self._changed: dict[str, asyncio.Event] = {}
 
     async def start_logging(self, file: str, info: LogInfo) -> None:
-        # The engine has the FIFO open already, so that this does not wait; the thread closes both.
+        # The engine already has the FIFO open, so this does not block; the thread closes both.
         fifo = await asyncio.to_thread(open, file, "rb", 0)
         output = await asyncio.to_thread(open, self._file(info.container_id), "ab", 0)
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
@@ -66,7 +66,7 @@ class AsyncJsonLines(AsyncLogDriver):
     async def stop_logging(self, file: str) -> None:
         container, ended = self._running.get(file, ("", None))
         if ended is not None and not ended.is_set():
-            # The FIFO ends only after this call: so an end of our own, behind all lines.
+            # The engine closes the FIFO only after this call, so an end marker is written.
             with suppress(FileNotFoundError):
                 await asyncio.to_thread(write_end, file)
             with suppress(TimeoutError):
@@ -85,7 +85,7 @@ class AsyncJsonLines(AsyncLogDriver):
                 yield entry
             going = config.follow
             while going:
-                # Asked first: what is written before the end is read after it.
+                # Taken before reading, so that a line written during the reading sets this event.
                 changed = self._changed.setdefault(info.container_id, asyncio.Event())
                 going = any(info.container_id == each for each, _ in self._running.values())
                 for entry in await asyncio.to_thread(read_entries, file):
@@ -105,20 +105,20 @@ class AsyncJsonLines(AsyncLogDriver):
 
 
 def write_end(file: str) -> None:
-    """Write an end behind all that is in a FIFO; one that is gone is not made again, as a file."""
+    """Write an end marker to a FIFO; raise if it no longer exists, rather than make a file."""
     with open(file, "r+b", 0) as fifo:
         fifo.write(encode_frame(END))
 
 
 def record_of(entry: LogEntry) -> bytes:
-    """A line as it stands in the file."""
+    """Return a line in the format of the file."""
     line = entry.line.decode(errors="surrogateescape")
     record = {"time": entry.time_nano, "source": entry.source, "line": line}
     return json.dumps(record).encode() + b"\n"
 
 
 def read_entries(file: BinaryIO) -> "list[LogEntry]":
-    """The entries that follow in a file; half a line is left for the next time."""
+    """Return the next entries in a file; an incomplete line is left for the next call."""
     entries = []
     while lines := file.readlines(LONGEST):
         if not lines[-1].endswith(b"\n"):
@@ -132,7 +132,7 @@ def read_entries(file: BinaryIO) -> "list[LogEntry]":
 
 
 async def serve(socket: str, directory: Path) -> None:
-    """Serve until SIGTERM: a signal cancels the task, and so ends the serving."""
+    """Serve until SIGTERM, which cancels the task."""
     serving = asyncio.ensure_future(serve_unix(AsyncPluginApp(AsyncJsonLines(directory)), socket))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
     with suppress(asyncio.CancelledError):

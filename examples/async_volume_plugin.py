@@ -1,12 +1,12 @@
-"""A volume driver for asyncio: each volume is a directory; others are served while one waits.
+"""A volume driver for asyncio, in which each volume is a directory.
 
     python async_volume_plugin.py /run/docker/plugins/ashelf.sock /var/lib/ashelf
     docker volume create -d ashelf books
 
 ``async_volume_plugin:app`` is the same for ``moby-plugins serve``, ``unit`` and ``package``.
 
-What touches the disk runs in a thread. A call whose host hung up is cancelled where it waits: what
-must be whole, as the counting of mounts, has no ``await`` in the middle.
+Disk access runs in threads, so that other calls are served in the meantime. If its host closes the
+connection, a call is cancelled at an ``await``, so there is none inside the counting of mounts.
 """
 
 import argparse
@@ -28,7 +28,7 @@ class AsyncShelf(AsyncVolumeDriver):
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        # An engine mounts the same name and id several times: counted, not collected.
+        # Counted, because an engine may mount the same name and ID several times.
         self._mounts: Counter[tuple[str, str]] = Counter()
 
     async def create(self, name: str, opts: Mapping[str, str] | None = None) -> None:
@@ -53,7 +53,7 @@ class AsyncShelf(AsyncVolumeDriver):
         return path
 
     async def unmount(self, name: str, id: str) -> None:
-        # The count may be gone, with the process that had it.
+        # After a restart of this plugin the count is 0.
         self._mounts[name, id] = max(self._mounts[name, id] - 1, 0)
 
     async def list(self) -> tuple[Volume, ...]:
@@ -82,7 +82,7 @@ app = AsyncPluginApp(AsyncShelf(Path("/var/lib/ashelf")))
 
 
 async def serve(socket: str, directory: Path) -> None:
-    """Serve until SIGTERM: a signal cancels the task, and so ends the serving."""
+    """Serve until SIGTERM, which cancels the task."""
     serving = asyncio.ensure_future(serve_unix(AsyncPluginApp(AsyncShelf(directory)), socket))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
     with suppress(asyncio.CancelledError):

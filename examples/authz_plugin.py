@@ -3,7 +3,7 @@
     python authz_plugin.py /run/docker/plugins/doorman.sock /etc/doorman.toml
     dockerd --authorization-plugin doorman
 
-    [[allow]]                       # anybody may look
+    [[allow]]                       # all users may read
     methods = ["GET", "HEAD"]
     path = "/.*"
     [[allow]]                       # alice may create containers that are not privileged
@@ -12,8 +12,8 @@
     users = ["alice"]
     body = { "HostConfig.Privileged" = false }
 
-Where there is no policy, or one that cannot be read, or no body that a rule asks about,
-the answer is no. The policy is read for each request: a change counts at once.
+Requests are denied if the policy is missing or invalid, or if a rule needs a body that is missing.
+The policy is read for each request, so a change takes effect at once.
 """
 
 import argparse
@@ -37,7 +37,7 @@ TEXTS = deep_iterable(instance_of(str), instance_of(list))
 
 @frozen
 class Rule:
-    """What is allowed: all that is said must be so; ``path`` is a pattern of the whole path."""
+    """A rule that allows requests that all its fields match; ``path`` is for the whole path."""
 
     methods: list[str] = field(validator=TEXTS)
     path: re.Pattern[str] = field(converter=re.compile)
@@ -45,7 +45,7 @@ class Rule:
     body: Mapping[str, Any] = field(factory=dict, validator=instance_of(dict))
 
     def allows(self, request: AuthZRequest) -> bool:
-        """Whether it covers ``request``; ``ValueError`` for a body that cannot be read."""
+        """Return whether the rule allows ``request``; raise ``ValueError`` for an invalid body."""
         path = unquote(request.request_uri.partition("?")[0])
         return (
             request.request_method in self.methods
@@ -59,14 +59,14 @@ class Rule:
             found = body
             for part in key.casefold().split("."):
                 found = found.get(part) if isinstance(found, dict) else None
-            # Python takes 0 for False, so the types count too.
+            # Compare types too, since 0 equals False in Python.
             if type(found) is not type(wanted) or found != wanted:
                 return False
         return True
 
 
 def unambiguous(body: bytes) -> Any:
-    """JSON with folded keys: engines ignore case, and of two alike take the last."""
+    """Decode JSON with case-folded keys: engines ignore case, and use the last of equal keys."""
 
     def folded(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = {key.casefold(): value for key, value in pairs}
@@ -78,7 +78,7 @@ def unambiguous(body: bytes) -> Any:
 
 
 class Doorman(AuthZPlugin):
-    """Answers by the policy in the file ``policy``."""
+    """An authorization plugin with the policy in the file ``policy``."""
 
     def __init__(self, policy: Path) -> None:
         self._policy = policy
@@ -90,15 +90,15 @@ class Doorman(AuthZPlugin):
             if policy:
                 raise ValueError(f"no policy has a key {min(policy)!r}")
             allowed = any(rule.allows(request) for rule in rules)
-        except Exception as error:  # whatever it is, nobody has said yes
+        except Exception as error:  # without a decision, deny the request
             return Verdict(False, f"no decision: {type(error).__name__}: {error}")
         return Verdict(allowed, "" if allowed else "the policy does not allow it")
 
     def authorize_unseen(self, request: AuthZRequest) -> Verdict:
-        return self.authorize_request(request)  # a rule that asks about a body says no without one
+        return self.authorize_request(request)  # rules that need a body deny it
 
     def authorize_response(self, request: AuthZRequest) -> Verdict:  # noqa: ARG002
-        return Verdict(True)  # the request was judged; what it did is done
+        return Verdict(True)  # the request was already authorized
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A host in FastAPI: which volumes the plugins of this machine have, over HTTP.
+"""A host in FastAPI that serves the volumes of this machine's plugins over HTTP.
 
 ``uvicorn --app-dir examples fastapi_host:app``, then ``curl localhost:8000/plugins/shelf/volumes``.
-One registry serves all requests; nothing blocks the event loop. A request whose caller has gone, or
-that takes longer than ``SECONDS``, ends its own wait and no other.
+All requests share one registry, and nothing blocks the event loop. A request that is cancelled, or
+that takes longer than ``SECONDS``, does not affect other requests.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from fastapi import FastAPI, HTTPException
 from moby_plugins import PluginError, is_not_found
 from moby_plugins.aio import AsyncRegistry, AsyncVolumeDriver, new_local_registry
 
-# For one request, the wait for a plugin that is being started included.
+# For one request, including the wait for a plugin that is starting.
 SECONDS = 5.0
 
 
 def create_app(make_registry: Callable[[], AsyncRegistry] = new_local_registry) -> FastAPI:
-    """Make the application, which opens its registry when it starts, and closes it at the end."""
+    """Return the application, which opens a registry when it starts and closes it at the end."""
     registries: list[AsyncRegistry] = []
 
     @asynccontextmanager
@@ -47,7 +47,7 @@ def create_app(make_registry: Callable[[], AsyncRegistry] = new_local_registry) 
 
 @asynccontextmanager
 async def bounded() -> AsyncIterator[None]:
-    """Bound what a request does, and say over HTTP what went wrong."""
+    """Limit the time of a request, and turn errors into HTTP responses."""
     try:
         async with asyncio.timeout(SECONDS):
             yield

@@ -1,11 +1,11 @@
-"""A log driver: each container's output as JSON lines in a file of its own.
+"""A log driver that writes each container's output as JSON lines to a separate file.
 
     python log_plugin.py /run/docker/plugins/lines.sock /var/log/lines
     docker run --name hello --log-driver lines busybox echo hello
     docker logs hello
 
-A line over 16 KiB comes in pieces, and is one line in the file again. The engine names a
-container's FIFO once: restart this plugin while no container logs through it.
+The engine splits lines over 16 KiB, which are joined again here. It names a container's FIFO only
+once, so restart this plugin only while no container logs through it.
 """
 
 import argparse
@@ -32,20 +32,20 @@ from moby_plugins.subsystems import (
 )
 
 END = LogEntry()
-# As much is read at once.
+# How many bytes are read at once.
 LONGEST = 1 << 20
 
 
 class JsonLines(LogDriver):
-    """Writes ``root/CONTAINER.jsonl``; an engine selects by time what it is given back."""
+    """Writes ``root/CONTAINER.jsonl``, and returns all lines: the engine selects them by time."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._readers: dict[str, tuple[str, threading.Thread]] = {}
-        self._lock = threading.Lock()  # no line is read half written
+        self._lock = threading.Lock()  # so that no incomplete line is read
 
     def start_logging(self, file: str, info: LogInfo) -> None:
-        # The engine has the FIFO open already, so that this does not wait; the thread closes both.
+        # The engine already has the FIFO open, so this does not block; the thread closes both.
         fifo, output = open(file, "rb", 0), open(self._file(info.container_id), "ab", 0)  # noqa: SIM115
         reader = threading.Thread(target=self._copy, args=(fifo, output), daemon=True)
         self._readers[file] = (info.container_id, reader)
@@ -53,8 +53,8 @@ class JsonLines(LogDriver):
 
     def stop_logging(self, file: str) -> None:
         if file in self._readers and self._readers[file][1].is_alive():
-            # The FIFO ends only after this call: so an end of our own, behind all lines. One that
-            # is gone is not made again, as a file: that has ended.
+            # The engine closes the FIFO only after this call, so write an end marker after all
+            # lines. "r+b" does not create a file if the FIFO no longer exists.
             with suppress(FileNotFoundError), open(file, "r+b", 0) as fifo:
                 fifo.write(encode_frame(END))
             self._readers[file][1].join(timeout=10)
@@ -68,7 +68,7 @@ class JsonLines(LogDriver):
             yield from deque(self._read(file), config.tail if config.tail >= 0 else None)
             going, gone = config.follow, hung_up()
             while going:
-                # Asked first: what is written before the end is read after it.
+                # Checked before reading, so that lines written before the end are still read.
                 going = any(info.container_id == running for running, _ in self._readers.values())
                 yield from self._read(file)
                 if gone.wait(0.1):  # Ctrl-C on a quiet container's ``docker logs --follow``

@@ -1,9 +1,9 @@
-"""A metrics collector: the engine's Prometheus metrics in a file, for node_exporter to pick up.
+"""A metrics collector that writes the engine's Prometheus metrics to a file for node_exporter.
 
     python metrics_plugin.py /run/docker/plugins/meter.sock /var/lib/node_exporter/docker.prom
 
-Make it a managed plugin (``docker plugin create``): an engine that meets it as a socket of
-this kind locks itself out while it activates it.
+Install it as a managed plugin (``docker plugin create``): an engine that finds it as a socket
+deadlocks while it activates it.
 """
 
 import argparse
@@ -22,7 +22,7 @@ TIMEOUT = 10.0  # seconds for each step of a scrape
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """HTTP over the UNIX socket ``path``."""
+    """An HTTP connection over the UNIX socket ``path``."""
 
     def __init__(self, path: str) -> None:
         super().__init__("localhost", timeout=TIMEOUT)
@@ -45,7 +45,7 @@ class Meter(MetricsCollector):
 
     def start_metrics(self) -> None:
         with self._lock:
-            # An engine that starts again starts us again: one scraper is enough.
+            # An engine that restarts calls this again; one scraper is enough.
             if self._stopped.is_set():
                 self._stopped = threading.Event()
                 threading.Thread(target=self._run, args=(self._stopped,), daemon=True).start()
@@ -64,7 +64,7 @@ class Meter(MetricsCollector):
                 logger.warning("no metrics from %s: %s", self._source, error)
 
     def scrape(self) -> None:
-        """Write the metrics as they are now; a reader sees the old file or the new one."""
+        """Write the current metrics; readers see either the old file or the new one."""
         connection = UnixConnection(self._source)
         try:
             connection.request("GET", "/metrics")

@@ -1,7 +1,7 @@
 """A host and a plugin in one trace of OpenTelemetry, which is printed as a tree.
 
-Both are in this process, over a real socket; in two processes the trace is the same, for it is
-passed on in the request's headers. ``pip install 'moby-plugins[otel,serve]' opentelemetry-sdk``
+Both run in this process and use a real socket. In two processes the trace is the same, since the
+request's headers carry it. ``pip install 'moby-plugins[otel,serve]' opentelemetry-sdk``
 """
 
 import tempfile
@@ -16,7 +16,7 @@ from moby_plugins import OpenTelemetryObserver, Settings, new_local_registry
 from moby_plugins.serving import PluginApp, plugin_server_unix
 from moby_plugins.subsystems import Volume, VolumeDriver
 
-# In earnest, an exporter that sends spans to a collector: OTLPSpanExporter().
+# In production, use an exporter that sends spans to a collector: OTLPSpanExporter().
 exporter = InMemorySpanExporter()
 provider = TracerProvider()
 provider.add_span_processor(SimpleSpanProcessor(exporter))

@@ -1,11 +1,11 @@
-"""A volume driver: each volume is a directory, with a quota where one is asked for.
+"""A volume driver in which each volume is a directory, with an optional quota.
 
     python volume_plugin.py /run/docker/plugins/shelf.sock /var/lib/shelf
     docker volume create -d shelf -o size=10M books
 
 ``volume_plugin:app`` is the same for ``moby-plugins serve``, ``unit`` and ``package``.
 
-The quota is kept at mounting: a volume that is over it is not mounted again.
+The quota is checked when mounting: a volume that exceeds it cannot be mounted again.
 """
 
 import argparse
@@ -28,7 +28,7 @@ class Shelf(VolumeDriver):
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        # An engine mounts the same name and id several times: counted, not collected.
+        # Counted, because an engine may mount the same name and ID several times.
         self._mounts: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
@@ -64,7 +64,7 @@ class Shelf(VolumeDriver):
 
     def unmount(self, name: str, id: str) -> None:
         with self._lock:
-            # The count may be gone, with the process that had it.
+            # After a restart of this plugin the count is 0.
             self._mounts[name, id] = max(self._mounts[name, id] - 1, 0)
 
     def list(self) -> tuple[Volume, ...]:
@@ -87,12 +87,12 @@ class Shelf(VolumeDriver):
         return int(quota.read_text()) if quota.exists() else None
 
     def _mounted(self, name: str) -> int:
-        # A copy first: others count meanwhile.
+        # Iterate over a copy, since other threads may change the counts.
         return sum(count for (mounted, _), count in dict(self._mounts).items() if mounted == name)
 
 
 def bytes_of(size: str) -> int:
-    """A size such as ``10M`` in bytes."""
+    """Return a size such as ``10M`` in bytes."""
     given = re.fullmatch(r"([0-9]+)([KMGT]?)", size.upper())
     if given is None:
         raise ValueError(f"not a size: {size!r}; 10M is one")
@@ -100,7 +100,7 @@ def bytes_of(size: str) -> int:
 
 
 def usage(directory: str | Path) -> int:
-    """Bytes in all files under ``directory``; its users remove some meanwhile."""
+    """Return the bytes in all files under ``directory``; files may disappear at any time."""
     total = 0
     for parent, _, files in os.walk(directory):
         for file in files:

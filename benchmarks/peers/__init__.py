@@ -1,1 +1,1 @@
-"""What others do the same work with."""
+"""Other programs and libraries that do the same work, for comparison."""

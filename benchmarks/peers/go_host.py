@@ -1,4 +1,4 @@
-"""The Go host, built from its Debian package, as a process that does rounds of work."""
+"""The Go host, built from a Debian package, as a process that does rounds of work."""
 
 import json
 import os
@@ -16,16 +16,16 @@ PACKAGE = GOPATH / "src/github.com/docker/docker/pkg/plugins"
 
 
 class GoHost:
-    """Takes orders on its input, and says on its output how long each took."""
+    """A process that reads orders from its input and prints how long each took."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
     @staticmethod
     def built(directory: Path) -> Path:
-        """The program, built in ``directory``; raises where it cannot be."""
+        """Build the program in ``directory`` and return its path; raise if that fails."""
         program = directory / "moby"
-        # Without its tables for debuggers: they know nothing of the names that main.go borrows.
+        # Without debug information, which cannot cover the names that main.go links to.
         command = ["go", "build", "-ldflags=-w", "-o", str(program), "."]
         environment = {"GO111MODULE": "off", "GOPATH": str(GOPATH), "GOFLAGS": ""}
         cache = {"GOCACHE": str(directory / "cache")}
@@ -37,7 +37,7 @@ class GoHost:
     @classmethod
     @contextmanager
     def running(cls, program: Path) -> Iterator[Self]:
-        """As a process, stopped at the end."""
+        """Run the program as a process, which is stopped at the end."""
         with subprocess.Popen(  # noqa: S603  our own
             [str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         ) as process:
@@ -46,7 +46,7 @@ class GoHost:
             process.stdin.close()
 
     def side(self, op: str, where: Path, **order: Any) -> Side:
-        """One round of ``op`` as a side of a contest."""
+        """Return a side of a contest that does one round of ``op``."""
         line = json.dumps({"Op": op, "Where": str(where), **order}) + "\n"
 
         def side() -> float:
@@ -62,5 +62,5 @@ class GoHost:
 
 
 def installed() -> bool:
-    """Whether there is something to build it from."""
+    """Return whether the Debian package is installed."""
     return PACKAGE.is_dir()

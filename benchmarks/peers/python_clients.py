@@ -1,4 +1,4 @@
-"""Other HTTP clients over the same socket: each does rounds of the same small call."""
+"""Other HTTP clients in Python, for rounds of the same small call over the same socket."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ MOUNTPOINT = "/mnt/books"
 
 @contextmanager
 def clients(path: Path, calls: int) -> Iterator[dict[str, Side]]:
-    """A side for each client, by the client's name; all closed at the end."""
+    """Yield a side for each client, by the client's name; close all at the end."""
     with ExitStack() as stack:
         over_httpx = stack.enter_context(
             httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost")

@@ -1,8 +1,8 @@
-"""The protocol suite: named checks of a live plugin, and what more are made of.
+"""The protocol suite: named checks of a running plugin, and the means to write more.
 
-``run_checks(all_checks(), new_subject(…))`` gives a ``Finding`` for each; ``moby-plugins
-check`` is that as a command. A check is a function of a ``Probe``, marked
-``@check(…)``; installed packages add theirs under the entry-point group
+``run_checks(all_checks(), new_subject(…))`` yields a ``Finding`` for each check; ``moby-plugins
+check`` is the same as a command. A check is a function with a ``Probe`` as argument, decorated
+with ``@check(…)``; installed packages add checks under the entry-point group
 ``moby_plugins.checks``.
 """
 

@@ -1,4 +1,4 @@
-"""The answer to a call of a check, and what an engine would read in it."""
+"""The response to a call of a check, with its values as an engine would read them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,19 +11,19 @@ from moby_plugins.domain.json import first_value, fold_keys
 from moby_plugins.domain.text import shown
 from moby_plugins.domain.typed import typed
 
-# How much of an answer is part of a finding.
+# How many characters of a response a finding shows.
 SHOWN = 160
-# Where engines look for an error in an answer 200, if not under Err; "" for nowhere.
+# The key of an error in a response with status 200, if it is not Err; "" if engines read none.
 ERROR_KEYS = {"IpamDriver": "error", "AuthZPlugin": "", "MetricsCollector": ""}
 UNREAD = "MetricsCollector"
 
 
 @frozen(field_transformer=typed)
 class Answer:
-    """The response to a call: read whole, and not judged yet. A frozen value.
+    """The response to a call, read whole and not yet judged. A frozen value.
 
     Args:
-        method: What was called.
+        method: The method that was called.
         status: The HTTP status.
         body: The body.
         headers: The headers.
@@ -41,7 +41,7 @@ class Answer:
 
     @property
     def value(self) -> Any:
-        """The first JSON value of the body; without one the check fails."""
+        """The first JSON value of the body; if there is none, the check fails."""
         try:
             return first_value(self.body)
         except ValueError as error:
@@ -49,9 +49,9 @@ class Answer:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The answer's keys in small letters, as engines read them: ``null`` is none at all.
+        """The response's object with case-folded keys, as engines read it; empty for ``null``.
 
-        Without an object the check fails, unless engines do not read this answer.
+        If the body is not an object, the check fails, unless engines do not read this response.
         """
         if self._interface == UNREAD:
             return {}
@@ -60,7 +60,7 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """The error that an engine sees in it; "" for a success (protocol.md B0, B4, B5, B7)."""
+        """The error as an engine reads it; "" for a success (protocol.md B0, B4, B5, B7)."""
         if self.status != OK:
             return self.told("err") or self.body.decode(errors="replace").strip() or str(self)
         return self.told(ERROR_KEYS.get(self._interface, "err"))
@@ -70,13 +70,13 @@ class Answer:
         return self.method.partition(".")[0]
 
     def told(self, key: str) -> str:
-        """Return the text under a key of the answer.
+        """Return the text under a key of the response.
 
         Args:
-            key: The key, in small letters.
+            key: The key, in lower case.
 
         Returns:
-            The text; "" where there is none.
+            The text; "" if there is none.
         """
         try:
             value = first_value(self.body)
@@ -87,7 +87,7 @@ class Answer:
 
 
 def folded(value: object, came_back: object) -> dict[str, Any]:
-    """An object within an answer, its keys in small letters; the check fails if it is none."""
+    """Return an object in a response, with case-folded keys; fail the check if it is not one."""
     if not isinstance(value, dict):
         fail(came_back)
     return fold_keys(value)

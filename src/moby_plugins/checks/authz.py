@@ -1,4 +1,4 @@
-"""AuthZPlugin, ``authz`` in the manifest (protocol.md B5)."""
+"""Checks of AuthZPlugin, ``authz`` in the manifest (protocol.md B5)."""
 
 import base64
 from typing import Any
@@ -14,7 +14,7 @@ LARGEST_BODY = 4 << 20
 
 
 def b64(data: bytes) -> str:
-    """Bytes as they stand in a request."""
+    """Return bytes in base64, as a request has them."""
     return base64.b64encode(data).decode()
 
 
@@ -22,9 +22,9 @@ PING = {"RequestMethod": "GET", "RequestUri": "/_ping"}
 
 
 def creation(body: bytes) -> dict[str, Any]:
-    """A request for a container, as it comes over a socket.
+    """Return the arguments for a request to create a container, sent over the engine's socket.
 
-    An engine tells the user and the certificates of clients under TLS alone.
+    Engines pass the user and the certificates of clients only with TLS.
     """
     return {
         "RequestMethod": "POST",
@@ -43,7 +43,7 @@ CREATED: dict[str, Any] = {
 
 
 def verdict(plugin: Probe, method: str, args: Any) -> Answer:
-    """An answer that is a verdict; else the check fails."""
+    """Call the plugin and return its response; fail the check if it is not a verdict."""
     answer = plugin.send(method, args)
     require(answer.status == OK, f"{answer}: the user's request fails")
     require(isinstance(answer.fields.get("allow"), bool), f"{answer}: Allow is no boolean")
@@ -51,7 +51,7 @@ def verdict(plugin: Probe, method: str, args: Any) -> Answer:
 
 
 def large_body(size: int) -> bytes:
-    """The body of a request for a container, an object of ``size`` bytes."""
+    """Return the body of a request to create a container, a JSON object of ``size`` bytes."""
     begin, end = b'{"Image": "moby-plugins-check", "Labels": {"padding": "', b'"}}'
     return begin + b"x" * (size - len(begin) - len(end)) + end
 

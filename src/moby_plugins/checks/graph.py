@@ -1,6 +1,6 @@
 """Checks of GraphDriver (protocol.md B8).
 
-They send Init: never run them on a driver that an engine uses.
+They call Init, so never run them on a driver that an engine uses.
 """
 
 import io
@@ -20,19 +20,19 @@ KINDS = (0, 1, 2)
 
 
 def method(name: str) -> str:
-    """A method's whole name."""
+    """Return the full name of a method."""
     return f"GraphDriver.{name}"
 
 
 def initialised(plugin: Probe, **changes: Any) -> Probe:
-    """The plugin after Init with a home of its own; Cleanup comes at the end."""
+    """Call Init with a new home directory, and Cleanup at the end; return the plugin."""
     args = {"Home": str(plugin.directory()), "Opts": [], "UIDMaps": [], "GIDMaps": []} | changes
     plugin.make(method("Init"), args, method("Cleanup"), {})
     return plugin
 
 
 def layer(plugin: Probe, parent: str = "", how: str = "Create") -> str:
-    """The id of a new layer, removed at the end."""
+    """Create a layer, removed at the end, and return its ID."""
     layer_id = plugin.id()
     args = {"ID": layer_id, **({"Parent": parent} if parent else {})}
     plugin.make(method(how), args, method("Remove"), {"ID": layer_id})
@@ -40,7 +40,7 @@ def layer(plugin: Probe, parent: str = "", how: str = "Create") -> str:
 
 
 def mounted(plugin: Probe, layer_id: str) -> str:
-    """Where a layer is mounted; put back at the end."""
+    """Mount a layer with Get, and call Put at the end; return the path."""
     told = plugin.make(method("Get"), {"ID": layer_id}, method("Put"), {"ID": layer_id}).get("dir")
     if not isinstance(told, str) or not told.startswith("/"):
         fail(f"Dir is {told!r}, and no path")
@@ -48,7 +48,7 @@ def mounted(plugin: Probe, layer_id: str) -> str:
 
 
 def exists(plugin: Probe, layer_id: str) -> bool:
-    """What Exists tells; any failure means no."""
+    """Return the result of Exists; any failure counts as false."""
     answer = plugin.send(method("Exists"), {"ID": layer_id})
     return not answer.error and answer.fields.get("exists") is True
 
@@ -155,7 +155,7 @@ def cleanup(plugin: Probe) -> None:
 
 
 def filled(plugin: Probe) -> tuple[str, int]:
-    """The id of a new layer with one file in it, and the size that ApplyDiff told."""
+    """Create a layer with one file; return its ID and the size that ApplyDiff returned."""
     layer_id = layer(plugin)
     target = f"{method('ApplyDiff')}?id={layer_id}&parent="
     answer = plugin.subject.send(target, iter([archive()]))
@@ -166,7 +166,7 @@ def filled(plugin: Probe) -> tuple[str, int]:
 
 
 def archive() -> bytes:
-    """A tar archive with one file."""
+    """Return a tar archive with one file."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         entry = tarfile.TarInfo(FILE)

@@ -1,4 +1,4 @@
-"""The handshake, and what holds for every subsystem (protocol.md B0, B1)."""
+"""Checks of the handshake, and of rules for every subsystem (protocol.md B0, B1)."""
 
 from typing import Any
 
@@ -19,19 +19,19 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def implemented_by(subject: Subject) -> tuple[str, ...]:
-    """Ask a plugin what it implements.
+    """Return the subsystems that a plugin implements, from the handshake.
 
-    For a managed plugin its engine has said so, and it is not asked.
+    A managed plugin has no handshake: its engine's description counts.
 
     Args:
         subject: The plugin.
 
     Returns:
-        The names; none if its answer says nothing.
+        The names; none if the response has no valid list.
 
     Raises:
-        TransportError: Where no response comes.
-        WireError: For half of one.
+        TransportError: If no response is received.
+        WireError: If the response is incomplete.
     """
     if subject.setup.managed_for is not None:
         return subject.setup.managed_for
@@ -191,14 +191,14 @@ def spec_directory(plugin: Probe) -> None:
 
 
 def unknown_is_an_error(plugin: Probe, interface: str) -> None:
-    """Require that a method of ``interface`` that there is not is an error, and advise 404."""
+    """Require that an unknown method of ``interface`` is an error, and advise status 404."""
     answer = plugin.send(f"{interface}.MobyPluginsCheck", {})
     require(answer.status != OK, f"{answer}; engines take it for a success")
     advise(answer.status == 404, f"{answer}; engines look for 404")  # noqa: PLR2004
 
 
 def spelled(value: Any, keys: tuple[str, ...]) -> None:
-    """Advise that each of ``keys`` leads on into ``value``, to the letter."""
+    """Warn unless the nested ``keys`` exist in ``value`` with exactly this spelling."""
     for key in keys:
         known = isinstance(value, dict) and key in value
         advise(known, f"no {key!r}, to the letter, in {shown(value, SHOWN)}")

@@ -20,7 +20,7 @@ SUBSYSTEM = "IpamDriver"
 CAPABILITIES = "IpamDriver.GetCapabilities"
 SPACES = "IpamDriver.GetDefaultAddressSpaces"
 REQUEST_POOL, RELEASE_POOL = "IpamDriver.RequestPool", "IpamDriver.ReleasePool"
-# A pool for documentation, which nobody's network overlaps (RFC 5737).
+# An address range for documentation, which no real network uses (RFC 5737).
 POOL = "198.51.100.0/24"
 
 REQUEST_ADDRESS, RELEASE_ADDRESS = "IpamDriver.RequestAddress", "IpamDriver.ReleaseAddress"
@@ -29,12 +29,12 @@ FEW = 8
 
 
 def space(plugin: Probe) -> str:
-    """The local default address space."""
+    """Return the local default address space."""
     return str(plugin.call(SPACES).get("localdefaultaddressspace") or "")
 
 
 def request(plugin: Probe, wanted: str = POOL, **changes: Any) -> Answer:
-    """RequestPool's answer, not judged; what it gives is released at the end."""
+    """Call RequestPool and return its response, not judged; release the pool at the end."""
     asked = {"AddressSpace": space(plugin), "Pool": wanted, "SubPool": "", "Options": {}}
     answer = plugin.send(REQUEST_POOL, asked | {"V6": False} | changes)
     if not answer.error and answer.fields.get("poolid"):
@@ -43,7 +43,7 @@ def request(plugin: Probe, wanted: str = POOL, **changes: Any) -> Answer:
 
 
 def pool(plugin: Probe, wanted: str = POOL, **changes: Any) -> tuple[str, Any]:
-    """The id of a new pool and its network; released at the end."""
+    """Request a pool, released at the end; return its ID and its network."""
     answer = request(plugin, wanted, **changes)
     require(not answer.error, answer)
     pool_id = answer.fields.get("poolid")
@@ -144,7 +144,7 @@ def pool_that_is_none(plugin: Probe) -> None:
 def address(
     plugin: Probe, pool_id: str, wanted: str = "", options: Any = None
 ) -> IPv4Interface | IPv6Interface:
-    """A new address from a pool, released at the end."""
+    """Request an address from a pool, released at the end, and return it."""
     asked = {"PoolID": pool_id, "Address": wanted, "Options": options}
     told = plugin.call(REQUEST_ADDRESS, asked).get("address")
     require(told and "/" in str(told), f"Address is {told!r}, without a prefix")

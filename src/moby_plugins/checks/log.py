@@ -1,6 +1,6 @@
-"""Checks of LogDriver that log a container's output through it (protocol.md B6).
+"""Checks of LogDriver that log a container's output (protocol.md B6).
 
-``Fifo`` and ``Container`` are what an engine gives such a driver.
+``Fifo`` and ``Container`` stand in for those of an engine.
 """
 
 import os
@@ -34,22 +34,22 @@ from moby_plugins.subsystems import LogEntry, PartialLog, decode_frames, encode_
 CAPABILITIES = "LogDriver.Capabilities"
 START, STOP, READ = "LogDriver.StartLogging", "LogDriver.StopLogging", "LogDriver.ReadLogs"
 UNSET = "0001-01-01T00:00:00Z"
-# The time of the first line, in nanoseconds since 1970; each has the next second.
+# The time of the first line, in nanoseconds since 1970; each further line is a second later.
 EPOCH, SECOND = 1_600_000_000 * 10**9, 10**9
 LOCAL = ("", "localhost", "127.0.0.1", "::1")
 SUBSYSTEM = "LogDriver"
 FEW = 4
 FIFO = "the FIFO of LogDriver"
-# Seconds in which a driver passes on what it has read of the FIFO.
+# Seconds that a driver has to process what it has read from the FIFO.
 SETTLE = 0.1
-# How the various systems and languages tell that a file is not there.
+# How various systems and languages say that a file does not exist.
 _MISSING = re.compile("no such file|does not exist|doesn't exist|ENOENT", re.IGNORECASE)
 
 
 class Fifo:
-    """The FIFO ``path``, made and held open for reading and writing until the block is left.
+    """A context manager that makes a FIFO and keeps it open for reading and writing.
 
-    ``setup.timeout`` is the seconds for which it may be full, or hold the same bytes unread.
+    ``setup.timeout`` is how many seconds the FIFO may be full, or hold the same unread bytes.
     """
 
     def __init__(self, path: Path, subject: Subject) -> None:
@@ -59,9 +59,9 @@ class Fifo:
         self._descriptor = -1
 
     def write(self, entries: Iterable[LogEntry]) -> None:
-        """Write frames, and wait until they are read; the check fails where they are not.
+        """Write frames, and wait until they are read; fail the check if they are not.
 
-        A driver may hand over what it has read to others: it is given a moment for that.
+        A driver may pass the frames to other threads, so it has a moment for that.
         """
         with self._subject.patience(
             FIFO, "the FIFO was left unread before, and nothing more was written"
@@ -71,7 +71,7 @@ class Fifo:
         self._subject.clock.sleep(SETTLE)
 
     def write_only(self, entries: Iterable[LogEntry]) -> None:
-        """Write frames, wherever their reader is; the check fails when the FIFO stays full."""
+        """Write frames without waiting for the reader; fail the check if the FIFO stays full."""
         for entry in entries:
             self._write(encode_frame(entry))
 
@@ -86,7 +86,7 @@ class Fifo:
                 )
             try:
                 data = data[os.write(self._descriptor, data) :]
-            except BlockingIOError:  # there is room, but not for so much
+            except BlockingIOError:  # there is space, but not enough
                 time.sleep(0.001)
 
     def _wait_until_read(self) -> None:
@@ -117,14 +117,14 @@ class Fifo:
 
 @frozen
 class Container:
-    """A container that logs: its id, its FIFO, and what an engine tells of it."""
+    """A container that logs: its ID, its FIFO, and an engine's description of it."""
 
     id: str
     fifo: Fifo = field(eq=False)
 
     @property
     def info(self) -> dict[str, Any]:
-        """``Info`` of StartLogging and ReadLogs."""
+        """The argument ``Info`` of StartLogging and ReadLogs."""
         return {
             "Config": {},
             "ContainerID": self.id,
@@ -142,12 +142,12 @@ class Container:
 
     @property
     def file(self) -> str:
-        """The FIFO's path."""
+        """The path of the FIFO."""
         return str(self.fifo.path)
 
 
 def container(plugin: Probe, container_id: str = "") -> Container:
-    """A container that does not log yet; its FIFO goes away at the end."""
+    """Return a container that does not log yet; its FIFO is removed at the end."""
     if plugin.subject.address.host not in LOCAL:
         skip("it needs a FIFO, and the plugin is on another machine")
     fifo = plugin.lend(Fifo(plugin.directory() / plugin.id(), plugin.subject))
@@ -157,13 +157,13 @@ def container(plugin: Probe, container_id: str = "") -> Container:
 
 
 def sees(plugin: Probe, fifo: Fifo) -> bool | None:
-    """Whether the plugin's process has the same FIFO under its path; ``None`` if untold."""
+    """Return whether the plugin's process sees the same FIFO at its path; ``None`` if unknown."""
     process = plugin.subject.process
     return None if process is None else process.sees(fifo.path)
 
 
 def logging(plugin: Probe, container_id: str = "", info: Any = None) -> Container:
-    """A container that logs; StopLogging comes at the end."""
+    """Call StartLogging for a container and return it; call StopLogging at the end."""
     made = container(plugin, container_id)
     file = {"File": made.file}
     try:
@@ -176,7 +176,7 @@ def logging(plugin: Probe, container_id: str = "", info: Any = None) -> Containe
 
 
 def lines(*texts: str, source: str = "stdout") -> list[LogEntry]:
-    """Entries with these lines, a second apart."""
+    """Return entries with these lines, one second apart."""
     return [
         LogEntry(source, EPOCH + number * SECOND, text.encode())
         for number, text in enumerate(texts)
@@ -184,7 +184,7 @@ def lines(*texts: str, source: str = "stdout") -> list[LogEntry]:
 
 
 def pieces_of(*texts: bytes) -> list[LogEntry]:
-    """Entries for the pieces of one line."""
+    """Return entries for the parts of one long line."""
     return [
         LogEntry("stdout", EPOCH, text, True, PartialLog(number == len(texts), "check", number))
         for number, text in enumerate(texts, 1)
@@ -192,7 +192,7 @@ def pieces_of(*texts: bytes) -> list[LogEntry]:
 
 
 def logged(plugin: Probe, *entries: LogEntry, container_id: str = "") -> Container:
-    """A container that has logged ``entries``, and was stopped."""
+    """Return a container that has logged ``entries`` and was stopped."""
     made = logging(plugin, container_id)
     made.fifo.write(entries)
     plugin.call(STOP, {"File": made.file})
@@ -200,37 +200,37 @@ def logged(plugin: Probe, *entries: LogEntry, container_id: str = "") -> Contain
 
 
 def it_reads(plugin: Probe) -> bool:
-    """Whether the driver has the capability ReadLogs; none, if it cannot tell."""
+    """Return whether the driver has the capability ReadLogs; false if Capabilities fails."""
     answer = plugin.send(CAPABILITIES)
     cap = {} if answer.error else answer.fields.get("cap") or {}
     return bool(folded(cap, answer).get("readlogs"))
 
 
 def skip_unless_it_reads(plugin: Probe) -> None:
-    """End the check for a driver that does not read."""
+    """Skip the check for a driver without ReadLogs."""
     if not it_reads(plugin):
         skip("ReadLogs is not among its capabilities")
 
 
 def read_request(made: Container, **config: Any) -> dict[str, Any]:
-    """The arguments of ReadLogs: all lines, unless ``config`` says otherwise."""
+    """Return arguments of ReadLogs, for all lines unless ``config`` changes that."""
     every = {"Since": UNSET, "Until": UNSET, "Tail": -1, "Follow": False}
     return {"Info": made.info, "Config": every | config}
 
 
 def read(plugin: Probe, made: Container, **config: Any) -> list[LogEntry]:
-    """What ReadLogs gives; skips the check for a driver that does not read."""
+    """Return the entries that ReadLogs gives; skip the check for a driver without it."""
     skip_unless_it_reads(plugin)
     with plugin.stream(READ, read_request(made, **config)) as stream:
         return list(decode_frames(stream.read))
 
 
 def read_until(plugin: Probe, made: Container, count: int) -> list[LogEntry]:
-    """What ReadLogs gives, once it is as many entries; the check fails if it never is."""
+    """Return the entries that ReadLogs gives, once there are ``count``; else fail the check."""
     found: list[LogEntry] = []
 
     def enough() -> bool:
-        with suppress(StatusError):  # a driver may not know it before its first line is there
+        with suppress(StatusError):  # a driver may not know the container before its first line
             found[:] = read(plugin, made)
         return len(found) >= count
 
@@ -240,7 +240,7 @@ def read_until(plugin: Probe, made: Container, count: int) -> list[LogEntry]:
 
 
 def texts_of(entries: Sequence[LogEntry]) -> list[str]:
-    """Their lines, without newlines."""
+    """Return the lines of ``entries``, without newlines."""
     return [entry.line.decode(errors="replace").removesuffix("\n") for entry in entries]
 
 

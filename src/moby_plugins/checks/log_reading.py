@@ -1,4 +1,4 @@
-"""LogDriver: what was taken is given back (protocol.md B6); for drivers that read."""
+"""Checks of LogDriver that read logged lines back (protocol.md B6), for drivers with ReadLogs."""
 
 from contextlib import suppress
 from functools import partial
@@ -25,11 +25,11 @@ from moby_plugins.subsystems import LogEntry, decode_frames
 
 SUBSYSTEM = "LogDriver"
 FEW = 4
-# More than a server of plugins has threads, as a rule.
+# More than the usual number of threads of a plugin's server.
 FOLLOWERS = 300
-# Seconds in which a driver may still store what it has read.
+# Seconds in which a driver may still store lines that it has read.
 LATE = 1.0
-# When the second line was written.
+# The time of the second line.
 SECOND_LINE = "2020-09-13T12:26:41Z"
 SOURCES = ("stdout", "stderr")
 

@@ -1,6 +1,6 @@
-"""Checks that every subsystem's methods must pass in the same form (protocol.md B0, B11).
+"""Checks that are the same for the methods of every subsystem (protocol.md B0, B11).
 
-A ``Family`` says what these checks call for one subsystem.
+A ``Family`` names the methods that these checks call for one subsystem.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from moby_plugins.domain.json import first_value, fold_keys
 
 UNKNOWN = "moby-plugins-check-unknown"
 
-# Keys of texts for people, in small letters.
+# Keys of texts for people, in lower case.
 TEXTS = ("err", "error", "msg")
 PADDING: dict[str, Any] = {"MobyPluginsCheck": {"Nested": [None, True, "x" * 1000]}}
 BROKEN_BODIES = (b'{"Name": "moby-plug', b"moby-plugins-check", b"[1]", b'"x"', b"\xff\xfe{}")
@@ -25,11 +25,11 @@ BROKEN_BODIES = (b'{"Name": "moby-plug', b"moby-plugins-check", b"[1]", b'"x"', 
 
 @frozen
 class Family:
-    """What the common checks of one subsystem call; none of it, where there are no arguments.
+    """The methods of one subsystem that the common checks call; empty values call none.
 
-    ``asks`` takes ``args`` and changes nothing. ``acts`` are methods for which an
-    empty body, in place of arguments, would be worst. ``reads`` is answered with
-    ``keys``, one inside the other.
+    ``asks`` is a method with the arguments ``args`` that changes nothing. ``acts`` are methods for
+    which an empty body in place of arguments is most dangerous. ``reads`` is a method whose
+    response has ``keys``, each nested in the one before.
     """
 
     subsystem: str
@@ -112,7 +112,7 @@ FAMILIES = (
 
 
 def checks_of(family: Family) -> Iterator[Check]:
-    """The checks that ``family`` has enough for."""
+    """Yield the checks for which ``family`` names methods."""
     yield _unknown_method(family)
     if family.asks:
         yield _broken_body(family)
@@ -125,7 +125,7 @@ def checks_of(family: Family) -> Iterator[Check]:
 
 
 def refuses(answer: Answer) -> bool:
-    """Whether an engine takes the answer for an error, or for a denial."""
+    """Return whether an engine takes the response as an error, or as a denial."""
     if answer.status != OK:
         return True
     if not answer.method.startswith("AuthZPlugin."):
@@ -179,7 +179,7 @@ def _unknown_keys(family: Family) -> Check:
         require(meaning(plain) == meaning(padded), f"{padded}; without them, {plain}")
         if family.read_args is None:
             return
-        # Where what is asked for is unknown, an error for the keys would not stand out.
+        # If the object is unknown, an error about unknown keys could not be told apart.
         reads = f"{family.interface}.{family.reads}"
         plain = plugin.send(reads, family.read_args)
         padded = plugin.send(reads, {**family.read_args, **PADDING})
@@ -190,7 +190,7 @@ def _unknown_keys(family: Family) -> Check:
 
 
 def meaning(answer: Answer) -> object:
-    """What a host makes of the answer: its texts do not count, for they may name the call."""
+    """Return what a host reads from the response, without texts, which may name the call."""
     if answer.status != OK:
         return answer.status
     try:

@@ -1,4 +1,4 @@
-"""MetricsCollector (protocol.md B7)."""
+"""Checks of MetricsCollector (protocol.md B7)."""
 
 from moby_plugins.checks.handshake import implemented_by
 from moby_plugins.checks.session import Probe

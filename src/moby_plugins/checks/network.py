@@ -34,7 +34,7 @@ UNSET = {"Address": "", "AddressIPv6": "", "MacAddress": ""}
 
 
 def network(plugin: Probe, network_id: str = "", **addresses: Any) -> str:
-    """The id of a new network, deleted at the end."""
+    """Create a network, deleted at the end, and return its ID."""
     ids = {"NetworkID": network_id or plugin.id()}
     args = {**ids, "Options": OPTIONS, "IPv4Data": IPV4, "IPv6Data": [], **addresses}
     plugin.make(CREATE, args, DELETE, ids)
@@ -133,7 +133,7 @@ def _discovery(name: str) -> Check:
         source="B3",
     )
     def made(plugin: Probe) -> None:
-        # Both, so that no node is left behind.
+        # Both calls, so that no node is left behind.
         answers = {kind: plugin.send(f"NetworkDriver.{kind}", NODE) for kind in DISCOVERY}
         advise(not answers[name].error, f"{answers[name]}; engines log that")
 
@@ -146,14 +146,14 @@ discover_new, discover_delete = map(_discovery, DISCOVERY)
 
 
 def endpoint(plugin: Probe, number: int = 10, options: Any = None) -> dict[str, str]:
-    """The ids of a new endpoint in a network of its own, deleted at the end."""
+    """Create an endpoint in a new network, both deleted at the end, and return the IDs."""
     return endpoint_in(plugin, network(plugin), number, options)[0]
 
 
 def endpoint_in(
     plugin: Probe, network_id: str, number: int = 10, options: Any = None
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """The ids of a new endpoint, and the keys of its answer's Interface."""
+    """Create an endpoint; return the IDs, and Interface of the response with case-folded keys."""
     ids = {"NetworkID": network_id, "EndpointID": plugin.id()}
     given = UNSET | {"Address": f"192.0.2.{number}/24"}
     args = ids | {"Interface": given, "Options": options or {}}
@@ -163,7 +163,7 @@ def endpoint_in(
 
 
 def joined(plugin: Probe) -> tuple[dict[str, str], dict[str, Any]]:
-    """The ids of an endpoint that a container has joined, and Join's answer."""
+    """Join a container to a new endpoint; return the IDs and the response of Join."""
     ids = endpoint(plugin)
     args = {**ids, "SandboxKey": f"/var/run/docker/netns/{plugin.name()}", "Options": {}}
     return ids, plugin.make(JOIN, args, LEAVE, ids)

@@ -1,6 +1,6 @@
-"""What Podman wants of a volume plugin (protocol.md P1 to P5); it never calls Capabilities or Path.
+"""Checks of what Podman needs of a volume plugin (protocol.md P1 to P5).
 
-``moby-plugins check --host podman`` runs these.
+``moby-plugins check --host podman`` runs these. Podman never calls Capabilities or Path.
 """
 
 import json
@@ -15,7 +15,7 @@ from moby_plugins.domain.http import OK
 
 ACTIVATE = "Plugin.Activate"
 PLUGIN, SUBSYSTEM = "Plugin", "VolumeDriver"
-# Podman counts the mounts itself, and has one ID for all containers.
+# Podman counts mounts itself, and uses one ID for all containers.
 MOUNT_ID = "2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2"
 TEXTS = ("name", "mountpoint", "createdat")
 
@@ -23,7 +23,10 @@ _promise = partial(check, hosts=(PODMAN,))
 
 
 def whole(answer: Answer) -> dict[str, Any]:
-    """The object that is the whole body of a success, keys in small letters; else it fails."""
+    """Return the only JSON object of a successful response, with case-folded keys.
+
+    The check fails for another status than 200, and for any other body.
+    """
     require(answer.status == OK, answer)
     try:
         value = json.loads(answer.body)
@@ -33,7 +36,10 @@ def whole(answer: Answer) -> dict[str, Any]:
 
 
 def success(plugin: Probe, method: str, args: Any) -> Answer:
-    """The answer to a call that must succeed by its status; its body, and Err in it, is unread."""
+    """Make a call that must succeed, and return the response.
+
+    Podman only reads the status, so the check also fails for status 200 with Err.
+    """
     answer = plugin.send(method, args)
     require(answer.status == OK, answer)
     require(not answer.error, f"{answer}: Podman takes it for a success")
@@ -41,7 +47,10 @@ def success(plugin: Probe, method: str, args: Any) -> Answer:
 
 
 def created(plugin: Probe) -> str:
-    """The name of a new volume, removed at the end; without options there is no key Opts."""
+    """Create a volume, removed at the end, and return its name.
+
+    Without options the request has no key Opts, as from Podman.
+    """
     name = plugin.name()
     options = dict(plugin.setup.volume_opts)
     args = {"Name": name, "Opts": options} if options else {"Name": name}
@@ -52,7 +61,7 @@ def created(plugin: Probe) -> str:
 
 
 def volume(told: object, answer: Answer) -> dict[str, Any]:
-    """A volume as Podman decodes it, keys in small letters; a wrong type fails the whole answer."""
+    """Return a volume as Podman decodes it, with case-folded keys; fail for a wrong type."""
     require(told is not None, f"{answer}: null among the volumes crashes Podman")
     found = folded(told, f"{answer}: {told!r} is no volume")
     for key in TEXTS:
@@ -62,7 +71,7 @@ def volume(told: object, answer: Answer) -> dict[str, Any]:
 
 
 def listed(plugin: Probe) -> list[dict[str, Any]]:
-    """The volumes of List, which Podman calls with an empty body."""
+    """Return the volumes of List, which Podman calls with an empty body."""
     answer = plugin.send(LIST)
     volumes = items(whole(answer).get("volumes"), f"{answer}: Volumes is no array")
     require(not answer.error, f"{answer}: Podman takes it for a success")

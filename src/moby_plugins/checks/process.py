@@ -1,7 +1,8 @@
-"""The plugin's process, as far as the machine tells: its time, its descriptors, its files.
+"""Observations of the plugin's process: processor time, descriptors and files.
 
-A UNIX socket tells who listens on it (SO_PEERCRED), and ``/proc`` tells the rest. It does not
-where the plugin listens on TCP, runs as another user or in a PID namespace out of sight.
+``SO_PEERCRED`` of a UNIX socket gives the process that listens on it, and ``/proc`` the rest. The
+process is not visible if the plugin listens on TCP, or runs as another user or in another PID
+namespace.
 """
 
 import os
@@ -15,43 +16,43 @@ from attrs import frozen
 from moby_plugins.domain.address import Address
 
 INIT = 1
-# In seconds; a listener whose queue of connections is full is not waited for.
+# The time-out for connecting, in seconds, for a listener whose queue is full.
 DIAL = 1.0
-# After the name in /proc/<pid>/stat, which stands in parentheses: time in user mode, in the kernel.
+# Fields of /proc/<pid>/stat, counted after the name in parentheses: user and kernel time.
 USER, KERNEL = 11, 12
 
 
 class PluginProcess(Protocol):
-    """What is asked of a plugin's process; ``None`` for what cannot be told."""
+    """A plugin's process; methods return ``None`` for what is unknown."""
 
     def cpu_seconds(self) -> float | None:
-        """The processor time that it has used so far."""
+        """Return the processor time used so far, in seconds."""
         ...
 
     def descriptors(self) -> int | None:
-        """The number of its open descriptors."""
+        """Return the number of open descriptors."""
         ...
 
     def sees(self, path: Path) -> bool | None:
-        """Tell whether the process has the very file of this process under the same path.
+        """Return whether ``path`` is the same file for that process as for this one.
 
         Args:
-            path: The file's.
+            path: The path of the file.
 
         Returns:
-            Whether it has; ``None`` where that cannot be told.
+            Whether it is; ``None`` if unknown.
         """
         ...
 
 
 @frozen
 class LinuxProcess:
-    """The process ``pid`` in ``/proc``."""
+    """The process with the ID ``pid``, as ``/proc`` describes it."""
 
     pid: int
 
     def cpu_seconds(self) -> float | None:
-        """The processor time of all its threads."""
+        """Return the processor time of all threads, in seconds."""
         try:
             text = Path(f"/proc/{self.pid}/stat").read_text("utf-8", errors="replace")
             fields = text.rpartition(")")[2].split()
@@ -60,14 +61,14 @@ class LinuxProcess:
             return None
 
     def descriptors(self) -> int | None:
-        """The entries of its directory of descriptors."""
+        """Return the number of entries in its directory of descriptors."""
         try:
             return len(os.listdir(f"/proc/{self.pid}/fd"))
         except OSError:
             return None
 
     def sees(self, path: Path) -> bool | None:
-        """Look from its root, which is that of its mount namespace."""
+        """Compare the file with that below the root of the process's mount namespace."""
         try:
             os.stat(f"/proc/{self.pid}/root/")
         except OSError:
@@ -81,13 +82,14 @@ class LinuxProcess:
 
 
 def no_process() -> None:
-    """The process of a plugin that has none to be told, such as one in memory."""
+    """Return ``None``, for a plugin without a known process, such as one in memory."""
 
 
 def process_at(address: Address) -> PluginProcess | None:
-    """The process that listens on a UNIX socket, where the machine tells.
+    """Return the process that listens on a UNIX socket; ``None`` if unknown.
 
-    Not this one, which is busy with the checks, and not ``init``, which listens for others.
+    Also ``None`` for this process, which is busy with the checks, and for ``init``, which listens
+    on behalf of other processes.
     """
     pid = listener(address.path) if address.scheme == "unix" else None
     if pid in (None, 0, INIT, os.getpid()):
@@ -96,7 +98,10 @@ def process_at(address: Address) -> PluginProcess | None:
 
 
 def listener(path: str) -> int | None:
-    """The id of the process that listens on the socket ``path``; 0 for one out of sight."""
+    """Return the ID of the process that listens on ``path``; 0 for one in another namespace.
+
+    ``None`` if the system cannot tell.
+    """
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     credentials = struct.Struct("3i")

@@ -1,6 +1,6 @@
-"""What the plugin's process is left with once it was called: processor time and descriptors.
+"""Checks of the processor time and descriptors of the plugin's process after it was called.
 
-These checks run at the end, after all others.
+They run after all others.
 """
 
 from moby_plugins.checks.handshake import ACTIVATE, PLUGIN, implemented_by
@@ -9,12 +9,13 @@ from moby_plugins.checks.process import PluginProcess
 from moby_plugins.checks.session import Probe
 from moby_plugins.checks.verdict import HOSTS, Verdict, check, fail, require, skip
 
-# Seconds of one look at an idle plugin, the most looks, and the share of a core that is too much.
+# Seconds of one measurement of an idle plugin, the most measurements, and the share of a core that
+# is too much.
 LOOK, LOOKS, TOO_MUCH = 0.5, 4, 0.2
 ROUNDS = 50
-# Connections that this host keeps, and what a plugin opens once, are no leak.
+# Allows for connections that this host keeps open, and for files that a plugin opens once.
 SPARE = 28
-# Seconds in which a plugin may still close what it no longer needs.
+# Seconds in which a plugin may still close descriptors that it no longer needs.
 SETTLE = 3.0
 
 

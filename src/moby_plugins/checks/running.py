@@ -1,4 +1,4 @@
-"""All checks: find them, select some, run these one after the other, and write JUnit XML."""
+"""Find and select checks, run them one after the other, and write JUnit XML."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,7 +38,7 @@ from moby_plugins.domain.text import quoted, shown
 
 ENTRY_POINTS = "moby_plugins.checks"
 
-# In the order in which they run: what a subsystem is asked first, comes first.
+# In the order in which they run.
 MODULES = (
     handshake,
     methods,
@@ -57,14 +57,14 @@ MODULES = (
 
 OVERALL = "all checks"
 LONGEST = 500
-# What XML cannot hold, not even escaped.
+# Characters that XML cannot hold, not even escaped.
 _CONTROL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def built_in_checks() -> tuple[Check, ...]:
-    """Return the checks of this library, those of a subsystem one after the other.
+    """Return the checks of this library, grouped by subsystem.
 
-    At the end come those of what the plugin's process is left with.
+    The checks of the plugin's process come last.
     """
     found = [item for module in MODULES for item in checks_in(module)]
     order = list(dict.fromkeys(item.subsystem for item in found))
@@ -82,13 +82,13 @@ def all_checks() -> tuple[Check, ...]:
         The checks, in the order in which they run.
 
     Raises:
-        SettingsError: For what cannot be loaded.
+        SettingsError: If an entry point cannot be loaded.
     """
     found = list(built_in_checks())
     for point in entry_points(group=ENTRY_POINTS):
         try:
             found += _checks_of(point.load())
-        except Exception as error:  # whatever another package raises while it is imported
+        except Exception as error:  # importing another package may raise any exception
             named = quoted(point.name)
             raise SettingsError(f"the checks {named} cannot be loaded: {shown(error)}") from error
     return tuple(found)
@@ -115,11 +115,11 @@ def chosen(
     """Select checks.
 
     Args:
-        checks: Those to select from.
-        subsystems: Those whose checks are wanted.
-        names: A shell pattern that the id or the name must fit; capitals do not count.
-        reads_only: Whether only those are wanted that leave no trace.
-        host: The host whose needs count.
+        checks: The checks to select from.
+        subsystems: The subsystems whose checks are selected.
+        names: A shell pattern that the ID or the name must match; case does not matter.
+        reads_only: Whether to select only checks that change nothing in the plugin.
+        host: The host whose checks are selected.
 
     Returns:
         The checks, in the same order.
@@ -136,11 +136,11 @@ def chosen(
 
 
 def run_checks(checks: Iterable[Check], subject: Subject) -> Iterator[Finding]:
-    """Run checks one after the other; every one cleans up, whatever happens in it.
+    """Run checks one after the other; each cleans up, even after an error.
 
-    Nothing that a check raises passes; an interruption does, after the clean-up. What has stalled
-    fails one check; those that need it after that are skipped, and say from which they follow. Once
-    ``setup.limit`` seconds have passed, one check fails without being run, and what is left is
+    Exceptions of a check become findings; ``KeyboardInterrupt`` is raised after the clean-up. A
+    method that stalls fails one check; later checks that need it are skipped, and name that check.
+    Once ``setup.limit`` seconds have passed, one check fails without being run, and the rest are
     skipped.
 
     Args:
@@ -148,11 +148,11 @@ def run_checks(checks: Iterable[Check], subject: Subject) -> Iterator[Finding]:
         subject: The plugin.
 
     Yields:
-        What each check finds, as it is found.
+        The finding of each check, as soon as it has ended.
     """
     clock = subject.clock
     ends = clock.now() + subject.setup.limit
-    failed: dict[str, str] = {}  # what has stalled, and the check that failed for it
+    failed: dict[str, str] = {}  # for each stalled method the check that failed because of it
     for item in checks:
         began = clock.now()
         verdict, came_back = (
@@ -204,12 +204,12 @@ def _judged(item: Check, probe: Probe, failed: Mapping[str, str]) -> tuple[Verdi
 
 
 def as_junit(findings: Iterable[Finding], plugin: str) -> str:
-    """Write findings as JUnit XML: one suite, of the plugin, and a case for each finding.
+    """Return findings as JUnit XML: a suite for the plugin, with a case for each finding.
 
-    JUnit knows no warnings: a check that warned has passed, with the warning as its output.
+    JUnit has no warnings: a check that warned counts as passed, with the warning as its output.
 
     Args:
-        findings: What was found.
+        findings: The findings.
         plugin: The plugin's name.
 
     Returns:

@@ -1,4 +1,4 @@
-"""SecretProvider, ``secretprovider`` in the manifest (protocol.md B9)."""
+"""Checks of SecretProvider, ``secretprovider`` in the manifest (protocol.md B9)."""
 
 import base64
 import binascii
@@ -29,14 +29,14 @@ TASK: dict[str, Any] = {
 
 
 def secret(plugin: Probe, **task: Any) -> dict[str, Any]:
-    """The keys of GetSecret's answer for the secret that the user named."""
+    """Return the response of GetSecret for the secret that the user named."""
     if not plugin.setup.secret:
         skip("no secret is named that the provider has: --secret NAME")
     return plugin.call(GET, {"SecretName": plugin.setup.secret, **task})
 
 
 def value(told: dict[str, Any]) -> bytes:
-    """The secret in an answer."""
+    """Return the decoded secret in a response."""
     try:
         return base64.b64decode(told.get("value") or "", validate=True)
     except (binascii.Error, TypeError, ValueError) as error:

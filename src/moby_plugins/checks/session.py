@@ -1,8 +1,8 @@
-"""The plugin under check, what a check is given to call it with, and the responses that it judges.
+"""The plugin under check, and the means by which checks call it.
 
-A ``Subject`` is the plugin, reached once for all checks. A ``Probe`` is one check's use of it: it
-makes names, sends requests, and at its end undoes what was made. An ``Answer`` is a response, read
-whole and not judged yet.
+A ``Subject`` is the plugin, with one transport for all checks. A ``Probe`` is one check's access
+to it: it makes names, sends requests, and at the end removes what the check created. An ``Answer``
+is a response, read whole and not yet judged.
 """
 
 import secrets
@@ -45,20 +45,20 @@ T = TypeVar("T")
 
 @frozen(field_transformer=typed)
 class Setup:
-    """What the checks are told about a plugin and its place. A frozen value.
+    """Options for the checks of a plugin. A frozen value.
 
     Args:
         timeout: Seconds that each call may take.
-        limit: Seconds that all checks may take.
-        volume_opts: Go with each volume that is made.
-        secret: Names a secret that the plugin has.
-        found: The path of the socket or spec; "" for a plugin that was named by its address.
-        managed_for: The subsystems of a managed plugin, by its engine: such a one has no
-            handshake, and is asked for none.
-        tag: Part of all names that are used.
+        limit: Seconds that all checks together may take.
+        volume_opts: Options for each volume that is created.
+        secret: The name of a secret that the plugin has.
+        found: The path of the socket or spec; "" for a plugin that was given by its address.
+        managed_for: The subsystems of a managed plugin, from its engine: such a plugin has no
+            handshake. ``None`` for a legacy plugin.
+        tag: A part of all names that the checks use.
 
     Raises:
-        ValueError: For a time that is not positive.
+        ValueError: If a time is not positive.
     """
 
     timeout: float = field(default=10.0, validator=validators.gt(0))
@@ -73,17 +73,17 @@ class Setup:
 class Subject:
     """The plugin under check: a context manager that closes the transport. Threads may share it.
 
-    ``new_subject`` makes one. Each request is sent once. A method that has not answered within
-    ``setup.timeout`` is not asked again, so that a plugin which hangs costs one time-out for each
+    ``new_subject`` makes one. Each request is sent once. A method that did not respond within
+    ``setup.timeout`` is not called again, so that a plugin that hangs costs one time-out for each
     method.
 
     Args:
-        transport: Carries the requests.
-        address: The plugin's.
-        clock: What waits are on.
-        tls: As the spec has it.
-        setup: What is known of the plugin.
-        find_process: Finds the plugin's process, when it is first asked for.
+        transport: The transport for requests.
+        address: The plugin's address.
+        clock: The clock for waits.
+        tls: The TLS options of the spec.
+        setup: The options for the checks.
+        find_process: A function that finds the plugin's process, called on first use.
     """
 
     def __init__(
@@ -108,38 +108,38 @@ class Subject:
 
     @cached_property
     def process(self) -> PluginProcess | None:
-        """The plugin's process; ``None`` where it cannot be told."""
+        """The plugin's process; ``None`` if unknown."""
         return self._find_process()
 
     @cached_property
     def descriptors(self) -> int | None:
-        """How many descriptors the plugin had when it was first asked for anything."""
+        """How many descriptors the plugin had before the first request."""
         return None if self.process is None else self.process.descriptors()
 
     @property
     def stalled(self) -> frozenset[str]:
-        """What did not go on in time so far: methods, and whatever else ``patience`` names."""
+        """The methods that have stalled so far, and other operations that ``patience`` names."""
         return frozenset(self._stalled)
 
     def number(self) -> int:
-        """A number that nothing else of this run has."""
+        """Return a number that is unique in this run."""
         return next(self._numbers)
 
     def send(self, method: str, body: Content = b"", length: int | None = None) -> Answer:
-        """Send one request, once.
+        """Send one request, without retries.
 
         Args:
-            method: What to call.
-            body: The request's.
-            length: How many bytes the body has, where it is an iterable.
+            method: The method to call.
+            body: The request's body.
+            length: How many bytes the body has, if it is an iterable.
 
         Returns:
-            The answer, whatever its status.
+            The response, with any status.
 
         Raises:
-            TransportError: Where none comes.
-            WireError: For half of one.
-            StalledError: For a method that has hung before.
+            TransportError: If no response is received.
+            WireError: If the response is incomplete.
+            StalledError: If the method has stalled before.
         """
         with self._asking(method):
             response = self._open(method, body, length)
@@ -152,11 +152,11 @@ class Subject:
 
     @contextmanager
     def stream(self, method: str, body: bytes = b"") -> Iterator[Stream]:
-        """Send one request, and read the response as it comes; raises as ``send``.
+        """Send one request, and read the response as a stream; raise errors as ``send`` does.
 
         Args:
-            method: What to call.
-            body: The request's.
+            method: The method to call.
+            body: The request's body.
 
         Yields:
             The stream.
@@ -178,19 +178,19 @@ class Subject:
 
     @contextmanager
     def patience(self, what: str, again: str) -> Iterator[None]:
-        """Try something for the time of the block, unless it has stalled before.
+        """Guard an operation in the block, which is not tried again once it has stalled.
 
-        It stalls by a time-out, or by a ``StalledError``, out of the block.
+        It has stalled if a time-out or a ``StalledError`` leaves the block.
 
         Args:
-            what: Names it.
-            again: What is said where it has stalled before.
+            what: The name of the operation.
+            again: The text of the error if it has stalled before.
 
         Yields:
             Nothing.
 
         Raises:
-            StalledError: Where it has stalled before.
+            StalledError: If it has stalled before.
         """
         if what in self._stalled:
             raise StalledError(what, self._stalled[what])
@@ -218,21 +218,21 @@ def new_subject(
     clock: Clock | None = None,
     setup: Setup | None = None,
 ) -> Subject:
-    """Reach the plugin at an address, as ``new_client`` would. Nothing is sent yet.
+    """Make a subject for the plugin at an address, as ``new_client`` would. Sends nothing yet.
 
     Args:
         addr: The address.
-        tls_config: How to speak TLS.
-        settings: ``Settings.from_env()`` unless given.
-        clock: What waits are on; the machine's unless given.
-        setup: What is known of the plugin.
+        tls_config: The TLS options.
+        settings: The settings; by default ``Settings.from_env()``.
+        clock: The clock for waits; by default the system's.
+        setup: The options for the checks.
 
     Returns:
-        The subject, for the caller to close.
+        The subject, which the caller closes.
 
     Raises:
-        SpecError: For an address or TLS file that cannot be used.
-        SettingsError: For settings of the environment that cannot be used.
+        SpecError: If the address or a TLS file cannot be used.
+        SettingsError: If settings in the environment cannot be used.
     """
     address = Address(addr)
     connect = connect_by_scheme(Settings.from_env() if settings is None else settings)
@@ -249,7 +249,7 @@ def new_subject(
 
 @frozen
 class Undo:
-    """A call that undoes another; ``certain`` once that other has succeeded."""
+    """A call that undoes another one; ``certain`` is true once the other has succeeded."""
 
     method: str
     body: bytes
@@ -257,9 +257,9 @@ class Undo:
 
 
 class Probe:
-    """One check's hold on a plugin. Threads may share it; ``run_checks`` closes it.
+    """One check's access to a plugin. Threads may share it; ``run_checks`` closes it.
 
-    ``close`` undoes what the check did, and warns of what is left.
+    ``close`` undoes the check's calls, and warns of anything that is left.
 
     Args:
         subject: The plugin.
@@ -273,15 +273,18 @@ class Probe:
 
     @property
     def setup(self) -> Setup:
-        """What is known about the plugin."""
+        """The options for the checks."""
         return self.subject.setup
 
     def name(self) -> str:
-        """Make a new name that nothing else uses: ``moby-plugins-check-…``."""
+        """Return a new unique name: ``moby-plugins-check-…``."""
         return f"{PREFIX}-{self.setup.tag}-{self.subject.number()}"
 
     def id(self) -> str:
-        """Make a new id as engines make them, 64 hexadecimal digits; it ends in the prefix's."""
+        """Return a new ID of 64 hexadecimal digits, as engines make them.
+
+        It ends with the hexadecimal bytes of the prefix of names.
+        """
         own = f"{self.subject.number():04x}{self.setup.tag.encode().hex()}"
         return own.ljust(64 - 2 * len(PREFIX), "0") + PREFIX.encode().hex()
 
@@ -292,7 +295,7 @@ class Probe:
         return Path(path)
 
     def lend(self, resource: AbstractContextManager[T]) -> T:
-        """Enter a context manager, and leave it at the end, after what was done is undone.
+        """Enter a context manager, and exit it at the end, after the check's calls were undone.
 
         Args:
             resource: The context manager.
@@ -306,11 +309,11 @@ class Probe:
         """Make a call.
 
         Args:
-            method: What to call.
+            method: The method to call.
             args: Sent as JSON; ``None`` for an empty body.
 
         Returns:
-            The answer, not judged.
+            The response, not judged.
         """
         return self.send_bytes(method, wire.encode(args))
 
@@ -318,11 +321,11 @@ class Probe:
         """Make a call with a body that need not be JSON.
 
         Args:
-            method: What to call.
+            method: The method to call.
             body: The body.
 
         Returns:
-            The answer, not judged.
+            The response, not judged.
         """
         answer = self.subject.send(method, body)
         if answer.status == OK and not answer.error:
@@ -330,55 +333,55 @@ class Probe:
         return answer
 
     def call(self, method: str, args: Any = None) -> dict[str, Any]:
-        """Make a call that must succeed; where it does not, the check fails.
+        """Make a call that must succeed; fail the check if it does not.
 
         Args:
-            method: What to call.
+            method: The method to call.
             args: Sent as JSON; ``None`` for an empty body.
 
         Returns:
-            The answer's keys, in small letters.
+            The response's object, with case-folded keys.
         """
         answer = self.send(method, args)
         require(answer.status == OK and not answer.error, answer)
         return answer.fields
 
     def refused(self, method: str, args: Any = None) -> Answer:
-        """Make a call that must not succeed; the check fails if it does.
+        """Make a call that must not succeed; fail the check if it does.
 
         Args:
-            method: What to call.
+            method: The method to call.
             args: Sent as JSON; ``None`` for an empty body.
 
         Returns:
-            The answer.
+            The response.
         """
         answer = self.send(method, args)
         require(answer.error, answer)
         return answer
 
     def make(self, method: str, args: Any, undo: str, undo_args: Any) -> dict[str, Any]:
-        """Make a call, and at the end another, unless the check has made that by itself.
+        """Make a call that must succeed, and undo it at the end, unless the check itself does so.
 
         Args:
-            method: What to call.
+            method: The method to call.
             args: Sent as JSON.
-            undo: What to call at the end.
-            undo_args: Sent with that.
+            undo: The method to call at the end.
+            undo_args: Its arguments, sent as JSON.
 
         Returns:
-            What ``call`` returns.
+            The result of ``call``.
         """
         with self.making(undo, undo_args):
             return self.call(method, args)
 
     @contextmanager
     def making(self, undo: str, undo_args: Any) -> Iterator[None]:
-        """Do in the block what a call undoes at the end, even where the block fails.
+        """Make a call at the end that undoes the block, even if the block fails.
 
         Args:
-            undo: What to call at the end.
-            undo_args: Sent with that.
+            undo: The method to call at the end.
+            undo_args: Its arguments, sent as JSON.
 
         Yields:
             Nothing.
@@ -392,48 +395,48 @@ class Probe:
             ]
 
     def undo(self, method: str, args: Any) -> None:
-        """Make a call at the end, unless the check has made it by itself.
+        """Make a call at the end, unless the check itself has made it.
 
         Args:
-            method: What to call.
+            method: The method to call.
             args: Sent as JSON.
         """
         self._remember(Undo(method, wire.encode(args), certain=True))
 
     def stream(self, method: str, args: Any) -> AbstractContextManager[Stream]:
-        """Make a call, and read the answer as it comes.
+        """Make a call, and read the response as a stream.
 
         Args:
-            method: What to call.
+            method: The method to call.
             args: Sent as JSON.
 
         Returns:
-            A context manager that gives the stream.
+            A context manager that returns the stream.
         """
         return self.subject.stream(method, wire.encode(args))
 
     def side_by_side(self, *calls: Callable[[], T]) -> list[T]:
-        """Call functions in threads, all at once.
+        """Call functions at the same time, each in a thread.
 
         Args:
             calls: The functions.
 
         Returns:
-            What they return, in order; the first that raises, raises.
+            Their results, in order. The exception of the first that fails is raised.
         """
         with ThreadPoolExecutor(len(calls)) as threads:
             futures = [threads.submit(call) for call in calls]
         return [future.result() for future in futures]
 
     def until(self, wanted: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Wait until something comes true.
+        """Wait until a condition is true.
 
         Args:
-            wanted: Whether it has.
-            seconds: How long to wait; the time of one call unless given.
+            wanted: A function that returns whether it is.
+            seconds: How long to wait; by default the time-out of one call.
 
         Returns:
-            Whether it came true.
+            Whether the condition became true.
         """
         patience = self.setup.timeout if seconds is None else seconds
         ends = self.subject.clock.now() + patience
@@ -444,17 +447,17 @@ class Probe:
         return True
 
     def close(self) -> None:
-        """Undo what the check did.
+        """Undo the check's calls, and remove its files.
 
         Raises:
-            NotPassedError: For what could not be undone.
+            NotPassedError: If a call could not be undone.
         """
         left = []
         try:
             while self._undo:
                 step = self._undo.pop()
                 if not step.certain and evolve(step, certain=True) in self._undo:
-                    continue  # what was tried once more than it was done
+                    continue  # an attempt that is covered by an equal call that succeeded
                 trouble = self._trouble(step)
                 if step.certain and trouble:
                     left.append(trouble)

@@ -1,6 +1,6 @@
 """Explain the codes that checks name as their sources: sections of ``docs/protocol.md``.
 
-The package contains that document, so that its text is at hand where only the wheel is.
+The package contains that document, so that its text is available without the repository.
 """
 
 import re
@@ -16,7 +16,7 @@ SIMILAR = 0.5
 
 
 class UnknownCodeError(LookupError):
-    """No section has this code; ``similar`` are codes that it may stand for."""
+    """No section has this code; ``similar`` are codes that may be meant."""
 
     def __init__(self, code: str, similar: tuple[str, ...]) -> None:
         super().__init__(code, similar)
@@ -29,12 +29,12 @@ class UnknownCodeError(LookupError):
 
 
 def document() -> str:
-    """Read the whole document."""
+    """Return the text of the document."""
     return (files("moby_plugins.checks") / "protocol.md").read_text(encoding="utf-8")
 
 
 def sections(text: str) -> dict[str, str]:
-    """Split the document into its sections by code: ``B2``, and ``B11 trap 12``."""
+    """Return the sections of the document by code, such as ``B2`` or ``B11 trap 12``."""
     found: dict[str, str] = {}
     for code, section in _headed(text):
         found[code] = section
@@ -44,10 +44,10 @@ def sections(text: str) -> dict[str, str]:
 
 
 def explanation(code: str) -> str:
-    """Return the text of the section or trap that ``code`` names, whatever its capitals.
+    """Return the text of the section or trap that ``code`` names; case does not matter.
 
     Raises:
-        UnknownCodeError: there is none.
+        UnknownCodeError: If there is none.
     """
     known = sections(document())
     by_letters = {_letters(name): name for name in known}

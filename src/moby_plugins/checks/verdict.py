@@ -1,4 +1,4 @@
-"""A check: one promise of the protocol, and how to see whether a plugin keeps it."""
+"""Checks: each is one rule of the protocol, and a function that tests a plugin for it."""
 
 import inspect
 from collections.abc import Callable
@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 
 class Function(Protocol):
-    """What a check calls: it tries the plugin of a probe, and raises where that does not pass."""
+    """The function of a check: it calls the plugin, and raises an exception if that fails."""
 
     __name__: str
 
-    # A class, whose name ``get_type_hints`` of ``Check`` need not resolve, as that of an alias.
+    # A class rather than an alias, so that ``get_type_hints`` of ``Check`` need not resolve it.
     def __call__(self, probe: "Probe", /) -> object:
-        """Try the plugin."""
+        """Test the plugin."""
         ...
 
 
@@ -34,10 +34,10 @@ HOSTS = (DOCKER, PODMAN)
 
 
 class Verdict(StrEnum):
-    """What became of a check; a plugin keeps to the protocol if none failed."""
+    """The outcome of a check; a plugin follows the protocol if no check failed."""
 
     PASSED = "passed"
-    WARNED = "warned"  # legal, and still a risk
+    WARNED = "warned"  # allowed by the protocol, but risky
     FAILED = "failed"
     SKIPPED = "skipped"
 
@@ -46,8 +46,8 @@ class NotPassedError(Exception):
     """Raised by a check that did not pass; the message says why.
 
     Args:
-        verdict: What became of it.
-        came_back: What came instead of what the check expects.
+        verdict: The outcome of the check.
+        came_back: What the plugin returned instead of what the check expects.
     """
 
     __module__ = AtDoor("moby_plugins.checks", __name__)
@@ -58,12 +58,12 @@ class NotPassedError(Exception):
 
 
 class StalledError(NotPassedError):
-    """Raised by a check for what did not go on in time, and is not tried a second time.
+    """Raised by a check for an operation that timed out, and that is not tried again.
 
     Args:
-        what: Names it; a later check that needs it raises the same, and is told to follow from the
-            first.
-        came_back: What came instead of what the check expects.
+        what: The name of the operation. A later check that needs it raises this error too, and is
+            reported as a consequence of the first.
+        came_back: What the plugin returned instead of what the check expects.
     """
 
     __module__ = AtDoor("moby_plugins.checks", __name__)
@@ -74,10 +74,10 @@ class StalledError(NotPassedError):
 
 
 def fail(came_back: object) -> NoReturn:
-    """End the check as failed.
+    """Fail the check.
 
     Args:
-        came_back: What came instead of what it expects.
+        came_back: What the plugin returned instead of what the check expects.
 
     Raises:
         NotPassedError: Always.
@@ -86,38 +86,38 @@ def fail(came_back: object) -> NoReturn:
 
 
 def require(condition: object, came_back: object) -> None:
-    """Fail the check unless a condition holds.
+    """Fail the check unless a condition is true.
 
     Args:
-        condition: What must be true.
-        came_back: What came instead.
+        condition: The condition.
+        came_back: What the plugin returned instead.
 
     Raises:
-        NotPassedError: Where it does not hold.
+        NotPassedError: If the condition is false.
     """
     if not condition:
         fail(came_back)
 
 
 def advise(condition: object, came_back: object) -> None:
-    """Warn unless a condition holds: for what engines put up with.
+    """End the check with a warning unless a condition is true: for mistakes that engines tolerate.
 
     Args:
-        condition: What should be true.
-        came_back: What came instead.
+        condition: The condition.
+        came_back: What the plugin returned instead.
 
     Raises:
-        NotPassedError: Where it does not hold.
+        NotPassedError: If the condition is false.
     """
     if not condition:
         raise NotPassedError(Verdict.WARNED, came_back)
 
 
 def skip(why: object) -> NoReturn:
-    """End the check without a verdict on the plugin.
+    """Skip the check, without a verdict on the plugin.
 
     Args:
-        why: Why it cannot be made.
+        why: Why the check cannot be made.
 
     Raises:
         NotPassedError: Always.
@@ -126,14 +126,14 @@ def skip(why: object) -> NoReturn:
 
 
 def items(value: object, came_back: object) -> list[Any]:
-    """An array within an answer, ``null`` for an empty one; the check fails if it is none."""
+    """Return an array in a response; ``null`` counts as empty. Fail the check for other values."""
     if value is not None and not isinstance(value, list):
         fail(came_back)
     return value or []
 
 
 def only(found: list[T], wanted: str, came_back: object) -> T:
-    """The one item of a list; without exactly one the check fails."""
+    """Return the only item of a list; fail the check if the list does not have exactly one."""
     if len(found) != 1:
         fail(f"{len(found)} times {wanted}: {came_back}")
     return found[0]
@@ -141,20 +141,20 @@ def only(found: list[T], wanted: str, came_back: object) -> T:
 
 @frozen(field_transformer=typed)
 class Check:
-    """A promise that plugins of a subsystem make, and how to see whether one keeps it.
+    """A rule for plugins of a subsystem, and a function that tests a plugin for it.
 
     Made by ``@check(…)``. A frozen value.
 
     Args:
-        subsystem: As manifests name it.
-        name: What it is called.
-        expects: The promise in words.
-        source: The section of the protocol that it comes from: "B2", "B11 trap 10".
-        reads_only: Whether it leaves no trace in the plugin, not even for the time that it takes.
-        worst: The verdict where the promise is not kept: ``WARNED`` for what no engine depends on.
-        hosts: Those that need the promise.
-        function: Returns where the promise is kept; otherwise raises a ``PluginError``, or through
-            ``require``, ``advise`` and their like.
+        subsystem: The subsystem, as manifests name it.
+        name: The name of the check.
+        expects: The rule in words.
+        source: The section of the protocol that has the rule: "B2", "B11 trap 10".
+        reads_only: Whether the check changes nothing in the plugin, not even temporarily.
+        worst: The verdict if the plugin breaks the rule: ``WARNED`` if no engine depends on it.
+        hosts: The hosts that depend on the rule.
+        function: A function that returns if the plugin follows the rule; otherwise it raises a
+            ``PluginError``, or calls ``require``, ``advise`` or similar.
     """
 
     subsystem: str = field(validator=validators.min_len(1))
@@ -168,7 +168,7 @@ class Check:
 
     @property
     def id(self) -> str:
-        """What it is chosen and reported by: ``VolumeDriver: create twice``."""
+        """The ID by which the check is selected and reported: ``VolumeDriver: create twice``."""
         return f"{self.subsystem}: {self.name}"
 
 
@@ -182,20 +182,20 @@ def check(
     worst: Verdict = Verdict.FAILED,
     hosts: tuple[str, ...] = (DOCKER,),
 ) -> Callable[[Function], Check]:
-    """Make a ``Check`` of the function below.
+    """Return a decorator that makes a function a ``Check``.
 
     Args:
-        subsystem: Whose plugins make the promise, as manifests name it.
-        name: What it is called; as the function is, with spaces for underscores, unless given.
-        expects: The promise; the first paragraph of the function's docstring unless given, or the
-            name where there is none.
-        source: The section of the protocol that it comes from.
-        reads_only: Whether it leaves no trace in the plugin.
-        worst: The verdict where the promise is not kept.
-        hosts: Those that need the promise.
+        subsystem: The subsystem whose plugins are checked, as manifests name it.
+        name: The name of the check; by default that of the function, with spaces for underscores.
+        expects: The rule in words; by default the first paragraph of the function's docstring, or
+            the name if there is none.
+        source: The section of the protocol that has the rule.
+        reads_only: Whether the check changes nothing in the plugin.
+        worst: The verdict if the plugin breaks the rule.
+        hosts: The hosts that depend on the rule.
 
     Returns:
-        A decorator; the function takes a ``Probe``.
+        A decorator, for a function that takes a ``Probe``.
 
     Examples:
         ```python
@@ -225,7 +225,7 @@ def check(
 
     def made(function: Function) -> Check:
         named = name or function.__name__.replace("_", " ")
-        # A paragraph is wrapped and ends with a period; `expects` is the end of a line.
+        # ``expects`` is printed at the end of a line, so join the paragraph and drop its period.
         paragraph = (inspect.getdoc(function) or "").partition("\n\n")[0]
         promise = " ".join(paragraph.split()).removesuffix(".")
         return Check(
@@ -243,7 +243,7 @@ def check(
 
 
 def checks_in(module: ModuleType) -> tuple[Check, ...]:
-    """Collect the checks among a module's names, and in tuples among them, in their order.
+    """Return the checks among a module's values, and in tuples among these, in order.
 
     Args:
         module: The module.
@@ -263,13 +263,13 @@ def _items(value: Any) -> tuple[Any, ...]:
 
 @frozen(field_transformer=typed)
 class Finding:
-    """What one check found. A frozen value.
+    """The finding of one check. A frozen value.
 
     Args:
         check: The check.
-        verdict: What became of it.
-        came_back: What came instead of what it expects; "" where it passed.
-        seconds: How long it took.
+        verdict: The outcome.
+        came_back: What the plugin returned instead of what the check expects; "" if it passed.
+        seconds: How long the check took.
     """
 
     check: Check

@@ -31,14 +31,14 @@ LONGEST = 64
 
 
 def created(plugin: Probe, name: str = "") -> str:
-    """The name of a new volume, removed at the end."""
+    """Create a volume, removed at the end, and return its name."""
     name = name or plugin.name()
     create_volume(plugin, creation(plugin, name))
     return name
 
 
 def create_volume(plugin: Probe, args: dict[str, Any]) -> None:
-    """Create a volume, removed at the end; where it is refused, say what its options may lack."""
+    """Create a volume, removed at the end; if that fails, add a hint about options."""
     try:
         plugin.make(CREATE, args, REMOVE, {"Name": args["Name"]})
     except StalledError:
@@ -48,26 +48,26 @@ def create_volume(plugin: Probe, args: dict[str, Any]) -> None:
 
 
 def hint(plugin: Probe) -> str:
-    """What to try where Create is refused; nothing for a driver whose options were given."""
+    """Return a hint for a failed Create; "" if options were given."""
     if plugin.setup.volume_opts:
         return ""
     return "; a driver that needs options is given them with --volume-opt KEY=VALUE"
 
 
 def creation(plugin: Probe, name: str) -> dict[str, Any]:
-    """The arguments of Create."""
+    """Return the arguments of Create."""
     return {"Name": name, "Opts": dict(plugin.setup.volume_opts)}
 
 
 def found(plugin: Probe, name: str) -> dict[str, Any]:
-    """What Get tells of a volume, keys in small letters; {} for none."""
+    """Return the volume that Get returns, with case-folded keys; {} for none."""
     answer = plugin.send(GET, {"Name": name})
     volume = {} if answer.error else answer.fields.get("volume")
     return folded({} if volume is None else volume, f"{answer}: Volume is no object")
 
 
 def listed(plugin: Probe) -> list[dict[str, Any]]:
-    """The volumes that List tells, keys in small letters."""
+    """Return the volumes that List returns, with case-folded keys."""
     answer = plugin.send(LIST, {})
     require(not answer.error, answer)
     volumes = items(answer.fields.get("volumes"), f"{answer}: Volumes is no array")
@@ -75,12 +75,12 @@ def listed(plugin: Probe) -> list[dict[str, Any]]:
 
 
 def named(volumes: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Those of that name."""
+    """Return the volumes with that name."""
     return [volume for volume in volumes if volume.get("name") == name]
 
 
 def require_time(volume: dict[str, Any]) -> None:
-    """Require that CreatedAt is absent, or a time that an engine can read."""
+    """Require that CreatedAt is absent, or a time that engines can parse."""
     told = volume.get("createdat")
     if told is None:
         return

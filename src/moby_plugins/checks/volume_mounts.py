@@ -1,4 +1,4 @@
-"""VolumeDriver: who mounts what, and many at once (protocol.md B2)."""
+"""Checks of VolumeDriver: mounts for several IDs, and many at once (protocol.md B2)."""
 
 from functools import partial
 
@@ -24,7 +24,7 @@ NOT_FOUND = 404
 
 
 def mounted(plugin: Probe, name: str, user: str) -> str:
-    """Where ``name`` is now mounted for ``user``; unmounted at the end."""
+    """Mount the volume ``name`` for ``user``, unmounted at the end, and return the path."""
     use = {"Name": name, "ID": user}
     answer = plugin.make(MOUNT, use, UNMOUNT, use)
     where = answer.get("mountpoint")
@@ -34,7 +34,7 @@ def mounted(plugin: Probe, name: str, user: str) -> str:
 
 
 def place(plugin: Probe, name: str) -> object:
-    """Where Path says that ``name`` is, or Get for a plugin that lacks Path."""
+    """Return the path of the volume ``name`` from Path, or from Get if the plugin has no Path."""
     answer = plugin.send(PATH, {"Name": name})
     if answer.status == NOT_FOUND:
         return found(plugin, name).get("mountpoint") or ""

@@ -1,7 +1,6 @@
-"""The command line ``moby-plugins``, outermost: one module a command, imported when it is called.
+"""The command line ``moby-plugins``, with one module for each command, imported on use.
 
-It needs the extra ``cli``, and uses nothing of this library that a program of
-the user's could not use.
+It needs the extra ``cli``, and uses only what the programs of users can use as well.
 """
 
 import gc
@@ -12,12 +11,12 @@ from moby_plugins.domain import __version__
 
 def main() -> None:
     """Run the command that the process's arguments name, and exit with its status."""
-    # Importing makes tens of thousands of objects and hardly any garbage.
+    # Imports create tens of thousands of objects and hardly any garbage, so collect less often.
     gc.set_threshold(50_000)
     from moby_plugins.cli.streams import standard_streams
 
     with standard_streams():
-        if sys.argv[1:] == ["--version"]:  # told without loading what the other commands need
+        if sys.argv[1:] == ["--version"]:  # without the imports that other commands need
             print(f"moby-plugins {__version__}")
         else:
             _run()

@@ -1,4 +1,4 @@
-"""``moby-plugins call``: one call of one method."""
+"""The command ``moby-plugins call``, which calls a method once."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ from moby_plugins.domain.http import MAX_REQUEST_BYTES, check_method
 from moby_plugins.domain.text import shown
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
-# Any other status of an answer is an error.
+# A response with any other status is an error.
 OK_STATUS = 200
 
 

@@ -1,4 +1,4 @@
-"""``moby-plugins check``: whether a plugin keeps to the protocol."""
+"""The command ``moby-plugins check``, which checks whether a plugin follows the protocol."""
 
 import signal
 import sys
@@ -60,7 +60,7 @@ from moby_plugins.domain.text import quoted
 from moby_plugins.ports import Survey
 
 HANDSHAKE = "Plugin"
-# Seconds that a call may take, by host: engines have 60 and 120 where they have any, Podman has 5.
+# The time-out of a call in seconds, by host. Engines have 60, 120 or none, Podman has 5.
 TIMEOUTS = dict(zip(HOSTS, (10.0, 5.0), strict=True))
 STYLES = {
     Verdict.PASSED: GOOD,
@@ -139,7 +139,7 @@ def check(
     if explain is not None:
         _explain(explain, as_json=as_json)
         return
-    # What stops a program that runs this, too, is to leave nothing behind.
+    # A SIGTERM, for example from a CI system, must not prevent the clean-up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     known = all_checks()
     _check_names(named, known)
@@ -160,8 +160,8 @@ def check(
         managed_for=None if plugin.is_v1 else plugin.manifest.implements,
     )
     with new_subject(plugin.addr, plugin.tls_config, settings=settings, setup=setup) as subject:
-        implemented = _implemented(subject)  # asked in any case: it tells whether anybody is there
-        # Engines shake hands with those alone that they do not manage.
+        implemented = _implemented(subject)  # always called: it fails if the plugin is unreachable
+        # Engines do the handshake only with plugins that they do not manage.
         kinds = named or ((HANDSHAKE, *implemented) if plugin.is_v1 else implemented)
         checks = chosen(known, subsystems=kinds, names=glob, reads_only=read_only, host=host)
         if not checks:
@@ -202,13 +202,13 @@ def _place(target: str, settings: Settings) -> tuple[Plugin, str]:
         return plugin_at(target), _found_at(target, discovery)
     plugin = check_protocol(discovery.lookup(target))
     if not plugin.is_v1:
-        check_listens(plugin.address)  # as the handshake tells of others
-        return plugin, ""  # no host finds it by a file
+        check_listens(plugin.address)  # in place of the handshake
+        return plugin, ""  # managed plugins are not found by a file
     return plugin, next((each.path for each in discovery.candidates(target)), "")
 
 
 def _found_at(addr: str, discovery: Survey) -> str:
-    # An address may be that of a plugin which hosts find: that matters to one of the checks.
+    # Hosts may find the plugin at this address by a file, which matters to one of the checks.
     try:
         names = discovery.scan()
     except PluginError:
@@ -222,7 +222,7 @@ def _implemented(subject: Subject) -> tuple[str, ...]:
     try:
         return implemented_by(subject)
     except (TransportTimeoutError, WireError):
-        return ()  # the checks of the handshake say so
+        return ()  # reported by the checks of the handshake
 
 
 def _watched(findings: Iterator[Finding], count: int) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The group of commands, what all of them share, and how an error ends the process."""
+"""The group of all commands, which imports them on use and handles their errors."""
 
 from importlib import import_module
 from typing import Any
@@ -10,7 +10,7 @@ from moby_plugins.domain import __version__
 from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.text import quoted, sentence
 
-# Each command and its line in the overview, in the order of use. Its module has the same name.
+# The commands, in the order of use, and their lines in the overview. Modules have the same names.
 COMMANDS = {
     "ls": "The plugins that are there, and what is wrong with them.",
     "inspect": "One plugin: its spec, address, TLS, manifest and capabilities.",
@@ -27,14 +27,14 @@ COMMANDS = {
 
 
 class CommandsOnDemand(click.Group):
-    """Imports a command's module when the command is called for."""
+    """A group that imports a command's module when the command is needed."""
 
     def list_commands(self, _: click.Context) -> list[str]:
-        """The names, in the order of the overview."""
+        """Return the names of the commands, in the order of the overview."""
         return [*COMMANDS]
 
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
-        """The command of that name: the object of the same name in the module of that name."""
+        """Return the object called ``name`` in the module called ``name``."""
         if name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(f"moby_plugins.cli.{name}"), name)
@@ -43,23 +43,23 @@ class CommandsOnDemand(click.Group):
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is called for; an unknown name may have been meant for another."""
+        """Return the requested command; for an unknown name, fail and suggest a similar one."""
         given = args[0]
         if given not in COMMANDS and (near := did_you_mean(given, COMMANDS)):
             context.fail(f"No such command {quoted(given)}{near}")
         return super().resolve_command(context, args)
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
-        """The overview, without importing any command."""
+        """Write the overview without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl([*COMMANDS.items()])
 
     def invoke(self, context: click.Context) -> Any:
-        """Run a command; an error of a plugin's becomes a message and an exit status."""
+        """Run a command; turn an error of a plugin into a message and an exit status."""
         try:
             return super().invoke(context)
         except click.ClickException as error:
-            # It repeats what was typed.
+            # The message quotes the arguments, which may hold any text.
             vars(error)["message"] = sentence(error.message)
             raise
         except (PluginError, KeyboardInterrupt) as error:

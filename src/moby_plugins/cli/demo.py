@@ -1,4 +1,4 @@
-"""``moby-plugins demo``: find, activate and call a plugin that runs in its own process."""
+"""The command ``moby-plugins demo``, which finds, activates and calls a plugin of its own."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ PLUGIN = "moby_plugins.cli.demo:Shelf"
 
 
 class Shelf(VolumeDriver):
-    """Each volume is a directory in the current one. Mounting takes nothing but telling where."""
+    """A volume driver whose volumes are directories; mounting only returns the path."""
 
     def create(self, name: str, opts: Mapping[str, str] | None = None) -> None:
         Path(name).mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ def demo() -> None:
     """
     with _served_plugin() as settings, new_local_registry(settings) as registry:
         registry.handle("VolumeDriver", lambda name, _: _step("handle", f"{name} is active"))
-        # The process is still starting: get waits until its socket is there.
+        # The process is still starting; ``get`` waits until its socket exists.
         plugin = registry.get("shelf", "VolumeDriver")
         _step("scan", registry.scan())
         _step("get", f"{plugin.name} at {plugin.addr} implements {plugin.manifest.implements}")
@@ -72,7 +72,7 @@ def _served_plugin() -> Iterator[Settings]:
 
 
 def _use(driver: VolumeDriver) -> None:
-    """Everything a host does with a volume plugin, one line each."""
+    """Call all methods that a host uses of a volume plugin, and print a line for each."""
     _step("create", driver.create("books"))
     _step("list", driver.list())
     _step("mount", driver.mount("books", id="reader-1"))

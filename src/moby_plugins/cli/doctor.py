@@ -1,4 +1,4 @@
-"""``moby-plugins doctor``: what is wrong with this machine's plugins."""
+"""The command ``moby-plugins doctor``, which finds problems with this machine's plugins."""
 
 import shutil
 import sys
@@ -54,10 +54,10 @@ def doctor(
 
 
 def show_finding(finding: Finding) -> None:
-    """Print a finding: how much it matters and where, what and why, and what to do about it."""
+    """Print a finding: its severity and place, what is wrong and why it matters, and the remedy."""
     show_line(Cell(finding.severity, _STYLES[finding.severity]), Cell(f"  {shown(finding.where)}"))
     for told in (f"{sentence(finding.what)};", f"{sentence(finding.why)}."):
-        # A pipe has one line for each, and a terminal no word that is broken.
+        # In a pipe each text is one line; at a terminal it is wrapped between words.
         width = shutil.get_terminal_size().columns - 2
         for line in wrapped(told, width) if is_terminal(sys.stdout) else [told]:
             show_line(Cell(f"  {line}"))
@@ -65,7 +65,7 @@ def show_finding(finding: Finding) -> None:
 
 
 def summary_of(findings: tuple[Finding, ...]) -> Cell:
-    """How many findings of each kind there are."""
+    """Return the number of findings of each severity."""
     counts = {
         kind: sum(finding.severity == kind for finding in findings)
         for kind in (PROBLEM, WARNING, NOTE)

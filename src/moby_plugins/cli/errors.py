@@ -1,4 +1,4 @@
-"""Errors of plugins at the command line: the exit status, the message, and JSON.
+"""Exit statuses, messages and JSON for errors of plugins at the command line.
 
 The exit statuses are documented in ``docs/cli.md``.
 """
@@ -32,18 +32,18 @@ from moby_plugins.domain.text import nearest, quoted, sentence, shown
 ACTIVATE = "Plugin.Activate"
 
 OK = 0
-FINDINGS = 1  # the command did its work, and found something wrong
-USAGE = 2  # click's own: the command was not understood
+FINDINGS = 1  # the command succeeded and found problems
+USAGE = 2  # from click: wrong arguments
 NOT_FOUND = 3
 NOT_IMPLEMENTED = 4
 UNREACHABLE = 5
 TIMED_OUT = 6
-REFUSED = 7  # the plugin answered with an error
+REFUSED = 7  # the plugin responded with an error
 BAD_ANSWER = 8
 UNUSABLE = 9  # a setting, a name, a spec, an address or a file that cannot be used
 INTERRUPTED = 130
 
-# The most particular kinds first: the first that fits decides.
+# The first class that matches decides, so subclasses come before their bases.
 BY_ERROR: tuple[tuple[type[BaseException], int], ...] = (
     (PluginNotFoundError, NOT_FOUND),
     (NotImplementedByPluginError, NOT_IMPLEMENTED),
@@ -64,12 +64,12 @@ BY_ERROR: tuple[tuple[type[BaseException], int], ...] = (
 
 
 def exit_code(error: BaseException) -> int:
-    """The status with which a command that ends in ``error`` exits."""
+    """Return the exit status of a command that ends with ``error``."""
     return next((code for kind, code in BY_ERROR if isinstance(error, kind)), FINDINGS)
 
 
 def in_brief(error: PluginError) -> str:
-    """What went wrong, without the plugin's name, its address and the number of attempts."""
+    """Return the reason of ``error``, without the plugin, its address and the attempts."""
     if isinstance(error, (TransportError, SpecError)):
         return sentence(error.reason)
     if isinstance(error, WireError):
@@ -80,7 +80,7 @@ def in_brief(error: PluginError) -> str:
 
 
 def error_as_json(error: PluginError) -> dict[str, str | int]:
-    """An error for programs: its class, what it says, and the status of an answer."""
+    """Return an error as JSON: its class, its message, and the status of a response."""
     told: dict[str, str | int] = {"kind": type(error).__name__, "message": str(error)}
     return told | (
         {"status": error.status} if isinstance(error, (StatusError, DriverError)) else {}
@@ -88,7 +88,7 @@ def error_as_json(error: PluginError) -> dict[str, str | int]:
 
 
 def report(error: BaseException) -> None:
-    """Say on standard error why the command ends; nothing where it was interrupted."""
+    """Print the error that ends the command on standard error; nothing if it was interrupted."""
     if isinstance(error, KeyboardInterrupt):
         return
     if not isinstance(error, PluginNotFoundError):
@@ -100,20 +100,20 @@ def report(error: BaseException) -> None:
 
 
 def not_found(error: PluginNotFoundError) -> str:
-    """What ``error`` says, but for the paths; with a name that may have been meant."""
+    """Return the message of ``error`` without the paths, with a suggestion for another name."""
     tried = "once" if error.attempts == 1 else f"{error.attempts} times in {error.elapsed:.3g} s"
     near = did_you_mean(error.name, _names_beside(error))
     return f"plugin {quoted(error.name)} not found (tried {tried}){near}"
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """The end of a message that ``given`` is not known: "" where nothing known is near."""
+    """Return a suggestion to append to a message; "" if no known name is similar to ``given``."""
     near = "" if given in (known := [*known]) else nearest(given, known)
     return f"; did you mean {shown(near)}?" if near else ""
 
 
 def _names_beside(error: PluginNotFoundError) -> list[str]:
-    """The plugins that are found in the directories that were searched."""
+    """Return the names of plugins in the directories that were searched."""
     paths = (path for path in error.searched if "/" in path and "://" not in path)
     directories = dict.fromkeys(map(os.path.dirname, paths))
     flat = [path for path in directories if os.path.dirname(path) not in directories]

@@ -1,4 +1,4 @@
-"""``moby-plugins inspect``: one plugin, as a host understands it."""
+"""The command ``moby-plugins inspect``, which shows one plugin as a host understands it."""
 
 import sys
 import time
@@ -39,10 +39,10 @@ from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
 @frozen
 class Greeting:
-    """What a plugin told: its manifest, after how many seconds, and what it can do.
+    """A plugin's manifest, the duration of the handshake, and the plugin's capabilities.
 
-    A managed plugin is not asked for a manifest, in no seconds. ``capabilities`` are by
-    subsystem: what a host makes of the answer, or why it cannot.
+    ``seconds`` is ``None`` for a managed plugin, which has no handshake. ``capabilities`` has for
+    each subsystem the response as a host interprets it, or the error.
     """
 
     manifest: Manifest
@@ -79,12 +79,12 @@ def inspect(target: str, timeout: float, settings: Settings, as_json: bool) -> N
 
 def _found(target: str, settings: Settings) -> tuple[str, list[Candidate]]:
     if is_address(target):
-        # No file says so.
+        # An address given directly has no file.
         return "", [Candidate("", plugin_at(target))]
     discovery = new_local_discovery(settings)
     candidates = discovery.candidates(target)
     if not candidates:
-        discovery.lookup(target)  # raises, and says where it looked
+        discovery.lookup(target)  # raises an error with the searched places
     return target, candidates
 
 
@@ -100,7 +100,7 @@ def _greet(candidate: Candidate, settings: Settings, timeout: float) -> Greeting
             capabilities = dict(_capabilities(manifest, client, timeout))
         if not plugin.is_v1:
             return Greeting(manifest, None, capabilities)
-        # Timed over a connection of its own, once this program has loaded what it takes.
+        # Timed over a new connection, after all modules were imported.
         with new_client(plugin.addr, plugin.tls_config, settings=settings) as client:
             return Greeting(*_handshake(client, timeout), capabilities)
     except PluginError as error:

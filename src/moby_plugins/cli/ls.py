@@ -1,4 +1,4 @@
-"""``moby-plugins ls``: the plugins that are there, and what is wrong with them."""
+"""The command ``moby-plugins ls``, which lists plugins and their errors."""
 
 import sys
 from collections.abc import Iterator
@@ -39,17 +39,17 @@ from moby_plugins.domain.text import listed, shown
 
 METRICS = "MetricsCollector"
 HEADINGS = ("name", "implements", "address", "found")
-# Between columns, and before what belongs to the line above.
+# The space between columns, and before lines that continue the one above.
 GAP = "  "
-# Where the plugin was found, if its address says so already.
+# Shown as the place of a plugin whose address already has the path.
 SOCKET = "socket"
-# Where it was found, if an engine manages it: in no file.
+# Shown as the place of a managed plugin, which is not found by a file.
 MANAGED = "managed"
 
 
 @frozen
 class Row:
-    """One plugin: where it was found first, and either itself, active, or why it is not."""
+    """One plugin: its first candidate, and either the active plugin or an error."""
 
     name: str
     found: Candidate | None
@@ -95,9 +95,9 @@ def _places(settings: Settings) -> tuple[str, ...]:
 
 
 def found(settings: Settings) -> list[Row]:
-    """Every plugin that can be found, asked once, in the order of their names.
+    """Return all plugins that can be found, each activated once, sorted by name.
 
-    Those that an engine has disabled are among them.
+    They include plugins that an engine has disabled.
     """
     discovery = new_local_discovery(settings)
     outcomes: dict[str, ActivePlugin | PluginError] = {}
@@ -107,7 +107,7 @@ def found(settings: Settings) -> list[Row]:
     for stray in discovery.strays():
         if stray.managed is not None:
             outcomes[stray.name] = PluginDisabledError(stray.name)
-    # What hides one on disk is told under its own name.
+    # A disabled plugin that hides one on disk is listed under its own name.
     rows = {
         error.name if isinstance(error, PluginDisabledError) else name: error
         for name, error in outcomes.items()
@@ -118,10 +118,10 @@ def found(settings: Settings) -> list[Row]:
 
 
 def _drawn(rows: list[Row], width: int) -> Iterator[tuple[Cell, ...]]:
-    """The lines for a terminal, in which no word is broken.
+    """Yield the lines for a terminal, in which no word is broken.
 
-    A plugin is a line, and an error one of its own below it. A socket's address is left out:
-    its path, which is shown, says as much. Where that is too wide, each cell has a line.
+    A plugin has one line, and an error another one below it. The address of a socket is left out,
+    since its path is shown. If a line would be too wide, each cell has its own.
     """
     table = [[Cell(heading.upper()) for heading in HEADINGS]]
     for row in rows:
@@ -129,7 +129,7 @@ def _drawn(rows: list[Row], width: int) -> Iterator[tuple[Cell, ...]]:
         address = "" if derivable else shown(_address(row))
         path = Cell(shown(_path(row)), FAINT)
         table.append([Cell(shown(row.name)), _implemented(row), Cell(address), path])
-    # A column without anything in it is none.
+    # Leave out empty columns.
     filled = [any(cell.text for cell in column) for column in zip(*table[1:], strict=True)]
     table = [[*compress(line, filled or repeat(True))] for line in table]
     widths = [max(len(cell.text) for cell in column) for column in zip(*table, strict=True)]
@@ -165,7 +165,7 @@ def _implemented(row: Row) -> Cell:
         return Cell("")
     implements = listed(row.outcome.manifest.implements)
     if METRICS in row.outcome.manifest.implements:
-        # docs/protocol.md, B11, trap 6: found by a host, it locks that up
+        # docs/protocol.md, B11, trap 6: an engine that finds it on disk locks up
         return Cell(f"{implements} (locks engines up: make it a managed plugin)", BAD)
     return Cell(implements, GOOD)
 
@@ -174,7 +174,7 @@ def _error(row: Row) -> Cell | None:
     if not isinstance(row.outcome, PluginError):
         return None
     error, status = row.outcome, ""
-    # Where there is no message, the status stands for it.
+    # Without a message, ``in_brief`` already shows the status.
     if isinstance(error, (StatusError, DriverError)) and error.message:
         status = f" (status {status_line(error.status)})"
     return Cell(f"error: {in_brief(error)}{status}", BAD)
@@ -194,7 +194,7 @@ def _path(row: Row) -> str:
 
 
 def _where(row: Row) -> str:
-    # A socket's path is its address already, and twice the same makes a long line.
+    # The address of a socket already has its path, which need not be shown twice.
     return SOCKET if _address(row).endswith(f"://{_path(row)}") else _path(row)
 
 

@@ -1,4 +1,4 @@
-"""Options and arguments of several commands, and the client of the plugin that they name."""
+"""Options and arguments that several commands share, and clients for the plugin they name."""
 
 import os
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from moby_plugins.domain.plugin import check_protocol, is_plugin_name
 from moby_plugins.domain.retry import is_seconds
 from moby_plugins.domain.text import quoted, shown
 
-# Seconds in which an engine has to tell of its plugins while a shell completes a name.
+# Seconds to wait for an engine's list of plugins while a shell completes a name.
 COMPLETION = 1.0
 Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -49,7 +49,7 @@ _with_file: Decorator = click.option(
     callback=_settings,
     help="Settings from a TOML file, not the environment.",
 )
-# Read before the other, which needs it.
+# Eager, since the callback of ``--config`` needs its value.
 _with_engine: Decorator = click.option(
     "--engine",
     metavar="ADDRESS",
@@ -61,7 +61,7 @@ _with_engine: Decorator = click.option(
 
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options ``--config`` and ``--engine``: the argument ``settings``."""
+    """Add the options ``--config`` and ``--engine`` to a command, as its argument ``settings``."""
     decorated: Callable[..., Any] = _with_file(_with_engine(command))
     return decorated
 
@@ -70,7 +70,7 @@ with_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Pri
 
 
 def with_timeout(default: float | None, help_text: str) -> Decorator:
-    """The option ``--timeout``: a positive number of seconds, or ``default``."""
+    """Return a decorator that adds ``--timeout``, a positive number of seconds."""
     told = "" if default is None else f"  [default: {default:g}]"
     return click.option(
         "--timeout",
@@ -89,25 +89,25 @@ def _positive(_: click.Context, __: click.Parameter, given: float | None) -> flo
 
 
 def example(*lines: str) -> str:
-    """The end of a command's help: how to call it, line by line."""
+    """Return the end of a command's help, with an example on each line."""
     heading = "Example:" if len(lines) == 1 else "Examples:"
     return "\n".join(["\b", heading, *(f"  {line}" for line in lines)])
 
 
 def plugin_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The names that a look-up finds and that begin so; none where they cannot be read."""
+    """Return the names of plugins that begin with ``incomplete``; none if listing them fails."""
     try:
         settings = context.params.get("settings") or Settings.from_env()
-        # A shell waits for it.
+        # The shell waits for the result, so limit the time.
         names = new_local_discovery(evolve(settings, activation_timeout=COMPLETION)).scan()
     except PluginError:
         return []
-    # A shell reads one name a line, and shows it as it is.
+    # A shell expects one name per line, and does not escape it.
     return [name for name in names if name.startswith(incomplete) and name.isprintable()]
 
 
 def methods(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    """The methods that engines call and that begin so."""
+    """Return the methods that engines call and that begin with ``incomplete``."""
     from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
     known = {remote.method for kind in ENGINE_SUBSYSTEMS for remote in kind.remotes.values()}
@@ -115,7 +115,7 @@ def methods(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]
 
 
 def subsystems(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    """The subsystems that engines speak, as manifests name them, and that begin so."""
+    """Return the subsystems of engines, as in manifests, that begin with ``incomplete``."""
     from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
     known = (kind.implements for kind in ENGINE_SUBSYSTEMS)
@@ -128,9 +128,9 @@ with_target: Decorator = click.argument(
 
 
 def is_address(target: str) -> bool:
-    """Whether ``target`` is an address, and no name: by its scheme, or as a path.
+    """Return whether ``target`` is an address rather than a name: it has a scheme or is a path.
 
-    Raises ``SpecError`` for a relative path that was given for an address.
+    Raises ``SpecError`` for a relative path.
     """
     if target.startswith(("./", "../")):
         meant = shown(of_path(os.path.abspath(target)))
@@ -141,9 +141,9 @@ def is_address(target: str) -> bool:
 
 
 def plugin_at(address: str) -> Plugin:
-    """The plugin at ``address``, which is called as its socket or its host is.
+    """Return the plugin at ``address``, named after its socket or host.
 
-    Raises ``SpecError``.
+    Raises ``SpecError`` if the address is invalid.
     """
     where = Address(address)
     called = where.host or os.path.basename(where.path).removesuffix(".sock")
@@ -151,9 +151,9 @@ def plugin_at(address: str) -> Plugin:
 
 
 def client_of(target: str, settings: Settings) -> Client:
-    """A client of ``target``, to be closed by the caller.
+    """Return a client of ``target``, which the caller closes.
 
-    Raises what the look-up of a name raises, and ``SpecError``.
+    Raises ``SpecError``, and the errors of looking up a name.
     """
     if is_address(target):
         return new_client(target, settings=settings)

@@ -1,9 +1,9 @@
 """Output of commands: tables, fields, JSON and progress, for people and for programs.
 
-At a terminal tables are drawn by rich. Elsewhere, and where ``NO_COLOR`` is set, they are plain
-columns, as wide as their content, so that what a script reads does not depend on a window.
-Progress is shown on standard error, at a terminal only. Control characters in what a plugin says
-are escaped.
+At a terminal, rich draws tables. Elsewhere, and if ``NO_COLOR`` is set, tables have plain columns,
+as wide as their content, so that the input of scripts does not depend on the size of a window.
+Progress is shown on standard error, at a terminal only. Control characters in texts of plugins are
+escaped.
 """
 
 import json
@@ -20,47 +20,48 @@ from moby_plugins.domain.text import shown
 if TYPE_CHECKING:
     from rich.table import Table as Drawn
 
-# No line is longer, whatever it is made of.
+# The longest line that is printed.
 MAX_LINE = 4000
-# How a cell reads, by its meaning: rich styles.
+# Styles of cells by their meaning, as rich names them.
 GOOD, BAD, DOUBTFUL, FAINT, PLAIN = "green", "red", "yellow", "dim", ""
 
 
 def printable(text: object) -> str:
-    """Return ``text``, whose lines may end, with each line as ``shown`` has it: no cursor moves.
+    """Return ``text`` with each of its lines as ``shown``, without control characters.
 
-    What others wrote is passed through ``shown`` before it becomes part of such a text.
+    Foreign text must be passed through ``shown`` before it becomes part of ``text``, since line
+    ends are kept here.
     """
     return "\n".join(shown(line, MAX_LINE) for line in str(text).split("\n"))
 
 
 @frozen
 class Cell:
-    """A text and its style, as ``GOOD`` and the like name it."""
+    """A text and its style, such as ``GOOD``."""
 
     text: str = field(converter=printable)
     style: str = PLAIN
 
 
 def as_cell(given: str | Cell) -> Cell:
-    """A text as a plain cell; a cell as it is."""
+    """Return a text as a plain cell, or a cell unchanged."""
     return given if isinstance(given, Cell) else Cell(given)
 
 
 @frozen
 class Table:
-    """Columns under headings; a row is as long as ``columns``, of texts or of cells."""
+    """A table with headings; each row has as many cells as ``columns``."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Cell, ...]] = field(factory=list)
 
     def add(self, *row: str | Cell) -> None:
-        """One more row."""
+        """Add a row of texts or cells."""
         self.rows.append(tuple(map(as_cell, row)))
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person watches who wants it drawn: no dumb terminal, and no ``NO_COLOR``."""
+    """Return whether ``stream`` is a terminal that can draw, and ``NO_COLOR`` is not set."""
     wanted = os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
     return wanted and stream.isatty()
 
@@ -75,7 +76,7 @@ def show_table(table: Table) -> None:
 
 
 def show_fields(fields: Iterable[tuple[str, str | Cell]]) -> None:
-    """Print labels and values, a line each; a value of several lines goes on under itself."""
+    """Print labels and values, one per line; further lines of a value are aligned below it."""
     table = Table(("", ""))
     for label, value in fields:
         cell = as_cell(value)
@@ -89,7 +90,7 @@ def show_fields(fields: Iterable[tuple[str, str | Cell]]) -> None:
 
 
 def show_line(*cells: Cell) -> None:
-    """Print ``cells`` one after the other, and at once, for whoever watches."""
+    """Print ``cells`` in one line, and flush the output."""
     if is_terminal(sys.stdout):
         from rich.console import Console
         from rich.text import Text
@@ -101,14 +102,14 @@ def show_line(*cells: Cell) -> None:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """``text`` in lines of ``width`` characters, in which only what is longer stands out."""
+    """Return ``text`` wrapped to lines of ``width`` characters; only a longer word exceeds it."""
     import textwrap
 
     return textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False)
 
 
 def plain_columns(table: Table) -> Iterable[str]:
-    """The lines of ``table`` without colour: two spaces between columns, no line cut."""
+    """Yield the lines of ``table`` without colour, with two spaces between columns, not cut."""
     texts: list[Sequence[str]] = [[column.upper() for column in table.columns]]
     texts += [[cell.text.replace("\n", " ") for cell in row] for row in table.rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
@@ -118,14 +119,14 @@ def plain_columns(table: Table) -> Iterable[str]:
 
 
 def drawn(table: Table, *, heading: bool = True) -> "Drawn":
-    """``table`` as rich draws it."""
+    """Return ``table`` as a table of rich."""
     from rich import box
     from rich.table import Table as Drawn
     from rich.text import Text
 
     shape = Drawn(box=box.SIMPLE_HEAD, pad_edge=False, show_header=heading)
     for column in table.columns:
-        shape.add_column(column, overflow="fold")  # a path that is cut is none
+        shape.add_column(column, overflow="fold")  # a path that is cut would be useless
     for row in table.rows:
         shape.add_row(*(Text(cell.text, cell.style) for cell in row))
     return shape
@@ -138,7 +139,7 @@ def _print_drawn(shape: "Drawn") -> None:
 
 
 def drawn_text(table: Table) -> str:
-    """Return ``table`` as rich draws it at this terminal, no higher than that."""
+    """Return ``table`` as rich draws it, cut to the height of this terminal."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -156,38 +157,39 @@ def show_json(value: Any) -> None:
 
 @frozen
 class Followed:
-    """A binary file of which ``told`` learns how far it was read, and nothing of where it is put.
+    """A binary file that calls ``told`` with its position after each read, but not after a seek.
 
-    To know its length, its reader goes to the end and back: a bar must not take that for done.
+    A reader seeks to the end and back to learn the length, which is no progress.
     """
 
     file: BinaryIO
     told: Callable[[int], object]
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
+        """Read the next bytes, and report the position."""
         data = self.file.read(size)
         self.told(self.file.tell())
         return data
 
     def seekable(self) -> bool:
-        """Whether it can be read again."""
+        """Return whether the file can seek."""
         return self.file.seekable()
 
     def tell(self) -> int:
-        """Where it stands."""
+        """Return the position in the file."""
         return self.file.tell()
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go elsewhere, untold."""
+        """Change the position without reporting it."""
         return self.file.seek(offset, whence)
 
 
 @contextmanager
 def watched(file: BinaryIO) -> Iterator[BinaryIO]:
-    """``file``, with a bar on standard error that follows its reading, if that is a terminal.
+    """Yield ``file``, with a progress bar on standard error that follows its reading.
 
-    Without a bar, too, where nobody can tell how long it is.
+    There is no bar if standard error is not a terminal, or if the file cannot seek, so that its
+    length is unknown.
     """
     if not (is_terminal(sys.stderr) and file.seekable()):
         yield file
@@ -200,7 +202,10 @@ def watched(file: BinaryIO) -> Iterator[BinaryIO]:
 
 @contextmanager
 def progress_bar(size: int) -> Iterator[Callable[[int], object]]:
-    """A bar on standard error, if that is a terminal; it is told how many of ``size`` bytes."""
+    """Show a bar on standard error, if it is a terminal.
+
+    Yields a function to call with how many of ``size`` bytes are done.
+    """
     if not is_terminal(sys.stderr):
         yield lambda _: None
         return
@@ -220,13 +225,13 @@ def progress_bar(size: int) -> Iterator[Callable[[int], object]]:
 
 @define
 class StatusLine:
-    """What is going on: one line that changes at a terminal, elsewhere a line for each change."""
+    """A status: at a terminal one line that is rewritten, elsewhere a line for each change."""
 
     stream: TextIO
     _last: str = ""
 
     def say(self, text: str, passing: str = "") -> None:
-        """Show ``text``; ``passing``, such as a time, is shown at a terminal, and no change."""
+        """Show ``text``; ``passing``, such as a time, is only shown at a terminal."""
         line = printable(text).replace("\n", " ")
         if is_terminal(self.stream):
             import shutil
@@ -238,6 +243,6 @@ class StatusLine:
         self._last = line
 
     def clear(self) -> None:
-        """Leave an empty line at a terminal for what comes next."""
+        """Erase the line at a terminal."""
         if self._last and is_terminal(self.stream):
             print("\r\x1b[K", end="", file=self.stream, flush=True)

@@ -1,4 +1,4 @@
-"""``moby-plugins package``: a managed plugin, laid out, judged, and sent to an engine."""
+"""The command ``moby-plugins package``, which builds, checks and installs a managed plugin."""
 
 import os
 import shlex
@@ -143,7 +143,7 @@ def _words(entrypoint: str | None) -> tuple[str, ...]:
 
 
 def _beside(app: str) -> tuple[str, ...]:
-    """The app's module, where it is in the current directory, as for ``serve``."""
+    """Return the app's module, if it is in the current directory, as for ``serve``."""
     top = app.partition(":")[0].partition(".")[0]
     if os.path.isfile(f"{top}.py"):
         return (f"{top}.py",)

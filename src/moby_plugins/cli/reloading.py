@@ -1,7 +1,7 @@
-"""For ``moby-plugins serve --reload``: the source files in use, and the process begun again.
+"""Watch source files, and restart the process, for ``moby-plugins serve --reload``.
 
-The process replaces itself, so that its number and its terminal stay, and nothing of what was
-imported does. A module that cannot be imported is waited for until a file has changed.
+The process replaces itself, so that it keeps its process ID and its terminal but no imported
+module. If the module cannot be imported, the command waits until a file has changed.
 """
 
 import os
@@ -14,19 +14,19 @@ from typing import NoReturn, TypeAlias
 
 import click
 
-# Seconds between two looks.
+# Seconds between two checks of the files.
 LOOK = 0.3
-# Files of the current directory that are looked at, imported or not.
+# How many files of the current directory are watched, even if not imported.
 _MOST = 1000
 
-# When each file was changed, and how large it is.
+# For each file the time of its last change, in nanoseconds, and its size.
 Stamps: TypeAlias = dict[str, tuple[int, int]]
 
 
 class Sources:
-    """The files of what was imported, and the modules in the current directory, as they are now.
+    """The state of the files of imported modules, and of modules in the current directory.
 
-    ``told`` is true once a change was seen by ``watched``.
+    ``told`` becomes true when ``watched`` has seen a change.
     """
 
     def __init__(self) -> None:
@@ -37,17 +37,17 @@ class Sources:
         self._over: threading.Event = threading.Event()
 
     def changed(self) -> bool:
-        """Whether a file is another one than it was, has come or has gone."""
+        """Return whether a file was changed, added or removed."""
         return self._stamps() != self._seen
 
     def wait(self) -> None:
-        """Return once a file has changed."""
+        """Wait until a file has changed."""
         while not self.changed():
             self._over.wait(LOOK)
 
     @contextmanager
     def watched(self, tell: Callable[[], None]) -> Iterator[None]:
-        """Call ``tell`` from another thread when a file has changed, once."""
+        """Call ``tell`` once, from another thread, when a file has changed."""
         thread = threading.Thread(target=self._watch, args=[tell], daemon=True)
         thread.start()
         try:
@@ -78,7 +78,7 @@ class Sources:
 
 
 def show_error(error: BaseException) -> None:
-    """Show why the module is not served, on standard error."""
+    """Print on standard error why the module cannot be served."""
     if isinstance(error, click.ClickException):
         error.show()
     else:
@@ -87,7 +87,7 @@ def show_error(error: BaseException) -> None:
 
 
 def begin_again() -> NoReturn:
-    """Replace this process by the same command, begun again."""
+    """Restart the command in this process."""
     print("moby-plugins: a source file has changed", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  our own

@@ -1,8 +1,8 @@
-"""Output that may stop at any time, for commands that must not wait for it.
+"""Output that may block at any time, for commands that must not wait for it.
 
-What is shown goes through a queue that is bounded, and is written by a thread of its own. What
-finds no place is dropped, and counted. Nothing is buffered in Python, so that a process whose
-output is stopped, by Ctrl-S or a pager, can end.
+Texts go through a bounded queue to a separate thread, which writes them. Texts that do not fit in
+the queue are dropped and counted. Python buffers nothing, so that a process whose output is
+stopped, by Ctrl-S or a pager, can exit.
 """
 
 import os
@@ -21,13 +21,13 @@ from moby_plugins.cli.output import Cell, is_terminal, printable
 
 MOST_WAITING = 1000
 MOST_WAITING_BYTES = 64 << 20
-# Seconds between two drawings of what is live.
+# Seconds between two updates of the live text.
 REDRAW = 0.5
-# Seconds without a byte written after which output that is stopped is given up, at the end.
+# At the end, output is abandoned after this many seconds without a byte written.
 PATIENCE = 0.5
-# Seconds for all that is left to be written then.
+# Seconds for writing all remaining output at the end.
 LAST = 5.0
-# At once a pipe that is read slowly takes no more, and the progress is seen.
+# Written in small steps, so that progress is visible even if a pipe is read slowly.
 _WRITTEN_BYTES = 4096
 
 _OUT, _ERR = 1, 2
@@ -35,21 +35,21 @@ _OUT, _ERR = 1, 2
 
 @define
 class _Shown:
-    """What is to be written: ``make()`` to standard output, or ``note`` to standard error."""
+    """An item to write: ``make()`` to standard output, or ``note`` to standard error."""
 
     make: Callable[[], str] | None = None
     note: str = ""
     size: int = 0
-    # How many were dropped here.
+    # How many texts were dropped at this place in the queue.
     dropped: int = 0
 
 
 class Screen:
-    """Shows what several threads give it, in order; a context manager that writes the rest.
+    """A queue of texts from several threads, written in order by another thread.
 
-    ``live`` makes a text that is drawn in place of the one before, at a terminal. ``failed`` is
-    called, in the thread that writes, where standard output is closed or full; ``failure`` is
-    the error then.
+    A context manager, which writes the rest at its end. ``live`` returns a text that replaces the
+    previous one at a terminal. If standard output is closed or full, ``failed`` is called in the
+    writing thread, and ``failure`` has the error.
     """
 
     def __init__(self, failed: Callable[[], object], live: Callable[[], str] | None = None) -> None:
@@ -66,7 +66,7 @@ class Screen:
         self._thread = threading.Thread(target=self._write_all, name="screen", daemon=True)
 
     def show(self, make: Callable[[], str], size: int = 0) -> None:
-        """Have the text that ``make`` gives written; ``size`` is what it holds until then."""
+        """Queue the text that ``make`` returns; until then it holds ``size`` bytes of memory."""
         with self._changed:
             if self._has_room(size):
                 self._put(_Shown(make, size=size))
@@ -76,13 +76,13 @@ class Screen:
                 self._put(_Shown(dropped=1))
 
     def show_if_there_is_room(self, make: Callable[[], str]) -> None:
-        """Have a text written that is not missed where it is dropped."""
+        """Queue a text, or drop it without counting it."""
         with self._changed:
             if self._has_room(0):
                 self._put(_Shown(make))
 
     def say(self, text: str) -> None:
-        """Have a line written to standard error, after what was shown before."""
+        """Queue a line for standard error, after the texts queued before."""
         with self._changed:
             if len(self._waiting) <= 2 * MOST_WAITING:
                 self._put(_Shown(note=f"{printable(text)}\n"))
@@ -92,7 +92,7 @@ class Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Write what is left, for as long as it is taken; then tell how much was not."""
+        """Write the rest, as long as the output accepts it; then report how much was dropped."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -103,7 +103,7 @@ class Screen:
         if not self._thread.is_alive():
             return
         with self._changed:
-            # Taken from the thread, so that none of it is written and counted too.
+            # Taken from the thread, so that nothing is both written and counted.
             rest = [*self._waiting]
             self._waiting.clear()
         self._thread.join(PATIENCE)
@@ -133,7 +133,7 @@ class Screen:
             self._failed()
 
     def _next(self) -> _Shown | None:
-        """Wait for the next to be written; ``None`` at the end."""
+        """Wait for the next item and return it; ``None`` at the end."""
         drawn = time.monotonic()
         while True:
             with self._changed:
@@ -155,7 +155,7 @@ class Screen:
             self._write(_OUT, item.make())
         elif note:
             self._erase()
-            with suppress(OSError):  # standard error is not worth an end
+            with suppress(OSError):  # a failure of standard error does not end the command
                 self._write(_ERR, note)
 
     def _redraw(self) -> None:
@@ -184,7 +184,7 @@ class Screen:
 
 
 def line_of(*cells: Cell) -> str:
-    """Return ``cells`` one after the other on a line, in colour at a terminal."""
+    """Return ``cells`` as one line, in colour at a terminal."""
     if not is_terminal(sys.stdout):
         return "".join(cell.text for cell in cells) + "\n"
     from rich.console import Console

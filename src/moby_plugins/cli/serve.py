@@ -1,4 +1,4 @@
-"""``moby-plugins serve``: serve a plugin written in Python, named as ``MODULE:APP``."""
+"""The command ``moby-plugins serve``, which serves a Python plugin named as ``MODULE:APP``."""
 
 import logging
 import math
@@ -38,9 +38,9 @@ _MODE = re.compile("(0o?)?[0-7]{1,3}")
 
 
 def app_argument(context: click.Context, __: click.Parameter, given: str) -> tuple[str, Served]:
-    """The module's name and the application; what the module itself raises passes unchanged.
+    """Return the module's name and the application; pass exceptions of the module on.
 
-    With ``--reload`` an error is shown, and the module imported again once a file has changed.
+    With ``--reload`` an error is shown, and the command restarts once a file has changed.
     """
     try:
         return _app_of(given)
@@ -62,7 +62,7 @@ def _app_of(given: str) -> tuple[str, Served]:
 
 def _attribute(module: str, path: str) -> Any:
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as ``python -m`` has it, whichever way this was called
+        sys.path.insert(0, os.getcwd())  # as with ``python -m``, for the installed script too
     try:
         found: Any = import_module(module)
     except ModuleNotFoundError as error:
@@ -87,7 +87,7 @@ def _offer(module: object) -> str:
 def _is_own(thing: object, module: object) -> bool:
     if isinstance(thing, type):
         return issubclass(thing, Described) and thing.__module__ == vars(module)["__name__"]
-    # Of apps of both kinds, without an import of asyncio.
+    # ``manifest`` identifies sync and async apps without an import of asyncio.
     return isinstance(thing, Described) or isinstance(getattr(thing, "manifest", None), Manifest)
 
 
@@ -99,7 +99,7 @@ def _as_app(given: str, found: Any) -> Served:
 
 
 def _octal(_: click.Context, __: click.Parameter, given: str) -> int:
-    # Not what int() takes besides: a sign, space, an underscore.
+    # int() alone would also accept a sign, spaces and underscores.
     if not _MODE.fullmatch(given):
         raise click.BadParameter(f"{quoted(given)} is no file mode such as 660")
     return int(given, 8)
@@ -189,7 +189,7 @@ def serve(
     """
     module, application = app
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=log_level.upper())
-    # Asked for, whatever the level.
+    # The access log is requested by its own option, so the level does not apply to it.
     logging.getLogger("moby_plugins.access").setLevel(logging.INFO)
     what = ", ".join(_implemented(application))
     application = _observed(application, (*settings.observers, *observers), metrics)

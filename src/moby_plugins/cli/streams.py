@@ -1,6 +1,6 @@
-"""Standard output and standard error of commands, wherever they lead.
+"""Standard output and standard error of commands, even if they are closed or full.
 
-Imports nothing but what a process has loaded anyway: what is printed may be no more than a version.
+Imports only modules that every process has loaded anyway, to keep ``--version`` fast.
 """
 
 import errno
@@ -11,23 +11,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-UNWRITTEN = 10  # the exit status where standard output is closed or full
+UNWRITTEN = 10  # the exit status if standard output is closed or full
 
 
 class UnwrittenError(Exception):
-    """Standard output is closed or full; the rest of what is written to it is dropped."""
+    """Standard output is closed or full; further output is dropped."""
 
 
 class _Output(io.FileIO):
-    """Standard output, which says with ``UnwrittenError`` that it cannot be written to.
+    """Standard output, which raises ``UnwrittenError`` if it cannot be written to.
 
-    That is no ``OSError``, which a command may take for one of a file's or a plugin's.
+    This is not an ``OSError``, which a command could mistake for an error of a file or a plugin.
     """
 
     failure: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write, or fail once; later there is nothing to say of what is lost."""
+        """Write ``data``; raise ``UnwrittenError`` at the first failure, and drop later data."""
         if self.failure is None:
             try:
                 return super().write(data)
@@ -38,10 +38,10 @@ class _Output(io.FileIO):
 
 
 class _Messages(io.FileIO):
-    """Standard error: where it cannot be written to, the exit status has to do."""
+    """Standard error, whose own failures are ignored: the exit status remains."""
 
     def write(self, data: Any, /) -> int:
-        """Write, or drop it."""
+        """Write ``data``, or drop it if that fails."""
         try:
             return super().write(data)
         except OSError:
@@ -50,9 +50,9 @@ class _Messages(io.FileIO):
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Have the process exit with ``UNWRITTEN`` where its standard output is closed or full.
+    """Make the process exit with ``UNWRITTEN`` if its standard output is closed or full.
 
-    Says so on standard error, unless it is a pipe whose reader has left.
+    The reason is printed on standard error, unless standard output is a pipe without a reader.
     """
     _fill_in_closed()
     output = _Output(1, "w", closefd=False)
@@ -75,8 +75,8 @@ def standard_streams() -> Iterator[None]:
 
 
 def _fill_in_closed() -> None:
-    # What is opened next would take its place: a connection to a plugin, for example. A
-    # descriptor that is open for reading alone cannot be written to.
+    # The next file to be opened, such as a connection to a plugin, would take the number of a
+    # closed descriptor. Standard output is opened read-only, so that writing to it still fails.
     for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
@@ -87,7 +87,7 @@ def _fill_in_closed() -> None:
 
 
 def _text(raw: io.RawIOBase, before: TextIO | None) -> TextIO:
-    # Whatever the locale, a name can be printed.
+    # ``backslashreplace`` lets every name be printed in every locale.
     encoding = "utf-8" if before is None else before.encoding
     buffered = io.BufferedWriter(raw)
     at_once = isinstance(raw, _Messages) or raw.isatty()

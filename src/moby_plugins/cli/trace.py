@@ -1,4 +1,4 @@
-"""``moby-plugins trace``: stand between hosts and a plugin, and show each call as it passes."""
+"""The command ``moby-plugins trace``, a proxy between hosts and a plugin that shows each call."""
 
 import json
 import signal
@@ -60,23 +60,23 @@ from moby_plugins.tracing import (
     open_recording,
 )
 
-# How much of a body is shown.
+# How many characters of a body are shown.
 MOST = 2000
 HEAD_BYTES = 16
 _OK = 200
 _WHITE = str.maketrans("\t\r\n", "   ")
-# What AuthZPlugin's bodies hold of the engine's own calls, in base64.
+# Keys of AuthZPlugin's bodies that hold bodies of the engine's API, in base64.
 _INNER = {"RequestBody", "ResponseBody"}
 
-# Seconds between two lines of a body on its way.
+# Seconds between two progress lines for one body.
 PROGRESS = 1.0
-# Seconds; 5 ms, which is usual, would be felt.
+# Python's switch interval in seconds; the default of 5 ms would delay calls noticeably.
 SWITCH = 2e-4
-# Seconds between looks at whether to end.
+# Seconds between two checks of whether to end.
 TICK = 0.1
-# So many of these between looks at connections that were open before.
+# How many ticks pass between two checks of connections that were open before.
 TICKS_OF_A_LOOK = 10
-# Where an app stands in between, once it is made.
+# A function that takes a factory of the app, and returns a context manager for the proxy.
 Place: TypeAlias = Callable[[MakeApp], AbstractContextManager[Interposed]]
 _with_listen: Decorator = click.option(
     "--listen",
@@ -108,7 +108,7 @@ _with_summary: Decorator = click.option(
 
 
 def call_cells(time: str, call: RecordedCall) -> Iterator[tuple[Cell, ...]]:
-    """The lines of a call: when, what, with what status and how long; then both bodies."""
+    """Yield the lines of a call: its time, method, status and duration; then both bodies."""
     yield (
         Cell(f"{time}  ", FAINT),
         Cell(f"{shown(call.method)}  "),
@@ -124,7 +124,7 @@ def call_cells(time: str, call: RecordedCall) -> Iterator[tuple[Cell, ...]]:
 
 
 def progress_cells(time: str, passing: Progress) -> tuple[Cell, ...]:
-    """The line of a body that is on its way."""
+    """Return a line about the part of a body that was passed on so far."""
     pieces = "1 piece" if passing.pieces == 1 else f"{passing.pieces} pieces"
     said = f"{passing.part} so far: {pieces}, {passing.size:,} bytes"
     method = shown(mask_method(passing.method))
@@ -132,12 +132,12 @@ def progress_cells(time: str, passing: Progress) -> tuple[Cell, ...]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, or thousandths of one."""
+    """Return a duration as text, in seconds or milliseconds."""
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 
 def body_text(method: str, body: RecordedBody) -> str:
-    """A body on one line: JSON without spaces, text, or the size and the first bytes."""
+    """Return a body as one line: compact JSON, text, or the size and the first bytes."""
     data = body.data
     text = _as_json(method, data) or _as_text(data)
     if text is None:
@@ -199,9 +199,9 @@ def _as_text(data: bytes) -> str | None:
 
 
 class Watcher:
-    """Has ``see`` show what passes, and ``writes`` write it down.
+    """A receiver of calls that pass, which calls ``see`` to show and ``writes`` to record them.
 
-    Told by several threads, which are let through one after the other: none of these may wait.
+    Used by several threads, one at a time, so the functions must not block.
     """
 
     def __init__(
@@ -220,15 +220,15 @@ class Watcher:
         self._told: dict[float, float] = {}
 
     def app(self, transport: Transport) -> Trace:
-        """Return what stands in between."""
+        """Return the app that passes calls on to ``transport``."""
         return Trace(transport, self.now, self.on_call, self.on_piece)
 
     def now(self) -> float:
-        """Return the seconds since it began."""
+        """Return the seconds since the watcher was created."""
         return time.monotonic() - self._began
 
     def on_call(self, call: RecordedCall) -> None:
-        """Write a call down, and have it shown."""
+        """Record and show a call."""
         with self._failing(), self._lock:
             self._told.pop(call.at, None)
             for write in self._writes:
@@ -236,7 +236,7 @@ class Watcher:
             self._see(call)
 
     def on_piece(self, passing: Progress) -> None:
-        """Show from time to time how far a body has come."""
+        """Show the progress of a body, at most once per ``PROGRESS`` seconds."""
         now = self.now()
         with self._failing(), self._lock:
             if now - self._told.setdefault(passing.at, now) >= PROGRESS:
@@ -244,21 +244,21 @@ class Watcher:
                 self._see_progress(now, passing)
 
     def end(self) -> None:
-        """Have it end; may be called by a signal handler."""
+        """Request the end of the command; may be called by a signal handler."""
         self._ending = True
 
     def ending(self) -> bool:
-        """Return whether it is to end."""
+        """Return whether the command should end."""
         return self._ending
 
     def check(self) -> None:
-        """Raise what went wrong while a call was written down."""
+        """Raise the error that occurred while a call was recorded, if any."""
         if self._failure is not None:
             raise self._failure
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
-        # The call goes on all the same: it is the host's and the plugin's.
+        # An error here must not disturb the call between host and plugin.
         try:
             yield
         except Exception as error:
@@ -267,7 +267,7 @@ class Watcher:
 
 
 class Counts:
-    """Counts calls for a summary; threads may share it."""
+    """Counts of calls for a summary; threads may share it."""
 
     def __init__(self) -> None:
         self._summary = Summary()
@@ -293,7 +293,7 @@ class Counts:
         return "".join(f"{line}\n" for line in plain_columns(table))
 
     def json(self) -> str:
-        """Return the same for programs, in seconds."""
+        """Return the counts as JSON, with latencies in seconds."""
         return json.dumps({"methods": list(map(asdict, self._methods()))}, indent=2) + "\n"
 
     def _methods(self) -> list[MethodSummary]:
@@ -302,7 +302,7 @@ class Counts:
 
 
 class Lines:
-    """Shows each call, when it is over, and bodies that take long."""
+    """A view with lines for each finished call, and for the progress of slow bodies."""
 
     def __init__(self, screen: Screen, make: Callable[[str, RecordedCall], str]) -> None:
         self._screen = screen
@@ -310,12 +310,12 @@ class Lines:
         self._clock = datetime.now().astimezone()
 
     def call(self, call: RecordedCall) -> None:
-        """Have a call shown; it is masked by the thread that shows it."""
+        """Queue a call to be shown; the writing thread masks its secrets."""
         kept = sum(map(len, (*call.request.pieces, *call.answer.pieces)))
         self._screen.show(lambda: self._make(self._at(call.at), masked_call(call)), kept)
 
     def progress(self, now: float, passing: Progress) -> None:
-        """Have a line shown of a body that is on its way."""
+        """Queue a line about the progress of a body."""
         self._screen.show_if_there_is_room(
             lambda: line_of(*progress_cells(_time(self._at(now)), passing))
         )
@@ -364,7 +364,7 @@ def trace(
     if len(targets) > 1:
         raise click.UsageError("one plugin is traced at a time; --export takes many recordings")
     target = targets[0]
-    # The thread that shows calls may hold up those that pass them on for no longer than this.
+    # Limits how long the thread that shows calls can delay those that pass them on.
     sys.setswitchinterval(SWITCH)
     place = _place(target, listen, settings)
     counts = Counts()
@@ -388,7 +388,7 @@ def trace(
             screen.show(counts.json if as_json else counts.text)
     watcher.check()
     if isinstance(screen.failure, BrokenPipeError):
-        raise screen.failure  # its reader has gone, and knows why
+        raise screen.failure  # the reader of the pipe has exited, so no message is needed
     if screen.failure is not None:
         reason = screen.failure.strerror or screen.failure
         raise click.ClickException(f"standard output cannot be written: {shown(reason)}")
@@ -427,7 +427,7 @@ def _watch(
         else:
             if not watcher.ending():
                 say("the plugin's socket was removed or replaced")
-        # What starts there binds its socket first, and listens a moment later.
+        # A plugin that starts there binds its socket first, and listens a moment later.
         time.sleep(TICK)
 
 
@@ -467,7 +467,7 @@ def _ended_by_signals(watcher: Watcher) -> Iterator[None]:
 
 
 def _unseen(_: float, __: Progress) -> None:
-    """Show nothing of a body that is on its way."""
+    """Ignore the progress of a body."""
 
 
 def _json_line(time: str, call: RecordedCall) -> str:
@@ -479,5 +479,5 @@ def _text_lines(time: str, call: RecordedCall) -> str:
 
 
 def _time(time: str) -> str:
-    # The day and the zone are the reader's.
+    # Date and time zone are left out.
     return time[11:23]

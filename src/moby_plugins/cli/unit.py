@@ -1,4 +1,4 @@
-"""``moby-plugins unit``: units of systemd that serve a plugin, to be copied."""
+"""The command ``moby-plugins unit``, which prints units of systemd that serve a plugin."""
 
 import os
 import sys
@@ -48,7 +48,7 @@ def unit(app: str, name: str | None, drain: float, settings: Settings) -> None:
 
 
 def _directory_of(module: str) -> str:
-    """The current directory, where the module is in it; "" for one that is installed."""
+    """Return the current directory if it has the module; "" for an installed module."""
     here = os.getcwd()
     top = module.partition(".")[0]
     if any(os.path.exists(os.path.join(here, found)) for found in (top, f"{top}.py")):
@@ -65,5 +65,5 @@ def _directory_of(module: str) -> str:
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ValueError:  # as of ``__main__``
+    except ValueError:  # for ``__main__``, for example
         return False

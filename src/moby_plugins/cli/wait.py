@@ -1,4 +1,4 @@
-"""``moby-plugins wait``: until a plugin is there and active, for scripts that need it."""
+"""The command ``moby-plugins wait``, which waits until a plugin is active."""
 
 import sys
 import threading
@@ -35,14 +35,14 @@ from moby_plugins.cli.options import (
 from moby_plugins.cli.output import StatusLine, is_terminal, show_json
 from moby_plugins.domain.text import shown
 
-# Seconds: between two looks at the clock, and at most between two attempts.
+# Seconds between two updates of the status, and the longest delay between two attempts.
 TICK, PAUSE = 0.2, 1.0
-# Seconds in which a plugin that is there answers; until then a script is told nothing.
+# Seconds before a script's first status line without an error: a running plugin is faster.
 QUIET = 0.5
 
 UNANSWERED = "no answer yet"
 
-# What the thread that tries tells: an attempt's error, and true with how it all ended.
+# Reports of the activating thread: false with an attempt's error, true with the final outcome.
 News: TypeAlias = tuple[bool, ActivePlugin | Exception]
 
 
@@ -77,10 +77,10 @@ def wait(
                 name, subsystem, retry=policy, on_retry=lambda error, _: news.put((False, error))
             )
             news.put((True, told))
-        except Exception as error:  # the main thread's to raise
+        except Exception as error:  # raised in the main thread
             news.put((True, error))
 
-    # In a thread of its own, because a system call may hang that no signal ends.
+    # In a separate thread, because a system call that hangs may not be interrupted by signals.
     threading.Thread(target=activate, daemon=True).start()
     began = time.monotonic()
     missing = "there is no socket and no spec"
@@ -95,7 +95,7 @@ def wait(
         print(f"{shown(target)} is active", file=sys.stderr)
         return
     if isinstance(outcome, PluginNotFoundError) and not as_json:
-        # Where it was looked for matters less here than what was waited for.
+        # Shorter than ``report``, which would also list the searched paths.
         print(f"moby-plugins: {not_found(outcome)}", file=sys.stderr)
     elif not as_json:
         raise outcome
@@ -104,21 +104,21 @@ def wait(
 
 @frozen
 class _OnePlugin:
-    """Finds one plugin, whatever it is called: one that was given by its address."""
+    """A discovery with one plugin, which it returns for any name."""
 
     plugin: Plugin
 
     def scan(self) -> list[str]:
-        """Its name."""
+        """Return the plugin's name."""
         return [self.plugin.name]
 
     def lookup(self, _: str, /) -> Plugin:
-        """The plugin."""
+        """Return the plugin."""
         return self.plugin
 
 
 def _registry(target: str, settings: Settings) -> tuple[str, Registry]:
-    """Where to ask for the plugin, and its name there."""
+    """Return the plugin's name and a registry that finds it."""
     if not is_address(target):
         return target, new_local_registry(settings)
     plugin = plugin_at(target)

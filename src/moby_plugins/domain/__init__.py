@@ -1,4 +1,8 @@
-"""Values and decisions: attrs and the standard library; opens, dials, sleeps and logs nothing."""
+"""Values and decisions, without input or output.
 
-# Here, so that any module can name it, and printing it imports nothing else.
+Modules here use attrs and the standard library only. They open no files or connections, and
+neither sleep nor log.
+"""
+
+# Defined here, so that printing the version imports nothing else.
 __version__ = "0.1.0"

@@ -1,6 +1,6 @@
-"""Addresses of plugins, and the TLS options beside them, as specs write both (protocol.md A2, A3).
+"""Addresses of plugins and their TLS options, as spec files hold them (protocol.md A2, A3).
 
-Nothing is resolved, opened or dialled here: ``adapters/http/dialing.py`` does that.
+This module only parses. ``adapters/http/dialing.py`` resolves host names and connects.
 """
 
 import errno
@@ -22,23 +22,23 @@ _BY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|unix:", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
-# The patterns below are compiled when they are first needed: most addresses are of UNIX sockets,
-# and what takes a command its time is to compile for an address that is another, or none.
+# The patterns below are compiled on first use, to keep commands fast: most addresses are of UNIX
+# sockets and need none of them.
 _HOST_AND_PORT = r"[\w.-]+:[0-9]+(/|$)"
 _HOST = r"[^\s\[\]:/?#@<>\"\\^`{|}%\x00-\x1f\x7f]*"
-# What Go takes before the "@" of an address.
+# What Go accepts before the "@" of an address.
 _USER_INFO = r"(?a:[\w.~!$&'()*+,;=%:@-]*)"
-# What stands before an "@", or what may have been meant for one, in a text that is no address.
+# The text before an "@" or its escape, in a text that is not a valid address.
 _PRIVATE = r"(?is)((?:[A-Za-z][A-Za-z0-9+.-]*:/|(?:unix|tcp|https?):)/*)?.*(?:@|%40)"
-# A path, in which an "@" is a letter as any other.
+# A path, in which "@" has no special meaning.
 _PATH = r"(?i)unix:/(?://)?[^/]|/"
-# What may have been meant for an address.
+# A text that was probably meant as an address.
 _LIKELY = r"[A-Za-z][A-Za-z0-9+.-]*:/|/|[\w.-]+:[0-9]"
-# How much is shown of any other text: the content of some other file, perhaps.
+# How many characters are shown of any other text, which may be the content of an unrelated file.
 _MAX_UNLIKELY = 20
 _AUTHORITY = rf"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|{_HOST})(?::(?P<port>[0-9]*))?"
 
-# What an operating system's refusal means to a person, by kind of address.
+# Explanations of the operating system's errors, by kind of address.
 _REFUSALS = {
     ("unix", errno.ENOENT): "no socket there; is the plugin running?",
     ("unix", errno.ECONNREFUSED): "stale socket: it exists, but nobody listens on it",
@@ -48,7 +48,7 @@ _REFUSALS = {
     ("tcp", errno.ECONNREFUSED): "connection refused: nobody listens there",
 }
 
-# The versions that a minimum can name, as TLS itself writes them (protocol.md A2).
+# Possible values of the minimum version, encoded as in TLS itself (protocol.md A2).
 TLS_1_2 = 0x0303
 TLS_1_3 = 0x0304
 
@@ -58,26 +58,26 @@ CREDENTIALS = "the user name and password in the address are left out: they are 
 
 @frozen
 class Address:
-    """Where a plugin listens: ``Address("unix:///run/x.sock")``, ``Address("tcp://host:port")``.
+    """A plugin's address: ``Address("unix:///run/x.sock")``, ``Address("tcp://host:port")``.
 
-    A frozen value; nothing is resolved or opened. Equality goes by ``text``.
+    A frozen value; nothing is resolved or opened. Addresses with the same ``text`` are equal.
 
     Args:
-        text: The address, kept to the letter but for a user name and password, which are left out.
+        text: The address. It is kept as given, except that a user name and password are removed.
 
     Attributes:
-        text: The address as it is used, without credentials.
+        text: The address without credentials.
         scheme: The scheme, in lower case.
-        path: The socket's path for ``unix``; all that follows ``//`` for schemes that are not built
+        path: The socket's path for ``unix``; the text after ``//`` for schemes that are not built
             in.
-        host: In ASCII, without brackets: for ``tcp``, ``http`` and ``https``, whose path is dropped
-            (protocol.md A3).
-        port: The port, for the same.
-        concern: What to warn of: that credentials were left out; else "".
+        host: The host in ASCII, without brackets, for ``tcp``, ``http`` and ``https``, whose path
+            is dropped (protocol.md A3); "" for other schemes.
+        port: The port, for the same schemes; 0 for others.
+        concern: A warning that credentials were removed; "" if there were none.
 
     Raises:
-        SpecError: For what cannot be an address.
-        TypeError: For what is no string.
+        SpecError: If ``text`` is not a valid address.
+        TypeError: If ``text`` is not a string.
     """
 
     text: str
@@ -88,7 +88,7 @@ class Address:
     concern: str = field(init=False, eq=False, repr=False, default="")
 
     def __attrs_post_init__(self) -> None:
-        given: object = self.text  # of a program that nothing has checked
+        given: object = self.text  # callers may not be type-checked
         if not isinstance(given, str):
             raise TypeError(f"an address is a string, not {quoted(given)}")
         scheme, rest = _split(self.text)
@@ -112,16 +112,16 @@ class Address:
         """Make the address of a UNIX socket.
 
         Args:
-            path: The socket's path, whatever bytes its name holds.
+            path: The socket's path, which may hold any bytes.
 
         Returns:
-            The address, with what needs it escaped.
+            The address, in which special characters are percent-encoded.
         """
         return cls(of_path(path))
 
     @property
     def encrypted(self) -> bool:
-        """Whether the exchange is TLS: for ``https`` alone, whatever a spec's TLSConfig says."""
+        """Whether the connection uses TLS: only for ``https``, with or without TLSConfig."""
         return self.scheme == "https"
 
     @property
@@ -129,15 +129,15 @@ class Address:
         """The value of the ``Host`` header (protocol.md A4)."""
         if not self.host:
             return UNIX_HOST
-        # A zone is this machine's own affair, and never sent.
+        # The zone of an IPv6 address has a meaning only on this machine, and is not sent.
         host = self.host.partition("%")[0]
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     def explain(self, error: OSError) -> str:
-        """Say in words what a failed attempt to reach this address means.
+        """Explain a failed attempt to connect to this address.
 
         Args:
-            error: What the operating system raised.
+            error: The operating system's error.
 
         Returns:
             A text such as "no socket there; is the plugin running?".
@@ -148,15 +148,15 @@ class Address:
 
 
 def is_address(text: str) -> bool:
-    """Whether ``text`` is meant for an address, and for no plugin's name: by its scheme alone.
+    """Return whether ``text`` is meant as an address rather than as a plugin's name.
 
-    The name of a managed plugin has slashes too.
+    Only the scheme decides, since names of managed plugins have slashes too.
     """
     return _BY_SCHEME.match(text) is not None
 
 
 def of_path(path: str) -> str:
-    """The text of ``Address.of_socket``, for who wants no more of it."""
+    """Return the text of ``Address.of_socket(path)``, without building the address."""
     # In a relative path an "@" would end a user name.
     safe = "/:!$&'()*+,;= " + ("@" if path.startswith("/") else "")
     return "unix://" + quote(path, safe=safe, errors="surrogateescape")
@@ -180,7 +180,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _without_credentials(text: str, scheme: str, rest: str) -> str:
-    # As Go reads it: they end at the last "@" before the first of these.
+    # As in Go, credentials end at the last "@" before the first of these characters.
     authority = re.split(r"[/?#]", rest.removeprefix("//"))[0] if rest.startswith("//") else ""
     given, at, _ = authority.rpartition("@")
     if not at or scheme not in {"unix", *DEFAULT_PORTS}:
@@ -191,7 +191,7 @@ def _without_credentials(text: str, scheme: str, rest: str) -> str:
 
 
 def _public(text: str) -> str:
-    """``text`` in an error: without what may be a user name, a password or another secret."""
+    """Return ``text`` for an error, without anything that may be a user name or a secret."""
     private = None if re.match(_PATH, text) else re.match(_PRIVATE, text)
     hidden = f"{private[1] or ''}{HIDDEN}@{text[private.end() :]}" if private else text
     return quoted(hidden, MAX_TEXT if re.match(_LIKELY, text) else _MAX_UNLIKELY)
@@ -223,7 +223,7 @@ def _ascii_host(text: str, host: str) -> str:
         name = host.encode("idna").decode()
     except UnicodeError as error:
         raise SpecError(f"address {_public(text)} has a host that is no domain name") from error
-    # Folding may give what a name cannot hold: U+2100 becomes "a/c", U+00AF a space.
+    # IDNA encoding may yield characters that a host cannot hold: U+2100 becomes "a/c".
     if not name.isascii() or not re.fullmatch(_HOST, name):
         raise SpecError(f"address {_public(text)} has a host that is no domain name")
     return name or "localhost"
@@ -246,23 +246,23 @@ def _known_version(_: object, __: object, value: int) -> None:
 
 @frozen
 class TLSOptions:
-    """How a host speaks TLS with a plugin at an ``https`` address: Moby's ``tlsconfig.Options``.
+    """TLS options for a plugin at an ``https`` address: Moby's ``tlsconfig.Options``.
 
     A frozen value. Files are PEM, of at most 1 MiB; they are opened when a transport is made, not
-    here. On an address that is plain text the options change nothing, and are warned of in the log.
+    here. For an unencrypted address the options have no effect, and a warning is logged.
 
     Args:
-        ca_file: Certificates that the plugin's is verified by; without it, the system's.
-        cert_file: The host's own certificate, to be shown to the plugin.
-        key_file: Its key.
-        insecure_skip_verify: Whether the plugin's certificate is taken without verification.
-        exclusive_root_pools: Whether ``ca_file`` alone is trusted, and not the system's roots too.
-        min_version: The oldest version of TLS: 0 or 771 for 1.2, 772 for 1.3.
-        passphrase: Opens an encrypted key; never shown, and never read from a spec.
+        ca_file: Certificates to verify the plugin's certificate with; "" for the system's.
+        cert_file: The certificate that the host presents to the plugin.
+        key_file: The private key of ``cert_file``.
+        insecure_skip_verify: Whether the plugin's certificate is accepted without verification.
+        exclusive_root_pools: Whether only ``ca_file`` is trusted, without the system's roots.
+        min_version: The oldest TLS version to accept: 0 or 771 for 1.2, 772 for 1.3.
+        passphrase: The passphrase of an encrypted key; never shown, and never read from a spec.
 
     Raises:
-        SpecError: For another ``min_version``.
-        TypeError: For a value of another type.
+        SpecError: If ``min_version`` has another value.
+        TypeError: If a value has the wrong type.
 
     Examples:
         ```python
@@ -283,13 +283,13 @@ class TLSOptions:
     passphrase: str = field(default="", repr=False, validator=is_of_its_type)
 
     def concerns(self, *, encrypted: bool) -> str:
-        """Say what an administrator should know about these options.
+        """Return a warning about these options for an administrator.
 
         Args:
-            encrypted: Whether the address that they go with is encrypted.
+            encrypted: Whether they are used with an encrypted address.
 
         Returns:
-            One sentence, or "".
+            One sentence; "" if there is nothing to warn of.
         """
         if encrypted:
             return "TLS without verification of the plugin" if self.insecure_skip_verify else ""
@@ -300,31 +300,31 @@ class TLSOptions:
 
 
 def check_tls(given: object) -> None:
-    """Raise ``TypeError`` for ``tls_config`` that is neither ``TLSOptions`` nor ``None``."""
+    """Raise ``TypeError`` if a ``tls_config`` is neither ``TLSOptions`` nor ``None``."""
     if not (given is None or isinstance(given, TLSOptions)):
-        # Not what it holds: a passphrase may be part of that.
+        # The value is not shown, since it may hold a passphrase.
         raise TypeError(f"tls_config takes TLSOptions, not a {type(given).__name__}")
 
 
 @frozen
 class ServerTLS:
-    """How a served plugin speaks TLS with its hosts: for ``serve_tcp`` and ``plugin_server_tcp``.
+    """TLS options of a served plugin, for ``serve_tcp`` and ``plugin_server_tcp``.
 
     A frozen value. All but the passphrase are paths of PEM files of at most 1 MiB, opened when the
-    server starts; where one cannot be used, ``start`` raises ``SpecError``.
+    server starts; if one cannot be used, ``start`` raises ``SpecError``.
 
     Args:
         cert_file: The plugin's certificate.
-        key_file: Its key.
-        ca_file: Written into the spec: what hosts verify the plugin by; without it, the system's
-            roots.
-        client_ca_file: Where given, a host must show a certificate signed by it.
-        host_cert_file: Written into the spec: the certificate that hosts show.
-        host_key_file: Written into the spec: its key.
-        passphrase: Opens an encrypted ``key_file``; never shown.
+        key_file: The private key of ``cert_file``.
+        ca_file: Written into the spec: the certificates that hosts verify the plugin with; "" for
+            the system's roots.
+        client_ca_file: If given, hosts must present a certificate signed by it.
+        host_cert_file: Written into the spec: the certificate that hosts present.
+        host_key_file: Written into the spec: the private key of ``host_cert_file``.
+        passphrase: The passphrase of an encrypted ``key_file``; never shown.
 
     Raises:
-        TypeError: For a value of another type.
+        TypeError: If a value has the wrong type.
 
     Examples:
         ```python

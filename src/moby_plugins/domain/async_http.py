@@ -1,8 +1,8 @@
-"""One call as an asynchronous program sends or serves it: the values of ``http.py``, awaited.
+"""Requests and responses of asynchronous programs, as counterparts of those in ``http.py``.
 
 An asynchronous client sends an ``AsyncRequest`` and reads an ``AsyncResponse``; a served
-asynchronous plugin is a coroutine function from the one to the other. The rules about methods,
-bounds and texts are those of ``http.py``; nothing here knows an event loop.
+asynchronous plugin is a coroutine function that takes the request and returns the response.
+Methods, bounds and error texts are those of ``http.py``. No particular event loop is needed.
 """
 
 import io
@@ -29,56 +29,56 @@ from moby_plugins.domain.json import first_value
 
 
 class AsyncBody(Protocol):
-    """What an asynchronous transport returns as a body: unread, and read by one task at a time."""
+    """The unread body of an asynchronous response. Only one task may read it at a time."""
 
     async def read(self, size: int, /) -> bytes:
-        """Read a part of the body, as soon as there is any.
+        """Read a part of the body, and return as soon as any bytes have arrived.
 
         Args:
-            size: How many bytes to return at most, 1 or more.
+            size: The largest number of bytes to return, 1 or more.
 
         Returns:
             The bytes; ``b""`` at the end.
 
         Raises:
-            TransportTimeoutError: When the time-out runs out; ``answered`` is true.
-            TransportError: When the connection breaks; ``answered`` is true.
-            WireError: For a body that is cut off or badly chunked.
+            TransportTimeoutError: If the time-out expires; ``answered`` is true.
+            TransportError: If the connection breaks; ``answered`` is true.
+            WireError: If the body is cut off or badly chunked.
         """
         ...
 
     def close(self) -> None:
-        """Give the connection back, or close it where not all was read. Never waits."""
+        """Release the connection, or close it if the body was not read to its end. Never waits."""
         ...
 
 
 class ClosingBody(AsyncBody, Protocol):
-    """A body whose source has an end that is waited for: that of a generator say."""
+    """A body whose source is closed asynchronously, for example an asynchronous generator."""
 
     async def aclose(self) -> None:
-        """Close the source, and return when that has ended."""
+        """Close the source, and return when it has ended."""
 
 
 AsyncContent: TypeAlias = bytes | AsyncIterable[bytes]
-"""What a body is given as: bytes, or an asynchronous iterable of bytes that is sent as it comes."""
+"""A body to send: bytes, or an asynchronous iterable whose chunks are sent as they are yielded."""
 
 
 class AsyncBytes:
     """Bytes as an ``AsyncBody``."""
 
     def __init__(self, data: bytes) -> None:
-        # All of them, whatever was read.
+        # All bytes, including those that were already read.
         self.whole: bytes = data
         self._read = 0
 
     async def read(self, size: int, /) -> bytes:
-        """Read a part; ``b""`` at the end."""
+        """Read a part of the bytes; ``b""`` at the end."""
         start = self._read
         self._read = len(self.whole) if size < 0 else start + size
         return self.whole[start : self._read]
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: no connection is held."""
 
 
 class _AsyncChunks:
@@ -100,10 +100,10 @@ class _AsyncChunks:
         return bytes(data)
 
     def close(self) -> None:
-        """Leave the iterable: closing an asynchronous generator waits, so ``aclose`` does it."""
+        """Do nothing: closing an asynchronous generator waits, so ``aclose`` does it."""
 
     async def aclose(self) -> None:
-        """Close the source, where it is a generator."""
+        """Close the source if it is an asynchronous generator."""
         if isinstance(self._source, AsyncGenerator):
             await self._source.aclose()
 
@@ -121,18 +121,18 @@ class AsyncRequest:
     """A call: ``POST /method`` with a body (protocol.md A4). Read by one task at a time.
 
     Args:
-        method: What is called, ``VolumeDriver.Create`` say; a leading slash is dropped.
-        body: Bytes, or an asynchronous iterable of bytes that is sent as it comes: with a
-            Content-Length where ``length`` is known, in chunks otherwise.
+        method: The method to call, for example ``VolumeDriver.Create``; a leading slash is dropped.
+        body: Bytes, or an asynchronous iterable whose chunks are sent as they are yielded: with a
+            Content-Length if ``length`` is given, with chunked encoding otherwise.
         headers: The headers.
-        length: How many bytes an iterable yields, where that is known.
-        attempt: Which attempt this is, from 1; not sent.
-        max_bytes: How many bytes ``read`` takes of an iterable at most, when it reads all.
-        hold: Called with the size of each part that ``read`` keeps; may raise ``StatusError``: a
-            server's bound on what all requests keep in memory.
+        length: How many bytes an iterable yields, if known.
+        attempt: The number of this attempt, from 1; not sent.
+        max_bytes: The largest body, in bytes, that ``read`` reads whole from an iterable.
+        hold: Called with the size of each chunk that ``read`` keeps. A server uses it to bound the
+            memory of all requests: it may raise ``StatusError``.
 
     Raises:
-        ValueError: For a method with white space, controls, or what is no ASCII.
+        ValueError: If the method has white space, control or non-ASCII characters.
     """
 
     method: str = field(converter=check_method)
@@ -142,21 +142,22 @@ class AsyncRequest:
     attempt: int = 1
     max_bytes: int | None = field(default=None, eq=False, repr=False)
     hold: Callable[[int], object] | None = field(default=None, eq=False, repr=False)
-    # What is left of the body, once a part of it was read.
+    # The unread rest of the body, once a part was read.
     _rest: list[AsyncBody] = field(init=False, factory=list, eq=False, repr=False)
 
     async def read(self, size: int | None = None) -> bytes:
-        """Read the whole body, or a part. Where the body is an iterable, this uses it up.
+        """Read the whole body, or a part of it. An iterable body is consumed.
 
         Args:
-            size: How many bytes to return at most; ``None`` or less than 0, as files have it, for
-                all. What is read in parts has no bound.
+            size: The largest number of bytes to return; ``None`` or less than 0, as for files,
+                to read all. ``max_bytes`` does not bound a body that is read in parts.
 
         Returns:
             The bytes; ``b""`` at the end.
 
         Raises:
-            StatusError: With 413, for a whole body over ``max_bytes``; and what ``hold`` raises.
+            StatusError: With 413, if a whole body exceeds ``max_bytes``. Errors of ``hold`` are
+                raised too.
         """
         is_part = size is not None and size >= 0
         if isinstance(self.body, bytes) and not (is_part or self._rest):
@@ -195,7 +196,7 @@ class AsyncRequest:
             Its first JSON value; ``None`` for an empty body.
 
         Raises:
-            ValueError: Where it is no JSON.
+            ValueError: If the body is not JSON.
         """
         body = await self.read()
         return first_value(body) if body else None
@@ -203,15 +204,17 @@ class AsyncRequest:
 
 @frozen
 class AsyncResponse:
-    """The response to a call: a status, and a body that is yet to be read.
+    """The response to a call: a status, headers and an unread body.
 
-    The body is closed by whatever holds the response. Read by one task at a time.
+    The client or server that receives the response closes its body. Only one task may read it at a
+    time.
 
     Args:
         status: The HTTP status.
         body: Bytes, an asynchronous iterable of bytes, or an ``AsyncBody``.
         headers: The headers.
-        new_connection: Whether a transport dialled for it; ``None`` where it does not say.
+        new_connection: Whether the transport opened a connection for this call; ``None`` if
+            unknown.
     """
 
     status: int
@@ -220,7 +223,7 @@ class AsyncResponse:
     new_connection: bool | None = field(default=None, eq=False, repr=False)
 
     async def aclose(self) -> None:
-        """Close the body; return when its source has ended, where that is a generator."""
+        """Close the body; if its source is a generator, return when it has ended."""
         if isinstance(self.body, AsyncBytes):
             return
         if hasattr(self.body, "aclose"):
@@ -229,5 +232,5 @@ class AsyncResponse:
             self.body.close()
 
 
-# What a served asynchronous plugin is.
+# A served asynchronous plugin, as servers call it.
 AsyncApp: TypeAlias = Callable[[AsyncRequest], Awaitable[AsyncResponse]]

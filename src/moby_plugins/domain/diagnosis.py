@@ -1,8 +1,8 @@
-"""Findings about the plugins of a machine, decided from what was observed.
+"""Derive findings about the plugins of a machine from observations.
 
-``diagnose`` is given a ``Seen``: what lies at paths and whose it is, the outcome of opening or
-connecting, and what plugins answered. It looks at nothing itself: ``adapters/disk/survey.py``
-and ``app/diagnosing.py`` do.
+``diagnose`` takes a ``Seen``: kinds, modes and owners of paths, the outcome of opening them or
+connecting to them, and the responses of plugins. It observes nothing itself:
+``adapters/disk/survey.py`` and ``app/diagnosing.py`` do.
 """
 
 import errno
@@ -39,17 +39,17 @@ from moby_plugins.domain.text import sentence, shown
 
 @frozen
 class Seen:
-    """What was seen of a machine's plugins.
+    """Observations of a machine's plugins.
 
-    ``ways`` are the components of paths, from ``/`` on and through links, to what they lead
-    to; a way ends early where looking failed. ``kinds``, ``modes`` (permissions), ``owners`` and
-    ``members`` (of a group that may write, but for those who are trusted) are by component.
-    ``failures`` are what became of looking at paths, opening them, or connecting to them: an
-    ``errno``. ``unreadable`` says why the directories could not be listed, ``untold`` why the
-    engine did not tell of its plugins. ``nested`` are
-    directories in those. ``left_behind`` are sockets that a ``trace`` that was killed stands
-    in for. ``trusted`` are the users who may do all that the host may, ``users`` their names and
-    those of others. ``asked`` are the answers of plugins by name; none of those not asked.
+    ``ways`` has for each path the components that lead to its target, from ``/`` on, links
+    followed; a way ends early where a component could not be examined. ``kinds``, ``modes``
+    (permissions), ``owners`` and ``members`` (untrusted users of a group that may write) are by
+    component. ``failures`` has the ``errno`` of examining, opening or connecting to a path.
+    ``unreadable`` says why directories could not be listed, ``untold`` why the engine did not
+    list its plugins. ``nested`` are subdirectories of the plugin directories. ``left_behind`` are
+    sockets of ``trace`` commands that were killed, which still take the place of the plugin's.
+    ``trusted`` are the IDs of users with at least the host's rights; ``users`` has names by ID.
+    ``asked`` has the outcome for each plugin that was called, by name.
     """
 
     sockets_path: str
@@ -71,16 +71,16 @@ class Seen:
     asked: Mapping[str, Asked] = field(factory=dict)
 
     def way(self, path: str) -> tuple[str, ...]:
-        """The components of ``path`` as far as they are there."""
+        """Return the components of ``path``, as far as they could be examined."""
         return self.ways.get(path, (path,))
 
     def kind(self, path: str, expected: str) -> str:
-        """What ``path`` leads to; what was ``expected``, where that was not looked at."""
+        """Return the kind of what ``path`` leads to; ``expected`` if it was not examined."""
         return self.kinds.get(self.way(path)[-1], expected)
 
 
 def diagnose(seen: Seen) -> tuple[Finding, ...]:
-    """All that there is to say: what matters most first, then by place."""
+    """Return all findings, sorted by severity, the most severe first, and then by path."""
     found = [
         *_of_directories(seen),
         *_of_leftovers(seen),
@@ -89,14 +89,14 @@ def diagnose(seen: Seen) -> tuple[Finding, ...]:
         *_of_weaknesses(seen),
     ]
     order = (PROBLEM, WARNING, NOTE)
-    # A managed plugin has several names, and what is said of it is said once.
+    # A managed plugin has several names; its findings are reported once.
     return tuple(
         sorted(dict.fromkeys(found), key=lambda each: (order.index(each.severity), each.where))
     )
 
 
 def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
-    """What there is to say of a plugin, but for who may change its files."""
+    """Yield the findings about a plugin, except those about access to its files."""
     candidates = seen.plugins[name]
     for candidate in candidates:
         if isinstance(candidate.error, SpecError) and candidate.managed is None:
@@ -111,7 +111,7 @@ def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
     if first.managed is not None:
         yield from of_managed(first.path, first.managed, [each.path for each in hidden])
     yield from (_of_hidden(first, candidate) for candidate in hidden)
-    # A socket that a trace left behind is that trace's finding.
+    # A socket that a trace left behind is reported separately.
     if first.plugin is None or first.path in seen.left_behind:
         return
     if first.plugin.address.concern:
@@ -129,7 +129,7 @@ def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
     unusable = [*_of_socket(seen, first.path, first.plugin)]
     unusable += _of_tls_files(seen, first.path, first.plugin)
     yield from unusable
-    # What was seen to be wrong explains why a plugin does not answer.
+    # These findings already explain why a plugin does not respond.
     if name in seen.asked and not unusable:
         yield from _of_answer(name, first, first.plugin.address, seen.asked[name])
     yield from _of_tls(first.path, first.plugin)
@@ -162,7 +162,7 @@ def _of_socket(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
         return
     number = seen.failures.get(address.path, 0)
     there = seen.kind(address.path, SOCKET)
-    # An attempt to connect says of an ordinary file what it says of a socket without a plugin.
+    # Connecting to an ordinary file fails with the same errno as to a socket without a listener.
     if there != SOCKET and number in {0, errno.ECONNREFUSED}:
         yield Finding(
             PROBLEM,
@@ -174,7 +174,7 @@ def _of_socket(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
         return
     if number:
         last = seen.way(address.path)[-1]
-        # The way to it ended at something else.
+        # A component before the socket could not be passed.
         unseen = address.path in seen.ways and seen.kinds.get(last, LINK) == LINK
         refusal = OSError(number, errno.errorcode.get(number, str(number)))
         what, remedy = address.explain(refusal), _socket_remedy(seen, address.path, number)
@@ -185,7 +185,7 @@ def _of_socket(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
 
 _CORRECT = "correct the address in the spec"
 
-# Why a socket was not even seen, and what to do about it.
+# Why a socket could not be examined, and the remedy.
 _UNSEEN = {
     errno.EACCES: (
         "a directory on the way to the socket may not be entered",
@@ -204,7 +204,7 @@ def _article(noun: str) -> str:
 def _socket_remedy(seen: Seen, path: str, number: int) -> str:
     if number in {errno.EACCES, errno.EPERM}:
         return f"run this as the host's user; or let that user write to {shell_word(path)}"
-    # What is to be removed is what was seen to be a socket, and no link to it.
+    # The remedy removes the socket itself, never a link to it.
     if number == errno.ECONNREFUSED and seen.kind(path, SOCKET) == SOCKET:
         gone = shell_command("rm", seen.way(path)[-1])
         return f"start the plugin; or, if it is gone for good, {gone}"
@@ -245,12 +245,12 @@ def _tls_files(plugin: Plugin | None) -> Iterable[tuple[str, str]]:
 
 
 def _opened_tls_files(plugin: Plugin | None) -> Iterable[tuple[str, str]]:
-    # For plain text they are not opened.
+    # Hosts do not open them for an unencrypted address.
     return _tls_files(plugin) if plugin is not None and plugin.address.encrypted else ()
 
 
 def tls_files(plugins: Mapping[str, tuple[Candidate, ...]]) -> list[str]:
-    """The TLS files that the specs of ``plugins`` name."""
+    """Return the paths of the TLS files that the specs of ``plugins`` name."""
     return [
         file
         for candidates in plugins.values()
@@ -334,7 +334,7 @@ def _of_directories(seen: Seen) -> Iterator[Finding]:
 
 @frozen
 class _Trust:
-    """A path that hosts trust, what it is to be, and what those ``can`` do who can change it."""
+    """A path that hosts trust, its expected kind, and what a user who can change it ``can`` do."""
 
     path: str
     noun: str
@@ -371,7 +371,7 @@ _BY_TLS_FILE = {
 
 
 def _of_weaknesses(seen: Seen) -> Iterator[Finding]:
-    """Who else could change what hosts trust: the paths themselves, then what leads to them."""
+    """Yield who else could change the paths that hosts trust, and then the components above."""
     trusts = [*_trusted(seen)]
     found: dict[tuple[str, str], Finding] = {}
     for trust in trusts:
@@ -388,7 +388,7 @@ def _of_weaknesses(seen: Seen) -> Iterator[Finding]:
 
 def _lying_at(seen: Seen, trust: _Trust) -> Access | None:
     path = seen.way(trust.path)[-1]
-    # Something else is a finding of its own; and the right to write to /dev/null is one to have.
+    # Another kind is reported separately; and all users may rightly write to /dev/null.
     if seen.kinds.get(path, trust.kind) != trust.kind:
         return None
     return _access(seen, path, trust.kind, searched=trust.kind == DIRECTORY)
@@ -397,7 +397,7 @@ def _lying_at(seen: Seen, trust: _Trust) -> Access | None:
 def _above(seen: Seen, trust: _Trust) -> Iterator[Access]:
     *way, _ = seen.way(trust.path)
     directories = [path for path in way if seen.kinds.get(path) == DIRECTORY]
-    # Where something is missing, any user who may add a file may put it there.
+    # If the path is missing, every user who may add files to its directory can create it.
     missing = seen.failures.get(trust.path) == errno.ENOENT
     for path in way:
         access = _access(seen, path, DIRECTORY, searched=missing and path == directories[-1])
@@ -460,7 +460,7 @@ def _of_leftovers(seen: Seen) -> Iterator[Finding]:
 def _of_stray(seen: Seen, stray: Stray) -> Iterator[Finding]:
     if stray.managed is not None:
         told = (found[0].managed for found in seen.plugins.values())
-        if stray.managed not in told:  # what it hides is said with that
+        if stray.managed not in told:  # otherwise reported with the plugin that it hides
             yield from of_managed(stray.path, stray.managed, ())
     else:
         yield _of_stray_file(seen, stray)

@@ -1,28 +1,28 @@
-"""Every exception that this library raises on its own account.
+"""The exceptions of this library.
 
 ::
 
     PluginError
-    ├─ PluginNotFoundError (LookupError)     nothing by that name
-    ├─ InvalidPluginNameError (ValueError)   no discovery of the registry could take that name
+    ├─ PluginNotFoundError (LookupError)     no plugin has that name
+    ├─ InvalidPluginNameError (ValueError)   no discovery of the registry accepts that name
     ├─ PluginDisabledError                   a managed plugin that its engine has disabled
-    ├─ NotImplementedByPluginError           alive, but not that subsystem
+    ├─ NotImplementedByPluginError           active, but does not implement the subsystem
     ├─ SpecError (ValueError)                a spec or an address that cannot be used
     ├─ SettingsError (ValueError)            settings that cannot be used
-    ├─ RecordingError (ValueError)           a file of recorded calls that cannot be read
-    ├─ TransportError                        the exchange broke
+    ├─ RecordingError (ValueError)           a file of recorded calls that cannot be used
+    ├─ TransportError                        no complete response was received
     │  └─ TransportTimeoutError (TimeoutError)
-    ├─ StatusError                           answered, but not with 200
-    ├─ DriverError                           answered 200 with the subsystem's own error
+    ├─ StatusError                           a response with another status than 200
+    ├─ DriverError                           a response with status 200 and the driver's error
     ├─ WaitCancelledError                    cancelled, or the registry or client was closed
-    └─ WireError (ValueError)                answered 200, but not what was asked for
+    └─ WireError (ValueError)                a response with status 200 and an invalid body
 
-A call tries again after a ``TransportError`` that was not answered, and after
-nothing else; ``get`` also after the ``PluginNotFoundError`` of its look-up
-(see ``domain/retry.py``). All of them can be copied and pickled.
+A call is retried only after a ``TransportError`` whose ``answered`` is false; ``get`` also
+retries after the ``PluginNotFoundError`` of its look-up (see ``domain/retry.py``). All errors
+can be copied and pickled.
 
-An error's text is one line, printable and bounded, whatever a plugin, a file or a
-caller wrote (see ``domain/text.py``); its attributes hold all of it.
+The text of an error is one printable line of bounded length, even if it quotes a plugin, a file
+or a caller (see ``domain/text.py``); its attributes hold the complete values.
 """
 
 import errno
@@ -45,10 +45,10 @@ E = TypeVar("E", bound=BaseException)
 
 
 class PluginError(Exception):
-    """Base of all: catch this to catch whatever goes wrong with a plugin.
+    """The base class of this library's exceptions.
 
-    ``attempts`` and ``elapsed`` (seconds, on the clock in use) say how often
-    and for how long the thing was tried before this error was raised.
+    ``attempts`` and ``elapsed`` say how many attempts were made before this error was raised, and
+    how many seconds they took by the clock in use.
     """
 
     __module__ = _DOOR
@@ -66,9 +66,9 @@ class PluginError(Exception):
 
 
 class PluginNotFoundError(PluginError, LookupError):
-    """No socket and no spec goes by that name.
+    """No plugin with that name was found.
 
-    ``name`` is the plugin, ``searched`` the paths that were looked at, in order.
+    ``name`` is the plugin's name, ``searched`` the places that were searched, in order.
     """
 
     __module__ = _DOOR
@@ -84,9 +84,9 @@ class PluginNotFoundError(PluginError, LookupError):
 
 
 class InvalidPluginNameError(PluginError, ValueError):
-    """The name cannot be a plugin's, wherever it is looked for; ``rule`` says why.
+    """The name is not valid for a plugin; ``rule`` says why.
 
-    On disk a name is not empty, no dot name, and without separators and NUL.
+    The name of a plugin on disk is not empty, ``.`` or ``..``, and has no separators or NUL.
     """
 
     __module__ = _DOOR
@@ -103,9 +103,9 @@ class InvalidPluginNameError(PluginError, ValueError):
 
 
 class PluginDisabledError(PluginError):
-    """The engine has the managed plugin ``name``, disabled. Never retried.
+    """The managed plugin ``name`` is disabled in its engine. Never retried.
 
-    ``name`` is the engine's, with its tag.
+    ``name`` is the engine's name for it, with the tag.
     """
 
     __module__ = _DOOR
@@ -119,9 +119,10 @@ class PluginDisabledError(PluginError):
 
 
 class NotImplementedByPluginError(PluginError):
-    """The plugin is alive, but does not implement the subsystem that was asked for.
+    """The plugin is active, but does not implement the requested subsystem.
 
-    ``name`` is the plugin, ``wanted`` the subsystem, ``implements`` what it does implement.
+    ``name`` is the plugin's name, ``wanted`` the subsystem, ``implements`` the subsystems that the
+    plugin implements.
     """
 
     __module__ = _DOOR
@@ -142,7 +143,7 @@ class NotImplementedByPluginError(PluginError):
 class SpecError(PluginError, ValueError):
     """A spec, an address or a TLS file that cannot be used. Never retried.
 
-    ``reason`` says what is wrong, ``file`` where it stands ("" for an address given in code).
+    ``reason`` says what is wrong, ``file`` is its path ("" for an address given in code).
     """
 
     __module__ = _DOOR
@@ -166,7 +167,7 @@ class SettingsError(PluginError, ValueError):
 class RecordingError(PluginError, ValueError):
     """A file of recorded calls that cannot be read or written.
 
-    ``reason`` says what is wrong, ``file`` and ``line`` (from 1, 0 for none) where.
+    ``reason`` says what is wrong, ``file`` and ``line`` (from 1; 0 for none) say where.
     """
 
     __module__ = _DOOR
@@ -183,13 +184,12 @@ class RecordingError(PluginError, ValueError):
 
 
 class TransportError(PluginError):
-    """The exchange broke before a whole answer was there.
+    """The exchange failed before a complete response was received.
 
-    ``reason`` says how; ``plugin`` (a name, "" for a client of its own) and
-    ``address`` say with whom, ``method`` in which call; ``answered`` is true when a status
-    line had come and the exchange broke after it (headers that are no HTTP are no answer);
-    ``body_spent`` when the request's body was partly read and cannot be rewound.
-    Either of the two rules a retry out.
+    ``reason`` says how. ``plugin`` (its name; "" for a client without one), ``address`` and
+    ``method`` identify the call. ``answered`` is true if the exchange failed after a status line
+    was received (malformed headers do not count as a response); ``body_spent`` if the request's
+    body was partly read and cannot be rewound. If either is true, the call is not retried.
     """
 
     __module__ = _DOOR
@@ -202,7 +202,7 @@ class TransportError(PluginError):
         self.reason = reason
         self.address = address
         self.plugin = plugin
-        # One argument only: OSError, a base of the time-out, gives two and three its own meaning.
+        # One argument only: OSError, a base of the subclass, interprets two or three arguments.
         super().__init__(reason)
 
     def __str__(self) -> str:
@@ -214,17 +214,17 @@ class TransportError(PluginError):
 
 
 class TransportTimeoutError(TransportError, TimeoutError):
-    """The time-out of one attempt ran out; ``answered`` says whether while the body came."""
+    """The time-out of one attempt expired; ``answered`` is true if it was after a status line."""
 
     __module__ = _DOOR
 
 
 class StatusError(PluginError):
-    """The plugin answered, but not with status 200. Never retried.
+    """The plugin responded with another status than 200. Never retried.
 
-    ``status`` is the HTTP status, ``method`` what was called, ``message`` the
-    plugin's ``Err`` or the text of its body, whole (protocol.md A4); ``plugin`` and
-    ``address`` say whose answer it is, as a note does in tracebacks.
+    ``status`` is the HTTP status, ``method`` the method that was called, ``message`` the plugin's
+    ``Err`` or the complete text of the body (protocol.md A4). ``plugin`` and ``address`` identify
+    the plugin; a note shows them in tracebacks.
     """
 
     __module__ = _DOOR
@@ -243,9 +243,9 @@ class StatusError(PluginError):
 
 
 class DriverError(PluginError):
-    """The plugin answered 200, and the answer carries the subsystem's own error.
+    """The plugin responded with status 200 and an error of its driver.
 
-    ``method`` is what was called, ``message`` what the driver said, whole;
+    ``method`` is the method that was called, ``message`` the driver's complete message;
     ``plugin``, ``address`` and ``status`` are as in ``StatusError``.
     """
 
@@ -265,10 +265,10 @@ class DriverError(PluginError):
 
 
 class WireError(PluginError, ValueError):
-    """The plugin answered 200, but not what was asked for.
+    """The plugin responded with status 200, but the body cannot be used. Never retried.
 
-    Wrong JSON or type, cut off, badly chunked, or too large: ``reason`` says
-    which; ``method``, ``address`` and ``plugin`` say of what. Never retried.
+    It is not JSON, has a wrong type, is cut off, badly chunked or too large: ``reason`` says
+    which. ``method``, ``address`` and ``plugin`` identify the call.
     """
 
     __module__ = _DOOR
@@ -289,8 +289,8 @@ class WireError(PluginError, ValueError):
 class WaitCancelledError(PluginError):
     """A wait or a call was cancelled, or its registry or client was closed. Never retried.
 
-    ``reason`` says which; ``plugin`` and ``address`` say of what, where that is known.
-    ``attempts`` counts those that were begun: 0 for a wait for the attempts of another thread.
+    ``reason`` says which; ``plugin`` and ``address`` identify the plugin, if known. ``attempts``
+    counts the attempts that were begun: 0 if the caller waited for those of another thread.
     """
 
     __module__ = _DOOR
@@ -309,12 +309,15 @@ class WaitCancelledError(PluginError):
 
 
 def is_kind(error: BaseException, kind: type[E]) -> TypeGuard[E]:
-    """Whether ``error`` is of that class, which ``isinstance`` would ask its own code too."""
+    """Return whether the type of ``error`` is ``kind`` or a subclass.
+
+    Unlike ``isinstance``, this does not read ``error.__class__``, which a class may override.
+    """
     return issubclass(type(error), kind)
 
 
 def error_text(error: BaseException) -> str:
-    """Return an exception's text, or its type's name where it has none or fails to give it."""
+    """Return the text of ``error``, or its type's name if the text is empty or ``str()`` fails."""
     try:
         return plain_text(error) or class_name(error)
     except BaseException:
@@ -322,10 +325,10 @@ def error_text(error: BaseException) -> str:
 
 
 def status_and_text(error: BaseException) -> tuple[int, str]:
-    """Return what a call is answered with whose code raised ``error``.
+    """Return the status and message of the response to a request whose handler raised ``error``.
 
-    That is 500, but for a ``StatusError`` its status. Its class may be an author's own, and its
-    attributes whatever was given.
+    The status is 500, or that of a ``StatusError`` if it is an error status. ``error`` may be of
+    any class, with attributes of any type: nothing is raised.
     """
     status, message = INTERNAL_ERROR, ""
     if is_kind(error, StatusError):
@@ -336,11 +339,11 @@ def status_and_text(error: BaseException) -> tuple[int, str]:
 
 
 def is_not_found(error: BaseException | None) -> bool:
-    """Return whether a plugin answered "not found": status 404, and that only (protocol.md A4).
+    """Return whether ``error`` means that a plugin responded with status 404 (protocol.md A4).
 
     Args:
-        error: Any exception, or ``None``. It is looked through by ``__cause__``, so an error that
-            wraps the answer counts.
+        error: Any exception, or ``None``. Its chain of ``__cause__`` is searched too, so an error
+            that wraps the ``StatusError`` counts.
 
     Returns:
         Whether one of them is a ``StatusError`` with 404.
@@ -357,18 +360,18 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def is_missing_socket(error: BaseException) -> bool:
-    """Whether a dial failed because there is no socket at the address, or no longer."""
+    """Return whether connecting failed because no socket exists at the address."""
     return any(isinstance(e, OSError) and e.errno == errno.ENOENT for e in _causes(error))
 
 
 def sign(error: StatusError | DriverError, plugin: str, address: str) -> None:
-    """Say in ``error`` whose answer it is: in its attributes, and in a note."""
+    """Record in the attributes of ``error``, and in a note, which plugin responded with it."""
     error.plugin, error.address = plugin, address
     error.add_note(_origin(error))
 
 
 def in_full(error: BaseException) -> str:
-    """Return the text of ``error`` for logs and screens: for an answer, also whose it is."""
+    """Return the text of ``error`` for logs and screens, with the plugin that responded with it."""
     if is_kind(error, StatusError) or is_kind(error, DriverError):
         subject = _subject(error.plugin, error.address).removesuffix(": ")
         if not error.message:
@@ -378,7 +381,7 @@ def in_full(error: BaseException) -> str:
 
 
 def answer_in_brief(error: StatusError | DriverError) -> str:
-    """Return the text of ``error``, in which the status stands for a message that is missing."""
+    """Return the text of ``error``, with the status in place of an empty message."""
     return str(error) if error.message else f"{shown(error.method)}: {_status(error)}"
 
 
@@ -393,7 +396,7 @@ def _status(error: StatusError | DriverError) -> str:
 
 @lru_cache(maxsize=64)
 def status_line(status: int) -> str:
-    """A status with its name: ``503 Service Unavailable``."""
+    """Return a status with its name, such as ``503 Service Unavailable``."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -401,7 +404,7 @@ def status_line(status: int) -> str:
 
 
 def _subject(plugin: str, address: str) -> str:
-    # Both together count as one text.
+    # The limit of length applies to both together.
     named = f"plugin {plugin!r}" if plugin else ""
     where = f" at {address}" if named and address else address
     return f"{shown(named + where)}: " if named or where else ""

@@ -1,4 +1,4 @@
-"""What a diagnosis finds, and the findings about managed plugins, which no file describes."""
+"""The findings of a diagnosis, and the rules for managed plugins, which no file describes."""
 
 import errno
 from collections.abc import Iterator, Sequence
@@ -17,11 +17,11 @@ from moby_plugins.domain.text import quoted, shown
 from moby_plugins.domain.typed import typed
 
 PROBLEM = "problem"
-"""The severity of what makes hosts fail, or exposes them."""
+"""The severity of a finding that makes hosts fail, or exposes them."""
 WARNING = "warning"
-"""The severity of what may surprise a host."""
+"""The severity of a finding that may surprise a host."""
 NOTE = "note"
-"""The severity of what changes nothing for a host."""
+"""The severity of a finding that has no effect on hosts."""
 
 
 @frozen(field_transformer=typed)
@@ -31,10 +31,10 @@ class Finding:
     Args:
         severity: ``"problem"``, ``"warning"`` or ``"note"``.
         where: The path or plugin.
-        what: What it is.
+        what: What is wrong.
         why: Why it matters.
-        remedy: What to do about it. A command stands at its end, after the last colon or as all of
-            it, quoted for a shell.
+        remedy: What to do about it. If it has a command, quoted for a shell, that is all of it or
+            follows the last colon.
     """
 
     severity: str
@@ -48,7 +48,10 @@ _AGAIN = "in its config.json, and create the plugin again"
 
 
 def of_managed(where: str, plugin: ManagedPlugin, hidden: Sequence[str]) -> Iterator[Finding]:
-    """What an engine's own words say of a plugin that ``hidden`` files are called like, too."""
+    """Yield findings about a managed plugin from its engine's description of it.
+
+    ``hidden`` are the paths of sockets and specs with the same name.
+    """
     if not plugin.enabled:
         yield _of_disabled(where, plugin, hidden)
     for path in hidden:
@@ -114,7 +117,7 @@ def _of_interface(where: str, plugin: ManagedPlugin) -> Iterator[Finding]:
 
 
 def of_managed_socket(where: str, plugin: Plugin, number: int) -> Iterator[Finding]:
-    """What is wrong where connecting to an enabled plugin's socket fails with ``number``."""
+    """Yield the finding for an enabled plugin, if connecting failed with the errno ``number``."""
     if number in {errno.EACCES, errno.EPERM}:
         yield Finding(
             PROBLEM,

@@ -1,7 +1,7 @@
-"""Texts in messages that engines parse: times, addresses with and without a prefix, MAC addresses.
+"""Formats of texts that engines parse: times, IP addresses and prefixes, MAC addresses.
 
-Go's parsers are stricter than Python's, and one text that they refuse fails the whole answer
-(protocol.md B2 to B4). Each rule is written once, here, for both ends of the protocol.
+Go's parsers are stricter than Python's, and a text that they reject makes the whole response fail
+(protocol.md B2 to B4). Both ends of the protocol use these rules.
 """
 
 import re
@@ -18,25 +18,25 @@ _RFC_3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
     r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
-# No leading zero, and no mask in place of the number of its bits.
+# No leading zero, and no netmask in place of the number of bits.
 _PREFIX_LENGTH = re.compile("0|[1-9][0-9]{0,2}")
-# The octets of a MAC address, an EUI-64 and an address of IP over InfiniBand.
+# The number of octets of a MAC address, an EUI-64 and an IP-over-InfiniBand address.
 _MAC_OCTETS = {6, 8, 20}
 _PAIRS = re.compile("[0-9A-Fa-f]{2}(?:(?P<by>[:-])[0-9A-Fa-f]{2})(?:(?P=by)[0-9A-Fa-f]{2})*")
 _QUADS = re.compile(r"[0-9A-Fa-f]{4}(?:\.[0-9A-Fa-f]{4})+")
 
 
 def timestamp(value: str | datetime) -> str:
-    """Return a time as RFC 3339; text passes unchanged, and ``check_timestamp`` judges it.
+    """Return a ``datetime`` as RFC 3339; return a text unchanged and unchecked.
 
-    A ``datetime`` without a time zone is local time, as it is to Python's own methods.
-    Raises ``ValueError`` for one that has no time in UTC, such as ``datetime.min``.
+    A ``datetime`` without a time zone is taken as local time, as by Python's own methods.
+    Raises ``ValueError`` if it is out of range in UTC, as ``datetime.min`` may be.
     """
     if not isinstance(value, datetime):
         return value
     try:
         aware = value.astimezone() if value.utcoffset() is None else value
-        # RFC 3339 has no seconds in an offset; local mean times have.
+        # RFC 3339 has no seconds in an offset, but offsets of local mean times have.
         if (aware.utcoffset() or timedelta()) % timedelta(minutes=1):
             aware = aware.astimezone(UTC)
     except (ValueError, OverflowError, OSError) as error:
@@ -45,7 +45,7 @@ def timestamp(value: str | datetime) -> str:
 
 
 def check_timestamp(text: str) -> None:
-    """Raise ``ValueError`` for what is not RFC 3339, as Go reads it: with a time zone."""
+    """Raise ``ValueError`` if ``text`` is not RFC 3339 as Go reads it: with a time zone."""
     match = _RFC_3339.fullmatch(text)
     if match is None:
         raise ValueError(
@@ -53,14 +53,14 @@ def check_timestamp(text: str) -> None:
             " datetime, as datetime.now(timezone.utc) is"
         )
     try:
-        # Year 0 is one to Go, and a leap year as 2000 is.
+        # Go accepts year 0, which is a leap year like 2000.
         date.fromisoformat(re.sub("^0000", "2000", match[1]))
     except ValueError as error:
         raise ValueError(f"{quoted(text)} is no time in RFC 3339: {shown(error)}") from error
 
 
 def check_ip(text: str) -> None:
-    """Raise ``ValueError`` for what Go's ``net.ParseIP`` refuses: a zone, a prefix, a name."""
+    """Raise ``ValueError`` if Go's ``net.ParseIP`` rejects ``text``: a zone, a prefix, a name."""
     try:
         if "%" in text:
             raise ValueError("it has a zone")
@@ -70,9 +70,9 @@ def check_ip(text: str) -> None:
 
 
 def check_prefix(text: str) -> None:
-    """Raise ``ValueError`` for what Go's ``netip.ParsePrefix`` refuses.
+    """Raise ``ValueError`` if Go's ``netip.ParsePrefix`` rejects ``text``.
 
-    An address, a slash and the number of its leading bits; neither a mask nor a zone.
+    It accepts an address, a slash and the number of leading bits, but no netmask and no zone.
     """
     address, slash, length = text.rpartition("/")
     try:
@@ -87,7 +87,7 @@ def check_prefix(text: str) -> None:
 
 
 def check_mac(text: str) -> None:
-    """Raise ``ValueError`` for what Go's ``net.ParseMAC`` refuses."""
+    """Raise ``ValueError`` if Go's ``net.ParseMAC`` rejects ``text``."""
     digits = text.replace(":", "").replace("-", "").replace(".", "")
     written = _PAIRS.fullmatch(text) or _QUADS.fullmatch(text)
     if written is None or len(digits) / 2 not in _MAC_OCTETS:
@@ -95,14 +95,14 @@ def check_mac(text: str) -> None:
 
 
 def unless_empty(rule: Rule) -> Rule:
-    """Return ``rule`` for a text that may be empty."""
+    """Return a rule that accepts an empty text, and applies ``rule`` to any other."""
     return lambda text: rule(text) if text else None
 
 
 def follows(rule: Rule) -> Callable[[object, Any, Any], None]:
-    """Return a validator of an attrs field that holds its text to ``rule`` and names the field.
+    """Return an attrs validator that applies ``rule``; its errors name the field.
 
-    What is no text is left to those who check types.
+    Values other than strings are ignored: another validator checks types.
     """
 
     def validate(_: object, attribute: Any, value: Any) -> None:

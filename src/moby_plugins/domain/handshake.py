@@ -1,4 +1,4 @@
-"""What a handshake that failed means to a person: what is wrong, why it matters, what to do."""
+"""Explain a failed handshake: what is wrong, why it matters, and what to do."""
 
 from typing import TypeAlias
 
@@ -25,7 +25,7 @@ _RETRIED = "hosts try for 15 seconds, and fail"
 _AT_ONCE = "hosts fail with it at once, and do not try again"
 
 
-# What to do about a certificate that is not accepted, by what OpenSSL says of it.
+# What to do about a rejected certificate, by a part of OpenSSL's message.
 _CERTIFICATES = (
     ("mismatch", "have a certificate made for the host that the address names"),
     ("expired", "have the plugin's certificate made again"),
@@ -36,10 +36,10 @@ _CERTIFICATES = (
 
 @frozen
 class Asked:
-    """What became of asking a plugin: the subsystems that it implements, or an ``error``.
+    """The outcome of a handshake: the subsystems that the plugin implements, or an ``error``.
 
-    It had ``seconds`` to answer. ``instead`` is the scheme by which it did answer, where that
-    of its address failed: ``"tcp"`` or ``"https"``.
+    ``seconds`` was the time-out. ``instead`` is the scheme that worked, ``"tcp"`` or ``"https"``,
+    if that of the plugin's address failed.
     """
 
     seconds: float
@@ -49,7 +49,7 @@ class Asked:
 
 
 def explained(name: str, address: Address, asked: Asked, error: PluginError) -> Told:
-    """What to say of the plugin ``name`` at ``address``, which failed with ``error``."""
+    """Return an explanation of why the handshake with plugin ``name`` failed with ``error``."""
     if asked.instead:
         return _of_scheme(address, asked.instead)
     if isinstance(error, TransportTimeoutError):

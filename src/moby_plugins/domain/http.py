@@ -1,7 +1,7 @@
-"""One call as it crosses the wire: what is asked, and what comes back.
+"""Requests and responses, and how their bodies are read and sent.
 
-Both ends speak these two values: a client sends a ``Request`` and reads a
-``Response``; a served plugin is a function from the one to the other.
+A client sends a ``Request`` and reads a ``Response``; a served plugin is a function that takes
+the request and returns the response.
 """
 
 import errno
@@ -26,75 +26,77 @@ OK = 200
 CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json"
 USER_AGENT = f"moby-plugins/{__version__}"
 CHUNK_BYTES = 64 << 10
-# A stream is read in larger steps: each costs as much as copying a part of it.
+# Streams are read in larger steps, since each step has a fixed cost.
 STREAM_BYTES = 256 << 10
 MAX_ERROR_BYTES = 1 << 20
-# In a row. An author may yield some to show that a stream goes on; a loop is through in a second.
+# In a row. A plugin may yield empty chunks to keep a stream alive; an endless loop of them reaches
+# this limit in about a second.
 MAX_EMPTY_CHUNKS = 1_000_000
-# Of a request that a plugin reads whole, unless set.
+# The default bound on a request that a plugin reads whole.
 MAX_REQUEST_BYTES = 64 << 20
-# Of what all requests of one server keep in memory, unless set.
+# The default bound on the memory of all requests of one server.
 MAX_INFLIGHT_BYTES = 256 << 20
 TOO_LARGE = 413
 
-# How transports say what went wrong, so that all of them say the same.
+# Reasons of errors, shared by all transports.
 TIMED_OUT = "timed out"
 """The reason of a ``TransportTimeoutError``."""
 CLOSED_HERE = "the connection was closed at this end"
 CLOSED_EARLY = "the plugin closed the connection without an answer"
-"""The reason of a ``TransportError`` where the plugin hung up before a status line."""
+"""The reason of a ``TransportError`` if the plugin closed the connection before a status line."""
 CUT_OFF = "the answer's body is cut off or badly chunked"
-"""The reason of a ``WireError`` where a body ends before it is whole, or is badly chunked."""
+"""The reason of a ``WireError`` if a body ends before it is complete, or is badly chunked."""
 MALFORMED = "malformed answer"
-"""The reason of a ``TransportError`` where what came is no HTTP."""
+"""The reason of a ``TransportError`` if the received bytes are not HTTP."""
 
 _BINARY = (bytes, bytearray, memoryview)
 _BAD_METHOD = re.compile(r"[^\x21-\x7e]")
 
 
 class Body(Protocol):
-    """What a transport returns as a body: unread, and read by one thread at a time."""
+    """The unread body of a response. Only one thread may read it at a time."""
 
     def read(self, size: int, /) -> bytes:
-        """Read a part of the body, as soon as there is any.
+        """Read a part of the body, and return as soon as any bytes have arrived.
 
         Args:
-            size: How many bytes to return at most, 1 or more.
+            size: The largest number of bytes to return, 1 or more.
 
         Returns:
             The bytes; ``b""`` at the end.
 
         Raises:
-            TransportTimeoutError: When the time-out runs out; ``answered`` is true.
-            TransportError: When the connection breaks; ``answered`` is true.
-            WireError: For a body that is cut off or badly chunked.
+            TransportTimeoutError: If the time-out expires; ``answered`` is true.
+            TransportError: If the connection breaks; ``answered`` is true.
+            WireError: If the body is cut off or badly chunked.
         """
         ...
 
     def close(self) -> None:
-        """Give the connection back, or close it where the body was not read to its end."""
+        """Release the connection, or close it if the body was not read to its end."""
         ...
 
 
 Content: TypeAlias = bytes | Iterable[bytes]
-"""What a request's body is given as: bytes, or an iterable of bytes that is sent as it comes."""
+"""A request's body: bytes, or an iterable of bytes whose chunks are sent as they are yielded."""
 
 
 class FilePart:
-    """The part of a regular file that is left to send of a request's body.
+    """The part of a regular file that is still to be sent as a request's body.
 
-    A transport may have the system copy at most ``room`` bytes from ``offset`` on, out of the
-    descriptor that ``fileno`` returns, and ``take`` what was sent. For one thread at a time.
+    A transport may have the system copy at most ``room`` bytes, starting at ``offset``, from the
+    descriptor that ``fileno`` returns, and then calls ``take`` with the number of bytes sent.
+    Used by one thread at a time.
     """
 
     def __init__(self, fileno: Callable[[], int], offset: int, room: int) -> None:
-        # Asked for at each step: the number of a file that was closed may be another file's.
+        # A function, called at each step: after a close the number may belong to another file.
         self.fileno = fileno
         self.offset: int = offset
         self.room: int = room
 
     def take(self, size: int) -> None:
-        """Count what was sent."""
+        """Advance by ``size`` bytes, which were sent."""
         self.offset += size
         self.room -= size
 
@@ -103,32 +105,39 @@ class FilePart:
 class FileContent(Protocol):
     """A request's body that may be a part of a regular file.
 
-    A transport that cannot have the system copy it iterates over it, as over any other body.
+    A transport that cannot have the system copy the file iterates over it, as for any other body.
     """
 
     def part(self) -> FilePart | None:
-        """Return the part, once for an attempt; ``None`` where the body has to be read."""
+        """Return the part, once in each attempt; ``None`` if the body has to be iterated over."""
         ...
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield what was not taken of the part. What reading the file raises comes from here."""
+        """Yield the rest of the body after the bytes that were taken from the part.
+
+        Errors of reading the file are raised here.
+        """
         ...
 
 
 def parts_of(content: Iterable[bytes]) -> Iterable[bytes | FilePart]:
-    """The file that ``content`` is, where it is one, and then what was not taken of it."""
+    """Return an iterable of the file part of ``content``, if any, and then of its chunks."""
     part = content.part() if isinstance(content, FileContent) else None
     return content if part is None else chain((part,), content)
 
 
 def check_method(method: str) -> str:
-    """A method's name without its leading slash; ``ValueError`` for one that breaks the line."""
+    """Return ``method`` without its leading slash.
+
+    Raises ``ValueError`` for an empty name or one with white space, control or non-ASCII
+    characters, and ``TypeError`` if it is not a string.
+    """
     return _checked_method(method)
 
 
 @lru_cache(maxsize=128)
 def _checked_method(method: str) -> str:
-    given: object = method  # of a program that nothing has checked
+    given: object = method  # callers may not be type-checked
     if not isinstance(given, str):
         raise TypeError(f"a method is a string, not {quoted(given)}")
     method = method.removeprefix("/")
@@ -137,24 +146,24 @@ def _checked_method(method: str) -> str:
     return method
 
 
-# Without slots, as the next: to fill those of a frozen value takes half as long again.
+# Without slots, like ``Response``: a frozen class with slots takes half as long again to create.
 @frozen(slots=False)
 class Request:
     """A call: ``POST /method`` with a body (protocol.md A4). Read by one thread at a time.
 
     Args:
-        method: What is called, ``VolumeDriver.Create`` say; a leading slash is dropped.
-        body: Bytes, or an iterable of bytes that is sent as it comes: with a Content-Length where
-            ``length`` is known, in chunks otherwise.
+        method: The method to call, for example ``VolumeDriver.Create``; a leading slash is dropped.
+        body: Bytes, or an iterable of bytes whose chunks are sent as they are yielded: with a
+            Content-Length if ``length`` is given, with chunked encoding otherwise.
         headers: The headers.
-        length: How many bytes an iterable yields, where that is known.
-        attempt: Which attempt this is, from 1; not sent.
-        max_bytes: How many bytes ``read`` takes of an iterable at most, when it reads all.
-        hold: Called with the size of each part that ``read`` keeps; may raise ``StatusError``: a
-            server's bound on what all requests keep in memory.
+        length: How many bytes an iterable yields, if known.
+        attempt: The number of this attempt, from 1; not sent.
+        max_bytes: The largest body, in bytes, that ``read`` reads whole from an iterable.
+        hold: Called with the size of each chunk that ``read`` keeps. A server uses it to bound the
+            memory of all requests: it may raise ``StatusError``.
 
     Raises:
-        ValueError: For a method with white space, controls, or what is no ASCII.
+        ValueError: If the method has white space, control or non-ASCII characters.
     """
 
     method: str = field(converter=check_method)
@@ -164,21 +173,22 @@ class Request:
     attempt: int = 1
     max_bytes: int | None = field(default=None, eq=False, repr=False)
     hold: Callable[[int], object] | None = field(default=None, eq=False, repr=False)
-    # What is left of the body, once a part of it was read.
+    # The unread rest of the body, once a part was read.
     _rest: list[Body] = field(init=False, factory=list, eq=False, repr=False)
 
     def read(self, size: int | None = None) -> bytes:
-        """Read the whole body, or a part. Where the body is an iterable, this uses it up.
+        """Read the whole body, or a part of it. An iterable body is consumed.
 
         Args:
-            size: How many bytes to return at most; ``None`` or less than 0, as files have it, for
-                all. What is read in parts has no bound.
+            size: The largest number of bytes to return; ``None`` or less than 0, as for files,
+                to read all. ``max_bytes`` does not bound a body that is read in parts.
 
         Returns:
             The bytes; ``b""`` at the end.
 
         Raises:
-            StatusError: With 413, for a whole body over ``max_bytes``; and what ``hold`` raises.
+            StatusError: With 413, if a whole body exceeds ``max_bytes``. Errors of ``hold`` are
+                raised too.
         """
         is_part = size is not None and size >= 0
         if isinstance(self.body, bytes) and not (is_part or self._rest):
@@ -188,7 +198,7 @@ class Request:
         rest = self._rest[0]
         if is_part:
             return rest.read(cast("int", size))
-        # Joined from a list, a body in tiny chunks would take many times its size.
+        # A list of tiny chunks would take many times the size of the body.
         whole = io.BytesIO()
         came = 0
         while chunk := rest.read(CHUNK_BYTES):
@@ -218,23 +228,23 @@ class Request:
             Its first JSON value; ``None`` for an empty body.
 
         Raises:
-            ValueError: Where it is no JSON.
+            ValueError: If the body is not JSON.
         """
         body = self.read()
         return first_value(body) if body else None
 
 
 class ChunkCheck:
-    """Checks the chunks of one body, one after the other, as they are read."""
+    """A check of the chunks of one body, in the order in which they are read."""
 
     _empty = 0
 
     def checked(self, chunk: bytes) -> bytes:
-        """Return ``chunk`` as it is.
+        """Return ``chunk`` unchanged.
 
-        Raises ``ValueError`` for the last of ``MAX_EMPTY_CHUNKS`` empty ones in a row: an iterator
-        that yields nothing else would keep its reader for ever. ``TypeError`` for what is not
-        bytes.
+        Raises ``TypeError`` if it is not bytes, and ``ValueError`` for the last of
+        ``MAX_EMPTY_CHUNKS`` empty chunks in a row: an endless iterator of them would block its
+        reader for ever.
         """
         if not isinstance(chunk, _BINARY):
             raise TypeError(f"a body is made of bytes, not of {type(chunk).__name__}")
@@ -245,14 +255,17 @@ class ChunkCheck:
 
 
 def checked_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the chunks as they are; raises what ``ChunkCheck`` raises."""
+    """Yield the chunks unchanged; raise the errors of ``ChunkCheck.checked``."""
     check = ChunkCheck()
     for chunk in chunks:
         yield check.checked(chunk)
 
 
 def as_bytes(chunk: Any) -> bytes:
-    """Return a part of a body as bytes, whatever units it counts in; ``TypeError`` for none."""
+    """Return a chunk of any binary type as bytes; raise ``TypeError`` for any other type.
+
+    The items of a ``memoryview`` may have any size.
+    """
     if not isinstance(chunk, _BINARY):
         raise TypeError(f"a body is made of bytes, not of {type(chunk).__name__}")
     return bytes(chunk)
@@ -283,7 +296,7 @@ class _Chunks:
 def _as_body(content: Content | Body) -> Body:
     if isinstance(content, bytes):
         return io.BytesIO(content)
-    # A file is iterable too, by lines: what can be read is read.
+    # A file is iterable too, by lines, so ``read`` takes precedence.
     if hasattr(content, "read"):
         return cast("Body", content)
     return _Chunks(content)
@@ -291,15 +304,17 @@ def _as_body(content: Content | Body) -> Body:
 
 @frozen(slots=False)
 class Response:
-    """The response to a call: a status, and a body that is yet to be read.
+    """The response to a call: a status, headers and an unread body.
 
-    The body is closed by whatever holds the response. Read by one thread at a time.
+    The client or server that receives the response closes its body. Only one thread may read it at
+    a time.
 
     Args:
         status: The HTTP status.
         body: Bytes, an iterable of bytes, or a ``Body``.
         headers: The headers.
-        new_connection: Whether a transport dialled for it; ``None`` where it does not say.
+        new_connection: Whether the transport opened a connection for this call; ``None`` if
+            unknown.
     """
 
     status: int
@@ -309,12 +324,12 @@ class Response:
 
 
 class NoAnswerError(ConnectionResetError):
-    """Raised by an app, or while a response's body is read, where there is no response to give.
+    """Raised by an app, or by a response's body, to give no (further) response.
 
-    A server then closes the connection, as it is closed when a plugin dies.
+    The server then closes the connection, as if the plugin had died.
 
     Args:
-        why: Why there is none: its text.
+        why: The text of the error.
     """
 
     __module__ = _DOOR
@@ -323,23 +338,24 @@ class NoAnswerError(ConnectionResetError):
         super().__init__(errno.ECONNRESET, why)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle by ``why`` alone: ``OSError`` would give its number as well."""
+        """Copy and pickle with ``why`` alone: ``OSError`` would pass its errno as well."""
         return type(self), (self.strerror,)
 
 
 def request_too_large(method: str, limit: float) -> StatusError:
-    """Return the 413 for a request of ``method`` whose body is over ``limit`` bytes."""
+    """Return the error, with status 413, for a request whose body exceeds ``limit`` bytes."""
     return StatusError(TOO_LARGE, method, f"the body is larger than {limit} bytes")
 
 
-# What a served plugin is. Servers and MemoryTransport take one; it may be called by threads.
+# A served plugin, as servers and MemoryTransport call it, possibly from several threads at once.
 App: TypeAlias = Callable[[Request], Response]
 
 
 def status_error(status: int, method: str, body: bytes) -> StatusError:
-    """Return the error for an answer other than 200: its ``Err``, or its text (protocol.md A4).
+    """Return the error for a response with another status than 200 (protocol.md A4).
 
-    Where anything follows the JSON value, the whole text is the message.
+    Its message is ``Err`` of the JSON object in ``body``. It is the text of ``body`` if there is
+    no such ``Err``, or if anything follows the JSON value.
     """
     message = body.decode(errors="replace").strip()
     try:
@@ -354,27 +370,27 @@ def status_error(status: int, method: str, body: bytes) -> StatusError:
 
 
 def too_large(limit: int) -> WireError:
-    """Return the error for a response's body over ``limit`` bytes."""
+    """Return the error for a response whose body exceeds ``limit`` bytes."""
     return WireError(f"the answer is larger than {limit} bytes")
 
 
 class Whole:
-    """A response's body that is read whole, within ``limit`` bytes.
+    """The collected body of a response, of at most ``limit`` bytes.
 
-    Ask for ``room`` bytes at most, and ``add`` what comes, until nothing does.
+    The caller reads at most ``room`` bytes and passes them to ``add``, until the body ends.
     """
 
     def __init__(self, limit: int) -> None:
-        # How much to ask for next: up to one byte over the limit, to tell a body that ends there
-        # from a longer one.
+        # How many bytes to read next: up to one byte over the limit, to tell a body of exactly
+        # that size from a longer one.
         self.room: int = min(CHUNK_BYTES, limit + 1)
         self._limit = limit
         self._left = limit + 1
-        # A list of pieces would cost many times their size where a plugin sends tiny ones.
+        # A list of tiny chunks would take many times the size of the body.
         self._data = io.BytesIO()
 
     def add(self, data: bytes) -> None:
-        """Take what came; ``WireError`` once it is more than the limit."""
+        """Append ``data``; raise ``WireError`` if the body exceeds the limit."""
         self._data.write(data)
         self._left -= len(data)
         if self._left <= 0:
@@ -383,15 +399,15 @@ class Whole:
 
     @property
     def value(self) -> bytes:
-        """All that came."""
+        """The bytes received so far."""
         return self._data.getvalue()
 
 
 class ErrorText:
-    """The body of a response other than 200, which is cut after ``MAX_ERROR_BYTES``.
+    """The collected body of a response with another status than 200, cut at ``MAX_ERROR_BYTES``.
 
-    Ask for ``room`` bytes at most, and ``add`` what comes, until nothing does or there is no
-    room. Where it breaks off, what came counts.
+    The caller reads at most ``room`` bytes and passes them to ``add``, until the body ends or
+    ``room`` is 0. If reading fails, the bytes received before count.
     """
 
     def __init__(self) -> None:
@@ -399,23 +415,23 @@ class ErrorText:
 
     @property
     def room(self) -> int:
-        """How much to ask for next; 0 once enough has come."""
+        """How many bytes to read next; 0 once ``MAX_ERROR_BYTES`` were received."""
         return CHUNK_BYTES if len(self._text) < MAX_ERROR_BYTES else 0
 
     def add(self, data: bytes) -> None:
-        """Take what came."""
+        """Append ``data``."""
         self._text += data
 
     def error(self, status: int, method: str) -> StatusError:
-        """Return the error that the response is."""
+        """Return the response as an error."""
         return status_error(status, method, bytes(self._text[:MAX_ERROR_BYTES]))
 
 
 class Remaining:
-    """What is still to be sent of a file that is ``length`` bytes long, or ends when it ends.
+    """The number of bytes still to be sent of a file; with ``length`` ``None``, until its end.
 
-    Read ``room`` bytes at most, and ``take`` each chunk, until there is no room. At most ``step``
-    bytes are read at once.
+    The caller reads at most ``room`` bytes and passes each chunk to ``take``, until ``room`` is 0.
+    ``room`` is never more than ``step``.
     """
 
     def __init__(self, length: int | None, step: int) -> None:
@@ -425,13 +441,16 @@ class Remaining:
 
     @property
     def room(self) -> int:
-        """How much to read next; 0 at the end."""
+        """How many bytes to read next; 0 at the end."""
         if self._left is None:
             return 0 if self._ended else self._step
         return min(self._step, self._left)
 
     def take(self, chunk: bytes) -> None:
-        """Count what was read, none for the end; ``ValueError`` where the file became shorter."""
+        """Count a chunk, empty at the end of the file.
+
+        Raises ``ValueError`` if the file ended before ``length`` bytes were read.
+        """
         if chunk:
             self._left = None if self._left is None else self._left - len(chunk)
         elif self._left is None:

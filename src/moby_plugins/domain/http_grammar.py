@@ -1,10 +1,10 @@
-"""Which heads of HTTP messages are refused: one set of rules for both ends and all engines.
+"""The rules for heads of HTTP messages, shared by clients, servers and all HTTP engines.
 
-Parsers differ in what they forgive. Where one refuses a head, all of this library do, so that
-a plugin works with each engine or with none. All functions raise ``ValueError``, and adapters
-translate it.
+HTTP parsers differ in the malformed heads that they accept. This library rejects a head that any
+of them rejects, so that a plugin works with every engine or with none. All functions raise
+``ValueError``, which adapters translate.
 
-A response's lines may end in LF, as some plugins' do; a request's end in CRLF.
+Lines of a response may end in LF, as some plugins send them; lines of a request end in CRLF.
 """
 
 import re
@@ -14,32 +14,32 @@ from typing import Protocol
 
 from attrs import frozen
 
-# Interim responses and trailers that are skipped; one more of either is an error.
+# How many interim responses and trailers are skipped; one more of either is an error.
 MAX_INTERIM = 16
 MAX_TRAILERS = 99
-# Bytes of a line among chunks: that of a size, or a trailer.
+# The bytes of a line between chunks, with a chunk's size or a trailer.
 MAX_CHUNK_LINE = 4096
-# Headers of a response, as http.client counts them: to 100, with the line that ends them.
+# The headers of a response: http.client allows 100 lines, with the empty one at the end.
 MAX_HEADERS = 99
-# Bytes of a response's head, and of the interim ones before it.
+# The bytes of a response's head, with the interim responses before it.
 MAX_HEAD_BYTES = 48 << 10
 
 FIRST_STATUS = 100
 SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL = 200
-# Responses with these have no body, whatever their headers say.
+# Responses with these statuses have no body, even if their headers announce one.
 BODILESS = frozenset({SWITCHING_PROTOCOLS, 204, 304})
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VALUE = r"[^\x00-\x08\x0a-\x1f\x7f]*"
 _FIELD = rf"{_NAME}:{_VALUE}\r?\n"
-# An interim response is of HTTP/1.1: HTTP/1.0 has none.
+# Only HTTP/1.1 has interim responses.
 _STATUS_LINE = (
     r"HTTP/1\.(?:[01] (?:101|[2-9][0-9]{2})|1 1[0-9]{2})"  # version and status
     r"(?: [^\x00\r\n]*)?\r?\n"  # the reason
 )
 STATUS_LINE = re.compile(_STATUS_LINE.encode())
-# A header, or a line of the trailer, of a response.
+# A header or trailer of a response.
 RESPONSE_FIELD = re.compile(_FIELD.encode())
 _head = re.compile(f"{_STATUS_LINE}(?:{_FIELD})*\r?\n".encode())
 _interim_begun = re.compile(rb"HTTP/1\.1 1(?!01)[0-9]{2}")
@@ -49,13 +49,12 @@ _INTERIM_LINE = b"HTTP/1.1 1xx"
 HEADER_NAME = re.compile(_NAME)
 # A header of a request: its name, and its value with the white space around it.
 REQUEST_HEADER = re.compile(rf"({_NAME}):({_VALUE})\r\n".encode())
-# The size of a chunk: its number, and extensions that are not read.
+# The size of a chunk: a hexadecimal number, and extensions that are ignored.
 CHUNK_SIZE = re.compile(
     rf"([0-9A-Fa-f]{{1,15}})[ \t]*(?:;{_NAME}(?:={_NAME}|=\"[\t !#-[\]-~]*\")?)*\r\n".encode()
 )
 
-# A head that a parser tells no more about: of one response whose body has a length, on a connection
-# that stays open.
+# A head that needs no parser: one response with a Content-Length, on a connection that stays open.
 _OTHER = rf"(?!(?i:con(?:nection|tent-length)|transfer-encoding|proxy-connection):){_FIELD}"
 _plain = re.compile(
     (
@@ -69,41 +68,44 @@ _PLAIN_BYTES = 1 << 10
 
 NO_FIELD = "a line among the headers that is none"
 
-# The one header of a response by which its size is known, and one that changes it.
+# The header of a response that states its size, and headers that may contradict it.
 _ONE_LENGTH = re.compile(rb"\n[Cc]ontent-[Ll]ength:[ \t]*([0-9]{1,18})[ \t]*\r?\n")
 _OTHER_FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 
 # A Content-Length, of requests and of responses.
 LENGTH = re.compile(r"[0-9]{1,18}")
-# What a request line has nowhere: control characters, a CR that ends no line, space around it,
+# Errors in a request line: control characters, a CR that does not end the line, surrounding space,
 # and a version that is neither HTTP/1.0 nor HTTP/1.1.
 BAD_REQUEST_LINE = re.compile(
     rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\A | \r\n| HTTP/(?!1\.[01]\r\n)"
 )
 
-# A request line: the verb, the target and the minor version. What it refuses is what
-# ``BAD_REQUEST_LINE`` finds, and more that no verb or target is.
+# A request line: the verb, the target and the minor version. It rejects all that
+# ``BAD_REQUEST_LINE`` finds, and invalid verbs and targets.
 REQUEST_LINE = re.compile(
     rb"([A-Z][!#$%&'*+.^_`|~0-9A-Z-]*) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n"
 )
 # The target of a call: a path, or the same in absolute form.
 REQUEST_TARGET = re.compile(rb"/(?!/)|https?://[^/?#@]+/", re.IGNORECASE)
 
-# What a request has once, or not at all.
+# Headers that a request may have only once.
 _SINGLE = {b"Content-Length", b"Host", b"Transfer-Encoding"}
 _FRAMING = (b"Content-Length", b"Transfer-Encoding")
 
 
 def is_final(status: int) -> bool:
-    """Whether a response of ``status`` is the response, and not an interim one before it."""
+    """Return whether a response with ``status`` is final rather than interim."""
     return status >= _FIRST_FINAL or status == SWITCHING_PROTOCOLS
 
 
 def check_heads(data: bytes) -> int:
-    """Check the heads at the beginning of ``data``; returns where the final response's ends."""
+    """Check the heads at the beginning of ``data``; return where that of the final response ends.
+
+    Raises ``ValueError`` if a head is malformed, incomplete or too long.
+    """
     position = 0
     while match := _head.match(data, position):
-        # What is between two heads, or no end of the last, does not match.
+        # Bytes between two heads, or an incomplete head, do not match.
         if not _interim_begun.match(data, position):
             if match.end() > MAX_HEAD_BYTES:
                 raise ValueError(f"a head of more than {MAX_HEAD_BYTES} bytes")
@@ -114,7 +116,7 @@ def check_heads(data: bytes) -> int:
 
 @frozen
 class PlainHead:
-    """The head of a response whose body has a length, on a connection that stays open."""
+    """The head of a response with a Content-Length, on a connection that stays open."""
 
     text: bytes
     status: int
@@ -128,16 +130,16 @@ class PlainHead:
 
 
 def plain_head(data: bytes) -> PlainHead | None:
-    """Return the head at the beginning of ``data``, as most are; ``None`` where it takes a parser.
+    """Return the head at the beginning of ``data``; ``None`` if it needs a parser.
 
-    What takes one: a head that has not come whole, is long, is refused or follows an interim one,
-    a body without a length, and a say on what becomes of the connection.
+    Most heads need none. A parser is needed for a head that is incomplete, long, malformed or
+    interim, for a body without a length, and for headers about the connection.
     """
     end = data.find(b"\r\n\r\n", 0, _PLAIN_BYTES)
     return _plain_head(data[: end + 4]) if end > 0 else None
 
 
-# A plugin's heads are alike: to look one up takes a tenth of reading it.
+# Most heads of a plugin are equal, and a cache look-up takes a tenth of the time of parsing.
 @lru_cache(maxsize=64)
 def _plain_head(text: bytes) -> PlainHead | None:
     match = _plain.fullmatch(text)
@@ -155,10 +157,10 @@ def _blame(data: bytes) -> ValueError:
 
 
 def response_size(data: bytes) -> int | None:
-    """Return the bytes of the response that begins with ``data``, its head included.
+    """Return the size in bytes of the response that begins with ``data``, its head included.
 
-    0 where its head has not come, and ``None`` where only a parser can tell: of an interim
-    response, one in chunks or until the end of the connection, and one that is refused.
+    0 if the head is incomplete. ``None`` if only a parser can tell: for an interim or malformed
+    response, and for one that is chunked or ends with the connection.
     """
     match = _head.match(data)
     if match is None:
@@ -177,10 +179,10 @@ def _has_head(data: bytes) -> bool:
 
 
 def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
-    """Check that the end of a response's body is not open to doubt.
+    """Check that a response's headers leave no doubt about where its body ends.
 
-    Takes the values of Content-Length and of Transfer-Encoding, where there are any. A
-    length beside chunks does not count.
+    Takes the values of Content-Length and of Transfer-Encoding, if any. A length is allowed
+    beside chunked encoding, and ignored. Raises ``ValueError``.
     """
     if lengths and (len(lengths) > 1 or not LENGTH.fullmatch(lengths[0].strip(" \t"))):
         raise ValueError(f"bad Content-Length: {', '.join(lengths)!r:.80}")
@@ -189,13 +191,16 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
 
 
 def check_interim(options: Iterable[str]) -> None:
-    """Check an interim response, whose values of Connection and the like are ``options``."""
+    """Raise ``ValueError`` if a connection option of an interim response is ``close``."""
     if "close" in ",".join(options).lower():
         raise ValueError("an interim answer that is to be the last")
 
 
 def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
-    """Check that the end of a request's body is not open to doubt: one header tells it."""
+    """Check that at most one valid header says where a request's body ends.
+
+    Takes the values of Content-Length and of Transfer-Encoding. Raises ``ValueError``.
+    """
     if length is not None and coding is not None:
         raise ValueError("both Content-Length and Transfer-Encoding")
     check_framing(
@@ -205,19 +210,18 @@ def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
 
 
 class Lines(Protocol):
-    """Where headers are read from: bounded in size by whatever gives it."""
+    """A source of header lines, which bounds their size itself."""
 
     def readline(self) -> bytes:
-        """The next line with its end, or what there is of it."""
+        """Return the next line with its line end, or an incomplete line at the end of input."""
         ...
 
 
 def read_headers(lines: Lines, headers: MutableMapping[bytes, bytes]) -> None:
-    """Read up to the empty line into ``headers``, whose keys are title-cased.
+    """Read the lines up to the empty one into ``headers``, whose keys are title-cased.
 
-    Values of a header that comes again are joined by commas. Raises
-    ``ValueError`` for what is no header, for one too many, and for a body whose
-    end is open to doubt.
+    Values of a repeated header are joined by commas. Raises ``ValueError`` for a malformed line,
+    for a repeated header that may occur only once, and if it is unclear where the body ends.
     """
     while (line := lines.readline()) != b"\r\n":
         match = REQUEST_HEADER.fullmatch(line)
@@ -234,20 +238,20 @@ def read_headers(lines: Lines, headers: MutableMapping[bytes, bytes]) -> None:
 
 
 class ChunkLines:
-    """The lines of a chunked body that a parser reads, checked once more as its bytes come.
+    """A check of the lines of a chunked body, in addition to the parser that reads it.
 
-    They are those of sizes and those of the trailer, and end in CRLF. That data ends in one too
-    is left to the parser, as is what follows the body.
+    The lines with sizes and trailers must be valid and end in CRLF. The CRLF after a chunk's data,
+    and bytes after the body, are left to the parser.
     """
 
     def __init__(self) -> None:
         self._line = b""
-        self._skip = 0  # of the data, with the line that ends it
-        self._trailers = -1  # while there are sizes to come
+        self._skip = 0  # bytes of chunk data, with their CRLF, before the next line
+        self._trailers = -1  # until the last chunk's size was read
         self._is_over = False
 
     def check(self, data: bytes) -> None:
-        """Check what came next; raises ``ValueError``, and is not to be used after that."""
+        """Check the next bytes; after a ``ValueError`` the object must not be used again."""
         position = self._skip
         while position < len(data) and not self._is_over:
             end = data.find(b"\n", position) + 1
@@ -261,7 +265,7 @@ class ChunkLines:
         self._skip = position - len(data)
 
     def _next(self) -> int:
-        """Read a line; returns how many bytes follow that are no line."""
+        """Check a complete line; return how many bytes of data follow before the next line."""
         line, self._line = self._line, b""
         if self._trailers >= 0:
             self._trailers += 1
@@ -282,10 +286,10 @@ class ChunkLines:
 
 
 def begins_final_response(data: bytes) -> bool:
-    """Whether ``data``, all that was received, is more than interim responses.
+    """Return whether ``data``, all bytes received, has more than interim responses.
 
-    What can be no response at all counts as final, and one interim response too many:
-    nothing better will follow.
+    Bytes that cannot begin a response count as a final one, and so do ``MAX_INTERIM`` interim
+    responses.
     """
     position = interim = 0
     while match := _interim_head.match(data, position):

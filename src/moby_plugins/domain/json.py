@@ -1,22 +1,22 @@
-"""JSON read as plugins' hosts have always read it, but never more kindly than that.
+"""Decode JSON as hosts of plugins do, but no more leniently, within bounds of memory.
 
-The first value counts and what follows it is ignored; keys match without
-regard to case and the last one wins (protocol.md A2, A4). Bytes that are not
-UTF-8, a byte-order mark, ``NaN`` and nesting over ``MAX_DEPTH`` are errors.
+The first value counts, and what follows it is ignored. Keys match without regard to case, and
+of equal keys the last one counts (protocol.md A2, A4). Bytes that are not UTF-8, a byte-order
+mark, ``NaN`` and nesting deeper than ``MAX_DEPTH`` are errors.
 
-What decoding takes is bounded by ``MAX_MEMORY`` and twice the size. The standard decoder takes
-the text (one to four bytes for each byte), the strings again, a memo of all keys, and a fixed
-price for each value, of which there are at most ``MAX_VALUES``: 72 bytes, 128 more for an object
-that is not empty, 64 for a key, 46 for its place in the memo. All of these are counted in the
-bytes, as if strings were outside of strings too, which is quick and never too little. Where the
-sum is within the bound, which is nearly always, the text is decoded at once.
+Decoding takes at most ``MAX_MEMORY`` and twice the size of the text. The standard decoder needs
+memory for the text (one to four bytes for each byte), for the strings, for a memo of all keys,
+and for each of at most ``MAX_VALUES`` values: 72 bytes, 128 more for a non-empty object, 64 for a
+key and 46 for its entry in the memo. An upper bound of their numbers is found by counting
+structural characters, also those inside strings, which is fast. If the resulting sum is within
+the limit, which is usual, the whole text is decoded at once.
 
-Else it is read in pieces (``json_pieces``), so that only one piece is held as text and as a memo.
-More than ``MAX_VALUES`` values are refused before any is decoded: those that are counted too high,
-since they are in strings or empty, are counted again outside of strings. Long strings that hold
-much of it, in which quotes are few, are left out at once.
+Otherwise the text is decoded in pieces (``json_pieces``), so that only one piece at a time needs
+memory for its text and memo. More than ``MAX_VALUES`` values are rejected before any is decoded.
+If the first count is too high, values are counted again, without the content of strings and
+without empty containers; at once if long strings hold most of the text.
 
-Nesting is looked for in what was decoded; halves of surrogate pairs are replaced while it is.
+Depth is checked, and halves of surrogate pairs are replaced, in the decoded value.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,29 +50,29 @@ __all__ = [
     "only_value",
 ]
 
-# Of one text: an array of a hundred thousand volumes has less.
+# The values of one text: an array of a hundred thousand volumes has fewer.
 MAX_VALUES = 1_000_000
-# Each value takes two bytes with its comma, and so few of them take no more memory than they may.
+# A value takes at least two bytes with its comma, so a text of this size needs no counting.
 _COUNTED_BYTES = 2 * MAX_VALUES
-# Two brackets, a colon and a comma for each two of them: what has more has some in strings.
+# Two brackets, a colon and a comma for each value: a text with more of them has some in strings.
 _MOST_STRUCTURE = 4 * MAX_VALUES
 _MEMO_BYTES = 46
-# What ``raw_decode`` calls.
+# The function that ``raw_decode`` calls.
 _scan: Callable[[str, int], tuple[Any, int]] = getattr(DECODER, "scan_once", DECODER.raw_decode)
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"[{},:"))
 _NOT_BEGUN = bytes(set(range(256)) - set(b'"0123456789tfn'))
-# What a character of four bytes begins with.
+# The first bytes of characters that UTF-8 encodes in four bytes.
 _FOUR_BYTES = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
 
 
 def first_value(data: bytes) -> Any:
-    """The first JSON value in ``data``; raises ``ValueError`` that says what is wrong.
+    """Return the first JSON value in ``data``.
 
-    It takes at most ``MAX_MEMORY`` and twice the size of ``data``, and has at most ``MAX_VALUES``
-    values.
+    Takes at most ``MAX_MEMORY`` and twice the size of ``data``. Raises ``ValueError`` for
+    malformed JSON, for more than ``MAX_VALUES`` values, and if the memory does not suffice.
     """
     if len(data) <= 2 * MAX_DEPTH and b"\\u" not in data:
-        # Most texts: too short to be deep, without halves. What is wrong with them is said below.
+        # The usual case: too short to be deep, no surrogates. Errors are explained below.
         try:
             return _scan(data.decode(), 0)[0]
         except (ValueError, StopIteration, RecursionError):
@@ -86,7 +86,7 @@ def first_value(data: bytes) -> Any:
 def only_value(data: bytes) -> Any:
     """Return the JSON value that is all of ``data``, as Go's ``Unmarshal`` reads it.
 
-    Raises ``ValueError`` as ``first_value`` does, and where anything but white space follows.
+    Raises ``ValueError`` as ``first_value`` does, and if anything but white space follows.
     """
     value = first_value(data)
     DECODER.decode(data.decode())
@@ -94,12 +94,12 @@ def only_value(data: bytes) -> Any:
 
 
 def fold_keys(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The same object with keys in one case; of keys that become the same, the last wins."""
+    """Return the object with case-folded keys; of keys that become equal, the last one counts."""
     return {key.casefold(): item for key, item in value.items()}
 
 
 def kind_of(value: object) -> str:
-    """Return the JSON name of a value's type, for messages; that in Python where it has none."""
+    """Return the JSON name of a value's type, for messages; else its name in Python."""
     names = {bool: "a boolean", dict: "an object", list: "an array", str: "a string"}
     names |= {int: "a number", float: "a number"}
     return (
@@ -110,12 +110,12 @@ def kind_of(value: object) -> str:
 
 
 def _fits(data: bytes, *, halves: bool) -> bool:
-    """Whether ``data`` can be decoded at once; raises ``ValueError`` for too many values."""
+    """Return whether ``data`` can be decoded at once; raise ``ValueError`` for too many values."""
     structure = data.translate(None, _NO_STRUCTURE)
     if len(structure) > _MOST_STRUCTURE and data.count(b'"') < len(data) >> 4:
-        # Strings hold most of it, and quotes are few: to count outside of them is quick.
+        # Strings hold most of the text and quotes are few, so counting outside strings is fast.
         return _takes_little(data, *_counted(data), halves=halves)
-    # An object that is not empty has a colon.
+    # Only non-empty objects count here: each has a colon.
     objects = structure.count(b"{") - structure.count(b"{}")
     arrays = structure.count(b"[")
     values = 1 + structure.count(b",") + objects + arrays
@@ -123,15 +123,15 @@ def _fits(data: bytes, *, halves: bool) -> bool:
     containers = arrays + structure.count(b"{")
     del structure
     if values > MAX_VALUES:
-        # Or counted by what they begin with: quotes, digits, and letters of literals.
+        # Count values by their first characters instead: quotes, digits, letters of literals.
         begun = data.translate(None, _NOT_BEGUN)
         quotes = begun.count(b'"')
-        # Keys are no values: those in the first step are certain, and nearly always all.
+        # Subtract the keys in the first step of the text, which are certain.
         keys_first = b"".join(split(whole_backslashes(data, 0))[::2]).count(b":")
         values = min(values, containers + quotes // 2 + len(begun) - quotes - keys_first)
         del begun
     if values > MAX_VALUES:
-        # Some are in strings, or empty.
+        # Count exactly: without the content of strings and without empty containers.
         values, objects, arrays, keys = _counted(data)
     return _takes_little(data, values, objects, arrays, keys, halves=halves)
 
@@ -139,33 +139,34 @@ def _fits(data: bytes, *, halves: bool) -> bool:
 def _takes_little(
     data: bytes, values: int, objects: int, arrays: int, keys: int, *, halves: bool
 ) -> bool:
-    """Whether so much in ``data`` can be decoded at once within the bound."""
+    """Return whether ``data``, with these counts, can be decoded at once within the memory."""
     memory = memory_of(values, objects, arrays, keys)
     memory += _MEMO_BYTES * keys
-    # The text, and the strings: those with escapes are made of parts, grow wider with them, and
-    # are made twice where halves of pairs are replaced.
+    # The text and the strings. Strings with escapes are built from parts and may need wider
+    # characters; replacing halves of surrogate pairs builds them twice.
     wide = 1 if data.isascii() else 4 if any(lead in data for lead in _FOUR_BYTES) else 2
     memory += len(data) * wide
     if wide > 1:
-        # The headers of what is not ASCII are larger.
+        # Python's string objects have larger headers if they are not ASCII.
         memory += 24 * (values + keys)
     most = MAX_MEMORY + 2 * len(data) - memory
     if not halves:
         return len(data) * max(wide, 3 if b"\\" in data else 1) <= most
     if 12 * len(data) <= most:
         return True
-    # An escape makes one character of six bytes, but not where its backslash is escaped.
+    # An escape turns six bytes into one character, unless its backslash is itself escaped.
     escapes = 0 if b"\\\\" in data else data.count(b"\\u")
     return 12 * (len(data) - 5 * escapes) <= most
 
 
 def _counted(data: bytes) -> tuple[int, int, int, int]:
-    """How many values the first one in ``data`` has, objects and arrays that are not empty, keys.
+    """Return the numbers of values, non-empty objects, non-empty arrays and keys.
 
-    Raises ``ValueError`` for more than ``MAX_VALUES``.
+    Counts the first value in ``data``, without the content of strings. Raises ``ValueError`` for
+    more than ``MAX_VALUES`` values.
     """
     start = LEADING.match(data).end()  # type: ignore[union-attr]  # it matches anything
-    # A bracket that was not counted yet, since what follows tells whether it is empty.
+    # ``last`` is a bracket not counted yet, since the next byte tells whether it is empty.
     last, at, level, quoted = data[start : start + 1], start + 1, 0, 0
     objects = arrays = keys = commas = 0
     if last not in {b"[", b"{"}:

@@ -1,10 +1,10 @@
-"""JSON decoded at once, and what was decoded checked: nesting, and halves of surrogate pairs.
+"""Decode JSON at once, and check the decoded value for depth and halves of surrogate pairs.
 
-The standard decoder does the work. What ``json`` and ``json_pieces`` share stands here.
+The standard decoder does the work. This module has what ``json`` and ``json_pieces`` share.
 
-Half a surrogate pair is no character. U+FFFD stands for it: in objects while they are made, so
-that of keys that become the same the last one wins, and in arrays afterwards. Both cost time, and
-are done only for what holds an escape of a half or of a pair.
+Half a surrogate pair is not a character, and is replaced by U+FFFD: in objects while they are
+built, so that of keys that become equal the last one counts, and in arrays afterwards. Both take
+time, and are done only if the text has an escape of a surrogate.
 """
 
 import json
@@ -17,27 +17,27 @@ from typing import Any, NoReturn
 from moby_plugins.domain.text import shown
 
 MAX_DEPTH = 200
-# What a decoded text may take, beside twice its own size.
+# The memory that a decoded text may take, beside twice its own size.
 MAX_MEMORY = 256 << 20
-# What is up to this size has few values, and takes little memory however it is read.
+# A text of up to this size has few values, and decoding it takes little memory in any way.
 LARGE_BYTES = 1 << 20
-# What is long is handled in steps of so much.
+# Long texts are processed in steps of this size.
 STEP_BYTES = 64 << 10
 
 SPACE = b" \t\r\n"
-# What nearly every text begins with.
+# The characters that nearly every text begins with.
 _FIRST = frozenset("{[")
 TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
-# How many strings with halves are kept while a text is decoded, and how long they may be.
+# How many repaired strings are cached while a text is decoded, and how long each may be.
 _KEPT, _SHORT = 1024, 1024
 LEADING = re.compile(b"[ \t\r\n]*+")
 BRACKET = re.compile(rb"[\[\]{}]")
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-# As signed bytes these are +1 and -1.
+# Changes of depth at brackets: as signed bytes +1 and -1.
 STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 LONE = re.compile("[\ud800-\udfff]")
 _CONTAINERS = frozenset({list, dict})
-# Characters that are hardly ever used.
+# Rarely used characters, of which two unused ones serve as markers.
 _SPARE = ("\ue000", "\ufdd0", "\ufdef", "\U0010fffe")
 _VALUE_BYTES, _ARRAY_BYTES, _KEY_BYTES = 72, 32, 64
 OBJECT_BYTES = 128
@@ -48,8 +48,8 @@ def _refuse(literal: str) -> NoReturn:
 
 
 def finite(literal: str) -> float:
-    """Return a number with a fraction or an exponent; raises ``ValueError`` for one too large."""
-    # For each number with a fraction: what is short here is quick.
+    """Return the number ``literal`` as a float; raise ``ValueError`` if it is infinite."""
+    # Called for each number with a fraction or exponent, so it is kept short.
     number = float(literal)
     return number if -math.inf < number < math.inf else _refuse(literal)
 
@@ -58,7 +58,7 @@ DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=finite)
 
 
 class _Whole(dict[str, str]):
-    """Strings with U+FFFD for each half of a surrogate pair; the last short ones are kept."""
+    """A cache of strings in which U+FFFD replaces each half of a surrogate pair."""
 
     def __missing__(self, text: str) -> str:
         if len(text) > _SHORT:
@@ -69,7 +69,7 @@ class _Whole(dict[str, str]):
         return whole
 
     def object(self, members: list[tuple[str, Any]]) -> dict[str, Any]:
-        """Return the object of ``members``; of keys that become the same the last one wins."""
+        """Return the object of ``members``; of keys that become equal the last one counts."""
         return {
             key if key.isprintable() else self[key]: self[item]
             if type(item) is str and not item.isprintable()
@@ -79,14 +79,14 @@ class _Whole(dict[str, str]):
 
 
 def decoder_for_halves(constant: Callable[[str], Any] = _refuse) -> json.JSONDecoder:
-    """Return a decoder that replaces halves of surrogate pairs in objects."""
+    """Return a decoder that replaces halves of surrogate pairs in objects by U+FFFD."""
     return json.JSONDecoder(
         parse_constant=constant, parse_float=finite, object_pairs_hook=_Whole().object
     )
 
 
 def at_once(data: bytes, *, halves: bool) -> Any:
-    """Decode the first value in ``data`` in one go; raises ``ValueError``."""
+    """Decode the first value in ``data`` at once; raise ``ValueError`` if it is malformed."""
     text = text_of(data, 0)
     start = 0 if text[:1] in _FIRST else LEADING.match(data).end()  # type: ignore[union-attr]
     try:
@@ -95,7 +95,7 @@ def at_once(data: bytes, *, halves: bool) -> Any:
         if start == len(text):
             raise ValueError("empty where JSON was expected") from None
         why = str(error)
-        error.doc = error.doc[:LARGE_BYTES]  # not to keep a large text with the error
+        error.doc = error.doc[:LARGE_BYTES]  # the error must not keep a large text in memory
         raise ValueError(f"not JSON: {why}") from error
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
@@ -107,7 +107,10 @@ def at_once(data: bytes, *, halves: bool) -> Any:
 
 
 def text_of(data: bytes, start: int) -> str:
-    """Return ``data``, which begins at byte ``start``, as text; raises ``ValueError``."""
+    """Return ``data`` as text; raise ``ValueError`` if it is not UTF-8.
+
+    ``start`` is the position of ``data`` in the whole, for the error.
+    """
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -115,30 +118,33 @@ def text_of(data: bytes, start: int) -> str:
 
 
 def not_utf8(error: UnicodeDecodeError, start: int) -> ValueError:
-    """Say where the bytes are that are not UTF-8."""
+    """Return the error for bytes that are not UTF-8, with their position in the whole."""
     return ValueError(f"not UTF-8: {error.reason} at byte {start + error.start}")
 
 
 def split(raw: bytes) -> list[bytes]:
-    """``raw`` split at the quotes of its strings; escapes are masked, and keep their length."""
+    """Split ``raw`` at the quotes of its strings.
+
+    Escaped quotes and backslashes are replaced by bytes of the same length.
+    """
     if b"\\" in raw:
         raw = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     return raw.split(b'"')
 
 
 def has_escapes(data: bytes) -> bool:
-    """Whether characters may be escaped by their numbers."""
-    # To look for one byte first is thirty times quicker than to look for two.
+    r"""Return whether there may be ``\u`` escapes."""
+    # Searching for one byte first is thirty times faster than for two.
     return b"\\" in data and b"\\u" in data
 
 
 def may_have_halves(data: bytes) -> bool:
-    """Whether there may be a half of a surrogate pair, or a whole one."""
+    """Return whether there may be escapes of surrogates, single or in pairs."""
     return has_escapes(data) and b"\\ud" in (data.lower() if b"D" in data else data)
 
 
 def memory_of(values: int, objects: int, arrays: int, keys: int) -> int:
-    """Return how many bytes so many values take, but for their text."""
+    """Return how many bytes of memory these counts of values take, without their text."""
     memory = _VALUE_BYTES * values + OBJECT_BYTES * objects
     return memory + _ARRAY_BYTES * arrays + _KEY_BYTES * keys
 
@@ -146,7 +152,7 @@ def memory_of(values: int, objects: int, arrays: int, keys: int) -> int:
 def _may_be_deep(data: bytes) -> bool:
     if len(data) <= STEP_BYTES:
         return data.count(b"[") + data.count(b"{") > MAX_DEPTH
-    # To find what is rare is far quicker than to count it.
+    # Brackets are rare here, and finding a few is far faster than counting all.
     found = 0
     for bracket in (b"[", b"{"):
         at = -1
@@ -158,7 +164,7 @@ def _may_be_deep(data: bytes) -> bool:
 def _is_deep(value: Any) -> bool:
     level = [value] if type(value) in _CONTAINERS else []
     for _ in range(MAX_DEPTH - 1):
-        # What is empty is no level for others.
+        # Empty containers cannot hold a deeper level.
         level = [
             item
             for outer in level
@@ -177,9 +183,10 @@ def _items(level: list[Any]) -> Iterator[Any]:
 
 
 def without_halves(value: Any) -> Any:
-    """``value`` with U+FFFD for each half of a surrogate pair in strings, but those in objects.
+    """Replace each half of a surrogate pair by U+FFFD, in ``value`` and in its arrays.
 
-    Raises ``ValueError`` where it is too deep.
+    The decoder has already replaced those in objects. Arrays are changed in place; returns the
+    value. Raises ``ValueError`` if it is nested too deep.
     """
     if type(value) is str:
         return mended([value])[0] if LONE.search(value) else value
@@ -205,7 +212,7 @@ def _mend(strings: list[Any]) -> None:
 
 
 def mended(strings: list[str]) -> list[str]:
-    """The same strings with U+FFFD for each half of a surrogate pair."""
+    """Return the strings with U+FFFD for each half of a surrogate pair."""
     whole = []
     few, size = 1024, STEP_BYTES
     for at in range(0, len(strings), few):
@@ -220,7 +227,8 @@ def mended(strings: list[str]) -> list[str]:
 
 
 def _mended_together(strings: list[str]) -> list[str]:
-    # Codecs are far quicker than regular expressions, but what they know to put is "?".
+    # Codecs are far faster than regular expressions, but can only insert "?", so existing question
+    # marks are replaced by a marker first.
     joined = "".join(strings)
     spare = [char for char in _SPARE if char not in joined][:2]
     if len(spare) < len(("gap", "mark")):

@@ -1,9 +1,9 @@
-"""JSON read in pieces, so that no text is held as a whole.
+"""Decode JSON in pieces, so that the whole text is never held as a string.
 
-A piece ends behind an item of the container that is innermost there. It is divided where
-containers end that were open before it, and where those begin that are open after it; between
-these places stand whole items of one container, which are decoded and added to it. A string that
-is longer than a piece is decoded by itself. What this takes is counted before it is decoded.
+A piece ends after a complete item of the innermost open container. It is divided where containers
+end that were open before it, and where containers begin that stay open after it. Between these
+places are complete items of one container, which are decoded and added to it. A string that is
+longer than a piece is decoded separately. The memory needed is computed before decoding.
 """
 
 import codecs
@@ -41,10 +41,10 @@ from moby_plugins.domain.json_decoding import (
 
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB]")
 _CONTROLS = bytes(range(32))
-# What strings hold is blank, but for the quotes between them.
+# Replaces the content of strings, but keeps the quotes.
 _BLANK = bytes(ord('"' if byte == ord('"') else "_") for byte in range(256))
-# JSON has no infinity, so in a piece it stands for the container, or the long string, that begins
-# behind it.
+# A placeholder for the container, or the long string, that begins after a piece. In the text it is
+# written as Infinity, which JSON does not have.
 _CHILD = object()
 
 
@@ -53,12 +53,15 @@ def _child(_: str) -> object:
 
 
 _PIECE_DECODER = json.JSONDecoder(parse_constant=_child, parse_float=finite)
-# One for each bracket, else nothing.
+# 1 for brackets, 0 for other bytes.
 _ARE_BRACKETS = bytes(byte in b"[]{}" for byte in range(256))
 
 
 def in_pieces(data: bytes, size: int = 256 << 10) -> Any:
-    """Decode the first value in ``data`` in pieces of ``size`` bytes; raises ``ValueError``."""
+    """Decode the first value in ``data`` in pieces of ``size`` bytes.
+
+    Raises ``ValueError`` if it is malformed, too deep, or needs too much memory.
+    """
     start = LEADING.match(data).end()  # type: ignore[union-attr]  # it matches anything
     if data[start : start + 1] in {b"[", b"{"}:
         return _Pieces(data, start, size).read()
@@ -70,21 +73,21 @@ def in_pieces(data: bytes, size: int = 256 << 10) -> Any:
 
 
 class _Pieces:
-    """Reads the array or object that begins at ``start``, piece by piece."""
+    """A reader of the array or object that begins at ``start``, piece by piece."""
 
     def __init__(self, data: bytes, start: int, size: int) -> None:
         self._data = data
         self._size = size
         self._at = start + 1
-        # The containers that are open at ``_at``, and what stands before it in the innermost:
-        # nothing, an item, or a comma.
+        # The containers that are open at ``_at``, and what precedes it in the innermost one: ""
+        # for nothing, "0" for an item, or a comma.
         self._open: list[Any] = [_container(data[start : start + 1])]
         self._before = ""
         self._memory = 0
         self._halves = decoder_for_halves(_child)
 
     def read(self) -> Any:
-        """The value; raises ``ValueError``."""
+        """Return the value; raise ``ValueError`` if it cannot be decoded."""
         whole = self._open[0]
         while self._open:
             self._read_piece(self._size)
@@ -92,7 +95,7 @@ class _Pieces:
         return whole
 
     def _read_piece(self, size: int) -> None:
-        """Read what is complete in the next ``size`` bytes."""
+        """Decode the complete items in the next ``size`` bytes."""
         self._at = start = LEADING.match(self._data, self._at).end()  # type: ignore[union-attr]
         outside = _outside(self._data[start : start + size])
         for place in self._divisions(outside):
@@ -117,7 +120,7 @@ class _Pieces:
             self._read_long(outside, size)
 
     def _divisions(self, outside: bytes) -> list[int]:
-        """Where containers end that are open, and then where those begin that stay open."""
+        """Return where open containers end, and then where those begin that stay open."""
         levels = _levels(outside, len(self._open))
         lowest, at, found = len(self._open), 0, []
         while lowest and (at := levels.find(lowest - 1, at)) >= 0:
@@ -125,7 +128,7 @@ class _Pieces:
             lowest -= 1
         if lowest:
             found += [levels.rfind(level) for level in range(lowest, levels[-1])]
-        # What comes after the end of the first value may be anything.
+        # Bytes after the end of the first value are not checked.
         if levels.find(MAX_DEPTH + 1, 0, at + 1 if not lowest else len(levels)) >= 0:
             raise ValueError(TOO_DEEP)
         if not found:
@@ -137,7 +140,7 @@ class _Pieces:
         return [self._at + places[index] for index in found]
 
     def _add_last(self, outside: bytes, start: int) -> None:
-        """Add what is complete behind the last division: up to a bracket or a comma."""
+        """Add the complete items after the last division: up to a bracket or a comma."""
         comma, bracket = outside.rfind(b","), max(map(outside.rfind, (b"]", b"}")))
         begin = self._at - start
         if max(comma, bracket) < begin:
@@ -154,7 +157,7 @@ class _Pieces:
             self._at = start + bracket + 1
 
     def _read_long(self, outside: bytes, size: int) -> None:
-        """Read on where ``size`` bytes hold no whole item."""
+        """Read an item that is longer than ``size`` bytes."""
         start = self._at
         if not outside.count(b'"') % 2:
             self._read_piece(8 * size)
@@ -163,7 +166,7 @@ class _Pieces:
         end = _string_end(self._data, start + begin)
         behind = LEADING.match(self._data, end + 1).end()  # type: ignore[union-attr]
         if self._data[behind : behind + 1] == b":":
-            # A key goes with its value. Its bytes are copied five times, its text three times.
+            # A long key is decoded with its value: five copies of its bytes, three of its text.
             key = self._data[start:end]
             width = 1 if key.isascii() and not has_escapes(key) else 4
             del key
@@ -177,9 +180,9 @@ class _Pieces:
         self._at = end + 1
 
     def _add(self, outside: bytes, child: Any = None) -> None:
-        """Add the items at ``_at`` to the innermost container, and ``child`` behind them.
+        """Add the items at ``_at`` to the innermost container, and ``child`` after them.
 
-        ``outside`` is what they are but for their strings.
+        ``outside`` is their text, with the content of strings blanked out.
         """
         raw = self._data[self._at : self._at + len(outside)]
         text = text_of(raw, self._at)
@@ -205,7 +208,7 @@ class _Pieces:
             return
         members = self._decoded(f"{{{text}{mark}}}", halves=halves)
         if child is not None:
-            # Nearly always the last one, but a key that came again keeps its place.
+            # Usually the last one, but a repeated key keeps its first position.
             key = next(key for key, it in reversed(members.items()) if it is _CHILD)
             members[key] = child
         container.update(members)
@@ -223,10 +226,10 @@ class _Pieces:
         return without_halves(value) if halves else value
 
     def _count(self, outside: bytes, child: Any, text: int) -> None:
-        """Count what is to be decoded takes."""
+        """Add the memory for items that will be decoded; raise ``ValueError`` if it is too much."""
         if b"N" in outside or b"I" in outside:
             raise ValueError(f"NaN or Infinity, which is not JSON, behind byte {self._at}")
-        # What strings hold is blank, and only whether there is anything counts of the rest.
+        # Drop white space and the blanked content of strings; the structure is enough to count.
         packed = outside.translate(None, SPACE + b"_")
         objects = packed.count(b"{") - packed.count(b"{}")
         arrays = packed.count(b"[") - packed.count(b"[]")
@@ -250,7 +253,7 @@ def _container(bracket: bytes) -> Any:
 
 
 def _outside(raw: bytes) -> bytes:
-    """``raw`` with strings blanked out; it keeps its length, and the quotes."""
+    """Return ``raw`` with the content of strings blanked out: of the same length, with quotes."""
     parts = split(raw)
     if len(parts) > 1:
         parts[1::2] = b'"'.join(parts[1::2]).translate(_BLANK).split(b'"')
@@ -258,9 +261,9 @@ def _outside(raw: bytes) -> bytes:
 
 
 def _levels(outside: bytes, level: int) -> bytes:
-    """How deep it is at the beginning, and after each bracket; 0 and 255 stand for what is beyond.
+    """Return the depth at the beginning and after each bracket, limited to 0 to 255.
 
-    What comes after the end of the first value may lead anywhere.
+    Bytes after the end of the first value may lead to any depth.
     """
     steps = memoryview(outside.translate(STEPS, NO_BRACKETS)).cast("b")
     try:
@@ -270,7 +273,7 @@ def _levels(outside: bytes, level: int) -> bytes:
 
 
 def _check_utf8(data: bytes, start: int) -> None:
-    # What follows the first value is ignored, but must be text.
+    # The bytes after the first value are ignored, but must be UTF-8.
     decoder = codecs.getincrementaldecoder("utf-8")()
     for at in range(start, len(data), STEP_BYTES):
         pending = len(decoder.getstate()[0])
@@ -281,7 +284,7 @@ def _check_utf8(data: bytes, start: int) -> None:
 
 
 def _string_end(data: bytes, start: int) -> int:
-    """Where the string ends whose first quote is at ``start``."""
+    """Return the position of the last quote of the string whose first quote is at ``start``."""
     at = start + 1
     while at < len(data):
         step = whole_backslashes(data, at)
@@ -293,7 +296,7 @@ def _string_end(data: bytes, start: int) -> int:
 
 
 def _string_between(data: bytes, start: int, end: int) -> str:
-    """What the quotes at ``start - 1`` and ``end`` hold; in steps, for the sake of memory."""
+    """Decode the string between the quotes at ``start - 1`` and ``end``; in steps, for memory."""
     if data.find(b"\\", start, end) < 0:
         for at in range(start, end, STEP_BYTES):
             step = data[at : min(at + STEP_BYTES, end)]
@@ -324,7 +327,7 @@ def _string_between(data: bytes, start: int, end: int) -> str:
 
 
 def _whole_escapes(step: bytes, *, last: bool) -> bytes:
-    """``step`` up to where no escape, and no pair of surrogates, is cut in two."""
+    """Return the longest beginning of ``step`` that splits no escape and no surrogate pair."""
     if last:
         return step
     # An escape is six bytes long, a pair of surrogates twelve.
@@ -333,7 +336,7 @@ def _whole_escapes(step: bytes, *, last: bool) -> bytes:
     escape = step[begins:].replace(b"\\\\", b"__").rfind(b"\\")
     if escape < 0:
         return step
-    # It may be a pair's second half, and then the first goes with it.
+    # The escape may be the second half of a pair: then both halves are left to the next step.
     first = begins + escape - 6
     pair = _FIRST_HALF.match(step, max(first, 0))
     return step[: first if pair and not _backslashes_before(step, first) % 2 else first + 6]
@@ -344,7 +347,7 @@ def _backslashes_before(step: bytes, end: int) -> int:
 
 
 def whole_backslashes(data: bytes, at: int) -> bytes:
-    """A step at ``at`` that no escaped quote or backslash is cut in two by."""
+    """Return the step at ``at``, one byte longer if it would split an escape."""
     step = data[at : at + STEP_BYTES]
     odd = _backslashes_before(step, len(step)) % 2
     return data[at : at + STEP_BYTES + 1] if odd else step

@@ -1,4 +1,4 @@
-"""Managed plugins, as engines tell of them: names that they may have, and the JSON of the API.
+"""Managed plugins as engines describe them: their names, and the JSON of the engine's API.
 
 Sources: protocol.md A7 (look-up through an engine), B0 (capabilities).
 """
@@ -21,7 +21,7 @@ from moby_plugins.domain.plugin import (
 )
 from moby_plugins.domain.text import quoted
 
-# The subsystems that engines look for, as manifests name them; a capability is in small letters.
+# The subsystems that engines look for, as manifests name them; capabilities are in lower case.
 SUBSYSTEMS = (
     "VolumeDriver",
     "NetworkDriver",
@@ -33,7 +33,8 @@ SUBSYSTEMS = (
     "secretprovider",
 )
 _BY_CAPABILITY = {name.lower(): name for name in SUBSYSTEMS}
-# Of a plugin's socket: what fits below the directory that is named by its id, of 107 bytes.
+# The longest name of a plugin's socket: with its directory, named by the plugin's ID, a socket's
+# path has at most 107 bytes.
 MAX_SOCKET_NAME_BYTES = 22
 NAMES = (
     "an engine's are small letters, digits and . _ - between slashes, with :TAG or not, "
@@ -54,7 +55,7 @@ _REFERENCE = re.compile(
 _MAX_REPOSITORY = 255
 _MAX_REFERENCE = 600
 _ID = re.compile("[0-9a-f]{64}")
-# Shorter beginnings of an id are what legacy plugins are called: "db", "cafe".
+# Shorter prefixes of an ID may be names of legacy plugins: "db", "cafe".
 _ID_OR_PREFIX = re.compile("[0-9a-f]{12,64}")
 _HUBS = {"docker.io", "index.docker.io"}
 _TYPE = re.compile(r"docker\.([^/]+)(?:/.*)?", re.DOTALL)
@@ -63,7 +64,7 @@ _API_VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 
 
 def is_engine_name(name: object) -> bool:
-    """Whether an engine can have a plugin by that name: a reference, an id or its beginning."""
+    """Return whether an engine can have a plugin by that name: a reference, or an ID's prefix."""
     if not isinstance(name, str) or len(name) > _MAX_REFERENCE:
         return False
     match = _REFERENCE.fullmatch(name)
@@ -71,14 +72,15 @@ def is_engine_name(name: object) -> bool:
 
 
 def is_api_version(told: str) -> bool:
-    """Whether an engine's Api-Version is one: it becomes a part of paths."""
+    """Return whether an engine's Api-Version is well-formed: it becomes a part of paths."""
     return _API_VERSION.fullmatch(told) is not None
 
 
 def asked_as(name: str) -> str:
-    """How an engine is asked for ``name``: with its tag, which rules ids out, unless it is one.
+    """Return the name to ask an engine for: ``name`` with a tag, unless it is a prefix of an ID.
 
-    An engine takes any beginning of an id for a name that it does not have.
+    The tag rules IDs out. Without it, an engine interprets a name that it does not have as a prefix
+    of an ID.
     """
     if _ID_OR_PREFIX.fullmatch(name):
         return name
@@ -88,7 +90,7 @@ def asked_as(name: str) -> str:
 
 
 def familiar(name: str) -> str:
-    """``name`` as engines write it: with its tag, and without the public registry's domain."""
+    """Return ``name`` as engines write it: with a tag, without the public registry's domain."""
     match = _REFERENCE.fullmatch(name)
     if match is None:
         return name
@@ -103,20 +105,23 @@ def familiar(name: str) -> str:
 
 
 def is_called(plugin: ManagedPlugin, name: str) -> bool:
-    """Whether ``plugin`` is what is meant by ``name``: its name, its id, or 12 digits and more."""
+    """Return whether ``name`` means ``plugin``: its name, or at least 12 digits of its ID."""
     by_id = _ID_OR_PREFIX.fullmatch(name) and plugin.id.startswith(name)
     return bool(by_id) or familiar(plugin.name) == familiar(name)
 
 
 def manifest_of(types: Iterable[str]) -> Manifest:
-    """The subsystems that look-ups find a plugin by: they match capabilities in small letters."""
+    """Return a manifest of the subsystems in ``types``, such as ``docker.volumedriver/1.0``.
+
+    Types with capital letters are left out, since look-ups never match them.
+    """
     matches = (match for match in map(_TYPE.fullmatch, types) if match)
     found = (match[1] for match in matches if match[1] == match[1].lower())
     return Manifest(tuple(dict.fromkeys(_BY_CAPABILITY.get(each, each) for each in found)))
 
 
 def unmatched(types: Iterable[str]) -> tuple[str, ...]:
-    """Those of ``types`` that no engine ever matches: by their form, their case or their kind."""
+    """Return those of ``types`` that no engine matches, for their form, case or kind."""
     return tuple(each for each in types if not _is_matched(each))
 
 
@@ -126,19 +131,22 @@ def _is_matched(text: str) -> bool:
 
 
 def is_socket_name(name: str) -> bool:
-    """Whether ``name`` is a file's, in the directory of its plugin."""
+    """Return whether ``name`` is a plain file name."""
     return not (name in {"", ".", ".."} or "/" in name or "\0" in name)
 
 
 def socket_name_bytes(name: str) -> int:
-    """How many bytes the name of a socket has: ``MAX_SOCKET_NAME_BYTES`` at most, to be dialled."""
+    """Return the size of a socket's name in bytes.
+
+    Names of more than ``MAX_SOCKET_NAME_BYTES`` bytes cannot be connected to.
+    """
     return len(name.encode(errors="surrogatepass"))
 
 
 def found_plugin(plugin: ManagedPlugin, root: object) -> Plugin:
-    """The plugin as a look-up finds it; ``root`` is the engine's ``DockerRootDir``.
+    """Return the plugin that a look-up finds; ``root`` is the engine's ``DockerRootDir``.
 
-    Raises ``SpecError`` for what would lead elsewhere.
+    Raises ``SpecError`` for an invalid ID, socket name or ``root``.
     """
     named, socket = quoted(plugin.name), plugin.socket
     if not _ID.fullmatch(plugin.id):
@@ -163,9 +171,9 @@ def found_plugin(plugin: ManagedPlugin, root: object) -> Plugin:
 
 
 def read_plugin(value: object) -> ManagedPlugin:
-    """The plugin that ``value``, JSON of the API, describes; ``null`` is an absent value.
+    """Return the plugin that ``value``, decoded JSON of the engine's API, describes.
 
-    Raises ``ValueError`` for what has another type than the API gives it.
+    ``null`` counts as an absent value. Raises ``ValueError`` for a value of the wrong type.
     """
     fields = _object("a plugin", value)
     config = _object("Config", fields.get("config"))
@@ -189,13 +197,13 @@ def read_plugin(value: object) -> ManagedPlugin:
 
 
 def read_plugins(value: object) -> tuple[ManagedPlugin, ...]:
-    """All plugins of an engine's list, sorted by name; ``ValueError`` for what is none."""
+    """Return the plugins of an engine's list, sorted by name; raise ``ValueError`` if malformed."""
     listed: list[Any] = _typed("the list of plugins", value, list, [])
     return tuple(sorted(map(read_plugin, listed), key=lambda each: each.name))
 
 
 def read_root(value: object) -> object:
-    """``DockerRootDir`` of what an engine says of itself; ``ValueError`` for no object."""
+    """Return ``DockerRootDir`` of an engine's information; raise ``ValueError`` for no object."""
     return _object("what the engine says of itself", value).get("dockerrootdir")
 
 

@@ -1,14 +1,15 @@
 r"""Mask secrets in bodies before they are shown or recorded.
 
-A value is secret by its key (``Password``, ``db-token``, ``X-Registry-Auth``), at any depth, in
-any case of letters, also where key and value stand in an object of their own (``{"Name":
-"TOKEN", "Value": …}``) or follow each other (``["--password", …]``). In texts that is what follows
-such a name and ``=`` or ``:``, the user in a URL, private keys, and what HTTP's ``Authorization``
-holds. JSON and base64 inside a string are masked inside. What holds no secret is kept to the byte.
+A value is secret if its key names a secret (``Password``, ``db-token``, ``X-Registry-Auth``), at
+any depth and in any case of letters. Key and value may also be members of an object
+(``{"Name": "TOKEN", "Value": …}``) or neighbours in a list (``["--password", …]``). In texts, the
+secrets are what follows such a name and ``=`` or ``:``, the user in a URL, private keys, and the
+values of HTTP's ``Authorization``. JSON and base64 inside a string are masked in turn. A body
+without secrets is not changed.
 
-The bodies of ``AuthZPlugin`` and ``SecretProvider`` are made of secrets (protocol.md B5, B9): of
-these only what is understood is kept. A body that is not, because it is cut off or in another
-format, becomes ``*** (N bytes)``.
+The bodies of ``AuthZPlugin`` and ``SecretProvider`` consist mostly of secrets (protocol.md B5,
+B9), so only known harmless fields are kept. If such a body cannot be parsed, because it is cut off
+or in another format, it becomes ``*** (N bytes)``.
 """
 
 import json
@@ -34,49 +35,52 @@ from moby_plugins.domain.secret_names import (
 
 __all__ = ["MASK", "is_secret", "mask_body", "mask_method", "mask_text"]
 
-# JSON in a string in JSON, and so on: what is deeper is masked whole.
+# How often JSON may be nested in strings of JSON; deeper strings are masked whole.
 MAX_NESTED = 5
 
-# The name of a variable in an environment.
+# The name of an environment variable.
 _VARIABLE = re.compile(r"[\w.-]+")
 _BLANK = "\ufeff \t\r\n"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 _LONG_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{20}")
-# Within a text: lines of it belong together.
+# Base64 within a text; it may continue over several lines.
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{20,}(?:\r?\n[A-Za-z0-9+/_-]+)*={0,2}")
 _FORM = re.compile(r"[^\s=&{\[\"']+=[^\s&]*(?:&[^\s=&]+=[^\s&]*)+")
 _MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
 _CLOSES = {"[": "]", "{": "}"}
 _WHOLE = re.compile(rb"\*\*\* \(\d+ bytes\)\n?")
-# An entry of a list that has its name beside its value.
+# Keys of an object that holds one name and its value.
 _LABELS = {"name", "key", "k", "id", "label", "option", "variable", "header"}
 _LABELLED = {"value", "values", "val", "v", "valuefrom", "text", "content", "data", "default"}
 
-# What becomes of the value under a key; the keys are in lower case.
+# A function that masks the value, by the key in lower case.
 _Rules: TypeAlias = Mapping[str, Callable[[Any], Any]]
 
 
 @frozen
 class _Subsystem:
-    """What is understood of a subsystem's bodies: objects with these keys, in lower case."""
+    """The known keys of a subsystem's bodies, in lower case.
+
+    Values of ``rules`` are masked by functions, values of ``plain`` and ``nested`` are kept.
+    """
 
     rules: _Rules
     plain: AbstractSet[str]
     nested: AbstractSet[str]
 
     def kept(self, key: str, value: Any) -> Any:
-        """Return ``value``, masked by the rules before, or without what it says."""
+        """Return ``value`` if it may be shown or the rules have masked it; else mask it whole."""
         plain = key in self.plain and not isinstance(value, (dict, list))
         return value if plain or key in self.rules or key in self.nested else _hidden(value)
 
 
 def mask_body(method: str, body: bytes, omitted: int = 0) -> bytes:
-    """Return ``body``, of a call of ``method`` or of its response, with ``***`` for secrets.
+    """Return the body of a call of ``method``, or of its response, with ``***`` for secrets.
 
-    ``omitted`` bytes of its end are not there. A value that is masked keeps its type: base64 stays
-    base64.
+    ``omitted`` is how many bytes of its end are missing. Masked values keep their type: base64
+    stays base64.
     """
     path = unquote(method.partition("?")[0])
     subsystem = _BY_SUBSYSTEM.get(path.rpartition("/")[2].partition(".")[0].casefold())
@@ -93,7 +97,7 @@ def mask_method(method: str) -> str:
 
 
 def mask_text(text: str) -> str:
-    """Return ``text``, of an error for example, without the secrets in it."""
+    """Return ``text``, for example of an error, without the secrets in it."""
     return _masked_string(text, 0)
 
 
@@ -102,7 +106,7 @@ def _whole(size: int) -> bytes:
 
 
 def _understood(body: bytes, subsystem: _Subsystem) -> bytes | None:
-    """Return an object with known keys, masked; ``None`` where ``body`` is none."""
+    """Return ``body``, a JSON object with known keys, masked; ``None`` if it is not an object."""
     reader = _Reader(subsystem.rules, 0)
     try:
         value, rest = reader.read(_decoded(body))
@@ -111,7 +115,7 @@ def _understood(body: bytes, subsystem: _Subsystem) -> bytes | None:
     if not isinstance(value, dict):
         return None
     made = {key: subsystem.kept(key.casefold(), item) for key, item in value.items()}
-    # Of a key that is there twice the first is not in ``value``, and not to be shown.
+    # Write the object again if a key is repeated: ``value`` has only its last value.
     if reader.found or reader.doubled or made != value or rest.strip():
         return _dumped(made)
     return body
@@ -127,18 +131,18 @@ def _masked(body: bytes, rules: _Rules, omitted: int = 0, depth: int = 0) -> byt
     if rest.strip() and not isinstance(value, (dict, list)):
         return _masked_text(body, text, rules, omitted, depth)
     if reader.found or (rest.strip() and _suspicious(rest)):
-        # What follows the first value is ignored by hosts, and not worth showing.
+        # Hosts ignore what follows the first value, so it is dropped.
         return _dumped(value)
     return body
 
 
 def _decoded(body: bytes) -> str:
-    # Bytes that are no text come out as they went in.
+    # ``surrogateescape`` lets bytes that are not text be encoded to the same bytes later.
     encoding = json.detect_encoding(body)
     if not encoding.startswith("utf-8"):
         with suppress(UnicodeDecodeError):
             text = body.decode(encoding)
-            # It may be binary as well: what has no secret to be found is left as it is.
+            # The body may be binary after all: without JSON or a secret this text is not used.
             if text.lstrip(_BLANK)[:1] in ("{", "[") or mask_settings(text, LOOSE) != text:
                 return text
     return body.decode(errors="surrogateescape")
@@ -152,16 +156,16 @@ def _dumped(value: Any) -> bytes:
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     try:
         return _encoded(text + "\n")
-    except UnicodeEncodeError:  # half of a surrogate pair, escaped in what came
+    except UnicodeEncodeError:  # half of a surrogate pair, which was escaped in the body
         return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
 def _masked_text(body: bytes, text: str, rules: _Rules, omitted: int, depth: int) -> bytes:
-    """Mask what is no JSON, or is broken or cut off."""
+    """Mask a body that is not JSON, or is malformed or cut off."""
     if text.lstrip(_BLANK)[:1] in ("{", "["):
         return _masked_broken(body, text, rules, omitted, depth)
     if _CONTROL.search(text):
-        # Frames and archives, which a change of length would break.
+        # Frames or an archive: a change of length would break it.
         return _encoded(mask_settings(text, SETTING, _starred))
     if _FORM.fullmatch(text.strip()):
         return _encoded(_masked_query(text))
@@ -169,7 +173,7 @@ def _masked_text(body: bytes, text: str, rules: _Rules, omitted: int, depth: int
 
 
 def _masked_broken(body: bytes, text: str, rules: _Rules, omitted: int, depth: int) -> bytes:
-    """Keep the whole values of JSON that is cut off, if there is a secret in it."""
+    """Return JSON that is cut off with only its complete values, if it may hold a secret."""
     text = text.lstrip(_BLANK)
     whole, rest = _mended(text)
     reader = _Reader(rules, depth)
@@ -181,7 +185,7 @@ def _masked_broken(body: bytes, text: str, rules: _Rules, omitted: int, depth: i
 
 
 def _mended(text: str) -> tuple[str, str]:
-    """Return JSON with the last whole value in ``text`` as its last, and what comes after that."""
+    """Return ``text`` completed after its last whole value, and the rest of the text."""
     closing: list[str] = []
     end = 0
     for match in _MARKS.finditer(text):
@@ -200,7 +204,7 @@ def _mended(text: str) -> tuple[str, str]:
 
 
 def _suspicious(text: str) -> bool:
-    """Return whether there may be a secret in what is not understood."""
+    """Return whether a text that cannot be parsed may hold a secret."""
     plain = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
     if "//" in plain or _LONG_BASE64.search(plain) is not None or names_secret(plain):
         return True
@@ -208,10 +212,10 @@ def _suspicious(text: str) -> bool:
 
 
 class _Reader:
-    """Reads JSON, and masks as it goes.
+    """A JSON decoder that masks secrets.
 
-    ``found`` is whether there was anything to mask, ``warned`` whether there was a secret's
-    name, and ``doubled`` whether an object had a key twice.
+    ``found`` is true if a value was masked, ``warned`` if a secret's name occurred, and
+    ``doubled`` if an object had a key twice.
     """
 
     def __init__(self, rules: _Rules, depth: int) -> None:
@@ -220,12 +224,12 @@ class _Reader:
         self.doubled = False
         self._rules = rules
         self._depth = depth
-        # By pairs: of keys that are the same, those that lose count too. Control characters
-        # in strings are refused by hosts, but are no reason not to look.
+        # As pairs, to see all values of a repeated key. Not strict: strings with control
+        # characters, which hosts reject, are masked too.
         self._decoder = json.JSONDecoder(object_pairs_hook=self._object, strict=False)
 
     def read(self, text: str) -> tuple[Any, str]:
-        """Return the first value, masked, and the text after it; raises ``ValueError``."""
+        """Return the first value, masked, and the rest; raise ``ValueError`` if it is not JSON."""
         start = len(text) - len(text.lstrip(_BLANK))
         value, end = self._decoder.raw_decode(text, start)
         return self._strings(value), text[end:]
@@ -273,7 +277,7 @@ class _Reader:
             made.append(self._hide(item) if follows and made else self._strings(item))
             before = item
         if isinstance(before, str) and (is_flag(before) or is_secret(before)):
-            self.warned = True  # where what follows is cut off
+            self.warned = True  # its value may have been cut off
         return made
 
     def _noted(self, before: Any, after: Any) -> Any:
@@ -282,7 +286,7 @@ class _Reader:
 
 
 def _hidden(value: Any) -> Any:
-    """Return the same without what it says: of the same type, for what reads it."""
+    """Return a value of the same type without content: ``***`` for texts, 0 for numbers."""
     if isinstance(value, dict):
         return {key: _hidden(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -293,7 +297,7 @@ def _hidden(value: Any) -> Any:
 
 
 def _masked_string(text: str, depth: int) -> str:
-    """Mask a string of JSON: a text, a setting, or JSON, a query or base64 of one of these."""
+    """Mask a JSON string, which may hold a text, a setting, JSON, a query or base64."""
     name, equals, value = text.partition("=")
     if equals and _VARIABLE.fullmatch(name):
         if is_secret(name):
@@ -315,7 +319,7 @@ def _masked_runs(text: str, depth: int) -> str:
 
 
 def _masked_inside(text: str, depth: int) -> str | None:
-    """Mask JSON or base64 in a string; ``None`` where it holds neither."""
+    """Mask a string of JSON or base64; return ``None`` if it is neither."""
     plain = text.strip()
     if plain[:1] in ("{", "["):
         if depth >= MAX_NESTED:
@@ -331,7 +335,7 @@ def _masked_inside(text: str, depth: int) -> str | None:
 
 
 def _masked_base64_text(text: str, plain: str, depth: int) -> str | None:
-    """Mask what is base64, of a text or of bytes in which settings stand; ``None`` for none."""
+    """Mask the data in base64, a text or bytes with settings; return ``None`` if it is invalid."""
     joined = "".join(plain.split())
     try:
         data = b64decode(joined + "=" * (-len(joined) % 4), b"-_" if {*"-_"} & {*joined} else None)
@@ -342,7 +346,7 @@ def _masked_base64_text(text: str, plain: str, depth: int) -> str | None:
         return MASK if inside.isprintable() else None
     masked = _masked(data, {}, 0, depth + 1)
     if masked == data:
-        # It may be a string as well: base64 of base64.
+        # The data may also be a string of JSON or base64.
         masked = _encoded(_masked_string(inside, depth + 1))
     return text if masked == data else b64encode(masked).decode()
 
@@ -355,7 +359,7 @@ def _encoded_or_none(text: str) -> bytes | None:
 
 
 def _starred(value: str) -> str:
-    """Return as many stars as ``value`` has bytes; what is one byte long may be there by chance."""
+    """Return as many stars as ``value`` has bytes; one byte is kept, as it may be a coincidence."""
     size = len(value.encode(errors="surrogatepass"))
     return "*" * size if size > 1 and size == len(_encoded_or_none(value) or b"") else value
 
@@ -376,7 +380,7 @@ def _masked_inside_base64(value: Any) -> Any:
 
 
 def _masked_api_body(body: bytes) -> bytes:
-    """Mask a body of the engine's own API, one JSON value or several; any other whole."""
+    """Mask a body of the engine's API: one or more JSON values; mask any other body whole."""
     if _WHOLE.fullmatch(body):
         return body
     reader = _Reader(_IN_THE_API, 0)
@@ -413,7 +417,7 @@ def _masked_parameter(parameter: str) -> str:
     return parameter if masked == plain else name + equals + quote(masked)
 
 
-# The engine's own API: `docker secret create` sends the secret as Data.
+# In the engine's API, `docker secret create` sends the secret as Data.
 _IN_THE_API: _Rules = {"data": _hidden}
 _BY_SUBSYSTEM: Mapping[str, _Subsystem] = {
     "secretprovider": _Subsystem(

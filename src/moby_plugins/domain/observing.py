@@ -1,7 +1,7 @@
-"""What observers are told: events of calls, of retries, of plugins and of served requests.
+"""Observers, and the events that they receive: of calls, retries, plugins and served requests.
 
-An ``Observer`` is given to a registry, a client or a served app, and overrides the methods that
-it wants. All events are frozen values. Sync and async programs have the same.
+An ``Observer`` is passed to a registry, a client or a served app, and overrides the methods for
+the events that it needs. All events are frozen values, the same in sync and async programs.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,15 +16,15 @@ from moby_plugins.domain.typed import typed
 
 @frozen
 class CallStarted:
-    """One attempt of a call is about to be sent.
+    """An attempt of a call is about to be sent.
 
     Args:
-        plugin: The plugin's name; "" for a client that was given none.
+        plugin: The plugin's name; "" for a client without one.
         address: The plugin's address.
-        method: ``VolumeDriver.Mount``, for example; without a query that is sent behind it.
-        attempt: Which attempt this is, from 1.
-        headers: The request's headers. An observer may add some, ``traceparent`` say.
-        sent_bytes: The size of the request's body, ``None`` where it is not known before.
+        method: The method, for example ``VolumeDriver.Mount``, without the query.
+        attempt: The number of the attempt, from 1.
+        headers: The request's headers. An observer may add some, for example ``traceparent``.
+        sent_bytes: The size of the request's body in bytes; ``None`` if it is not known yet.
     """
 
     plugin: str
@@ -37,16 +37,16 @@ class CallStarted:
 
 @frozen
 class CallEnded:
-    """The attempt has ended: its response was read, was given up, or failed.
+    """An attempt of a call has ended: its response was read or closed, or it failed.
 
     Args:
-        started: The event of its beginning.
-        seconds: How long it took; of a stream, until it was read or closed.
-        status: The response's status; ``None`` where there was none.
-        error: What it raised; ``None`` where it succeeded. A status other than 200 is an error.
+        started: The event of the attempt's beginning.
+        seconds: How long it took; for a stream, until it was read to its end or closed.
+        status: The response's status; ``None`` without a response.
+        error: The exception that it raised; ``None`` on success. Any status but 200 is an error.
         received_bytes: How many bytes of the response's body were read.
-        new_connection: Whether it was dialled for this attempt; ``None`` where the transport
-            cannot say.
+        new_connection: Whether a connection was opened for this attempt; ``None`` if the transport
+            does not say.
     """
 
     started: CallStarted
@@ -59,16 +59,16 @@ class CallEnded:
 
 @frozen(field_transformer=typed)
 class DriverFailed:
-    """A plugin responded 200 with an error of its own, which a typed proxy found there.
+    """A plugin responded with status 200 and an error of its driver.
 
-    The attempt has ended before, and well: what the response says is read afterwards. Of a
-    response that ``Client.call`` returns as JSON, the caller is the one that reads it.
+    A typed proxy finds the error after the attempt has ended successfully. Errors in the JSON that
+    ``Client.call`` returns cause no event: the caller interprets that response.
 
     Args:
-        plugin: The plugin's name; "" for a client that was given none.
+        plugin: The plugin's name; "" for a client without one.
         address: The plugin's address.
-        method: ``VolumeDriver.Mount``, for example.
-        error: The plugin's error, which the caller gets unless the method has a default for it.
+        method: The method, for example ``VolumeDriver.Mount``.
+        error: The driver's error, which is raised unless the method has a default for it.
     """
 
     plugin: str
@@ -79,14 +79,14 @@ class DriverFailed:
 
 @frozen(field_transformer=typed)
 class RetryScheduled:
-    """An attempt failed, and there will be another.
+    """An attempt failed, and another one will follow.
 
     Args:
-        plugin: The plugin's name; "" for a client that was given none.
-        method: What is tried again; ``Plugin.Activate`` where a plugin is looked up and activated.
-        attempt: Which attempt failed, from 1.
-        error: What it raised.
-        delay: Seconds until the next.
+        plugin: The plugin's name; "" for a client without one.
+        method: The method; ``Plugin.Activate`` if a plugin is being looked up and activated.
+        attempt: The number of the failed attempt, from 1.
+        error: The exception that it raised.
+        delay: Seconds until the next attempt.
     """
 
     plugin: str
@@ -111,7 +111,7 @@ class PluginActivated:
 
 @frozen(field_transformer=typed)
 class PluginDropped:
-    """A registry forgot an active plugin: it was invalidated, or installed again.
+    """A registry dropped an active plugin, which was invalidated or installed again.
 
     Args:
         plugin: The plugin.
@@ -125,9 +125,9 @@ class ActivationFailed:
     """A plugin could not be activated.
 
     Args:
-        name: The name that was asked for.
-        error: Why.
-        seconds: How long it was tried.
+        name: The requested name.
+        error: The reason.
+        seconds: How long the attempts took.
     """
 
     name: str
@@ -137,12 +137,12 @@ class ActivationFailed:
 
 @frozen(field_transformer=typed)
 class HandlerFailed:
-    """A handler of a registry raised for a plugin.
+    """A handler of a registry raised an exception for a plugin.
 
     Args:
         plugin: The plugin's name.
         handler: The handler.
-        error: What it raised.
+        error: The exception.
     """
 
     plugin: str
@@ -152,13 +152,13 @@ class HandlerFailed:
 
 @frozen
 class RequestStarted:
-    """A served plugin has a request to answer.
+    """A served plugin has received a request.
 
     Args:
-        method: ``VolumeDriver.Mount``, for example: whatever text the host sent.
-        route: The same where the plugin has that method, else "": there are only so many.
-        headers: The request's headers, in whichever case the server has them.
-        received_bytes: The size of the request's body, ``None`` where it is not known before.
+        method: The method as the host sent it, for example ``VolumeDriver.Mount``; any text.
+        route: The method if the plugin has it, else "": the number of values is limited.
+        headers: The request's headers; the case of their names depends on the server.
+        received_bytes: The size of the request's body in bytes; ``None`` if it is not known yet.
     """
 
     method: str
@@ -169,15 +169,15 @@ class RequestStarted:
 
 @frozen
 class RequestEnded:
-    """The request was answered, or its host no longer waits for the answer.
+    """The response to a request was sent, or its host no longer waits for it.
 
     Args:
-        started: The event of its beginning.
+        started: The event of the request's beginning.
         seconds: How long it took, until the end of the response's body.
         status: The response's status.
-        error: What the plugin's code raised, where it did.
-        sent_bytes: How many bytes of the response's body were taken by the server.
-        hung_up: Whether the host hung up before the end.
+        error: The exception that the plugin's code raised; ``None`` if it raised none.
+        sent_bytes: How many bytes of the response's body were passed to the server.
+        hung_up: Whether the host closed the connection before the end.
     """
 
     started: RequestStarted
@@ -189,17 +189,17 @@ class RequestEnded:
 
 
 OnCallEnded: TypeAlias = Callable[[CallEnded], object]
-"""Called once, when the attempt has ended."""
+"""A function that is called once, when the attempt has ended."""
 OnRequestEnded: TypeAlias = Callable[[RequestEnded], object]
-"""Called once, when the request has ended."""
+"""A function that is called once, when the request has ended."""
 
 
 class Observer:
-    """Is told what happens; does nothing unless a subclass overrides a method.
+    """The base class of observers; its methods do nothing.
 
-    A method is called in the thread, or the task, in which the event happens, perhaps by several
-    at once, and the event goes on when it returns: so it must not wait. What it raises is logged,
-    and changes nothing else.
+    A method is called in the thread or task in which the event happens, which continues when the
+    method returns: so it must not block. Several threads may call it at once. An exception that it
+    raises is logged, and has no other effect.
 
     Examples:
         ```python
@@ -220,42 +220,42 @@ class Observer:
     """
 
     def call_started(self, event: CallStarted, /) -> OnCallEnded | None:
-        """Take the beginning of an attempt.
+        """Handle the beginning of an attempt.
 
         Args:
             event: The event.
 
         Returns:
-            What is called with its end; ``None`` where that is of no interest.
+            A function to call with the event of the attempt's end, or ``None``.
         """
 
     def driver_failed(self, event: DriverFailed, /) -> None:
-        """Take an error of the plugin's own, out of a response with status 200."""
+        """Handle an error of the plugin's driver, from a response with status 200."""
 
     def retry_scheduled(self, event: RetryScheduled, /) -> None:
-        """Take a failure after which there is another attempt."""
+        """Handle a failed attempt that will be followed by another."""
 
     def plugin_activated(self, event: PluginActivated, /) -> None:
-        """Take a plugin that became active."""
+        """Handle a plugin that became active."""
 
     def plugin_dropped(self, event: PluginDropped, /) -> None:
-        """Take a plugin that is active no longer."""
+        """Handle a plugin that is no longer active."""
 
     def activation_failed(self, event: ActivationFailed, /) -> None:
-        """Take a plugin that could not be activated."""
+        """Handle a plugin that could not be activated."""
 
     def handler_failed(self, event: HandlerFailed, /) -> None:
-        """Take the failure of a registry's handler."""
+        """Handle the failure of a registry's handler."""
 
     def request_started(self, event: RequestStarted, /) -> OnRequestEnded | None:
-        """Take the beginning of a request that a served plugin answers.
+        """Handle the beginning of a request to a served plugin.
 
-        It runs in the context of the request: the plugin's code sees the context variables that
-        it sets.
+        Runs in the context of the request: context variables that this method sets are visible to
+        the plugin's code.
 
         Args:
             event: The event.
 
         Returns:
-            What is called with its end; ``None`` where that is of no interest.
+            A function to call with the event of the request's end, or ``None``.
         """

@@ -1,8 +1,8 @@
-"""What is wrong with the directory of a managed plugin, decided from what was seen of it.
+"""Derive findings about the directory of a managed plugin from observations.
 
-A problem is what an engine fails on or never matches; a warning is what runs and is silently
-wrong. An engine says none of this: whatever is the matter, ``docker plugin enable`` says that
-it could not dial a socket. ``adapters/disk/plugin_files.py`` looks.
+A problem makes an engine fail, or never use the plugin. With a warning the plugin runs, but does
+not work as intended. Engines report none of this: for every problem, ``docker plugin enable`` only
+says that it could not dial a socket. ``adapters/disk/plugin_files.py`` makes the observations.
 """
 
 import re
@@ -24,19 +24,19 @@ from moby_plugins.domain.plugin_config import (
 )
 from moby_plugins.domain.text import listed, nearest, quoted, shown
 
-# Where an engine puts the FIFOs of a log driver, in its root file system.
+# The directory in a log driver's root file system where an engine puts the FIFOs.
 _LOGGING = "/run/docker/logging"
-# How many odd files are named.
+# How many odd files a finding names.
 _NAMED = 3
 _SETTABLE = {"env": "value", "mounts": "source", "devices": "path", "args": "value"}
 
 
 @frozen
 class Program:
-    """What was seen of a program in a root file system.
+    """Observations of a program in a root file system.
 
-    ``concern`` is why it cannot be run, "" where nothing speaks against it; ``machine`` what it
-    was built for, "" where it does not say; ``mounted`` that it lies in a mount of the host's.
+    ``concern`` says why it cannot be run, "" if it probably can. ``machine`` is the architecture
+    that it was built for, "" if unknown. ``mounted`` is true if it is in a mount from the host.
     """
 
     path: str
@@ -47,12 +47,12 @@ class Program:
 
 @frozen(kw_only=True)
 class SeenFiles:
-    """What was seen of a plugin's directory.
+    """Observations of a plugin's directory.
 
-    ``rootfs`` says whether there is one, ``program`` what the entrypoint is, ``machine`` what
-    this machine is; ``absent`` are the sources of mounts that are not on this machine. ``odd``
-    are sockets and devices in the root file system, of the ``looked_at`` entries; where that has
-    more, ``cut`` is true.
+    ``rootfs`` says whether it has a root file system, ``program`` describes the entrypoint, and
+    ``machine`` is this machine's architecture. ``absent`` are the sources of mounts that this
+    machine does not have. ``odd`` are sockets and devices in the root file system, among the
+    first ``looked_at`` entries; ``cut`` is true if there are more.
     """
 
     rootfs: bool
@@ -65,7 +65,7 @@ class SeenFiles:
 
 
 def judged(config: PluginConfig, seen: SeenFiles) -> tuple[Finding, ...]:
-    """All findings, problems first."""
+    """Return the findings about a plugin's directory, problems first."""
     if not config.readable:
         return config.findings
     found = [

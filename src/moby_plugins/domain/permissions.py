@@ -1,8 +1,8 @@
-"""Who could change a file that hosts trust: owners and modes, judged as sshd's StrictModes does.
+"""Judge owners and modes of paths that hosts trust, as sshd's StrictModes does.
 
-Every component of a path counts, from ``/`` on, for the owner of a directory can put another in
-the place of all that lies below it. What is decided here was observed by
-``adapters/disk/survey.py``. Commands that a person may copy into a shell are made here too.
+Every component of a path counts, from ``/`` on, since the owner of a directory can replace
+everything below it. ``adapters/disk/survey.py`` makes the observations. This module also builds
+the commands for remedies, quoted for a shell.
 """
 
 import re
@@ -13,7 +13,7 @@ from attrs import frozen
 
 from moby_plugins.domain.text import shown
 
-# What lies at a path.
+# The kinds of files at a path.
 SOCKET, DIRECTORY, FILE, LINK = "socket", "directory", "ordinary file", "link"
 FIFO, DEVICE = "FIFO", "device"
 
@@ -25,18 +25,18 @@ STICKY = 0o1000
 
 ROOT = 0
 
-# More than any path has in it; what is longer is not offered as a command.
+# Longer commands are not offered.
 _MAX_COMMAND = 3000
 _PLAIN = re.compile(r"[ -~]*")
 
 
 @frozen
 class Access:
-    """Who may change what lies at ``path``: its kind, mode and owner, and who is in its group.
+    """Kind, mode and owner of ``path``, which decide who may change it.
 
-    ``members`` are the users in its group who are not trusted already. A directory that is
-    ``searched`` is one in which hosts look for files by their names, or in which what a path
-    names is missing: then a new file will do, against which the sticky bit does not help.
+    ``members`` are the untrusted users in its group. ``searched`` is true for a directory in which
+    hosts look for files by name, or in which a file is missing: there a new file is enough for an
+    attack, which the sticky bit does not prevent.
     """
 
     path: str
@@ -49,9 +49,9 @@ class Access:
 
 @frozen
 class Weakness:
-    """A right of another user: ``what`` it is, and the ``remedy``, which is a command.
+    """A right of an untrusted user: ``what`` it is, and a command as ``remedy``.
 
-    ``who`` has it stands before a verb in the plural; it is "" where no user has it now.
+    ``who`` are the users who have it, as the subject of a verb in the plural; "" for none now.
     """
 
     what: str
@@ -62,7 +62,10 @@ class Weakness:
 def weaknesses(
     access: Access, noun: str, trusted: Collection[int], users: Mapping[int, str]
 ) -> Iterator[Weakness]:
-    """The rights over ``access``, called ``noun``, of others than the users in ``trusted``."""
+    """Yield the rights that users outside ``trusted`` have over a path.
+
+    ``noun`` is the word for the path in messages; ``users`` has names by user ID.
+    """
     path = access.path
     if access.owner not in trusted:
         user = shown(users.get(access.owner, str(access.owner)))
@@ -71,12 +74,12 @@ def weaknesses(
         yield Weakness(told, f"processes of {user}", shell_command(*command, path))
     protected = access.kind == DIRECTORY and access.mode & STICKY and not access.searched
     if access.kind == LINK or protected:
-        return  # a link's mode says nothing
+        return  # the mode of a link has no meaning
     if access.mode & FOR_OTHERS_TO_WRITE:
         usable = access.kind != DIRECTORY or access.mode & FOR_OTHERS_TO_SEARCH
         told = f"every user can write to the {noun}"
         yield Weakness(told, "any of them" if usable else "", shell_command("chmod", "o-w", path))
-    # The group of a socket is how hosts that are not root connect to it.
+    # Group write access to a socket is legitimate: hosts that are not root connect through it.
     elif access.mode & FOR_GROUP_TO_WRITE and access.kind != SOCKET:
         members = shown(", ".join(access.members))
         told = f"its group can write to the {noun}"
@@ -88,11 +91,11 @@ def weaknesses(
 
 
 def shell_command(*words: str) -> str:
-    """Return a command for a shell, on one line, in which each word stays one word.
+    """Return a command line in which each word is quoted for a shell.
 
-    The last is an argument, also where it begins with a hyphen. A word with control
-    characters, or with bytes that are no UTF-8, is written as ``$'…'``. Where the whole
-    could not be shown as it is, it says so, and names no command.
+    The last word is an argument, even if it begins with a hyphen. Words with control characters
+    or bytes that are not UTF-8 are written as ``$'…'``. If the command cannot be displayed
+    unchanged, return a text that says so instead.
     """
     *first, last = words
     command = " ".join(map(shell_word, [*first, "--", last] if last.startswith("-") else words))
@@ -102,10 +105,10 @@ def shell_command(*words: str) -> str:
 
 
 def shell_word(word: str) -> str:
-    """Return ``word`` as one word of a shell, printable: quoted where it has to be."""
+    """Return ``word``, printable and quoted for a shell if necessary."""
     if word.isprintable():
         return shlex.quote(word)
-    # Three octal digits end by themselves, whatever follows.
+    # Always three octal digits, so that a digit after them is not taken as a part.
     encoded = word.encode("utf-8", "surrogateescape")
     return "$'" + "".join(map(_octal, encoded)) + "'"
 

@@ -1,4 +1,4 @@
-"""Plugins: their names and manifests, the text of their specs, and the files that name them.
+"""Plugins: their names and manifests, the content of spec files, and candidates of a look-up.
 
 Sources: protocol.md A1 (where plugins are found), A2 (specs), A6 (the manifest).
 """
@@ -16,36 +16,37 @@ from moby_plugins.domain.json import first_value, fold_keys, kind_of
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.domain.typed import typed
 
-# Where engines look for plugins: sockets in the one, specs in the others (protocol.md A1).
+# Where engines look for plugins: sockets in the first, specs in the others (protocol.md A1).
 SOCKETS_PATH = "/run/docker/plugins"
 SPECS_PATHS = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
 
 PROTOCOL_SCHEME_HTTP_V1 = "moby.plugins.http/v1"
-"""The wire protocol's name: what ``Plugin.protocol`` is."""
+"""The name of the wire protocol, the value of ``Plugin.protocol``."""
 
-# A plugin is made anew once it is active; its address is read once.
+# Cached, since a ``Plugin`` is created again when it becomes active.
 _address = lru_cache(maxsize=64)(Address)
 MAX_SPEC_BYTES = 1 << 20
-# An engine gives each managed plugin a directory for its socket, named by the plugin's ID.
+# An engine has a directory for the socket of each managed plugin, named by the plugin's ID.
 _MANAGED_SOCKET = re.compile(r"/[0-9a-f]{64}/[^/]+\.sock\Z")
 
 
 def is_plugin_name(name: str) -> bool:
-    """Whether ``name`` can be a plugin's: one path component, and not a dot name."""
+    """Return whether ``name`` is valid for a plugin: one path component, not ``.`` or ``..``."""
     return not (name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name)
 
 
 def check_plugin_name(name: object) -> str:
-    """``name`` again, or ``InvalidPluginNameError``, before any path is built from it."""
+    """Return ``name``; raise ``InvalidPluginNameError`` if no path may be built from it."""
     if not isinstance(name, str) or not is_plugin_name(name):
         raise InvalidPluginNameError(name)
     return name
 
 
 def check_any_name(name: object) -> str:
-    """``name`` again, or ``InvalidPluginNameError`` for what no discovery can take.
+    """Return ``name``; raise ``InvalidPluginNameError`` if no discovery accepts it.
 
-    That is what is no text, empty, or holds NUL: a managed plugin's name has slashes.
+    That is so if it is not a string, is empty or holds NUL. Slashes are allowed: names of managed
+    plugins have them.
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise InvalidPluginNameError(name)
@@ -53,7 +54,7 @@ def check_any_name(name: object) -> str:
 
 
 def _check_name(plugin: "Plugin", _: object, name: str) -> None:
-    # Only an engine's names have slashes.
+    # Only names of managed plugins may have slashes.
     if plugin.managed is None:
         check_plugin_name(name)
     else:
@@ -74,13 +75,13 @@ def _strings(given: Iterable[str]) -> tuple[str, ...]:
 
 @frozen
 class Manifest:
-    """A plugin's answer to the handshake (protocol.md A6). A frozen value.
+    """A plugin's response to the handshake (protocol.md A6). A frozen value.
 
     Args:
         implements: The names of the subsystems that it implements, such as ``VolumeDriver``.
 
     Raises:
-        TypeError: For one string in place of several, or an item that is no string.
+        TypeError: If ``implements`` is a single string, or an item is not a string.
     """
 
     implements: tuple[str, ...] = field(default=(), converter=_strings)
@@ -88,10 +89,11 @@ class Manifest:
 
 @frozen(field_transformer=typed)
 class Managed:
-    """What only managed plugins have: a root file system that their engine keeps.
+    """The additional attributes of a managed plugin, whose engine keeps its root file system.
 
-    ``rootfs`` is its path on the engine's machine. ``propagated_mount`` is the path inside it
-    whose mounts that machine sees, "" for none. ``protocol`` is what the plugin speaks.
+    ``rootfs`` is the path of that file system on the engine's machine. ``propagated_mount`` is the
+    path inside it whose mounts that machine sees, "" for none. ``protocol`` is the plugin's
+    wire protocol.
     """
 
     rootfs: str
@@ -99,10 +101,11 @@ class Managed:
     protocol: str = PROTOCOL_SCHEME_HTTP_V1
 
     def scoped(self, path: str) -> str:
-        """The machine's path for the plugin's ``path``; never one outside the plugin's directory.
+        """Translate ``path`` in the plugin to a path on the engine's machine.
 
-        As engines have it, the propagated mount is a prefix of the path as it was given, even
-        where it ends inside a name; only what is left is cleaned.
+        The result is never outside the plugin's directory. As in engines, the propagated mount is
+        removed as a plain prefix of the path, even if it ends inside a name; only the rest is
+        normalized.
         """
         directory, prefix = self.rootfs, self.propagated_mount
         if prefix and path.startswith(prefix):
@@ -119,23 +122,24 @@ class Managed:
 
 @frozen
 class Plugin:
-    """A plugin as a discovery finds it: a name and a way to reach it. A frozen value.
+    """A plugin as a discovery finds it: its name and its address. A frozen value.
 
     Args:
-        name: Its name: not empty, ``.`` or ``..``, without separators and NUL.
-        addr: Its address, kept without the user name and password that it may hold.
-        tls_config: How to speak TLS with it, at an ``https`` address.
-        manifest: What it implements: empty until the handshake. A managed plugin is not asked: its
-            engine says it.
-        managed: What only managed plugins have; their names have slashes and tags.
+        name: The name: not empty, ``.`` or ``..``, without separators and NUL.
+        addr: The address; a user name and password in it are removed.
+        tls_config: The TLS options for an ``https`` address.
+        manifest: The subsystems that it implements: empty until the handshake. A managed plugin
+            has no handshake: its engine says what it implements.
+        managed: The additional attributes of a managed plugin, whose name may have slashes and a
+            tag.
 
     Attributes:
-        address: The address, parsed.
+        address: The parsed address.
 
     Raises:
-        InvalidPluginNameError: For a name that cannot be one.
-        SpecError: For an address that cannot be one.
-        TypeError: For ``tls_config``, ``manifest`` or ``managed`` of another type.
+        InvalidPluginNameError: If ``name`` is not valid.
+        SpecError: If ``addr`` is not a valid address.
+        TypeError: If ``tls_config``, ``manifest`` or ``managed`` has the wrong type.
     """
 
     name: str = field(validator=_check_name)
@@ -147,7 +151,7 @@ class Plugin:
 
     def __attrs_post_init__(self) -> None:
         check_tls(self.tls_config)
-        # Compared here, as a validator costs a call, and plugins are made by the thousand.
+        # Checked here, as validators are slower and plugins are made by the thousand.
         if type(self.manifest) is not Manifest:
             raise TypeError(f"manifest takes a Manifest, not {quoted(self.manifest)}")
         if self.managed is not None and type(self.managed) is not Managed:
@@ -159,14 +163,14 @@ class Plugin:
 
     @classmethod
     def local(cls, name: str, addr: str) -> "Plugin":
-        """Make a plugin as a socket or ``.spec`` gives it: its certificate is not verified (A2).
+        """Make a plugin as from a socket or ``.spec`` file: its certificate is not verified (A2).
 
         Args:
-            name: Its name.
-            addr: Its address.
+            name: The name.
+            addr: The address.
 
         Returns:
-            The plugin; raises as the class does.
+            The plugin. Raises the same errors as the class.
         """
         return cls(name, addr, TLSOptions(insecure_skip_verify=True))
 
@@ -177,31 +181,31 @@ class Plugin:
 
     @property
     def is_v1(self) -> bool:
-        """Whether it is a legacy plugin, and none that an engine manages."""
+        """Whether it is a legacy plugin rather than a managed one."""
         return self.managed is None
 
     def scoped_path(self, path: str) -> str:
-        """Translate a path of the plugin's to the host's.
+        """Translate a path in the plugin to a path on the host.
 
         Args:
-            path: As the plugin answers it.
+            path: The path in the plugin's response.
 
         Returns:
-            The same path for a plugin of version 1, which sees the host's files; for a managed
-            one, where its engine keeps them (part B0).
+            The same path for a legacy plugin, which sees the host's files; for a managed one, the
+            path below the directory in which its engine keeps its files (part B0).
         """
         return path if self.managed is None else self.managed.scoped(path)
 
     def implements(self, kind: str) -> bool:
-        """Return whether the manifest names the subsystem, to the letter (A6).
+        """Return whether the manifest names the subsystem (A6).
 
-        For a managed plugin capitals do not count (B0).
+        The case of letters matters, except for a managed plugin (B0).
 
         Args:
-            kind: Its name, such as ``"VolumeDriver"``.
+            kind: The subsystem's name, such as ``"VolumeDriver"``.
 
         Returns:
-            Whether it does.
+            Whether the plugin implements it.
         """
         if self.managed is None:
             return kind in self.manifest.implements
@@ -209,7 +213,7 @@ class Plugin:
 
 
 def check_protocol(plugin: Plugin) -> Plugin:
-    """Return ``plugin``; ``SpecError`` for one that speaks what this library does not."""
+    """Return ``plugin``; raise ``SpecError`` if its wire protocol is not supported."""
     if plugin.protocol != PROTOCOL_SCHEME_HTTP_V1:
         raise SpecError(
             f"plugin {quoted(plugin.name)} speaks {quoted(plugin.protocol)}, "
@@ -219,10 +223,10 @@ def check_protocol(plugin: Plugin) -> Plugin:
 
 
 def plugin_given(name: object, given: object) -> Plugin:
-    """Return the plugin ``name`` that is given as an address, or as a ``Plugin``.
+    """Return the plugin ``name``, where ``given`` is its address or a ``Plugin``.
 
-    Raises ``TypeError`` for what is neither, ``SpecError`` for an address that cannot be one
-    and for a plugin of another name, and ``InvalidPluginNameError``.
+    Raises ``TypeError`` if ``given`` is neither, ``SpecError`` for an invalid address or a plugin
+    with another name, and ``InvalidPluginNameError`` for an invalid ``name``.
     """
     if isinstance(given, str):
         return Plugin(check_plugin_name(name), given)
@@ -234,10 +238,10 @@ def plugin_given(name: object, given: object) -> Plugin:
 
 
 def read_spec(name: str, file: str, data: bytes) -> Plugin:
-    """The plugin ``name`` as ``data``, the content of ``file``, describes it.
+    """Return the plugin ``name`` that ``data``, the content of ``file``, describes.
 
-    A file that ends in ``.json`` is read as JSON, any other as a bare address.
-    Raises ``SpecError``, naming the file, for whatever cannot be used.
+    A file that ends in ``.json`` is read as JSON, any other as a bare address. Raises
+    ``SpecError``, which names the file, if the content cannot be used.
     """
     try:
         if len(data) > MAX_SPEC_BYTES:
@@ -257,7 +261,7 @@ def _from_address(name: str, data: bytes) -> Plugin:
 
 
 def _from_json(name: str, data: bytes) -> Plugin:
-    # null counts as an absent value everywhere, also at the top.
+    # null counts as an absent value everywhere, even as the whole text.
     spec = _typed("spec", first_value(data), dict, {})
     fields = fold_keys(spec)
     tls = _typed("TLSConfig", fields.get("tlsconfig"), dict, None)
@@ -275,7 +279,7 @@ def _tls_options(fields: dict[str, Any]) -> TLSOptions:
         ca_file=ca_file,
         cert_file=_typed("CertFile", fields.get("certfile"), str, ""),
         key_file=_typed("KeyFile", fields.get("keyfile"), str, ""),
-        # Without a CA file verification is off, whatever the spec says (A2).
+        # Without a CA file verification is always off (A2).
         insecure_skip_verify=skip or not ca_file,
         exclusive_root_pools=_typed(
             "ExclusiveRootPools", fields.get("exclusiverootpools"), bool, False
@@ -287,7 +291,7 @@ def _tls_options(fields: dict[str, Any]) -> TLSOptions:
 def _typed(key: str, value: Any, kind: type, absent: Any) -> Any:
     if value is None:
         return absent
-    # A boolean is an int to Python, but no number to JSON.
+    # ``isinstance`` would accept a boolean as an int, but in JSON it is not a number.
     if type(value) is not kind:
         wanted = "a whole number" if kind is int else kind_of(kind())
         raise SpecError(f"{key} must be {wanted}, not {kind_of(value)}")
@@ -296,7 +300,7 @@ def _typed(key: str, value: Any, kind: type, absent: Any) -> Any:
 
 @frozen(field_transformer=typed)
 class PluginMount:
-    """A mount of a managed plugin, as it is set."""
+    """A mount in the current settings of a managed plugin."""
 
     name: str
     source: str
@@ -307,10 +311,11 @@ class PluginMount:
 
 @frozen(field_transformer=typed)
 class ManagedPlugin:
-    """What an engine tells of one of its plugins; nothing in it was checked by the engine.
+    """An engine's description of one of its plugins, whose values the engine does not check.
 
-    ``name`` has its tag. ``types`` are what it implements, ``docker.volumedriver/1.0``;
-    ``socket`` is the name of its socket, ``environment`` has ``NAME=value``.
+    ``name`` has its tag. ``types`` are the interfaces that it implements, for example
+    ``docker.volumedriver/1.0``. ``socket`` is the file name of its socket, and ``environment`` has
+    items ``NAME=value``.
     """
 
     name: str
@@ -326,15 +331,16 @@ class ManagedPlugin:
 
 @frozen(field_transformer=typed)
 class Candidate:
-    """A socket or spec where a look-up of a plugin's name goes, or an entry of the settings.
+    """A possible source of a plugin: a socket, a spec, an entry of the settings or an engine.
 
-    The first of a name's candidates decides, and hides the others. A frozen value.
+    A look-up of a name uses its first candidate, which hides the others. A frozen value.
 
     Args:
-        path: The file's, or ``[plugins] NAME``, or ``NAME:TAG at ADDRESS`` for an engine's.
-        plugin: What it describes.
-        error: Why it cannot be used, where there is no ``plugin``.
-        managed: What its engine tells of it.
+        path: The path of the file; ``[plugins] NAME`` for an entry of the settings;
+            ``NAME:TAG at ADDRESS`` for a managed plugin.
+        plugin: The plugin that it describes.
+        error: Why it cannot be used, if there is no ``plugin``.
+        managed: The engine's description of a managed plugin.
     """
 
     path: str
@@ -345,13 +351,13 @@ class Candidate:
 
 @frozen(field_transformer=typed)
 class Stray:
-    """A file that seems meant to describe a plugin, but that no look-up finds. A frozen value.
+    """A file that seems to describe a plugin, but that no look-up finds. A frozen value.
 
     Args:
-        path: The file's.
+        path: The path of the file.
         reason: Why it is not found.
-        name: The plugin that it seems meant for; "" where that cannot be told.
-        managed: Where it is no file, but a plugin that its engine has disabled.
+        name: The name of the plugin that it seems to describe; "" if unknown.
+        managed: The engine's description, for a disabled managed plugin instead of a file.
     """
 
     path: str
@@ -361,5 +367,5 @@ class Stray:
 
 
 def is_managed_socket(path: str) -> bool:
-    """Whether ``path`` is where an engine has the socket of a managed plugin (part A1)."""
+    """Return whether ``path`` is that of a managed plugin's socket (part A1)."""
     return _MANAGED_SOCKET.search(path) is not None

@@ -1,7 +1,7 @@
 """The ``config.json`` of a managed plugin: written for an app, and read as an engine reads it.
 
-An engine checks nothing of it: what it does not understand it ignores, and what is wrong fails
-when the plugin is enabled, or is never matched. ``read_config`` says what an engine would not.
+An engine does not check the file: it ignores unknown keys, and other mistakes make enabling fail
+or the plugin unusable. ``read_config`` reports them.
 """
 
 import json
@@ -20,19 +20,19 @@ from moby_plugins.domain.text import nearest, quoted, shown
 
 CONFIG, ROOTFS = "config.json", "rootfs"
 MAX_CONFIG_BYTES = 1 << 20
-# Where a managed plugin finds the directory of its socket.
+# The directory of a managed plugin's socket, as the plugin sees it.
 SOCKETS = "/run/docker/plugins"
-# In the environment of a plugin's program: have it say what it is, and end.
+# An environment variable that makes a plugin's program print its description and exit.
 DESCRIBE = "DESCRIBE_MOBY_PLUGIN"
 _MARK = "moby-plugins"
 _SUFFIX = ".sock"
-# What engines ask for; the last two are asked for by swarms.
+# The kinds that engines look for; the last two are used by swarms.
 KINDS = (*map(str.lower, SUBSYSTEMS), "csicontroller", "csinode")
-# What they mount has to be seen by the engine.
+# Kinds whose mounts have to be visible to the engine.
 MOUNTING = frozenset({"graphdriver", "volumedriver"})
-# Where an engine looks for a program that is named without a slash.
+# The directories in which an engine looks for a program that is named without a slash.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# As engines read names of images: parts of small letters, and a tag.
+# Names of images, as engines read them: components in lower case, and a tag.
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?"
 _REFERENCE = re.compile(rf"{_HOST}{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?", re.ASCII)
@@ -41,7 +41,7 @@ MAX_ID = (1 << 32) - 1
 _CAPABILITY = re.compile(r"CAP_[A-Z0-9_]+")
 
 _SETTABLE = {"name": str, "description": str, "settable": [str]}
-# What an engine decodes each key into; a list has elements of one kind.
+# The type that an engine decodes each key into; elements of a list have one type.
 _SHAPE: Mapping[str, Any] = {
     "description": str,
     "documentation": str,
@@ -75,7 +75,7 @@ _KINDS_OF_JSON = {
 
 
 def check_reference(name: str) -> str:
-    """``name`` again, or ``SettingsError`` for what no engine takes as a managed plugin's name."""
+    """Return ``name``; raise ``SettingsError`` if it is not valid for a managed plugin."""
     if len(name) > MAX_REFERENCE or not _REFERENCE.fullmatch(name):
         raise SettingsError(
             f"{quoted(name)} is no name of a managed plugin: small letters and digits, with parts"
@@ -85,18 +85,18 @@ def check_reference(name: str) -> str:
 
 
 def short_name(reference: str) -> str:
-    """What a plugin of that name is called alone: ``shelf`` of ``someone/shelf:1.0``."""
+    """Return the last component without the tag: ``shelf`` for ``someone/shelf:1.0``."""
     return reference.rpartition("/")[2].partition(":")[0]
 
 
 def socket_for(reference: str) -> str:
-    """The file name of the socket of a plugin of that name: short enough for every engine."""
+    """Return a file name for the plugin's socket, short enough for every engine."""
     plain = re.sub("[^a-z0-9-]", "-", short_name(reference))
     return plain[: MAX_SOCKET_NAME_BYTES - len(_SUFFIX)] + _SUFFIX
 
 
 def socket_concern(socket: str) -> str:
-    """Why no engine can reach a plugin at ``socket``, its file's name; "" where one can."""
+    """Return why engines cannot use the file name ``socket`` for a plugin's socket, or ""."""
     size = len(socket.encode(errors="surrogateescape"))
     if not socket:
         return "it is missing"
@@ -110,19 +110,19 @@ def socket_concern(socket: str) -> str:
 
 @frozen
 class Description:
-    """What a plugin's program says of itself: what it implements, and its socket's file name."""
+    """A description that a plugin's program prints: its subsystems and its socket's file name."""
 
     implements: tuple[str, ...]
     socket: str
 
     def line(self) -> str:
-        """The line that it prints."""
+        """Return the description as the line that the program prints."""
         told = {"implements": self.implements, "socket": self.socket}
         return json.dumps({_MARK: told})
 
     @classmethod
     def found(cls, output: str) -> "Description | None":
-        """The last such line of ``output``, among whatever else the program prints."""
+        """Return the last description in ``output``, among other lines; ``None`` without one."""
         for line in reversed(output.splitlines()):
             if not line.startswith(f'{{"{_MARK}"'):
                 continue
@@ -134,7 +134,7 @@ class Description:
 
 @frozen
 class Mount:
-    """A mount of the host's ``source`` in the plugin; ``docker plugin set`` changes a named one."""
+    """A mount of ``source`` on the host; with a name, ``docker plugin set`` can change it."""
 
     name: str
     source: str
@@ -143,7 +143,7 @@ class Mount:
 
     @classmethod
     def parsed(cls, text: str) -> "Mount":
-        """``NAME:SOURCE:DESTINATION[:ro]``; raises ``SettingsError``."""
+        """Parse ``NAME:SOURCE:DESTINATION[:ro]``; raise ``SettingsError`` for any other form."""
         name, *places = text.split(":")
         read_only = places[2:] == ["ro"]
         places = places[:2] if read_only else places
@@ -156,7 +156,7 @@ class Mount:
         return cls(name, source, destination, read_only)
 
     def as_json(self) -> dict[str, Any]:
-        """Its entry in ``config.json``."""
+        """Return the mount's entry in ``config.json``."""
         return {
             "name": self.name,
             "description": "",
@@ -169,7 +169,10 @@ class Mount:
 
 
 def capability(text: str) -> str:
-    """A capability of Linux, ``CAP_SYS_ADMIN``, of ``sys_admin`` too; or ``SettingsError``."""
+    """Return the Linux capability ``CAP_SYS_ADMIN`` for that name or ``sys_admin``.
+
+    Raises ``SettingsError`` if ``text`` is not the name of a capability.
+    """
     name = text.upper()
     name = name if name.startswith("CAP_") else f"CAP_{name}"
     if not _CAPABILITY.fullmatch(name):
@@ -178,7 +181,10 @@ def capability(text: str) -> str:
 
 
 def variable(text: str) -> dict[str, Any]:
-    """The entry of ``K`` or ``K=V`` in ``config.json``, settable; raises ``SettingsError``."""
+    """Return the settable entry for ``NAME`` or ``NAME=VALUE`` in ``config.json``.
+
+    Raises ``SettingsError`` for any other form.
+    """
     name, equals, value = text.partition("=")
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or "\0" in value:
         raise SettingsError(f"{quoted(text)} is not of the form NAME or NAME=VALUE")
@@ -188,7 +194,7 @@ def variable(text: str) -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class Wanted:
-    """What is laid out as ``config.json``: what was derived of an app, and what was asked for."""
+    """The values of a ``config.json`` to write, from the app and from the user's options."""
 
     reference: str
     kinds: tuple[str, ...] = ()
@@ -203,7 +209,7 @@ class Wanted:
     network: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """The object in ``config.json``."""
+        """Return the object to write to ``config.json``."""
         devices = [
             {"name": path.rpartition("/")[2], "description": "", "path": path, "settable": []}
             for path in self.devices
@@ -217,7 +223,7 @@ class Wanted:
                 "types": [f"docker.{kind.lower()}/1.0" for kind in self.kinds],
                 "socket": self.socket,
             },
-            # Empty: a user who installs it would be asked to grant "none", as a privilege.
+            # Empty by default: for "none", users who install the plugin would have to grant it.
             "network": {"type": self.network},
             "linux": {"capabilities": [*self.capabilities], "devices": devices},
             "mounts": [mount.as_json() for mount in self.mounts],
@@ -233,10 +239,10 @@ class Wanted:
 
 @frozen
 class PluginConfig:
-    """What an engine takes from a ``config.json``; ``fields`` have keys in one case.
+    """A ``config.json`` as an engine reads it; ``fields`` has case-folded keys.
 
-    ``findings`` are what it fails on and what it ignores; ``readable`` is false where it cannot
-    read any of it.
+    ``findings`` are the values that make an engine fail and those that it ignores. ``readable`` is
+    false if the file cannot be read at all.
     """
 
     fields: Mapping[str, Any]
@@ -244,26 +250,26 @@ class PluginConfig:
     readable: bool = True
 
     def part(self, name: str) -> Mapping[str, Any]:
-        """The object of that name, empty where it is none."""
+        """Return the object of that name; an empty one if it is missing."""
         return self.fields.get(name) or {}
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """The list of strings of that name."""
+        """Return the list of strings of that name; an empty one if it is missing."""
         return tuple(self.fields.get(name) or ())
 
     @property
     def mounts(self) -> tuple[Mapping[str, Any], ...]:
-        """The mounts, each with keys in one case."""
+        """The mounts, each with case-folded keys."""
         return tuple(self.fields.get("mounts") or ())
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The interface types, as they are written."""
+        """The interface types, as given."""
         return tuple(self.part("interface").get("types") or ())
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The subsystems that engines match: ``volumedriver``."""
+        """The subsystems that engines match, such as ``volumedriver``."""
         return frozenset(kind for kind in map(matched_kind, self.types) if kind)
 
     @property
@@ -276,15 +282,15 @@ class PluginConfig:
 
 
 def matched_kind(interface_type: str) -> str:
-    """The subsystem of ``docker.volumedriver/1.0``, or "" for what no engine matches."""
+    """Return ``volumedriver`` for ``docker.volumedriver/1.0``; "" if no engine matches the type."""
     match = re.fullmatch(r"docker\.([a-z]+)/1\.0", interface_type)
     return match[1] if match and match[1] in KINDS else ""
 
 
 def read_config(data: bytes) -> PluginConfig:
-    """What an engine takes from ``data``, with what it fails on and what it ignores.
+    """Return the configuration in ``data`` as an engine reads it, with findings about it.
 
-    What has the wrong form is left out of ``fields``.
+    Values of the wrong type are left out of ``fields``.
     """
     try:
         value = only_value(data)
@@ -297,7 +303,7 @@ def read_config(data: bytes) -> PluginConfig:
 
 
 def unreadable_config(reason: str) -> PluginConfig:
-    """The configuration of a plugin whose file cannot be read, for that reason."""
+    """Return the configuration for a file that cannot be read, with ``reason`` as finding."""
     finding = Finding(
         PROBLEM,
         CONFIG,
@@ -313,7 +319,7 @@ def _shaped(value: Any, shape: Any, where: str, findings: list[Finding]) -> Any:
         return None
     kind = type(shape) if isinstance(shape, (list, Mapping)) else shape
     fits = isinstance(value, dict if isinstance(shape, Mapping) else kind)
-    if kind is int:  # an ID of a user, which is no boolean either
+    if kind is int:  # a user's or group's ID; a boolean is not accepted
         fits = type(value) is int and 0 <= value <= MAX_ID
     if not fits:
         findings.append(_misshapen(where, value, _KINDS_OF_JSON.get(kind, "an object")))

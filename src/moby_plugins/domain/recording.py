@@ -1,8 +1,8 @@
-r"""Recorded calls, and their text: JSON lines, the first of which names the format and the plugin.
+r"""Recorded calls, and their format: JSON lines, the first of which has the version and the plugin.
 
-Each further line is a call. A body is a string; ``{"base64": …}`` where it is not text;
-an object with ``pieces`` where it came in several, or with ``omitted`` where not all of it
-was kept. Keys with their default value may be left out; no other key may::
+Each further line is a call. A body is a string; ``{"base64": …}`` if it is not text; or an
+object with ``pieces`` if it had several chunks, and with ``omitted`` if a part was not kept. Keys
+with default values may be left out; all others are required::
 
     {"recording": 1, "plugin": "shelf", "masked": true}
     {"at": 0.1, "took": 0.02, "method": "VolumeDriver.List", "request": "{}\n", "status": 200, …}
@@ -23,7 +23,7 @@ from moby_plugins.domain.text import quoted, shown
 from moby_plugins.domain.typed import typed
 
 VERSION = 1
-# A recording is read whole.
+# A bound, since a recording is read whole.
 MAX_RECORDING_BYTES = 256 << 20
 # The keys of each kind of line, and their types.
 _HEADING = {"recording": int, "plugin": str, "masked": bool}
@@ -47,10 +47,10 @@ def _pieces(given: Iterable[bytes]) -> tuple[bytes, ...]:
 
 @frozen(field_transformer=typed)
 class RecordedBody:
-    """A body that passed. A frozen value.
+    """The recorded body of a request or response. A frozen value.
 
     Args:
-        pieces: The chunks in which it came.
+        pieces: The chunks in which it was received.
         omitted: How many bytes of its end were not kept.
     """
 
@@ -59,28 +59,29 @@ class RecordedBody:
 
     @property
     def data(self) -> bytes:
-        """All that was kept."""
+        """The bytes that were kept."""
         return b"".join(self.pieces)
 
     @property
     def size(self) -> int:
-        """How many bytes it had."""
+        """The size of the body in bytes, including omitted ones."""
         return sum(map(len, self.pieces)) + self.omitted
 
 
 @frozen(field_transformer=typed)
 class RecordedCall:
-    """One call that passed. A frozen value; times are seconds of one clock.
+    """A recorded call. A frozen value; times are seconds of one clock.
 
     Args:
-        method: What was called.
+        method: The method that was called.
         request: The request's body.
-        status: The response's status; 0 where none came.
+        status: The response's status; 0 without a response.
         answer: The response's body.
-        broken: How the plugin failed to give a whole response; "" where it gave one.
-        host_left: Whether the host did not wait for the end, or broke its own request off.
-        at: When it came.
-        took: How long it was.
+        broken: Why the plugin gave no complete response; "" if it gave one.
+        host_left: Whether the host closed the connection before the end of its request or of the
+            response.
+        at: When the call was received.
+        took: How long it took.
     """
 
     method: str = field(converter=check_method)
@@ -95,17 +96,17 @@ class RecordedCall:
 
 def _in_order(calls: Iterable[RecordedCall]) -> tuple[RecordedCall, ...]:
     given = tuple(calls)
-    # What is no call is refused by its type, which is looked at next.
+    # Other values are rejected by the type check that follows.
     in_time = all(isinstance(call, RecordedCall) for call in given)
     return tuple(sorted(given, key=lambda call: call.at)) if in_time else given
 
 
 @frozen(field_transformer=typed)
 class Recording:
-    """The calls of one plugin, in the order in which they came. A frozen value.
+    """The recorded calls of one plugin. A frozen value.
 
     Args:
-        calls: The calls; they are sorted.
+        calls: The calls; they are sorted by time.
         plugin: The plugin's name.
         masked: Whether secrets are masked.
     """
@@ -121,7 +122,7 @@ class Recording:
 
 
 def masked_call(call: RecordedCall) -> RecordedCall:
-    """Mask the secrets in a call; a body that holds any is in one piece then.
+    """Mask the secrets in a call; the chunks of a body with secrets are joined.
 
     Args:
         call: The call.
@@ -144,18 +145,18 @@ def _masked_body(method: str, body: RecordedBody) -> RecordedBody:
 
 
 def heading_line(recording: Recording) -> str:
-    """The first line of the text of ``recording``."""
+    """Return the first line of the text of ``recording``."""
     return _line({"recording": VERSION, "plugin": recording.plugin, "masked": recording.masked})
 
 
 def call_line(call: RecordedCall) -> str:
-    """The line of one call."""
+    """Return the line of one call."""
     said = call_json(call)
     return _line({key: said[key] for key in said if said[key] != _USUAL.get(key)})
 
 
 def call_json(call: RecordedCall) -> dict[str, Any]:
-    """Write one call as a JSON object.
+    """Return a call as a JSON object.
 
     Args:
         call: The call.
@@ -176,9 +177,9 @@ def call_json(call: RecordedCall) -> dict[str, Any]:
 
 
 def read_recording(data: bytes, file: str) -> Recording:
-    """The recording whose text is ``data``.
+    """Parse the text of a recording.
 
-    Raises ``RecordingError``, with the line of ``file``, for whatever is not as it is written.
+    Raises ``RecordingError``, with the line of ``file``, if ``data`` is malformed or too large.
     """
     if len(data) > MAX_RECORDING_BYTES:
         raise RecordingError(f"larger than {MAX_RECORDING_BYTES} bytes", file)
@@ -188,7 +189,7 @@ def read_recording(data: bytes, file: str) -> Recording:
         recording = _read_heading(first)
         calls = []
         for number, line in enumerate(lines, 2):
-            # The last line ends too: nothing comes after it.
+            # The last line has a line end too, so the text after it is empty.
             if line or number <= len(lines):
                 calls.append(_read_call(line))
     except (ValueError, RecursionError) as error:
@@ -259,7 +260,7 @@ def _typed(value: Any, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[str
     for key, item in value.items():
         if key not in kinds:
             raise ValueError(f"{quoted(key)} is not known; there are {', '.join(kinds)}")
-        # A boolean is an int to Python, but no number to JSON.
+        # In Python a boolean is an int, but in JSON it is not a number.
         if not isinstance(item, kinds[key]) or (isinstance(item, bool) and kinds[key] is not bool):
             raise ValueError(f"{key} cannot be {kind_of(item)}")
     return value

@@ -1,4 +1,4 @@
-"""When to try again, and after how long: computed here, slept elsewhere."""
+"""When to retry and after which delay. Delays are only computed here; other modules wait."""
 
 import math
 import sys
@@ -10,14 +10,14 @@ from attrs import Attribute, field, frozen
 from moby_plugins.domain.errors import PluginError, PluginNotFoundError, TransportError
 from moby_plugins.domain.text import quoted
 
-# The longest delay between two attempts, some 31 years: every clock can be asked for it.
+# The longest delay between two attempts, about 31 years, which every clock accepts.
 MAX_SECONDS = 1e9
 
 IsRetryable: TypeAlias = Callable[[PluginError], bool]
 
 
 def is_seconds(value: object) -> bool:
-    """Return whether ``value`` is a positive number of seconds to wait for, or infinite."""
+    """Return whether ``value`` is a positive number of seconds, which may be infinite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return 0 < value <= sys.float_info.max or value == math.inf
@@ -26,8 +26,8 @@ def is_seconds(value: object) -> bool:
 def size(argument: str, given: object) -> int:
     """Return a bound in bytes, a positive whole number.
 
-    Raises ``TypeError``, naming the ``argument``, for no whole number, and ``ValueError`` for one
-    that is not positive.
+    Raises ``TypeError`` if ``given`` is not a whole number, and ``ValueError`` if it is not
+    positive. Both name the ``argument``.
     """
     wrong = f"{argument} must be a positive whole number, not {quoted(given)}"
     if not isinstance(given, int) or isinstance(given, bool):
@@ -38,11 +38,11 @@ def size(argument: str, given: object) -> int:
 
 
 def seconds(timeout: float | None) -> float | None:
-    """Return a time-out as transports take it: ``None`` for no bound.
+    """Return a time-out as transports take it: ``None`` for an infinite one.
 
-    Raises ``ValueError`` for what is no positive number of seconds.
+    Raises ``ValueError`` if it is not a positive number of seconds.
     """
-    if type(timeout) is float and 0 < timeout < math.inf:  # as nearly all are
+    if type(timeout) is float and 0 < timeout < math.inf:  # the usual case first
         return timeout
     if timeout is None or timeout == math.inf:
         return None
@@ -53,14 +53,14 @@ def seconds(timeout: float | None) -> float | None:
 
 @frozen
 class _AtLeast:
-    """Checks a field of whatever type: from a file or a variable anything may come."""
+    """An attrs validator for a number, of at least ``bound``, which accepts values of any type."""
 
     bound: float
     most: float = sys.float_info.max
 
     def __call__(self, _: object, attribute: "Attribute[float]", value: Any) -> None:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        # Written so that NaN fails too.
+        # Written so that NaN is rejected too.
         if not (is_number and (self.bound <= value <= sys.float_info.max or value == self.most)):
             raise ValueError(
                 f"{attribute.name} must be a number, {self.bound:g} or more: {quoted(value)}"
@@ -71,26 +71,26 @@ class _AtLeast:
 class RetryPolicy:
     """How long to wait between attempts, and when to give up (protocol.md A5). Times are seconds.
 
-    After failure number n, counted from 0, the wait is ``initial * factor**n``, but at most
-    ``max_delay``. An attempt that could begin only after ``budget`` seconds is not made. The
-    default makes five attempts, 0, 1, 3, 7 and 15 s after the first, where each fails at once. A
-    frozen value: threads may share it. What is retried: a call whose error is a ``TransportError``
-    that was not answered; ``get`` also while no plugin goes by the name.
+    After failure number n, counted from 0, the delay is ``initial * factor**n``, but at most
+    ``max_delay``. An attempt that would begin ``budget`` seconds after the first, or later, is not
+    made. If each attempt fails at once, the default makes five: 0, 1, 3, 7 and 15 s after the
+    first. Calls are retried after a ``TransportError`` whose ``answered`` and ``body_spent`` are
+    false; ``get`` also if no plugin has the name. A frozen value: threads may share it.
 
     Args:
         initial: Seconds before the second attempt, 0.001 or more.
-        factor: What each wait is multiplied by to give the next, 1 or more; may be infinite.
-        max_delay: The longest wait in seconds, 0.001 or more; may be infinite.
+        factor: The factor from one delay to the next, 1 or more; may be infinite.
+        max_delay: The longest delay in seconds, 0.001 or more; may be infinite.
         budget: Seconds from the first attempt within which the last may begin, 0 or more; 0 allows
             one attempt, ``math.inf`` any number.
-        jitter: Up to so many seconds, drawn at random, are added to each wait, so that many hosts
-            do not try again at one moment; 0 or more. Never beyond the budget.
+        jitter: A random time of up to this many seconds is added to each delay, so that many hosts
+            do not retry at the same moment; 0 or more. It never exceeds the budget.
 
-    A subclass may override ``next_delay``: to wait as some plugin needs it, or to give up by
-    another rule. It is called after each failure; jitter is added to what it returns.
+    A subclass may override ``next_delay``, to wait longer for a particular plugin or to give up by
+    another rule. It is called after each failure; jitter is added to its result.
 
     Raises:
-        ValueError: For what is no number, or out of range.
+        ValueError: If a value is not a number, or is out of range.
 
     Examples:
         ```python
@@ -118,10 +118,10 @@ class RetryPolicy:
         return cls(budget=0.0)
 
     def next_delay(self, retries: int, elapsed: float) -> float | None:
-        """Compute the wait before the next attempt; nothing sleeps here.
+        """Compute the delay before the next attempt, without waiting.
 
         Args:
-            retries: How many attempts there have been after the first.
+            retries: How many attempts were made after the first.
             elapsed: Seconds since the first attempt began.
 
         Returns:
@@ -135,21 +135,21 @@ class RetryPolicy:
 
 
 def is_retryable(error: PluginError) -> bool:
-    """Whether a call may be sent again: nothing was answered, and its body is whole."""
+    """Return whether a call may be retried: it has no response, and its body can be sent again."""
     return isinstance(error, TransportError) and not (error.answered or error.body_spent)
 
 
 def is_worth_waiting_for(error: PluginError) -> bool:
-    """The same for ``get``, which also waits for a plugin whose file is not there yet."""
+    """Return whether ``get`` may try again: also for a plugin that is not found yet."""
     return isinstance(error, PluginNotFoundError) or is_retryable(error)
 
 
 class Tries:
-    """The attempts at one thing, counted from 1, and the times between them.
+    """The attempts of one operation, counted from 1, and the delays between them.
 
-    ``started`` is when the first of them began, by the clock of whoever makes them: on that clock
-    the policy's budget counts. ``chance`` gives a random number from 0 to 1 for the policy's
-    jitter. For one thread or task.
+    ``started`` is the time of the first attempt, on the caller's clock, which also measures the
+    policy's budget. ``chance`` returns a random number from 0 to 1 for the policy's jitter. Used
+    by one thread or task.
     """
 
     def __init__(
@@ -166,10 +166,10 @@ class Tries:
         self.started: float = started
 
     def after(self, error: PluginError, now: float) -> float | None:
-        """Return the seconds until the next attempt, or ``None`` where ``error`` is the last.
+        """Return the seconds until the next attempt, or ``None`` if there will be none.
 
-        ``error`` is what the attempt raised that ended ``now``; it is told how often and for how
-        long was tried. The number is then that of the next attempt.
+        ``error`` was raised by the attempt that ended at ``now``; its ``attempts`` and ``elapsed``
+        are set. Before another attempt, ``number`` is increased.
         """
         elapsed = now - self.started
         error.attempts, error.elapsed = self.number, elapsed
@@ -182,17 +182,17 @@ class Tries:
         return delay + self._jitter(elapsed + delay) if self._policy.jitter else delay
 
     def _jitter(self, due: float) -> float:
-        # An attempt that the policy allows is not put off beyond the budget.
+        # Jitter must not delay an attempt that the policy allows beyond the budget.
         most = min(self._policy.jitter, max(self._policy.budget - due, 0.0))
         return most * self._chance()
 
     def postpone(self, seconds: float) -> None:
-        """Leave out ``seconds`` that an attempt waited for its turn: they are not its own."""
+        """Do not count ``seconds`` in which an attempt had to wait for its turn."""
         self.started += seconds
 
 
 def policy_given(given: object) -> RetryPolicy:
-    """Return ``given``; ``TypeError``, naming ``retry``, for what is no policy."""
+    """Return ``given``; raise ``TypeError``, naming ``retry``, if it is not a ``RetryPolicy``."""
     if not isinstance(given, RetryPolicy):
         raise TypeError(f"retry must be a RetryPolicy, not {quoted(given)}")
     return given

@@ -1,10 +1,10 @@
-"""Find secrets in a text by their names, and where they stand by custom.
+"""Find secrets in a text by their names and by their usual forms.
 
-A name is secret by its end (``DB_PASSWORD``, ``accountKey``, ``token2``), in any case of letters.
-In a text that is what follows such a name and ``=`` or ``:``, or the flag ``--password``; and
-without a name the user in a URL, private keys, tokens that begin as such, and what HTTP's
-``Authorization`` holds. All of it takes a time that grows with the text and no faster: a plugin
-may send what it likes.
+A name is that of a secret by its end (``DB_PASSWORD``, ``accountKey``, ``token2``), in any case of
+letters. In a text, secrets are what follows such a name and ``=`` or ``:``, or a flag such as
+``--password``. Without a name, they are the user in a URL, private keys, tokens with a known
+prefix, and values of HTTP's ``Authorization``. Since plugins may send any text, the time taken is
+at most proportional to its length.
 """
 
 import re
@@ -30,7 +30,7 @@ _TAIL = (
     r"|content|old|new|\d{1,4}))?"
 )
 _SECRET = rf"(?:{_NAMES}){_TAIL}"
-# How a name of ``_NAMES`` begins. Looking for this first takes a hundredth of the time.
+# How names of ``_NAMES`` begin. Searching for these first takes a hundredth of the time.
 _BEGINNINGS = (
     *("pass", "secret", "token", "auth", "cookie", "jwt", "cred", "sig", "pw", "otp"),
     *(word.partition("(")[0] for word in _KEYS),
@@ -46,18 +46,18 @@ _ENDS_SECRET = re.compile(rf"{_SECRET}[\s_.:-]*\Z", re.IGNORECASE)
 _NAMED = re.compile(_SECRET, re.IGNORECASE)
 _QUOTED = r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?"""
 _OPTION = rf"{_QUOTED}|(?:(?:basic|bearer|digest|negotiate)\s+)?[^,;&\s]+"
-# YAML's blocks go on over the lines that are set in.
+# A block of YAML continues over all indented lines.
 _BLOCK = r"[|>][-+\d]{0,2}[ \t]*(?:\r?\n(?:[ \t]+[^\r\n]*|(?=\r?\n)))+"
 _LINE = rf"{_QUOTED}|{_BLOCK}|[^\s][^\r\n]*"
 _ELEMENT = rf"(?P<keep3>{_SECRET}\s*>)(?P<hide3>[^<]+)"
-# In a text: an option among others, or what follows a colon, to the end of the line.
+# In a text: an option after "=", or the rest of the line after a colon.
 SETTING = re.compile(
     rf"""(?P<keep>{_SECRET}[\\"']*\s*:\s*)(?P<hide>{_LINE})"""
     rf"""|(?P<keep2>{_SECRET}[\\"']*\s{{0,4}}=\s{{0,4}})(?P<hide2>{_OPTION})"""
     rf"""|{_ELEMENT}""",
     re.IGNORECASE,
 )
-# In what is no JSON.
+# In a text that is not JSON.
 LOOSE = re.compile(
     rf"""(?P<keep>{_SECRET}[\\"']*\s*[:=]\s*)(?P<hide>{_LINE})|{_ELEMENT}""", re.IGNORECASE
 )
@@ -80,30 +80,30 @@ _AFTER_FLAG = re.compile(
 )
 _WORD = re.compile(r"""[^\s"'<>]+""")
 _USER = re.compile(r"(?P<keep>//)(?P<hide>[^/?#:@]*:(?!\d{1,5}[/?#]).*|[^/?#]+)(?=@)")
-# A longer word with a URL and a user in it is hidden whole.
+# A longer word that holds a URL with a user is masked whole.
 _LONGEST_URL = 4096
 _FLAG = re.compile(rf"--?[\w.-]*{_SECRET}", re.IGNORECASE)
 
 
 def is_secret(key: str) -> bool:
-    """Return whether what stands under ``key`` is secret, also if that only looks like a name."""
+    """Return whether a value with this key is secret; look-alike Unicode letters count too."""
     if not key.isascii():
         key = "".join(filter(str.isprintable, normalize("NFKC", key)))
     return any(_ENDS_SECRET.match(key, start) for start in _starts(key))
 
 
 def is_flag(text: str) -> bool:
-    """Return whether ``text`` is an option of a command whose value is secret."""
+    """Return whether ``text`` is a command-line option whose value is secret."""
     return _FLAG.fullmatch(text) is not None
 
 
 def names_secret(text: str) -> bool:
-    """Return whether a secret's name is anywhere in ``text``."""
+    """Return whether the name of a secret occurs anywhere in ``text``."""
     return any(_NAMED.match(text, start) for start in _starts(text))
 
 
 def masked_value(value: str) -> str:
-    """Return the mask of ``value``, in quotes where that begins with one."""
+    """Return the mask of ``value``, in quotes if the value begins with one."""
     if value[:1] in ("'", '"'):
         return value[0] + MASK + value[0]
     return MASK
@@ -112,7 +112,10 @@ def masked_value(value: str) -> str:
 def mask_settings(
     text: str, named: "re.Pattern[str]", replace: Callable[[str], str] = masked_value
 ) -> str:
-    """Return ``text`` without what follows a name that ``named`` finds, keys and credentials."""
+    """Return ``text`` with the secrets replaced.
+
+    They are what follows a name that ``named`` matches, private keys, tokens and credentials.
+    """
 
     def hide(match: "re.Match[str]") -> str:
         keep, hidden = (group for group in match.groups() if group is not None)
@@ -139,7 +142,7 @@ def mask_settings(
 
 
 def _starts(text: str) -> Iterator[int]:
-    """Yield where a secret's name may begin."""
+    """Yield the positions at which the name of a secret may begin."""
     folded = text.casefold()
     if not any(word in folded for word in _BEGINNINGS):
         return

@@ -1,7 +1,7 @@
-"""Calls, errors and latencies by method, in a memory that does not grow with the calls.
+"""Count calls, errors and latencies by method, in memory that does not grow with the calls.
 
-A latency is counted in a bucket that is 5 % wide, and read back as its middle: percentiles are
-right within 2.5 %, from a microsecond on.
+Latencies are counted in buckets that are 5 % wide, and a bucket stands for its middle: percentiles
+are accurate to 2.5 %, for latencies of a microsecond or more.
 """
 
 import math
@@ -15,9 +15,9 @@ from moby_plugins.domain.json import first_value, fold_keys
 from moby_plugins.domain.recording import RecordedCall
 
 WIDTH = 1.05
-# Seconds; what is shorter counts as this.
+# In seconds; shorter latencies count as this one.
 SHORTEST = 1e-6
-# A host may call what it likes; the methods beyond these are counted together.
+# Hosts may call any method; those beyond this number are counted together.
 MAX_METHODS = 200
 MAX_METHOD_LENGTH = 100
 OTHER = "(other methods)"
@@ -27,7 +27,7 @@ _ERR = re.compile(rb'"err"\s*:\s*"[^"]', re.IGNORECASE)
 
 @frozen
 class MethodSummary:
-    """What came of the calls of ``method``; ``p50``, ``p95`` and ``p99`` are in seconds."""
+    """Counts and latency percentiles of the calls of ``method``; latencies are in seconds."""
 
     method: str
     calls: int
@@ -45,13 +45,13 @@ class Latencies:
     total: int = field(default=0, init=False)
 
     def add(self, seconds: float) -> None:
-        """Count one."""
+        """Count one latency."""
         bucket = math.floor(math.log(max(seconds, SHORTEST) / SHORTEST, WIDTH))
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
         self.total += 1
 
     def percentile(self, percent: float) -> float:
-        """Return the latency that ``percent`` of all do not exceed, by nearest rank; 0 of none."""
+        """Return the percentile in seconds, by nearest rank; 0 if nothing was counted."""
         rank = max(math.ceil(self.total * percent / 100), 1)
         for bucket in sorted(self._counts):
             rank -= self._counts[bucket]
@@ -68,7 +68,7 @@ class _Method:
 
 @define
 class Summary:
-    """Counts calls by method, without what follows a ``?``. Used by one thread at a time."""
+    """Counts of calls by method, without its query. Used by one thread at a time."""
 
     _methods: dict[str, _Method] = field(factory=dict, init=False)
 
@@ -82,7 +82,7 @@ class Summary:
         method.errors += is_error(call)
 
     def methods(self) -> list[MethodSummary]:
-        """Return what was counted, sorted by method."""
+        """Return the counts, sorted by method."""
         return [
             MethodSummary(
                 name,
@@ -95,9 +95,10 @@ class Summary:
 
 
 def is_error(call: RecordedCall) -> bool:
-    """Return whether the plugin gave no whole response, a status but 200, or an ``Err`` in a 200.
+    """Return whether the call failed because of the plugin.
 
-    A host that did not wait for the end is no error of the plugin's.
+    It failed without a complete response, with a status other than 200, or with a non-empty
+    ``Err``. A host that closed the connection early is not an error of the plugin.
     """
     if call.broken:
         return True
@@ -107,7 +108,7 @@ def is_error(call: RecordedCall) -> bool:
 
 
 def _has_err(body: bytes) -> bool:
-    # Reading all of a large response takes too long for what is rarely there.
+    # Search first: errors are rare, and decoding a large response takes long.
     if not _ERR.search(body):
         return False
     try:

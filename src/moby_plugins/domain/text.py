@@ -1,9 +1,9 @@
-"""Text of others in messages: of a plugin, a file, a name, a caller or another library.
+"""Make foreign text safe to display: that of a plugin, a file, a caller or another library.
 
-Such text may be of any size, and may hold line ends that forge a line of a log, sequences that
-move a terminal's cursor, or a password within an address. ``shown`` is what stands for it
-wherever a person reads it: in an error's text, in the log, and on the screen. The whole stays
-in the attributes of errors, and in what is printed as JSON.
+Such text may have any size, and may hold line ends that forge a line of a log, sequences that
+move a terminal's cursor, or a password in an address. ``shown`` returns what is displayed in its
+place: in texts of errors, in the log, and on the screen. Attributes of errors and JSON output keep
+the complete text.
 """
 
 import re
@@ -11,40 +11,40 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-# The characters of one text of others, at most; "… of N" follows where there were more.
+# The most characters shown of a foreign text; "… of N" follows if there are more.
 MAX_TEXT = 300
-# The same for a sentence of ours that holds such a text, cut already.
+# The same for a sentence of this library that quotes such a text, which was cut before.
 MAX_SENTENCE = 500
-# The text of an error that is sent to a host: less than hosts read of one, however it is encoded.
+# The longest error text sent to a host: in any encoding shorter than what hosts read of an error.
 MAX_ERROR_TEXT = 60_000
 HIDDEN = "***"
-# How alike two texts have to be to be taken for the same with a mistake, of 1 at most.
+# How similar two texts must be for one to count as a misspelling of the other, from 0 to 1.
 NEAR, VERY_NEAR = 0.6, 0.7
 
-# How much of a text is read, so that one of many megabytes costs no more than another.
+# How much of a text is processed, so that a text of many megabytes takes no longer.
 _WINDOW = 1 << 16
 
-# A URL's user name and password: up to the last "@" before a slash, and after a slash too where
-# no port stands before it, for a password may hold one. What follows a UNIX socket's slashes is
-# a path. JSON may write a slash with a backslash. Nothing is read twice: up to the next URL.
+# A URL's user name and password: up to the last "@" before a slash, and beyond a slash if no port
+# precedes it, since a password may hold one. After "unix://" follows a path instead. JSON may
+# escape a slash with a backslash. The match stops at the next URL, so nothing is read twice.
 _CREDENTIALS = re.compile(
     r"(?<![^\w+.-]unix)(?<!\Aunix)(?P<keep>:(?:\\?/){2})"
     r"(?:[^\s/]*@|/?(?!\[)[^\s/?#:@]*:(?!\d{1,5}(?:[/?#]|\s|\Z))(?:(?!:\\?/)\S)*@)",
     re.IGNORECASE,
 )
-# Read past what a class of others may put in their place.
+# Descriptors of the built-in classes, which foreign classes cannot override.
 _CLASS_NAME = vars(type)["__name__"].__get__
 _ARGUMENTS = vars(BaseException)["args"].__get__
-# What is read of a text ends within a user name or a password, of which as much is read again.
+# Whether the processed part of a text may end within a user name or a password.
 _GOES_ON = re.compile(r"[^\s/]*@")
 
 
 def shown(value: object, most: int = MAX_TEXT) -> str:
-    r"""Return ``value`` on one line, printable, in ``most`` characters.
+    r"""Return ``value`` as one printable line of at most ``most`` characters.
 
-    A string and an exception stand as their text, anything else as its ``repr``. What is not
-    printable is escaped: ``\n``, ``\x1b``, ``\u202e``, ``\udcff``. User names and passwords of
-    URLs are left out. A text that is cut ends in ``… of N``, the number of its characters.
+    Strings and exceptions are shown as their text, other values as their ``repr``. Characters that
+    are not printable are escaped: ``\n``, ``\x1b``, ``\u202e``, ``\udcff``. User names and
+    passwords of URLs are hidden. After a text that is cut follows ``… of N``, its length.
     """
     text = _text_of(value)
     if _is_plain(text, most):
@@ -53,7 +53,7 @@ def shown(value: object, most: int = MAX_TEXT) -> str:
 
 
 def quoted(value: object, most: int = MAX_TEXT) -> str:
-    """Return what ``shown`` makes of ``value``, a string in quotes: ``'shelf'``."""
+    """Return ``shown(value)``, with a string in quotes: ``'shelf'``."""
     if not isinstance(value, str):
         return shown(value, most)
     if _is_plain(value, most) and "'" not in value and "\\" not in value:
@@ -68,28 +68,28 @@ def quoted(value: object, most: int = MAX_TEXT) -> str:
 
 
 def sentence(value: object) -> str:
-    """Return ``shown`` of a sentence of ours, in which the text of others was cut before."""
+    """Return ``shown`` of a sentence of this library, in which foreign text was cut before."""
     return shown(value, MAX_SENTENCE)
 
 
 def bounded(text: str) -> str:
-    """Return ``text`` as it is sent in the body of an error: cut where it is very long."""
+    """Return ``text`` for the body of an error response, cut if it is very long."""
     if len(text) <= MAX_ERROR_TEXT:
         return text
     return f"{text[:MAX_ERROR_TEXT]}… of {len(text)}"
 
 
 def listed(values: Iterable[object], empty: str = "nothing") -> str:
-    """Return ``values`` as one text, joined by commas; ``empty`` where there are none."""
+    """Return the texts of ``values``, joined by commas and made printable; ``empty`` for none."""
     return shown(", ".join(map(_text_of, values))) or empty
 
 
 def nearest(given: str, known: Iterable[str], alike: float = NEAR) -> str:
-    """Return the one of ``known`` that ``given`` was meant to be, it seems, or "" for none.
+    """Return the item of ``known`` that is most similar to ``given``, or "" if none is.
 
-    Letters may differ in case, and a few may be wrong, missing, too many or in another order.
+    Letters may differ in case, and a few may be wrong, missing, added or swapped.
     """
-    from difflib import get_close_matches  # which hosts never need
+    from difflib import get_close_matches  # imported here, as hosts do not need it
 
     by_fold = {each.casefold(): each for each in known}
     found = get_close_matches(given.casefold(), by_fold, 1, alike)
@@ -97,13 +97,13 @@ def nearest(given: str, known: Iterable[str], alike: float = NEAR) -> str:
 
 
 def class_name(value: object) -> str:
-    """Return the name of the class of ``value``, whatever a metaclass of others makes of it."""
+    """Return the name of the class of ``value``, even if a metaclass overrides ``__name__``."""
     name: str = _CLASS_NAME(type(value))
     return name
 
 
 def plain_text(value: object) -> str:
-    """Return ``str(value)``, and no instance of a class of others; raises what that raises."""
+    """Return ``str(value)`` as a plain ``str``, never a subclass; exceptions pass through."""
     return str.__str__(str(value))
 
 
@@ -113,16 +113,16 @@ def _text_of(value: object) -> str:
     try:
         if not issubclass(type(value), BaseException):
             return plain_text(value if issubclass(type(value), str) else repr(value))
-        # A validator of attrs raises its message together with what it looked at.
+        # A validator of attrs raises its message together with the attribute and the value.
         args = _ARGUMENTS(value)
         is_attrs = len(args) > 1 and issubclass(type(args[1]), attrs.Attribute)
         return plain_text(args[0] if is_attrs else value)
-    except BaseException:  # a class of others, or a number that is too long for Python to write
+    except BaseException:  # from a foreign class, or a number that is too long for Python to print
         return f"something that cannot be shown: {class_name(value)}"
 
 
 def _is_plain(text: str, most: int) -> bool:
-    # Nearly every text is: short and printable, and no "@" may end the credentials of a URL.
+    # The usual case: short and printable, and without an "@" that may end credentials of a URL.
     if len(text) > most or not text.isprintable():
         return False
     return "@" not in text or not (":/" in text or ":\\" in text)
@@ -133,7 +133,7 @@ def _escaped(char: str) -> str:
 
 
 def _cut(text: str, most: int, escape: Callable[[str], str]) -> tuple[str, str]:
-    # First the credentials: where they are cut in two, no "@" tells them any more.
+    # Hide credentials first: if they were cut in two, the "@" that marks them would be missing.
     at = "@" if len(text) > _WINDOW and _GOES_ON.match(text, _WINDOW, 2 * _WINDOW) else ""
     window = text[:_WINDOW] + at
     public = _CREDENTIALS.sub(rf"\g<keep>{HIDDEN}@", window)

@@ -1,8 +1,8 @@
-"""Recorded calls as trace-event JSON, which Perfetto and ``chrome://tracing`` open.
+"""Convert recorded calls to trace-event JSON, which Perfetto and ``chrome://tracing`` open.
 
-Each plugin is a process with tracks, and so are its hosts. A call is a slice on both, with an arrow
-from the one to the other: what stands between them sees the same beginning and end. Calls that
-overlap have tracks of their own, because slices of one track must nest.
+Each plugin is shown as a process with tracks, and its hosts as another. A call is a slice in both,
+with the same beginning and end, since it was recorded between them, and an arrow from host to
+plugin. Overlapping calls have separate tracks, because slices of one track must nest.
 
 Source: the "Trace Event Format": complete, flow, instant and metadata events in a JSON object.
 """
@@ -16,18 +16,18 @@ from moby_plugins.domain.http import OK
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, Recording, masked_call
 from moby_plugins.domain.text import shown
 
-# Numbers of processes are above those of tracks, or a viewer would call some tracks main threads.
+# Above the numbers of tracks: a viewer labels a track with its process's number "main thread".
 _FIRST_PROCESS = 1001
-# Of a body, what is shown beside its slice.
+# How many characters of a body are shown with its slice.
 MAX_BODY_TEXT = 2000
 _MICROSECONDS = 1e6
 
 
 def trace_text(recordings: Sequence[Recording]) -> Iterator[str]:
-    """Yield the text of a trace of ``recordings``, an event on each line.
+    """Yield the text of a trace of ``recordings``, with one event on each line.
 
-    Each recording counts its time from its own beginning, so all begin at 0. Secrets are masked,
-    whether or not they are in the recording.
+    The times of each recording count from its own beginning, so all begin at 0. Secrets are
+    masked, even if the recording has them.
     """
     yield '{"displayTimeUnit": "ms", "traceEvents": [\n'
     separator = ""
@@ -38,7 +38,7 @@ def trace_text(recordings: Sequence[Recording]) -> Iterator[str]:
 
 
 def trace_events(recordings: Sequence[Recording]) -> Iterator[dict[str, Any]]:
-    """Yield the events of a trace: first who takes part, then the calls as they came."""
+    """Yield the events of a trace: for each recording its participants, then its calls in order."""
     arrow = 0
     for index, recording in enumerate(recordings):
         name = recording.plugin or f"plugin {index + 1}"
@@ -57,16 +57,16 @@ def _participant(
     yield {"ph": "M", "pid": process, "name": "process_name", "args": {"name": shown(name)}}
     yield {"ph": "M", "pid": process, "name": "process_sort_index", "args": {"sort_index": process}}
     for track in sorted({*tracks}):
-        # Viewers add the number.
+        # Viewers add the track's number to the name.
         named = {"name": track_name}
         yield {"ph": "M", "pid": process, "tid": track, "name": "thread_name", "args": named}
 
 
 def _tracks(calls: Iterable[RecordedCall]) -> list[int]:
-    """Return a track for each call, from 1: the lowest on which none is under way."""
+    """Return a track for each call, from 1: the lowest without a running call."""
     tracks: list[int] = []
     free: list[int] = []
-    # When a call ends, and the track that is free then.
+    # Pairs of a call's end and the track that becomes free.
     ends: list[tuple[float, int]] = []
     for call in calls:
         while ends and ends[0][0] <= call.at:
@@ -116,7 +116,7 @@ def _plugin_failure(call: RecordedCall) -> str:
 
 
 def _text(body: RecordedBody) -> str:
-    # Of more than is shown nothing is decoded, for a body may be of any size.
+    # Decode only the part that is shown, since a body may have any size.
     text = body.data[: 4 * MAX_BODY_TEXT].decode(errors="replace")
     return shown(text.strip(), MAX_BODY_TEXT)
 

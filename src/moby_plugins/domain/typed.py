@@ -1,9 +1,9 @@
-"""Values whose fields are held to their types when they are made, where no type checker looks.
+"""Check the types of fields at run time, for programs without a type checker.
 
-``@frozen(field_transformer=typed)`` has a class refuse what is not of a field's type, with a
-``TypeError`` that names the field: otherwise it would fail later, far from the mistake. Not for
-the requests and responses of each call, which would take longer, nor for the messages of
-subsystems: what a plugin returns is judged when it is sent, so that the error names the method.
+A class with ``@frozen(field_transformer=typed)`` raises a ``TypeError`` that names the field if a
+value has the wrong type, instead of failing later, far from the mistake. It is not used for
+requests and responses, since it takes time in each call, nor for messages of subsystems: what a
+plugin returns is checked when it is sent, so that the error names the method.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,13 +16,13 @@ from attrs.validators import and_
 
 from moby_plugins.domain.text import class_name, listed, shown
 
-# Whether a value is of a type.
+# A function that returns whether a value is of a type.
 Fits: TypeAlias = Callable[[object], bool]
 
 
 def typed(_: type, fields: "list[Attribute[Any]]") -> "list[Attribute[Any]]":
-    """Return ``fields``, each of which checks its type before its own validator looks."""
-    # What is inherited is checked already; attrs' stubs do not know of it.
+    """Return ``fields``, each with a type check before its own validator."""
+    # Inherited fields already have the check; attrs' type stubs do not have ``inherited``.
     own = [field.init and not getattr(field, "inherited", False) for field in fields]
     return [
         field.evolve(validator=_checking(field)) if is_own else field
@@ -35,9 +35,9 @@ def _checking(field: "Attribute[Any]") -> Any:
 
 
 def is_of_its_type(_: object, attribute: "Attribute[Any]", value: object) -> None:
-    """Validate a field of attrs: ``TypeError`` for what is not of its type."""
+    """Raise ``TypeError`` if ``value`` is not of the attrs field's type."""
     kind: Any = attribute.type
-    # Nearly always it is just that, or was not given.
+    # The usual cases: exactly that type, or the default.
     if type(value) is kind or value is attribute.default:
         return
     if not _fits(kind)(value):
@@ -46,7 +46,7 @@ def is_of_its_type(_: object, attribute: "Attribute[Any]", value: object) -> Non
         raise TypeError(f"{attribute.name} must be a {wanted}, not a {given}")
 
 
-# Types are few, and never change.
+# Cached without a bound, since the types are few.
 @cache
 def _fits(kind: Any) -> Fits:
     origin, arguments = get_origin(kind), get_args(kind)
@@ -63,10 +63,10 @@ def _fits(kind: Any) -> Fits:
         return callable
     if origin is not None and issubclass(origin, Mapping):
         return lambda value: isinstance(value, Mapping)
-    # A protocol is looked at where it is used, and ``Any`` is everything.
+    # A protocol is checked where it is used, and ``Any`` accepts everything.
     if not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
         return lambda _: True
-    # A boolean is an int to Python, but no number to a person; a whole number is one.
+    # In Python a boolean is an int, but it is not meant as a number; an int is valid for a float.
     kinds = (int, float) if kind is float else (kind,)
     return lambda value: isinstance(value, kinds) and (bool in kinds or type(value) is not bool)
 

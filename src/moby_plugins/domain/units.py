@@ -1,8 +1,9 @@
 """Units of systemd for a plugin: a service, and the socket that systemd opens for it.
 
-The socket is there before the engine starts and while the service is restarted, so no call meets
-a plugin that is missing. Nothing here gives the service a mount namespace of its own
-(``PrivateTmp=``, ``ProtectSystem=`` and the like): a volume driver's mounts would be lost in it.
+The socket exists before the engine starts and while the service restarts, so that no call fails
+because the plugin is not running. The units use no options that give the service its own mount
+namespace (``PrivateTmp=``, ``ProtectSystem=`` and the like), since a volume driver's mounts would
+not be visible outside it.
 """
 
 import math
@@ -15,11 +16,11 @@ from moby_plugins.domain.plugin import check_plugin_name
 from moby_plugins.domain.text import quoted
 
 UNITS_PATH = "/etc/systemd/system"
-# What a unit may be called, but for "@", which begins an instance; and less ".service".
+# A unit's name without its suffix. "@" is excluded: it separates the name of an instance.
 _NAME = re.compile(r"[A-Za-z0-9:_.-]{1,240}")
-# Of a word on a command line, what stands for itself.
+# Words on a command line that need no quotes.
 _PLAIN = re.compile(r"[\w./:@+,=~-]+", re.ASCII)
-# Seconds more than running calls have, for systemd to wait before it kills.
+# How many seconds after the drain time systemd kills the service.
 _GRACE = 5
 
 _SERVICE = """\
@@ -58,11 +59,11 @@ WantedBy=sockets.target
 
 @frozen(kw_only=True)
 class Unit:
-    """What a plugin's units say: its ``name``, its ``command``, and where its socket is.
+    """The values of a plugin's units: its ``name``, its ``command``, and its socket's directory.
 
-    ``directory`` is where the command is run, "" for nowhere in particular; ``drain`` how many
-    seconds running calls have once the service is stopped. Raises ``InvalidPluginNameError``,
-    and ``SettingsError`` for what no unit can hold.
+    ``directory`` is the working directory of the command, "" for systemd's default. ``drain`` is
+    how many seconds running calls have to end once the service is stopped. Raises
+    ``InvalidPluginNameError``, and ``SettingsError`` for values that a unit cannot hold.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Unit:
                 raise SettingsError(f"{quoted(text)} holds what no unit can hold")
 
     def service(self) -> str:
-        """The unit that runs the plugin, after a line with its path."""
+        """Return the unit that runs the plugin; its first line has the unit's path."""
         directory = f"WorkingDirectory={_escaped(self.directory)}\n" if self.directory else ""
         return _SERVICE.format(
             path=f"{UNITS_PATH}/{self.name}.service",
@@ -93,7 +94,7 @@ class Unit:
         )
 
     def socket(self) -> str:
-        """The unit of its socket, after a line with its path."""
+        """Return the unit of the socket; its first line has the unit's path."""
         return _SOCKET.format(
             path=f"{UNITS_PATH}/{self.name}.socket",
             name=self.name,
@@ -106,7 +107,7 @@ def _escaped(text: str) -> str:
 
 
 def _word(text: str) -> str:
-    # A command line has specifiers, variables and quotes; a path has the first alone.
+    # A command line has specifiers, variables and quotes, while a path has only specifiers.
     escaped = _escaped(text).replace("$", "$$")
     if _PLAIN.fullmatch(text):
         return escaped
