@@ -85,8 +85,13 @@ async def serve_unix(
                 return []
 
 
-        async def main():  # by default, where engines look
-            await serve_unix(AsyncPluginApp(Shelf()), "shelf", sockets_path=".")
+        async def main():
+            app = AsyncPluginApp(Shelf())
+            async with asyncio.TaskGroup() as group:
+                # Without sockets_path it is where engines look.
+                task = group.create_task(serve_unix(app, "shelf", sockets_path="."))
+                await asyncio.sleep(0.1)  # what the program does besides
+                task.cancel()
 
 
         asyncio.run(main())
