@@ -154,7 +154,7 @@ def _entry_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
 
 @define
 class Laying:
-    """A writer of entries below ``root``, an empty directory, that counts them.
+    """A writer of entries below ``root``, a directory of its own, that counts them.
 
     ``source`` is their origin, for messages. ``dropped`` are the paths of devices, sockets and
     FIFOs, which were left out.

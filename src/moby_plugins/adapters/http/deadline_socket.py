@@ -6,7 +6,7 @@ sets it with ``bound()`` or ``settimeout()`` before it sends.
 
 Changing a socket's own time-out is a system call. So a plain socket has no time-out of its own:
 where an operation could block, it polls for the time that is left and then does not block. TLS
-waits inside OpenSSL, which respects only the socket's own time-out, so a TLS socket changes that.
+waits inside OpenSSL, which respects only the socket's own time-out, so TLS sockets do set it.
 
 A plugin may respond before it has read the whole request, and then stop reading. So a socket
 that waits for room to send also polls for input, and never blocks inside ``send()``, where it

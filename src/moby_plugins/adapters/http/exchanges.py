@@ -177,7 +177,7 @@ class PollSelector:
         self._poll.register(pending.fileno(), pending.events())
 
     def wait(self) -> list[PendingResponse]:
-        """Wait until one or more responses can be finished, and return those, without them here."""
+        """Wait until one or more responses can be finished; remove and return those."""
         while self._pending:
             polled = self._poll.poll(self._milliseconds())
             ready = [number for number, events in polled if self._advance(number, events)]

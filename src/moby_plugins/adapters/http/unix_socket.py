@@ -114,7 +114,7 @@ def open_connections(path: str) -> frozenset[int]:
     """Return the inodes of the open connections to the UNIX socket bound at ``path``.
 
     These are the sockets at the plugin's end, in the network namespace of this process. On a
-    system without ``/proc/net/unix`` there are none. The path may be bound by another spelling.
+    system without ``/proc/net/unix`` there are none. The plugin may spell the path otherwise.
     """
     found = set()
     name = os.path.basename(path)

@@ -361,7 +361,7 @@ class Connection(HTTPConnection):
         self.server.closed(self)
 
     def cut(self) -> None:
-        """Break the connection off: waiting for the peer ends, and a running call is told."""
+        """Cut the connection off: end waiting for the peer, mark a running call as hung up."""
         with self._lock:
             if self.call is not None:
                 self.call.hang_up()

@@ -341,7 +341,7 @@ class _Server(server.HTTPServer):
             self._open.discard(conn)
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: Any = None) -> None:
-        """Log a message of cheroot; with ``traceback``, log the error being handled, too."""
+        """Log a message of cheroot, or the error being handled if ``traceback`` is set."""
         error = sys.exception() if traceback else None
         if error is not None and level >= logging.ERROR:
             log_failed_call("serving a connection failed", error)
