@@ -198,7 +198,14 @@ class PluginApp:
         return self._answer(request)
 
     def told_to(self, observers: Observers) -> Self:
-        """Return a copy of this app that calls ``observers`` too."""
+        """Return a copy of this app that calls ``observers`` too.
+
+        Args:
+            observers: The observers to add.
+
+        Returns:
+            The copy.
+        """
         other = copy(self)
         other._observers = Observers((*self._observers, *observers))  # noqa: SLF001  its own class
         return other

@@ -17,7 +17,7 @@ from moby_plugins.app.config import observers_of, system_clock
 from moby_plugins.app.plugin_server import DRAIN
 from moby_plugins.app.serving import AccessLog, as_app, is_async_app
 from moby_plugins.app.subsystem import Described
-from moby_plugins.cli.options import Decorator, example, with_settings
+from moby_plugins.cli.options import Decorator, example, with_file
 from moby_plugins.cli.reloading import Sources, begin_again, show_error
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.http import App
@@ -119,7 +119,7 @@ with_drain: Decorator = click.option(
     default=DRAIN,
     metavar="SECONDS",
     callback=_seconds,
-    help=f"How long running calls may go on at the end.  [default: {DRAIN:g}]",
+    help=f"What running calls have at the end.  [default: {DRAIN:g}]",
 )
 
 
@@ -129,8 +129,8 @@ with_drain: Decorator = click.option(
     )
 )
 @click.argument("app", metavar="MODULE:APP", callback=app_argument)
-@click.option("--name", help="What users call the plugin.  [default: the module's name]")
-@click.option("--group", help="The group that may use the socket.")
+@click.option("--name", metavar="NAME", help="The plugin's name.  [default: the module's]")
+@click.option("--group", metavar="GROUP", help="The group that may use the socket.")
 @click.option("--mode", default="660", callback=_octal, help="The socket's mode.  [default: 660]")
 @click.option("--tcp", metavar="HOST:PORT", help="Listen on TCP, and write a spec that says so.")
 @with_drain
@@ -143,21 +143,19 @@ with_drain: Decorator = click.option(
     type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
     default="info",
     metavar="LEVEL",
-    help="What is logged at least, from debug on.  [default: info]",
+    help="What is logged, from debug on.  [default: info]",
 )
 @click.option(
     "--observer",
     "observers",
     multiple=True,
     metavar="NAME",
-    help="Tell this observer of requests: logging, opentelemetry, prometheus or an installed one."
-    "  [several times]",
+    help="An observer, prometheus say. May be given again.",
 )
 @click.option(
     "--metrics",
     metavar="[HOST:]PORT",
-    help="Answer /metrics, with the observer prometheus, and /health there; on the loopback"
-    " interface unless a host is given.",
+    help="Answer /metrics and /health there.",
 )
 @click.option("--access-log", "logs_calls", is_flag=True, help="Log a line for each call.")
 @click.option(
@@ -167,7 +165,7 @@ with_drain: Decorator = click.option(
     is_eager=True,
     help="Begin again when a source file changes.",
 )
-@with_settings
+@with_file
 def serve(
     app: tuple[str, Served],
     name: str | None,
@@ -183,10 +181,7 @@ def serve(
     settings: Settings,
     **tls: str | None,
 ) -> None:
-    """Serve APP, a PluginApp, a subsystem or a function, until SIGTERM or Ctrl-C.
-
-    An AsyncPluginApp, an asynchronous subsystem or a coroutine function is served in an event loop.
-    """
+    """Serve APP, for threads or for asyncio, until SIGTERM or Ctrl-C."""
     module, application = app
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=log_level.upper())
     # The access log is requested by its own option, so the level does not apply to it.

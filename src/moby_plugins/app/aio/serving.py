@@ -100,7 +100,14 @@ class AsyncPluginApp:
         return (await self._answer(request))[0]
 
     def told_to(self, observers: Iterable[Observer]) -> Self:
-        """Return a copy of this app that calls ``observers`` too."""
+        """Return a copy of this app that calls ``observers`` too.
+
+        Args:
+            observers: The observers to add.
+
+        Returns:
+            The copy.
+        """
         other = copy(self)
         other._observers = Observers((*self._observers, *observers))  # noqa: SLF001  its own class
         return other
