@@ -24,5 +24,5 @@ def test_a_picture_shows_what_is_so(name: str, taken: dict[str, str]) -> None:
 
 
 def test_every_picture_is_taken(taken: dict[str, str]) -> None:
-    """None is left of a command that is no longer shown."""
-    assert {path.stem for path in IMAGES.iterdir()} == {*taken}
+    """None is left of a command that is no longer shown; others are drawn, or of a browser."""
+    assert {path.stem for path in IMAGES.iterdir()} - {"perfetto", "who-waits"} == {*taken}

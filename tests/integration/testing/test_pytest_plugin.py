@@ -23,6 +23,7 @@ NAMES = (
 USING_ALL = """
 import moby_plugins
 from moby_plugins import Response, new_local_registry
+from moby_plugins.aio import AsyncVolumeDriver
 
 def test_in_memory(fake_clock, memory_transport, default_registry):
     shelf = default_registry.add("shelf", {"VolumeDriver.List": {}})
@@ -39,6 +40,13 @@ def test_in_tasks(fake_loop, async_registry, async_memory_transport):
     async_memory_transport({"VolumeDriver.List": {}})
     async_registry.add("shelf", {"VolumeDriver.List": {}})
     assert fake_loop.run(async_registry.get("shelf", "VolumeDriver")).name == "shelf"
+
+class Shelf(AsyncVolumeDriver):
+    async def list(self):
+        return []
+
+def test_in_a_loop_of_its_own(async_live_plugin):
+    assert async_live_plugin(Shelf(), "books").addr.endswith("/books.sock")
 """
 
 # What a test of each framework does, and how long it takes on the loop: 3 s, then 15 s.
@@ -212,7 +220,7 @@ def test_all_fixtures_work_where_nothing_is_configured(project: Path) -> None:
     """No conftest, no settings: being installed is enough."""
     (project / "test_all.py").write_text(USING_ALL)
 
-    assert "4 passed" in run_pytest(project, "-q")
+    assert "5 passed" in run_pytest(project, "-q")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +266,7 @@ def test_tests_may_run_in_parallel_processes(project: Path) -> None:
     for number in range(3):
         (project / f"test_all{number}.py").write_text(USING_ALL)
 
-    assert "10 passed" in run_pytest(project, "-q", "-n", "2")
+    assert "13 passed" in run_pytest(project, "-q", "-n", "2")
 
 
 def test_what_a_strict_transport_has_left_fails_the_test(project: Path) -> None:
@@ -294,7 +302,7 @@ def test_coverage_counts_every_line_of_it(project: Path) -> None:
         "[report]\nexclude_also = if TYPE_CHECKING:\n"
     )
 
-    assert "4 passed" in run_python(project, "-m", "coverage", "run", "-m", "pytest", "-q")
+    assert "5 passed" in run_python(project, "-m", "coverage", "run", "-m", "pytest", "-q")
     report = run_python(project, "-m", "coverage", "report").splitlines()
 
     assert [line.split()[-1] for line in report if "pytest_plugin" in line] == ["100%"]
