@@ -41,7 +41,7 @@ def _engine(context: click.Context, _: click.Parameter, given: str | None) -> No
     context.meta[_ENGINE] = given
 
 
-with_file: Decorator = click.option(
+_with_file: Decorator = click.option(
     "--config",
     "settings",
     metavar="FILE",
@@ -62,7 +62,7 @@ _with_engine: Decorator = click.option(
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options ``--config`` and ``--engine`` to a command, as its argument ``settings``."""
-    decorated: Callable[..., Any] = with_file(_with_engine(command))
+    decorated: Callable[..., Any] = _with_file(_with_engine(command))
     return decorated
 
 

@@ -17,7 +17,7 @@ from moby_plugins.app.config import observers_of, system_clock
 from moby_plugins.app.plugin_server import DRAIN
 from moby_plugins.app.serving import AccessLog, as_app, is_async_app
 from moby_plugins.app.subsystem import Described
-from moby_plugins.cli.options import Decorator, example, with_file
+from moby_plugins.cli.options import Decorator, with_settings
 from moby_plugins.cli.reloading import Sources, begin_again, show_error
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.http import App
@@ -123,11 +123,8 @@ with_drain: Decorator = click.option(
 )
 
 
-@click.command(
-    epilog=example(
-        "moby-plugins serve shelves:app --name shelf --tcp 127.0.0.1:9000",
-    )
-)
+# Without a heading, which would be a line more than a screen has.
+@click.command(epilog="\b\n    moby-plugins serve shelves:app --name shelf --tcp 127.0.0.1:9000")
 @click.argument("app", metavar="MODULE:APP", callback=app_argument)
 @click.option("--name", metavar="NAME", help="The plugin's name.  [default: the module's]")
 @click.option("--group", metavar="GROUP", help="The group that may use the socket.")
@@ -165,7 +162,7 @@ with_drain: Decorator = click.option(
     is_eager=True,
     help="Begin again when a source file changes.",
 )
-@with_file
+@with_settings
 def serve(
     app: tuple[str, Served],
     name: str | None,
