@@ -124,7 +124,7 @@ with_drain: Decorator = click.option(
 
 
 # Without a heading, which would be a line more than a screen has.
-@click.command(epilog="\b\n    moby-plugins serve shelves:app --name shelf --tcp 127.0.0.1:9000")
+@click.command(epilog="\b\nmoby-plugins serve shelves:app --name shelf --tcp 127.0.0.1:9000")
 @click.argument("app", metavar="MODULE:APP", callback=app_argument)
 @click.option("--name", metavar="NAME", help="The plugin's name.  [default: the module's]")
 @click.option("--group", metavar="GROUP", help="The group that may use the socket.")
