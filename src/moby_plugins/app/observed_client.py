@@ -13,6 +13,7 @@ from moby_plugins.app.observing import (
     ObservedCall,
     ObservedCallRequest,
     Observers,
+    call_started,
     telling_retries,
 )
 from moby_plugins.app.retrying import OnRetry
@@ -20,7 +21,6 @@ from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import DriverError, StatusError
 from moby_plugins.domain.http import Body, Request, Response
-from moby_plugins.domain.observing import CallStarted
 from moby_plugins.ports import PendingResponse, Transport, callable_or_none, filled
 
 _DOOR = AtDoor("moby_plugins", __name__)
@@ -96,15 +96,8 @@ class ObservedClient(Client):
         sent: ObservedCallRequest = request  # type: ignore[assignment]  # this client made it
         if sent.attempt > 1:  # do not reuse the headers that observers added to the last attempt
             sent = self.request(sent.method, sent.body, sent.length, sent.attempt)
-        body, method = sent.body, sent.method
-        started = CallStarted(
-            self._name,
-            self._address_text,
-            method if "?" not in method else method.partition("?")[0],
-            sent.attempt,
-            sent.headers,  # type: ignore[arg-type]  # a dictionary, from ``request``
-            len(body) if isinstance(body, bytes) else sent.length,
-        )
+        headers: dict[str, str] = sent.headers  # type: ignore[assignment]  # ``request`` made it
+        started = call_started(self._name, self._address_text, sent, headers)
         observed = ObservedCall(self._observers, started, self._clock.now)
         sent.observed.append(observed)
         return sent, observed

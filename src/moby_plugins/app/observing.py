@@ -204,13 +204,15 @@ class ObservedRequest:
                 raise interrupt
 
 
-def call_started(plugin: str, address: str, request: Request | AsyncRequest) -> CallStarted:
-    """Return the event for the start of an attempt."""
+def call_started(
+    plugin: str, address: str, request: Request | AsyncRequest, headers: dict[str, str]
+) -> CallStarted:
+    """Return the event for the start of an attempt; observers may add to ``headers``."""
     size = len(request.body) if isinstance(request.body, bytes) else request.length
     method = request.method
     if "?" in method:
         method = method.partition("?")[0]
-    return CallStarted(plugin, address, method, request.attempt, dict(request.headers), size)
+    return CallStarted(plugin, address, method, request.attempt, headers, size)
 
 
 def telling_retries(observers: Observers, plugin: str, on_retry: OnRetry | None) -> OnRetry:

@@ -73,7 +73,8 @@ class AsyncObservedClient(AsyncClient):
         return telling_retries(self._observers, self._name, super()._told(on_retry))
 
     def _observed(self, request: AsyncRequest) -> ObservedCall:
-        started = call_started(self._name, self.address.text, request)
+        headers = dict(request.headers)
+        started = call_started(self._name, self.address.text, request, headers)
         return ObservedCall(self._observers, started, asyncio.get_running_loop().time)
 
 
