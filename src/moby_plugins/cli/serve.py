@@ -123,7 +123,7 @@ with_drain: Decorator = click.option(
 )
 
 
-# Without a heading, which would be a line more than a screen has.
+# No "Example:" heading: with it the help would not fit a screen of 24 lines.
 @click.command(epilog="\b\nmoby-plugins serve shelves:app --name shelf --tcp 127.0.0.1:9000")
 @click.argument("app", metavar="MODULE:APP", callback=app_argument)
 @click.option("--name", metavar="NAME", help="The plugin's name.  [default: the module's]")
@@ -178,7 +178,7 @@ def serve(
     settings: Settings,
     **tls: str | None,
 ) -> None:
-    """Serve APP, for threads or for asyncio, until SIGTERM or Ctrl-C."""
+    """Serve APP, synchronous or asynchronous, until SIGTERM or Ctrl-C."""
     module, application = app
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=log_level.upper())
     # The access log is requested by its own option, so the level does not apply to it.
