@@ -1,8 +1,6 @@
 """Calls of asynchronous tests, and plugins that know one from another."""
 
-import os
 import re
-import time
 from collections.abc import Awaitable
 
 from moby_plugins.async_ports import AsyncTransport
@@ -72,16 +70,3 @@ def echoes(conversation: Conversation) -> None:
 def hangs(conversation: Conversation) -> None:
     """Take a request, and say nothing."""
     conversation.hang()
-
-
-def descriptors() -> int:
-    """How many this process has open."""
-    return len(os.listdir("/proc/self/fd"))
-
-
-def soon(most: int, seconds: float = 5.0) -> int:
-    """How many descriptors are open, once they are ``most`` or the time is over."""
-    ends = time.monotonic() + seconds
-    while descriptors() > most and time.monotonic() < ends:
-        time.sleep(0.01)
-    return descriptors()

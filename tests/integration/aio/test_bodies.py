@@ -10,8 +10,9 @@ import pytest
 from moby_plugins.domain.errors import WireError
 from moby_plugins.testing.contracts import Run
 from tests.dummy_plugin import Conversation
-from tests.integration.aio.calls import called, descriptors, request, soon, whole
+from tests.integration.aio.calls import called, request, whole
 from tests.integration.aio.conftest import Reach, reach_over
+from tests.integration.descriptors import descriptors, soon
 
 MIB = 1 << 20
 LARGE = 64 * MIB

@@ -11,8 +11,9 @@ from moby_plugins.adapters.aio.pool import TURNS
 from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.domain.errors import TransportError
 from moby_plugins.testing.contracts import Run
-from tests.integration.aio.calls import called, descriptors, echoes, soon
+from tests.integration.aio.calls import called, echoes
 from tests.integration.aio.conftest import Reach
+from tests.integration.descriptors import descriptors, soon
 
 ROUNDS = int(os.environ.get("HOSTILE_ROUNDS", "1"))
 CANCELLATIONS = 10_000 * ROUNDS

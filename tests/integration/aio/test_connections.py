@@ -19,8 +19,9 @@ from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError
 from moby_plugins.testing.contracts import Run
 from tests.dummy_plugin import Conversation, DummyPlugin, answering, http
-from tests.integration.aio.calls import called, descriptors, echoes, failed, hangs, request
+from tests.integration.aio.calls import called, echoes, failed, hangs, request
 from tests.integration.aio.conftest import Reach
+from tests.integration.descriptors import descriptors
 
 
 @contextmanager

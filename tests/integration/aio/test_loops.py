@@ -18,8 +18,9 @@ import pytest
 from moby_plugins.domain.errors import TransportError
 from moby_plugins.testing.contracts import Run
 from tests.dummy_plugin import Conversation
-from tests.integration.aio.calls import called, descriptors, echoes, failed, hangs, request, soon
+from tests.integration.aio.calls import called, echoes, failed, hangs, request
 from tests.integration.aio.conftest import Reach
+from tests.integration.descriptors import descriptors, soon
 from tests.integration.loops import LoopFactory
 
 

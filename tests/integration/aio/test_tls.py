@@ -15,8 +15,9 @@ from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SpecError, TransportError, TransportTimeoutError
 from moby_plugins.testing.contracts import Run
 from tests.dummy_plugin import Conversation, DummyPlugin, answering, http, keeps_answering
-from tests.integration.aio.calls import called, descriptors, echoes, failed, soon
+from tests.integration.aio.calls import called, echoes, failed
 from tests.integration.certificates import Certificates
+from tests.integration.descriptors import descriptors, soon
 
 
 @pytest.fixture

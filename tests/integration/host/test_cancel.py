@@ -1,6 +1,5 @@
 """Calls and waits over real sockets that are ended while the plugin keeps them waiting."""
 
-import os
 import signal
 import socket
 import tempfile
@@ -33,6 +32,7 @@ from moby_plugins.domain.address import Address
 from moby_plugins.ports import WakeEvent
 from tests.dummy_plugin import Conversation, DummyPlugin
 from tests.integration.certificates import Certificates
+from tests.integration.descriptors import descriptors, soon
 
 # Seconds in which a call ends once it is cancelled.
 AT_ONCE = 0.5
@@ -82,11 +82,6 @@ def serving(kind: str, behaviour: Plugin, path: Path) -> Iterator[Place]:
             certificates = Certificates(path)
             plugin = stack.enter_context(DummyPlugin.on_tcp(behaviour, certificates.server()))
             yield Place(plugin.addr, TLSOptions(ca_file=certificates.ca_file))
-
-
-def descriptors() -> int:
-    """How many this process has open."""
-    return len(os.listdir("/proc/self/fd"))
 
 
 def ended(wait: Callable[[], object], end: Callable[[], object], begun: threading.Event) -> Any:
@@ -176,7 +171,7 @@ def test_closing_a_client_ends_what_it_waits_for(
         assert behaviour.left.wait(AT_ONCE + 2 * SOON)
         with pytest.raises(RuntimeError, match=r"^this client is closed$"):
             client.call("M.x")
-    assert descriptors() <= before
+    assert soon(before) <= before
 
 
 @pytest.mark.parametrize("end", ["cancel", "close"])
@@ -195,7 +190,7 @@ def test_a_handshake_is_ended(end: str, sent: bytes, short_path: Path, settings:
             assert (error.plugin, error.attempts) == ("p", 1)
             assert behaviour.left.wait(AT_ONCE)
             assert plugin.connections == 1
-        assert descriptors() <= before
+        assert soon(before) <= before
 
 
 def test_a_sleep_between_two_attempts_is_ended(short_path: Path, settings: Settings) -> None:
@@ -265,7 +260,7 @@ def test_a_dial_that_waits_for_a_place_is_ended(short_path: Path, settings: Sett
 
         ended(lambda: client.call("M.x"), client.close, begun)
 
-        assert descriptors() <= before
+        assert soon(before) <= before
 
 
 def test_a_tcp_dial_is_ended(settings: Settings) -> None:
@@ -331,7 +326,4 @@ def test_threads_that_call_while_a_client_is_closed_all_end(
                 client.close()
                 errors = [call.exception(5) for call in calls]
             assert {type(error) for error in errors} <= {WaitCancelledError, RuntimeError}
-        end = time.monotonic() + 5
-        while descriptors() > before and time.monotonic() < end:
-            time.sleep(0.01)  # the plugin's ends
-        assert descriptors() <= before
+        assert soon(before) <= before

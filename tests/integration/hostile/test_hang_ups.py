@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import socket
 import ssl
 import threading
@@ -26,6 +25,7 @@ from moby_plugins.serving import (
 )
 from moby_plugins.subsystems import LogDriver, LogEntry, LogInfo, ReadConfig
 from tests.integration.certificates import Certificates
+from tests.integration.descriptors import descriptors, soon
 from tests.integration.serving.plugins import WAIT, answer, post
 
 SECOND = 1.0
@@ -113,11 +113,6 @@ def within(seconds: float, holds: Callable[[], bool]) -> bool:
     return True
 
 
-def descriptors() -> int:
-    """How many this process has."""
-    return len(os.listdir("/proc/self/fd"))
-
-
 @pytest.fixture
 def server(quiet: Quiet, short_path: Path) -> Iterator[PluginServer]:
     """A served plugin with that driver."""
@@ -136,7 +131,7 @@ def test_more_hang_ups_than_there_are_places_hold_up_nobody(
         follow(server).close()
 
     assert_answers(server)
-    assert within(SECOND, lambda: descriptors() <= before + 2)
+    assert soon(before + 2, SECOND) <= before + 2
 
 
 def test_a_polite_stream_ends_within_a_second_and_its_thread_with_it(
@@ -153,7 +148,7 @@ def test_a_polite_stream_ends_within_a_second_and_its_thread_with_it(
             for _ in range(50):
                 assert quiet.closed.acquire(timeout=SECOND)
 
-        assert within(SECOND, lambda: descriptors() <= before[0] + 1)
+        assert soon(before[0] + 1, SECOND) <= before[0] + 1
         assert within(3 * SECOND, lambda: threading.active_count() <= before[1])
 
 

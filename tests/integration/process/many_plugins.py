@@ -16,11 +16,7 @@ from moby_plugins import (
     new_client,
     new_local_registry,
 )
-
-
-def descriptors() -> int:
-    """How many this process has open."""
-    return len(os.listdir("/proc/self/fd"))
+from tests.integration.descriptors import descriptors
 
 
 def all_of_them(registry: Registry, _: str) -> None:
