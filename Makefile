@@ -101,7 +101,7 @@ dist: $(VENV)/pip
 # Against the Go host too: golang-go and golang-github-docker-docker-dev of Debian's. Debian's
 # Python is built with optimizations, as many others are not: PYTHON=/usr/bin/python3.
 # Some rows alone: BENCH="--rows calls counts". Fewer rounds: BENCH=--quick.
-bench: $(VENV)/wheel
+bench: $(VENV)/test
 	$(BIN)/pip install --quiet --group bench
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
