@@ -34,6 +34,7 @@ from moby_plugins.domain.json_decoding import (
     SPACE,
     STEPS,
     at_once,
+    may_have_halves,
     memory_of,
     split,
     without_halves,
@@ -77,11 +78,15 @@ def first_value(data: bytes) -> Any:
             return _scan(data.decode(), 0)[0]
         except (ValueError, StopIteration, RecursionError):
             pass
-    whole = without_halves(data)
-    room = MAX_MEMORY + 2 * len(data) - (0 if whole is data else len(whole))
+    halves = may_have_halves(data)
+    whole = without_halves(data) if halves else data
+    room = MAX_MEMORY + (2 if whole is data else 1) * len(data)
+    if halves and may_have_halves(whole):
+        # Escapes of pairs remain: their characters may make a string four times as wide.
+        room -= 9 * len(data)
     if len(whole) <= _COUNTED_BYTES or _fits(whole, room):
         return at_once(whole)
-    return in_pieces(whole, room=room)
+    return in_pieces(whole, room=MAX_MEMORY + (2 if whole is data else 1) * len(data))
 
 
 def only_value(data: bytes) -> Any:

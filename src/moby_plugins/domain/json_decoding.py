@@ -167,8 +167,6 @@ def without_halves(data: bytes) -> bytes:
     Returns ``data`` itself if it has no such escapes. Escapes of pairs, and others next to them,
     may be replaced by what they stand for. Raises ``ValueError`` if ``data`` is not UTF-8.
     """
-    if not may_have_halves(data):
-        return data
     whole, at, valid = bytearray(), 0, True
     while at < len(data):
         last = at + STEP_BYTES >= len(data)
@@ -186,7 +184,7 @@ def without_halves(data: bytes) -> bytes:
                 # The value ends in this step, or is malformed here.
                 step, valid = _SURROGATES.sub(_mended_one, step), False
         whole += step
-    return bytes(whole)
+    return data if whole == data else bytes(whole)
 
 
 def _mended(step: bytes, text: str) -> bytes:
@@ -197,7 +195,10 @@ def _mended(step: bytes, text: str) -> bytes:
         kept = _FIRST_ESCAPE.match(text).end()  # type: ignore[union-attr]  # it matches anything
         content = DECODER.raw_decode(f'"{text[kept:]}"')[0]
         if "?" not in content:
-            whole = content.encode(errors="replace").decode().replace("?", "\ufffd")
+            whole = content.encode(errors="replace").decode()
+            if "?" not in whole and 2 * len(whole) > len(text):
+                return step  # pairs only, and few
+            whole = whole.replace("?", "\ufffd")
             return (text[:kept] + _ENCODE(whole)[1:-1]).encode()
     halves = (step.lower() if b"D" in step else step).count(b"\\ud")
     if not halves:
@@ -210,7 +211,10 @@ def _mended(step: bytes, text: str) -> bytes:
         step = step.replace(b"\2ud", b"\\ud").replace(b"\2uD", b"\\uD")
     step = step.replace(b'"', b"\3").replace(b"?", b"\4")
     content = _LOOSE.raw_decode(f'"{step.decode()}"')[0]
-    return _utf8(content).translate(_SHOWN)
+    whole = content.encode(errors="replace")
+    if b"?" not in whole and 2 * len(content) > len(text):
+        return text.encode()  # pairs only, and few
+    return whole.replace(b"?", "\ufffd".encode()).translate(_SHOWN)
 
 
 def _mended_one(escape: re.Match[bytes]) -> bytes:

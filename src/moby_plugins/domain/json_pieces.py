@@ -29,6 +29,7 @@ from moby_plugins.domain.json_decoding import (
     backslashes_before,
     finite,
     has_escapes,
+    may_have_halves,
     memory_of,
     not_utf8,
     split,
@@ -61,7 +62,7 @@ def in_pieces(data: bytes, size: int = 256 << 10, room: int | None = None) -> An
     """
     if room is None:
         room = MAX_MEMORY + 2 * len(data)
-        data = without_halves(data)
+        data = without_halves(data) if may_have_halves(data) else data
     start = LEADING.match(data).end()  # type: ignore[union-attr]  # it matches anything
     if data[start : start + 1] in {b"[", b"{"}:
         return _Pieces(data, start, size, room).read()
