@@ -214,7 +214,8 @@ def _mended(step: bytes, text: str) -> bytes:
     whole = content.encode(errors="replace")
     if b"?" not in whole and 2 * len(content) > len(text):
         return text.encode()  # pairs only, and few
-    return whole.replace(b"?", "\ufffd".encode()).translate(_SHOWN)
+    mended: bytes = whole.replace(b"?", "\ufffd".encode()).translate(_SHOWN)
+    return mended
 
 
 def _mended_one(escape: re.Match[bytes]) -> bytes:
