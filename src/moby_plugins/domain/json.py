@@ -86,7 +86,8 @@ def first_value(data: bytes) -> Any:
         room -= 9 * len(data)
     if len(whole) <= _COUNTED_BYTES or _fits(whole, room):
         return at_once(whole)
-    return in_pieces(whole, room=MAX_MEMORY + (2 if whole is data else 1) * len(data))
+    del whole  # its memory is needed
+    return in_pieces(data)
 
 
 def only_value(data: bytes) -> Any:

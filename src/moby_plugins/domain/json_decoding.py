@@ -23,25 +23,34 @@ MAX_MEMORY = 256 << 20
 LARGE_BYTES = 1 << 20
 # Long texts are processed in steps of this size.
 STEP_BYTES = 64 << 10
+# A step is cut before an escape or a character that would be split: in a short one nothing is left.
+LEAST_STEP_BYTES = 64
 
 SPACE = b" \t\r\n"
 # The characters that nearly every text begins with.
 _FIRST = frozenset("{[")
 TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
+# A step with more bytes for each backslash than this has few escapes.
+_FEW = 48
 # Stand for two backslashes, a backslash, a quote and a question mark. Valid JSON has no such bytes.
 _HIDDEN = b"\1\2\3\4"
 _SHOWN = bytes.maketrans(_HIDDEN, b'\\\\"?')
+# Stands for two backslashes in text that is UTF-8, which has no such bytes.
+_BACKSLASHES = b"\xff\xff"
+# What must be escaped in a string.
+_ESCAPED = bytes(range(32)) + b'"\\'
+_REPLACEMENT = "\ufffd".encode()
 LEADING = re.compile(b"[ \t\r\n]*+")
 BRACKET = re.compile(rb"[\[\]{}]")
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 # Changes of depth at brackets: as signed bytes +1 and -1.
 STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB]")
-# An escape of two characters; or one of half a pair, or of a pair.
-_SURROGATES = re.compile(
-    rb"(\\[^u])|(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2})",
-    re.DOTALL,
+# The escape of a half: the first one of a pair and no second one behind it, or the reverse. The
+# search is for the backslash alone, which is faster.
+_HALF = re.compile(
+    rb"\\(?=u)u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
 )
 # All before the first escape, and that escape unless it is of a surrogate.
 _FIRST_ESCAPE = re.compile(r"[^\\]*+(?:\\(?!u[dD])(?:u....|.))?", re.DOTALL)
@@ -161,70 +170,85 @@ def _items(level: list[Any]) -> Iterator[Any]:
     )
 
 
-def without_halves(data: bytes) -> bytes:
+def without_halves(data: bytes, start: int = 0) -> bytes:
     """Return ``data`` with U+FFFD for each escape of half a surrogate pair.
 
     Returns ``data`` itself if it has no such escapes. Escapes of pairs, and others next to them,
-    may be replaced by what they stand for. Raises ``ValueError`` if ``data`` is not UTF-8.
+    may be replaced by what they stand for. Raises ``ValueError`` if ``data`` is not UTF-8;
+    ``start`` is the position of ``data`` in the whole, for the error.
     """
-    whole, at, valid = bytearray(), 0, True
+    whole = b"".join(steps_without_halves(data, start, STEP_BYTES))
+    return data if whole == data else whole
+
+
+def steps_without_halves(data: bytes, start: int, size: int) -> Iterator[bytes]:
+    """Yield ``data`` without halves, as ``without_halves`` does, in steps of ``size`` bytes."""
+    if size < LEAST_STEP_BYTES:
+        raise ValueError(f"a step has at least {LEAST_STEP_BYTES} bytes")
+    at = 0
     while at < len(data):
-        last = at + STEP_BYTES >= len(data)
-        step = whole_escapes(data[at : at + STEP_BYTES], last=last)
+        last = at + size >= len(data)
+        step = whole_escapes(data[at : at + size], last=last)
         try:
-            text, size = codecs.utf_8_decode(step, "strict", last)
+            text, used = codecs.utf_8_decode(step, "strict", last)
         except UnicodeDecodeError as error:
-            raise not_utf8(error, at) from error
-        step = step[:size]
-        at += size
-        if valid and b"\\" in step:
-            try:
-                step = _mended(step, text)
-            except json.JSONDecodeError:
-                # The value ends in this step, or is malformed here.
-                step, valid = _SURROGATES.sub(_mended_one, step), False
-        whole += step
-    return data if whole == data else bytes(whole)
+            raise not_utf8(error, start + at) from error
+        yield _mended(step[:used], text)
+        at += used
 
 
 def _mended(step: bytes, text: str) -> bytes:
-    """Return the step, which is ``text``, without halves; the decoder finds and joins pairs."""
-    if b'"' not in step and b"?" not in step:
-        # Inside of a long string: decode all and encode it again. The first escape is kept, so
-        # that escapes outside of strings remain an error.
-        kept = _FIRST_ESCAPE.match(text).end()  # type: ignore[union-attr]  # it matches anything
-        content = DECODER.raw_decode(f'"{text[kept:]}"')[0]
-        if "?" not in content:
-            whole = content.encode(errors="replace").decode()
-            if "?" not in whole and 2 * len(whole) > len(text):
-                return step  # pairs only, and few
-            whole = whole.replace("?", "\ufffd")
-            return (text[:kept] + _ENCODE(whole)[1:-1]).encode()
+    """Return the step, which is ``text``, without halves, in the way that is fast for it."""
+    escapes = step.count(b"\\")
+    if not escapes:
+        return step
+    if escapes * _FEW > len(step):
+        # The decoder finds and joins pairs.
+        try:
+            return _mended_in_string(step, text) or _mended_with_quotes(step, text)
+        except json.JSONDecodeError:
+            pass  # the value ends in this step, or is malformed here
+    if b"\\\\" not in step:
+        return _HALF.sub(_REPLACEMENT, step)
+    step = _HALF.sub(_REPLACEMENT, step.replace(b"\\\\", _BACKSLASHES))
+    return step.replace(_BACKSLASHES, b"\\\\")
+
+
+def _mended_in_string(step: bytes, text: str) -> bytes | None:
+    """Decode a step of a long string and encode it again; None if it is not inside of one.
+
+    The first escape is kept, so that escapes outside of strings remain an error.
+    """
+    kept = _FIRST_ESCAPE.match(text).end()  # type: ignore[union-attr]  # it matches anything
+    content, end = DECODER.raw_decode(f'"{text[kept:]}"')
+    if end < len(text) - kept + 2 or "?" in content:
+        return None
+    # Escapes of two characters make the content longer than those of six.
+    short = kept + len(content) + 5 * (step.count(b"\\") - 1) > len(text)
+    whole: bytes = b"" if short else content.encode(errors="replace")
+    if short or len(whole.translate(None, _ESCAPED)) < len(whole):
+        whole = _ENCODE(content)[1:-1].encode(errors="replace")
+    if b"?" not in whole and 2 * len(content) > len(text):
+        return step  # pairs only, and few
+    return text[:kept].encode() + whole.replace(b"?", _REPLACEMENT)
+
+
+def _mended_with_quotes(step: bytes, text: str) -> bytes:
+    """Decode the step as if it were one string, with all hidden but escapes of surrogates."""
     halves = (step.lower() if b"D" in step else step).count(b"\\ud")
     if not halves:
         return step
     if len(step.translate(None, _HIDDEN)) < len(step):
         raise json.JSONDecodeError("Invalid control character", text, 0)
     if step.count(b"\\") > halves:
-        # Hide all escapes but those of surrogates.
         step = step.replace(b"\\\\", b"\1\1").replace(b"\\", b"\2")
         step = step.replace(b"\2ud", b"\\ud").replace(b"\2uD", b"\\uD")
     step = step.replace(b'"', b"\3").replace(b"?", b"\4")
     content = _LOOSE.raw_decode(f'"{step.decode()}"')[0]
-    whole = content.encode(errors="replace")
+    whole: bytes = content.encode(errors="replace")
     if b"?" not in whole and 2 * len(content) > len(text):
         return text.encode()  # pairs only, and few
-    mended: bytes = whole.replace(b"?", "\ufffd".encode()).translate(_SHOWN)
-    return mended
-
-
-def _mended_one(escape: re.Match[bytes]) -> bytes:
-    short, surrogates = escape.groups()
-    return short or _utf8(DECODER.raw_decode(f'"{surrogates.decode()}"')[0])
-
-
-def _utf8(content: str) -> bytes:
-    return content.encode(errors="replace").replace(b"?", "\ufffd".encode())
+    return whole.replace(b"?", _REPLACEMENT).translate(_SHOWN)
 
 
 def whole_escapes(step: bytes, *, last: bool) -> bytes:

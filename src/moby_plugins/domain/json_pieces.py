@@ -55,17 +55,14 @@ _PIECE_DECODER = json.JSONDecoder(parse_constant=_child, parse_float=finite)
 _ARE_BRACKETS = bytes(byte in b"[]{}" for byte in range(256))
 
 
-def in_pieces(data: bytes, size: int = 256 << 10, room: int | None = None) -> Any:
+def in_pieces(data: bytes, size: int = 256 << 10) -> Any:
     """Decode the first value in ``data`` in pieces of ``size`` bytes.
 
-    Raises ``ValueError`` if it is malformed, too deep, or needs more memory than ``room``.
+    Raises ``ValueError`` if it is malformed, too deep, or needs too much memory.
     """
-    if room is None:
-        room = MAX_MEMORY + 2 * len(data)
-        data = without_halves(data) if may_have_halves(data) else data
     start = LEADING.match(data).end()  # type: ignore[union-attr]  # it matches anything
     if data[start : start + 1] in {b"[", b"{"}:
-        return _Pieces(data, start, size, room).read()
+        return _Pieces(data, start, size).read()
     if data[start : start + 1] == b'"':
         end = _string_end(data, start)
         _check_utf8(data, end)
@@ -76,7 +73,7 @@ def in_pieces(data: bytes, size: int = 256 << 10, room: int | None = None) -> An
 class _Pieces:
     """A reader of the array or object that begins at ``start``, piece by piece."""
 
-    def __init__(self, data: bytes, start: int, size: int, room: int) -> None:
+    def __init__(self, data: bytes, start: int, size: int) -> None:
         self._data = data
         self._size = size
         self._at = start + 1
@@ -85,7 +82,7 @@ class _Pieces:
         self._open: list[Any] = [_container(data[start : start + 1])]
         self._before = ""
         self._memory = 0
-        self._room = room
+        self._room = MAX_MEMORY + 2 * len(data)
 
     def read(self) -> Any:
         """Return the value; raise ``ValueError`` if it cannot be decoded."""
@@ -186,6 +183,8 @@ class _Pieces:
         ``outside`` is their text, with the content of strings blanked out.
         """
         raw = self._data[self._at : self._at + len(outside)]
+        if may_have_halves(raw):
+            raw = without_halves(raw, self._at)
         text = text_of(raw, self._at)
         width = 4 if not raw.isascii() else 2 if has_escapes(raw) else 1
         self._count(outside, child, max(getsizeof(text), len(raw) * width))
@@ -316,6 +315,8 @@ def _string_between(data: bytes, start: int, end: int) -> str:
             text = decoder.decode(step, final=at + len(step) >= end)
         except UnicodeDecodeError as error:
             raise not_utf8(error, at - pending) from error
+        if may_have_halves(step):
+            text = without_halves(text.encode()).decode()
         try:
             content = DECODER.raw_decode(f'"{text}"')[0]
         except json.JSONDecodeError as error:
