@@ -243,6 +243,47 @@ CASES: dict[str, tuple[Callable[[bytes], bool], Callable[[float], bytes], bool]]
     ),
     "64 MiB of escaped pairs": (plain, lambda s: text(rb"\ud83d\ude00", 63.9 * MIB * s), True),
     "64 MiB of escaped halves": (plain, lambda s: text(rb"\ud800", 63.9 * MIB * s), True),
+    "32 MiB of pairs with line ends": (
+        plain,
+        lambda s: text(rb"\ud83d\ude00\n", 32 * MIB * s),
+        True,
+    ),
+    "32 MiB of halves with line ends": (plain, lambda s: text(rb"\ud800\n", 32 * MIB * s), True),
+    "32 MiB of text, a half each 16 letters": (
+        plain,
+        lambda s: text(b"x" * 16 + rb"\ud800", 32 * MIB * s),
+        True,
+    ),
+    "32 MiB of text, a half each 64 letters": (
+        plain,
+        lambda s: text(b"x" * 64 + rb"\ud800", 32 * MIB * s),
+        True,
+    ),
+    "32 MiB of text, a half each 128 letters": (
+        plain,
+        lambda s: text(b"x" * 128 + rb"\ud800", 32 * MIB * s),
+        True,
+    ),
+    "32 MiB of question marks, a half each 64": (
+        plain,
+        lambda s: text(b"?" * 64 + rb"\ud800", 32 * MIB * s),
+        True,
+    ),
+    "32 MiB of escaped letters and halves": (
+        plain,
+        lambda s: text(rb"\u20ac\ud800", 32 * MIB * s),
+        True,
+    ),
+    "64 MiB of text with a half and a pair": (
+        plain,
+        lambda s: text(b"x", 63.9 * MIB * s, rb"\ud800\ud83d\ude00"),
+        True,
+    ),
+    "64,000 strings of 1,000 letters and a half": (
+        plain,
+        lambda s: items(b'"%b"' % (b"x" * 1000 + rb"\ud800"), int(64_000 * s)),
+        True,
+    ),
     "1,000,000 strings of an escaped pair": (
         plain,
         lambda s: items(rb'"\ud83d\ude00"', int(999_998 * s)),

@@ -79,6 +79,10 @@ def first_value(data: bytes) -> Any:
         except (ValueError, StopIteration, RecursionError):
             pass
     halves = may_have_halves(data)
+    if halves and len(data) > LARGE_BYTES and _has_long_strings(data):
+        # Its strings are decoded in steps, where halves are replaced in what was decoded.
+        _fits(data, MAX_MEMORY)
+        return in_pieces(data)
     whole = without_halves(data) if halves else data
     room = MAX_MEMORY + (2 if whole is data else 1) * len(data)
     if halves and may_have_halves(whole):
@@ -114,6 +118,13 @@ def kind_of(value: object) -> str:
         if value is None
         else names.get(type(value), f"a value of type {type(value).__name__}")
     )
+
+
+def _has_long_strings(data: bytes) -> bool:
+    """Return whether quotes are so few that strings, if they are most of the text, are long."""
+    few = len(data) >> 12
+    quotes = data.count(b'"')
+    return quotes < few or quotes - data.count(b'\\"') < few
 
 
 def _fits(data: bytes, room: int) -> bool:

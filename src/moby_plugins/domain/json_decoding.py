@@ -39,7 +39,7 @@ _SHOWN = bytes.maketrans(_HIDDEN, b'\\\\"?')
 _BACKSLASHES = b"\xff\xff"
 # What must be escaped in a string.
 _ESCAPED = bytes(range(32)) + b'"\\'
-_REPLACEMENT = "\ufffd".encode()
+REPLACEMENT = "\ufffd".encode()
 LEADING = re.compile(b"[ \t\r\n]*+")
 BRACKET = re.compile(rb"[\[\]{}]")
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -209,8 +209,8 @@ def _mended(step: bytes, text: str) -> bytes:
         except json.JSONDecodeError:
             pass  # the value ends in this step, or is malformed here
     if b"\\\\" not in step:
-        return _HALF.sub(_REPLACEMENT, step)
-    step = _HALF.sub(_REPLACEMENT, step.replace(b"\\\\", _BACKSLASHES))
+        return _HALF.sub(REPLACEMENT, step)
+    step = _HALF.sub(REPLACEMENT, step.replace(b"\\\\", _BACKSLASHES))
     return step.replace(_BACKSLASHES, b"\\\\")
 
 
@@ -230,7 +230,7 @@ def _mended_in_string(step: bytes, text: str) -> bytes | None:
         whole = _ENCODE(content)[1:-1].encode(errors="replace")
     if b"?" not in whole and 2 * len(content) > len(text):
         return step  # pairs only, and few
-    return text[:kept].encode() + whole.replace(b"?", _REPLACEMENT)
+    return text[:kept].encode() + whole.replace(b"?", REPLACEMENT)
 
 
 def _mended_with_quotes(step: bytes, text: str) -> bytes:
@@ -248,7 +248,7 @@ def _mended_with_quotes(step: bytes, text: str) -> bytes:
     whole: bytes = content.encode(errors="replace")
     if b"?" not in whole and 2 * len(content) > len(text):
         return text.encode()  # pairs only, and few
-    return whole.replace(b"?", _REPLACEMENT).translate(_SHOWN)
+    return whole.replace(b"?", REPLACEMENT).translate(_SHOWN)
 
 
 def whole_escapes(step: bytes, *, last: bool) -> bytes:
