@@ -40,6 +40,7 @@ from moby_plugins.domain.json_decoding import (
 )
 
 _CONTROLS = bytes(range(32))
+_ASCII = bytes(range(128)).decode()
 # Replaces the content of strings, but keeps the quotes.
 _BLANK = bytes(ord('"' if byte == ord('"') else "_") for byte in range(256))
 # A placeholder for the container, or the long string, that begins after a piece. In the text it is
@@ -330,14 +331,16 @@ def _string_between(data: bytes, start: int, end: int) -> str:
 def _without_halves(content: str, text: str) -> str:
     """Return ``content``, decoded from ``text``, with U+FFFD for each half of a surrogate pair."""
     # The codec writes halves as question marks, so another character stands for those.
-    mark = "?"
-    if "?" in content:
-        mark = next((char for char in map(chr, range(128)) if char not in content), "")
-        if not mark:
-            return str(DECODER.raw_decode(f'"{without_halves(text.encode()).decode()}"')[0])
-        content = content.replace("?", mark)
-    whole = content.encode(errors="replace").replace(b"?", REPLACEMENT)
-    return whole.translate(bytes.maketrans(mark.encode(), b"?")).decode()
+    mark = "?" if "?" not in content else next((it for it in _ASCII if it not in content), "")
+    if not mark:
+        return str(DECODER.raw_decode(f'"{without_halves(text.encode()).decode()}"')[0])
+    whole = content.replace("?", mark).encode(errors="replace")
+    if b"?" not in whole:
+        return content
+    whole = whole.replace(b"?", REPLACEMENT)
+    return (
+        whole if mark == "?" else whole.translate(bytes.maketrans(mark.encode(), b"?"))
+    ).decode()
 
 
 def whole_backslashes(data: bytes, at: int) -> bytes:
