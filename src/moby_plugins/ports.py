@@ -142,7 +142,7 @@ class RunningCall:
             event.set()
 
     @property
-    def left_behind(self) -> bool:
+    def from_parent_process(self) -> bool:
         """Whether this process is a child that the plugin's code forked; the parent responds."""
         return self._process != os.getpid()
 
@@ -151,7 +151,7 @@ class RunningCall:
         self._token = _RUNNING.set(self)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if self.left_behind:
+        if self.from_parent_process:
             os._exit(_exit_status(error))
         token, self._token = self._token, None
         if token is not None:
@@ -173,7 +173,7 @@ def _exit_status(error: BaseException | None) -> int:
 def is_forked_child() -> bool:
     """Return whether the plugin's code forked this process during the running call."""
     call = _RUNNING.get(None)
-    return call is not None and call.left_behind
+    return call is not None and call.from_parent_process
 
 
 def hung_up() -> threading.Event:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from attrs import evolve, field, frozen
 
 from moby_plugins.adapters.clock import SystemClock
-from moby_plugins.adapters.http.dialing import Lookups, dial_for
+from moby_plugins.adapters.http.dialing import Lookups, dialer_for
 from moby_plugins.adapters.http.pool import PooledTransport
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import (
@@ -74,7 +74,7 @@ def connect(
     """
     from moby_plugins.adapters.http.urllib3 import GetConnection
 
-    return PooledTransport(address, dial_for(address, tls, lookups), GetConnection)
+    return PooledTransport(address, dialer_for(address, tls, lookups), GetConnection)
 
 
 @frozen(repr=False)

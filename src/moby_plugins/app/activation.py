@@ -131,7 +131,7 @@ class WatchedTransport:
 
 
 # A handler, and the plugin that it is to be called with.
-Meeting: TypeAlias = tuple[Callable[[str, Any], object], P]
+PendingHandlerCall: TypeAlias = tuple[Callable[[str, Any], object], P]
 
 
 class Activation(Generic[P]):
@@ -142,8 +142,8 @@ class Activation(Generic[P]):
         self.done: Cancellation = Cancellation()
         self.plugin: P | None = None
         self.error: Exception | None = None
-        # Handlers still to be called for the plugin, until ``take_meetings`` takes them.
-        self.meetings: list[Meeting[P]] = []
+        # Handlers still to be called for the plugin, until ``take_pending_calls`` takes them.
+        self.pending_calls: list[PendingHandlerCall[P]] = []
         # Whether this activation made its plugin active, and the plugin that it replaced.
         self.is_new: bool = False
         self.replaced: P | None = None
@@ -151,7 +151,7 @@ class Activation(Generic[P]):
         self._process = os.getpid()
 
     @property
-    def left_behind(self) -> bool:
+    def from_parent_process(self) -> bool:
         """Whether the activation is running in the parent process, before this one was forked."""
         return self._process != os.getpid() and not self.done.is_set()
 
@@ -362,7 +362,7 @@ class Activations(Generic[P]):
             if self._closed:
                 raise RuntimeError(CLOSED)
             known = self._by_name.get(name)
-            if known is not None and not known.left_behind:
+            if known is not None and not known.from_parent_process:
                 return known, False
             activation = self._by_name[name] = Activation(name, leader)
             return activation, True
@@ -409,7 +409,7 @@ class Activations(Generic[P]):
             return known
         activation.is_new = True
         if self._handlers:
-            activation.meetings = self._meetings(plugin)
+            activation.pending_calls = self._pending_calls(plugin)
         # A plugin that was invalidated during its activation is not stored: only the callers that
         # wait for it get it.
         if self._by_name.get(activation.name) is activation:
@@ -419,7 +419,7 @@ class Activations(Generic[P]):
             self._plugins[name] = plugin
         return plugin
 
-    def _meetings(self, plugin: P) -> list[Meeting[P]]:
+    def _pending_calls(self, plugin: P) -> list[PendingHandlerCall[P]]:
         # In the order of the manifest; the names of a managed plugin's subsystems ignore case.
         first = {name.lower(): n for n, name in reversed([*enumerate(plugin.manifest.implements)])}
         interfaces = filter(plugin.implements, self._handlers)
@@ -435,15 +435,15 @@ class Activations(Generic[P]):
         for name in names:
             del self._by_name[name]
 
-    def take_meetings(self, activation: Activation[P]) -> list[Meeting[P]]:
+    def take_pending_calls(self, activation: Activation[P]) -> list[PendingHandlerCall[P]]:
         """Return the handlers that the caller must call for an activated plugin, only once."""
         with self._lock():
-            meetings, activation.meetings = activation.meetings, []
-            return meetings
+            pending_calls, activation.pending_calls = activation.pending_calls, []
+            return pending_calls
 
     def add_handler(
         self, interface: str, handler: Callable[[str, Any], object]
-    ) -> list[Meeting[P]]:
+    ) -> list[PendingHandlerCall[P]]:
         """Add ``handler``; return it with each active plugin that it must be called with."""
         with self._lock():
             self._handlers.setdefault(interface, []).append(handler)

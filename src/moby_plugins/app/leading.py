@@ -19,7 +19,7 @@ from moby_plugins.app.activation import (
     Activations,
     ActivePlugin,
     Handshake,
-    Meeting,
+    PendingHandlerCall,
     WatchedTransport,
 )
 from moby_plugins.app.client import Client
@@ -165,7 +165,7 @@ class Leaders:
         self._settle(activation, handshake, started, plugin)
         if activation.plugin is None:  # the registry was closed before it was active
             raise ending.error(elapsed=self._clock.now() - started)
-        self._meet(activation)
+        self._call_handlers(activation)
         return activation.plugin
 
     def _settle(
@@ -186,8 +186,8 @@ class Leaders:
                 what = f"closing the client of plugin {quoted(activation.name)} failed"
                 log_failure(what, raised)
 
-    def _meet(self, activation: Activation[ActivePlugin]) -> None:
-        call_handlers(self._activations.take_meetings(activation), self._observers)
+    def _call_handlers(self, activation: Activation[ActivePlugin]) -> None:
+        call_handlers(self._activations.take_pending_calls(activation), self._observers)
 
     def _on_retries(self, activations: Sequence[Activation[ActivePlugin]]) -> list[OnRetry | None]:
         if not self._observers:
@@ -247,7 +247,7 @@ class Leaders:
             # the lead, and the handlers of plugins that became active are still called.
             for activation in ours:
                 self._activations.settle(activation, None)
-            left = chain.from_iterable(map(self._activations.take_meetings, ours))
+            left = chain.from_iterable(map(self._activations.take_pending_calls, ours))
             call_handlers(left, self._observers)
         for activation in theirs:
             activation.wait(self._clock, ending)
@@ -282,7 +282,7 @@ class Leaders:
 
         # Handlers run in this thread while the workers continue: a handler may wait for a plugin
         # that the workers are activating.
-        crew = retry_side_by_side(
+        workers = retry_side_by_side(
             handshakes,
             self._retry,
             self._clock,
@@ -293,22 +293,24 @@ class Leaders:
             selector=self._new_selector(),
             on_retry=self._on_retries(ours),
         )
-        with ending.cancellation.calling(end), closing(crew):
+        with ending.cancellation.calling(end), closing(workers):
             try:
-                for activation, error in crew:
+                for activation, error in workers:
                     if error is not None and not isinstance(error, Exception):
                         raise error
-                    self._meet(activation)
+                    self._call_handlers(activation)
                     yield activation
             except BaseException:  # also raised when the caller closes this generator
                 ending.end(LEFT)
                 raise
 
 
-def call_handlers(meetings: Iterable[Meeting[ActivePlugin]], observers: Observers) -> None:
+def call_handlers(
+    pending_calls: Iterable[PendingHandlerCall[ActivePlugin]], observers: Observers
+) -> None:
     """Call each handler with its plugin; raise a ``KeyboardInterrupt`` after the last one."""
     interrupt: KeyboardInterrupt | None = None
-    for handler, plugin in meetings:
+    for handler, plugin in pending_calls:
         try:
             handler(plugin.name, plugin.client)
         except KeyboardInterrupt as error:  # raised below, after all handlers have run

@@ -308,14 +308,14 @@ class TracingProxy:
 
 def _connect(address: Address, tls: TLSOptions | None, settings: Settings) -> Transport:
     """Return the settings' transport; a built-in one opens a connection for each call of a host."""
-    from moby_plugins.adapters.http.dialing import dial_for
+    from moby_plugins.adapters.http.dialing import dialer_for
     from moby_plugins.adapters.http.passing import PassingTransport
     from moby_plugins.adapters.http.pool import PooledTransport
 
     transport = connect_by_scheme(settings)(address, tls)
     if not isinstance(transport, PooledTransport):
         return transport
-    return PassingTransport(address, dial_for(address, tls), transport.engine, hung_up)
+    return PassingTransport(address, dialer_for(address, tls), transport.connection_class, hung_up)
 
 
 @contextmanager

@@ -46,8 +46,8 @@ class Seen:
     (permissions), ``owners`` and ``members`` (untrusted users of a group that may write) are by
     component. ``failures`` has the ``errno`` of examining, opening or connecting to a path.
     ``unreadable`` says why directories could not be listed, ``untold`` why the engine did not
-    list its plugins. ``nested`` are subdirectories of the plugin directories. ``left_behind`` are
-    sockets of ``trace`` commands that were killed, which still take the place of the plugin's.
+    list its plugins. ``nested`` are subdirectories of the plugin directories. ``abandoned_sockets``
+    are sockets of ``trace`` commands that were killed, which still take the place of the plugin's.
     ``trusted`` are the IDs of users with at least the host's rights; ``users`` has names by ID.
     ``asked`` has the outcome for each plugin that was called, by name.
     """
@@ -60,7 +60,7 @@ class Seen:
     failures: Mapping[str, int] = field(factory=dict)
     unreadable: tuple[str, ...] = ()
     untold: tuple[str, ...] = ()
-    left_behind: tuple[str, ...] = ()
+    abandoned_sockets: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
     ways: Mapping[str, tuple[str, ...]] = field(factory=dict)
     kinds: Mapping[str, str] = field(factory=dict)
@@ -112,7 +112,7 @@ def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
         yield from of_managed(first.path, first.managed, [each.path for each in hidden])
     yield from (_of_hidden(first, candidate) for candidate in hidden)
     # A socket that a trace left behind is reported separately.
-    if first.plugin is None or first.path in seen.left_behind:
+    if first.plugin is None or first.path in seen.abandoned_sockets:
         return
     if first.plugin.address.concern:
         yield Finding(
@@ -445,7 +445,7 @@ def _of_private_keys(seen: Seen) -> Iterator[Finding]:
 
 
 def _of_leftovers(seen: Seen) -> Iterator[Finding]:
-    for path in seen.left_behind:
+    for path in seen.abandoned_sockets:
         name = path.rpartition("/")[2].removesuffix(".sock")
         trace = shell_command("moby-plugins", "trace", name)
         yield Finding(

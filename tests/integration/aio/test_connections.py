@@ -334,9 +334,9 @@ def test_a_name_s_addresses_share_the_time_out(run: Run) -> None:
     """One that does not answer leaves time for the next; the name is resolved in a thread."""
     plugin = DummyPlugin.on_tcp(answering(http(b"1")))
     port = int(plugin.addr.rpartition(":")[2])
-    from moby_plugins.adapters.aio.dialing import AsyncTCPDial
+    from moby_plugins.adapters.aio.dialing import AsyncTCPDialer
     from moby_plugins.adapters.aio.transport import AsyncSocketTransport
-    from moby_plugins.adapters.http.dialing import TCPDial
+    from moby_plugins.adapters.http.dialing import TCPDialer
 
     resolving: list[str] = []
 
@@ -348,7 +348,7 @@ def test_a_name_s_addresses_share_the_time_out(run: Run) -> None:
         return [(*stream, ("192.0.2.1", port)), (*stream, ("127.0.0.1", port))]
 
     address = Address(f"tcp://plugin.example:{port}")
-    transport = AsyncSocketTransport(address, AsyncTCPDial(TCPDial(address, resolve)))
+    transport = AsyncSocketTransport(address, AsyncTCPDialer(TCPDialer(address, resolve)))
 
     async def test() -> None:
         began = time.monotonic()

@@ -111,8 +111,8 @@ def test_hundreds_are_activated(street: Street) -> None:
 
     def count(_: str, __: Client) -> None:
         nonlocal most
-        crew = [each for each in threading.enumerate() if each.name == "moby-plugins"]
-        most = max(most, len(crew))
+        workers = [each for each in threading.enumerate() if each.name == "moby-plugins"]
+        most = max(most, len(workers))
 
     registry.handle("VolumeDriver", count)
     found = street.get_all(registry)
@@ -136,11 +136,11 @@ def test_one_that_drips_holds_no_other_back(street: Street) -> None:
     assert max(street.settled.values()) < SOON
 
 
-@pytest.mark.parametrize("way", ["hangs", "in the middle of its head"])
-def test_those_that_are_silent_hold_no_other_back(way: str, street: Street) -> None:
+@pytest.mark.parametrize("behaviour", ["hangs", "in the middle of its head"])
+def test_those_that_are_silent_hold_no_other_back(behaviour: str, street: Street) -> None:
     """Each fails at its own time-out; the others are settled at once."""
     for number in range(30):
-        street.add(f"a{number}", hangs() if way == "hangs" else Stalls())
+        street.add(f"a{number}", hangs() if behaviour == "hangs" else Stalls())
     for number in range(30):
         street.add(f"b{number}", answers)
 
@@ -194,13 +194,13 @@ def test_a_body_without_a_length_is_read_by_another_thread(street: Street) -> No
 
 def test_what_fails_fails_as_in_get(street: Street) -> None:
     """With the same error, at the first attempt, which counts."""
-    ways = {
+    behaviours = {
         "drops": drops(),
         "malformed": malformed(),
         "refuses": status(500, "disk full"),
         "page": lambda _: Response(200, b"<html>"),
     }
-    for name, plugin in ways.items():
+    for name, plugin in behaviours.items():
         street.add(name, plugin)
     registry = street.registry()
     assert street.get_all(registry) == set()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from moby_plugins.adapters.http.dialing import dial_for
+from moby_plugins.adapters.http.dialing import dialer_for
 from moby_plugins.adapters.http.passing import PassingTransport
 from moby_plugins.adapters.http.urllib3 import Urllib3Connection
 from moby_plugins.domain.address import Address
@@ -31,7 +31,7 @@ class Peer:
         self._sock.settimeout(SECONDS)
         self.transport = PassingTransport(
             Address(f"unix://{path}"),
-            dial_for(Address(f"unix://{path}"), None),
+            dialer_for(Address(f"unix://{path}"), None),
             Urllib3Connection,
             lambda: self.hung_up,
         )

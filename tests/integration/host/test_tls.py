@@ -20,7 +20,7 @@ from moby_plugins import (
     WireError,
     new_client,
 )
-from moby_plugins.adapters.http.dialing import TLSDial, ssl_context
+from moby_plugins.adapters.http.dialing import TLSDialer, ssl_context
 from moby_plugins.domain.address import Address
 from tests.dummy_plugin import (
     Behaviour,
@@ -230,7 +230,7 @@ def test_a_dial_without_a_time_out_waits(certificates: Certificates) -> None:
     with plugin(certificates.server()) as running:
         context = ssl_context(TLSOptions(certificates.ca_file))
 
-        with TLSDial(Address(running.addr), context)(None) as sock:
+        with TLSDialer(Address(running.addr), context)(None) as sock:
             assert sock.gettimeout() is None
             assert sock.version() == "TLSv1.3"
 

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from moby_plugins import PluginNotFoundError, Settings, SpecError, TransportError, new_client
-from moby_plugins.adapters.disk.stand_in import SocketStandIn, left_behind
+from moby_plugins.adapters.disk.stand_in import SocketStandIn, abandoned_sockets
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.ports import Transport
@@ -481,7 +481,7 @@ def test_a_socket_whose_path_is_as_long_as_one_can_be_is_stood_in_for(
     with LivePlugin(plugin, path.stem, directory):
         with tracing_proxy(f"unix://{path}", between, plugin_dir.settings):
             assert said(path) == "past the plugin"
-            assert left_behind(str(directory)) == []
+            assert abandoned_sockets(str(directory)) == []
         assert said(path) == "the plugin"
     assert not (directory / ".traced").exists()
 
@@ -496,7 +496,7 @@ def test_what_stood_in_at_a_long_path_and_was_killed_is_found(short_path: Path) 
             stand_in.take()
             os.rename(stand_in.waiting.removesuffix(".new") + ".lock", directory / "lock")
 
-            assert left_behind(str(directory)) == [path]
+            assert abandoned_sockets(str(directory)) == [path]
 
 
 def test_a_managed_plugin_without_a_socket_has_none_made(short_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import pytest
 
-from moby_plugins.adapters.server.answering import Answer, answer
+from moby_plugins.adapters.server.answering import StartedResponse, answer
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import App, Request, Response
 from moby_plugins.ports import RunningCall
@@ -189,7 +189,7 @@ def make(request: pytest.FixtureRequest) -> Make:
     return made
 
 
-def served(app: App, method: str, place: str) -> Answer:
+def served(app: App, method: str, place: str) -> StartedResponse:
     """What a server sends; a failure here is not the odd exception, which pytest cannot show."""
     asked = Request(f"GraphDriver.{method}", b'{"ID":"%b"}' % place.encode())
     try:
@@ -239,7 +239,7 @@ def test_an_odd_exception_in_a_stream_cuts_it_off(
         caplog.clear()
 
 
-def assert_cut_off(answered: Answer, kind: str) -> None:
+def assert_cut_off(answered: StartedResponse, kind: str) -> None:
     """One chunk, an exception of Python's usual ones, and no more."""
     received = []
     cut: type[BaseException] | None = None

@@ -201,7 +201,7 @@ def test_what_no_lookup_finds_is_a_problem() -> None:
 def test_a_leftover_of_a_trace_is_told_for_what_it_is() -> None:
     """Not as the stale socket that it looks like; it says how to put it right."""
     path = f"{SOCKETS}/shelf.sock"
-    finding = the(socket(), failures={path: errno.ECONNREFUSED}, left_behind=(path,))
+    finding = the(socket(), failures={path: errno.ECONNREFUSED}, abandoned_sockets=(path,))
 
     assert finding.what.startswith("a trace of this plugin was killed")
     assert finding.remedy.endswith(": moby-plugins trace shelf")

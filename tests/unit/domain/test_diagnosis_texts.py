@@ -58,7 +58,7 @@ def spec(addr: str) -> Candidate:
             ),
         ),
         (
-            seen(left_behind=(SOCKET,)),
+            seen(abandoned_sockets=(SOCKET,)),
             Finding(
                 PROBLEM,
                 SOCKET,

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, Callable
 from copy import copy
 
 from moby_plugins.adapters.aio.links import Link, TLSLink
-from moby_plugins.adapters.aio.pool import Call, Place
+from moby_plugins.adapters.aio.pool import Call, LoopPool
 from moby_plugins.adapters.http.deadline_socket import ClosedHereError, ends_sending
 from moby_plugins.adapters.http.dialing import STOPPED_READING
 from moby_plugins.adapters.http.heads import RefusedError, head_of
@@ -19,7 +19,7 @@ from moby_plugins.adapters.http.httptools import (
     ERRORS,
     FIRST_BYTES,
     LAST_CHUNK,
-    Answer,
+    ResponseParser,
     as_chunk,
     translate,
 )
@@ -62,18 +62,18 @@ class _Incoming:
 
 
 class AsyncConnection:
-    """A connection over ``link`` to the plugin at ``address``, for one call of ``place`` at a time.
+    """A connection over ``link`` to the plugin at ``address``, for one call of ``pool`` at a time.
 
     Only ``close`` may be called from other threads than that of its loop.
     """
 
-    def __init__(self, address: Address, link: Link, place: Place["AsyncConnection"]) -> None:
+    def __init__(self, address: Address, link: Link, pool: LoopPool["AsyncConnection"]) -> None:
         self._address = address
         self._host = address.host_header
         self._link = link
-        self._place = place
+        self._pool = pool
         # One for all responses: creating a parser takes longer than parsing.
-        self._answer = Answer()
+        self._parser = ResponseParser()
         self._call: Call | None = None
         self._incoming: _Incoming | None = None
         # Whether a request is being sent, and whether early bytes have ended the sending.
@@ -95,36 +95,36 @@ class AsyncConnection:
         unchanged; all others are those of this library.
         """
         self._call, call.carrier = call, self
-        answer = self._answer
+        parser = self._parser
         try:
             whole = self._sent_at_once(request)
             if whole is None:
                 self._is_sending = True
                 whole = await self._send(request, call)
-            answer.begin()
+            parser.begin()
             if self._is_sending:
                 self._receive_early()
             try:
-                while not answer.status:
+                while not parser.status:
                     if self._failure is not None:
                         raise copy(self._failure)  # its traceback would refer to this object
                     await call.wait()
             except ERRORS as error:
-                answered = isinstance(error, OSError) and answer.answered
+                answered = isinstance(error, OSError) and parser.answered
                 raise translate(error, self._address, answered=answered) from error
         except BaseException:
             self._call = None
             self.close()
             raise
-        answer.reusable = answer.reusable and whole
-        came = answer.take()
-        if answer.complete:
+        parser.reusable = parser.reusable and whole
+        came = parser.take()
+        if parser.complete:
             self._finish()
-            return AsyncResponse(answer.status, came, answer.headers())
+            return AsyncResponse(parser.status, came, parser.headers())
         self._incoming = incoming = _Incoming(came)
         self._check_body(incoming)
         body = UnreadBody(self, incoming, call, self._address)
-        return AsyncResponse(answer.status, body, answer.headers())
+        return AsyncResponse(parser.status, body, parser.headers())
 
     def resume(self) -> None:
         """Resume receiving, after a pause because enough of the body was kept."""
@@ -136,9 +136,9 @@ class AsyncConnection:
         self._link.close()
         if self._incoming is not None and self._call is not None:
             call, self._call, self._incoming = self._call, None, None
-            self._place.end(call)
+            self._pool.end(call)
         if self._call is None:
-            self._answer.finish()
+            self._parser.finish()
 
     def _sent_at_once(self, request: AsyncRequest) -> bool | None:
         """Send a small request in one system call; return whether the plugin reads it.
@@ -250,7 +250,7 @@ class AsyncConnection:
         # While more is awaited: after a reset, the loop may not report the connection again.
         if (
             self._call is not None
-            and (self._is_sending or not self._answer.complete)
+            and (self._is_sending or not self._parser.complete)
             and link.is_receiving
             and link.is_broken()
         ):
@@ -268,7 +268,7 @@ class AsyncConnection:
             call.wake()
 
     def _lose(self) -> None:
-        self._place.shared.discard(self)
+        self._pool.shared.discard(self)
         self.close()
 
     def _take_early(self, data: bytes | None) -> None:
@@ -292,23 +292,23 @@ class AsyncConnection:
             self._link.resume()
 
     def _feed(self, data: bytes) -> None:
-        answer, incoming = self._answer, self._incoming
+        parser, incoming = self._parser, self._incoming
         try:
-            answer.feed(data)
+            parser.feed(data)
         except ERRORS as error:
-            answer.begin()  # reset what was parsed of a refused head
+            parser.begin()  # reset what was parsed of a refused head
             self._break(error)
             return
         if incoming is not None:
-            incoming.add(answer.take())
+            incoming.add(parser.take())
             self._check_body(incoming)
 
     def _check_body(self, incoming: _Incoming) -> None:
         """Update the body after parsing: it may have ended or failed, or receiving must pause."""
-        answer = self._answer
-        if answer.failure is not None:
-            self._end_body(incoming, answer.failure)
-        elif answer.complete:
+        parser = self._parser
+        if parser.failure is not None:
+            self._end_body(incoming, parser.failure)
+        elif parser.complete:
             incoming.is_over = True
             self._finish()
         elif self._failure is not None or self._link.ended:
@@ -318,19 +318,19 @@ class AsyncConnection:
 
     def _take_end(self) -> None:
         """Handle the end of the connection: it may end the body, or be an error."""
-        answer, incoming = self._answer, self._incoming
-        if not answer.status:
+        parser, incoming = self._parser, self._incoming
+        if not parser.status:
             if self._failure is None:
-                self._failure = answer.ended()
+                self._failure = parser.ended()
         elif incoming is not None and not incoming.is_over:
             failure = self._failure
-            if failure is None and (answer.ends_itself or self._link.cut_off):
+            if failure is None and (parser.ends_itself or self._link.cut_off):
                 failure = RefusedError("the connection ended before the body")
             self._end_body(incoming, failure)
 
     def _end_body(self, incoming: _Incoming, failure: Exception | None) -> None:
         incoming.failure, incoming.is_over = failure, True
-        self._answer.reusable = False
+        self._parser.reusable = False
         self._finish()
 
     def _break(self, error: Exception) -> None:
@@ -354,13 +354,13 @@ class AsyncConnection:
         """End the call after its last byte; keep the connection for another, or close it."""
         call, self._call, self._incoming = self._call, None, None
         if call is not None:
-            self._place.end(call)
+            self._pool.end(call)
             call.wake()
         link = self._link
-        if self._answer.reusable and not (link.ended or link.is_closed):
+        if self._parser.reusable and not (link.ended or link.is_closed):
             if not link.is_receiving:
                 link.resume()
-            self._place.keep(self)
+            self._pool.keep(self)
         else:
             self.close()
 

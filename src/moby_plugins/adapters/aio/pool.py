@@ -149,7 +149,7 @@ class _Interruptible:
         return False
 
 
-class Place(Generic[C]):
+class LoopPool(Generic[C]):
     """The calls and idle connections of one transport in ``loop`` and this process.
 
     Only ``close`` may be called from other threads than that of its loop. ``shared`` bounds the
@@ -167,7 +167,7 @@ class Place(Generic[C]):
         self._idle: deque[tuple[int, C]] = deque()
 
     @property
-    def is_here(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether it belongs to this process and to a loop that can still run."""
         return self.process == PROCESS.number and not self.loop.is_closed()
 
@@ -196,7 +196,7 @@ class Place(Generic[C]):
         return self.take()
 
     async def take_turn(self, call: Call) -> None:
-        """Wait for a turn for ``call``, which ``give_turn`` gives back; raise ``OSError``."""
+        """Wait for a turn for ``call``, which ``pass_turn`` gives back; raise ``OSError``."""
         if call.has_turn:
             return
         self._waiting.append(call)
@@ -207,7 +207,7 @@ class Place(Generic[C]):
             if not call.has_turn:
                 self._waiting.remove(call)
 
-    def give_turn(self, call: Call) -> None:
+    def pass_turn(self, call: Call) -> None:
         """Pass the turn of ``call``, if it has one, to the next waiting call."""
         if not call.has_turn:
             return
@@ -238,7 +238,7 @@ class Place(Generic[C]):
 
     def close(self) -> None:
         """End all calls with ``ClosedHereError``, close idle connections; in any thread."""
-        if self.is_here and not may_touch(self.loop):
+        if self.is_usable and not may_touch(self.loop):
             # A loop that has just been closed runs no callback.
             with suppress(RuntimeError):
                 self.loop.call_soon_threadsafe(self._close)
@@ -248,7 +248,7 @@ class Place(Generic[C]):
     def _close(self) -> None:
         self._closed = True
         for call in tuple(self._calls):
-            if self.is_here:
+            if self.is_usable:
                 call.fail(ClosedHereError)
             elif call.carrier is not None:  # its loop no longer runs its task
                 call.carrier.close()

@@ -1,8 +1,9 @@
 """The server behind a served asynchronous plugin, on a given socket.
 
 uvicorn is not used (decision 0046): it closes a connection whose host has shut down its sending,
-and so loses the response, and it bounds neither the size nor the time of a head. ``Connection``
-does both. ``MAX_CONNECTIONS`` bounds what the threaded server bounds by its threads.
+and so loses the response, and it bounds neither the size nor the time of a head.
+``AsyncServerConnection`` does both. ``MAX_CONNECTIONS`` bounds what the threaded server bounds by
+its threads.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import socket
 import ssl
 from email.utils import formatdate
 
-from moby_plugins.adapters.aio.server_connection import Connection
+from moby_plugins.adapters.aio.server_connection import AsyncServerConnection
 from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.http import USER_AGENT
@@ -76,7 +77,7 @@ class AsyncServer:
         self._accepting = False
         self._dated, self._lines = -math.inf, ""
         self._exhausted = self._was_exhausted = False
-        self._connections: set[Connection] = set()
+        self._connections: set[AsyncServerConnection] = set()
         # Sockets in their TLS handshake, oldest first.
         self._shaking: dict[asyncio.Task[None], socket.socket] = {}
         # Calls that were checked once, and running calls whose hosts hung up.
@@ -145,13 +146,13 @@ class AsyncServer:
             self._lines = f"Server: {USER_AGENT}\r\nDate: {formatdate(usegmt=True)}"
         return self._lines
 
-    def opened(self, conn: Connection) -> None:
+    def opened(self, conn: AsyncServerConnection) -> None:
         """Note that ``conn`` was accepted; it is open until ``closed`` is called."""
         self._connections.add(conn)
         if self.stopping:
             conn.stop()
 
-    def closed(self, conn: Connection) -> None:
+    def closed(self, conn: AsyncServerConnection) -> None:
         """Note that ``conn`` was closed; its call may still be running."""
         if conn.task is not None and not conn.task.done():
             self._gone.setdefault(conn.task, (self._loop.time(), conn.method))
@@ -223,7 +224,7 @@ class AsyncServer:
             if sock.family != getattr(socket, "AF_UNIX", None):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.connect_accepted_socket(
-                lambda: Connection(self), sock, ssl=self._context
+                lambda: AsyncServerConnection(self), sock, ssl=self._context
             )
         except Exception as error:  # for example a failed handshake
             sock.close()

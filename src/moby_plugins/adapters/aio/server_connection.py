@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextvars import copy_context
 from typing import Protocol, cast
 
-from moby_plugins.adapters.aio.answering import AsyncAnswer, answer, read_request
+from moby_plugins.adapters.aio.answering import AsyncStartedResponse, answer, read_request
 from moby_plugins.adapters.aio.incoming import Head, Incoming
 from moby_plugins.adapters.server.answering import (
     SMALL_BYTES,
@@ -51,14 +51,14 @@ class Owner(Protocol):
     def own_lines(self) -> str:
         """Return the headers that the server adds to each response."""
 
-    def opened(self, conn: "Connection", /) -> None:
+    def opened(self, conn: "AsyncServerConnection", /) -> None:
         """Note that ``conn`` is open until ``closed`` is called."""
 
-    def closed(self, conn: "Connection", /) -> None:
+    def closed(self, conn: "AsyncServerConnection", /) -> None:
         """Note that ``conn`` was closed."""
 
 
-class Connection(asyncio.BufferedProtocol):
+class AsyncServerConnection(asyncio.BufferedProtocol):
     """One connection, and the call that runs over it.
 
     ``waits_since`` is the loop's time since which it waits for the peer to send or to read;
@@ -277,7 +277,7 @@ class Connection(asyncio.BufferedProtocol):
             held.release()
         return is_kept and await body.skip_rest()
 
-    async def _send(self, head: Head, answered: AsyncAnswer) -> bool:
+    async def _send(self, head: Head, answered: AsyncStartedResponse) -> bool:
         out = answered.head
         headers = out.headers
         is_kept = head.is_kept and not self._owner.stopping
@@ -356,7 +356,7 @@ class Connection(asyncio.BufferedProtocol):
 class _Body:
     """The body of a request."""
 
-    def __init__(self, conn: Connection, head: Head) -> None:
+    def __init__(self, conn: AsyncServerConnection, head: Head) -> None:
         self._conn = conn
         self._is_awaited = head.expects_continue
         self.is_over: bool = head.length == 0

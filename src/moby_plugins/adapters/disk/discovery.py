@@ -39,7 +39,7 @@ _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 @frozen
-class Place:
+class SearchedDirectory:
     """A directory in which files with one of ``suffixes`` are found: sockets, or regular files.
 
     ``foreign`` are the suffixes of files that are only found in other directories.
@@ -199,9 +199,11 @@ class FilesystemDiscovery:
 
     def strays(self) -> list[IgnoredFile]:
         """Return files that seem to be meant for ``lookup``, but that it ignores."""
-        sockets = Place(self.sockets_path, SOCKET_SUFFIXES, sockets=True, foreign=SPEC_SUFFIXES)
+        sockets = SearchedDirectory(
+            self.sockets_path, SOCKET_SUFFIXES, sockets=True, foreign=SPEC_SUFFIXES
+        )
         specs = (
-            Place(path, SPEC_SUFFIXES, sockets=False, foreign=SOCKET_SUFFIXES)
+            SearchedDirectory(path, SPEC_SUFFIXES, sockets=False, foreign=SOCKET_SUFFIXES)
             for path in self.specs_paths
         )
         return [ignored for place in (sockets, *specs) for ignored in place.strays()]

@@ -152,7 +152,7 @@ class _Files:
         return [path for path in self._all() if os.path.lexists(path)]
 
 
-def left_behind(directory: str) -> list[str]:
+def abandoned_sockets(directory: str) -> list[str]:
     """Return the sockets in ``directory`` whose stand-in was killed."""
     ours = f"{directory}/{DIRECTORY}"
     try:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from attrs import define, field
 
 from moby_plugins.adapters.disk.discovery import UID_MAP
-from moby_plugins.adapters.disk.stand_in import DIRECTORY, left_behind
+from moby_plugins.adapters.disk.stand_in import DIRECTORY, abandoned_sockets
 from moby_plugins.adapters.http.unix_socket import probe_socket
 from moby_plugins.domain import permissions
 from moby_plugins.domain.diagnosis import Seen, tls_files
@@ -82,8 +82,8 @@ def see(
         | dict(_failures(_connect, look.of_kind(sockets, permissions.SOCKET))),
         unreadable=unreadable,
         untold=untold,
-        left_behind=tuple(
-            path for directory in _homes(sockets_path) for path in left_behind(directory)
+        abandoned_sockets=tuple(
+            path for directory in _homes(sockets_path) for path in abandoned_sockets(directory)
         ),
         nested=nested,
         ways=look.ways,

@@ -1,6 +1,6 @@
 """Dialling by scheme: resolve the host, connect, and do the TLS handshake, within a time-out.
 
-HTTP engines call ``dial_for``. ``ssl_context`` and ``server_context`` build OpenSSL contexts from
+Transports call ``dialer_for``. ``ssl_context`` and ``server_context`` build OpenSSL contexts from
 TLS options, for hosts and for plugins.
 """
 
@@ -23,7 +23,7 @@ from moby_plugins.adapters.http.deadline_socket import (
     OpenSockets,
     RespondedEarlyError,
 )
-from moby_plugins.adapters.http.unix_socket import UnixSocketDial
+from moby_plugins.adapters.http.unix_socket import UnixSocketDialer
 from moby_plugins.domain.address import TLS_1_2, Address, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
@@ -36,7 +36,7 @@ MAX_TLS_FILE_BYTES = 1 << 20
 
 Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
 # Takes a time-out in seconds, and returns a connected socket.
-Dial: TypeAlias = Callable[[float | None], Socket]
+Dialer: TypeAlias = Callable[[float | None], Socket]
 # Seconds between checks whether the dial was ended, while a look-up runs.
 _LOOK = 0.05
 # Seconds to wait for TLS files when a client is created; reading them takes a few hundredths.
@@ -51,8 +51,8 @@ STOPPED_READING = (
 
 
 @runtime_checkable
-class EndingDial(Protocol):
-    """A dial that can be ended, as all that ``dial_for`` returns can."""
+class EndingDialer(Protocol):
+    """A dialer that can be ended, as all that ``dialer_for`` returns can."""
 
     def __call__(self, timeout: float | None, /) -> Socket:
         """Return a connected socket, within ``timeout`` seconds."""
@@ -64,8 +64,8 @@ class EndingDial(Protocol):
 
 
 @runtime_checkable
-class StartingDial(Protocol):
-    """A dial that can also be started without waiting."""
+class StartingDialer(Protocol):
+    """A dialer that can also be started without waiting."""
 
     def __call__(self, timeout: float | None, /) -> Socket:
         """Return a connected socket, within ``timeout`` seconds."""
@@ -259,8 +259,8 @@ def is_number(host: str) -> bool:
     return True
 
 
-class TCPDial:
-    """A dial over plain TCP to ``address.host`` and ``.port``; ``resolve`` looks the host up."""
+class TCPDialer:
+    """A dialer over plain TCP to ``address.host`` and ``.port``; ``resolve`` looks the host up."""
 
     def __init__(
         self,
@@ -324,8 +324,8 @@ class TCPDial:
         self.sockets.end()
 
 
-class TLSDial:
-    """A dial over TCP with a TLS handshake; the sockets of ``context`` must keep deadlines.
+class TLSDialer:
+    """A dialer over TCP with a TLS handshake; the sockets of ``context`` must keep deadlines.
 
     If ``context`` is a ``TLSOptions``, its files are read by the first dial or by ``read``.
     """
@@ -337,13 +337,13 @@ class TLSDial:
         lookups: Lookups | None = None,
     ) -> None:
         self._lookups = lookups or Lookups()
-        self.tcp: TCPDial = TCPDial(address, lookups=self._lookups)
+        self.tcp: TCPDialer = TCPDialer(address, lookups=self._lookups)
         self.host: str = address.host
         # The options, until their files have been read.
         self.context: ssl.SSLContext | TLSOptions = context
 
     def __call__(self, timeout: float | None) -> DeadlineSSLSocket:
-        """Return a connected socket; raise as ``TCPDial`` and ``read`` do, and ``ssl.SSLError``."""
+        """Return a connected socket; raise as ``TCPDialer`` and ``read``, or ``ssl.SSLError``."""
         ends = None if timeout is None else time.monotonic() + timeout
         context = self.read(timeout)
         sock = self.tcp(None if ends is None else max(ends - time.monotonic(), 1e-3))
@@ -476,35 +476,35 @@ def _reason(error: Exception) -> str:
     return shown(getattr(error, "strerror", None) or error)
 
 
-def _tls_dial(address: Address, tls: TLSOptions | None, lookups: Lookups | None) -> TLSDial:
-    dial = TLSDial(address, tls or TLSOptions(), lookups)
+def _tls_dialer(address: Address, tls: TLSOptions | None, lookups: Lookups | None) -> TLSDialer:
+    dialer = TLSDialer(address, tls or TLSOptions(), lookups)
     # If this takes longer, or lacks a thread or a descriptor, the first dial reads the files: it
     # has its own time-out, and idle connections can be closed for it.
     try:
-        dial.read(_SOON)
+        dialer.read(_SOON)
     except OSError:
         pass
     except SpecError as error:
         if not is_refusal(error):
             raise
-    return dial
+    return dialer
 
 
-_DIALS: dict[str, Callable[[Address, TLSOptions | None, Lookups | None], Dial]] = {
-    "unix": lambda address, _, __: UnixSocketDial(address),
-    "tcp": lambda address, _, lookups: TCPDial(address, lookups=lookups),
-    "http": lambda address, _, lookups: TCPDial(address, lookups=lookups),
-    "https": _tls_dial,
+_DIALERS: dict[str, Callable[[Address, TLSOptions | None, Lookups | None], Dialer]] = {
+    "unix": lambda address, _, __: UnixSocketDialer(address),
+    "tcp": lambda address, _, lookups: TCPDialer(address, lookups=lookups),
+    "http": lambda address, _, lookups: TCPDialer(address, lookups=lookups),
+    "https": _tls_dialer,
 }
 
 
-def dial_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None = None) -> Dial:
-    """Return a dial to ``address``, whose host is resolved by ``lookups``; read the TLS files.
+def dialer_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None = None) -> Dialer:
+    """Return a dialer for ``address``, whose host is resolved by ``lookups``; read the TLS files.
 
     Raises ``SpecError`` for a scheme, a path or a file that cannot be used. Files that take
     longer than a second, or for which there is no descriptor, are read by the first dial.
     """
-    if address.scheme not in _DIALS:
-        known = ", ".join(sorted(_DIALS))
+    if address.scheme not in _DIALERS:
+        known = ", ".join(sorted(_DIALERS))
         raise SpecError(f"no way to dial {shown(address.scheme)}://; there are {known}")
-    return _DIALS[address.scheme](address, tls, lookups)
+    return _DIALERS[address.scheme](address, tls, lookups)

@@ -28,7 +28,7 @@ MOST_BYTES = 64 << 10
 _HUNG_UP = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
-class GiveBack(Protocol):
+class Release(Protocol):
     """A callback that takes a connection back once its response was read."""
 
     def __call__(self, connection: "Connection", /, *, reusable: bool) -> None:
@@ -47,10 +47,10 @@ class Connection(Protocol):
         """
         ...
 
-    def receive(self, give_back: GiveBack, *, whole: bool) -> Response:
+    def receive(self, release: Release, *, whole: bool) -> Response:
         """Receive the response, by the deadline of ``send``; ``whole`` is what ``send`` returned.
 
-        Calls ``give_back`` when the body was read or closed. Closes the connection if it raises.
+        Calls ``release`` when the body was read or closed. Closes the connection if it raises.
         """
         ...
 
@@ -75,7 +75,7 @@ class PendingExchange:
         connection: Connection,
         request: Request,
         ends: float | None,
-        give_back: GiveBack,
+        release: Release,
         *,
         translate: Callable[[OSError], Exception],
     ) -> None:
@@ -83,7 +83,7 @@ class PendingExchange:
         self._connection = connection
         self._request: Request | None = request
         self._ends = ends
-        self._give_back = give_back
+        self._release = release
         self._translate = translate
         self._sent = True
         self._is_whole = False
@@ -136,7 +136,7 @@ class PendingExchange:
         if self._request is not None:
             self._check_connected()
             self.send()
-        return self._connection.receive(self._give_back, whole=self._sent)
+        return self._connection.receive(self._release, whole=self._sent)
 
     def close(self) -> None:
         """Close the connection unless ``finish`` was called, which takes care of that."""

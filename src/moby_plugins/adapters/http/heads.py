@@ -66,7 +66,7 @@ def _head(method: str, headers: tuple[tuple[str, str], ...], host: str) -> bytes
     return b"POST /%b HTTP/1.1\r\n%b" % (method.encode(), lines)
 
 
-class AnswerHeaders(Mapping[str, str]):
+class ResponseHeaders(Mapping[str, str]):
     """The headers in ``lines``, parsed on first access.
 
     Names are title-cased, and the values of repeated headers are joined by commas. For one thread

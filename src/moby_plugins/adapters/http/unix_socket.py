@@ -24,8 +24,8 @@ _OPEN = ("02", "03")
 _LOOK = 0.05
 
 
-class UnixSocketDial:
-    """A dial to ``address.path``; creating it raises ``SpecError`` for a path that is too long."""
+class UnixSocketDialer:
+    """A dialer for ``address.path``; creating it raises ``SpecError`` if the path is too long."""
 
     def __init__(self, address: Address) -> None:
         if not hasattr(socket, "AF_UNIX"):  # checked here, as every activation passes here

@@ -43,7 +43,7 @@ PATIENCE = 5.0
 Serve: TypeAlias = Callable[[socket.socket], object]
 
 
-class Connections:
+class AcceptedConnections:
     """The connections that ``listener`` accepts: each is passed to ``serve``, then closed.
 
     The listener and each connection have their own thread. An ``OSError`` of ``serve`` only ends
@@ -99,7 +99,7 @@ class Connections:
 
 # Opens a socket for hosts to dial. The text is a suffix for its path, empty for the server's own
 # socket. With the number 0 the socket listens; with an errno, dialling it fails with that.
-Place: TypeAlias = Callable[[str, int], Listener]
+OpenListener: TypeAlias = Callable[[str, int], Listener]
 
 
 def _at_path(path: str, suffix: str, number: int) -> Listener:
@@ -286,7 +286,7 @@ class FaultServer:
     def __init__(
         self,
         plugin: Replies,
-        place: Place,
+        open_listener: OpenListener,
         *,
         tls: ServerTLS | None = None,
         clock: Clock | None = None,
@@ -294,7 +294,7 @@ class FaultServer:
     ) -> None:
         self.calls: Calls = Calls()
         self._plugin = checked_replies(plugin)
-        self._place = place
+        self._open_listener = open_listener
         self._tls = tls
         self._clock = (
             SystemClock()
@@ -305,7 +305,7 @@ class FaultServer:
         # If every call has to fail to connect, hosts that announce nothing must fail as well.
         self._errno = plugin.errno if isinstance(plugin, Fault) else 0
         self._lock = threading.Lock()
-        self._running: tuple[Listener, Connections] | None = None
+        self._running: tuple[Listener, AcceptedConnections] | None = None
         # Shared by threads without a lock, because each operation on them is atomic.
         self._numbers = count(1)
         self._announced: dict[str, _Turn] = {}
@@ -350,8 +350,8 @@ class FaultServer:
             clock: The clock of the times of ``calls``; the machine's unless given.
             connect: Creates the real transports; by default those over urllib3.
         """
-        place = partial(_at_port, host, "tcp" if tls is None else "https")
-        return cls(plugin, place, tls=tls, clock=clock, connect=connect)
+        open_listener = partial(_at_port, host, "tcp" if tls is None else "https")
+        return cls(plugin, open_listener, tls=tls, clock=clock, connect=connect)
 
     def __repr__(self) -> str:
         running = self._running
@@ -389,9 +389,9 @@ class FaultServer:
         context = None if self._tls is None else server_context(self._tls)
         with self._lock:
             if self._running is None:
-                listener = self._place("", self._errno)
+                listener = self._open_listener("", self._errno)
                 serve = partial(self._serve, listener.address, context)
-                connections = Connections(listener.socket, serve)
+                connections = AcceptedConnections(listener.socket, serve)
                 self._running = listener, connections
                 if not self._errno:
                     connections.start()
@@ -450,7 +450,7 @@ class FaultServer:
     def _dial_dead_end(self, host: _HostTransport, method: str, number: int) -> Response:
         with ExitStack() as opened:
             # A separate socket, so that other threads can still call the server's own.
-            dead_end = self._place(f"-{next(self._numbers)}", number)
+            dead_end = self._open_listener(f"-{next(self._numbers)}", number)
             opened.callback(dead_end.socket.close)
             opened.callback(dead_end.withdraw)
             transport = opened.enter_context(closing(self._transport(dead_end.address, host.tls)))
@@ -463,7 +463,8 @@ class FaultServer:
                 raise
 
     def _serve(self, address: str, context: ssl.SSLContext | None, sock: socket.socket) -> None:
-        # A duplicate, because TLS takes its socket over, but ``Connections`` still uses this one.
+        # A duplicate, because TLS takes its socket over, but ``AcceptedConnections`` still uses
+        # this one.
         own = sock.dup()
         if context is not None:
             own = context.wrap_socket(own, server_side=True)

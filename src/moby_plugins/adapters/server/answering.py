@@ -164,7 +164,7 @@ class Outgoing:
         return chunk
 
 
-class Answer(Outgoing):
+class StartedResponse(Outgoing):
     """A response whose first chunk was read, so that its status is certain.
 
     Iterating yields the body's chunks, each read inside ``call``. The server must close it, also
@@ -231,7 +231,7 @@ def log_cut(method: str, error: BaseException) -> None:
     log_failure(f"/{method} failed in the middle of its response", error)
 
 
-def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) -> Answer:
+def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) -> StartedResponse:
     """Return the response of ``app`` to the request that ``read`` returns, if ``verb`` is POST.
 
     An exception of the app is answered with 500, a ``WireError`` with 400, both with the message
@@ -241,22 +241,24 @@ def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) 
     ``NoAnswerError`` at any time.
     """
     if verb != "POST":
-        return _HeadOnly(only_post(), call) if verb == "HEAD" else Answer(only_post(), call)
+        return (
+            _HeadOnly(only_post(), call) if verb == "HEAD" else StartedResponse(only_post(), call)
+        )
     try:
         request = read()
     except (StatusError, ValueError) as error:
-        return Answer(unreadable(error), call)
+        return StartedResponse(unreadable(error), call)
     method = request.method.partition("?")[0]
     try:
         with call:
             response: object = app(request)
         if not isinstance(response, Response):
             raise TypeError(f"an application returns a Response, not {quoted(response)}")
-        return Answer(response, call, method)
+        return StartedResponse(response, call, method)
     except NoAnswerError:
         raise
     except BaseException as error:
-        return Answer(failed(error, method), call)
+        return StartedResponse(failed(error, method), call)
 
 
 def read_request(
@@ -297,7 +299,7 @@ def refuse_origin(headers: Mapping[str, str], method: str) -> None:
         raise StatusError(HTTPStatus.FORBIDDEN, method, "a request with Origin is refused")
 
 
-class _HeadOnly(Answer):
+class _HeadOnly(StartedResponse):
     """A response to HEAD, without a body: the host would read one as the next response."""
 
     def __iter__(self) -> Iterator[bytes]:

@@ -233,7 +233,7 @@ class StrictRequest(HTTPRequest):
             raise ValueError("Transfer-Encoding in HTTP/1.0")
 
 
-class ConnectionCall(RunningCall):
+class ServerConnectionCall(RunningCall):
     """A running call over a connection; ``watched`` is true once ``Workers.look`` has seen it."""
 
     watched = False
@@ -242,7 +242,7 @@ class ConnectionCall(RunningCall):
         self.method = method
 
 
-class Connection(HTTPConnection):
+class ServerConnection(HTTPConnection):
     """A connection whose TLS handshake is done in the thread that serves it.
 
     ``call`` is the call that this thread is answering. If the peer hangs up during a call,
@@ -251,7 +251,7 @@ class Connection(HTTPConnection):
     """
 
     RequestHandlerClass = StrictRequest
-    call: ConnectionCall | None = None
+    call: ServerConnectionCall | None = None
     hung_up_since: float | None = None
     _waits_since: float | None = None
     _closed = False
@@ -298,9 +298,9 @@ class Connection(HTTPConnection):
         if since is not None:
             raise ConnectionResetError(errno.ECONNRESET, HUNG_UP)
 
-    def begin(self, method: str) -> ConnectionCall:
+    def begin(self, method: str) -> ServerConnectionCall:
         """Begin a call, during which another thread may call ``hang_up``."""
-        self.call = ConnectionCall(method)
+        self.call = ServerConnectionCall(method)
         return self.call
 
     def end(self) -> None:

@@ -2,7 +2,7 @@
 
 Each request passes through a ``Gateway`` to the app. cheroot by itself does the TLS handshake in
 the thread that accepts, waits without limit when it stops, loops for ever on a socket that no
-longer listens, and exits on a ``SystemExit`` out of an app: ``Connection``, ``Workers`` and
+longer listens, and exits on a ``SystemExit`` out of an app: ``ServerConnection``, ``Workers`` and
 ``CherootServer`` prevent that.
 """
 
@@ -29,7 +29,12 @@ from moby_plugins.adapters.server.answering import (
     read_request,
     refuse_origin,
 )
-from moby_plugins.adapters.server.cheroot_connection import HUNG_UP, TLS, Connection, RequestBody
+from moby_plugins.adapters.server.cheroot_connection import (
+    HUNG_UP,
+    TLS,
+    RequestBody,
+    ServerConnection,
+)
 from moby_plugins.adapters.server.workers import MAX_THREADS, MIN_THREADS, Workers
 from moby_plugins.domain.errors import error_text, status_line
 from moby_plugins.domain.http import USER_AGENT, App, NoAnswerError, Request
@@ -241,11 +246,11 @@ class _Server(server.HTTPServer):
         self.requests = Workers()
         self.request_queue_size = BACKLOG
         self.timeout: Any = idle  # the stubs want whole seconds
-        self.ConnectionClass = Connection
+        self.ConnectionClass = ServerConnection
         self.ssl_adapter = None if context is None else TLS(context)
         self._given = sock
         self._lock = threading.Lock()
-        self._open: set[Connection] = set()
+        self._open: set[ServerConnection] = set()
         self._inode = os.fstat(sock.fileno())
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="plugin watcher", daemon=True)
@@ -330,12 +335,12 @@ class _Server(server.HTTPServer):
             return False
         return bool(listens) and not poll.poll(0)  # polling shows a shutdown
 
-    def opened(self, conn: "Connection") -> None:
+    def opened(self, conn: "ServerConnection") -> None:
         """Note that ``conn`` was accepted; it is open until ``closed`` is called."""
         with self._lock:
             self._open.add(conn)
 
-    def closed(self, conn: "Connection") -> None:
+    def closed(self, conn: "ServerConnection") -> None:
         """Note that ``conn`` was closed."""
         with self._lock:
             self._open.discard(conn)

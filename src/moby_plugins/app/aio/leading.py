@@ -28,7 +28,7 @@ from moby_plugins.app.activation import (
     CLOSED,
     Activation,
     Activations,
-    Meeting,
+    PendingHandlerCall,
 )
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.client import AsyncClient
@@ -273,10 +273,12 @@ class AsyncLeaders:
         if ours:
             await asyncio.wait(ours)
 
-    async def meet(self, meetings: Iterable[Meeting[AsyncActivePlugin]]) -> None:
+    async def call_handlers(
+        self, pending_calls: Iterable[PendingHandlerCall[AsyncActivePlugin]]
+    ) -> None:
         """Call each handler with its plugin; raise a ``KeyboardInterrupt`` after the last one."""
         interrupt: KeyboardInterrupt | None = None
-        for handler, plugin in meetings:
+        for handler, plugin in pending_calls:
             try:
                 told = handler(plugin.name, plugin.client)
                 if isawaitable(told):
@@ -405,7 +407,7 @@ class AsyncLeaders:
         elif self._observers:
             tell_settled(self._observers, activation, lead.loop.time() - started)
         lead.settle(activation.plugin, None)
-        await self.meet(self.activations.take_meetings(activation))
+        await self.call_handlers(self.activations.take_pending_calls(activation))
 
     def _share(self, lead: Lead, plugin: AsyncActivePlugin) -> Activation[AsyncActivePlugin]:
         if not lead.forgotten:

@@ -307,7 +307,7 @@ class AsyncRegistry:
             TypeError: If ``interface`` is not a string, or ``handler`` is not callable.
         """
         check_handler(interface, handler)
-        await self._leaders.meet(self._activations.add_handler(interface, handler))
+        await self._leaders.call_handlers(self._activations.add_handler(interface, handler))
 
     def invalidate(self, name: str) -> None:
         """Forget a plugin, so that the next ``get`` repeats its look-up and handshake.

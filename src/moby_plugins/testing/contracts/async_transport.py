@@ -22,18 +22,18 @@ from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, MALFORMED, TIMED_OUT
 from moby_plugins.testing import FaultServer
 from moby_plugins.testing.contracts.transport import (
     ANSWER,
+    BEHAVIOURS,
     BODY,
     FAILURE,
     MUCH,
     PAGE,
-    PLUGINS,
     TIMEOUT,
+    Behaviour,
     Serve,
-    Way,
     origins,
 )
 
-AsyncPluginThat: TypeAlias = Callable[[Way], AsyncTransport]
+AsyncPluginThat: TypeAlias = Callable[[Behaviour], AsyncTransport]
 """What the fixture ``plugin_that`` gives: makes a transport to a plugin that behaves so."""
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 """What the fixture ``run`` gives: runs a coroutine in an event loop, as ``asyncio.run`` does."""
@@ -89,9 +89,9 @@ async def turns(number: int) -> None:
 class AsyncTransportContract:
     """The contract of every ``AsyncTransport``, as a suite for pytest: subclass it.
 
-    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(way)`` returns a
-    transport to a plugin with this behaviour (see ``PLUGINS``), and closes it at the test's end. A
-    fixture ``run`` may run the tests' coroutines in another loop.
+    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(behaviour)``
+    returns a transport to a plugin with this behaviour (see ``BEHAVIOURS``), and closes it at the
+    test's end. A fixture ``run`` may run the tests' coroutines in another loop.
 
     Attributes:
         SLACK: Seconds by which a time-out may be late.
@@ -441,7 +441,7 @@ class AsyncSocketTransportContract(AsyncTransportContract):
     @pytest.fixture
     def serve(self) -> Serve:
         """Return a function that creates the servers."""
-        return lambda way: FaultServer.tcp(PLUGINS[way])
+        return lambda behaviour: FaultServer.tcp(BEHAVIOURS[behaviour])
 
     @pytest.fixture
     def plugin_that(
@@ -450,8 +450,8 @@ class AsyncSocketTransportContract(AsyncTransportContract):
         """Return a factory of transports to plugins on real sockets, all closed at the end."""
         with contextlib.ExitStack() as stack:
 
-            def start(way: Way) -> AsyncTransport:
-                server = stack.enter_context(serve(way))
+            def start(behaviour: Behaviour) -> AsyncTransport:
+                server = stack.enter_context(serve(behaviour))
                 return stack.enter_context(contextlib.closing(connect(Address(server.addr), tls)))
 
             yield start

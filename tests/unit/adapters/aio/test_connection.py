@@ -12,7 +12,7 @@ import pytest
 
 from moby_plugins.adapters.aio.connection import AsyncConnection
 from moby_plugins.adapters.aio.links import Link
-from moby_plugins.adapters.aio.pool import Place
+from moby_plugins.adapters.aio.pool import LoopPool
 from moby_plugins.adapters.http.pool import IdleConnections
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.async_http import AsyncContent, AsyncRequest, AsyncResponse
@@ -98,18 +98,18 @@ class Exchange:
 
     def __init__(self, *script: bytes | OSError, room: int = 1 << 20) -> None:
         self.link = ScriptedLink(*script, room=room)
-        self.place: Place[AsyncConnection] = Place(self.link.loop, IdleConnections())
-        self.connection = AsyncConnection(Address("unix:///p.sock"), self.link, self.place)
+        self.pool: LoopPool[AsyncConnection] = LoopPool(self.link.loop, IdleConnections())
+        self.connection = AsyncConnection(Address("unix:///p.sock"), self.link, self.pool)
 
     async def call(self, body: AsyncContent = b"", timeout: float | None = None) -> AsyncResponse:
         """The response."""
         ends = None if timeout is None else self.link.loop.time() + timeout
         self.link.loop.call_soon(self.link.play)
-        call = self.place.begin(ends)
+        call = self.pool.begin(ends)
         try:
             return await self.connection.exchange(AsyncRequest("M.x", body), call)
         except BaseException:
-            self.place.end(call)
+            self.pool.end(call)
             raise
 
     async def whole(self, body: AsyncContent = b"", timeout: float | None = None) -> bytes:
@@ -196,7 +196,7 @@ def test_what_goes_wrong_in_receiving(case: str) -> None:
         assert vars(error)["address"] == "unix:///p.sock"
         assert isinstance(error.__cause__, Exception)
         assert exchange.link.is_closed
-        assert exchange.place.take() is None
+        assert exchange.pool.take() is None
 
     run(test())
 
@@ -251,7 +251,7 @@ def test_a_request_is_sent_whole(room: int) -> None:
             exchange.link.script.append(ANSWER)
             exchange.link.play()
             assert await answering == b"{}"
-            assert exchange.place.take() is exchange.connection
+            assert exchange.pool.take() is exchange.connection
 
     run(test())
 
@@ -272,7 +272,7 @@ def test_a_body_that_is_not_read_stops_the_receiving() -> None:
             exchange.link.loop.call_soon(exchange.link.play)
             await asyncio.sleep(0)
         assert size == 32 * len(part)
-        assert exchange.place.take() is exchange.connection
+        assert exchange.pool.take() is exchange.connection
 
     run(test())
 
@@ -286,7 +286,7 @@ def test_what_was_not_asked_for_closes_an_idle_connection() -> None:
             assert await exchange.whole() == b"{}"
             await asyncio.sleep(1)
             assert exchange.link.is_closed
-            assert exchange.place.take() is None
+            assert exchange.pool.take() is None
 
     run(test())
 

@@ -3,7 +3,7 @@
 import pytest
 
 from moby_plugins.testing import FakeClock, MemoryTransport
-from moby_plugins.testing.contracts import PLUGINS, PluginThat, TransportContract, Way
+from moby_plugins.testing.contracts import BEHAVIOURS, Behaviour, PluginThat, TransportContract
 
 
 class TestMemoryTransport(TransportContract):
@@ -19,7 +19,7 @@ class TestMemoryTransport(TransportContract):
     def plugin_that(self, clock: FakeClock) -> PluginThat:
         """A plugin in memory, whatever its method."""
 
-        def connect(way: Way) -> MemoryTransport:
-            return MemoryTransport(PLUGINS[way], clock=clock)
+        def connect(behaviour: Behaviour) -> MemoryTransport:
+            return MemoryTransport(BEHAVIOURS[behaviour], clock=clock)
 
         return connect

@@ -6,8 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from moby_plugins.adapters.server.answering import Answer as Begun
-from moby_plugins.adapters.server.answering import InFlight, wsgi
+from moby_plugins.adapters.server.answering import InFlight, StartedResponse, wsgi
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
 from moby_plugins.ports import RunningCall
@@ -177,7 +176,7 @@ def test_a_stream_may_tell_its_length_and_is_cut_off_where_that_is_wrong(
     """A host must not take half a body for a whole one, nor the rest for the next response."""
     chunks = (sent[i : i + 1] for i in range(len(sent)))
     response = Response(200, chunks, {"Content-Length": told})
-    answered = Begun(response, RunningCall())
+    answered = StartedResponse(response, RunningCall())
 
     assert answered.headers == {"Content-Length": told}
     if int(told) == len(sent):

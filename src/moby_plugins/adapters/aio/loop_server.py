@@ -20,7 +20,7 @@ from moby_plugins.failures import logger
 OnEnd: TypeAlias = Callable[[BaseException | None], object]
 
 
-class LoopThread:
+class LoopServer:
     """A server of ``app`` on ``sock`` in its own event loop. Start and stop it once.
 
     ``on_end`` is called in the serving thread when serving has ended, for any reason.

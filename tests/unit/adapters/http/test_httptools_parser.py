@@ -4,7 +4,7 @@ import httptools
 import pytest
 
 from moby_plugins.adapters.http.heads import RefusedError
-from moby_plugins.adapters.http.httptools import Answer, ClosedEarlyError
+from moby_plugins.adapters.http.httptools import ClosedEarlyError, ResponseParser
 from moby_plugins.domain.http_grammar import MAX_HEAD_BYTES, MAX_HEADERS, plain_head
 from tests.heads import ROWS
 
@@ -13,19 +13,19 @@ WHOLE = OK + b"X-A: 1\r\nContent-Length: 3\r\n\r\n[1]"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-def fed(*parts: bytes) -> Answer:
+def fed(*parts: bytes) -> ResponseParser:
     """An answer of which these parts came."""
-    answer = Answer()
+    parser = ResponseParser()
     for part in parts:
-        answer.feed(part)
-    return answer
+        parser.feed(part)
+    return parser
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-@pytest.mark.parametrize("answer", [WHOLE, CHUNKED + b"1\r\n[\r\n2\r\n1]\r\n0\r\nX: y\r\n\r\n"])
-def test_an_answer_is_the_same_however_it_is_cut(answer: bytes, size: int) -> None:
+@pytest.mark.parametrize("parser", [WHOLE, CHUNKED + b"1\r\n[\r\n2\r\n1]\r\n0\r\nX: y\r\n\r\n"])
+def test_an_answer_is_the_same_however_it_is_cut(parser: bytes, size: int) -> None:
     """Pieces of any size come to the same answer."""
-    parts = [answer[start : start + size] for start in range(0, len(answer), size)]
+    parts = [parser[start : start + size] for start in range(0, len(parser), size)]
 
     found = fed(*parts)
 
@@ -133,7 +133,7 @@ def test_a_body_is_bounded_between_its_parts(parts: list[bytes]) -> None:
 def test_an_interrupt_while_parsing_passes() -> None:
     """Httptools keeps what a callback raises; what is no error of the answer goes on."""
 
-    class Interrupted(Answer):
+    class Interrupted(ResponseParser):
         def on_header(self, name: bytes, value: bytes) -> None:
             raise KeyboardInterrupt
 

@@ -18,9 +18,9 @@ def outcomes(attempts: list[Attempt[int]], policy: RetryPolicy) -> list[Outcome[
     def settle(outcome: Outcome[int]) -> Outcome[int]:
         return outcome
 
-    crew = retry_side_by_side(attempts, policy, SystemClock(), is_retryable, settle)
-    with closing(crew):
-        return list(crew)
+    workers = retry_side_by_side(attempts, policy, SystemClock(), is_retryable, settle)
+    with closing(workers):
+        return list(workers)
 
 
 def at_work(number: int) -> int:
