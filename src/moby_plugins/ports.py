@@ -463,21 +463,21 @@ class Clock(Protocol):
         ...
 
 
-def filled(argument: str, given: T, *methods: str) -> T:
-    """Return ``given``; raise ``TypeError``, naming ``argument``, if it lacks one of ``methods``.
+def filled(argument: str, value: T, *methods: str) -> T:
+    """Return ``value``; raise ``TypeError``, naming ``argument``, if it lacks one of ``methods``.
 
     A class instead of an instance raises ``TypeError`` too.
     """
     # A list is faster than a generator, and a program may make hundreds of clients.
-    present = [method for method in methods if callable(getattr(given, method, None))]
-    if isinstance(given, type) or len(present) < len(methods):
+    present = [method for method in methods if callable(getattr(value, method, None))]
+    if isinstance(value, type) or len(present) < len(methods):
         named = listed(f"{method}()" for method in methods)
-        raise TypeError(f"{argument} must be an object with {named}, not {quoted(given)}")
-    return given
+        raise TypeError(f"{argument} must be an object with {named}, not {quoted(value)}")
+    return value
 
 
-def callable_or_none(argument: str, given: T) -> T:
-    """Return ``given``; raise ``TypeError``, naming ``argument``, if it is not callable or None."""
-    if given is not None and not callable(given):
-        raise TypeError(f"{argument} must be a function, not {quoted(given)}")
-    return given
+def callable_or_none(argument: str, value: T) -> T:
+    """Return ``value``; raise ``TypeError``, naming ``argument``, if it is not callable or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{argument} must be a function, not {quoted(value)}")
+    return value

@@ -201,11 +201,11 @@ class EngineDiscovery:
     def _candidate(self, question: "_Question", plugin: ManagedPlugin) -> Candidate:
         place = self._place(plugin.name)
         try:
-            found = self._found(question, plugin)
+            plugin_found = self._found(question, plugin)
         except SpecError as error:
             return Candidate(place, error=error, managed=plugin)
         if plugin.enabled:
-            return Candidate(place, found, managed=plugin)
+            return Candidate(place, plugin_found, managed=plugin)
         return Candidate(place, error=PluginDisabledError(plugin.name), managed=plugin)
 
     def _place(self, name: str) -> str:
@@ -250,8 +250,8 @@ class _Question:
         with an error, and ``WireError`` for an invalid response.
         """
         if self._version is None:
-            told = self._get("_ping")[0].headers.get("Api-Version", "")
-            self._version = f"v{told}/" if is_api_version(told) else ""
+            version = self._get("_ping")[0].headers.get("Api-Version", "")
+            self._version = f"v{version}/" if is_api_version(version) else ""
         path = self._version + path
         response, body = self._get(path)
         try:

@@ -84,10 +84,10 @@ class ClientBase(Generic[R]):
         max_response_bytes: int,
         name: str,
     ) -> None:
-        given: object = address  # the caller's program may not be type-checked
-        if not isinstance(given, Address):
-            raise TypeError(f"address must be an Address, not {quoted(given)}")
-        self.address = given
+        unchecked: object = address  # the caller's program may not be type-checked
+        if not isinstance(unchecked, Address):
+            raise TypeError(f"address must be an Address, not {quoted(unchecked)}")
+        self.address = unchecked
         self._retry = RetryPolicy() if retry is None else policy_given(retry)
         self._timeout = seconds(timeout)
         self._limit = size("max_response_bytes", max_response_bytes)
@@ -107,8 +107,8 @@ class ClientBase(Generic[R]):
         attempt: int = 1,
     ) -> R:
         """Return a request with this client's headers; it is not sent."""
-        made: R = self._request_class(service_method, body, self._headers, length, attempt)
-        return made
+        request: R = self._request_class(service_method, body, self._headers, length, attempt)
+        return request
 
     def sign(self, error: StatusError | DriverError) -> None:
         """Set the name and address of this client's plugin in ``error``, unless they are set."""

@@ -235,8 +235,8 @@ class Handshake:
         """
         self._check()
         try:
-            found, client = self._find()
-            if found.managed is not None:
+            plugin, client = self._find()
+            if plugin.managed is not None:
                 return None  # a managed plugin gets no request
             self._pending = client.begin(client.request(ACTIVATE), self._timeout)
         except PluginError as error:
@@ -289,27 +289,27 @@ class Handshake:
 
     def _find(self) -> tuple[Plugin, Client]:
         if self._reached is None:
-            found = self._discovery.lookup(self._name)
-            known = None if found.managed is None else self._known(check_protocol(found))
+            plugin = self._discovery.lookup(self._name)
+            known = None if plugin.managed is None else self._known(check_protocol(plugin))
             # A plugin that is already active is shared, and so is its client.
-            self._reached = (known, known.client) if known else (found, self._new_client(found))
+            self._reached = (known, known.client) if known else (plugin, self._new_client(plugin))
             self._check()  # ``end`` may have run during the look-up, without a client to close
         return self._reached
 
     def _attempt(self, attempt: int, pending: PendingResponse | None) -> ActivePlugin:
-        found, client = self._find()
-        if isinstance(found, ActivePlugin):
-            return found
-        manifest = found.manifest
-        if found.managed is None:
+        plugin, client = self._find()
+        if isinstance(plugin, ActivePlugin):
+            return plugin
+        manifest = plugin.manifest
+        if plugin.managed is None:
             request = client.request(ACTIVATE, attempt=attempt)
             manifest = client.attempt(request, Manifest, self._timeout, pending)
         return ActivePlugin(
-            found.name,
-            found.addr,
-            found.tls_config,
+            plugin.name,
+            plugin.addr,
+            plugin.tls_config,
             manifest,
-            managed=found.managed,
+            managed=plugin.managed,
             client=client,
         )
 
@@ -341,11 +341,11 @@ class Activations(Generic[P]):
             activation = self._by_name.get(name)
             return None if activation is None else activation.plugin
 
-    def known(self, found: Plugin) -> P | None:
-        """Return the active managed plugin if it is the same as ``found``, else ``None``."""
+    def known(self, plugin: Plugin) -> P | None:
+        """Return the active managed plugin if it is the same as ``plugin``, else ``None``."""
         with self._lock():
-            known = self._plugins.get(found.name)
-        return known if known is not None and _is_same(known, found) else None
+            known = self._plugins.get(plugin.name)
+        return known if known is not None and _is_same(known, plugin) else None
 
     def count(self) -> int:
         """Return the number of active plugins."""
@@ -467,11 +467,11 @@ class Activations(Generic[P]):
                         del self._plugins[key]
         return plugin
 
-    def doubt(self, found: Plugin) -> None:
+    def doubt(self, stale: Plugin) -> None:
         """Make the next ``get`` look a managed plugin up again: it may have been replaced."""
         with self._lock():
-            plugin = self._plugins.get(found.name)
-            if plugin is not None and _is_same(plugin, found):
+            plugin = self._plugins.get(stale.name)
+            if plugin is not None and _is_same(plugin, stale):
                 self._forget(plugin)
 
     def close(self) -> list[P]:
@@ -484,11 +484,11 @@ class Activations(Generic[P]):
         return plugins
 
 
-def _is_same(known: Plugin, found: Plugin) -> bool:
+def _is_same(known: Plugin, other: Plugin) -> bool:
     # A plugin with another id has another address. An upgrade keeps the id, but may change the
     # manifest.
     return (known.addr, known.manifest, known.managed) == (
-        found.addr,
-        found.manifest,
-        found.managed,
+        other.addr,
+        other.manifest,
+        other.managed,
     )

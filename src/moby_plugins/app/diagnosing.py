@@ -103,12 +103,12 @@ class _Asking:
     seconds: float
     clock: Clock
 
-    def __call__(self, found: Mapping[str, Candidate]) -> dict[str, Asked]:
+    def __call__(self, candidates: Mapping[str, Candidate]) -> dict[str, Asked]:
         """Return the outcome for each plugin that can be asked, by name."""
-        names = [name for name, candidate in found.items() if _can_be_asked(candidate.plugin)]
+        names = [name for name, candidate in candidates.items() if _can_be_asked(candidate.plugin)]
         if not self.seconds or not names:
             return {}
-        attempts = [self._attempt(found[name].plugin) for name in names]
+        attempts = [self._attempt(candidates[name].plugin) for name in names]
         with self.clock.working():
             asking = retry_side_by_side(
                 attempts, RetryPolicy.never(), self.clock, lambda _: False, self._asked
@@ -121,8 +121,8 @@ class _Asking:
             return outcome.index, outcome.value
         # A third party's transport may raise anything.
         error = outcome.error
-        told = error if isinstance(error, PluginError) else PluginError(shown(error))
-        return outcome.index, Asked(self.seconds, error=told)
+        failure = error if isinstance(error, PluginError) else PluginError(shown(error))
+        return outcome.index, Asked(self.seconds, error=failure)
 
     def _attempt(self, plugin: Plugin | None) -> Attempt[Asked]:
         assert plugin is not None  # noqa: S101  for mypy: others are not asked

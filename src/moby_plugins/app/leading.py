@@ -234,35 +234,37 @@ class Leaders:
 
         Handlers run in this thread. Closing the iterator ends the activations that are running.
         """
-        ours: list[Activation[ActivePlugin]] = []
-        theirs: list[Activation[ActivePlugin]] = []
+        led_here: list[Activation[ActivePlugin]] = []
+        led_elsewhere: list[Activation[ActivePlugin]] = []
         try:
             for name in names:
                 activation, leading = self._activations.claim(name, None)
-                (ours if leading else theirs).append(activation)
-            with closing(self._lead_side_by_side(ours, ending)) as led:
+                (led_here if leading else led_elsewhere).append(activation)
+            with closing(self._lead_side_by_side(led_here, ending)) as led:
                 yield from led
         finally:
             # This changes something only if the loop was cut short: then other callers may take
             # the lead, and the handlers of plugins that became active are still called.
-            for activation in ours:
+            for activation in led_here:
                 self._activations.settle(activation, None)
-            left = chain.from_iterable(map(self._activations.take_pending_calls, ours))
+            left = chain.from_iterable(map(self._activations.take_pending_calls, led_here))
             call_handlers(left, self._observers)
-        for activation in theirs:
+        for activation in led_elsewhere:
             activation.wait(self._clock, ending)
-        yield from (activation for activation in theirs if not activation.abandoned)
-        if abandoned := [activation.name for activation in theirs if activation.abandoned]:
+        yield from (activation for activation in led_elsewhere if not activation.abandoned)
+        if abandoned := [activation.name for activation in led_elsewhere if activation.abandoned]:
             if self._closing.is_set():
                 ending.end(CLOSED)
                 raise ending.error()
             yield from self.load(abandoned, ending)
 
     def _lead_side_by_side(
-        self, ours: list[Activation[ActivePlugin]], ending: Ending
+        self, activations: list[Activation[ActivePlugin]], ending: Ending
     ) -> Generator[Activation[ActivePlugin]]:
         discovery = self._until(ending)
-        handshakes = [self._handshake(activation.name, discovery, ending) for activation in ours]
+        handshakes = [
+            self._handshake(activation.name, discovery, ending) for activation in activations
+        ]
         started = self._clock.now()
 
         def begin(index: int) -> PendingResponse | None:
@@ -275,7 +277,7 @@ class Leaders:
         def settle(
             outcome: Outcome[ActivePlugin],
         ) -> tuple[Activation[ActivePlugin], BaseException | None]:
-            activation, handshake = ours[outcome.index], handshakes[outcome.index]
+            activation, handshake = activations[outcome.index], handshakes[outcome.index]
             error = ending.unless_own(outcome.error)
             self._settle(activation, handshake, started, outcome.value, error)
             return activation, outcome.error
@@ -291,7 +293,7 @@ class Leaders:
             ending=ending,
             begin=begin,
             selector=self._new_selector(),
-            on_retry=self._on_retries(ours),
+            on_retry=self._on_retries(activations),
         )
         with ending.cancellation.calling(end), closing(workers):
             try:

@@ -88,8 +88,8 @@ class ObservedClient(Client):
             raise
 
     def _telling(self, on_retry: OnRetry | None) -> OnRetry:
-        told = on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
-        return telling_retries(self._observers, self._name, told)
+        callback = on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
+        return telling_retries(self._observers, self._name, callback)
 
     def _observed(self, request: Request) -> tuple[ObservedCallRequest, ObservedCall]:
         """Return ``request`` as it is to be sent, and the observed call, which has started."""

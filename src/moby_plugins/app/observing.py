@@ -60,12 +60,12 @@ class Observers(tuple[Observer, ...]):
 
     def __new__(cls, observers: Iterable[Observer] = ()) -> Self:
         """Return the observers as one value."""
-        made = super().__new__(cls, observers)
-        for observer in made:
-            given: object = observer  # the caller's program may not be type-checked
-            if not isinstance(given, Observer):
-                raise TypeError(f"an observer is an Observer, not {quoted(given)}")
-        return made
+        instance = super().__new__(cls, observers)
+        for observer in instance:
+            unchecked: object = observer  # the caller's program may not be type-checked
+            if not isinstance(unchecked, Observer):
+                raise TypeError(f"an observer is an Observer, not {quoted(unchecked)}")
+        return instance
 
     def tell(self, take: Callable[[Observer], object]) -> None:
         """Call ``take`` with each observer; log an exception that it raises.
@@ -87,16 +87,16 @@ def told(those: Iterable[A], take: Callable[[A], T]) -> tuple[list[T], KeyboardI
 
     Any other exception is logged as the failure of an observer.
     """
-    taken: list[T] = []
+    entered: list[T] = []
     interrupt: KeyboardInterrupt | None = None
     for each in those:
         try:
-            taken.append(take(each))
+            entered.append(take(each))
         except KeyboardInterrupt as error:
             interrupt = error
         except BaseException as error:
             log_failure(f"the observer {shown(each)} failed", error)
-    return taken, interrupt
+    return entered, interrupt
 
 
 class ObservedCall:
@@ -112,7 +112,7 @@ class ObservedCall:
     )
 
     def __init__(self, observers: Observers, started: CallStarted, now: Now) -> None:
-        mine = dict(started.headers)
+        own_headers = dict(started.headers)
         interrupt: KeyboardInterrupt | None = None
         self._ends: list[Callable[[CallEnded], object]] = []
         # The same loop as in ``told``, inline because it runs for each call.
@@ -130,8 +130,8 @@ class ObservedCall:
         self._began = now()
         self._started = started
         self.headers: dict[str, str] = started.headers
-        if self.headers != mine:
-            _clean(self.headers, mine)
+        if self.headers != own_headers:
+            _clean(self.headers, own_headers)
         self.received_bytes: int = 0
         self.new_connection: bool | None = None
         # True for a stream, which is read after the client has returned it.
@@ -263,13 +263,13 @@ def _status(error: BaseException) -> int | None:
     return OK if isinstance(error, WireError) else None
 
 
-def _clean(headers: dict[Any, Any], mine: dict[str, str]) -> None:
-    """Restore ``mine`` in ``headers``, and remove other headers that cannot be sent.
+def _clean(headers: dict[Any, Any], own_headers: dict[str, str]) -> None:
+    """Restore ``own_headers`` in ``headers``, and remove other headers that cannot be sent.
 
     They are removed without an error, because an observer's mistake must not end the call.
     """
-    headers.update(mine)
-    for name in [name for name in headers if name not in mine]:
+    headers.update(own_headers)
+    for name in [name for name in headers if name not in own_headers]:
         value = headers[name]
         if not (_may_be_added(name) and isinstance(value, str) and _is_sendable(value)):
             del headers[name]

@@ -43,11 +43,11 @@ def check_proxy(
     A proxy derives from ``base`` and overrides no method. A class that overrides a method is a
     plugin's implementation: its methods would run in the host instead of calling the plugin.
     """
-    given: object = kind  # the caller's program may not be type-checked
-    if not (isinstance(given, type) and issubclass(given, base)):
+    unchecked: object = kind  # the caller's program may not be type-checked
+    if not (isinstance(unchecked, type) and issubclass(unchecked, base)):
         raise TypeError(
             f"implements takes a subsystem's name or its class, {example} for example, "
-            f"not {quoted(given)}"
+            f"not {quoted(unchecked)}"
         )
     if not kind.remotes:
         raise TypeError(f"{kind.__name__} is no subsystem: it has no method")
@@ -83,9 +83,9 @@ def check_part(
     if isinstance(part, type):
         raise TypeError(f"{part.__name__} is a class, and an instance is wanted: {part.__name__}()")
     if not isinstance(part, base):
-        given: object = part  # the caller's program may not be type-checked
-        if isinstance(given, Described):
-            raise TypeError(f"{type(given).__name__} {others}")
+        unchecked: object = part  # the caller's program may not be type-checked
+        if isinstance(unchecked, Described):
+            raise TypeError(f"{type(unchecked).__name__} {others}")
         raise TypeError(f"{quoted(part)} is no implementation of a subsystem")
     methods = implemented(part)
     _check_names(part, {remote.name for remote in methods})

@@ -365,9 +365,9 @@ class Registry:
             tell_dropped(self._observers, plugin)
 
     def __repr__(self) -> str:
-        found, reached = shown(self._discovery), shown(self._connect)
+        discovery, connect = shown(self._discovery), shown(self._connect)
         active = self._activations.count()
-        return f"<{type(self).__name__} of {found}: {active} active; {reached}>"
+        return f"<{type(self).__name__} of {discovery}: {active} active; {connect}>"
 
     def __enter__(self) -> Self:
         return self
@@ -391,10 +391,10 @@ def leave_out(name: str, error: PluginError, on_failure: OnFailure | None) -> No
         on_failure(name, error)
 
 
-def those_of(found: Mapping[str, P], implements: str | None) -> list[P]:
-    """Return the plugins in ``found`` that implement a subsystem, each once, sorted by name."""
+def those_of(plugins: Mapping[str, P], implements: str | None) -> list[P]:
+    """Return the plugins in ``plugins`` that implement a subsystem, each once, sorted by name."""
     # A managed plugin may have been found under several names.
-    active = {id(plugin): plugin for _, plugin in sorted(found.items())}.values()
+    active = {id(plugin): plugin for _, plugin in sorted(plugins.items())}.values()
     return [plugin for plugin in active if implements is None or plugin.implements(implements)]
 
 

@@ -291,8 +291,8 @@ def _dataclass(kind: Any) -> Form:
         if isinstance(value, kind):
             return _own_record(value)
         if isinstance(value, Mapping):
-            given = _each_named(value, {name: forms()[name] for name in names})
-            return form(_structured(given, kind))
+            members = _each_named(value, {name: forms()[name] for name in names})
+            return form(_structured(members, kind))
         raise _refuse(kind.__name__, value)
 
     return form

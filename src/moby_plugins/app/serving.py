@@ -291,11 +291,11 @@ def observed(
     """
     if isinstance(app, PluginApp):
         return app.told_to(Observers(observers))
-    given: object = app  # the caller's program may not be type-checked
-    made = callable(given) and not isinstance(given, type)
-    if not made or is_asynchronous(given) or is_asynchronous(type(given).__call__):
+    unchecked: object = app  # the caller's program may not be type-checked
+    is_app = callable(unchecked) and not isinstance(unchecked, type)
+    if not is_app or is_asynchronous(unchecked) or is_asynchronous(type(unchecked).__call__):
         wanted = "a PluginApp or a function that is no coroutine"
-        raise TypeError(f"app must be {wanted}, not {quoted(given)}")
+        raise TypeError(f"app must be {wanted}, not {quoted(unchecked)}")
     those, known = Observers(observers), frozenset(methods)
     return lambda request: _observed(app, request, those, known, now)
 
@@ -311,9 +311,9 @@ def _observed(
     observed = context.run(ObservedRequest, observers, request_started(request, methods), now)
     try:
         response = context.run(app, request)
-        given: object = response  # the app's program may not be type-checked
-        if not isinstance(given, Response):
-            raise TypeError(f"an application returns a Response, not {quoted(given)}")
+        unchecked: object = response  # the app's program may not be type-checked
+        if not isinstance(unchecked, Response):
+            raise TypeError(f"an application returns a Response, not {quoted(unchecked)}")
     except BaseException as raised:
         if not is_forked_child():  # the parent process still answers the request
             context.run(observed.end, INTERNAL_ERROR, raised, hung_up=has_hung_up())
@@ -416,8 +416,8 @@ def as_app(found: object) -> App | AsyncApp:
         return PluginApp(part)
     if isinstance(part, Described):
         # Imported only here, because this module loads asyncio.
-        made: AsyncApp = import_module("moby_plugins.app.aio.serving").AsyncPluginApp(part)
-        return made
+        app: AsyncApp = import_module("moby_plugins.app.aio.serving").AsyncPluginApp(part)
+        return app
     if isinstance(part, type) or not callable(part):
         raise TypeError(
             f"it is {type(part).__name__!r}, and neither a PluginApp, a subsystem nor a"

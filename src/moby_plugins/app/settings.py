@@ -74,19 +74,21 @@ def _path(value: Path) -> str:
 
 
 def _paths(value: Iterable[Path]) -> tuple[str, ...]:
-    given: object = value  # from a file, or from a program that may not be type-checked
-    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
-        raise SettingsError(f"paths are a list of strings, not {quoted(given)}")
+    unchecked: object = value  # from a file, or from a program that may not be type-checked
+    if isinstance(unchecked, (str, bytes, Mapping)) or not isinstance(unchecked, Iterable):
+        raise SettingsError(f"paths are a list of strings, not {quoted(unchecked)}")
     return tuple(map(_path, value))
 
 
 def _transports(
     value: Mapping[str, str | Connect | ConnectAwaited],
 ) -> dict[str, str | Connect | ConnectAwaited]:
-    given: Any = value  # from a file, or from a program that may not be type-checked
-    if not isinstance(given, Mapping):
-        raise SettingsError(f"transports are a table from scheme to transport, not {quoted(given)}")
-    for scheme, transport in given.items():
+    unchecked: Any = value  # from a file, or from a program that may not be type-checked
+    if not isinstance(unchecked, Mapping):
+        raise SettingsError(
+            f"transports are a table from scheme to transport, not {quoted(unchecked)}"
+        )
+    for scheme, transport in unchecked.items():
         usable = transport if isinstance(transport, str) else callable(transport)
         if not usable:
             raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
@@ -157,15 +159,15 @@ DISCOVERY = Named("discovery", "moby_plugins.discoveries", (LOCAL,))
 
 
 def _plugins(value: Mapping[str, str | Plugin]) -> dict[str, str | Plugin]:
-    given: Any = value  # from a file, or from a program that may not be type-checked
-    if not isinstance(given, Mapping):
-        raise SettingsError(f"plugins are a table from name to address, not {quoted(given)}")
-    for name, plugin in given.items():
+    unchecked: Any = value  # from a file, or from a program that may not be type-checked
+    if not isinstance(unchecked, Mapping):
+        raise SettingsError(f"plugins are a table from name to address, not {quoted(unchecked)}")
+    for name, plugin in unchecked.items():
         try:
             plugin_given(name, plugin)
         except (PluginError, TypeError) as error:
             raise SettingsError(f"plugins: {quoted(name)}: {shown(error)}") from error
-    return dict(given)
+    return dict(unchecked)
 
 
 def _names_alone(plugins: Mapping[str, object]) -> str:
@@ -174,24 +176,24 @@ def _names_alone(plugins: Mapping[str, object]) -> str:
 
 
 def _discovery(value: str | MakeDiscovery) -> str | MakeDiscovery:
-    given: Any = value
-    if not isinstance(given, str) and not callable(given):
+    unchecked: Any = value
+    if not isinstance(unchecked, str) and not callable(unchecked):
         raise SettingsError(
-            f"discovery is a name, or a function of the settings, not {quoted(given)}"
+            f"discovery is a name, or a function of the settings, not {quoted(unchecked)}"
         )
-    if isinstance(given, str):
-        DISCOVERY.check(given)
+    if isinstance(unchecked, str):
+        DISCOVERY.check(unchecked)
     return value
 
 
 def _engine(value: str | None) -> str | None:
-    given: object = value
-    if given is None or given == "":
+    unchecked: object = value
+    if unchecked is None or unchecked == "":
         return None
-    if not isinstance(given, str):
-        raise SettingsError(f"engine is the address of an engine, not {quoted(given)}")
+    if not isinstance(unchecked, str):
+        raise SettingsError(f"engine is the address of an engine, not {quoted(unchecked)}")
     try:
-        address = Address(given)
+        address = Address(unchecked)
     except SpecError as error:
         raise SettingsError(f"engine: {error.reason}") from error
     if address.scheme not in TRANSPORTS:
@@ -201,22 +203,22 @@ def _engine(value: str | None) -> str | None:
 
 
 def _engine_tls(value: TLSOptions | Mapping[str, Any] | None) -> TLSOptions | None:
-    given: Any = value  # from a file, or from a program that may not be type-checked
-    if given is None or isinstance(given, TLSOptions):
-        return given
-    if not isinstance(given, Mapping):
-        raise SettingsError(f"engine_tls is a table of TLS options, not {quoted(type(given))}")
-    _check_keys(given, TLSOptions)
+    unchecked: Any = value  # from a file, or from a program that may not be type-checked
+    if unchecked is None or isinstance(unchecked, TLSOptions):
+        return unchecked
+    if not isinstance(unchecked, Mapping):
+        raise SettingsError(f"engine_tls is a table of TLS options, not {quoted(type(unchecked))}")
+    _check_keys(unchecked, TLSOptions)
     try:
-        return TLSOptions(**given)
+        return TLSOptions(**unchecked)
     except (TypeError, SpecError) as error:
         raise SettingsError(f"engine_tls: {shown(error)}") from error
 
 
 def _observers(value: Iterable[str | Observer]) -> tuple[str | Observer, ...]:
-    given: object = value  # from a file, or from a program that may not be type-checked
-    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
-        raise SettingsError(f"observers are a list of names, not {quoted(given)}")
+    unchecked: object = value  # from a file, or from a program that may not be type-checked
+    if isinstance(unchecked, (str, bytes, Mapping)) or not isinstance(unchecked, Iterable):
+        raise SettingsError(f"observers are a list of names, not {quoted(unchecked)}")
     observers = tuple(value)
     for each in observers:
         if isinstance(each, str):

@@ -367,8 +367,8 @@ class RemoteMethod:
 
 def remote_of(value: object) -> RemoteMethod | None:
     """Return the ``RemoteMethod`` that ``value`` is marked with, or ``None``."""
-    found = getattr(value, "remote", None)
-    return found if isinstance(found, RemoteMethod) else None
+    remote = getattr(value, "remote", None)
+    return remote if isinstance(remote, RemoteMethod) else None
 
 
 def is_asynchronous(function: Any) -> bool:
@@ -442,13 +442,13 @@ class Described(Generic[C]):
             raise TypeError(f"{cls.__name__}: one class for each of {sorted(interfaces)}")
 
     @classmethod
-    def _take(cls, taken: Sequence[RemoteMethod], definition: "type[Subsystem]") -> None:
-        """Add the methods ``taken`` from ``definition``, and its names, to this class."""
-        if taken:
+    def _take(cls, inherited: Sequence[RemoteMethod], definition: "type[Subsystem]") -> None:
+        """Add the methods ``inherited`` from ``definition``, and its names, to this class."""
+        if inherited:
             cls.interface = definition.interface
             cls.implements = definition.implements
             cls.error_keys = definition.error_keys
-            cls.remotes = {**cls.remotes, **{remote.wire: remote for remote in taken}}
+            cls.remotes = {**cls.remotes, **{remote.wire: remote for remote in inherited}}
 
     @classmethod
     def _define(cls, marked: Sequence[RemoteMethod]) -> None:

@@ -275,9 +275,9 @@ class _Kept:
     def add(self, piece: bytes) -> None:
         self.count += 1
         self.size += len(piece)
-        if kept := piece[: self._room]:
-            self._pieces.append(kept)
-            self._room -= len(kept)
+        if start := piece[: self._room]:
+            self._pieces.append(start)
+            self._room -= len(start)
 
     def body(self) -> RecordedBody:
         return RecordedBody(self._pieces, self.size - (KEPT_BYTES - self._room))
@@ -379,8 +379,8 @@ def _by_name(name: str, settings: Settings) -> tuple[str, Callable[[], Plugin]]:
         # Hosts with these settings use this address, even if a directory has the plugin too.
         return _by_address(plugin_given(name, settings.plugins[name]).address.text)
     discovery = new_local_discovery(settings)
-    found = discovery.candidates(name)
-    first = found[0] if found else None
+    candidates = discovery.candidates(name)
+    first = candidates[0] if candidates else None
     if (first is not None and first.managed is not None) or not is_plugin_name(name):
         # The proxy takes the place of the socket that its engine uses; without a candidate, the
         # look-up raises the reason.

@@ -36,8 +36,8 @@ class Answer:
 
     def __str__(self) -> str:
         text = self.body.decode(errors="replace").strip()
-        told = shown(text, SHOWN) if text else "without a body"
-        return f"{self.method} answered {self.status} {told}"
+        body = shown(text, SHOWN) if text else "without a body"
+        return f"{self.method} answered {self.status} {body}"
 
     @property
     def value(self) -> Any:

@@ -134,6 +134,6 @@ def reason_of_a_denial(plugin: Session) -> None:
     reads_only=True,
 )
 def same_request_same_verdict(plugin: Session) -> None:
-    told = plugin.side_by_side(*[lambda: verdict(plugin, REQUEST, CREATE)] * MANY)
-    allowed = [answer.fields["allow"] for answer in told]
+    verdicts = plugin.side_by_side(*[lambda: verdict(plugin, REQUEST, CREATE)] * MANY)
+    allowed = [answer.fields["allow"] for answer in verdicts]
     warn(len(set(allowed)) == 1, f"{allowed.count(True)} of {MANY} were allowed")

@@ -41,10 +41,10 @@ def layer(plugin: Session, parent: str = "", how: str = "Create") -> str:
 
 def mounted(plugin: Session, layer_id: str) -> str:
     """Mount a layer with Get, and call Put at the end; return the path."""
-    told = plugin.make(method("Get"), {"ID": layer_id}, method("Put"), {"ID": layer_id}).get("dir")
-    if not isinstance(told, str) or not told.startswith("/"):
-        fail(f"Dir is {told!r}, and no path")
-    return told
+    path = plugin.make(method("Get"), {"ID": layer_id}, method("Put"), {"ID": layer_id}).get("dir")
+    if not isinstance(path, str) or not path.startswith("/"):
+        fail(f"Dir is {path!r}, and no path")
+    return path
 
 
 def exists(plugin: Session, layer_id: str) -> bool:
@@ -72,8 +72,8 @@ def capabilities(plugin: Session) -> None:
     if answer.status == NOT_FOUND:
         return
     require(answer.status == OK, answer)
-    told = folded(answer.fields.get("capabilities"), f"{answer}: not under Capabilities")
-    require(isinstance(told.get("reproducesexactdiffs", False), bool), answer)
+    fields = folded(answer.fields.get("capabilities"), f"{answer}: not under Capabilities")
+    require(isinstance(fields.get("reproducesexactdiffs", False), bool), answer)
 
 
 @check(SUBSYSTEM, source="B8")
@@ -132,9 +132,9 @@ def put(plugin: Session) -> None:
 def metadata(plugin: Session) -> None:
     """GetMetadata answers Metadata, texts by name, or nothing."""
     layer_id = layer(initialised(plugin))
-    told = plugin.call(method("GetMetadata"), {"ID": layer_id}).get("metadata") or {}
-    texts = isinstance(told, dict) and all(isinstance(text, str) for text in told.values())
-    require(texts, f"Metadata is {told!r}")
+    entries = plugin.call(method("GetMetadata"), {"ID": layer_id}).get("metadata") or {}
+    texts = isinstance(entries, dict) and all(isinstance(text, str) for text in entries.values())
+    require(texts, f"Metadata is {entries!r}")
 
 
 @check(SUBSYSTEM, source="B8")
@@ -160,9 +160,9 @@ def filled(plugin: Session) -> tuple[str, int]:
     path = f"{method('ApplyDiff')}?id={layer_id}&parent="
     answer = plugin.target.send(path, iter([archive()]))
     require(answer.status == OK and not answer.error, answer)
-    told = answer.fields.get("size", 0)
-    require(isinstance(told, int), f"Size is {told!r}")
-    return layer_id, told
+    size = answer.fields.get("size", 0)
+    require(isinstance(size, int), f"Size is {size!r}")
+    return layer_id, size
 
 
 def archive() -> bytes:

@@ -40,16 +40,16 @@ def implemented_by(target: Target) -> tuple[str, ...]:
         value = first_value(answer.body)
     except ValueError:
         return ()
-    told = fold_keys(value).get("implements") if isinstance(value, dict) else None
-    names = told if isinstance(told, list) else []
+    implements = fold_keys(value).get("implements") if isinstance(value, dict) else None
+    names = implements if isinstance(implements, list) else []
     return tuple(entry for entry in names if isinstance(entry, str))
 
 
 def _implements(plugin: Session) -> list[Any]:
     answer = plugin.send(ACTIVATE)
-    told = answer.fields.get("implements")
-    require(isinstance(told, list), answer)
-    return list(told or ())
+    implements = answer.fields.get("implements")
+    require(isinstance(implements, list), answer)
+    return list(implements or ())
 
 
 @check(PLUGIN, source="B1, B11 trap 2", reads_only=True)
@@ -62,8 +62,11 @@ def handshake_succeeds(plugin: Session) -> None:
 @check(PLUGIN, source="B1", reads_only=True)
 def manifest_shape(plugin: Session) -> None:
     """the handshake's answer is an object with Implements, an array of names."""
-    told = _implements(plugin)
-    require(told and all(isinstance(entry, str) and entry for entry in told), f"{told!r}")
+    subsystems = _implements(plugin)
+    require(
+        subsystems and all(isinstance(entry, str) and entry for entry in subsystems),
+        f"{subsystems!r}",
+    )
 
 
 @check(PLUGIN, source="A6, B0", reads_only=True)
@@ -78,9 +81,9 @@ def names_are_exact(plugin: Session) -> None:
 @check(PLUGIN, source="B1", reads_only=True)
 def names_are_known(plugin: Session) -> None:
     """at least one subsystem is one that engines speak, and none comes twice."""
-    told = [str(entry) for entry in _implements(plugin)]
-    warn(len(set(told)) == len(told), f"{told!r} names a subsystem twice")
-    warn(set(told) & set(KNOWN), f"engines speak none of {told!r}")
+    subsystems = [str(entry) for entry in _implements(plugin)]
+    warn(len(set(subsystems)) == len(subsystems), f"{subsystems!r} names a subsystem twice")
+    warn(set(subsystems) & set(KNOWN), f"engines speak none of {subsystems!r}")
 
 
 @check(PLUGIN, source="B1", reads_only=True)
@@ -97,8 +100,8 @@ def handshake_repeats(plugin: Session) -> None:
     reads_only=True,
 )
 def handshakes_side_by_side(plugin: Session) -> None:
-    told = plugin.side_by_side(*[lambda: _implements(plugin)] * MANY)
-    require(all(each == told[0] for each in told), f"{told!r}")
+    manifests = plugin.side_by_side(*[lambda: _implements(plugin)] * MANY)
+    require(all(each == manifests[0] for each in manifests), f"{manifests!r}")
 
 
 @check(
@@ -133,9 +136,9 @@ def handshake_is_quick(plugin: Session) -> None:
 )
 def content_type(plugin: Session) -> None:
     headers = {key.lower(): text for key, text in plugin.send(ACTIVATE).headers.items()}
-    told = headers.get("content-type", "")
-    known = told.partition(";")[0].strip().lower() in {CONTENT_TYPE, "application/json"}
-    warn(known, f"{told or 'nothing'}; engines do not look, other hosts may")
+    value = headers.get("content-type", "")
+    known = value.partition(";")[0].strip().lower() in {CONTENT_TYPE, "application/json"}
+    warn(known, f"{value or 'nothing'}; engines do not look, other hosts may")
 
 
 @check(PLUGIN, source="B11 trap 3", reads_only=True)

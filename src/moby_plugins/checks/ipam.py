@@ -35,8 +35,8 @@ def space(plugin: Session) -> str:
 
 def request(plugin: Session, wanted: str = POOL, **changes: Any) -> Answer:
     """Call RequestPool and return its response, not judged; release the pool at the end."""
-    asked = {"AddressSpace": space(plugin), "Pool": wanted, "SubPool": "", "Options": {}}
-    answer = plugin.send(REQUEST_POOL, asked | {"V6": False} | changes)
+    args = {"AddressSpace": space(plugin), "Pool": wanted, "SubPool": "", "Options": {}}
+    answer = plugin.send(REQUEST_POOL, args | {"V6": False} | changes)
     if not answer.error and answer.fields.get("poolid"):
         plugin.undo(RELEASE_POOL, {"PoolID": answer.fields["poolid"]})
     return answer
@@ -51,12 +51,12 @@ def pool(plugin: Session, wanted: str = POOL, **changes: Any) -> tuple[str, Any]
     return str(pool_id), _network(answer.fields.get("pool"))
 
 
-def _network(told: object) -> IPv4Network | IPv6Network:
+def _network(value: object) -> IPv4Network | IPv6Network:
     try:
-        require("/" in str(told), f"Pool is {told!r}, without a prefix")
-        return ip_network(str(told), strict=False)
+        require("/" in str(value), f"Pool is {value!r}, without a prefix")
+        return ip_network(str(value), strict=False)
     except ValueError as error:
-        fail(f"Pool is {told!r}: {error}")
+        fail(f"Pool is {value!r}: {error}")
 
 
 @check(SUBSYSTEM, source="B4", reads_only=True)
@@ -66,8 +66,10 @@ def capabilities(plugin: Session) -> None:
     """
     answer = plugin.send(CAPABILITIES)
     warn(not answer.error, answer)
-    told = answer.fields
-    kinds = [type(told.get(key, False)) for key in ("requiresmacaddress", "requiresrequestreplay")]
+    fields = answer.fields
+    kinds = [
+        type(fields.get(key, False)) for key in ("requiresmacaddress", "requiresrequestreplay")
+    ]
     require(kinds == [bool, bool], answer)
 
 
@@ -145,31 +147,31 @@ def address(
     plugin: Session, pool_id: str, wanted: str = "", options: Any = None
 ) -> IPv4Interface | IPv6Interface:
     """Request an address from a pool, released at the end, and return it."""
-    asked = {"PoolID": pool_id, "Address": wanted, "Options": options}
-    told = plugin.call(REQUEST_ADDRESS, asked).get("address")
-    require(told and "/" in str(told), f"Address is {told!r}, without a prefix")
+    args = {"PoolID": pool_id, "Address": wanted, "Options": options}
+    text = plugin.call(REQUEST_ADDRESS, args).get("address")
+    require(text and "/" in str(text), f"Address is {text!r}, without a prefix")
     try:
-        found = ip_interface(str(told))
+        interface = ip_interface(str(text))
     except ValueError as error:
-        fail(f"Address is {told!r}: {error}")
-    plugin.undo(RELEASE_ADDRESS, {"PoolID": pool_id, "Address": str(found.ip)})
-    return found
+        fail(f"Address is {text!r}: {error}")
+    plugin.undo(RELEASE_ADDRESS, {"PoolID": pool_id, "Address": str(interface.ip)})
+    return interface
 
 
 @check(SUBSYSTEM, source="B4")
 def request_address(plugin: Session) -> None:
     """RequestAddress gives an address in the pool, in CIDR."""
     pool_id, network = pool(plugin)
-    found = address(plugin, pool_id)
-    require(found.ip in network, f"{found} is not in {network}")
+    interface = address(plugin, pool_id)
+    require(interface.ip in network, f"{interface} is not in {network}")
 
 
 @check(SUBSYSTEM, source="B4")
 def request_that_address(plugin: Session) -> None:
     """RequestAddress gives the very address that is asked for, if it is free."""
     wanted = "198.51.100.77"
-    found = address(plugin, pool(plugin)[0], wanted)
-    require(str(found.ip) == wanted, f"{found} instead of {wanted}")
+    interface = address(plugin, pool(plugin)[0], wanted)
+    require(str(interface.ip) == wanted, f"{interface} instead of {wanted}")
 
 
 @check(SUBSYSTEM, source="B4")
@@ -184,8 +186,8 @@ def gateway(plugin: Session) -> None:
 @check(SUBSYSTEM, expects=f"{FEW} addresses that are requested at once are {FEW}", source="B0, B4")
 def addresses_side_by_side(plugin: Session) -> None:
     pool_id, _ = pool(plugin)
-    found = plugin.side_by_side(*[partial(address, plugin, pool_id)] * FEW)
-    require(len({each.ip for each in found}) == FEW, ", ".join(sorted(map(str, found))))
+    interfaces = plugin.side_by_side(*[partial(address, plugin, pool_id)] * FEW)
+    require(len({each.ip for each in interfaces}) == FEW, ", ".join(sorted(map(str, interfaces))))
 
 
 @check(SUBSYSTEM, source="B4")
@@ -193,8 +195,8 @@ def release_address(plugin: Session) -> None:
     """ReleaseAddress succeeds, and the same address can be requested again."""
     pool_id, _ = pool(plugin)
     for _ in range(2):
-        found = address(plugin, pool_id, "198.51.100.78")
-        plugin.call(RELEASE_ADDRESS, {"PoolID": pool_id, "Address": str(found.ip)})
+        interface = address(plugin, pool_id, "198.51.100.78")
+        plugin.call(RELEASE_ADDRESS, {"PoolID": pool_id, "Address": str(interface.ip)})
 
 
 @check(SUBSYSTEM, "release of a gateway that nobody requested", source="B4")
@@ -202,10 +204,10 @@ def release_of_a_gateway(plugin: Session) -> None:
     """ReleaseAddress of an address that RequestPool gave as gateway succeeds."""
     answer = request(plugin)
     require(not answer.error, answer)
-    told = folded(answer.fields.get("data") or {}, answer).get("com.docker.network.gateway")
-    if not told:
+    gateway = folded(answer.fields.get("data") or {}, answer).get("com.docker.network.gateway")
+    if not gateway:
         skip("RequestPool gives no gateway")
-    address_given = str(told).partition("/")[0]
+    address_given = str(gateway).partition("/")[0]
     plugin.call(RELEASE_ADDRESS, {"PoolID": answer.fields["poolid"], "Address": address_given})
 
 

@@ -44,15 +44,15 @@ def network(plugin: Session, network_id: str = "", **addresses: Any) -> str:
 @check(SUBSYSTEM, source="B3", reads_only=True)
 def capabilities(plugin: Session) -> None:
     """GetCapabilities tells Scope, exactly local or global; else the driver is refused."""
-    told = plugin.call(CAPABILITIES)
-    require(told.get("scope") in ("local", "global"), f"Scope is {told.get('scope')!r}")
+    fields = plugin.call(CAPABILITIES)
+    require(fields.get("scope") in ("local", "global"), f"Scope is {fields.get('scope')!r}")
 
 
 @check(SUBSYSTEM, source="B3", reads_only=True)
 def connectivity_scope(plugin: Session) -> None:
     """ConnectivityScope is absent, empty, local or global; else the driver is refused."""
-    told = plugin.call(CAPABILITIES).get("connectivityscope")
-    require(told in (None, "", "local", "global"), f"ConnectivityScope is {told!r}")
+    scope = plugin.call(CAPABILITIES).get("connectivityscope")
+    require(scope in (None, "", "local", "global"), f"ConnectivityScope is {scope!r}")
 
 
 @check(SUBSYSTEM, source="B11 trap 5", reads_only=True)
@@ -71,9 +71,9 @@ def gateway_allocation(plugin: Session) -> None:
     """a driver with GwAllocChecker answers GwAllocCheck: SkipIPv4 and SkipIPv6."""
     if not plugin.call(CAPABILITIES).get("gwallocchecker"):
         skip("GwAllocChecker is false, so it is never asked")
-    told = plugin.call("NetworkDriver.GwAllocCheck", {"Options": OPTIONS})
-    kinds = [type(told.get(key, False)) for key in ("skipipv4", "skipipv6")]
-    require(kinds == [bool, bool], told)
+    fields = plugin.call("NetworkDriver.GwAllocCheck", {"Options": OPTIONS})
+    kinds = [type(fields.get(key, False)) for key in ("skipipv4", "skipipv6")]
+    require(kinds == [bool, bool], fields)
 
 
 @check(SUBSYSTEM, source="B3")
@@ -155,11 +155,11 @@ def endpoint_in(
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Create an endpoint; return the IDs, and Interface of the response with case-folded keys."""
     ids = {"NetworkID": network_id, "EndpointID": plugin.id()}
-    given = UNSET | {"Address": f"192.0.2.{number}/24"}
-    args = ids | {"Interface": given, "Options": options or {}}
+    requested = UNSET | {"Address": f"192.0.2.{number}/24"}
+    args = ids | {"Interface": requested, "Options": options or {}}
     answer = plugin.make(CREATE_ENDPOINT, args, DELETE_ENDPOINT, ids)
-    told = answer.get("interface")
-    return ids, folded({} if told is None else told, f"{answer}: Interface is no object")
+    interface = answer.get("interface")
+    return ids, folded({} if interface is None else interface, f"{answer}: Interface is no object")
 
 
 def joined(plugin: Session) -> tuple[dict[str, str], dict[str, Any]]:
@@ -172,17 +172,17 @@ def joined(plugin: Session) -> tuple[dict[str, str], dict[str, Any]]:
 @check(SUBSYSTEM, source="B3")
 def create_endpoint(plugin: Session) -> None:
     """CreateEndpoint answers no Interface, or in it only what was not set before."""
-    _, told = endpoint_in(plugin, network(plugin))
-    address = told.get("address")
+    _, interface = endpoint_in(plugin, network(plugin))
+    address = interface.get("address")
     require(not address, f"Address {address!r}, which was set: the engine takes the endpoint back")
 
 
 @check(SUBSYSTEM, source="B3")
 def addresses_of_an_endpoint(plugin: Session) -> None:
     """what CreateEndpoint chooses can be read: MacAddress, and AddressIPv6 in CIDR."""
-    _, told = endpoint_in(plugin, network(plugin))
-    _require_address(told.get("addressipv6"), prefix=True)
-    mac = told.get("macaddress") or ""
+    _, interface = endpoint_in(plugin, network(plugin))
+    _require_address(interface.get("addressipv6"), prefix=True)
+    mac = interface.get("macaddress") or ""
     octets = str(mac).replace("-", ":").split(":")
     valid = not mac or [len(octet) for octet in octets] == [2] * 6
     require(valid, f"MacAddress is {mac!r}: the engine takes the endpoint back")
@@ -226,10 +226,12 @@ def endpoints_side_by_side(plugin: Session) -> None:
 def join(plugin: Session) -> None:
     """Join answers an InterfaceName with SrcName and DstPrefix, or none."""
     _, answer = joined(plugin)
-    told = answer.get("interfacename")
-    names = folded({} if told is None else told, f"InterfaceName is {told!r}")
+    interface_name = answer.get("interfacename")
+    names = folded(
+        {} if interface_name is None else interface_name, f"InterfaceName is {interface_name!r}"
+    )
     texts = [names.get(key) or "" for key in ("srcname", "dstname", "dstprefix")]
-    require(all(isinstance(text, str) for text in texts), f"InterfaceName is {told!r}")
+    require(all(isinstance(text, str) for text in texts), f"InterfaceName is {interface_name!r}")
 
 
 @check(SUBSYSTEM, source="B3")
@@ -288,14 +290,14 @@ def _tolerated(name: str) -> Check:
     return made
 
 
-def _require_address(told: object, *, prefix: bool) -> None:
-    if told in (None, ""):
+def _require_address(address: object, *, prefix: bool) -> None:
+    if address in (None, ""):
         return
     try:
-        (ip_interface if prefix else ip_address)(str(told))
+        (ip_interface if prefix else ip_address)(str(address))
     except ValueError as error:
-        fail(f"{told!r}: {error}")
-    require(not prefix or "/" in str(told), f"{told!r} has no prefix")
+        fail(f"{address!r}: {error}")
+    require(not prefix or "/" in str(address), f"{address!r} has no prefix")
 
 
 program: Check

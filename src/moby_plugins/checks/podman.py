@@ -60,14 +60,14 @@ def created(plugin: Session) -> str:
     return name
 
 
-def volume(told: object, answer: Answer) -> dict[str, Any]:
+def volume(value: object, answer: Answer) -> dict[str, Any]:
     """Return a volume as Podman decodes it, with case-folded keys; fail for a wrong type."""
-    require(told is not None, f"{answer}: null among the volumes crashes Podman")
-    found = folded(told, f"{answer}: {told!r} is no volume")
+    require(value is not None, f"{answer}: null among the volumes crashes Podman")
+    fields = folded(value, f"{answer}: {value!r} is no volume")
     for key in TEXTS:
-        require(isinstance(found.get(key) or "", str), f"{answer}: {key} is {found.get(key)!r}")
-    require(isinstance(found.get("status") or {}, dict), f"{answer}: Status is no object")
-    return found
+        require(isinstance(fields.get(key) or "", str), f"{answer}: {key} is {fields.get(key)!r}")
+    require(isinstance(fields.get("status") or {}, dict), f"{answer}: Status is no object")
+    return fields
 
 
 def listed(plugin: Session) -> list[dict[str, Any]]:
@@ -81,8 +81,10 @@ def listed(plugin: Session) -> list[dict[str, Any]]:
 @_promise(PLUGIN, "handshake for Podman", source="P1", reads_only=True)
 def handshake(plugin: Session) -> None:
     """the handshake's answer is 200 with one JSON value, and Implements has VolumeDriver."""
-    told = whole(plugin.send(ACTIVATE)).get("implements")
-    require(isinstance(told, list) and SUBSYSTEM in told, f"Implements is {told!r}")
+    implements = whole(plugin.send(ACTIVATE)).get("implements")
+    require(
+        isinstance(implements, list) and SUBSYSTEM in implements, f"Implements is {implements!r}"
+    )
 
 
 @_promise(SUBSYSTEM, "list for Podman", source="P3, P4", reads_only=True)
@@ -96,8 +98,8 @@ def get_of_unknown(plugin: Session) -> None:
     """Get of a volume that there is not is an error by status, or gives no Volume."""
     answer = plugin.send(GET, {"Name": plugin.name()})
     if answer.status == OK:
-        told = whole(answer)
-        require(told.get("volume") is None, f"{answer}: Podman creates no volume")
+        fields = whole(answer)
+        require(fields.get("volume") is None, f"{answer}: Podman creates no volume")
         warn(not answer.error, f"{answer}: Podman does not see the error")
 
 
@@ -112,10 +114,10 @@ def errors(plugin: Session) -> None:
         if answer.status == OK:
             continue
         try:
-            told = json.loads(answer.body)
+            fields = json.loads(answer.body)
         except (ValueError, RecursionError):
-            told = None
-        warn(isinstance(told, dict), f"{answer}: what is wrong is lost, for it is no JSON object")
+            fields = None
+        warn(isinstance(fields, dict), f"{answer}: what is wrong is lost, for it is no JSON object")
         warn(answer.told("err"), f"{answer}: without Err it is an 'empty error from plugin'")
 
 
@@ -124,9 +126,9 @@ def create(plugin: Session) -> None:
     """a volume created without the key Opts, where there are no options, is there."""
     name = created(plugin)
     answer = plugin.send(GET, {"Name": name})
-    told = whole(answer).get("volume")
-    require(not answer.error and told is not None, answer)
-    require(volume(told, answer).get("name") == name, answer)
+    volume_fields = whole(answer).get("volume")
+    require(not answer.error and volume_fields is not None, answer)
+    require(volume(volume_fields, answer).get("name") == name, answer)
     exactly_one([each for each in listed(plugin) if each.get("name") == name], "in List", name)
 
 

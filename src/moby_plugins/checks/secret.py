@@ -35,10 +35,10 @@ def secret(plugin: Session, **task: Any) -> dict[str, Any]:
     return plugin.call(GET, {"SecretName": plugin.options.secret, **task})
 
 
-def value(told: dict[str, Any]) -> bytes:
+def value(fields: dict[str, Any]) -> bytes:
     """Return the decoded secret in a response."""
     try:
-        return base64.b64decode(told.get("value") or "", validate=True)
+        return base64.b64decode(fields.get("value") or "", validate=True)
     except (binascii.Error, TypeError, ValueError) as error:
         fail(f"Value is no base64: {error}")
 
@@ -84,15 +84,15 @@ def tasks_side_by_side(plugin: Session) -> None:
     reads_only=True,
 )
 def size(plugin: Session) -> None:
-    found = len(value(secret(plugin, **TASK)))
-    require(1 <= found <= LARGEST, f"{found} bytes")
+    length = len(value(secret(plugin, **TASK)))
+    require(1 <= length <= LARGEST, f"{length} bytes")
 
 
 @check(SUBSYSTEM, source="B9", reads_only=True)
 def reuse(plugin: Session) -> None:
     """DoNotReuse is true, false or absent."""
-    told = secret(plugin, **TASK).get("donotreuse", False)
-    require(isinstance(told, bool), f"DoNotReuse is {told!r}")
+    flag = secret(plugin, **TASK).get("donotreuse", False)
+    require(isinstance(flag, bool), f"DoNotReuse is {flag!r}")
 
 
 @check(SUBSYSTEM, source="B9", reads_only=True)

@@ -35,12 +35,12 @@ def document() -> str:
 
 def sections(text: str) -> dict[str, str]:
     """Return the sections of the document by code, such as ``B2`` or ``B11 trap 12``."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for code, section in _headed(text):
-        found[code] = section
+        texts[code] = section
         if code == TRAPS:
-            found |= dict(_traps(section))
-    return found
+            texts |= dict(_traps(section))
+    return texts
 
 
 def explanation(code: str) -> str:

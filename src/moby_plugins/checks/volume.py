@@ -81,14 +81,14 @@ def named(volumes: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 def require_time(volume: dict[str, Any]) -> None:
     """Require that CreatedAt is absent, or a time that engines can parse."""
-    told = volume.get("createdat")
-    if told is None:
+    created_at = volume.get("createdat")
+    if created_at is None:
         return
     try:
-        valid = bool(_RFC_3339.fullmatch(told) and datetime.fromisoformat(told.upper()))
+        valid = bool(_RFC_3339.fullmatch(created_at) and datetime.fromisoformat(created_at.upper()))
     except (TypeError, ValueError):
         valid = False
-    require(valid, f"CreatedAt is {told!r}: the whole answer fails, and the volume is gone")
+    require(valid, f"CreatedAt is {created_at!r}: the whole answer fails, and the volume is gone")
 
 
 @check(SUBSYSTEM, source="B2", reads_only=True)
@@ -96,9 +96,9 @@ def capabilities(plugin: Session) -> None:
     """Capabilities tells a Scope, local or global; on any failure engines ask again and again."""
     answer = plugin.send(CAPABILITIES, {})
     warn(not answer.error, answer)
-    told = folded(answer.fields.get("capabilities") or {}, answer).get("scope") or ""
-    require(isinstance(told, str), answer)
-    warn(told.lower() in {"", "local", "global"}, f"{told!r} is taken for local")
+    scope = folded(answer.fields.get("capabilities") or {}, answer).get("scope") or ""
+    require(isinstance(scope, str), answer)
+    warn(scope.lower() in {"", "local", "global"}, f"{scope!r} is taken for local")
 
 
 @check(SUBSYSTEM, "list", source="B2", reads_only=True)

@@ -61,8 +61,8 @@ def path_while_mounted(plugin: Session) -> None:
     where = mounted(plugin, name, plugin.id())
     answer = plugin.send(PATH, {"Name": name})
     warn(answer.status != NOT_FOUND, answer)
-    told = "" if answer.error else answer.fields.get("mountpoint")
-    require(told == where, f"{answer}; Mount tells {where!r}")
+    mountpoint = "" if answer.error else answer.fields.get("mountpoint")
+    require(mountpoint == where, f"{answer}; Mount tells {where!r}")
 
 
 @check(SUBSYSTEM, source="B2, B11 trap 13")
@@ -72,10 +72,13 @@ def one_mountpoint(plugin: Session) -> None:
     """
     name = created(plugin)
     where = mounted(plugin, name, plugin.id())
-    told = [
+    mountpoints = [
         volume.get("mountpoint") for volume in [found(plugin, name), *named(listed(plugin), name)]
     ]
-    warn(all(each in (where, "", None) for each in told), f"{told!r}; Mount tells {where!r}")
+    warn(
+        all(each in (where, "", None) for each in mountpoints),
+        f"{mountpoints!r}; Mount tells {where!r}",
+    )
 
 
 @check(SUBSYSTEM, source="B2")
@@ -103,8 +106,10 @@ def mounts_are_counted(plugin: Session) -> None:
     mounted(plugin, name, user)
     before = place(plugin, name)
     plugin.call(UNMOUNT, {"Name": name, "ID": user})
-    told = place(plugin, name)
-    require(told == before, f"after one of two unmounts it is at {told!r}, not {before!r}")
+    mountpoint = place(plugin, name)
+    require(
+        mountpoint == before, f"after one of two unmounts it is at {mountpoint!r}, not {before!r}"
+    )
     plugin.call(UNMOUNT, {"Name": name, "ID": user})
 
 
@@ -116,8 +121,8 @@ def two_users(plugin: Session) -> None:
     mounted(plugin, name, other)
     before = place(plugin, name)
     plugin.call(UNMOUNT, {"Name": name, "ID": other})
-    told = place(plugin, name)
-    require(told == before, f"it is at {told!r}, not {before!r}")
+    mountpoint = place(plugin, name)
+    require(mountpoint == before, f"it is at {mountpoint!r}, not {before!r}")
 
 
 @check(SUBSYSTEM, source="B2")
@@ -154,8 +159,8 @@ def creates_side_by_side(plugin: Session) -> None:
 def creates_of_one_name(plugin: Session) -> None:
     name = plugin.name()
     plugin.undo(REMOVE, {"Name": name})
-    told = plugin.side_by_side(*[partial(plugin.send, CREATE, creation(plugin, name))] * FEW)
-    require(not all(answer.error for answer in told), f"{told[0]}{hint(plugin)}")
+    answers = plugin.side_by_side(*[partial(plugin.send, CREATE, creation(plugin, name))] * FEW)
+    require(not all(answer.error for answer in answers), f"{answers[0]}{hint(plugin)}")
     exactly_one(named(listed(plugin), name), "in List", name)
 
 
@@ -167,8 +172,8 @@ def creates_of_one_name(plugin: Session) -> None:
 def mounts_side_by_side(plugin: Session) -> None:
     name = created(plugin)
     users = [plugin.id() for _ in range(FEW)]
-    told = plugin.side_by_side(*(partial(mounted, plugin, name, user) for user in users))
-    require(len(set(told)) == 1, f"{told!r}")
+    mountpoints = plugin.side_by_side(*(partial(mounted, plugin, name, user) for user in users))
+    require(len(set(mountpoints)) == 1, f"{mountpoints!r}")
 
 
 @check(SUBSYSTEM, source="B11 trap 9")
@@ -177,5 +182,5 @@ def get_during_others(plugin: Session) -> None:
     name = created(plugin)
     make = [partial(created, plugin, plugin.name()) for _ in range(FEW)]
     look = [partial(found, plugin, name)] * FEW
-    for told in plugin.side_by_side(*make, *look):
-        require(told, f"Get did not give {name}")
+    for returned in plugin.side_by_side(*make, *look):
+        require(returned, f"Get did not give {name}")

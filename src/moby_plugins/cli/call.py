@@ -27,31 +27,31 @@ from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 OK_STATUS = 200
 
 
-def _method(_: click.Context, __: click.Parameter, given: str) -> str:
+def _method(_: click.Context, __: click.Parameter, value: str) -> str:
     try:
-        return check_method(given)
+        return check_method(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 
 
-def _arguments(_: click.Context, __: click.Parameter, given: str | None) -> Any:
-    if given is None:
+def _arguments(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+    if value is None:
         return None
     try:
-        return json.loads(_text(given))
+        return json.loads(_text(value))
     except RecursionError as error:
-        raise click.BadParameter(f"{shown(given)}: nested too deep") from error
+        raise click.BadParameter(f"{shown(value)}: nested too deep") from error
     except (OSError, ValueError) as error:
-        raise click.BadParameter(f"{shown(given)}: {shown(error)}") from error
+        raise click.BadParameter(f"{shown(value)}: {shown(error)}") from error
 
 
-def _text(given: str) -> str | bytes:
-    if given == "-":
+def _text(value: str) -> str | bytes:
+    if value == "-":
         return _bounded(sys.stdin.buffer)
-    if given.startswith("@"):
-        with open(given[1:], "rb") as file:
+    if value.startswith("@"):
+        with open(value[1:], "rb") as file:
             return _bounded(file)
-    return given
+    return value
 
 
 def _bounded(file: BinaryIO) -> bytes:
@@ -111,8 +111,10 @@ def call(
     except PluginError as error:
         if not as_json:
             raise
-        told = error_as_json(error)
-        show_json({"method": method, "status": told.get("status"), "answer": None, "error": told})
+        fields = error_as_json(error)
+        show_json(
+            {"method": method, "status": fields.get("status"), "answer": None, "error": fields}
+        )
         sys.exit(exit_code(error))
     if as_json:
         show_json({"method": method, "status": OK_STATUS, "answer": answer, "error": None})
@@ -129,10 +131,10 @@ def _answer(
         with watched(send) as data:
             answer = client.send_file(method, data, timeout=timeout)
     if isinstance(answer, dict):
-        told = {key.lower(): value for key, value in answer.items()}
+        folded = {key.lower(): value for key, value in answer.items()}
         for key in _error_keys(method):
-            if told.get(key.lower()):
-                error = DriverError(method, str(told[key.lower()]))
+            if folded.get(key.lower()):
+                error = DriverError(method, str(folded[key.lower()]))
                 client.sign(error)
                 raise error
     return answer

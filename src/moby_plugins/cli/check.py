@@ -70,8 +70,8 @@ STYLES = {
 }
 
 
-def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    pairs = [option.partition("=") for option in given]
+def _options(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = [option.partition("=") for option in texts]
     for key, equals, _value in pairs:
         if not (key and equals):
             raise click.BadParameter(f"{quoted(key)} is not of the form KEY=VALUE")
@@ -259,12 +259,12 @@ def _show(name_or_address: str, results: list[CheckResult], *, as_json: bool) ->
     table = Table(("verdict", "check", "expected, and what came back"))
     for each in results:
         expected = f"{each.check.expects} ({each.check.source})"
-        told = f"{expected}\n-> {each.came_back}" if each.came_back else expected
+        text = f"{expected}\n-> {each.came_back}" if each.came_back else expected
         style = STYLES[each.outcome]
         table.add(
             Cell(each.outcome.value, style),
             each.check.id,
-            Cell(told, style if each.came_back else FAINT),
+            Cell(text, style if each.came_back else FAINT),
         )
     show_table(table)
     print(", ".join(f"{count[outcome]} {outcome.value}" for outcome in CheckOutcome))
@@ -282,5 +282,5 @@ def _check_as_json(item: Check) -> dict[str, Any]:
 
 
 def _result_as_json(each: CheckResult) -> dict[str, Any]:
-    told = {"verdict": each.outcome.value, "came_back": each.came_back or None}
-    return _check_as_json(each.check) | told | {"seconds": round(each.seconds, 6)}
+    fields = {"verdict": each.outcome.value, "came_back": each.came_back or None}
+    return _check_as_json(each.check) | fields | {"seconds": round(each.seconds, 6)}

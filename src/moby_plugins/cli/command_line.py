@@ -44,9 +44,9 @@ class CommandsOnDemand(click.Group):
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the requested command; for an unknown name, fail and suggest a similar one."""
-        given = args[0]
-        if given not in COMMANDS and (near := did_you_mean(given, COMMANDS)):
-            context.fail(f"No such command {quoted(given)}{near}")
+        name = args[0]
+        if name not in COMMANDS and (near := did_you_mean(name, COMMANDS)):
+            context.fail(f"No such command {quoted(name)}{near}")
         return super().resolve_command(context, args)
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:

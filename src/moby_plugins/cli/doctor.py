@@ -56,10 +56,10 @@ def doctor(
 def show_finding(finding: Finding) -> None:
     """Print a finding: its severity and place, what is wrong and why it matters, and the remedy."""
     show_line(Cell(finding.severity, _STYLES[finding.severity]), Cell(f"  {shown(finding.where)}"))
-    for told in (f"{sentence(finding.what)};", f"{sentence(finding.why)}."):
+    for text in (f"{sentence(finding.what)};", f"{sentence(finding.why)}."):
         # In a pipe each text is one line; at a terminal it is wrapped between words.
         width = shutil.get_terminal_size().columns - 2
-        for line in wrapped(told, width) if is_terminal(sys.stdout) else [told]:
+        for line in wrapped(text, width) if is_terminal(sys.stdout) else [text]:
             show_line(Cell(f"  {line}"))
     show_line(Cell("  → ", FAINT), Cell(shown(finding.remedy, MAX_LINE)))
 
@@ -70,5 +70,5 @@ def summary_of(findings: tuple[Finding, ...]) -> Cell:
         kind: sum(finding.severity == kind for finding in findings)
         for kind in (PROBLEM, WARNING, NOTE)
     }
-    told = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in counts.items() if n]
-    return Cell(", ".join(told) or "nothing is wrong", BAD if counts[PROBLEM] else GOOD)
+    parts = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in counts.items() if n]
+    return Cell(", ".join(parts) or "nothing is wrong", BAD if counts[PROBLEM] else GOOD)

@@ -134,17 +134,17 @@ def _capabilities(
 def _fields(
     name: str, candidates: list[Candidate], transport: str, outcome: Greeting | PluginError
 ) -> Iterator[tuple[str, str | Cell]]:
-    found, *hidden = candidates
+    first, *hidden = candidates
     if name:
         yield "name", shown(name)
-        yield "found", shown(found.path)
+        yield "found", shown(first.path)
     if hidden:
         yield "hides", Cell("\n".join(map(_described, hidden)), DOUBTFUL)
-    if found.managed is not None:
-        yield from _managed_fields(found.managed)
-    if found.plugin is not None:
-        yield "address", f"{shown(found.plugin.addr)} ({_understood(found.plugin)})"
-        yield "tls", _tls(found.plugin)
+    if first.managed is not None:
+        yield from _managed_fields(first.managed)
+    if first.plugin is not None:
+        yield "address", f"{shown(first.plugin.addr)} ({_understood(first.plugin)})"
+        yield "tls", _tls(first.plugin)
         yield "transport", transport
     if isinstance(outcome, PluginError):
         yield "error", Cell(in_brief(outcome), BAD)
@@ -217,21 +217,23 @@ def _managed_as_json(managed: ManagedPlugin) -> dict[str, Any]:
 def _as_json(
     name: str, candidates: list[Candidate], transport: str, outcome: Greeting | PluginError
 ) -> dict[str, Any]:
-    found = candidates[0]
-    told: dict[str, Any] = {"name": name or None, "found": found.path or None}
-    told["hides"] = [candidate.path for candidate in candidates[1:]]
-    told["address"] = found.plugin.addr if found.plugin else None
-    told["transport"] = transport or None
-    told["tls"] = _tls(found.plugin).text if found.plugin else None
-    if found.managed is not None:
-        told |= _managed_as_json(found.managed)
+    first = candidates[0]
+    fields: dict[str, Any] = {"name": name or None, "found": first.path or None}
+    fields["hides"] = [candidate.path for candidate in candidates[1:]]
+    fields["address"] = first.plugin.addr if first.plugin else None
+    fields["transport"] = transport or None
+    fields["tls"] = _tls(first.plugin).text if first.plugin else None
+    if first.managed is not None:
+        fields |= _managed_as_json(first.managed)
     if isinstance(outcome, PluginError):
-        return told | {"error": error_as_json(outcome)}
+        return fields | {"error": error_as_json(outcome)}
     capabilities = {
-        subsystem: error_as_json(told) if isinstance(told, PluginError) else attrs.asdict(told)
-        for subsystem, told in outcome.capabilities.items()
+        subsystem: error_as_json(fields)
+        if isinstance(fields, PluginError)
+        else attrs.asdict(fields)
+        for subsystem, fields in outcome.capabilities.items()
     }
-    return told | {
+    return fields | {
         "error": None,
         "implements": outcome.manifest.implements,
         "handshake_seconds": outcome.seconds,

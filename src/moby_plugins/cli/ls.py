@@ -199,7 +199,7 @@ def _where(row: Row) -> str:
 
 
 def _as_json(row: Row) -> dict[str, Any]:
-    told = {"name": row.name, "address": _address(row) or None, "found": _path(row) or None}
+    fields = {"name": row.name, "address": _address(row) or None, "found": _path(row) or None}
     if isinstance(row.outcome, PluginError):
-        return told | {"implements": None, "error": error_as_json(row.outcome)}
-    return told | {"implements": row.outcome.manifest.implements, "error": None}
+        return fields | {"implements": None, "error": error_as_json(row.outcome)}
+    return fields | {"implements": row.outcome.manifest.implements, "error": None}

@@ -43,9 +43,9 @@ class Cell:
     style: str = PLAIN
 
 
-def as_cell(given: str | Cell) -> Cell:
+def as_cell(value: str | Cell) -> Cell:
     """Return a text as a plain cell, or a cell unchanged."""
-    return given if isinstance(given, Cell) else Cell(given)
+    return value if isinstance(value, Cell) else Cell(value)
 
 
 @frozen

@@ -111,7 +111,7 @@ def package(
             devices=devices,
             network="host" if host_network else "",
         )
-        given = Package(
+        options = Package(
             app=check_app(str(app)),
             rootfs=rootfs,
             out=directory,
@@ -121,7 +121,7 @@ def package(
             sources=sources or _beside(str(app)),
             mounts_nothing=mounts_nothing,
         )
-        findings = lay_out(given, status.say)
+        findings = lay_out(options, status.say)
         status.clear()
     _show(findings, as_json=as_json)
     if any(finding.severity == PROBLEM for finding in findings):

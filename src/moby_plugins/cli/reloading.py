@@ -66,9 +66,9 @@ class Sources:
     def _stamps(self) -> Stamps:
         files = {*self._files}
         with suppress(OSError):
-            here = os.getcwd()
-            names = sorted(name for name in os.listdir(here) if name.endswith(".py"))
-            files |= {os.path.join(here, name) for name in names[:_MOST]}
+            working_directory = os.getcwd()
+            names = sorted(name for name in os.listdir(working_directory) if name.endswith(".py"))
+            files |= {os.path.join(working_directory, name) for name in names[:_MOST]}
         stamps: Stamps = {}
         for file in files:
             with suppress(OSError):

@@ -126,9 +126,9 @@ def call_cells(time: str, call: RecordedCall) -> Iterator[tuple[Cell, ...]]:
 def progress_cells(time: str, passing: Progress) -> tuple[Cell, ...]:
     """Return a line about the part of a body that was passed on so far."""
     pieces = "1 piece" if passing.pieces == 1 else f"{passing.pieces} pieces"
-    said = f"{passing.part} so far: {pieces}, {passing.size:,} bytes"
+    text = f"{passing.part} so far: {pieces}, {passing.size:,} bytes"
     method = shown(mask_method(passing.method))
-    return Cell(f"{time}  ", FAINT), Cell(f"{method}  "), Cell(said, FAINT)
+    return Cell(f"{time}  ", FAINT), Cell(f"{method}  "), Cell(text, FAINT)
 
 
 def duration(seconds: float) -> str:
@@ -311,8 +311,8 @@ class Lines:
 
     def call(self, call: RecordedCall) -> None:
         """Queue a call to be shown; the writing thread masks its secrets."""
-        kept = sum(map(len, (*call.request.pieces, *call.answer.pieces)))
-        self._screen.show(lambda: self._make(self._at(call.at), masked_call(call)), kept)
+        kept_bytes = sum(map(len, (*call.request.pieces, *call.answer.pieces)))
+        self._screen.show(lambda: self._make(self._at(call.at), masked_call(call)), kept_bytes)
 
     def progress(self, now: float, passing: Progress) -> None:
         """Queue a line about the progress of a body."""
@@ -401,11 +401,11 @@ def _place(target: str, listen: str | None, settings: Settings) -> Place:
                 "a plugin at an address other than unix:///PATH is traced with --listen"
             )
         return lambda app: tracing_proxy(target, app, settings)
-    here = Address(listen)
+    address = Address(listen)
     if is_address(target):
-        return lambda app: tracing_proxy_at(here, Address(target), app, settings)
+        return lambda app: tracing_proxy_at(address, Address(target), app, settings)
     plugin = check_protocol(new_local_discovery(settings).lookup(target))
-    return lambda app: tracing_proxy_at(here, plugin.address, app, settings, plugin.tls_config)
+    return lambda app: tracing_proxy_at(address, plugin.address, app, settings, plugin.tls_config)
 
 
 def _watch(
@@ -418,8 +418,8 @@ def _watch(
         try:
             with place() as there:
                 seen = True
-                here, plugin = shown(there.addr), shown(there.plugin.text)
-                say(f"calls to {here} go on to {plugin}; Ctrl-C ends this")
+                proxy_address, plugin = shown(there.addr), shown(there.plugin.text)
+                say(f"calls to {proxy_address} go on to {plugin}; Ctrl-C ends this")
                 _watch_one(there, watcher, say)
         except (PluginNotFoundError, TransportError):
             if not seen:

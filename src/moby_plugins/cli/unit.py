@@ -36,23 +36,23 @@ def unit(app: str, name: str | None, drain: float, settings: Settings) -> None:
     command = [sys.executable, "-m", "moby_plugins", "serve", app, "--name", name]
     if drain != DRAIN:
         command += ["--drain", f"{drain:g}"]
-    made = Unit(
+    unit_file = Unit(
         name=name,
         command=tuple(command),
         sockets_path=os.path.abspath(settings.sockets_path),
         drain=drain,
         directory=_directory_of(module),
     )
-    print(made.service())
-    print(made.socket(), end="")
+    print(unit_file.service())
+    print(unit_file.socket(), end="")
 
 
 def _directory_of(module: str) -> str:
     """Return the current directory if it has the module; "" for an installed module."""
-    here = os.getcwd()
+    working_directory = os.getcwd()
     top = module.partition(".")[0]
-    if any(os.path.exists(os.path.join(here, found)) for found in (top, f"{top}.py")):
-        return here
+    if any(os.path.exists(os.path.join(working_directory, name)) for name in (top, f"{top}.py")):
+        return working_directory
     if not _is_installed(top):
         print(
             f"moby-plugins: there is no module {quoted(top)} here or installed, so the service"

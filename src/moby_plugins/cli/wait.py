@@ -134,11 +134,11 @@ def _registry(target: str, settings: Settings) -> tuple[str, Registry]:
 
 
 def _as_json(target: str, outcome: ActivePlugin | PluginError, seconds: float) -> dict[str, Any]:
-    told: dict[str, Any] = {"plugin": target, "seconds": round(seconds, 3)}
+    fields: dict[str, Any] = {"plugin": target, "seconds": round(seconds, 3)}
     if isinstance(outcome, ActivePlugin):
         implements = outcome.manifest.implements
-        return told | {"address": outcome.addr, "implements": implements, "error": None}
-    return told | {"address": None, "implements": None, "error": error_as_json(outcome)}
+        return fields | {"address": outcome.addr, "implements": implements, "error": None}
+    return fields | {"address": None, "implements": None, "error": error_as_json(outcome)}
 
 
 def _outcome(

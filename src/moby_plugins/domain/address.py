@@ -88,9 +88,9 @@ class Address:
     concern: str = field(init=False, eq=False, repr=False, default="")
 
     def __attrs_post_init__(self) -> None:
-        given: object = self.text  # callers may not be type-checked
-        if not isinstance(given, str):
-            raise TypeError(f"an address is a string, not {quoted(given)}")
+        unchecked: object = self.text  # callers may not be type-checked
+        if not isinstance(unchecked, str):
+            raise TypeError(f"an address is a string, not {quoted(unchecked)}")
         scheme, rest = _split(self.text)
         parts: dict[str, str | int] = {"scheme": scheme}
         public = _without_credentials(self.text, scheme, rest)
@@ -143,8 +143,8 @@ class Address:
             A text such as "no socket there; is the plugin running?".
         """
         kind = "tcp" if self.host else "unix"
-        said = _REFUSALS.get((kind, error.errno or 0))
-        return said or shown(error.strerror or str(error)) or type(error).__name__
+        explanation = _REFUSALS.get((kind, error.errno or 0))
+        return explanation or shown(error.strerror or str(error)) or type(error).__name__
 
 
 def is_address(text: str) -> bool:
@@ -182,12 +182,12 @@ def _split(text: str) -> tuple[str, str]:
 def _without_credentials(text: str, scheme: str, rest: str) -> str:
     # As in Go, credentials end at the last "@" before the first of these characters.
     authority = re.split(r"[/?#]", rest.removeprefix("//"))[0] if rest.startswith("//") else ""
-    given, at, _ = authority.rpartition("@")
+    credentials, at, _ = authority.rpartition("@")
     if not at or scheme not in {"unix", *DEFAULT_PORTS}:
         return rest
-    if not re.fullmatch(_USER_INFO, given):
+    if not re.fullmatch(_USER_INFO, credentials):
         raise SpecError(f"address {_public(text)} has a user name or password that is none")
-    return "//" + rest[len("//") + len(given) + len(at) :]
+    return "//" + rest[len("//") + len(credentials) + len(at) :]
 
 
 def _public(text: str) -> str:
@@ -293,17 +293,17 @@ class TLSOptions:
         """
         if encrypted:
             return "TLS without verification of the plugin" if self.insecure_skip_verify else ""
-        given = self.ca_file or self.cert_file or self.key_file
-        if given or self.min_version or self.exclusive_root_pools:
+        files = self.ca_file or self.cert_file or self.key_file
+        if files or self.min_version or self.exclusive_root_pools:
             return "TLS options are given, but only https:// is encrypted: this is plain text"
         return ""
 
 
-def check_tls(given: object) -> None:
+def check_tls(value: object) -> None:
     """Raise ``TypeError`` if a ``tls_config`` is neither ``TLSOptions`` nor ``None``."""
-    if not (given is None or isinstance(given, TLSOptions)):
+    if not (value is None or isinstance(value, TLSOptions)):
         # The value is not shown, since it may hold a passphrase.
-        raise TypeError(f"tls_config takes TLSOptions, not a {type(given).__name__}")
+        raise TypeError(f"tls_config takes TLSOptions, not a {type(value).__name__}")
 
 
 @frozen

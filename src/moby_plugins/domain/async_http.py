@@ -168,10 +168,10 @@ class AsyncRequest:
         if is_part:
             return await rest.read(cast("int", size))
         whole = io.BytesIO()
-        came = 0
+        received = 0
         while chunk := await rest.read(CHUNK_BYTES):
-            came += len(chunk)
-            if self.max_bytes is not None and came > self.max_bytes:
+            received += len(chunk)
+            if self.max_bytes is not None and received > self.max_bytes:
                 raise self.too_large(self.max_bytes)
             if self.hold is not None:
                 self.hold(len(chunk))

@@ -81,7 +81,7 @@ class Seen:
 
 def diagnose(seen: Seen) -> tuple[Finding, ...]:
     """Return all findings, sorted by severity, the most severe first, and then by path."""
-    found = [
+    findings = [
         *_of_directories(seen),
         *_of_leftovers(seen),
         *(finding for name in seen.plugins for finding in findings_of(seen, name)),
@@ -91,7 +91,7 @@ def diagnose(seen: Seen) -> tuple[Finding, ...]:
     order = (PROBLEM, WARNING, NOTE)
     # A managed plugin has several names; its findings are reported once.
     return tuple(
-        sorted(dict.fromkeys(found), key=lambda each: (order.index(each.severity), each.where))
+        sorted(dict.fromkeys(findings), key=lambda each: (order.index(each.severity), each.where))
     )
 
 
@@ -281,11 +281,11 @@ def _of_tls_files(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
         )
 
 
-def _of_answer(name: str, first: Candidate, address: Address, asked: Asked) -> Iterator[Finding]:
-    if asked.error is not None:
-        what, why, remedy = explained(name, address, asked, asked.error)
+def _of_answer(name: str, first: Candidate, address: Address, outcome: Asked) -> Iterator[Finding]:
+    if outcome.error is not None:
+        what, why, remedy = explained(name, address, outcome, outcome.error)
         yield Finding(PROBLEM, first.path, sentence(what), why, remedy)
-    elif not asked.implements:
+    elif not outcome.implements:
         yield Finding(
             WARNING,
             first.path,
@@ -373,16 +373,16 @@ _BY_TLS_FILE = {
 def _of_weaknesses(seen: Seen) -> Iterator[Finding]:
     """Yield who else could change the paths that hosts trust, and then the components above."""
     trusts = [*_trusted(seen)]
-    found: dict[tuple[str, str], Finding] = {}
+    findings: dict[tuple[str, str], Finding] = {}
     for trust in trusts:
         for finding in _of_access(seen, _lying_at(seen, trust), trust.noun, trust.can):
-            found.setdefault((finding.where, finding.what), finding)
+            findings.setdefault((finding.where, finding.what), finding)
     for trust in trusts:
         can = f"can put something else in the place of {shown(trust.path)}"
         for access in _above(seen, trust):
             for finding in _of_access(seen, access, access.kind, can):
-                found.setdefault((finding.where, finding.what), finding)
-    yield from found.values()
+                findings.setdefault((finding.where, finding.what), finding)
+    yield from findings.values()
     yield from _of_private_keys(seen)
 
 
@@ -459,8 +459,8 @@ def _of_leftovers(seen: Seen) -> Iterator[Finding]:
 
 def _of_ignored(seen: Seen, file: IgnoredFile) -> Iterator[Finding]:
     if file.managed is not None:
-        told = (found[0].managed for found in seen.plugins.values())
-        if file.managed not in told:  # otherwise reported with the plugin that it hides
+        reported = (candidates[0].managed for candidates in seen.plugins.values())
+        if file.managed not in reported:  # otherwise reported with the plugin that it hides
             yield from of_managed(file.path, file.managed, ())
     else:
         yield _of_ignored_file(seen, file)

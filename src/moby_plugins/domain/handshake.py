@@ -48,12 +48,12 @@ class Asked:
     instead: str = ""
 
 
-def explained(name: str, address: Address, asked: Asked, error: PluginError) -> Told:
+def explained(name: str, address: Address, outcome: Asked, error: PluginError) -> Told:
     """Return an explanation of why the handshake with plugin ``name`` failed with ``error``."""
-    if asked.instead:
-        return _of_scheme(address, asked.instead)
+    if outcome.instead:
+        return _of_scheme(address, outcome.instead)
     if isinstance(error, TransportTimeoutError):
-        return _of_silence(name, asked.seconds)
+        return _of_silence(name, outcome.seconds)
     if isinstance(error, TransportError):
         return _of_failed_exchange(name, error)
     return _of_refusal(name, error)
@@ -89,11 +89,11 @@ def _of_failed_exchange(name: str, error: TransportError) -> Told:
 
 def _of_refusal(name: str, error: PluginError) -> Told:
     if isinstance(error, StatusError):
-        said = f": {shown(error.message)}" if error.message else ""
+        message = f": {shown(error.message)}" if error.message else ""
         look = shell_command("moby-plugins", "inspect", name)
         missing = error.status == NOT_FOUND
         return (
-            f"it answered Plugin.Activate with {status_line(error.status)}{said}",
+            f"it answered Plugin.Activate with {status_line(error.status)}{message}",
             _AT_ONCE,
             _see_who_listens(name) if missing else f"look into the plugin's log; then: {look}",
         )

@@ -137,9 +137,9 @@ def check_method(method: str) -> str:
 
 @lru_cache(maxsize=128)
 def _checked_method(method: str) -> str:
-    given: object = method  # callers may not be type-checked
-    if not isinstance(given, str):
-        raise TypeError(f"a method is a string, not {quoted(given)}")
+    unchecked: object = method  # callers may not be type-checked
+    if not isinstance(unchecked, str):
+        raise TypeError(f"a method is a string, not {quoted(unchecked)}")
     method = method.removeprefix("/")
     if not method or _BAD_METHOD.search(method):
         raise ValueError(f"{quoted(method)} is not a method: no white space, controls or non-ASCII")
@@ -200,10 +200,10 @@ class Request:
             return rest.read(cast("int", size))
         # A list of tiny chunks would take many times the size of the body.
         whole = io.BytesIO()
-        came = 0
+        received = 0
         while chunk := rest.read(CHUNK_BYTES):
-            came += len(chunk)
-            if self.max_bytes is not None and came > self.max_bytes:
+            received += len(chunk)
+            if self.max_bytes is not None and received > self.max_bytes:
                 raise self.too_large(self.max_bytes)
             if self.hold is not None:
                 self.hold(len(chunk))

@@ -122,22 +122,22 @@ class _Pieces:
     def _divisions(self, outside: bytes) -> list[int]:
         """Return where open containers end, and then where those begin that stay open."""
         levels = _levels(outside, len(self._open))
-        lowest, at, found = len(self._open), 0, []
+        lowest, at, divisions = len(self._open), 0, []
         while lowest and (at := levels.find(lowest - 1, at)) >= 0:
-            found.append(at - 1)
+            divisions.append(at - 1)
             lowest -= 1
         if lowest:
-            found += [levels.rfind(level) for level in range(lowest, levels[-1])]
+            divisions += [levels.rfind(level) for level in range(lowest, levels[-1])]
         # Bytes after the end of the first value are not checked.
         if levels.find(MAX_DEPTH + 1, 0, at + 1 if not lowest else len(levels)) >= 0:
             raise ValueError(TOO_DEEP)
-        if not found:
-            return found
+        if not divisions:
+            return divisions
         if len(levels) * 6 < len(outside):
             places = list(map(re.Match.start, BRACKET.finditer(outside)))
         else:
             places = list(compress(range(len(outside)), outside.translate(_ARE_BRACKETS)))
-        return [self._at + places[index] for index in found]
+        return [self._at + places[index] for index in divisions]
 
     def _add_last(self, outside: bytes, start: int) -> None:
         """Add the complete items after the last division: up to a bracket or a comma."""

@@ -71,9 +71,9 @@ def is_engine_name(name: object) -> bool:
     return match is not None and len(match["repository"]) <= _MAX_REPOSITORY
 
 
-def is_api_version(told: str) -> bool:
+def is_api_version(text: str) -> bool:
     """Return whether an engine's Api-Version is well-formed: it becomes a part of paths."""
-    return _API_VERSION.fullmatch(told) is not None
+    return _API_VERSION.fullmatch(text) is not None
 
 
 def asked_as(name: str) -> str:
@@ -116,8 +116,8 @@ def manifest_of(types: Iterable[str]) -> Manifest:
     Types with capital letters are left out, since look-ups never match them.
     """
     matches = (match for match in map(_TYPE.fullmatch, types) if match)
-    found = (match[1] for match in matches if match[1] == match[1].lower())
-    return Manifest(tuple(dict.fromkeys(_BY_CAPABILITY.get(each, each) for each in found)))
+    subsystems = (match[1] for match in matches if match[1] == match[1].lower())
+    return Manifest(tuple(dict.fromkeys(_BY_CAPABILITY.get(each, each) for each in subsystems)))
 
 
 def unmatched(types: Iterable[str]) -> tuple[str, ...]:

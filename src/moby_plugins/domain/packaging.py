@@ -68,7 +68,7 @@ def judged(config: PluginConfig, seen: SeenFiles) -> tuple[Finding, ...]:
     """Return the findings about a plugin's directory, problems first."""
     if not config.readable:
         return config.findings
-    found = [
+    findings = [
         *config.findings,
         *_interface(config),
         *_program(config, seen),
@@ -78,7 +78,7 @@ def judged(config: PluginConfig, seen: SeenFiles) -> tuple[Finding, ...]:
         *_settable(config),
         *_files(seen),
     ]
-    return tuple(sorted(found, key=lambda each: each.severity != PROBLEM))
+    return tuple(sorted(findings, key=lambda each: each.severity != PROBLEM))
 
 
 def _problem(where: str, what: str, why: str, remedy: str) -> Finding:
@@ -125,17 +125,17 @@ def _interface(config: PluginConfig) -> Iterator[Finding]:
         )
 
 
-def _type_concern(given: str) -> str:
-    match = re.fullmatch(r"docker\.([a-z]+)/1\.0", given, re.IGNORECASE)
+def _type_concern(text: str) -> str:
+    match = re.fullmatch(r"docker\.([a-z]+)/1\.0", text, re.IGNORECASE)
     if match and match[1].lower() in KINDS:
-        return f"{quoted(given)} has capital letters"
-    if match and given.islower():
-        return f"{quoted(given)}: no engine asks for {quoted(match[1])}"
-    return f"{quoted(given)} is not of the form docker.volumedriver/1.0"
+        return f"{quoted(text)} has capital letters"
+    if match and text.islower():
+        return f"{quoted(text)}: no engine asks for {quoted(match[1])}"
+    return f"{quoted(text)} is not of the form docker.volumedriver/1.0"
 
 
-def _meant_type(given: str) -> str:
-    kind = re.sub(r"^docker\.|/[^/]*$", "", given.lower())
+def _meant_type(text: str) -> str:
+    kind = re.sub(r"^docker\.|/[^/]*$", "", text.lower())
     return f"docker.{nearest(kind, KINDS) or 'volumedriver'}/1.0"
 
 
@@ -148,8 +148,8 @@ def _program(config: PluginConfig, seen: SeenFiles) -> Iterator[Finding]:
             f"put the root file system of the plugin into {ROOTFS}, beside {CONFIG}",
         )
     where = f"{CONFIG}: entrypoint"
-    given = config.texts("entrypoint")
-    if not given or not given[0]:
+    entrypoint = config.texts("entrypoint")
+    if not entrypoint or not entrypoint[0]:
         yield _problem(
             where,
             "it is missing",
@@ -234,19 +234,19 @@ def _hides(destination: str, path: str) -> bool:
 
 def _propagation(config: PluginConfig) -> Iterator[Finding]:
     where = f"{CONFIG}: propagatedMount"
-    given = config.fields.get("propagatedmount") or ""
+    path = config.fields.get("propagatedmount") or ""
     kinds = config.kinds & MOUNTING
-    if not given and kinds:
+    if not path and kinds:
         yield _warning(
             where,
             f"there is none, and the plugin is a {listed(sorted(kinds))}",
             "what the plugin mounts, containers do not see: they write into its root file system",
             "name the directory below which it mounts, such as /var/lib/shelf",
         )
-    elif given and not given.startswith("/"):
+    elif path and not path.startswith("/"):
         yield _warning(
             where,
-            f"{quoted(given)} is no absolute path",
+            f"{quoted(path)} is no absolute path",
             "an engine compares it with the paths that the plugin answers, and finds none there",
             "write an absolute path",
         )
@@ -296,11 +296,11 @@ def _settable(config: PluginConfig) -> Iterator[Finding]:
 
 
 def _settings_of(name: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
-    given = entry.get("settable") or ()
-    wrong = [each for each in given if each != _SETTABLE[name]]
+    names = entry.get("settable") or ()
+    wrong = [each for each in names if each != _SETTABLE[name]]
     if wrong:
         what = f"{quoted(entry.get('name') or '')} has {quoted(wrong[0])} settable"
-    elif given and not entry.get("name"):
+    elif names and not entry.get("name"):
         what = "an entry that is settable has no name"
     else:
         return

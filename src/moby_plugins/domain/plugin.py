@@ -61,12 +61,12 @@ def _check_name(plugin: "Plugin", _: object, name: str) -> None:
         check_any_name(name)
 
 
-def _strings(given: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(given, str):
+def _strings(values: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(values, str):
         raise TypeError("subsystems are given as a list of names, not as one string")
-    if not isinstance(given, Iterable):
-        raise TypeError(f"implements must be a list of names, not {quoted(given)}")
-    names = tuple(given)
+    if not isinstance(values, Iterable):
+        raise TypeError(f"implements must be a list of names, not {quoted(values)}")
+    names = tuple(values)
     others = {*map(type, names)} - {str}
     if others:
         raise TypeError(f"implements must be a list of names, not {quoted([*names])}")
@@ -222,19 +222,19 @@ def check_protocol(plugin: Plugin) -> Plugin:
     return plugin
 
 
-def plugin_given(name: object, given: object) -> Plugin:
-    """Return the plugin ``name``, where ``given`` is its address or a ``Plugin``.
+def plugin_given(name: object, value: object) -> Plugin:
+    """Return the plugin ``name``, where ``value`` is its address or a ``Plugin``.
 
-    Raises ``TypeError`` if ``given`` is neither, ``SpecError`` for an invalid address or a plugin
+    Raises ``TypeError`` if ``value`` is neither, ``SpecError`` for an invalid address or a plugin
     with another name, and ``InvalidPluginNameError`` for an invalid ``name``.
     """
-    if isinstance(given, str):
-        return Plugin(check_plugin_name(name), given)
-    if not isinstance(given, Plugin):
-        raise TypeError(f"an address or a Plugin is wanted, not {quoted(given)}")
-    if given.name != check_plugin_name(name):
-        raise SpecError(f"the plugin given is called {quoted(given.name)}")
-    return given
+    if isinstance(value, str):
+        return Plugin(check_plugin_name(name), value)
+    if not isinstance(value, Plugin):
+        raise TypeError(f"an address or a Plugin is wanted, not {quoted(value)}")
+    if value.name != check_plugin_name(name):
+        raise SpecError(f"the plugin given is called {quoted(value.name)}")
+    return value
 
 
 def read_spec(name: str, file: str, data: bytes) -> Plugin:

@@ -117,8 +117,8 @@ class Description:
 
     def line(self) -> str:
         """Return the description as the line that the program prints."""
-        told = {"implements": self.implements, "socket": self.socket}
-        return json.dumps({_MARK: told})
+        fields = {"implements": self.implements, "socket": self.socket}
+        return json.dumps({_MARK: fields})
 
     @classmethod
     def found(cls, output: str) -> "Description | None":
@@ -127,8 +127,8 @@ class Description:
             if not line.startswith(f'{{"{_MARK}"'):
                 continue
             with suppress(ValueError, KeyError, TypeError):
-                told = json.loads(line)[_MARK]
-                return cls(tuple(map(str, told["implements"])), str(told["socket"]))
+                fields = json.loads(line)[_MARK]
+                return cls(tuple(map(str, fields["implements"])), str(fields["socket"]))
         return None
 
 
@@ -188,8 +188,8 @@ def variable(text: str) -> dict[str, Any]:
     name, equals, value = text.partition("=")
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or "\0" in value:
         raise SettingsError(f"{quoted(text)} is not of the form NAME or NAME=VALUE")
-    given = {"value": value} if equals else {}
-    return {"name": name, "description": "", "settable": ["value"], **given}
+    default = {"value": value} if equals else {}
+    return {"name": name, "description": "", "settable": ["value"], **default}
 
 
 @frozen(kw_only=True)

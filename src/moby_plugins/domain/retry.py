@@ -23,18 +23,18 @@ def is_seconds(value: object) -> bool:
     return 0 < value <= sys.float_info.max or value == math.inf
 
 
-def size(argument: str, given: object) -> int:
+def size(argument: str, value: object) -> int:
     """Return a bound in bytes, a positive whole number.
 
-    Raises ``TypeError`` if ``given`` is not a whole number, and ``ValueError`` if it is not
+    Raises ``TypeError`` if ``value`` is not a whole number, and ``ValueError`` if it is not
     positive. Both name the ``argument``.
     """
-    wrong = f"{argument} must be a positive whole number, not {quoted(given)}"
-    if not isinstance(given, int) or isinstance(given, bool):
+    wrong = f"{argument} must be a positive whole number, not {quoted(value)}"
+    if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(wrong)
-    if given < 1:
+    if value < 1:
         raise ValueError(wrong)
-    return given
+    return value
 
 
 def seconds(timeout: float | None) -> float | None:
@@ -191,8 +191,8 @@ class Tries:
         self.started += seconds
 
 
-def policy_given(given: object) -> RetryPolicy:
-    """Return ``given``; raise ``TypeError``, naming ``retry``, if it is not a ``RetryPolicy``."""
-    if not isinstance(given, RetryPolicy):
-        raise TypeError(f"retry must be a RetryPolicy, not {quoted(given)}")
-    return given
+def policy_given(value: object) -> RetryPolicy:
+    """Return ``value``; raise ``TypeError``, naming ``retry``, if it is not a ``RetryPolicy``."""
+    if not isinstance(value, RetryPolicy):
+        raise TypeError(f"retry must be a RetryPolicy, not {quoted(value)}")
+    return value

@@ -172,10 +172,10 @@ class FakeEngine:
         return _json(404, {"message": "page not found"})
 
     def _inspect(self, name: str) -> Response:
-        found = self._find(name)
-        if len(found) == 1:
-            return _json(OK, self._plugins[found[0]].told(found[0]))
-        if found:
+        plugin = self._find(name)
+        if len(plugin) == 1:
+            return _json(OK, self._plugins[plugin[0]].told(plugin[0]))
+        if plugin:
             return _json(400, {"message": f'multiple plugins found for "{name}"'})
         return _json(404, {"message": f'plugin "{name}" not found'})
 

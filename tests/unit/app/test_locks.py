@@ -46,8 +46,8 @@ HARMLESS = {
     "retrying.py": {
         "heapq.heappop",
         "heapq.heappush",
-        "self._news.clear",
-        "self._news.set",
+        "self._wakeup.clear",
+        "self._wakeup.set",
         "self._settled.append",
         "self._settled.popleft",
     },

@@ -114,11 +114,11 @@ async def answer(
 
 
 async def _of(response: Response) -> AsyncStartedResponse:
-    made = AsyncStartedResponse(
+    started = AsyncStartedResponse(
         AsyncResponse(response.status, response.body.read(CHUNK_BYTES), response.headers), ""
     )
-    await made.begin()
-    return made
+    await started.begin()
+    return started
 
 
 async def read_request(

@@ -37,13 +37,13 @@ _LEAST_PART, _MOST_BETWEEN = 64, 1e-3
 class _Incoming:
     """The bytes of a body that were received but not read yet."""
 
-    def __init__(self, came: bytes) -> None:
+    def __init__(self, received: bytes) -> None:
         self.parts: deque[memoryview] = deque()
         self.size: int = 0
         # The error that ended the body early, if any.
         self.failure: Exception | None = None
         self.is_over = False
-        self.add(came)
+        self.add(received)
 
     def add(self, data: bytes) -> None:
         """Add ``data``, which was received."""
@@ -117,11 +117,11 @@ class AsyncConnection:
             self.close()
             raise
         parser.reusable = parser.reusable and whole
-        came = parser.take()
+        received = parser.take()
         if parser.complete:
             self._finish()
-            return AsyncResponse(parser.status, came, parser.headers())
-        self._incoming = incoming = _Incoming(came)
+            return AsyncResponse(parser.status, received, parser.headers())
+        self._incoming = incoming = _Incoming(received)
         self._check_body(incoming)
         body = UnreadBody(self, incoming, call, self._address)
         return AsyncResponse(parser.status, body, parser.headers())

@@ -91,10 +91,10 @@ class AsyncTCPDialer:
         """Return a connected socket."""
         loop = asyncio.get_running_loop()
         failure: OSError | None = None
-        found = await self._addresses(call, until)
-        for tried, (family, kind, protocol, _, where) in enumerate(found):
+        addresses = await self._addresses(call, until)
+        for tried, (family, kind, protocol, _, where) in enumerate(addresses):
             now = loop.time()
-            ends = now + share(until - now, len(found) - tried)
+            ends = now + share(until - now, len(addresses) - tried)
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

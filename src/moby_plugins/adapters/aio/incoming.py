@@ -142,8 +142,8 @@ class Incoming:
         self._left, self._in_chunks = length or 0, length is None
         self._chunk_ends, self._trailers = False, -1
         connection = headers.get("Connection", "").lower()
-        kept = connection != "close" if minor else connection == "keep-alive"
-        return Head(verb, method, headers, length, kept, minor)
+        keeps_alive = connection != "close" if minor else connection == "keep-alive"
+        return Head(verb, method, headers, length, keeps_alive, minor)
 
     def body(self, size: int) -> bytes | None:
         """Return the next bytes of the body, ``b""`` at its end, ``None`` until more are received.
@@ -205,9 +205,9 @@ class Incoming:
 
 def _headers(head: bytes, start: int) -> dict[str, str]:
     if _PLAIN.fullmatch(head, start):
-        found = _FIELD.findall(head.decode("latin-1"), start)
-        headers = {_titled(name): value for name, value in found}
-        if len(headers) == len(found):
+        fields = _FIELD.findall(head.decode("latin-1"), start)
+        headers = {_titled(name): value for name, value in fields}
+        if len(headers) == len(fields):
             return headers
     # Headers that may have to be refused or joined.
     raw: dict[bytes, bytes] = {}

@@ -91,13 +91,13 @@ class LoopServer:
         server = AsyncServer(self._sock, self._app, self._context, self._inflight)
         server.start()
         self._started.set()
-        told = asyncio.ensure_future(self._stop.wait())
-        waits: list[asyncio.Future[Any]] = [told, server.ended]
+        stopping = asyncio.ensure_future(self._stop.wait())
+        waits: list[asyncio.Future[Any]] = [stopping, server.ended]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if server.ended.done():
                 self._on_end(server.ended.exception())
-                await told  # running calls get their time, as with any stop
+                await stopping  # running calls get their time, as with any stop
         finally:
-            told.cancel()
+            stopping.cancel()
             await server.stop(self._drain)

@@ -114,18 +114,18 @@ def _files_below(root: str) -> Iterator[tuple[str, int]]:
 
 
 def _entrypoint(root: str, config: PluginConfig) -> Program | None:
-    given = config.texts("entrypoint")
-    if not given or not given[0]:
+    entrypoint = config.texts("entrypoint")
+    if not entrypoint or not entrypoint[0]:
         return None
     files = _Inside(root, tuple(m.get("destination") or "" for m in config.mounts))
-    name = given[0]
+    name = entrypoint[0]
     if "/" in name:
         workdir = config.fields.get("workdir") or "/"
         return files.program(os.path.join(workdir, name))
     tried = [files.program(os.path.join(directory, name)) for directory in config.path if directory]
-    found = (program for program in tried if program.concern != _MISSING)
+    programs = (program for program in tried if program.concern != _MISSING)
     where = ":".join(config.path)
-    return next(found, Program(name, f"is in none of the directories {shown(where)}"))
+    return next(programs, Program(name, f"is in none of the directories {shown(where)}"))
 
 
 def find_python(root: str) -> str | None:
@@ -164,18 +164,18 @@ class _Inside:
 
     def program(self, path: str, level: int = 0) -> Program:
         """Return a summary of the program at ``path``."""
-        found = self._resolve(path)
-        if found is None:
+        resolved = self._resolve(path)
+        if resolved is None:
             return Program(path, _MISSING)
-        if found == "":
+        if resolved == "":
             return Program(path, mounted=True)
         try:
-            status = os.lstat(found)
+            status = os.lstat(resolved)
             if not stat.S_ISREG(status.st_mode):
                 return Program(path, "is no file")
             if not status.st_mode & _EXECUTABLE:
                 return Program(path, "is not executable: chmod +x")
-            with open_file(found) as file:
+            with open_file(resolved) as file:
                 return self._judged(path, file.read(_HEAD_BYTES), level)
         except OSError as error:
             return Program(path, f"cannot be read: {shown(error.strerror or error)}")

@@ -45,13 +45,13 @@ def write_spec(
 
 
 def _json(address: str, tls: ServerTLS) -> str:
-    given = {
+    fields = {
         "CAFile": tls.ca_file,
         "CertFile": tls.host_cert_file,
         "KeyFile": tls.host_key_file,
     }
     # Absolute, as hosts have other working directories. An empty CAFile would disable verification.
-    options = {key: os.path.abspath(path) for key, path in given.items() if path}
+    options = {key: os.path.abspath(path) for key, path in fields.items() if path}
     return json.dumps({"Addr": address} | ({"TLSConfig": options} if options else {})) + "\n"
 
 

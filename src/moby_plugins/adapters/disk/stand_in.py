@@ -154,12 +154,12 @@ class _Files:
 
 def abandoned_sockets(directory: str) -> list[str]:
     """Return the sockets in ``directory`` whose stand-in was killed."""
-    ours = f"{directory}/{DIRECTORY}"
+    own_directory = f"{directory}/{DIRECTORY}"
     try:
-        names = sorted({os.path.splitext(name)[0] for name in os.listdir(ours)})
+        names = sorted({os.path.splitext(name)[0] for name in os.listdir(own_directory)})
     except OSError:
         return []
-    left = [name for name in names if _is_left(_Files(f"{ours}/{name}"))]
+    left = [name for name in names if _is_left(_Files(f"{own_directory}/{name}"))]
     return [_place_of(directory, name) for name in left]
 
 

@@ -58,12 +58,12 @@ def see(
     except PluginError as error:  # raised by an engine
         untold = (str(error),)
     # Leave out plugins that were removed between the scan and the look-up.
-    plugins = {name: found for name, found in plugins.items() if found}
+    plugins = {name: candidates for name, candidates in plugins.items() if candidates}
     directories = (sockets_path, *specs_paths)
     nested = tuple(each for directory in directories for each in _directories_in(directory))
     # Plugins that the settings describe have no file.
     inside = tuple(f"{directory}/" for directory in directories)
-    paths = (found[0].path for found in plugins.values())
+    paths = (candidates[0].path for candidates in plugins.values())
     files = (path for path in paths if path.startswith(inside))
     sockets = [*_sockets(plugins.values())]
     named = tls_files(plugins)
@@ -93,7 +93,7 @@ def see(
         members=look.members(),
         trusted=look.trusted,
         users=look.users(),
-        asked=ask({name: found[0] for name, found in plugins.items()}),
+        asked=ask({name: candidates[0] for name, candidates in plugins.items()}),
     )
 
 
@@ -162,8 +162,8 @@ def _components(path: str) -> Iterator[str]:
 
     The last one may not exist. Raises ``OSError``.
     """
-    here, links = "/", 0
-    yield here
+    directory, links = "/", 0
+    yield directory
     # Only for a relative path, because the working directory may have been removed.
     start = "" if path.startswith("/") else os.getcwd()
     left = [*reversed(os.path.join(start, path).split("/"))]
@@ -172,18 +172,18 @@ def _components(path: str) -> Iterator[str]:
         if name in {"", "."}:
             continue
         if name == "..":
-            here = os.path.dirname(here)
+            directory = os.path.dirname(directory)
             continue
-        there = os.path.join(here, name)
+        there = os.path.join(directory, name)
         yield there
         if not stat.S_ISLNK(os.lstat(there).st_mode):
-            here = there
+            directory = there
             continue
         links += 1
         if links > MAX_LINKS:
             raise OSError(errno.ELOOP, "too many links")
         target = os.readlink(there)
-        here = "/" if target.startswith("/") else here
+        directory = "/" if target.startswith("/") else directory
         left += reversed(target.split("/"))
 
 

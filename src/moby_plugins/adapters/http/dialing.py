@@ -140,13 +140,13 @@ class Lookups:
         """Start to resolve ``host``, or join a look-up of it; its result is for ``for_port``."""
         # A shared look-up resolves for the port of its first caller.
         late = f"the name {shown(host)} is not resolved"
-        asked = Lookup("resolve", late, lambda: (port, resolve(host, port)))
-        return self._begun((resolve, host), asked)
+        lookup = Lookup("resolve", late, lambda: (port, resolve(host, port)))
+        return self._begun((resolve, host), lookup)
 
     def reading(self, tls: TLSOptions) -> "Lookup":
         """Start to read the files of ``tls``, or join a look-up of them; it gives a context."""
-        asked = Lookup("read", "the TLS files are not read", lambda: ssl_context(tls))
-        return self._begun(tls, asked)
+        lookup = Lookup("read", "the TLS files are not read", lambda: ssl_context(tls))
+        return self._begun(tls, lookup)
 
     @staticmethod
     def _result(lookup: "Lookup", timeout: float, sockets: OpenSockets | None) -> Any:
@@ -239,10 +239,10 @@ class Lookup:
 
 def for_port(port: int, resolved: tuple[int, list[Any]]) -> list[Any]:
     """Return addresses that were ``resolved`` for one port, with ``port`` in its place."""
-    resolved_for, found = resolved
+    resolved_for, addresses = resolved
     if resolved_for == port:
-        return list(found)
-    return [(*each[:4], (each[4][0], port, *each[4][2:])) for each in found]
+        return list(addresses)
+    return [(*each[:4], (each[4][0], port, *each[4][2:])) for each in addresses]
 
 
 def share(left: float, untried: int) -> float:
@@ -281,15 +281,15 @@ class TCPDialer:
         """
         ends = None if timeout is None else time.monotonic() + timeout
         failure: OSError | None = None
-        found = self.lookups.addresses(self.resolve, *self.where, timeout, self.sockets)
-        for tried, (family, kind, protocol, _, where) in enumerate(found):
+        addresses = self.lookups.addresses(self.resolve, *self.where, timeout, self.sockets)
+        for tried, (family, kind, protocol, _, where) in enumerate(addresses):
             sock = DeadlineSocket(family, kind, protocol)
             try:
                 self.sockets.add(sock)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if ends is not None:
                     left = ends - time.monotonic()
-                    sock.settimeout(share(left, len(found) - tried))
+                    sock.settimeout(share(left, len(addresses) - tried))
                 sock.connect(where)
             except OSError as error:
                 sock.close()

@@ -47,18 +47,18 @@ def first_match(
 ) -> PluginError | None:
     """Return our error by the first row that matches any of ``chain``, ``None`` if none does."""
     chain = list(chain)
-    for kinds, ours, reason in rows:
+    for kinds, error_class, reason in rows:
         for cause in chain:
             if isinstance(cause, kinds):
-                made = ours(reason(address, cause))
-                made.address = address.text
-                if isinstance(made, TransportError):
-                    made.answered = answered
-                return made
+                translated = error_class(reason(address, cause))
+                translated.address = address.text
+                if isinstance(translated, TransportError):
+                    translated.answered = answered
+                return translated
     return None
 
 
 def not_reached(error: OSError, address: Address) -> PluginError:
     """Return our error for one that a dial raised."""
-    made = first_match((timed_out(), *NOT_ANSWERED), [error], address, answered=False)
-    return made or TransportError(shown(error), address.text)
+    translated = first_match((timed_out(), *NOT_ANSWERED), [error], address, answered=False)
+    return translated or TransportError(shown(error), address.text)

@@ -148,11 +148,11 @@ class PendingExchange:
             goes_on = self._sock.receive_early()
         except OSError:  # the engine gets the error when it receives
             goes_on = False
-        came = len(self._sock.early)
+        received = len(self._sock.early)
         size = response_size(self._sock.early) if goes_on else 0
-        self._is_whole = not goes_on or (size is not None and 0 < size <= came)
+        self._is_whole = not goes_on or (size is not None and 0 < size <= received)
         # The size is 0 while the head is incomplete.
-        return self._is_whole or size is None or max(size, came) > MOST_BYTES
+        return self._is_whole or size is None or max(size, received) > MOST_BYTES
 
     def _check_connected(self) -> None:
         failure = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -59,10 +59,10 @@ def head_of(request: Headed, host: str, length: int | None) -> bytes:
 @lru_cache(maxsize=128)
 def _head(method: str, headers: tuple[tuple[str, str], ...], host: str) -> bytes:
     """Return the head without the headers of the body's length, and without its end."""
-    given = {name: value for name, value in headers if name.lower() not in _FRAMING}
-    if "host" not in {name.lower() for name in given}:
-        given["Host"] = host
-    lines = b"".join(line(name, value) + b"\r\n" for name, value in given.items())
+    fields = {name: value for name, value in headers if name.lower() not in _FRAMING}
+    if "host" not in {name.lower() for name in fields}:
+        fields["Host"] = host
+    lines = b"".join(line(name, value) + b"\r\n" for name, value in fields.items())
     return b"POST /%b HTTP/1.1\r\n%b" % (method.encode(), lines)
 
 

@@ -89,10 +89,10 @@ _ROWS: dict[bool, tuple[Row, ...]] = {
 
 def translate(error: Exception, address: Address, *, answered: bool) -> PluginError:
     """Return our error for ``error``, which is one of ``ERRORS``."""
-    made = first_match(_ROWS[answered], [error], address, answered=answered)
-    if made is None:
+    translated = first_match(_ROWS[answered], [error], address, answered=answered)
+    if translated is None:
         raise error
-    return made
+    return translated
 
 
 class ResponseParser:

@@ -116,7 +116,7 @@ def open_connections(path: str) -> frozenset[int]:
     These are the sockets at the plugin's end, in the network namespace of this process. On a
     system without ``/proc/net/unix`` there are none. The plugin may spell the path otherwise.
     """
-    found = set()
+    inodes = set()
     name = os.path.basename(path)
     try:
         with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as table:
@@ -127,10 +127,10 @@ def open_connections(path: str) -> frozenset[int]:
                     continue
                 listens = int(fields[3], 16) & _ACCEPTS
                 if not listens and fields[5] in _OPEN and _is_same_path(fields[7], path):
-                    found.add(int(fields[6]))
+                    inodes.add(int(fields[6]))
     except OSError:
         return frozenset()
-    return frozenset(found)
+    return frozenset(inodes)
 
 
 def _is_same_path(path: str, other: str) -> bool:

@@ -299,10 +299,10 @@ def translate(error: BaseException, address: Address, *, answered: bool) -> Plug
     chain = list(causes(error))
     answered = answered or any(isinstance(cause, BrokenHeadersError) for cause in chain)
     rows = _ANSWERED if answered else _NOT_ANSWERED
-    made = first_match(rows, chain, address, answered=answered)
-    if made is None:
+    translated = first_match(rows, chain, address, answered=answered)
+    if translated is None:
         raise error
-    return made
+    return translated
 
 
 def connect(

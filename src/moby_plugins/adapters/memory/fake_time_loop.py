@@ -231,19 +231,19 @@ class _JumpingSelector(selectors.DefaultSelector):
         heapq.heappush(self._script, (float(moment), next(self._order), do))
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        came = super().select(0)
+        events = super().select(0)
         due = math.inf if timeout is None else self.now + timeout
         if self._script and due > self.now:
             due = min(due, self._script[0][0])
-        if not came and due <= self.now:
+        if not events and due <= self.now:
             if time.monotonic() - self.busy_since > self._watchdog:
                 self._give_up(f"time did not move in {self._watchdog:g} s of real time")
         else:
-            came = came or self._wait(due)
+            events = events or self._wait(due)
             self.busy_since = time.monotonic()
-        if not came and (timeout is None or timeout > 0):
+        if not events and (timeout is None or timeout > 0):
             self._jump(due)
-        return came
+        return events
 
     def _wait(self, due: float) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for real work; return an empty list if time should jump."""
@@ -254,11 +254,11 @@ class _JumpingSelector(selectors.DefaultSelector):
             return []
         if sockets and not self.jobs and due < math.inf:
             return super().select(self._watchdog * _PATIENCE)
-        came = super().select(self._watchdog)
-        if not came:
+        events = super().select(self._watchdog)
+        if not events:
             real = "a job in an executor has not ended" if self.jobs else "no socket had anything"
             self._give_up(f"all wait, and {real} for {self._watchdog:g} s of real time")
-        return came
+        return events
 
     def _jump(self, due: float) -> None:
         self.now = max(self.now, round(due, _DIGITS))

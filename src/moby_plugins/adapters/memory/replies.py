@@ -70,14 +70,14 @@ class Fault:
         return self.name
 
 
-def _check_type(name: str, given: object, kind: type) -> None:
-    if not isinstance(given, kind) or isinstance(given, bool):
-        raise TypeError(f"{name} must be {kind.__name__}, not {quoted(given)}")
+def _check_type(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} must be {kind.__name__}, not {quoted(value)}")
 
 
-def _check_seconds(name: str, given: object) -> None:
-    if isinstance(given, bool) or not (isinstance(given, (int, float)) and given >= 0):
-        raise TypeError(f"{name} must be a number of seconds from 0 on, not {quoted(given)}")
+def _check_seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) and value >= 0):
+        raise TypeError(f"{name} must be a number of seconds from 0 on, not {quoted(value)}")
 
 
 @frozen
@@ -269,11 +269,11 @@ class Script:
     def unused(self) -> list[str]:
         """Return a line for each step that no call has taken yet."""
         with self._lock:
-            taken = self._taken
+            count = self._taken
         return [
             f"step {number} of {len(self._steps)}: {shown(step)}"
             for number, step in enumerate(self._steps, 1)
-            if number > taken
+            if number > count
         ]
 
     def __repr__(self) -> str:

@@ -190,14 +190,14 @@ class LoggingObserver(Observer):
         _log(requests, level, text, "request", of, error=ended.error)
 
 
-def _level(argument: str, given: int | str | None) -> int | None:
-    level: object = given  # the caller may be untyped
+def _level(argument: str, value: int | str | None) -> int | None:
+    level: object = value  # the caller may be untyped
     if isinstance(level, str):
         level = logging.getLevelNamesMapping().get(level.upper())
         if level is None:
-            raise ValueError(f"{argument} is no level of logging: {quoted(given)}")
+            raise ValueError(f"{argument} is no level of logging: {quoted(value)}")
     if level is not None and (isinstance(level, bool) or not isinstance(level, int)):
-        raise ValueError(f"{argument} is a level of logging, a number or a name: {quoted(given)}")
+        raise ValueError(f"{argument} is a level of logging, a number or a name: {quoted(value)}")
     return level
 
 

@@ -392,10 +392,10 @@ def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
             f"headers of {size} bytes, {len(headers)} in number: hosts read {_MAX_HEADER_BYTES} "
             f"and {_MAX_HEADERS}"
         )
-    told = list(filter(_is_length, headers))
-    if len(told) > 1:
+    lengths = list(filter(_is_length, headers))
+    if len(lengths) > 1:
         raise ValueError("there is more than one Content-Length")
-    return _told_length(headers) if told else None
+    return _told_length(headers) if lengths else None
 
 
 @lru_cache(maxsize=64)
@@ -412,12 +412,12 @@ def _is_length(name: str) -> bool:
 
 
 def _told_length(headers: Mapping[str, str]) -> int | None:
-    told = next((value for name, value in headers.items() if _is_length(name)), None)
-    if told is None:
+    text = next((value for name, value in headers.items() if _is_length(name)), None)
+    if text is None:
         return None
-    if not LENGTH.fullmatch(told):
-        raise ValueError(f"{quoted(told)} is not a Content-Length")
-    return int(told)
+    if not LENGTH.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is not a Content-Length")
+    return int(text)
 
 
 def wsgi(app: App, inflight: InFlight | None = None) -> WSGIApplication:
@@ -459,13 +459,13 @@ def _request(environ: WSGIEnvironment, held: Held) -> Request:
 
 
 def _length(environ: WSGIEnvironment) -> int | None:
-    given = environ.get("CONTENT_LENGTH")
+    text = environ.get("CONTENT_LENGTH")
     if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
         return None
-    if given:
-        if not LENGTH.fullmatch(given):
-            raise ValueError(f"{quoted(given)} is not a Content-Length")
-        return int(given)
+    if text:
+        if not LENGTH.fullmatch(text):
+            raise ValueError(f"{quoted(text)} is not a Content-Length")
+        return int(text)
     return None if environ.get("wsgi.input_terminated") else 0
 
 

@@ -344,8 +344,8 @@ class ServerConnection(HTTPConnection):
         # Passing the connection to another thread takes longer than most hosts wait between calls.
         if self.server.requests.qsize or not self.server.ready:
             return False
-        came = self.rfile.has_data() or self._next_request.poll(LINGER)
-        return bool(came) and self.server.ready
+        is_readable = self.rfile.has_data() or self._next_request.poll(LINGER)
+        return bool(is_readable) and self.server.ready
 
     def close(self) -> None:
         """Close the socket; may be called twice."""

@@ -46,7 +46,7 @@ class ListeningSocket(socket.socket):
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection, or pause and raise ``TimeoutError`` if no descriptor is left."""
         try:
-            taken = super().accept()
+            accepted = super().accept()
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
@@ -56,7 +56,7 @@ class ListeningSocket(socket.socket):
             time.sleep(_PAUSE)
             raise TimeoutError(error.errno, error.strerror) from error
         self._exhausted = False
-        return taken
+        return accepted
 
 
 def _nothing() -> None:

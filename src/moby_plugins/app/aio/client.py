@@ -253,13 +253,16 @@ class AsyncClient(ClientBase[AsyncRequest]):
         try:
             return await self.attempt(request, into, timeout)
         except PluginError as error:
-            tries, told = Tries(policy, is_retryable, started, chance), self._told(on_retry)
-            delay = delay_after(error, tries, told)
+            tries, on_retry_sync = (
+                Tries(policy, is_retryable, started, chance),
+                self._told(on_retry),
+            )
+            delay = delay_after(error, tries, on_retry_sync)
         await pause(self._ending, tries, delay)
         return await try_again(
             lambda number: self.attempt(self._numbered(request, number), into, timeout),
             tries,
-            told,
+            on_retry_sync,
             ending=self._ending,
         )
 

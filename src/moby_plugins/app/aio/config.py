@@ -121,12 +121,12 @@ def new_local_registry(
     )
 
 
-def _connect(settings: Settings, given: AsyncConnect | None) -> AsyncConnect:
-    if given is None:
+def _connect(settings: Settings, connect: AsyncConnect | None) -> AsyncConnect:
+    if connect is None:
         return ConnectByScheme(settings.transports, _AsyncTransports())
-    if not callable(given):
-        raise TypeError(f"connect must be a function of an address, not {quoted(given)}")
-    return given
+    if not callable(connect):
+        raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
+    return connect
 
 
 class _AsyncTransports:
@@ -141,14 +141,14 @@ class _AsyncTransports:
         """Return the ``AsyncConnect`` of the transport called ``name``."""
         if name == AUTO or name in BUILT_IN:
             return self._built_in
-        found = self._found.get(name)
-        if found is None:
-            found = self._found.setdefault(name, ASYNC_TRANSPORT.load(name))
-        return found
+        connect = self._found.get(name)
+        if connect is None:
+            connect = self._found.setdefault(name, ASYNC_TRANSPORT.load(name))
+        return connect
 
-    def check(self, made: object, scheme: str) -> None:
+    def check(self, transport: object, scheme: str) -> None:
         """Raise ``SettingsError`` if the transport's ``send`` is not a coroutine function."""
-        send = getattr(made, "send", None)
+        send = getattr(transport, "send", None)
         if send is not None and not iscoroutinefunction(send):
             raise SettingsError(
                 f"the transport for {shown(scheme)}:// is not asynchronous: "

@@ -217,14 +217,14 @@ async def _until_ended(ended: Awaitable[None], address: str) -> None:
 
 async def _opened(open_: Opening) -> Opened:
     # Opening reads files, and may wait for another process: so not in the event loop's thread.
-    told = threading.Event()
+    stopping = threading.Event()
     opening: asyncio.Future[Opened] = asyncio.get_running_loop().run_in_executor(
-        None, open_, told.is_set
+        None, open_, stopping.is_set
     )
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
-        told.set()
+        stopping.set()
         # Wait even if cancelled again: only this function can close what the thread opens.
         while not opening.done():
             with suppress(asyncio.CancelledError):

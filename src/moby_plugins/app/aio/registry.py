@@ -334,9 +334,9 @@ class AsyncRegistry:
             await self._leaders.end()
 
     def __repr__(self) -> str:
-        found, reached = shown(self._discovery), shown(self._connect)
+        discovery, connect = shown(self._discovery), shown(self._connect)
         active = self._activations.count()
-        return f"<{type(self).__name__} of {found}: {active} active; {reached}>"
+        return f"<{type(self).__name__} of {discovery}: {active} active; {connect}>"
 
     async def __aenter__(self) -> Self:
         return self

@@ -211,10 +211,10 @@ async def _answered(route: Route, request: AsyncRequest, method: str) -> AsyncRe
     route.check_size(request)
     if not isinstance(request.body, bytes):
         request = evolve(request, body=_told(request, request.body), max_bytes=route.limit)
-    taken: Any = request
+    argument: Any = request
     if not (remote.takes_stream or remote.signature.takes_nothing):
-        taken = Request(request.method, await request.read())
-    result = remote.invoke(route.part, *remote.read_message(taken))
+        argument = Request(request.method, await request.read())
+    result = remote.invoke(route.part, *remote.read_message(argument))
     if inspect.isawaitable(result):
         result = await result
     if not isinstance(remote, Streamed):

@@ -239,22 +239,22 @@ class AsyncSubsystem(Described[AsyncClient]):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         marked = {name: remote_of(value) for name, value in vars(cls).items()}
-        taken, own = [], []
+        inherited, own = [], []
         for name, remote in marked.items():
             if remote is None:
                 continue
             value = vars(cls)[name]
             if getattr(value, "is_awaited", False):
                 cls._check_taken(name, remote)
-                taken.append(remote)
+                inherited.append(remote)
             else:
                 cls._check_kind(name, remote.function, remote)
                 own.append(remote)
         if cls.definition is not None:
-            cls._take(taken, cls.definition)
+            cls._take(inherited, cls.definition)
         for remote in own:
-            made = _generator(remote) if isinstance(remote, Streamed) else _coroutine(remote)
-            setattr(cls, remote.name, made)
+            method = _generator(remote) if isinstance(remote, Streamed) else _coroutine(remote)
+            setattr(cls, remote.name, method)
         cls._define(own)
         for name, value in vars(cls).items():
             if inspect.isfunction(value) and remote_of(value) is None:

@@ -197,7 +197,7 @@ def decode_frames(read: Callable[[int], bytes]) -> Iterator[LogEntry]:
 
 def decode_entry(message: bytes) -> LogEntry:
     """Return the entry in a frame's message; raise ``WireError`` if the message is not an entry."""
-    found: dict[int, _Value] = {}
+    fields: dict[int, _Value] = {}
     attributes = {}
     try:
         for number, value in _fields(message):
@@ -205,13 +205,13 @@ def decode_entry(message: bytes) -> LogEntry:
                 pair = dict(_fields(_of(bytes, value)))
                 attributes[_text(pair.get(1, b""))] = _text(pair.get(2, b""))
             else:
-                found[number] = value
+                fields[number] = value
         return LogEntry(
-            source=_text(found.get(1, b"")),
-            time_nano=_signed(_of(int, found.get(2, 0))),
-            line=_of(bytes, found.get(3, b"")),
-            partial=bool(_of(int, found.get(4, 0))),
-            partial_log_metadata=_piece(_of(bytes, found[_PIECE])) if _PIECE in found else None,
+            source=_text(fields.get(1, b"")),
+            time_nano=_signed(_of(int, fields.get(2, 0))),
+            line=_of(bytes, fields.get(3, b"")),
+            partial=bool(_of(int, fields.get(4, 0))),
+            partial_log_metadata=_piece(_of(bytes, fields[_PIECE])) if _PIECE in fields else None,
             attrs=attributes,
         )
     except ValueError as error:
@@ -219,11 +219,11 @@ def decode_entry(message: bytes) -> LogEntry:
 
 
 def _piece(message: bytes) -> PartialLog:
-    found = dict(_fields(message))
+    fields = dict(_fields(message))
     return PartialLog(
-        bool(_of(int, found.get(1, 0))),
-        _text(found.get(2, b"")),
-        _signed(_of(int, found.get(3, 0))),
+        bool(_of(int, fields.get(1, 0))),
+        _text(fields.get(2, b"")),
+        _signed(_of(int, fields.get(3, 0))),
     )
 
 

@@ -144,10 +144,10 @@ class AsyncTransportContract:
         """The plugin is asked for the method, with the headers that the request has."""
         request = AsyncRequest("VolumeDriver.Get?a=b", b"{}", {"X-One": "1", "User-Agent": "me"})
 
-        told = json.loads(run(self._whole(plugin_that("tells"), request)))
+        received = json.loads(run(self._whole(plugin_that("tells"), request)))
 
-        assert (told["method"], told["body"]) == ("VolumeDriver.Get?a=b", "{}")
-        assert (told["headers"]["x-one"], told["headers"]["user-agent"]) == ("1", "me")
+        assert (received["method"], received["body"]) == ("VolumeDriver.Get?a=b", "{}")
+        assert (received["headers"]["x-one"], received["headers"]["user-agent"]) == ("1", "me")
 
     def test_any_status_is_an_answer(self, plugin_that: AsyncPluginThat, run: Run) -> None:
         """A status other than 200 is returned like any other, not raised."""
@@ -322,8 +322,8 @@ class AsyncTransportContract:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     assert await task == body
-                mine = b"mine %d" % number
-                assert await self._whole(transport, AsyncRequest("M.x", mine)) == mine
+                own_body = b"mine %d" % number
+                assert await self._whole(transport, AsyncRequest("M.x", own_body)) == own_body
 
         run(test())
 

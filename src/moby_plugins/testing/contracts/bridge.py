@@ -94,14 +94,14 @@ class BridgedTransport:
     def send(self, request: Request, timeout: float | None) -> Response:
         """Send a request: see ``Transport``."""
         body = request.body
-        asked = AsyncRequest(
+        async_request = AsyncRequest(
             request.method,
             body if isinstance(body, bytes) else _each(body),
             request.headers,
             request.length,
             request.attempt,
         )
-        response = self._thread.run(self._transport.send(asked, timeout))
+        response = self._thread.run(self._transport.send(async_request, timeout))
         body_of = _BridgedBody(response.body, self._thread)
         return Response(response.status, body_of, response.headers)
 

@@ -59,12 +59,12 @@ MUCH = (5 << 20) + 1
 
 
 def _tell(request: Request) -> Response:
-    told = {
+    fields = {
         "method": request.method,
         "headers": {name.lower(): value for name, value in request.headers.items()},
         "body": request.read().decode(),
     }
-    return Response(200, json.dumps(told).encode())
+    return Response(200, json.dumps(fields).encode())
 
 
 # The argument of a ``MemoryTransport`` or ``FaultServer`` for each behaviour.
@@ -208,10 +208,10 @@ class TransportContract:
         """The plugin is asked for the method, with the headers that the request has."""
         request = Request("VolumeDriver.Get?a=b", b"{}", {"X-One": "1", "User-Agent": "me"})
 
-        told = json.loads(read_all(plugin_that("tells").send(request, None)))
+        received = json.loads(read_all(plugin_that("tells").send(request, None)))
 
-        assert (told["method"], told["body"]) == ("VolumeDriver.Get?a=b", "{}")
-        assert (told["headers"]["x-one"], told["headers"]["user-agent"]) == ("1", "me")
+        assert (received["method"], received["body"]) == ("VolumeDriver.Get?a=b", "{}")
+        assert (received["headers"]["x-one"], received["headers"]["user-agent"]) == ("1", "me")
 
     def test_any_status_is_an_answer(self, plugin_that: PluginThat) -> None:
         """A status other than 200 is returned like any other, not raised."""

@@ -133,9 +133,9 @@ def method_calls(
         ValueError: For an unknown method.
     """
     known = {**_OURS, **(fields or {})}
-    given: object = kind  # the caller may be untyped
-    if not (isinstance(given, type) and issubclass(given, Subsystem)):
-        raise TypeError(f"kind must be a subsystem's class, not {quoted(given)}")
+    unchecked: object = kind  # the caller may be untyped
+    if not (isinstance(unchecked, type) and issubclass(unchecked, Subsystem)):
+        raise TypeError(f"kind must be a subsystem's class, not {quoted(unchecked)}")
     remotes = {remote.name: remote for remote in kind.remotes.values()}
     if method not in remotes:
         methods = listed(remotes)
