@@ -467,7 +467,7 @@ class Activations(Generic[P]):
                         del self._plugins[key]
         return plugin
 
-    def doubt(self, stale: Plugin) -> None:
+    def recheck(self, stale: Plugin) -> None:
         """Make the next ``get`` look a managed plugin up again: it may have been replaced."""
         with self._lock():
             plugin = self._plugins.get(stale.name)

@@ -26,10 +26,10 @@ from moby_plugins.app.client import Client
 from moby_plugins.app.observed_client import client_of
 from moby_plugins.app.observing import (
     Observers,
-    tell_dropped,
-    tell_failed,
-    tell_failed_handler,
-    telling_retries,
+    notify_dropped,
+    notify_failed,
+    notify_failed_handler,
+    notifying_retries,
 )
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
@@ -147,7 +147,7 @@ class Leaders:
         handshake = self._handshake(activation.name, self._until(ending), ending)
         on_retry = self._on_retry if on_retry is None else on_retry
         if self._observers:
-            on_retry = telling_retries(self._observers, activation.name, on_retry)
+            on_retry = notifying_retries(self._observers, activation.name, on_retry)
         try:
             with ending.cancellation.calling(lambda: handshake.end(ending.reason)):
                 plugin = try_again(
@@ -177,7 +177,7 @@ class Leaders:
         error: BaseException | None = None,
     ) -> None:
         if self._activations.settle(activation, plugin, error) and self._observers:
-            tell_settled(self._observers, activation, self._clock.now() - started)
+            notify_settled(self._observers, activation, self._clock.now() - started)
         # If the plugin was already active under another name, that client is shared instead.
         if activation.plugin is None or activation.plugin is not plugin:
             try:
@@ -193,7 +193,7 @@ class Leaders:
         if not self._observers:
             return [self._on_retry] * len(activations)
         return [
-            telling_retries(self._observers, activation.name, self._on_retry)
+            notifying_retries(self._observers, activation.name, self._on_retry)
             for activation in activations
         ]
 
@@ -217,7 +217,7 @@ class Leaders:
     def _new_client(self, plugin: Plugin) -> Client:
         transport = self._connect(plugin.address, plugin.tls_config)
         if plugin.managed is not None:
-            transport = WatchedTransport(transport, partial(self._activations.doubt, plugin))
+            transport = WatchedTransport(transport, partial(self._activations.recheck, plugin))
         return self._make_client(
             transport,
             plugin.address,
@@ -318,17 +318,17 @@ def call_handlers(
         except KeyboardInterrupt as error:  # raised below, after all handlers have run
             interrupt = error
         except BaseException as error:
-            tell_failed_handler(handler, plugin, error, observers)
+            notify_failed_handler(handler, plugin, error, observers)
     if interrupt is not None:
         raise interrupt
 
 
-def tell_settled(observers: Observers, activation: Activation[Any], seconds: float) -> None:
+def notify_settled(observers: Observers, activation: Activation[Any], seconds: float) -> None:
     """Report the outcome of an activation that took ``seconds`` to the observers."""
     replaced, plugin, error = activation.replaced, activation.plugin, activation.error
-    tell_dropped(observers, replaced)
+    notify_dropped(observers, replaced)
     if plugin is not None and activation.is_new:
         activated = PluginActivated(plugin, seconds)
-        observers.tell(lambda each: each.plugin_activated(activated))
+        observers.notify(lambda each: each.plugin_activated(activated))
     if error is not None:
-        tell_failed(observers, activation.name, error, seconds)
+        notify_failed(observers, activation.name, error, seconds)

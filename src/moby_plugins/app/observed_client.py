@@ -14,7 +14,7 @@ from moby_plugins.app.observing import (
     ObservedCallRequest,
     Observers,
     call_started,
-    telling_retries,
+    notifying_retries,
 )
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.deferred_names import AtDoor
@@ -89,7 +89,7 @@ class ObservedClient(Client):
 
     def _telling(self, on_retry: OnRetry | None) -> OnRetry:
         callback = on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
-        return telling_retries(self._observers, self._name, callback)
+        return notifying_retries(self._observers, self._name, callback)
 
     def _observed(self, request: Request) -> tuple[ObservedCallRequest, ObservedCall]:
         """Return ``request`` as it is to be sent, and the observed call, which has started."""

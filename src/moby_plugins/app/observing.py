@@ -67,22 +67,24 @@ class Observers(tuple[Observer, ...]):
                 raise TypeError(f"an observer is an Observer, not {quoted(unchecked)}")
         return instance
 
-    def tell(self, take: Callable[[Observer], object]) -> None:
+    def notify(self, take: Callable[[Observer], object]) -> None:
         """Call ``take`` with each observer; log an exception that it raises.
 
         A ``KeyboardInterrupt`` is raised after the last observer: it is meant for the caller.
         """
-        _, interrupt = told(self, take)
+        _, interrupt = call_each(self, take)
         if interrupt is not None:
             raise interrupt
 
     def driver_failed(self, plugin: str, address: str, error: DriverError) -> None:
         """Report an error that ``plugin`` returned in a response with status 200."""
         event = DriverFailed(plugin, address, error.method, error)
-        self.tell(lambda each: each.driver_failed(event))
+        self.notify(lambda each: each.driver_failed(event))
 
 
-def told(those: Iterable[A], take: Callable[[A], T]) -> tuple[list[T], KeyboardInterrupt | None]:
+def call_each(
+    those: Iterable[A], take: Callable[[A], T]
+) -> tuple[list[T], KeyboardInterrupt | None]:
     """Call ``take`` with each of ``those``; return the results, and an interrupt if one was raised.
 
     Any other exception is logged as the failure of an observer.
@@ -115,7 +117,7 @@ class ObservedCall:
         own_headers = dict(started.headers)
         interrupt: KeyboardInterrupt | None = None
         self._ends: list[Callable[[CallEnded], object]] = []
-        # The same loop as in ``told``, inline because it runs for each call.
+        # The same loop as in ``call_each``, inline because it runs for each call.
         for observer in observers:
             try:
                 end = observer.call_started(started)
@@ -152,7 +154,7 @@ class ObservedCall:
                 self.received_bytes,
                 self.new_connection,
             )
-            _, interrupt = told(filter(None, ends), methodcaller("__call__", ended))
+            _, interrupt = call_each(filter(None, ends), methodcaller("__call__", ended))
             if interrupt is not None:
                 raise interrupt
 
@@ -183,7 +185,7 @@ class ObservedRequest:
     __slots__ = ("_began", "_ends", "_now", "_started", "sent_bytes")
 
     def __init__(self, observers: Observers, started: RequestStarted, now: Now) -> None:
-        ends, interrupt = told(observers, methodcaller("request_started", started))
+        ends, interrupt = call_each(observers, methodcaller("request_started", started))
         self._ends: list[Any] = ends
         self._now = now
         self._began = now()
@@ -199,7 +201,7 @@ class ObservedRequest:
         if ends:
             seconds, sent = self._now() - self._began, self.sent_bytes
             ended = RequestEnded(self._started, seconds, status, error, sent, hung_up)
-            _, interrupt = told(filter(None, ends), methodcaller("__call__", ended))
+            _, interrupt = call_each(filter(None, ends), methodcaller("__call__", ended))
             if interrupt is not None:
                 raise interrupt
 
@@ -215,39 +217,39 @@ def call_started(
     return CallStarted(plugin, address, method, request.attempt, headers, size)
 
 
-def telling_retries(observers: Observers, plugin: str, on_retry: OnRetry | None) -> OnRetry:
+def notifying_retries(observers: Observers, plugin: str, on_retry: OnRetry | None) -> OnRetry:
     """Return a function that reports a retry to ``observers``, and then calls ``on_retry``."""
 
-    def tell(error: PluginError, delay: float) -> None:
+    def notify(error: PluginError, delay: float) -> None:
         method = getattr(error, "method", "").partition("?")[0] or ACTIVATE
         event = RetryScheduled(plugin, method, error.attempts, error, delay)
-        observers.tell(lambda each: each.retry_scheduled(event))
+        observers.notify(lambda each: each.retry_scheduled(event))
         if on_retry is not None:
             on_retry(error, delay)
 
-    return tell
+    return notify
 
 
-def tell_failed_handler(
+def notify_failed_handler(
     handler: Callable[..., object], plugin: Plugin, error: BaseException, observers: Observers
 ) -> None:
     """Log and report that a handler failed with ``error`` for ``plugin``."""
     log_failure(f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}", error)
     event = HandlerFailed(plugin.name, handler, error)
-    observers.tell(lambda each: each.handler_failed(event))
+    observers.notify(lambda each: each.handler_failed(event))
 
 
-def tell_failed(observers: Observers, name: str, error: Exception, seconds: float) -> None:
+def notify_failed(observers: Observers, name: str, error: Exception, seconds: float) -> None:
     """Report that the plugin ``name`` could not be activated."""
     failed = ActivationFailed(name, error, seconds)
-    observers.tell(lambda each: each.activation_failed(failed))
+    observers.notify(lambda each: each.activation_failed(failed))
 
 
-def tell_dropped(observers: Observers, plugin: Plugin | None) -> None:
+def notify_dropped(observers: Observers, plugin: Plugin | None) -> None:
     """Report that ``plugin`` is no longer active; do nothing for ``None``."""
     if plugin is not None:
         event = PluginDropped(plugin)
-        observers.tell(lambda each: each.plugin_dropped(event))
+        observers.notify(lambda each: each.plugin_dropped(event))
 
 
 def request_started(request: Request | AsyncRequest, methods: Container[str]) -> RequestStarted:

@@ -116,13 +116,15 @@ def retry(
                 raise
             log_retry(error, delay)
             if on_retry is not None:
-                _tell(on_retry, error, delay, ending)
+                _call_on_retry(on_retry, error, delay, ending)
         ending = ending or Ending()
         if _sleep(clock, ending, delay):
             raise ending.error(tries.number - 1, clock.now() - tries.started)
 
 
-def _tell(on_retry: OnRetry, error: PluginError, delay: float, ending: Ending | None) -> None:
+def _call_on_retry(
+    on_retry: OnRetry, error: PluginError, delay: float, ending: Ending | None
+) -> None:
     try:
         on_retry(error, delay)
     except BaseException:

@@ -78,7 +78,7 @@ class Route:
         self.check_size(request)
         if isinstance(request.body, bytes):
             return request
-        return evolve(request, body=_told(request, request.body), max_bytes=self.limit)
+        return evolve(request, body=_checked_chunks(request, request.body), max_bytes=self.limit)
 
 
 class Routes:
@@ -197,7 +197,7 @@ class PluginApp:
             )
         return self._answer(request)
 
-    def told_to(self, observers: Observers) -> Self:
+    def with_observers(self, observers: Observers) -> Self:
         """Return a copy of this app that calls ``observers`` too.
 
         Args:
@@ -290,7 +290,7 @@ def observed(
         ```
     """
     if isinstance(app, PluginApp):
-        return app.told_to(Observers(observers))
+        return app.with_observers(Observers(observers))
     unchecked: object = app  # the caller's program may not be type-checked
     is_app = callable(unchecked) and not isinstance(unchecked, type)
     if not is_app or is_asynchronous(unchecked) or is_asynchronous(type(unchecked).__call__):
@@ -404,14 +404,18 @@ class _Counted:
                 tell(self._size)
 
 
-def as_app(found: object) -> App | AsyncApp:
-    """Return ``found`` as an app.
+def as_app(implementation: object) -> App | AsyncApp:
+    """Return ``implementation`` as an app.
 
     An implementation of a subsystem, or its class, is put into a ``PluginApp``, or into an
     ``AsyncPluginApp`` if it is asynchronous. An app is returned as it is. Raise ``TypeError`` if
-    ``found`` cannot be served.
+    ``implementation`` cannot be served.
     """
-    part = found() if isinstance(found, type) and issubclass(found, Described) else found
+    part = (
+        implementation()
+        if isinstance(implementation, type) and issubclass(implementation, Described)
+        else implementation
+    )
     if isinstance(part, Subsystem):
         return PluginApp(part)
     if isinstance(part, Described):
@@ -443,7 +447,7 @@ def failure(status: int, message: str) -> Response:
     return Response(status, wire.encode({"Err": bounded(message)}), HEADERS)
 
 
-def _told(request: Request, chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _checked_chunks(request: Request, chunks: Iterable[bytes]) -> Iterator[bytes]:
     try:
         yield from chunks
     except WireError as error:  # the request is malformed, for example badly chunked

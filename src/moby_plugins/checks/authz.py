@@ -115,7 +115,7 @@ def error_beside_a_verdict(plugin: Session) -> None:
     """no verdict comes with Err: engines do not look, and Allow counts."""
     for method, args in ((REQUEST, PING), (REQUEST, CREATE), (RESPONSE, CREATE | CREATED)):
         answer = verdict(plugin, method, args)
-        require(not answer.told("err"), answer)
+        require(not answer.text("err"), answer)
 
 
 @check(SUBSYSTEM, source="B5", reads_only=True)
@@ -123,7 +123,7 @@ def reason_of_a_denial(plugin: Session) -> None:
     """a denial tells the user why, in Msg."""
     for args in (PING, CREATE):
         answer = verdict(plugin, REQUEST, args)
-        warn(answer.fields["allow"] or answer.told("msg"), answer)
+        warn(answer.fields["allow"] or answer.text("msg"), answer)
 
 
 @check(

@@ -208,8 +208,8 @@ def diff_of_unknown(plugin: Session) -> None:
 def changes(plugin: Session) -> None:
     """Changes answers paths with Kind 0, 1 or 2, what ApplyDiff put there among them."""
     layer_id, _ = filled(initialised(plugin))
-    told = plugin.call(method("Changes"), {"ID": layer_id}).get("changes")
-    answer = items(told, f"Changes is {told!r}, and no array")
+    listing = plugin.call(method("Changes"), {"ID": layer_id}).get("changes")
+    answer = items(listing, f"Changes is {listing!r}, and no array")
     entries = [folded(entry, f"{entry!r} is no change") for entry in answer]
     require(all(entry.get("kind", 0) in KINDS for entry in entries), answer)
     paths = [str(entry.get("path", "")).strip("/") for entry in entries]

@@ -217,6 +217,6 @@ def error_key(plugin: Session) -> None:
     200: Err in a 200 is a success.
     """
     answer = plugin.send(REQUEST_ADDRESS, {"PoolID": plugin.name(), "Address": "", "Options": None})
-    hidden = answer.status == OK and answer.told("err")
+    hidden = answer.status == OK and answer.text("err")
     require(not hidden, f"{answer}: engines look for Error")
     require(answer.error, answer)

@@ -20,7 +20,7 @@ def errors_by_status(plugin: Session) -> None:
     """no answer 200 of StartMetrics carries Err: engines do not read it."""
     answer = plugin.send(START)
     plugin.send(STOP)
-    require(not (answer.status == 200 and answer.told("err")), answer)  # noqa: PLR2004
+    require(not (answer.status == 200 and answer.text("err")), answer)  # noqa: PLR2004
 
 
 @check(SUBSYSTEM, source="B7")

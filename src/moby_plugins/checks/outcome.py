@@ -223,7 +223,7 @@ def check(
         ```
     """
 
-    def made(function: Function) -> Check:
+    def decorate(function: Function) -> Check:
         named = name or function.__name__.replace("_", " ")
         # ``expects`` is printed at the end of a line, so join the paragraph and drop its period.
         paragraph = (inspect.getdoc(function) or "").partition("\n\n")[0]
@@ -239,7 +239,7 @@ def check(
             function=function,
         )
 
-    return made
+    return decorate
 
 
 def checks_in(module: ModuleType) -> tuple[Check, ...]:

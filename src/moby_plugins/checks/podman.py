@@ -118,7 +118,7 @@ def errors(plugin: Session) -> None:
         except (ValueError, RecursionError):
             fields = None
         warn(isinstance(fields, dict), f"{answer}: what is wrong is lost, for it is no JSON object")
-        warn(answer.told("err"), f"{answer}: without Err it is an 'empty error from plugin'")
+        warn(answer.text("err"), f"{answer}: without Err it is an 'empty error from plugin'")
 
 
 @_promise(SUBSYSTEM, "create for Podman", source="P3")

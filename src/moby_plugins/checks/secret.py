@@ -47,7 +47,7 @@ def value(fields: dict[str, Any]) -> bytes:
 def unknown_secret(plugin: Session) -> None:
     """a secret that there is not is an error that says so."""
     answer = plugin.refused(GET, {"SecretName": plugin.name(), **TASK})
-    warn(answer.told("err"), f"{answer}: no Err")
+    warn(answer.text("err"), f"{answer}: no Err")
 
 
 @check(SUBSYSTEM, "value", source="B9", reads_only=True)

@@ -59,7 +59,7 @@ def creation(plugin: Session, name: str) -> dict[str, Any]:
     return {"Name": name, "Opts": dict(plugin.options.volume_opts)}
 
 
-def found(plugin: Session, name: str) -> dict[str, Any]:
+def get_volume(plugin: Session, name: str) -> dict[str, Any]:
     """Return the volume that Get returns, with case-folded keys; {} for none."""
     answer = plugin.send(GET, {"Name": name})
     volume = {} if answer.error else answer.fields.get("volume")
@@ -141,7 +141,7 @@ def path_of_unknown(plugin: Session) -> None:
 def create(plugin: Session) -> None:
     """a volume that was created without error is there: Get gives it, by its name."""
     name = created(plugin)
-    volume = found(plugin, name)
+    volume = get_volume(plugin, name)
     require(volume.get("name") == name, f"Get of {name} tells {volume or 'no volume'}")
 
 
@@ -161,7 +161,7 @@ def create_twice(plugin: Session) -> None:
     """
     name = created(plugin)
     second = plugin.send(CREATE, creation(plugin, name))
-    require(found(plugin, name), f"after a second Create the volume is gone: {second}")
+    require(get_volume(plugin, name), f"after a second Create the volume is gone: {second}")
     exactly_one(named(listed(plugin), name), "in List", name)
     warn(not second.error, second)
 
@@ -176,13 +176,13 @@ def list_has_what_was_created(plugin: Session) -> None:
 @check(SUBSYSTEM, source="B11 trap 9, B11 trap 11")
 def times_in_get(plugin: Session) -> None:
     """CreatedAt in Get is absent or RFC 3339; else the engine forgets the volume."""
-    require_time(found(plugin, created(plugin)))
+    require_time(get_volume(plugin, created(plugin)))
 
 
 @check(SUBSYSTEM, source="B2")
 def status_in_get(plugin: Session) -> None:
     """Status in Get is absent or an object."""
-    volume = found(plugin, created(plugin))
+    volume = get_volume(plugin, created(plugin))
     require(isinstance(volume.get("status") or {}, dict), f"Status is {volume.get('status')!r}")
 
 
@@ -203,7 +203,7 @@ def get_again_and_again(plugin: Session) -> None:
 )
 def long_name(plugin: Session) -> None:
     name = created(plugin, plugin.name().ljust(LONGEST, "0"))
-    require(found(plugin, name).get("name") == name, f"Get does not give {name}")
+    require(get_volume(plugin, name).get("name") == name, f"Get does not give {name}")
 
 
 @check(SUBSYSTEM, source="B2")
@@ -211,7 +211,7 @@ def remove(plugin: Session) -> None:
     """a volume that was removed without error is gone from Get and List."""
     name = created(plugin)
     plugin.call(REMOVE, {"Name": name})
-    require(not found(plugin, name), f"Get still gives {name}")
+    require(not get_volume(plugin, name), f"Get still gives {name}")
     require(not named(listed(plugin), name), f"List still has {name}")
 
 
@@ -221,7 +221,7 @@ def remove_of_unknown(plugin: Session) -> None:
     name = created(plugin)
     answer = plugin.send(REMOVE, {"Name": f"{name}-unknown"})
     require(answer.error or answer.fields is not None, answer)
-    require(found(plugin, name), f"{name} is gone instead")
+    require(get_volume(plugin, name), f"{name} is gone instead")
 
 
 @check(SUBSYSTEM, source="B2")
@@ -230,7 +230,7 @@ def create_after_remove(plugin: Session) -> None:
     name = created(plugin)
     plugin.call(REMOVE, {"Name": name})
     created(plugin, name)
-    require(found(plugin, name), f"Get does not give {name}")
+    require(get_volume(plugin, name), f"Get does not give {name}")
 
 
 @check(SUBSYSTEM, source="B0")
@@ -238,7 +238,7 @@ def errors_say_what_is_wrong(plugin: Session) -> None:
     """an error carries a message, as Err."""
     answer = plugin.send(MOUNT, {"Name": plugin.name(), "ID": plugin.id()})
     if answer.error:
-        warn(answer.told("err"), f"{answer}: no Err, so the user is shown the whole body")
+        warn(answer.text("err"), f"{answer}: no Err, so the user is shown the whole body")
 
 
 @check(SUBSYSTEM, source="B0, P2", worst=CheckOutcome.WARNED)

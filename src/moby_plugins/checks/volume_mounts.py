@@ -12,7 +12,7 @@ from moby_plugins.checks.volume import (
     UNMOUNT,
     created,
     creation,
-    found,
+    get_volume,
     hint,
     listed,
     named,
@@ -37,7 +37,7 @@ def place(plugin: Session, name: str) -> object:
     """Return the path of the volume ``name`` from Path, or from Get if the plugin has no Path."""
     answer = plugin.send(PATH, {"Name": name})
     if answer.status == NOT_FOUND:
-        return found(plugin, name).get("mountpoint") or ""
+        return get_volume(plugin, name).get("mountpoint") or ""
     require(not answer.error, answer)
     return answer.fields.get("mountpoint") or ""
 
@@ -73,7 +73,8 @@ def one_mountpoint(plugin: Session) -> None:
     name = created(plugin)
     where = mounted(plugin, name, plugin.id())
     mountpoints = [
-        volume.get("mountpoint") for volume in [found(plugin, name), *named(listed(plugin), name)]
+        volume.get("mountpoint")
+        for volume in [get_volume(plugin, name), *named(listed(plugin), name)]
     ]
     warn(
         all(each in (where, "", None) for each in mountpoints),
@@ -130,7 +131,7 @@ def get_while_mounted(plugin: Session) -> None:
     """Get gives a volume that is mounted: without it engines never unmount."""
     name = created(plugin)
     mounted(plugin, name, plugin.id())
-    require(found(plugin, name).get("name") == name, f"Get does not give {name}")
+    require(get_volume(plugin, name).get("name") == name, f"Get does not give {name}")
 
 
 @check(SUBSYSTEM, source="B2")
@@ -140,7 +141,7 @@ def unmount_of_unmounted(plugin: Session) -> None:
     """
     name = created(plugin)
     answer = plugin.send(UNMOUNT, {"Name": name, "ID": plugin.id()})
-    require(found(plugin, name), f"{answer}, and {name} is gone")
+    require(get_volume(plugin, name), f"{answer}, and {name} is gone")
     warn(not answer.error, answer)
 
 
@@ -181,6 +182,6 @@ def get_during_others(plugin: Session) -> None:
     """Get gives a volume while others are created: an error would make it forgotten."""
     name = created(plugin)
     make = [partial(created, plugin, plugin.name()) for _ in range(FEW)]
-    look = [partial(found, plugin, name)] * FEW
+    look = [partial(get_volume, plugin, name)] * FEW
     for returned in plugin.side_by_side(*make, *look):
         require(returned, f"Get did not give {name}")

@@ -153,7 +153,7 @@ def _fields(
     if outcome.seconds is not None:
         yield "handshake", f"{outcome.seconds * 1e3:.1f} ms"
     for subsystem, capabilities in outcome.capabilities.items():
-        yield "capabilities", _told(subsystem, capabilities)
+        yield "capabilities", _capabilities_cell(subsystem, capabilities)
 
 
 def _managed_fields(managed: ManagedPlugin) -> Iterator[tuple[str, str | Cell]]:
@@ -195,7 +195,7 @@ def _tls(plugin: Plugin) -> Cell:
     return Cell(f"verified by {roots}{identity}", GOOD)
 
 
-def _told(subsystem: str, capabilities: Any) -> Cell:
+def _capabilities_cell(subsystem: str, capabilities: Any) -> Cell:
     if isinstance(capabilities, PluginError):
         return Cell(f"{subsystem}: error: {in_brief(capabilities)}", BAD)
     values = attrs.asdict(capabilities).items()

@@ -52,7 +52,7 @@ class Row:
     """One plugin: its first candidate, and either the active plugin or an error."""
 
     name: str
-    found: Candidate | None
+    candidate: Candidate | None
     outcome: ActivePlugin | PluginError
 
 
@@ -67,7 +67,7 @@ def ls(timeout: float, settings: Settings, as_json: bool) -> None:
     holds up none of the others. The exit status is 0 whatever they answer:
     doctor and check are there to judge.
     """
-    rows = found(evolve(settings, retry=RetryPolicy.never(), activation_timeout=timeout))
+    rows = plugin_rows(evolve(settings, retry=RetryPolicy.never(), activation_timeout=timeout))
     if as_json:
         show_json([_as_json(row) for row in rows])
         return
@@ -94,7 +94,7 @@ def _places(settings: Settings) -> tuple[str, ...]:
     return (*engine, f"the discovery {shown(settings.discovery)}")
 
 
-def found(settings: Settings) -> list[Row]:
+def plugin_rows(settings: Settings) -> list[Row]:
     """Return all plugins that can be found, each activated once, sorted by name.
 
     They include plugins that an engine has disabled.
@@ -183,14 +183,14 @@ def _error(row: Row) -> Cell | None:
 def _address(row: Row) -> str:
     if isinstance(row.outcome, ActivePlugin):
         return row.outcome.addr
-    plugin = row.found.plugin if row.found else None
+    plugin = row.candidate.plugin if row.candidate else None
     return plugin.addr if plugin else ""
 
 
 def _path(row: Row) -> str:
-    if row.found is None:
+    if row.candidate is None:
         return ""
-    return MANAGED if row.found.managed else row.found.path
+    return MANAGED if row.candidate.managed else row.candidate.path
 
 
 def _where(row: Row) -> str:

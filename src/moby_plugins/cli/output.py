@@ -156,19 +156,19 @@ def show_json(value: Any) -> None:
 
 
 @frozen
-class Followed:
-    """A binary file that calls ``told`` with its position after each read, but not after a seek.
+class FileWithProgress:
+    """A binary file that calls ``on_read`` with its position after each read, but not after a seek.
 
     A reader seeks to the end and back to learn the length, which is no progress.
     """
 
     file: BinaryIO
-    told: Callable[[int], object]
+    on_read: Callable[[int], object]
 
     def read(self, size: int = -1) -> bytes:
         """Read the next bytes, and report the position."""
         data = self.file.read(size)
-        self.told(self.file.tell())
+        self.on_read(self.file.tell())
         return data
 
     def seekable(self) -> bool:
@@ -197,7 +197,7 @@ def watched(file: BinaryIO) -> Iterator[BinaryIO]:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     with progress_bar(size) as follow:
-        yield cast("BinaryIO", Followed(file, follow))
+        yield cast("BinaryIO", FileWithProgress(file, follow))
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class Sources:
     """
 
     def __init__(self) -> None:
-        self.told: bool = False
+        self.has_reported: bool = False
         imported = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
         self._files = {file for file in imported if isinstance(file, str) and file.endswith(".py")}
         self._seen: Stamps = self._stamps()
@@ -59,7 +59,7 @@ class Sources:
     def _watch(self, tell: Callable[[], None]) -> None:
         while not self._over.wait(LOOK):
             if self.changed():
-                self.told = True
+                self.has_reported = True
                 tell()
                 return
 

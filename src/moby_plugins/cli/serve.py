@@ -214,7 +214,7 @@ def serve(
         )
     sources = Sources() if reloads else None
     _run(server, what, sources)
-    if sources is not None and sources.told:
+    if sources is not None and sources.has_reported:
         begin_again()
 
 
@@ -229,7 +229,7 @@ def _observed(app: Served, observers: tuple[str | Observer, ...], metrics: str |
         from moby_plugins.app.aio.serving import AsyncPluginApp
 
         if isinstance(app, AsyncPluginApp):
-            return app.told_to(those)
+            return app.with_observers(those)
         raise click.UsageError("APP is a coroutine function: observers are for an AsyncPluginApp")
     return observed(cast("App", app), those)
 

@@ -217,7 +217,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._failure: Exception | None = None
         self._ending = False
-        self._told: dict[float, float] = {}
+        self._shown_since: dict[float, float] = {}
 
     def app(self, transport: Transport) -> Trace:
         """Return the app that passes calls on to ``transport``."""
@@ -230,7 +230,7 @@ class Watcher:
     def on_call(self, call: RecordedCall) -> None:
         """Record and show a call."""
         with self._failing(), self._lock:
-            self._told.pop(call.at, None)
+            self._shown_since.pop(call.at, None)
             for write in self._writes:
                 write(call)
             self._see(call)
@@ -239,8 +239,8 @@ class Watcher:
         """Show the progress of a body, at most once per ``PROGRESS`` seconds."""
         now = self.now()
         with self._failing(), self._lock:
-            if now - self._told.setdefault(passing.at, now) >= PROGRESS:
-                self._told[passing.at] = now
+            if now - self._shown_since.setdefault(passing.at, now) >= PROGRESS:
+                self._shown_since[passing.at] = now
                 self._see_progress(now, passing)
 
     def end(self) -> None:

@@ -43,7 +43,7 @@ QUIET = 0.5
 UNANSWERED = "no answer yet"
 
 # Reports of the activating thread: false with an attempt's error, true with the final outcome.
-News: TypeAlias = tuple[bool, ActivePlugin | Exception]
+Update: TypeAlias = tuple[bool, ActivePlugin | Exception]
 
 
 @click.command(epilog=example("moby-plugins wait shelf VolumeDriver --timeout 120"))
@@ -69,16 +69,16 @@ def wait(
         budget=timeout,
     )
     name, registry = _registry(target, evolve(settings, activation_timeout=limit))
-    news: SimpleQueue[News] = SimpleQueue()
+    updates: SimpleQueue[Update] = SimpleQueue()
 
     def activate() -> None:
         try:
-            told = registry.get(
-                name, subsystem, retry=policy, on_retry=lambda error, _: news.put((False, error))
+            result = registry.get(
+                name, subsystem, retry=policy, on_retry=lambda error, _: updates.put((False, error))
             )
-            news.put((True, told))
+            updates.put((True, result))
         except Exception as error:  # raised in the main thread
-            news.put((True, error))
+            updates.put((True, error))
 
     # In a separate thread, because a system call that hangs may not be interrupted by signals.
     threading.Thread(target=activate, daemon=True).start()
@@ -86,7 +86,7 @@ def wait(
     missing = "there is no socket and no spec"
     if settings.engine is not None:
         missing = f"the engine has no such plugin, and {missing}"
-    outcome = _outcome(target, news, timeout, missing)
+    outcome = _outcome(target, updates, timeout, missing)
     if not isinstance(outcome, (ActivePlugin, PluginError)):
         raise outcome
     if as_json:
@@ -142,7 +142,7 @@ def _as_json(target: str, outcome: ActivePlugin | PluginError, seconds: float) -
 
 
 def _outcome(
-    name: str, news: "SimpleQueue[News]", timeout: float, missing: str
+    name: str, updates: "SimpleQueue[Update]", timeout: float, missing: str
 ) -> ActivePlugin | Exception:
     line = StatusLine(sys.stderr)
     ends, state = time.monotonic() + timeout, ""
@@ -150,10 +150,10 @@ def _outcome(
     try:
         while (left := ends - time.monotonic()) > 0:
             with suppress(Empty):
-                final, told = news.get(timeout=min(TICK, left))
+                final, result = updates.get(timeout=min(TICK, left))
                 if final:
-                    return told
-                state = missing if isinstance(told, PluginNotFoundError) else _state(told)
+                    return result
+                state = missing if isinstance(result, PluginNotFoundError) else _state(result)
             if state or left < timeout - quiet:
                 waits = state or UNANSWERED
                 line.say(f"waiting for {shown(name)}: {waits}", f" ({left:.0f} s left)")

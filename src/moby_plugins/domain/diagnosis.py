@@ -1,7 +1,7 @@
 """Derive findings about the plugins of a machine from observations.
 
-``diagnose`` takes a ``Seen``: kinds, modes and owners of paths, the outcome of opening them or
-connecting to them, and the responses of plugins. It observes nothing itself:
+``diagnose`` takes a ``Observations``: kinds, modes and owners of paths, the outcome of opening them
+or connecting to them, and the responses of plugins. It observes nothing itself:
 ``adapters/disk/survey.py`` and ``app/diagnosing.py`` do.
 """
 
@@ -20,7 +20,7 @@ from moby_plugins.domain.findings import (
     of_managed,
     of_managed_socket,
 )
-from moby_plugins.domain.handshake import Asked, explained
+from moby_plugins.domain.handshake import HandshakeOutcome, explained
 from moby_plugins.domain.permissions import (
     DIRECTORY,
     FILE,
@@ -38,18 +38,19 @@ from moby_plugins.domain.text import sentence, shown
 
 
 @frozen
-class Seen:
+class Observations:
     """Observations of a machine's plugins.
 
     ``ways`` has for each path the components that lead to its target, from ``/`` on, links
     followed; a way ends early where a component could not be examined. ``kinds``, ``modes``
     (permissions), ``owners`` and ``members`` (untrusted users of a group that may write) are by
     component. ``failures`` has the ``errno`` of examining, opening or connecting to a path.
-    ``unreadable`` says why directories could not be listed, ``untold`` why the engine did not
-    list its plugins. ``nested`` are subdirectories of the plugin directories. ``abandoned_sockets``
-    are sockets of ``trace`` commands that were killed, which still take the place of the plugin's.
-    ``trusted`` are the IDs of users with at least the host's rights; ``users`` has names by ID.
-    ``asked`` has the outcome for each plugin that was called, by name.
+    ``unreadable`` says why directories could not be listed, ``engine_errors`` why the engine did
+    not list its plugins. ``nested`` are subdirectories of the plugin directories.
+    ``abandoned_sockets`` are sockets of ``trace`` commands that were killed, which still take the
+    place of the plugin's. ``trusted`` are the IDs of users with at least the host's rights;
+    ``users`` has names by ID. ``handshakes`` has the outcome for each plugin that was called, by
+    name.
     """
 
     sockets_path: str
@@ -59,7 +60,7 @@ class Seen:
     modes: Mapping[str, int] = field(factory=dict)
     failures: Mapping[str, int] = field(factory=dict)
     unreadable: tuple[str, ...] = ()
-    untold: tuple[str, ...] = ()
+    engine_errors: tuple[str, ...] = ()
     abandoned_sockets: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
     ways: Mapping[str, tuple[str, ...]] = field(factory=dict)
@@ -68,7 +69,7 @@ class Seen:
     members: Mapping[str, tuple[str, ...]] = field(factory=dict)
     trusted: frozenset[int] = frozenset({ROOT})
     users: Mapping[int, str] = field(factory=dict)
-    asked: Mapping[str, Asked] = field(factory=dict)
+    handshakes: Mapping[str, HandshakeOutcome] = field(factory=dict)
 
     def way(self, path: str) -> tuple[str, ...]:
         """Return the components of ``path``, as far as they could be examined."""
@@ -79,7 +80,7 @@ class Seen:
         return self.kinds.get(self.way(path)[-1], expected)
 
 
-def diagnose(seen: Seen) -> tuple[Finding, ...]:
+def diagnose(seen: Observations) -> tuple[Finding, ...]:
     """Return all findings, sorted by severity, the most severe first, and then by path."""
     findings = [
         *_of_directories(seen),
@@ -95,7 +96,7 @@ def diagnose(seen: Seen) -> tuple[Finding, ...]:
     )
 
 
-def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
+def findings_of(seen: Observations, name: str) -> Iterator[Finding]:
     """Yield the findings about a plugin, except those about access to its files."""
     candidates = seen.plugins[name]
     for candidate in candidates:
@@ -130,8 +131,8 @@ def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
     unusable += _of_tls_files(seen, first.path, first.plugin)
     yield from unusable
     # These findings already explain why a plugin does not respond.
-    if name in seen.asked and not unusable:
-        yield from _of_answer(name, first, first.plugin.address, seen.asked[name])
+    if name in seen.handshakes and not unusable:
+        yield from _of_answer(name, first, first.plugin.address, seen.handshakes[name])
     yield from _of_tls(first.path, first.plugin)
 
 
@@ -147,7 +148,7 @@ def _of_hidden(first: Candidate, hidden: Candidate) -> Finding:
     )
 
 
-def _of_socket(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
+def _of_socket(seen: Observations, path: str, plugin: Plugin) -> Iterator[Finding]:
     address = plugin.address
     if address.scheme != "unix":
         return
@@ -201,7 +202,7 @@ def _article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def _socket_remedy(seen: Seen, path: str, number: int) -> str:
+def _socket_remedy(seen: Observations, path: str, number: int) -> str:
     if number in {errno.EACCES, errno.EPERM}:
         return f"run this as the host's user; or let that user write to {shell_word(path)}"
     # The remedy removes the socket itself, never a link to it.
@@ -259,7 +260,7 @@ def tls_files(plugins: Mapping[str, tuple[Candidate, ...]]) -> list[str]:
     ]
 
 
-def _of_tls_files(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
+def _of_tls_files(seen: Observations, path: str, plugin: Plugin) -> Iterator[Finding]:
     for kind, file in _opened_tls_files(plugin):
         number = seen.failures.get(file, 0)
         there = seen.kind(file, FILE)
@@ -281,7 +282,9 @@ def _of_tls_files(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
         )
 
 
-def _of_answer(name: str, first: Candidate, address: Address, outcome: Asked) -> Iterator[Finding]:
+def _of_answer(
+    name: str, first: Candidate, address: Address, outcome: HandshakeOutcome
+) -> Iterator[Finding]:
     if outcome.error is not None:
         what, why, remedy = explained(name, address, outcome, outcome.error)
         yield Finding(PROBLEM, first.path, sentence(what), why, remedy)
@@ -295,7 +298,7 @@ def _of_answer(name: str, first: Candidate, address: Address, outcome: Asked) ->
         )
 
 
-def _of_directories(seen: Seen) -> Iterator[Finding]:
+def _of_directories(seen: Observations) -> Iterator[Finding]:
     for path in (seen.sockets_path, *seen.specs_paths):
         number, there = seen.failures.get(path, 0), seen.kind(path, DIRECTORY)
         if not number and there != DIRECTORY:
@@ -322,7 +325,7 @@ def _of_directories(seen: Seen) -> Iterator[Finding]:
             "a host that cannot read one directory finds no plugins at all",
             "run this as the host's user, or let that user read the directory",
         )
-    for reason in seen.untold:
+    for reason in seen.engine_errors:
         yield Finding(
             PROBLEM,
             reason.partition(": ")[0],
@@ -342,7 +345,7 @@ class _Trust:
     can: str
 
 
-def _trusted(seen: Seen) -> Iterator[_Trust]:
+def _trusted(seen: Observations) -> Iterator[_Trust]:
     for path in (seen.sockets_path, *seen.specs_paths, *seen.nested):
         yield _Trust(
             path,
@@ -370,7 +373,7 @@ _BY_TLS_FILE = {
 }
 
 
-def _of_weaknesses(seen: Seen) -> Iterator[Finding]:
+def _of_weaknesses(seen: Observations) -> Iterator[Finding]:
     """Yield who else could change the paths that hosts trust, and then the components above."""
     trusts = [*_trusted(seen)]
     findings: dict[tuple[str, str], Finding] = {}
@@ -386,7 +389,7 @@ def _of_weaknesses(seen: Seen) -> Iterator[Finding]:
     yield from _of_private_keys(seen)
 
 
-def _lying_at(seen: Seen, trust: _Trust) -> Access | None:
+def _lying_at(seen: Observations, trust: _Trust) -> Access | None:
     path = seen.way(trust.path)[-1]
     # Another kind is reported separately; and all users may rightly write to /dev/null.
     if seen.kinds.get(path, trust.kind) != trust.kind:
@@ -394,7 +397,7 @@ def _lying_at(seen: Seen, trust: _Trust) -> Access | None:
     return _access(seen, path, trust.kind, searched=trust.kind == DIRECTORY)
 
 
-def _above(seen: Seen, trust: _Trust) -> Iterator[Access]:
+def _above(seen: Observations, trust: _Trust) -> Iterator[Access]:
     *way, _ = seen.way(trust.path)
     directories = [path for path in way if seen.kinds.get(path) == DIRECTORY]
     # If the path is missing, every user who may add files to its directory can create it.
@@ -405,7 +408,7 @@ def _above(seen: Seen, trust: _Trust) -> Iterator[Access]:
             yield access
 
 
-def _access(seen: Seen, path: str, expected: str, *, searched: bool) -> Access | None:
+def _access(seen: Observations, path: str, expected: str, *, searched: bool) -> Access | None:
     if path not in seen.modes:
         return None
     return Access(
@@ -418,7 +421,7 @@ def _access(seen: Seen, path: str, expected: str, *, searched: bool) -> Access |
     )
 
 
-def _of_access(seen: Seen, access: Access | None, noun: str, can: str) -> Iterator[Finding]:
+def _of_access(seen: Observations, access: Access | None, noun: str, can: str) -> Iterator[Finding]:
     if access is None:
         return
     for weakness in weaknesses(access, noun, seen.trusted, seen.users):
@@ -430,7 +433,7 @@ def _of_access(seen: Seen, access: Access | None, noun: str, can: str) -> Iterat
             yield Finding(WARNING, access.path, weakness.what, why, weakness.remedy)
 
 
-def _of_private_keys(seen: Seen) -> Iterator[Finding]:
+def _of_private_keys(seen: Observations) -> Iterator[Finding]:
     for first, *_ in seen.plugins.values():
         for kind, file in _opened_tls_files(first.plugin):
             path = seen.way(file)[-1]
@@ -444,7 +447,7 @@ def _of_private_keys(seen: Seen) -> Iterator[Finding]:
                 )
 
 
-def _of_leftovers(seen: Seen) -> Iterator[Finding]:
+def _of_leftovers(seen: Observations) -> Iterator[Finding]:
     for path in seen.abandoned_sockets:
         name = path.rpartition("/")[2].removesuffix(".sock")
         trace = shell_command("moby-plugins", "trace", name)
@@ -457,7 +460,7 @@ def _of_leftovers(seen: Seen) -> Iterator[Finding]:
         )
 
 
-def _of_ignored(seen: Seen, file: IgnoredFile) -> Iterator[Finding]:
+def _of_ignored(seen: Observations, file: IgnoredFile) -> Iterator[Finding]:
     if file.managed is not None:
         reported = (candidates[0].managed for candidates in seen.plugins.values())
         if file.managed not in reported:  # otherwise reported with the plugin that it hides
@@ -466,7 +469,7 @@ def _of_ignored(seen: Seen, file: IgnoredFile) -> Iterator[Finding]:
         yield _of_ignored_file(seen, file)
 
 
-def _of_ignored_file(seen: Seen, file: IgnoredFile) -> Finding:
+def _of_ignored_file(seen: Observations, file: IgnoredFile) -> Finding:
     if is_managed_socket(file.path):
         address = shell_command("moby-plugins", "inspect", of_path(file.path))
         return Finding(

@@ -19,7 +19,7 @@ from moby_plugins.domain.permissions import shell_command
 from moby_plugins.domain.text import sentence, shown
 
 # What is wrong, why it matters, and what to do about it.
-Told: TypeAlias = tuple[str, str, str]
+Explanation: TypeAlias = tuple[str, str, str]
 
 _RETRIED = "hosts try for 15 seconds, and fail"
 _AT_ONCE = "hosts fail with it at once, and do not try again"
@@ -35,7 +35,7 @@ _CERTIFICATES = (
 
 
 @frozen
-class Asked:
+class HandshakeOutcome:
     """The outcome of a handshake: the subsystems that the plugin implements, or an ``error``.
 
     ``seconds`` was the time-out. ``instead`` is the scheme that worked, ``"tcp"`` or ``"https"``,
@@ -48,7 +48,9 @@ class Asked:
     instead: str = ""
 
 
-def explained(name: str, address: Address, outcome: Asked, error: PluginError) -> Told:
+def explained(
+    name: str, address: Address, outcome: HandshakeOutcome, error: PluginError
+) -> Explanation:
     """Return an explanation of why the handshake with plugin ``name`` failed with ``error``."""
     if outcome.instead:
         return _of_scheme(address, outcome.instead)
@@ -59,7 +61,7 @@ def explained(name: str, address: Address, outcome: Asked, error: PluginError) -
     return _of_refusal(name, error)
 
 
-def _of_scheme(address: Address, instead: str) -> Told:
+def _of_scheme(address: Address, instead: str) -> Explanation:
     scheme, spoken = shown(address.scheme), "TLS" if instead == "https" else "plain text"
     return (
         f"the plugin speaks {spoken}, and its address says {scheme}://",
@@ -68,7 +70,7 @@ def _of_scheme(address: Address, instead: str) -> Told:
     )
 
 
-def _of_silence(name: str, seconds: float) -> Told:
+def _of_silence(name: str, seconds: float) -> Explanation:
     slow = shell_command("moby-plugins", "inspect", "--timeout", "30", name)
     return (
         f"the plugin did not answer within {seconds:g} s",
@@ -77,7 +79,7 @@ def _of_silence(name: str, seconds: float) -> Told:
     )
 
 
-def _of_failed_exchange(name: str, error: TransportError) -> Told:
+def _of_failed_exchange(name: str, error: TransportError) -> Explanation:
     reason = error.reason.lower()
     if "certificate verify failed" in reason:
         advice = next(advice for text, advice in _CERTIFICATES if text in reason)
@@ -87,7 +89,7 @@ def _of_failed_exchange(name: str, error: TransportError) -> Told:
     return error.reason, _RETRIED, _see_who_listens(name)
 
 
-def _of_refusal(name: str, error: PluginError) -> Told:
+def _of_refusal(name: str, error: PluginError) -> Explanation:
     if isinstance(error, StatusError):
         message = f": {shown(error.message)}" if error.message else ""
         look = shell_command("moby-plugins", "inspect", name)

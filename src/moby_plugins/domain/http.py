@@ -363,9 +363,9 @@ def status_error(status: int, method: str, body: bytes) -> StatusError:
     except ValueError:
         answer = None
     if isinstance(answer, dict):
-        told = fold_keys(answer).get("err")
-        if isinstance(told, str) and told:
-            message = told
+        text = fold_keys(answer).get("err")
+        if isinstance(text, str) and text:
+            message = text
     return StatusError(status, method, message)
 
 

@@ -268,17 +268,19 @@ class _Reader:
         return value
 
     def _list(self, items: list[Any]) -> list[Any]:
-        made: list[Any] = []
+        masked_items: list[Any] = []
         before: Any = None
         for item in items:
             follows = isinstance(before, str) and (
                 is_flag(before) or (len(items) == len("ab") and is_secret(before))
             )
-            made.append(self._hide(item) if follows and made else self._strings(item))
+            masked_items.append(
+                self._hide(item) if follows and masked_items else self._strings(item)
+            )
             before = item
         if isinstance(before, str) and (is_flag(before) or is_secret(before)):
             self.warned = True  # its value may have been cut off
-        return made
+        return masked_items
 
     def _noted(self, before: Any, after: Any) -> Any:
         self.found = self.found or before != after

@@ -46,7 +46,7 @@ class Program:
 
 
 @frozen(kw_only=True)
-class SeenFiles:
+class FileObservations:
     """Observations of a plugin's directory.
 
     ``rootfs`` says whether it has a root file system, ``program`` describes the entrypoint, and
@@ -64,7 +64,7 @@ class SeenFiles:
     cut: bool = False
 
 
-def judged(config: PluginConfig, seen: SeenFiles) -> tuple[Finding, ...]:
+def judged(config: PluginConfig, seen: FileObservations) -> tuple[Finding, ...]:
     """Return the findings about a plugin's directory, problems first."""
     if not config.readable:
         return config.findings
@@ -139,7 +139,7 @@ def _meant_type(text: str) -> str:
     return f"docker.{nearest(kind, KINDS) or 'volumedriver'}/1.0"
 
 
-def _program(config: PluginConfig, seen: SeenFiles) -> Iterator[Finding]:
+def _program(config: PluginConfig, seen: FileObservations) -> Iterator[Finding]:
     if not seen.rootfs:
         yield _problem(
             ROOTFS,
@@ -184,7 +184,7 @@ def _program(config: PluginConfig, seen: SeenFiles) -> Iterator[Finding]:
         )
 
 
-def _mounts(config: PluginConfig, seen: SeenFiles) -> Iterator[Finding]:
+def _mounts(config: PluginConfig, seen: FileObservations) -> Iterator[Finding]:
     for number, mount in enumerate(config.mounts):
         where = f"{CONFIG}: mounts[{number}]"
         source, destination = mount.get("source"), mount.get("destination") or ""
@@ -312,7 +312,7 @@ def _settings_of(name: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
     )
 
 
-def _files(seen: SeenFiles) -> Iterator[Finding]:
+def _files(seen: FileObservations) -> Iterator[Finding]:
     if seen.odd:
         more = f" and {len(seen.odd) - _NAMED} more" if len(seen.odd) > _NAMED else ""
         yield _warning(

@@ -70,7 +70,7 @@ def test_an_error_without_a_text_is_one_nonetheless() -> None:
     answer = probe_of({"M.x": status(404, "")}).send("M.x")
 
     assert answer.error
-    assert answer.told("err") == ""
+    assert answer.text("err") == ""
 
 
 @pytest.mark.parametrize("answer", [b"", b"no", [1], "x", {"Err": "no"}, status(500, "no")])

@@ -11,7 +11,7 @@ from moby_plugins.cli.errors import report
 from moby_plugins.cli.output import (
     BAD,
     Cell,
-    Followed,
+    FileWithProgress,
     StatusLine,
     Table,
     drawn,
@@ -145,7 +145,7 @@ def test_a_status_is_a_line_for_each_change() -> None:
 def test_a_file_is_followed_where_it_is_read_alone() -> None:
     """To go to its end and back, as one does to know its length, is no progress."""
     told: list[int] = []
-    file = cast("BinaryIO", Followed(io.BytesIO(b"content"), told.append))
+    file = cast("BinaryIO", FileWithProgress(io.BytesIO(b"content"), told.append))
 
     upload = Upload(file)
     assert (upload.length, told) == (7, [])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.address import TLSOptions
-from moby_plugins.domain.diagnosis import Seen, diagnose
+from moby_plugins.domain.diagnosis import Observations, diagnose
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
 from moby_plugins.domain.plugin import Candidate, IgnoredFile, Plugin
@@ -17,7 +17,7 @@ SOCKETS, ETC, LIB = "/run/p", "/etc/p", "/lib/p"
 def findings(*candidates: Candidate, **seen: Any) -> tuple[Finding, ...]:
     """All findings about one plugin, and whatever else was seen."""
     plugins = {"shelf": candidates} if candidates else {}
-    return diagnose(Seen(SOCKETS, (ETC, LIB), plugins, **seen))
+    return diagnose(Observations(SOCKETS, (ETC, LIB), plugins, **seen))
 
 
 def the(*candidates: Candidate, **seen: Any) -> Finding:

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from moby_plugins.domain.address import TLSOptions
-from moby_plugins.domain.diagnosis import Seen, diagnose, tls_files
+from moby_plugins.domain.diagnosis import Observations, diagnose, tls_files
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.findings import PROBLEM, Finding
 from moby_plugins.domain.plugin import Candidate, Plugin
@@ -91,14 +91,14 @@ def test_a_finding_about_a_connection_is_complete(
     candidate: Candidate, failures: dict[str, int], what: str, why: str, remedy: str
 ) -> None:
     """It stands where it can be put right: at the file that hosts find."""
-    machine = Seen("/run/p", ("/etc/p",), {"db": (candidate,)}, failures=failures)
+    machine = Observations("/run/p", ("/etc/p",), {"db": (candidate,)}, failures=failures)
 
     assert diagnose(machine) == (Finding(PROBLEM, SPEC, what, why, remedy),)
 
 
 def test_a_private_key_that_all_can_read_says_who_could_use_it() -> None:
     """It stands where it can be put right: at the key."""
-    machine = Seen("/run/p", (), {"db": (spec("https://h:1", TLS),)}, modes={"/key": 0o644})
+    machine = Observations("/run/p", (), {"db": (spec("https://h:1", TLS),)}, modes={"/key": 0o644})
 
     assert diagnose(machine) == (
         Finding(

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from moby_plugins.domain.diagnosis import Seen, diagnose
+from moby_plugins.domain.diagnosis import Observations, diagnose
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
 from moby_plugins.domain.plugin import Candidate, IgnoredFile, Plugin
@@ -13,10 +13,10 @@ SOCKET, SPEC = "/run/p/db.sock", "/etc/p/db.json"
 BY_SOCKET = Candidate(SOCKET, Plugin.local("db", f"unix://{SOCKET}"))
 
 
-def seen(*candidates: Candidate, **more: object) -> Seen:
+def seen(*candidates: Candidate, **more: object) -> Observations:
     """A machine with one directory of sockets, one of specs, and these ways to one plugin."""
     plugins = {"db": candidates} if candidates else {}
-    return Seen("/run/p", ("/etc/p",), plugins, **more)  # type: ignore[arg-type]  # its fields
+    return Observations("/run/p", ("/etc/p",), plugins, **more)  # type: ignore[arg-type]  # its fields
 
 
 def spec(addr: str) -> Candidate:
@@ -130,6 +130,6 @@ def spec(addr: str) -> Candidate:
         ),
     ],
 )
-def test_a_finding_about_files_is_complete(machine: Seen, finding: Finding) -> None:
+def test_a_finding_about_files_is_complete(machine: Observations, finding: Finding) -> None:
     """Whoever reads it knows why it matters and what to do, and needs no manual."""
     assert diagnose(machine) == (finding,)

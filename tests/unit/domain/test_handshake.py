@@ -11,7 +11,7 @@ from moby_plugins.domain.errors import (
     TransportTimeoutError,
     WireError,
 )
-from moby_plugins.domain.handshake import Asked, explained
+from moby_plugins.domain.handshake import HandshakeOutcome, explained
 
 LISTENS = "see that the plugin, and no other program, listens there; then: moby-plugins inspect db"
 RETRIED = "hosts try for 15 seconds, and fail"
@@ -96,7 +96,7 @@ AT_ONCE = "hosts fail with it at once, and do not try again"
 )
 def test_each_failure_is_explained(error: PluginError, what: str, why: str, remedy: str) -> None:
     """A command stands at the end, and what the plugin said is in it."""
-    asked = Asked(2.0, error=error)
+    asked = HandshakeOutcome(2.0, error=error)
 
     assert explained("db", Address("tcp://h:1"), asked, error) == (what, why, remedy)
 
@@ -123,7 +123,7 @@ def test_another_scheme_explains_more_than_the_error(
 ) -> None:
     """What came back was an answer to what the plugin did not understand."""
     error = TransportError("malformed")
-    asked = Asked(2.0, error=error, instead=instead)
+    asked = HandshakeOutcome(2.0, error=error, instead=instead)
 
     told = explained("db", Address(addr), asked, error)
 
@@ -133,6 +133,6 @@ def test_another_scheme_explains_more_than_the_error(
 def test_a_name_is_quoted_for_a_shell() -> None:
     """It may be anything that a file can be called."""
     error = WireError("no JSON")
-    _, _, remedy = explained("a b", Address("tcp://h:1"), Asked(2.0, error=error), error)
+    _, _, remedy = explained("a b", Address("tcp://h:1"), HandshakeOutcome(2.0, error=error), error)
 
     assert remedy.endswith(": moby-plugins inspect 'a b'")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.findings import PROBLEM, WARNING, Finding
-from moby_plugins.domain.packaging import Program, SeenFiles, judged
+from moby_plugins.domain.packaging import FileObservations, Program, judged
 from moby_plugins.domain.plugin_config import read_config
 
 SOUND: dict[str, Any] = {
@@ -17,15 +17,15 @@ SOUND: dict[str, Any] = {
     "propagatedMount": "/var/lib/shelf",
 }
 RUNS = Program("/usr/bin/python3", machine="x86_64")
-SEEN = SeenFiles(rootfs=True, program=RUNS, machine="x86_64")
+SEEN = FileObservations(rootfs=True, program=RUNS, machine="x86_64")
 
 
-def judge(config: Any = SOUND, seen: SeenFiles = SEEN) -> list[Finding]:
+def judge(config: Any = SOUND, seen: FileObservations = SEEN) -> list[Finding]:
     """All findings of a configuration."""
     return [*judged(read_config(json.dumps(config).encode()), seen)]
 
 
-def only(config: Any = SOUND, seen: SeenFiles = SEEN) -> Finding:
+def only(config: Any = SOUND, seen: FileObservations = SEEN) -> Finding:
     """The one finding, which says what to do."""
     (finding,) = judge(config, seen)
     assert finding.remedy
@@ -126,7 +126,9 @@ def test_a_meant_type_is_offered() -> None:
 
 def test_a_program_that_cannot_be_run_is_a_problem() -> None:
     """It says why, as it was seen."""
-    seen = SeenFiles(rootfs=True, program=Program("/x", "is not in rootfs"), machine="x86_64")
+    seen = FileObservations(
+        rootfs=True, program=Program("/x", "is not in rootfs"), machine="x86_64"
+    )
 
     finding = only(SOUND, seen)
 
@@ -135,7 +137,7 @@ def test_a_program_that_cannot_be_run_is_a_problem() -> None:
 
 def test_a_program_for_another_machine_is_a_warning() -> None:
     """The engine may run on one like that."""
-    seen = SeenFiles(rootfs=True, program=RUNS, machine="aarch64")
+    seen = FileObservations(rootfs=True, program=RUNS, machine="aarch64")
 
     finding = only(SOUND, seen)
 
@@ -144,13 +146,13 @@ def test_a_program_for_another_machine_is_a_warning() -> None:
 
 def test_without_a_root_file_system_nothing_else_of_it_is_said() -> None:
     """One problem, and not also a program that is missing."""
-    assert only(SOUND, SeenFiles(rootfs=False)).what == "there is no such directory"
+    assert only(SOUND, FileObservations(rootfs=False)).what == "there is no such directory"
 
 
 def test_odd_files_and_what_was_not_looked_at_are_warnings() -> None:
     """A few are named, and how many there are."""
     odd = tuple(f"dev/{n}" for n in range(5))
-    seen = SeenFiles(
+    seen = FileObservations(
         rootfs=True, program=RUNS, machine="x86_64", odd=odd, looked_at=200_000, cut=True
     )
 
@@ -164,7 +166,7 @@ def test_odd_files_and_what_was_not_looked_at_are_warnings() -> None:
 def test_a_source_that_is_not_here_is_a_warning() -> None:
     """It may be there where the plugin is enabled."""
     mounts = [{"name": "m", "source": "/m", "destination": "/m", "type": "bind"}]
-    seen = SeenFiles(rootfs=True, program=RUNS, machine="x86_64", absent=("/m",))
+    seen = FileObservations(rootfs=True, program=RUNS, machine="x86_64", absent=("/m",))
 
     assert "is not on this machine" in only(SOUND | {"mounts": mounts}, seen).what
 

@@ -115,7 +115,7 @@ class AsyncServer:
             task.cancel()
         for conn in list(self._connections):
             conn.stop()
-        self._told_empty()
+        self._notify_empty()
         try:
             await asyncio.wait([self._empty], timeout=drain)
         finally:
@@ -134,7 +134,7 @@ class AsyncServer:
         if late - {self._empty}:
             logger.warning("a call goes on although its connection was cut off")
 
-    def _told_empty(self) -> None:
+    def _notify_empty(self) -> None:
         if self.stopping and not (self._connections or self._empty.done()):
             self._empty.set_result(None)
 
@@ -157,7 +157,7 @@ class AsyncServer:
         if conn.task is not None and not conn.task.done():
             self._gone.setdefault(conn.task, (self._loop.time(), conn.method))
         self._connections.discard(conn)
-        self._told_empty()
+        self._notify_empty()
         self._accept_more()
 
     def _accept_more(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from moby_plugins.adapters.disk.root_filesystem import open_file
-from moby_plugins.domain.packaging import Program, SeenFiles
+from moby_plugins.domain.packaging import FileObservations, Program
 from moby_plugins.domain.plugin_config import (
     CONFIG,
     MAX_CONFIG_BYTES,
@@ -64,11 +64,11 @@ def read_plugin_config(directory: str) -> PluginConfig:
 
 def seen_files(
     directory: str, config: PluginConfig, max_looked_at: int = MAX_LOOKED_AT
-) -> SeenFiles:
+) -> FileObservations:
     """Return a summary of the files of the plugin in ``directory`` that ``config`` refers to."""
     root = os.path.join(directory, ROOTFS)
     if os.path.islink(root) or not os.path.isdir(root):  # a link would be packed as a link
-        return SeenFiles(rootfs=False)
+        return FileObservations(rootfs=False)
     looked_at, cut, odd = 0, False, []
     for path, kind in _files_below(root):
         looked_at += 1
@@ -79,7 +79,7 @@ def seen_files(
             odd.append(path)
     machine = platform.machine()
     sources = (m["source"] for m in config.mounts if m.get("source") and m.get("type") == "bind")
-    return SeenFiles(
+    return FileObservations(
         rootfs=True,
         program=_entrypoint(root, config),
         machine=_ALIKE.get(machine, machine),

@@ -164,12 +164,12 @@ class Lookups:
                 raise TimeoutError(f"{lookup.late} after {timeout:.3g} s")
         return lookup.result()
 
-    def _begun(self, key: Hashable, mine: "Lookup") -> "Lookup":
-        """Return the look-up of ``key`` that is already running, or else start ``mine``."""
+    def _begun(self, key: Hashable, new: "Lookup") -> "Lookup":
+        """Return the look-up of ``key`` that is already running, or else start ``new``."""
         key = (key, os.getpid())
-        lookup = self._running.setdefault(key, mine)
-        if lookup is mine:
-            self._start(key, mine)
+        lookup = self._running.setdefault(key, new)
+        if lookup is new:
+            self._start(key, new)
         return lookup
 
     def _start(self, key: tuple[Hashable, int], lookup: "Lookup") -> None:

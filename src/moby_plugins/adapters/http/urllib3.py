@@ -337,7 +337,7 @@ class Urllib3Connection:
     def send(self, request: Request, ends: float | None) -> bool:
         """Send ``request``: see ``Connection`` in ``exchanges.py``."""
         try:
-            return self._ask(request, ends)
+            return self._send_request(request, ends)
         except CallersError as error:
             raised = error.raised
         except ERRORS as error:
@@ -372,7 +372,7 @@ class Urllib3Connection:
         """Close the connection."""
         self._http.close()
 
-    def _ask(self, request: Request, ends: float | None) -> bool:
+    def _send_request(self, request: Request, ends: float | None) -> bool:
         headers = {"Accept-Encoding": SKIP_HEADER, **request.headers}
         body: bytes | Iterable[bytes | FilePart] = request.body
         if request.length is not None:

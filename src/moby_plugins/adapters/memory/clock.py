@@ -62,7 +62,7 @@ class _Participant:
     woken: threading.Event = field(factory=threading.Event)
     error: BaseException | None = None
 
-    def doing(self) -> str:
+    def state_text(self) -> str:
         if self.running:
             return f"{self.name} is running"
         until = "" if self.until is None else f" until {self.until:g}"
@@ -325,9 +325,9 @@ class FakeClock:
             ]
             if not blocked:
                 raise error
-            heir = min(blocked, key=lambda p: float("inf") if p.until is None else p.until)
-            heir.error = error
-            self._wake(heir)
+            following = min(blocked, key=lambda p: float("inf") if p.until is None else p.until)
+            following.error = error
+            self._wake(following)
 
     def _wake(self, participant: _Participant) -> None:
         participant.running = True
@@ -350,8 +350,8 @@ class FakeClock:
             raise error
 
     def _give_up(self, reason: str) -> None:
-        doing = "; ".join(participant.doing() for participant in self._participants.values())
+        states = "; ".join(participant.state_text() for participant in self._participants.values())
         for participant in self._participants.values():
             if not participant.running:
-                participant.error = ClockStuckError(f"{reason}: {doing}")
+                participant.error = ClockStuckError(f"{reason}: {states}")
                 self._wake(participant)

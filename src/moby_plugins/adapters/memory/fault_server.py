@@ -472,11 +472,11 @@ class FaultServer:
             for request in requests_in(file):
                 self._respond(address, own, request)
 
-    def _respond(self, address: str, sock: socket.socket, came: Request) -> None:
-        headers = dict(came.headers)
+    def _respond(self, address: str, sock: socket.socket, received: Request) -> None:
+        headers = dict(received.headers)
         announced = self._announced.get(headers.pop(HEADER, ""))
         turn = announced or _Turn(lambda it: reply_to(it.method, self._plugin), address)
-        request = evolve(came, headers=headers, attempt=turn.attempt)
+        request = evolve(received, headers=headers, attempt=turn.attempt)
         # A transport sends a request twice if its idle connection had been closed.
         if not turn.arrived:
             turn.arrived = True

@@ -85,7 +85,7 @@ class LoggingObserver(Observer):
     def driver_failed(self, event: DriverFailed, /) -> None:
         """Log an error that a plugin reported in a response with status 200."""
         if _is_logged(calls, self._failure):
-            text = f"{shown(event.method)}: {_told(event.error)}"
+            text = f"{shown(event.method)}: {_brief(event.error)}"
             of = {"plugin": shown(event.plugin), "address": shown(event.address)}
             of["method"] = shown(event.method)
             _log(calls, self._failure, text, "driver_failed", of, error=event.error)
@@ -128,7 +128,7 @@ class LoggingObserver(Observer):
         """Log that a plugin could not be activated."""
         if _is_logged(plugins, self._failure):
             name, took = quoted(event.name), _time(event.seconds)
-            text = f"plugin {name} was not activated in {took}: {_told(event.error)}"
+            text = f"plugin {name} was not activated in {took}: {_brief(event.error)}"
             of = {"plugin": shown(event.name), "seconds": event.seconds}
             _log(plugins, self._failure, text, "activation_failed", of, error=event.error)
 
@@ -136,7 +136,7 @@ class LoggingObserver(Observer):
         """Log the failure of a registry's handler."""
         if _is_logged(plugins, self._failure):
             plugin, handler = quoted(event.plugin), shown(event.handler)
-            text = f"the handler {handler} failed for plugin {plugin}: {_told(event.error)}"
+            text = f"the handler {handler} failed for plugin {plugin}: {_brief(event.error)}"
             of = {"plugin": shown(event.plugin), "handler": handler}
             _log(plugins, self._failure, text, "handler_failed", of, error=event.error)
 
@@ -154,7 +154,7 @@ class LoggingObserver(Observer):
         if ended.error is None:
             text = f"{subject}: {ended.status}, {ended.received_bytes} bytes in {took}"
         else:
-            text = f"attempt {started.attempt} at {subject} failed in {took}: {_told(ended.error)}"
+            text = f"attempt {started.attempt} at {subject} failed in {took}: {_brief(ended.error)}"
         of = {
             "plugin": shown(started.plugin),
             "address": shown(started.address),
@@ -178,7 +178,7 @@ class LoggingObserver(Observer):
         if ended.hung_up:
             text += ", and the host hung up"
         if ended.error is not None:
-            text += f": {_told(ended.error)}"
+            text += f": {_brief(ended.error)}"
         of = {
             "method": method,
             "status": ended.status,
@@ -222,7 +222,7 @@ def _of(method: str, subject: str) -> str:
     return f"{shown(method)} of {quoted(subject)}" if subject else shown(method)
 
 
-def _told(error: BaseException) -> str:
+def _brief(error: BaseException) -> str:
     return f"{class_name(error)}: {in_full(error)}"
 
 

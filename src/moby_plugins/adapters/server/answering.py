@@ -359,13 +359,13 @@ def _size(response: Response) -> int | None:
     return body.getbuffer().nbytes - body.tell() if isinstance(body, io.BytesIO) else None
 
 
-def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
+def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
     """Return the Content-Length, if any; raise ``ValueError`` for what no host could read.
 
     Raises ``TypeError`` for headers that are not a mapping.
     """
     # The app's code may be untyped.
-    status: Any = given
+    status: Any = code
     headers: Mapping[Any, Any] = given_headers
     if not isinstance(status, int) or status not in _STATUSES:
         raise ValueError(f"{quoted(status)} is no status of a response: 200 to 599 are")
@@ -395,7 +395,7 @@ def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
     lengths = list(filter(_is_length, headers))
     if len(lengths) > 1:
         raise ValueError("there is more than one Content-Length")
-    return _told_length(headers) if lengths else None
+    return _declared_length(headers) if lengths else None
 
 
 @lru_cache(maxsize=64)
@@ -411,7 +411,7 @@ def _is_length(name: str) -> bool:
     return name.lower() == "content-length"
 
 
-def _told_length(headers: Mapping[str, str]) -> int | None:
+def _declared_length(headers: Mapping[str, str]) -> int | None:
     text = next((value for name, value in headers.items() if _is_length(name)), None)
     if text is None:
         return None

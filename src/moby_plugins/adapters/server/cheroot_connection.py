@@ -332,7 +332,7 @@ class ServerConnection(HTTPConnection):
                 self._shake_hands = None
             while super().communicate():  # type: ignore[no-untyped-call]
                 self.waits_since = time.monotonic()
-                if not self._goes_on():
+                if not self._has_next_request():
                     return True
         except OSError as error:
             logger.info("a connection was lost: %s", shown(error))
@@ -340,7 +340,7 @@ class ServerConnection(HTTPConnection):
             self.waits_since = None
         return False
 
-    def _goes_on(self) -> bool:
+    def _has_next_request(self) -> bool:
         # Passing the connection to another thread takes longer than most hosts wait between calls.
         if self.server.requests.qsize or not self.server.ready:
             return False

@@ -253,16 +253,16 @@ class AsyncClient(ClientBase[AsyncRequest]):
         try:
             return await self.attempt(request, into, timeout)
         except PluginError as error:
-            tries, on_retry_sync = (
+            tries, callback = (
                 Tries(policy, is_retryable, started, chance),
-                self._told(on_retry),
+                self._retry_callback(on_retry),
             )
-            delay = delay_after(error, tries, on_retry_sync)
+            delay = delay_after(error, tries, callback)
         await pause(self._ending, tries, delay)
         return await try_again(
             lambda number: self.attempt(self._numbered(request, number), into, timeout),
             tries,
-            on_retry_sync,
+            callback,
             ending=self._ending,
         )
 
@@ -445,9 +445,9 @@ class AsyncClient(ClientBase[AsyncRequest]):
         policy = self._retry if policy is None else policy_given(policy)
         started = asyncio.get_running_loop().time()
         tries = Tries(policy, retryable, started, chance)
-        return try_again(attempt, tries, self._told(on_retry), ending=self._ending)
+        return try_again(attempt, tries, self._retry_callback(on_retry), ending=self._ending)
 
-    def _told(self, on_retry: OnRetry | None) -> OnRetry | None:
+    def _retry_callback(self, on_retry: OnRetry | None) -> OnRetry | None:
         """Return the function to call before a retry: ``on_retry``, checked, or the client's."""
         return self._on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
 

@@ -39,13 +39,13 @@ from moby_plugins.app.aio.lead import (
     Lead,
 )
 from moby_plugins.app.aio.observed_client import client_of
-from moby_plugins.app.leading import tell_settled
+from moby_plugins.app.leading import notify_settled
 from moby_plugins.app.observing import (
     Observers,
-    tell_dropped,
-    tell_failed,
-    tell_failed_handler,
-    telling_retries,
+    notify_dropped,
+    notify_failed,
+    notify_failed_handler,
+    notifying_retries,
 )
 from moby_plugins.app.retrying import Ending, OnRetry, chance
 from moby_plugins.async_ports import AsyncConnect
@@ -248,7 +248,7 @@ class AsyncLeaders:
 
     def forget(self, name: str) -> None:
         """Forget a plugin: the next ``get`` activates it again; running ones get the outcome."""
-        tell_dropped(self._observers, self.activations.drop(name))
+        notify_dropped(self._observers, self.activations.drop(name))
         for key, lead in list(self._running.items()):
             if lead.name == name:
                 lead.forgotten = True
@@ -289,7 +289,7 @@ class AsyncLeaders:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                     raise
-                tell_failed_handler(handler, plugin, error, self._observers)
+                notify_failed_handler(handler, plugin, error, self._observers)
         if interrupt is not None:
             raise interrupt
 
@@ -297,7 +297,7 @@ class AsyncLeaders:
         """Return a client for a plugin that was found."""
         transport = self._connect(plugin.address, plugin.tls_config)
         if plugin.managed is not None:
-            transport = AsyncWatchedTransport(transport, partial(self.activations.doubt, plugin))
+            transport = AsyncWatchedTransport(transport, partial(self.activations.recheck, plugin))
         return self._make_client(
             transport,
             plugin.address,
@@ -384,9 +384,9 @@ class AsyncLeaders:
                 return await handshake(number)
 
         attempt = handshake if turn is None else partial(in_turn, turn=turn)
-        notify_retry: OnRetry = lead.tell
+        notify_retry: OnRetry = lead.notify_retry
         if self._observers:
-            notify_retry = telling_retries(self._observers, lead.name, notify_retry)
+            notify_retry = notifying_retries(self._observers, lead.name, notify_retry)
         started = tries.started
         try:
             plugin = await try_again(attempt, tries, notify_retry, ending=Ending(lead.name))
@@ -398,14 +398,14 @@ class AsyncLeaders:
             if not isinstance(error, Exception):
                 raise
             if not self._closing.is_set():
-                tell_failed(self._observers, lead.name, error, lead.loop.time() - started)
+                notify_failed(self._observers, lead.name, error, lead.loop.time() - started)
             return
         self._forget_lead(lead)
         # If the plugin is active under another name, or in another loop, that client is shared.
         if activation.plugin is not plugin:
             handshake.give_up()
         elif self._observers:
-            tell_settled(self._observers, activation, lead.loop.time() - started)
+            notify_settled(self._observers, activation, lead.loop.time() - started)
         lead.settle(activation.plugin, None)
         await self.call_handlers(self.activations.take_pending_calls(activation))
 

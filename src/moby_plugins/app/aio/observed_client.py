@@ -14,7 +14,7 @@ from moby_plugins.app.observing import (
     ObservedCall,
     Observers,
     call_started,
-    telling_retries,
+    notifying_retries,
 )
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.async_ports import AsyncTransport
@@ -69,8 +69,8 @@ class AsyncObservedClient(AsyncClient):
             observed.end(error)
             raise
 
-    def _told(self, on_retry: OnRetry | None) -> OnRetry:
-        return telling_retries(self._observers, self._name, super()._told(on_retry))
+    def _retry_callback(self, on_retry: OnRetry | None) -> OnRetry:
+        return notifying_retries(self._observers, self._name, super()._retry_callback(on_retry))
 
     def _observed(self, request: AsyncRequest) -> ObservedCall:
         headers = dict(request.headers)

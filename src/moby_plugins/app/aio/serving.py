@@ -99,7 +99,7 @@ class AsyncPluginApp:
             return await self._observed(request)
         return (await self._answer(request))[0]
 
-    def told_to(self, observers: Iterable[Observer]) -> Self:
+    def with_observers(self, observers: Iterable[Observer]) -> Self:
         """Return a copy of this app that calls ``observers`` too.
 
         Args:
@@ -210,7 +210,9 @@ async def _answered(route: Route, request: AsyncRequest, method: str) -> AsyncRe
     remote = route.remote
     route.check_size(request)
     if not isinstance(request.body, bytes):
-        request = evolve(request, body=_told(request, request.body), max_bytes=route.limit)
+        request = evolve(
+            request, body=_checked_chunks(request, request.body), max_bytes=route.limit
+        )
     argument: Any = request
     if not (remote.takes_stream or remote.signature.takes_nothing):
         argument = Request(request.method, await request.read())
@@ -230,7 +232,9 @@ async def _answered(route: Route, request: AsyncRequest, method: str) -> AsyncRe
     return AsyncResponse(OK, begun)
 
 
-async def _told(request: AsyncRequest, chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+async def _checked_chunks(
+    request: AsyncRequest, chunks: AsyncIterable[bytes]
+) -> AsyncIterator[bytes]:
     try:
         async for chunk in chunks:
             yield chunk

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from moby_plugins.adapters.disk.plugin_files import find_python, read_plugin_config, seen_files
-from moby_plugins.domain.packaging import Program, SeenFiles
+from moby_plugins.domain.packaging import FileObservations, Program
 
 LOADER = "/lib64/ld.so"
 
@@ -50,7 +50,7 @@ def executable(path: Path, content: bytes) -> Path:
     return path
 
 
-def see(root: Path, *entrypoint: str, **config: Any) -> SeenFiles:
+def see(root: Path, *entrypoint: str, **config: Any) -> FileObservations:
     """What is seen of the plugin in the parent of ``root``."""
     written = {"entrypoint": entrypoint, **config}
     (root.parent / "config.json").write_text(json.dumps(written))
