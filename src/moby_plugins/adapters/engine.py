@@ -139,7 +139,7 @@ class EngineDiscovery:
         plugin = self._find(question, name)
         if not plugin.enabled:
             raise PluginDisabledError(plugin.name)
-        return self._found(question, plugin)
+        return self._plugin_of(question, plugin)
 
     def candidates(self, name: str) -> list[Candidate]:
         """Return the plugin ``name``, enabled or not, as the only candidate, or its error."""
@@ -192,7 +192,7 @@ class EngineDiscovery:
             raise missing
         return plugin
 
-    def _found(self, question: "_Question", plugin: ManagedPlugin) -> Plugin:
+    def _plugin_of(self, question: "_Question", plugin: ManagedPlugin) -> Plugin:
         try:
             return found_plugin(plugin, question.read("info", read_root))
         except SpecError as error:
@@ -201,7 +201,7 @@ class EngineDiscovery:
     def _candidate(self, question: "_Question", plugin: ManagedPlugin) -> Candidate:
         place = self._place(plugin.name)
         try:
-            plugin_found = self._found(question, plugin)
+            plugin_found = self._plugin_of(question, plugin)
         except SpecError as error:
             return Candidate(place, error=error, managed=plugin)
         if plugin.enabled:

@@ -348,7 +348,7 @@ class Transports:
 
     def __init__(self) -> None:
         # A cache: finding an installed transport reads the metadata of all packages.
-        self._found: dict[str, Connect] = {}
+        self._connects: dict[str, Connect] = {}
         self._decided: dict[str, tuple[str, str]] = {}
         self._idle = cache(idle_connections)
 
@@ -366,9 +366,11 @@ class Transports:
 
     def connect(self, name: str) -> Connect:
         """Return the ``Connect`` of the transport called ``name``."""
-        connect = self._found.get(name)
+        connect = self._connects.get(name)
         if connect is None:
-            connect = self._found.setdefault(name, self._find(self.auto if name == AUTO else name))
+            connect = self._connects.setdefault(
+                name, self._find(self.auto if name == AUTO else name)
+            )
         return connect
 
     def check(self, transport: object, scheme: str) -> None:

@@ -117,7 +117,7 @@ def package(options: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
         if dropped:
             say(f"left out: {len(dropped)} devices, sockets and FIFOs")
         python = options.python or find_python(root)
-        program = options.program or (_found(python, options), f"/{APP}")
+        program = options.program or (_python_path(python, options), f"/{APP}")
         say("asking the app what it implements, inside")
         description = _described(options, root, program)
         wanted = evolve(
@@ -203,10 +203,10 @@ def _main(options: Package) -> Entry:
     module, _, path = options.app.partition(":")
     name = socket_for(options.wanted.reference).removesuffix(".sock")
     text = _MAIN.format(module=module, first=path.partition(".")[0], path=path, name=name)
-    return _made_file(f"{APP}/__main__.py", text)
+    return _file_entry(f"{APP}/__main__.py", text)
 
 
-def _made_file(path: str, text: str) -> Entry:
+def _file_entry(path: str, text: str) -> Entry:
     from io import BytesIO
 
     data = text.encode()
@@ -245,7 +245,7 @@ def _sources(source: str) -> Iterator[Entry]:
             yield evolve(entry, path=f"{APP}/{name}/{entry.path}", link=link, uid=0, gid=0)
 
 
-def _found(python: str | None, options: Package) -> str:
+def _python_path(python: str | None, options: Package) -> str:
     if python is None:
         raise SpecError(
             "there is no python3 in it: install one there, name it with --python, or name a"

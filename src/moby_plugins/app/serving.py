@@ -383,11 +383,11 @@ class AccessLog:
 
 
 class _Counted:
-    """A body that counts its bytes, and passes their number to ``tell`` when it is closed."""
+    """A body that counts its bytes, and passes their number to ``notify`` when it is closed."""
 
-    def __init__(self, body: Body, tell: Callable[[int], None]) -> None:
+    def __init__(self, body: Body, notify: Callable[[int], None]) -> None:
         self._body = body
-        self._tell: Callable[[int], None] | None = tell
+        self._notify: Callable[[int], None] | None = notify
         self._size = 0
 
     def read(self, size: int, /) -> bytes:
@@ -396,12 +396,12 @@ class _Counted:
         return chunk
 
     def close(self) -> None:
-        tell, self._tell = self._tell, None
+        notify, self._notify = self._notify, None
         try:
             self._body.close()
         finally:
-            if tell is not None:
-                tell(self._size)
+            if notify is not None:
+                notify(self._size)
 
 
 def as_app(implementation: object) -> App | AsyncApp:

@@ -174,7 +174,7 @@ class _ForwardedCall:
         self._request_body = _KeptBytes()
         self._response_body = _KeptBytes()
         self._status = 0
-        self._over = False
+        self._is_over = False
 
     def request(self, body: Content) -> Content:
         if isinstance(body, bytes):
@@ -216,9 +216,9 @@ class _ForwardedCall:
         _report(self._on_piece, progress)
 
     def _end(self, *, broken: str = "", host_left: bool = False) -> None:
-        if self._over:
+        if self._is_over:
             return
-        self._over = True
+        self._is_over = True
         call = RecordedCall(
             self._method,
             self._request_body.body(),

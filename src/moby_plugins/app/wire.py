@@ -154,7 +154,7 @@ def _whole(escape: re.Match[str]) -> str:
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain)
 
 
-def _made_once(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]]:
+def _reusable_encoder(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]]:
     """Return a function like ``encoder.iterencode``, with a C encoder that is made only once.
 
     ``iterencode`` makes one for each value, which takes as long as encoding a small value.
@@ -170,7 +170,7 @@ def _made_once(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]]
     return cached
 
 
-_encoded = _made_once(_ENCODER)
+_encoded = _reusable_encoder(_ENCODER)
 
 
 # A cache, not state: the hook of a type never changes. It is made on first use.

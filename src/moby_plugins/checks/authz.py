@@ -60,11 +60,11 @@ def _judges(
     name: str, expects: str, *requests: tuple[str, Any], worst: CheckOutcome = CheckOutcome.FAILED
 ) -> Check:
     @check(SUBSYSTEM, name, expects=expects, source="B5", reads_only=True, worst=worst)
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         for method, args in requests:
             verdict(plugin, method, args)
 
-    return made
+    return run_check
 
 
 FAMILY = (

@@ -103,13 +103,13 @@ def tail(plugin: Session) -> None:
 
 def _bounded(name: str, expects: str, expected: slice) -> Check:
     @check(SUBSYSTEM, name.lower(), expects=expects, source="B6")
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         logs = logged(plugin, *lines("one", "two", "three"))
         every = texts_of(read_until(plugin, logs, 3))
         texts = texts_of(read(plugin, logs, **{name: SECOND_LINE}))
         require(texts[expected] == every[expected], f"{texts!r}")
 
-    return made
+    return run_check
 
 
 since: Check = _bounded(

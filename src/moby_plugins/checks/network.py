@@ -132,12 +132,12 @@ def _discovery(name: str) -> Check:
         expects=f"{name} of a node is answered with success, BindAddress and Self included",
         source="B3",
     )
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         # Both calls, so that no node is left behind.
         answers = {kind: plugin.send(f"NetworkDriver.{kind}", NODE) for kind in DISCOVERY}
         warn(not answers[name].error, f"{answers[name]}; engines log that")
 
-    return made
+    return run_check
 
 
 discover_new: Check
@@ -281,13 +281,13 @@ def _tolerated(name: str) -> Check:
         " lacks it",
         source="B3",
     )
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         ids, _ = joined(plugin)
         options: dict[str, Any] = {} if name.startswith("Revoke") else {"Options": {}}
         answer = plugin.send(f"NetworkDriver.{name}", ids | options)
         require(answer.status == NOT_FOUND or not answer.error, answer)
 
-    return made
+    return run_check
 
 
 def _require_address(address: object, *, prefix: bool) -> None:

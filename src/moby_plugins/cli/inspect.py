@@ -66,7 +66,7 @@ def inspect(target: str, timeout: float, settings: Settings, as_json: bool) -> N
     environment. Where it does not answer, the rest is shown, and the exit
     status tells why.
     """
-    name, candidates = _found(target, settings)
+    name, candidates = _candidates(target, settings)
     outcome = _greet(candidates[0], evolve(settings, retry=RetryPolicy.never()), timeout)
     transport = _transport(candidates[0], settings)
     if as_json:
@@ -77,7 +77,7 @@ def inspect(target: str, timeout: float, settings: Settings, as_json: bool) -> N
         sys.exit(exit_code(outcome))
 
 
-def _found(target: str, settings: Settings) -> tuple[str, list[Candidate]]:
+def _candidates(target: str, settings: Settings) -> tuple[str, list[Candidate]]:
     if is_address(target):
         # An address given directly has no file.
         return "", [Candidate("", plugin_at(target))]

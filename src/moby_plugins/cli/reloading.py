@@ -34,7 +34,7 @@ class Sources:
         imported = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
         self._files = {file for file in imported if isinstance(file, str) and file.endswith(".py")}
         self._seen: Stamps = self._stamps()
-        self._over: threading.Event = threading.Event()
+        self._stopped: threading.Event = threading.Event()
 
     def changed(self) -> bool:
         """Return whether a file was changed, added or removed."""
@@ -43,7 +43,7 @@ class Sources:
     def wait(self) -> None:
         """Wait until a file has changed."""
         while not self.changed():
-            self._over.wait(LOOK)
+            self._stopped.wait(LOOK)
 
     @contextmanager
     def watched(self, tell: Callable[[], None]) -> Iterator[None]:
@@ -53,11 +53,11 @@ class Sources:
         try:
             yield
         finally:
-            self._over.set()
+            self._stopped.set()
             thread.join()
 
     def _watch(self, tell: Callable[[], None]) -> None:
-        while not self._over.wait(LOOK):
+        while not self._stopped.wait(LOOK):
             if self.changed():
                 self.has_reported = True
                 tell()

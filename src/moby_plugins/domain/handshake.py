@@ -86,7 +86,7 @@ def _of_failed_exchange(name: str, error: TransportError) -> Explanation:
         return error.reason, "hosts refuse to speak with the plugin", advice
     if "refused" in reason or "unknown host" in reason:
         return error.reason, _RETRIED, "start the plugin, or correct the address in the spec"
-    return error.reason, _RETRIED, _see_who_listens(name)
+    return error.reason, _RETRIED, _listener_command(name)
 
 
 def _of_refusal(name: str, error: PluginError) -> Explanation:
@@ -97,15 +97,15 @@ def _of_refusal(name: str, error: PluginError) -> Explanation:
         return (
             f"it answered Plugin.Activate with {status_line(error.status)}{message}",
             _AT_ONCE,
-            _see_who_listens(name) if missing else f"look into the plugin's log; then: {look}",
+            _listener_command(name) if missing else f"look into the plugin's log; then: {look}",
         )
     if isinstance(error, WireError):
         what = f"its answer to Plugin.Activate cannot be used: {sentence(error.reason)}"
-        return what, _AT_ONCE, _see_who_listens(name)
+        return what, _AT_ONCE, _listener_command(name)
     reason = error.reason if isinstance(error, SpecError) else str(error)
     return reason, "hosts cannot reach the plugin", "correct the spec"
 
 
-def _see_who_listens(name: str) -> str:
+def _listener_command(name: str) -> str:
     look = shell_command("moby-plugins", "inspect", name)
     return f"see that the plugin, and no other program, listens there; then: {look}"

@@ -195,11 +195,11 @@ async def _result(lookup: Lookup, call: Call, until: float) -> Any:
     loop = asyncio.get_running_loop()
     began = loop.time()
 
-    def tell() -> None:
+    def notify() -> None:
         with suppress(RuntimeError):  # the loop was closed; others must still be woken
             loop.call_soon_threadsafe(call.wake)
 
-    lookup.watch(call, tell)
+    lookup.watch(call, notify)
     try:
         while not lookup.done.is_set():
             if loop.time() >= until:

@@ -80,11 +80,11 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         self._served = 0
         self._begun = False  # whether part of a head was received
         self._reading = True
-        self._over = False  # nothing more is sent, and received bytes are dropped
+        self._is_over = False  # nothing more is sent, and received bytes are dropped
         self._ended = False  # whether the peer has stopped sending
         self._lost = False
         self._room: asyncio.Future[None] | None = None
-        self._came: asyncio.Future[None] | None = None
+        self._more_received: asyncio.Future[None] | None = None
         self._unread = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -104,11 +104,11 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, size: int) -> None:
         """Copy the received bytes, and wake what waits for them."""
         data = bytes(self._owner.buffer[:size])
-        if self._over:
+        if self._is_over:
             self._drop(len(data))
             return
         self._incoming.feed(data)
-        if self._came is not None:
+        if self._more_received is not None:
             self._wake()
         elif self.task is None:
             self._next()
@@ -168,18 +168,18 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
 
     def time_out(self) -> None:
         """End waiting for the peer, whose time is over."""
-        if self._came is not None and not self._came.done():
-            self._came.set_exception(TimeoutError("timed out"))
+        if self._more_received is not None and not self._more_received.done():
+            self._more_received.set_exception(TimeoutError("timed out"))
         elif self.task is not None:
             return  # a peer may read slowly
-        elif self._over or (self._served and not self._begun):
+        elif self._is_over or (self._served and not self._begun):
             self._transport.abort()
         else:
             self._refuse(StatusError(408, "", "the request did not come in time"))
 
     def _wake(self) -> None:
-        if self._came is not None and not self._came.done():
-            self._came.set_result(None)
+        if self._more_received is not None and not self._more_received.done():
+            self._more_received.set_result(None)
 
     def _drop(self, size: int) -> None:
         self._unread += size
@@ -223,7 +223,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
 
     def _finish(self) -> None:
         """Stop sending, but drop received bytes for a while: a reset would lose the response."""
-        self._over = True
+        self._is_over = True
         self._incoming.clear()
         self._resume()
         self.waits_since = self._loop.time()
@@ -324,13 +324,13 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         while (data := self._incoming.body(size)) is None:
             if self._ended or self._lost:
                 raise OSError(errno.ECONNRESET, "it is cut off")
-            self._came = self._loop.create_future()
+            self._more_received = self._loop.create_future()
             self.waits_since = self._loop.time()
             self._resume()
             try:
-                await self._came
+                await self._more_received
             finally:
-                self._came = self.waits_since = None
+                self._more_received = self.waits_since = None
         return data
 
     @property

@@ -173,9 +173,9 @@ class Lookups:
         return lookup
 
     def _start(self, key: tuple[Hashable, int], lookup: "Lookup") -> None:
-        def ask() -> None:
+        def run_lookup() -> None:
             try:
-                lookup.found = lookup.ask()
+                lookup.value = lookup.work()
             except Exception as error:  # raised in the threads that wait
                 lookup.fail(error)
             finally:
@@ -183,7 +183,7 @@ class Lookups:
 
         try:
             name = f"moby-plugins-{lookup.name}"
-            threading.Thread(target=ask, name=name, daemon=True).start()
+            threading.Thread(target=run_lookup, name=name, daemon=True).start()
         except RuntimeError as error:
             lookup.fail(OSError(f"no thread to {lookup.name} in: {error}"))
             self._end(key, lookup)
@@ -196,14 +196,14 @@ class Lookups:
 class Lookup:
     """One blocking look-up; ``name`` is for its thread, ``late`` for the message of a time-out."""
 
-    def __init__(self, name: str, late: str, ask: Callable[[], Any]) -> None:
+    def __init__(self, name: str, late: str, work: Callable[[], Any]) -> None:
         self.name = name
         self.late = late
-        self.ask = ask
+        self.work = work
         # Called in its thread once it is done, for callers that cannot block on ``done``.
         self._watchers: dict[object, Callable[[], object]] = {}
         self.done: threading.Event = threading.Event()
-        self.found: Any = None
+        self.value: Any = None
         self.error: Exception | None = None
         self.cause: BaseException | None = None
 
@@ -217,14 +217,14 @@ class Lookup:
     def end(self) -> None:
         """Wake all waiting callers."""
         self.done.set()
-        for tell in tuple(self._watchers.values()):
-            tell()
+        for notify in tuple(self._watchers.values()):
+            notify()
 
-    def watch(self, who: object, tell: Callable[[], object]) -> None:
-        """Call ``tell``, in any thread, once this is done, unless ``unwatch`` is called before."""
-        self._watchers[who] = tell
-        if self.done.is_set():  # it ended before ``tell`` was listed
-            tell()
+    def watch(self, who: object, notify: Callable[[], object]) -> None:
+        """Call ``notify``, in any thread, once this is done, unless ``unwatch`` is called first."""
+        self._watchers[who] = notify
+        if self.done.is_set():  # it ended before ``notify`` was listed
+            notify()
 
     def unwatch(self, who: object) -> None:
         """Forget the callback of ``who``."""
@@ -234,7 +234,7 @@ class Lookup:
         """Return the outcome, or raise its error; call this once it is done."""
         if self.error is not None:
             raise copy(self.error) from self.cause  # no two threads share a traceback
-        return self.found
+        return self.value
 
 
 def for_port(port: int, resolved: tuple[int, list[Any]]) -> list[Any]:

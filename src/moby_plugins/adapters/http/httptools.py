@@ -331,19 +331,19 @@ class UnreadBody:
         self._sock = sock
         self._address = address
         self._release = release
-        self._came = parser.take()
-        self._over = False
+        self._received = parser.take()
+        self._is_over = False
 
     def read(self, size: int, /) -> bytes:
         """Return at most ``size`` bytes: see ``Body``."""
-        while not (self._came or self._over):
-            self._came = self._next(size)
-        data, self._came = self._came[:size], self._came[size:]
+        while not (self._received or self._is_over):
+            self._received = self._next(size)
+        data, self._received = self._received[:size], self._received[size:]
         return data
 
     def close(self) -> None:
         """Close the connection, unless the body was read to its end."""
-        if not self._over:
+        if not self._is_over:
             self._end(reusable=False)
 
     def _next(self, size: int) -> bytes:
@@ -369,7 +369,7 @@ class UnreadBody:
         return data
 
     def _end(self, *, reusable: bool) -> None:
-        self._over = True
+        self._is_over = True
         self._release(reusable=reusable)
 
 

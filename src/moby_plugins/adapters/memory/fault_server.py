@@ -301,7 +301,7 @@ class FaultServer:
             if clock is None
             else filled("clock", clock, "now", "sleep", "wait", "working")
         )
-        self._over = connect
+        self._connect = connect
         # If every call has to fail to connect, hosts that announce nothing must fail as well.
         self._errno = plugin.errno if isinstance(plugin, Fault) else 0
         self._lock = threading.Lock()
@@ -421,7 +421,7 @@ class FaultServer:
     def _transport(self, addr: str, tls: TLSOptions | None) -> Transport:
         from moby_plugins.adapters.http import urllib3
 
-        return (self._over or urllib3.connect)(Address(addr), tls)
+        return (self._connect or urllib3.connect)(Address(addr), tls)
 
     def _announce(self, host: _HostTransport, request: Request, timeout: float | None) -> Response:
         # The reply is taken in the calling thread, so that a call without one fails there.

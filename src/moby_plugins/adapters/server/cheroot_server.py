@@ -248,22 +248,22 @@ class _Server(server.HTTPServer):
         self.timeout: Any = idle  # the stubs want whole seconds
         self.ConnectionClass = ServerConnection
         self.ssl_adapter = None if context is None else TLS(context)
-        self._given = sock
+        self._listening_socket = sock
         self._lock = threading.Lock()
         self._open: set[ServerConnection] = set()
         self._inode = os.fstat(sock.fileno())
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="plugin watcher", daemon=True)
 
     def bind_unix_socket(self, _: Any) -> socket.socket:
         """Return the given socket, which is already bound."""
-        self.socket = self._given
-        return self._given
+        self.socket = self._listening_socket
+        return self._listening_socket
 
     def bind(self, *_: Any) -> socket.socket:
         """Return the given socket, which is already bound."""
-        self.socket = self._given
-        return self._given
+        self.socket = self._listening_socket
+        return self._listening_socket
 
     def clear_stats(self) -> None:
         """Disable statistics: those of cheroot would keep the server alive until exit."""
@@ -298,7 +298,7 @@ class _Server(server.HTTPServer):
             self.socket.detach()
         self._connections.close()
         self.requests.stop()
-        self._over.set()
+        self._stopped.set()
         if self._watcher.is_alive():
             self._watcher.join()
         with self._lock:
@@ -309,7 +309,7 @@ class _Server(server.HTTPServer):
 
     def _watch(self) -> None:
         # Continues while the server drains, so that calls whose hosts hung up end sooner.
-        while not self._over.wait(LOOK):
+        while not self._stopped.wait(LOOK):
             try:
                 self.requests.look(time.monotonic())
                 if self.ready and not self._listens():
@@ -320,7 +320,7 @@ class _Server(server.HTTPServer):
     def _is_there(self) -> bool:
         # Return whether the descriptor still refers to this socket.
         try:
-            return os.path.samestat(os.fstat(self._given.fileno()), self._inode)
+            return os.path.samestat(os.fstat(self._listening_socket.fileno()), self._inode)
         except OSError:
             return False
 
@@ -328,9 +328,9 @@ class _Server(server.HTTPServer):
         if not self._is_there():
             return False
         poll = select.poll()
-        poll.register(self._given, getattr(select, "POLLRDHUP", 0))  # only on Linux
+        poll.register(self._listening_socket, getattr(select, "POLLRDHUP", 0))  # only on Linux
         try:
-            listens = self._given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            listens = self._listening_socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError:
             return False
         return bool(listens) and not poll.poll(0)  # polling shows a shutdown

@@ -135,15 +135,15 @@ class _AsyncTransports:
     auto = "asyncio"
 
     def __init__(self) -> None:
-        self._found: dict[str, AsyncConnect] = {}
+        self._connects: dict[str, AsyncConnect] = {}
 
     def connect(self, name: str) -> AsyncConnect:
         """Return the ``AsyncConnect`` of the transport called ``name``."""
         if name == AUTO or name in BUILT_IN:
             return self._built_in
-        connect = self._found.get(name)
+        connect = self._connects.get(name)
         if connect is None:
-            connect = self._found.setdefault(name, ASYNC_TRANSPORT.load(name))
+            connect = self._connects.setdefault(name, ASYNC_TRANSPORT.load(name))
         return connect
 
     def check(self, transport: object, scheme: str) -> None:

@@ -182,15 +182,15 @@ class _Counted:
         try:
             self._response.body.close()
         finally:
-            self._tell()
+            self._notify()
 
     async def aclose(self) -> None:
         try:
             await self._response.aclose()
         finally:
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         log, self._log = self._log, None
         if log is not None:
             log(self._response.status, self._size)
