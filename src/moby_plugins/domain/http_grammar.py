@@ -1,7 +1,7 @@
-"""The rules for heads of HTTP messages, shared by clients, servers and all HTTP engines.
+"""The rules for heads of HTTP messages, shared by clients, servers and all HTTP libraries.
 
 HTTP parsers differ in the malformed heads that they accept. This library rejects a head that any
-of them rejects, so that a plugin works with every engine or with none. All functions raise
+of them rejects, so that a plugin works with every library or with none. All functions raise
 ``ValueError``, which adapters translate.
 
 Lines of a response may end in LF, as some plugins send them; lines of a request end in CRLF.

@@ -1,7 +1,7 @@
 """Sockets with one deadline for a whole exchange, which also notice an early response.
 
 A plain socket's time-out bounds each operation, so a plugin that sends one byte a second never
-exceeds it. These sockets bound every operation by the time left until one deadline. An engine
+exceeds it. These sockets bound every operation by the time left until one deadline. An HTTP library
 sets it with ``bound()`` or ``settimeout()`` before it sends.
 
 Changing a socket's own time-out is a system call. So a plain socket has no time-out of its own:
@@ -74,7 +74,7 @@ class _Deadline(_Base):
     cut_off: bool = False
     aborted: bool = False
     _ends: float | None = None
-    # Received while a request was being sent, and not yet passed to the engine.
+    # Received while a request was being sent, and not yet passed to the HTTP library.
     _early = b""
     _readable: "select.poll | None" = None
     _ready: "select.poll | None" = None
@@ -160,7 +160,7 @@ class _Deadline(_Base):
     def wait_to_send(self) -> None:
         """Wait until there is room to send; raise ``RespondedEarlyError`` if the peer responds.
 
-        Interim responses are kept for the engine, and sending continues.
+        Interim responses are kept for the HTTP library, and sending continues.
         """
         if self._ready is None:
             self._ready = _poll_of(self, select.POLLIN | select.POLLOUT)
@@ -173,11 +173,11 @@ class _Deadline(_Base):
 
     @property
     def early(self) -> bytes:
-        """The bytes received while sending that the engine has not read yet."""
+        """The bytes received while sending that the HTTP library has not read yet."""
         return self._early
 
     def receive_early(self) -> bool:
-        """Receive what is available, for the engine; return false at the end of the input."""
+        """Receive what is available, for the HTTP library; return false at the end of the input."""
         data = self._receive_now()
         if data is None:
             return True

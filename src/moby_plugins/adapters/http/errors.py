@@ -1,6 +1,6 @@
-"""Map socket and TLS exceptions to ``TransportError``: the rows that all engines' tables share.
+"""Map socket and TLS exceptions to ``TransportError``: the rows of both libraries' tables.
 
-Each engine has two tables, one for errors before a status line and one for errors after it. A
+Each library has two tables, one for errors before a status line and one for errors after it. A
 table is a sequence of rows, read from top to bottom: the first row whose classes match the
 exception, or one of its causes, gives the class and the reason of our error. The exception
 stays its ``__cause__``.

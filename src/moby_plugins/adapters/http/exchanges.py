@@ -2,9 +2,9 @@
 
 A ``PendingExchange`` connects, sends its request and receives the response, each step as soon as
 it does not block. It only counts the bytes of the response; once all have been received, the
-engine parses them from memory. If the size is not known from the head (see
-``domain/http_grammar.py``), or is large, the engine reads the rest from the socket, in a thread
-that may block.
+HTTP library parses them from memory. If the size is not known from the head (see
+``domain/http_grammar.py``), or is large, the HTTP library reads the rest from the socket, in a
+thread that may block.
 
 TLS connections are not begun this way: their handshake is done in a thread that may block, rather
 than in steps between other exchanges.
@@ -23,7 +23,7 @@ from moby_plugins.domain.http import Request, Response
 from moby_plugins.domain.http_grammar import response_size
 from moby_plugins.ports import PendingResponse
 
-# The most bytes of a response that are received before the engine reads it.
+# The most bytes of a response that are received before the HTTP library reads it.
 MOST_BYTES = 64 << 10
 _HUNG_UP = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
@@ -37,7 +37,7 @@ class Release(Protocol):
 
 
 class Connection(Protocol):
-    """One connection of an engine; one thread owns it from ``send`` until it is given back."""
+    """One connection of an HTTP library; one thread owns it from ``send`` until its release."""
 
     def send(self, request: Request, ends: float | None) -> bool:
         """Send ``request``; return false if the plugin responds before all of it was sent.
@@ -146,7 +146,7 @@ class PendingExchange:
     def _receive(self) -> bool:
         try:
             goes_on = self._sock.receive_early()
-        except OSError:  # the engine gets the error when it receives
+        except OSError:  # the HTTP library gets the error when it receives
             goes_on = False
         received = len(self._sock.early)
         size = response_size(self._sock.early) if goes_on else 0

@@ -1,4 +1,4 @@
-"""Heads of requests and responses, written and read by both HTTP engines.
+"""Heads of requests and responses, written and read by both HTTP libraries.
 
 A client sends the same headers with every call of a method, so each head is checked and encoded
 once and cached. ``http.client`` would do both for every request.
@@ -14,7 +14,7 @@ from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.text import quoted
 
 _BAD_VALUE = re.compile(r"[\r\n\0]")
-# Headers of the body's length, which only the engine sets.
+# Headers of the body's length, which only the HTTP library sets.
 _FRAMING = {"content-length", "transfer-encoding"}
 
 

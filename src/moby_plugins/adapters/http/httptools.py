@@ -1,4 +1,4 @@
-"""The fast HTTP engine (extra ``speed``): httptools, a parser in C, over a plain connection.
+"""The fast HTTP connection (extra ``speed``): httptools, a parser in C, over a plain connection.
 
 It behaves as ``urllib3.py`` does, over the same dialers, deadlines and pool. A small request is
 sent in one system call, and a small response is received in one. Heads of the most common form
@@ -7,7 +7,7 @@ bypass the parser (``plain_head`` in ``domain/http_grammar.py``).
 httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
 size or trailer for ever. It also accepts other protocols and versions, any byte in the reason of
 a status line, and sizes of any number of digits. So heads, and the lines between chunks, are also
-checked by the rules that both engines share (``domain/http_grammar.py``).
+checked by the rules that both libraries share (``domain/http_grammar.py``).
 """
 
 from collections.abc import Callable, Iterable, Iterator

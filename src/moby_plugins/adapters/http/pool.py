@@ -1,6 +1,6 @@
-"""A transport that keeps idle connections for the next call, with any HTTP engine.
+"""A transport that keeps idle connections for the next call, with either HTTP library.
 
-An engine is a class of connections, in ``urllib3.py`` or ``httptools.py``.
+The class of its connections is in ``urllib3.py`` or ``httptools.py``.
 """
 
 import os
@@ -198,7 +198,7 @@ class PooledTransport:
         _close_all(self._shared, self._idle)
 
     def __repr__(self) -> str:
-        # The name in the settings: each engine is in a module of that name.
+        # The name in the settings: each connection class is in a module of that name.
         return self.connection_class.__module__.rpartition(".")[2]
 
     def _dialled(self, ends: float | None) -> Connection:

@@ -1,4 +1,4 @@
-"""The default HTTP engine: urllib3's connection, over a socket that was already dialled.
+"""The default HTTP connection: urllib3's, over a socket that was already dialled.
 
 urllib3 writes the requests. ``http.client``, on which it is built, reads the responses, except
 heads of the most common form (``plain_head`` in ``domain/http_grammar.py``). The pool and the
