@@ -75,19 +75,19 @@ def run_page(
     """Type a page into a shell in ``place``; return what went otherwise than the page says.
 
     A block of Python with a file's name is written to the file. Blocks of ``sh`` run in one shell,
-    except those whose first line is in ``but``. The lines of a block of ``text`` must be in the
-    output of the block before it. What serves is stopped at the end.
+    except those whose first line is in ``but``. A block of ``text`` must be in the output of the
+    block before it, where "…" stands for any text. What serves is stopped at the end.
     """
     script, said = [_PROLOGUE], []
-    blocks = blocks_of(page)
+    blocks = [block for block in blocks_of(page) if block.first_line not in but]
     for number, block in enumerate(blocks):
         text = block.text.replace("/tmp/", f"{place}/")
         if block.file:
             (place / block.file).write_text(text, "utf-8")
-        elif block.language == "sh" and block.first_line not in but:
+        elif block.language == "sh":
             script += [f"exec > {place}/{number}.out", _typed(text, f"{place}/{number}.served")]
         elif block.language == "text" and number and blocks[number - 1].language == "sh":
-            said.append((number - 1, text.splitlines()))
+            said.append((number - 1, text))
     done = subprocess.run(
         ["/bin/bash", "-c", "\n".join(script)],
         cwd=place,
@@ -103,13 +103,16 @@ def run_page(
         return [
             f"status {done.returncode}: {done.stderr}{outputs[-1].read_text() if outputs else ''}"
         ]
-    outputs_of = {number: (place / f"{number}.out").read_text("utf-8") for number, _ in said}
     return [
-        f"line {blocks[number].line} does not print {line!r}: {outputs_of[number]}"
-        for number, lines in said
-        for line in lines
-        if line not in outputs_of[number]
+        f"line {blocks[number].line} does not print {expected!r}: {printed!r}"
+        for number, expected in said
+        if not _is_in(expected, printed := (place / f"{number}.out").read_text("utf-8"))
     ]
+
+
+def _is_in(expected: str, printed: str) -> bool:
+    parts = (re.escape(part) for part in expected.strip().split("…"))
+    return re.search("(?s:.*?)".join(parts), printed) is not None
 
 
 def _typed(text: str, log: str) -> str:
