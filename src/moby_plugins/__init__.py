@@ -54,9 +54,9 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.domain.plugin import (
         PROTOCOL_SCHEME_HTTP_V1,
         Candidate,
+        IgnoredFile,
         Manifest,
         Plugin,
-        Stray,
     )
     from moby_plugins.domain.retry import RetryPolicy
     from moby_plugins.ports import Cancellation
@@ -70,6 +70,7 @@ __all__ = [
     "DriverError",
     "EngineDiscovery",
     "FirstOf",
+    "IgnoredFile",
     "InvalidPluginNameError",
     "LoggingObserver",
     "Manifest",
@@ -91,7 +92,6 @@ __all__ = [
     "SpecError",
     "StaticDiscovery",
     "StatusError",
-    "Stray",
     "Stream",
     "TLSOptions",
     "TransportError",

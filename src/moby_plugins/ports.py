@@ -45,12 +45,12 @@ from moby_plugins.domain.observing import (
 )
 from moby_plugins.domain.plugin import (
     Candidate,
+    IgnoredFile,
     Managed,
     ManagedPlugin,
     Manifest,
     Plugin,
     PluginMount,
-    Stray,
 )
 from moby_plugins.domain.text import listed, quoted
 from moby_plugins.waits import Cancellation, SleepEvent, WakeEvent
@@ -75,6 +75,7 @@ __all__ = [
     "DriverFailed",
     "EndingDiscovery",
     "HandlerFailed",
+    "IgnoredFile",
     "LocalDiscovery",
     "Managed",
     "ManagedPlugin",
@@ -95,7 +96,6 @@ __all__ = [
     "RunningCall",
     "Selector",
     "SleepEvent",
-    "Stray",
     "Survey",
     "TLSOptions",
     "Transport",
@@ -295,7 +295,7 @@ class Survey(Discovery, Protocol):
         """
         ...
 
-    def strays(self) -> list[Stray]:
+    def strays(self) -> list[IgnoredFile]:
         """Return the files that seem to be meant for ``lookup``, but that it ignores."""
         ...
 

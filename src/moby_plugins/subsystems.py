@@ -6,12 +6,12 @@
 
 from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import (
-    Remote,
+    RemoteMethod,
     Subsystem,
     omitempty,
     remote,
     timed,
-    wired,
+    wire_name,
 )
 from moby_plugins.app.subsystems.authz import AuthZPlugin, AuthZRequest, Verdict
 from moby_plugins.app.subsystems.graph import (
@@ -23,11 +23,11 @@ from moby_plugins.app.subsystems.graph import (
     LayerRequest,
 )
 from moby_plugins.app.subsystems.ipam import (
+    AddressResponse,
     AddressSpaces,
     IpamCapabilities,
     IpamDriver,
-    Lease,
-    Pool,
+    PoolResponse,
 )
 from moby_plugins.app.subsystems.log import (
     LogCapabilities,
@@ -47,7 +47,7 @@ from moby_plugins.app.subsystems.network import (
     GatewayNeeds,
     InterfaceName,
     IPAMData,
-    Joined,
+    JoinResponse,
     NetworkCapabilities,
     NetworkDriver,
     NetworkRequest,
@@ -77,6 +77,7 @@ ENGINE_SUBSYSTEMS: tuple[type[Subsystem], ...] = (
 __all__ = [
     "ENGINE_SUBSYSTEMS",
     "METRICS_SOCKET",
+    "AddressResponse",
     "AddressSpaces",
     "AuthZPlugin",
     "AuthZRequest",
@@ -93,9 +94,8 @@ __all__ = [
     "InterfaceName",
     "IpamCapabilities",
     "IpamDriver",
-    "Joined",
+    "JoinResponse",
     "LayerRequest",
-    "Lease",
     "LogCapabilities",
     "LogDriver",
     "LogEntry",
@@ -105,10 +105,10 @@ __all__ = [
     "NetworkDriver",
     "NetworkRequest",
     "PartialLog",
-    "Pool",
+    "PoolResponse",
     "PortConfig",
     "ReadConfig",
-    "Remote",
+    "RemoteMethod",
     "Secret",
     "SecretProvider",
     "SecretRequest",
@@ -125,5 +125,5 @@ __all__ = [
     "remote",
     "timed",
     "whole_lines",
-    "wired",
+    "wire_name",
 ]

@@ -2,13 +2,13 @@
 
 from moby_plugins.app.recordings import export_trace, load_recording, open_recording
 from moby_plugins.app.tracing import (
-    Interposed,
     MakeApp,
     OnCall,
     Progress,
     Trace,
-    interposed,
-    interposed_at,
+    TracingProxy,
+    tracing_proxy,
+    tracing_proxy_at,
 )
 from moby_plugins.domain.recording import (
     RecordedBody,
@@ -19,7 +19,6 @@ from moby_plugins.domain.recording import (
 )
 
 __all__ = [
-    "Interposed",
     "MakeApp",
     "OnCall",
     "Progress",
@@ -27,11 +26,12 @@ __all__ = [
     "RecordedCall",
     "Recording",
     "Trace",
+    "TracingProxy",
     "call_json",
     "export_trace",
-    "interposed",
-    "interposed_at",
     "load_recording",
     "masked_call",
     "open_recording",
+    "tracing_proxy",
+    "tracing_proxy_at",
 ]

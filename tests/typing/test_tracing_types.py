@@ -17,14 +17,14 @@ from moby_plugins.testing import (
     same_body,
 )
 from moby_plugins.tracing import (
-    Interposed,
     RecordedCall,
     Recording,
     Trace,
-    interposed,
+    TracingProxy,
     load_recording,
     masked_call,
     open_recording,
+    tracing_proxy,
 )
 
 
@@ -37,8 +37,8 @@ def a_trace_is_an_app(transport: Transport, settings: mp.Settings) -> None:
     def make(over: Transport) -> Trace:
         return Trace(over, time.monotonic, calls.append)
 
-    with interposed("shelf", make, settings) as there:
-        assert_type(there, Interposed)
+    with tracing_proxy("shelf", make, settings) as there:
+        assert_type(there, TracingProxy)
         assert_type(there.lost(), bool)
 
 

@@ -51,7 +51,7 @@ from moby_plugins.domain.managed import (
     read_plugins,
     read_root,
 )
-from moby_plugins.domain.plugin import Candidate, ManagedPlugin, Plugin, Stray, check_any_name
+from moby_plugins.domain.plugin import Candidate, IgnoredFile, ManagedPlugin, Plugin, check_any_name
 from moby_plugins.domain.retry import seconds
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.domain.typed import is_of_its_type
@@ -153,14 +153,16 @@ class EngineDiscovery:
         except PluginError as error:
             return [Candidate(self._place(name), error=error)]
 
-    def strays(self) -> list[Stray]:
+    def strays(self) -> list[IgnoredFile]:
         """Return the disabled plugins; none if the engine cannot be asked."""
         try:
             disabled = [plugin for plugin in self._all() if not plugin.enabled]
         except PluginError:
             return []
         return [
-            Stray(self._place(each.name), str(PluginDisabledError(each.name)), each.name, each)
+            IgnoredFile(
+                self._place(each.name), str(PluginDisabledError(each.name)), each.name, each
+            )
             for each in disabled
         ]
 

@@ -3,7 +3,7 @@
 from attrs import frozen
 
 from moby_plugins.domain.errors import InvalidPluginNameError, PluginError, PluginNotFoundError
-from moby_plugins.domain.plugin import Candidate, Plugin, Stray
+from moby_plugins.domain.plugin import Candidate, IgnoredFile, Plugin
 from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, Survey, ended_by, filled
 
 
@@ -71,10 +71,10 @@ class FirstOf:
             raise refused[0]
         return found
 
-    def strays(self) -> list[Stray]:
+    def strays(self) -> list[IgnoredFile]:
         """Return the ignored files of both."""
         surveys = (each for each in (self.first, self.then) if isinstance(each, Survey))
-        return [stray for survey in surveys for stray in survey.strays()]
+        return [ignored for survey in surveys for ignored in survey.strays()]
 
     def __repr__(self) -> str:
         return f"{self.first!r}, then {self.then!r}"

@@ -5,7 +5,13 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from moby_plugins.domain.errors import PluginNotFoundError, SpecError
-from moby_plugins.domain.plugin import Candidate, Plugin, Stray, check_plugin_name, plugin_given
+from moby_plugins.domain.plugin import (
+    Candidate,
+    IgnoredFile,
+    Plugin,
+    check_plugin_name,
+    plugin_given,
+)
 from moby_plugins.domain.text import listed, quoted, shown
 
 
@@ -88,7 +94,7 @@ class StaticDiscovery:
             return []
         return [Candidate(_place(name), self._plugin(name))]
 
-    def strays(self) -> list[Stray]:
+    def strays(self) -> list[IgnoredFile]:
         """Return nothing: there are no files."""
         return []
 

@@ -29,7 +29,7 @@ STEP_BYTES = 128 << 10
 Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
 
 
-def read_whole(body: Body, limit: int) -> bytes:
+def read_limited(body: Body, limit: int) -> bytes:
     """Read ``body`` without closing it; raise ``WireError`` for more than ``limit`` bytes."""
     if isinstance(body, io.BytesIO):  # the body is complete in memory
         data = body.read(limit + 1)
@@ -42,7 +42,7 @@ def read_whole(body: Body, limit: int) -> bytes:
     return whole.value
 
 
-def accepted(response: Response, method: str) -> Body:
+def raise_for_status(response: Response, method: str) -> Body:
     """Return the body of a response with status 200; close another, and raise ``StatusError``.
 
     The error's text is at most 1 MiB. If the body is cut off, the error has the part that was

@@ -6,7 +6,7 @@ from typing import Any, Self, TypeVar, cast, overload
 
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import CLOSED, ClientBase
-from moby_plugins.app.bodies import Data, Upload, accepted, read_whole
+from moby_plugins.app.bodies import Data, Upload, raise_for_status, read_limited
 from moby_plugins.app.retrying import Attempt, Ending, OnRetry
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.deferred_names import AtDoor
@@ -402,9 +402,9 @@ class Client(ClientBase[Request]):
                 response = self._transport.send(request, self._time_out(timeout))
             else:
                 response = pending.finish()
-            body = accepted(response, request.method)
+            body = raise_for_status(response, request.method)
             try:
-                data = read_whole(body, self._most(request))
+                data = read_limited(body, self._most(request))
             finally:
                 body.close()
             return wire.decode(data, into)
@@ -459,7 +459,7 @@ class Client(ClientBase[Request]):
     def _stream(self, request: Request, timeout: float | None) -> Stream:
         try:
             response = self._transport.send(request, self._time_out(timeout))
-            body = accepted(response, request.method)
+            body = raise_for_status(response, request.method)
         except (TransportError, StatusError) as error:
             self._account(error, request)
             raise

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeAlias
 
 from moby_plugins.app.subsystem import (
     Described,
-    Remote,
+    RemoteMethod,
     Subsystem,
     is_asynchronous,
     remote_of,
@@ -26,10 +26,10 @@ _METHODS = (staticmethod, classmethod)
 
 # A subsystem of either kind; and a function that says what is wrong with a method, or "".
 Part: TypeAlias = Described[Any]
-Flaw: TypeAlias = Callable[[Any, Remote], str]
+Flaw: TypeAlias = Callable[[Any, RemoteMethod], str]
 
 
-def implemented(part: Part) -> list[Remote]:
+def implemented(part: Part) -> list[RemoteMethod]:
     """Return the methods that ``part`` overrides, and so implements."""
     methods = [(remote, getattr(type(part), remote.name)) for remote in part.remotes.values()]
     return [remote for remote, method in methods if remote_of(method) is None]
@@ -59,7 +59,7 @@ def check_proxy(
             )
 
 
-def plain_only(method: Any, _: Remote) -> str:
+def plain_only(method: Any, _: RemoteMethod) -> str:
     """Return what is wrong with a method of a synchronous part: "" unless it is asynchronous."""
     # A method that is not a function may be an object with a ``__call__``.
     if any(map(is_asynchronous, (method, type(method).__call__))):
@@ -96,7 +96,7 @@ def check_part(
             _check_method(part, name, remote, flaw)
 
 
-def _check_method(part: Part, name: str, remote: Remote, flaw: Flaw) -> None:
+def _check_method(part: Part, name: str, remote: RemoteMethod, flaw: Flaw) -> None:
     title = f"{type(part).__name__}.{name}"
     if isinstance(inspect.getattr_static(part, name), property):
         raise TypeError(f"{title} is a property, and a method is wanted")

@@ -318,7 +318,7 @@ def _slots(kind: Any) -> tuple[_Slot, ...]:
     return tuple(
         _Slot(
             a.name,
-            wire.wire_name(a),
+            wire.name_on_wire(a),
             _form(a.type or Any),
             bool(a.metadata.get("omitempty")),
             a.metadata.get("rule"),

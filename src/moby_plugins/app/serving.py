@@ -24,7 +24,7 @@ from moby_plugins.app.subsystem import (
     BAD_REQUEST,
     HEADERS,
     Described,
-    Remote,
+    RemoteMethod,
     Subsystem,
     is_asynchronous,
 )
@@ -62,7 +62,7 @@ ACTIVATE = "Plugin.Activate"
 class Route:
     """The method and the part for a request; ``limit`` is the most bytes of the request's body."""
 
-    remote: Remote
+    remote: RemoteMethod
     part: Part
     limit: int | None
 
@@ -121,7 +121,7 @@ class Routes:
             return failure(NOT_FOUND, f"this plugin has no method {shown(method)}")
         return self._by_method[method]
 
-    def _to(self, remote: Remote, part: Part) -> Route:
+    def _to(self, remote: RemoteMethod, part: Part) -> Route:
         return Route(remote, part, None if remote.takes_stream else self._limit)
 
 

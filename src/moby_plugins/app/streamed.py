@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from moby_plugins.app.accounting import Follow
 from moby_plugins.app.client import Stream
 from moby_plugins.app.results import mismatch
-from moby_plugins.app.subsystem import Remote, Subsystem
+from moby_plugins.app.subsystem import RemoteMethod, Subsystem
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.http import OK, STREAM_BYTES, Body, Content, Response
 
@@ -45,7 +45,7 @@ class _ChunkReader:
         """Accept the end: any chunk may be the last."""
 
 
-class Streamed(Remote):
+class Streamed(RemoteMethod):
     """A method whose response is a stream instead of JSON, of any size and without a time-out.
 
     A subclass defines the stream's items in ``reader`` and ``piece``. Each item is checked before

@@ -19,9 +19,9 @@ Moby's ``pluginrpc-gen`` generates the same code before compiling; this module d
 time: names of parameters are title-cased (``id`` becomes ``ID``), and an error is sent as ``Err``
 (protocol.md B0).
 
-On a proxy, calling a marked method runs ``Remote.call`` instead of its body. In a plugin,
-``Remote.answer`` calls the method that overrides it. ``Signature`` converts between arguments and
-messages; a single parameter whose type is an attrs class is the whole message. Methods whose
+On a proxy, calling a marked method runs ``RemoteMethod.call`` instead of its body. In a plugin,
+``RemoteMethod.answer`` calls the method that overrides it. ``Signature`` converts between arguments
+and messages; a single parameter whose type is an attrs class is the whole message. Methods whose
 bodies are not JSON plan another kind of call: ``Streamed`` (``streamed.py``) is the base of those
 that respond with a stream.
 """
@@ -153,7 +153,7 @@ def message_class(method: str, fields: Mapping[str, tuple[str, Any, Any]]) -> ty
     )
 
 
-def wired(name: str) -> dict[str, Any]:
+def wire_name(name: str) -> dict[str, Any]:
     """Return the metadata of an attrs field that has another name on the wire.
 
     Args:
@@ -191,7 +191,7 @@ def title_argument(name: str) -> str:
     return "".join("ID" if part == "id" else wire.title(part) for part in name.split("_"))
 
 
-class Remote:
+class RemoteMethod:
     """The definition of a method, for both ends; requests and responses are JSON.
 
     Subclasses define methods with other bodies. Authors of subsystems write ``@remote(…)`` above a
@@ -203,8 +203,8 @@ class Remote:
             is the whole response.
         timeout: Seconds for each attempt of a host's call; by default the client's time-out.
         sends_body: Whether a call without parameters sends ``{}`` instead of an empty body.
-        absent: The result on the host if the plugin has no such method (404).
-        failed: The result on the host if the call failed in any way.
+        default_if_missing: The result on the host if the plugin has no such method (404).
+        default_on_error: The result on the host if the call failed in any way.
     """
 
     # Whether the plugin reads the request's body as a stream, without a limit on its size.
@@ -219,15 +219,15 @@ class Remote:
         result: str = "",
         timeout: float | None = None,
         sends_body: bool = True,
-        absent: Any = REQUIRED,
-        failed: Any = REQUIRED,
+        default_if_missing: Any = REQUIRED,
+        default_on_error: Any = REQUIRED,
     ) -> None:
         self.wire: str = wire
         self.result = result
         self.timeout = timeout
         self.sends_body = sends_body
-        self.absent = absent
-        self.failed = failed
+        self.default_if_missing = default_if_missing
+        self.default_on_error = default_on_error
 
     def __call__(self, function: F) -> F:
         """Return ``function``, marked: calling it on a proxy calls the plugin's method."""
@@ -296,7 +296,7 @@ class Remote:
             client.sign(error)
         elif isinstance(error, WireError) and not error.address:
             error.method, error.address = self.method, client.address.text
-        return self.despite(error)
+        return self.fallback(error)
 
     def answer(self, part: object, request: Request) -> Response:
         """Return the response to ``request`` from the plugin's ``part`` (the plugin's end).
@@ -346,10 +346,14 @@ class Remote:
         kind = self.signature.returns
         return None if kind is type(None) else wire.structure(answer, kind)
 
-    def despite(self, error: PluginError) -> Any:
+    def fallback(self, error: PluginError) -> Any:
         """Return the default result for ``error``; ``REQUIRED`` if the method declares none."""
-        absent = isinstance(error, StatusError) and error.status == NOT_FOUND
-        return self.absent if absent and self.absent is not REQUIRED else self.failed
+        is_missing = isinstance(error, StatusError) and error.status == NOT_FOUND
+        return (
+            self.default_if_missing
+            if is_missing and self.default_if_missing is not REQUIRED
+            else self.default_on_error
+        )
 
     @functools.cached_property
     def _error_type(self) -> type:
@@ -361,10 +365,10 @@ class Remote:
         return message_class(self.method, {"value": value})
 
 
-def remote_of(value: object) -> Remote | None:
-    """Return the ``Remote`` that ``value`` is marked with, or ``None``."""
+def remote_of(value: object) -> RemoteMethod | None:
+    """Return the ``RemoteMethod`` that ``value`` is marked with, or ``None``."""
     found = getattr(value, "remote", None)
-    return found if isinstance(found, Remote) else None
+    return found if isinstance(found, RemoteMethod) else None
 
 
 def is_asynchronous(function: Any) -> bool:
@@ -377,8 +381,8 @@ def _is_mapping(kind: Any) -> bool:
 
 
 # The name that authors of subsystems use.
-remote = Remote
-"""The decorator of a ``Subsystem``'s methods: ``@remote(result="Volumes")``. See ``Remote``."""
+remote = RemoteMethod
+"""The decorator of a subsystem's methods: ``@remote(result="Volumes")``. See ``RemoteMethod``."""
 
 
 class Described(Generic[C]):
@@ -388,7 +392,7 @@ class Described(Generic[C]):
     implements: ClassVar[str] = ""
     interface: ClassVar[str] = ""
     error_keys: ClassVar[tuple[str, ...]] = ("Err",)
-    remotes: ClassVar[Mapping[str, Remote]] = {}
+    remotes: ClassVar[Mapping[str, RemoteMethod]] = {}
 
     # The class of its clients, for error messages.
     _takes: ClassVar[str] = "a Client"
@@ -420,7 +424,7 @@ class Described(Generic[C]):
             raise TypeError(f"{type(self).__name__} is no proxy: it was made without a client")
         return client
 
-    def timeout_of(self, remote: Remote) -> float | None:
+    def timeout_of(self, remote: RemoteMethod) -> float | None:
         """Return the time-out of a method's call.
 
         Args:
@@ -438,7 +442,7 @@ class Described(Generic[C]):
             raise TypeError(f"{cls.__name__}: one class for each of {sorted(interfaces)}")
 
     @classmethod
-    def _take(cls, taken: Sequence[Remote], definition: "type[Subsystem]") -> None:
+    def _take(cls, taken: Sequence[RemoteMethod], definition: "type[Subsystem]") -> None:
         """Add the methods ``taken`` from ``definition``, and its names, to this class."""
         if taken:
             cls.interface = definition.interface
@@ -447,7 +451,7 @@ class Described(Generic[C]):
             cls.remotes = {**cls.remotes, **{remote.wire: remote for remote in taken}}
 
     @classmethod
-    def _define(cls, marked: Sequence[Remote]) -> None:
+    def _define(cls, marked: Sequence[RemoteMethod]) -> None:
         """Add the methods ``marked`` in this class to the subsystem."""
         if marked:
             cls.interface = cls.interface or cls.__name__

@@ -1,7 +1,7 @@
 """Tracing: a proxy between hosts and a plugin that forwards each call and reports it.
 
-``Trace`` is an app that forwards calls to the plugin over a transport. ``interposed`` puts an app
-in the place of the plugin's socket for a time.
+``Trace`` is an app that forwards calls to the plugin over a transport. ``tracing_proxy`` puts an
+app in the place of the plugin's socket for a time.
 """
 
 import errno
@@ -288,7 +288,7 @@ def _none_open() -> int:
 
 
 @frozen(field_transformer=typed)
-class Interposed:
+class TracingProxy:
     """A running proxy of a plugin. A frozen value.
 
     Args:
@@ -319,7 +319,7 @@ def _connect(address: Address, tls: TLSOptions | None, settings: Settings) -> Tr
 
 
 @contextmanager
-def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Interposed]:
+def tracing_proxy(name: str, make_app: MakeApp, settings: Settings) -> Iterator[TracingProxy]:
     """Put an app in the place of a plugin, for hosts that look the plugin up inside the block.
 
     The plugin's socket is moved aside, and moved back at the end. A plugin with a spec file is
@@ -366,7 +366,7 @@ def interposed(name: str, make_app: MakeApp, settings: Settings) -> Iterator[Int
         # Still serve hosts that connected just before the plugin's socket was moved back.
         last.callback(threading.Event().wait, SETTLE)
         place.take()
-        yield Interposed(
+        yield TracingProxy(
             Address.of_socket(path).text,
             plugin.address,
             place.lost,
@@ -410,13 +410,13 @@ def _by_address(text: str) -> tuple[str, Callable[[], Plugin]]:
 
 
 @contextmanager
-def interposed_at(
+def tracing_proxy_at(
     listen: Address,
     plugin: Address,
     make_app: MakeApp,
     settings: Settings,
     tls: TLSOptions | None = None,
-) -> Iterator[Interposed]:
+) -> Iterator[TracingProxy]:
     """Serve an app at a separate socket, for hosts that are configured to use it.
 
     The plugin's socket and spec file are not changed.
@@ -441,4 +441,4 @@ def interposed_at(
         last.callback(transport.close)
         server = plugin_server_unix(make_app(transport), listen.path, mode=_OWNERS, drain=DRAIN)
         with server:
-            yield Interposed(server.addr, plugin, lambda: False)
+            yield TracingProxy(server.addr, plugin, lambda: False)

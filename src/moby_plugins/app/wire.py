@@ -126,7 +126,7 @@ def structure(value: Any, into: Any) -> Any:
         raise WireError(f"not {shown(into)}: {shown(error)}") from error
 
 
-def wire_name(attribute: "attrs.Attribute[Any]") -> str:
+def name_on_wire(attribute: "attrs.Attribute[Any]") -> str:
     """Return a field's name in JSON: its metadata ``wire``, or else its name, title-cased."""
     given = attribute.metadata.get("wire")
     if given is not None:
@@ -293,7 +293,7 @@ def _attrs_hook(kind: Any) -> Hook:
     fields = [a for a in attrs.fields(attrs.resolve_types(kind)) if a.init]
     # A field's name on the wire, its argument, its type, and whether it has a default.
     slots = [
-        (wire_name(a), a.alias or a.name, a.type or Any, a.default is not attrs.NOTHING)
+        (name_on_wire(a), a.alias or a.name, a.type or Any, a.default is not attrs.NOTHING)
         for a in fields
     ]
     names = {wire: wire for wire, *_ in slots}
@@ -338,7 +338,7 @@ def _renamed(value: Mapping[str, Any], by_name: Mapping[str, str]) -> dict[str, 
 
 def _attrs_unhook(kind: Any) -> Callable[[Any], dict[str, Any]]:
     fields = [
-        (a.name, wire_name(a), a.metadata.get("omitempty"), a.metadata.get("rule"))
+        (a.name, name_on_wire(a), a.metadata.get("omitempty"), a.metadata.get("rule"))
         for a in attrs.fields(kind)
     ]
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from attrs import field, frozen
 
-from moby_plugins.checks.verdict import fail
+from moby_plugins.checks.outcome import fail
 from moby_plugins.domain.http import OK
 from moby_plugins.domain.json import first_value, fold_keys
 from moby_plugins.domain.text import shown
 from moby_plugins.domain.typed import typed
 
-# How many characters of a response a finding shows.
+# How many characters of a response a result shows.
 SHOWN = 160
 # The key of an error in a response with status 200, if it is not Err; "" if engines read none.
 ERROR_KEYS = {"IpamDriver": "error", "AuthZPlugin": "", "MetricsCollector": ""}

@@ -4,8 +4,8 @@ import base64
 from typing import Any
 
 from moby_plugins.checks.answer import Answer
-from moby_plugins.checks.session import MANY, Probe
-from moby_plugins.checks.verdict import Check, Verdict, advise, check, require
+from moby_plugins.checks.outcome import Check, CheckOutcome, check, require, warn
+from moby_plugins.checks.session import MANY, Session
 from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "authz"
@@ -42,7 +42,7 @@ CREATED: dict[str, Any] = {
 }
 
 
-def verdict(plugin: Probe, method: str, args: Any) -> Answer:
+def verdict(plugin: Session, method: str, args: Any) -> Answer:
     """Call the plugin and return its response; fail the check if it is not a verdict."""
     answer = plugin.send(method, args)
     require(answer.status == OK, f"{answer}: the user's request fails")
@@ -57,10 +57,10 @@ def large_body(size: int) -> bytes:
 
 
 def _judges(
-    name: str, expects: str, *requests: tuple[str, Any], worst: Verdict = Verdict.FAILED
+    name: str, expects: str, *requests: tuple[str, Any], worst: CheckOutcome = CheckOutcome.FAILED
 ) -> Check:
     @check(SUBSYSTEM, name, expects=expects, source="B5", reads_only=True, worst=worst)
-    def made(plugin: Probe) -> None:
+    def made(plugin: Session) -> None:
         for method, args in requests:
             verdict(plugin, method, args)
 
@@ -85,7 +85,7 @@ FAMILY = (
         "body that is no text",
         "a body of any bytes has a verdict",
         (REQUEST, creation(bytes(range(256)))),
-        worst=Verdict.WARNED,
+        worst=CheckOutcome.WARNED,
     ),
     _judges(
         "largest body",
@@ -105,13 +105,13 @@ FAMILY = (
 
 
 @check(SUBSYSTEM, source="B5, B11 trap 8", reads_only=True)
-def invisible_response(plugin: Probe) -> None:
+def invisible_response(plugin: Session) -> None:
     """AuthZRes has a verdict without status, headers and body: so comes what is over 64 KiB."""
     verdict(plugin, RESPONSE, CREATE)
 
 
 @check(SUBSYSTEM, source="B11 trap 8", reads_only=True)
-def error_beside_a_verdict(plugin: Probe) -> None:
+def error_beside_a_verdict(plugin: Session) -> None:
     """no verdict comes with Err: engines do not look, and Allow counts."""
     for method, args in ((REQUEST, PING), (REQUEST, CREATE), (RESPONSE, CREATE | CREATED)):
         answer = verdict(plugin, method, args)
@@ -119,11 +119,11 @@ def error_beside_a_verdict(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B5", reads_only=True)
-def reason_of_a_denial(plugin: Probe) -> None:
+def reason_of_a_denial(plugin: Session) -> None:
     """a denial tells the user why, in Msg."""
     for args in (PING, CREATE):
         answer = verdict(plugin, REQUEST, args)
-        advise(answer.fields["allow"] or answer.told("msg"), answer)
+        warn(answer.fields["allow"] or answer.told("msg"), answer)
 
 
 @check(
@@ -133,7 +133,7 @@ def reason_of_a_denial(plugin: Probe) -> None:
     source="B5",
     reads_only=True,
 )
-def same_request_same_verdict(plugin: Probe) -> None:
+def same_request_same_verdict(plugin: Session) -> None:
     told = plugin.side_by_side(*[lambda: verdict(plugin, REQUEST, CREATE)] * MANY)
     allowed = [answer.fields["allow"] for answer in told]
-    advise(len(set(allowed)) == 1, f"{allowed.count(True)} of {MANY} were allowed")
+    warn(len(set(allowed)) == 1, f"{allowed.count(True)} of {MANY} were allowed")

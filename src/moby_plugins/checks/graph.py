@@ -8,8 +8,8 @@ import tarfile
 from typing import Any
 
 from moby_plugins.checks.answer import folded
-from moby_plugins.checks.session import Probe
-from moby_plugins.checks.verdict import advise, check, fail, items, require
+from moby_plugins.checks.outcome import check, fail, items, require, warn
+from moby_plugins.checks.session import Session
 from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "GraphDriver"
@@ -24,14 +24,14 @@ def method(name: str) -> str:
     return f"GraphDriver.{name}"
 
 
-def initialised(plugin: Probe, **changes: Any) -> Probe:
+def initialised(plugin: Session, **changes: Any) -> Session:
     """Call Init with a new home directory, and Cleanup at the end; return the plugin."""
     args = {"Home": str(plugin.directory()), "Opts": [], "UIDMaps": [], "GIDMaps": []} | changes
     plugin.make(method("Init"), args, method("Cleanup"), {})
     return plugin
 
 
-def layer(plugin: Probe, parent: str = "", how: str = "Create") -> str:
+def layer(plugin: Session, parent: str = "", how: str = "Create") -> str:
     """Create a layer, removed at the end, and return its ID."""
     layer_id = plugin.id()
     args = {"ID": layer_id, **({"Parent": parent} if parent else {})}
@@ -39,7 +39,7 @@ def layer(plugin: Probe, parent: str = "", how: str = "Create") -> str:
     return layer_id
 
 
-def mounted(plugin: Probe, layer_id: str) -> str:
+def mounted(plugin: Session, layer_id: str) -> str:
     """Mount a layer with Get, and call Put at the end; return the path."""
     told = plugin.make(method("Get"), {"ID": layer_id}, method("Put"), {"ID": layer_id}).get("dir")
     if not isinstance(told, str) or not told.startswith("/"):
@@ -47,26 +47,26 @@ def mounted(plugin: Probe, layer_id: str) -> str:
     return told
 
 
-def exists(plugin: Probe, layer_id: str) -> bool:
+def exists(plugin: Session, layer_id: str) -> bool:
     """Return the result of Exists; any failure counts as false."""
     answer = plugin.send(method("Exists"), {"ID": layer_id})
     return not answer.error and answer.fields.get("exists") is True
 
 
 @check(SUBSYSTEM, source="B8")
-def init(plugin: Probe) -> None:
+def init(plugin: Session) -> None:
     """Init with a home and nothing else succeeds."""
     initialised(plugin)
 
 
 @check(SUBSYSTEM, source="B0, B8")
-def init_with_null(plugin: Probe) -> None:
+def init_with_null(plugin: Session) -> None:
     """Init takes Opts, UIDMaps and GIDMaps that are null."""
     initialised(plugin, Opts=None, UIDMaps=None, GIDMaps=None)
 
 
 @check(SUBSYSTEM, source="B8")
-def capabilities(plugin: Probe) -> None:
+def capabilities(plugin: Session) -> None:
     """Capabilities answers Capabilities, with ReproducesExactDiffs, or 404."""
     answer = initialised(plugin).send(method("Capabilities"), {})
     if answer.status == NOT_FOUND:
@@ -77,49 +77,49 @@ def capabilities(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B8")
-def status(plugin: Probe) -> None:
+def status(plugin: Session) -> None:
     """Status answers pairs of texts; a failure means none."""
     answer = initialised(plugin).send(method("Status"), {})
-    advise(not answer.error, answer)
+    warn(not answer.error, answer)
     for pair in items(answer.fields.get("status"), answer):
         texts = isinstance(pair, list) and all(isinstance(text, str) for text in pair)
         require(texts and len(pair) == 2, f"{pair!r} is no pair of texts")  # noqa: PLR2004
 
 
 @check(SUBSYSTEM, source="B8")
-def create(plugin: Probe) -> None:
+def create(plugin: Session) -> None:
     """a layer exists once Create has succeeded."""
     layer_id = layer(initialised(plugin))
     require(exists(plugin, layer_id), "Exists denies it")
 
 
 @check(SUBSYSTEM, "create read-write", source="B8")
-def create_read_write(plugin: Probe) -> None:
+def create_read_write(plugin: Session) -> None:
     """a layer exists once CreateReadWrite on top of another has succeeded."""
     below = layer(initialised(plugin))
     require(exists(plugin, layer(plugin, below, "CreateReadWrite")), "Exists denies it")
 
 
 @check(SUBSYSTEM, "exists", source="B8")
-def exists_of_unknown(plugin: Probe) -> None:
+def exists_of_unknown(plugin: Session) -> None:
     """Exists is false, or an error, for a layer that there is not."""
     require(not exists(initialised(plugin), plugin.id()), "it exists")
 
 
 @check(SUBSYSTEM, source="B8")
-def get(plugin: Probe) -> None:
+def get(plugin: Session) -> None:
     """Get tells the directory of a layer, an absolute path."""
     mounted(plugin, layer(initialised(plugin)))
 
 
 @check(SUBSYSTEM, source="B8")
-def get_of_unknown(plugin: Probe) -> None:
+def get_of_unknown(plugin: Session) -> None:
     """Get of a layer that there is not is an error."""
     initialised(plugin).refused(method("Get"), {"ID": plugin.id()})
 
 
 @check(SUBSYSTEM, source="B8")
-def put(plugin: Probe) -> None:
+def put(plugin: Session) -> None:
     """Put succeeds, and the layer can be had again, at the same place."""
     layer_id = layer(initialised(plugin))
     first = mounted(plugin, layer_id)
@@ -129,7 +129,7 @@ def put(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B8")
-def metadata(plugin: Probe) -> None:
+def metadata(plugin: Session) -> None:
     """GetMetadata answers Metadata, texts by name, or nothing."""
     layer_id = layer(initialised(plugin))
     told = plugin.call(method("GetMetadata"), {"ID": layer_id}).get("metadata") or {}
@@ -138,7 +138,7 @@ def metadata(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B8")
-def remove(plugin: Probe) -> None:
+def remove(plugin: Session) -> None:
     """a layer is gone once Remove has succeeded."""
     layer_id = layer(initialised(plugin))
     plugin.call(method("Remove"), {"ID": layer_id})
@@ -146,19 +146,19 @@ def remove(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B8")
-def cleanup(plugin: Probe) -> None:
+def cleanup(plugin: Session) -> None:
     """Cleanup succeeds, and so does Init after it."""
     answer = initialised(plugin).send(method("Cleanup"), {})
     require(answer.status != OK or not answer.error, answer)
-    advise(not answer.error, f"{answer}; engines do without")
+    warn(not answer.error, f"{answer}; engines do without")
     initialised(plugin)
 
 
-def filled(plugin: Probe) -> tuple[str, int]:
+def filled(plugin: Session) -> tuple[str, int]:
     """Create a layer with one file; return its ID and the size that ApplyDiff returned."""
     layer_id = layer(plugin)
-    target = f"{method('ApplyDiff')}?id={layer_id}&parent="
-    answer = plugin.subject.send(target, iter([archive()]))
+    path = f"{method('ApplyDiff')}?id={layer_id}&parent="
+    answer = plugin.target.send(path, iter([archive()]))
     require(answer.status == OK and not answer.error, answer)
     told = answer.fields.get("size", 0)
     require(isinstance(told, int), f"Size is {told!r}")
@@ -176,14 +176,14 @@ def archive() -> bytes:
 
 
 @check(SUBSYSTEM, source="B8")
-def apply_diff(plugin: Probe) -> None:
+def apply_diff(plugin: Session) -> None:
     """ApplyDiff takes a tar archive in chunks, and its ids from the query; Size is a number."""
     _, size = filled(initialised(plugin))
     require(size >= 0, f"Size is {size}")
 
 
 @check(SUBSYSTEM, source="B8")
-def diff(plugin: Probe) -> None:
+def diff(plugin: Session) -> None:
     """Diff answers a tar archive, with what ApplyDiff put there."""
     layer_id, _ = filled(initialised(plugin))
     answer = plugin.send(method("Diff"), {"ID": layer_id})
@@ -198,14 +198,14 @@ def diff(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B8")
-def diff_of_unknown(plugin: Probe) -> None:
+def diff_of_unknown(plugin: Session) -> None:
     """Diff of a layer that there is not fails by status: a 200 is taken for an archive."""
     answer = initialised(plugin).send(method("Diff"), {"ID": plugin.id()})
     require(answer.status != OK, answer)
 
 
 @check(SUBSYSTEM, source="B8")
-def changes(plugin: Probe) -> None:
+def changes(plugin: Session) -> None:
     """Changes answers paths with Kind 0, 1 or 2, what ApplyDiff put there among them."""
     layer_id, _ = filled(initialised(plugin))
     told = plugin.call(method("Changes"), {"ID": layer_id}).get("changes")
@@ -217,7 +217,7 @@ def changes(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B8")
-def size_of_a_diff(plugin: Probe) -> None:
+def size_of_a_diff(plugin: Session) -> None:
     """DiffSize answers Size, a number that is not negative."""
     layer_id, _ = filled(initialised(plugin))
     size = plugin.call(method("DiffSize"), {"ID": layer_id}).get("size", 0)

@@ -3,8 +3,8 @@
 from typing import Any
 
 from moby_plugins.checks.answer import SHOWN
-from moby_plugins.checks.session import MANY, Probe, Subject
-from moby_plugins.checks.verdict import advise, check, require, skip
+from moby_plugins.checks.outcome import check, require, skip, warn
+from moby_plugins.checks.session import MANY, Session, Target
 from moby_plugins.domain.http import CONTENT_TYPE, OK
 from moby_plugins.domain.json import first_value, fold_keys
 from moby_plugins.domain.text import shown
@@ -18,13 +18,13 @@ IN_A_ROW = 50
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def implemented_by(subject: Subject) -> tuple[str, ...]:
+def implemented_by(target: Target) -> tuple[str, ...]:
     """Return the subsystems that a plugin implements, from the handshake.
 
     A managed plugin has no handshake: its engine's description counts.
 
     Args:
-        subject: The plugin.
+        target: The plugin.
 
     Returns:
         The names; none if the response has no valid list.
@@ -33,9 +33,9 @@ def implemented_by(subject: Subject) -> tuple[str, ...]:
         TransportError: If no response is received.
         WireError: If the response is incomplete.
     """
-    if subject.setup.managed_for is not None:
-        return subject.setup.managed_for
-    answer = subject.send(ACTIVATE)
+    if target.options.managed_for is not None:
+        return target.options.managed_for
+    answer = target.send(ACTIVATE)
     try:
         value = first_value(answer.body)
     except ValueError:
@@ -45,7 +45,7 @@ def implemented_by(subject: Subject) -> tuple[str, ...]:
     return tuple(entry for entry in names if isinstance(entry, str))
 
 
-def _implements(plugin: Probe) -> list[Any]:
+def _implements(plugin: Session) -> list[Any]:
     answer = plugin.send(ACTIVATE)
     told = answer.fields.get("implements")
     require(isinstance(told, list), answer)
@@ -53,21 +53,21 @@ def _implements(plugin: Probe) -> list[Any]:
 
 
 @check(PLUGIN, source="B1, B11 trap 2", reads_only=True)
-def handshake_succeeds(plugin: Probe) -> None:
+def handshake_succeeds(plugin: Session) -> None:
     """Plugin.Activate is answered with status 200, and no other."""
     answer = plugin.send(ACTIVATE)
     require(answer.status == OK, answer)
 
 
 @check(PLUGIN, source="B1", reads_only=True)
-def manifest_shape(plugin: Probe) -> None:
+def manifest_shape(plugin: Session) -> None:
     """the handshake's answer is an object with Implements, an array of names."""
     told = _implements(plugin)
     require(told and all(isinstance(entry, str) and entry for entry in told), f"{told!r}")
 
 
 @check(PLUGIN, source="A6, B0", reads_only=True)
-def names_are_exact(plugin: Probe) -> None:
+def names_are_exact(plugin: Session) -> None:
     """a subsystem is named with the capitals that engines match."""
     exact = {known.casefold(): known for known in KNOWN} | {"authzplugin": "authz"}
     for entry in _implements(plugin):
@@ -76,15 +76,15 @@ def names_are_exact(plugin: Probe) -> None:
 
 
 @check(PLUGIN, source="B1", reads_only=True)
-def names_are_known(plugin: Probe) -> None:
+def names_are_known(plugin: Session) -> None:
     """at least one subsystem is one that engines speak, and none comes twice."""
     told = [str(entry) for entry in _implements(plugin)]
-    advise(len(set(told)) == len(told), f"{told!r} names a subsystem twice")
-    advise(set(told) & set(KNOWN), f"engines speak none of {told!r}")
+    warn(len(set(told)) == len(told), f"{told!r} names a subsystem twice")
+    warn(set(told) & set(KNOWN), f"engines speak none of {told!r}")
 
 
 @check(PLUGIN, source="B1", reads_only=True)
-def handshake_repeats(plugin: Probe) -> None:
+def handshake_repeats(plugin: Session) -> None:
     """a second handshake has the same answer: a restarted engine asks again."""
     first, second = _implements(plugin), _implements(plugin)
     require(first == second, f"{first!r}, then {second!r}")
@@ -96,7 +96,7 @@ def handshake_repeats(plugin: Probe) -> None:
     source="B0, B1",
     reads_only=True,
 )
-def handshakes_side_by_side(plugin: Probe) -> None:
+def handshakes_side_by_side(plugin: Session) -> None:
     told = plugin.side_by_side(*[lambda: _implements(plugin)] * MANY)
     require(all(each == told[0] for each in told), f"{told!r}")
 
@@ -107,7 +107,7 @@ def handshakes_side_by_side(plugin: Probe) -> None:
     source="B0",
     reads_only=True,
 )
-def one_call_after_the_other(plugin: Probe) -> None:
+def one_call_after_the_other(plugin: Session) -> None:
     for _ in range(IN_A_ROW):
         plugin.call(ACTIVATE)
 
@@ -118,11 +118,11 @@ def one_call_after_the_other(plugin: Probe) -> None:
     source="B11 trap 4",
     reads_only=True,
 )
-def handshake_is_quick(plugin: Probe) -> None:
-    began = plugin.subject.clock.now()
+def handshake_is_quick(plugin: Session) -> None:
+    began = plugin.target.clock.now()
     plugin.send(ACTIVATE)
-    took = plugin.subject.clock.now() - began
-    advise(took <= QUICK, f"it took {took:.1f} s; while a plugin hangs, so does every caller")
+    took = plugin.target.clock.now() - began
+    warn(took <= QUICK, f"it took {took:.1f} s; while a plugin hangs, so does every caller")
 
 
 @check(
@@ -131,29 +131,29 @@ def handshake_is_quick(plugin: Probe) -> None:
     source="B0, B10",
     reads_only=True,
 )
-def content_type(plugin: Probe) -> None:
+def content_type(plugin: Session) -> None:
     headers = {key.lower(): text for key, text in plugin.send(ACTIVATE).headers.items()}
     told = headers.get("content-type", "")
     known = told.partition(";")[0].strip().lower() in {CONTENT_TYPE, "application/json"}
-    advise(known, f"{told or 'nothing'}; engines do not look, other hosts may")
+    warn(known, f"{told or 'nothing'}; engines do not look, other hosts may")
 
 
 @check(PLUGIN, source="B11 trap 3", reads_only=True)
-def exact_spelling(plugin: Probe) -> None:
+def exact_spelling(plugin: Session) -> None:
     """the answer is one object, its key spelled Implements: not all hosts are lenient."""
     answer = plugin.send(ACTIVATE)
     spelled(answer.value, ("Implements",))
-    advise(answer.body.strip().endswith(b"}"), f"{answer}: something follows the object")
+    warn(answer.body.strip().endswith(b"}"), f"{answer}: something follows the object")
 
 
 @check(PLUGIN, source="A4, B0", reads_only=True)
-def unknown_method(plugin: Probe) -> None:
+def unknown_method(plugin: Session) -> None:
     """a method that there is not is answered with 404."""
     unknown_is_an_error(plugin, PLUGIN)
 
 
 @check(PLUGIN, source="B0, B1", reads_only=True)
-def body_of_the_handshake(plugin: Probe) -> None:
+def body_of_the_handshake(plugin: Session) -> None:
     """a body that the handshake does not need upsets neither it nor the next call."""
     plain = _implements(plugin)
     answer = plugin.send(ACTIVATE, {"Padding": "x" * 10_000})
@@ -162,7 +162,7 @@ def body_of_the_handshake(plugin: Probe) -> None:
 
 
 @check(PLUGIN, source="B0", reads_only=True)
-def answer_given_up(plugin: Probe) -> None:
+def answer_given_up(plugin: Session) -> None:
     """after a host gave up the connection in the middle of an answer, others are served."""
     for _ in range(3):
         with plugin.stream(ACTIVATE, None) as answer:
@@ -171,35 +171,35 @@ def answer_given_up(plugin: Probe) -> None:
 
 
 @check(PLUGIN, source="A2, A3, B11 trap 19", reads_only=True)
-def encryption(plugin: Probe) -> None:
+def encryption(plugin: Session) -> None:
     """the address means what it seems to: tcp:// is plain text, https:// is verified."""
     plugin.send(ACTIVATE)
-    address, tls = plugin.subject.address, plugin.subject.tls
+    address, tls = plugin.target.address, plugin.target.tls
     concern = "" if tls is None else tls.concerns(encrypted=address.encrypted)
-    advise(not concern, f"{address.text}: {concern}")
+    warn(not concern, f"{address.text}: {concern}")
     near = not address.host or address.host in LOOPBACK or address.encrypted
-    advise(near, f"{address.text} is not encrypted, whatever its spec says")
+    warn(near, f"{address.text} is not encrypted, whatever its spec says")
 
 
 @check(PLUGIN, source="A1, B11 trap 20", reads_only=True)
-def spec_directory(plugin: Probe) -> None:
+def spec_directory(plugin: Session) -> None:
     """no spec lies in ~/.config/docker/plugins, which rootless engines pass over."""
-    found = plugin.setup.found
-    if not found.endswith((".spec", ".json")):
+    path = plugin.options.path
+    if not path.endswith((".spec", ".json")):
         skip("the plugin was not found by a spec")
-    advise("/.config/docker/plugins/" not in found, f"{found}; /etc/docker/plugins is read")
+    warn("/.config/docker/plugins/" not in path, f"{path}; /etc/docker/plugins is read")
 
 
-def unknown_is_an_error(plugin: Probe, interface: str) -> None:
+def unknown_is_an_error(plugin: Session, interface: str) -> None:
     """Require that an unknown method of ``interface`` is an error, and advise status 404."""
     answer = plugin.send(f"{interface}.MobyPluginsCheck", {})
     require(answer.status != OK, f"{answer}; engines take it for a success")
-    advise(answer.status == 404, f"{answer}; engines look for 404")  # noqa: PLR2004
+    warn(answer.status == 404, f"{answer}; engines look for 404")  # noqa: PLR2004
 
 
 def spelled(value: Any, keys: tuple[str, ...]) -> None:
     """Warn unless the nested ``keys`` exist in ``value`` with exactly this spelling."""
     for key in keys:
         known = isinstance(value, dict) and key in value
-        advise(known, f"no {key!r}, to the letter, in {shown(value, SHOWN)}")
+        warn(known, f"no {key!r}, to the letter, in {shown(value, SHOWN)}")
         value = value[key]

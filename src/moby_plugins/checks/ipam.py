@@ -12,8 +12,8 @@ from ipaddress import (
 from typing import Any
 
 from moby_plugins.checks.answer import Answer, folded
-from moby_plugins.checks.session import Probe
-from moby_plugins.checks.verdict import advise, check, fail, require, skip
+from moby_plugins.checks.outcome import check, fail, require, skip, warn
+from moby_plugins.checks.session import Session
 from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "IpamDriver"
@@ -28,12 +28,12 @@ GATEWAY = {"RequestAddressType": "com.docker.network.gateway"}
 FEW = 8
 
 
-def space(plugin: Probe) -> str:
+def space(plugin: Session) -> str:
     """Return the local default address space."""
     return str(plugin.call(SPACES).get("localdefaultaddressspace") or "")
 
 
-def request(plugin: Probe, wanted: str = POOL, **changes: Any) -> Answer:
+def request(plugin: Session, wanted: str = POOL, **changes: Any) -> Answer:
     """Call RequestPool and return its response, not judged; release the pool at the end."""
     asked = {"AddressSpace": space(plugin), "Pool": wanted, "SubPool": "", "Options": {}}
     answer = plugin.send(REQUEST_POOL, asked | {"V6": False} | changes)
@@ -42,7 +42,7 @@ def request(plugin: Probe, wanted: str = POOL, **changes: Any) -> Answer:
     return answer
 
 
-def pool(plugin: Probe, wanted: str = POOL, **changes: Any) -> tuple[str, Any]:
+def pool(plugin: Session, wanted: str = POOL, **changes: Any) -> tuple[str, Any]:
     """Request a pool, released at the end; return its ID and its network."""
     answer = request(plugin, wanted, **changes)
     require(not answer.error, answer)
@@ -60,19 +60,19 @@ def _network(told: object) -> IPv4Network | IPv6Network:
 
 
 @check(SUBSYSTEM, source="B4", reads_only=True)
-def capabilities(plugin: Probe) -> None:
+def capabilities(plugin: Session) -> None:
     """GetCapabilities tells RequiresMACAddress and RequiresRequestReplay; on any failure both are
     taken for false.
     """
     answer = plugin.send(CAPABILITIES)
-    advise(not answer.error, answer)
+    warn(not answer.error, answer)
     told = answer.fields
     kinds = [type(told.get(key, False)) for key in ("requiresmacaddress", "requiresrequestreplay")]
     require(kinds == [bool, bool], answer)
 
 
 @check(SUBSYSTEM, source="B4", reads_only=True)
-def address_spaces(plugin: Probe) -> None:
+def address_spaces(plugin: Session) -> None:
     """GetDefaultAddressSpaces names a local and a global one, the same each time."""
     first, second = plugin.call(SPACES), plugin.call(SPACES)
     keys = ("localdefaultaddressspace", "globaldefaultaddressspace")
@@ -82,20 +82,20 @@ def address_spaces(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B4")
-def request_pool(plugin: Probe) -> None:
+def request_pool(plugin: Session) -> None:
     """RequestPool gives the pool that is asked for, in CIDR, with a PoolID."""
     _, network = pool(plugin)
     require(str(network) == POOL, f"{network} instead of {POOL}")
 
 
 @check(SUBSYSTEM, source="B0, B4")
-def any_pool(plugin: Probe) -> None:
+def any_pool(plugin: Session) -> None:
     """RequestPool without a Pool gives one of the driver's choice, its Options null."""
     pool(plugin, "", Options=None)
 
 
 @check(SUBSYSTEM, source="B4")
-def another_pool_each_time(plugin: Probe) -> None:
+def another_pool_each_time(plugin: Session) -> None:
     """RequestPool without a Pool gives another one each time: engines repeat it, without end, while
     the pool overlaps.
     """
@@ -104,7 +104,7 @@ def another_pool_each_time(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B4")
-def pool_of_version_6(plugin: Probe) -> None:
+def pool_of_version_6(plugin: Session) -> None:
     """RequestPool with V6 gives a pool of IPv6, or an error."""
     answer = request(plugin, "", V6=True)
     if answer.error:
@@ -114,7 +114,7 @@ def pool_of_version_6(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B4")
-def data_of_a_pool(plugin: Probe) -> None:
+def data_of_a_pool(plugin: Session) -> None:
     """Data of RequestPool are texts by name; a gateway among them is in CIDR, in the pool."""
     answer = request(plugin)
     require(not answer.error, answer)
@@ -126,7 +126,7 @@ def data_of_a_pool(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B4")
-def release_pool(plugin: Probe) -> None:
+def release_pool(plugin: Session) -> None:
     """ReleasePool succeeds, and the same pool can be requested again."""
     for _ in range(2):
         pool_id, network = pool(plugin)
@@ -135,14 +135,14 @@ def release_pool(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B4, B11 trap 7")
-def pool_that_is_none(plugin: Probe) -> None:
+def pool_that_is_none(plugin: Session) -> None:
     """RequestPool of what is no CIDR is an error."""
     answer = request(plugin, "nonsense")
     require(answer.error, answer)
 
 
 def address(
-    plugin: Probe, pool_id: str, wanted: str = "", options: Any = None
+    plugin: Session, pool_id: str, wanted: str = "", options: Any = None
 ) -> IPv4Interface | IPv6Interface:
     """Request an address from a pool, released at the end, and return it."""
     asked = {"PoolID": pool_id, "Address": wanted, "Options": options}
@@ -157,7 +157,7 @@ def address(
 
 
 @check(SUBSYSTEM, source="B4")
-def request_address(plugin: Probe) -> None:
+def request_address(plugin: Session) -> None:
     """RequestAddress gives an address in the pool, in CIDR."""
     pool_id, network = pool(plugin)
     found = address(plugin, pool_id)
@@ -165,7 +165,7 @@ def request_address(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B4")
-def request_that_address(plugin: Probe) -> None:
+def request_that_address(plugin: Session) -> None:
     """RequestAddress gives the very address that is asked for, if it is free."""
     wanted = "198.51.100.77"
     found = address(plugin, pool(plugin)[0], wanted)
@@ -173,7 +173,7 @@ def request_that_address(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B4")
-def gateway(plugin: Probe) -> None:
+def gateway(plugin: Session) -> None:
     """RequestAddress for a gateway gives an address, which is given to nobody else."""
     pool_id, _ = pool(plugin)
     first = address(plugin, pool_id, options=GATEWAY)
@@ -182,14 +182,14 @@ def gateway(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, expects=f"{FEW} addresses that are requested at once are {FEW}", source="B0, B4")
-def addresses_side_by_side(plugin: Probe) -> None:
+def addresses_side_by_side(plugin: Session) -> None:
     pool_id, _ = pool(plugin)
     found = plugin.side_by_side(*[partial(address, plugin, pool_id)] * FEW)
     require(len({each.ip for each in found}) == FEW, ", ".join(sorted(map(str, found))))
 
 
 @check(SUBSYSTEM, source="B4")
-def release_address(plugin: Probe) -> None:
+def release_address(plugin: Session) -> None:
     """ReleaseAddress succeeds, and the same address can be requested again."""
     pool_id, _ = pool(plugin)
     for _ in range(2):
@@ -198,7 +198,7 @@ def release_address(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, "release of a gateway that nobody requested", source="B4")
-def release_of_a_gateway(plugin: Probe) -> None:
+def release_of_a_gateway(plugin: Session) -> None:
     """ReleaseAddress of an address that RequestPool gave as gateway succeeds."""
     answer = request(plugin)
     require(not answer.error, answer)
@@ -210,7 +210,7 @@ def release_of_a_gateway(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B4, B11 trap 7")
-def error_key(plugin: Probe) -> None:
+def error_key(plugin: Session) -> None:
     """an address from a pool that there is not is an error, under Error or with another status than
     200: Err in a 200 is a success.
     """

@@ -17,15 +17,15 @@ from typing import Any, Self
 from attrs import field, frozen
 
 from moby_plugins.checks.answer import folded
-from moby_plugins.checks.session import Probe, Subject
-from moby_plugins.checks.verdict import (
+from moby_plugins.checks.outcome import (
     NotPassedError,
     StalledError,
-    advise,
     check,
     require,
     skip,
+    warn,
 )
+from moby_plugins.checks.session import Session, Target
 from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.http import OK
 from moby_plugins.platforms import check_platform
@@ -49,13 +49,13 @@ _MISSING = re.compile("no such file|does not exist|doesn't exist|ENOENT", re.IGN
 class Fifo:
     """A context manager that makes a FIFO and keeps it open for reading and writing.
 
-    ``setup.timeout`` is how many seconds the FIFO may be full, or hold the same unread bytes.
+    ``options.timeout`` is how many seconds the FIFO may be full, or hold the same unread bytes.
     """
 
-    def __init__(self, path: Path, subject: Subject) -> None:
+    def __init__(self, path: Path, target: Target) -> None:
         self.path = path
-        self._subject = subject
-        self._timeout = subject.setup.timeout
+        self._target = target
+        self._timeout = target.options.timeout
         self._descriptor = -1
 
     def write(self, entries: Iterable[LogEntry]) -> None:
@@ -63,12 +63,12 @@ class Fifo:
 
         A driver may pass the frames to other threads, so it has a moment for that.
         """
-        with self._subject.patience(
+        with self._target.patience(
             FIFO, "the FIFO was left unread before, and nothing more was written"
         ):
             self.write_only(entries)
             self._wait_until_read()
-        self._subject.clock.sleep(SETTLE)
+        self._target.clock.sleep(SETTLE)
 
     def write_only(self, entries: Iterable[LogEntry]) -> None:
         """Write frames without waiting for the reader; fail the check if the FIFO stays full."""
@@ -146,23 +146,23 @@ class Container:
         return str(self.fifo.path)
 
 
-def container(plugin: Probe, container_id: str = "") -> Container:
+def container(plugin: Session, container_id: str = "") -> Container:
     """Return a container that does not log yet; its FIFO is removed at the end."""
-    if plugin.subject.address.host not in LOCAL:
+    if plugin.target.address.host not in LOCAL:
         skip("it needs a FIFO, and the plugin is on another machine")
-    fifo = plugin.lend(Fifo(plugin.directory() / plugin.id(), plugin.subject))
+    fifo = plugin.enter_context(Fifo(plugin.directory() / plugin.id(), plugin.target))
     if sees(plugin, fifo) is False:
         skip(f"the plugin's process does not see {fifo.path}: it has other directories")
     return Container(container_id or plugin.id(), fifo)
 
 
-def sees(plugin: Probe, fifo: Fifo) -> bool | None:
+def sees(plugin: Session, fifo: Fifo) -> bool | None:
     """Return whether the plugin's process sees the same FIFO at its path; ``None`` if unknown."""
-    process = plugin.subject.process
+    process = plugin.target.process
     return None if process is None else process.sees(fifo.path)
 
 
-def logging(plugin: Probe, container_id: str = "", info: Any = None) -> Container:
+def logging(plugin: Session, container_id: str = "", info: Any = None) -> Container:
     """Call StartLogging for a container and return it; call StopLogging at the end."""
     made = container(plugin, container_id)
     file = {"File": made.file}
@@ -191,7 +191,7 @@ def pieces_of(*texts: bytes) -> list[LogEntry]:
     ]
 
 
-def logged(plugin: Probe, *entries: LogEntry, container_id: str = "") -> Container:
+def logged(plugin: Session, *entries: LogEntry, container_id: str = "") -> Container:
     """Return a container that has logged ``entries`` and was stopped."""
     made = logging(plugin, container_id)
     made.fifo.write(entries)
@@ -199,14 +199,14 @@ def logged(plugin: Probe, *entries: LogEntry, container_id: str = "") -> Contain
     return made
 
 
-def it_reads(plugin: Probe) -> bool:
+def it_reads(plugin: Session) -> bool:
     """Return whether the driver has the capability ReadLogs; false if Capabilities fails."""
     answer = plugin.send(CAPABILITIES)
     cap = {} if answer.error else answer.fields.get("cap") or {}
     return bool(folded(cap, answer).get("readlogs"))
 
 
-def skip_unless_it_reads(plugin: Probe) -> None:
+def skip_unless_it_reads(plugin: Session) -> None:
     """Skip the check for a driver without ReadLogs."""
     if not it_reads(plugin):
         skip("ReadLogs is not among its capabilities")
@@ -218,14 +218,14 @@ def read_request(made: Container, **config: Any) -> dict[str, Any]:
     return {"Info": made.info, "Config": every | config}
 
 
-def read(plugin: Probe, made: Container, **config: Any) -> list[LogEntry]:
+def read(plugin: Session, made: Container, **config: Any) -> list[LogEntry]:
     """Return the entries that ReadLogs gives; skip the check for a driver without it."""
     skip_unless_it_reads(plugin)
     with plugin.stream(READ, read_request(made, **config)) as stream:
         return list(decode_frames(stream.read))
 
 
-def read_until(plugin: Probe, made: Container, count: int) -> list[LogEntry]:
+def read_until(plugin: Session, made: Container, count: int) -> list[LogEntry]:
     """Return the entries that ReadLogs gives, once there are ``count``; else fail the check."""
     found: list[LogEntry] = []
 
@@ -249,29 +249,29 @@ def _brief(entries: Sequence[LogEntry]) -> str:
 
 
 @check(SUBSYSTEM, source="B6, B11 trap 14", reads_only=True)
-def capabilities(plugin: Probe) -> None:
+def capabilities(plugin: Session) -> None:
     """Capabilities answers Cap, an object with ReadLogs, true or false."""
     answer = plugin.send(CAPABILITIES)
-    advise(not answer.error, f"{answer}; taken for a driver that does not read")
+    warn(not answer.error, f"{answer}; taken for a driver that does not read")
     cap = folded(answer.fields.get("cap"), f"{answer}: no Cap, so it is taken not to read")
     require(isinstance(cap.get("readlogs", False), bool), answer)
 
 
 @check(SUBSYSTEM, source="B6")
-def start_before_a_line(plugin: Probe) -> None:
+def start_before_a_line(plugin: Session) -> None:
     """StartLogging is answered while the FIFO is empty."""
     logging(plugin)
 
 
 @check(SUBSYSTEM, source="B0, B6")
-def start_with_little_info(plugin: Probe) -> None:
+def start_with_little_info(plugin: Session) -> None:
     """StartLogging takes an Info whose lists and maps are null."""
     null = ("Config", "ContainerArgs", "ContainerEnv", "ContainerLabels")
     logging(plugin, info=dict.fromkeys(null))
 
 
 @check(SUBSYSTEM, "start without a FIFO", source="B6")
-def start_without_a_fifo(plugin: Probe) -> None:
+def start_without_a_fifo(plugin: Session) -> None:
     """StartLogging is an error where there is no FIFO: the container must not start."""
     made = container(plugin)
     missing = {"File": f"{made.file}-missing"}
@@ -282,14 +282,14 @@ def start_without_a_fifo(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B6")
-def large_info(plugin: Probe) -> None:
+def large_info(plugin: Session) -> None:
     """StartLogging takes an Info of 256 KiB: a container may have a large environment."""
     large = [f"V{number}={'x' * 1000}" for number in range(256)]
     logging(plugin, info={"ContainerEnv": large})
 
 
 @check(SUBSYSTEM, "stop while the FIFO is open", source="B11 trap 15")
-def stop_while_the_fifo_is_open(plugin: Probe) -> None:
+def stop_while_the_fifo_is_open(plugin: Session) -> None:
     """StopLogging is answered before the FIFO ends: the engine closes it only afterwards."""
     made = logging(plugin)
     made.fifo.write(lines("one", "two"))
@@ -297,14 +297,14 @@ def stop_while_the_fifo_is_open(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B6")
-def stop_of_unknown(plugin: Probe) -> None:
+def stop_of_unknown(plugin: Session) -> None:
     """StopLogging of a file that nobody started is answered: a restarted plugin meets one."""
     answer = plugin.send(STOP, {"File": container(plugin).file})
-    advise(not answer.error, f"{answer}: the engine keeps the FIFO")
+    warn(not answer.error, f"{answer}: the engine keeps the FIFO")
 
 
 @check(SUBSYSTEM, "FIFO is read", source="B6")
-def fifo_is_read(plugin: Probe) -> None:
+def fifo_is_read(plugin: Session) -> None:
     """a FIFO is emptied as it is filled: 1 MiB goes through, or the container stands still."""
     made = logging(plugin)
     made.fifo.write(lines(*(["x" * (16 << 10)] * 64)))
@@ -312,7 +312,7 @@ def fifo_is_read(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B6")
-def unusual_lines(plugin: Probe) -> None:
+def unusual_lines(plugin: Session) -> None:
     """empty lines, any bytes, pieces of a line and fields that are new do not stop a driver."""
     made = logging(plugin)
     made.fifo.write_only(pieces_of(b"x" * 100, b"y"))
@@ -324,19 +324,19 @@ def unusual_lines(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B6")
-def start_again(plugin: Probe) -> None:
+def start_again(plugin: Session) -> None:
     """a container that starts again logs again, through another FIFO."""
     first = logged(plugin, *lines("one"))
     logged(plugin, *lines("two"), container_id=first.id)
 
 
 @check(SUBSYSTEM, expects=f"{FEW} containers log at once", source="B0, B6")
-def containers_side_by_side(plugin: Probe) -> None:
+def containers_side_by_side(plugin: Session) -> None:
     plugin.side_by_side(*[partial(logged, plugin, *lines("one", "two"))] * FEW)
 
 
 @check(SUBSYSTEM, source="B6", reads_only=True)
-def no_reading_without_the_capability(plugin: Probe) -> None:
+def no_reading_without_the_capability(plugin: Session) -> None:
     """a driver that does not read answers ReadLogs with another status than 200."""
     if it_reads(plugin):
         skip("it does read")

@@ -18,8 +18,8 @@ from moby_plugins.checks.log import (
     skip_unless_it_reads,
     texts_of,
 )
-from moby_plugins.checks.session import Probe
-from moby_plugins.checks.verdict import Check, Verdict, advise, check, require
+from moby_plugins.checks.outcome import Check, CheckOutcome, check, require, warn
+from moby_plugins.checks.session import Session
 from moby_plugins.domain.errors import StatusError
 from moby_plugins.subsystems import LogEntry, decode_frames
 
@@ -35,7 +35,7 @@ SOURCES = ("stdout", "stderr")
 
 
 @check(SUBSYSTEM, source="B6")
-def lines_come_back(plugin: Probe) -> None:
+def lines_come_back(plugin: Session) -> None:
     """ReadLogs gives the lines of a stopped container, whole and in order."""
     wanted = [f"line {number} äöü" for number in range(100)]
     found = texts_of(read_until(plugin, logged(plugin, *lines(*wanted)), len(wanted)))
@@ -43,15 +43,15 @@ def lines_come_back(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B11 trap 16")
-def lines_end(plugin: Probe) -> None:
+def lines_end(plugin: Session) -> None:
     """each line of ReadLogs ends in a newline, unlike those in the FIFO; else they run together."""
     for entry in read_until(plugin, logged(plugin, *lines("one", "two")), 2):
         require(entry.line.endswith(b"\n"), repr(entry.line))
-        advise(not entry.line.endswith(b"\n\n"), f"{entry.line!r}: an empty line follows")
+        warn(not entry.line.endswith(b"\n\n"), f"{entry.line!r}: an empty line follows")
 
 
 @check(SUBSYSTEM, source="B11 trap 16")
-def sources(plugin: Probe) -> None:
+def sources(plugin: Session) -> None:
     """each line of ReadLogs has the source that it came from, stdout or stderr; else it
     vanishes.
     """
@@ -61,7 +61,7 @@ def sources(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B6")
-def times(plugin: Probe) -> None:
+def times(plugin: Session) -> None:
     """each line of ReadLogs has the time that it came with, in nanoseconds."""
     wanted = [entry.time_nano for entry in lines("one", "two")]
     made = logged(plugin, *lines("one", "two"))
@@ -69,8 +69,8 @@ def times(plugin: Probe) -> None:
     require(found == wanted, f"{found} instead of {wanted}")
 
 
-@check(SUBSYSTEM, "bytes", source="B6", worst=Verdict.WARNED)
-def any_bytes(plugin: Probe) -> None:
+@check(SUBSYSTEM, "bytes", source="B6", worst=CheckOutcome.WARNED)
+def any_bytes(plugin: Session) -> None:
     """a line of any bytes comes back as it was."""
     line = bytes(sorted(set(range(256)) - {10}))
     (found,) = read_until(plugin, logged(plugin, LogEntry("stdout", EPOCH, line)), 1)
@@ -78,7 +78,7 @@ def any_bytes(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B6")
-def pieces_of_a_line(plugin: Probe) -> None:
+def pieces_of_a_line(plugin: Session) -> None:
     """the pieces of a line over 16 KiB come back in order, with nothing between or lost."""
     pieces = [b"a" * (16 << 10), b"b" * (16 << 10), b"c"]
     made = logged(plugin, *pieces_of(*pieces))
@@ -93,7 +93,7 @@ def pieces_of_a_line(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B6, B11 trap 14")
-def tail(plugin: Probe) -> None:
+def tail(plugin: Session) -> None:
     """Config of ReadLogs is heeded: with Tail 2 only the last two lines come."""
     made = logged(plugin, *lines("one", "two", "three"))
     read_until(plugin, made, 3)
@@ -103,7 +103,7 @@ def tail(plugin: Probe) -> None:
 
 def _bounded(name: str, expects: str, kept: slice) -> Check:
     @check(SUBSYSTEM, name.lower(), expects=expects, source="B6")
-    def made(plugin: Probe) -> None:
+    def made(plugin: Session) -> None:
         logs = logged(plugin, *lines("one", "two", "three"))
         every = texts_of(read_until(plugin, logs, 3))
         found = texts_of(read(plugin, logs, **{name: SECOND_LINE}))
@@ -125,7 +125,7 @@ until: Check = _bounded(
 
 
 @check(SUBSYSTEM, source="B6")
-def logs_of_one_container(plugin: Probe) -> None:
+def logs_of_one_container(plugin: Session) -> None:
     """containers that log at once are told apart."""
     made = plugin.side_by_side(*(partial(logged, plugin, *lines(str(n))) for n in range(FEW)))
     for number, each in enumerate(made):
@@ -134,7 +134,7 @@ def logs_of_one_container(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B6")
-def logs_after_a_second_start(plugin: Probe) -> None:
+def logs_after_a_second_start(plugin: Session) -> None:
     """what a container logged before it was started again is kept."""
     first = logged(plugin, *lines("one"))
     read_until(plugin, first, 1)
@@ -144,7 +144,7 @@ def logs_after_a_second_start(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, "docker logs of a stopped container", source="B6")
-def logs_of_a_stopped_container(plugin: Probe) -> None:
+def logs_of_a_stopped_container(plugin: Session) -> None:
     """StartLogging with a new FIFO, ReadLogs, StopLogging: so engines read what has stopped."""
     first = logged(plugin, *lines("one"))
     read_until(plugin, first, 1)
@@ -154,8 +154,8 @@ def logs_of_a_stopped_container(plugin: Probe) -> None:
     require(found == ["one"], f"{found!r}")
 
 
-@check(SUBSYSTEM, source="B6", worst=Verdict.WARNED)
-def stop_at_once(plugin: Probe) -> None:
+@check(SUBSYSTEM, source="B6", worst=CheckOutcome.WARNED)
+def stop_at_once(plugin: Session) -> None:
     """lines that are still in the FIFO when StopLogging comes are kept: engines do not wait."""
     skip_unless_it_reads(plugin)
     made = logging(plugin)
@@ -174,7 +174,7 @@ def stop_at_once(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B6")
-def logs_of_a_stranger(plugin: Probe) -> None:
+def logs_of_a_stranger(plugin: Session) -> None:
     """ReadLogs of a container that never logged is an error by status, or gives nothing."""
     try:
         found = read(plugin, container(plugin))
@@ -184,7 +184,7 @@ def logs_of_a_stranger(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B6")
-def follow(plugin: Probe) -> None:
+def follow(plugin: Session) -> None:
     """with Follow a line comes while the container still runs."""
     skip_unless_it_reads(plugin)
     made = logging(plugin)
@@ -199,7 +199,7 @@ def follow(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B11 trap 17")
-def follow_cut_off(plugin: Probe) -> None:
+def follow_cut_off(plugin: Session) -> None:
     """after a host broke off a ReadLogs that follows, the driver goes on: time-outs do that."""
     skip_unless_it_reads(plugin)
     made = logging(plugin)
@@ -213,7 +213,7 @@ def follow_cut_off(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B11 trap 17")
-def follow_and_hang_up(plugin: Probe) -> None:
+def follow_and_hang_up(plugin: Session) -> None:
     """after 300 hosts hung up on a quiet ReadLogs that follows, StartLogging is answered: each
     Ctrl-C of docker logs --follow is one.
     """

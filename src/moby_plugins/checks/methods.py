@@ -10,8 +10,8 @@ from attrs import frozen
 
 from moby_plugins.checks.answer import Answer
 from moby_plugins.checks.handshake import spelled, unknown_is_an_error
-from moby_plugins.checks.session import MANY, Probe
-from moby_plugins.checks.verdict import Check, check, require, skip
+from moby_plugins.checks.outcome import Check, check, require, skip
+from moby_plugins.checks.session import MANY, Session
 from moby_plugins.domain.http import OK
 from moby_plugins.domain.json import first_value, fold_keys
 
@@ -135,7 +135,7 @@ def refuses(answer: Answer) -> bool:
 
 def _unknown_method(family: Family) -> Check:
     @check(family.subsystem, "unknown method", source="A4, B0", reads_only=True)
-    def made(plugin: Probe) -> None:
+    def made(plugin: Session) -> None:
         """a method that there is not is answered with 404."""
         unknown_is_an_error(plugin, family.interface)
 
@@ -152,7 +152,7 @@ def _broken_body(family: Family) -> Check:
         source="B0, B10",
         reads_only=True,
     )
-    def made(plugin: Probe) -> None:
+    def made(plugin: Session) -> None:
         before = plugin.send(method, family.args)
         for body in BROKEN_BODIES:
             answer = plugin.send_bytes(method, body)
@@ -173,7 +173,7 @@ def _unknown_keys(family: Family) -> Check:
         source="B0, B5, B6",
         reads_only=True,
     )
-    def made(plugin: Probe) -> None:
+    def made(plugin: Session) -> None:
         plain = plugin.send(method, family.args)
         padded = plugin.send(method, {**family.args, **PADDING})
         require(meaning(plain) == meaning(padded), f"{padded}; without them, {plain}")
@@ -212,7 +212,7 @@ def _empty_body(family: Family) -> Check:
         f" {', '.join(family.acts)}",
         source="A5, B11 trap 1",
     )
-    def made(plugin: Probe) -> None:
+    def made(plugin: Session) -> None:
         for method in methods:
             answer = plugin.send(method)
             require(refuses(answer), answer)
@@ -230,7 +230,7 @@ def _side_by_side(family: Family) -> Check:
         source="B0",
         reads_only=True,
     )
-    def made(plugin: Probe) -> None:
+    def made(plugin: Session) -> None:
         ask: Callable[[], Answer] = lambda: plugin.send(method, family.read_args)  # noqa: E731
         alone = ask()
         for answer in plugin.side_by_side(*[ask] * MANY):
@@ -252,7 +252,7 @@ def _exact_spelling(family: Family) -> Check:
         source="B11 trap 3",
         reads_only=True,
     )
-    def made(plugin: Probe) -> None:
+    def made(plugin: Session) -> None:
         answer = plugin.send(method, family.read_args)
         if answer.status != OK or answer.error:
             skip(answer)

@@ -1,22 +1,22 @@
 """Checks of MetricsCollector (protocol.md B7)."""
 
 from moby_plugins.checks.handshake import implemented_by
-from moby_plugins.checks.session import Probe
-from moby_plugins.checks.verdict import advise, check, require
+from moby_plugins.checks.outcome import check, require, warn
+from moby_plugins.checks.session import Session
 
 SUBSYSTEM = "MetricsCollector"
 START, STOP = "MetricsCollector.StartMetrics", "MetricsCollector.StopMetrics"
 
 
 @check(SUBSYSTEM, source="B7")
-def start_and_stop(plugin: Probe) -> None:
+def start_and_stop(plugin: Session) -> None:
     """StartMetrics and StopMetrics are answered with 200."""
     plugin.make(START, None, STOP, None)
     plugin.call(STOP)
 
 
 @check(SUBSYSTEM, source="B7")
-def errors_by_status(plugin: Probe) -> None:
+def errors_by_status(plugin: Session) -> None:
     """no answer 200 of StartMetrics carries Err: engines do not read it."""
     answer = plugin.send(START)
     plugin.send(STOP)
@@ -24,21 +24,21 @@ def errors_by_status(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B7")
-def start_twice(plugin: Probe) -> None:
+def start_twice(plugin: Session) -> None:
     """a second StartMetrics is no error: an engine that was killed never sent StopMetrics."""
     plugin.make(START, None, STOP, None)
     plugin.call(START)
 
 
 @check(SUBSYSTEM, source="B7")
-def stop_without_start(plugin: Probe) -> None:
+def stop_without_start(plugin: Session) -> None:
     """StopMetrics of what was not started is no error."""
     plugin.call(STOP)
     plugin.call(STOP)
 
 
 @check(SUBSYSTEM, source="B7")
-def start_again(plugin: Probe) -> None:
+def start_again(plugin: Session) -> None:
     """metrics can be started again after they were stopped."""
     for _ in range(2):
         plugin.make(START, None, STOP, None)
@@ -46,18 +46,18 @@ def start_again(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B11 trap 6", reads_only=True)
-def managed_plugin(plugin: Probe) -> None:
+def managed_plugin(plugin: Session) -> None:
     """a metrics collector is a managed plugin: an engine that meets it as a socket or spec locks
     itself up, and answers no more.
     """
-    if plugin.setup.managed_for is not None:
+    if plugin.options.managed_for is not None:
         return
     answer = plugin.send("Plugin.Activate")
-    if answer.error or SUBSYSTEM not in implemented_by(plugin.subject):
+    if answer.error or SUBSYSTEM not in implemented_by(plugin.target):
         return  # as it should be: a managed plugin has no handshake
-    found = plugin.setup.found
-    require(not found, f"hosts find {found}, and its handshake names {SUBSYSTEM}")
-    advise(
+    path = plugin.options.path
+    require(not path, f"hosts find {path}, and its handshake names {SUBSYSTEM}")
+    warn(
         condition=False,
         came_back=f"its handshake names {SUBSYSTEM}: never put it where hosts look for sockets",
     )

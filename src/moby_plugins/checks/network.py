@@ -6,8 +6,8 @@ from ipaddress import ip_address, ip_interface
 from typing import Any
 
 from moby_plugins.checks.answer import folded
-from moby_plugins.checks.session import Probe
-from moby_plugins.checks.verdict import Check, advise, check, fail, items, require, skip
+from moby_plugins.checks.outcome import Check, check, fail, items, require, skip, warn
+from moby_plugins.checks.session import Session
 
 SUBSYSTEM = "NetworkDriver"
 CAPABILITIES = "NetworkDriver.GetCapabilities"
@@ -33,7 +33,7 @@ MAC = "02:42:c0:00:02:0a"
 UNSET = {"Address": "", "AddressIPv6": "", "MacAddress": ""}
 
 
-def network(plugin: Probe, network_id: str = "", **addresses: Any) -> str:
+def network(plugin: Session, network_id: str = "", **addresses: Any) -> str:
     """Create a network, deleted at the end, and return its ID."""
     ids = {"NetworkID": network_id or plugin.id()}
     args = {**ids, "Options": OPTIONS, "IPv4Data": IPV4, "IPv6Data": [], **addresses}
@@ -42,32 +42,32 @@ def network(plugin: Probe, network_id: str = "", **addresses: Any) -> str:
 
 
 @check(SUBSYSTEM, source="B3", reads_only=True)
-def capabilities(plugin: Probe) -> None:
+def capabilities(plugin: Session) -> None:
     """GetCapabilities tells Scope, exactly local or global; else the driver is refused."""
     told = plugin.call(CAPABILITIES)
     require(told.get("scope") in ("local", "global"), f"Scope is {told.get('scope')!r}")
 
 
 @check(SUBSYSTEM, source="B3", reads_only=True)
-def connectivity_scope(plugin: Probe) -> None:
+def connectivity_scope(plugin: Session) -> None:
     """ConnectivityScope is absent, empty, local or global; else the driver is refused."""
     told = plugin.call(CAPABILITIES).get("connectivityscope")
     require(told in (None, "", "local", "global"), f"ConnectivityScope is {told!r}")
 
 
 @check(SUBSYSTEM, source="B11 trap 5", reads_only=True)
-def capabilities_at_once(plugin: Probe) -> None:
+def capabilities_at_once(plugin: Session) -> None:
     """GetCapabilities succeeds straight after each handshake: one failure keeps a driver out until
     the engine restarts.
     """
     for _ in range(5):
-        if plugin.setup.managed_for is None:
+        if plugin.options.managed_for is None:
             plugin.send("Plugin.Activate")
         plugin.call(CAPABILITIES)
 
 
 @check(SUBSYSTEM, source="B3")
-def gateway_allocation(plugin: Probe) -> None:
+def gateway_allocation(plugin: Session) -> None:
     """a driver with GwAllocChecker answers GwAllocCheck: SkipIPv4 and SkipIPv6."""
     if not plugin.call(CAPABILITIES).get("gwallocchecker"):
         skip("GwAllocChecker is false, so it is never asked")
@@ -77,7 +77,7 @@ def gateway_allocation(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B3")
-def allocate_network(plugin: Probe) -> None:
+def allocate_network(plugin: Session) -> None:
     """a driver of global scope answers AllocateNetwork with Options, texts by name, and
     FreeNetwork.
     """
@@ -93,19 +93,19 @@ def allocate_network(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B3")
-def create_network(plugin: Probe) -> None:
+def create_network(plugin: Session) -> None:
     """CreateNetwork and DeleteNetwork succeed."""
     plugin.call(DELETE, {"NetworkID": network(plugin)})
 
 
 @check(SUBSYSTEM, source="B0, B3")
-def create_network_without_addresses(plugin: Probe) -> None:
+def create_network_without_addresses(plugin: Session) -> None:
     """CreateNetwork takes IPv4Data and IPv6Data that are null."""
     network(plugin, IPv4Data=None, IPv6Data=None)
 
 
 @check(SUBSYSTEM, source="B3")
-def create_network_after_delete(plugin: Probe) -> None:
+def create_network_after_delete(plugin: Session) -> None:
     """an id can be used again once its network was deleted."""
     network_id = network(plugin)
     plugin.call(DELETE, {"NetworkID": network_id})
@@ -114,7 +114,7 @@ def create_network_after_delete(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B3")
-def delete_of_unknown(plugin: Probe) -> None:
+def delete_of_unknown(plugin: Session) -> None:
     """DeleteNetwork, DeleteEndpoint and Leave of what there is not are answered: an engine forgets
     it whatever they say.
     """
@@ -132,10 +132,10 @@ def _discovery(name: str) -> Check:
         expects=f"{name} of a node is answered with success, BindAddress and Self included",
         source="B3",
     )
-    def made(plugin: Probe) -> None:
+    def made(plugin: Session) -> None:
         # Both calls, so that no node is left behind.
         answers = {kind: plugin.send(f"NetworkDriver.{kind}", NODE) for kind in DISCOVERY}
-        advise(not answers[name].error, f"{answers[name]}; engines log that")
+        warn(not answers[name].error, f"{answers[name]}; engines log that")
 
     return made
 
@@ -145,13 +145,13 @@ discover_delete: Check
 discover_new, discover_delete = map(_discovery, DISCOVERY)
 
 
-def endpoint(plugin: Probe, number: int = 10, options: Any = None) -> dict[str, str]:
+def endpoint(plugin: Session, number: int = 10, options: Any = None) -> dict[str, str]:
     """Create an endpoint in a new network, both deleted at the end, and return the IDs."""
     return endpoint_in(plugin, network(plugin), number, options)[0]
 
 
 def endpoint_in(
-    plugin: Probe, network_id: str, number: int = 10, options: Any = None
+    plugin: Session, network_id: str, number: int = 10, options: Any = None
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Create an endpoint; return the IDs, and Interface of the response with case-folded keys."""
     ids = {"NetworkID": network_id, "EndpointID": plugin.id()}
@@ -162,7 +162,7 @@ def endpoint_in(
     return ids, folded({} if told is None else told, f"{answer}: Interface is no object")
 
 
-def joined(plugin: Probe) -> tuple[dict[str, str], dict[str, Any]]:
+def joined(plugin: Session) -> tuple[dict[str, str], dict[str, Any]]:
     """Join a container to a new endpoint; return the IDs and the response of Join."""
     ids = endpoint(plugin)
     args = {**ids, "SandboxKey": f"/var/run/docker/netns/{plugin.name()}", "Options": {}}
@@ -170,7 +170,7 @@ def joined(plugin: Probe) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 @check(SUBSYSTEM, source="B3")
-def create_endpoint(plugin: Probe) -> None:
+def create_endpoint(plugin: Session) -> None:
     """CreateEndpoint answers no Interface, or in it only what was not set before."""
     _, told = endpoint_in(plugin, network(plugin))
     address = told.get("address")
@@ -178,7 +178,7 @@ def create_endpoint(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B3")
-def addresses_of_an_endpoint(plugin: Probe) -> None:
+def addresses_of_an_endpoint(plugin: Session) -> None:
     """what CreateEndpoint chooses can be read: MacAddress, and AddressIPv6 in CIDR."""
     _, told = endpoint_in(plugin, network(plugin))
     _require_address(told.get("addressipv6"), prefix=True)
@@ -189,14 +189,14 @@ def addresses_of_an_endpoint(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B11 trap 18")
-def address_of_hardware_in_options(plugin: Probe) -> None:
+def address_of_hardware_in_options(plugin: Session) -> None:
     """CreateEndpoint takes a MAC address in Options, which is base64 of its bytes there."""
     raw = base64.b64encode(bytes.fromhex(MAC.replace(":", ""))).decode()
     endpoint(plugin, options={"com.docker.network.endpoint.macaddress": raw})
 
 
 @check(SUBSYSTEM, source="B3")
-def ports_in_options(plugin: Probe) -> None:
+def ports_in_options(plugin: Session) -> None:
     """CreateEndpoint takes the ports that a container exposes and publishes."""
     published = {"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 0, "HostPortEnd": 0}
     options = {
@@ -207,7 +207,7 @@ def ports_in_options(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B3")
-def delete_endpoint(plugin: Probe) -> None:
+def delete_endpoint(plugin: Session) -> None:
     """DeleteEndpoint succeeds, and the endpoint's id can be used again."""
     ids = endpoint(plugin)
     plugin.call(DELETE_ENDPOINT, ids)
@@ -216,14 +216,14 @@ def delete_endpoint(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, expects=f"{FEW} endpoints are created in a network at once", source="B0, B3")
-def endpoints_side_by_side(plugin: Probe) -> None:
+def endpoints_side_by_side(plugin: Session) -> None:
     network_id = network(plugin)
     make = [partial(endpoint_in, plugin, network_id, number) for number in range(10, 10 + FEW)]
     plugin.side_by_side(*make)
 
 
 @check(SUBSYSTEM, source="B3")
-def join(plugin: Probe) -> None:
+def join(plugin: Session) -> None:
     """Join answers an InterfaceName with SrcName and DstPrefix, or none."""
     _, answer = joined(plugin)
     told = answer.get("interfacename")
@@ -233,7 +233,7 @@ def join(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B3")
-def gateways_of_join(plugin: Probe) -> None:
+def gateways_of_join(plugin: Session) -> None:
     """Gateway and GatewayIPv6 of Join are plain addresses, or empty; else the engine leaves."""
     _, answer = joined(plugin)
     for key in ("gateway", "gatewayipv6"):
@@ -241,7 +241,7 @@ def gateways_of_join(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B3")
-def routes_of_join(plugin: Probe) -> None:
+def routes_of_join(plugin: Session) -> None:
     """StaticRoutes of Join have a Destination in CIDR, and a NextHop where RouteType is 0."""
     _, answer = joined(plugin)
     routes = answer.get("staticroutes")
@@ -254,7 +254,7 @@ def routes_of_join(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B3")
-def leave(plugin: Probe) -> None:
+def leave(plugin: Session) -> None:
     """Leave succeeds, and the endpoint can be joined again."""
     ids, _ = joined(plugin)
     plugin.call(LEAVE, ids)
@@ -262,11 +262,11 @@ def leave(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B3")
-def operational_data(plugin: Probe) -> None:
+def operational_data(plugin: Session) -> None:
     """EndpointOperInfo of a joined endpoint answers Value, an object or nothing."""
     ids, _ = joined(plugin)
     answer = plugin.send("NetworkDriver.EndpointOperInfo", ids)
-    advise(not answer.error, f"{answer}; engines do without")
+    warn(not answer.error, f"{answer}; engines do without")
     value = answer.fields.get("value")
     require(value is None or isinstance(value, dict), f"Value is {value!r}")
 
@@ -279,7 +279,7 @@ def _tolerated(name: str) -> Check:
         " lacks it",
         source="B3",
     )
-    def made(plugin: Probe) -> None:
+    def made(plugin: Session) -> None:
         ids, _ = joined(plugin)
         options: dict[str, Any] = {} if name.startswith("Revoke") else {"Options": {}}
         answer = plugin.send(f"NetworkDriver.{name}", ids | options)

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from moby_plugins.checks.answer import Answer, folded
-from moby_plugins.checks.session import Probe
-from moby_plugins.checks.verdict import PODMAN, advise, check, fail, items, only, require
+from moby_plugins.checks.outcome import PODMAN, check, exactly_one, fail, items, require, warn
+from moby_plugins.checks.session import Session
 from moby_plugins.checks.volume import CREATE, GET, LIST, MOUNT, REMOVE, UNMOUNT, hint
 from moby_plugins.domain.http import OK
 
@@ -35,7 +35,7 @@ def whole(answer: Answer) -> dict[str, Any]:
     return folded({} if value is None else value, f"{answer}: no object")
 
 
-def success(plugin: Probe, method: str, args: Any) -> Answer:
+def success(plugin: Session, method: str, args: Any) -> Answer:
     """Make a call that must succeed, and return the response.
 
     Podman only reads the status, so the check also fails for status 200 with Err.
@@ -46,13 +46,13 @@ def success(plugin: Probe, method: str, args: Any) -> Answer:
     return answer
 
 
-def created(plugin: Probe) -> str:
+def created(plugin: Session) -> str:
     """Create a volume, removed at the end, and return its name.
 
     Without options the request has no key Opts, as from Podman.
     """
     name = plugin.name()
-    options = dict(plugin.setup.volume_opts)
+    options = dict(plugin.options.volume_opts)
     args = {"Name": name, "Opts": options} if options else {"Name": name}
     with plugin.making(REMOVE, {"Name": name}):
         answer = plugin.send(CREATE, args)
@@ -70,7 +70,7 @@ def volume(told: object, answer: Answer) -> dict[str, Any]:
     return found
 
 
-def listed(plugin: Probe) -> list[dict[str, Any]]:
+def listed(plugin: Session) -> list[dict[str, Any]]:
     """Return the volumes of List, which Podman calls with an empty body."""
     answer = plugin.send(LIST)
     volumes = items(whole(answer).get("volumes"), f"{answer}: Volumes is no array")
@@ -79,30 +79,30 @@ def listed(plugin: Probe) -> list[dict[str, Any]]:
 
 
 @_promise(PLUGIN, "handshake for Podman", source="P1", reads_only=True)
-def handshake(plugin: Probe) -> None:
+def handshake(plugin: Session) -> None:
     """the handshake's answer is 200 with one JSON value, and Implements has VolumeDriver."""
     told = whole(plugin.send(ACTIVATE)).get("implements")
     require(isinstance(told, list) and SUBSYSTEM in told, f"Implements is {told!r}")
 
 
 @_promise(SUBSYSTEM, "list for Podman", source="P3, P4", reads_only=True)
-def empty_list(plugin: Probe) -> None:
+def empty_list(plugin: Session) -> None:
     """List with an empty body is answered with an array of volumes, and nothing after it."""
     listed(plugin)
 
 
 @_promise(SUBSYSTEM, "get of unknown for Podman", source="P2, P4", reads_only=True)
-def get_of_unknown(plugin: Probe) -> None:
+def get_of_unknown(plugin: Session) -> None:
     """Get of a volume that there is not is an error by status, or gives no Volume."""
     answer = plugin.send(GET, {"Name": plugin.name()})
     if answer.status == OK:
         told = whole(answer)
         require(told.get("volume") is None, f"{answer}: Podman creates no volume")
-        advise(not answer.error, f"{answer}: Podman does not see the error")
+        warn(not answer.error, f"{answer}: Podman does not see the error")
 
 
 @_promise(SUBSYSTEM, "errors for Podman", source="P2")
-def errors(plugin: Probe) -> None:
+def errors(plugin: Session) -> None:
     """errors come by status, with a JSON object whose Err says what is wrong."""
     unknown = {"Name": plugin.name()}
     for method, args in ((MOUNT, unknown | {"ID": MOUNT_ID}), (REMOVE, unknown)):
@@ -115,23 +115,23 @@ def errors(plugin: Probe) -> None:
             told = json.loads(answer.body)
         except (ValueError, RecursionError):
             told = None
-        advise(isinstance(told, dict), f"{answer}: what is wrong is lost, for it is no JSON object")
-        advise(answer.told("err"), f"{answer}: without Err it is an 'empty error from plugin'")
+        warn(isinstance(told, dict), f"{answer}: what is wrong is lost, for it is no JSON object")
+        warn(answer.told("err"), f"{answer}: without Err it is an 'empty error from plugin'")
 
 
 @_promise(SUBSYSTEM, "create for Podman", source="P3")
-def create(plugin: Probe) -> None:
+def create(plugin: Session) -> None:
     """a volume created without the key Opts, where there are no options, is there."""
     name = created(plugin)
     answer = plugin.send(GET, {"Name": name})
     told = whole(answer).get("volume")
     require(not answer.error and told is not None, answer)
     require(volume(told, answer).get("name") == name, answer)
-    only([each for each in listed(plugin) if each.get("name") == name], "in List", name)
+    exactly_one([each for each in listed(plugin) if each.get("name") == name], "in List", name)
 
 
 @_promise(SUBSYSTEM, "mount for Podman", source="P4, P5")
-def mount(plugin: Probe) -> None:
+def mount(plugin: Session) -> None:
     """Mount tells an absolute path, and nothing after it; Unmount succeeds, and again both."""
     use = {"Name": created(plugin), "ID": MOUNT_ID}
     for _ in range(2):
@@ -143,7 +143,7 @@ def mount(plugin: Probe) -> None:
 
 
 @_promise(SUBSYSTEM, "remove for Podman", source="P2, P3")
-def remove(plugin: Probe) -> None:
+def remove(plugin: Session) -> None:
     """a volume that was removed is in List no more: else podman volume reload brings it back."""
     name = created(plugin)
     success(plugin, REMOVE, {"Name": name})

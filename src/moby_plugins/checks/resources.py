@@ -5,9 +5,9 @@ They run after all others.
 
 from moby_plugins.checks.handshake import ACTIVATE, PLUGIN, implemented_by
 from moby_plugins.checks.methods import FAMILIES
+from moby_plugins.checks.outcome import HOSTS, CheckOutcome, check, fail, require, skip
 from moby_plugins.checks.process import PluginProcess
-from moby_plugins.checks.session import Probe
-from moby_plugins.checks.verdict import HOSTS, Verdict, check, fail, require, skip
+from moby_plugins.checks.session import Session
 
 # Seconds of one measurement of an idle plugin, the most measurements, and the share of a core that
 # is too much.
@@ -19,8 +19,8 @@ SPARE = 28
 SETTLE = 3.0
 
 
-@check(PLUGIN, source="B0", reads_only=True, worst=Verdict.WARNED, hosts=HOSTS)
-def idle_after_its_calls(plugin: Probe) -> None:
+@check(PLUGIN, source="B0", reads_only=True, worst=CheckOutcome.WARNED, hosts=HOSTS)
+def idle_after_its_calls(plugin: Session) -> None:
     """once its calls are answered the plugin rests: it uses no processor core without end."""
     process = _process(plugin)
     plugin.send(ACTIVATE)
@@ -39,15 +39,15 @@ def idle_after_its_calls(plugin: Probe) -> None:
     " leave no descriptors open",
     source="B0",
     reads_only=True,
-    worst=Verdict.WARNED,
+    worst=CheckOutcome.WARNED,
     hosts=HOSTS,
 )
-def descriptors_are_closed(plugin: Probe) -> None:
+def descriptors_are_closed(plugin: Session) -> None:
     process = _process(plugin)
-    before = plugin.subject.descriptors
+    before = plugin.target.descriptors
     if before is None:
         skip("the descriptors of the plugin's process cannot be counted: it has another user")
-    told = implemented_by(plugin.subject)
+    told = implemented_by(plugin.target)
     # Only what succeeds: a plugin may log each error, at length.
     asked = [each for each in FAMILIES if each.reads and each.subsystem in told]
     for _ in range(ROUNDS):
@@ -65,15 +65,15 @@ def descriptors_are_closed(plugin: Probe) -> None:
     require(closed, f"{count} descriptors are open; {before} were before the first call")
 
 
-def _process(plugin: Probe) -> PluginProcess:
-    process = plugin.subject.process
+def _process(plugin: Session) -> PluginProcess:
+    process = plugin.target.process
     if process is None:
         skip("the plugin's process cannot be told: it is behind TCP, this one, or out of sight")
     return process
 
 
-def _share(plugin: Probe, process: PluginProcess) -> float:
-    clock = plugin.subject.clock
+def _share(plugin: Session, process: PluginProcess) -> float:
+    clock = plugin.target.clock
     began, used = clock.now(), process.cpu_seconds()
     clock.sleep(LOOK)
     now = process.cpu_seconds()

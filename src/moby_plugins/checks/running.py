@@ -23,16 +23,16 @@ from moby_plugins.checks import (
     volume,
     volume_mounts,
 )
-from moby_plugins.checks.session import Probe, Subject
-from moby_plugins.checks.verdict import (
+from moby_plugins.checks.outcome import (
     DOCKER,
     Check,
-    Finding,
+    CheckOutcome,
+    CheckResult,
     NotPassedError,
     StalledError,
-    Verdict,
     checks_in,
 )
+from moby_plugins.checks.session import Session, Target
 from moby_plugins.domain.errors import PluginError, SettingsError
 from moby_plugins.domain.text import quoted, shown
 
@@ -104,7 +104,7 @@ def _checks_of(loaded: object) -> tuple[Check, ...]:
     return items
 
 
-def chosen(
+def select(
     checks: Iterable[Check],
     *,
     subsystems: Iterable[str],
@@ -135,95 +135,95 @@ def chosen(
     )
 
 
-def run_checks(checks: Iterable[Check], subject: Subject) -> Iterator[Finding]:
+def run_checks(checks: Iterable[Check], target: Target) -> Iterator[CheckResult]:
     """Run checks one after the other; each cleans up, even after an error.
 
-    Exceptions of a check become findings; ``KeyboardInterrupt`` is raised after the clean-up. A
+    Exceptions of a check become results; ``KeyboardInterrupt`` is raised after the clean-up. A
     method that stalls fails one check; later checks that need it are skipped, and name that check.
-    Once ``setup.limit`` seconds have passed, one check fails without being run, and the rest are
+    Once ``options.limit`` seconds have passed, one check fails without being run, and the rest are
     skipped.
 
     Args:
         checks: The checks.
-        subject: The plugin.
+        target: The plugin.
 
     Yields:
-        The finding of each check, as soon as it has ended.
+        The result of each check, as soon as it has ended.
     """
-    clock = subject.clock
-    ends = clock.now() + subject.setup.limit
+    clock = target.clock
+    ends = clock.now() + target.options.limit
     failed: dict[str, str] = {}  # for each stalled method the check that failed because of it
     for item in checks:
         began = clock.now()
-        verdict, came_back = (
-            _outcome(item, subject, failed) if began < ends else _out_of_time(subject, failed)
+        outcome, came_back = (
+            _outcome(item, target, failed) if began < ends else _out_of_time(target, failed)
         )
-        if verdict is Verdict.FAILED:
-            stalled = {OVERALL} if began >= ends else subject.stalled
+        if outcome is CheckOutcome.FAILED:
+            stalled = {OVERALL} if began >= ends else target.stalled
             failed = dict.fromkeys(stalled, item.id) | failed
-        yield Finding(item, verdict, shown(came_back, LONGEST), clock.now() - began)
+        yield CheckResult(item, outcome, shown(came_back, LONGEST), clock.now() - began)
 
 
-def _out_of_time(subject: Subject, failed: Mapping[str, str]) -> tuple[Verdict, str]:
-    why = f"not run: all checks together may take {subject.setup.limit:g} s"
+def _out_of_time(target: Target, failed: Mapping[str, str]) -> tuple[CheckOutcome, str]:
+    why = f"not run: all checks together may take {target.options.limit:g} s"
     return _following(StalledError(OVERALL, why), failed)
 
 
-def _following(error: StalledError, failed: Mapping[str, str]) -> tuple[Verdict, str]:
+def _following(error: StalledError, failed: Mapping[str, str]) -> tuple[CheckOutcome, str]:
     if error.what not in failed:
-        return Verdict.FAILED, str(error)
-    return Verdict.SKIPPED, f"{error} (follows from {failed[error.what]!r})"
+        return CheckOutcome.FAILED, str(error)
+    return CheckOutcome.SKIPPED, f"{error} (follows from {failed[error.what]!r})"
 
 
-def _outcome(item: Check, subject: Subject, failed: Mapping[str, str]) -> tuple[Verdict, str]:
-    probe = Probe(subject)
-    verdict, came_back = Verdict.PASSED, ""
+def _outcome(item: Check, target: Target, failed: Mapping[str, str]) -> tuple[CheckOutcome, str]:
+    session = Session(target)
+    outcome, came_back = CheckOutcome.PASSED, ""
     try:
-        verdict, came_back = _judged(item, probe, failed)
+        outcome, came_back = _judged(item, session, failed)
     finally:
         try:
-            probe.close()
+            session.close()
         except NotPassedError as error:
-            verdict = error.verdict if verdict is Verdict.PASSED else verdict
+            outcome = error.outcome if outcome is CheckOutcome.PASSED else outcome
             came_back = f"{came_back}; {error}" if came_back else str(error)
-    return (item.worst if verdict is Verdict.FAILED else verdict), came_back
+    return (item.worst if outcome is CheckOutcome.FAILED else outcome), came_back
 
 
-def _judged(item: Check, probe: Probe, failed: Mapping[str, str]) -> tuple[Verdict, str]:
+def _judged(item: Check, session: Session, failed: Mapping[str, str]) -> tuple[CheckOutcome, str]:
     try:
-        item.function(probe)
+        item.function(session)
     except StalledError as error:
         return _following(error, failed)
     except NotPassedError as error:
-        return error.verdict, str(error)
+        return error.outcome, str(error)
     except PluginError as error:
-        return Verdict.FAILED, str(error)
+        return CheckOutcome.FAILED, str(error)
     except Exception as error:  # a check may come from another package
-        return Verdict.FAILED, f"the check broke: {type(error).__name__}: {shown(error)}"
-    return Verdict.PASSED, ""
+        return CheckOutcome.FAILED, f"the check broke: {type(error).__name__}: {shown(error)}"
+    return CheckOutcome.PASSED, ""
 
 
-def as_junit(findings: Iterable[Finding], plugin: str) -> str:
-    """Return findings as JUnit XML: a suite for the plugin, with a case for each finding.
+def as_junit(results: Iterable[CheckResult], plugin: str) -> str:
+    """Return results as JUnit XML: a suite for the plugin, with a case for each result.
 
     JUnit has no warnings: a check that warned counts as passed, with the warning as its output.
 
     Args:
-        findings: The findings.
+        results: The results.
         plugin: The plugin's name.
 
     Returns:
         The document.
     """
-    cases = list(findings)
-    count = {verdict: sum(each.verdict is verdict for each in cases) for verdict in Verdict}
+    cases = list(results)
+    count = {outcome: sum(each.outcome is outcome for each in cases) for outcome in CheckOutcome}
     suite = ET.Element(
         "testsuite",
         name=_text(f"moby-plugins check {plugin}"),
         tests=str(len(cases)),
-        failures=str(count[Verdict.FAILED]),
+        failures=str(count[CheckOutcome.FAILED]),
         errors="0",
-        skipped=str(count[Verdict.SKIPPED]),
+        skipped=str(count[CheckOutcome.SKIPPED]),
         time=f"{sum(each.seconds for each in cases):.3f}",
     )
     for each in cases:
@@ -234,18 +234,18 @@ def as_junit(findings: Iterable[Finding], plugin: str) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _case(finding: Finding) -> ET.Element:
-    item = finding.check
+def _case(result: CheckResult) -> ET.Element:
+    item = result.check
     case = ET.Element(
-        "testcase", classname=item.subsystem, name=item.name, time=f"{finding.seconds:.3f}"
+        "testcase", classname=item.subsystem, name=item.name, time=f"{result.seconds:.3f}"
     )
-    told = _text(finding.came_back)
-    if finding.verdict is Verdict.FAILED:
+    told = _text(result.came_back)
+    if result.outcome is CheckOutcome.FAILED:
         failure = ET.SubElement(case, "failure", message=told)
         failure.text = _text(f"expected: {item.expects} ({item.source})\ncame back: {told}")
-    elif finding.verdict is Verdict.SKIPPED:
+    elif result.outcome is CheckOutcome.SKIPPED:
         ET.SubElement(case, "skipped", message=told)
-    elif finding.verdict is Verdict.WARNED:
+    elif result.outcome is CheckOutcome.WARNED:
         ET.SubElement(case, "system-out").text = f"warning: {told}"
     return case
 

@@ -5,8 +5,8 @@ import binascii
 from typing import Any
 
 from moby_plugins.checks.handshake import spelled
-from moby_plugins.checks.session import MANY, Probe
-from moby_plugins.checks.verdict import advise, check, fail, require, skip
+from moby_plugins.checks.outcome import check, fail, require, skip, warn
+from moby_plugins.checks.session import MANY, Session
 
 SUBSYSTEM = "secretprovider"
 GET = "SecretProvider.GetSecret"
@@ -28,11 +28,11 @@ TASK: dict[str, Any] = {
 }
 
 
-def secret(plugin: Probe, **task: Any) -> dict[str, Any]:
+def secret(plugin: Session, **task: Any) -> dict[str, Any]:
     """Return the response of GetSecret for the secret that the user named."""
-    if not plugin.setup.secret:
+    if not plugin.options.secret:
         skip("no secret is named that the provider has: --secret NAME")
-    return plugin.call(GET, {"SecretName": plugin.setup.secret, **task})
+    return plugin.call(GET, {"SecretName": plugin.options.secret, **task})
 
 
 def value(told: dict[str, Any]) -> bytes:
@@ -44,14 +44,14 @@ def value(told: dict[str, Any]) -> bytes:
 
 
 @check(SUBSYSTEM, source="B9", reads_only=True)
-def unknown_secret(plugin: Probe) -> None:
+def unknown_secret(plugin: Session) -> None:
     """a secret that there is not is an error that says so."""
     answer = plugin.refused(GET, {"SecretName": plugin.name(), **TASK})
-    advise(answer.told("err"), f"{answer}: no Err")
+    warn(answer.told("err"), f"{answer}: no Err")
 
 
 @check(SUBSYSTEM, "value", source="B9", reads_only=True)
-def value_is_base64(plugin: Probe) -> None:
+def value_is_base64(plugin: Session) -> None:
     """Value is base64."""
     value(secret(plugin, **TASK))
 
@@ -62,9 +62,9 @@ def value_is_base64(plugin: Probe) -> None:
     source="B11 trap 3",
     reads_only=True,
 )
-def exact_spelling(plugin: Probe) -> None:
+def exact_spelling(plugin: Session) -> None:
     secret(plugin)
-    spelled(plugin.send(GET, {"SecretName": plugin.setup.secret}).value, ("Value",))
+    spelled(plugin.send(GET, {"SecretName": plugin.options.secret}).value, ("Value",))
 
 
 @check(
@@ -73,7 +73,7 @@ def exact_spelling(plugin: Probe) -> None:
     source="B0, B9",
     reads_only=True,
 )
-def tasks_side_by_side(plugin: Probe) -> None:
+def tasks_side_by_side(plugin: Session) -> None:
     plugin.side_by_side(*[lambda: value(secret(plugin, **TASK))] * MANY)
 
 
@@ -83,27 +83,27 @@ def tasks_side_by_side(plugin: Probe) -> None:
     source="B9",
     reads_only=True,
 )
-def size(plugin: Probe) -> None:
+def size(plugin: Session) -> None:
     found = len(value(secret(plugin, **TASK)))
     require(1 <= found <= LARGEST, f"{found} bytes")
 
 
 @check(SUBSYSTEM, source="B9", reads_only=True)
-def reuse(plugin: Probe) -> None:
+def reuse(plugin: Session) -> None:
     """DoNotReuse is true, false or absent."""
     told = secret(plugin, **TASK).get("donotreuse", False)
     require(isinstance(told, bool), f"DoNotReuse is {told!r}")
 
 
 @check(SUBSYSTEM, source="B9", reads_only=True)
-def task_that_says_little(plugin: Probe) -> None:
+def task_that_says_little(plugin: Session) -> None:
     """a request without what is zero or empty is enough: that is how engines send it."""
     secret(plugin)
     secret(plugin, ServiceEndpointSpec={"Ports": [{"TargetPort": 80}]})
 
 
 @check(SUBSYSTEM, "same task, same secret", source="B9", reads_only=True)
-def same_task_same_secret(plugin: Probe) -> None:
+def same_task_same_secret(plugin: Session) -> None:
     """a task that asks again has the same secret."""
     first, second = value(secret(plugin, **TASK)), value(secret(plugin, **TASK))
-    advise(first == second, f"{len(first)} bytes, then {len(second)} others")
+    warn(first == second, f"{len(first)} bytes, then {len(second)} others")

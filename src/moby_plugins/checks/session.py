@@ -1,6 +1,6 @@
 """The plugin under check, and the means by which checks call it.
 
-A ``Subject`` is the plugin, with one transport for all checks. A ``Probe`` is one check's access
+A ``Target`` is the plugin, with one transport for all checks. A ``Session`` is one check's access
 to it: it makes names, sends requests, and at the end removes what the check created. An ``Answer``
 is a response, read whole and not yet judged.
 """
@@ -21,7 +21,7 @@ from attrs import evolve, field, frozen, validators
 
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import ACTIVATE, MAX_HANDSHAKE_BYTES
-from moby_plugins.app.bodies import accepted, read_whole
+from moby_plugins.app.bodies import raise_for_status, read_limited
 from moby_plugins.app.client import (
     MAX_RESPONSE_BYTES,
     Client,
@@ -30,8 +30,8 @@ from moby_plugins.app.client import (
 from moby_plugins.app.config import connect_by_scheme, system_clock
 from moby_plugins.app.settings import Settings
 from moby_plugins.checks.answer import Answer
+from moby_plugins.checks.outcome import NotPassedError, StalledError, require, warn
 from moby_plugins.checks.process import PluginProcess, no_process, process_at
-from moby_plugins.checks.verdict import NotPassedError, StalledError, advise, require
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportTimeoutError
 from moby_plugins.domain.http import OK, Content, Response
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 @frozen(field_transformer=typed)
-class Setup:
+class Options:
     """Options for the checks of a plugin. A frozen value.
 
     Args:
@@ -52,7 +52,7 @@ class Setup:
         limit: Seconds that all checks together may take.
         volume_opts: Options for each volume that is created.
         secret: The name of a secret that the plugin has.
-        found: The path of the socket or spec; "" for a plugin that was given by its address.
+        path: The path of the socket or spec; "" for a plugin that was given by its address.
         managed_for: The subsystems of a managed plugin, from its engine: such a plugin has no
             handshake. ``None`` for a legacy plugin.
         tag: A part of all names that the checks use.
@@ -65,16 +65,16 @@ class Setup:
     limit: float = field(default=300.0, validator=validators.gt(0))
     volume_opts: Mapping[str, str] = field(factory=dict)
     secret: str = ""
-    found: str = ""
+    path: str = ""
     managed_for: tuple[str, ...] | None = None
     tag: str = field(factory=lambda: secrets.token_hex(4))
 
 
-class Subject:
+class Target:
     """The plugin under check: a context manager that closes the transport. Threads may share it.
 
-    ``new_subject`` makes one. Each request is sent once. A method that did not respond within
-    ``setup.timeout`` is not called again, so that a plugin that hangs costs one time-out for each
+    ``new_target`` makes one. Each request is sent once. A method that did not respond within
+    ``options.timeout`` is not called again, so that a plugin that hangs costs one time-out for each
     method.
 
     Args:
@@ -82,7 +82,7 @@ class Subject:
         address: The plugin's address.
         clock: The clock for waits.
         tls: The TLS options of the spec.
-        setup: The options for the checks.
+        options: The options for the checks.
         find_process: A function that finds the plugin's process, called on first use.
     """
 
@@ -93,13 +93,13 @@ class Subject:
         *,
         clock: Clock,
         tls: TLSOptions | None = None,
-        setup: Setup | None = None,
+        options: Options | None = None,
         find_process: Callable[[], PluginProcess | None] = no_process,
     ) -> None:
         self.address = address
         self.tls = tls
         self.clock = clock
-        self.setup: Setup = setup or Setup()
+        self.options: Options = options or Options()
         self._transport = transport
         self._client = Client(transport, address, clock=clock)
         self._find_process = find_process
@@ -145,7 +145,7 @@ class Subject:
             response = self._open(method, body, length)
             try:
                 limit = MAX_HANDSHAKE_BYTES if method == ACTIVATE else MAX_RESPONSE_BYTES
-                data = read_whole(response.body, limit)
+                data = read_limited(response.body, limit)
             finally:
                 response.body.close()
         return Answer(method, response.status, data, response.headers)
@@ -163,7 +163,9 @@ class Subject:
         """
         with self._asking(method):
             response = self._open(method, body, None)
-            with Stream(accepted(response, method), method, self.address.text, "") as stream:
+            with Stream(
+                raise_for_status(response, method), method, self.address.text, ""
+            ) as stream:
                 yield stream
 
     def close(self) -> None:
@@ -207,17 +209,17 @@ class Subject:
     def _open(self, method: str, body: Content, length: int | None) -> Response:
         self.descriptors  # noqa: B018  counted before the first request
         request = self._client.request(method, body, length)
-        return self._transport.send(request, self.setup.timeout)
+        return self._transport.send(request, self.options.timeout)
 
 
-def new_subject(
+def new_target(
     addr: str,
     tls_config: TLSOptions | None = None,
     *,
     settings: Settings | None = None,
     clock: Clock | None = None,
-    setup: Setup | None = None,
-) -> Subject:
+    options: Options | None = None,
+) -> Target:
     """Make a subject for the plugin at an address, as ``new_client`` would. Sends nothing yet.
 
     Args:
@@ -225,7 +227,7 @@ def new_subject(
         tls_config: The TLS options.
         settings: The settings; by default ``Settings.from_env()``.
         clock: The clock for waits; by default the system's.
-        setup: The options for the checks.
+        options: The options for the checks.
 
     Returns:
         The subject, which the caller closes.
@@ -237,12 +239,12 @@ def new_subject(
     address = Address(addr)
     connect = connect_by_scheme(Settings.from_env() if settings is None else settings)
     transport = connect(address, tls_config)
-    return Subject(
+    return Target(
         transport,
         address,
         clock=clock or system_clock(),
         tls=tls_config,
-        setup=setup,
+        options=options,
         find_process=partial(process_at, address),
     )
 
@@ -256,36 +258,36 @@ class Undo:
     certain: bool = False
 
 
-class Probe:
+class Session:
     """One check's access to a plugin. Threads may share it; ``run_checks`` closes it.
 
     ``close`` undoes the check's calls, and warns of anything that is left.
 
     Args:
-        subject: The plugin.
+        target: The plugin.
     """
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
+    def __init__(self, target: Target) -> None:
+        self.target = target
         self._undo: list[Undo] = []
         self._lock = threading.Lock()  # of the list above
         self._files = ExitStack()
 
     @property
-    def setup(self) -> Setup:
+    def options(self) -> Options:
         """The options for the checks."""
-        return self.subject.setup
+        return self.target.options
 
     def name(self) -> str:
         """Return a new unique name: ``moby-plugins-check-…``."""
-        return f"{PREFIX}-{self.setup.tag}-{self.subject.number()}"
+        return f"{PREFIX}-{self.options.tag}-{self.target.number()}"
 
     def id(self) -> str:
         """Return a new ID of 64 hexadecimal digits, as engines make them.
 
         It ends with the hexadecimal bytes of the prefix of names.
         """
-        own = f"{self.subject.number():04x}{self.setup.tag.encode().hex()}"
+        own = f"{self.target.number():04x}{self.options.tag.encode().hex()}"
         return own.ljust(64 - 2 * len(PREFIX), "0") + PREFIX.encode().hex()
 
     def directory(self) -> Path:
@@ -294,7 +296,7 @@ class Probe:
         self._files.callback(shutil.rmtree, path, ignore_errors=True)
         return Path(path)
 
-    def lend(self, resource: AbstractContextManager[T]) -> T:
+    def enter_context(self, resource: AbstractContextManager[T]) -> T:
         """Enter a context manager, and exit it at the end, after the check's calls were undone.
 
         Args:
@@ -327,7 +329,7 @@ class Probe:
         Returns:
             The response, not judged.
         """
-        answer = self.subject.send(method, body)
+        answer = self.target.send(method, body)
         if answer.status == OK and not answer.error:
             self._done(Undo(method, body))
         return answer
@@ -413,7 +415,7 @@ class Probe:
         Returns:
             A context manager that returns the stream.
         """
-        return self.subject.stream(method, wire.encode(args))
+        return self.target.stream(method, wire.encode(args))
 
     def side_by_side(self, *calls: Callable[[], T]) -> list[T]:
         """Call functions at the same time, each in a thread.
@@ -438,12 +440,12 @@ class Probe:
         Returns:
             Whether the condition became true.
         """
-        patience = self.setup.timeout if seconds is None else seconds
-        ends = self.subject.clock.now() + patience
+        patience = self.options.timeout if seconds is None else seconds
+        ends = self.target.clock.now() + patience
         while not wanted():
-            if self.subject.clock.now() >= ends:
+            if self.target.clock.now() >= ends:
                 return False
-            self.subject.clock.sleep(0.05)
+            self.target.clock.sleep(0.05)
         return True
 
     def close(self) -> None:
@@ -463,11 +465,11 @@ class Probe:
                     left.append(trouble)
         finally:
             self._files.close()
-        advise(not left, f"not cleaned up: {'; '.join(left)}")
+        warn(not left, f"not cleaned up: {'; '.join(left)}")
 
     def _trouble(self, step: Undo) -> str:
         try:
-            answer = self.subject.send(step.method, step.body)
+            answer = self.target.send(step.method, step.body)
         except (NotPassedError, PluginError) as error:
             return str(error)
         return str(answer) if answer.error else ""

@@ -5,18 +5,18 @@ from datetime import datetime
 from typing import Any
 
 from moby_plugins.checks.answer import folded
-from moby_plugins.checks.session import Probe
-from moby_plugins.checks.verdict import (
+from moby_plugins.checks.outcome import (
+    CheckOutcome,
     NotPassedError,
     StalledError,
-    Verdict,
-    advise,
     check,
+    exactly_one,
     items,
-    only,
     require,
     skip,
+    warn,
 )
+from moby_plugins.checks.session import Session
 from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "VolumeDriver"
@@ -30,43 +30,43 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d
 LONGEST = 64
 
 
-def created(plugin: Probe, name: str = "") -> str:
+def created(plugin: Session, name: str = "") -> str:
     """Create a volume, removed at the end, and return its name."""
     name = name or plugin.name()
     create_volume(plugin, creation(plugin, name))
     return name
 
 
-def create_volume(plugin: Probe, args: dict[str, Any]) -> None:
+def create_volume(plugin: Session, args: dict[str, Any]) -> None:
     """Create a volume, removed at the end; if that fails, add a hint about options."""
     try:
         plugin.make(CREATE, args, REMOVE, {"Name": args["Name"]})
     except StalledError:
         raise
     except NotPassedError as error:
-        raise NotPassedError(error.verdict, f"{error}{hint(plugin)}") from error
+        raise NotPassedError(error.outcome, f"{error}{hint(plugin)}") from error
 
 
-def hint(plugin: Probe) -> str:
+def hint(plugin: Session) -> str:
     """Return a hint for a failed Create; "" if options were given."""
-    if plugin.setup.volume_opts:
+    if plugin.options.volume_opts:
         return ""
     return "; a driver that needs options is given them with --volume-opt KEY=VALUE"
 
 
-def creation(plugin: Probe, name: str) -> dict[str, Any]:
+def creation(plugin: Session, name: str) -> dict[str, Any]:
     """Return the arguments of Create."""
-    return {"Name": name, "Opts": dict(plugin.setup.volume_opts)}
+    return {"Name": name, "Opts": dict(plugin.options.volume_opts)}
 
 
-def found(plugin: Probe, name: str) -> dict[str, Any]:
+def found(plugin: Session, name: str) -> dict[str, Any]:
     """Return the volume that Get returns, with case-folded keys; {} for none."""
     answer = plugin.send(GET, {"Name": name})
     volume = {} if answer.error else answer.fields.get("volume")
     return folded({} if volume is None else volume, f"{answer}: Volume is no object")
 
 
-def listed(plugin: Probe) -> list[dict[str, Any]]:
+def listed(plugin: Session) -> list[dict[str, Any]]:
     """Return the volumes that List returns, with case-folded keys."""
     answer = plugin.send(LIST, {})
     require(not answer.error, answer)
@@ -92,17 +92,17 @@ def require_time(volume: dict[str, Any]) -> None:
 
 
 @check(SUBSYSTEM, source="B2", reads_only=True)
-def capabilities(plugin: Probe) -> None:
+def capabilities(plugin: Session) -> None:
     """Capabilities tells a Scope, local or global; on any failure engines ask again and again."""
     answer = plugin.send(CAPABILITIES, {})
-    advise(not answer.error, answer)
+    warn(not answer.error, answer)
     told = folded(answer.fields.get("capabilities") or {}, answer).get("scope") or ""
     require(isinstance(told, str), answer)
-    advise(told.lower() in {"", "local", "global"}, f"{told!r} is taken for local")
+    warn(told.lower() in {"", "local", "global"}, f"{told!r} is taken for local")
 
 
 @check(SUBSYSTEM, "list", source="B2", reads_only=True)
-def list_of_volumes(plugin: Probe) -> None:
+def list_of_volumes(plugin: Session) -> None:
     """List gives an array of volumes, each with a name of its own."""
     names = [volume.get("name") for volume in listed(plugin)]
     require(all(isinstance(name, str) and name for name in names), names)
@@ -110,35 +110,35 @@ def list_of_volumes(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B11 trap 10", reads_only=True)
-def no_null_in_list(plugin: Probe) -> None:
+def no_null_in_list(plugin: Session) -> None:
     """no entry of Volumes is null: that takes the engine down."""
     answer = plugin.send(LIST, {})
     require(None not in items(answer.fields.get("volumes"), answer), answer)
 
 
 @check(SUBSYSTEM, source="B2, B11 trap 11", reads_only=True)
-def times_in_list(plugin: Probe) -> None:
+def times_in_list(plugin: Session) -> None:
     """CreatedAt in List is absent or RFC 3339; an empty one fails the whole answer."""
     for volume in listed(plugin):
         require_time(volume)
 
 
 @check(SUBSYSTEM, source="B2, B11 trap 9", reads_only=True)
-def get_of_unknown(plugin: Probe) -> None:
+def get_of_unknown(plugin: Session) -> None:
     """Get of a volume that there is not gives none: an error, or no Volume."""
     answer = plugin.send(GET, {"Name": plugin.name()})
     require(answer.error or answer.fields.get("volume") is None, f"{answer}: an engine finds it")
 
 
-@check(SUBSYSTEM, source="B2", reads_only=True, worst=Verdict.WARNED)
-def path_of_unknown(plugin: Probe) -> None:
+@check(SUBSYSTEM, source="B2", reads_only=True, worst=CheckOutcome.WARNED)
+def path_of_unknown(plugin: Session) -> None:
     """Path of a volume that there is not is an error, or empty."""
     answer = plugin.send(PATH, {"Name": plugin.name()})
     require(answer.error or not answer.fields.get("mountpoint"), answer)
 
 
 @check(SUBSYSTEM, source="B2")
-def create(plugin: Probe) -> None:
+def create(plugin: Session) -> None:
     """a volume that was created without error is there: Get gives it, by its name."""
     name = created(plugin)
     volume = found(plugin, name)
@@ -146,48 +146,48 @@ def create(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B0, B2")
-def create_without_options(plugin: Probe) -> None:
+def create_without_options(plugin: Session) -> None:
     """Create takes Opts that are null: that is how an engine sends none."""
-    if plugin.setup.volume_opts:
+    if plugin.options.volume_opts:
         skip("its volumes are said to need options")
     name = plugin.name()
     create_volume(plugin, {"Name": name, "Opts": None})
 
 
 @check(SUBSYSTEM, source="B2")
-def create_twice(plugin: Probe) -> None:
+def create_twice(plugin: Session) -> None:
     """a second Create of a volume leaves it there, and is no error: engines send one where Get
     failed.
     """
     name = created(plugin)
     second = plugin.send(CREATE, creation(plugin, name))
     require(found(plugin, name), f"after a second Create the volume is gone: {second}")
-    only(named(listed(plugin), name), "in List", name)
-    advise(not second.error, second)
+    exactly_one(named(listed(plugin), name), "in List", name)
+    warn(not second.error, second)
 
 
 @check(SUBSYSTEM, source="B2")
-def list_has_what_was_created(plugin: Probe) -> None:
+def list_has_what_was_created(plugin: Session) -> None:
     """List has a new volume once."""
     name = created(plugin)
-    only(named(listed(plugin), name), "in List", name)
+    exactly_one(named(listed(plugin), name), "in List", name)
 
 
 @check(SUBSYSTEM, source="B11 trap 9, B11 trap 11")
-def times_in_get(plugin: Probe) -> None:
+def times_in_get(plugin: Session) -> None:
     """CreatedAt in Get is absent or RFC 3339; else the engine forgets the volume."""
     require_time(found(plugin, created(plugin)))
 
 
 @check(SUBSYSTEM, source="B2")
-def status_in_get(plugin: Probe) -> None:
+def status_in_get(plugin: Session) -> None:
     """Status in Get is absent or an object."""
     volume = found(plugin, created(plugin))
     require(isinstance(volume.get("status") or {}, dict), f"Status is {volume.get('status')!r}")
 
 
 @check(SUBSYSTEM, source="B11 trap 9")
-def get_again_and_again(plugin: Probe) -> None:
+def get_again_and_again(plugin: Session) -> None:
     """Get goes on giving a volume that is there: after one error the engine forgets it."""
     name = created(plugin)
     for _ in range(20):
@@ -201,13 +201,13 @@ def get_again_and_again(plugin: Probe) -> None:
     " make up",
     source="B2",
 )
-def long_name(plugin: Probe) -> None:
+def long_name(plugin: Session) -> None:
     name = created(plugin, plugin.name().ljust(LONGEST, "0"))
     require(found(plugin, name).get("name") == name, f"Get does not give {name}")
 
 
 @check(SUBSYSTEM, source="B2")
-def remove(plugin: Probe) -> None:
+def remove(plugin: Session) -> None:
     """a volume that was removed without error is gone from Get and List."""
     name = created(plugin)
     plugin.call(REMOVE, {"Name": name})
@@ -216,7 +216,7 @@ def remove(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B2")
-def remove_of_unknown(plugin: Probe) -> None:
+def remove_of_unknown(plugin: Session) -> None:
     """Remove of a volume that there is not is answered, and changes nothing."""
     name = created(plugin)
     answer = plugin.send(REMOVE, {"Name": f"{name}-unknown"})
@@ -225,7 +225,7 @@ def remove_of_unknown(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B2")
-def create_after_remove(plugin: Probe) -> None:
+def create_after_remove(plugin: Session) -> None:
     """a name can be used again once its volume was removed."""
     name = created(plugin)
     plugin.call(REMOVE, {"Name": name})
@@ -234,15 +234,15 @@ def create_after_remove(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B0")
-def errors_say_what_is_wrong(plugin: Probe) -> None:
+def errors_say_what_is_wrong(plugin: Session) -> None:
     """an error carries a message, as Err."""
     answer = plugin.send(MOUNT, {"Name": plugin.name(), "ID": plugin.id()})
     if answer.error:
-        advise(answer.told("err"), f"{answer}: no Err, so the user is shown the whole body")
+        warn(answer.told("err"), f"{answer}: no Err, so the user is shown the whole body")
 
 
-@check(SUBSYSTEM, source="B0, P2", worst=Verdict.WARNED)
-def errors_by_status(plugin: Probe) -> None:
+@check(SUBSYSTEM, source="B0, P2", worst=CheckOutcome.WARNED)
+def errors_by_status(plugin: Session) -> None:
     """an error comes with another status than 200: Podman takes a 200 with Err for a success."""
     unknown = {"Name": plugin.name()}
     for method, args in ((MOUNT, unknown | {"ID": plugin.id()}), (GET, unknown), (REMOVE, unknown)):

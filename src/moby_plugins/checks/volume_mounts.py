@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from moby_plugins.checks.session import Probe
-from moby_plugins.checks.verdict import advise, check, fail, only, require
+from moby_plugins.checks.outcome import check, exactly_one, fail, require, warn
+from moby_plugins.checks.session import Session
 from moby_plugins.checks.volume import (
     CREATE,
     MOUNT,
@@ -23,7 +23,7 @@ FEW = 8
 NOT_FOUND = 404
 
 
-def mounted(plugin: Probe, name: str, user: str) -> str:
+def mounted(plugin: Session, name: str, user: str) -> str:
     """Mount the volume ``name`` for ``user``, unmounted at the end, and return the path."""
     use = {"Name": name, "ID": user}
     answer = plugin.make(MOUNT, use, UNMOUNT, use)
@@ -33,7 +33,7 @@ def mounted(plugin: Probe, name: str, user: str) -> str:
     return where
 
 
-def place(plugin: Probe, name: str) -> object:
+def place(plugin: Session, name: str) -> object:
     """Return the path of the volume ``name`` from Path, or from Get if the plugin has no Path."""
     answer = plugin.send(PATH, {"Name": name})
     if answer.status == NOT_FOUND:
@@ -43,30 +43,30 @@ def place(plugin: Probe, name: str) -> object:
 
 
 @check(SUBSYSTEM, source="B2")
-def mount(plugin: Probe) -> None:
+def mount(plugin: Session) -> None:
     """Mount tells where the volume is: an absolute path, which no engine examines."""
     mounted(plugin, created(plugin), plugin.id())
 
 
 @check(SUBSYSTEM, source="B2")
-def mount_of_unknown(plugin: Probe) -> None:
+def mount_of_unknown(plugin: Session) -> None:
     """Mount of a volume that there is not is an error."""
     plugin.refused(MOUNT, {"Name": plugin.name(), "ID": plugin.id()})
 
 
 @check(SUBSYSTEM, source="B2")
-def path_while_mounted(plugin: Probe) -> None:
+def path_while_mounted(plugin: Session) -> None:
     """Path tells where Mount has mounted the volume; only older engines ask."""
     name = created(plugin)
     where = mounted(plugin, name, plugin.id())
     answer = plugin.send(PATH, {"Name": name})
-    advise(answer.status != NOT_FOUND, answer)
+    warn(answer.status != NOT_FOUND, answer)
     told = "" if answer.error else answer.fields.get("mountpoint")
     require(told == where, f"{answer}; Mount tells {where!r}")
 
 
 @check(SUBSYSTEM, source="B2, B11 trap 13")
-def one_mountpoint(plugin: Probe) -> None:
+def one_mountpoint(plugin: Session) -> None:
     """Get and List tell the mountpoint that Mount tells, or none: engines scope the others, and not
     Get's.
     """
@@ -75,11 +75,11 @@ def one_mountpoint(plugin: Probe) -> None:
     told = [
         volume.get("mountpoint") for volume in [found(plugin, name), *named(listed(plugin), name)]
     ]
-    advise(all(each in (where, "", None) for each in told), f"{told!r}; Mount tells {where!r}")
+    warn(all(each in (where, "", None) for each in told), f"{told!r}; Mount tells {where!r}")
 
 
 @check(SUBSYSTEM, source="B2")
-def unmount(plugin: Probe) -> None:
+def unmount(plugin: Session) -> None:
     """Unmount of what is mounted succeeds, and it can be mounted again."""
     use = {"Name": created(plugin), "ID": plugin.id()}
     for _ in range(2):
@@ -88,7 +88,7 @@ def unmount(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B2, B11 trap 12")
-def mount_again(plugin: Probe) -> None:
+def mount_again(plugin: Session) -> None:
     """the same Name and ID may be mounted again, at the same place: docker cp does that."""
     name, user = created(plugin), plugin.id()
     first, second = mounted(plugin, name, user), mounted(plugin, name, user)
@@ -96,7 +96,7 @@ def mount_again(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B11 trap 12")
-def mounts_are_counted(plugin: Probe) -> None:
+def mounts_are_counted(plugin: Session) -> None:
     """of two mounts of the same Name and ID one remains after one Unmount."""
     name, user = created(plugin), plugin.id()
     mounted(plugin, name, user)
@@ -109,7 +109,7 @@ def mounts_are_counted(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B2")
-def two_users(plugin: Probe) -> None:
+def two_users(plugin: Session) -> None:
     """a volume stays mounted for one ID when another unmounts it."""
     name, one, other = created(plugin), plugin.id(), plugin.id()
     mounted(plugin, name, one)
@@ -121,7 +121,7 @@ def two_users(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B2")
-def get_while_mounted(plugin: Probe) -> None:
+def get_while_mounted(plugin: Session) -> None:
     """Get gives a volume that is mounted: without it engines never unmount."""
     name = created(plugin)
     mounted(plugin, name, plugin.id())
@@ -129,18 +129,18 @@ def get_while_mounted(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B2")
-def unmount_of_unmounted(plugin: Probe) -> None:
+def unmount_of_unmounted(plugin: Session) -> None:
     """Unmount of what is not mounted is answered: a restarted plugin meets one, and an error keeps
     a container from stopping cleanly.
     """
     name = created(plugin)
     answer = plugin.send(UNMOUNT, {"Name": name, "ID": plugin.id()})
     require(found(plugin, name), f"{answer}, and {name} is gone")
-    advise(not answer.error, answer)
+    warn(not answer.error, answer)
 
 
 @check(SUBSYSTEM, expects=f"{FEW} volumes that are created at once are all there", source="B0, B2")
-def creates_side_by_side(plugin: Probe) -> None:
+def creates_side_by_side(plugin: Session) -> None:
     names = [plugin.name() for _ in range(FEW)]
     plugin.side_by_side(*(partial(created, plugin, name) for name in names))
     there = [volume.get("name") for volume in listed(plugin)]
@@ -151,12 +151,12 @@ def creates_side_by_side(plugin: Probe) -> None:
 @check(
     SUBSYSTEM, expects=f"{FEW} Creates of the same name at once leave one volume", source="B0, B2"
 )
-def creates_of_one_name(plugin: Probe) -> None:
+def creates_of_one_name(plugin: Session) -> None:
     name = plugin.name()
     plugin.undo(REMOVE, {"Name": name})
     told = plugin.side_by_side(*[partial(plugin.send, CREATE, creation(plugin, name))] * FEW)
     require(not all(answer.error for answer in told), f"{told[0]}{hint(plugin)}")
-    only(named(listed(plugin), name), "in List", name)
+    exactly_one(named(listed(plugin), name), "in List", name)
 
 
 @check(
@@ -164,7 +164,7 @@ def creates_of_one_name(plugin: Probe) -> None:
     expects=f"{FEW} users that mount a volume at once all have it, at the same place",
     source="B0, B2",
 )
-def mounts_side_by_side(plugin: Probe) -> None:
+def mounts_side_by_side(plugin: Session) -> None:
     name = created(plugin)
     users = [plugin.id() for _ in range(FEW)]
     told = plugin.side_by_side(*(partial(mounted, plugin, name, user) for user in users))
@@ -172,7 +172,7 @@ def mounts_side_by_side(plugin: Probe) -> None:
 
 
 @check(SUBSYSTEM, source="B11 trap 9")
-def get_during_others(plugin: Probe) -> None:
+def get_during_others(plugin: Session) -> None:
     """Get gives a volume while others are created: an error would make it forgotten."""
     name = created(plugin)
     make = [partial(created, plugin, plugin.name()) for _ in range(FEW)]

@@ -20,16 +20,16 @@ from moby_plugins.app.diagnosing import check_listens
 from moby_plugins.checks import (
     HOSTS,
     Check,
-    Finding,
-    Setup,
-    Subject,
-    Verdict,
+    CheckOutcome,
+    CheckResult,
+    Options,
+    Target,
     all_checks,
     as_junit,
-    chosen,
     implemented_by,
-    new_subject,
+    new_target,
     run_checks,
+    select,
 )
 from moby_plugins.checks.sources import UnknownCodeError, explanation
 from moby_plugins.cli.errors import FINDINGS, did_you_mean
@@ -63,10 +63,10 @@ HANDSHAKE = "Plugin"
 # The time-out of a call in seconds, by host. Engines have 60, 120 or none, Podman has 5.
 TIMEOUTS = dict(zip(HOSTS, (10.0, 5.0), strict=True))
 STYLES = {
-    Verdict.PASSED: GOOD,
-    Verdict.WARNED: DOUBTFUL,
-    Verdict.FAILED: BAD,
-    Verdict.SKIPPED: FAINT,
+    CheckOutcome.PASSED: GOOD,
+    CheckOutcome.WARNED: DOUBTFUL,
+    CheckOutcome.FAILED: BAD,
+    CheckOutcome.SKIPPED: FAINT,
 }
 
 
@@ -81,7 +81,9 @@ def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
 @click.command(
     epilog=example("moby-plugins check shelf --check '*mount*' --junit report.xml"),
 )
-@click.argument("target", metavar="NAME|ADDRESS", required=False, shell_complete=plugin_names)
+@click.argument(
+    "name_or_address", metavar="NAME|ADDRESS", required=False, shell_complete=plugin_names
+)
 @click.option(
     "--subsystem",
     "named",
@@ -118,7 +120,7 @@ def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
 @with_settings
 @with_json
 def check(
-    target: str | None,
+    name_or_address: str | None,
     named: tuple[str, ...],
     glob: str,
     host: str,
@@ -145,33 +147,33 @@ def check(
     _check_names(named, known)
     if listing:
         kinds = named or tuple({item.subsystem for item in known})
-        listed = chosen(known, subsystems=kinds, names=glob, reads_only=read_only, host=host)
+        listed = select(known, subsystems=kinds, names=glob, reads_only=read_only, host=host)
         _list(listed, as_json=as_json)
         return
-    if target is None:
+    if name_or_address is None:
         raise click.UsageError("Missing argument 'NAME|ADDRESS'.")
-    plugin, found = _place(target, settings)
+    plugin, path = _place(name_or_address, settings)
     patience = TIMEOUTS[host] if timeout is None else timeout
-    setup = Setup(
+    options = Options(
         timeout=patience,
         volume_opts=volume_opts,
         secret=secret,
-        found=found,
+        path=path,
         managed_for=None if plugin.is_v1 else plugin.manifest.implements,
     )
-    with new_subject(plugin.addr, plugin.tls_config, settings=settings, setup=setup) as subject:
-        implemented = _implemented(subject)  # always called: it fails if the plugin is unreachable
+    with new_target(plugin.addr, plugin.tls_config, settings=settings, options=options) as target:
+        implemented = _implemented(target)  # always called: it fails if the plugin is unreachable
         # Engines do the handshake only with plugins that they do not manage.
         kinds = named or ((HANDSHAKE, *implemented) if plugin.is_v1 else implemented)
-        checks = chosen(known, subsystems=kinds, names=glob, reads_only=read_only, host=host)
+        checks = select(known, subsystems=kinds, names=glob, reads_only=read_only, host=host)
         if not checks:
             near = did_you_mean(glob, [text for item in known for text in (item.name, item.id)])
             raise click.UsageError(f"there is no such check{near}; --list shows all")
-        findings = list(_watched(run_checks(checks, subject), len(checks)))
+        results = list(_watched(run_checks(checks, target), len(checks)))
     if junit is not None:
-        junit.write(as_junit(findings, target))
-    _show(target, findings, as_json=as_json)
-    if any(each.verdict is Verdict.FAILED for each in findings):
+        junit.write(as_junit(results, name_or_address))
+    _show(name_or_address, results, as_json=as_json)
+    if any(each.outcome is CheckOutcome.FAILED for each in results):
         sys.exit(FINDINGS)
 
 
@@ -196,15 +198,15 @@ def _explain(codes: str, *, as_json: bool) -> None:
         print("\n\n".join(texts.values()))
 
 
-def _place(target: str, settings: Settings) -> tuple[Plugin, str]:
+def _place(name_or_address: str, settings: Settings) -> tuple[Plugin, str]:
     discovery = new_local_discovery(settings)
-    if is_address(target):
-        return plugin_at(target), _found_at(target, discovery)
-    plugin = check_protocol(discovery.lookup(target))
+    if is_address(name_or_address):
+        return plugin_at(name_or_address), _found_at(name_or_address, discovery)
+    plugin = check_protocol(discovery.lookup(name_or_address))
     if not plugin.is_v1:
         check_listens(plugin.address)  # in place of the handshake
         return plugin, ""  # managed plugins are not found by a file
-    return plugin, next((each.path for each in discovery.candidates(target)), "")
+    return plugin, next((each.path for each in discovery.candidates(name_or_address)), "")
 
 
 def _found_at(addr: str, discovery: Survey) -> str:
@@ -218,20 +220,20 @@ def _found_at(addr: str, discovery: Survey) -> str:
     return next((each.path for each in there), "")
 
 
-def _implemented(subject: Subject) -> tuple[str, ...]:
+def _implemented(target: Target) -> tuple[str, ...]:
     try:
-        return implemented_by(subject)
+        return implemented_by(target)
     except (TransportTimeoutError, WireError):
         return ()  # reported by the checks of the handshake
 
 
-def _watched(findings: Iterator[Finding], count: int) -> Iterator[Finding]:
+def _watched(results: Iterator[CheckResult], count: int) -> Iterator[CheckResult]:
     line = StatusLine(sys.stderr)
     try:
-        for number, finding in enumerate(findings, 1):
+        for number, result in enumerate(results, 1):
             if is_terminal(sys.stderr):
-                line.say(f"{number} of {count} checks: {finding.check.id}")
-            yield finding
+                line.say(f"{number} of {count} checks: {result.check.id}")
+            yield result
     finally:
         line.clear()
 
@@ -247,25 +249,25 @@ def _list(checks: tuple[Check, ...], *, as_json: bool) -> None:
     show_table(table)
 
 
-def _show(target: str, findings: list[Finding], *, as_json: bool) -> None:
-    count = Counter(each.verdict for each in findings)
+def _show(name_or_address: str, results: list[CheckResult], *, as_json: bool) -> None:
+    count = Counter(each.outcome for each in results)
     if as_json:
-        summary = {verdict.value: count[verdict] for verdict in Verdict}
-        shown = [_finding_as_json(each) for each in findings]
-        show_json({"plugin": target, "summary": summary, "findings": shown})
+        summary = {outcome.value: count[outcome] for outcome in CheckOutcome}
+        shown = [_result_as_json(each) for each in results]
+        show_json({"plugin": name_or_address, "summary": summary, "findings": shown})
         return
     table = Table(("verdict", "check", "expected, and what came back"))
-    for each in findings:
+    for each in results:
         expected = f"{each.check.expects} ({each.check.source})"
         told = f"{expected}\n-> {each.came_back}" if each.came_back else expected
-        style = STYLES[each.verdict]
+        style = STYLES[each.outcome]
         table.add(
-            Cell(each.verdict.value, style),
+            Cell(each.outcome.value, style),
             each.check.id,
             Cell(told, style if each.came_back else FAINT),
         )
     show_table(table)
-    print(", ".join(f"{count[verdict]} {verdict.value}" for verdict in Verdict))
+    print(", ".join(f"{count[outcome]} {outcome.value}" for outcome in CheckOutcome))
 
 
 def _check_as_json(item: Check) -> dict[str, Any]:
@@ -279,6 +281,6 @@ def _check_as_json(item: Check) -> dict[str, Any]:
     }
 
 
-def _finding_as_json(each: Finding) -> dict[str, Any]:
-    told = {"verdict": each.verdict.value, "came_back": each.came_back or None}
+def _result_as_json(each: CheckResult) -> dict[str, Any]:
+    told = {"verdict": each.outcome.value, "came_back": each.came_back or None}
     return _check_as_json(each.check) | told | {"seconds": round(each.seconds, 6)}

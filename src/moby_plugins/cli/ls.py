@@ -104,9 +104,9 @@ def found(settings: Settings) -> list[Row]:
     with new_local_registry(settings) as registry:
         for plugin in registry.get_all(None, on_failure=outcomes.__setitem__):
             outcomes[plugin.name] = plugin
-    for stray in discovery.strays():
-        if stray.managed is not None:
-            outcomes[stray.name] = PluginDisabledError(stray.name)
+    for ignored in discovery.strays():
+        if ignored.managed is not None:
+            outcomes[ignored.name] = PluginDisabledError(ignored.name)
     # A disabled plugin that hides one on disk is listed under its own name.
     rows = {
         error.name if isinstance(error, PluginDisabledError) else name: error

@@ -43,7 +43,6 @@ from moby_plugins.domain.summary import MethodSummary, Summary
 from moby_plugins.domain.text import shown
 from moby_plugins.ports import Transport
 from moby_plugins.tracing import (
-    Interposed,
     MakeApp,
     OnCall,
     Progress,
@@ -51,13 +50,14 @@ from moby_plugins.tracing import (
     RecordedCall,
     Recording,
     Trace,
+    TracingProxy,
     call_json,
     export_trace,
-    interposed,
-    interposed_at,
     load_recording,
     masked_call,
     open_recording,
+    tracing_proxy,
+    tracing_proxy_at,
 )
 
 # How many characters of a body are shown.
@@ -77,7 +77,7 @@ TICK = 0.1
 # How many ticks pass between two checks of connections that were open before.
 TICKS_OF_A_LOOK = 10
 # A function that takes a factory of the app, and returns a context manager for the proxy.
-Place: TypeAlias = Callable[[MakeApp], AbstractContextManager[Interposed]]
+Place: TypeAlias = Callable[[MakeApp], AbstractContextManager[TracingProxy]]
 _with_listen: Decorator = click.option(
     "--listen",
     metavar="ADDRESS",
@@ -400,16 +400,16 @@ def _place(target: str, listen: str | None, settings: Settings) -> Place:
             raise click.UsageError(
                 "a plugin at an address other than unix:///PATH is traced with --listen"
             )
-        return lambda app: interposed(target, app, settings)
+        return lambda app: tracing_proxy(target, app, settings)
     here = Address(listen)
     if is_address(target):
-        return lambda app: interposed_at(here, Address(target), app, settings)
+        return lambda app: tracing_proxy_at(here, Address(target), app, settings)
     plugin = check_protocol(new_local_discovery(settings).lookup(target))
-    return lambda app: interposed_at(here, plugin.address, app, settings, plugin.tls_config)
+    return lambda app: tracing_proxy_at(here, plugin.address, app, settings, plugin.tls_config)
 
 
 def _watch(
-    place: Callable[[], AbstractContextManager[Interposed]],
+    place: Callable[[], AbstractContextManager[TracingProxy]],
     watcher: Watcher,
     say: Callable[[str], None],
 ) -> None:
@@ -431,7 +431,7 @@ def _watch(
         time.sleep(TICK)
 
 
-def _watch_one(there: Interposed, watcher: Watcher, say: Callable[[str], None]) -> None:
+def _watch_one(there: TracingProxy, watcher: Watcher, say: Callable[[str], None]) -> None:
     before, ticks = 0, 0
     while not watcher.ending() and not there.lost():
         if ticks % TICKS_OF_A_LOOK == 0:

@@ -33,7 +33,7 @@ from moby_plugins.domain.permissions import (
     shell_word,
     weaknesses,
 )
-from moby_plugins.domain.plugin import Candidate, Plugin, Stray, is_managed_socket
+from moby_plugins.domain.plugin import Candidate, IgnoredFile, Plugin, is_managed_socket
 from moby_plugins.domain.text import sentence, shown
 
 
@@ -55,7 +55,7 @@ class Seen:
     sockets_path: str
     specs_paths: tuple[str, ...]
     plugins: Mapping[str, tuple[Candidate, ...]] = field(factory=dict)
-    strays: tuple[Stray, ...] = ()
+    ignored_files: tuple[IgnoredFile, ...] = ()
     modes: Mapping[str, int] = field(factory=dict)
     failures: Mapping[str, int] = field(factory=dict)
     unreadable: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ def diagnose(seen: Seen) -> tuple[Finding, ...]:
         *_of_directories(seen),
         *_of_leftovers(seen),
         *(finding for name in seen.plugins for finding in findings_of(seen, name)),
-        *(finding for stray in seen.strays for finding in _of_stray(seen, stray)),
+        *(finding for file in seen.ignored_files for finding in _of_ignored(seen, file)),
         *_of_weaknesses(seen),
     ]
     order = (PROBLEM, WARNING, NOTE)
@@ -457,38 +457,38 @@ def _of_leftovers(seen: Seen) -> Iterator[Finding]:
         )
 
 
-def _of_stray(seen: Seen, stray: Stray) -> Iterator[Finding]:
-    if stray.managed is not None:
+def _of_ignored(seen: Seen, file: IgnoredFile) -> Iterator[Finding]:
+    if file.managed is not None:
         told = (found[0].managed for found in seen.plugins.values())
-        if stray.managed not in told:  # otherwise reported with the plugin that it hides
-            yield from of_managed(stray.path, stray.managed, ())
+        if file.managed not in told:  # otherwise reported with the plugin that it hides
+            yield from of_managed(file.path, file.managed, ())
     else:
-        yield _of_stray_file(seen, stray)
+        yield _of_ignored_file(seen, file)
 
 
-def _of_stray_file(seen: Seen, stray: Stray) -> Finding:
-    if is_managed_socket(stray.path):
-        address = shell_command("moby-plugins", "inspect", of_path(stray.path))
+def _of_ignored_file(seen: Seen, file: IgnoredFile) -> Finding:
+    if is_managed_socket(file.path):
+        address = shell_command("moby-plugins", "inspect", of_path(file.path))
         return Finding(
             NOTE,
-            stray.path,
+            file.path,
             "the socket of a managed plugin, which an engine runs",
             "hosts do not find it by this file; its engine does, by the plugin's name",
             f"nothing; to ask the plugin: {address}",
         )
-    if stray.name in seen.plugins:
+    if file.name in seen.plugins:
         return Finding(
             WARNING,
-            stray.path,
-            stray.reason,
-            f"no host finds a plugin by this file; {shown(stray.name)} is found by "
-            f"{shown(seen.plugins[stray.name][0].path)}",
+            file.path,
+            file.reason,
+            f"no host finds a plugin by this file; {shown(file.name)} is found by "
+            f"{shown(seen.plugins[file.name][0].path)}",
             "keep copies elsewhere, or remove it",
         )
     return Finding(
         PROBLEM,
-        stray.path,
-        stray.reason,
+        file.path,
+        file.reason,
         "no host finds a plugin by this file",
         "rename it, move it, or remove it",
     )

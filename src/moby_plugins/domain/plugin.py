@@ -350,7 +350,7 @@ class Candidate:
 
 
 @frozen(field_transformer=typed)
-class Stray:
+class IgnoredFile:
     """A file that seems to describe a plugin, but that no look-up finds. A frozen value.
 
     Args:

@@ -8,7 +8,7 @@ import pytest
 from examples.async_log_plugin import AsyncJsonLines
 from examples.async_volume_plugin import AsyncShelf
 from moby_plugins.aio import AsyncPluginApp, AsyncSubsystem
-from moby_plugins.checks import Verdict, built_in_checks, chosen, new_subject, run_checks
+from moby_plugins.checks import CheckOutcome, built_in_checks, new_target, run_checks, select
 from moby_plugins.serving import plugin_server_tcp, plugin_server_unix
 
 PLUGINS: dict[str, tuple[Callable[[Path], AsyncSubsystem], str]] = {
@@ -29,9 +29,9 @@ def test_no_check_has_anything_against_it(
         server = plugin_server_unix(app, "p", sockets_path=str(short_path), drain=0.5)
     else:
         server = plugin_server_tcp(app, "p", specs_path=str(short_path), drain=0.5)
-    with server, new_subject(server.addr) as subject:
-        checks = chosen(built_in_checks(), subsystems=["Plugin", subsystem])
-        findings = list(run_checks(checks, subject))
-    assert len(findings) > 20
-    bad = {Verdict.FAILED, Verdict.WARNED}
-    assert [each for each in findings if each.verdict in bad] == []
+    with server, new_target(server.addr) as target:
+        checks = select(built_in_checks(), subsystems=["Plugin", subsystem])
+        results = list(run_checks(checks, target))
+    assert len(results) > 20
+    bad = {CheckOutcome.FAILED, CheckOutcome.WARNED}
+    assert [each for each in results if each.outcome in bad] == []

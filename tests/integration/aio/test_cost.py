@@ -24,7 +24,7 @@ CALLS = 20
 MOST = 56
 # What is made for other attempts than the first, for answers that are not all there, and for
 # responses that are no success.
-FOR_OTHERS = {"retry", "delay_after", "pause", "Tries.__init__", "read_whole", "refuse"}
+FOR_OTHERS = {"retry", "delay_after", "pause", "Tries.__init__", "read_limited", "refuse"}
 
 
 @frozen

@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from moby_plugins import Request, Response
 from moby_plugins.serving import PluginApp, serve_unix
 from moby_plugins.subsystems import (
+    AddressResponse,
     AddressSpaces,
     EndpointInterface,
     IpamCapabilities,
     IpamDriver,
-    Joined,
-    Lease,
+    JoinResponse,
     NetworkCapabilities,
     NetworkDriver,
     NetworkRequest,
-    Pool,
+    PoolResponse,
 )
 
 GATEWAY = "com.docker.network.gateway"
@@ -56,8 +56,8 @@ class NullNetwork(NetworkDriver):
 
     def join(
         self, network_id: str, endpoint_id: str, sandbox_key: str, options: Mapping[str, object]
-    ) -> Joined:
-        return Joined(disable_gateway_service=True)
+    ) -> JoinResponse:
+        return JoinResponse(disable_gateway_service=True)
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
         pass
@@ -83,13 +83,13 @@ class Counting(IpamDriver):
         sub_pool: str = "",
         options: Mapping[str, str] | None = None,
         v6: bool = False,  # noqa: FBT001, FBT002  the protocol's own
-    ) -> Pool:
+    ) -> PoolResponse:
         with self._lock:
             pool = pool or f"10.231.{len(self._taken)}.0/24"
             if pool in self._taken:
                 raise ValueError(f"pool {pool} is taken")
             self._taken[pool] = set()
-            return Pool(pool_id=pool, pool=pool)
+            return PoolResponse(pool_id=pool, pool=pool)
 
     def release_pool(self, pool_id: str) -> None:
         with self._lock:
@@ -97,13 +97,13 @@ class Counting(IpamDriver):
 
     def request_address(
         self, pool_id: str, address: str = "", options: Mapping[str, str] | None = None
-    ) -> Lease:
+    ) -> AddressResponse:
         with self._lock:
             network, taken = ipaddress.ip_network(pool_id), self._taken[pool_id]
             free = (str(host) for host in network.hosts() if str(host) not in taken)
             address = address or next(free)
             taken.add(address)
-            return Lease(f"{address}/{network.prefixlen}")
+            return AddressResponse(f"{address}/{network.prefixlen}")
 
     def release_address(self, pool_id: str, address: str) -> None:
         with self._lock:

@@ -18,9 +18,9 @@ from moby_plugins.domain.http import Request, Response
 from moby_plugins.ports import Transport
 from moby_plugins.serving import hung_up
 from moby_plugins.testing import FakeEngine, LivePlugin, PluginDirectory
-from moby_plugins.tracing import Interposed, RecordedCall, Trace, interposed, interposed_at
+from moby_plugins.tracing import RecordedCall, Trace, TracingProxy, tracing_proxy, tracing_proxy_at
 
-Interpose = Callable[..., AbstractContextManager[Interposed]]
+Interpose = Callable[..., AbstractContextManager[TracingProxy]]
 
 
 def plugin(request: Request) -> Response:
@@ -47,7 +47,7 @@ def plugin_dir(short_path: Path) -> Iterator[PluginDirectory]:
 @pytest.fixture
 def stand_between(plugin_dir: PluginDirectory) -> Interpose:
     """Interpose in those directories."""
-    return lambda name="shelf": interposed(name, between, plugin_dir.settings)
+    return lambda name="shelf": tracing_proxy(name, between, plugin_dir.settings)
 
 
 @contextmanager
@@ -277,7 +277,7 @@ def test_elsewhere_nothing_is_touched(plugin_dir: PluginDirectory) -> None:
     listen = Address(f"unix://{plugin_dir.path}/mine.sock")
     with (
         alive(plugin_dir) as live,
-        interposed_at(listen, Address(live.addr), between, plugin_dir.settings) as there,
+        tracing_proxy_at(listen, Address(live.addr), between, plugin_dir.settings) as there,
     ):
         assert said(plugin_dir.path / "mine.sock") == "past the plugin"
         assert said(plugin_dir.sockets / "shelf.sock") == "the plugin"
@@ -290,7 +290,7 @@ def test_it_listens_at_a_unix_socket_only(plugin_dir: PluginDirectory) -> None:
     """Hosts of this machine are the ones that it is for."""
     with (
         pytest.raises(SpecError, match="at a unix:// address only, not at tcp://h:1"),
-        interposed_at(Address("tcp://h:1"), Address("tcp://h:2"), between, plugin_dir.settings),
+        tracing_proxy_at(Address("tcp://h:1"), Address("tcp://h:2"), between, plugin_dir.settings),
     ):
         pass
 
@@ -385,7 +385,7 @@ def test_paths_go_through_as_they_came(plugin_dir: PluginDirectory) -> None:
     sent = ["A%2520", "M.x%2Fy?a=%20&b", "M%2Ex", "A?", "a//b/../c;d", "%41"]
     with (
         LivePlugin(listening, "shelf", plugin_dir.sockets),
-        interposed("shelf", passing, plugin_dir.settings) as there,
+        tracing_proxy("shelf", passing, plugin_dir.settings) as there,
         new_client(there.addr) as client,
     ):
         for method in sent:
@@ -408,7 +408,7 @@ def test_connections_from_before_are_known_however_the_path_is_written(
     ):
         mine.connect(str(plugin_dir.sockets / "shelf.sock"))
         anothers.connect(str(plugin_dir.sockets / "other.sock"))
-        with interposed("shelf", between, plugin_dir.settings) as there:
+        with tracing_proxy("shelf", between, plugin_dir.settings) as there:
             assert said(plugin_dir.sockets / "shelf.sock") == "past the plugin"
             assert there.passed_by() == 1
 
@@ -437,7 +437,7 @@ def test_hosts_that_have_left_hold_nothing(plugin_dir: PluginDirectory) -> None:
     seen: list[RecordedCall] = []
     with (
         LivePlugin(following, "shelf", plugin_dir.sockets),
-        interposed("shelf", passing, plugin_dir.settings) as there,
+        tracing_proxy("shelf", passing, plugin_dir.settings) as there,
     ):
         for _ in range(300):
             with socket.socket(socket.AF_UNIX) as host:
@@ -462,12 +462,12 @@ def test_a_plugin_of_the_settings_is_stood_in_for_at_its_own_socket(
     settings = evolve(plugin_dir.settings, plugins=given)
     with LivePlugin(plugin, "shelf", elsewhere):
         alone = said(elsewhere / "shelf.sock")
-        with interposed("books", between, settings):
+        with tracing_proxy("books", between, settings):
             together = said(elsewhere / "shelf.sock")
 
     assert alone != together
     assert files(plugin_dir) == []
-    with pytest.raises(SpecError, match="only a socket"), interposed("far", between, settings):
+    with pytest.raises(SpecError, match="only a socket"), tracing_proxy("far", between, settings):
         pass
 
 
@@ -479,7 +479,7 @@ def test_a_socket_whose_path_is_as_long_as_one_can_be_is_stood_in_for(
     path = directory / ("s" * 17 + ".sock")
     assert len(str(path)) == 107
     with LivePlugin(plugin, path.stem, directory):
-        with interposed(f"unix://{path}", between, plugin_dir.settings):
+        with tracing_proxy(f"unix://{path}", between, plugin_dir.settings):
             assert said(path) == "past the plugin"
             assert left_behind(str(directory)) == []
         assert said(path) == "the plugin"
@@ -507,7 +507,7 @@ def test_a_managed_plugin_without_a_socket_has_none_made(short_path: Path) -> No
         settings = Settings(engine=server.addr, sockets_path=str(short_path), specs_paths=[])
         with (
             pytest.raises(TransportError, match="no socket there"),
-            interposed("mp/shelf", between, settings),
+            tracing_proxy("mp/shelf", between, settings),
         ):
             pass
     assert not Path("/run/docker/plugins", identity).exists()

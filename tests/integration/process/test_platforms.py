@@ -123,7 +123,7 @@ def test_specs_are_found_without_flags_of_unix() -> None:
         ("FaultServer", "FaultServer.unix(refused(), 'a').start()"),
         ("FaultServer", "FaultServer.tcp({}).start()"),
         ("a UNIX socket", "PluginDirectory(Path('.')).socket('a')"),
-        ("tracing", "interposed('a', lambda _: PluginApp(), Settings()).__enter__()"),
+        ("tracing", "tracing_proxy('a', lambda _: PluginApp(), Settings()).__enter__()"),
         ("diagnose", "diagnose(Settings())"),
     ],
 )
@@ -136,7 +136,7 @@ def test_what_cannot_work_says_so(part: str, program: str) -> None:
         from moby_plugins.diagnosis import diagnose
         from moby_plugins.serving import *
         from moby_plugins.testing import *
-        from moby_plugins.tracing import interposed
+        from moby_plugins.tracing import tracing_proxy
         try:
             {program}
         except SettingsError as error:

@@ -7,7 +7,7 @@ import pytest
 from moby_plugins import Request
 from moby_plugins.checks import built_in_checks
 from moby_plugins.domain.http import App
-from tests.unit.checks.broken import Broken, body_of, does, finding
+from tests.unit.checks.broken import Broken, body_of, does, result
 from tests.unit.checks.broken_logs import HASTY
 from tests.unit.checks.good_plugin import good_plugin
 
@@ -17,11 +17,11 @@ CHECKS = {item.id: item for item in built_in_checks()}
 @pytest.mark.parametrize("body", [b"404 page not found", b'[{"x": [7]}]', b""])
 def test_no_answer_breaks_a_check(body: bytes) -> None:
     """A check judges whatever comes back, from every method; it makes no mistake of its own."""
-    odd = Broken(does(lambda *_: body), setup=HASTY)
+    odd = Broken(does(lambda *_: body), options=HASTY)
     app = odd.breaks(good_plugin())
 
     for item in CHECKS.values():
-        found = finding(item, app, odd)
+        found = result(item, app, odd)
 
         assert "the check broke" not in found.came_back, item.id
 
@@ -36,9 +36,9 @@ def test_no_value_breaks_a_check(value: object) -> None:
         told = json.loads(body_of(good(request)) or b"{}")
         return dict.fromkeys(told, value)
 
-    broken = Broken(does(odd), setup=HASTY)
+    broken = Broken(does(odd), options=HASTY)
     app = broken.breaks(good_plugin())
     for item in CHECKS.values():
-        found = finding(item, app, broken)
+        found = result(item, app, broken)
 
         assert "the check broke" not in found.came_back, item.id

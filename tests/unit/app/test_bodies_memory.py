@@ -2,7 +2,7 @@
 
 import tracemalloc
 
-from moby_plugins.app.bodies import read_whole
+from moby_plugins.app.bodies import read_limited
 
 SIZE = 32 << 10
 
@@ -27,7 +27,7 @@ def test_crumbs_take_no_more_memory_than_a_loaf() -> None:
     """A plugin that sends its answer in tiny chunks does not multiply what the answer takes."""
     tracemalloc.start()
     try:
-        whole = read_whole(Crumbs(SIZE), SIZE)
+        whole = read_limited(Crumbs(SIZE), SIZE)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from moby_plugins.app.bodies import accepted, read_whole
+from moby_plugins.app.bodies import raise_for_status, read_limited
 from moby_plugins.app.client import Client, Stream
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import (
@@ -46,13 +46,13 @@ def test_a_body_is_read_to_its_end(chunks: list[bytes]) -> None:
     """However many bits it comes in, the body is all of them."""
     body = Body(chunks)
 
-    assert read_whole(body, 100) == b"".join(chunks)
+    assert read_limited(body, 100) == b"".join(chunks)
     assert body.closed == 0
 
 
 def test_a_body_as_large_as_the_bound_is_read() -> None:
     """The bound is what may be had."""
-    assert read_whole(Body([b"ab", b"cd"]), 4) == b"abcd"
+    assert read_limited(Body([b"ab", b"cd"]), 4) == b"abcd"
 
 
 @pytest.mark.parametrize("chunks", [[b"abcde"], [b"abcd", b"e"], [b"a"] * 1000])
@@ -61,7 +61,7 @@ def test_a_larger_body_is_an_error_and_not_read_to_its_end(chunks: list[bytes]) 
     body = Body(chunks)
 
     with pytest.raises(WireError, match=r"^the answer is larger than 4 bytes$"):
-        read_whole(body, 4)
+        read_limited(body, 4)
 
     assert sum(map(len, chunks[: len(body.asked)])) == 5
 
@@ -70,7 +70,7 @@ def test_a_body_is_asked_for_in_chunks() -> None:
     """No read asks for more than a chunk, nor for more than the bound leaves."""
     body = Body([b"x" * CHUNK_BYTES, b"y"])
 
-    read_whole(body, CHUNK_BYTES + 9)
+    read_limited(body, CHUNK_BYTES + 9)
 
     assert body.asked == [CHUNK_BYTES, 10, 9]
 
@@ -79,7 +79,7 @@ def test_status_200_is_accepted_unread() -> None:
     """The body is returned as it is."""
     body = Body([b"abc"])
 
-    assert accepted(Response(200, body), "M.x") is body
+    assert raise_for_status(Response(200, body), "M.x") is body
     assert (body.asked, body.closed) == ([], 0)
 
 
@@ -89,7 +89,7 @@ def test_any_other_status_is_an_error(status: int) -> None:
     body = Body([b'{"Err": ', b'"disk full"}'])
 
     with pytest.raises(StatusError) as caught:
-        accepted(Response(status, body), "M.x")
+        raise_for_status(Response(status, body), "M.x")
 
     error = caught.value
     assert (error.status, error.method, error.message) == (status, "M.x", "disk full")
@@ -103,7 +103,7 @@ def test_the_text_of_an_error_is_cut_after_one_mebibyte() -> None:
     body = Body(endless)
 
     with pytest.raises(StatusError) as caught:
-        accepted(Response(500, body), "M.x")
+        raise_for_status(Response(500, body), "M.x")
 
     assert caught.value.message == "x" * MAX_ERROR_BYTES
     assert len(body.asked) == 18
@@ -129,7 +129,7 @@ def test_an_error_whose_text_breaks_off_keeps_what_came(
     body = Body(came, cause)
 
     with pytest.raises(StatusError) as caught:
-        accepted(Response(503, body), "M.x")
+        raise_for_status(Response(503, body), "M.x")
 
     assert (caught.value.status, caught.value.message) == (503, message)
     assert caught.value.__cause__ is cause
@@ -141,7 +141,7 @@ def test_a_body_that_fails_otherwise_is_closed_too() -> None:
     body = Body([b"a"], ZeroDivisionError())
 
     with pytest.raises(ZeroDivisionError):
-        accepted(Response(500, body), "M.x")
+        raise_for_status(Response(500, body), "M.x")
 
     assert body.closed == 1
 

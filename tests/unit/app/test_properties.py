@@ -29,7 +29,7 @@ KINDS = [kind for kind in CLASSES if issubclass(kind, Subsystem) and kind is not
 MESSAGES = [kind for kind in CLASSES if attrs.has(kind)]
 # Every key that some message has, so that what is wrong is found in the right place.
 KEYS = sorted(
-    {wire.wire_name(field) for kind in MESSAGES for field in attrs.fields(kind)}
+    {wire.name_on_wire(field) for kind in MESSAGES for field in attrs.fields(kind)}
     | {remote.result for kind in KINDS for remote in kind.remotes.values() if remote.result}
     | {key for kind in KINDS for key in kind.error_keys}
 )

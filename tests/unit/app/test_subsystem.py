@@ -8,7 +8,7 @@ import pytest
 
 from moby_plugins.domain.errors import DriverError, StatusError, WireError
 from moby_plugins.serving import PluginApp
-from moby_plugins.subsystems import Subsystem, VolumeDriver, omitempty, remote, wired
+from moby_plugins.subsystems import Subsystem, VolumeDriver, omitempty, remote, wire_name
 from moby_plugins.testing import refused, status
 from tests.unit.app.subsystems.exchanges import asked, client_to, replying
 
@@ -20,7 +20,7 @@ class Card:
     to: str
     text: str = "hello"
     priority: int = attrs.field(default=0, metadata=omitempty())
-    sender_id: str = attrs.field(default="", metadata=wired("SenderID"))
+    sender_id: str = attrs.field(default="", metadata=wire_name("SenderID"))
 
 
 class Greeter(Subsystem):
@@ -41,7 +41,7 @@ class Greeter(Subsystem):
         """The answer is a message."""
         raise NotImplementedError
 
-    @remote(sends_body=False, result="Tags", absent={"none": "1"})
+    @remote(sends_body=False, result="Tags", default_if_missing={"none": "1"})
     def tags(self) -> Mapping[str, str]:
         """A plugin may lack this."""
         raise NotImplementedError
@@ -163,7 +163,7 @@ def test_a_subsystem_has_its_own_names() -> None:
         interface = "LampDriver"
         error_keys = ("Fault",)
 
-        @remote("On", result="Lit", failed=False)
+        @remote("On", result="Lit", default_on_error=False)
         def switch_on(self) -> bool:
             raise NotImplementedError
 

@@ -14,7 +14,7 @@ from moby_plugins.subsystems import (
     LogInfo,
     MetricsCollector,
     ReadConfig,
-    Remote,
+    RemoteMethod,
     Subsystem,
     VolumeDriver,
     encode_frame,
@@ -25,7 +25,7 @@ ARCHIVE = io.BytesIO(b"tar")
 INFO, CONFIG = LogInfo(), ReadConfig()
 
 
-def of(subsystem: type[Subsystem], wire: str) -> Remote:
+def of(subsystem: type[Subsystem], wire: str) -> RemoteMethod:
     """The method that is called so on the wire."""
     return subsystem.remotes[wire]
 
@@ -57,10 +57,10 @@ def of(subsystem: type[Subsystem], wire: str) -> Remote:
             Follow("LogDriver.ReadLogs", {"Info": INFO, "Config": CONFIG}),
         ),
     ],
-    ids=lambda value: value.method if isinstance(value, Remote) else "",
+    ids=lambda value: value.method if isinstance(value, RemoteMethod) else "",
 )
 def test_a_method_plans_one_kind_of_call(
-    method: Remote, arguments: tuple[Any, ...], plan: Plan
+    method: RemoteMethod, arguments: tuple[Any, ...], plan: Plan
 ) -> None:
     """JSON both ways, nothing to read, a body as it is, or an answer as it comes."""
     assert method.plan(*arguments) == plan

@@ -11,7 +11,7 @@ import attrs
 import pytest
 from attrs import field, frozen
 
-from moby_plugins.app.wire import decode, wire_name
+from moby_plugins.app.wire import decode, name_on_wire
 from moby_plugins.domain.errors import WireError
 
 VolumeName = NewType("VolumeName", str)
@@ -162,7 +162,7 @@ def test_a_field_can_have_a_name_of_its_own_on_the_wire() -> None:
 
 def test_names_on_the_wire_are_title_cased_and_joined() -> None:
     """``created_at`` is ``CreatedAt``, unless the field says otherwise."""
-    names = [wire_name(a) for kind in (Volume, Endpoint) for a in attrs.fields(kind)]
+    names = [name_on_wire(a) for kind in (Volume, Endpoint) for a in attrs.fields(kind)]
 
     assert names == ["Name", "Mountpoint", "CreatedAt", "Status", "ID", "Secret", "Hops", "Label"]
 

@@ -10,15 +10,15 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from moby_plugins import Request, Response, TLSOptions, TransportTimeoutError
-from moby_plugins.checks import Check, Finding, Setup, Subject, Verdict, run_checks
+from moby_plugins.checks import Check, CheckOutcome, CheckResult, Options, Target, run_checks
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import CONTENT_TYPE, App
 from moby_plugins.testing import FakeClock, MemoryTransport
 from tests.unit.checks.processes import IDLE, Process
 
 HEADERS = {"Content-Type": CONTENT_TYPE}
-SETUP = Setup(
-    timeout=10.0, secret="password", found="/etc/docker/plugins/good.spec", tag="0123abcd"
+OPTIONS = Options(
+    timeout=10.0, secret="password", path="/etc/docker/plugins/good.spec", tag="0123abcd"
 )
 
 # What is answered instead, given the request and what the good plugin would answer.
@@ -31,8 +31,8 @@ class Broken:
     """How a plugin is broken so that a check does not pass, and what that finds then."""
 
     breaks: Breaks = field(eq=False)
-    verdict: Verdict = Verdict.FAILED
-    setup: Setup = SETUP
+    outcome: CheckOutcome = CheckOutcome.FAILED
+    options: Options = OPTIONS
     # Seconds, on a clock of the test's own, that each answer takes.
     delay: float = 0.0
     addr: str = "unix:///run/docker/plugins/good.sock"
@@ -40,9 +40,9 @@ class Broken:
     process: Process | None = IDLE
 
 
-def warned(breaks: Breaks, setup: Setup = SETUP) -> Broken:
+def warned(breaks: Breaks, options: Options = OPTIONS) -> Broken:
     """Broken in a way that engines put up with."""
-    return Broken(breaks, Verdict.WARNED, setup)
+    return Broken(breaks, CheckOutcome.WARNED, options)
 
 
 def does(answers: Answers, *methods: str) -> Breaks:
@@ -132,7 +132,7 @@ def args_of(request: Request) -> dict[str, Any]:
     return dict(request.json() or {})
 
 
-def finding(item: Check, app: App, broken: Broken) -> Finding:
+def result(item: Check, app: App, broken: Broken) -> CheckResult:
     """What one check finds, without a socket, on a clock of its own."""
     clock = FakeClock()
 
@@ -143,13 +143,13 @@ def finding(item: Check, app: App, broken: Broken) -> Finding:
     plugin = MemoryTransport(slow if broken.delay else app, clock=clock)
     address = Address(broken.addr)
     process = broken.process.of(clock, plugin) if broken.process else None
-    subject = Subject(
+    target = Target(
         plugin,
         address,
         clock=clock,
         tls=broken.tls,
-        setup=broken.setup,
+        options=broken.options,
         find_process=lambda: process,
     )
-    (found,) = run_checks([item], subject)
+    (found,) = run_checks([item], target)
     return found

@@ -8,7 +8,7 @@ from attrs import evolve
 from moby_plugins import Request, Response, TLSOptions
 from moby_plugins.domain.http import App
 from tests.unit.checks.broken import (
-    SETUP,
+    OPTIONS,
     Broken,
     adds,
     after,
@@ -62,7 +62,7 @@ BROKEN = {
     "Plugin: answer given up": Broken(after(3, lambda _, __: {"Implements": None}, ACTIVATE)),
     "Plugin: encryption": evolve(warned(adds(ACTIVATE)), addr="tcp://192.0.2.1:80"),
     "Plugin: spec directory": warned(
-        adds(ACTIVATE), evolve(SETUP, found="/root/.config/docker/plugins/good.json")
+        adds(ACTIVATE), evolve(OPTIONS, path="/root/.config/docker/plugins/good.json")
     ),
 }
 

@@ -11,7 +11,7 @@ from moby_plugins import Request, Response
 from moby_plugins.domain.http import App
 from moby_plugins.subsystems import LogEntry, decode_frames, encode_frame
 from tests.unit.checks.broken import (
-    SETUP,
+    OPTIONS,
     Breaks,
     Broken,
     args_of,
@@ -27,7 +27,7 @@ from tests.unit.checks.broken_volumes import no, refuses_if, swallows
 
 CAPABILITIES = "LogDriver.Capabilities"
 START, STOP, READ = "LogDriver.StartLogging", "LogDriver.StopLogging", "LogDriver.ReadLogs"
-HASTY = evolve(SETUP, timeout=0.05)
+HASTY = evolve(OPTIONS, timeout=0.05)
 
 
 def entries_as(edit: Callable[[list[LogEntry]], list[LogEntry]]) -> Breaks:
@@ -168,8 +168,8 @@ BROKEN = {
     ),
     "LogDriver: stop while the FIFO is open": Broken(does(never, STOP)),
     "LogDriver: stop of unknown": warned(refuses(STOP)),
-    "LogDriver: FIFO is read": Broken(swallows(START), setup=HASTY),
-    "LogDriver: unusual lines": Broken(swallows(START), setup=HASTY),
+    "LogDriver: FIFO is read": Broken(swallows(START), options=HASTY),
+    "LogDriver: unusual lines": Broken(swallows(START), options=HASTY),
     "LogDriver: start again": Broken(refuses(START)),
     "LogDriver: containers side by side": Broken(at_once(START)),
     "LogDriver: no reading without the capability": Broken(
@@ -181,27 +181,27 @@ BROKEN = {
     "LogDriver: times": Broken(each(time_nano=1)),
     "LogDriver: bytes": warned(entries_as(as_text)),
     "LogDriver: stop at once": warned(entries_as(lambda entries: entries[:-1])),
-    "LogDriver: pieces of a line": Broken(entries_as(lambda entries: entries[-1:]), setup=HASTY),
+    "LogDriver: pieces of a line": Broken(entries_as(lambda entries: entries[-1:]), options=HASTY),
     "LogDriver: tail": Broken(deaf("Tail")),
     "LogDriver: since": Broken(loses("Since", "0001-01-01T00:00:00Z", slice(2, None))),
     "LogDriver: until": Broken(loses("Until", "0001-01-01T00:00:00Z", slice(1))),
-    "LogDriver: logs of one container": Broken(first_container_only(), setup=HASTY),
-    "LogDriver: logs after a second start": Broken(forgets(), setup=HASTY),
-    "LogDriver: docker logs of a stopped container": Broken(forgets(), setup=HASTY),
+    "LogDriver: logs of one container": Broken(first_container_only(), options=HASTY),
+    "LogDriver: logs after a second start": Broken(forgets(), options=HASTY),
+    "LogDriver: docker logs of a stopped container": Broken(forgets(), options=HASTY),
     "LogDriver: logs of a stranger": Broken(does(lambda _, __: b"".join(frames(b"x\n")), READ)),
     "LogDriver: follow": Broken(does(ends_at_once, READ)),
-    "LogDriver: follow cut off": Broken(dies_when_cut_off(), setup=HASTY),
+    "LogDriver: follow cut off": Broken(dies_when_cut_off(), options=HASTY),
     "LogDriver: follow and hang up": Broken(runs_out_of_threads()),
 }
 MORE = (
     ("LogDriver: capabilities", warned(refuses(CAPABILITIES))),
     ("LogDriver: capabilities", Broken(says(CAPABILITIES, {"Cap": {"ReadLogs": "yes"}}))),
     ("LogDriver: lines end", warned(each(line=b"one\n\n"))),
-    ("LogDriver: lines come back", Broken(entries_as(lambda entries: entries[:-1]), setup=HASTY)),
-    ("LogDriver: lines come back", Broken(does(lambda _, __: b"\0\0\0\7x", READ), setup=HASTY)),
+    ("LogDriver: lines come back", Broken(entries_as(lambda entries: entries[:-1]), options=HASTY)),
+    ("LogDriver: lines come back", Broken(does(lambda _, __: b"\0\0\0\7x", READ), options=HASTY)),
     ("LogDriver: sources", Broken(each(source="console"))),
     ("LogDriver: stop of unknown", Broken(does(never, STOP))),
     ("LogDriver: large info", Broken(refuses(START))),
     ("LogDriver: large info", Broken(does(lambda *_: no("no such file or directory"), START))),
-    ("LogDriver: lines come back", Broken(swallows(START), setup=HASTY)),
+    ("LogDriver: lines come back", Broken(swallows(START), options=HASTY)),
 )

@@ -5,9 +5,9 @@ import os
 
 from attrs import evolve
 
-from moby_plugins.checks import Verdict
+from moby_plugins.checks import CheckOutcome
 from tests.unit.checks.broken import (
-    SETUP,
+    OPTIONS,
     Broken,
     adds,
     at_once,
@@ -51,7 +51,7 @@ BROKEN = {
     ),
 }
 MORE = (
-    ("MetricsCollector: managed plugin", warned(adds("Plugin.Activate"), evolve(SETUP, found=""))),
+    ("MetricsCollector: managed plugin", warned(adds("Plugin.Activate"), evolve(OPTIONS, path=""))),
     ("secretprovider: size", secret(b"x" * 512_000)),
-    ("secretprovider: value", Broken(adds(GET), Verdict.SKIPPED, evolve(SETUP, secret=""))),
+    ("secretprovider: value", Broken(adds(GET), CheckOutcome.SKIPPED, evolve(OPTIONS, secret=""))),
 )

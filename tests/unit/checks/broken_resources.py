@@ -2,7 +2,7 @@
 
 from attrs import evolve
 
-from moby_plugins.checks import Verdict
+from moby_plugins.checks import CheckOutcome
 from tests.unit.checks.broken import Broken, adds, warned
 from tests.unit.checks.processes import Process
 
@@ -17,7 +17,7 @@ def left_with(process: Process | None) -> Broken:
 
 def unknown(process: Process | None) -> Broken:
     """The same, where the machine does not tell."""
-    return evolve(left_with(process), verdict=Verdict.SKIPPED)
+    return evolve(left_with(process), outcome=CheckOutcome.SKIPPED)
 
 
 BROKEN = {IDLE: left_with(Process(core=0.95)), CLOSED: left_with(Process(leak=1))}

@@ -11,6 +11,7 @@ from moby_plugins import Request, Response
 from moby_plugins.domain.http import App
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import (
+    AddressResponse,
     AddressSpaces,
     AuthZPlugin,
     AuthZRequest,
@@ -20,13 +21,12 @@ from moby_plugins.subsystems import (
     InterfaceName,
     IpamCapabilities,
     IpamDriver,
-    Joined,
-    Lease,
+    JoinResponse,
     MetricsCollector,
     NetworkCapabilities,
     NetworkDriver,
     NetworkRequest,
-    Pool,
+    PoolResponse,
     Secret,
     SecretProvider,
     SecretRequest,
@@ -121,10 +121,10 @@ class Networks(NetworkDriver):
 
     def join(
         self, network_id: str, endpoint_id: str, sandbox_key: str, options: Mapping[str, Any]
-    ) -> Joined:
+    ) -> JoinResponse:
         if endpoint_id not in self._networks[network_id]:
             raise ValueError("no such endpoint")
-        return Joined(InterfaceName("veth7", "eth"), gateway="192.0.2.1")
+        return JoinResponse(InterfaceName("veth7", "eth"), gateway="192.0.2.1")
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
         if endpoint_id not in self._networks[network_id]:
@@ -157,14 +157,14 @@ class Addresses(IpamDriver):
         sub_pool: str = "",
         options: Mapping[str, str] | None = None,
         v6: bool = False,  # noqa: FBT001, FBT002
-    ) -> Pool:
+    ) -> PoolResponse:
         with self._lock:
             free = (f"10.{number}.0.0/16" for number in count() if not self._has(number))
             network = ip_network(pool or ("2001:db8::/64" if v6 else next(free)))
             self._taken[str(network)] = set()
             gateway = f"{network[1]}/{network.prefixlen}"
             self._taken[str(network)].add(str(network[1]))
-            return Pool(str(network), str(network), {GATEWAY: gateway})
+            return PoolResponse(str(network), str(network), {GATEWAY: gateway})
 
     def _has(self, number: int) -> bool:
         return f"10.{number}.0.0/16" in self._taken
@@ -174,7 +174,7 @@ class Addresses(IpamDriver):
 
     def request_address(
         self, pool_id: str, address: str = "", options: Mapping[str, str] | None = None
-    ) -> Lease:
+    ) -> AddressResponse:
         with self._lock:
             taken, network = self._taken[pool_id], ip_network(pool_id)
             free = (str(host) for host in network.hosts() if str(host) not in taken)
@@ -182,7 +182,7 @@ class Addresses(IpamDriver):
             if given in taken:
                 raise ValueError(f"{given} is taken")
             taken.add(given)
-            return Lease(f"{given}/{network.prefixlen}")
+            return AddressResponse(f"{given}/{network.prefixlen}")
 
     def release_address(self, pool_id: str, address: str) -> None:
         self._taken[pool_id].discard(address)

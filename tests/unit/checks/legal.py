@@ -8,13 +8,13 @@ from typing import Any
 from attrs import evolve
 
 from moby_plugins import Request, Response
-from moby_plugins.checks import Verdict
+from moby_plugins.checks import CheckOutcome
 from moby_plugins.checks.methods import FAMILIES, Family
 from moby_plugins.domain.http import App
 from moby_plugins.serving import PluginApp
 from tests.unit.checks.broken import (
     HEADERS,
-    SETUP,
+    OPTIONS,
     Breaks,
     Broken,
     adds,
@@ -35,12 +35,12 @@ LEAST_CERTIFICATE = 200
 
 def passes(breaks: Breaks) -> Broken:
     """Not broken at all."""
-    return Broken(breaks, Verdict.PASSED)
+    return Broken(breaks, CheckOutcome.PASSED)
 
 
-def skipped(breaks: Breaks, **setup: Any) -> Broken:
+def skipped(breaks: Breaks, **options: Any) -> Broken:
     """Nothing to check."""
-    return Broken(breaks, Verdict.SKIPPED, evolve(SETUP, **setup))
+    return Broken(breaks, CheckOutcome.SKIPPED, evolve(OPTIONS, **options))
 
 
 def errors_in_200(key: str, *methods: str) -> Breaks:

@@ -8,7 +8,7 @@ from attrs import evolve
 from moby_plugins import Request, Response
 from moby_plugins.checks import (
     Check,
-    Verdict,
+    CheckOutcome,
     built_in_checks,
     checks_in,
     log_reading,
@@ -28,7 +28,7 @@ from tests.unit.checks import (
     broken_resources,
     broken_volumes,
 )
-from tests.unit.checks.broken import SETUP, Broken, does, edits, finding, refuses
+from tests.unit.checks.broken import OPTIONS, Broken, does, edits, refuses, result
 from tests.unit.checks.good_plugin import good_plugin
 from tests.unit.checks.legal import LEGAL
 
@@ -64,17 +64,17 @@ def cannot_read(request: Request, _: App) -> Response:
     return Response(status, b'{"Cap": {"ReadLogs": false}}')
 
 
-GOOD = Broken(edits("Plugin.Activate", managed), Verdict.PASSED, SETUP)
+GOOD = Broken(edits("Plugin.Activate", managed), CheckOutcome.PASSED, OPTIONS)
 
 
 @pytest.mark.parametrize("subsystem", sorted({item.subsystem for item in CHECKS.values()}))
 def test_a_good_plugin_passes(subsystem: str) -> None:
     """Each check, alone, passes on a plugin that keeps to the protocol."""
     for name in (name for name, item in CHECKS.items() if item.subsystem == subsystem):
-        found = finding(CHECKS[name], GOOD.breaks(good_plugin()), GOOD)
+        found = result(CHECKS[name], GOOD.breaks(good_plugin()), GOOD)
 
-        wanted = Verdict.SKIPPED if name in SKIPPED else Verdict.PASSED
-        assert found.verdict == wanted, f"{name}: {found.came_back}"
+        wanted = CheckOutcome.SKIPPED if name in SKIPPED else CheckOutcome.PASSED
+        assert found.outcome == wanted, f"{name}: {found.came_back}"
 
 
 def test_a_managed_plugin_is_no_finding() -> None:
@@ -82,7 +82,7 @@ def test_a_managed_plugin_is_no_finding() -> None:
     name = "MetricsCollector: managed plugin"
     without = refuses("Plugin.Activate", status=404)
 
-    assert finding(CHECKS[name], without(good_plugin()), GOOD).verdict is Verdict.PASSED
+    assert result(CHECKS[name], without(good_plugin()), GOOD).outcome is CheckOutcome.PASSED
 
 
 def test_a_driver_that_does_not_read_is_no_finding() -> None:
@@ -90,18 +90,20 @@ def test_a_driver_that_does_not_read_is_no_finding() -> None:
     deaf = does(cannot_read, "LogDriver.Capabilities", "LogDriver.ReadLogs")
 
     for item in checks_in(log_reading):
-        found = finding(item, deaf(good_plugin()), GOOD)
+        found = result(item, deaf(good_plugin()), GOOD)
 
-        assert found.verdict is Verdict.SKIPPED, item.id
+        assert found.outcome is CheckOutcome.SKIPPED, item.id
         assert found.came_back == "ReadLogs is not among its capabilities", item.id
 
 
 @pytest.mark.parametrize("item", checks_in(secret), ids=lambda item: item.id)
 def test_a_provider_whose_secrets_nobody_names_is_no_finding(item: Check) -> None:
     """All that can be asked for then is a secret that there is not."""
-    found = finding(item, good_plugin(), Broken(GOOD.breaks, setup=evolve(SETUP, secret="")))
+    found = result(item, good_plugin(), Broken(GOOD.breaks, options=evolve(OPTIONS, secret="")))
 
-    assert found.verdict is (Verdict.PASSED if item.name == "unknown secret" else Verdict.SKIPPED)
+    assert found.outcome is (
+        CheckOutcome.PASSED if item.name == "unknown secret" else CheckOutcome.SKIPPED
+    )
 
 
 def test_no_check_lacks_a_broken_plugin() -> None:
@@ -113,9 +115,9 @@ def test_no_check_lacks_a_broken_plugin() -> None:
 def test_a_broken_plugin_is_found_out(module: ModuleType) -> None:
     """The check says that something came back which it does not expect."""
     for name, broken in [*module.BROKEN.items(), *module.MORE]:
-        found = finding(CHECKS[name], broken.breaks(good_plugin()), broken)
+        found = result(CHECKS[name], broken.breaks(good_plugin()), broken)
 
-        assert found.verdict == broken.verdict, f"{name}: {found.came_back}"
+        assert found.outcome == broken.outcome, f"{name}: {found.came_back}"
         assert found.came_back, name
         assert "the check broke" not in found.came_back, name
 
@@ -123,6 +125,6 @@ def test_a_broken_plugin_is_found_out(module: ModuleType) -> None:
 def test_no_check_is_stricter_than_engines() -> None:
     """What a plugin may do is no finding; where there is nothing to check, that is said."""
     for number, (name, legal) in enumerate(LEGAL):
-        found = finding(CHECKS[name], legal.breaks(good_plugin()), legal)
+        found = result(CHECKS[name], legal.breaks(good_plugin()), legal)
 
-        assert found.verdict == legal.verdict, f"{number}, {name}: {found.came_back}"
+        assert found.outcome == legal.outcome, f"{number}, {name}: {found.came_back}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moby_plugins.checks import Setup, Subject, Verdict, all_checks, chosen, run_checks
+from moby_plugins.checks import CheckOutcome, Options, Target, all_checks, run_checks, select
 from moby_plugins.checks.handshake import implemented_by
 from moby_plugins.domain.address import Address
 from moby_plugins.testing import FakeClock, MemoryTransport
@@ -17,15 +17,15 @@ NETWORK = {"NetworkDriver.GetCapabilities": {"Scope": "local"}}
 def test_what_its_engine_says_stands_for_the_handshake(kind: str, name: str) -> None:
     """It is not sent, also where a check would begin with it."""
     plugin = MemoryTransport(NETWORK, clock=FakeClock())
-    subject = Subject(
+    target = Target(
         plugin,
         Address("memory://plugin"),
         clock=FakeClock(),
-        setup=Setup(managed_for=(kind,)),
+        options=Options(managed_for=(kind,)),
     )
 
-    assert implemented_by(subject) == (kind,)
-    [finding] = run_checks(chosen(all_checks(), subsystems=[kind], names=name), subject)
+    assert implemented_by(target) == (kind,)
+    [result] = run_checks(select(all_checks(), subsystems=[kind], names=name), target)
 
-    assert finding.verdict is Verdict.PASSED, finding.came_back
+    assert result.outcome is CheckOutcome.PASSED, result.came_back
     assert "Plugin.Activate" not in plugin.calls.methods

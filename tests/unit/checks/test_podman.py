@@ -4,21 +4,23 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.checks import Setup, Subject, Verdict, built_in_checks, chosen, run_checks
+from moby_plugins.checks import CheckOutcome, Options, Target, built_in_checks, run_checks, select
 from moby_plugins.domain.address import Address
 from moby_plugins.testing import FakeClock, MemoryTransport
-from tests.unit.checks.broken import SETUP
+from tests.unit.checks.broken import OPTIONS
 from tests.unit.checks.good_plugin import good_plugin
 
-CHECKS = chosen(built_in_checks(), subsystems=("Plugin", "VolumeDriver"), host="podman")
+CHECKS = select(built_in_checks(), subsystems=("Plugin", "VolumeDriver"), host="podman")
 
 
-def checked(plugin: Any, setup: Setup = SETUP) -> tuple[MemoryTransport, dict[str, Verdict]]:
+def checked(
+    plugin: Any, options: Options = OPTIONS
+) -> tuple[MemoryTransport, dict[str, CheckOutcome]]:
     """What was called, and what was found."""
     clock = FakeClock()
     transport = MemoryTransport(plugin, clock=clock)
-    subject = Subject(transport, Address("unix:///x.sock"), clock=clock, setup=setup)
-    return transport, {each.check.name: each.verdict for each in run_checks(CHECKS, subject)}
+    target = Target(transport, Address("unix:///x.sock"), clock=clock, options=options)
+    return transport, {each.check.name: each.outcome for each in run_checks(CHECKS, target)}
 
 
 def test_podman_never_calls_capabilities_or_path() -> None:
@@ -44,18 +46,18 @@ def test_bodies_are_those_of_podman() -> None:
 
 def test_options_are_sent_where_there_are_some() -> None:
     """As the user gave them."""
-    plugin, _ = checked(good_plugin(), Setup(volume_opts={"size": "1M"}))
+    plugin, _ = checked(good_plugin(), Options(volume_opts={"size": "1M"}))
 
     created = plugin.calls.of("VolumeDriver.Create").arguments
     assert all(args["Opts"] == {"size": "1M"} for args in created)
 
 
-@pytest.mark.parametrize("setup", [SETUP, Setup(volume_opts={"size": "1M"})])
-def test_nothing_is_left(setup: Setup) -> None:
+@pytest.mark.parametrize("options", [OPTIONS, Options(volume_opts={"size": "1M"})])
+def test_nothing_is_left(options: Options) -> None:
     """Each check removes what it made."""
-    plugin, found = checked(good_plugin(), setup)
+    plugin, found = checked(good_plugin(), options)
 
-    assert {Verdict.FAILED, Verdict.WARNED} & {*found.values()} == set()
+    assert {CheckOutcome.FAILED, CheckOutcome.WARNED} & {*found.values()} == set()
     created = [args["Name"] for args in plugin.calls.of("VolumeDriver.Create").arguments]
     removed = [args["Name"] for args in plugin.calls.of("VolumeDriver.Remove").arguments]
     assert set(created) <= set(removed)

@@ -7,22 +7,22 @@ import pytest
 from moby_plugins import TransportError
 from moby_plugins.checks import (
     Check,
-    Finding,
-    Probe,
-    Setup,
-    Subject,
-    Verdict,
-    advise,
+    CheckOutcome,
+    CheckResult,
+    Options,
+    Session,
+    Target,
     built_in_checks,
     check,
-    chosen,
     fail,
     implemented_by,
     require,
     run_checks,
+    select,
     skip,
+    warn,
 )
-from moby_plugins.checks.verdict import Function
+from moby_plugins.checks.outcome import Function
 from moby_plugins.domain.address import Address
 from moby_plugins.testing import FakeClock, MemoryTransport, hangs, refused, script, status
 
@@ -34,102 +34,102 @@ def made(function: Function, name: str = "made") -> Check:
     return check("Thing", name, expects="it works", source="B0")(function)
 
 
-def subject_of(plugin: Any, setup: Setup | None = None) -> tuple[Subject, MemoryTransport]:
+def target_of(plugin: Any, options: Options | None = None) -> tuple[Target, MemoryTransport]:
     """A plugin in memory on a clock of its own, and what records its calls."""
     clock = FakeClock()
     transport = MemoryTransport(plugin, clock=clock)
-    return Subject(transport, Address("unix:///x.sock"), clock=clock, setup=setup), transport
+    return Target(transport, Address("unix:///x.sock"), clock=clock, options=options), transport
 
 
-def found(function: Function, plugin: Any, setup: Setup | None = None) -> Finding:
+def found(function: Function, plugin: Any, options: Options | None = None) -> CheckResult:
     """What a check made of ``function`` finds."""
-    (finding,) = run_checks([made(function)], subject_of(plugin, setup)[0])
-    return finding
+    (result,) = run_checks([made(function)], target_of(plugin, options)[0])
+    return result
 
 
 @pytest.mark.parametrize(
-    ("ends", "verdict", "came_back"),
+    ("ends", "outcome", "came_back"),
     [
-        (lambda _: None, Verdict.PASSED, ""),
-        (lambda _: require(1, "x"), Verdict.PASSED, ""),
-        (lambda _: require(0, "x"), Verdict.FAILED, "x"),
-        (lambda _: fail("x"), Verdict.FAILED, "x"),
-        (lambda _: advise(0, "x"), Verdict.WARNED, "x"),
-        (lambda _: skip("x"), Verdict.SKIPPED, "x"),
-        (lambda plugin: plugin.send(MAKE), Verdict.FAILED, "memory://plugin: stale socket"),
-        (lambda _: dict[str, str]()["x"], Verdict.FAILED, "the check broke: KeyError: 'x'"),
+        (lambda _: None, CheckOutcome.PASSED, ""),
+        (lambda _: require(1, "x"), CheckOutcome.PASSED, ""),
+        (lambda _: require(0, "x"), CheckOutcome.FAILED, "x"),
+        (lambda _: fail("x"), CheckOutcome.FAILED, "x"),
+        (lambda _: warn(0, "x"), CheckOutcome.WARNED, "x"),
+        (lambda _: skip("x"), CheckOutcome.SKIPPED, "x"),
+        (lambda plugin: plugin.send(MAKE), CheckOutcome.FAILED, "memory://plugin: stale socket"),
+        (lambda _: dict[str, str]()["x"], CheckOutcome.FAILED, "the check broke: KeyError: 'x'"),
     ],
 )
-def test_how_a_check_ends_is_its_verdict(ends: Any, verdict: Verdict, came_back: str) -> None:
+def test_how_a_check_ends_is_its_verdict(ends: Any, outcome: CheckOutcome, came_back: str) -> None:
     """It returns, or raises: ours, the plugin's, or a mistake of its own."""
-    finding = found(ends, refused())
+    result = found(ends, refused())
 
-    assert finding.verdict is verdict
-    assert finding.came_back.startswith(came_back)
+    assert result.outcome is outcome
+    assert result.came_back.startswith(came_back)
 
 
 def test_what_was_made_is_undone_in_reverse() -> None:
     """At the end of the check, and although it failed."""
-    subject, plugin = subject_of({MAKE: {}, UNMAKE: {}})
+    target, plugin = target_of({MAKE: {}, UNMAKE: {}})
 
-    def makes(probe: Probe) -> None:
+    def makes(session: Session) -> None:
         for number in (1, 2):
-            probe.make(MAKE, {"N": number}, UNMAKE, {"N": number})
+            session.make(MAKE, {"N": number}, UNMAKE, {"N": number})
         fail("anyway")
 
-    (finding,) = run_checks([made(makes)], subject)
+    (result,) = run_checks([made(makes)], target)
 
-    assert finding.came_back == "anyway"
+    assert result.came_back == "anyway"
     assert plugin.calls.of(UNMAKE).arguments == [{"N": 2}, {"N": 1}]
 
 
 def test_what_a_check_undid_itself_is_not_undone_again() -> None:
     """The same call with the same arguments counts."""
-    subject, plugin = subject_of({MAKE: {}, UNMAKE: {}})
+    target, plugin = target_of({MAKE: {}, UNMAKE: {}})
 
-    def makes(probe: Probe) -> None:
-        probe.make(MAKE, {}, UNMAKE, {})
-        probe.call(UNMAKE, {})
+    def makes(session: Session) -> None:
+        session.make(MAKE, {}, UNMAKE, {})
+        session.call(UNMAKE, {})
 
-    (finding,) = run_checks([made(makes)], subject)
+    (result,) = run_checks([made(makes)], target)
 
-    assert finding.verdict is Verdict.PASSED
+    assert result.outcome is CheckOutcome.PASSED
     plugin.calls.assert_called(UNMAKE, times=1)
 
 
 def test_what_may_have_been_made_is_undone() -> None:
     """An error is no proof that nothing was done; that the undoing fails then is no wonder."""
-    subject, plugin = subject_of({MAKE: status(500, "half"), UNMAKE: status(500, "what?")})
+    target, plugin = target_of({MAKE: status(500, "half"), UNMAKE: status(500, "what?")})
 
-    (finding,) = run_checks([made(lambda probe: probe.make(MAKE, {}, UNMAKE, {}))], subject)
+    (result,) = run_checks([made(lambda session: session.make(MAKE, {}, UNMAKE, {}))], target)
 
-    assert finding.came_back == f'{MAKE} answered 500 {{"Err": "half"}}'
+    assert result.came_back == f'{MAKE} answered 500 {{"Err": "half"}}'
     plugin.calls.assert_called(UNMAKE, times=1)
 
 
 def test_what_cannot_be_undone_is_told() -> None:
     """A check that passed warns of it."""
-    finding = found(
-        lambda probe: probe.make(MAKE, {}, UNMAKE, {}),
+    result = found(
+        lambda session: session.make(MAKE, {}, UNMAKE, {}),
         {MAKE: {}, UNMAKE: status(500, "in use")},
     )
 
-    assert finding.verdict is Verdict.WARNED
-    assert finding.came_back == f'not cleaned up: {UNMAKE} answered 500 {{"Err": "in use"}}'
+    assert result.outcome is CheckOutcome.WARNED
+    assert result.came_back == f'not cleaned up: {UNMAKE} answered 500 {{"Err": "in use"}}'
 
 
 def test_an_interruption_cleans_up_first() -> None:
     """Ctrl-C ends the run, once nothing is left behind."""
-    subject, plugin = subject_of({MAKE: {}, UNMAKE: {}})
+    target, plugin = target_of({MAKE: {}, UNMAKE: {}})
     paths = []
 
-    def interrupted(probe: Probe) -> None:
-        paths.append(probe.directory())
-        probe.make(MAKE, {}, UNMAKE, {})
+    def interrupted(session: Session) -> None:
+        paths.append(session.directory())
+        session.make(MAKE, {}, UNMAKE, {})
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(run_checks([made(interrupted)], subject))
+        list(run_checks([made(interrupted)], target))
 
     plugin.calls.assert_called(UNMAKE, times=1)
     assert not paths[0].exists()
@@ -137,64 +137,64 @@ def test_an_interruption_cleans_up_first() -> None:
 
 def test_a_method_that_hangs_costs_one_time_out() -> None:
     """It is not asked again, by no check; the others are."""
-    subject, plugin = subject_of({MAKE: hangs(1e9), UNMAKE: {}}, Setup(timeout=3))
-    calls = [made(lambda probe: probe.call(MAKE))] * 5
-    calls += [made(lambda probe: probe.call(UNMAKE))]
+    target, plugin = target_of({MAKE: hangs(1e9), UNMAKE: {}}, Options(timeout=3))
+    calls = [made(lambda session: session.call(MAKE))] * 5
+    calls += [made(lambda session: session.call(UNMAKE))]
 
-    findings = list(run_checks(calls, subject))
+    results = list(run_checks(calls, target))
 
-    assert subject.clock.now() == 3
-    verdicts = [each.verdict for each in findings]
-    assert verdicts == [Verdict.FAILED, *[Verdict.SKIPPED] * 4, Verdict.PASSED]
-    assert "timed out" in findings[0].came_back
-    assert findings[1].came_back == (
+    assert target.clock.now() == 3
+    outcomes = [each.outcome for each in results]
+    assert outcomes == [CheckOutcome.FAILED, *[CheckOutcome.SKIPPED] * 4, CheckOutcome.PASSED]
+    assert "timed out" in results[0].came_back
+    assert results[1].came_back == (
         f"{MAKE} did not answer in time before, and was not asked again"
         " (follows from 'Thing: made')"
     )
-    assert findings[0].seconds == 3
+    assert results[0].seconds == 3
     plugin.calls.assert_called(MAKE, times=1)
 
 
 def test_what_has_hung_before_all_checks_fails_one() -> None:
     """The first request belongs to no check; still one check fails for it."""
-    subject, _ = subject_of({MAKE: hangs(1e9)}, Setup(timeout=3))
+    target, _ = target_of({MAKE: hangs(1e9)}, Options(timeout=3))
     with pytest.raises(TransportError):
-        subject.send(MAKE)
+        target.send(MAKE)
 
-    first, second = run_checks([made(lambda probe: probe.call(MAKE))] * 2, subject)
+    first, second = run_checks([made(lambda session: session.call(MAKE))] * 2, target)
 
-    assert first.verdict is Verdict.FAILED
+    assert first.outcome is CheckOutcome.FAILED
     assert first.came_back == f"{MAKE} did not answer in time before, and was not asked again"
-    assert second.verdict is Verdict.SKIPPED
+    assert second.outcome is CheckOutcome.SKIPPED
 
 
 def test_a_warning_is_no_failure_to_follow_from() -> None:
     """What only a check that cannot fail has met, fails the next one."""
-    subject, _ = subject_of({MAKE: hangs(1e9)}, Setup(timeout=3))
-    lenient = check("Thing", "may hang", expects="it", source="B0", worst=Verdict.WARNED)
-    checks = [lenient(lambda probe: probe.call(MAKE)), *[made(lambda p: p.call(MAKE))] * 2]
+    target, _ = target_of({MAKE: hangs(1e9)}, Options(timeout=3))
+    lenient = check("Thing", "may hang", expects="it", source="B0", worst=CheckOutcome.WARNED)
+    checks = [lenient(lambda session: session.call(MAKE)), *[made(lambda p: p.call(MAKE))] * 2]
 
-    verdicts = [each.verdict.value for each in run_checks(checks, subject)]
+    outcomes = [each.outcome.value for each in run_checks(checks, target)]
 
-    assert verdicts == ["warned", "failed", "skipped"]
+    assert outcomes == ["warned", "failed", "skipped"]
 
 
 def test_all_checks_together_have_a_limit() -> None:
     """Of what is left when it has passed one fails, without being run, and the others follow."""
-    subject, _ = subject_of({MAKE: hangs(3, {})}, Setup(timeout=5, limit=4))
-    calls = [made(lambda probe: probe.call(MAKE))] * 4
+    target, _ = target_of({MAKE: hangs(3, {})}, Options(timeout=5, limit=4))
+    calls = [made(lambda session: session.call(MAKE))] * 4
 
-    findings = list(run_checks(calls, subject))
+    results = list(run_checks(calls, target))
 
-    assert [each.verdict.value for each in findings] == ["passed", "passed", "failed", "skipped"]
-    assert findings[2].came_back == "not run: all checks together may take 4 s"
+    assert [each.outcome.value for each in results] == ["passed", "passed", "failed", "skipped"]
+    assert results[2].came_back == "not run: all checks together may take 4 s"
 
 
 def test_a_long_answer_is_cut() -> None:
     """What came back is to be read by people."""
-    finding = found(lambda _: fail("x" * 10_000), {})
+    result = found(lambda _: fail("x" * 10_000), {})
 
-    assert finding.came_back == "x" * 500 + "… of 10000"
+    assert result.came_back == "x" * 500 + "… of 10000"
 
 
 def test_a_name_is_enough_to_choose_by() -> None:
@@ -202,20 +202,20 @@ def test_a_name_is_enough_to_choose_by() -> None:
     known = built_in_checks()
     kinds = ("authz", "VolumeDriver")
 
-    chosen_by_name = chosen(known, subsystems=kinds, names="Unknown keys")
+    chosen_by_name = select(known, subsystems=kinds, names="Unknown keys")
 
     assert [item.id for item in chosen_by_name] == [
         "VolumeDriver: unknown keys",
         "authz: unknown keys",
     ]
-    assert chosen(known, subsystems=kinds, names="authz: unknown keys") == chosen_by_name[1:]
+    assert select(known, subsystems=kinds, names="authz: unknown keys") == chosen_by_name[1:]
 
 
 def test_a_host_has_its_own_checks() -> None:
     """Those of Podman never call what it never calls; those of the process are for all hosts."""
     known = built_in_checks()
-    docker = chosen(known, subsystems=("Plugin", "VolumeDriver"))
-    podman = chosen(known, subsystems=("Plugin", "VolumeDriver"), host="podman")
+    docker = select(known, subsystems=("Plugin", "VolumeDriver"))
+    podman = select(known, subsystems=("Plugin", "VolumeDriver"), host="podman")
 
     assert {item.name for item in docker} & {item.name for item in podman} == {
         "idle after its calls",
@@ -227,19 +227,19 @@ def test_a_host_has_its_own_checks() -> None:
 
 def test_a_check_that_cannot_fail_warns() -> None:
     """Where no engine depends on what it expects."""
-    lenient = check("Thing", "made", expects="it", source="B0", worst=Verdict.WARNED)
+    lenient = check("Thing", "made", expects="it", source="B0", worst=CheckOutcome.WARNED)
 
-    (finding,) = run_checks([lenient(lambda _: fail("x"))], subject_of({})[0])
+    (result,) = run_checks([lenient(lambda _: fail("x"))], target_of({})[0])
 
-    assert (finding.verdict, finding.came_back) == (Verdict.WARNED, "x")
+    assert (result.outcome, result.came_back) == (CheckOutcome.WARNED, "x")
 
 
 def test_checks_are_chosen_by_subsystem_and_name() -> None:
     """A pattern as in a shell, whatever the capitals."""
     known = built_in_checks()
 
-    assert {item.subsystem for item in chosen(known, subsystems=["authz"])} == {"authz"}
-    named = chosen(known, subsystems=["VolumeDriver"], names="volumedriver: MOUNT*")
+    assert {item.subsystem for item in select(known, subsystems=["authz"])} == {"authz"}
+    named = select(known, subsystems=["VolumeDriver"], names="volumedriver: MOUNT*")
     assert [item.name for item in named] == [
         "mount",
         "mount of unknown",
@@ -262,12 +262,12 @@ def test_checks_are_chosen_by_subsystem_and_name() -> None:
 )
 def test_what_a_plugin_implements_is_read_kindly(told: Any, implements: tuple[str, ...]) -> None:
     """What is wrong with the handshake is for the checks to say."""
-    subject, _ = subject_of({"Plugin.Activate": told})
+    target, _ = target_of({"Plugin.Activate": told})
 
-    assert implemented_by(subject) == implements
+    assert implemented_by(target) == implements
 
 
 def test_a_plugin_that_is_not_there_is_no_finding() -> None:
     """Its handshake raises what any call would."""
     with pytest.raises(TransportError, match="stale socket"):
-        implemented_by(subject_of(script(refused()))[0])
+        implemented_by(target_of(script(refused()))[0])

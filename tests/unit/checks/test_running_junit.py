@@ -2,21 +2,21 @@
 
 from xml.etree import ElementTree as ET
 
-from moby_plugins.checks import Check, Finding, Verdict, as_junit
+from moby_plugins.checks import Check, CheckOutcome, CheckResult, as_junit
 
 CHECK = Check("authz", "a & b", expects="<it>", source="B5", function=lambda _: None)
 
 
 def test_build_servers_are_told_what_was_found() -> None:
     """A failure, a skip and a warning say what came back; counts and times add up."""
-    findings = [
-        Finding(CHECK, Verdict.PASSED, seconds=0.25),
-        Finding(CHECK, Verdict.FAILED, 'a "quoted" <tag>', 0.5),
-        Finding(CHECK, Verdict.SKIPPED, "why"),
-        Finding(CHECK, Verdict.WARNED, "careful"),
+    results = [
+        CheckResult(CHECK, CheckOutcome.PASSED, seconds=0.25),
+        CheckResult(CHECK, CheckOutcome.FAILED, 'a "quoted" <tag>', 0.5),
+        CheckResult(CHECK, CheckOutcome.SKIPPED, "why"),
+        CheckResult(CHECK, CheckOutcome.WARNED, "careful"),
     ]
 
-    (suite,) = ET.fromstring(as_junit(findings, "shelf"))  # noqa: S314  our own
+    (suite,) = ET.fromstring(as_junit(results, "shelf"))  # noqa: S314  our own
 
     counts = [suite.get(key) for key in ("tests", "failures", "errors", "skipped", "time")]
     assert counts == ["4", "1", "0", "1", "0.750"]
@@ -32,7 +32,7 @@ def test_build_servers_are_told_what_was_found() -> None:
 
 def test_what_xml_cannot_hold_is_replaced() -> None:
     """A plugin's control characters do not break the file."""
-    text = as_junit([Finding(CHECK, Verdict.FAILED, "\x1b[31m\ud800\x00")], "\x07")
+    text = as_junit([CheckResult(CHECK, CheckOutcome.FAILED, "\x1b[31m\ud800\x00")], "\x07")
 
     (suite,) = ET.fromstring(text)  # noqa: S314  our own
     assert suite[0][0].get("message") == "\ufffd[31m\ufffd\ufffd"

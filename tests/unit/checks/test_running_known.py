@@ -11,19 +11,19 @@ import pytest
 
 from moby_plugins import Request, SettingsError
 from moby_plugins.checks import (
-    Probe,
-    Subject,
+    Session,
+    Target,
     all_checks,
     built_in_checks,
     check,
     checks_in,
-    chosen,
     run_checks,
+    select,
 )
 from moby_plugins.domain.address import Address
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 from moby_plugins.testing import FakeClock, MemoryTransport
-from tests.unit.checks.broken import SETUP
+from tests.unit.checks.broken import OPTIONS
 from tests.unit.checks.good_plugin import good_plugin
 
 SUBSYSTEMS = [kind.implements for kind in ENGINE_SUBSYSTEMS]
@@ -53,10 +53,10 @@ def calls_of(*, reads_only: bool) -> MemoryTransport:
     """What all checks, or those that read only, call on a good plugin that is asked in memory."""
     clock = FakeClock()
     plugin = MemoryTransport(good_plugin(), clock=clock)
-    subject = Subject(plugin, Address("unix:///x.sock"), clock=clock, setup=SETUP)
+    target = Target(plugin, Address("unix:///x.sock"), clock=clock, options=OPTIONS)
     subsystems = ["Plugin", *SUBSYSTEMS]
-    checks = chosen(built_in_checks(), subsystems=subsystems, reads_only=reads_only)
-    assert len(list(run_checks(checks, subject))) == len(checks)
+    checks = select(built_in_checks(), subsystems=subsystems, reads_only=reads_only)
+    assert len(list(run_checks(checks, target))) == len(checks)
     return plugin
 
 
@@ -116,10 +116,10 @@ def install(site: Path, module: str, entry: str, code: str) -> None:
 
 
 CODE = """
-from moby_plugins.checks import Probe, check, require
+from moby_plugins.checks import Session, check, require
 
 @check("WeatherStation", "forecast", expects="there is one", source="its README")
-def forecast(plugin: Probe) -> None:
+def forecast(plugin: Session) -> None:
     require(plugin.call("WeatherStation.Forecast", {"City": "Oslo"}).get("celsius"), "none")
 
 ONE = (forecast,)
@@ -155,7 +155,7 @@ def test_a_docstring_is_what_a_check_expects() -> None:
     """Its first paragraph, without the period; and a check without a name has its function's."""
 
     @check("Thing", source="B0")
-    def made_and_kept(_: Probe) -> None:
+    def made_and_kept(_: Session) -> None:
         """A thing that was made is there.
 
         How it was made does not matter.
@@ -170,7 +170,7 @@ def test_a_docstring_is_what_a_check_expects() -> None:
 def test_what_is_expected_can_be_said_beside_the_docstring() -> None:
     """``expects`` counts before the docstring; without either, the name has to do."""
 
-    def made(_: Probe) -> None:
+    def made(_: Session) -> None:
         """Nothing of this is shown."""
 
     told = check("Thing", "made", expects="it is there", source="B0")(made)

@@ -4,10 +4,17 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.checks import Finding, Setup, Subject, Verdict, built_in_checks, run_checks
+from moby_plugins.checks import (
+    CheckOutcome,
+    CheckResult,
+    Options,
+    Target,
+    built_in_checks,
+    run_checks,
+)
 from moby_plugins.domain.address import Address
 from moby_plugins.testing import FakeClock, MemoryTransport
-from tests.unit.checks.broken import SETUP, does, never
+from tests.unit.checks.broken import OPTIONS, does, never
 from tests.unit.checks.broken_volumes import CREATE, refuses_if
 from tests.unit.checks.good_plugin import good_plugin
 
@@ -15,15 +22,18 @@ HINT = "--volume-opt"
 CREATING = ("create", "create without options", "creates of one name", "mount", "create for Podman")
 
 
-def found(plugin: Any, name: str, setup: Setup = SETUP) -> Finding:
+def found(plugin: Any, name: str, options: Options = OPTIONS) -> CheckResult:
     """What a check of that name finds."""
     clock = FakeClock()
-    subject = Subject(
-        MemoryTransport(plugin, clock=clock), Address("unix:///x.sock"), clock=clock, setup=setup
+    target = Target(
+        MemoryTransport(plugin, clock=clock),
+        Address("unix:///x.sock"),
+        clock=clock,
+        options=options,
     )
     item = next(it for it in built_in_checks() if it.id == f"VolumeDriver: {name}")
-    (finding,) = run_checks([item], subject)
-    return finding
+    (result,) = run_checks([item], target)
+    return result
 
 
 @pytest.mark.parametrize("name", CREATING)
@@ -31,11 +41,11 @@ def test_where_create_fails_options_are_suggested(name: str) -> None:
     """Wherever a volume is created, unless options were given."""
     needs = refuses_if(lambda args: not args.get("Opts"), CREATE)(good_plugin())
     refuses = refuses_if(args_of_any, CREATE)(good_plugin())
-    given = Setup(volume_opts={"size": "1M"})
+    given = Options(volume_opts={"size": "1M"})
 
     assert HINT in found(needs, name).came_back
     assert HINT not in found(refuses, name, given).came_back
-    assert found(needs, name, given).verdict in (Verdict.PASSED, Verdict.SKIPPED)
+    assert found(needs, name, given).outcome in (CheckOutcome.PASSED, CheckOutcome.SKIPPED)
 
 
 def args_of_any(_: dict[str, Any]) -> bool:

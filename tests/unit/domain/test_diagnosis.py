@@ -9,7 +9,7 @@ from moby_plugins.domain.address import TLSOptions
 from moby_plugins.domain.diagnosis import Seen, diagnose
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
-from moby_plugins.domain.plugin import Candidate, Plugin, Stray
+from moby_plugins.domain.plugin import Candidate, IgnoredFile, Plugin
 
 SOCKETS, ETC, LIB = "/run/p", "/etc/p", "/lib/p"
 
@@ -189,7 +189,7 @@ def test_a_directory_that_cannot_be_listed_is_a_problem() -> None:
 
 def test_what_no_lookup_finds_is_a_problem() -> None:
     """With discovery's own reason."""
-    finding = the(strays=(Stray(f"{SOCKETS}/a.socket", "its name"),))
+    finding = the(ignored_files=(IgnoredFile(f"{SOCKETS}/a.socket", "its name"),))
 
     assert (finding.severity, finding.where, finding.what) == (
         PROBLEM,

@@ -11,7 +11,7 @@ from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
 from moby_plugins.domain.handshake import Asked
 from moby_plugins.domain.permissions import DIRECTORY, FIFO, FILE, LINK, SOCKET
-from moby_plugins.domain.plugin import Candidate, Plugin, Stray
+from moby_plugins.domain.plugin import Candidate, IgnoredFile, Plugin
 
 SOCKETS, SPECS = "/run/p", "/etc/p"
 SPEC = f"{SPECS}/db.json"
@@ -196,7 +196,7 @@ def test_an_answer_is_told_unless_a_file_explains_it() -> None:
 def test_a_managed_plugin_is_a_note() -> None:
     """It is the engine's, and the remedy removes nothing."""
     path = f"{SOCKETS}/{ID}/x y.sock"
-    (finding,) = diagnose(Seen(SOCKETS, (SPECS,), strays=(Stray(path, "its name"),)))
+    (finding,) = diagnose(Seen(SOCKETS, (SPECS,), ignored_files=(IgnoredFile(path, "its name"),)))
 
     assert (finding.severity, finding.where) == (NOTE, path)
     assert finding.remedy == (
@@ -207,15 +207,17 @@ def test_a_managed_plugin_is_a_note() -> None:
 @pytest.mark.parametrize("directory", [ID[:-1], ID + "0", ID.upper(), "g" * 64])
 def test_another_directory_is_no_engines(directory: str) -> None:
     """An ID has 64 digits, in lower case."""
-    stray = Stray(f"{SOCKETS}/{directory}/x.sock", "its name")
+    file = IgnoredFile(f"{SOCKETS}/{directory}/x.sock", "its name")
 
-    assert [each.severity for each in diagnose(Seen(SOCKETS, (), strays=(stray,)))] == [PROBLEM]
+    assert [each.severity for each in diagnose(Seen(SOCKETS, (), ignored_files=(file,)))] == [
+        PROBLEM
+    ]
 
 
 def test_a_copy_beside_a_plugin_is_a_warning() -> None:
     """Its plugin is found all the same."""
-    stray = Stray(f"{SPECS}/db.json~", "its name", "db")
-    (finding,) = of_spec("tcp://h:1", strays=(stray,))
+    file = IgnoredFile(f"{SPECS}/db.json~", "its name", "db")
+    (finding,) = of_spec("tcp://h:1", ignored_files=(file,))
 
     assert (finding.severity, finding.where) == (WARNING, f"{SPECS}/db.json~")
     assert finding.why.endswith(f"db is found by {SPEC}")

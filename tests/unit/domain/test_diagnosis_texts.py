@@ -7,7 +7,7 @@ import pytest
 from moby_plugins.domain.diagnosis import Seen, diagnose
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
-from moby_plugins.domain.plugin import Candidate, Plugin, Stray
+from moby_plugins.domain.plugin import Candidate, IgnoredFile, Plugin
 
 SOCKET, SPEC = "/run/p/db.sock", "/etc/p/db.json"
 BY_SOCKET = Candidate(SOCKET, Plugin.local("db", f"unix://{SOCKET}"))
@@ -119,7 +119,7 @@ def spec(addr: str) -> Candidate:
             ),
         ),
         (
-            seen(strays=(Stray("/run/p/a.socket", "its name"),)),
+            seen(ignored_files=(IgnoredFile("/run/p/a.socket", "its name"),)),
             Finding(
                 PROBLEM,
                 "/run/p/a.socket",

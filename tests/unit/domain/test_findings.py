@@ -7,7 +7,7 @@ import pytest
 from moby_plugins.domain.diagnosis import Seen, diagnose
 from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
 from moby_plugins.domain.managed import found_plugin
-from moby_plugins.domain.plugin import Candidate, ManagedPlugin, Plugin, Stray
+from moby_plugins.domain.plugin import Candidate, IgnoredFile, ManagedPlugin, Plugin
 
 WHERE = "shelf:latest at unix:///e.sock"
 SPEC = Candidate("/etc/docker/plugins/shelf.spec", Plugin.local("shelf", "tcp://h:1"))
@@ -45,17 +45,17 @@ def test_what_hides_what_is_told_both_ways() -> None:
 def test_a_disabled_one_that_hides_another_is_a_problem() -> None:
     """Hosts fail, though there is one on disk; by itself it is a note, told once."""
     [problem, *warnings] = found(OFF, SPEC)
-    stray = Stray(WHERE, "disabled", "shelf:latest", OFF)
+    file = IgnoredFile(WHERE, "disabled", "shelf:latest", OFF)
 
     assert (problem.severity, problem.where) == (PROBLEM, WHERE)
     assert problem.what == f"disabled, and hides {SPEC.path}"
     assert problem.remedy.endswith(": docker plugin enable shelf:latest")
     assert {each.severity for each in warnings} == {WARNING}
-    [note] = diagnose(Seen("/s", (), strays=(stray,)))
+    [note] = diagnose(Seen("/s", (), ignored_files=(file,)))
     assert (note.severity, note.what) == (NOTE, "disabled")
     assert note.remedy == "docker plugin enable shelf:latest"
     hidden = {"shelf": (Candidate(WHERE, managed=OFF), SPEC)}
-    assert len(diagnose(Seen("/s", (), plugins=hidden, strays=(stray,)))) == len(warnings) + 1
+    assert len(diagnose(Seen("/s", (), plugins=hidden, ignored_files=(file,)))) == len(warnings) + 1
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from moby_plugins import (
     Response,
 )
 from moby_plugins.aio import AsyncClient, AsyncRequest, AsyncResponse
-from moby_plugins.checks.verdict import Function
+from moby_plugins.checks.outcome import Function
 from moby_plugins.ports import (
     Address,
     CallEnded,

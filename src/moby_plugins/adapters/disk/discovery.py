@@ -15,8 +15,8 @@ from moby_plugins.domain.plugin import (
     SOCKETS_PATH,
     SPECS_PATHS,
     Candidate,
+    IgnoredFile,
     Plugin,
-    Stray,
     check_plugin_name,
     is_plugin_name,
     read_spec,
@@ -50,13 +50,13 @@ class Place:
     sockets: bool
     foreign: tuple[str, ...]
 
-    def strays(self) -> Iterator[Stray]:
+    def strays(self) -> Iterator[IgnoredFile]:
         """Yield the files that look-ups ignore; none for a directory that cannot be read."""
         for path in _files(self.directory):
             reason = self._why_not_found(path)
             if reason:
                 stem = meant_for(os.path.basename(path), (*self.suffixes, *self.foreign))[0]
-                yield Stray(path, reason, stem)
+                yield IgnoredFile(path, reason, stem)
 
     def _why_not_found(self, path: str) -> str:
         stem, dot, ending = os.path.basename(path).rpartition(".")
@@ -197,14 +197,14 @@ class FilesystemDiscovery:
         found = (self._candidate(name, *place) for place in self._paths_of(name))
         return [candidate for candidate in found if candidate is not None]
 
-    def strays(self) -> list[Stray]:
+    def strays(self) -> list[IgnoredFile]:
         """Return files that seem to be meant for ``lookup``, but that it ignores."""
         sockets = Place(self.sockets_path, SOCKET_SUFFIXES, sockets=True, foreign=SPEC_SUFFIXES)
         specs = (
             Place(path, SPEC_SUFFIXES, sockets=False, foreign=SOCKET_SUFFIXES)
             for path in self.specs_paths
         )
-        return [stray for place in (sockets, *specs) for stray in place.strays()]
+        return [ignored for place in (sockets, *specs) for ignored in place.strays()]
 
     def _places(self) -> Iterator[tuple[str, tuple[str, ...], _IsKind]]:
         yield self.sockets_path, SOCKET_SUFFIXES, stat.S_ISSOCK

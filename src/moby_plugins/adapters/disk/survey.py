@@ -74,7 +74,9 @@ def see(
         sockets_path=sockets_path,
         specs_paths=specs_paths,
         plugins=plugins,
-        strays=tuple(each for each in discovery.strays() if f"/{DIRECTORY}/" not in each.path),
+        ignored_files=tuple(
+            each for each in discovery.strays() if f"/{DIRECTORY}/" not in each.path
+        ),
         failures=look.failures
         | dict(_failures(_open, look.of_kind(named, permissions.FILE)))
         | dict(_failures(_connect, look.of_kind(sockets, permissions.SOCKET))),

@@ -12,7 +12,7 @@ from moby_plugins.domain.http import ChunkCheck, ErrorText, Whole
 AsyncData: TypeAlias = bytes | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]
 
 
-async def read_whole(body: AsyncBody, limit: int) -> bytes:
+async def read_limited(body: AsyncBody, limit: int) -> bytes:
     """Read and close ``body``; return its bytes, or raise ``WireError`` for more than ``limit``."""
     try:
         whole = Whole(limit)

@@ -10,7 +10,7 @@ from moby_plugins.app import wire
 from moby_plugins.app.accounting import CLOSED, ClientBase
 from moby_plugins.app.aio.attempts import AsyncAttempt, delay_after, pause
 from moby_plugins.app.aio.attempts import retry as try_again
-from moby_plugins.app.aio.bodies import AsyncData, AsyncUpload, read_whole, refuse
+from moby_plugins.app.aio.bodies import AsyncData, AsyncUpload, read_limited, refuse
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.retrying import Ending, OnRetry, chance
 from moby_plugins.async_ports import AsyncTransport
@@ -404,7 +404,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
             # A body that is complete in memory is read without another coroutine.
             if type(body) is AsyncBytes and len(body.whole) <= most:
                 return wire.decode(body.whole, into)
-            return wire.decode(await read_whole(body, most), into)
+            return wire.decode(await read_limited(body, most), into)
         except (TransportError, WireError, StatusError) as error:
             if not _is_callers(error, request.body):
                 self._account(error, request)

@@ -1,7 +1,7 @@
 """Definitions of asynchronous subsystems, whose methods are coroutines at both ends.
 
 A method is either derived from a ``Subsystem``'s method, as in ``awaited(VolumeDriver.create)``, or
-defined as an ``async def`` under ``@remote()``. A derived method uses the same ``Remote``, so
+defined as an ``async def`` under ``@remote()``. A derived method uses the same ``RemoteMethod``, so
 messages, time-outs and errors are defined once::
 
     class AsyncGreeter(AsyncSubsystem):
@@ -9,8 +9,8 @@ messages, time-outs and errors are defined once::
         async def greet(self, name: str) -> str:
             raise NotImplementedError
 
-On a proxy, calling the method makes the call that ``Remote.plan`` returns. In a plugin, a method
-that overrides it must be a coroutine, or an asynchronous generator for a stream.
+On a proxy, calling the method makes the call that ``RemoteMethod.plan`` returns. In a plugin, a
+method that overrides it must be a coroutine, or an asynchronous generator for a stream.
 """
 
 import functools
@@ -24,7 +24,7 @@ from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import (
     REQUIRED,
     Described,
-    Remote,
+    RemoteMethod,
     Subsystem,
     is_asynchronous,
     remote_of,
@@ -96,14 +96,14 @@ def streaming(
     return lambda _: streamed(method)
 
 
-def _marked(method: object) -> Remote:
+def _marked(method: object) -> RemoteMethod:
     remote = remote_of(method)
     if remote is None or is_asynchronous(remote.function):
         raise TypeError(f"{quoted(method)} is no method of a Subsystem that is marked @remote()")
     return remote
 
 
-def _coroutine(remote: Remote) -> Callable[..., Coroutine[Any, Any, Any]]:
+def _coroutine(remote: RemoteMethod) -> Callable[..., Coroutine[Any, Any, Any]]:
     signature = inspect.signature(remote.function)
 
     @functools.wraps(remote.function)
@@ -121,7 +121,7 @@ def _coroutine(remote: Remote) -> Callable[..., Coroutine[Any, Any, Any]]:
     return _of(remote, call)
 
 
-async def _called(remote: Remote, proxy: "AsyncSubsystem", arguments: list[Any]) -> Any:
+async def _called(remote: RemoteMethod, proxy: "AsyncSubsystem", arguments: list[Any]) -> Any:
     plan = remote.plan(*arguments)
     client, timeout = proxy.client, proxy.timeout_of(remote)
     if isinstance(plan, Tell):
@@ -160,7 +160,7 @@ async def _followed(
         reader.end()
 
 
-def _of(remote: Remote, call: Callable[..., T]) -> Callable[..., T]:
+def _of(remote: RemoteMethod, call: Callable[..., T]) -> Callable[..., T]:
     # ``remote_of`` reads ``remote``. ``AsyncSubsystem`` reads ``is_awaited``, which tells this
     # method from one that the class marks with ``@remote()``.
     call.remote = remote  # type: ignore[attr-defined]
@@ -168,7 +168,7 @@ def _of(remote: Remote, call: Callable[..., T]) -> Callable[..., T]:
     return call
 
 
-def flaw_of(method: Any, remote: Remote) -> str:
+def flaw_of(method: Any, remote: RemoteMethod) -> str:
     """Return what is wrong with a method of a part: "" unless it is of the wrong kind."""
     # A method may be an object with a ``__call__``, or a plain function that a decorator made
     # around a coroutine function, which is then its ``__wrapped__``.
@@ -263,7 +263,7 @@ class AsyncSubsystem(Described[AsyncClient]):
                         cls._check_kind(name, value, remote)
 
     @classmethod
-    def _check_taken(cls, name: str, remote: Remote) -> None:
+    def _check_taken(cls, name: str, remote: RemoteMethod) -> None:
         if name != remote.name:
             raise TypeError(f"{cls.__name__}.{name} is {remote.method}: call it {remote.name}")
         if cls.definition is None and issubclass(remote.owner, Subsystem):
@@ -277,6 +277,6 @@ class AsyncSubsystem(Described[AsyncClient]):
             )
 
     @classmethod
-    def _check_kind(cls, name: str, function: Any, remote: Remote) -> None:
+    def _check_kind(cls, name: str, function: Any, remote: RemoteMethod) -> None:
         if wrong := flaw_of(function, remote):
             raise TypeError(f"{cls.__name__}.{name} {wrong}")

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from moby_plugins.app.subsystem import Remote, Subsystem, omitempty, remote
+from moby_plugins.app.subsystem import RemoteMethod, Subsystem, omitempty, remote
 
 # The HTTP methods of requests whose parameters an engine may read from the body.
 _WITH_BODY = {"POST", "PUT", "PATCH"}
@@ -65,7 +65,7 @@ def unseen(request: AuthZRequest) -> Verdict:
     )
 
 
-class _Seen(Remote):
+class _Seen(RemoteMethod):
     """A method that calls ``authorize_unseen`` if the engine withheld the request's body."""
 
     @property

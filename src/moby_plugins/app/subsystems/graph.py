@@ -12,11 +12,11 @@ from moby_plugins.app.subsystem import (
     BAD_REQUEST,
     REQUIRED,
     Described,
-    Remote,
+    RemoteMethod,
     Subsystem,
     omitempty,
     remote,
-    wired,
+    wire_name,
 )
 from moby_plugins.domain.errors import DriverError, PluginError, StatusError, in_full
 from moby_plugins.domain.http import Request
@@ -30,9 +30,9 @@ MODIFIED, ADDED, DELETED = 0, 1, 2
 class IDMap:
     """A range of ids: the first in the container, the first on the host, and their number."""
 
-    container_id: int = field(default=0, metadata=wired("container_id"))
-    host_id: int = field(default=0, metadata=wired("host_id"))
-    size: int = field(default=0, metadata=wired("size"))
+    container_id: int = field(default=0, metadata=wire_name("container_id"))
+    host_id: int = field(default=0, metadata=wire_name("host_id"))
+    size: int = field(default=0, metadata=wire_name("size"))
 
 
 @frozen
@@ -41,8 +41,8 @@ class InitRequest:
 
     home: str
     opts: tuple[str, ...] = ()
-    uid_maps: tuple[IDMap, ...] = field(default=(), metadata=wired("UIDMaps"))
-    gid_maps: tuple[IDMap, ...] = field(default=(), metadata=wired("GIDMaps"))
+    uid_maps: tuple[IDMap, ...] = field(default=(), metadata=wire_name("UIDMaps"))
+    gid_maps: tuple[IDMap, ...] = field(default=(), metadata=wire_name("GIDMaps"))
 
 
 @frozen
@@ -70,7 +70,7 @@ class GraphCapabilities:
     reproduces_exact_diffs: bool = False
 
 
-class _OfLayer(Remote):
+class _OfLayer(RemoteMethod):
     """A method about a layer, whose empty arguments are not sent, as in ``LayerRequest``."""
 
     def message(self, *arguments: Any) -> Any:
@@ -82,7 +82,7 @@ class _Diff(_OfLayer, Streamed):
     """A method about a layer, whose response is a tar archive."""
 
 
-class _Unchecked(Remote):
+class _Unchecked(RemoteMethod):
     """A method whose response is used even if it contains ``Err``."""
 
     def bind(self, owner: type[Described[Any]]) -> None:
@@ -91,10 +91,10 @@ class _Unchecked(Remote):
         self.error_keys = ()
 
 
-class _Cleanup(Remote):
+class _Cleanup(RemoteMethod):
     """A method of which only the driver's own error is raised; other errors are logged."""
 
-    def despite(self, error: PluginError) -> Any:
+    def fallback(self, error: PluginError) -> Any:
         """Return ``REQUIRED`` for the driver's own error; log another, and return ``None``."""
         if isinstance(error, DriverError):
             return REQUIRED
@@ -102,7 +102,7 @@ class _Cleanup(Remote):
         return None
 
 
-class ApplyArchive(Remote):
+class ApplyArchive(RemoteMethod):
     """A method whose request body is a tar archive; the arguments are in the query, unquoted."""
 
     takes_stream = True
@@ -129,7 +129,7 @@ class GraphDriver(Subsystem):
         """Initialize the driver; called once, before all other methods."""
         raise NotImplementedError
 
-    @_Unchecked(result="Capabilities", absent=GraphCapabilities())
+    @_Unchecked(result="Capabilities", default_if_missing=GraphCapabilities())
     def capabilities(self) -> GraphCapabilities:
         """Return what the driver can do; a plugin need not implement this."""
         raise NotImplementedError
@@ -159,12 +159,12 @@ class GraphDriver(Subsystem):
         """Mount a layer, and return the path."""
         raise NotImplementedError
 
-    @_OfLayer(result="Exists", failed=False)
+    @_OfLayer(result="Exists", default_on_error=False)
     def exists(self, id: str) -> bool:
         """Return whether the layer exists; on a host, a failure means that it does not."""
         raise NotImplementedError
 
-    @_Unchecked(result="Status", failed=())
+    @_Unchecked(result="Status", default_on_error=())
     def status(self) -> Sequence[Sequence[str]]:
         """Return pairs of texts for users; on a host, a failure means none."""
         raise NotImplementedError

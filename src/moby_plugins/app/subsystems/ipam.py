@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from attrs import Attribute, field, frozen
 
-from moby_plugins.app.subsystem import Subsystem, remote, wired
+from moby_plugins.app.subsystem import Subsystem, remote, wire_name
 from moby_plugins.domain.formats import check_prefix, follows
 
 # The key in a pool's data of a CIDR that becomes the network's gateway without a further request.
@@ -27,7 +27,7 @@ def _gateway(instance: object, attribute: "Attribute[Any]", data: Any) -> None:
 class IpamCapabilities:
     """The driver's requirements: MAC addresses in requests, and a replay of requests at start."""
 
-    requires_mac_address: bool = field(default=False, metadata=wired("RequiresMACAddress"))
+    requires_mac_address: bool = field(default=False, metadata=wire_name("RequiresMACAddress"))
     requires_request_replay: bool = False
 
 
@@ -40,19 +40,19 @@ class AddressSpaces:
 
 
 @frozen
-class Pool:
+class PoolResponse:
     """A pool of addresses; ``pool``, and the gateway in ``data``, are in CIDR notation.
 
     Raises ``ValueError`` for an invalid address.
     """
 
-    pool_id: str = field(metadata=wired("PoolID"))
+    pool_id: str = field(metadata=wire_name("PoolID"))
     pool: str = field(validator=_cidr)
     data: Mapping[str, str] = field(factory=dict, validator=_gateway)
 
 
 @frozen
-class Lease:
+class AddressResponse:
     """An allocated address in CIDR notation; raises ``ValueError`` for an invalid one."""
 
     address: str = field(validator=_cidr)
@@ -68,7 +68,7 @@ class IpamDriver(Subsystem):
 
     error_keys: ClassVar[tuple[str, ...]] = ("Error", "Err")
 
-    @remote(sends_body=False, failed=IpamCapabilities())
+    @remote(sends_body=False, default_on_error=IpamCapabilities())
     def get_capabilities(self) -> IpamCapabilities:
         """Return the driver's capabilities; called at activation. A failure means none."""
         raise NotImplementedError
@@ -86,7 +86,7 @@ class IpamDriver(Subsystem):
         sub_pool: str = "",
         options: Mapping[str, str] | None = None,
         v6: bool = False,  # noqa: FBT001, FBT002  the protocol's own
-    ) -> Pool:
+    ) -> PoolResponse:
         """Allocate and return a pool: ``pool`` if it is given, else one of the driver's choice.
 
         If the returned pool overlaps the host's networks, the engine keeps it and repeats the
@@ -102,7 +102,7 @@ class IpamDriver(Subsystem):
     @remote()
     def request_address(
         self, pool_id: str, address: str = "", options: Mapping[str, str] | None = None
-    ) -> Lease:
+    ) -> AddressResponse:
         """Allocate and return ``address`` (without prefix) if set, else an address of choice."""
         raise NotImplementedError
 

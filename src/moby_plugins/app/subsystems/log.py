@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 
 from moby_plugins.app.results import mismatch
 from moby_plugins.app.streamed import Streamed
-from moby_plugins.app.subsystem import Subsystem, remote, timed, wired
+from moby_plugins.app.subsystem import Subsystem, remote, timed, wire_name
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.formats import timestamp
 from moby_plugins.domain.text import quoted, shown
@@ -300,11 +300,11 @@ class LogInfo:
     """
 
     config: Mapping[str, str] = field(factory=dict)
-    container_id: str = field(default="", metadata=wired("ContainerID"))
+    container_id: str = field(default="", metadata=wire_name("ContainerID"))
     container_name: str = ""
     container_entrypoint: str = ""
     container_args: tuple[str, ...] = ()
-    container_image_id: str = field(default="", metadata=wired("ContainerImageID"))
+    container_image_id: str = field(default="", metadata=wire_name("ContainerImageID"))
     container_image_name: str = ""
     container_created: str = field(default=NO_TIME, converter=timestamp, metadata=timed())
     container_env: tuple[str, ...] = ()
@@ -383,7 +383,7 @@ class LogDriver(Subsystem):
         """Stop reading a FIFO; do not wait for its end, which comes only afterwards (trap 15)."""
         raise NotImplementedError
 
-    @remote(sends_body=False, result="Cap", failed=LogCapabilities())
+    @remote(sends_body=False, result="Cap", default_on_error=LogCapabilities())
     def capabilities(self) -> LogCapabilities:
         """Return what the driver can do; on a host, a failure means that it cannot read logs."""
         raise NotImplementedError

@@ -3,13 +3,13 @@
 from typing import Any
 
 from moby_plugins.app.accounting import Tell
-from moby_plugins.app.subsystem import Remote, Subsystem
+from moby_plugins.app.subsystem import RemoteMethod, Subsystem
 
 METRICS_SOCKET = "/run/docker/metrics.sock"
 """The socket at which a managed plugin reads the engine's Prometheus metrics: ``GET /metrics``."""
 
 
-class _Notice(Remote):
+class _Notice(RemoteMethod):
     """A method of whose response only the status is used."""
 
     def plan(self, *_: Any) -> Tell:

@@ -5,7 +5,14 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
-from moby_plugins.app.subsystem import Remote, Subsystem, omitempty, remote, remote_of, wired
+from moby_plugins.app.subsystem import (
+    RemoteMethod,
+    Subsystem,
+    omitempty,
+    remote,
+    remote_of,
+    wire_name,
+)
 from moby_plugins.domain.formats import check_ip, check_mac, check_prefix, follows, unless_empty
 
 Options = Mapping[str, Any]
@@ -42,8 +49,8 @@ class NetworkCapabilities:
 class GatewayNeeds:
     """The address families for which the driver needs no gateway address."""
 
-    skip_ipv4: bool = field(default=False, metadata=wired("SkipIPv4"))
-    skip_ipv6: bool = field(default=False, metadata=wired("SkipIPv6"))
+    skip_ipv4: bool = field(default=False, metadata=wire_name("SkipIPv4"))
+    skip_ipv6: bool = field(default=False, metadata=wire_name("SkipIPv6"))
 
 
 @frozen
@@ -60,10 +67,10 @@ class IPAMData:
 class NetworkRequest:
     """A network to be allocated or created."""
 
-    network_id: str = field(metadata=wired("NetworkID"))
+    network_id: str = field(metadata=wire_name("NetworkID"))
     options: Options = field(factory=dict)
-    ipv4_data: tuple[IPAMData, ...] = field(default=(), metadata=wired("IPv4Data"))
-    ipv6_data: tuple[IPAMData, ...] = field(default=(), metadata=wired("IPv6Data"))
+    ipv4_data: tuple[IPAMData, ...] = field(default=(), metadata=wire_name("IPv4Data"))
+    ipv6_data: tuple[IPAMData, ...] = field(default=(), metadata=wire_name("IPv6Data"))
 
 
 @frozen
@@ -71,7 +78,7 @@ class EndpointInterface:
     """The addresses of an endpoint in CIDR, or ""; raises ``ValueError`` for an invalid one."""
 
     address: str = field(default="", validator=_cidr)
-    address_ipv6: str = field(default="", validator=_cidr, metadata=wired("AddressIPv6"))
+    address_ipv6: str = field(default="", validator=_cidr, metadata=wire_name("AddressIPv6"))
     mac_address: str = field(default="", validator=_mac)
 
 
@@ -98,7 +105,7 @@ class StaticRoute:
 
 
 @frozen
-class Joined:
+class JoinResponse:
     """The connection of a container to a network.
 
     Gateways are addresses without a prefix; raises ``ValueError`` for an invalid one.
@@ -106,7 +113,7 @@ class Joined:
 
     interface_name: InterfaceName | None = None
     gateway: str = field(default="", validator=_ip)
-    gateway_ipv6: str = field(default="", validator=_ip, metadata=wired("GatewayIPv6"))
+    gateway_ipv6: str = field(default="", validator=_ip, metadata=wire_name("GatewayIPv6"))
     static_routes: tuple[StaticRoute, ...] = ()
     disable_gateway_service: bool = False
 
@@ -117,10 +124,10 @@ class DiscoveryData:
 
     address: str = ""
     bind_address: str = ""
-    self_: bool = field(default=False, alias="self_", metadata=wired("Self"))
+    self_: bool = field(default=False, alias="self_", metadata=wire_name("Self"))
 
 
-class _Discovery(Remote):
+class _Discovery(RemoteMethod):
     """A method with a default: a driver that does not override it does nothing."""
 
     has_default = True
@@ -191,7 +198,9 @@ class NetworkDriver(Subsystem):
         raise NotImplementedError
 
     @remote()
-    def join(self, network_id: str, endpoint_id: str, sandbox_key: str, options: Options) -> Joined:
+    def join(
+        self, network_id: str, endpoint_id: str, sandbox_key: str, options: Options
+    ) -> JoinResponse:
         """Connect a container to a network."""
         raise NotImplementedError
 
@@ -200,14 +209,14 @@ class NetworkDriver(Subsystem):
         """Disconnect a container from a network."""
         raise NotImplementedError
 
-    @remote(absent=None)
+    @remote(default_if_missing=None)
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, options: Options
     ) -> None:
         """Open the endpoint's ports to the outside; a plugin need not implement this."""
         raise NotImplementedError
 
-    @remote(absent=None)
+    @remote(default_if_missing=None)
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
         """Close the endpoint's ports to the outside; a plugin need not implement this."""
         raise NotImplementedError

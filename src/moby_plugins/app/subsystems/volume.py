@@ -185,7 +185,7 @@ class VolumeDriver(Subsystem):
         except (StatusError, DriverError, WireError):
             return None
 
-    @remote(timeout=SHORT, result="Capabilities", failed=VolumeCapabilities())
+    @remote(timeout=SHORT, result="Capabilities", default_on_error=VolumeCapabilities())
     def capabilities(self) -> VolumeCapabilities:
         """Return what the driver can do; on a host, any failure gives the scope "local"."""
         raise NotImplementedError

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from moby_plugins.app.bodies import Data
-from moby_plugins.app.subsystem import Remote, Subsystem
+from moby_plugins.app.subsystem import RemoteMethod, Subsystem
 from moby_plugins.app.subsystems.graph import GraphDriver
-from moby_plugins.app.subsystems.ipam import Lease, Pool
+from moby_plugins.app.subsystems.ipam import AddressResponse, PoolResponse
 from moby_plugins.app.subsystems.log import SOURCES, LogEntry, LogInfo, PartialLog, ReadConfig
 from moby_plugins.app.subsystems.network import (
     SCOPES,
     EndpointInterface,
-    Joined,
+    JoinResponse,
     NetworkCapabilities,
     StaticRoute,
 )
@@ -82,10 +82,10 @@ _OURS: Fields = {
     (EndpointInterface, "mac_address"): _MACS | st.just(""),
     (StaticRoute, "destination"): _CIDRS | st.just(""),
     (StaticRoute, "next_hop"): _IPS | st.just(""),
-    (Joined, "gateway"): _IPS | st.just(""),
-    (Joined, "gateway_ipv6"): _IPS | st.just(""),
-    (Pool, "pool"): _CIDRS,
-    (Lease, "address"): _CIDRS,
+    (JoinResponse, "gateway"): _IPS | st.just(""),
+    (JoinResponse, "gateway_ipv6"): _IPS | st.just(""),
+    (PoolResponse, "pool"): _CIDRS,
+    (AddressResponse, "address"): _CIDRS,
     (Secret, "value"): st.binary(min_size=1, max_size=20),
     (LogEntry, "source"): st.sampled_from(SOURCES),
     (LogEntry, "line"): st.binary(max_size=20).map(lambda line: line + b"\n"),
@@ -157,7 +157,7 @@ def log_entries() -> SearchStrategy[LogEntry]:
     return messages(LogEntry)
 
 
-def _parameters(remote: Remote) -> list[str]:
+def _parameters(remote: RemoteMethod) -> list[str]:
     return list(inspect.signature(remote.function).parameters)[1:]
 
 

@@ -6,7 +6,13 @@ import pytest
 
 from moby_plugins.domain.errors import DriverError, StatusError, WireError
 from moby_plugins.serving import PluginApp
-from moby_plugins.subsystems import AddressSpaces, IpamCapabilities, IpamDriver, Lease, Pool
+from moby_plugins.subsystems import (
+    AddressResponse,
+    AddressSpaces,
+    IpamCapabilities,
+    IpamDriver,
+    PoolResponse,
+)
 from moby_plugins.testing import refused, status
 from tests.unit.app.subsystems.exchanges import Exchange, Table, asked, part_of, replying
 
@@ -41,7 +47,7 @@ class TestB4(Table):
             '{"AddressSpace":"l","Pool":"10.0.0.0/8","SubPool":"10.1.0.0/16",'
             '"Options":{"a":"b"},"V6":true}',
             '{"PoolID":"p","Pool":"10.0.0.0/8","Data":{"' + GATEWAY + '":"10.0.0.1/8"}}',
-            Pool("p", "10.0.0.0/8", {GATEWAY: "10.0.0.1/8"}),
+            PoolResponse("p", "10.0.0.0/8", {GATEWAY: "10.0.0.1/8"}),
         ),
         Exchange("release_pool", ("p",), "IpamDriver.ReleasePool", '{"PoolID":"p"}', "{}"),
         Exchange(
@@ -50,7 +56,7 @@ class TestB4(Table):
             "IpamDriver.RequestAddress",
             '{"PoolID":"p","Address":"","Options":{"RequestAddressType":"' + GATEWAY + '"}}',
             '{"Address":"10.0.0.1/8","Data":{}}',
-            Lease("10.0.0.1/8"),
+            AddressResponse("10.0.0.1/8"),
         ),
         Exchange(
             "release_address",
@@ -77,7 +83,7 @@ def test_what_is_not_asked_for_is_empty_and_options_are_null(
     method: str, arguments: tuple[Any, ...], sent: str
 ) -> None:
     """B4: the defaults of the definition are what an engine sends."""
-    result = Pool("p", "::/64") if method == "request_pool" else Lease("::1/64")
+    result = PoolResponse("p", "::/64") if method == "request_pool" else AddressResponse("::1/64")
     part, received = part_of(IpamDriver, {method: result})
     app = PluginApp(part)
     path = next(r.method for r in IpamDriver.remotes.values() if r.name == method)
@@ -143,6 +149,6 @@ def test_a_pool_that_go_could_not_read_is_refused_at_both_ends(pool: str) -> Non
         replying(IpamDriver, "RequestPool", {**right, "Data": {GATEWAY: pool}}).request_pool("s")
     with pytest.raises(WireError):
         replying(IpamDriver, "RequestAddress", {"Address": pool}).request_address("p")
-    for make in (lambda: Pool("p", pool), lambda: Lease(pool)):
+    for make in (lambda: PoolResponse("p", pool), lambda: AddressResponse(pool)):
         with pytest.raises(ValueError, match="is no address with a prefix"):
             make()

@@ -12,7 +12,7 @@ from moby_plugins.subsystems import (
     GatewayNeeds,
     InterfaceName,
     IPAMData,
-    Joined,
+    JoinResponse,
     NetworkCapabilities,
     NetworkDriver,
     NetworkRequest,
@@ -34,7 +34,7 @@ NETWORK_JSON = (
     '"AuxAddresses":{"router":"10.0.0.9/24"}}],"IPv6Data":[{"AddressSpace":"local"}]}'
 )
 INTERFACE = EndpointInterface("10.0.0.2/24", "fd00::2/64", "02:42:0a:00:00:02")
-JOINED = Joined(
+JOINED = JoinResponse(
     InterfaceName("veth0", "eth", "eth0"),
     "10.0.0.1",
     "fd00::1",
@@ -210,7 +210,7 @@ def test_a_join_may_answer_nothing_at_all() -> None:
     """B3: every field of the answer has a zero."""
     driver = replying(NetworkDriver, "Join", {"StaticRoutes": None, "InterfaceName": None})
 
-    assert driver.join("n", "e", "s", {}) == Joined()
+    assert driver.join("n", "e", "s", {}) == JoinResponse()
 
 
 def test_an_error_comes_before_the_fields_of_an_answer() -> None:

@@ -6,23 +6,23 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.checks import NotPassedError, Probe, Setup, Subject
+from moby_plugins.checks import NotPassedError, Options, Session, Target
 from moby_plugins.domain.address import Address
 from moby_plugins.testing import FakeClock, MemoryTransport, status
 
 
-def probe_of(plugin: Any) -> Probe:
+def probe_of(plugin: Any) -> Session:
     """A hold on a plugin in memory."""
     clock = FakeClock()
     transport = MemoryTransport(plugin, clock=clock)
-    setup = Setup(tag="0123abcd", timeout=2)
-    return Probe(Subject(transport, Address("unix:///x.sock"), clock=clock, setup=setup))
+    options = Options(tag="0123abcd", timeout=2)
+    return Session(Target(transport, Address("unix:///x.sock"), clock=clock, options=options))
 
 
 def test_names_and_ids_are_unmistakable() -> None:
     """They say where they come from, and never come twice."""
-    probe = probe_of({})
-    names, ids = [probe.name() for _ in range(50)], [probe.id() for _ in range(50)]
+    session = probe_of({})
+    names, ids = [session.name() for _ in range(50)], [session.id() for _ in range(50)]
 
     assert names[0] == "moby-plugins-check-0123abcd-1"
     assert len({*names, *ids}) == 100
@@ -32,11 +32,11 @@ def test_names_and_ids_are_unmistakable() -> None:
 
 def test_a_directory_goes_away_with_what_is_in_it() -> None:
     """It is removed when the check ends."""
-    probe = probe_of({})
-    path = probe.directory()
+    session = probe_of({})
+    path = session.directory()
     (path / "file").write_text("x")
 
-    probe.close()
+    session.close()
 
     assert isinstance(path, Path)
     assert not path.exists()
@@ -95,8 +95,8 @@ def test_what_must_be_refused_may_not_succeed() -> None:
 
 def test_waiting_has_an_end() -> None:
     """As long as one call may take."""
-    probe = probe_of({})
+    session = probe_of({})
 
-    assert not probe.until(lambda: False)
-    assert probe.subject.clock.now() == pytest.approx(2, abs=0.1)
-    assert probe.until(lambda: True)
+    assert not session.until(lambda: False)
+    assert session.target.clock.now() == pytest.approx(2, abs=0.1)
+    assert session.until(lambda: True)

@@ -12,7 +12,7 @@ from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.typed import typed
 
 if TYPE_CHECKING:
-    from moby_plugins.checks.session import Probe
+    from moby_plugins.checks.session import Session
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ class Function(Protocol):
     __name__: str
 
     # A class rather than an alias, so that ``get_type_hints`` of ``Check`` need not resolve it.
-    def __call__(self, probe: "Probe", /) -> object:
+    def __call__(self, session: "Session", /) -> object:
         """Test the plugin."""
         ...
 
@@ -33,7 +33,7 @@ HOSTS = (DOCKER, PODMAN)
 """The hosts whose needs the checks know."""
 
 
-class Verdict(StrEnum):
+class CheckOutcome(StrEnum):
     """The outcome of a check; a plugin follows the protocol if no check failed."""
 
     PASSED = "passed"
@@ -46,15 +46,15 @@ class NotPassedError(Exception):
     """Raised by a check that did not pass; the message says why.
 
     Args:
-        verdict: The outcome of the check.
+        outcome: The outcome of the check.
         came_back: What the plugin returned instead of what the check expects.
     """
 
     __module__ = AtDoor("moby_plugins.checks", __name__)
 
-    def __init__(self, verdict: Verdict, came_back: object) -> None:
+    def __init__(self, outcome: CheckOutcome, came_back: object) -> None:
         super().__init__(str(came_back))
-        self.verdict = verdict
+        self.outcome = outcome
 
 
 class StalledError(NotPassedError):
@@ -69,7 +69,7 @@ class StalledError(NotPassedError):
     __module__ = AtDoor("moby_plugins.checks", __name__)
 
     def __init__(self, what: str, came_back: object) -> None:
-        super().__init__(Verdict.FAILED, came_back)
+        super().__init__(CheckOutcome.FAILED, came_back)
         self.what = what
 
 
@@ -82,7 +82,7 @@ def fail(came_back: object) -> NoReturn:
     Raises:
         NotPassedError: Always.
     """
-    raise NotPassedError(Verdict.FAILED, came_back)
+    raise NotPassedError(CheckOutcome.FAILED, came_back)
 
 
 def require(condition: object, came_back: object) -> None:
@@ -99,7 +99,7 @@ def require(condition: object, came_back: object) -> None:
         fail(came_back)
 
 
-def advise(condition: object, came_back: object) -> None:
+def warn(condition: object, came_back: object) -> None:
     """End the check with a warning unless a condition is true: for mistakes that engines tolerate.
 
     Args:
@@ -110,7 +110,7 @@ def advise(condition: object, came_back: object) -> None:
         NotPassedError: If the condition is false.
     """
     if not condition:
-        raise NotPassedError(Verdict.WARNED, came_back)
+        raise NotPassedError(CheckOutcome.WARNED, came_back)
 
 
 def skip(why: object) -> NoReturn:
@@ -122,7 +122,7 @@ def skip(why: object) -> NoReturn:
     Raises:
         NotPassedError: Always.
     """
-    raise NotPassedError(Verdict.SKIPPED, why)
+    raise NotPassedError(CheckOutcome.SKIPPED, why)
 
 
 def items(value: object, came_back: object) -> list[Any]:
@@ -132,7 +132,7 @@ def items(value: object, came_back: object) -> list[Any]:
     return value or []
 
 
-def only(found: list[T], wanted: str, came_back: object) -> T:
+def exactly_one(found: list[T], wanted: str, came_back: object) -> T:
     """Return the only item of a list; fail the check if the list does not have exactly one."""
     if len(found) != 1:
         fail(f"{len(found)} times {wanted}: {came_back}")
@@ -154,7 +154,7 @@ class Check:
         worst: The verdict if the plugin breaks the rule: ``WARNED`` if no engine depends on it.
         hosts: The hosts that depend on the rule.
         function: A function that returns if the plugin follows the rule; otherwise it raises a
-            ``PluginError``, or calls ``require``, ``advise`` or similar.
+            ``PluginError``, or calls ``require``, ``warn`` or similar.
     """
 
     subsystem: str = field(validator=validators.min_len(1))
@@ -162,7 +162,7 @@ class Check:
     expects: str = field(kw_only=True, validator=validators.min_len(1))
     source: str = field(kw_only=True, validator=validators.min_len(1))
     reads_only: bool = field(kw_only=True, default=False)
-    worst: Verdict = field(kw_only=True, default=Verdict.FAILED)
+    worst: CheckOutcome = field(kw_only=True, default=CheckOutcome.FAILED)
     hosts: tuple[str, ...] = field(kw_only=True, default=(DOCKER,))
     function: Function = field(kw_only=True, eq=False, repr=False)
 
@@ -179,7 +179,7 @@ def check(
     expects: str = "",
     source: str,
     reads_only: bool = False,
-    worst: Verdict = Verdict.FAILED,
+    worst: CheckOutcome = CheckOutcome.FAILED,
     hosts: tuple[str, ...] = (DOCKER,),
 ) -> Callable[[Function], Check]:
     """Return a decorator that makes a function a ``Check``.
@@ -195,19 +195,19 @@ def check(
         hosts: The hosts that depend on the rule.
 
     Returns:
-        A decorator, for a function that takes a ``Probe``.
+        A decorator, for a function that takes a ``Session``.
 
     Examples:
         ```python
-        from moby_plugins.checks import Setup, check, new_subject, require, run_checks
+        from moby_plugins.checks import Options, check, new_target, require, run_checks
         from moby_plugins.subsystems import VolumeDriver
         from moby_plugins.testing import LivePlugin
 
 
         @check("VolumeDriver", source="B2", reads_only=True)
-        def lists_nothing(probe):
+        def lists_nothing(session):
             '''The plugin has no volumes.'''
-            answer = probe.call("VolumeDriver.List", {})
+            answer = session.call("VolumeDriver.List", {})
             require(not answer.get("volumes"), answer)
 
 
@@ -217,9 +217,9 @@ def check(
 
 
         with LivePlugin(Shelf(), "shelf", ".") as plugin:
-            with new_subject(plugin.addr, setup=Setup(timeout=5.0)) as subject:
-                (finding,) = run_checks([lists_nothing], subject)
-        assert finding.verdict == "passed"
+            with new_target(plugin.addr, options=Options(timeout=5.0)) as target:
+                (result,) = run_checks([lists_nothing], target)
+        assert result.outcome == "passed"
         ```
     """
 
@@ -262,17 +262,17 @@ def _items(value: Any) -> tuple[Any, ...]:
 
 
 @frozen(field_transformer=typed)
-class Finding:
-    """The finding of one check. A frozen value.
+class CheckResult:
+    """The result of one check. A frozen value.
 
     Args:
         check: The check.
-        verdict: The outcome.
+        outcome: The outcome.
         came_back: What the plugin returned instead of what the check expects; "" if it passed.
         seconds: How long the check took.
     """
 
     check: Check
-    verdict: Verdict
+    outcome: CheckOutcome
     came_back: str = ""
     seconds: float = 0.0
