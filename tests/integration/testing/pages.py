@@ -15,7 +15,7 @@ _FILE = re.compile(r"`([\w.]+\.py)`[^`.]*:\s*\Z")
 # What a reader has done already: the tests' environment has the wheel.
 _INSTALLS = re.compile(r"python3 -m venv |pip install ")
 # It serves until it is told to stop, in a terminal of its own.
-_SERVES = re.compile(r"moby-plugins serve ")
+_SERVES = re.compile(r"(cd \S+ && )?moby-plugins serve ")
 
 _PROLOGUE = """\
 set -eu
