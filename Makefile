@@ -85,10 +85,12 @@ lint: $(VENV)/lint $(VENV)/test $(VENV)/docs
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
 
-# The unit tests on each Python that is found; those that are not are named, and skipped.
-pythons: $(VENV)/pip
+# The unit tests of the sdist on each Python that is found, pyenv's too, each with the wheel in an
+# environment of its own; those that are not found are named, and skipped. Other sessions than the
+# unit tests: NOX="-s integration". Arguments of pytest: NOX="-- -n 2".
+pythons: dist
 	$(BIN)/pip install --quiet --group nox
-	$(BIN)/nox
+	PYENV_VERSION="$${PYENV_VERSION:-$$(pyenv versions --bare 2>/dev/null | paste -sd: -)}" $(BIN)/nox $(NOX)
 
 # The wheel and the sdist, in dist/, as an index takes them.
 dist: $(VENV)/pip
@@ -106,7 +108,7 @@ bench: $(VENV)/test
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) .nox build dist
 
 $(VENV)/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -63,7 +63,7 @@ class Asynchronous:
         (NetworkDriver(), "NetworkDriver implements no method of a subsystem"),
         (part(VolumeDriver, mount=mount), "Shelf.mount is a coroutine"),
         (part(LogDriver, read_logs=entries), "Shelf.read_logs is a coroutine"),
-        (part(VolumeDriver, mount=functools.partial(mount, None)), "Shelf.mount is a coroutine"),
+        (part(VolumeDriver, mount=staticmethod(functools.partial(mount, None))), "is a coroutine"),
         (part(VolumeDriver, mount=Asynchronous()), "Shelf.mount is a coroutine"),
         (part(VolumeDriver, remove=lambda self: None), r"Shelf.remove\(\) cannot be called as"),
         (part(VolumeDriver, remove=lambda self, name, force: None), "missing a required argument"),

@@ -80,6 +80,7 @@ def right(field: "attrs.Attribute[Any]") -> Any:
         return print
     if attrs.has(kind):
         return example(kind)
+    kind = get_origin(kind) or kind
     return next(iter(kind)) if issubclass(kind, Enum) else kind()
 
 

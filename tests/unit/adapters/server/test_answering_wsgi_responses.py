@@ -210,10 +210,8 @@ def test_what_is_read_whole_has_a_bound_and_what_is_read_in_parts_has_none() -> 
     whole = Answer(lambda request: Response(200, request.read()), bounds, body=body)
     piecewise = Answer(parts, bounds, body=body)
 
-    assert (whole.status, whole.error) == (
-        "413 Request Entity Too Large",
-        f"the body is larger than {len(body) - 1} bytes",
-    )
+    assert whole.status.startswith("413 ")  # each Python has a phrase of its own
+    assert whole.error == f"the body is larger than {len(body) - 1} bytes"
     assert piecewise.status == "200 OK"
     assert (sum(sizes), max(sizes)) == (len(body), 1000)
 
