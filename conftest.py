@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shelf() -> Iterator[Path]:
-    """The example plugin, running, where the environment says that sockets are."""
+    """Serve the example plugin in the directory that the environment names."""
     with tempfile.TemporaryDirectory(prefix="mp-") as directory:
         sockets, volumes = Path(directory, "s"), Path(directory, "v")
         sockets.mkdir()

@@ -261,7 +261,7 @@ class _Question:
             return understand(value)
         except ValueError as error:
             status = "" if response.status == OK else f" {status_line(response.status)}"
-            reason = f"the engine's answer{status} cannot be used: {shown(error)}"
+            reason = f"the engine's response{status} cannot be used: {shown(error)}"
             raise WireError(reason, f"GET /{path}", self._engine) from error
 
     def _refusal(self, status: int, path: str, value: object) -> StatusError:

@@ -174,7 +174,7 @@ class Activation(Generic[P]):
         """
         if not self.done.is_set() and self._leader == threading.get_ident():
             name = quoted(self.name)
-            raise RuntimeError(f"activating {name} asks for {name}: it cannot end")
+            raise RuntimeError(f"activating {name} asks for {name}: this would never return")
         ending = ending or Ending()
         began = clock.now()
         either = WakeEvent()

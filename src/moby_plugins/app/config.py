@@ -162,7 +162,7 @@ def _observer(named: str | Observer) -> Observer:
             f"the observer {quoted(named)} cannot be made: {shown(error)}"
         ) from error
     if not isinstance(observer, Observer):
-        raise SettingsError(f"the observer {quoted(named)} is no Observer: {quoted(observer)}")
+        raise SettingsError(f"the observer {quoted(named)} is not an Observer: {quoted(observer)}")
     return observer
 
 

@@ -51,7 +51,7 @@ from moby_plugins.ports import (
 )
 
 CANCELLED = "the wait was cancelled"
-LEFT = "get_all has ended before"
+LEFT = "get_all has already ended"
 
 
 @frozen

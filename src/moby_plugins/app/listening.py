@@ -53,7 +53,7 @@ def drain_given(drain: float) -> float:
     unchecked: object = drain  # the caller's program may not be type-checked
     number = isinstance(unchecked, (int, float)) and not isinstance(unchecked, bool)
     if not (number and 0 <= drain <= threading.TIMEOUT_MAX):
-        raise ValueError(f"drain is a number of seconds from 0 on, not {quoted(drain)}")
+        raise ValueError(f"drain must be a number of seconds from 0 on, not {quoted(drain)}")
     return float(drain)
 
 
@@ -63,9 +63,11 @@ def opening_unix(name: str, sockets_path: str, mode: int, group: str | int | Non
     The arguments, and the exceptions for invalid ones, are those of ``plugin_server_unix``.
     """
     if not _is_number(mode, MAX_MODE):
-        raise ValueError(f"{quoted(mode)} is no file mode from 0 to 0o777")
+        raise ValueError(f"{quoted(mode)} is not a file mode from 0 to 0o777")
     if not (group is None or isinstance(group, str) or _is_number(group, MAX_GROUP)):
-        raise ValueError(f"{quoted(group)} is no group: a name, or a number from 0 to {MAX_GROUP}")
+        raise ValueError(
+            f"{quoted(group)} is not a group: a name, or a number from 0 to {MAX_GROUP}"
+        )
     _check_text("sockets_path", sockets_path)
     path = name
     unchecked: object = name  # the caller's program may not be type-checked

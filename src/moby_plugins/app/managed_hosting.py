@@ -104,7 +104,7 @@ def _implemented(app: App | AsyncApp) -> tuple[str, ...]:
         return Manifest(fold_keys(first_value(manifest))["implements"]).implements
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise SettingsError(
-            f"the app does not answer Plugin.Activate with what it implements: {shown(error)}"
+            f"the app's response to Plugin.Activate does not say what it implements: {shown(error)}"
         ) from error
 
 

@@ -64,7 +64,7 @@ class Observers(tuple[Observer, ...]):
         for observer in instance:
             unchecked: object = observer  # the caller's program may not be type-checked
             if not isinstance(unchecked, Observer):
-                raise TypeError(f"an observer is an Observer, not {quoted(unchecked)}")
+                raise TypeError(f"an observer must be an Observer, not {quoted(unchecked)}")
         return instance
 
     def notify(self, take: Callable[[Observer], object]) -> None:

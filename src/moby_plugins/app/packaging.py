@@ -363,4 +363,4 @@ def _followed(directory: str, size: int, follow: Callable[[int], object]) -> Ite
         yield chunk
         follow(sent)
     if sent != size:
-        raise SpecError("it has changed while it was sent: try again", directory)
+        raise SpecError("it changed while it was sent: try again", directory)

@@ -294,7 +294,7 @@ def observed(
     unchecked: object = app  # the caller's program may not be type-checked
     is_app = callable(unchecked) and not isinstance(unchecked, type)
     if not is_app or is_asynchronous(unchecked) or is_asynchronous(type(unchecked).__call__):
-        wanted = "a PluginApp or a function that is no coroutine"
+        wanted = "a PluginApp or a function that is not a coroutine"
         raise TypeError(f"app must be {wanted}, not {quoted(unchecked)}")
     those, known = Observers(observers), frozenset(methods)
     return lambda request: _observed(app, request, those, known, now)
@@ -485,7 +485,7 @@ class _Begun:
         try:
             return self._rest.read(size)
         except BaseException as error:
-            log_failure(f"{self._method} failed in the middle of its answer", error)
+            log_failure(f"{self._method} failed in the middle of its response", error)
             # The server then cuts the response off, so that the host sees it as incomplete.
             raise WireError(CUT_OFF) from error
 
@@ -493,4 +493,4 @@ class _Begun:
         try:
             self._rest.close()
         except BaseException as error:  # raised by a generator's finally: the host is gone
-            log_failure(f"closing the answer of {self._method} failed", error)
+            log_failure(f"closing the response of {self._method} failed", error)

@@ -66,7 +66,7 @@ class ConnectAwaited(Protocol):
 
 def _path(value: Path) -> str:
     if not isinstance(value, (str, os.PathLike)):
-        raise SettingsError(f"a path is a string, not {quoted(value)}")
+        raise SettingsError(f"a path must be a string, not {quoted(value)}")
     path = os.fsdecode(value)
     if not path or "\0" in path:
         raise SettingsError(f"{quoted(path)} cannot be a path")
@@ -76,7 +76,7 @@ def _path(value: Path) -> str:
 def _paths(value: Iterable[Path]) -> tuple[str, ...]:
     unchecked: object = value  # from a file, or from a program that may not be type-checked
     if isinstance(unchecked, (str, bytes, Mapping)) or not isinstance(unchecked, Iterable):
-        raise SettingsError(f"paths are a list of strings, not {quoted(unchecked)}")
+        raise SettingsError(f"paths must be a list of strings, not {quoted(unchecked)}")
     return tuple(map(_path, value))
 
 
@@ -86,14 +86,14 @@ def _transports(
     unchecked: Any = value  # from a file, or from a program that may not be type-checked
     if not isinstance(unchecked, Mapping):
         raise SettingsError(
-            f"transports are a table from scheme to transport, not {quoted(unchecked)}"
+            f"transports must be a mapping from scheme to transport, not {quoted(unchecked)}"
         )
     for scheme, transport in unchecked.items():
         usable = transport if isinstance(transport, str) else callable(transport)
         if not usable:
             raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
         if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
-            raise SettingsError(f"{quoted(scheme)} is no scheme of an address")
+            raise SettingsError(f"{quoted(scheme)} is not a scheme of an address")
         if isinstance(transport, str) and not ASYNC_TRANSPORT.has(transport):
             TRANSPORT.check(transport)
     return TRANSPORTS | {scheme.lower(): transport for scheme, transport in value.items()}
@@ -137,7 +137,9 @@ class Named:
                 f"the {self.noun} {quoted(name)} cannot be loaded: {shown(error)}"
             ) from error
         if not callable(loaded):
-            raise SettingsError(f"the {self.noun} {quoted(name)} is no function: {shown(loaded)}")
+            raise SettingsError(
+                f"the {self.noun} {quoted(name)} is not a function: {shown(loaded)}"
+            )
         return cast("Callable[..., Any]", loaded)
 
     def _installed(self, name: str) -> "EntryPoint":
@@ -161,7 +163,9 @@ DISCOVERY = Named("discovery", "moby_plugins.discoveries", (LOCAL,))
 def _plugins(value: Mapping[str, str | Plugin]) -> dict[str, str | Plugin]:
     unchecked: Any = value  # from a file, or from a program that may not be type-checked
     if not isinstance(unchecked, Mapping):
-        raise SettingsError(f"plugins are a table from name to address, not {quoted(unchecked)}")
+        raise SettingsError(
+            f"plugins must be a mapping from name to address, not {quoted(unchecked)}"
+        )
     for name, plugin in unchecked.items():
         try:
             plugin_given(name, plugin)
@@ -179,7 +183,7 @@ def _discovery(value: str | MakeDiscovery) -> str | MakeDiscovery:
     unchecked: Any = value
     if not isinstance(unchecked, str) and not callable(unchecked):
         raise SettingsError(
-            f"discovery is a name, or a function of the settings, not {quoted(unchecked)}"
+            f"discovery must be a name, or a function of the settings, not {quoted(unchecked)}"
         )
     if isinstance(unchecked, str):
         DISCOVERY.check(unchecked)
@@ -191,7 +195,7 @@ def _engine(value: str | None) -> str | None:
     if unchecked is None or unchecked == "":
         return None
     if not isinstance(unchecked, str):
-        raise SettingsError(f"engine is the address of an engine, not {quoted(unchecked)}")
+        raise SettingsError(f"engine must be the address of an engine, not {quoted(unchecked)}")
     try:
         address = Address(unchecked)
     except SpecError as error:
@@ -207,7 +211,9 @@ def _engine_tls(value: TLSOptions | Mapping[str, Any] | None) -> TLSOptions | No
     if unchecked is None or isinstance(unchecked, TLSOptions):
         return unchecked
     if not isinstance(unchecked, Mapping):
-        raise SettingsError(f"engine_tls is a table of TLS options, not {quoted(type(unchecked))}")
+        raise SettingsError(
+            f"engine_tls must be a table of TLS options, not {quoted(type(unchecked))}"
+        )
     _check_keys(unchecked, TLSOptions)
     try:
         return TLSOptions(**unchecked)
@@ -218,13 +224,13 @@ def _engine_tls(value: TLSOptions | Mapping[str, Any] | None) -> TLSOptions | No
 def _observers(value: Iterable[str | Observer]) -> tuple[str | Observer, ...]:
     unchecked: object = value  # from a file, or from a program that may not be type-checked
     if isinstance(unchecked, (str, bytes, Mapping)) or not isinstance(unchecked, Iterable):
-        raise SettingsError(f"observers are a list of names, not {quoted(unchecked)}")
+        raise SettingsError(f"observers must be a list of names, not {quoted(unchecked)}")
     observers = tuple(value)
     for each in observers:
         if isinstance(each, str):
             OBSERVER.check(each)
         elif not isinstance(each, Observer):
-            raise SettingsError(f"an observer is a name or an Observer, not {quoted(each)}")
+            raise SettingsError(f"an observer must be a name or an Observer, not {quoted(each)}")
     return observers
 
 
@@ -325,7 +331,7 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         encrypted = self.engine is not None and Address(self.engine).encrypted
         if self.engine_tls is not None and not encrypted:
-            raise SettingsError("engine_tls is for an engine at https://, and there is none")
+            raise SettingsError("engine_tls needs an engine at https://, and none is set")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -353,7 +359,7 @@ class Settings:
                 raise ValueError(f"larger than {MAX_SETTINGS_BYTES} bytes")
             return cls._from(tomllib.loads(data.decode()))
         except RecursionError as error:
-            raise SettingsError(f"{shown(os.fspath(path))}: nested too deep") from error
+            raise SettingsError(f"{shown(os.fspath(path))}: nested too deeply") from error
         except (OSError, ValueError, TypeError) as error:
             raise SettingsError(f"{shown(os.fspath(path))}: {shown(error)}") from error
 

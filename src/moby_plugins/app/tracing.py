@@ -203,7 +203,7 @@ class _ForwardedCall:
 
     def host_hung_up(self) -> NoAnswerError:
         self._end(host_left=True)
-        return NoAnswerError("the host left")
+        return NoAnswerError("the host hung up")
 
     def _pieces(self, body: Iterable[bytes]) -> Iterator[bytes]:
         for piece in body:
@@ -400,7 +400,7 @@ def _by_address(text: str) -> tuple[str, Callable[[], Plugin]]:
 
     address = Address(text)
     if address.scheme != "unix":
-        raise SpecError(f"only a socket can be stood in for: unix://, not {address.text}")
+        raise SpecError(f"only a plugin at unix:// can be traced, not one at {address.text}")
     refusal = probe_socket(address.path)
     if refusal is not None and not isinstance(refusal, ConnectionRefusedError):
         raise not_reached(refusal, address) from refusal

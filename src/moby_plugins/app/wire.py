@@ -185,7 +185,7 @@ def _hook(into: Any) -> Hook:
 
 
 def _no_way(into: Any, error: Exception) -> str:
-    return f"no way to read an answer as {quoted(into)}, given as into: {shown(error)}"
+    return f"no response can be decoded as {quoted(into)}, which is given as into: {shown(error)}"
 
 
 @cache

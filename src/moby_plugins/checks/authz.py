@@ -46,7 +46,7 @@ def verdict(plugin: Session, method: str, args: Any) -> Answer:
     """Call the plugin and return its response; fail the check if it is not a verdict."""
     answer = plugin.send(method, args)
     require(answer.status == OK, f"{answer}: the user's request fails")
-    require(isinstance(answer.fields.get("allow"), bool), f"{answer}: Allow is no boolean")
+    require(isinstance(answer.fields.get("allow"), bool), f"{answer}: Allow is not a boolean")
     return answer
 
 
@@ -78,7 +78,7 @@ FAMILY = (
     ),
     _judges(
         "anonymous request",
-        "a request without user, headers and body has a verdict: what is empty is left out",
+        "a request without user, headers and body has a verdict: engines leave out empty values",
         (REQUEST, PING),
     ),
     _judges(
@@ -94,7 +94,7 @@ FAMILY = (
     ),
     _judges(
         "any method and path",
-        "whatever the API is asked has a verdict, paths without a version and escapes included",
+        "any method and path has a verdict, paths without a version and escapes included",
         *(
             (REQUEST, {"RequestMethod": method, "RequestUri": uri})
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE")
@@ -106,13 +106,15 @@ FAMILY = (
 
 @check(SUBSYSTEM, source="B5, B11 trap 8", reads_only=True)
 def invisible_response(plugin: Session) -> None:
-    """AuthZRes has a verdict without status, headers and body: so comes what is over 64 KiB."""
+    """AuthZRes without status, headers and body has a verdict: engines send responses over 64 KiB
+    like that.
+    """
     verdict(plugin, RESPONSE, CREATE)
 
 
 @check(SUBSYSTEM, source="B11 trap 8", reads_only=True)
 def error_beside_a_verdict(plugin: Session) -> None:
-    """no verdict comes with Err: engines do not look, and Allow counts."""
+    """no response has both a verdict and Err: engines ignore Err then, and use Allow."""
     for method, args in ((REQUEST, PING), (REQUEST, CREATE), (RESPONSE, CREATE | CREATED)):
         answer = verdict(plugin, method, args)
         require(not answer.text("err"), answer)
@@ -129,7 +131,7 @@ def reason_of_a_denial(plugin: Session) -> None:
 @check(
     SUBSYSTEM,
     "same request, same verdict",
-    expects=f"{MANY} requests at once that are the same have the same verdict",
+    expects=f"{MANY} identical requests at once have the same verdict",
     source="B5",
     reads_only=True,
 )

@@ -71,7 +71,7 @@ def manifest_shape(plugin: Session) -> None:
 
 @check(PLUGIN, source="A6, B0", reads_only=True)
 def names_are_exact(plugin: Session) -> None:
-    """a subsystem is named with the capitals that engines match."""
+    """names of subsystems have the upper and lower case that engines match."""
     exact = {known.casefold(): known for known in KNOWN} | {"authzplugin": "authz"}
     for entry in _implements(plugin):
         wanted = exact.get(str(entry).casefold(), entry)
@@ -80,7 +80,7 @@ def names_are_exact(plugin: Session) -> None:
 
 @check(PLUGIN, source="B1", reads_only=True)
 def names_are_known(plugin: Session) -> None:
-    """at least one subsystem is one that engines speak, and none comes twice."""
+    """engines know at least one of the subsystems, and none is named twice."""
     subsystems = [str(entry) for entry in _implements(plugin)]
     warn(len(set(subsystems)) == len(subsystems), f"{subsystems!r} names a subsystem twice")
     warn(set(subsystems) & set(KNOWN), f"engines speak none of {subsystems!r}")
@@ -130,7 +130,7 @@ def handshake_is_quick(plugin: Session) -> None:
 
 @check(
     PLUGIN,
-    expects=f"answers are labelled {CONTENT_TYPE}, which is what engines accept",
+    expects=f"responses have the Content-Type {CONTENT_TYPE}, which engines ask for",
     source="B0, B10",
     reads_only=True,
 )
@@ -143,7 +143,9 @@ def content_type(plugin: Session) -> None:
 
 @check(PLUGIN, source="B11 trap 3", reads_only=True)
 def exact_spelling(plugin: Session) -> None:
-    """the answer is one object, its key spelled Implements: not all hosts are lenient."""
+    """the response is one object with the key Implements, spelled so: not all hosts are
+    lenient.
+    """
     answer = plugin.send(ACTIVATE)
     spelled(answer.value, ("Implements",))
     warn(answer.body.strip().endswith(b"}"), f"{answer}: something follows the object")
@@ -151,13 +153,13 @@ def exact_spelling(plugin: Session) -> None:
 
 @check(PLUGIN, source="A4, B0", reads_only=True)
 def unknown_method(plugin: Session) -> None:
-    """a method that there is not is answered with 404."""
+    """an unknown method is answered with 404."""
     unknown_is_an_error(plugin, PLUGIN)
 
 
 @check(PLUGIN, source="B0, B1", reads_only=True)
 def body_of_the_handshake(plugin: Session) -> None:
-    """a body that the handshake does not need upsets neither it nor the next call."""
+    """a handshake with a body succeeds, and so does the next call."""
     plain = _implements(plugin)
     answer = plugin.send(ACTIVATE, {"Padding": "x" * 10_000})
     require(answer.fields.get("implements") == plain, answer)
@@ -166,7 +168,7 @@ def body_of_the_handshake(plugin: Session) -> None:
 
 @check(PLUGIN, source="B0", reads_only=True)
 def answer_given_up(plugin: Session) -> None:
-    """after a host gave up the connection in the middle of an answer, others are served."""
+    """after a host closes the connection in the middle of a response, others are served."""
     for _ in range(3):
         with plugin.stream(ACTIVATE, None) as answer:
             answer.read(1)
@@ -181,12 +183,12 @@ def encryption(plugin: Session) -> None:
     concern = "" if tls is None else tls.concerns(encrypted=address.encrypted)
     warn(not concern, f"{address.text}: {concern}")
     near = not address.host or address.host in LOOPBACK or address.encrypted
-    warn(near, f"{address.text} is not encrypted, whatever its spec says")
+    warn(near, f"{address.text} is not encrypted: its spec cannot change that")
 
 
 @check(PLUGIN, source="A1, B11 trap 20", reads_only=True)
 def spec_directory(plugin: Session) -> None:
-    """no spec lies in ~/.config/docker/plugins, which rootless engines pass over."""
+    """no spec is in ~/.config/docker/plugins, which rootless engines ignore."""
     path = plugin.options.path
     if not path.endswith((".spec", ".json")):
         skip("the plugin was not found by a spec")

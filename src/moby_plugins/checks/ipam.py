@@ -61,8 +61,8 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 
 @check(SUBSYSTEM, source="B4", reads_only=True)
 def capabilities(plugin: Session) -> None:
-    """GetCapabilities tells RequiresMACAddress and RequiresRequestReplay; on any failure both are
-    taken for false.
+    """GetCapabilities returns RequiresMACAddress and RequiresRequestReplay; after any failure
+    engines take both for false.
     """
     answer = plugin.send(CAPABILITIES)
     warn(not answer.error, answer)
@@ -85,20 +85,20 @@ def address_spaces(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4")
 def request_pool(plugin: Session) -> None:
-    """RequestPool gives the pool that is asked for, in CIDR, with a PoolID."""
+    """RequestPool returns the requested pool, in CIDR notation, with a PoolID."""
     _, network = pool(plugin)
     require(str(network) == POOL, f"{network} instead of {POOL}")
 
 
 @check(SUBSYSTEM, source="B0, B4")
 def any_pool(plugin: Session) -> None:
-    """RequestPool without a Pool gives one of the driver's choice, its Options null."""
+    """RequestPool without a Pool, and with Options null, returns a pool of the driver's choice."""
     pool(plugin, "", Options=None)
 
 
 @check(SUBSYSTEM, source="B4")
 def another_pool_each_time(plugin: Session) -> None:
-    """RequestPool without a Pool gives another one each time: engines repeat it, without end, while
+    """RequestPool without a Pool returns another one each time: engines repeat it for ever while
     the pool overlaps.
     """
     first, second = pool(plugin, "")[1], pool(plugin, "")[1]
@@ -107,7 +107,7 @@ def another_pool_each_time(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4")
 def pool_of_version_6(plugin: Session) -> None:
-    """RequestPool with V6 gives a pool of IPv6, or an error."""
+    """RequestPool with V6 returns an IPv6 pool, or an error."""
     answer = request(plugin, "", V6=True)
     if answer.error:
         return
@@ -117,7 +117,9 @@ def pool_of_version_6(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4")
 def data_of_a_pool(plugin: Session) -> None:
-    """Data of RequestPool are texts by name; a gateway among them is in CIDR, in the pool."""
+    """Data of RequestPool maps names to strings; a gateway in it is in CIDR notation, within the
+    pool.
+    """
     answer = request(plugin)
     require(not answer.error, answer)
     data = answer.fields.get("data") or {}
@@ -138,7 +140,7 @@ def release_pool(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4, B11 trap 7")
 def pool_that_is_none(plugin: Session) -> None:
-    """RequestPool of what is no CIDR is an error."""
+    """RequestPool of a pool that is not in CIDR notation is an error."""
     answer = request(plugin, "nonsense")
     require(answer.error, answer)
 
@@ -160,7 +162,7 @@ def address(
 
 @check(SUBSYSTEM, source="B4")
 def request_address(plugin: Session) -> None:
-    """RequestAddress gives an address in the pool, in CIDR."""
+    """RequestAddress returns an address in the pool, in CIDR notation."""
     pool_id, network = pool(plugin)
     interface = address(plugin, pool_id)
     require(interface.ip in network, f"{interface} is not in {network}")
@@ -168,7 +170,7 @@ def request_address(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4")
 def request_that_address(plugin: Session) -> None:
-    """RequestAddress gives the very address that is asked for, if it is free."""
+    """RequestAddress returns the requested address, if it is free."""
     wanted = "198.51.100.77"
     interface = address(plugin, pool(plugin)[0], wanted)
     require(str(interface.ip) == wanted, f"{interface} instead of {wanted}")
@@ -176,7 +178,7 @@ def request_that_address(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4")
 def gateway(plugin: Session) -> None:
-    """RequestAddress for a gateway gives an address, which is given to nobody else."""
+    """RequestAddress for a gateway returns an address, which is not returned again."""
     pool_id, _ = pool(plugin)
     first = address(plugin, pool_id, options=GATEWAY)
     second = address(plugin, pool_id)
@@ -201,7 +203,7 @@ def release_address(plugin: Session) -> None:
 
 @check(SUBSYSTEM, "release of a gateway that nobody requested", source="B4")
 def release_of_a_gateway(plugin: Session) -> None:
-    """ReleaseAddress of an address that RequestPool gave as gateway succeeds."""
+    """ReleaseAddress of an address that RequestPool returned as gateway succeeds."""
     answer = request(plugin)
     require(not answer.error, answer)
     gateway = folded(answer.fields.get("data") or {}, answer).get("com.docker.network.gateway")
@@ -213,8 +215,8 @@ def release_of_a_gateway(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4, B11 trap 7")
 def error_key(plugin: Session) -> None:
-    """an address from a pool that there is not is an error, under Error or with another status than
-    200: Err in a 200 is a success.
+    """an address from an unknown pool is an error, under Error or with a status other than 200:
+    engines take Err in a 200 for a success.
     """
     answer = plugin.send(REQUEST_ADDRESS, {"PoolID": plugin.name(), "Address": "", "Options": None})
     hidden = answer.status == OK and answer.text("err")

@@ -265,14 +265,14 @@ def start_before_a_line(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B0, B6")
 def start_with_little_info(plugin: Session) -> None:
-    """StartLogging takes an Info whose lists and maps are null."""
+    """StartLogging accepts an Info whose lists and maps are null."""
     null = ("Config", "ContainerArgs", "ContainerEnv", "ContainerLabels")
     logging(plugin, info=dict.fromkeys(null))
 
 
 @check(SUBSYSTEM, "start without a FIFO", source="B6")
 def start_without_a_fifo(plugin: Session) -> None:
-    """StartLogging is an error where there is no FIFO: the container must not start."""
+    """StartLogging without a FIFO is an error: the container must not start."""
     logged_container = container(plugin)
     missing = {"File": f"{logged_container.file}-missing"}
     answer = plugin.send(START, missing | {"Info": logged_container.info})
@@ -283,7 +283,7 @@ def start_without_a_fifo(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6")
 def large_info(plugin: Session) -> None:
-    """StartLogging takes an Info of 256 KiB: a container may have a large environment."""
+    """StartLogging accepts an Info of 256 KiB: a container may have a large environment."""
     large = [f"V{number}={'x' * 1000}" for number in range(256)]
     logging(plugin, info={"ContainerEnv": large})
 
@@ -298,7 +298,7 @@ def stop_while_the_fifo_is_open(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6")
 def stop_of_unknown(plugin: Session) -> None:
-    """StopLogging of a file that nobody started is answered: a restarted plugin meets one."""
+    """StopLogging of a file that was never started is answered: a restarted plugin receives one."""
     answer = plugin.send(STOP, {"File": container(plugin).file})
     warn(not answer.error, f"{answer}: the engine keeps the FIFO")
 
@@ -313,7 +313,7 @@ def fifo_is_read(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6")
 def unusual_lines(plugin: Session) -> None:
-    """empty lines, any bytes, pieces of a line and fields that are new do not stop a driver."""
+    """empty lines, any bytes, partial lines and unknown fields do not stop a driver."""
     logged_container = logging(plugin)
     logged_container.fifo.write_only(pieces_of(b"x" * 100, b"y"))
     logged_container.fifo.write_only([LogEntry("stderr", EPOCH, b"")])

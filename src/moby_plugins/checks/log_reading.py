@@ -36,7 +36,7 @@ SOURCES = ("stdout", "stderr")
 
 @check(SUBSYSTEM, source="B6")
 def lines_come_back(plugin: Session) -> None:
-    """ReadLogs gives the lines of a stopped container, whole and in order."""
+    """ReadLogs returns the lines of a stopped container, complete and in order."""
     wanted = [f"line {number} äöü" for number in range(100)]
     texts = texts_of(read_until(plugin, logged(plugin, *lines(*wanted)), len(wanted)))
     require(texts == wanted, f"{texts[:3]!r}… instead of {wanted[:3]!r}…")
@@ -52,9 +52,7 @@ def lines_end(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 16")
 def sources(plugin: Session) -> None:
-    """each line of ReadLogs has the source that it came from, stdout or stderr; else it
-    vanishes.
-    """
+    """each line of ReadLogs has its source, stdout or stderr; otherwise engines drop it."""
     wanted = [entry for source in SOURCES for entry in lines("one", source=source)]
     names = [entry.source for entry in read_until(plugin, logged(plugin, *wanted), 2)]
     require(names == list(SOURCES), f"{names!r}")
@@ -62,7 +60,7 @@ def sources(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6")
 def times(plugin: Session) -> None:
-    """each line of ReadLogs has the time that it came with, in nanoseconds."""
+    """each line of ReadLogs has its original time, in nanoseconds."""
     wanted = [entry.time_nano for entry in lines("one", "two")]
     logged_container = logged(plugin, *lines("one", "two"))
     nanoseconds = [entry.time_nano for entry in read_until(plugin, logged_container, 2)]
@@ -71,7 +69,7 @@ def times(plugin: Session) -> None:
 
 @check(SUBSYSTEM, "bytes", source="B6", worst=CheckOutcome.WARNED)
 def any_bytes(plugin: Session) -> None:
-    """a line of any bytes comes back as it was."""
+    """ReadLogs returns a line of any bytes unchanged."""
     line = bytes(sorted(set(range(256)) - {10}))
     (entry,) = read_until(plugin, logged(plugin, LogEntry("stdout", EPOCH, line)), 1)
     require(entry.line.removesuffix(b"\n") == line, repr(entry.line))
@@ -79,7 +77,9 @@ def any_bytes(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6")
 def pieces_of_a_line(plugin: Session) -> None:
-    """the pieces of a line over 16 KiB come back in order, with nothing between or lost."""
+    """the parts of a line over 16 KiB come back in order, with nothing between them and none
+    missing.
+    """
     pieces = [b"a" * (16 << 10), b"b" * (16 << 10), b"c"]
     logged_container = logged(plugin, *pieces_of(*pieces))
     whole: list[bytes] = []
@@ -94,7 +94,7 @@ def pieces_of_a_line(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6, B11 trap 14")
 def tail(plugin: Session) -> None:
-    """Config of ReadLogs is heeded: with Tail 2 only the last two lines come."""
+    """ReadLogs follows its Config: with Tail 2 it returns only the last two lines."""
     logged_container = logged(plugin, *lines("one", "two", "three"))
     read_until(plugin, logged_container, 3)
     texts = texts_of(read(plugin, logged_container, Tail=2))
@@ -114,19 +114,19 @@ def _bounded(name: str, expects: str, expected: slice) -> Check:
 
 since: Check = _bounded(
     "Since",
-    "Since does not lose a line that is later; engines leave out others themselves",
+    "Since does not lose later lines; engines filter out earlier ones themselves",
     slice(-2, None),
 )
 until: Check = _bounded(
     "Until",
-    "Until does not lose a line that is earlier; engines stop at the first after it",
+    "Until does not lose earlier lines; engines stop at the first later one",
     slice(2),
 )
 
 
 @check(SUBSYSTEM, source="B6")
 def logs_of_one_container(plugin: Session) -> None:
-    """containers that log at once are told apart."""
+    """lines of containers that log at once are not mixed up."""
     logged_containers = plugin.side_by_side(
         *(partial(logged, plugin, *lines(str(n))) for n in range(FEW))
     )
@@ -137,7 +137,7 @@ def logs_of_one_container(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6")
 def logs_after_a_second_start(plugin: Session) -> None:
-    """what a container logged before it was started again is kept."""
+    """lines that a container logged before a restart are kept."""
     first = logged(plugin, *lines("one"))
     read_until(plugin, first, 1)
     second = logged(plugin, *lines("two"), container_id=first.id)
@@ -147,7 +147,9 @@ def logs_after_a_second_start(plugin: Session) -> None:
 
 @check(SUBSYSTEM, "docker logs of a stopped container", source="B6")
 def logs_of_a_stopped_container(plugin: Session) -> None:
-    """StartLogging with a new FIFO, ReadLogs, StopLogging: so engines read what has stopped."""
+    """StartLogging with a new FIFO, ReadLogs and StopLogging succeed: this is how engines read logs
+    of stopped containers.
+    """
     first = logged(plugin, *lines("one"))
     read_until(plugin, first, 1)
     again = logging(plugin, first.id)
@@ -158,7 +160,7 @@ def logs_of_a_stopped_container(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6", worst=CheckOutcome.WARNED)
 def stop_at_once(plugin: Session) -> None:
-    """lines that are still in the FIFO when StopLogging comes are kept: engines do not wait."""
+    """lines that are still in the FIFO at StopLogging are kept: engines do not wait."""
     skip_unless_it_reads(plugin)
     logged_container = logging(plugin)
     wanted = ["one", "two", "three"]
@@ -177,7 +179,7 @@ def stop_at_once(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6")
 def logs_of_a_stranger(plugin: Session) -> None:
-    """ReadLogs of a container that never logged is an error by status, or gives nothing."""
+    """ReadLogs of a container that never logged is an error by status, or returns nothing."""
     try:
         entries = read(plugin, container(plugin))
     except StatusError:
@@ -187,7 +189,7 @@ def logs_of_a_stranger(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6")
 def follow(plugin: Session) -> None:
-    """with Follow a line comes while the container still runs."""
+    """with Follow a line is received while the container still runs."""
     skip_unless_it_reads(plugin)
     logged_container = logging(plugin)
     logged_container.fifo.write(lines("one"))
@@ -202,7 +204,9 @@ def follow(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 17")
 def follow_cut_off(plugin: Session) -> None:
-    """after a host broke off a ReadLogs that follows, the driver goes on: time-outs do that."""
+    """after a host closes the connection of a ReadLogs that follows, the driver still works: time-
+    outs close it.
+    """
     skip_unless_it_reads(plugin)
     logged_container = logging(plugin)
     logged_container.fifo.write(lines("one"))

@@ -136,7 +136,7 @@ def refuses(answer: Answer) -> bool:
 def _unknown_method(family: Family) -> Check:
     @check(family.subsystem, "unknown method", source="A4, B0", reads_only=True)
     def run_check(plugin: Session) -> None:
-        """a method that there is not is answered with 404."""
+        """an unknown method is answered with 404."""
         unknown_is_an_error(plugin, family.interface)
 
     return run_check
@@ -148,7 +148,7 @@ def _broken_body(family: Family) -> Check:
     @check(
         family.subsystem,
         "broken body",
-        expects=f"{method} refuses what is no JSON object, and is answered as before",
+        expects=f"{method} refuses a body that is not a JSON object, and still works afterwards",
         source="B0, B10",
         reads_only=True,
     )
@@ -169,7 +169,7 @@ def _unknown_keys(family: Family) -> Check:
     @check(
         family.subsystem,
         "unknown keys",
-        expects=f"{method} ignores keys that it does not know: newer engines send more",
+        expects=f"{method} ignores unknown keys: newer engines send more",
         source="B0, B5, B6",
         reads_only=True,
     )
@@ -226,7 +226,7 @@ def _side_by_side(family: Family) -> Check:
     @check(
         family.subsystem,
         "calls side by side",
-        expects=f"{MANY} calls of {method} at once are answered as one alone",
+        expects=f"{MANY} calls of {method} at once get the same response as a single one",
         source="B0",
         reads_only=True,
     )
@@ -247,8 +247,7 @@ def _exact_spelling(family: Family) -> Check:
     @check(
         family.subsystem,
         "exact spelling",
-        expects=f"{method} answers {' / '.join(family.keys)} to the letter: not all hosts are"
-        " lenient",
+        expects=f"{method} returns {' / '.join(family.keys)} spelled so: not all hosts are lenient",
         source="B11 trap 3",
         reads_only=True,
     )

@@ -43,7 +43,7 @@ def network(plugin: Session, network_id: str = "", **addresses: Any) -> str:
 
 @check(SUBSYSTEM, source="B3", reads_only=True)
 def capabilities(plugin: Session) -> None:
-    """GetCapabilities tells Scope, exactly local or global; else the driver is refused."""
+    """GetCapabilities returns Scope, exactly local or global; otherwise the driver is refused."""
     fields = plugin.call(CAPABILITIES)
     require(fields.get("scope") in ("local", "global"), f"Scope is {fields.get('scope')!r}")
 
@@ -78,7 +78,7 @@ def gateway_allocation(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def allocate_network(plugin: Session) -> None:
-    """a driver of global scope answers AllocateNetwork with Options, texts by name, and
+    """a driver of global scope answers AllocateNetwork with Options, a map of names to strings, and
     FreeNetwork.
     """
     if plugin.call(CAPABILITIES).get("scope") != "global":
@@ -100,7 +100,7 @@ def create_network(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B0, B3")
 def create_network_without_addresses(plugin: Session) -> None:
-    """CreateNetwork takes IPv4Data and IPv6Data that are null."""
+    """CreateNetwork accepts IPv4Data and IPv6Data that are null."""
     network(plugin, IPv4Data=None, IPv6Data=None)
 
 
@@ -115,8 +115,8 @@ def create_network_after_delete(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def delete_of_unknown(plugin: Session) -> None:
-    """DeleteNetwork, DeleteEndpoint and Leave of what there is not are answered: an engine forgets
-    it whatever they say.
+    """DeleteNetwork, DeleteEndpoint and Leave of unknown ids are answered: an engine forgets
+    them in any case.
     """
     ids = {"NetworkID": plugin.id(), "EndpointID": plugin.id()}
     for method in ("NetworkDriver.Leave", "NetworkDriver.DeleteEndpoint", DELETE):
@@ -159,7 +159,9 @@ def endpoint_in(
     args = ids | {"Interface": requested, "Options": options or {}}
     answer = plugin.make(CREATE_ENDPOINT, args, DELETE_ENDPOINT, ids)
     interface = answer.get("interface")
-    return ids, folded({} if interface is None else interface, f"{answer}: Interface is no object")
+    return ids, folded(
+        {} if interface is None else interface, f"{answer}: Interface is not an object"
+    )
 
 
 def joined(plugin: Session) -> tuple[dict[str, str], dict[str, Any]]:
@@ -171,7 +173,7 @@ def joined(plugin: Session) -> tuple[dict[str, str], dict[str, Any]]:
 
 @check(SUBSYSTEM, source="B3")
 def create_endpoint(plugin: Session) -> None:
-    """CreateEndpoint answers no Interface, or in it only what was not set before."""
+    """CreateEndpoint returns no Interface, or one with only values that the engine left unset."""
     _, interface = endpoint_in(plugin, network(plugin))
     address = interface.get("address")
     require(not address, f"Address {address!r}, which was set: the engine takes the endpoint back")
@@ -179,7 +181,7 @@ def create_endpoint(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def addresses_of_an_endpoint(plugin: Session) -> None:
-    """what CreateEndpoint chooses can be read: MacAddress, and AddressIPv6 in CIDR."""
+    """values that CreateEndpoint chooses are valid: MacAddress, and AddressIPv6 in CIDR form."""
     _, interface = endpoint_in(plugin, network(plugin))
     _require_address(interface.get("addressipv6"), prefix=True)
     mac = interface.get("macaddress") or ""
@@ -190,14 +192,14 @@ def addresses_of_an_endpoint(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 18")
 def address_of_hardware_in_options(plugin: Session) -> None:
-    """CreateEndpoint takes a MAC address in Options, which is base64 of its bytes there."""
+    """CreateEndpoint accepts a MAC address in Options, as base64 of its bytes."""
     raw = base64.b64encode(bytes.fromhex(MAC.replace(":", ""))).decode()
     endpoint(plugin, options={"com.docker.network.endpoint.macaddress": raw})
 
 
 @check(SUBSYSTEM, source="B3")
 def ports_in_options(plugin: Session) -> None:
-    """CreateEndpoint takes the ports that a container exposes and publishes."""
+    """CreateEndpoint accepts the ports that a container exposes and publishes."""
     published = {"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 0, "HostPortEnd": 0}
     options = {
         "com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}],
@@ -224,7 +226,7 @@ def endpoints_side_by_side(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def join(plugin: Session) -> None:
-    """Join answers an InterfaceName with SrcName and DstPrefix, or none."""
+    """Join returns an InterfaceName with SrcName and DstPrefix, or none."""
     _, answer = joined(plugin)
     interface_name = answer.get("interfacename")
     names = folded(
@@ -236,7 +238,9 @@ def join(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def gateways_of_join(plugin: Session) -> None:
-    """Gateway and GatewayIPv6 of Join are plain addresses, or empty; else the engine leaves."""
+    """Gateway and GatewayIPv6 of Join are plain addresses, or empty; else the engine undoes the
+    join.
+    """
     _, answer = joined(plugin)
     for key in ("gateway", "gatewayipv6"):
         _require_address(answer.get(key), prefix=False)
@@ -244,7 +248,7 @@ def gateways_of_join(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def routes_of_join(plugin: Session) -> None:
-    """StaticRoutes of Join have a Destination in CIDR, and a NextHop where RouteType is 0."""
+    """StaticRoutes of Join have a Destination in CIDR notation, and a NextHop if RouteType is 0."""
     _, answer = joined(plugin)
     routes = answer.get("staticroutes")
     for entry in items(routes, f"StaticRoutes is {routes!r}, and no array"):
@@ -265,7 +269,7 @@ def leave(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def operational_data(plugin: Session) -> None:
-    """EndpointOperInfo of a joined endpoint answers Value, an object or nothing."""
+    """EndpointOperInfo of a joined endpoint returns Value, an object or nothing."""
     ids, _ = joined(plugin)
     answer = plugin.send("NetworkDriver.EndpointOperInfo", ids)
     warn(not answer.error, f"{answer}; engines do without")

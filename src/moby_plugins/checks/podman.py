@@ -63,17 +63,17 @@ def created(plugin: Session) -> str:
 def volume(value: object, answer: Answer) -> dict[str, Any]:
     """Return a volume as Podman decodes it, with case-folded keys; fail for a wrong type."""
     require(value is not None, f"{answer}: null among the volumes crashes Podman")
-    fields = folded(value, f"{answer}: {value!r} is no volume")
+    fields = folded(value, f"{answer}: {value!r} is not a volume")
     for key in TEXTS:
         require(isinstance(fields.get(key) or "", str), f"{answer}: {key} is {fields.get(key)!r}")
-    require(isinstance(fields.get("status") or {}, dict), f"{answer}: Status is no object")
+    require(isinstance(fields.get("status") or {}, dict), f"{answer}: Status is not an object")
     return fields
 
 
 def listed(plugin: Session) -> list[dict[str, Any]]:
     """Return the volumes of List, which Podman calls with an empty body."""
     answer = plugin.send(LIST)
-    volumes = items(whole(answer).get("volumes"), f"{answer}: Volumes is no array")
+    volumes = items(whole(answer).get("volumes"), f"{answer}: Volumes is not an array")
     require(not answer.error, f"{answer}: Podman takes it for a success")
     return [volume(each, answer) for each in volumes]
 
@@ -95,7 +95,7 @@ def empty_list(plugin: Session) -> None:
 
 @_promise(SUBSYSTEM, "get of unknown for Podman", source="P2, P4", reads_only=True)
 def get_of_unknown(plugin: Session) -> None:
-    """Get of a volume that there is not is an error by status, or gives no Volume."""
+    """Get of an unknown volume is an error by status, or returns no Volume."""
     answer = plugin.send(GET, {"Name": plugin.name()})
     if answer.status == OK:
         fields = whole(answer)
@@ -105,7 +105,7 @@ def get_of_unknown(plugin: Session) -> None:
 
 @_promise(SUBSYSTEM, "errors for Podman", source="P2")
 def errors(plugin: Session) -> None:
-    """errors come by status, with a JSON object whose Err says what is wrong."""
+    """an error has a status other than 200, and a JSON object whose Err says what is wrong."""
     unknown = {"Name": plugin.name()}
     for method, args in ((MOUNT, unknown | {"ID": MOUNT_ID}), (REMOVE, unknown)):
         answer = plugin.send(method, args)
@@ -117,13 +117,16 @@ def errors(plugin: Session) -> None:
             fields = json.loads(answer.body)
         except (ValueError, RecursionError):
             fields = None
-        warn(isinstance(fields, dict), f"{answer}: what is wrong is lost, for it is no JSON object")
+        warn(
+            isinstance(fields, dict),
+            f"{answer}: the error message is lost: it is not a JSON object",
+        )
         warn(answer.text("err"), f"{answer}: without Err it is an 'empty error from plugin'")
 
 
 @_promise(SUBSYSTEM, "create for Podman", source="P3")
 def create(plugin: Session) -> None:
-    """a volume created without the key Opts, where there are no options, is there."""
+    """a volume that is created without the key Opts exists: Podman leaves it out."""
     name = created(plugin)
     answer = plugin.send(GET, {"Name": name})
     volume_fields = whole(answer).get("volume")
@@ -134,7 +137,9 @@ def create(plugin: Session) -> None:
 
 @_promise(SUBSYSTEM, "mount for Podman", source="P4, P5")
 def mount(plugin: Session) -> None:
-    """Mount tells an absolute path, and nothing after it; Unmount succeeds, and again both."""
+    """Mount returns an absolute path, and nothing after it; Unmount succeeds, and both succeed
+    again.
+    """
     use = {"Name": created(plugin), "ID": MOUNT_ID}
     for _ in range(2):
         with plugin.making(UNMOUNT, use):
@@ -146,7 +151,7 @@ def mount(plugin: Session) -> None:
 
 @_promise(SUBSYSTEM, "remove for Podman", source="P2, P3")
 def remove(plugin: Session) -> None:
-    """a volume that was removed is in List no more: else podman volume reload brings it back."""
+    """a removed volume is no longer in List: otherwise podman volume reload adds it again."""
     name = created(plugin)
     success(plugin, REMOVE, {"Name": name})
     there = [each.get("name") for each in listed(plugin)]

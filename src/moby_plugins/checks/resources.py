@@ -21,7 +21,7 @@ SETTLE = 3.0
 
 @check(PLUGIN, source="B0", reads_only=True, worst=CheckOutcome.WARNED, hosts=HOSTS)
 def idle_after_its_calls(plugin: Session) -> None:
-    """once its calls are answered the plugin rests: it uses no processor core without end."""
+    """after its calls the plugin is idle: it does not keep using a processor core."""
     process = _process(plugin)
     plugin.send(ACTIVATE)
     shares = []

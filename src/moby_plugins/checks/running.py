@@ -100,7 +100,7 @@ def _checks_of(loaded: object) -> tuple[Check, ...]:
     items = loaded if isinstance(loaded, tuple) else (loaded,)
     for item in items:
         if not isinstance(item, Check):
-            raise TypeError(f"{item!r} is no check")
+            raise TypeError(f"{item!r} is not a check")
     return items
 
 
@@ -199,7 +199,10 @@ def _judged(item: Check, session: Session, failed: Mapping[str, str]) -> tuple[C
     except PluginError as error:
         return CheckOutcome.FAILED, str(error)
     except Exception as error:  # a check may come from another package
-        return CheckOutcome.FAILED, f"the check broke: {type(error).__name__}: {shown(error)}"
+        return (
+            CheckOutcome.FAILED,
+            f"the check itself failed: {type(error).__name__}: {shown(error)}",
+        )
     return CheckOutcome.PASSED, ""
 
 

@@ -40,12 +40,12 @@ def value(fields: dict[str, Any]) -> bytes:
     try:
         return base64.b64decode(fields.get("value") or "", validate=True)
     except (binascii.Error, TypeError, ValueError) as error:
-        fail(f"Value is no base64: {error}")
+        fail(f"Value is not base64: {error}")
 
 
 @check(SUBSYSTEM, source="B9", reads_only=True)
 def unknown_secret(plugin: Session) -> None:
-    """a secret that there is not is an error that says so."""
+    """an unknown secret is an error that says so."""
     answer = plugin.refused(GET, {"SecretName": plugin.name(), **TASK})
     warn(answer.text("err"), f"{answer}: no Err")
 
@@ -58,7 +58,7 @@ def value_is_base64(plugin: Session) -> None:
 
 @check(
     SUBSYSTEM,
-    expects=f"{GET} answers Value to the letter: not all hosts are lenient",
+    expects=f"{GET} returns Value spelled so: not all hosts are lenient",
     source="B11 trap 3",
     reads_only=True,
 )
@@ -97,13 +97,13 @@ def reuse(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B9", reads_only=True)
 def task_that_says_little(plugin: Session) -> None:
-    """a request without what is zero or empty is enough: that is how engines send it."""
+    """a request without zero and empty values is enough: engines leave them out."""
     secret(plugin)
     secret(plugin, ServiceEndpointSpec={"Ports": [{"TargetPort": 80}]})
 
 
 @check(SUBSYSTEM, "same task, same secret", source="B9", reads_only=True)
 def same_task_same_secret(plugin: Session) -> None:
-    """a task that asks again has the same secret."""
+    """a task that asks again gets the same secret."""
     first, second = value(secret(plugin, **TASK)), value(secret(plugin, **TASK))
     warn(first == second, f"{len(first)} bytes, then {len(second)} others")

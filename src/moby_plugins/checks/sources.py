@@ -25,7 +25,7 @@ class UnknownCodeError(LookupError):
 
     def __str__(self) -> str:
         meant = f"; did you mean {', '.join(self.similar)}?" if self.similar else ""
-        return f"{self.code!r} is no section of the protocol{meant}"
+        return f"{self.code!r} is not a section of the protocol{meant}"
 
 
 def document() -> str:

@@ -63,15 +63,15 @@ def get_volume(plugin: Session, name: str) -> dict[str, Any]:
     """Return the volume that Get returns, with case-folded keys; {} for none."""
     answer = plugin.send(GET, {"Name": name})
     volume = {} if answer.error else answer.fields.get("volume")
-    return folded({} if volume is None else volume, f"{answer}: Volume is no object")
+    return folded({} if volume is None else volume, f"{answer}: Volume is not an object")
 
 
 def listed(plugin: Session) -> list[dict[str, Any]]:
     """Return the volumes that List returns, with case-folded keys."""
     answer = plugin.send(LIST, {})
     require(not answer.error, answer)
-    volumes = items(answer.fields.get("volumes"), f"{answer}: Volumes is no array")
-    return [folded(volume, f"{answer}: {volume!r} is no volume") for volume in volumes]
+    volumes = items(answer.fields.get("volumes"), f"{answer}: Volumes is not an array")
+    return [folded(volume, f"{answer}: {volume!r} is not a volume") for volume in volumes]
 
 
 def named(volumes: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ def require_time(volume: dict[str, Any]) -> None:
 
 @check(SUBSYSTEM, source="B2", reads_only=True)
 def capabilities(plugin: Session) -> None:
-    """Capabilities tells a Scope, local or global; on any failure engines ask again and again."""
+    """Capabilities has a Scope, local or global; after any failure engines ask again each time."""
     answer = plugin.send(CAPABILITIES, {})
     warn(not answer.error, answer)
     scope = folded(answer.fields.get("capabilities") or {}, answer).get("scope") or ""
@@ -103,7 +103,7 @@ def capabilities(plugin: Session) -> None:
 
 @check(SUBSYSTEM, "list", source="B2", reads_only=True)
 def list_of_volumes(plugin: Session) -> None:
-    """List gives an array of volumes, each with a name of its own."""
+    """List returns an array of volumes with different names."""
     names = [volume.get("name") for volume in listed(plugin)]
     require(all(isinstance(name, str) and name for name in names), names)
     require(len(set(names)) == len(names), names)
@@ -111,35 +111,35 @@ def list_of_volumes(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 10", reads_only=True)
 def no_null_in_list(plugin: Session) -> None:
-    """no entry of Volumes is null: that takes the engine down."""
+    """no entry of Volumes is null: it crashes the engine."""
     answer = plugin.send(LIST, {})
     require(None not in items(answer.fields.get("volumes"), answer), answer)
 
 
 @check(SUBSYSTEM, source="B2, B11 trap 11", reads_only=True)
 def times_in_list(plugin: Session) -> None:
-    """CreatedAt in List is absent or RFC 3339; an empty one fails the whole answer."""
+    """CreatedAt in List is absent or RFC 3339; an empty one makes the whole response invalid."""
     for volume in listed(plugin):
         require_time(volume)
 
 
 @check(SUBSYSTEM, source="B2, B11 trap 9", reads_only=True)
 def get_of_unknown(plugin: Session) -> None:
-    """Get of a volume that there is not gives none: an error, or no Volume."""
+    """Get of an unknown volume is an error, or returns no Volume."""
     answer = plugin.send(GET, {"Name": plugin.name()})
     require(answer.error or answer.fields.get("volume") is None, f"{answer}: an engine finds it")
 
 
 @check(SUBSYSTEM, source="B2", reads_only=True, worst=CheckOutcome.WARNED)
 def path_of_unknown(plugin: Session) -> None:
-    """Path of a volume that there is not is an error, or empty."""
+    """Path of an unknown volume is an error, or empty."""
     answer = plugin.send(PATH, {"Name": plugin.name()})
     require(answer.error or not answer.fields.get("mountpoint"), answer)
 
 
 @check(SUBSYSTEM, source="B2")
 def create(plugin: Session) -> None:
-    """a volume that was created without error is there: Get gives it, by its name."""
+    """a volume that was created without error exists: Get returns it by its name."""
     name = created(plugin)
     volume = get_volume(plugin, name)
     require(volume.get("name") == name, f"Get of {name} tells {volume or 'no volume'}")
@@ -147,7 +147,7 @@ def create(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B0, B2")
 def create_without_options(plugin: Session) -> None:
-    """Create takes Opts that are null: that is how an engine sends none."""
+    """Create accepts Opts that are null: engines send that for no options."""
     if plugin.options.volume_opts:
         skip("its volumes are said to need options")
     name = plugin.name()
@@ -156,9 +156,7 @@ def create_without_options(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B2")
 def create_twice(plugin: Session) -> None:
-    """a second Create of a volume leaves it there, and is no error: engines send one where Get
-    failed.
-    """
+    """a second Create of a volume keeps it, and is not an error: engines send one if Get failed."""
     name = created(plugin)
     second = plugin.send(CREATE, creation(plugin, name))
     require(get_volume(plugin, name), f"after a second Create the volume is gone: {second}")
@@ -188,7 +186,7 @@ def status_in_get(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 9")
 def get_again_and_again(plugin: Session) -> None:
-    """Get goes on giving a volume that is there: after one error the engine forgets it."""
+    """Get returns an existing volume each time: after one error the engine forgets it."""
     name = created(plugin)
     for _ in range(20):
         answer = plugin.send(GET, {"Name": name})
@@ -197,7 +195,7 @@ def get_again_and_again(plugin: Session) -> None:
 
 @check(
     SUBSYSTEM,
-    expects=f"a name of {LONGEST} characters is taken: that is how long those are that engines"
+    expects=f"a name of {LONGEST} characters is accepted: that is the length of those that engines"
     " make up",
     source="B2",
 )
@@ -208,7 +206,7 @@ def long_name(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B2")
 def remove(plugin: Session) -> None:
-    """a volume that was removed without error is gone from Get and List."""
+    """a volume that was removed without error is no longer in Get and List."""
     name = created(plugin)
     plugin.call(REMOVE, {"Name": name})
     require(not get_volume(plugin, name), f"Get still gives {name}")
@@ -217,7 +215,7 @@ def remove(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B2")
 def remove_of_unknown(plugin: Session) -> None:
-    """Remove of a volume that there is not is answered, and changes nothing."""
+    """Remove of an unknown volume is answered, and changes nothing."""
     name = created(plugin)
     answer = plugin.send(REMOVE, {"Name": f"{name}-unknown"})
     require(answer.error or answer.fields is not None, answer)
@@ -243,7 +241,7 @@ def errors_say_what_is_wrong(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B0, P2", worst=CheckOutcome.WARNED)
 def errors_by_status(plugin: Session) -> None:
-    """an error comes with another status than 200: Podman takes a 200 with Err for a success."""
+    """an error has a status other than 200: Podman takes a 200 with Err for a success."""
     unknown = {"Name": plugin.name()}
     for method, args in ((MOUNT, unknown | {"ID": plugin.id()}), (GET, unknown), (REMOVE, unknown)):
         answer = plugin.send(method, args)

@@ -44,19 +44,19 @@ def place(plugin: Session, name: str) -> object:
 
 @check(SUBSYSTEM, source="B2")
 def mount(plugin: Session) -> None:
-    """Mount tells where the volume is: an absolute path, which no engine examines."""
+    """Mount returns the volume's path, which must be absolute: engines do not check it."""
     mounted(plugin, created(plugin), plugin.id())
 
 
 @check(SUBSYSTEM, source="B2")
 def mount_of_unknown(plugin: Session) -> None:
-    """Mount of a volume that there is not is an error."""
+    """Mount of an unknown volume is an error."""
     plugin.refused(MOUNT, {"Name": plugin.name(), "ID": plugin.id()})
 
 
 @check(SUBSYSTEM, source="B2")
 def path_while_mounted(plugin: Session) -> None:
-    """Path tells where Mount has mounted the volume; only older engines ask."""
+    """Path returns where Mount has mounted the volume; only older engines call it."""
     name = created(plugin)
     where = mounted(plugin, name, plugin.id())
     answer = plugin.send(PATH, {"Name": name})
@@ -67,8 +67,8 @@ def path_while_mounted(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B2, B11 trap 13")
 def one_mountpoint(plugin: Session) -> None:
-    """Get and List tell the mountpoint that Mount tells, or none: engines scope the others, and not
-    Get's.
+    """Get and List return the Mountpoint of Mount, or none: engines adjust the paths of Mount and
+    List, but not of Get.
     """
     name = created(plugin)
     where = mounted(plugin, name, plugin.id())
@@ -84,7 +84,7 @@ def one_mountpoint(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B2")
 def unmount(plugin: Session) -> None:
-    """Unmount of what is mounted succeeds, and it can be mounted again."""
+    """Unmount of a mounted volume succeeds, and it can be mounted again."""
     use = {"Name": created(plugin), "ID": plugin.id()}
     for _ in range(2):
         mounted(plugin, use["Name"], use["ID"])
@@ -101,7 +101,7 @@ def mount_again(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 12")
 def mounts_are_counted(plugin: Session) -> None:
-    """of two mounts of the same Name and ID one remains after one Unmount."""
+    """after two mounts with the same Name and ID, and one Unmount, the volume is still mounted."""
     name, user = created(plugin), plugin.id()
     mounted(plugin, name, user)
     mounted(plugin, name, user)
@@ -128,7 +128,7 @@ def two_users(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B2")
 def get_while_mounted(plugin: Session) -> None:
-    """Get gives a volume that is mounted: without it engines never unmount."""
+    """Get returns a mounted volume: otherwise engines never unmount it."""
     name = created(plugin)
     mounted(plugin, name, plugin.id())
     require(get_volume(plugin, name).get("name") == name, f"Get does not give {name}")
@@ -136,8 +136,8 @@ def get_while_mounted(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B2")
 def unmount_of_unmounted(plugin: Session) -> None:
-    """Unmount of what is not mounted is answered: a restarted plugin meets one, and an error keeps
-    a container from stopping cleanly.
+    """Unmount of a volume that is not mounted is answered: a restarted plugin receives one, and
+    after an error a container does not stop cleanly.
     """
     name = created(plugin)
     answer = plugin.send(UNMOUNT, {"Name": name, "ID": plugin.id()})
@@ -179,7 +179,7 @@ def mounts_side_by_side(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 9")
 def get_during_others(plugin: Session) -> None:
-    """Get gives a volume while others are created: an error would make it forgotten."""
+    """Get returns a volume while others are created: after an error engines forget the volume."""
     name = created(plugin)
     make = [partial(created, plugin, plugin.name()) for _ in range(FEW)]
     look = [partial(get_volume, plugin, name)] * FEW

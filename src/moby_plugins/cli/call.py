@@ -40,7 +40,7 @@ def _arguments(_: click.Context, __: click.Parameter, value: str | None) -> Any:
     try:
         return json.loads(_text(value))
     except RecursionError as error:
-        raise click.BadParameter(f"{shown(value)}: nested too deep") from error
+        raise click.BadParameter(f"{shown(value)}: nested too deeply") from error
     except (OSError, ValueError) as error:
         raise click.BadParameter(f"{shown(value)}: {shown(error)}") from error
 
@@ -70,12 +70,12 @@ def _bounded(file: BinaryIO) -> bytes:
 @with_target
 @click.argument("method", callback=_method, shell_complete=methods)
 @click.argument("arguments", metavar="[JSON|@FILE|-]", required=False, callback=_arguments)
-@click.option("--raw", is_flag=True, help="Print the answer's bytes, whatever they are.")
-@click.option("--stream", is_flag=True, help="The same, as they come and without an end.")
+@click.option("--raw", is_flag=True, help="Print the response's bytes as they are.")
+@click.option("--stream", is_flag=True, help="The same, as they arrive, without a limit.")
 @click.option(
     "--send", metavar="FILE", type=click.File("rb"), help="Send a file, or - for standard input."
 )
-@with_timeout(None, "Seconds for the call, its answer included.")
+@with_timeout(None, "Seconds for the call, with its response.")
 @with_settings
 @with_json
 def call(
@@ -89,12 +89,12 @@ def call(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Call a method of a plugin once, and print its answer as JSON.
+    """Call a method of a plugin once, and print its response as JSON.
 
-    The arguments are JSON, a file of it, or standard input. An error that the
-    plugin tells goes to standard error, and the exit status says which kind of
-    error it was. With --json the answer, or the error, is in an object that has
-    the HTTP status too.
+    The arguments are JSON, a JSON file, or standard input. If the plugin reports
+    an error, it goes to standard error, and the exit status says which kind of
+    error it was. With --json the response, or the error, is in an object that also
+    has the HTTP status.
     """
     if as_json and (raw or stream):
         raise click.UsageError("--json goes with neither --raw nor --stream")

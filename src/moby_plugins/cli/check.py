@@ -89,18 +89,18 @@ def _options(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> d
     "named",
     multiple=True,
     shell_complete=subsystems,
-    help="Only this one, implemented or not; may be repeated.",
+    help="Only this one, implemented or not; repeatable.",
 )
-@click.option("--check", "glob", metavar="GLOB", default="*", help="Only checks called so.")
+@click.option("--check", "glob", metavar="GLOB", default="*", help="Only checks with such a name.")
 @click.option(
     "--host",
     type=click.Choice(HOSTS),
     default=HOSTS[0],
-    help=f"Whose expectations count.  [default: {HOSTS[0]}]",
+    help=f"The host to check for.  [default: {HOSTS[0]}]",
 )
 @click.option("--read-only", is_flag=True, help="Only checks that leave no trace.")
 @click.option("--list", "listing", is_flag=True, help="List the checks, and run none.")
-@click.option("--explain", metavar="CODE", help="Print what a source, such as B2, stands for.")
+@click.option("--explain", metavar="CODE", help="Print the section of the protocol, such as B2.")
 @click.option(
     "--volume-opt",
     "volume_opts",
@@ -134,9 +134,9 @@ def check(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Check whether a plugin keeps to the protocol, as an engine would try it.
+    """Check whether a plugin follows the protocol, by calling it as an engine would.
 
-    What it makes, moby-plugins-check-…, it removes. Status 0: no check failed.
+    Objects that it creates, moby-plugins-check-…, are removed. Status 0: no failure.
     """
     if explain is not None:
         _explain(explain, as_json=as_json)

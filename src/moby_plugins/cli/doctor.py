@@ -28,19 +28,19 @@ _STYLES = {PROBLEM: BAD, WARNING: DOUBTFUL, NOTE: FAINT}
 
 
 @click.command(epilog=example("moby-plugins doctor"))
-@click.option("--no-ask", "silent", is_flag=True, help="Only look; send plugins nothing.")
-@with_timeout(2.0, "Seconds that each plugin has to answer.")
+@click.option("--no-ask", "silent", is_flag=True, help="Do not call plugins.")
+@with_timeout(2.0, "Seconds to wait for each plugin.")
 @with_settings
 @with_json
 @click.pass_context
 def doctor(
     context: click.Context, silent: bool, timeout: float, settings: Settings, as_json: bool
 ) -> None:
-    """Say what is wrong with this machine's plugins, and what to do about it.
+    """Report what is wrong with this machine's plugins, and what to do about it.
 
-    Looks at directories, sockets and specs as the user that runs it, and asks
-    each plugin what it implements, all at the same time; changes nothing. The
-    exit status is 1 where there is a problem; a warning or a note is none.
+    It examines directories, sockets and specs with the permissions of the user
+    that runs it, and asks each plugin what it implements, all at the same time; it
+    changes nothing. The exit status is 1 if there is a problem.
     """
     findings = diagnose(settings, timeout=None if silent else timeout)
     if as_json:

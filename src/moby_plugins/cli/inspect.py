@@ -54,17 +54,16 @@ class Greeting:
     epilog=example("moby-plugins inspect shelf", "moby-plugins inspect unix:///tmp/x.sock")
 )
 @with_target
-@with_timeout(5.0, "Seconds that each of its answers may take.")
+@with_timeout(5.0, "Seconds to wait for each response.")
 @with_settings
 @with_json
 def inspect(target: str, timeout: float, settings: Settings, as_json: bool) -> None:
-    """Show one plugin: what it is, and what it says of itself.
+    """Show one plugin: where it was found, and what it implements.
 
-    That is the file that describes it and those that this one hides, its
-    address as it is understood, TLS, what it implements, how long it takes to
-    say so, and its capabilities; for a managed plugin also its mounts and its
-    environment. Where it does not answer, the rest is shown, and the exit
-    status tells why.
+    This prints the file that describes it and those that this file hides, its
+    address, TLS, what it implements, how long the handshake took, and its
+    capabilities; for a managed plugin also its mounts and environment. If it does
+    not respond, the rest is printed, and the exit status says why.
     """
     name, candidates = _candidates(target, settings)
     outcome = _greet(candidates[0], evolve(settings, retry=RetryPolicy.never()), timeout)

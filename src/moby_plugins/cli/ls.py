@@ -57,15 +57,15 @@ class Row:
 
 
 @click.command(epilog=example("moby-plugins ls --json"))
-@with_timeout(2.0, "Seconds that each plugin has to answer.")
+@with_timeout(2.0, "Seconds to wait for each plugin.")
 @with_settings
 @with_json
 def ls(timeout: float, settings: Settings, as_json: bool) -> None:
     """List the plugins that are there, or what is wrong with them.
 
-    All are asked at the same time what they implement, so a plugin that is dead
-    holds up none of the others. The exit status is 0 whatever they answer:
-    doctor and check are there to judge.
+    All are asked at the same time what they implement, so a plugin that hangs does
+    not delay the others. The exit status is 0 even if plugins fail: use doctor and
+    check to test them.
     """
     rows = plugin_rows(evolve(settings, retry=RetryPolicy.never(), activation_timeout=timeout))
     if as_json:

@@ -84,7 +84,7 @@ def with_timeout(default: float | None, help_text: str) -> Decorator:
 
 def _positive(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
     if value is not None and not is_seconds(value):
-        raise click.BadParameter(f"{value:g} is no positive number of seconds")
+        raise click.BadParameter(f"{value:g} is not a positive number of seconds")
     return value
 
 

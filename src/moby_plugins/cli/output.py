@@ -159,7 +159,7 @@ def show_json(value: Any) -> None:
 class FileWithProgress:
     """A binary file that calls ``on_read`` with its position after each read, but not after a seek.
 
-    A reader seeks to the end and back to learn the length, which is no progress.
+    A reader seeks to the end and back to learn the length, which is not progress.
     """
 
     file: BinaryIO

@@ -101,7 +101,7 @@ def _as_app(name: str, value: Any) -> Served:
 def _octal(_: click.Context, __: click.Parameter, value: str) -> int:
     # int() alone would also accept a sign, spaces and underscores.
     if not _MODE.fullmatch(value):
-        raise click.BadParameter(f"{quoted(value)} is no file mode such as 660")
+        raise click.BadParameter(f"{quoted(value)} is not a file mode such as 660")
     return int(value, 8)
 
 
@@ -119,7 +119,7 @@ with_drain: Decorator = click.option(
     default=DRAIN,
     metavar="SECONDS",
     callback=_seconds,
-    help=f"What running calls have at the end.  [default: {DRAIN:g}]",
+    help=f"How long running calls may take at the end.  [default: {DRAIN:g}]",
 )
 
 
@@ -129,30 +129,30 @@ with_drain: Decorator = click.option(
 @click.option("--name", metavar="NAME", help="The plugin's name.  [default: the module's]")
 @click.option("--group", metavar="GROUP", help="The group that may use the socket.")
 @click.option("--mode", default="660", callback=_octal, help="The socket's mode.  [default: 660]")
-@click.option("--tcp", metavar="HOST:PORT", help="Listen on TCP, and write a spec that says so.")
+@click.option("--tcp", metavar="HOST:PORT", help="Listen on TCP, and write a spec for it.")
 @with_drain
 @click.option("--tls-cert", "cert_file", metavar="FILE", help="Speak TLS with this certificate,")
 @click.option("--tls-key", "key_file", metavar="FILE", help="and this key.")
-@click.option("--tls-ca", "ca_file", metavar="FILE", help="What hosts verify the certificate by.")
-@click.option("--client-ca", "client_ca_file", metavar="FILE", help="Who signs hosts' own.")
+@click.option("--tls-ca", "ca_file", metavar="FILE", help="The CA that hosts verify it by.")
+@click.option("--client-ca", "client_ca_file", metavar="FILE", help="The CA of the hosts.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
     default="info",
     metavar="LEVEL",
-    help="What is logged, from debug on.  [default: info]",
+    help="The least level that is logged.  [default: info]",
 )
 @click.option(
     "--observer",
     "observers",
     multiple=True,
     metavar="NAME",
-    help="An observer, prometheus say. May be given again.",
+    help="An observer, such as prometheus; repeatable.",
 )
 @click.option(
     "--metrics",
     metavar="[HOST:]PORT",
-    help="Answer /metrics and /health there.",
+    help="Serve /metrics and /health there.",
 )
 @click.option("--access-log", "logs_calls", is_flag=True, help="Log a line for each call.")
 @click.option(
@@ -160,7 +160,7 @@ with_drain: Decorator = click.option(
     "reloads",
     is_flag=True,
     is_eager=True,
-    help="Begin again when a source file changes.",
+    help="Restart when a source file changes.",
 )
 @with_settings
 def serve(

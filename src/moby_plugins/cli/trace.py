@@ -84,10 +84,10 @@ _with_listen: Decorator = click.option(
     help="Wait for hosts at this unix:///PATH instead.",
 )
 _with_record: Decorator = click.option(
-    "--record", metavar="FILE", type=click.Path(), help="Write the calls down, for tests."
+    "--record", metavar="FILE", type=click.Path(), help="Record the calls to a file, for tests."
 )
 _with_secrets: Decorator = click.option(
-    "--record-secrets", is_flag=True, help="Do not mask secrets in what is written down."
+    "--record-secrets", is_flag=True, help="Do not mask secrets in the recording."
 )
 _with_export: Decorator = click.option(
     "--export",
@@ -351,10 +351,10 @@ def trace(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Stand between the hosts of a plugin and the plugin, and show each call.
+    """Show each call between a plugin and its hosts.
 
-    Its socket is moved aside, and put back when Ctrl-C or SIGTERM ends it. Secrets
-    are masked. Connections that are open already pass by, and are counted.
+    The plugin's socket is moved aside, and moved back when Ctrl-C or SIGTERM ends the
+    trace. Secrets are masked. Connections that were open before are only counted.
     """
     if export is not None:
         if listen or summary or record or record_secrets or as_json:

@@ -22,14 +22,14 @@ from moby_plugins.domain.units import Unit
     )
 )
 @click.argument("app", metavar="MODULE:APP")
-@click.option("--name", help="What users call the plugin.  [default: the module's name]")
+@click.option("--name", help="The plugin's name.  [default: the module's name]")
 @with_drain
 @with_settings
 def unit(app: str, name: str | None, drain: float, settings: Settings) -> None:
-    """Print the units of systemd that serve a plugin: a .service, then its .socket.
+    """Print systemd units that serve a plugin: a .service, then its .socket.
 
-    Each stands after a comment line with the path to put it at. They run the
-    Python that runs this, in this directory where the module is in it.
+    Each follows a comment line with the path of its file. The service runs this
+    Python, in the current directory if the module is there.
     """
     module = check_app(app).partition(":")[0]
     name = name or module.rpartition(".")[2]

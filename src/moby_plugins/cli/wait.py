@@ -40,7 +40,7 @@ TICK, PAUSE = 0.2, 1.0
 # Seconds before a script's first status line without an error: a running plugin is faster.
 QUIET = 0.5
 
-UNANSWERED = "no answer yet"
+UNANSWERED = "no response yet"
 
 # Reports of the activating thread: false with an attempt's error, true with the final outcome.
 Update: TypeAlias = tuple[bool, ActivePlugin | Exception]
@@ -55,9 +55,9 @@ Update: TypeAlias = tuple[bool, ActivePlugin | Exception]
 def wait(
     target: str, subsystem: str | None, timeout: float, settings: Settings, as_json: bool
 ) -> None:
-    """Wait until a plugin is there and active, and implements SUBSYSTEM, if given.
+    """Wait until a plugin is found and active, and implements SUBSYSTEM, if given.
 
-    While it is missing, or nobody answers, it is tried again, at least once a
+    While it is missing or does not respond, it is tried again, at least once a
     second; standard error says what is wrong. A plugin that answers, but with
     an error or without the subsystem, is not waited for. Ctrl-C ends it at once.
     """
@@ -142,7 +142,7 @@ def _as_json(target: str, outcome: ActivePlugin | PluginError, seconds: float) -
 
 
 def _outcome(
-    name: str, updates: "SimpleQueue[Update]", timeout: float, missing: str
+    name: str, updates: SimpleQueue[Update], timeout: float, missing: str
 ) -> ActivePlugin | Exception:
     line = StatusLine(sys.stderr)
     ends, state = time.monotonic() + timeout, ""

@@ -41,11 +41,11 @@ _AUTHORITY = rf"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|{_HOST})(?::(?P<port
 # Explanations of the operating system's errors, by kind of address.
 _REFUSALS = {
     ("unix", errno.ENOENT): "no socket there; is the plugin running?",
-    ("unix", errno.ECONNREFUSED): "stale socket: it exists, but nobody listens on it",
+    ("unix", errno.ECONNREFUSED): "stale socket: it exists, but no process listens on it",
     ("unix", errno.EACCES): "no permission to connect to the socket",
     ("unix", errno.EPROTOTYPE): "a socket of another kind, which takes no streams",
     ("unix", errno.EPERM): "no permission to connect to the socket",
-    ("tcp", errno.ECONNREFUSED): "connection refused: nobody listens there",
+    ("tcp", errno.ECONNREFUSED): "connection refused: no process listens there",
 }
 
 # Possible values of the minimum version, encoded as in TLS itself (protocol.md A2).
@@ -90,7 +90,7 @@ class Address:
     def __attrs_post_init__(self) -> None:
         unchecked: object = self.text  # callers may not be type-checked
         if not isinstance(unchecked, str):
-            raise TypeError(f"an address is a string, not {quoted(unchecked)}")
+            raise TypeError(f"an address must be a string, not {quoted(unchecked)}")
         scheme, rest = _split(self.text)
         parts: dict[str, str | int] = {"scheme": scheme}
         public = _without_credentials(self.text, scheme, rest)
@@ -222,10 +222,10 @@ def _ascii_host(text: str, host: str) -> str:
     try:
         name = host.encode("idna").decode()
     except UnicodeError as error:
-        raise SpecError(f"address {_public(text)} has a host that is no domain name") from error
+        raise SpecError(f"address {_public(text)} has a host that is not a domain name") from error
     # IDNA encoding may yield characters that a host cannot hold: U+2100 becomes "a/c".
     if not name.isascii() or not re.fullmatch(_HOST, name):
-        raise SpecError(f"address {_public(text)} has a host that is no domain name")
+        raise SpecError(f"address {_public(text)} has a host that is not a domain name")
     return name or "localhost"
 
 

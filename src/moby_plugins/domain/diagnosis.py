@@ -121,7 +121,7 @@ def findings_of(seen: Observations, name: str) -> Iterator[Finding]:
             first.path,
             first.plugin.address.concern,
             "all who can read the file can read them, and the plugin never receives them",
-            "take what stands before the @ out of the address",
+            "remove the part before the @ from the address",
         )
     if not first.plugin.is_v1:
         number = seen.failures.get(first.plugin.address.path, 0)
@@ -142,7 +142,7 @@ def _of_hidden(first: Candidate, hidden: Candidate) -> Finding:
         NOTE if same else WARNING,
         hidden.path,
         f"hidden by {first.path}",
-        "hosts take the first that they find, "
+        "hosts use the first that they find, "
         + ("which leads to the same address" if same else "and never see this one"),
         "remove the one that is not meant",
     )
@@ -168,7 +168,7 @@ def _of_socket(seen: Observations, path: str, plugin: Plugin) -> Iterator[Findin
         yield Finding(
             PROBLEM,
             path,
-            f"{shown(address.path)} is no socket: it is {_article(there)}",
+            f"{shown(address.path)} is not a socket: it is {_article(there)}",
             "hosts try for 15 seconds, and fail",
             "correct the address in the spec, or have the plugin listen where it leads",
         )
@@ -192,7 +192,7 @@ _UNSEEN = {
         "a directory on the way to the socket may not be entered",
         "run this as the host's user, or let that user enter the directory",
     ),
-    errno.ENOTDIR: ("a component of the socket's path is no directory", _CORRECT),
+    errno.ENOTDIR: ("a component of the socket's path is not a directory", _CORRECT),
     errno.ELOOP: ("the links on the way to the socket lead in a circle", _CORRECT),
     errno.ENAMETOOLONG: ("no file can have a path that long", _CORRECT),
 }
@@ -220,7 +220,7 @@ def _of_tls(path: str, plugin: Plugin) -> Iterator[Finding]:
             PROBLEM,
             path,
             concern,
-            "whoever sits between host and plugin can read and change every call",
+            "anyone between host and plugin can read and change every call",
             "give TLSConfig.CAFile in a .json spec; without it, nothing is verified",
         )
     elif concern:
@@ -228,7 +228,7 @@ def _of_tls(path: str, plugin: Plugin) -> Iterator[Finding]:
             PROBLEM,
             path,
             concern,
-            "calls and their secrets can be read on the way, as somebody meant them not to be",
+            "calls and their secrets can be read on the way, although the spec asks for TLS",
             "write https:// in place of tcp:// or http://",
         )
 
@@ -292,9 +292,9 @@ def _of_answer(
         yield Finding(
             WARNING,
             first.path,
-            "the plugin answers, and implements nothing",
-            "hosts find no use for it",
-            "have it name its subsystems in the answer to Plugin.Activate",
+            "the plugin responds, and implements nothing",
+            "no host uses it",
+            "have it name its subsystems in the response to Plugin.Activate",
         )
 
 
@@ -307,7 +307,7 @@ def _of_directories(seen: Observations) -> Iterator[Finding]:
                 path,
                 f"this is {_article(there)}, and no directory",
                 "hosts look there for plugins, and find none",
-                "move it away, and have a directory in its place",
+                "move it, and create a directory in its place",
             )
         if number == errno.ENOENT:
             yield Finding(
@@ -315,7 +315,7 @@ def _of_directories(seen: Observations) -> Iterator[Finding]:
                 path,
                 "the directory is missing",
                 "hosts look there for plugins, and go on without it",
-                "nothing, unless a plugin was to be there",
+                "nothing, unless a plugin should be there",
             )
     for reason in seen.unreadable:
         yield Finding(
@@ -330,7 +330,7 @@ def _of_directories(seen: Observations) -> Iterator[Finding]:
             PROBLEM,
             reason.partition(": ")[0],
             reason,
-            "a host whose engine does not tell of its plugins finds none at all, on disk neither",
+            "a host finds no plugins, not even those on disk, while its engine cannot list its own",
             "start the engine, correct its address in the settings, or name none",
         )
 
@@ -429,7 +429,7 @@ def _of_access(seen: Observations, access: Access | None, noun: str, can: str) -
             why = f"{weakness.who} {can}"
             yield Finding(PROBLEM, access.path, weakness.what, why, weakness.remedy)
         else:
-            why = f"no user can do harm by it as it is now; one who is let in {can}"
+            why = f"no user can misuse it at present; a user who is given access {can}"
             yield Finding(WARNING, access.path, weakness.what, why, weakness.remedy)
 
 
@@ -454,7 +454,7 @@ def _of_leftovers(seen: Observations) -> Iterator[Finding]:
         yield Finding(
             PROBLEM,
             path,
-            "a trace of this plugin was killed, and its socket is still aside",
+            "a trace of this plugin was killed before it moved the plugin's socket back",
             "the plugin cannot be reached, although it may be running",
             f"start another trace, which puts the socket back when Ctrl-C ends it: {trace}",
         )

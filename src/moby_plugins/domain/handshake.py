@@ -73,8 +73,8 @@ def _of_scheme(address: Address, instead: str) -> Explanation:
 def _of_silence(name: str, seconds: float) -> Explanation:
     slow = shell_command("moby-plugins", "inspect", "--timeout", "30", name)
     return (
-        f"the plugin did not answer within {seconds:g} s",
-        "hosts wait for it as long as they wait for any, and fail",
+        f"the plugin did not respond within {seconds:g} s",
+        "hosts wait until their time-out, and fail",
         f"look into its log, and start it again; where it is only slow, see how slow: {slow}",
     )
 
@@ -100,7 +100,7 @@ def _of_refusal(name: str, error: PluginError) -> Explanation:
             _listener_command(name) if missing else f"look into the plugin's log; then: {look}",
         )
     if isinstance(error, WireError):
-        what = f"its answer to Plugin.Activate cannot be used: {sentence(error.reason)}"
+        what = f"its response to Plugin.Activate cannot be used: {sentence(error.reason)}"
         return what, _AT_ONCE, _listener_command(name)
     reason = error.reason if isinstance(error, SpecError) else str(error)
     return reason, "hosts cannot reach the plugin", "correct the spec"

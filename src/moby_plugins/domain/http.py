@@ -41,10 +41,10 @@ TOO_LARGE = 413
 # Reasons of errors, shared by all transports.
 TIMED_OUT = "timed out"
 """The reason of a ``TransportTimeoutError``."""
-CLOSED_HERE = "the connection was closed at this end"
-CLOSED_EARLY = "the plugin closed the connection without an answer"
+CLOSED_HERE = "the connection was closed by this process"
+CLOSED_EARLY = "the plugin closed the connection without a response"
 """The reason of a ``TransportError`` if the plugin closed the connection before a status line."""
-CUT_OFF = "the answer's body is cut off or badly chunked"
+CUT_OFF = "the response's body is cut off or badly chunked"
 """The reason of a ``WireError`` if a body ends before it is complete, or is badly chunked."""
 MALFORMED = "malformed answer"
 """The reason of a ``TransportError`` if the received bytes are not HTTP."""
@@ -139,7 +139,7 @@ def check_method(method: str) -> str:
 def _checked_method(method: str) -> str:
     unchecked: object = method  # callers may not be type-checked
     if not isinstance(unchecked, str):
-        raise TypeError(f"a method is a string, not {quoted(unchecked)}")
+        raise TypeError(f"a method must be a string, not {quoted(unchecked)}")
     method = method.removeprefix("/")
     if not method or _BAD_METHOD.search(method):
         raise ValueError(f"{quoted(method)} is not a method: no white space, controls or non-ASCII")
@@ -247,10 +247,10 @@ class ChunkCheck:
         reader for ever.
         """
         if not isinstance(chunk, _BINARY):
-            raise TypeError(f"a body is made of bytes, not of {type(chunk).__name__}")
+            raise TypeError(f"a body must yield bytes, not {type(chunk).__name__}")
         self._empty = 0 if chunk else self._empty + 1
         if self._empty == MAX_EMPTY_CHUNKS:
-            raise ValueError(f"a body yields no bytes: {self._empty:,} empty chunks in a row")
+            raise ValueError(f"the body yields no bytes: {self._empty:,} empty chunks in a row")
         return chunk
 
 
@@ -267,7 +267,7 @@ def as_bytes(chunk: Any) -> bytes:
     The items of a ``memoryview`` may have any size.
     """
     if not isinstance(chunk, _BINARY):
-        raise TypeError(f"a body is made of bytes, not of {type(chunk).__name__}")
+        raise TypeError(f"a body must yield bytes, not {type(chunk).__name__}")
     return bytes(chunk)
 
 
@@ -371,7 +371,7 @@ def status_error(status: int, method: str, body: bytes) -> StatusError:
 
 def too_large(limit: int) -> WireError:
     """Return the error for a response whose body exceeds ``limit`` bytes."""
-    return WireError(f"the answer is larger than {limit} bytes")
+    return WireError(f"the response is larger than {limit} bytes")
 
 
 class Whole:

@@ -186,7 +186,7 @@ def without_halves(value: Any) -> Any:
     """Replace each half of a surrogate pair by U+FFFD, in ``value`` and in its arrays.
 
     The decoder has already replaced those in objects. Arrays are changed in place; returns the
-    value. Raises ``ValueError`` if it is nested too deep.
+    value. Raises ``ValueError`` if it is nested too deeply.
     """
     if type(value) is str:
         return mended([value])[0] if LONE.search(value) else value

@@ -108,14 +108,14 @@ class _Pieces:
             else:
                 self._add(outside[self._at - start : place - start])
                 if type(self._open.pop()) is not (list if bracket == b"]" else dict):
-                    raise ValueError(f"not JSON: another bracket expected at byte {place}")
+                    raise ValueError(f"not JSON: mismatched bracket at byte {place}")
                 self._before = "0"
             self._at = place + 1
             if not self._open:
                 return
         self._add_last(outside, start)
         if start + size >= len(self._data):
-            raise ValueError(f"not JSON: breaks off behind byte {self._at}")
+            raise ValueError(f"not JSON: ends unexpectedly after byte {self._at}")
         if self._at == start:
             self._read_long(outside, size)
 
@@ -222,13 +222,13 @@ class _Pieces:
         except RecursionError:
             raise ValueError(TOO_DEEP) from None
         if end < len(whole):
-            raise ValueError(f"not JSON: more than was expected near byte {self._at}")
+            raise ValueError(f"not JSON: extra data near byte {self._at}")
         return without_halves(value) if halves else value
 
     def _count(self, outside: bytes, child: Any, text: int) -> None:
         """Add the memory for items that will be decoded; raise ``ValueError`` if it is too much."""
         if b"N" in outside or b"I" in outside:
-            raise ValueError(f"NaN or Infinity, which is not JSON, behind byte {self._at}")
+            raise ValueError(f"NaN or Infinity, which is not JSON, after byte {self._at}")
         # Drop white space and the blanked content of strings; the structure is enough to count.
         packed = outside.translate(None, SPACE + b"_")
         objects = packed.count(b"{") - packed.count(b"{}")
@@ -245,7 +245,7 @@ class _Pieces:
 
 
 def _too_much() -> ValueError:
-    return ValueError(f"its values take more than {MAX_MEMORY >> 20} MiB and twice its size")
+    return ValueError(f"decoding it takes more than {MAX_MEMORY >> 20} MiB plus twice its size")
 
 
 def _container(bracket: bytes) -> Any:

@@ -153,11 +153,11 @@ def found_plugin(plugin: ManagedPlugin, root: object) -> Plugin:
         raise SpecError(f"plugin {named} has the id {quoted(plugin.id)}, which is none")
     if not is_socket_name(socket):
         raise SpecError(
-            f"the socket of plugin {named} is called {quoted(socket)}, which is no file's name: "
+            f"the socket of plugin {named} is called {quoted(socket)}, which is not a file's name: "
             "correct interface.socket in its config.json"
         )
     if not isinstance(root, str) or not root.startswith("/"):
-        raise SpecError(f"the engine keeps its data in {quoted(root)}, which is no path")
+        raise SpecError(f"the engine keeps its data in {quoted(root)}, which is not a path")
     return Plugin(
         plugin.name,
         of_path(f"{SOCKETS_PATH}/{plugin.id}/{socket}"),
@@ -204,7 +204,7 @@ def read_plugins(value: object) -> tuple[ManagedPlugin, ...]:
 
 def read_root(value: object) -> object:
     """Return ``DockerRootDir`` of an engine's information; raise ``ValueError`` for no object."""
-    return _object("what the engine says of itself", value).get("dockerrootdir")
+    return _object("the engine's information", value).get("dockerrootdir")
 
 
 def _mount(value: object) -> PluginMount:

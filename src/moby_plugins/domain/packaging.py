@@ -178,7 +178,7 @@ def _program(config: PluginConfig, seen: FileObservations) -> Iterator[Finding]:
     if not workdir.startswith("/"):
         yield _problem(
             f"{CONFIG}: workdir",
-            f"{quoted(workdir)} is no absolute path",
+            f"{quoted(workdir)} is not an absolute path",
             "the runtime refuses to start the plugin",
             'write an absolute path, or leave it out for "/"',
         )
@@ -201,7 +201,7 @@ def _mounts(config: PluginConfig, seen: FileObservations) -> Iterator[Finding]:
                 where,
                 f"{shown(source)}, the source of {named}, is not on this machine",
                 "enabling fails wherever it is missing",
-                "have it made before, and say so in the plugin's description",
+                "create it beforehand, and say so in the plugin's description",
             )
         if not destination.strip("/"):
             yield _problem(
@@ -246,8 +246,8 @@ def _propagation(config: PluginConfig) -> Iterator[Finding]:
     elif path and not path.startswith("/"):
         yield _warning(
             where,
-            f"{quoted(path)} is no absolute path",
-            "an engine compares it with the paths that the plugin answers, and finds none there",
+            f"{quoted(path)} is not an absolute path",
+            "an engine compares it with the paths in the plugin's responses, and finds none there",
             "write an absolute path",
         )
 
@@ -277,7 +277,7 @@ def _ignored(config: PluginConfig) -> Iterator[Finding]:
         if not re.fullmatch("CAP_[A-Z0-9_]+", each):
             yield _warning(
                 f"{CONFIG}: linux.capabilities",
-                f"{quoted(each)} is no capability",
+                f"{quoted(each)} is not a capability",
                 "runtimes ignore it or refuse to start the plugin",
                 "write it as CAP_SYS_ADMIN is written",
             )

@@ -63,7 +63,7 @@ def _check_name(plugin: "Plugin", _: object, name: str) -> None:
 
 def _strings(values: Iterable[str]) -> tuple[str, ...]:
     if isinstance(values, str):
-        raise TypeError("subsystems are given as a list of names, not as one string")
+        raise TypeError("subsystems must be a list of names, not one string")
     if not isinstance(values, Iterable):
         raise TypeError(f"implements must be a list of names, not {quoted(values)}")
     names = tuple(values)
@@ -231,7 +231,7 @@ def plugin_given(name: object, value: object) -> Plugin:
     if isinstance(value, str):
         return Plugin(check_plugin_name(name), value)
     if not isinstance(value, Plugin):
-        raise TypeError(f"an address or a Plugin is wanted, not {quoted(value)}")
+        raise TypeError(f"an address or a Plugin is expected, not {quoted(value)}")
     if value.name != check_plugin_name(name):
         raise SpecError(f"the plugin given is called {quoted(value.name)}")
     return value

@@ -78,14 +78,14 @@ def check_reference(name: str) -> str:
     """Return ``name``; raise ``SettingsError`` if it is not valid for a managed plugin."""
     if len(name) > MAX_REFERENCE or not _REFERENCE.fullmatch(name):
         raise SettingsError(
-            f"{quoted(name)} is no name of a managed plugin: small letters and digits, with parts"
-            " joined by / . _ or -, and a :TAG where it needs one, as in someone/shelf:1.0"
+            f"{quoted(name)} is not a managed plugin's name: small letters and digits, with parts"
+            " joined by / . _ or -, and a :TAG where it needs one, as in alice/shelf:1.0"
         )
     return name
 
 
 def short_name(reference: str) -> str:
-    """Return the last component without the tag: ``shelf`` for ``someone/shelf:1.0``."""
+    """Return the last component without the tag: ``shelf`` for ``alice/shelf:1.0``."""
     return reference.rpartition("/")[2].partition(":")[0]
 
 
@@ -101,7 +101,7 @@ def socket_concern(socket: str) -> str:
     if not socket:
         return "it is missing"
     if "/" in socket or "\0" in socket or socket in {".", ".."}:
-        return f"{quoted(socket)} is no plain name of a file"
+        return f"{quoted(socket)} is not a plain name of a file"
     if size > MAX_SOCKET_NAME_BYTES:
         most = f"an engine reaches at most {MAX_SOCKET_NAME_BYTES}"
         return f"{quoted(socket)} has {size} bytes, and {most}"
@@ -176,7 +176,7 @@ def capability(text: str) -> str:
     name = text.upper()
     name = name if name.startswith("CAP_") else f"CAP_{name}"
     if not _CAPABILITY.fullmatch(name):
-        raise SettingsError(f"{quoted(text)} is no capability such as CAP_SYS_ADMIN")
+        raise SettingsError(f"{quoted(text)} is not a capability such as CAP_SYS_ADMIN")
     return name
 
 
@@ -365,7 +365,7 @@ def _unknown(where: str, key: str, shape: Mapping[str, Any]) -> Finding:
     return Finding(
         WARNING,
         f"{CONFIG}: {shown(where)}",
-        f"{quoted(key)} is no key of a plugin's configuration{meant}",
-        "engines ignore it without a word, so what it says does not happen",
+        f"{quoted(key)} is not a key of a plugin's configuration{meant}",
+        "engines ignore it silently, so it has no effect",
         f"write {near} instead" if near else "remove it",
     )

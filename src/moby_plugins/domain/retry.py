@@ -47,7 +47,7 @@ def seconds(timeout: float | None) -> float | None:
     if timeout is None or timeout == math.inf:
         return None
     if not is_seconds(timeout):
-        raise ValueError(f"a time-out is a positive number of seconds, not {quoted(timeout)}")
+        raise ValueError(f"a time-out must be a positive number of seconds, not {quoted(timeout)}")
     return float(timeout)
 
 

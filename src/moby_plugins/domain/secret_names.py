@@ -114,7 +114,7 @@ def mask_settings(
 ) -> str:
     """Return ``text`` with the secrets replaced.
 
-    They are what follows a name that ``named`` matches, private keys, tokens and credentials.
+    Secrets are the values of names that ``named`` matches, private keys, tokens and credentials.
     """
 
     def hide(match: "re.Match[str]") -> str:

@@ -97,7 +97,7 @@ def assert_replayed(
             lines.append(f"call {number}, {call.method} {shown(as_json(call.request.data))}:")
             lines += listed(iter(unlike))
     if lines:
-        raise AssertionError("\n".join([f"{os.fspath(file)}: other answers than recorded", *lines]))
+        raise AssertionError("\n".join([f"{os.fspath(file)}: the responses differ", *lines]))
 
 
 def _translated(call: RecordedCall, translate: Callable[[bytes], bytes]) -> RecordedCall:

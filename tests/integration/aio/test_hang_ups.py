@@ -233,7 +233,7 @@ def test_an_early_answer_is_heard(loop: str, kind: Served) -> None:
 
 
 def test_a_last_response_is_taken_whatever_its_host_still_sends(loop: str, kind: Served) -> None:
-    """What is no request, with 4 MiB behind it, is told so; the connection then ends."""
+    """What is not a request, with 4 MiB behind it, is told so; the connection then ends."""
 
     def ask(addr: str) -> bytes:
         with kind.dial(addr) as sock:
@@ -288,7 +288,7 @@ def test_a_call_that_goes_on_although_it_was_cancelled_is_logged(
     with caplog.at_level(logging.WARNING):
         run(loop, main())
     assert [record.message for record in caplog.records] == [
-        "Any.Thing goes on 0.2 s after its host hung up"
+        "Any.Thing is still running 0.2 s after its host hung up"
     ]
 
 

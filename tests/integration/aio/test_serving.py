@@ -186,7 +186,7 @@ def test_a_live_socket_is_never_replaced(loop: str, short_path: Path) -> None:
     async def main() -> None:
         with (
             plugin_server_unix(PluginApp(Echoes()), "echo", sockets_path=str(short_path)) as first,
-            pytest.raises(SpecError, match="another plugin listens there"),
+            pytest.raises(SpecError, match="another plugin already listens there"),
         ):
             await serve_unix(AsyncPluginApp(AsyncEchoes()), "echo", sockets_path=str(short_path))
         assert first.addr
@@ -319,7 +319,7 @@ def test_a_call_that_does_not_end_is_cut_off(
     with caplog.at_level(logging.WARNING):
         run(loop, main())
     assert [record.message for record in caplog.records] == [
-        "a call goes on although its connection was cut off"
+        "a call is still running although its connection was closed"
     ] * is_deaf
 
 

@@ -24,7 +24,7 @@ from moby_plugins.testing.contracts import (
 from tests.integration.certificates import Certificates
 from tests.integration.loops import LOOPS, loop_factory
 
-STALE = "stale socket: it exists, but nobody listens on it"
+STALE = "stale socket: it exists, but no process listens on it"
 
 
 class InEachLoop(AsyncSocketTransportContract):

@@ -11,7 +11,7 @@ from tests.integration.cli.machine import Machine
 
 @pytest.fixture(autouse=True, scope="session")
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C reach the commands, where whoever runs the tests in the background ignores it."""
+    """Let Ctrl-C reach the commands, even if the tests run in the background, which ignores it."""
     # What a process ignores, its children ignore from their start.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield

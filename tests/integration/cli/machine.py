@@ -95,6 +95,6 @@ def there(path: Path) -> bool:
 
 
 def stale_socket(path: Path) -> None:
-    """A socket that nobody listens on."""
+    """A socket that no process listens on."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))

@@ -53,7 +53,7 @@ def test_one_call_is_one_request(machine: Machine) -> None:
         silent = machine.run("call", "q", "A.B")
 
     assert (ran.returncode, connections) == (5, 1)
-    assert "closed the connection without an answer" in ran.stderr
+    assert "closed the connection without a response" in ran.stderr
     assert (silent.returncode, silent.stdout) == (0, "")
     (request,) = requests
     assert request.startswith(b"POST /A.B HTTP/1.1\r\n")
@@ -272,7 +272,7 @@ def test_a_reader_that_has_enough_is_no_error(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("[" * 100_000, "nested too deep"),
+        ("[" * 100_000, "nested too deeply"),
         ("@/dev/zero", "@/dev/zero: larger than 67108864 bytes"),
     ],
 )

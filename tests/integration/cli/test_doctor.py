@@ -42,12 +42,12 @@ def test_each_finding_says_what_where_why_and_what_to_do(machine: Machine) -> No
     assert ran.returncode == 1
     assert ran.stdout.splitlines() == [
         f"problem  {path}",
-        "  stale socket: it exists, but nobody listens on it;",
+        "  stale socket: it exists, but no process listens on it;",
         "  hosts try for 15 seconds, and fail.",
         f"  → start the plugin; or, if it is gone for good, rm {path}",
         f"warning  {machine.specs}/dead.spec",
         f"  hidden by {path};",
-        "  hosts take the first that they find, and never see this one.",
+        "  hosts use the first that they find, and never see this one.",
         "  → remove the one that is not meant",
         "1 problem, 1 warning",
     ]

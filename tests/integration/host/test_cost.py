@@ -199,7 +199,7 @@ def knowing(short_path: Path, settings: Settings) -> Iterator[Registry]:
 
 
 def test_a_known_plugin_is_a_look_up(knowing: Registry) -> None:
-    """``get`` of an active plugin asks nobody: a handful of functions."""
+    """``get`` of an active plugin calls only a handful of functions."""
     calls = functions(lambda: knowing.get("p", "VolumeDriver"))
 
     assert 1 < calls <= 10

@@ -173,7 +173,7 @@ def test_a_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
 
 
 def test_a_slow_handler_costs_no_plugin_its_time(street: Street) -> None:
-    """A handshake's time-out is not charged for what handlers do meanwhile."""
+    """The time that handlers take is not charged to a handshake's time-out."""
     for number in range(5):
         street.add(f"p{number}", after(0.1 * number))
     registry = street.registry(activation_timeout=0.9)
@@ -261,7 +261,7 @@ def test_closing_the_registry_ends_it_at_once(street: Street) -> None:
 
 
 def test_a_full_queue_is_waited_for(short_path: Path, settings: Settings) -> None:
-    """A plugin that takes no connection for a while is no failure."""
+    """A plugin that takes no connection for a while is not a failure."""
     with DummyPlugin.on_unix(short_path / "p.sock", Conversation.hang):
         chosen = evolve(
             settings,

@@ -18,7 +18,7 @@ NAMED = Address("tcp://plugin.example:1")
 
 @pytest.fixture
 def ended() -> Iterator[threading.Event]:
-    """Set at the end, for those that wait in vain meanwhile."""
+    """Set at the end, for those that still wait."""
     event = threading.Event()
     yield event
     event.set()

@@ -116,7 +116,7 @@ def test_without_options_a_private_authority_is_refused(certificates: Certificat
 
 
 def test_a_self_signed_certificate_is_refused(certificates: Certificates) -> None:
-    """A certificate that signed itself is trusted by nobody who was not told to."""
+    """A self-signed certificate is trusted only by hosts that were told to."""
     with plugin(certificates.self_signed()) as running:
         assert "self-signed certificate" in refusal(running.addr, None)
 
@@ -174,7 +174,7 @@ def test_a_client_certificate_is_given_where_asked_for(certificates: Certificate
 
 
 def test_a_client_certificate_that_is_missing_is_refused(certificates: Certificates) -> None:
-    """A plugin that insists on a certificate answers nobody without one."""
+    """A plugin that insists on a certificate answers no host without one."""
     with (
         plugin(certificates.server(asks_for_client=True)) as running,
         pytest.raises(TransportError) as caught,
@@ -269,7 +269,7 @@ def says_goodbye(conversation: Conversation) -> None:
 
 
 def is_cut_off(conversation: Conversation) -> None:
-    """End it as somebody between the two could."""
+    """End it as an attacker between the two could."""
     conversation.sock.shutdown(socket.SHUT_RDWR)
 
 

@@ -23,7 +23,7 @@ from moby_plugins.testing.contracts import (
 )
 from tests.integration.certificates import Certificates
 
-STALE = "stale socket: it exists, but nobody listens on it"
+STALE = "stale socket: it exists, but no process listens on it"
 
 
 class TestUrllib3OverTCP(SocketTransportContract):

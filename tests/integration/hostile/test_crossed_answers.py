@@ -135,7 +135,7 @@ def test_an_answer_that_comes_too_late_answers_nobody(against: Against) -> None:
 
     def late(conversation: Conversation) -> None:
         for request in served(conversation):
-            # Every other call is answered when nobody waits for it any more.
+            # Every other call is answered when its caller no longer waits.
             conversation.stopped.wait(0.3 if number_of(request) % 2 == 0 else 0)
             conversation.send(http(answer_to(request)))
 
@@ -211,7 +211,7 @@ def mischief(chance: random.Random) -> Behaviour:
 def test_many_callers_of_a_plugin_that_does_mischief_get_their_own_answers(
     against: Against,
 ) -> None:
-    """Threads that share a client get their own numbers, or errors, and nobody is left behind."""
+    """Threads that share a client get their own numbers, or errors, and none is left behind."""
     numbers = range(400 * ROUNDS)
 
     with (

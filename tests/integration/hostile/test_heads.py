@@ -37,8 +37,8 @@ ENDLESS = {
     "header": (LENGTH + b"X: ", b"x" * 4096),
     "headers": (LENGTH, b"X: y\r\n" * 700),
     "lines without a colon": (LENGTH, b"nonsense\r\n" * 400),
-    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 160),
-    "interim answers with headers": (b"", b"HTTP/1.1 103 X\r\nLink: y\r\n\r\n" * 160),
+    "interim responses": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 160),
+    "interim responses with headers": (b"", b"HTTP/1.1 103 X\r\nLink: y\r\n\r\n" * 160),
     "empty lines": (b"", b"\r\n" * 2048),
     "zeros": (b"", bytes(4096)),
 }

@@ -1,4 +1,4 @@
-"""The table of heads, at each engine and at the plugin's end: one outcome, whoever reads it."""
+"""The table of heads, at each engine and at the plugin's end: one outcome for every reader."""
 
 import pytest
 

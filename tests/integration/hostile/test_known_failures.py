@@ -38,7 +38,7 @@ def settings_for(settings: Settings, directory: Path, **more: Any) -> Settings:
 def test_moby_20686_listing_again_and_again_connects_once(
     short_path: Path, settings: Settings
 ) -> None:
-    """Each listing of volumes made every plugin anew, with one more descriptor each time."""
+    """Each listing of volumes made every plugin again, with one more descriptor each time."""
     with (
         bounded(seconds=20),
         DummyPlugin.on_unix(short_path / "p.sock", keeps_answering(ACTIVE)) as plugin,
@@ -164,7 +164,7 @@ def test_moby_33871_a_plugin_that_never_answers_does_not_hold_the_host(
 def test_moby_22653_a_stale_socket_does_not_block_other_plugins(
     short_path: Path, settings: Settings
 ) -> None:
-    """A socket that nobody serves any more delayed whatever had to do with plugins by 15 s.
+    """A socket that no process serves any more delayed everything about plugins by 15 s.
 
     Who asks for one plugin never waits for another. Who asks for all waits for
     their time to be up, as engines do, unless he brings less patience.

@@ -19,7 +19,7 @@ BODY = b'{"Text":"a"}'
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
 CHUNK = b"C\r\n" + BODY + b"\r\n"
 END = b"0\r\n\r\n"
-# A request of its own, for whoever sees the end of the one before it somewhere else.
+# A separate request, for a server that sees the end of the one before it somewhere else.
 SMUGGLED = LINE + b"Content-Length: 19\r\n\r\n" + b'{"Text":"smuggled"}'
 
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3})[^\r]*\r\n")
@@ -85,7 +85,7 @@ def test_a_request_that_can_be_read_in_two_ways_is_refused(request_: bytes, serv
 
 
 BAD_CHUNKS = {
-    "a size that is no number": b"zz\r\n" + CHUNK + END,
+    "a size that is not a number": b"zz\r\n" + CHUNK + END,
     "a negative size": b"-C\r\n" + BODY + b"\r\n" + END,
     "a signed size": b"+C\r\n" + BODY + b"\r\n" + END,
     "a prefixed size": b"0xC\r\n" + BODY + b"\r\n" + END,
@@ -194,7 +194,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_an_endless_body_ends_the_connection(kind: str, served: Served) -> None:
-    """A body is read up to the plugin's limit, skipped up to another, and then nobody reads."""
+    """A body is read up to the plugin's limit, skipped up to another, and then no longer read."""
     with bounded(seconds=30, memory=8 * MIB):
         answer = sent_for_ever(served, *ENDLESS[kind])
 

@@ -171,7 +171,7 @@ def test_a_socket_of_systemd_is_served(short_path: Path, start: Start, kind: str
         ("socket.socket(socket.AF_UNIX)", 1, "no stream socket that listens"),
         ("socket.socketpair()[0]", 1, "no stream socket that listens"),
         ("socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)", 1, "no stream socket"),
-        ("open(os.devnull)", 1, "descriptor 3 is no socket"),
+        ("open(os.devnull)", 1, "descriptor 3 is not a socket"),
     ],
 )
 @pytest.mark.parametrize("kind", ["unix", "tcp"])

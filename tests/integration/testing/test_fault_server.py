@@ -54,7 +54,7 @@ def client_of(server: FaultServer, clock: FakeClock | None = None) -> Client:
     ("fault", "reason"),
     [
         (missing_socket(), "no socket there; is the plugin running?"),
-        (refused(), "stale socket: it exists, but nobody listens on it"),
+        (refused(), "stale socket: it exists, but no process listens on it"),
         (denied(), "no permission to connect to the socket"),
     ],
     ids=["missing", "refused", "denied"],
@@ -62,7 +62,7 @@ def client_of(server: FaultServer, clock: FakeClock | None = None) -> Client:
 def test_a_plugin_may_be_out_of_reach_for_every_host(
     fault: Fault, reason: str, short_path: Path
 ) -> None:
-    """A fault alone, in place of a table, is the state of the socket: nobody has to announce."""
+    """A fault alone, in place of a table, is the state of the socket, without an announcement."""
     short_path.chmod(0o755)
     somebody = as_nobody() if fault.errno == errno.EACCES else nullcontext()
     with (
@@ -86,9 +86,9 @@ def test_a_host_that_announces_nothing_is_told_what_it_can_be_told(short_path: P
         assert client.call("M.answers") == {"A": 1}
         with pytest.raises(StatusError, match=r"M\.raises: 'boom'"):
             client.call("M.raises")
-        with pytest.raises(StatusError, match=r"nobody expected a call of M\.other"):
+        with pytest.raises(StatusError, match=r"unexpected call of M\.other"):
             client.call("M.other")
-        with pytest.raises(TransportError, match="without an answer"):
+        with pytest.raises(TransportError, match="without a response"):
             client.call("M.late")
 
     assert server.calls.methods == ["M.answers", "M.raises", "M.other", "M.late"]
@@ -96,7 +96,7 @@ def test_a_host_that_announces_nothing_is_told_what_it_can_be_told(short_path: P
 
 
 def test_what_nobody_expected_is_told_where_it_was_called(short_path: Path) -> None:
-    """As in memory: the call itself fails, and so do replies that nobody asked for."""
+    """As in memory: the call itself fails, and so do replies that were never used."""
     with (
         FaultServer.unix({"M.x": 1, "M.y": 2}, short_path / "p.sock") as server,
         client_of(server) as client,
@@ -235,4 +235,4 @@ def test_an_answer_that_breaks_while_it_is_made_is_cut_off(
     ):
         client.call("M.x")
 
-    assert "the answer to M.x broke off" in caplog.text
+    assert "the response to M.x was interrupted" in caplog.text

@@ -224,7 +224,7 @@ def test_a_socket_that_leads_elsewhere_is_not_dialled(socket: str) -> None:
     discovery = engine.discovery()
 
     assert discovery.scan() == ["evil:latest"]
-    with pytest.raises(SpecError, match=r"evil:latest at memory://engine: .*which is no file's"):
+    with pytest.raises(SpecError, match=r"evil:latest at memory://engine: .*which is not a file's"):
         discovery.lookup("evil")
     [candidate] = discovery.candidates("evil")
     assert isinstance(candidate.error, SpecError)
@@ -278,21 +278,21 @@ def test_an_engine_without_a_directory_is_an_error(root: Any) -> None:
     engine = FakeEngine(root=root)
     engine.install("shelf")
 
-    with pytest.raises(SpecError, match="which is no path"):
+    with pytest.raises(SpecError, match="which is not a path"):
         engine.discovery().lookup("shelf")
 
 
 @pytest.mark.parametrize(
     ("reply", "kind", "reason"),
     [
-        (refused(), TransportError, "nobody listens"),
+        (refused(), TransportError, "no process listens"),
         (missing_socket(), TransportError, "no socket there; is the engine running?"),
-        (drops(), TransportError, "the engine closed the connection without an answer"),
+        (drops(), TransportError, "the engine closed the connection without a response"),
         (malformed(), TransportError, "malformed answer"),
         (hangs(), TransportTimeoutError, "timed out"),
         (drips(b"[" + b" " * 100), TransportTimeoutError, "timed out"),
         (drops_mid_body(), WireError, "cut off"),
-        (not_json(), WireError, "the engine's answer cannot be used: "),
+        (not_json(), WireError, "the engine's response cannot be used: "),
         (b"", WireError, "empty where JSON was expected"),
         (b"[" * 100_000, WireError, "cannot be used"),
         (b"\xff", WireError, "not UTF-8"),
@@ -335,7 +335,7 @@ def test_all_requests_of_a_question_share_its_time(clock: FakeClock, engine: Fak
 
 
 def test_a_long_time_is_none(engine: FakeEngine) -> None:
-    """Without a bound, and with one that is no number of seconds."""
+    """Without a bound, and with one that is not a number of seconds."""
     assert engine.discovery(timeout=None).scan() == ["mp/shelf:latest"]
     with pytest.raises(ValueError, match="positive number of seconds"):
         engine.discovery(timeout=0)

@@ -154,7 +154,7 @@ def test_the_registrys_settings_are_its_clients_settings() -> None:
     with pytest.raises(TransportError):
         client.call("M.dead")
     assert host.clock.sleeps == [3, 3]
-    with pytest.raises(WireError, match="the answer is larger than 40 bytes"):
+    with pytest.raises(WireError, match="the response is larger than 40 bytes"):
         client.call("M.large")
 
 
@@ -162,7 +162,7 @@ def test_a_manifest_that_is_too_large_is_an_error() -> None:
     """The handshake's answer is bounded like any other."""
     host = MemoryHost({"p": VOLUMES}, max_response_bytes=10)
 
-    with pytest.raises(WireError, match="the answer is larger than 10 bytes"):
+    with pytest.raises(WireError, match="the response is larger than 10 bytes"):
         host.registry.get("p", "VolumeDriver")
 
 
@@ -187,7 +187,9 @@ def test_an_activation_that_asks_for_itself_is_an_error_and_not_a_deadlock(ask: 
     }
     host.add("p", asks[ask])
 
-    with pytest.raises(RuntimeError, match=r"^activating 'p' asks for 'p': it cannot end$"):
+    with pytest.raises(
+        RuntimeError, match=r"^activating 'p' asks for 'p': this would never return$"
+    ):
         host.registry.get("p", "VolumeDriver")
 
 

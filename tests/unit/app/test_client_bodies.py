@@ -60,7 +60,7 @@ def test_a_larger_body_is_an_error_and_not_read_to_its_end(chunks: list[bytes]) 
     """One byte more than the bound is enough to know."""
     body = Body(chunks)
 
-    with pytest.raises(WireError, match=r"^the answer is larger than 4 bytes$"):
+    with pytest.raises(WireError, match=r"^the response is larger than 4 bytes$"):
         read_limited(body, 4)
 
     assert sum(map(len, chunks[: len(body.asked)])) == 5

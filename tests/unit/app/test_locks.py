@@ -75,7 +75,7 @@ def _is_lock(block: ast.With) -> bool:
 
 
 def test_what_runs_under_a_lock_is_harmless() -> None:
-    """So no order of locks can be wrong: whoever holds one asks for no other."""
+    """So no order of locks can be wrong: a thread that holds one asks for no other."""
     found = {
         str(path.relative_to(APP)): under_locks(path.read_text()) for path in APP.rglob("*.py")
     }

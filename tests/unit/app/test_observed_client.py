@@ -166,7 +166,7 @@ class Tagging(Observer):
 
 
 def test_an_observer_adds_headers_to_what_is_sent() -> None:
-    """Of the sort that passes a trace on; those of the call stay, and what is no header is left."""
+    """Trace headers are added; those of the call stay, and invalid ones are left out."""
     seen: list[Mapping[str, str]] = []
 
     def app(request: Request) -> Response:
@@ -257,7 +257,7 @@ def test_an_error_in_a_response_with_status_200_is_told(notes: Notes) -> None:
 def test_what_is_no_observer_is_refused_when_it_is_given() -> None:
     """A class in place of its instance too."""
     for wrong in (5, Notes, print):
-        with pytest.raises(TypeError, match="an observer is an Observer, not"):
+        with pytest.raises(TypeError, match="an observer must be an Observer, not"):
             client({}, wrong)  # type: ignore[arg-type]
 
 

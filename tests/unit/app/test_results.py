@@ -158,7 +158,7 @@ def refusal(kind: type[Subsystem], method: str, result: Any) -> str:
             VolumeDriver,
             "get",
             Volume("a", created_at="now"),
-            "Get: Volume.CreatedAt: 'now' is no t",
+            "Get: Volume.CreatedAt: 'now' is not a t",
         ),
         (
             VolumeDriver,

@@ -1,4 +1,4 @@
-"""The one loop over many things side by side: nobody waits for a dead or hung neighbour."""
+"""The one loop over many things side by side: none waits for a dead or hung neighbour."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -257,7 +257,7 @@ class Careless(RetryPolicy):
 
 
 def test_an_error_of_the_policy_is_an_outcome_too(street: Neighbours) -> None:
-    """Whoever waits for the outcome is told, and does not wait for ever."""
+    """A thread that waits for the outcome is told, and does not wait for ever."""
     workers = retry_side_by_side(
         [street.dead(), street.live()],
         Careless(),

@@ -75,7 +75,7 @@ def test_attempts_that_take_their_time_after_others_that_did_not_have_a_thread_e
 
 
 def test_attempts_that_take_their_time_later_have_a_thread_each_too() -> None:
-    """What fails at once and hangs when it is tried again makes nobody wait for it."""
+    """What fails at once and hangs when it is tried again delays no other attempt."""
     together = threading.Barrier(8, timeout=10)
 
     def fails_and_hangs(number: int) -> int:

@@ -97,8 +97,10 @@ def test_two_parts_cannot_implement_the_same_method() -> None:
 
 @pytest.mark.parametrize("kind", [VolumeDriver, Subsystem])
 def test_a_part_implements_something(kind: type[Subsystem]) -> None:
-    """An interface alone is no part."""
-    with pytest.raises(TypeError, match=f"^{kind.__name__} implements no method of a subsystem$"):
+    """An interface alone is not a part."""
+    with pytest.raises(
+        TypeError, match=f"^{kind.__name__} does not implement any method of a subsystem$"
+    ):
         PluginApp(kind())
 
 

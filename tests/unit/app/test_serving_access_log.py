@@ -77,5 +77,5 @@ def test_whatever_implements_a_subsystem_is_an_app(found: object) -> None:
 @pytest.mark.parametrize("found", [3, None, int, VolumeDriver])
 def test_what_cannot_be_served_is_no_app(found: object) -> None:
     """It says what could be."""
-    with pytest.raises(TypeError, match=r"neither a PluginApp|implements no method"):
+    with pytest.raises(TypeError, match=r"neither a PluginApp|does not implement any method"):
         as_app(found)

@@ -84,7 +84,7 @@ HUGE = 10 << 20
 ODD: dict[str, Callable[[], BaseException]] = {
     "str": lambda: odd(RuntimeError, __str__=spoil),
     "str of a refusal": lambda: odd(ValueError, __str__=spoil),
-    "str that is no string": lambda: odd(RuntimeError, __str__=lambda _: 1),
+    "str that is not a string": lambda: odd(RuntimeError, __str__=lambda _: 1),
     "str of another class": a_text,
     "repr": lambda: odd(RuntimeError, __repr__=spoil),
     "repr of an argument": lambda: RuntimeError(1, odd(Exception, __repr__=spoil)),
@@ -194,7 +194,7 @@ def served(app: App, method: str, place: str) -> StartedResponse:
     asked = Request(f"GraphDriver.{method}", b'{"ID":"%b"}' % place.encode())
     try:
         return answer(app, "POST", lambda: asked, RunningCall())
-    except BaseException:  # noqa: S110  failed below, where it is no context
+    except BaseException:  # noqa: S110  failed below, where it is not a context
         pass
     raise AssertionError("it was not answered")
 

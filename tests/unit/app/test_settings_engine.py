@@ -62,7 +62,7 @@ def test_a_password_in_an_engines_address_is_not_kept() -> None:
         ({"engine": "/var/run/docker.sock"}, "did you mean unix:///var/run/docker.sock?"),
         ({"engine": "ssh://h"}, "ssh://h is none of http://, https://, tcp://, unix://"),
         ({"engine": "unix://"}, "engine: "),
-        ({"engine": 5}, "engine is the address of an engine, not 5"),
+        ({"engine": 5}, "engine must be the address of an engine, not 5"),
         ({"engine": SOCKET, "engine_tls": TLSOptions()}, "engine at https://"),
         ({"engine_tls": {"ca_file": "/ca.pem"}}, "engine at https://"),
         ({"engine": "https://h", "engine_tls": {"cafile": "/"}}, "unknown setting 'cafile'"),

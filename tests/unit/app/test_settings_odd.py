@@ -19,7 +19,7 @@ from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
 from tests.unit.app.subsystems.exchanges import client_to
 
 HUGE = 10**400
-# What is no time-out: more than a float can be, than Python writes, than a clock can wait for.
+# What is not a time-out: more than a float can be, than Python writes, than a clock can wait for.
 NO_SECONDS: tuple[Any, ...] = (HUGE, math.nan, -math.inf, -1, 0, True, "5", [])
 
 
@@ -33,15 +33,15 @@ def test_what_is_no_number_of_seconds_is_refused_wherever_it_is_given(value: Any
         Settings(timeout=value)
     with pytest.raises(SettingsError):
         Settings(activation_timeout=value)
-    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+    with pytest.raises(ValueError, match="a time-out must be a positive number of seconds"):
         Client(transport, address, clock=clock, timeout=value)
-    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+    with pytest.raises(ValueError, match="a time-out must be a positive number of seconds"):
         Registry(discovery=MemoryDiscovery(), connect=transport.connect, clock=clock, timeout=value)
-    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+    with pytest.raises(ValueError, match="a time-out must be a positive number of seconds"):
         VolumeDriver(client, timeouts={"mount": value})
-    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+    with pytest.raises(ValueError, match="a time-out must be a positive number of seconds"):
         client.call("A.B", timeout=value)
-    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+    with pytest.raises(ValueError, match="a time-out must be a positive number of seconds"):
         client.stream("A.B", timeout=value)
     assert line.requests == []
 
@@ -181,7 +181,7 @@ def test_a_mode_or_a_group_that_there_cannot_be_is_refused(
         def remove(self, name: str) -> None:
             """Nothing to do."""
 
-    with pytest.raises(ValueError, match=r"is no (file mode|group)"):
+    with pytest.raises(ValueError, match=r"is not a (file mode|group)"):
         plugin_server_unix(PluginApp(Volumes()), "/nowhere/p.sock", **given)
 
 

@@ -39,10 +39,10 @@ def _maybe(self: Any) -> Volume | None: ...
     [
         (_no_type, "Odd.Do: parameter 'name' needs a type"),
         (_no_result, "Odd.Do: the result needs a type, None where there is no result"),
-        (_many, "Odd.Do: *names: str is no ordinary parameter"),
-        (_keywords, "Odd.Do: **names: str is no ordinary parameter"),
-        (_keyword, "Odd.Do: name: str is no ordinary parameter"),
-        (_text, "Odd.Do: <class 'str'> needs a key in the answer: remote(result=…)"),
+        (_many, "Odd.Do: *names: str is not an ordinary parameter"),
+        (_keywords, "Odd.Do: **names: str is not an ordinary parameter"),
+        (_keyword, "Odd.Do: name: str is not an ordinary parameter"),
+        (_text, "Odd.Do: <class 'str'> needs a key of the response: remote(result=…)"),
     ],
 )
 def test_a_definition_that_cannot_be_is_refused_at_once(function: Any, message: str) -> None:
@@ -55,7 +55,7 @@ def test_a_definition_that_cannot_be_is_refused_at_once(function: Any, message: 
 
 def test_an_optional_message_needs_a_key() -> None:
     """Nothing could not be told from an empty message."""
-    with pytest.raises(TypeError, match=r"needs a key in the answer"):
+    with pytest.raises(TypeError, match=r"needs a key of the response"):
         define(_maybe)
 
     define(_maybe, result="Volume")

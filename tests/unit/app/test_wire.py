@@ -144,7 +144,7 @@ def test_an_absent_key_gives_the_default_or_else_a_zero(absent: bytes) -> None:
 
 
 def test_keys_match_without_case_and_unknown_ones_are_ignored() -> None:
-    """The last of several spellings wins, and nobody minds what nobody knows."""
+    """The last of several spellings wins, and unknown keys are ignored."""
     body = b'{"NAME": "first", "name": "last", "created_at": "no", "CREATEDAT": "yes", "X": [1]}'
 
     assert decode(body, Volume) == Volume("last", created_at="yes")
@@ -227,7 +227,7 @@ def test_a_wrong_type_is_an_error_that_says_where(body: bytes, into: Any, reason
 
 @pytest.mark.parametrize("text", ["!", "AP8", "AP8=\\n", "ü"])
 def test_bytes_are_standard_base64(text: str) -> None:
-    """A string that is no base64 is an error that says where, whatever is wrong with it."""
+    """A string that is not base64 is an error that says where, whatever is wrong with it."""
     with pytest.raises(WireError, match=r"^a: base64 expected, not a string$"):
         decode(f'{{"a": "{text}"}}'.encode(), dict[str, bytes])
 
@@ -258,7 +258,7 @@ def test_a_type_that_nobody_can_read_is_the_callers_mistake(into: Any) -> None:
     """A type without a way to read it is a ``TypeError``, at whatever depth it sits."""
     body = b'[{"When": "now"}]' if into == list[Dated] else b'{"When": "now"}'
 
-    with pytest.raises(TypeError, match=r"^no way to read an answer as"):
+    with pytest.raises(TypeError, match=r"^no response can be decoded as"):
         decode(body, into)
 
 
@@ -278,5 +278,7 @@ def test_what_is_too_much_is_a_wire_error() -> None:
 @pytest.mark.parametrize("into", [3, "Volume", [str], {"a": int}, lambda value: value])
 def test_what_is_no_type_is_told_by_the_arguments_name(into: Any) -> None:
     """Also what cannot be looked up at all, as it has no hash."""
-    with pytest.raises(TypeError, match=r"^no way to read an answer as .*, given as into: "):
+    with pytest.raises(
+        TypeError, match=r"^no response can be decoded as .*, which is given as into: "
+    ):
         decode(b"{}", into)

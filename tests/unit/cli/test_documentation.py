@@ -9,7 +9,7 @@ import pytest
 from moby_plugins.cli.command_line import COMMANDS, moby_plugins
 
 PAGE = (Path(__file__).parents[3] / "docs" / "cli.md").read_text("utf-8")
-COMMON = PAGE.partition("## What all have in common")[2].partition("\n## ")[0]
+COMMON = PAGE.partition("## What all commands have in common")[2].partition("\n## ")[0]
 
 
 def command_named(name: str) -> click.Command:

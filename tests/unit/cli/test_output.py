@@ -71,7 +71,7 @@ def test_fields_go_on_under_themselves(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_drawn_table_has_the_cells_and_their_styles() -> None:
-    """Rich's own table, for whoever draws it elsewhere."""
+    """Rich's own table, which can be drawn elsewhere."""
     table = Table(("name", "state"))
     table.add("a", Cell("dead", BAD))
 
@@ -130,7 +130,7 @@ def test_a_terminal_is_drawn_on_unless_its_user_objects(
 
 
 def test_a_status_is_a_line_for_each_change() -> None:
-    """What only passes, such as a time, is no change."""
+    """What only passes, such as a time, is not a change."""
     stream = io.StringIO()
     line = StatusLine(stream)
 
@@ -143,7 +143,7 @@ def test_a_status_is_a_line_for_each_change() -> None:
 
 
 def test_a_file_is_followed_where_it_is_read_alone() -> None:
-    """To go to its end and back, as one does to know its length, is no progress."""
+    """To go to its end and back, as one does to know its length, is not progress."""
     told: list[int] = []
     file = cast("BinaryIO", FileWithProgress(io.BytesIO(b"content"), told.append))
 

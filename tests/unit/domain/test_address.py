@@ -97,7 +97,7 @@ def test_an_address_of_version_six_is_written_in_brackets(
     ],
 )
 def test_an_unknown_scheme_is_left_to_its_transport(text: str, scheme: str, path: str) -> None:
-    """What follows the slashes of somebody else's scheme is kept to the letter."""
+    """What follows the slashes of an unknown scheme is kept to the letter."""
     address = Address(text)
 
     assert (address.scheme, address.path) == (scheme, path)
@@ -115,7 +115,7 @@ def test_only_https_is_encrypted(text: str) -> None:
 
 FORM = "is not of the form scheme://… or unix:/path"
 NO_HOST = "names no valid host and port"
-NO_NAME = "has a host that is no domain name"
+NO_NAME = "has a host that is not a domain name"
 
 
 @pytest.mark.parametrize(
@@ -170,9 +170,9 @@ NO_NAME = "has a host that is no domain name"
         ("tcp://h:0", "has a port out of range"),
         ("tcp://h:443000", "has a port out of range"),
         ("tcp://h:65536", "has a port out of range"),
-        ("tcp://ü..example", "has a host that is no domain name"),
-        ("tcp://a..example", "has a host that is no domain name"),
-        (f"tcp://{'a' * 64}.example", "has a host that is no domain name"),
+        ("tcp://ü..example", "has a host that is not a domain name"),
+        ("tcp://a..example", "has a host that is not a domain name"),
+        (f"tcp://{'a' * 64}.example", "has a host that is not a domain name"),
     ],
 )
 def test_what_cannot_be_an_address_says_why(text: str, reason: str) -> None:
@@ -286,7 +286,7 @@ def test_the_address_of_a_plain_path_is_plain(name: str) -> None:
 
 @pytest.mark.parametrize("part", ["scheme", "path", "host", "port"])
 def test_an_address_is_made_of_its_text_alone(part: str) -> None:
-    """Nobody can give it parts that its text does not say."""
+    """It cannot be given parts that its text does not say."""
     with pytest.raises(TypeError, match=part):
         Address("unix:///x", **{part: "tcp"})
 

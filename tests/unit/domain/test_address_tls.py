@@ -20,7 +20,7 @@ def test_nothing_given_verifies_against_the_system() -> None:
 
 @pytest.mark.parametrize("version", [0, 771, 772])
 def test_a_known_minimum_version_is_kept(version: int) -> None:
-    """TLS 1.2 and 1.3 can be asked for by their numbers on the wire; 0 is no wish."""
+    """TLS 1.2 and 1.3 can be asked for by their numbers on the wire; 0 asks for no minimum."""
     assert TLSOptions(min_version=version).min_version == version
 
 
@@ -80,7 +80,7 @@ def test_a_passphrase_is_never_shown() -> None:
     ],
 )
 def test_options_for_a_plain_text_address_are_a_concern(options: TLSOptions) -> None:
-    """Whoever gives TLS options for an address without TLS is told that they change nothing."""
+    """TLS options for an address without TLS raise a warning that they change nothing."""
     assert options.concerns(encrypted=False) == PLAIN_TEXT
     assert options.concerns(encrypted=True) == ""
 

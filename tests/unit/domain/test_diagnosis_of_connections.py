@@ -32,7 +32,7 @@ def spec(addr: str, tls: TLSOptions | None = None) -> Candidate:
         (
             spec("unix:///x.sock"),
             {"/x.sock": errno.ECONNREFUSED},
-            "stale socket: it exists, but nobody listens on it",
+            "stale socket: it exists, but no process listens on it",
             "hosts try for 15 seconds, and fail",
             "start the plugin; or, if it is gone for good, rm /x.sock",
         ),
@@ -61,14 +61,14 @@ def spec(addr: str, tls: TLSOptions | None = None) -> Candidate:
             spec("https://h:1", TLSOptions(insecure_skip_verify=True)),
             {},
             "TLS without verification of the plugin",
-            "whoever sits between host and plugin can read and change every call",
+            "anyone between host and plugin can read and change every call",
             "give TLSConfig.CAFile in a .json spec; without it, nothing is verified",
         ),
         (
             spec("tcp://h:1", TLSOptions(ca_file="/ca")),
             {},
             "TLS options are given, but only https:// is encrypted: this is plain text",
-            "calls and their secrets can be read on the way, as somebody meant them not to be",
+            "calls and their secrets can be read on the way, although the spec asks for TLS",
             "write https:// in place of tcp:// or http://",
         ),
         (

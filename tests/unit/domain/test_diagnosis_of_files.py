@@ -32,7 +32,7 @@ def test_what_is_no_socket_is_told_for_what_it_is(kind: str, told: str) -> None:
     (finding,) = of_spec("unix:///x", kinds={"/x": kind}, failures={"/x": errno.ECONNREFUSED})
 
     assert (finding.severity, finding.where) == (PROBLEM, SPEC)
-    assert finding.what == f"/x is no socket: it is {told}"
+    assert finding.what == f"/x is not a socket: it is {told}"
     assert "rm " not in finding.remedy
 
 
@@ -53,7 +53,7 @@ def test_what_is_something_else_keeps_its_mode() -> None:
     ("number", "what"),
     [
         (errno.EACCES, "a directory on the way to the socket may not be entered"),
-        (errno.ENOTDIR, "a component of the socket's path is no directory"),
+        (errno.ENOTDIR, "a component of the socket's path is not a directory"),
         (errno.ELOOP, "the links on the way to the socket lead in a circle"),
         (errno.ENAMETOOLONG, "no file can have a path that long"),
         (errno.ENOENT, "no socket there; is the plugin running?"),

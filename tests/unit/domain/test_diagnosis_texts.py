@@ -34,7 +34,7 @@ def spec(addr: str) -> Candidate:
                 "/etc/p",
                 "the directory is missing",
                 "hosts look there for plugins, and go on without it",
-                "nothing, unless a plugin was to be there",
+                "nothing, unless a plugin should be there",
             ),
         ),
         (
@@ -62,7 +62,7 @@ def spec(addr: str) -> Candidate:
             Finding(
                 PROBLEM,
                 SOCKET,
-                "a trace of this plugin was killed, and its socket is still aside",
+                "a trace of this plugin was killed before it moved the plugin's socket back",
                 "the plugin cannot be reached, although it may be running",
                 "start another trace, which puts the socket back when Ctrl-C ends it:"
                 " moby-plugins trace db",
@@ -84,7 +84,7 @@ def spec(addr: str) -> Candidate:
                 WARNING,
                 SPEC,
                 f"hidden by {SOCKET}",
-                "hosts take the first that they find, and never see this one",
+                "hosts use the first that they find, and never see this one",
                 "remove the one that is not meant",
             ),
         ),
@@ -94,7 +94,7 @@ def spec(addr: str) -> Candidate:
                 NOTE,
                 SPEC,
                 f"hidden by {SOCKET}",
-                "hosts take the first that they find, which leads to the same address",
+                "hosts use the first that they find, which leads to the same address",
                 "remove the one that is not meant",
             ),
         ),
@@ -131,5 +131,5 @@ def spec(addr: str) -> Candidate:
     ],
 )
 def test_a_finding_about_files_is_complete(machine: Observations, finding: Finding) -> None:
-    """Whoever reads it knows why it matters and what to do, and needs no manual."""
+    """It says why it matters and what to do, so that no manual is needed."""
     assert diagnose(machine) == (finding,)

@@ -178,7 +178,7 @@ def test_the_text_says_who_and_why(error: PluginError, text: str) -> None:
 def test_a_program_can_ask_for_what_the_text_tells(
     kind: type[PluginError], told: dict[str, object]
 ) -> None:
-    """Whoever catches an error need not take its text apart."""
+    """A caller that catches an error need not take its text apart."""
     error = kind(*told.values())
 
     assert {name: getattr(error, name) for name in told} == told

@@ -74,7 +74,7 @@ def test_a_disabled_one_that_hides_another_is_a_problem() -> None:
         ),
         (
             ManagedPlugin("a:latest", "a" * 64, False, (), "../x"),
-            "its socket is called '../x', which is no file's name",
+            "its socket is called '../x', which is not a file's name",
         ),
     ],
 )
@@ -102,7 +102,7 @@ def test_one_that_speaks_something_else_is_a_warning() -> None:
     [
         (errno.ENOENT, "enabled, and without a socket that can be reached: /run/docker/plugins/"),
         (errno.ECONNREFUSED, "enabled, and without a socket that can be reached"),
-        (errno.EACCES, "no permission to reach its socket /run/docker/plugins/"),
+        (errno.EACCES, "no permission to connect to its socket /run/docker/plugins/"),
     ],
 )
 def test_an_enabled_one_without_a_socket_is_a_problem(number: int, what: str) -> None:

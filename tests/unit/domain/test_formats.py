@@ -59,7 +59,7 @@ def test_a_time_that_go_reads_is_right(text: str) -> None:
 )
 def test_a_time_that_go_refuses_is_refused(text: str) -> None:
     """And the error says what would be right."""
-    with pytest.raises(ValueError, match="is no time in RFC 3339"):
+    with pytest.raises(ValueError, match="is not a time in RFC 3339"):
         check_timestamp(text)
 
 
@@ -138,7 +138,7 @@ def test_a_prefix_that_go_reads_is_right(text: str) -> None:
 )
 def test_a_prefix_that_go_refuses_is_refused(text: str) -> None:
     """Masks, zones, leading zeros, a bare address: Python's own reader takes most of them."""
-    with pytest.raises(ValueError, match="is no address with a prefix"):
+    with pytest.raises(ValueError, match="is not an address with a prefix"):
         check_prefix(text)
 
 
@@ -153,7 +153,7 @@ def test_an_address_that_go_reads_is_right(text: str) -> None:
 )
 def test_an_address_that_go_refuses_is_refused(text: str) -> None:
     """A prefix, a zone, a leading zero, a name."""
-    with pytest.raises(ValueError, match="is no IP address"):
+    with pytest.raises(ValueError, match="is not an IP address"):
         check_ip(text)
 
 
@@ -189,7 +189,7 @@ def test_a_mac_address_that_go_reads_is_right(text: str) -> None:
 )
 def test_a_mac_address_that_go_refuses_is_refused(text: str) -> None:
     """Another number of octets, two separators, none."""
-    with pytest.raises(ValueError, match="is no MAC address"):
+    with pytest.raises(ValueError, match="is not a MAC address"):
         check_mac(text)
 
 

@@ -23,16 +23,16 @@ AT_ONCE = "hosts fail with it at once, and do not try again"
     [
         (
             TransportTimeoutError("timed out"),
-            "the plugin did not answer within 2 s",
-            "hosts wait for it as long as they wait for any, and fail",
+            "the plugin did not respond within 2 s",
+            "hosts wait until their time-out, and fail",
             (
                 "look into its log, and start it again; where it is only slow, see how slow:"
                 " moby-plugins inspect --timeout 30 db"
             ),
         ),
         (
-            TransportError("connection refused: nobody listens there"),
-            "connection refused: nobody listens there",
+            TransportError("connection refused: no process listens there"),
+            "connection refused: no process listens there",
             RETRIED,
             "start the plugin, or correct the address in the spec",
         ),
@@ -81,7 +81,7 @@ AT_ONCE = "hosts fail with it at once, and do not try again"
         ),
         (
             WireError("no JSON"),
-            "its answer to Plugin.Activate cannot be used: no JSON",
+            "its response to Plugin.Activate cannot be used: no JSON",
             AT_ONCE,
             LISTENS,
         ),

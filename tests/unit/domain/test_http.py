@@ -100,7 +100,7 @@ def test_a_file_is_read_and_not_taken_line_by_line() -> None:
 
 
 def test_closing_a_body_closes_the_generator_behind_it() -> None:
-    """A body that is made on the way learns when nobody wants the rest."""
+    """A body that is made on the way is closed when the rest is not wanted."""
     ended: list[str] = []
 
     def chunks() -> Iterator[bytes]:

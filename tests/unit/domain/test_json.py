@@ -1,4 +1,4 @@
-"""JSON as hosts have always read it, and no more kindly."""
+"""JSON as hosts have always read it, and no more leniently."""
 
 import re
 import tracemalloc
@@ -31,7 +31,7 @@ def test_json_is_read(data: bytes, value: Any) -> None:
 
 @pytest.mark.parametrize("rest", [b" trailing", b"{", b"\x00", b'{"Addr":"y"}', b"\n\n"])
 def test_what_follows_the_first_value_is_ignored(rest: bytes) -> None:
-    """Only the first value counts, whatever comes after it."""
+    """Only the first value counts; text after it is ignored."""
     assert first_value(b'{"Addr":"x"}' + rest) == {"Addr": "x"}
 
 

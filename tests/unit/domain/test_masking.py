@@ -71,7 +71,7 @@ def test_what_only_speaks_of_secrets_is_kept(key: str) -> None:
     ],
 )
 def test_a_masked_value_keeps_its_type(value: Any, left: Any) -> None:
-    """Whoever reads it as a type of theirs still can."""
+    """It can still be read as a type of the reader's."""
     assert masked({"Token": value, "Password": "x"}) == {"Token": left, "Password": MASK}
 
 

@@ -29,7 +29,7 @@ def test_whatever_a_file_can_be_called_is_a_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_what_would_leave_the_directory_is_no_name(name: str) -> None:
-    """A name that is no plain component of a path is refused, and carried by the error."""
+    """A name that is not a plain component of a path is refused, and carried by the error."""
     assert not is_plugin_name(name)
     with pytest.raises(InvalidPluginNameError) as caught:
         check_plugin_name(name)
@@ -39,7 +39,7 @@ def test_what_would_leave_the_directory_is_no_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", [None, b"a", 1])
 def test_a_name_is_a_string(name: object) -> None:
-    """What is no string is no name, and fails as one."""
+    """What is not a string is no name, and fails as one."""
     with pytest.raises(InvalidPluginNameError):
         check_plugin_name(name)
 

@@ -39,7 +39,7 @@ def test_names_that_engines_take(name: str) -> None:
 )
 def test_other_names_are_refused(name: str) -> None:
     """Before anything is laid out; the text says what a name is."""
-    with pytest.raises(SettingsError, match="is no name of a managed plugin"):
+    with pytest.raises(SettingsError, match="is not a managed plugin's name"):
         check_reference(name)
 
 
@@ -63,9 +63,9 @@ def test_a_socket_is_called_after_the_plugin_within_22_bytes(reference: str, soc
     ("socket", "concern"),
     [
         ("", "missing"),
-        ("../../evil.sock", "no plain name"),
-        ("a/b.sock", "no plain name"),
-        ("..", "no plain name"),
+        ("../../evil.sock", "not a plain name"),
+        ("a/b.sock", "not a plain name"),
+        ("..", "not a plain name"),
         ("a" * 23, "has 23 bytes, and an engine reaches at most 22"),
         ("ü" * 12, "has 24 bytes"),
         ("a" * 22, ""),
@@ -127,7 +127,7 @@ def test_mounts_that_are_none(text: str) -> None:
 def test_a_capability_is_a_word() -> None:
     """In any case, with its prefix or without."""
     assert capability("CAP_NET_ADMIN") == "CAP_NET_ADMIN"
-    with pytest.raises(SettingsError, match="is no capability"):
+    with pytest.raises(SettingsError, match="is not a capability"):
         capability("net admin")
 
 

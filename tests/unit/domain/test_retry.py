@@ -115,7 +115,7 @@ def test_a_factor_of_one_waits_evenly() -> None:
     ],
 )
 def test_a_policy_that_would_not_wait_is_refused(name: str, value: object, bound: str) -> None:
-    """Waits of nothing, waits backwards, and what is no number are an error that says the bound."""
+    """Zero, negative and non-numeric waits are refused with an error that states the bound."""
     with pytest.raises(ValueError, match=name) as caught:
         RetryPolicy(**{name: value})  # type: ignore[arg-type]  # that is the point
 

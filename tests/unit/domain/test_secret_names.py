@@ -22,7 +22,7 @@ def test_other_names_are_not(name: str) -> None:
 
 
 def test_a_setting_ends_where_the_next_one_begins() -> None:
-    """In a list of options it is one of them; in what is no JSON it goes to the end of the line."""
+    """In a list of options it ends with its option; outside JSON it ends with the line."""
     text = "a=1,token=hunter2,b=2"
 
     assert mask_settings(text, SETTING) == "a=1,token=***,b=2"

@@ -162,6 +162,6 @@ def test_what_is_wrong_is_named(make: Callable[[], object], message: str) -> Non
 
 
 def test_what_is_invalidated_has_a_name() -> None:
-    """A number is no name, at ``invalidate`` as at ``get``."""
+    """A number is not a name, at ``invalidate`` as at ``get``."""
     with pytest.raises(InvalidPluginNameError):
         MemoryHost({}).registry.invalidate(FIVE)

@@ -204,7 +204,7 @@ def test_transports_are_made_on_one_clock() -> None:
 
 
 def test_only_strict_transports_must_be_used_up() -> None:
-    """What is left over in another is nobody's business."""
+    """What is left over in another is not reported."""
     make = MemoryTransports(FakeClock())
     make({"M.loose": 1})
     make.assert_used_up()

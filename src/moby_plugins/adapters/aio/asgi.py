@@ -134,7 +134,7 @@ class _Exchange:
             name, value = raw_name.decode("latin-1").title(), raw_value.decode("latin-1")
             if name in headers:
                 if name in _SINGLE:
-                    raise ValueError(f"two headers {name}")
+                    raise ValueError(f"a duplicate header {name}")
                 value = f"{headers[name]}, {value}"
             headers[name] = value
         check_request_framing(

@@ -66,7 +66,7 @@ class AsyncUnixDialer:
                 except BlockingIOError as error:
                     now = loop.time()
                     if now >= until:
-                        refusal = "the plugin takes no connections"
+                        refusal = "the plugin does not accept connections: its queue is full"
                         raise TimeoutError(errno.ETIMEDOUT, refusal) from error
                     await call.wait_until(min(now + pause, until))
                     pause = min(2 * pause, _LONGEST_PAUSE)

@@ -47,7 +47,7 @@ class Link:
         loop: The event loop that it belongs to.
         ended: Whether the other end has stopped sending.
         cut_off: Whether it did so without the ``close_notify`` that TLS requires.
-        is_closed: Whether it was closed at this end.
+        is_closed: Whether it was closed by this process.
         is_receiving: Whether the loop calls back when it is readable.
     """
 

@@ -72,7 +72,7 @@ class LoopServer:
                 return  # serving has already ended
         self._thread.join(min(drain + 4 * CUT, threading.TIMEOUT_MAX))
         if self._thread.is_alive():
-            logger.warning("a call goes on although its connection was cut off")
+            logger.warning("a call is still running although its connection was closed")
 
     def _serve(self) -> None:
         failure: BaseException | None = None

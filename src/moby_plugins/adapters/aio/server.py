@@ -132,7 +132,7 @@ class AsyncServer:
             conn.cut()
         _, late = await asyncio.wait([self._empty, *running, *self._gone], timeout=CUT)
         if late - {self._empty}:
-            logger.warning("a call goes on although its connection was cut off")
+            logger.warning("a call is still running although its connection was closed")
 
     def _notify_empty(self) -> None:
         if self.stopping and not (self._connections or self._empty.done()):
@@ -216,7 +216,7 @@ class AsyncServer:
             next(iter(self._shaking)).cancel()
         else:
             return False
-        logger.info("a slow connection was cut off, for all places are taken")
+        logger.info("a slow connection was closed: all connection slots are taken")
         return True
 
     async def _take(self, sock: socket.socket) -> None:
@@ -245,7 +245,7 @@ class AsyncServer:
             # A call may have ended, so that its connection can be closed for a new one.
             self._accept_more()
         except Exception as error:  # raised by a log handler
-            log_failure("looking after connections failed", error)
+            log_failure("checking the connections failed", error)
 
     def _look_after(self, now: float) -> None:
         running = set()
@@ -263,7 +263,7 @@ class AsyncServer:
             elif now - since >= self._patience:
                 del self._gone[task]
                 logger.warning(
-                    "%s goes on %g s after its host hung up", shown(method), self._patience
+                    "%s is still running %g s after its host hung up", shown(method), self._patience
                 )
 
     def _is_there(self) -> bool:
@@ -286,4 +286,4 @@ class AsyncServer:
 
     def _end(self) -> None:
         if not self.ended.done() and not self.stopping:
-            self.ended.set_exception(OSError("its socket listens no more"))
+            self.ended.set_exception(OSError("its socket no longer listens"))

@@ -175,7 +175,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         elif self._is_over or (self._served and not self._begun):
             self._transport.abort()
         else:
-            self._refuse(StatusError(408, "", "the request did not come in time"))
+            self._refuse(StatusError(408, "", "the request was not received in time"))
 
     def _wake(self) -> None:
         if self._more_received is not None and not self._more_received.done():
@@ -244,7 +244,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         except BaseException as error:
             self._transport.abort()
             if not (is_cancelled(error) or isinstance(error, (OSError, WireError))):
-                log_failure("a connection broke off", error)
+                log_failure("a connection was interrupted", error)
         finally:
             self.call = self.task = None
             held.release()

@@ -69,7 +69,7 @@ class SearchedDirectory:
         if suffix not in self.suffixes:
             return self._why_no_suffix(mode, os.path.basename(path), suffix)
         if not (stat.S_ISSOCK(mode) if self.sockets else stat.S_ISREG(mode)):
-            return "it is no socket" if self.sockets else "it is no regular file"
+            return "it is not a socket" if self.sockets else "it is not a regular file"
         folder = os.path.relpath(os.path.dirname(path), self.directory)
         if folder not in {".", stem}:
             name = shown(folder + suffix)

@@ -172,7 +172,7 @@ class _Inside:
         try:
             status = os.lstat(resolved)
             if not stat.S_ISREG(status.st_mode):
-                return Program(path, "is no file")
+                return Program(path, "is not a file")
             if not status.st_mode & _EXECUTABLE:
                 return Program(path, "is not executable: chmod +x")
             with open_file(resolved) as file:
@@ -190,7 +190,7 @@ class _Inside:
         match = _INTERPRETER.match(head)
         name = os.fsdecode(match[1]) if match else ""
         if level == _MAX_SCRIPTS:
-            return Program(path, "is a script of a script of a script")
+            return Program(path, "is a script whose interpreter is itself a script of a script")
         interpreter = self.program(name, level + 1) if name else Program("", "is missing")
         concern = f"needs {quoted(name)}, which {interpreter.concern}"
         return Program(path, concern if interpreter.concern else "", interpreter.machine)

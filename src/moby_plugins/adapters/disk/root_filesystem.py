@@ -95,7 +95,7 @@ def open_file(path: str) -> BinaryIO:
     file = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         file.close()
-        raise OSError("it is no regular file")
+        raise OSError("it is not a regular file")
     return file
 
 
@@ -217,7 +217,7 @@ class Laying:
     def _parts(self, path: str, entry: Entry) -> list[str]:
         parts = [part for part in path.split("/") if part not in {"", "."}]
         if ".." in parts:
-            raise self._refused(entry, 'its path holds "..", which leads out: pack it again')
+            raise self._refused(entry, 'its path has "..", which leads out: pack it again')
         return parts
 
     def _lay(self, entry: Entry, parts: list[str]) -> None:
@@ -254,7 +254,7 @@ class Laying:
             except FileExistsError:
                 if not stat.S_ISDIR(os.lstat(path).st_mode):
                     raise self._refused(
-                        entry, f"{quoted(name)} is a link or a file before it, and no directory"
+                        entry, f"{quoted(name)} is a link or a file before it, not a directory"
                     ) from None
             self._directories[name] = None
 
@@ -401,7 +401,7 @@ def _content(name: str, entry: Entry) -> Iterator[bytes]:
     except OSError as error:
         raise SpecError(shown(error.strerror or error), name) from error
     if left:
-        raise SpecError("it has become shorter while it was packed: try again", name)
+        raise SpecError("it became shorter while it was packed: try again", name)
 
 
 def _padded(size: int) -> int:

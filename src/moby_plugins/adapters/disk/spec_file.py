@@ -28,7 +28,7 @@ def write_spec(
     try:
         os.makedirs(directory, DIRECTORY_MODE, exist_ok=True)
         if tls is not None and os.path.exists(other):
-            raise SpecError(f"hosts would read it and not {shown(path)}: remove it", other)
+            raise SpecError(f"hosts would read this, not {shown(path)}: remove it", other)
         _replace(path, content)
     except OSError as error:
         raise SpecError(f"cannot be written: {shown(error.strerror or error)}", path) from error

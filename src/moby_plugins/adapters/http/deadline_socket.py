@@ -53,7 +53,7 @@ class RespondedEarlyError(ConnectionError):
 
 
 class ClosedHereError(ConnectionAbortedError):
-    """The connection was closed at this end while an operation waited for the other end."""
+    """The connection was closed by this process while an operation waited for the other end."""
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNABORTED, CLOSED_HERE)

@@ -185,7 +185,7 @@ class Lookups:
             name = f"moby-plugins-{lookup.name}"
             threading.Thread(target=run_lookup, name=name, daemon=True).start()
         except RuntimeError as error:
-            lookup.fail(OSError(f"no thread to {lookup.name} in: {error}"))
+            lookup.fail(OSError(f"no thread could be started to {lookup.name}: {error}"))
             self._end(key, lookup)
 
     def _end(self, key: tuple[Hashable, int], lookup: "Lookup") -> None:
@@ -422,7 +422,7 @@ def _trust(context: ssl.SSLContext, tls: TLSOptions) -> None:
         context.verify_mode = ssl.CERT_NONE
         return
     if tls.exclusive_root_pools and not tls.ca_file:
-        raise SpecError("ExclusiveRootPools without a CAFile trusts nobody")
+        raise SpecError("ExclusiveRootPools without a CAFile would trust no certificate")
     if tls.ca_file:
         _trust_file(context, tls.ca_file)
 
@@ -506,5 +506,5 @@ def dialer_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None
     """
     if address.scheme not in _DIALERS:
         known = ", ".join(sorted(_DIALERS))
-        raise SpecError(f"no way to dial {shown(address.scheme)}://; there are {known}")
+        raise SpecError(f"no dialer for {shown(address.scheme)}://; there are {known}")
     return _DIALERS[address.scheme](address, tls, lookups)

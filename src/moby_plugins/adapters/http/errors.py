@@ -38,7 +38,7 @@ NOT_ANSWERED: tuple[Row, ...] = (
 ANSWERED: Row = (
     (OSError,),
     TransportError,
-    lambda _, e: f"the connection broke in the answer: {shown(e)}",
+    lambda _, e: f"the connection failed during the response: {shown(e)}",
 )
 
 

@@ -163,7 +163,7 @@ class ResponseParser:
     def ended(self) -> Exception:
         """Return the error for a connection that ends before the head is complete."""
         if self.answered:
-            return OSError("it was closed among the headers")
+            return OSError("it was closed within the headers")
         return ClosedEarlyError()
 
     @property
@@ -178,7 +178,7 @@ class ResponseParser:
     def on_message_begin(self) -> None:
         """Note the first byte of a status line. httptools calls this and the methods below."""
         if self.complete:
-            raise RefusedError("more than one answer")
+            raise RefusedError("more than one response")
         self._begun = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -201,7 +201,7 @@ class ResponseParser:
             self._headers = []
             self._interim += 1
             if self._interim >= MAX_INTERIM:
-                raise RefusedError(f"more than {MAX_INTERIM} interim answers")
+                raise RefusedError(f"more than {MAX_INTERIM} interim responses")
             return
         self.ends_itself = bool(lengths or codings)
         if codings:

@@ -78,7 +78,7 @@ class UnixSocketDialer:
                 self._sockets.check()
                 left = ends - time.monotonic()
                 if left <= 0:
-                    refusal = "the plugin takes no connections"
+                    refusal = "the plugin does not accept connections: its queue is full"
                     raise TimeoutError(errno.ETIMEDOUT, refusal) from error
                 # For the kernel, 0 means no limit.
                 _limit_connect(sock, min(max(left, 1e-3), _LOOK))

@@ -152,7 +152,7 @@ class _HeaderLines(_InterimHeaderLines):
         except OSError as error:
             raise BrokenHeadersError(str(error)) from error
         if not line:
-            raise BrokenHeadersError("it was closed among the headers")
+            raise BrokenHeadersError("it was closed within the headers")
         return line
 
 
@@ -179,7 +179,7 @@ class StrictResponse(HTTPResponse):
             lines = _InterimHeaderLines(file, status_lines.size)
             _check_interim(parse_headers(cast("Any", lines)))
             status_lines.size = lines.size
-        raise HTTPException(f"more than {MAX_INTERIM} interim answers")
+        raise HTTPException(f"more than {MAX_INTERIM} interim responses")
 
     def begin(self) -> None:
         """Read the head; raise ``HTTPException`` for headers that leave the body's end unclear."""

@@ -259,7 +259,7 @@ class Calls(Sequence[Call]):
         __tracebackhide__ = True
         if self._forgotten:
             raise AssertionError(
-                f"nobody can tell {what}: the first {self._forgotten} calls are forgotten"
+                f"cannot tell {what}: the first {self._forgotten} calls were not kept"
             )
 
     def _now(self) -> list[Call]:

@@ -307,7 +307,7 @@ class FakeClock:
                 self._scripting = threading.get_ident()
                 return scripted
             if moment is None:
-                self._give_up("all wait, and nothing can wake them")
+                self._give_up("all threads wait, and no scheduled event can wake them")
             else:
                 self._now = max(self._now, moment)
                 self._wake(
@@ -344,7 +344,7 @@ class FakeClock:
                 if happened and idle >= patience and not participant.running:
                     self._wake(participant)
                 elif idle > self._watchdog:
-                    self._give_up(f"nothing moved for {self._watchdog:g} s of real time")
+                    self._give_up(f"no thread made progress for {self._watchdog:g} s of real time")
         error, participant.error = participant.error, None
         if error is not None:
             raise error

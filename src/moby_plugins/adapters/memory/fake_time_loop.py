@@ -250,14 +250,14 @@ class _JumpingSelector(selectors.DefaultSelector):
         sockets = len(self.get_map()) - self.own
         if not (self.jobs or sockets):
             if due == math.inf:
-                self._give_up("all wait, and nothing can wake them")
+                self._give_up("all tasks wait, and no scheduled event can wake them")
             return []
         if sockets and not self.jobs and due < math.inf:
             return super().select(self._watchdog * _PATIENCE)
         events = super().select(self._watchdog)
         if not events:
-            real = "a job in an executor has not ended" if self.jobs else "no socket had anything"
-            self._give_up(f"all wait, and {real} for {self._watchdog:g} s of real time")
+            real = "a job in an executor has not ended" if self.jobs else "no socket was ready"
+            self._give_up(f"all tasks wait, and {real} for {self._watchdog:g} s of real time")
         return events
 
     def _jump(self, due: float) -> None:

@@ -141,7 +141,7 @@ def as_nobody() -> Iterator[None]:
         if os.geteuid() == 0:
             setfsuid = getattr(ctypes.CDLL(None), "setfsuid", None)
             if setfsuid is None:
-                raise SettingsError("to root no socket is denied; run the test as somebody else")
+                raise SettingsError("root is never denied a socket; run the test as another user")
             setfsuid(NOBODY)
             rights.callback(setfsuid, 0)
         yield
@@ -496,7 +496,7 @@ class FaultServer:
         except OSError:
             raise
         except BaseException as error:  # raised by the iterable body of a test
-            log_failure(f"the answer to {request.method} broke off", error)
+            log_failure(f"the response to {request.method} was interrupted", error)
             exchange.hang_up()
 
     def _record(self, turn: _Turn, request: Request) -> None:

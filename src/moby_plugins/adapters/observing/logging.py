@@ -195,9 +195,9 @@ def _level(argument: str, value: int | str | None) -> int | None:
     if isinstance(level, str):
         level = logging.getLevelNamesMapping().get(level.upper())
         if level is None:
-            raise ValueError(f"{argument} is no level of logging: {quoted(value)}")
+            raise ValueError(f"{argument} is not a logging level: {quoted(value)}")
     if level is not None and (isinstance(level, bool) or not isinstance(level, int)):
-        raise ValueError(f"{argument} is a level of logging, a number or a name: {quoted(value)}")
+        raise ValueError(f"{argument} must be a logging level, by number or name: {quoted(value)}")
     return level
 
 

@@ -160,7 +160,7 @@ class Outgoing:
         if self._left is not None:
             self._left -= len(chunk)
             if self._left < 0 or (self.ended and self._left):
-                raise ValueError("the body has another length than Content-Length tells")
+                raise ValueError("the body's length differs from Content-Length")
         return chunk
 
 
@@ -308,7 +308,7 @@ class _HeadOnly(StartedResponse):
 
 def only_post() -> Response:
     """Return the response to other HTTP methods than POST."""
-    return failure(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is answered", {"Allow": "POST"})
+    return failure(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is accepted", {"Allow": "POST"})
 
 
 def unreadable(error: StatusError | ValueError) -> Response:
@@ -368,9 +368,9 @@ def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
     status: Any = code
     headers: Mapping[Any, Any] = given_headers
     if not isinstance(status, int) or status not in _STATUSES:
-        raise ValueError(f"{quoted(status)} is no status of a response: 200 to 599 are")
+        raise ValueError(f"{quoted(status)} is not a response's status: 200 to 599 are")
     if not isinstance(headers, Mapping):
-        raise TypeError(f"headers are a table from name to value, not {quoted(headers)}")
+        raise TypeError(f"headers must be a mapping from name to value, not {quoted(headers)}")
     size = 0
     for name, value in headers.items():
         if (
@@ -381,7 +381,7 @@ def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
             size += len(name) + len(value)
             continue
         if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
-            raise ValueError(f"{quoted(name)} is no name of a header")
+            raise ValueError(f"{quoted(name)} is not a header name")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(f"the header {name} has a value that cannot be sent: {quoted(value)}")
         if name.lower() == "transfer-encoding":

@@ -83,7 +83,7 @@ class RequestBody:
             while data := self.read(CHUNK_BYTES):
                 skipped += len(data)
                 if skipped > MAX_UNREAD_BYTES:
-                    raise OSError("nobody reads such a body")
+                    raise OSError("the unread rest of the body is too large")
         except OSError:
             self._req.close_connection = True
 
@@ -197,7 +197,9 @@ class _RequestLines:
     def readline(self) -> bytes:
         line = self._lines.readline()
         if BAD_REQUEST_LINE.search(line):
-            raise ValueError("a control character, space around the line, or another version")
+            raise ValueError(
+                "invalid request line: a control character, odd space or another version"
+            )
         return line
 
 

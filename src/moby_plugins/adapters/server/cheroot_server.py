@@ -120,7 +120,7 @@ class Gateway(server.Gateway):
     def _request(self) -> Request:
         req = self.req
         if _ODD_PATH.search(req.path):
-            raise ValueError("a method is made of printable ASCII characters")
+            raise ValueError("a method consists of printable ASCII characters")
         method = _as_it_came(req).decode("latin-1")
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in req.inheaders.items()
@@ -200,7 +200,7 @@ class CherootServer:
             self._server.requests.cut()
             stopper.join(CUT)
         if stopper.is_alive():
-            logger.warning("a call goes on although its connection was cut off")
+            logger.warning("a call is still running although its connection was closed")
         if self._thread.is_alive():
             self._thread.join(CUT)
 
@@ -278,12 +278,12 @@ class _Server(server.HTTPServer):
             try:
                 self._connections.run(self.expiration_interval)
             except Exception as error:
-                log_failure("taking connections failed", error)
+                log_failure("accepting connections failed", error)
                 if isinstance(error, ValueError) or getattr(error, "errno", 0) in _ENDED:
                     raise  # the selector was closed, for example by code of the plugin
                 time.sleep(TICK)
         if self.ready:
-            raise OSError("its socket listens no more")
+            raise OSError("its socket no longer listens")
 
     def stop(self) -> None:
         """Accept no more connections, and return when all current ones have been served."""
@@ -315,7 +315,7 @@ class _Server(server.HTTPServer):
                 if self.ready and not self._listens():
                     self._connections.stop()
             except BaseException as error:  # raised by a log handler
-                log_failure("looking after connections failed", error)
+                log_failure("checking the connections failed", error)
 
     def _is_there(self) -> bool:
         # Return whether the descriptor still refers to this socket.

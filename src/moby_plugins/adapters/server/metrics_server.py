@@ -135,7 +135,7 @@ class MetricsServer:
             except Exception as error:
                 log_failure("the check of the plugin's health failed", error)
                 return "the check of the plugin's health failed"
-            return "" if well else "the plugin says that it is not well"
+            return "" if well else "the plugin's health check reports a failure"
 
         return concern
 

@@ -104,7 +104,7 @@ class Workers:
             # If a thread could not be started earlier, connections may still await one.
             self._grow()
         for name in late:
-            logger.warning("%s goes on %g s after its host hung up", shown(name), PATIENCE)
+            logger.warning("%s is still running %g s after its host hung up", shown(name), PATIENCE)
 
     def _hung_up(self) -> Iterator[ServerConnection]:
         poll = select.poll()
@@ -142,7 +142,7 @@ class Workers:
             try:
                 keep = conn.communicate()
             except BaseException as error:  # the thread has to serve other connections
-                log_failure("a connection broke off", error)
+                log_failure("a connection was interrupted", error)
             counts = self._done(conn)
             try:
                 if keep:
@@ -200,4 +200,4 @@ class Workers:
             conn = min(slow)[-1]
             self._busy.discard(conn)
             conn.cut()
-            logger.info("a slow connection was cut off, for all threads are taken")
+            logger.info("a slow connection was closed: all threads are busy")

@@ -152,7 +152,7 @@ class _AsyncTransports:
         if send is not None and not iscoroutinefunction(send):
             raise SettingsError(
                 f"the transport for {shown(scheme)}:// is not asynchronous: "
-                "its send is no coroutine function"
+                "its send is not a coroutine function"
             )
 
     @cached_property

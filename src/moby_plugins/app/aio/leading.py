@@ -321,7 +321,9 @@ class AsyncLeaders:
             lead = self._begin(name, tries, on_retry, turn)
             until: asyncio.Future[Any] = _task_of(lead)
         elif lead is LEADING.get(None):
-            raise RuntimeError(f"activating {quoted(name)} asks for {quoted(name)}: it cannot end")
+            raise RuntimeError(
+                f"activating {quoted(name)} asks for {quoted(name)}: this would never return"
+            )
         else:
             until = lead.outcome
         lead.waiting += 1

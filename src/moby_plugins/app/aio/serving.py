@@ -198,7 +198,7 @@ class _Counted:
 
 def check_async_part(part: Part) -> None:
     """Raise ``TypeError``, with the reason, if ``part`` cannot be served asynchronously."""
-    check_part(part, AsyncSubsystem, flaw_of, "is synchronous: PluginApp takes it")
+    check_part(part, AsyncSubsystem, flaw_of, "is synchronous: use PluginApp")
 
 
 def whole(response: Response) -> AsyncResponse:
@@ -305,7 +305,7 @@ class _Begun:
         except BaseException as error:
             if is_cancelled(error):
                 raise
-            log_failure(f"{self._method} failed in the middle of its answer", error)
+            log_failure(f"{self._method} failed in the middle of its response", error)
             # The server then cuts the response off, so that the host sees it as incomplete.
             raise WireError(CUT_OFF) from error
 
@@ -318,4 +318,4 @@ class _Begun:
         except BaseException as error:  # raised by a generator's finally: the host is gone
             if is_cancelled(error):
                 raise
-            log_failure(f"closing the answer of {self._method} failed", error)
+            log_failure(f"closing the response of {self._method} failed", error)

@@ -119,7 +119,7 @@ class ApplyArchive(RemoteMethod):
             key: value for key, _, value in (pair.partition("=") for pair in query.split("&"))
         }
         if not parameters.get("id"):
-            raise StatusError(BAD_REQUEST, self.method, "no id in the query")
+            raise StatusError(BAD_REQUEST, self.method, "the query has no id")
         return parameters["id"], parameters.get("parent", ""), request.body
 
 

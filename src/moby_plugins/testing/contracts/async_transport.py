@@ -77,7 +77,7 @@ async def raised_by(waiting: Awaitable[object]) -> BaseException:
         await waiting
     except (Exception, asyncio.CancelledError) as error:
         return error
-    raise AssertionError("it raised nothing")
+    raise AssertionError("no exception was raised")
 
 
 async def turns(number: int) -> None:
@@ -431,7 +431,7 @@ class AsyncSocketTransportContract(AsyncTransportContract):
     ``tls`` may return the options of the transport.
     """
 
-    REFUSED: ClassVar[str] = "connection refused: nobody listens there"
+    REFUSED: ClassVar[str] = "connection refused: no process listens there"
 
     @pytest.fixture
     def tls(self) -> TLSOptions | None:

@@ -32,7 +32,7 @@ class LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run ``coroutine`` in the loop; return its result, or raise its exception unchanged."""
-        assert self._loop is not None, "the loop does not run yet"
+        assert self._loop is not None, "the loop is not running yet"
         # Lists, as a future would copy a TimeoutError, and a KeyboardInterrupt would end the loop.
         outcome: list[T] = []
         raised: list[BaseException] = []

@@ -137,7 +137,7 @@ class TransportContract:
 
 
         class TestMyTransport(TransportContract):
-            REFUSED = "stale socket: it exists, but nobody listens on it"
+            REFUSED = "stale socket: it exists, but no process listens on it"
 
             @pytest.fixture
             def clock(self):
@@ -392,7 +392,7 @@ class SocketTransportContract(TransportContract):
         ```
     """
 
-    REFUSED: ClassVar[str] = "connection refused: nobody listens there"
+    REFUSED: ClassVar[str] = "connection refused: no process listens there"
 
     @pytest.fixture
     def tls(self) -> TLSOptions | None:

@@ -176,7 +176,7 @@ def _of(kind: Any, fields: Fields) -> SearchStrategy[Any]:
         make = tuple if origin in {tuple, Sequence} else list
         item = parts[0] if parts else Any
         return st.lists(_of(item, fields), max_size=MAX_ITEMS).map(make)
-    raise TypeError(f"nothing is known of {kind}: say in fields what to draw it from")
+    raise TypeError(f"no strategy is known for {kind}: give one in fields")
 
 
 def _field(key: tuple[type, str], kind: Any, fields: Fields) -> SearchStrategy[Any]:

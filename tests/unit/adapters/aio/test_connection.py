@@ -144,16 +144,16 @@ TLS = ssl.SSLError(1, "[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca")
 
 # What comes, and what it is to the caller: the class, whether it was answered, a part of the text.
 TABLE: dict[str, tuple[list[bytes | OSError], type[PluginError], bool, str]] = {
-    "the end": ([b""], TransportError, False, "closed the connection without an answer"),
-    "the end in a status line": ([b"HTTP/1.1 2", b""], TransportError, False, "without an answer"),
+    "the end": ([b""], TransportError, False, "closed the connection without a response"),
+    "the end in a status line": ([b"HTTP/1.1 2", b""], TransportError, False, "without a response"),
     "the end in the headers": (
         [OK + b"X: y", b""],
         TransportError,
         True,
-        "closed among the headers",
+        "closed within the headers",
     ),
     "a reset": ([RESET], TransportError, False, "Connection reset"),
-    "a reset in the headers": ([OK, RESET], TransportError, True, "the connection broke"),
+    "a reset in the headers": ([OK, RESET], TransportError, True, "the connection failed"),
     "another error": ([IO], TransportError, False, "Input/output error"),
     "an alert of TLS": ([TLS], TransportError, False, "TLS: "),
     "no HTTP": ([b"220 mail ready\r\n"], TransportError, False, "malformed answer"),
@@ -166,8 +166,8 @@ TABLE: dict[str, tuple[list[bytes | OSError], type[PluginError], bool, str]] = {
         "malformed answer",
     ),
     "the end in the body": ([ENDS_LATER, b""], WireError, True, "cut off"),
-    "a reset in the body": ([ENDS_LATER, RESET], TransportError, True, "the connection broke"),
-    "an alert in the body": ([ENDS_LATER, TLS], TransportError, True, "the connection broke"),
+    "a reset in the body": ([ENDS_LATER, RESET], TransportError, True, "the connection failed"),
+    "an alert in the body": ([ENDS_LATER, TLS], TransportError, True, "the connection failed"),
     "bad chunks": (
         [OK + b"Transfer-Encoding: chunked\r\n\r\n", b"zz\r\n"],
         WireError,

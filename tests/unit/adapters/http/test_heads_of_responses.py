@@ -1,4 +1,4 @@
-"""An answer's headers, as whoever asks for them gets them."""
+"""A response's headers, as callers read them."""
 
 from collections.abc import Iterator
 

@@ -14,13 +14,13 @@ from moby_plugins.domain.errors import TransportError, TransportTimeoutError, Wi
 from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, TIMED_OUT
 
 ADDRESS = Address("unix:///run/p.sock")
-# Said of a protocol that was never asked for: the adapter ends such an answer by itself.
+# Said of a protocol that was never used: the adapter ends such an answer by itself.
 NOT_A_FAILURE = {"HttpParserUpgrade"}
 OF_HTTPTOOLS = sorted(set(errors.__all__) - NOT_A_FAILURE)
 
 
 def test_the_walk_meets_what_httptools_offers() -> None:
-    """Every exception that httptools makes public is in the list below, or is no failure."""
+    """Every exception that httptools makes public is in the list below, or is not a failure."""
     public = {
         name
         for name, kind in vars(httptools).items()
@@ -77,10 +77,10 @@ def test_what_breaks_in_an_answer_says_so() -> None:
 
     assert isinstance(ours, TransportError)
     assert ours.answered
-    assert ours.reason.startswith("the connection broke in the answer: ")
+    assert ours.reason.startswith("the connection failed during the response: ")
 
 
 def test_what_is_not_of_the_network_is_not_translated() -> None:
-    """An error that nobody expected is not dressed up as one of ours."""
+    """An unexpected error is not dressed up as one of ours."""
     with pytest.raises(ZeroDivisionError):
         translate(ZeroDivisionError(), ADDRESS, answered=False)

@@ -102,7 +102,7 @@ def test_a_switch_of_protocols_is_an_answer_without_a_body() -> None:
         ([b"\r\n"], "an empty line"),
         ([OK + b"X: y\r\n" * (MAX_HEADERS + 2)], "headers"),
         ([OK + b"X: "] + [b"x" * 1000] * (MAX_HEAD_BYTES // 1000 + 1), "a head of more than"),
-        ([b"HTTP/1.1 100 X\r\n\r\n" * 16], "interim answers"),
+        ([b"HTTP/1.1 100 X\r\n\r\n" * 16], "interim responses"),
         ([OK + b"Transfer-Encoding: gzip\r\n\r\n"], "Transfer-Encoding"),
     ],
 )
@@ -123,7 +123,7 @@ def test_a_head_is_bounded(parts: list[bytes], told: str) -> None:
     ids=["size", "extension", "trailer", "no number"],
 )
 def test_a_body_is_bounded_between_its_parts(parts: list[bytes]) -> None:
-    """What is wrong with a body is kept for whoever reads it: the status stands."""
+    """What is wrong with a body is kept for its reader: the status stands."""
     found = fed(CHUNKED, *parts)
 
     assert (found.status, found.complete, found.reusable) == (200, False, False)
@@ -155,7 +155,7 @@ def test_a_body_of_known_length_is_counted() -> None:
 
 
 def test_what_follows_a_counted_body_is_nobodys() -> None:
-    """It is no part of the answer, and no other request is sent."""
+    """It is not part of the answer, and no other request is sent."""
     found = fed(OK + b"Content-Length: 3\r\n\r\n", b"[1]garbage")
 
     assert (found.take(), found.complete, found.reusable) == (b"[1]", True, False)

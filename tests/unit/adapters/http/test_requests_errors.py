@@ -48,7 +48,7 @@ def failure(error: Exception) -> PluginError:
 
 
 def refused() -> urllib3.exceptions.NewConnectionError:
-    """What urllib3 raises where nobody listens."""
+    """What urllib3 raises where no process listens."""
     error = urllib3.exceptions.NewConnectionError(CONNECTION, "Connection refused")
     error.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
     return error
@@ -77,7 +77,7 @@ def test_every_exception_has_a_translation(kind: type[requests.RequestException]
 INNER: dict[str, tuple[Exception, str]] = {
     "refused": (
         urllib3.exceptions.MaxRetryError(POOL, "/M.x", refused()),
-        "connection refused: nobody listens there",
+        "connection refused: no process listens there",
     ),
     "reset": (
         urllib3.exceptions.ProtocolError("Aborted.", ConnectionResetError(104, "reset")),
@@ -118,7 +118,7 @@ def test_a_time_out_is_one_whatever_is_within(kind: type[requests.Timeout]) -> N
 
 
 def test_an_unknown_exception_passes() -> None:
-    """What is not of the network, a hook's own error say, is nobody's to translate."""
+    """An error that is not of the network, such as a hook's own, is not translated."""
     with responses.RequestsMock() as plugin, requests.Session() as session:
         plugin.post(URL, body=KeyError("a hook's own"))
         transport = RequestsConnect(session)(ADDRESS, None)

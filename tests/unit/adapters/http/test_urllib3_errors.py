@@ -37,7 +37,7 @@ NOT_ANSWERED: dict[str, tuple[BaseException, type[TransportError], str]] = {
     "refused": (
         caused(urllib3.exceptions.NewConnectionError(CONNECTION, "refused"), REFUSED),
         TransportError,
-        "stale socket: it exists, but nobody listens on it",
+        "stale socket: it exists, but no process listens on it",
     ),
     "connecting timed out": (
         caused(urllib3.exceptions.ConnectTimeoutError("slow"), TimeoutError("timed out")),
@@ -101,7 +101,7 @@ ANSWERED: dict[str, tuple[BaseException, type[TransportError | WireError], str]]
     "reset": (
         ConnectionResetError(errno.ECONNRESET, "reset"),
         TransportError,
-        f"the connection broke in the answer: [Errno {errno.ECONNRESET}] reset",
+        f"the connection failed during the response: [Errno {errno.ECONNRESET}] reset",
     ),
 }
 
@@ -120,7 +120,7 @@ def test_what_ends_an_exchange_in_its_body(
 
 @pytest.mark.parametrize("cause", [TimeoutError("timed out"), ConnectionResetError(104, "reset")])
 def test_what_breaks_among_the_headers_was_answered(cause: OSError) -> None:
-    """A status line had come: so it counts as answered, whoever asks."""
+    """A status line had come: so it counts as answered for every reader."""
     error = urllib3.exceptions.ProtocolError("x", caused(BrokenHeadersError("cut"), cause))
 
     ours = translate(error, ADDRESS, answered=False)
@@ -165,7 +165,7 @@ def test_a_guarded_body_is_the_same_body() -> None:
 
 
 def test_a_guarded_body_hands_its_error_on_under_another_name() -> None:
-    """An error of the caller's iterator is wrapped in what nobody takes for the network's."""
+    """An error of the caller's iterator is wrapped in a class that cannot be the network's."""
     error = BrokenPipeError(errno.EPIPE, "pipe")
 
     def body() -> Iterator[bytes]:

@@ -49,7 +49,7 @@ def test_a_proper_answer_is_read(sent: bytes) -> None:
 
 
 def test_headers_are_the_same_whether_a_head_is_plain_or_not() -> None:
-    """The white space around a value is no part of it, whatever reads the head."""
+    """The white space around a value is not part of it, whatever reads the head."""
     lines = b"X-A:\t1 \r\nContent-Length: 0\r\n"
     plain, _ = read(OK + lines + b"\r\n")
     parsed, _ = read(OK + lines.replace(b"\r", b"") + b"\n")
@@ -65,21 +65,21 @@ def test_switching_protocols_is_final() -> None:
 
 
 def test_interim_answers_are_bounded() -> None:
-    """Sixteen interim answers are as many as will be waited for."""
-    with pytest.raises(HTTPException, match=r"^more than 16 interim answers$"):
+    """Sixteen interim responses are as many as will be waited for."""
+    with pytest.raises(HTTPException, match=r"^more than 16 interim responses$"):
         read(b"HTTP/1.1 100 Continue\r\n\r\n" * 16 + OK + b"\r\n")
 
 
 def test_a_line_that_is_no_header_is_refused() -> None:
     """``http.client`` would end the headers there, and read the rest as body."""
-    with pytest.raises(HTTPException, match=r"^a line among the headers that is none: "):
+    with pytest.raises(HTTPException, match=r"^a malformed header line: "):
         read(OK + b"X: y\r\nnonsense\r\nContent-Length: 1\r\n\r\n1")
 
 
 @pytest.mark.parametrize("sent", [OK, OK + b"Content-Length: 1\r\n"])
 def test_headers_that_end_with_the_connection_are_broken(sent: bytes) -> None:
     """``http.client`` would take the end of the connection for that of the headers."""
-    with pytest.raises(BrokenHeadersError, match=r"^it was closed among the headers$"):
+    with pytest.raises(BrokenHeadersError, match=r"^it was closed within the headers$"):
         read(sent)
 
 
@@ -107,7 +107,7 @@ def test_a_failure_among_the_headers_is_told_from_one_before() -> None:
 
 
 def test_no_answer_at_all_is_a_disconnection() -> None:
-    """Nothing, or only interim answers, is what ``http.client`` calls a disconnection."""
+    """Nothing, or only interim responses, is what ``http.client`` calls a disconnection."""
     for sent in (b"", b"HTTP/1.1 100 Continue\r\n\r\n"):
         with pytest.raises(RemoteDisconnected):
             read(sent)

@@ -12,7 +12,7 @@ from moby_plugins.testing.contracts import BEHAVIOURS, AsyncTransportContract, B
 
 class TestAsyncMemoryTransport(AsyncTransportContract):
     SLACK = 0.0
-    REFUSED = "stale socket: it exists, but nobody listens on it"
+    REFUSED = "stale socket: it exists, but no process listens on it"
 
     @pytest.fixture
     def run(self) -> Iterator[Run]:

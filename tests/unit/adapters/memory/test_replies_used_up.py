@@ -23,7 +23,7 @@ def leftover(transport: MemoryTransport) -> list[str]:
     with pytest.raises(AssertionError) as caught:
         transport.assert_used_up()
     heading, *lines = str(caught.value).splitlines()
-    assert heading == "these replies were never asked for:"
+    assert heading == "these replies were never used:"
     return [line.strip() for line in lines]
 
 
@@ -34,7 +34,7 @@ def call(transport: MemoryTransport, *methods: str) -> None:
 
 
 def test_a_table_is_used_up_once_each_method_was_called() -> None:
-    """A method that nobody called is named with its reply, whatever was called more than once."""
+    """A method that was never called is named with its reply, even if others were called twice."""
     transport = MemoryTransport({"A.x": 1, "B.y": {"Err": ""}, "C.z": refused()})
 
     call(transport, "A.x", "A.x")

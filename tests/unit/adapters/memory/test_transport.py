@@ -137,7 +137,7 @@ def test_a_method_that_nobody_expected_fails_and_names_those_known(
     with pytest.raises(UnexpectedCallError) as caught:
         answer(transport, method="M.x")
 
-    assert str(caught.value) == f"nobody expected a call of M.x; known methods: {known}"
+    assert str(caught.value) == f"unexpected call of M.x; known methods: {known}"
     assert isinstance(caught.value, AssertionError)
     assert transport.calls == []
 

@@ -8,7 +8,7 @@ from moby_plugins.testing.contracts import BEHAVIOURS, Behaviour, PluginThat, Tr
 
 class TestMemoryTransport(TransportContract):
     SLACK = 0.0
-    REFUSED = "stale socket: it exists, but nobody listens on it"
+    REFUSED = "stale socket: it exists, but no process listens on it"
 
     @pytest.fixture
     def clock(self) -> FakeClock:

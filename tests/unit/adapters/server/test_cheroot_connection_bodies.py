@@ -82,7 +82,7 @@ def test_a_huge_chunk_is_read_in_pieces() -> None:
     ],
 )
 def test_a_broken_body_ends_the_connection(sent: bytes, message: str) -> None:
-    """Behind a body that cannot be read nobody knows where the next request begins."""
+    """Behind a body that cannot be read, the beginning of the next request is unknown."""
     body, request = arriving(sent)
 
     with pytest.raises(OSError, match=f"^{message}$"):

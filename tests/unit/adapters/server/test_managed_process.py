@@ -41,7 +41,7 @@ def test_a_line_in_pieces_is_one_line() -> None:
 
 
 def test_no_line_has_more_bytes_than_an_engine_reads() -> None:
-    """Of characters of four bytes too, and of what is no character."""
+    """Of characters of four bytes too, and of what is not a character."""
     data = written("\U0001f433" * 20_000, "\udcff" * 20_000)
 
     assert max(map(len, data.split(b"\n"))) < 64 << 10

@@ -45,7 +45,7 @@ def verdict(plugin: AuthZPlugin, request: AuthZRequest) -> Any:
 UNSEEN = {
     "a length, and no body": {"Content-Length": "99", **JSON},
     "a length in other letters": {"content-LENGTH": " 99 "},
-    "a length that is no number": {"Content-Length": "0x0"},
+    "a length that is not a number": {"Content-Length": "0x0"},
     "a body of another kind": {"Content-Length": "99", "Content-Type": "application/x-tar"},
     "chunks": {"Transfer-Encoding": "chunked", **JSON},
     "chunks of which the engine tells nothing": JSON,

@@ -112,7 +112,7 @@ def test_capabilities_that_fail_in_any_way_are_none(reply: Any) -> None:
     ],
 )
 def test_an_error_is_one_by_either_name(reply: Any, kind: type[Exception], text: str) -> None:
-    """B4: Error in an answer 200, Err in another; and Err in an answer 200 is no success."""
+    """B4: Error in an answer 200, Err in another; and Err in an answer 200 is not a success."""
     with pytest.raises(kind) as caught:
         replying(IpamDriver, "RequestPool", reply).request_pool("l")
 
@@ -150,5 +150,5 @@ def test_a_pool_that_go_could_not_read_is_refused_at_both_ends(pool: str) -> Non
     with pytest.raises(WireError):
         replying(IpamDriver, "RequestAddress", {"Address": pool}).request_address("p")
     for make in (lambda: PoolResponse("p", pool), lambda: AddressResponse(pool)):
-        with pytest.raises(ValueError, match="is no address with a prefix"):
+        with pytest.raises(ValueError, match="is not an address with a prefix"):
             make()

@@ -109,14 +109,14 @@ def test_odd_but_right_messages_are_read(message: bytes, entry: LogEntry) -> Non
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        (b"\x10", "a number that is cut off"),
-        (b"\x10\x80", "a number that is cut off"),
-        (b"\x80", "a number that is cut off"),
+        (b"\x10", "a truncated number"),
+        (b"\x10\x80", "a truncated number"),
+        (b"\x80", "a truncated number"),
         (b"\x10" + b"\xff" * 10, "a number without an end"),
-        (b"\x1a\x05abc", "a field that cannot be read"),
-        (b"\x1a" + b"\xff" * 9 + b"\x01", "a field that cannot be read"),
-        (b"\x39\x00", "a field that cannot be read"),
-        (b"\x3b", "a field that cannot be read"),
+        (b"\x1a\x05abc", "an invalid field"),
+        (b"\x1a" + b"\xff" * 9 + b"\x01", "an invalid field"),
+        (b"\x39\x00", "an invalid field"),
+        (b"\x3b", "an invalid field"),
         (b"\x08\x01", "a field of another type"),
         (b"\x12\x00", "a field of another type"),
         (b"\x28\x01", "a field of another type"),
@@ -138,7 +138,7 @@ def test_a_frame_that_is_cut_off_is_an_error(size: int) -> None:
     read = entries(frame + frame[:size])
 
     assert next(read) == ENTRY
-    with pytest.raises(WireError, match=r"^a log frame that is cut off$"):
+    with pytest.raises(WireError, match=r"^a truncated log frame$"):
         next(read)
 
 
