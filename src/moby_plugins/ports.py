@@ -15,8 +15,9 @@ import os
 import threading
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
+from moby_plugins.deferred_names import deferred_names
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.http import (
     CLOSED_EARLY,
@@ -28,21 +29,7 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
-from moby_plugins.domain.observing import (
-    ActivationFailed,
-    CallEnded,
-    CallStarted,
-    DriverFailed,
-    HandlerFailed,
-    Observer,
-    OnCallEnded,
-    OnRequestEnded,
-    PluginActivated,
-    PluginDropped,
-    RequestEnded,
-    RequestStarted,
-    RetryScheduled,
-)
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import (
     Candidate,
     IgnoredFile,
@@ -54,6 +41,22 @@ from moby_plugins.domain.plugin import (
 )
 from moby_plugins.domain.text import listed, quoted
 from moby_plugins.waits import Cancellation, SleepEvent, WakeEvent
+
+if TYPE_CHECKING:
+    from moby_plugins.domain.observing import (
+        ActivationFailed,
+        CallEnded,
+        CallStarted,
+        DriverFailed,
+        HandlerFailed,
+        OnCallEnded,
+        OnRequestEnded,
+        PluginActivated,
+        PluginDropped,
+        RequestEnded,
+        RequestStarted,
+        RetryScheduled,
+    )
 
 __all__ = [
     "CLOSED_EARLY",
@@ -102,6 +105,9 @@ __all__ = [
     "WakeEvent",
     "hung_up",
 ]
+
+if not TYPE_CHECKING:  # the events, which only programs with observers need
+    __getattr__, __dir__ = deferred_names(__name__, __all__, homes=("domain.observing",))
 
 T = TypeVar("T")
 

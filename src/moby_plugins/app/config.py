@@ -13,7 +13,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from moby_plugins.app.client import Client
-from moby_plugins.app.observed_client import client_of
+from moby_plugins.app.leading import client_of
 from moby_plugins.app.observing import Observers
 from moby_plugins.app.registry import Registry
 from moby_plugins.app.settings import (
@@ -27,7 +27,7 @@ from moby_plugins.app.settings import (
 )
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError, SpecError
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import logger
 from moby_plugins.platforms import check_platform

@@ -11,8 +11,6 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from attrs import field, frozen
-
 from moby_plugins.app.activation import (
     CLOSED,
     Activation,
@@ -23,7 +21,6 @@ from moby_plugins.app.activation import (
     WatchedTransport,
 )
 from moby_plugins.app.client import Client
-from moby_plugins.app.observed_client import client_of
 from moby_plugins.app.observing import (
     Observers,
     notify_dropped,
@@ -34,7 +31,6 @@ from moby_plugins.app.observing import (
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.domain.errors import PluginError
-from moby_plugins.domain.observing import PluginActivated
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.domain.text import quoted
@@ -54,7 +50,6 @@ CANCELLED = "the wait was cancelled"
 LEFT = "get_all has already ended"
 
 
-@frozen
 class Leaders:
     """The part of a registry that activates plugins and records them in ``activations``.
 
@@ -62,29 +57,37 @@ class Leaders:
     it.
     """
 
-    _activations: Activations[ActivePlugin]
-    _discovery: Discovery
-    _connect: Connect
-    _clock: Clock
-    _closing: Cancellation
-    _retry: RetryPolicy
-    _timeout: float | None
-    _activation_timeout: float | None
-    _max_response_bytes: int
-    _selector: Callable[[], Selector] | None
-    _observers: Observers
-    _on_retry: OnRetry | None
-    _make_client: Callable[..., Client] = field(init=False)
-    # A discovery that only reads files does not block: its look-ups need no cancellation.
-    _is_local: bool = field(init=False)
-
-    @_make_client.default
-    def _client_of_its_kind(self) -> Callable[..., Client]:
-        return client_of(self._observers)
-
-    @_is_local.default
-    def _has_files_alone(self) -> bool:
-        return isinstance(self._discovery, LocalDiscovery) and self._discovery.is_local
+    def __init__(
+        self,
+        *,
+        activations: Activations[ActivePlugin],
+        discovery: Discovery,
+        connect: Connect,
+        clock: Clock,
+        closing: Cancellation,
+        retry: RetryPolicy,
+        timeout: float | None,
+        activation_timeout: float | None,
+        max_response_bytes: int,
+        selector: Callable[[], Selector] | None,
+        observers: Observers,
+        on_retry: OnRetry | None,
+    ) -> None:
+        self._activations = activations
+        self._discovery = discovery
+        self._connect = connect
+        self._clock = clock
+        self._closing = closing
+        self._retry = retry
+        self._timeout = timeout
+        self._activation_timeout = activation_timeout
+        self._max_response_bytes = max_response_bytes
+        self._selector = selector
+        self._observers = observers
+        self._on_retry = on_retry
+        self._make_client = client_of(observers)
+        # A discovery that only reads files does not block: its look-ups need no cancellation.
+        self._is_local = isinstance(discovery, LocalDiscovery) and discovery.is_local
 
     def scan(self, ending: Ending) -> list[str]:
         """Return the names that can be found now; raise ``WaitCancelledError`` once ended."""
@@ -307,6 +310,18 @@ class Leaders:
                 raise
 
 
+def client_of(observers: Observers) -> Callable[..., Client]:
+    """Return a function that takes the arguments of ``Client`` and makes an observed client.
+
+    Without observers that is ``Client`` itself.
+    """
+    if not observers:
+        return Client
+    from moby_plugins.app.observed_client import ObservedClient
+
+    return partial(ObservedClient, observers=observers)
+
+
 def call_handlers(
     pending_calls: Iterable[PendingHandlerCall[ActivePlugin]], observers: Observers
 ) -> None:
@@ -328,6 +343,8 @@ def notify_settled(observers: Observers, activation: Activation[Any], seconds: f
     replaced, plugin, error = activation.replaced, activation.plugin, activation.error
     notify_dropped(observers, replaced)
     if plugin is not None and activation.is_new:
+        from moby_plugins.domain.observing import PluginActivated
+
         activated = PluginActivated(plugin, seconds)
         observers.notify(lambda each: each.plugin_activated(activated))
     if error is not None:

@@ -99,7 +99,7 @@ def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) ->
 
     def open_(_: Callable[[], bool]) -> Opened:
         from moby_plugins.adapters.disk.spec_file import write_spec
-        from moby_plugins.adapters.http.dialing import server_context
+        from moby_plugins.adapters.http.tls import server_context
         from moby_plugins.adapters.server.listeners import inherited, listen_tcp
 
         context = None if tls is None else server_context(tls)

@@ -1,21 +1,14 @@
 """A client whose attempts are observed. One without observers is a plain ``Client``."""
 
 import io
-from collections.abc import Callable
-from functools import partial
 from types import UnionType
 from typing import Any, TypeVar
 
 from attrs import frozen
 
 from moby_plugins.app.client import Client, Stream
-from moby_plugins.app.observing import (
-    ObservedCall,
-    ObservedCallRequest,
-    Observers,
-    call_started,
-    notifying_retries,
-)
+from moby_plugins.app.observed import ObservedCall, ObservedCallRequest, call_started
+from moby_plugins.app.observing import Observers, notifying_retries
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
@@ -101,14 +94,6 @@ class ObservedClient(Client):
         observed = ObservedCall(self._observers, started, self._clock.now)
         sent.observed.append(observed)
         return sent, observed
-
-
-def client_of(observers: Observers) -> Callable[..., Client]:
-    """Return a function that takes the arguments of ``Client`` and makes an observed client.
-
-    Without observers that is ``Client`` itself.
-    """
-    return partial(ObservedClient, observers=observers) if observers else Client
 
 
 @frozen

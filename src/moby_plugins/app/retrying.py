@@ -152,7 +152,7 @@ def log_retry(error: PluginError, delay: float) -> None:
     logger.warning("%s; trying again in %g s", in_full(error), delay)
 
 
-@define
+@define(eq=False, repr=False)
 class _Task(Generic[T]):
     """One operation, whose next attempt is due when the clock reads ``due``."""
 

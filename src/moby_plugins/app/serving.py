@@ -18,7 +18,8 @@ from typing import Self, cast
 from attrs import evolve, field, frozen
 
 from moby_plugins.app import wire
-from moby_plugins.app.observing import Now, ObservedRequest, Observers, request_started
+from moby_plugins.app.observed import Now, ObservedRequest, request_started
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.parts import Part, check_part, implemented
 from moby_plugins.app.subsystem import (
     BAD_REQUEST,
@@ -46,7 +47,7 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import bounded, quoted, shown

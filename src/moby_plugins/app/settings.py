@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias, cast
 
 from attrs import Attribute, field, fields_dict, frozen
 
@@ -12,7 +12,7 @@ from moby_plugins.app.registry import ACTIVATION_TIMEOUT
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Plugin, plugin_given
 from moby_plugins.domain.retry import RetryPolicy, is_seconds
 from moby_plugins.domain.text import listed, quoted, shown
@@ -99,8 +99,7 @@ def _transports(
     return TRANSPORTS | {scheme.lower(): transport for scheme, transport in value.items()}
 
 
-@frozen
-class Named:
+class Named(NamedTuple):
     """A kind of component that settings name, either built in or from an installed package.
 
     ``noun`` is the kind's name in messages, ``group`` its group of entry points.

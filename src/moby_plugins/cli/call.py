@@ -18,7 +18,8 @@ from moby_plugins.cli.options import (
     with_target,
     with_timeout,
 )
-from moby_plugins.cli.output import show_json, watched
+from moby_plugins.cli.output import show_json
+from moby_plugins.cli.progress import watched
 from moby_plugins.domain.http import MAX_REQUEST_BYTES, check_method
 from moby_plugins.domain.text import shown
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS

@@ -49,12 +49,12 @@ from moby_plugins.cli.output import (
     FAINT,
     GOOD,
     Cell,
-    StatusLine,
     Table,
     is_terminal,
     show_json,
     show_table,
 )
+from moby_plugins.cli.progress import StatusLine
 from moby_plugins.domain.plugin import check_protocol
 from moby_plugins.domain.text import quoted
 from moby_plugins.ports import Survey

@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Iterator
 from itertools import compress, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
-from attrs import evolve, frozen
+from attrs import evolve
 
 from moby_plugins import (
     ActivePlugin,
@@ -47,8 +47,7 @@ SOCKET = "socket"
 MANAGED = "managed"
 
 
-@frozen
-class Row:
+class Row(NamedTuple):
     """One plugin: its first candidate, and either the active plugin or an error."""
 
     name: str

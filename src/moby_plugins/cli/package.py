@@ -13,7 +13,8 @@ from moby_plugins.app.packaging import package as lay_out
 from moby_plugins.cli.doctor import show_finding, summary_of
 from moby_plugins.cli.errors import FINDINGS
 from moby_plugins.cli.options import example, with_json, with_settings
-from moby_plugins.cli.output import StatusLine, progress_bar, show_json, show_line
+from moby_plugins.cli.output import show_json, show_line
+from moby_plugins.cli.progress import StatusLine, progress_bar
 from moby_plugins.diagnosis import PROBLEM, Finding
 from moby_plugins.domain.plugin_config import (
     Mount,

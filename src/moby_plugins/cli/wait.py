@@ -32,7 +32,8 @@ from moby_plugins.cli.options import (
     with_target,
     with_timeout,
 )
-from moby_plugins.cli.output import StatusLine, is_terminal, show_json
+from moby_plugins.cli.output import is_terminal, show_json
+from moby_plugins.cli.progress import StatusLine
 from moby_plugins.domain.text import shown
 
 # Seconds between two updates of the status, and the longest delay between two attempts.

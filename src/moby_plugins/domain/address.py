@@ -5,8 +5,6 @@ This module only parses. ``adapters/http/dialing.py`` resolves host names and co
 
 import errno
 import re
-from ipaddress import IPv6Address
-from urllib.parse import quote, unquote
 
 from attrs import field, frozen
 
@@ -19,6 +17,8 @@ DEFAULT_PORTS = {"tcp": 80, "http": 80, "https": 443}
 
 _FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _BY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|unix:", re.IGNORECASE)
+# What ``urllib.parse.quote`` never quotes.
+_UNQUOTED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -159,6 +159,10 @@ def of_path(path: str) -> str:
     """Return the text of ``Address.of_socket(path)``, without building the address."""
     # In a relative path an "@" would end a user name.
     safe = "/:!$&'()*+,;= " + ("@" if path.startswith("/") else "")
+    if not path.strip(_UNQUOTED + safe):  # nothing to quote in most paths, so spare the import
+        return "unix://" + path
+    from urllib.parse import quote
+
     return "unix://" + quote(path, safe=safe, errors="surrogateescape")
 
 
@@ -198,7 +202,11 @@ def _public(text: str) -> str:
 
 
 def _socket_path(text: str, rest: str) -> str:
-    path = unquote(re.split(r"[?#]", rest.removeprefix("//"))[0], errors="surrogateescape")
+    path = re.split(r"[?#]", rest.removeprefix("//"))[0]
+    if "%" in path:
+        from urllib.parse import unquote
+
+        path = unquote(path, errors="surrogateescape")
     if not path or "\0" in path:
         raise SpecError(f"address {_public(text)} names no socket")
     return path
@@ -230,6 +238,8 @@ def _ascii_host(text: str, host: str) -> str:
 
 
 def _ipv6(text: str, host: str) -> str:
+    from ipaddress import IPv6Address
+
     try:
         IPv6Address(host)
     except ValueError as error:

@@ -10,9 +10,7 @@ Lines of a response may end in LF, as some plugins send them; lines of a request
 import re
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from functools import lru_cache
-from typing import Protocol
-
-from attrs import frozen
+from typing import NamedTuple, Protocol
 
 # How many interim responses and trailers are skipped; one more of either is an error.
 MAX_INTERIM = 16
@@ -114,8 +112,7 @@ def check_heads(data: bytes) -> int:
     raise _blame(data[position:])
 
 
-@frozen
-class PlainHead:
+class PlainHead(NamedTuple):
     """The head of a response with a Content-Length, on a connection that stays open."""
 
     text: bytes

@@ -51,20 +51,20 @@ def seconds(timeout: float | None) -> float | None:
     return float(timeout)
 
 
-@frozen
-class _AtLeast:
-    """An attrs validator for a number, of at least ``bound``, which accepts values of any type."""
+def _at_least(
+    bound: float, most: float = sys.float_info.max
+) -> "Callable[[object, Attribute[float], Any], None]":
+    """Return an attrs validator for a number of at least ``bound``; it takes values of any type."""
 
-    bound: float
-    most: float = sys.float_info.max
-
-    def __call__(self, _: object, attribute: "Attribute[float]", value: Any) -> None:
+    def check(_: object, attribute: "Attribute[float]", value: Any) -> None:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         # Written so that NaN is rejected too.
-        if not (is_number and (self.bound <= value <= sys.float_info.max or value == self.most)):
+        if not (is_number and (bound <= value <= sys.float_info.max or value == most)):
             raise ValueError(
-                f"{attribute.name} must be a number, {self.bound:g} or more: {quoted(value)}"
+                f"{attribute.name} must be a number, {bound:g} or more: {quoted(value)}"
             )
+
+    return check
 
 
 @frozen
@@ -102,11 +102,11 @@ class RetryPolicy:
         ```
     """
 
-    initial: float = field(default=1.0, validator=_AtLeast(1e-3))
-    factor: float = field(default=2.0, validator=_AtLeast(1.0, math.inf))
-    max_delay: float = field(default=30.0, validator=_AtLeast(1e-3, math.inf))
-    budget: float = field(default=30.0, validator=_AtLeast(0.0, math.inf))
-    jitter: float = field(default=0.0, validator=_AtLeast(0.0, MAX_SECONDS))
+    initial: float = field(default=1.0, validator=_at_least(1e-3))
+    factor: float = field(default=2.0, validator=_at_least(1.0, math.inf))
+    max_delay: float = field(default=30.0, validator=_at_least(1e-3, math.inf))
+    budget: float = field(default=30.0, validator=_at_least(0.0, math.inf))
+    jitter: float = field(default=0.0, validator=_at_least(0.0, MAX_SECONDS))
 
     @classmethod
     def never(cls) -> "RetryPolicy":

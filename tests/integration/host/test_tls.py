@@ -20,7 +20,8 @@ from moby_plugins import (
     WireError,
     new_client,
 )
-from moby_plugins.adapters.http.dialing import TLSDialer, ssl_context
+from moby_plugins.adapters.http.dialing import TLSDialer
+from moby_plugins.adapters.http.tls import ssl_context
 from moby_plugins.domain.address import Address
 from tests.dummy_plugin import (
     Behaviour,

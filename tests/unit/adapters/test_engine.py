@@ -32,6 +32,7 @@ from moby_plugins.testing import (
     refused,
 )
 from moby_plugins.testing.contracts import DiscoveryContract
+from tests.cases import every
 
 # What an engine has for no plugin, or what would lead elsewhere in its URLs.
 NO_NAMES = [
@@ -216,7 +217,7 @@ def test_a_plugin_that_is_disabled_says_so(engine: FakeEngine) -> None:
     assert [stray.name for stray in discovery.strays()] == ["mp/shelf:latest"]
 
 
-@pytest.mark.parametrize("socket", ["", ".", "..", "a/b", "../../evil.sock", "/run/x.sock", "a\0b"])
+@every("socket", ["", ".", "..", "a/b", "../../evil.sock", "/run/x.sock", "a\0b"])
 def test_a_socket_that_leads_elsewhere_is_not_dialled(socket: str) -> None:
     """It has no address; the plugin is listed, as a broken spec is."""
     engine = FakeEngine()
@@ -230,7 +231,7 @@ def test_a_socket_that_leads_elsewhere_is_not_dialled(socket: str) -> None:
     assert isinstance(candidate.error, SpecError)
 
 
-@pytest.mark.parametrize(
+@every(
     ("told", "reason"),
     [
         ({"Id": "../x"}, "has the id '../x'"),

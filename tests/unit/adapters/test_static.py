@@ -21,6 +21,7 @@ from moby_plugins.diagnosis import diagnose
 from moby_plugins.ports import Candidate, Discovery
 from moby_plugins.testing import FakeClock, MemoryDiscovery
 from moby_plugins.testing.contracts import DiscoveryContract
+from tests.cases import every
 from tests.transports import RecordingConnect, install_discovery
 
 
@@ -145,7 +146,7 @@ def test_a_discovery_that_is_given_takes_the_place_of_all(tmp_path: Path) -> Non
         assert registry.scan() == ["x"]
 
 
-@pytest.mark.parametrize(
+@every(
     ("plugins", "error", "message"),
     [
         (5, TypeError, "plugins must be a mapping from name to address, not 5"),

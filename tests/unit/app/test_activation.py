@@ -23,6 +23,7 @@ from moby_plugins.testing import (
     script,
     status,
 )
+from tests.cases import every
 from tests.unit.app.in_memory import MemoryHost
 
 VOLUMES = {"Implements": ["VolumeDriver"]}
@@ -40,7 +41,7 @@ def test_the_handshake_is_an_empty_post_with_the_headers_of_any_call() -> None:
     assert call.headers["Host"] == "plugin.moby.localhost"
 
 
-@pytest.mark.parametrize(
+@every(
     ("answer", "implements"),
     [
         (b'{"Implements": ["A", "B", "A"]}', ("A", "B", "A")),
@@ -63,7 +64,7 @@ def test_a_manifest_is_read_as_any_answer(answer: bytes, implements: tuple[str, 
     assert met == ["p"][: len(set(implements) & {"A"})]
 
 
-@pytest.mark.parametrize(
+@every(
     ("reply", "kind"),
     [
         (not_json(), WireError),

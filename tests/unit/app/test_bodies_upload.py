@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from moby_plugins.app.bodies import STEP_BYTES, Upload
+from tests.cases import every
 
 
 class Pipe(io.RawIOBase):
@@ -32,7 +33,7 @@ def chunks(*parts: bytes) -> Iterator[bytes]:
     yield from parts
 
 
-@pytest.mark.parametrize(
+@every(
     ("data", "expected", "length"),
     [
         (lambda: io.BytesIO(b"0123456789"), [b"0123456789"], 10),

@@ -16,6 +16,7 @@ from moby_plugins.domain.errors import (
 )
 from moby_plugins.domain.http import CHUNK_BYTES, MAX_ERROR_BYTES, STREAM_BYTES, Response
 from moby_plugins.testing import FakeClock, MemoryTransport
+from tests.cases import every
 
 
 class Body:
@@ -83,7 +84,7 @@ def test_status_200_is_accepted_unread() -> None:
     assert (body.asked, body.closed) == ([], 0)
 
 
-@pytest.mark.parametrize("status", [100, 201, 204, 301, 400, 404, 500, 599])
+@every("status", [100, 201, 204, 301, 400, 404, 500, 599])
 def test_any_other_status_is_an_error(status: int) -> None:
     """The error has status, method and the plugin's message; the body is closed."""
     body = Body([b'{"Err": ', b'"disk full"}'])

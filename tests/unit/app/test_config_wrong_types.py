@@ -42,6 +42,7 @@ from moby_plugins.testing import (
     MemoryTransports,
 )
 from moby_plugins.testing.strategies import method_calls
+from tests.cases import every
 
 ADDRESS = Address("tcp://h:1")
 # What is given is what a type checker would refuse.
@@ -289,7 +290,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("make", "message"), CASES.values(), ids=CASES)
+@every(("make", "message"), CASES.values(), ids=CASES)
 def test_a_wrong_type_is_told_by_the_arguments_name(
     make: Callable[[], object], message: str
 ) -> None:

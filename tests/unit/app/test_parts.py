@@ -18,6 +18,7 @@ from moby_plugins.subsystems import (
     Subsystem,
     VolumeDriver,
 )
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import asked
 
 NODE = '{"DiscoveryType":1,"DiscoveryData":{"Address":"10.0.0.1"}}'
@@ -53,7 +54,7 @@ class Asynchronous:
         return "/v"
 
 
-@pytest.mark.parametrize(
+@every(
     ("given", "error"),
     [
         (VolumeDriver, "VolumeDriver is a class, not an instance: pass VolumeDriver()"),
@@ -81,7 +82,7 @@ def test_a_part_that_could_not_be_served_is_an_error_that_says_why(given: Any, e
         PluginApp(given)
 
 
-@pytest.mark.parametrize(
+@every(
     "method",
     [
         lambda self, volume: None,
@@ -100,7 +101,7 @@ def test_a_method_that_can_be_called_so_is_right(method: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@every(
     ("kind", "name", "meant"),
     [
         (VolumeDriver, "unmont", "unmount"),
@@ -159,7 +160,7 @@ INNOCENT = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@every(
     "kind",
     [AuthZPlugin, GraphDriver, IpamDriver, LogDriver, MetricsCollector, NetworkDriver,
      SecretProvider, VolumeDriver],

@@ -17,6 +17,7 @@ from moby_plugins.subsystems import (
     VolumeDriver,
 )
 from moby_plugins.testing import Request
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import asked, part_of
 
 CREATE = "VolumeDriver.Create"
@@ -167,7 +168,7 @@ def test_what_is_absent_null_or_unknown_is_no_error(
     assert part.names == ["db"]
 
 
-@pytest.mark.parametrize(
+@every(
     ("raised", "answer"),
     [
         (OSError("disk full"), (500, '{"Err":"disk full"}')),

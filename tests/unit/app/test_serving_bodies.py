@@ -11,6 +11,7 @@ from moby_plugins.domain.http import Response
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import GraphDriver, VolumeDriver
 from moby_plugins.testing import Request
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import asked, part_of
 
 CREATE = "VolumeDriver.Create"
@@ -131,7 +132,7 @@ def read_by(response: Response, size: int) -> list[bytes]:
     return list(iter(lambda: response.body.read(size), b""))
 
 
-@pytest.mark.parametrize(
+@every(
     ("archive", "reads"),
     [
         (b"abcd", [b"abc", b"d"]),

@@ -10,6 +10,7 @@ from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.testing import MemoryTransport
+from tests.cases import every
 
 IN_MEMORY = MemoryTransport({}).connect
 
@@ -48,7 +49,7 @@ def test_a_transport_of_ones_own_joins_the_others() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@every(
     ("given", "message"),
     [
         ({"sockets_path": None}, "a path must be a string, not None"),

@@ -7,6 +7,7 @@ import pytest
 from attrs import evolve
 
 from moby_plugins import Settings, SettingsError, TLSOptions, new_local_discovery
+from tests.cases import every
 
 SOCKET = "unix:///var/run/docker.sock"
 
@@ -56,7 +57,7 @@ def test_a_password_in_an_engines_address_is_not_kept() -> None:
     assert "secret" not in repr(settings)
 
 
-@pytest.mark.parametrize(
+@every(
     ("given", "reason"),
     [
         ({"engine": "/var/run/docker.sock"}, "did you mean unix:///var/run/docker.sock?"),

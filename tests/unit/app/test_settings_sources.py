@@ -8,6 +8,7 @@ from attrs import fields
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.retry import RetryPolicy
+from tests.cases import every
 
 KNOWN = ", ".join(attribute.name for attribute in fields(Settings))
 
@@ -140,7 +141,7 @@ def test_the_machines_environment_is_read_unless_one_is_given(
     assert Settings.from_env().timeout == 7.0
 
 
-@pytest.mark.parametrize(
+@every(
     ("variable", "text", "message"),
     [
         ("MOBY_PLUGINS_TIMEOUT", "soon", "could not convert string to float: 'soon'"),

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from moby_plugins.subsystems import LogDriver, Subsystem, Volume, VolumeDriver, remote
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import client_to
 
 
@@ -34,7 +35,7 @@ def _text(self: Any) -> str: ...  # type: ignore[empty-body]
 def _maybe(self: Any) -> Volume | None: ...
 
 
-@pytest.mark.parametrize(
+@every(
     ("function", "message"),
     [
         (_no_type, "Odd.Do: parameter 'name' needs a type"),

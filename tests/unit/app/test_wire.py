@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from moby_plugins.app.wire import decode, name_on_wire
 from moby_plugins.domain.errors import WireError
+from tests.cases import every
 
 VolumeName = NewType("VolumeName", str)
 
@@ -69,7 +70,7 @@ def test_without_a_type_an_answer_is_plain_json(body: bytes, value: Any) -> None
     assert decode(body) == value
 
 
-@pytest.mark.parametrize(
+@every(
     ("body", "into", "value"),
     [
         (b'"a"', str, "a"),
@@ -113,7 +114,7 @@ def test_an_answer_is_read_as_the_type_asked_for(body: bytes, into: Any, value: 
     assert type(decoded) is type(value)
 
 
-@pytest.mark.parametrize(
+@every(
     ("into", "zero"),
     [
         (str, ""),
@@ -167,7 +168,7 @@ def test_names_on_the_wire_are_title_cased_and_joined() -> None:
     assert names == ["Name", "Mountpoint", "CreatedAt", "Status", "ID", "Secret", "Hops", "Label"]
 
 
-@pytest.mark.parametrize(
+@every(
     ("body", "into", "reason"),
     [
         (b"1", str, "a string expected, not a number"),
@@ -232,7 +233,7 @@ def test_bytes_are_standard_base64(text: str) -> None:
         decode(f'{{"a": "{text}"}}'.encode(), dict[str, bytes])
 
 
-@pytest.mark.parametrize(
+@every(
     ("body", "into", "reason"),
     [
         (b"", Volume, "empty where JSON was expected"),
@@ -275,7 +276,7 @@ def test_what_is_too_much_is_a_wire_error() -> None:
         decode(b"[" + b"0," * 1_000_000 + b"0]")
 
 
-@pytest.mark.parametrize("into", [3, "Volume", [str], {"a": int}, lambda value: value])
+@every("into", [3, "Volume", [str], {"a": int}, lambda value: value])
 def test_what_is_no_type_is_told_by_the_arguments_name(into: Any) -> None:
     """Also what cannot be looked up at all, as it has no hash."""
     with pytest.raises(

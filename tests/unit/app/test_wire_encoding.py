@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from moby_plugins.app.results import encode_result
 from moby_plugins.app.wire import decode, encode
+from tests.cases import every
 
 
 @frozen
@@ -30,7 +31,7 @@ def test_no_arguments_are_no_body() -> None:
     assert encode({}) == b"{}\n"
 
 
-@pytest.mark.parametrize(
+@every(
     ("args", "body"),
     [
         ({"Name": "a", "Opts": {"size": "1g"}}, b'{"Name":"a","Opts":{"size":"1g"}}\n'),
@@ -82,7 +83,7 @@ def test_a_value_inside_itself_is_refused() -> None:
         encode(endless)
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "written"),
     [
         ("\udcff", r"\ufffd"),

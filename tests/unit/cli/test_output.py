@@ -11,8 +11,6 @@ from moby_plugins.cli.errors import report
 from moby_plugins.cli.output import (
     BAD,
     Cell,
-    FileWithProgress,
-    StatusLine,
     Table,
     drawn,
     is_terminal,
@@ -21,12 +19,13 @@ from moby_plugins.cli.output import (
     show_fields,
     show_json,
     show_table,
-    watched,
 )
+from moby_plugins.cli.progress import FileWithProgress, StatusLine, watched
 from moby_plugins.domain.errors import SpecError
+from tests.cases import every
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "shown"),
     [
         ("plain, ü and 漢", "plain, ü and 漢"),

@@ -6,9 +6,10 @@ import os
 import pytest
 
 from moby_plugins.domain.address import Address
+from tests.cases import every
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "number", "explanation"),
     [
         ("unix:///x", errno.ENOENT, "no socket there; is the plugin running?"),

@@ -2,13 +2,12 @@
 
 import errno
 
-import pytest
-
 from moby_plugins.domain.address import TLSOptions
 from moby_plugins.domain.diagnosis import Observations, diagnose, tls_files
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.findings import PROBLEM, Finding
 from moby_plugins.domain.plugin import Candidate, Plugin
+from tests.cases import every
 
 SPEC = "/etc/p/db.json"
 TLS = TLSOptions(ca_file="/ca", cert_file="/cert", key_file="/key")
@@ -19,7 +18,7 @@ def spec(addr: str, tls: TLSOptions | None = None) -> Candidate:
     return Candidate(SPEC, Plugin("db", addr, tls))
 
 
-@pytest.mark.parametrize(
+@every(
     ("candidate", "failures", "what", "why", "remedy"),
     [
         (

@@ -12,13 +12,14 @@ from moby_plugins.domain.errors import (
     WireError,
 )
 from moby_plugins.domain.handshake import HandshakeOutcome, explained
+from tests.cases import every
 
 LISTENS = "see that the plugin, and no other program, listens there; then: moby-plugins inspect db"
 RETRIED = "hosts try for 15 seconds, and fail"
 AT_ONCE = "hosts fail with it at once, and do not try again"
 
 
-@pytest.mark.parametrize(
+@every(
     ("error", "what", "why", "remedy"),
     [
         (

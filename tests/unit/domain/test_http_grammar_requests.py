@@ -5,6 +5,7 @@ import io
 import pytest
 
 from moby_plugins.domain.http_grammar import read_headers
+from tests.cases import every
 
 
 def headers_of(text: bytes) -> dict[bytes, bytes]:
@@ -14,7 +15,7 @@ def headers_of(text: bytes) -> dict[bytes, bytes]:
     return headers
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "headers"),
     [
         (b"", {}),
@@ -32,7 +33,7 @@ def test_headers_are_read(text: bytes, headers: dict[bytes, bytes]) -> None:
     assert headers_of(text) == headers
 
 
-@pytest.mark.parametrize(
+@every(
     "line",
     [
         b"nonsense",
@@ -56,7 +57,7 @@ def test_what_is_no_header_is_refused(line: bytes) -> None:
         headers_of(b"Host: x\r\n" + line + b"\r\n")
 
 
-@pytest.mark.parametrize("text", [b"", b"Host: x\r\n", b"Host: x", b"Host: x\r", b"Host: x\n\n"])
+@every("text", [b"", b"Host: x\r\n", b"Host: x", b"Host: x\r", b"Host: x\n\n"])
 def test_headers_that_do_not_end_are_refused(text: bytes) -> None:
     """The end of the connection, and a bare LF, are not the end of the headers."""
     with pytest.raises(ValueError, match="a malformed header line"):
@@ -70,7 +71,7 @@ def test_what_comes_once_is_refused_twice(name: bytes) -> None:
         headers_of(name + b": 1\r\n" + name.lower() + b": 1\r\n")
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "told"),
     [
         (b"Content-Length: -1\r\n", "bad Content-Length"),

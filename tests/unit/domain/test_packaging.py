@@ -8,6 +8,7 @@ import pytest
 from moby_plugins.domain.findings import PROBLEM, WARNING, Finding
 from moby_plugins.domain.packaging import FileObservations, Program, judged
 from moby_plugins.domain.plugin_config import read_config
+from tests.cases import every
 
 SOUND: dict[str, Any] = {
     "description": "Volumes on a shelf.",
@@ -38,7 +39,7 @@ def test_nothing_is_wrong_with_a_sound_one() -> None:
     assert judge() == []
 
 
-@pytest.mark.parametrize(
+@every(
     ("change", "what"),
     [
         ({"interface": {"socket": "a.sock"}}, "there is none"),
@@ -69,7 +70,7 @@ def test_what_an_engine_fails_on_or_never_matches_is_a_problem(
     assert (finding.severity, what in finding.what) == (PROBLEM, True)
 
 
-@pytest.mark.parametrize(
+@every(
     ("change", "what"),
     [
         ({"propagatedMount": ""}, "there is none"),

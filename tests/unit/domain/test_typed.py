@@ -42,6 +42,7 @@ from moby_plugins.testing import (
     status,
 )
 from moby_plugins.tracing import Recording
+from tests.cases import every
 from tests.unit.app.in_memory import MemoryHost
 
 DOORS = ["", ".aio", ".ports", ".serving", ".tracing", ".diagnosis", ".checks", ".testing"]
@@ -107,7 +108,7 @@ def example(kind: Any, **arguments: Any) -> Any:
     return kind(**{field.alias: right(field) for field in needed} | arguments)
 
 
-@pytest.mark.parametrize("kind", public_values(), ids=lambda kind: kind.__name__)
+@every("kind", public_values(), ids=lambda kind: kind.__name__)
 def test_no_value_takes_what_is_of_no_type_of_it(kind: type) -> None:
     """Each argument alone is given an object that was never right for anything."""
     assert isinstance(example(kind), kind)
@@ -123,7 +124,7 @@ def test_no_value_takes_what_is_of_no_type_of_it(kind: type) -> None:
     assert taken == []
 
 
-@pytest.mark.parametrize(
+@every(
     ("make", "message"),
     [
         (lambda: Plugin("a", "tcp://h:1", manifest=FIVE), "manifest takes a Manifest, not 5"),

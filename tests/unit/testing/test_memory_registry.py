@@ -25,6 +25,7 @@ from moby_plugins.testing import (
     script,
     status,
 )
+from tests.cases import every
 
 ACTIVE = {"Implements": ["VolumeDriver"]}
 
@@ -46,7 +47,7 @@ def serve(request: Request) -> Response:
     return PluginApp(Shelves())(request)
 
 
-@pytest.mark.parametrize(
+@every(
     "plugin",
     [
         Shelves(),

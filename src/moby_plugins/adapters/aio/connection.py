@@ -6,6 +6,7 @@ the connection. Receiving pauses once a certain amount of an unread body is kept
 """
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import AsyncIterable, Callable
 from copy import copy
@@ -32,6 +33,8 @@ _STEP, _MOST_KEPT = 128 << 10, 256 << 10
 # While an iterable is sent, the loop gets a turn after CHUNK_BYTES, where each part counts as this
 # many bytes more, or after this many seconds.
 _LEAST_PART, _MOST_BETWEEN = 64, 1e-3
+# What sending over a link raises then; a link raises the errors of OpenSSL unchanged.
+_STOPPED_READING = (*STOPPED_READING, ssl.SSLEOFError)
 
 
 class _Incoming:
@@ -153,7 +156,7 @@ class AsyncConnection:
             sent = self._link.send(data)
             if sent == len(data) and self._link.flush():
                 return True
-        except STOPPED_READING:
+        except _STOPPED_READING:
             return False
         except OSError as error:
             raise translate(error, self._address, answered=False) from error
@@ -219,7 +222,7 @@ class AsyncConnection:
                     await call.wait()
                 finally:
                     link.unwatch_room()
-        except STOPPED_READING:
+        except _STOPPED_READING:
             return False
         except OSError as error:
             raise translate(error, self._address, answered=False) from error

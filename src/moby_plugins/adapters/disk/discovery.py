@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from attrs import evolve, field, frozen
 
@@ -38,8 +38,7 @@ _DOTS = {"", ".", ".."}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
-@frozen
-class SearchedDirectory:
+class SearchedDirectory(NamedTuple):
     """A directory in which files with one of ``suffixes`` are found: sockets, or regular files.
 
     ``foreign`` are the suffixes of files that are only found in other directories.

@@ -1,40 +1,38 @@
 """Dialling by scheme: resolve the host, connect, and do the TLS handshake, within a time-out.
 
-Transports call ``dialer_for``. ``ssl_context`` and ``server_context`` build OpenSSL contexts from
-TLS options, for hosts and for plugins.
+Transports call ``dialer_for``. What needs OpenSSL is in ``tls.py``, imported for the first https
+address: most plugins listen on UNIX sockets, and ssl takes longer to import than a call.
 """
 
 import os
 import socket
-import ssl
-import stat
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Hashable
+from contextlib import suppress
 from copy import copy
-from ipaddress import ip_address
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from moby_plugins.adapters.descriptors import check_descriptors, is_refusal
 from moby_plugins.adapters.http.deadline_socket import (
     DeadlineSocket,
-    DeadlineSSLSocket,
     OpenSockets,
     RespondedEarlyError,
 )
 from moby_plugins.adapters.http.unix_socket import UnixSocketDialer
-from moby_plugins.domain.address import TLS_1_2, Address, ServerTLS, TLSOptions
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
 
 # Takes a host and a port; returns and raises the same as ``socket.getaddrinfo``.
 Resolve: TypeAlias = Callable[[str, int], list[Any]]
 
-# The most bytes of a file with certificates or a key; a system's roots take a quarter of it.
-MAX_TLS_FILE_BYTES = 1 << 20
+if TYPE_CHECKING:  # only https addresses need ssl
+    import ssl
 
-Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
+    from moby_plugins.adapters.http.tls import DeadlineSSLSocket
+
+Socket: TypeAlias = "DeadlineSocket | DeadlineSSLSocket"
 # Takes a time-out in seconds, and returns a connected socket.
 Dialer: TypeAlias = Callable[[float | None], Socket]
 # Seconds between checks whether the dial was ended, while a look-up runs.
@@ -46,7 +44,6 @@ STOPPED_READING = (
     BrokenPipeError,
     ConnectionResetError,
     RespondedEarlyError,
-    ssl.SSLEOFError,
 )
 
 
@@ -125,14 +122,14 @@ class Lookups:
 
     def context(
         self, tls: TLSOptions, timeout: float | None, sockets: OpenSockets | None = None
-    ) -> ssl.SSLContext:
+    ) -> "ssl.SSLContext":
         """Return the context of ``ssl_context(tls)``, in a thread if it needs a time-out.
 
         Raises what ``ssl_context`` raises, ``TimeoutError`` after ``timeout`` seconds, and
         ``ClosedHereError`` once ``sockets`` were ended.
         """
         if timeout is None:
-            return ssl_context(tls)
+            return _context_of(tls)
         context: ssl.SSLContext = self._result(self.reading(tls), timeout, sockets)
         return context
 
@@ -145,7 +142,7 @@ class Lookups:
 
     def reading(self, tls: TLSOptions) -> "Lookup":
         """Start to read the files of ``tls``, or join a look-up of them; it gives a context."""
-        lookup = Lookup("read", "the TLS files are not read", lambda: ssl_context(tls))
+        lookup = Lookup("read", "the TLS files are not read", lambda: _context_of(tls))
         return self._begun(tls, lookup)
 
     @staticmethod
@@ -252,6 +249,8 @@ def share(left: float, untried: int) -> float:
 
 def is_number(host: str) -> bool:
     """Return whether ``host`` is an IP address, which needs no resolving."""
+    from ipaddress import ip_address
+
     try:
         ip_address(host.partition("%")[0])
     except ValueError:
@@ -333,7 +332,7 @@ class TLSDialer:
     def __init__(
         self,
         address: Address,
-        context: ssl.SSLContext | TLSOptions,
+        context: "ssl.SSLContext | TLSOptions",
         lookups: Lookups | None = None,
     ) -> None:
         self._lookups = lookups or Lookups()
@@ -342,22 +341,24 @@ class TLSDialer:
         # The options, until their files have been read.
         self.context: ssl.SSLContext | TLSOptions = context
 
-    def __call__(self, timeout: float | None) -> DeadlineSSLSocket:
+    def __call__(self, timeout: float | None) -> "DeadlineSSLSocket":
         """Return a connected socket; raise as ``TCPDialer`` and ``read``, or ``ssl.SSLError``."""
         ends = None if timeout is None else time.monotonic() + timeout
         context = self.read(timeout)
         sock = self.tcp(None if ends is None else max(ends - time.monotonic(), 1e-3))
         try:
-            wrapped = context.wrap_socket(
-                sock,
-                server_hostname=self.host,
-                suppress_ragged_eofs=False,
-                do_handshake_on_connect=False,
+            wrapped = cast(
+                "DeadlineSSLSocket",  # the class that the context has for its sockets
+                context.wrap_socket(
+                    sock,
+                    server_hostname=self.host,
+                    suppress_ragged_eofs=False,
+                    do_handshake_on_connect=False,
+                ),
             )
         except BaseException:
             sock.close()
             raise
-        assert isinstance(wrapped, DeadlineSSLSocket)  # noqa: S101  tells mypy what the context makes
         try:
             # The descriptor now belongs to ``wrapped``, no longer to ``sock``.
             self.tcp.sockets.add(wrapped)
@@ -369,7 +370,7 @@ class TLSDialer:
             raise
         return wrapped
 
-    def read(self, timeout: float | None) -> ssl.SSLContext:
+    def read(self, timeout: float | None) -> "ssl.SSLContext":
         """Return the context, reading its files first if necessary.
 
         Raises ``SpecError`` for a file that cannot be used, and ``TimeoutError`` after ``timeout``
@@ -384,96 +385,10 @@ class TLSDialer:
         self.tcp.end()
 
 
-def ssl_context(tls: TLSOptions) -> ssl.SSLContext:
-    """Return a client context for ``tls``; raise ``SpecError`` for a file that cannot be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sslsocket_class = DeadlineSSLSocket
-    # An end without close_notify must be an error, and a plugin must not renegotiate.
-    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    context.minimum_version = ssl.TLSVersion(tls.min_version or TLS_1_2)
-    _trust(context, tls)
-    if tls.cert_file or tls.key_file:
-        _identify(context, tls)
-    # Last, since it takes longest. OpenSSL does not report that it cannot open the system's roots.
-    if not (tls.insecure_skip_verify or tls.exclusive_root_pools):
-        check_descriptors()
-        context.load_default_certs()
-    return context
+def _context_of(tls: TLSOptions) -> "ssl.SSLContext":
+    from moby_plugins.adapters.http.tls import ssl_context
 
-
-def server_context(tls: ServerTLS) -> ssl.SSLContext:
-    """Return a plugin's server context; raise ``SpecError`` for a file that cannot be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion(TLS_1_2)
-    # No host resumes a session. And a host that is still uploading, and so has not read its
-    # tickets, would lose an early response when the connection is reset.
-    context.num_tickets = 0
-    _identify(context, tls)
-    if tls.client_ca_file:
-        _trust_file(context, tls.client_ca_file)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _trust(context: ssl.SSLContext, tls: TLSOptions) -> None:
-    if tls.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return
-    if tls.exclusive_root_pools and not tls.ca_file:
-        raise SpecError("ExclusiveRootPools without a CAFile would trust no certificate")
-    if tls.ca_file:
-        _trust_file(context, tls.ca_file)
-
-
-def _trust_file(context: ssl.SSLContext, ca_file: str) -> None:
-    try:
-        with _regular(ca_file) as path:
-            context.load_verify_locations(cafile=path)
-    except (OSError, ValueError) as error:
-        raise SpecError(f"CAFile cannot be used: {_reason(error)}", ca_file) from error
-
-
-def _identify(context: ssl.SSLContext, tls: TLSOptions | ServerTLS) -> None:
-    if not (tls.cert_file and tls.key_file):
-        raise SpecError("CertFile and KeyFile go together", tls.cert_file or tls.key_file)
-    try:
-        with _regular(tls.cert_file) as cert_path, _regular(tls.key_file) as key_path:
-            # Without a password argument, OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(cert_path, key_path, password=tls.passphrase)
-    except (OSError, ValueError) as error:
-        raise SpecError(
-            f"CertFile and KeyFile {shown(tls.key_file)} cannot be used: {_reason(error)}",
-            tls.cert_file,
-        ) from error
-
-
-@contextmanager
-def _regular(path: str) -> Iterator[str]:
-    """Yield a path at which OpenSSL can read the file at ``path`` without blocking.
-
-    Raises ``OSError`` for anything but a regular file, such as a FIFO, and for one that is too
-    large.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("not a regular file")
-        if status.st_size > MAX_TLS_FILE_BYTES:
-            raise OSError(f"larger than {MAX_TLS_FILE_BYTES} bytes")
-        # The file that was opened, even if ``path`` has been replaced since.
-        opened = f"/dev/fd/{descriptor}"
-        yield opened if os.path.exists(opened) else path
-    finally:
-        os.close(descriptor)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "not a PEM file").replace("_", " ").lower()
-    return shown(getattr(error, "strerror", None) or error)
+    return ssl_context(tls)
 
 
 def _tls_dialer(address: Address, tls: TLSOptions | None, lookups: Lookups | None) -> TLSDialer:

@@ -7,7 +7,7 @@ stays its ``__cause__``.
 """
 
 import socket
-import ssl
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -16,9 +16,11 @@ from moby_plugins.domain.errors import PluginError, TransportError, TransportTim
 from moby_plugins.domain.http import TIMED_OUT
 from moby_plugins.domain.text import shown
 
-# The classes of an exception, the class of our error for it, and what returns its reason.
+Kinds: TypeAlias = tuple[type[BaseException], ...]
+# The classes of an exception, or what returns them; the class of our error for it, and what
+# returns its reason.
 Row: TypeAlias = tuple[
-    tuple[type[BaseException], ...],
+    Kinds | Callable[[], Kinds],
     type[TransportError] | type[WireError],
     Callable[[Address, Any], str],
 ]
@@ -29,10 +31,16 @@ def timed_out(*kinds: type[BaseException]) -> Row:
     return ((TimeoutError, *kinds), TransportTimeoutError, lambda _, __: TIMED_OUT)
 
 
+def _of_tls() -> Kinds:
+    # Without ssl, which only TLS connections import, there is no error of it.
+    ssl = sys.modules.get("ssl")
+    return () if ssl is None else (ssl.SSLError,)
+
+
 # Rows for errors before the status line, and for errors after it.
 NOT_ANSWERED: tuple[Row, ...] = (
     ((socket.gaierror,), TransportError, lambda _, e: f"unknown host: {shown(e.strerror)}"),
-    ((ssl.SSLError,), TransportError, lambda _, e: f"TLS: {shown(e.strerror or e)}"),
+    (_of_tls, TransportError, lambda _, e: f"TLS: {shown(e.strerror or e)}"),
     ((OSError,), TransportError, lambda address, e: address.explain(e)),
 )
 ANSWERED: Row = (
@@ -47,7 +55,8 @@ def first_match(
 ) -> PluginError | None:
     """Return our error by the first row that matches any of ``chain``, ``None`` if none does."""
     chain = list(chain)
-    for kinds, error_class, reason in rows:
+    for row_kinds, error_class, reason in rows:
+        kinds = row_kinds() if callable(row_kinds) else row_kinds
         for cause in chain:
             if isinstance(cause, kinds):
                 translated = error_class(reason(address, cause))

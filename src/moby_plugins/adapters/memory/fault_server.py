@@ -18,7 +18,7 @@ from typing import BinaryIO, NoReturn, Self, TypeAlias
 from attrs import define, evolve, frozen
 
 from moby_plugins.adapters.clock import SystemClock
-from moby_plugins.adapters.http.dialing import server_context
+from moby_plugins.adapters.http.tls import server_context
 from moby_plugins.adapters.memory.calls import Call, Calls
 from moby_plugins.adapters.memory.replies import (
     Fault,

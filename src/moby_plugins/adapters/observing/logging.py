@@ -6,13 +6,13 @@ from typing import Any
 
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import in_full
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.observing import (
     ActivationFailed,
     CallEnded,
     CallStarted,
     DriverFailed,
     HandlerFailed,
-    Observer,
     OnCallEnded,
     OnRequestEnded,
     PluginActivated,

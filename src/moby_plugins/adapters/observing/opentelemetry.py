@@ -24,13 +24,13 @@ from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain import __version__
 from moby_plugins.domain.errors import INTERNAL_ERROR, SettingsError
 from moby_plugins.domain.http import OK
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.observing import (
     ActivationFailed,
     CallEnded,
     CallStarted,
     DriverFailed,
     HandlerFailed,
-    Observer,
     OnCallEnded,
     OnRequestEnded,
     PluginActivated,

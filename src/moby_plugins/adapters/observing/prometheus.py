@@ -13,13 +13,13 @@ from moby_plugins.adapters.observing.attributes import (
 )
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import SettingsError
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.observing import (
     ActivationFailed,
     CallEnded,
     CallStarted,
     DriverFailed,
     HandlerFailed,
-    Observer,
     OnCallEnded,
     OnRequestEnded,
     PluginActivated,

@@ -26,7 +26,7 @@ from moby_plugins.app.settings import ASYNC_TRANSPORT, AUTO, BUILT_IN, Settings
 from moby_plugins.async_ports import AsyncConnect
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Discovery, filled

@@ -9,13 +9,8 @@ from typing import Any, TypeVar, cast
 from attrs import frozen
 
 from moby_plugins.app.aio.client import AsyncClient, AsyncStream
-from moby_plugins.app.observing import (
-    ObservedAsyncRequest,
-    ObservedCall,
-    Observers,
-    call_started,
-    notifying_retries,
-)
+from moby_plugins.app.observed import ObservedAsyncRequest, ObservedCall, call_started
+from moby_plugins.app.observing import Observers, notifying_retries
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.deferred_names import AtDoor

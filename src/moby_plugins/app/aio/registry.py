@@ -27,7 +27,7 @@ from moby_plugins.domain.errors import (
     NotImplementedByPluginError,
     PluginError,
 )
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted, shown

@@ -15,7 +15,8 @@ from typing import Any, Self
 from attrs import evolve
 
 from moby_plugins.app.aio.subsystem import AsyncSubsystem, flaw_of
-from moby_plugins.app.observing import ObservedRequest, Observers, request_started
+from moby_plugins.app.observed import ObservedRequest, request_started
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.parts import Part, check_part
 from moby_plugins.app.results import mismatch
 from moby_plugins.app.serving import CallLog, Route, Routes, refusal
@@ -25,7 +26,7 @@ from moby_plugins.async_ports import is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import INTERNAL_ERROR, StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, MAX_REQUEST_BYTES, OK, Request, Response
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failed_call, log_failure

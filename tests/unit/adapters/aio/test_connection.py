@@ -24,6 +24,7 @@ from moby_plugins.domain.errors import (
 )
 from moby_plugins.domain.http import CHUNK_BYTES
 from moby_plugins.testing import FakeTimeLoop
+from tests.cases import every
 
 OK = b"HTTP/1.1 200 OK\r\n"
 ANSWER = OK + b"Content-Length: 2\r\n\r\n{}"
@@ -180,7 +181,7 @@ TABLE: dict[str, tuple[list[bytes | OSError], type[PluginError], bool, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", TABLE)
+@every("case", TABLE)
 def test_what_goes_wrong_in_receiving(case: str) -> None:
     """Each error is translated once, keeps its cause, and closes the connection."""
     script, kind, answered, text = TABLE[case]
@@ -291,7 +292,7 @@ def test_what_was_not_asked_for_closes_an_idle_connection() -> None:
     run(test())
 
 
-@pytest.mark.parametrize("case", TABLE)
+@every("case", TABLE)
 def test_a_connection_that_failed_is_no_garbage(case: str) -> None:
     """Nothing refers back to it: it goes with the last reference."""
     script, kind, _, _ = TABLE[case]

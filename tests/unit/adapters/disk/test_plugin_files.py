@@ -213,11 +213,12 @@ def test_a_configuration_is_read_within_bounds(short_path: Path) -> None:
 def test_python_is_found_where_it_may_be(root: Path) -> None:
     """An environment of its own first; a version without the short name will do."""
     assert find_python(str(root)) is None
-    own = f"{sys.base_prefix}/bin/python3.9"
+    own = f"{sys.base_prefix}/bin/python3.11"
     executable(root / own[1:], elf())
     assert find_python(str(root)) == own
-    executable(root / "usr/bin/python3.11", elf())
+    # A shorter name comes first, also where the running Python is in this directory itself.
+    executable(root / "usr/bin/python3.9", elf())
     (root / "usr/bin/python3").symlink_to("none")
-    assert find_python(str(root)) == "/usr/bin/python3.11"
+    assert find_python(str(root)) == "/usr/bin/python3.9"
     executable(root / "opt/venv/bin/python3", elf())
     assert find_python(str(root)) == "/opt/venv/bin/python3"

@@ -12,6 +12,7 @@ from moby_plugins.adapters.http.httptools import ERRORS, ClosedEarlyError, trans
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
 from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, TIMED_OUT
+from tests.cases import every
 
 ADDRESS = Address("unix:///run/p.sock")
 # Said of a protocol that was never used: the adapter ends such an answer by itself.
@@ -30,7 +31,7 @@ def test_the_walk_meets_what_httptools_offers() -> None:
     assert public == set(OF_HTTPTOOLS) | NOT_A_FAILURE
 
 
-@pytest.mark.parametrize("name", OF_HTTPTOOLS)
+@every("name", OF_HTTPTOOLS)
 def test_each_of_httptools_is_malformed_or_cut_off(name: str) -> None:
     """Before there is a status it is no answer, and later a body without its proper end."""
     error = getattr(errors, name)("Invalid status code")

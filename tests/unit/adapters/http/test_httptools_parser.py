@@ -6,6 +6,7 @@ import pytest
 from moby_plugins.adapters.http.heads import RefusedError
 from moby_plugins.adapters.http.httptools import ClosedEarlyError, ResponseParser
 from moby_plugins.domain.http_grammar import MAX_HEAD_BYTES, MAX_HEADERS, plain_head
+from tests.cases import every
 from tests.heads import ROWS
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -32,7 +33,7 @@ def test_an_answer_is_the_same_however_it_is_cut(parser: bytes, size: int) -> No
     assert (found.status, found.take(), found.complete, found.reusable) == (200, b"[1]", True, True)
 
 
-@pytest.mark.parametrize("row", [name for name in ROWS if plain_head(ROWS[name].response)])
+@every("row", [name for name in ROWS if plain_head(ROWS[name].response)])
 def test_a_parser_makes_the_same_of_a_plain_head(row: str) -> None:
     """A head that comes in two parts, and so is parsed, gives what it gives at once."""
     response = ROWS[row].response
@@ -96,7 +97,7 @@ def test_a_switch_of_protocols_is_an_answer_without_a_body() -> None:
     assert (found.status, found.take(), found.complete, found.reusable) == (101, b"", True, False)
 
 
-@pytest.mark.parametrize(
+@every(
     ("parts", "told"),
     [
         ([b"\r\n"], "an empty line"),

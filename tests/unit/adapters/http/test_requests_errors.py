@@ -16,6 +16,7 @@ from moby_plugins import PluginError, Request, SpecError, TransportError, Transp
 from moby_plugins.adapters.http.requests import RequestsConnect
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import CLOSED_EARLY, TIMED_OUT
+from tests.cases import every
 
 ADDRESS = Address("tcp://plugin.example:8080")
 URL = "http://plugin.example:8080/M.x"
@@ -54,7 +55,7 @@ def refused() -> urllib3.exceptions.NewConnectionError:
     return error
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@every("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_exception_has_a_translation(kind: type[requests.RequestException]) -> None:
     """Each class becomes one of ours, with its text, and keeps what it came from."""
     decoding = kind is requests.exceptions.JSONDecodeError

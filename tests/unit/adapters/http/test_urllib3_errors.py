@@ -21,6 +21,7 @@ from moby_plugins.adapters.http.urllib3 import (
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
 from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, TIMED_OUT
+from tests.cases import every
 
 ADDRESS = Address("unix:///run/p.sock")
 CONNECTION = HTTPConnection("localhost")
@@ -77,7 +78,7 @@ NOT_ANSWERED: dict[str, tuple[BaseException, type[TransportError], str]] = {
 }
 
 
-@pytest.mark.parametrize(("error", "kind", "reason"), NOT_ANSWERED.values(), ids=NOT_ANSWERED)
+@every(("error", "kind", "reason"), NOT_ANSWERED.values(), ids=NOT_ANSWERED)
 def test_what_ends_an_exchange_before_its_answer(
     error: BaseException, kind: type[TransportError], reason: str
 ) -> None:
@@ -106,7 +107,7 @@ ANSWERED: dict[str, tuple[BaseException, type[TransportError | WireError], str]]
 }
 
 
-@pytest.mark.parametrize(("error", "kind", "reason"), ANSWERED.values(), ids=ANSWERED)
+@every(("error", "kind", "reason"), ANSWERED.values(), ids=ANSWERED)
 def test_what_ends_an_exchange_in_its_body(
     error: BaseException, kind: type[TransportError | WireError], reason: str
 ) -> None:

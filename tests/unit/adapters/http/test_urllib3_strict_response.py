@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from moby_plugins.adapters.http.urllib3 import BrokenHeadersError, StrictResponse, check_framing
+from tests.cases import every
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -30,7 +31,7 @@ def read(sent: bytes) -> tuple[StrictResponse, bytes]:
     return response, b"".join(iter(lambda: response.read1(100), b""))
 
 
-@pytest.mark.parametrize(
+@every(
     "sent",
     [
         OK + b"Content-Length: 3\r\n\r\n[1]",
@@ -123,7 +124,7 @@ def test_an_answer_that_is_refused_is_closed() -> None:
     assert wire.file.closed
 
 
-@pytest.mark.parametrize(
+@every(
     "chunks",
     [
         b"-5\r\n12345\r\n0\r\n\r\n",
@@ -149,7 +150,7 @@ def test_bad_chunks_are_an_incomplete_read(chunks: bytes) -> None:
         read(CHUNKED + chunks)
 
 
-@pytest.mark.parametrize(
+@every(
     ("lengths", "codings"),
     [
         (None, None),
@@ -166,7 +167,7 @@ def test_framing_without_doubt_passes(lengths: list[str] | None, codings: list[s
     check_framing(lengths, codings)
 
 
-@pytest.mark.parametrize(
+@every(
     ("lengths", "codings", "told"),
     [
         (["-5"], None, "bad Content-Length: '-5'"),

@@ -16,6 +16,7 @@ from moby_plugins.testing import (
     script,
     status,
 )
+from tests.cases import every
 
 
 def leftover(transport: MemoryTransport) -> list[str]:
@@ -89,7 +90,7 @@ def test_what_is_reached_at_another_address_is_used_up_together() -> None:
     transport.assert_used_up()
 
 
-@pytest.mark.parametrize(
+@every(
     ("reply", "text"),
     [
         (refused(), "refused()"),

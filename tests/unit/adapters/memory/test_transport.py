@@ -21,6 +21,7 @@ from moby_plugins.testing import (
     script,
     status,
 )
+from tests.cases import every
 
 
 def answer(plugin: Any, body: bytes = b"", method: str = "M.x") -> tuple[int, bytes]:
@@ -32,7 +33,7 @@ def answer(plugin: Any, body: bytes = b"", method: str = "M.x") -> tuple[int, by
     return response.status, data
 
 
-@pytest.mark.parametrize(
+@every(
     ("reply", "expected"),
     [
         ({"Volumes": [1, None]}, (200, b'{"Volumes": [1, null]}\n')),

@@ -14,6 +14,7 @@ from moby_plugins.adapters.observing.attributes import (
     peer,
     url,
 )
+from tests.cases import every
 
 
 def test_the_first_texts_count_by_themselves() -> None:
@@ -39,7 +40,7 @@ class StrangeError(Exception):
     """Of a program's own, too."""
 
 
-@pytest.mark.parametrize(
+@every(
     ("error", "kind"),
     [
         (None, ""),

@@ -10,6 +10,7 @@ from moby_plugins.adapters.server.answering import InFlight, StartedResponse, ws
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
 from moby_plugins.ports import RunningCall
+from tests.cases import every
 from tests.unit.adapters.server.wsgi_call import Answer, raising
 
 
@@ -157,7 +158,7 @@ BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD_HEADS)
+@every("kind", BAD_HEADS)
 def test_a_head_that_no_host_could_read_is_500(kind: str) -> None:
     """Nothing of it is written, and the answer says what is wrong with it."""
     status, headers, body, message = BAD_HEADS[kind]
@@ -235,7 +236,7 @@ def test_requests_share_what_they_may_keep() -> None:
     assert small.status == "503 Service Unavailable"
 
 
-@pytest.mark.parametrize("given", [None, "ok", (200, b"{}"), {"Err": ""}, Response])
+@every("given", [None, "ok", (200, b"{}"), {"Err": ""}, Response])
 def test_what_is_no_response_is_500(given: Any) -> None:
     """Such as that of an application that forgets to return it: the error says what is wanted."""
     answer = Answer(lambda _: given)

@@ -33,6 +33,7 @@ from moby_plugins.subsystems import (
     encode_frame,
     remote,
 )
+from tests.cases import every
 
 INFO = b'{"Info":{"ContainerID":"c"},"Config":{}}'
 
@@ -151,7 +152,7 @@ RAISED: dict[str, tuple[BaseException, int, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", RAISED)
+@every("case", RAISED)
 def test_whatever_a_coroutine_raises_is_answered(case: str) -> None:
     """As of a plain method, and the loop goes on."""
     raised, status, text = RAISED[case]
@@ -381,7 +382,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
+@every("case", REFUSED)
 def test_what_could_not_be_served_is_refused(case: str) -> None:
     """When the app is made."""
     make, message = REFUSED[case]

@@ -29,6 +29,7 @@ from moby_plugins.subsystems import (
     VolumeDriver,
     remote,
 )
+from tests.cases import every
 
 THE_EIGHT = [
     AsyncAuthZPlugin,
@@ -49,7 +50,7 @@ def test_each_subsystem_of_engines_has_an_asynchronous_form() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", THE_EIGHT)
+@every("kind", THE_EIGHT)
 def test_an_asynchronous_form_has_all_of_its_definition(kind: type[AsyncSubsystem]) -> None:
     """Methods, names on the wire, time-outs, keys of errors, and what is public besides."""
     definition = kind.definition
@@ -188,7 +189,7 @@ WRONG: dict[str, tuple[type, str, Callable[..., Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
+@every("case", WRONG)
 def test_a_wrong_override_is_refused_where_the_class_is_made(case: str) -> None:
     """Its class and method are named, and what is wanted."""
     base, name, function, message = WRONG[case]

@@ -14,6 +14,7 @@ from moby_plugins.subsystems import (
     PoolResponse,
 )
 from moby_plugins.testing import refused, status
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import Exchange, Table, asked, part_of, replying
 
 GATEWAY = "com.docker.network.gateway"
@@ -93,9 +94,7 @@ def test_what_is_not_asked_for_is_empty_and_options_are_null(
     assert received[0][-1] in {None, False}
 
 
-@pytest.mark.parametrize(
-    "reply", [{"Error": "no"}, {"Err": "no"}, [], b"", status(404), status(500), refused()]
-)
+@every("reply", [{"Error": "no"}, {"Err": "no"}, [], b"", status(404), status(500), refused()])
 def test_capabilities_that_fail_in_any_way_are_none(reply: Any) -> None:
     """B4: the driver is taken with both false."""
     driver = replying(IpamDriver, "GetCapabilities", reply)
@@ -137,7 +136,7 @@ def test_an_implementation_tells_errors_the_safe_way() -> None:
     assert answer == (500, '{"Err":"no such pool"}')
 
 
-@pytest.mark.parametrize(
+@every(
     "pool", ["10.0.0.0", "10.0.0.0/255.255.0.0", "fe80::%eth0/64", "10.0.0.0/024", "10.0.0.0/33"]
 )
 def test_a_pool_that_go_could_not_read_is_refused_at_both_ends(pool: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from moby_plugins.app.subsystems.log import MAX_FRAME_BYTES, decode_entry
 from moby_plugins.domain.errors import WireError
 from moby_plugins.subsystems import LogEntry, PartialLog, decode_frames, encode_frame
+from tests.cases import every
 
 # As protoc's own encoder writes them.
 ENTRY = LogEntry("stdout", 300, b"hi")
@@ -73,7 +74,7 @@ def test_entries_come_as_they_are_written() -> None:
     assert file.tell() == len(encode_frame(ENTRY))
 
 
-@pytest.mark.parametrize(
+@every(
     "unknown",
     [
         b"\x38\x05",  # field 7, a number
@@ -89,7 +90,7 @@ def test_unknown_fields_are_skipped(unknown: bytes) -> None:
     assert list(entries(framed(unknown + ENTRY_BYTES + unknown))) == [ENTRY]
 
 
-@pytest.mark.parametrize(
+@every(
     ("message", "entry"),
     [
         (b"\x10\x01\x10\x02", LogEntry(time_nano=2)),
@@ -106,7 +107,7 @@ def test_odd_but_right_messages_are_read(message: bytes, entry: LogEntry) -> Non
     assert decode_entry(message) == entry
 
 
-@pytest.mark.parametrize(
+@every(
     ("message", "reason"),
     [
         (b"\x10", "a truncated number"),
@@ -131,7 +132,7 @@ def test_what_is_no_entry_is_an_error(message: bytes, reason: str) -> None:
         list(entries(framed(message)))
 
 
-@pytest.mark.parametrize("size", [1, 3, 4, 5, 18])
+@every("size", [1, 3, 4, 5, 18])
 def test_a_frame_that_is_cut_off_is_an_error(size: int) -> None:
     """B6: an end anywhere but between frames; what came before is given."""
     frame = encode_frame(ENTRY)
