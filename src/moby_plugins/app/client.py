@@ -6,18 +6,13 @@ from typing import Any, Self, TypeVar, cast, overload
 
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import CLOSED, ClientBase
-from moby_plugins.app.bodies import Data, Upload, raise_for_status, read_limited
+from moby_plugins.app.bodies import Data, Upload, is_callers, raise_for_status, read_limited
 from moby_plugins.app.retrying import Attempt, Ending, OnRetry
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import PluginError, StatusError, TransportError, WireError
-from moby_plugins.domain.http import (
-    STREAM_BYTES,
-    Body,
-    Content,
-    Request,
-)
+from moby_plugins.domain.http import STREAM_BYTES, Body, Request
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable, policy_given
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import (
@@ -409,7 +404,7 @@ class Client(ClientBase[Request]):
                 body.close()
             return wire.decode(data, into)
         except (TransportError, WireError, StatusError) as error:
-            if not _is_callers(error, request.body):
+            if not is_callers(error, request.body):
                 self._account(error, request)
             raise
 
@@ -479,8 +474,3 @@ class Client(ClientBase[Request]):
                 upload.account(error)
                 raise
         raise upload.error
-
-
-def _is_callers(error: PluginError, body: Content) -> bool:
-    # Raised by reading the caller's data, which may come from another plugin: not this one's error.
-    return isinstance(body, Upload) and body.error is error

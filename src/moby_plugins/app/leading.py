@@ -24,7 +24,6 @@ from moby_plugins.app.client import Client
 from moby_plugins.app.observing import (
     Observers,
     notify_dropped,
-    notify_failed,
     notify_failed_handler,
     notifying_retries,
 )
@@ -340,12 +339,13 @@ def call_handlers(
 
 def notify_settled(observers: Observers, activation: Activation[Any], seconds: float) -> None:
     """Report the outcome of an activation that took ``seconds`` to the observers."""
+    if not observers:
+        return
+    from moby_plugins.domain.observing import ActivationFailed, PluginActivated
+
     replaced, plugin, error = activation.replaced, activation.plugin, activation.error
     notify_dropped(observers, replaced)
     if plugin is not None and activation.is_new:
-        from moby_plugins.domain.observing import PluginActivated
-
-        activated = PluginActivated(plugin, seconds)
-        observers.notify(lambda each: each.plugin_activated(activated))
+        observers.notify(PluginActivated, plugin, seconds)
     if error is not None:
-        notify_failed(observers, activation.name, error, seconds)
+        observers.notify(ActivationFailed, activation.name, error, seconds)

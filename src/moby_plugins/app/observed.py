@@ -4,22 +4,24 @@
 asynchronous; each reports an event for its start and one for its end.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from functools import lru_cache
-from operator import methodcaller
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from attrs import field, frozen
-
-from moby_plugins.app.observing import Observers, call_each
+from moby_plugins.app.observing import (
+    Observers,
+    Take,
+    call_each,
+    log_failed_observer,
+    raise_interrupt,
+)
 from moby_plugins.domain.async_http import AsyncRequest
 from moby_plugins.domain.errors import INTERNAL_ERROR, StatusError, WireError
 from moby_plugins.domain.http import OK, Request
 from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.observing import CallEnded, CallStarted, RequestEnded, RequestStarted
-from moby_plugins.domain.text import shown
-from moby_plugins.failures import log_failure
 
+R = TypeVar("R", Request, AsyncRequest)
 Now: TypeAlias = Callable[[], float]
 # The headers of a client, and those that describe the framing of a message or the connection.
 _TAKEN = frozenset(
@@ -27,79 +29,77 @@ _TAKEN = frozenset(
 ) | {*("te", "trailer", "transfer-encoding", "upgrade", "user-agent")}
 
 
-class ObservedCall:
-    """One attempt of a call, with the event of its start; facts about its response are added.
+class ObservedCall(Generic[R]):
+    """One attempt of a call, whose start was reported; facts about its response are added.
 
-    ``headers`` are the headers to send. A header that an observer added is dropped if it is not
-    valid, is there already, or is set by the transport. For one thread or task at a time.
+    ``request`` is what to send: the given one, with the headers that observers added. An added
+    header is dropped if it is not valid, is there already, or is set by the transport. For one
+    thread or task at a time.
     """
 
     __slots__ = (
-        *("_began", "_ends", "_now", "_started"),
-        *("ends_with_body", "headers", "new_connection", "received_bytes"),
+        "_began",
+        "_ends",
+        "_now",
+        "_started",
+        "new_connection",
+        "received_bytes",
+        "request",
     )
 
-    def __init__(self, observers: Observers, started: CallStarted, now: Now) -> None:
-        mine = dict(started.headers)
+    def __init__(
+        self, takers: Iterable[Take], plugin: str, address: str, request: R, now: Now
+    ) -> None:
+        method, body, own = request.method, request.body, request.headers
+        if "?" in method:
+            method = method.partition("?")[0]
+        size = len(body) if isinstance(body, bytes) else request.length
+        headers = dict(own)
+        self._started = started = CallStarted(
+            plugin, address, method, request.attempt, headers, size
+        )
+        self._ends: tuple[Take, ...] = ()
         interrupt: KeyboardInterrupt | None = None
-        self._ends: list[Callable[[CallEnded], object]] = []
-        # The same loop as in ``told``, inline because it runs for each call.
-        for observer in observers:
+        # The same loop as in ``call_each``, inline because it runs for each call.
+        for take in takers:
             try:
-                end = observer.call_started(started)
+                end = take(started)
             except KeyboardInterrupt as error:
                 interrupt = error
             except BaseException as error:
-                log_failure(f"the observer {shown(observer)} failed", error)
+                log_failed_observer(take, error)
             else:
                 if end is not None:
-                    self._ends.append(end)
-        self._now = now
-        self._began = now()
-        self._started = started
-        self.headers: dict[str, str] = started.headers
-        if self.headers != mine:
-            _clean(self.headers, mine)
+                    self._ends += (end,)
+        self.request: R = request if headers == own else _with(headers, request)
         self.received_bytes: int = 0
         self.new_connection: bool | None = None
-        # True for a stream, which is read after the client has returned it.
-        self.ends_with_body: bool = False
+        self._now = now
+        self._began = now()
         if interrupt is not None:  # observers that saw the start also see the end
             self.end(interrupt)
             raise interrupt
 
     def end(self, error: BaseException | None = None) -> None:
         """Report the end of the attempt, once: a stream may be closed more than once."""
-        ends, self._ends = self._ends, []
-        if ends:
-            ended = CallEnded(
-                self._started,
-                self._now() - self._began,
-                OK if error is None else _status(error),
-                error,
-                self.received_bytes,
-                self.new_connection,
-            )
-            _, interrupt = call_each(filter(None, ends), methodcaller("__call__", ended))
-            if interrupt is not None:
-                raise interrupt
-
-
-@frozen
-class ObservedCallRequest(Request):
-    """A request whose attempt is observed; it does not share its headers with other requests.
-
-    ``observed`` holds the ``ObservedCall`` once the attempt has started.
-    """
-
-    observed: list[ObservedCall] = field(factory=list, init=False, eq=False, repr=False)
-
-
-@frozen
-class ObservedAsyncRequest(AsyncRequest):
-    """A request of an asynchronous client whose attempt is observed."""
-
-    observed: ObservedCall = field(kw_only=True, eq=False, repr=False)
+        ends = self._ends
+        if not ends:
+            return
+        self._ends = ()
+        seconds = self._now() - self._began
+        status = OK if error is None else _status(error)
+        received = self.received_bytes
+        ended = CallEnded(self._started, seconds, status, error, received, self.new_connection)
+        interrupt: KeyboardInterrupt | None = None
+        for end in ends:
+            try:
+                end(ended)
+            except KeyboardInterrupt as raised:
+                interrupt = raised
+            except BaseException as raised:
+                log_failed_observer(end, raised)
+        if interrupt is not None:
+            raise interrupt
 
 
 class ObservedRequest:
@@ -111,8 +111,7 @@ class ObservedRequest:
     __slots__ = ("_began", "_ends", "_now", "_started", "sent_bytes")
 
     def __init__(self, observers: Observers, started: RequestStarted, now: Now) -> None:
-        ends, interrupt = call_each(observers, methodcaller("request_started", started))
-        self._ends: list[Any] = ends
+        self._ends, interrupt = call_each(observers.taking(RequestStarted), started)
         self._now = now
         self._began = now()
         self._started = started
@@ -127,20 +126,7 @@ class ObservedRequest:
         if ends:
             seconds, sent = self._now() - self._began, self.sent_bytes
             ended = RequestEnded(self._started, seconds, status, error, sent, hung_up)
-            _, interrupt = call_each(filter(None, ends), methodcaller("__call__", ended))
-            if interrupt is not None:
-                raise interrupt
-
-
-def call_started(
-    plugin: str, address: str, request: Request | AsyncRequest, headers: dict[str, str]
-) -> CallStarted:
-    """Return the event for the start of an attempt; observers may add to ``headers``."""
-    size = len(request.body) if isinstance(request.body, bytes) else request.length
-    method = request.method
-    if "?" in method:
-        method = method.partition("?")[0]
-    return CallStarted(plugin, address, method, request.attempt, headers, size)
+            raise_interrupt(call_each(ends, ended)[1])
 
 
 def request_started(request: Request | AsyncRequest, methods: Container[str]) -> RequestStarted:
@@ -156,16 +142,18 @@ def _status(error: BaseException) -> int | None:
     return OK if isinstance(error, WireError) else None
 
 
-def _clean(headers: dict[Any, Any], mine: dict[str, str]) -> None:
-    """Restore ``mine`` in ``headers``, and remove other headers that cannot be sent.
+def _with(headers: dict[Any, Any], request: R) -> R:
+    """Return ``request`` with those of ``headers`` that can be added to its own.
 
-    They are removed without an error, because an observer's mistake must not end the call.
+    The others are left out without an error, since an observer's mistake must not end the call.
     """
-    headers.update(mine)
-    for name in [name for name in headers if name not in mine]:
-        value = headers[name]
-        if not (_may_be_added(name) and isinstance(value, str) and _is_sendable(value)):
-            del headers[name]
+    sent = dict(request.headers)
+    for name, value in headers.items():
+        good = isinstance(value, str) and _is_sendable(value)
+        if good and name not in sent and _may_be_added(name):
+            sent[name] = value
+    made: Any = type(request)
+    return cast("R", made(request.method, request.body, sent, request.length, request.attempt))
 
 
 @lru_cache(maxsize=256)

@@ -5,29 +5,34 @@ to each observer. The events are imported by the functions that make them, becau
 imports this module and most have no observer.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeAlias
 
 from moby_plugins.app.retrying import OnRetry
-from moby_plugins.domain.errors import DriverError, PluginError
+from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
 
-T = TypeVar("T")
-A = TypeVar("A")
+if TYPE_CHECKING:
+    from moby_plugins.domain.observing import CallStarted, RequestStarted
+
+P = ParamSpec("P")
+# A method of an observer, or a function that one returned for the end.
+Take: TypeAlias = Callable[[Any], Any]
 # The method of a retry whose error names none: a look-up or a handshake is retried.
 ACTIVATE = "Plugin.Activate"
 
 
-class Observers(tuple[Observer, ...]):
+class Observers(tuple[Observer, ...]):  # noqa: SLOT001  a tuple with more attributes
     """The observers of one registry, client or served app.
 
-    Raises ``TypeError`` if one of them is not an ``Observer``.
+    Which methods they override is looked up here, once: the others are never called. Raises
+    ``TypeError`` if one of them is not an ``Observer``.
     """
 
-    __slots__ = ()
+    _takers: Mapping[object, tuple[Take, ...]]
 
     def __new__(cls, observers: Iterable[Observer] = ()) -> Self:
         """Return the observers as one value."""
@@ -36,42 +41,71 @@ class Observers(tuple[Observer, ...]):
             unchecked: object = observer  # the caller's program may not be type-checked
             if not isinstance(unchecked, Observer):
                 raise TypeError(f"an observer must be an Observer, not {quoted(unchecked)}")
+        instance._takers = _takers(instance) if instance else {}
         return instance
 
-    def notify(self, take: Callable[[Observer], object]) -> None:
-        """Call ``take`` with each observer; log an exception that it raises.
+    def taking(self, kind: "type[CallStarted | RequestStarted]") -> tuple[Take, ...]:
+        """Return the methods of observers that take an event of the class ``kind``."""
+        return self._takers.get(kind, ())
+
+    def notify(self, kind: Callable[P, object], *args: P.args, **named: P.kwargs) -> None:
+        """Pass ``kind(*args, **named)`` to each observer that takes it; log an exception of one.
 
         A ``KeyboardInterrupt`` is raised after the last observer: it is meant for the caller.
         """
-        _, interrupt = call_each(self, take)
-        if interrupt is not None:
-            raise interrupt
-
-    def driver_failed(self, plugin: str, address: str, error: DriverError) -> None:
-        """Report an error that ``plugin`` returned in a response with status 200."""
-        from moby_plugins.domain.observing import DriverFailed
-
-        event = DriverFailed(plugin, address, error.method, error)
-        self.notify(lambda each: each.driver_failed(event))
+        takers = self._takers.get(kind)
+        if takers:
+            raise_interrupt(call_each(takers, kind(*args, **named))[1])
 
 
-def call_each(
-    those: Iterable[A], take: Callable[[A], T]
-) -> tuple[list[T], KeyboardInterrupt | None]:
-    """Call ``take`` with each of ``those``; return the results, and an interrupt if one was raised.
+def _takers(observers: Observers) -> dict[object, tuple[Take, ...]]:
+    """Return the methods that ``observers`` override, by the events that begin or stand alone."""
+    from moby_plugins.domain import observing
 
-    Any other exception is logged as the failure of an observer.
+    methods: dict[object, str] = {
+        observing.ActivationFailed: "activation_failed",
+        observing.CallStarted: "call_started",
+        observing.DriverFailed: "driver_failed",
+        observing.HandlerFailed: "handler_failed",
+        observing.PluginActivated: "plugin_activated",
+        observing.PluginDropped: "plugin_dropped",
+        observing.RequestStarted: "request_started",
+        observing.RetryScheduled: "retry_scheduled",
+    }
+    return {kind: tuple(_overridden(observers, name)) for kind, name in methods.items()}
+
+
+def _overridden(observers: Iterable[Observer], name: str) -> Iterator[Take]:
+    base = getattr(Observer, name)
+    for observer in observers:
+        take = getattr(observer, name)
+        if getattr(take, "__func__", take) is not base:
+            yield take
+
+
+def call_each(takers: Iterable[Take], event: object) -> tuple[list[Any], KeyboardInterrupt | None]:
+    """Pass ``event`` to ``takers``; return the results, and an interrupt if one was raised.
+
+    Results that are ``None`` are left out. Any other exception is logged as an observer's failure.
     """
-    entered: list[T] = []
+    entered: list[Any] = []
     interrupt: KeyboardInterrupt | None = None
-    for each in those:
+    for take in takers:
         try:
-            entered.append(take(each))
+            result = take(event)
         except KeyboardInterrupt as error:
             interrupt = error
         except BaseException as error:
-            log_failure(f"the observer {shown(each)} failed", error)
+            log_failed_observer(take, error)
+        else:
+            if result is not None:
+                entered.append(result)
     return entered, interrupt
+
+
+def log_failed_observer(take: Take, error: BaseException) -> None:
+    """Log that ``take``, of an observer, raised ``error``."""
+    log_failure(f"the observer {shown(getattr(take, '__self__', take))} failed", error)
 
 
 def notifying_retries(observers: Observers, plugin: str, on_retry: OnRetry | None) -> OnRetry:
@@ -80,8 +114,7 @@ def notifying_retries(observers: Observers, plugin: str, on_retry: OnRetry | Non
 
     def notify(error: PluginError, delay: float) -> None:
         method = getattr(error, "method", "").partition("?")[0] or ACTIVATE
-        event = RetryScheduled(plugin, method, error.attempts, error, delay)
-        observers.notify(lambda each: each.retry_scheduled(event))
+        observers.notify(RetryScheduled, plugin, method, error.attempts, error, delay)
         if on_retry is not None:
             on_retry(error, delay)
 
@@ -93,20 +126,10 @@ def notify_failed_handler(
 ) -> None:
     """Log and report that a handler failed with ``error`` for ``plugin``."""
     log_failure(f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}", error)
-    if not observers:
-        return
-    from moby_plugins.domain.observing import HandlerFailed
+    if observers:
+        from moby_plugins.domain.observing import HandlerFailed
 
-    event = HandlerFailed(plugin.name, handler, error)
-    observers.notify(lambda each: each.handler_failed(event))
-
-
-def notify_failed(observers: Observers, name: str, error: Exception, seconds: float) -> None:
-    """Report that the plugin ``name`` could not be activated."""
-    from moby_plugins.domain.observing import ActivationFailed
-
-    failed = ActivationFailed(name, error, seconds)
-    observers.notify(lambda each: each.activation_failed(failed))
+        observers.notify(HandlerFailed, plugin.name, handler, error)
 
 
 def notify_dropped(observers: Observers, plugin: Plugin | None) -> None:
@@ -114,5 +137,10 @@ def notify_dropped(observers: Observers, plugin: Plugin | None) -> None:
     if plugin is not None and observers:
         from moby_plugins.domain.observing import PluginDropped
 
-        event = PluginDropped(plugin)
-        observers.notify(lambda each: each.plugin_dropped(event))
+        observers.notify(PluginDropped, plugin)
+
+
+def raise_interrupt(interrupt: KeyboardInterrupt | None) -> None:
+    """Raise ``interrupt``, unless it is ``None``."""
+    if interrupt is not None:
+        raise interrupt

@@ -5,6 +5,7 @@ for a server. ``Routes`` finds the method for a request; ``refusal`` makes the r
 exception.
 """
 
+import inspect
 import io
 import logging
 import time
@@ -428,6 +429,13 @@ def as_app(implementation: object) -> App | AsyncApp:
             f"it is {type(part).__name__!r}, and neither a PluginApp, a subsystem nor a"
             " function from Request to Response"
         )
+    try:
+        inspect.signature(part).bind(None)
+    except ValueError:  # written in C, without a signature
+        pass
+    except TypeError as error:
+        needed = "it cannot be called with a request alone; if it makes an app, serve what it makes"
+        raise TypeError(f"{needed}: app = make_app() in the module") from error
     return cast("App", part)
 
 

@@ -226,11 +226,9 @@ def _observed(app: Served, observers: tuple[str | Observer, ...], metrics: str |
         return app
     those = observers_of(named, ())
     if is_async_app(app):
-        from moby_plugins.app.aio.serving import AsyncPluginApp
+        from moby_plugins.app.aio.serving import observed as async_observed
 
-        if isinstance(app, AsyncPluginApp):
-            return app.with_observers(those)
-        raise click.UsageError("APP is a coroutine function: observers are for an AsyncPluginApp")
+        return async_observed(cast("AsyncApp", app), those)
     return observed(cast("App", app), those)
 
 

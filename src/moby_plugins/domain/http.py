@@ -398,6 +398,11 @@ class Whole:
         self.room = min(CHUNK_BYTES, self._left)
 
     @property
+    def size(self) -> int:
+        """How many bytes were received so far."""
+        return self._limit + 1 - self._left
+
+    @property
     def value(self) -> bytes:
         """The bytes received so far."""
         return self._data.getvalue()

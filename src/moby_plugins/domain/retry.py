@@ -51,6 +51,23 @@ def seconds(timeout: float | None) -> float | None:
     return float(timeout)
 
 
+def no_nan(argument: str, given: float) -> float:
+    """Return ``given``, a number of seconds; raise ``ValueError`` for NaN.
+
+    NaN is neither less nor more than any number: a wait would end at once, or never.
+    """
+    if math.isnan(given):
+        raise ValueError(f"{argument} must be a number of seconds, not nan")
+    return given
+
+
+def finite(argument: str, given: float) -> float:
+    """Return ``given``, a moment in seconds; raise ``ValueError`` for NaN and infinities."""
+    if not math.isfinite(given):
+        raise ValueError(f"{argument} must be a finite number of seconds, not {given:g}")
+    return given
+
+
 def _at_least(
     bound: float, most: float = sys.float_info.max
 ) -> "Callable[[object, Attribute[float], Any], None]":
@@ -87,7 +104,8 @@ class RetryPolicy:
             do not retry at the same moment; 0 or more. It never exceeds the budget.
 
     A subclass may override ``next_delay``, to wait longer for a particular plugin or to give up by
-    another rule. It is called after each failure; jitter is added to its result.
+    another rule. It is called after each failure; jitter is added to its result. ``ValueError`` is
+    raised for a result that is negative or NaN.
 
     Raises:
         ValueError: If a value is not a number, or is out of range.
@@ -178,6 +196,9 @@ class Tries:
         delay = self._policy.next_delay(self.number - 1, elapsed)
         if delay is None:
             return None
+        if not delay >= 0:  # from a subclass; written so that NaN is rejected too
+            raise ValueError(f"next_delay returned {quoted(delay)}: no number of seconds from 0 on")
+        delay = min(delay, MAX_SECONDS)
         self.number += 1
         return delay + self._jitter(elapsed + delay) if self._policy.jitter else delay
 

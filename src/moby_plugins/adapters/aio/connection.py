@@ -85,6 +85,7 @@ class AsyncConnection:
         # The rest of a small request for which the socket had no room.
         self._unsent: memoryview | None = None
         self._failure: Exception | None = None
+        self._is_new = True
         # Whether the other end has hung up, or sent data that was not requested.
         self.is_readable: Callable[[], bool] = link.is_readable
         link.start(self._on_readable)
@@ -120,14 +121,15 @@ class AsyncConnection:
             self.close()
             raise
         parser.reusable = parser.reusable and whole
+        is_new, self._is_new = self._is_new, False
         received = parser.take()
         if parser.complete:
             self._finish()
-            return AsyncResponse(parser.status, received, parser.headers())
+            return AsyncResponse(parser.status, received, parser.headers(), is_new)
         self._incoming = incoming = _Incoming(received)
         self._check_body(incoming)
         body = UnreadBody(self, incoming, call, self._address)
-        return AsyncResponse(parser.status, body, parser.headers())
+        return AsyncResponse(parser.status, body, parser.headers(), is_new)
 
     def resume(self) -> None:
         """Resume receiving, after a pause because enough of the body was kept."""

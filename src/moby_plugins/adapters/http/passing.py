@@ -72,7 +72,8 @@ class PassingTransport:
             if isinstance(error, (TransportError, WireError)) and hung_up.is_set():
                 raise _host_left() from error
             raise
-        return Response(response.status, _PassingBody(response.body, hung_up), response.headers)
+        body = _PassingBody(response.body, hung_up)
+        return Response(response.status, body, response.headers, response.new_connection)
 
     def close(self) -> None:
         """End the thread that checks the hosts; running calls continue."""

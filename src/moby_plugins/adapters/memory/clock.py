@@ -30,6 +30,7 @@ from typing import TypeVar
 from attrs import define, field
 
 from moby_plugins.deferred_names import AtDoor
+from moby_plugins.domain.retry import finite, no_nan
 from moby_plugins.ports import SleepEvent
 
 T = TypeVar("T")
@@ -96,8 +97,8 @@ class FakeClock:
 
     def __init__(self, start: float = 0.0, *, watchdog: float = 10.0) -> None:
         self.sleeps: list[float] = []
-        self._now = float(start)
-        self._watchdog = watchdog
+        self._now = float(finite("start", start))
+        self._watchdog = no_nan("watchdog", watchdog)
         self._lock = threading.Lock()
         self._participants: dict[int, _Participant] = {}
         self._script: list[tuple[float, int, Callable[[], object]]] = []
@@ -122,9 +123,10 @@ class FakeClock:
         Raises:
             ClockStuckError: If no thread can continue. An exception of a scripted event is
                 raised here, too.
+            ValueError: If ``seconds`` is NaN.
         """
         with self._lock:
-            self.sleeps.append(seconds)
+            self.sleeps.append(no_nan("seconds", seconds))
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
@@ -133,7 +135,7 @@ class FakeClock:
         Args:
             seconds: How long.
         """
-        if seconds > 0:
+        if no_nan("seconds", seconds) > 0:
             self._block(None, seconds)
 
     def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
@@ -149,6 +151,8 @@ class FakeClock:
         Returns:
             Whether it is set.
         """
+        if timeout is not None:
+            no_nan("timeout", timeout)
         if isinstance(event, SleepEvent) and timeout is not None:
             with self._lock:
                 self.sleeps.append(timeout)
@@ -180,9 +184,13 @@ class FakeClock:
         Args:
             moment: When, in seconds on this clock.
             do: The function.
+
+        Raises:
+            ValueError: If ``moment`` is NaN or infinite.
         """
         with self._lock:
-            heapq.heappush(self._script, (moment, next(self._order), do))
+            script = (finite("moment", moment), next(self._order), do)
+            heapq.heappush(self._script, script)
 
     def run(self, *functions: Callable[[], T]) -> list[Future[T]]:
         """Call each function in its own thread, at this moment; return when all have ended.

@@ -26,6 +26,7 @@ from itertools import count
 from typing import Any, TypeVar, TypeVarTuple
 
 from moby_plugins.deferred_names import AtDoor
+from moby_plugins.domain.retry import finite, no_nan
 from moby_plugins.domain.text import quoted
 
 _DOOR = AtDoor("moby_plugins.testing", __name__)
@@ -72,9 +73,11 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
     """
 
     __module__ = _DOOR
+    _closed = True  # for ``__del__``, if an argument is refused
 
     def __init__(self, start: float = 0.0, *, watchdog: float = 10.0) -> None:
-        self._jumping = _JumpingSelector(float(start), watchdog, self._moved)
+        start, watchdog = float(finite("start", start)), no_nan("watchdog", watchdog)
+        self._jumping = _JumpingSelector(start, watchdog, self._moved)
         super().__init__(self._jumping)
         self._jumping.own = len(self._jumping.get_map())
 
@@ -96,13 +99,11 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
 
         Raises:
             TypeError: For a coroutine function, or anything that cannot be called.
-            ValueError: If ``moment`` is NaN.
+            ValueError: If ``moment`` is NaN or infinite.
         """
         if iscoroutinefunction(do) or not callable(do):
             raise TypeError(f"do must be a plain function, which may start a task: {quoted(do)}")
-        if math.isnan(moment):
-            raise ValueError("moment must be a number of seconds, not nan")
-        self._jumping.add(moment, do)
+        self._jumping.add(finite("moment", moment), do)
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end, and return its result; may be called again.
@@ -170,8 +171,11 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
 
         Returns:
             A handle that cancels it.
+
+        Raises:
+            ValueError: If ``when`` is NaN.
         """
-        if when == math.inf:
+        if no_nan("when", when) == math.inf:
             return asyncio.TimerHandle(when, callback, args, self, context)
         return super().call_at(when, callback, *args, context=context)
 

@@ -11,12 +11,13 @@ from moby_plugins.app.accounting import CLOSED, ClientBase
 from moby_plugins.app.aio.attempts import AsyncAttempt, delay_after, pause
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.bodies import AsyncData, AsyncUpload, read_limited, refuse
+from moby_plugins.app.bodies import is_callers
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.retrying import Ending, OnRetry, chance
 from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.async_http import AsyncBody, AsyncBytes, AsyncContent, AsyncRequest
+from moby_plugins.domain.async_http import AsyncBody, AsyncBytes, AsyncRequest
 from moby_plugins.domain.errors import PluginError, StatusError, TransportError, WireError
 from moby_plugins.domain.http import OK, STREAM_BYTES
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries, is_retryable, policy_given
@@ -409,7 +410,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
                 return wire.decode(body.whole, into)
             return wire.decode(await read_limited(body, most), into)
         except (TransportError, WireError, StatusError) as error:
-            if not _is_callers(error, request.body):
+            if not is_callers(error, request.body):
                 self._account(error, request)
             raise
 
@@ -492,8 +493,3 @@ class _Opening:
 
     async def __aexit__(self, *_: object) -> None:
         self._streams.pop().close()
-
-
-def _is_callers(error: PluginError, body: AsyncContent) -> bool:
-    # Raised by reading the caller's data, which may come from another plugin: not this one's error.
-    return isinstance(body, AsyncUpload) and body.error is error

@@ -43,7 +43,6 @@ from moby_plugins.app.leading import notify_settled
 from moby_plugins.app.observing import (
     Observers,
     notify_dropped,
-    notify_failed,
     notify_failed_handler,
     notifying_retries,
 )
@@ -53,6 +52,7 @@ from moby_plugins.domain.errors import (
     PluginError,
     WaitCancelledError,
 )
+from moby_plugins.domain.observing import ActivationFailed
 from moby_plugins.domain.plugin import Manifest, Plugin, check_protocol
 from moby_plugins.domain.retry import (
     RetryPolicy,
@@ -400,7 +400,8 @@ class AsyncLeaders:
             if not isinstance(error, Exception):
                 raise
             if not self._closing.is_set():
-                notify_failed(self._observers, lead.name, error, lead.loop.time() - started)
+                took = lead.loop.time() - started
+                self._observers.notify(ActivationFailed, lead.name, error, took)
             return
         self._forget_lead(lead)
         # If the plugin is active under another name, or in another loop, that client is shared.

@@ -8,7 +8,16 @@ server ends.
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Container,
+    Iterable,
+)
 from copy import copy
 from typing import Any, Self
 
@@ -19,7 +28,7 @@ from moby_plugins.app.observed import ObservedRequest, request_started
 from moby_plugins.app.observing import Observers
 from moby_plugins.app.parts import Part, check_part
 from moby_plugins.app.results import mismatch
-from moby_plugins.app.serving import CallLog, Route, Routes, refusal
+from moby_plugins.app.serving import CallLog, Route, Routes, is_async_app, refusal
 from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import BAD_REQUEST
 from moby_plugins.async_ports import is_cancelled
@@ -28,7 +37,7 @@ from moby_plugins.domain.errors import INTERNAL_ERROR, StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, MAX_REQUEST_BYTES, OK, Request, Response
 from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Manifest
-from moby_plugins.domain.text import shown
+from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import Clock, has_hung_up, is_forked_child
 
@@ -97,7 +106,7 @@ class AsyncPluginApp:
             The response; the caller closes it.
         """
         if self._observers:
-            return await self._observed(request)
+            return await _observed(self._answer, request, self._observers, self._routes.methods)
         return (await self._answer(request))[0]
 
     def with_observers(self, observers: Iterable[Observer]) -> Self:
@@ -126,22 +135,69 @@ class AsyncPluginApp:
             log_failed_call(f"{method} failed", error)
             return whole(refusal(error)), error
 
-    async def _observed(self, request: AsyncRequest) -> AsyncResponse:
-        # Observers run in the context of the request's task.
-        now = asyncio.get_running_loop().time
-        started = request_started(request, self._routes.methods)
-        observed = ObservedRequest(self._observers, started, now)
-        try:
-            response, error = await self._answer(request)
-        except BaseException as raised:  # cancelled: its host hung up, or the server ends
-            observed.end(INTERNAL_ERROR, raised, hung_up=True)
-            raise
-        if isinstance(response.body, AsyncBytes):
-            observed.sent_bytes = len(response.body.whole)
-            # A method may suppress its cancellation, and then return or raise.
-            observed.end(response.status, error, hung_up=has_hung_up())
-            return response
-        return evolve(response, body=_Observed(response, observed))
+
+def observed(
+    app: AsyncApp, observers: Iterable[Observer], *, methods: Collection[str] = ()
+) -> AsyncApp:
+    """Return an app that answers as ``app`` does, and reports each request to ``observers``.
+
+    Observers are called in the request's task, so that the app sees the context variables that
+    they set. An ``AsyncPluginApp`` keeps the observers that it already has.
+
+    Args:
+        app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.
+        observers: Objects whose methods are called for each request.
+        methods: The methods that a function answers; for others ``RequestStarted.route`` is "".
+            Not used for an ``AsyncPluginApp``.
+
+    Returns:
+        The observed app.
+
+    Raises:
+        TypeError: If an observer is not an ``Observer``, or ``app`` is no coroutine function.
+    """
+    if isinstance(app, AsyncPluginApp):
+        return app.with_observers(observers)
+    if not is_async_app(app):
+        wanted = "an AsyncPluginApp or a coroutine function"
+        raise TypeError(f"app must be {wanted}, not {quoted(app)}")
+    those, known = Observers(observers), frozenset(methods)
+
+    async def answer(request: AsyncRequest) -> tuple[AsyncResponse, None]:
+        response: object = await app(request)  # the app's program may not be type-checked
+        if not isinstance(response, AsyncResponse):
+            raise TypeError(f"an application returns an AsyncResponse, not {quoted(response)}")
+        return response, None
+
+    async def serve(request: AsyncRequest) -> AsyncResponse:
+        return await _observed(answer, request, those, known)
+
+    return serve
+
+
+async def _observed(
+    answer: Callable[[AsyncRequest], Awaitable[tuple[AsyncResponse, BaseException | None]]],
+    request: AsyncRequest,
+    observers: Observers,
+    methods: Container[str],
+) -> AsyncResponse:
+    # Observers run in the context of the request's task.
+    now = asyncio.get_running_loop().time
+    observed = ObservedRequest(observers, request_started(request, methods), now)
+    try:
+        response, error = await answer(request)
+    except BaseException as raised:
+        if not is_forked_child():  # the parent process still answers the request
+            # A task is cancelled if its host hung up, or the server ends.
+            left = is_cancelled(raised) or has_hung_up()
+            observed.end(INTERNAL_ERROR, raised, hung_up=left)
+        raise
+    if isinstance(response.body, AsyncBytes):
+        observed.sent_bytes = len(response.body.whole)
+        # A method may suppress its cancellation, and then return or raise.
+        observed.end(response.status, error, hung_up=has_hung_up())
+        return response
+    return evolve(response, body=_Observed(response, observed))
 
 
 class AsyncAccessLog:

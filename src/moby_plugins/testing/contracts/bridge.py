@@ -103,7 +103,7 @@ class BridgedTransport:
         )
         response = self._thread.run(self._transport.send(async_request, timeout))
         body_of = _BridgedBody(response.body, self._thread)
-        return Response(response.status, body_of, response.headers)
+        return Response(response.status, body_of, response.headers, response.new_connection)
 
     def close(self) -> None:
         """Close the transport from this thread, which is not that of its loop."""
