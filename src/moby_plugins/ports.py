@@ -474,11 +474,11 @@ def filled(argument: str, value: T, *methods: str) -> T:
 
     A class instead of an instance raises ``TypeError`` too.
     """
-    # A list is faster than a generator, and a program may make hundreds of clients.
-    present = [method for method in methods if callable(getattr(value, method, None))]
-    if isinstance(value, type) or len(present) < len(methods):
-        named = listed(f"{method}()" for method in methods)
-        raise TypeError(f"{argument} must be an object with {named}, not {quoted(value)}")
+    # A loop is faster than a generator, and a program may make hundreds of clients.
+    for method in methods:
+        if isinstance(value, type) or not callable(getattr(value, method, None)):
+            named = listed(f"{each}()" for each in methods)
+            raise TypeError(f"{argument} must be an object with {named}, not {quoted(value)}")
     return value
 
 

@@ -48,7 +48,7 @@ running is replaced by one that the first caller in the child leads.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -224,6 +224,8 @@ class Handshake:
         self._ending = ending
         self._reached: tuple[Plugin, Client] | None = None
         self._pending: PendingResponse | None = None
+        # The request of the first attempt, if that was begun.
+        self._first: Request | None = None
         # Why it was ended, or "" if it succeeded; ``setdefault`` keeps the first of the two.
         self._fate: dict[str, str] = {}
 
@@ -238,7 +240,8 @@ class Handshake:
             plugin, client = self._find()
             if plugin.managed is not None:
                 return None  # a managed plugin gets no request
-            self._pending = client.begin(client.request(ACTIVATE), self._timeout)
+            self._first = client.request(ACTIVATE)
+            self._pending = client.begin(self._first, self._timeout)
         except PluginError as error:
             self._check(error)
             raise
@@ -302,7 +305,8 @@ class Handshake:
             return plugin
         manifest = plugin.manifest
         if plugin.managed is None:
-            request = client.request(ACTIVATE, attempt=attempt)
+            first = self._first if attempt == 1 else None
+            request = first or client.request(ACTIVATE, attempt=attempt)
             manifest = client.attempt(request, Manifest, self._timeout, pending)
         return ActivePlugin(
             plugin.name,
@@ -375,16 +379,32 @@ class Activations(Generic[P]):
     ) -> bool:
         """Settle a running activation and return true; return false if it was already settled."""
         with self._lock():
-            if activation.done.is_set():
-                return False
-            if self._closed:
-                plugin, error = None, None
-            if plugin is not None:
-                plugin = self._shared(activation, plugin)
-            elif self._by_name.get(activation.name) is activation:
-                del self._by_name[activation.name]
-            activation.settle(plugin, error)
-            return True
+            return self._settle(activation, plugin, error)
+
+    def abandon(self, activations: Iterable[Activation[P]]) -> list[PendingHandlerCall[P]]:
+        """Settle those that are running as "abandoned"; take the meetings of all."""
+        left: list[PendingHandlerCall[P]] = []
+        with self._lock():
+            for activation in activations:
+                self._settle(activation, None, None)
+                left += activation.pending_calls
+                activation.pending_calls = []
+        return left
+
+    def _settle(
+        self, activation: Activation[P], plugin: P | None, error: BaseException | None
+    ) -> bool:
+        # Called with the lock held.
+        if activation.done.is_set():
+            return False
+        if self._closed:
+            plugin, error = None, None
+        if plugin is not None:
+            plugin = self._shared(activation, plugin)
+        elif self._by_name.get(activation.name) is activation:
+            del self._by_name[activation.name]
+        activation.settle(plugin, error)
+        return True
 
     def share(self, name: str, plugin: P) -> Activation[P]:
         """Return the activation of ``name``, which is active with ``plugin`` or an earlier plugin.

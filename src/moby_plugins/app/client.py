@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from types import UnionType
-from typing import Any, Self, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, overload
 
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import CLOSED, ClientBase
@@ -367,12 +367,13 @@ class Client(ClientBase[Request]):
         # Test the class: ``issubclass`` caches its result, ``isinstance`` looks at each method.
         if not issubclass(type(self._transport), BeginningTransport):
             return None
-        transport = cast("BeginningTransport", self._transport)
+        transport: Any = self._transport
         try:
-            return transport.begin(request, self._time_out(timeout))
+            begun: PendingResponse | None = transport.begin(request, self._time_out(timeout))
         except TransportError as error:
             self._account(error, request)
             raise
+        return begun
 
     def attempt(
         self,

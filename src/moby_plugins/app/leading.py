@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from moby_plugins.app.activation import (
@@ -247,10 +246,7 @@ class Leaders:
         finally:
             # This changes something only if the loop was cut short: then other callers may take
             # the lead, and the handlers of plugins that became active are still called.
-            for activation in led_here:
-                self._activations.settle(activation, None)
-            left = chain.from_iterable(map(self._activations.take_pending_calls, led_here))
-            call_handlers(left, self._observers)
+            call_handlers(self._activations.abandon(led_here), self._observers)
         for activation in led_elsewhere:
             activation.wait(self._clock, ending)
         yield from (activation for activation in led_elsewhere if not activation.abandoned)
@@ -302,7 +298,8 @@ class Leaders:
                 for activation, error in workers:
                     if error is not None and not isinstance(error, Exception):
                         raise error
-                    self._call_handlers(activation)
+                    if activation.pending_calls:
+                        self._call_handlers(activation)
                     yield activation
             except BaseException:  # also raised when the caller closes this generator
                 ending.end(LEFT)

@@ -43,7 +43,9 @@ class ObservedClientBase(ClientBase[R]):
         """Set the plugin's name and address in ``error``; report a ``DriverError`` to observers."""
         super().sign(error)
         if isinstance(error, DriverError):
-            self._observers.notify(DriverFailed, self._name, self._address_text, error.method, error)
+            self._observers.notify(
+                DriverFailed, self._name, self._address_text, error.method, error
+            )
 
     def _ended(self, observed: ObservedCall[R], error: BaseException) -> None:
         """Report that the attempt ended with ``error``, after setting in it which call failed."""

@@ -344,7 +344,8 @@ class _Workers(Generic[T, R]):
         settled = self._settle(outcome)
         with self._lock:
             self._settled.append(settled)
-            self._wakeup.set()
+            if not self._wakeup.is_set():  # ``set`` calls six functions more
+                self._wakeup.set()
 
     def _begin_all(self, begin: Begin, selector: Selector) -> None:
         # The task of each pending response that was begun and is not finished.

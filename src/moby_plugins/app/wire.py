@@ -238,6 +238,7 @@ def _sequence_hook(kind: Any) -> Hook:
     if make is tuple and types[-1] is not Ellipsis and get_args(kind):
         raise TypeError(f"{shown(kind)}: a JSON array has no fixed length; take tuple[T, ...]")
     item_type = types[0]
+    is_object = attrs.has(item_type)
 
     def structure(value: Any, _: Any) -> Any:
         if value is None:
@@ -246,7 +247,7 @@ def _sequence_hook(kind: Any) -> Hook:
             raise _MismatchError("an array", value)
         # ``null`` is the zero value of most types, but not an object: a list with ``null`` in place
         # of an object has crashed hosts (B11, trap 10).
-        if attrs.has(item_type) and None in value:
+        if is_object and None in value:
             raise _MismatchError("objects", None)
         hook = _hook(item_type)
         items: list[Any] = []

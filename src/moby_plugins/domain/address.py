@@ -17,10 +17,12 @@ DEFAULT_PORTS = {"tcp": 80, "http": 80, "https": 443}
 
 _FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _BY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|unix:", re.IGNORECASE)
-# What ``urllib.parse.quote`` never quotes.
-_UNQUOTED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# A path of which no character has to be escaped.
+_UNESCAPED = re.compile(r"[A-Za-z0-9_.~/-]*")
+# What ends the path of a socket.
+_QUERY = re.compile(r"[?#]")
 
 # The patterns below are compiled on first use, to keep commands fast: most addresses are of UNIX
 # sockets and need none of them.
@@ -157,10 +159,10 @@ def is_address(text: str) -> bool:
 
 def of_path(path: str) -> str:
     """Return the text of ``Address.of_socket(path)``, without building the address."""
+    if _UNESCAPED.fullmatch(path):  # most paths: spare ``quote``, and its import
+        return f"unix://{path}"
     # In a relative path an "@" would end a user name.
     safe = "/:!$&'()*+,;= " + ("@" if path.startswith("/") else "")
-    if not path.strip(_UNQUOTED + safe):  # nothing to quote in most paths, so spare the import
-        return "unix://" + path
     from urllib.parse import quote
 
     return "unix://" + quote(path, safe=safe, errors="surrogateescape")
@@ -185,7 +187,9 @@ def _split(text: str) -> tuple[str, str]:
 
 def _without_credentials(text: str, scheme: str, rest: str) -> str:
     # As in Go, credentials end at the last "@" before the first of these characters.
-    authority = re.split(r"[/?#]", rest.removeprefix("//"))[0] if rest.startswith("//") else ""
+    if "@" not in rest or not rest.startswith("//"):
+        return rest
+    authority = re.split(r"[/?#]", rest.removeprefix("//"))[0]
     credentials, at, _ = authority.rpartition("@")
     if not at or scheme not in {"unix", *DEFAULT_PORTS}:
         return rest
@@ -202,7 +206,7 @@ def _public(text: str) -> str:
 
 
 def _socket_path(text: str, rest: str) -> str:
-    path = re.split(r"[?#]", rest.removeprefix("//"))[0]
+    path = _QUERY.split(rest.removeprefix("//"), 1)[0]
     if "%" in path:
         from urllib.parse import unquote
 

@@ -116,7 +116,8 @@ def _as_async_body(content: AsyncContent | AsyncBody) -> AsyncBody:
     return _AsyncChunks(content)
 
 
-@frozen
+# Without slots, like ``AsyncResponse``: a frozen class with slots takes longer to create.
+@frozen(slots=False)
 class AsyncRequest:
     """A call: ``POST /method`` with a body (protocol.md A4). Read by one task at a time.
 
@@ -202,7 +203,7 @@ class AsyncRequest:
         return first_value(body) if body else None
 
 
-@frozen
+@frozen(slots=False)
 class AsyncResponse:
     """The response to a call: a status, headers and an unread body.
 

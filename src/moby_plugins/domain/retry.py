@@ -29,11 +29,10 @@ def size(argument: str, value: object) -> int:
     Raises ``TypeError`` if ``value`` is not a whole number, and ``ValueError`` if it is not
     positive. Both name the ``argument``.
     """
-    wrong = f"{argument} must be a positive whole number, not {quoted(value)}"
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(wrong)
-    if value < 1:
-        raise ValueError(wrong)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not isinstance(value, int) or not is_whole or value < 1:
+        wrong = f"{argument} must be a positive whole number, not {quoted(value)}"
+        raise ValueError(wrong) if is_whole else TypeError(wrong)
     return value
 
 

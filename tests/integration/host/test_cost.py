@@ -25,7 +25,7 @@ from tests.dummy_plugin import Conversation, DummyPlugin, answering, http, keeps
 # Functions in Python for one call over a connection that is open, by transport.
 MOST = {"httptools": 70, "urllib3": 150}
 # The same for all that makes a plugin active: look-up, client, connection, handshake.
-MOST_TO_ACTIVATE = {"httptools": 240, "urllib3": 330}
+MOST_TO_ACTIVATE = {"httptools": 200, "urllib3": 280}
 # Functions in C that enter the kernel, on the way of a call.
 SYSTEM_CALLS = {
     "fcntl",

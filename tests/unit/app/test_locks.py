@@ -16,7 +16,6 @@ HARMLESS = {
         "Activation",
         "RuntimeError",
         "_is_same",
-        "activation.done.is_set",
         "activation.settle",
         "len",
         "list",
@@ -30,6 +29,7 @@ HARMLESS = {
         "self._plugins.clear",
         "self._plugins.get",
         "self._plugins.values",
+        "self._settle",
         "self._shared",
     },
     # It is made without I/O: see test_composition.py.
@@ -47,6 +47,7 @@ HARMLESS = {
         "heapq.heappop",
         "heapq.heappush",
         "self._wakeup.clear",
+        "self._wakeup.is_set",
         "self._wakeup.set",
         "self._settled.append",
         "self._settled.popleft",

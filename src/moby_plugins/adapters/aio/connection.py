@@ -112,12 +112,14 @@ class AsyncConnection:
                 while not parser.status:
                     if self._failure is not None:
                         raise copy(self._failure)  # its traceback would refer to this object
-                    await call.wait()
+                    await call.woken()
+                    if call.failure is not None:
+                        call.check()
             except ERRORS as error:
                 answered = isinstance(error, OSError) and parser.answered
                 raise translate(error, self._address, answered=answered) from error
         except BaseException:
-            self._call = None
+            self._call = call.waiter = None
             self.close()
             raise
         parser.reusable = parser.reusable and whole
@@ -245,32 +247,30 @@ class AsyncConnection:
         except OSError as error:
             self._break(error)
             return
-        if self._call is None:
+        call = self._call
+        if call is None:
             if data is not None:  # the end of the connection, or data that was not requested
                 self._lose()
-        elif self._is_sending:
+            return
+        if self._is_sending:
             self._take_early(data)
-        else:
-            self._take(data)
-        # While more is awaited: after a reset, the loop may not report the connection again.
-        if (
-            self._call is not None
-            and (self._is_sending or not self._parser.complete)
-            and link.is_receiving
-            and link.is_broken()
-        ):
-            link.loop.call_soon(self._on_readable)
-
-    def _take(self, data: bytes | None) -> None:
-        """Parse received bytes of a response."""
-        call = self._call
+            self._look_again()
+            return
         if data:
             self._feed(data)
-        if self._link.ended:
-            self._link.pause()
+        if link.ended:
+            link.pause()
             self._take_end()
-        if call is not None:
-            call.wake()
+        if not self._parser.complete:
+            self._look_again()
+        call.resume()  # last, as the task goes on in it
+
+    def _look_again(self) -> None:
+        """Receive again if more is awaited on a broken connection."""
+        # After a reset, the loop may not report the connection again.
+        link = self._link
+        if self._call is not None and link.is_receiving and link.is_broken():
+            link.loop.call_soon(self._on_readable)
 
     def _lose(self) -> None:
         self._pool.shared.discard(self)
@@ -344,23 +344,22 @@ class AsyncConnection:
         self._failure = error.with_traceback(None)
         error.__cause__ = error.__context__ = None
         self._link.close()
-        if self._call is None:
+        call = self._call
+        if call is None:
             self._lose()
         elif self._is_sending:
             self._responded = True
-            self._call.interrupt()
+            call.interrupt()
         else:
             if self._incoming is not None:
                 self._take_end()
-            if self._call is not None:
-                self._call.wake()
+            call.wake()
 
     def _finish(self) -> None:
         """End the call after its last byte; keep the connection for another, or close it."""
         call, self._call, self._incoming = self._call, None, None
         if call is not None:
             self._pool.end(call)
-            call.wake()
         link = self._link
         if self._parser.reusable and not (link.ended or link.is_closed):
             if not link.is_receiving:

@@ -313,7 +313,8 @@ class OpenSockets:
         """List ``sock``; raise ``ClosedHereError`` after ``end``."""
         self._open[weakref.ref(sock, self._open.pop)] = os.getpid()
         # Checked after listing, because ``end`` sets the flag before it reads the list.
-        self.check()
+        if self._ended:
+            raise ClosedHereError
 
     def check(self) -> None:
         """Raise ``ClosedHereError`` after ``end`` was called."""

@@ -82,23 +82,15 @@ class PendingExchange:
         self._sock = sock
         self._connection = connection
         self._request: Request | None = request
-        self._ends = ends
+        # The monotonic time at which it times out, ``None`` for never.
+        self.ends: float | None = ends
         self._release = release
         self._translate = translate
         self._sent = True
-        self._is_whole = False
+        # Whether ``finish`` will return or raise without waiting.
+        self.is_whole: bool = False
         self._is_over = False
         self._failure: Exception | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether ``finish`` will return or raise without waiting."""
-        return self._is_whole
-
-    @property
-    def ends(self) -> float | None:
-        """The monotonic time at which it times out, ``None`` for never."""
-        return self._ends
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
@@ -112,12 +104,12 @@ class PendingExchange:
         """Send the request; the socket must be connected."""
         request, self._request = self._request, None
         assert request is not None  # noqa: S101  for mypy: it is sent once
-        self._sent = self._connection.send(request, self._ends)
+        self._sent = self._connection.send(request, self.ends)
 
     def advance(self, events: int) -> bool:
         """Advance as far as possible without waiting; return true once ``finish`` is due."""
         if not events or events & _HUNG_UP:
-            self._is_whole = True
+            self.is_whole = True
         elif self._request is None:
             return self._receive()
         else:
@@ -125,8 +117,8 @@ class PendingExchange:
                 self.send()
             except Exception as error:  # raised again by ``finish``
                 self._failure = error
-                self._is_whole = True
-        return self._is_whole
+                self.is_whole = True
+        return self.is_whole
 
     def finish(self) -> Response:
         """Return the response: see ``Transport.send``."""
@@ -148,15 +140,16 @@ class PendingExchange:
             goes_on = self._sock.receive_early()
         except OSError:  # the HTTP library gets the error when it receives
             goes_on = False
-        received = len(self._sock.early)
-        size = response_size(self._sock.early) if goes_on else 0
-        self._is_whole = not goes_on or (size is not None and 0 < size <= received)
+        early = self._sock.early
+        received = len(early)
+        size = response_size(early) if goes_on else 0
+        self.is_whole = not goes_on or (size is not None and 0 < size <= received)
         # The size is 0 while the head is incomplete.
-        return self._is_whole or size is None or max(size, received) > MOST_BYTES
+        return self.is_whole or size is None or max(size, received) > MOST_BYTES
 
     def _check_connected(self) -> None:
         failure = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if not failure and self._ends is not None and self._ends <= time.monotonic():
+        if not failure and self.ends is not None and self.ends <= time.monotonic():
             failure = errno.ETIMEDOUT
         if failure:
             self._connection.close()
@@ -173,8 +166,9 @@ class PollSelector:
 
     def add(self, pending: PendingResponse, /) -> None:
         """Add ``pending`` to those that ``wait`` waits for."""
-        self._pending[pending.fileno()] = pending
-        self._poll.register(pending.fileno(), pending.events())
+        number = pending.fileno()
+        self._pending[number] = pending
+        self._poll.register(number, pending.events())
 
     def wait(self) -> list[PendingResponse]:
         """Wait until one or more responses can be finished; remove and return those."""
@@ -189,11 +183,9 @@ class PollSelector:
 
     def _advance(self, number: int, events: int) -> bool:
         pending = self._pending[number]
-        before = pending.events()
         if pending.advance(events):
             return True
-        if pending.events() != before:
-            self._poll.modify(number, pending.events())
+        self._poll.modify(number, pending.events())
         return False
 
     def _late(self) -> list[int]:

@@ -5,7 +5,7 @@ once and cached. ``http.client`` would do both for every request.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Protocol
 
@@ -67,19 +67,19 @@ def _head(method: str, headers: tuple[tuple[str, str], ...], host: str) -> bytes
 
 
 class ResponseHeaders(Mapping[str, str]):
-    """The headers in ``lines``, parsed on first access.
+    """The headers that ``lines`` returns, parsed on first access.
 
     Names are title-cased, and the values of repeated headers are joined by commas. For one thread
     at a time.
     """
 
-    def __init__(self, lines: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, lines: Callable[[], Iterable[tuple[str, str]]]) -> None:
         self._lines = lines
 
     @cached_property
     def _fields(self) -> dict[str, str]:
         fields: dict[str, str] = {}
-        for name, value in self._lines:
+        for name, value in self._lines():
             key = name.title()
             fields[key] = f"{fields[key]}, {value}" if key in fields else value
         return fields

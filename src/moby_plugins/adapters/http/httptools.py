@@ -154,7 +154,9 @@ class ResponseParser:
     def headers(self) -> ResponseHeaders:
         """Return the headers, which are parsed on first access."""
         plain = self._plain
-        return ResponseHeaders(map(_decoded, self._headers) if plain is None else plain.lines())
+        if plain is None:
+            return ResponseHeaders(partial(map, _decoded, self._headers))
+        return ResponseHeaders(plain.lines)
 
     def finish(self) -> None:
         """Drop the parser, which would form a reference cycle with this."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from moby_plugins.adapters.descriptors import Descriptors, is_refusal
 from moby_plugins.adapters.http.dialing import Dialer, EndingDialer, Socket, StartingDialer
@@ -167,11 +167,12 @@ class PooledTransport:
         or if no descriptor is left.
         """
         fits = isinstance(request.body, bytes) and len(request.body) <= MOST_BEGUN_BYTES
-        if not fits or not issubclass(type(self._dialer), StartingDialer):
+        dialer: Any = self._dialer
+        if not fits or not issubclass(type(dialer), StartingDialer):
             return None
         ends = None if timeout is None else time.monotonic() + timeout
         try:
-            started = cast("StartingDialer", self._dialer).start()
+            started = dialer.start()
         except OSError as error:
             if is_refusal(error):
                 return None

@@ -89,7 +89,7 @@ class UnixSocketDialer:
 
 def check_socket_path(path: str) -> str:
     """Return ``path``; raise ``SpecError`` if it is longer than the path of a socket can be."""
-    size = len(os.fsencode(path))
+    size = len(path) if path.isascii() else len(os.fsencode(path))
     if size > MAX_PATH_BYTES:
         raise SpecError(
             f"socket path {shown(path)} has {size} bytes; the limit is {MAX_PATH_BYTES}"

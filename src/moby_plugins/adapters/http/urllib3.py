@@ -363,7 +363,7 @@ class Urllib3Connection:
             self.close()
             raise
         end = partial(self._end, release, whole=whole)
-        headers = ResponseHeaders(response.lines())
+        headers = ResponseHeaders(response.lines)
         is_new, self._is_new = self._is_new, False
         body = _Body(response, self._sock, self._address, end)
         return Response(response.status, body, headers, is_new)

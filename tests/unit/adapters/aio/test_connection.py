@@ -250,7 +250,7 @@ def test_a_request_is_sent_whole(room: int) -> None:
             assert exchange.link.sent.startswith(b"POST /M.x HTTP/1.1\r\n")
             assert exchange.link.sent.endswith(sent)
             exchange.link.script.append(ANSWER)
-            exchange.link.play()
+            exchange.link.loop.call_soon(exchange.link.play)
             assert await answering == b"{}"
             assert exchange.pool.take() is exchange.connection
 

@@ -1,7 +1,9 @@
 """Turns, deadlines and idle connections of one loop, without a socket."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context, ContextVar
 from typing import Any
 
 import pytest
@@ -39,7 +41,7 @@ def in_loop(test: Callable[[LoopPool[Kept]], Coroutine[Any, Any, None]], most: i
         loop.close()
 
 
-async def raised(waiting: Coroutine[Any, Any, object]) -> type[BaseException] | None:
+async def raised(waiting: Awaitable[object]) -> type[BaseException] | None:
     """The class of what this raises."""
     try:
         await waiting
@@ -90,6 +92,41 @@ def test_a_wait_until_a_moment_returns_then() -> None:
         began = loop.time()
         await pool.begin(began + 9.0).wait_until(began + 2.0)
         assert loop.time() - began == 2.0
+
+    in_loop(test)
+
+
+def test_a_call_that_is_resumed_goes_on_within_the_callback() -> None:
+    """In its own context and as its own task; also after a wait that was cancelled."""
+    asked_by = ContextVar("asked_by", default="")
+
+    async def test(pool: LoopPool[Kept]) -> None:
+        call, told = pool.begin(None), list[str]()
+
+        async def wait() -> None:
+            asked_by.set("a task")
+            while True:
+                with suppress(asyncio.CancelledError):
+                    await call.wait()
+                    told.append(f"{asked_by.get()} in {asyncio.current_task() is waiting}")
+
+        def come() -> None:
+            call.resume()
+            call.resume()  # it waits again
+            told.append("the end of the callback")
+
+        waiting = asyncio.create_task(wait())
+        for _ in range(2):
+            await asyncio.sleep(0)
+            waiting.cancel()
+            call.resume()  # it is cancelled already
+            await asyncio.sleep(0)
+            Context().run(asyncio.get_running_loop().call_soon, come)
+            await asyncio.sleep(0)
+            assert told == ["a task in True"] * 2 + ["the end of the callback"]
+            told.clear()
+        asyncio.get_running_loop().call_soon(call.fail, timed_out)
+        assert await raised(waiting) is TimeoutError
 
     in_loop(test)
 
