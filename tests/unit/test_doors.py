@@ -160,7 +160,7 @@ def imported(text: str) -> set[str]:
     return {each for each in found if each.partition(".")[0].partition(":")[0] == "moby_plugins"}
 
 
-@every("page", DOCUMENTS, ids=lambda page: page.name)
+@every("page", DOCUMENTS)
 def test_documents_and_examples_import_from_doors_alone(page: Path) -> None:
     """A reader copies them, and is to have nothing in hand that may change."""
     text = page.read_text("utf-8")

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import socket
 import ssl
 import threading
@@ -27,6 +26,7 @@ from moby_plugins.subsystems import LogEntry, LogInfo, ReadConfig
 from tests.integration.aio.loops import LOOPS, run
 from tests.integration.aio.test_serving import dial, served
 from tests.integration.certificates import Certificates
+from tests.integration.descriptors import descriptors
 from tests.integration.hostile.test_hang_ups import READ, START, close, end_sending, reset
 from tests.integration.serving.plugins import WAIT, answer, post
 
@@ -193,14 +193,14 @@ def test_a_quiet_stream_ends_within_a_second_of_its_host(loop: str, kind: Served
             # A loop makes itself at home with its first connection.
             await asyncio.to_thread(ask, addr)
             await asyncio.sleep(0.1)
-            before = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+            before = descriptors(), len(asyncio.all_tasks())
             socks = [await asyncio.to_thread(follow, kind, addr) for _ in range(30)]
             for sock in socks:
                 sock.close()
             assert await within(SECOND, lambda: quiet.closed == 30)
             assert (await asyncio.to_thread(ask, addr)).startswith(b"HTTP/1.1 200")
             assert await within(SECOND, lambda: len(asyncio.all_tasks()) <= before[1])
-            assert await within(SECOND, lambda: len(os.listdir("/proc/self/fd")) <= before[0])
+            assert await within(SECOND, lambda: descriptors() <= before[0])
 
     run(loop, main())
     assert quiet.cancelled == 30

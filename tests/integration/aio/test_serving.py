@@ -39,6 +39,7 @@ from moby_plugins.aio import new_client as new_async_client
 from moby_plugins.serving import MetricsServer, PluginApp, ServerTLS, plugin_server_unix
 from tests.integration.aio.loops import LOOPS, run
 from tests.integration.certificates import Certificates
+from tests.integration.descriptors import descriptors, soon
 from tests.integration.serving.async_plugins import AsyncEchoes, AsyncLayers, AsyncVolumes
 from tests.integration.serving.plugins import WAIT, Echoes, answer, post
 
@@ -234,7 +235,7 @@ def test_a_server_may_be_cancelled_at_any_moment_and_again(loop: str, short_path
 
     async def main() -> None:
         await asyncio.to_thread(int)
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         for times in (1, 2, 3):
             for turns in range(40):
                 task = asyncio.ensure_future(
@@ -248,9 +249,8 @@ def test_a_server_may_be_cancelled_at_any_moment_and_again(loop: str, short_path
                 with pytest.raises(asyncio.CancelledError):
                     await task
         # The thread of one that was cancelled before it ran may be about to end.
-        await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(soon, before) <= before
         assert [path for path in os.listdir(short_path) if path.endswith(".sock")] == []
-        assert len(os.listdir("/proc/self/fd")) <= before
 
     run(loop, main())
 

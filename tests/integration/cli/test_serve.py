@@ -95,6 +95,19 @@ def test_sighup_ends_it_as_sigterm_does(machine: Machine, module: Path) -> None:
     assert list(machine.sockets.iterdir()) == []
 
 
+def test_under_nohup_sighup_does_not_end_it(machine: Machine, module: Path) -> None:
+    """What the process ignored when it began stays ignored; SIGTERM ends it all the same."""
+    command = ["nohup", *machine.command("serve", "shelves:app")]
+    with machine.running(command) as process:
+        assert process.stderr is not None
+        while "serving" not in (line := process.stderr.readline()):
+            assert line.startswith("nohup: ")
+        process.send_signal(signal.SIGHUP)
+        assert machine.run("call", "shelves", "VolumeDriver.List").returncode == 0
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+
+
 DYING = """
 import os
 from moby_plugins.subsystems import VolumeDriver

@@ -3,7 +3,6 @@
 Each test is made with both engines, over UNIX sockets and over TCP.
 """
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from moby_plugins import Client, PluginError, Registry, RetryPolicy, Settings, n
 from moby_plugins.domain.http import Response
 from moby_plugins.testing import FaultServer, drips, drops, hangs, malformed, script, status
 from tests.dummy_plugin import Conversation, DummyPlugin
+from tests.integration.descriptors import descriptors, no_thread_called, soon
 
 MANIFEST = b'{"Implements": ["VolumeDriver"]}'
 # Seconds; a small machine has much to do.
@@ -227,7 +227,7 @@ def test_closing_early_leaves_nothing_open(street: Street) -> None:
     for number in range(20):
         street.add(f"b{number}", hangs())
     registry = street.registry()
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     began = time.monotonic()
 
     def fail(_: str, __: PluginError) -> None:
@@ -237,11 +237,8 @@ def test_closing_early_leaves_nothing_open(street: Street) -> None:
         registry.get_all(on_failure=fail)
 
     assert time.monotonic() - began < 10
-    ends = time.monotonic() + 5
-    while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < ends:
-        time.sleep(0.01)
-    assert len(os.listdir("/proc/self/fd")) <= before
-    assert [each for each in threading.enumerate() if each.name == "moby-plugins"] == []
+    assert soon(before) <= before
+    assert no_thread_called("moby-plugins")
 
 
 def test_closing_the_registry_ends_it_at_once(street: Street) -> None:

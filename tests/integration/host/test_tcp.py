@@ -1,6 +1,5 @@
 """TCP: refused and unknown hosts, both families of addresses, and what is not used on the way."""
 
-import os
 import signal
 import socket
 import time
@@ -16,6 +15,7 @@ from moby_plugins import (
     new_client,
 )
 from tests.dummy_plugin import DummyPlugin, answering, http, keeps_answering
+from tests.integration.descriptors import descriptors, soon
 
 
 def closed_port() -> int:
@@ -168,7 +168,7 @@ def test_an_interrupt_while_connecting_leaves_no_socket(once: Settings) -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         filler.connect(listener.getsockname())
-        held = len(os.listdir("/proc/self/fd"))
+        held = descriptors()
         before = signal.signal(signal.SIGALRM, interrupt)
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         try:
@@ -182,7 +182,4 @@ def test_an_interrupt_while_connecting_leaves_no_socket(once: Settings) -> None:
             signal.signal(signal.SIGALRM, before)
 
         # An event loop in another thread closes what was being dialled a moment later.
-        ends = time.monotonic() + 5
-        while len(os.listdir("/proc/self/fd")) > held and time.monotonic() < ends:
-            time.sleep(0.01)
-        assert len(os.listdir("/proc/self/fd")) == held
+        assert soon(held) == held

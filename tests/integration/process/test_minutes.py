@@ -24,7 +24,7 @@ from moby_plugins import (
 )
 from moby_plugins.serving import PluginApp, PluginServer, plugin_server_unix
 from moby_plugins.testing import Request, Response
-from tests.integration.hostile.bounds import nothing_left
+from tests.integration.descriptors import nothing_left
 from tests.integration.serving.plugins import Echo
 
 # By hand: HARDNESS_SECONDS=300 pytest tests/integration/process/test_minutes.py

@@ -56,7 +56,6 @@ def of(subsystem: type[Subsystem], wire: str) -> RemoteMethod:
             Follow("LogDriver.ReadLogs", {"Info": INFO, "Config": CONFIG}),
         ),
     ],
-    ids=lambda value: value.method if isinstance(value, RemoteMethod) else "",
 )
 def test_a_method_plans_one_kind_of_call(
     method: RemoteMethod, arguments: tuple[Any, ...], plan: Plan

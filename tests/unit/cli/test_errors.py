@@ -41,7 +41,7 @@ ERRORS: list[tuple[BaseException, int]] = [
 ]
 
 
-@every(("error", "status"), ERRORS, ids=lambda value: type(value).__name__)
+@every(("error", "status"), ERRORS)
 def test_the_kind_of_an_error_decides_the_status(error: BaseException, status: int) -> None:
     """One number for each kind, the most particular first."""
     assert exit_code(error) == status

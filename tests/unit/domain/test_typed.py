@@ -108,7 +108,7 @@ def example(kind: Any, **arguments: Any) -> Any:
     return kind(**{field.alias: right(field) for field in needed} | arguments)
 
 
-@every("kind", public_values(), ids=lambda kind: kind.__name__)
+@every("kind", public_values())
 def test_no_value_takes_what_is_of_no_type_of_it(kind: type) -> None:
     """Each argument alone is given an object that was never right for anything."""
     assert isinstance(example(kind), kind)

@@ -55,7 +55,7 @@ def refused() -> urllib3.exceptions.NewConnectionError:
     return error
 
 
-@every("kind", KINDS, ids=lambda kind: kind.__name__)
+@every("kind", KINDS)
 def test_every_exception_has_a_translation(kind: type[requests.RequestException]) -> None:
     """Each class becomes one of ours, with its text, and keeps what it came from."""
     decoding = kind is requests.exceptions.JSONDecodeError

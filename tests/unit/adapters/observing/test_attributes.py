@@ -50,7 +50,6 @@ class StrangeError(Exception):
         (KeyboardInterrupt(), "KeyboardInterrupt"),
         (StatusError(500, "M.x", ""), "StatusError"),
     ],
-    ids=repr,
 )
 def test_an_error_counts_as_a_class_that_is_known(error: Any, kind: str) -> None:
     """The library's or Python's: so there are only so many."""

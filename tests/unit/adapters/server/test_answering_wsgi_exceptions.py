@@ -81,7 +81,7 @@ class Pieces:
         """Nothing."""
 
 
-@every("piece", ["text", "", None, 5, [b"x"]], ids=repr)
+@every("piece", ["text", "", None, 5, [b"x"]])
 def test_a_body_of_an_authors_own_that_gives_no_bytes_fails(piece: object) -> None:
     """``None`` included, which a file gives that has nothing yet: it is not the end."""
     told = f"a body must yield bytes, not {type(piece).__name__}"
