@@ -134,9 +134,9 @@ def check(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Check whether a plugin follows the protocol, by calling it as an engine would.
+    """Check whether a plugin follows the protocol that engines use.
 
-    Objects that it creates, moby-plugins-check-…, are removed. Status 0: no failure.
+    Removes the moby-plugins-check-… that it creates. Status 0: no failure.
     """
     if explain is not None:
         _explain(explain, as_json=as_json)

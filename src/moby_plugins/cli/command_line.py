@@ -16,13 +16,13 @@ COMMANDS = {
     "inspect": "Show a plugin's spec, address, TLS, manifest and capabilities.",
     "call": "Call a method of a plugin.",
     "wait": "Wait until a plugin is found and active.",
-    "doctor": "Report what is wrong with this machine's plugins, and what to do about it.",
+    "doctor": "Report what is wrong with plugins, and what to do about it.",
     "check": "Check whether a plugin follows the protocol.",
     "trace": "Show each call between hosts and a plugin.",
     "serve": "Serve a plugin written in Python.",
     "package": "Make a managed plugin, check one, or send it to an engine.",
     "unit": "Print systemd units that serve a plugin.",
-    "demo": "Demonstrate how a plugin is found, activated and called.",
+    "demo": "Show how a plugin is found, activated and called.",
 }
 
 

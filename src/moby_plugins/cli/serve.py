@@ -119,7 +119,7 @@ with_drain: Decorator = click.option(
     default=DRAIN,
     metavar="SECONDS",
     callback=_seconds,
-    help=f"How long running calls may take at the end.  [default: {DRAIN:g}]",
+    help=f"How long calls may take to end.  [default: {DRAIN:g}]",
 )
 
 

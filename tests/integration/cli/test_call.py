@@ -154,7 +154,7 @@ def test_an_answer_that_takes_too_long_is_given_up(machine: Machine) -> None:
         (["p", "A.B", "--send", "none"], "No such file"),
         (["p", "A.B", "--json", "--raw"], "--json goes with neither"),
         (["p", "A.B", "--json", "--stream"], "--json goes with neither"),
-        (["p", "A.B", "--timeout", "nan"], "no positive number"),
+        (["p", "A.B", "--timeout", "nan"], "is not a positive number"),
         (["p"], "Missing argument 'METHOD'"),
     ],
 )

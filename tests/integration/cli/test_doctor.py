@@ -63,7 +63,7 @@ def test_a_narrow_terminal_breaks_no_word_and_no_command(machine: Machine) -> No
 
     lines = terminal.plain.replace("\r", "").splitlines()
     assert f"  → start the plugin; or, if it is gone for good, rm {path}" in lines
-    assert lines[1:3] == ["  stale socket: it exists, but nobody", "  listens on it;"]
+    assert lines[1:3] == ["  stale socket: it exists, but no", "  process listens on it;"]
 
 
 def test_directories_that_are_missing_are_a_note(machine: Machine) -> None:

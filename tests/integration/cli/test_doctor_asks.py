@@ -65,7 +65,7 @@ def unused_port() -> int:
         ),
         (
             answering(http(b"<html>")),
-            "its answer to Plugin.Activate cannot be used",
+            "its response to Plugin.Activate cannot be used",
             "moby-plugins inspect odd",
         ),
     ],

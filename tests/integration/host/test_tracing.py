@@ -469,7 +469,10 @@ def test_a_plugin_of_the_settings_is_stood_in_for_at_its_own_socket(
 
     assert alone != together
     assert files(plugin_dir) == []
-    with pytest.raises(SpecError, match="only a socket"), tracing_proxy("far", between, settings):
+    with (
+        pytest.raises(SpecError, match="only a plugin at unix:"),
+        tracing_proxy("far", between, settings),
+    ):
         pass
 
 
