@@ -201,7 +201,8 @@ class LoopPool(Generic[C]):
         self.process: int = PROCESS.number
         self.shared = shared
         self._closed = False
-        self._calls: set[Call] = set()
+        # All calls that have begun and not ended.
+        self.calls: set[Call] = set()
         self._free = TURNS
         self._waiting: deque[Call] = deque()
         self._idle: deque[tuple[int, C]] = deque()
@@ -216,7 +217,7 @@ class LoopPool(Generic[C]):
         if self._closed:
             raise ClosedHereError
         call = Call(self.loop, ends)
-        self._calls.add(call)
+        self.calls.add(call)
         return call
 
     def end(self, call: Call) -> None:
@@ -225,7 +226,7 @@ class LoopPool(Generic[C]):
         if call.timer is not None:
             call.timer.cancel()
             call.timer = None
-        self._calls.discard(call)
+        self.calls.discard(call)
 
     def take_at_once(self, call: Call) -> C | None:
         """Give ``call`` a turn if one is free; return an idle connection if there is one, too."""
@@ -287,7 +288,7 @@ class LoopPool(Generic[C]):
 
     def _close(self) -> None:
         self._closed = True
-        for call in tuple(self._calls):
+        for call in tuple(self.calls):
             if self.is_usable:
                 call.fail(ClosedHereError)
             elif call.carrier is not None:  # its loop no longer runs its task

@@ -257,6 +257,29 @@ def test_a_request_is_sent_whole(room: int) -> None:
     run(test())
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_task_goes_on_at_once_if_its_call_is_alone(others: int) -> None:
+    """In the callback that has the response; among other calls in the loop's next iteration."""
+
+    async def test() -> None:
+        exchange, ended = Exchange(), list[bool]()
+        for _ in range(others):
+            exchange.pool.begin(None)
+        answering = asyncio.create_task(exchange.whole())
+        await asyncio.sleep(1)
+        exchange.link.script.append(ANSWER)
+
+        def come() -> None:
+            exchange.link.play()
+            ended.append(answering.done())
+
+        exchange.link.loop.call_soon(come)
+        assert await answering == b"{}"
+        assert ended == [not others]
+
+    run(test())
+
+
 def test_a_body_that_is_not_read_stops_the_receiving() -> None:
     """Once a quarter of a MiB is kept; reading goes on with it."""
     part = bytes(64 << 10)
