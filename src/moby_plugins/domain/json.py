@@ -16,7 +16,7 @@ memory for its text and memo. More than ``MAX_VALUES`` values are rejected befor
 If the first count is too high, values are counted again, without the content of strings and
 without empty containers; at once if long strings hold most of the text.
 
-Depth is checked, and halves of surrogate pairs are replaced, in the decoded value.
+Halves of surrogate pairs are replaced in the text before. Depth is checked in the decoded value.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,6 +37,7 @@ from moby_plugins.domain.json_decoding import (
     may_have_halves,
     memory_of,
     split,
+    without_halves,
 )
 from moby_plugins.domain.json_pieces import in_pieces, whole_backslashes
 
@@ -79,8 +80,18 @@ def first_value(data: bytes) -> Any:
         except (ValueError, StopIteration, RecursionError):
             pass
     halves = may_have_halves(data)
-    if len(data) <= _COUNTED_BYTES or _fits(data, halves=halves):
-        return at_once(data, halves=halves)
+    if halves and len(data) > LARGE_BYTES and _has_long_strings(data):
+        # Its strings are decoded in steps, where halves are replaced in what was decoded.
+        _fits(data, MAX_MEMORY)
+        return in_pieces(data)
+    whole = without_halves(data) if halves else data
+    room = MAX_MEMORY + (2 if whole is data else 1) * len(data)
+    if halves and may_have_halves(whole):
+        # Escapes of pairs remain: their characters may make a string four times as wide.
+        room -= 9 * len(data)
+    if len(whole) <= _COUNTED_BYTES or _fits(whole, room):
+        return at_once(whole)
+    del whole  # its memory is needed
     return in_pieces(data)
 
 
@@ -110,12 +121,19 @@ def kind_of(value: object) -> str:
     )
 
 
-def _fits(data: bytes, *, halves: bool) -> bool:
+def _has_long_strings(data: bytes) -> bool:
+    """Return whether quotes are so few that strings, if they are most of the text, are long."""
+    few = len(data) >> 12
+    quotes = data.count(b'"')
+    return quotes < few or quotes - data.count(b'\\"') < few
+
+
+def _fits(data: bytes, room: int) -> bool:
     """Return whether ``data`` can be decoded at once; raise ``ValueError`` for too many values."""
     structure = data.translate(None, _NO_STRUCTURE)
     if len(structure) > _MOST_STRUCTURE and data.count(b'"') < len(data) >> 4:
         # Strings hold most of the text and quotes are few, so counting outside strings is fast.
-        return _takes_little(data, *_counted(data), halves=halves)
+        return _takes_little(data, *_counted(data), room=room)
     # Only non-empty objects count here: each has a colon.
     objects = structure.count(b"{") - structure.count(b"{}")
     arrays = structure.count(b"[")
@@ -134,30 +152,23 @@ def _fits(data: bytes, *, halves: bool) -> bool:
     if values > MAX_VALUES:
         # Count exactly: without the content of strings and without empty containers.
         values, objects, arrays, keys = _counted(data)
-    return _takes_little(data, values, objects, arrays, keys, halves=halves)
+    return _takes_little(data, values, objects, arrays, keys, room=room)
 
 
 def _takes_little(
-    data: bytes, values: int, objects: int, arrays: int, keys: int, *, halves: bool
+    data: bytes, values: int, objects: int, arrays: int, keys: int, *, room: int
 ) -> bool:
     """Return whether ``data``, with these counts, can be decoded at once within the memory."""
     memory = memory_of(values, objects, arrays, keys)
     memory += _MEMO_BYTES * keys
     # The text and the strings. Strings with escapes are built from parts and may need wider
-    # characters; replacing halves of surrogate pairs builds them twice.
+    # characters.
     wide = 1 if data.isascii() else 4 if any(lead in data for lead in _FOUR_BYTES) else 2
     memory += len(data) * wide
     if wide > 1:
         # Python's string objects have larger headers if they are not ASCII.
         memory += 24 * (values + keys)
-    most = MAX_MEMORY + 2 * len(data) - memory
-    if not halves:
-        return len(data) * max(wide, 3 if b"\\" in data else 1) <= most
-    if 12 * len(data) <= most:
-        return True
-    # An escape turns six bytes into one character, unless its backslash is itself escaped.
-    escapes = 0 if b"\\\\" in data else data.count(b"\\u")
-    return 12 * (len(data) - 5 * escapes) <= most
+    return len(data) * max(wide, 3 if b"\\" in data else 1) <= room - memory
 
 
 def _counted(data: bytes) -> tuple[int, int, int, int]:

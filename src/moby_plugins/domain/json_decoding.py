@@ -1,16 +1,16 @@
-"""Decode JSON at once, and check the decoded value for depth and halves of surrogate pairs.
+"""Decode JSON at once, and replace halves of surrogate pairs before it is decoded.
 
 The standard decoder does the work. This module has what ``json`` and ``json_pieces`` share.
 
-Half a surrogate pair is not a character, and is replaced by U+FFFD: in objects while they are
-built, so that of keys that become equal the last one counts, and in arrays afterwards. Both take
-time, and are done only if the text has an escape of a surrogate.
+Half a surrogate pair is not a character, and its escape is replaced by U+FFFD: in the text, so that
+of keys that become equal the last one counts, and only if the text has an escape of a surrogate.
 """
 
+import codecs
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -23,22 +23,38 @@ MAX_MEMORY = 256 << 20
 LARGE_BYTES = 1 << 20
 # Long texts are processed in steps of this size.
 STEP_BYTES = 64 << 10
+# A step is cut before an escape or a character that would be split: in a short one nothing is left.
+LEAST_STEP_BYTES = 64
 
 SPACE = b" \t\r\n"
 # The characters that nearly every text begins with.
 _FIRST = frozenset("{[")
 TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
-# How many repaired strings are cached while a text is decoded, and how long each may be.
-_KEPT, _SHORT = 1024, 1024
+# A step with more bytes for each backslash than this has few escapes.
+_FEW = 48
+# Stand for two backslashes, a backslash, a quote and a question mark. Valid JSON has no such bytes.
+_HIDDEN = b"\1\2\3\4"
+_SHOWN = bytes.maketrans(_HIDDEN, b'\\\\"?')
+# Stands for two backslashes in text that is UTF-8, which has no such bytes.
+_BACKSLASHES = b"\xff\xff"
+# What must be escaped in a string.
+_ESCAPED = bytes(range(32)) + b'"\\'
+REPLACEMENT = "\ufffd".encode()
 LEADING = re.compile(b"[ \t\r\n]*+")
 BRACKET = re.compile(rb"[\[\]{}]")
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 # Changes of depth at brackets: as signed bytes +1 and -1.
 STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-LONE = re.compile("[\ud800-\udfff]")
+_FIRST_HALF = re.compile(rb"\\u[dD][89abAB]")
+# The escape of a half: the first one of a pair and no second one behind it, or the reverse. The
+# search is for the backslash alone, which is faster.
+_HALF = re.compile(
+    rb"\\(?=u)u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
+)
+# All before the first escape, and that escape unless it is of a surrogate.
+_FIRST_ESCAPE = re.compile(r"[^\\]*+(?:\\(?!u[dD])(?:u....|.))?", re.DOTALL)
 _CONTAINERS = frozenset({list, dict})
-# Rarely used characters, of which two unused ones serve as markers.
-_SPARE = ("\ue000", "\ufdd0", "\ufdef", "\U0010fffe")
 _VALUE_BYTES, _ARRAY_BYTES, _KEY_BYTES = 72, 32, 64
 OBJECT_BYTES = 128
 
@@ -55,42 +71,16 @@ def finite(literal: str) -> float:
 
 
 DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=finite)
+_LOOSE = json.JSONDecoder(strict=False)
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 
-class _Whole(dict[str, str]):
-    """A cache of strings in which U+FFFD replaces each half of a surrogate pair."""
-
-    def __missing__(self, text: str) -> str:
-        if len(text) > _SHORT:
-            return mended([text])[0]
-        if len(self) >= _KEPT:
-            self.clear()
-        whole = self[text] = LONE.sub("\ufffd", text)
-        return whole
-
-    def object(self, members: list[tuple[str, Any]]) -> dict[str, Any]:
-        """Return the object of ``members``; of keys that become equal the last one counts."""
-        return {
-            key if key.isprintable() else self[key]: self[item]
-            if type(item) is str and not item.isprintable()
-            else item
-            for key, item in members
-        }
-
-
-def decoder_for_halves(constant: Callable[[str], Any] = _refuse) -> json.JSONDecoder:
-    """Return a decoder that replaces halves of surrogate pairs in objects by U+FFFD."""
-    return json.JSONDecoder(
-        parse_constant=constant, parse_float=finite, object_pairs_hook=_Whole().object
-    )
-
-
-def at_once(data: bytes, *, halves: bool) -> Any:
+def at_once(data: bytes) -> Any:
     """Decode the first value in ``data`` at once; raise ``ValueError`` if it is malformed."""
     text = text_of(data, 0)
     start = 0 if text[:1] in _FIRST else LEADING.match(data).end()  # type: ignore[union-attr]
     try:
-        value = (decoder_for_halves() if halves else DECODER).raw_decode(text, start)[0]
+        value = DECODER.raw_decode(text, start)[0]
     except json.JSONDecodeError as error:
         if start == len(text):
             raise ValueError("empty where JSON was expected") from None
@@ -99,8 +89,6 @@ def at_once(data: bytes, *, halves: bool) -> Any:
         raise ValueError(f"not JSON: {why}") from error
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
-    if halves:
-        return without_halves(value)
     if len(data) > 2 * MAX_DEPTH and _may_be_deep(data) and _is_deep(value):
         raise ValueError(TOO_DEEP)
     return value
@@ -182,57 +170,103 @@ def _items(level: list[Any]) -> Iterator[Any]:
     )
 
 
-def without_halves(value: Any) -> Any:
-    """Replace each half of a surrogate pair by U+FFFD, in ``value`` and in its arrays.
+def without_halves(data: bytes, start: int = 0) -> bytes:
+    """Return ``data`` with U+FFFD for each escape of half a surrogate pair.
 
-    The decoder has already replaced those in objects. Arrays are changed in place; returns the
-    value. Raises ``ValueError`` if it is nested too deeply.
+    Returns ``data`` itself if it has no such escapes. Escapes of pairs, and others next to them,
+    may be replaced by what they stand for. Raises ``ValueError`` if ``data`` is not UTF-8;
+    ``start`` is the position of ``data`` in the whole, for the error.
     """
-    if type(value) is str:
-        return mended([value])[0] if LONE.search(value) else value
-    level = [value] if type(value) in _CONTAINERS else []
-    for _ in range(MAX_DEPTH):
-        for outer in level:
-            if type(outer) is list:
-                _mend(outer)
-        level = [it for it in _items(level) if type(it) is dict or type(it) is list]
-        if not level:
-            return value
-    raise ValueError(TOO_DEEP)
+    whole = b"".join(steps_without_halves(data, start, STEP_BYTES))
+    return data if whole == data else whole
 
 
-def _mend(strings: list[Any]) -> None:
-    places = [
-        place for place, item in enumerate(strings) if type(item) is str and not item.isprintable()
-    ]
-    broken = [strings[place] for place in places]
-    if any(map(LONE.search, broken)):
-        for place, whole in zip(places, mended(broken), strict=True):
-            strings[place] = whole
+def steps_without_halves(data: bytes, start: int, size: int) -> Iterator[bytes]:
+    """Yield ``data`` without halves, as ``without_halves`` does, in steps of ``size`` bytes."""
+    if size < LEAST_STEP_BYTES:
+        raise ValueError(f"a step has at least {LEAST_STEP_BYTES} bytes")
+    at = 0
+    while at < len(data):
+        last = at + size >= len(data)
+        step = whole_escapes(data[at : at + size], last=last)
+        try:
+            text, used = codecs.utf_8_decode(step, "strict", last)
+        except UnicodeDecodeError as error:
+            raise not_utf8(error, start + at) from error
+        yield _mended(step[:used], text)
+        at += used
 
 
-def mended(strings: list[str]) -> list[str]:
-    """Return the strings with U+FFFD for each half of a surrogate pair."""
-    whole = []
-    few, size = 1024, STEP_BYTES
-    for at in range(0, len(strings), few):
-        some = strings[at : at + few]
-        if sum(map(len, some)) <= size:
-            whole += _mended_together(some)
-        else:
-            for string in some:
-                steps = (string[begin : begin + size] for begin in range(0, len(string), size))
-                whole.append("".join(_mended_together([step])[0] for step in steps))
-    return whole
+def _mended(step: bytes, text: str) -> bytes:
+    """Return the step, which is ``text``, without halves, in the way that is fast for it."""
+    escapes = step.count(b"\\")
+    if not escapes:
+        return step
+    if escapes * _FEW > len(step):
+        # The decoder finds and joins pairs.
+        try:
+            return _mended_in_string(step, text) or _mended_with_quotes(step, text)
+        except json.JSONDecodeError:
+            pass  # the value ends in this step, or is malformed here
+    if b"\\\\" not in step:
+        return _HALF.sub(REPLACEMENT, step)
+    step = _HALF.sub(REPLACEMENT, step.replace(b"\\\\", _BACKSLASHES))
+    return step.replace(_BACKSLASHES, b"\\\\")
 
 
-def _mended_together(strings: list[str]) -> list[str]:
-    # Codecs are far faster than regular expressions, but can only insert "?", so existing question
-    # marks are replaced by a marker first.
-    joined = "".join(strings)
-    spare = [char for char in _SPARE if char not in joined][:2]
-    if len(spare) < len(("gap", "mark")):
-        return [LONE.sub("\ufffd", string) for string in strings]
-    gap, mark = spare
-    encoded = gap.join(strings).replace("?", mark).encode(errors="replace")
-    return encoded.decode().replace("?", "\ufffd").replace(mark, "?").split(gap)
+def _mended_in_string(step: bytes, text: str) -> bytes | None:
+    """Decode a step of a long string and encode it again; None if it is not inside of one.
+
+    The first escape is kept, so that escapes outside of strings remain an error.
+    """
+    kept = _FIRST_ESCAPE.match(text).end()  # type: ignore[union-attr]  # it matches anything
+    content, end = DECODER.raw_decode(f'"{text[kept:]}"')
+    if end < len(text) - kept + 2 or "?" in content:
+        return None
+    # Escapes of two characters make the content longer than those of six.
+    short = kept + len(content) + 5 * (step.count(b"\\") - 1) > len(text)
+    whole: bytes = b"" if short else content.encode(errors="replace")
+    if short or len(whole.translate(None, _ESCAPED)) < len(whole):
+        whole = _ENCODE(content)[1:-1].encode(errors="replace")
+    if b"?" not in whole and 2 * len(content) > len(text):
+        return step  # pairs only, and few
+    return text[:kept].encode() + whole.replace(b"?", REPLACEMENT)
+
+
+def _mended_with_quotes(step: bytes, text: str) -> bytes:
+    """Decode the step as if it were one string, with all hidden but escapes of surrogates."""
+    halves = (step.lower() if b"D" in step else step).count(b"\\ud")
+    if not halves:
+        return step
+    if len(step.translate(None, _HIDDEN)) < len(step):
+        raise json.JSONDecodeError("Invalid control character", text, 0)
+    if step.count(b"\\") > halves:
+        step = step.replace(b"\\\\", b"\1\1").replace(b"\\", b"\2")
+        step = step.replace(b"\2ud", b"\\ud").replace(b"\2uD", b"\\uD")
+    step = step.replace(b'"', b"\3").replace(b"?", b"\4")
+    content = _LOOSE.raw_decode(f'"{step.decode()}"')[0]
+    whole: bytes = content.encode(errors="replace")
+    if b"?" not in whole and 2 * len(content) > len(text):
+        return text.encode()  # pairs only, and few
+    return whole.replace(b"?", REPLACEMENT).translate(_SHOWN)
+
+
+def whole_escapes(step: bytes, *, last: bool) -> bytes:
+    """Return the longest beginning of ``step`` that splits no escape and no surrogate pair."""
+    if last:
+        return step
+    # An escape is six bytes long, a pair of surrogates twelve.
+    begins = len(step) - 11
+    begins -= backslashes_before(step, begins) % 2
+    escape = step[begins:].replace(b"\\\\", b"__").rfind(b"\\")
+    if escape < 0:
+        return step
+    # The escape may be the second half of a pair: then both halves are left to the next step.
+    first = begins + escape - 6
+    pair = _FIRST_HALF.match(step, max(first, 0))
+    return step[: first if pair and not backslashes_before(step, first) % 2 else first + 6]
+
+
+def backslashes_before(step: bytes, end: int) -> int:
+    """Return how many backslashes stand directly before ``end``."""
+    return end - len(step[:end].rstrip(b"\\"))

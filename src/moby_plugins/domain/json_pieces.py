@@ -17,29 +17,28 @@ from moby_plugins.domain.json_decoding import (
     BRACKET,
     DECODER,
     LEADING,
-    LONE,
     MAX_DEPTH,
     MAX_MEMORY,
     NO_BRACKETS,
     OBJECT_BYTES,
+    REPLACEMENT,
     SPACE,
     STEP_BYTES,
     STEPS,
     TOO_DEEP,
     at_once,
-    decoder_for_halves,
+    backslashes_before,
     finite,
     has_escapes,
     may_have_halves,
     memory_of,
-    mended,
     not_utf8,
     split,
     text_of,
+    whole_escapes,
     without_halves,
 )
 
-_FIRST_HALF = re.compile(rb"\\u[dD][89abAB]")
 _CONTROLS = bytes(range(32))
 # Replaces the content of strings, but keeps the quotes.
 _BLANK = bytes(ord('"' if byte == ord('"') else "_") for byte in range(256))
@@ -69,7 +68,7 @@ def in_pieces(data: bytes, size: int = 256 << 10) -> Any:
         end = _string_end(data, start)
         _check_utf8(data, end)
         return _string_between(data, start + 1, end)
-    return at_once(data, halves=may_have_halves(data))
+    return at_once(data)
 
 
 class _Pieces:
@@ -84,7 +83,7 @@ class _Pieces:
         self._open: list[Any] = [_container(data[start : start + 1])]
         self._before = ""
         self._memory = 0
-        self._halves = decoder_for_halves(_child)
+        self._room = MAX_MEMORY + 2 * len(data)
 
     def read(self) -> Any:
         """Return the value; raise ``ValueError`` if it cannot be decoded."""
@@ -170,7 +169,7 @@ class _Pieces:
             key = self._data[start:end]
             width = 1 if key.isascii() and not has_escapes(key) else 4
             del key
-            if self._memory + (5 + 3 * width) * (end - start) > MAX_MEMORY + 2 * len(self._data):
+            if self._memory + (5 + 3 * width) * (end - start) > self._room:
                 raise _too_much()
             self._read_piece(behind + size - start)
             return
@@ -185,9 +184,10 @@ class _Pieces:
         ``outside`` is their text, with the content of strings blanked out.
         """
         raw = self._data[self._at : self._at + len(outside)]
+        if may_have_halves(raw):
+            raw = without_halves(raw, self._at)
         text = text_of(raw, self._at)
-        halves = may_have_halves(raw)
-        width = 4 if halves or not raw.isascii() else 2 if has_escapes(raw) else 1
+        width = 4 if not raw.isascii() else 2 if has_escapes(raw) else 1
         self._count(outside, child, max(getsizeof(text), len(raw) * width))
         text = text.lstrip(SPACE.decode())
         if not text and child is None and self._before != ",":
@@ -201,21 +201,21 @@ class _Pieces:
         mark = "" if child is None else "Infinity"
         container = self._open[-1]
         if type(container) is list:
-            items = self._decoded(f"[{text}{mark}]", halves=halves)
+            items = self._decoded(f"[{text}{mark}]")
             if child is not None:
                 items[-1] = child
             container.extend(items)
             return
-        members = self._decoded(f"{{{text}{mark}}}", halves=halves)
+        members = self._decoded(f"{{{text}{mark}}}")
         if child is not None:
             # Usually the last one, but a repeated key keeps its first position.
             key = next(key for key, it in reversed(members.items()) if it is _CHILD)
             members[key] = child
         container.update(members)
 
-    def _decoded(self, whole: str, *, halves: bool) -> Any:
+    def _decoded(self, whole: str) -> Any:
         try:
-            value, end = (self._halves if halves else _PIECE_DECODER).raw_decode(whole)
+            value, end = _PIECE_DECODER.raw_decode(whole)
         except json.JSONDecodeError as error:
             place = self._at + max(error.pos - 1, 0)
             raise ValueError(f"not JSON: {error.msg}: near byte {place}") from error
@@ -223,7 +223,7 @@ class _Pieces:
             raise ValueError(TOO_DEEP) from None
         if end < len(whole):
             raise ValueError(f"not JSON: extra data near byte {self._at}")
-        return without_halves(value) if halves else value
+        return value
 
     def _count(self, outside: bytes, child: Any, text: int) -> None:
         """Add the memory for items that will be decoded; raise ``ValueError`` if it is too much."""
@@ -240,7 +240,7 @@ class _Pieces:
 
     def _take(self, memory: int) -> None:
         self._memory += memory
-        if self._memory > MAX_MEMORY + 2 * len(self._data):
+        if self._memory > self._room:
             raise _too_much()
 
 
@@ -288,8 +288,8 @@ def _string_end(data: bytes, start: int) -> int:
     at = start + 1
     while at < len(data):
         step = whole_backslashes(data, at)
-        parts = split(step)
-        if len(parts) > 1:
+        # To search for a quote is far faster than to split.
+        if b'"' in step and len(parts := split(step)) > 1:
             return at + len(parts[0])
         at += len(step)
     raise ValueError(f"not JSON: Unterminated string starting at byte {start}")
@@ -310,7 +310,7 @@ def _string_between(data: bytes, start: int, end: int) -> str:
     steps: list[str] = []
     at = start
     while at < end:
-        step = _whole_escapes(data[at : min(at + STEP_BYTES, end)], last=at + STEP_BYTES >= end)
+        step = whole_escapes(data[at : min(at + STEP_BYTES, end)], last=at + STEP_BYTES >= end)
         pending = len(decoder.getstate()[0])
         try:
             text = decoder.decode(step, final=at + len(step) >= end)
@@ -318,36 +318,30 @@ def _string_between(data: bytes, start: int, end: int) -> str:
             raise not_utf8(error, at - pending) from error
         try:
             content = DECODER.raw_decode(f'"{text}"')[0]
+            if may_have_halves(step):
+                content = _without_halves(content, text)
         except json.JSONDecodeError as error:
             raise ValueError(f"not JSON: {error.msg}: near byte {at + error.pos}") from error
-        lone = not content.isascii() and LONE.search(content)
-        steps += mended([content]) if lone else [content]
+        steps.append(content)
         at += len(step)
     return "".join(steps)
 
 
-def _whole_escapes(step: bytes, *, last: bool) -> bytes:
-    """Return the longest beginning of ``step`` that splits no escape and no surrogate pair."""
-    if last:
-        return step
-    # An escape is six bytes long, a pair of surrogates twelve.
-    begins = len(step) - 11
-    begins -= _backslashes_before(step, begins) % 2
-    escape = step[begins:].replace(b"\\\\", b"__").rfind(b"\\")
-    if escape < 0:
-        return step
-    # The escape may be the second half of a pair: then both halves are left to the next step.
-    first = begins + escape - 6
-    pair = _FIRST_HALF.match(step, max(first, 0))
-    return step[: first if pair and not _backslashes_before(step, first) % 2 else first + 6]
-
-
-def _backslashes_before(step: bytes, end: int) -> int:
-    return end - len(step[:end].rstrip(b"\\"))
+def _without_halves(content: str, text: str) -> str:
+    """Return ``content``, decoded from ``text``, with U+FFFD for each half of a surrogate pair."""
+    # The codec writes halves as question marks, so another character stands for those.
+    mark = "?"
+    if "?" in content:
+        mark = next((char for char in map(chr, range(128)) if char not in content), "")
+        if not mark:
+            return str(DECODER.raw_decode(f'"{without_halves(text.encode()).decode()}"')[0])
+        content = content.replace("?", mark)
+    whole = content.encode(errors="replace").replace(b"?", REPLACEMENT)
+    return whole.translate(bytes.maketrans(mark.encode(), b"?")).decode()
 
 
 def whole_backslashes(data: bytes, at: int) -> bytes:
     """Return the step at ``at``, one byte longer if it would split an escape."""
     step = data[at : at + STEP_BYTES]
-    odd = _backslashes_before(step, len(step)) % 2
+    odd = backslashes_before(step, len(step)) % 2
     return data[at : at + STEP_BYTES + 1] if odd else step

@@ -1,0 +1,125 @@
+"""Halves of surrogate pairs are replaced in steps: wherever these are cut, whatever is near."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from moby_plugins.domain.json import first_value
+from moby_plugins.domain.json_decoding import (
+    LARGE_BYTES,
+    at_once,
+    steps_without_halves,
+    without_halves,
+)
+from moby_plugins.domain.json_pieces import in_pieces
+from tests.unit.domain.test_json_reference import Slow, outcome
+
+STEP = 64
+HALF, PAIR = r"\ud83d", r"\ud83d\ude00"
+PARTS = {
+    **dict.fromkeys([HALF, r"\ude00", r"\uD83D", r"\uDE00", PAIR, r"\\", r"\n", r"\"", "a"], 20),
+    **dict.fromkeys(["?", "é", "😀", r"\u0022", r"\u005c", r"\u003f", r"\ud7ff", "\ufffd"], 8),
+    **dict.fromkeys([r"\u0001", "x" * 60, '","', "[1", ",1"], 2),
+    **dict.fromkeys(["\x01", "\x04", "\x7f", '"', r"\u12", "\n", r"\udz", r"\u002c"], 0.3),
+}
+
+
+def mended(text: str, size: int = STEP) -> Any:
+    """The value of ``text``, whose halves are replaced in steps of ``size`` bytes."""
+    return at_once(b"".join(steps_without_halves(text.encode(), 0, size)))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_steps_change_nothing_but_halves(seed: int) -> None:
+    """Any text has the value, or the error, that the grammar gives it."""
+    chance = random.Random(seed)  # noqa: S311  no secret
+    ends = ["]", "]", ",", "", f"]x{HALF}", rf',"{HALF}"]', rf'],"{HALF}"', rf"]{HALF}\udz"]
+    for _ in range(20):
+        inside = chance.choices([*PARTS], [*PARTS.values()], k=chance.choice([3, 10, 30, 60]))
+        quote = chance.choice(['"', '"', '"', ""])
+        text = f"[{quote}{''.join(inside)}{quote}{chance.choice(ends)}"
+        wanted = outcome(Slow(text).value)
+
+        for size in (STEP, 71, 1 << 16):
+            assert outcome(mended, text, size) == wanted, (text, size)
+        for read in (first_value, in_pieces):
+            assert outcome(read, text.encode()) == wanted, text
+        assert outcome(in_pieces, text.encode(), 7) == wanted, text
+
+
+@pytest.mark.parametrize("filler", ["x", "?", r"\n", HALF, PAIR, "é", r"\\"])
+@pytest.mark.parametrize("cut", [PAIR, r"\uDE00", rf"\\{HALF}", rf"\\\{HALF}", "😀", r"\n"])
+def test_a_step_may_end_at_any_byte(filler: str, cut: str) -> None:
+    """No escape, pair or character is split between two steps."""
+    for before in range(STEP):
+        text = f'["{"x" * before}{cut}{filler * STEP}{cut}"]'
+
+        assert mended(text) == Slow(text).value()
+
+
+@pytest.mark.parametrize("control", "\x01\x02\x03\x04\x00\x1f")
+def test_control_characters_are_an_error_beside_halves(control: str) -> None:
+    """Those that stand for other characters while halves are replaced are no exception."""
+    for text in (f'["{HALF * 20}{control}"]', f'["{control}{HALF}"]', f'["{HALF}",{control}1]'):
+        with pytest.raises(ValueError, match="not JSON"):
+            first_value(text.encode())
+
+    escaped = rf'["{HALF * 20}\u{ord(control):04x}",""]'
+    assert first_value(escaped.encode()) == ["\ufffd" * 20 + control, ""]
+
+
+@pytest.mark.parametrize("escape", [r"\u0020", r"\u002c", r"\u0031", r"\n", HALF, PAIR])
+@pytest.mark.parametrize("count", [1, 30])
+def test_escapes_outside_of_strings_are_errors(escape: str, count: int) -> None:
+    """Decoding a step does not make them what they would stand for in a string."""
+    for text in (f"[{escape * count}]", f"[1{escape * count}1,{'1,' * STEP}1]", escape * count):
+        with pytest.raises(ValueError, match="not JSON"):
+            mended(text)
+        with pytest.raises(ValueError, match="not JSON"):
+            first_value(text.encode())
+
+
+@pytest.mark.parametrize("broken", [r"\udz", r"\ud8", r"\ud83", r"\x", "\\"])
+def test_a_malformed_step_is_an_error_inside_of_the_value_alone(broken: str) -> None:
+    """What stands behind the first value does not keep its halves from being replaced."""
+    with pytest.raises(ValueError, match="not JSON"):
+        mended(f'["{HALF * 20}{broken}"]')
+
+    assert mended(f'["{HALF * 9}"]{broken}{HALF}') == ["\ufffd" * 9]
+
+
+def test_what_is_not_utf8_is_an_error_with_its_place() -> None:
+    """Also in a later step, and in a piece."""
+    data = rf'["{HALF * 20000}'.encode() + b'\xff"]'
+    with pytest.raises(ValueError, match="not UTF-8: invalid start byte at byte 120002"):
+        first_value(data)
+    with pytest.raises(ValueError, match="not UTF-8: invalid start byte at byte 120002"):
+        in_pieces(data)
+
+
+@pytest.mark.parametrize("text", ["[]", rf'["{PAIR}"]', r'["\\ud800","a\n"]'])
+def test_text_without_halves_stays_the_same_object(text: str) -> None:
+    """So that it takes no memory."""
+    data = f'["{"x" * 100}",{text}]'.encode()
+
+    assert without_halves(data) is data
+
+
+def test_steps_have_a_least_size() -> None:
+    """In a shorter one there may be nothing before the escape that ends it."""
+    with pytest.raises(ValueError, match="at least 64"):
+        list(steps_without_halves(b"[]", 0, STEP - 1))
+
+
+@pytest.mark.parametrize("around", ["", "?", "\x7f?", "".join(map(chr, range(32, 127)))])
+def test_a_long_string_of_halves_is_read_in_steps(around: str) -> None:
+    """Whatever other characters stand in it: any of them may be a part of what is decoded."""
+    content = json.dumps(around + "".join(map(chr, range(32))))[1:-1]
+    text = rf'["{(content + HALF + PAIR) * 2_500}"]'
+    text = f'{text[:-2]}{"x" * LARGE_BYTES}"]'
+
+    wanted = [(around + "".join(map(chr, range(32))) + "\ufffd😀") * 2_500 + "x" * LARGE_BYTES]
+    assert first_value(text.encode()) == wanted
+    assert in_pieces(text.encode(), 5000) == wanted
