@@ -44,16 +44,16 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
         """Receive into ``buffer``; return 0 at the end, and set ``cut_off`` for an unclean end."""
         try:
             return super().recv_into(buffer, *args)
-        except ssl.SSLEOFError:
-            self._end()
+        except ssl.SSLError as error:
+            self._end(error)
             return 0
 
     def recv(self, size: int = EARLY_BYTES, *args: Any) -> bytes:
         """Receive up to ``size`` bytes, ``b""`` at the end; set ``cut_off`` for an unclean end."""
         try:
             return super().recv(size, *args)
-        except ssl.SSLEOFError:
-            self._end()
+        except ssl.SSLError as error:
+            self._end(error)
             return b""
 
     def send(self, *args: Any) -> int:
@@ -62,7 +62,9 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
             self._narrow(self._ends)
         try:
             return ssl.SSLSocket.send(self, *args)
-        except ssl.SSLEOFError as error:
+        except ssl.SSLError as error:
+            if not is_unclean_end(error):
+                raise
             raise _stopped_reading() from error
 
     def is_readable(self) -> bool:
@@ -73,7 +75,9 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
     def _narrow(self, ends: float) -> None:
         socket.socket.settimeout(self, min(left_until(ends), LONGEST))
 
-    def _end(self) -> None:
+    def _end(self, error: ssl.SSLError) -> None:
+        if not is_unclean_end(error):
+            raise error
         if self.aborted:
             raise ClosedHereError
         self.cut_off = True
@@ -94,7 +98,9 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
             return ssl.SSLSocket.recv(self, EARLY_BYTES)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None  # a TLS record without application data
-        except ssl.SSLEOFError as error:
+        except ssl.SSLError as error:
+            if not is_unclean_end(error):
+                raise
             raise _stopped_reading() from error
         finally:
             self._restore()
@@ -107,7 +113,9 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
             return ssl.SSLSocket.send(self, data)
         except ssl.SSLWantWriteError:
             return 0
-        except ssl.SSLEOFError as error:
+        except ssl.SSLError as error:
+            if not is_unclean_end(error):
+                raise
             raise _stopped_reading() from error
         finally:
             self._restore()
@@ -117,6 +125,12 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
         # system call releases the GIL.
         if self._ends is None and self.gettimeout() is not None:
             socket.socket.settimeout(self, None)
+
+
+def is_unclean_end(error: ssl.SSLError) -> bool:
+    """Return whether ``error`` says that the other end hung up without close_notify."""
+    # Python 3.11 before its fourth release raises no class of its own for it.
+    return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
 def _stopped_reading() -> BrokenPipeError:
