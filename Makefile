@@ -4,21 +4,29 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml docs/protocol.md $(shell find src -name '*.py')
 
-.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots perfetto docs lint pythons dist bench clean
+.PHONY: demo test unit unit-hundred mutants soak bounds fuzz screenshots perfetto docs lint lint-mypy lint-pyright lint-rest pythons dist bench clean
 
 demo: $(VENV)/wheel
 	@$(BIN)/moby-plugins demo
 
-# The wheel is tested, not the tree: by three processes, of which some always wait, the unit tests in
-# another order each time; beside them what waits for engines; and then what is to be alone.
+# The wheel is tested, not the tree: by three processes, of which some always wait; beside them the
+# unit tests, in another order each time, and what waits for engines; and then what is to be alone.
+# Each process collects all that is named to it, which takes it longer than the unit tests take.
 TESTED := $(BIN)/coverage run -m pytest
 ENGINES := tests/integration/engine
+# Those first whose files take longest, as they start processes: none of them is to be the last.
+LONGEST := $(addprefix tests/integration/,testing/ process/ cli/)
+ROOMS := $(LONGEST) $(filter-out $(LONGEST) $(ENGINES)/ %/__pycache__/,$(wildcard tests/integration/*/))
+ALONE = $$($(BIN)/python -c "import conftest; print(*conftest.ALONE)")
 test: $(VENV)/test
 	$(BIN)/coverage erase
 	@$(TESTED) $(ENGINES) >$(VENV)/engines-output 2>&1 & engines=$$!; \
-		$(TESTED) -n 3 --dist loadfile --random-order-bucket=module -m "not alone"; status=$$?; \
+		$(TESTED) --random-order-bucket=module tests/unit >$(VENV)/unit-output 2>&1 & units=$$!; \
+		$(TESTED) -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(ROOMS); \
+		status=$$?; \
+		wait $$units || status=1; cat $(VENV)/unit-output; \
 		wait $$engines || status=1; cat $(VENV)/engines-output; exit $$status
-	$(TESTED) -m alone --ignore=$(ENGINES)
+	$(TESTED) --ignore=$(ENGINES) $(ALONE)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -75,20 +83,31 @@ perfetto: $(VENV)/test
 docs: $(VENV)/test $(VENV)/docs
 	$(BIN)/python -m website.build
 
-lint: $(VENV)/lint $(VENV)/test $(VENV)/docs
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+# `make -j2 lint` where there are two cores, once `make .venv/test .venv/lint .venv/docs` has ended.
+LINTERS := lint-mypy lint-pyright lint-rest
+lint: $(LINTERS)
+$(LINTERS): $(VENV)/lint $(VENV)/test $(VENV)/docs
+
+lint-mypy:
 	$(BIN)/mypy
+
+lint-pyright:
 	$(BIN)/pyright
 	PATH="$(abspath $(BIN)):$$PATH" pyright --verifytypes moby_plugins --ignoreexternal >$(VENV)/types || (cat $(VENV)/types; false)
+
+lint-rest:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
 
-# The unit tests on each Python that is found; those that are not are named, and skipped.
-pythons: $(VENV)/pip
+# The unit tests of the sdist on each Python that is found, pyenv's too, each with the wheel in an
+# environment of its own; those that are not found are named, and skipped. Other sessions than the
+# unit tests: NOX="-s integration". Arguments of pytest: NOX="-- -n 2".
+pythons: dist
 	$(BIN)/pip install --quiet --group nox
-	$(BIN)/nox
+	PYENV_VERSION="$${PYENV_VERSION:-$$(pyenv versions --bare 2>/dev/null | paste -sd: -)}" $(BIN)/nox $(NOX)
 
 # The wheel and the sdist, in dist/, as an index takes them.
 dist: $(VENV)/pip
@@ -106,7 +125,7 @@ bench: $(VENV)/test
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) .nox build dist
 
 $(VENV)/pip:
 	$(PYTHON) -m venv $(VENV)

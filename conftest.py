@@ -14,9 +14,9 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 ROOT = Path(__file__).parent
 PLUGIN = ROOT / "examples" / "volume_plugin.py"
-# What `make test` runs by itself, after all others by three processes: it sets the environment,
+# What `make test` runs by itself, after all others by several processes: it sets the environment,
 # measures time or memory closely, or makes a crowd that others would wait for. The tests of
-# engines share one engine, so one process runs them, beside the three.
+# engines share one engine, so one process runs them, beside the others.
 ALONE = (
     "README.md",
     "docs/",
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shelf() -> Iterator[Path]:
-    """The example plugin, running, where the environment says that sockets are."""
+    """Serve the example plugin in the directory that the environment names."""
     with tempfile.TemporaryDirectory(prefix="mp-") as directory:
         sockets, volumes = Path(directory, "s"), Path(directory, "v")
         sockets.mkdir()

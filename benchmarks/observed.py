@@ -37,7 +37,7 @@ def observed_readings(directory: Path, placement: Placement) -> Iterator[Reading
                     )
                     for observers in ((), (OpenTelemetryObserver(),))
                 )
-                with_api = calling_beside(plain, api())
+                with_api = instrumented(plain)
                 more = difference(calling(observed, CALLS), with_api)
                 own = difference(with_api, calling(plain, CALLS))
             yield Reading(
@@ -50,14 +50,15 @@ def observed_readings(directory: Path, placement: Placement) -> Iterator[Reading
             )
 
 
-def calling_beside(client: Client, beside: Callable[[], None]) -> Callable[[], None]:
-    """Return a function for a round of calls, with ``beside`` before each, for equal caches."""
-    call = calling(client, 1)
+def instrumented(client: Client) -> Callable[[], None]:
+    """Return a function for a round of calls, each with OpenTelemetry's calls before and after."""
+    call, begin = calling(client, 1), api()
 
     def rounds() -> None:
         for _ in range(CALLS):
-            beside()
+            end = begin()
             call()
+            end()
 
     return rounds
 
@@ -75,23 +76,32 @@ def seconds(work: Callable[[], None]) -> float:
     return time.thread_time() - began
 
 
-def api() -> Callable[[], None]:
-    """Return a function that makes only the calls of OpenTelemetry's API for one call."""
+def api() -> Callable[[], Callable[[], None]]:
+    """Return a function that makes only the calls of OpenTelemetry's API for the start of one call.
+
+    It returns a function that makes those for the call's end.
+    """
     tracer, meter = trace.get_tracer("bare"), metrics.get_meter("bare")
-    histograms = [meter.create_histogram(name) for name in ("seconds", "sent", "received")]
+    seconds, sent, received = (
+        meter.create_histogram(name) for name in ("seconds", "sent", "received")
+    )
     active = meter.create_up_down_counter("active")
 
-    def once() -> None:
+    def begin() -> Callable[[], None]:
         headers: dict[str, str] = {}
         span = tracer.start_span("POST /M.x", None, SpanKind.CLIENT, _OF)
         within = trace.set_span_in_context(span)
         propagate.inject(headers, within)
+        span.is_recording()
         active.add(1, _OF)
-        active.add(-1, _OF)
-        span.is_recording()
-        span.is_recording()
-        span.end()
-        for histogram in histograms:
-            histogram.record(1, _OF, within)
 
-    return once
+        def end() -> None:
+            active.add(-1, _OF)
+            span.end()
+            seconds.record(1, _OF, within)
+            sent.record(1, _OF, within)
+            received.record(1, _OF, within)
+
+        return end
+
+    return begin

@@ -14,7 +14,7 @@ from typing import Any
 
 from cheroot import wsgi
 
-from moby_plugins.adapters.aio.loop_thread import LoopThread
+from moby_plugins.adapters.aio.loop_server import LoopServer
 from moby_plugins.adapters.server.cheroot_server import CherootServer, gateway_to
 from moby_plugins.aio import AsyncPluginApp, AsyncVolumeDriver
 from moby_plugins.serving import PluginApp
@@ -85,9 +85,9 @@ def serve(app: str, path: str) -> None:
     sock.bind(path)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    server: CherootServer | LoopThread
+    server: CherootServer | LoopServer
     if app == "async":
-        server = LoopThread(sock, AsyncPluginApp(AsyncShelves()))
+        server = LoopServer(sock, AsyncPluginApp(AsyncShelves()))
     else:
         server = CherootServer(sock, gateway(app))
     server.start()

@@ -1,4 +1,4 @@
-"""One table of bodies in chunks, and what becomes of each: in Go, and here, whoever reads it.
+"""One table of bodies in chunks, and how each is read: in Go, and here, by each reader.
 
 The outcomes in Go are those of ``net/http``'s client in Go 1.19. A row is read or refused alike
 by both engines and the plugin's end.
@@ -48,7 +48,7 @@ ROWS = {
     "a minus": _size(b"-SIZE\r\n", REFUSED, REFUSED),
     "minus zero": _size(b"-0\r\n", REFUSED, REFUSED),
     "an underscore": _size(b"0_SIZE\r\n", REFUSED, REFUSED),
-    "a letter that is no digit": _size(b"gSIZE\r\n", REFUSED, REFUSED),
+    "a letter that is not a digit": _size(b"gSIZE\r\n", REFUSED, REFUSED),
     "a letter after it": _size(b"SIZEg\r\n", REFUSED, REFUSED),
     "a dot": _size(b"SIZE.0\r\n", REFUSED, REFUSED),
     "a digit of another alphabet": _size("\u0661\r\n".encode(), REFUSED, REFUSED),

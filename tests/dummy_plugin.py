@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
-from moby_plugins.adapters.memory.fault_server import Connections
+from moby_plugins.adapters.memory.fault_server import AcceptedConnections
 
 Behaviour = Callable[["Conversation"], object]
 
@@ -87,7 +87,7 @@ class DummyPlugin:
         self.connections = 0
         self._behaviour = behaviour
         self._stopped = threading.Event()
-        self._served = Connections(listener, self._converse)
+        self._served = AcceptedConnections(listener, self._converse)
         self._served.start()
 
     @classmethod

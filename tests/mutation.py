@@ -34,7 +34,7 @@ def mutmut(*arguments: str) -> str:
 
 
 def copy_tree() -> None:
-    """The sources and tests once more, where mutants disturb nobody."""
+    """Copy the sources and tests to a place where mutants disturb nothing else."""
     shutil.rmtree(COPY, ignore_errors=True)
     for directory in ("src", "tests"):
         shutil.copytree(

@@ -47,16 +47,16 @@ class PluginDirectories:
 
 
 def make_socket(path: Path) -> None:
-    """A socket as it lies in a directory; nobody listens."""
+    """A socket as it lies in a directory; no process listens."""
     path.parent.mkdir(exist_ok=True)
     os.mknod(path, stat.S_IFSOCK | 0o600)
 
 
 @contextmanager
 def unreadable(path: Path) -> Iterator[None]:
-    """Nobody may read ``path``; whoever is root, and could all the same, is somebody else."""
+    """Deny all users to read ``path``; root, who could all the same, becomes another user."""
     mode, user = stat.S_IMODE(path.stat().st_mode), os.geteuid()
-    # Somebody else may not be able to load more of this Python.
+    # The other user may not be able to load more of this Python.
     codecs.lookup("ascii")
     path.chmod(0)
     if user == 0:

@@ -32,7 +32,7 @@ SOCKETS, SPECS, VOLUMES = "sk", "et", "volumes"
 SHOWN = {SOCKETS: "/run/docker/plugins", SPECS: "/etc/docker/plugins", VOLUMES: "/srv/shelf"}
 
 _SAME = {re.compile(r"\d\d:\d\d:\d\d\.\d{3}"): "10:30:00.000", re.compile(r"[\d.]+ ms"): "1.0 ms"}
-# Whoever looks at a picture fetches no fonts for it.
+# A viewer of a picture fetches no fonts for it.
 _FONTS = re.compile(r"@font-face \{[^}]*\}\s*")
 _TEXT = re.compile(r"<text[^>]*>([^<]*)</text>")
 

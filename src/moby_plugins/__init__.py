@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
         is_not_found,
     )
     from moby_plugins.domain.http import Request, Response
-    from moby_plugins.domain.observing import Observer
+    from moby_plugins.domain.observer import Observer
     from moby_plugins.domain.plugin import (
         PROTOCOL_SCHEME_HTTP_V1,
         Candidate,
@@ -123,7 +123,7 @@ if not TYPE_CHECKING:  # a type checker would accept any name because of ``__get
             "domain.plugin",
             "domain.http",
             "domain.retry",
-            "domain.observing",
+            "domain.observer",
             "ports",
             "app.client",
             "app.activation",

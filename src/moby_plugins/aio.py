@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.app.aio.hosting import asgi, serve_tcp, serve_unix
     from moby_plugins.app.aio.lead import AsyncActivePlugin
     from moby_plugins.app.aio.registry import AsyncRegistry
-    from moby_plugins.app.aio.serving import AsyncPluginApp
+    from moby_plugins.app.aio.serving import AsyncPluginApp, observed
     from moby_plugins.app.aio.subsystem import AsyncSubsystem, awaited, streamed
     from moby_plugins.app.aio.subsystems import (
         AsyncAuthZPlugin,
@@ -53,6 +53,7 @@ __all__ = [
     "awaited",
     "new_client",
     "new_local_registry",
+    "observed",
     "serve_tcp",
     "serve_unix",
     "streamed",

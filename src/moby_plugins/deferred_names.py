@@ -48,9 +48,9 @@ class AtDoor(str):
 
     def __new__(cls, door: str, home: str) -> Self:
         """Return the name ``door``, which hashes and compares as ``home`` too."""
-        made = super().__new__(cls, door)
-        made._home = home
-        return made
+        instance = super().__new__(cls, door)
+        instance._home = home
+        return instance
 
     def __eq__(self, other: object) -> bool:
         return self._home == other or str.__eq__(self, other) is True

@@ -45,9 +45,9 @@ def _missing(part: str) -> Iterator[str]:
     for needed in NEEDS[part]:
         module, _, attribute = needed.partition(".")
         try:
-            found = import_module(module)
+            loaded = import_module(module)
         except ImportError:
             yield needed
             continue
-        if attribute and not hasattr(found, attribute):
+        if attribute and not hasattr(loaded, attribute):
             yield needed

@@ -15,8 +15,9 @@ import os
 import threading
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
+from moby_plugins.deferred_names import deferred_names
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.http import (
     CLOSED_EARLY,
@@ -28,21 +29,7 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
-from moby_plugins.domain.observing import (
-    ActivationFailed,
-    CallEnded,
-    CallStarted,
-    DriverFailed,
-    HandlerFailed,
-    Observer,
-    OnCallEnded,
-    OnRequestEnded,
-    PluginActivated,
-    PluginDropped,
-    RequestEnded,
-    RequestStarted,
-    RetryScheduled,
-)
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import (
     Candidate,
     IgnoredFile,
@@ -54,6 +41,22 @@ from moby_plugins.domain.plugin import (
 )
 from moby_plugins.domain.text import listed, quoted
 from moby_plugins.waits import Cancellation, SleepEvent, WakeEvent
+
+if TYPE_CHECKING:
+    from moby_plugins.domain.observing import (
+        ActivationFailed,
+        CallEnded,
+        CallStarted,
+        DriverFailed,
+        HandlerFailed,
+        OnCallEnded,
+        OnRequestEnded,
+        PluginActivated,
+        PluginDropped,
+        RequestEnded,
+        RequestStarted,
+        RetryScheduled,
+    )
 
 __all__ = [
     "CLOSED_EARLY",
@@ -103,6 +106,9 @@ __all__ = [
     "hung_up",
 ]
 
+if not TYPE_CHECKING:  # the events, which only programs with observers need
+    __getattr__, __dir__ = deferred_names(__name__, __all__, homes=("domain.observing",))
+
 T = TypeVar("T")
 
 
@@ -142,7 +148,7 @@ class RunningCall:
             event.set()
 
     @property
-    def left_behind(self) -> bool:
+    def from_parent_process(self) -> bool:
         """Whether this process is a child that the plugin's code forked; the parent responds."""
         return self._process != os.getpid()
 
@@ -151,7 +157,7 @@ class RunningCall:
         self._token = _RUNNING.set(self)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if self.left_behind:
+        if self.from_parent_process:
             os._exit(_exit_status(error))
         token, self._token = self._token, None
         if token is not None:
@@ -173,7 +179,7 @@ def _exit_status(error: BaseException | None) -> int:
 def is_forked_child() -> bool:
     """Return whether the plugin's code forked this process during the running call."""
     call = _RUNNING.get(None)
-    return call is not None and call.left_behind
+    return call is not None and call.from_parent_process
 
 
 def hung_up() -> threading.Event:
@@ -463,21 +469,21 @@ class Clock(Protocol):
         ...
 
 
-def filled(argument: str, given: T, *methods: str) -> T:
-    """Return ``given``; raise ``TypeError``, naming ``argument``, if it lacks one of ``methods``.
+def filled(argument: str, value: T, *methods: str) -> T:
+    """Return ``value``; raise ``TypeError``, naming ``argument``, if it lacks one of ``methods``.
 
     A class instead of an instance raises ``TypeError`` too.
     """
-    # A list is faster than a generator, and a program may make hundreds of clients.
-    present = [method for method in methods if callable(getattr(given, method, None))]
-    if isinstance(given, type) or len(present) < len(methods):
-        named = listed(f"{method}()" for method in methods)
-        raise TypeError(f"{argument} must be an object with {named}, not {quoted(given)}")
-    return given
+    # A loop is faster than a generator, and a program may make hundreds of clients.
+    for method in methods:
+        if isinstance(value, type) or not callable(getattr(value, method, None)):
+            named = listed(f"{each}()" for each in methods)
+            raise TypeError(f"{argument} must be an object with {named}, not {quoted(value)}")
+    return value
 
 
-def callable_or_none(argument: str, given: T) -> T:
-    """Return ``given``; raise ``TypeError``, naming ``argument``, if it is not callable or None."""
-    if given is not None and not callable(given):
-        raise TypeError(f"{argument} must be a function, not {quoted(given)}")
-    return given
+def callable_or_none(argument: str, value: T) -> T:
+    """Return ``value``; raise ``TypeError``, naming ``argument``, if it is not callable or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{argument} must be a function, not {quoted(value)}")
+    return value

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 
 from moby_plugins.deferred_names import AtDoor
+from moby_plugins.domain.retry import no_nan
 
 _DOOR = AtDoor("moby_plugins.ports", __name__)
 
@@ -58,7 +59,12 @@ class WakeEvent(threading.Event):
 
         Returns:
             Whether the event is set.
+
+        Raises:
+            ValueError: If ``timeout`` is NaN.
         """
+        if timeout is not None:
+            no_nan("timeout", timeout)
         if self._happened:
             return True
         ends = math.inf if timeout is None else time.monotonic() + timeout

@@ -32,10 +32,10 @@ def ask(engine: Engine, data: bytes) -> tuple[Any, PluginError | None]:
         theirs.sendall(data[:MAX_BYTES])
         theirs.shutdown(socket.SHUT_WR)
 
-        def dial(_: float | None) -> DeadlineSocket:
+        def dialer(_: float | None) -> DeadlineSocket:
             return DeadlineSocket(ours.family, ours.type, fileno=ours.detach())
 
-        transport = PooledTransport(ADDRESS, dial, engine)
+        transport = PooledTransport(ADDRESS, dialer, engine)
         client = Client(transport, ADDRESS, clock=SystemClock(), retry=RetryPolicy.never())
         with contextlib.closing(client):
             try:

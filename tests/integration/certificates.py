@@ -48,7 +48,7 @@ class Certificates:
         return str(cert), str(key)
 
     def self_signed(self) -> ssl.SSLContext:
-        """What a plugin serves with that nobody vouches for but itself."""
+        """The options of a plugin that serves with a self-signed certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         path = self._directory / "self-signed.pem"
         path.write_bytes(self._authority.private_key_pem.bytes() + self._authority.cert_pem.bytes())

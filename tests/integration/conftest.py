@@ -1,5 +1,6 @@
 """Fixtures for tests over real sockets."""
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,22 @@ from tests.integration.loops import TRANSPORTS, settings_over
 
 # Seconds until a thread that ends by itself has ended: idle workers take one.
 ENDED = 5.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_of_children() -> Iterator[None]:
+    """Children react to a terminal's signals although the tests run under ``nohup``, or with ``&``.
+
+    What a process ignores, those that it starts ignore too; what it handles has its default action
+    in them. So what is ignored here gets a handler that does nothing.
+    """
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+    ignored = [each for each in numbers if signal.getsignal(each) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="module", autouse=True)

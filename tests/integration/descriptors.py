@@ -1,21 +1,57 @@
-"""How many files this process has open."""
+"""How many files and threads this process has, and that those of a test are gone after it.
+
+The other end of a connection may be a thread of this process, which closes its end and ends when it
+gets to run: a count that is taken at once would find both. So each count waits, for a while.
+"""
 
 import os
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from operator import gt
+
+# Seconds within which what was told to end has ended.
+ENDED = 5.0
 
 
 def descriptors() -> int:
-    """How many it has open now."""
+    """How many files it has open now."""
     return len(os.listdir("/proc/self/fd"))
 
 
-def soon(most: int, seconds: float = 5.0) -> int:
-    """How many it has open once they are at most ``most``, or when the time is over.
-
-    The other end of a connection may be a thread of this process, which closes its end when it gets
-    to run; a count that is taken at once would find it.
-    """
-    ends = time.monotonic() + seconds
-    while descriptors() > most and time.monotonic() < ends:
-        time.sleep(0.01)
+def soon(most: int, seconds: float = ENDED) -> int:
+    """How many it has open once they are at most ``most``, or when the time is over."""
+    _wait(lambda: descriptors() <= most, seconds)
     return descriptors()
+
+
+def threads_soon(most: int, seconds: float = ENDED) -> int:
+    """How many threads it has once they are at most ``most``, or when the time is over."""
+    _wait(lambda: threading.active_count() <= most, seconds)
+    return threading.active_count()
+
+
+def no_thread_called(name: str, seconds: float = ENDED) -> bool:
+    """Whether the last thread called ``name`` ends in time."""
+    return _wait(lambda: all(each.name != name for each in threading.enumerate()), seconds)
+
+
+def held() -> tuple[int, int]:
+    """Its descriptors and threads."""
+    return descriptors(), threading.active_count()
+
+
+@contextmanager
+def nothing_left(seconds: float = ENDED) -> Iterator[None]:
+    """Afterwards there are no more descriptors and threads than before, or soon are not."""
+    before = held()
+    yield
+    assert _wait(lambda: not any(map(gt, held(), before)), seconds), (before, held())
+
+
+def _wait(holds: Callable[[], bool], seconds: float) -> bool:
+    ends = time.monotonic() + seconds
+    while not (became := holds()) and time.monotonic() < ends:
+        time.sleep(0.01)
+    return became

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from attrs import frozen
 
 from moby_plugins import PluginError, Settings, TransportTimeoutError
-from moby_plugins.adapters.aio.pool import TURNS, Place
+from moby_plugins.adapters.aio.pool import TURNS, LoopPool
 from moby_plugins.aio import AsyncClient, AsyncGraphDriver, AsyncRegistry, new_local_registry
 from tests.soak.calls import FAULTS, FORGOTTEN, LOST, Tally
 from tests.soak.faults import BREAKS, EVERY, TIME_OUT, Fault, fault_of
@@ -140,6 +140,6 @@ async def _counted() -> LoopCount:
         await asyncio.sleep(0)
     gc.collect()
     loop = asyncio.get_running_loop()
-    places = [one for one in gc.get_objects() if isinstance(one, Place) and one.loop is loop]
-    taken = sum(TURNS - place._free for place in places)  # noqa: SLF001  it has no other count
+    pools = [one for one in gc.get_objects() if isinstance(one, LoopPool) and one.loop is loop]
+    taken = sum(TURNS - pool._free for pool in pools)  # noqa: SLF001  it has no other count
     return LoopCount(len(asyncio.all_tasks()), taken)

@@ -12,11 +12,11 @@ from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import Volume, VolumeDriver
 from moby_plugins.testing import Calls, FakeClock, FaultServer, MemoryTransport, refused, script
 from moby_plugins.testing.contracts import (
-    PLUGINS,
+    BEHAVIOURS,
+    Behaviour,
     ClockContract,
     PluginThat,
     TransportContract,
-    Way,
 )
 from moby_plugins.testing.strategies import (
     MethodCall,
@@ -55,8 +55,8 @@ class TestMine(TransportContract):
     def plugin_that(self) -> PluginThat:
         """From a way to behave to a transport."""
 
-        def connect(way: Way) -> Transport:
-            return MemoryTransport(PLUGINS[way])
+        def connect(behaviour: Behaviour) -> Transport:
+            return MemoryTransport(BEHAVIOURS[behaviour])
 
         return connect
 

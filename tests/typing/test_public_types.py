@@ -59,7 +59,7 @@ def a_call_gives_what_it_was_asked_for(client: mp.Client) -> None:
     assert_type(client.call("M.x", {}, dict[str, int]), dict[str, int])
     client.call("M.x", {}, mp.Manifest | None)
     client.send_file("M.x", b"", into=dict[str, int] | None)
-    client.call("M.x", {}, "Manifest")  # type: ignore[call-overload]  # a name is no type
+    client.call("M.x", {}, "Manifest")  # type: ignore[call-overload]  # a name is not a type
     client.call("M.x", {}, None, 5.0)  # type: ignore[call-overload]  # time-outs have a name
 
 

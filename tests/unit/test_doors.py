@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import every
+
 ROOT = Path(__file__).parents[2]
 DOORS = (
     "moby_plugins",
@@ -56,7 +58,7 @@ DOCUMENTS = [
 ]
 
 
-@pytest.mark.parametrize("door", DOORS)
+@every("door", DOORS)
 def test_a_door_says_what_is_public(door: str) -> None:
     """Each has a literal ``__all__``, whose names are there, and a docstring."""
     module = import_module(door)
@@ -115,7 +117,7 @@ def test_the_types_of_a_resident_are_resolved(kind: type) -> None:
             typing.get_type_hints(method)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@every("door", DOORS)
 def test_the_types_of_all_that_is_public_are_resolved(door: str) -> None:
     """``get_type_hints`` works on each class and function of a door, and on methods."""
     unresolved: dict[str, NameError] = {}
@@ -158,7 +160,7 @@ def imported(text: str) -> set[str]:
     return {each for each in found if each.partition(".")[0].partition(":")[0] == "moby_plugins"}
 
 
-@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
+@every("page", DOCUMENTS)
 def test_documents_and_examples_import_from_doors_alone(page: Path) -> None:
     """A reader copies them, and is to have nothing in hand that may change."""
     text = page.read_text("utf-8")

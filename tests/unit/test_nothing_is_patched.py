@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-import pytest
+from tests.cases import every
 
 TESTS = Path(__file__).parents[1]
 
@@ -30,7 +30,7 @@ def test_no_test_patches_anything() -> None:
     assert {str(path): patching(text) for path, text in sources.items() if patching(text)} == {}
 
 
-@pytest.mark.parametrize(
+@every(
     ("source", "lines"),
     [
         ("monkeypatch.setattr(library, 'name', 1)", [1]),

@@ -4,11 +4,11 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
 from moby_plugins import PrometheusObserver
+from tests.cases import every
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src/moby_plugins"
@@ -104,7 +104,7 @@ def test_each_metric_is_in_the_tables() -> None:
 RULES = [rule for group in yaml.safe_load(BLOCK)["groups"] for rule in group["rules"]]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+@every("rule", RULES)
 def test_a_rule_is_about_metrics_that_are_exported(rule: dict[str, str]) -> None:
     """By their names and their labels."""
     names = set(re.findall(r"\bmoby_plugins_\w+", rule["expr"]))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import every
 from website.build import (
     DOORS,
     ROOT,
@@ -39,7 +40,7 @@ def test_a_name_that_the_reference_lacks_is_named(name: str) -> None:
         assert told.startswith(f"{name} is not on reference/")
 
 
-@pytest.mark.parametrize(
+@every(
     "html",
     [
         '<script src="https://cdn.example/x.js"></script>',

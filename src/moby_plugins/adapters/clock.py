@@ -4,24 +4,32 @@ import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 
+from moby_plugins.domain.retry import no_nan
+
 
 class SystemClock:
     """The machine's monotonic clock."""
 
     _free: AbstractContextManager[None] = nullcontext()
 
-    def now(self) -> float:
-        """Return the seconds since an arbitrary point, unaffected by changes of the system time."""
-        return time.monotonic()
+    # Seconds since an arbitrary point, unaffected by changes of the system time; called as it is,
+    # because each call asks for the time.
+    now = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep for ``seconds`` of real time."""
+        """Sleep for ``seconds`` of real time; raise ``ValueError`` for NaN."""
+        no_nan("seconds", seconds)
         if seconds > 0:
             time.sleep(min(seconds, threading.TIMEOUT_MAX))
 
     def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
-        """Wait up to ``timeout`` seconds of real time; return whether ``event`` is set."""
-        return event.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+        """Wait up to ``timeout`` seconds of real time; return whether ``event`` is set.
+
+        Raise ``ValueError`` for NaN.
+        """
+        if timeout is not None:
+            timeout = min(no_nan("timeout", timeout), threading.TIMEOUT_MAX)
+        return event.wait(timeout)
 
     def working(self) -> AbstractContextManager[None]:
         """Return a context that does nothing: real time needs no help."""

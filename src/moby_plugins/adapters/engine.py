@@ -13,7 +13,7 @@ from urllib.parse import quote
 from attrs import evolve, field, frozen
 
 from moby_plugins.adapters.clock import SystemClock
-from moby_plugins.adapters.http.dialing import Lookups, dial_for
+from moby_plugins.adapters.http.dialing import Lookups, dialer_for
 from moby_plugins.adapters.http.pool import PooledTransport
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import (
@@ -74,7 +74,7 @@ def connect(
     """
     from moby_plugins.adapters.http.urllib3 import GetConnection
 
-    return PooledTransport(address, dial_for(address, tls, lookups), GetConnection)
+    return PooledTransport(address, dialer_for(address, tls, lookups), GetConnection)
 
 
 @frozen(repr=False)
@@ -139,7 +139,7 @@ class EngineDiscovery:
         plugin = self._find(question, name)
         if not plugin.enabled:
             raise PluginDisabledError(plugin.name)
-        return self._found(question, plugin)
+        return self._plugin_of(question, plugin)
 
     def candidates(self, name: str) -> list[Candidate]:
         """Return the plugin ``name``, enabled or not, as the only candidate, or its error."""
@@ -192,7 +192,7 @@ class EngineDiscovery:
             raise missing
         return plugin
 
-    def _found(self, question: "_Question", plugin: ManagedPlugin) -> Plugin:
+    def _plugin_of(self, question: "_Question", plugin: ManagedPlugin) -> Plugin:
         try:
             return found_plugin(plugin, question.read("info", read_root))
         except SpecError as error:
@@ -201,11 +201,11 @@ class EngineDiscovery:
     def _candidate(self, question: "_Question", plugin: ManagedPlugin) -> Candidate:
         place = self._place(plugin.name)
         try:
-            found = self._found(question, plugin)
+            plugin_found = self._plugin_of(question, plugin)
         except SpecError as error:
             return Candidate(place, error=error, managed=plugin)
         if plugin.enabled:
-            return Candidate(place, found, managed=plugin)
+            return Candidate(place, plugin_found, managed=plugin)
         return Candidate(place, error=PluginDisabledError(plugin.name), managed=plugin)
 
     def _place(self, name: str) -> str:
@@ -250,8 +250,8 @@ class _Question:
         with an error, and ``WireError`` for an invalid response.
         """
         if self._version is None:
-            told = self._get("_ping")[0].headers.get("Api-Version", "")
-            self._version = f"v{told}/" if is_api_version(told) else ""
+            version = self._get("_ping")[0].headers.get("Api-Version", "")
+            self._version = f"v{version}/" if is_api_version(version) else ""
         path = self._version + path
         response, body = self._get(path)
         try:
@@ -261,7 +261,7 @@ class _Question:
             return understand(value)
         except ValueError as error:
             status = "" if response.status == OK else f" {status_line(response.status)}"
-            reason = f"the engine's answer{status} cannot be used: {shown(error)}"
+            reason = f"the engine's response{status} cannot be used: {shown(error)}"
             raise WireError(reason, f"GET /{path}", self._engine) from error
 
     def _refusal(self, status: int, path: str, value: object) -> StatusError:

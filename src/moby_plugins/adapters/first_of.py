@@ -60,16 +60,16 @@ class FirstOf:
 
     def candidates(self, name: str) -> list[Candidate]:
         """Return the candidates of ``first``, then those of ``then``."""
-        found: list[Candidate] = []
+        candidates: list[Candidate] = []
         refused: list[InvalidPluginNameError] = []
         for each in (self.first, self.then):
             try:
-                found += _candidates(each, name)
+                candidates += _candidates(each, name)
             except InvalidPluginNameError as error:
                 refused.append(error)
         if len(refused) > 1:
             raise refused[0]
-        return found
+        return candidates
 
     def strays(self) -> list[IgnoredFile]:
         """Return the ignored files of both."""

@@ -28,7 +28,7 @@ def negotiated_version(transport: Transport, engine: Address, timeout: float | N
     version = response.headers.get("Api-Version", "")
     if not is_api_version(version):
         raise TransportError(
-            f"no engine answers there: /_ping has the Api-Version {quoted(version)}", engine.text
+            f"no engine responds there: /_ping has the Api-Version {quoted(version)}", engine.text
         )
     return version
 

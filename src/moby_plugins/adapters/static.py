@@ -50,7 +50,9 @@ class StaticDiscovery:
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.plugins, Mapping):
-            raise TypeError(f"plugins are a table from name to address, not {quoted(self.plugins)}")
+            raise TypeError(
+                f"plugins must be a mapping from name to address, not {quoted(self.plugins)}"
+            )
         for name in self.plugins:
             self._plugin(name)
 

@@ -5,9 +5,9 @@ response is read, and what an error says. ``Client`` and ``AsyncClient`` add the
 ``Tell``, ``Send`` and ``Follow`` are the kinds of calls that a subsystem's method may plan.
 """
 
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.address import Address
@@ -34,31 +34,27 @@ if TYPE_CHECKING:  # synchronous programs do not import it
 R = TypeVar("R", bound="Request | AsyncRequest")
 
 
-@frozen
-class Ask:
+class Ask(NamedTuple):
     """A call whose response is one JSON value."""
 
     method: str
     message: Any
 
 
-@frozen
-class Tell:
+class Tell(NamedTuple):
     """A call without arguments, of whose response only the status is used."""
 
     method: str
 
 
-@frozen
-class Send:
+class Send(NamedTuple):
     """A call whose request body is ``data``, not JSON; its response is one JSON value."""
 
     method: str
     data: Any
 
 
-@frozen
-class Follow:
+class Follow(NamedTuple):
     """A call whose response is a stream, read while it is being received."""
 
     method: str
@@ -84,10 +80,10 @@ class ClientBase(Generic[R]):
         max_response_bytes: int,
         name: str,
     ) -> None:
-        given: object = address  # the caller's program may not be type-checked
-        if not isinstance(given, Address):
-            raise TypeError(f"address must be an Address, not {quoted(given)}")
-        self.address = given
+        unchecked: object = address  # the caller's program may not be type-checked
+        if not isinstance(unchecked, Address):
+            raise TypeError(f"address must be an Address, not {quoted(unchecked)}")
+        self.address = unchecked
         self._retry = RetryPolicy() if retry is None else policy_given(retry)
         self._timeout = seconds(timeout)
         self._limit = size("max_response_bytes", max_response_bytes)
@@ -107,8 +103,8 @@ class ClientBase(Generic[R]):
         attempt: int = 1,
     ) -> R:
         """Return a request with this client's headers; it is not sent."""
-        made: R = self._request_class(service_method, body, self._headers, length, attempt)
-        return made
+        request: R = self._request_class(service_method, body, self._headers, length, attempt)
+        return request
 
     def sign(self, error: StatusError | DriverError) -> None:
         """Set the name and address of this client's plugin in ``error``, unless they are set."""

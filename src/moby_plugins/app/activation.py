@@ -48,7 +48,7 @@ running is replaced by one that the first caller in the child leads.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -131,7 +131,7 @@ class WatchedTransport:
 
 
 # A handler, and the plugin that it is to be called with.
-Meeting: TypeAlias = tuple[Callable[[str, Any], object], P]
+PendingHandlerCall: TypeAlias = tuple[Callable[[str, Any], object], P]
 
 
 class Activation(Generic[P]):
@@ -142,8 +142,8 @@ class Activation(Generic[P]):
         self.done: Cancellation = Cancellation()
         self.plugin: P | None = None
         self.error: Exception | None = None
-        # Handlers still to be called for the plugin, until ``take_meetings`` takes them.
-        self.meetings: list[Meeting[P]] = []
+        # Handlers still to be called for the plugin, until ``take_pending_calls`` takes them.
+        self.pending_calls: list[PendingHandlerCall[P]] = []
         # Whether this activation made its plugin active, and the plugin that it replaced.
         self.is_new: bool = False
         self.replaced: P | None = None
@@ -151,7 +151,7 @@ class Activation(Generic[P]):
         self._process = os.getpid()
 
     @property
-    def left_behind(self) -> bool:
+    def from_parent_process(self) -> bool:
         """Whether the activation is running in the parent process, before this one was forked."""
         return self._process != os.getpid() and not self.done.is_set()
 
@@ -174,7 +174,7 @@ class Activation(Generic[P]):
         """
         if not self.done.is_set() and self._leader == threading.get_ident():
             name = quoted(self.name)
-            raise RuntimeError(f"activating {name} asks for {name}: it cannot end")
+            raise RuntimeError(f"activating {name} asks for {name}: this would never return")
         ending = ending or Ending()
         began = clock.now()
         either = WakeEvent()
@@ -224,6 +224,8 @@ class Handshake:
         self._ending = ending
         self._reached: tuple[Plugin, Client] | None = None
         self._pending: PendingResponse | None = None
+        # The request of the first attempt, if that was begun.
+        self._first: Request | None = None
         # Why it was ended, or "" if it succeeded; ``setdefault`` keeps the first of the two.
         self._fate: dict[str, str] = {}
 
@@ -235,10 +237,11 @@ class Handshake:
         """
         self._check()
         try:
-            found, client = self._find()
-            if found.managed is not None:
+            plugin, client = self._find()
+            if plugin.managed is not None:
                 return None  # a managed plugin gets no request
-            self._pending = client.begin(client.request(ACTIVATE), self._timeout)
+            self._first = client.request(ACTIVATE)
+            self._pending = client.begin(self._first, self._timeout)
         except PluginError as error:
             self._check(error)
             raise
@@ -289,27 +292,28 @@ class Handshake:
 
     def _find(self) -> tuple[Plugin, Client]:
         if self._reached is None:
-            found = self._discovery.lookup(self._name)
-            known = None if found.managed is None else self._known(check_protocol(found))
+            plugin = self._discovery.lookup(self._name)
+            known = None if plugin.managed is None else self._known(check_protocol(plugin))
             # A plugin that is already active is shared, and so is its client.
-            self._reached = (known, known.client) if known else (found, self._new_client(found))
+            self._reached = (known, known.client) if known else (plugin, self._new_client(plugin))
             self._check()  # ``end`` may have run during the look-up, without a client to close
         return self._reached
 
     def _attempt(self, attempt: int, pending: PendingResponse | None) -> ActivePlugin:
-        found, client = self._find()
-        if isinstance(found, ActivePlugin):
-            return found
-        manifest = found.manifest
-        if found.managed is None:
-            request = client.request(ACTIVATE, attempt=attempt)
+        plugin, client = self._find()
+        if isinstance(plugin, ActivePlugin):
+            return plugin
+        manifest = plugin.manifest
+        if plugin.managed is None:
+            first = self._first if attempt == 1 else None
+            request = first or client.request(ACTIVATE, attempt=attempt)
             manifest = client.attempt(request, Manifest, self._timeout, pending)
         return ActivePlugin(
-            found.name,
-            found.addr,
-            found.tls_config,
+            plugin.name,
+            plugin.addr,
+            plugin.tls_config,
             manifest,
-            managed=found.managed,
+            managed=plugin.managed,
             client=client,
         )
 
@@ -341,11 +345,11 @@ class Activations(Generic[P]):
             activation = self._by_name.get(name)
             return None if activation is None else activation.plugin
 
-    def known(self, found: Plugin) -> P | None:
-        """Return the active managed plugin if it is the same as ``found``, else ``None``."""
+    def known(self, plugin: Plugin) -> P | None:
+        """Return the active managed plugin if it is the same as ``plugin``, else ``None``."""
         with self._lock():
-            known = self._plugins.get(found.name)
-        return known if known is not None and _is_same(known, found) else None
+            known = self._plugins.get(plugin.name)
+        return known if known is not None and _is_same(known, plugin) else None
 
     def count(self) -> int:
         """Return the number of active plugins."""
@@ -362,7 +366,7 @@ class Activations(Generic[P]):
             if self._closed:
                 raise RuntimeError(CLOSED)
             known = self._by_name.get(name)
-            if known is not None and not known.left_behind:
+            if known is not None and not known.from_parent_process:
                 return known, False
             activation = self._by_name[name] = Activation(name, leader)
             return activation, True
@@ -375,16 +379,32 @@ class Activations(Generic[P]):
     ) -> bool:
         """Settle a running activation and return true; return false if it was already settled."""
         with self._lock():
-            if activation.done.is_set():
-                return False
-            if self._closed:
-                plugin, error = None, None
-            if plugin is not None:
-                plugin = self._shared(activation, plugin)
-            elif self._by_name.get(activation.name) is activation:
-                del self._by_name[activation.name]
-            activation.settle(plugin, error)
-            return True
+            return self._settle(activation, plugin, error)
+
+    def abandon(self, activations: Iterable[Activation[P]]) -> list[PendingHandlerCall[P]]:
+        """Settle those that are running as "abandoned"; take the meetings of all."""
+        left: list[PendingHandlerCall[P]] = []
+        with self._lock():
+            for activation in activations:
+                self._settle(activation, None, None)
+                left += activation.pending_calls
+                activation.pending_calls = []
+        return left
+
+    def _settle(
+        self, activation: Activation[P], plugin: P | None, error: BaseException | None
+    ) -> bool:
+        # Called with the lock held.
+        if activation.done.is_set():
+            return False
+        if self._closed:
+            plugin, error = None, None
+        if plugin is not None:
+            plugin = self._shared(activation, plugin)
+        elif self._by_name.get(activation.name) is activation:
+            del self._by_name[activation.name]
+        activation.settle(plugin, error)
+        return True
 
     def share(self, name: str, plugin: P) -> Activation[P]:
         """Return the activation of ``name``, which is active with ``plugin`` or an earlier plugin.
@@ -409,7 +429,7 @@ class Activations(Generic[P]):
             return known
         activation.is_new = True
         if self._handlers:
-            activation.meetings = self._meetings(plugin)
+            activation.pending_calls = self._pending_calls(plugin)
         # A plugin that was invalidated during its activation is not stored: only the callers that
         # wait for it get it.
         if self._by_name.get(activation.name) is activation:
@@ -419,7 +439,7 @@ class Activations(Generic[P]):
             self._plugins[name] = plugin
         return plugin
 
-    def _meetings(self, plugin: P) -> list[Meeting[P]]:
+    def _pending_calls(self, plugin: P) -> list[PendingHandlerCall[P]]:
         # In the order of the manifest; the names of a managed plugin's subsystems ignore case.
         first = {name.lower(): n for n, name in reversed([*enumerate(plugin.manifest.implements)])}
         interfaces = filter(plugin.implements, self._handlers)
@@ -435,15 +455,15 @@ class Activations(Generic[P]):
         for name in names:
             del self._by_name[name]
 
-    def take_meetings(self, activation: Activation[P]) -> list[Meeting[P]]:
+    def take_pending_calls(self, activation: Activation[P]) -> list[PendingHandlerCall[P]]:
         """Return the handlers that the caller must call for an activated plugin, only once."""
         with self._lock():
-            meetings, activation.meetings = activation.meetings, []
-            return meetings
+            pending_calls, activation.pending_calls = activation.pending_calls, []
+            return pending_calls
 
     def add_handler(
         self, interface: str, handler: Callable[[str, Any], object]
-    ) -> list[Meeting[P]]:
+    ) -> list[PendingHandlerCall[P]]:
         """Add ``handler``; return it with each active plugin that it must be called with."""
         with self._lock():
             self._handlers.setdefault(interface, []).append(handler)
@@ -467,11 +487,11 @@ class Activations(Generic[P]):
                         del self._plugins[key]
         return plugin
 
-    def doubt(self, found: Plugin) -> None:
+    def recheck(self, stale: Plugin) -> None:
         """Make the next ``get`` look a managed plugin up again: it may have been replaced."""
         with self._lock():
-            plugin = self._plugins.get(found.name)
-            if plugin is not None and _is_same(plugin, found):
+            plugin = self._plugins.get(stale.name)
+            if plugin is not None and _is_same(plugin, stale):
                 self._forget(plugin)
 
     def close(self) -> list[P]:
@@ -484,11 +504,11 @@ class Activations(Generic[P]):
         return plugins
 
 
-def _is_same(known: Plugin, found: Plugin) -> bool:
+def _is_same(known: Plugin, other: Plugin) -> bool:
     # A plugin with another id has another address. An upgrade keeps the id, but may change the
     # manifest.
     return (known.addr, known.manifest, known.managed) == (
-        found.addr,
-        found.manifest,
-        found.managed,
+        other.addr,
+        other.manifest,
+        other.managed,
     )

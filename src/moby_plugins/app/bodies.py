@@ -29,14 +29,19 @@ STEP_BYTES = 128 << 10
 Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
 
 
-def read_limited(body: Body, limit: int) -> bytes:
-    """Read ``body`` without closing it; raise ``WireError`` for more than ``limit`` bytes."""
+def read_limited(body: Body, limit: int, whole: Whole | None = None) -> bytes:
+    """Read ``body`` without closing it; raise ``WireError`` for more than ``limit`` bytes.
+
+    ``whole``, if given, has the bytes that were received before an error; it is not used for a body
+    that is complete in memory.
+    """
     if isinstance(body, io.BytesIO):  # the body is complete in memory
         data = body.read(limit + 1)
         if len(data) > limit:
             raise too_large(limit)
         return data
-    whole = Whole(limit)
+    if whole is None:
+        whole = Whole(limit)
     while data := body.read(whole.room):
         whole.add(data)
     return whole.value
@@ -129,6 +134,14 @@ class UploadBase:
             left.take(chunk)
             if chunk:
                 yield chunk
+
+
+def is_callers(error: BaseException, body: object) -> bool:
+    """Return whether ``error`` was raised by reading the caller's data, and not by this call.
+
+    The data may come from another plugin, so the error may be one of this library.
+    """
+    return isinstance(body, UploadBase) and body.error is error
 
 
 def _is_regular(file: Any) -> bool:

@@ -2,22 +2,17 @@
 
 from collections.abc import Iterator
 from types import UnionType
-from typing import Any, Self, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, overload
 
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import CLOSED, ClientBase
-from moby_plugins.app.bodies import Data, Upload, raise_for_status, read_limited
+from moby_plugins.app.bodies import Data, Upload, is_callers, raise_for_status, read_limited
 from moby_plugins.app.retrying import Attempt, Ending, OnRetry
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import PluginError, StatusError, TransportError, WireError
-from moby_plugins.domain.http import (
-    STREAM_BYTES,
-    Body,
-    Content,
-    Request,
-)
+from moby_plugins.domain.http import STREAM_BYTES, Body, Request
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable, policy_given
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import (
@@ -372,12 +367,13 @@ class Client(ClientBase[Request]):
         # Test the class: ``issubclass`` caches its result, ``isinstance`` looks at each method.
         if not issubclass(type(self._transport), BeginningTransport):
             return None
-        transport = cast("BeginningTransport", self._transport)
+        transport: Any = self._transport
         try:
-            return transport.begin(request, self._time_out(timeout))
+            begun: PendingResponse | None = transport.begin(request, self._time_out(timeout))
         except TransportError as error:
             self._account(error, request)
             raise
+        return begun
 
     def attempt(
         self,
@@ -409,7 +405,7 @@ class Client(ClientBase[Request]):
                 body.close()
             return wire.decode(data, into)
         except (TransportError, WireError, StatusError) as error:
-            if not _is_callers(error, request.body):
+            if not is_callers(error, request.body):
                 self._account(error, request)
             raise
 
@@ -479,8 +475,3 @@ class Client(ClientBase[Request]):
                 upload.account(error)
                 raise
         raise upload.error
-
-
-def _is_callers(error: PluginError, body: Content) -> bool:
-    # Raised by reading the caller's data, which may come from another plugin: not this one's error.
-    return isinstance(body, Upload) and body.error is error

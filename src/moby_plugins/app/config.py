@@ -13,7 +13,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from moby_plugins.app.client import Client
-from moby_plugins.app.observed_client import client_of
+from moby_plugins.app.leading import client_of
 from moby_plugins.app.observing import Observers
 from moby_plugins.app.registry import Registry
 from moby_plugins.app.settings import (
@@ -27,7 +27,7 @@ from moby_plugins.app.settings import (
 )
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError, SpecError
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import logger
 from moby_plugins.platforms import check_platform
@@ -156,14 +156,14 @@ def _observer(named: str | Observer) -> Observer:
         return named
     make = OBSERVER.load(named)
     try:
-        made = make()
+        observer = make()
     except Exception as error:  # another package may raise anything
         raise SettingsError(
             f"the observer {quoted(named)} cannot be made: {shown(error)}"
         ) from error
-    if not isinstance(made, Observer):
-        raise SettingsError(f"the observer {quoted(named)} is no Observer: {quoted(made)}")
-    return made
+    if not isinstance(observer, Observer):
+        raise SettingsError(f"the observer {quoted(named)} is not an Observer: {quoted(observer)}")
+    return observer
 
 
 def new_local_discovery(settings: Settings | None = None) -> Survey:
@@ -225,10 +225,10 @@ def or_environment(settings: Settings | None) -> Settings:
     """Return ``settings``, or those of the environment for ``None``; else raise ``TypeError``."""
     if settings is None:
         return Settings.from_env()
-    given: object = settings  # the caller's program may not be type-checked
-    if not isinstance(given, Settings):
-        raise TypeError(f"settings takes Settings, not a {type(given).__name__}")
-    return given
+    unchecked: object = settings  # the caller's program may not be type-checked
+    if not isinstance(unchecked, Settings):
+        raise TypeError(f"settings takes Settings, not a {type(unchecked).__name__}")
+    return unchecked
 
 
 def connect_by_scheme(settings: Settings) -> "ConnectByScheme[Transport]":
@@ -302,7 +302,7 @@ class NamedTransports(Protocol[Made_co]):
         """Return the function that makes the transport called ``name``."""
         ...
 
-    def check(self, made: object, scheme: str) -> None:
+    def check(self, transport: object, scheme: str) -> None:
         """Raise ``SettingsError`` if the transport for ``scheme`` is asynchronous, or must be."""
 
 
@@ -315,19 +315,19 @@ class ConnectByScheme(Generic[Made_co]):
 
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> Made_co:
         """Return a transport for ``address``, not connected yet."""
-        chosen = self._transports.get(address.scheme)
-        if chosen is None:
+        named = self._transports.get(address.scheme)
+        if named is None:
             known = ", ".join(sorted(self._transports))
             wanted = f"{shown(address.scheme)}:// ({shown(address.text)})"
             raise SpecError(f"no transport for {wanted}; there are: {known}")
         concern = tls.concerns(encrypted=address.encrypted) if tls is not None else ""
         for each in filter(None, (concern, address.concern)):
             logger.warning("%s: %s", shown(address.text), each)
-        if isinstance(chosen, str):
-            return self._named.connect(chosen)(address, tls)
-        made = cast("Callable[[Address, TLSOptions | None], Made_co]", chosen)(address, tls)
-        self._named.check(made, address.scheme)
-        return made
+        if isinstance(named, str):
+            return self._named.connect(named)(address, tls)
+        transport = cast("Callable[[Address, TLSOptions | None], Made_co]", named)(address, tls)
+        self._named.check(transport, address.scheme)
+        return transport
 
     def name(self, scheme: str) -> str:
         """Return the name of the transport for ``scheme``; for ``"auto"``, of the one it means."""
@@ -348,7 +348,7 @@ class Transports:
 
     def __init__(self) -> None:
         # A cache: finding an installed transport reads the metadata of all packages.
-        self._found: dict[str, Connect] = {}
+        self._connects: dict[str, Connect] = {}
         self._decided: dict[str, tuple[str, str]] = {}
         self._idle = cache(idle_connections)
 
@@ -357,23 +357,25 @@ class Transports:
         """The name of the transport that ``"auto"`` means, decided on first use."""
         decided = self._decided.get(AUTO)
         if decided is None:
-            made = _decide()
+            connect = _decide()
             # If two threads decide at once, both get the first decision, which is logged once.
-            decided = self._decided.setdefault(AUTO, made)
-            if decided is made:
+            decided = self._decided.setdefault(AUTO, connect)
+            if decided is connect:
                 logger.debug("the transport %r is %s: %s", AUTO, *decided)
         return decided[0]
 
     def connect(self, name: str) -> Connect:
         """Return the ``Connect`` of the transport called ``name``."""
-        found = self._found.get(name)
-        if found is None:
-            found = self._found.setdefault(name, self._find(self.auto if name == AUTO else name))
-        return found
+        connect = self._connects.get(name)
+        if connect is None:
+            connect = self._connects.setdefault(
+                name, self._find(self.auto if name == AUTO else name)
+            )
+        return connect
 
-    def check(self, made: object, scheme: str) -> None:
+    def check(self, transport: object, scheme: str) -> None:
         """Raise ``SettingsError`` if the transport's ``send`` is a coroutine function."""
-        if iscoroutinefunction(getattr(made, "send", None)):
+        if iscoroutinefunction(getattr(transport, "send", None)):
             raise SettingsError(
                 f"the transport for {shown(scheme)}:// is asynchronous: it is for moby_plugins.aio"
             )

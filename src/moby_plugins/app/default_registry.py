@@ -154,9 +154,9 @@ def using_registry(registry: Registry) -> Iterator[Registry]:
     Yields:
         The registry.
     """
-    given: object = registry  # the caller's program may not be type-checked
-    if not isinstance(given, Registry):
-        raise TypeError(f"registry must be a Registry, not {quoted(given)}")
+    unchecked: object = registry  # the caller's program may not be type-checked
+    if not isinstance(unchecked, Registry):
+        raise TypeError(f"registry must be a Registry, not {quoted(unchecked)}")
     before = _default.replace(registry)
     try:
         yield registry

@@ -23,7 +23,7 @@ from moby_plugins.domain.errors import (
     WireError,
 )
 from moby_plugins.domain.findings import Finding
-from moby_plugins.domain.handshake import Asked
+from moby_plugins.domain.handshake import HandshakeOutcome
 from moby_plugins.domain.plugin import Candidate, Manifest, Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import shown
@@ -72,13 +72,15 @@ def diagnose(
         ```
     """
     check_platform("diagnose")
-    from moby_plugins.adapters.disk.survey import see
+    from moby_plugins.adapters.disk.survey import observe
 
     settings = or_environment(settings)
     # A plugin and an engine have the same time-out.
     discovery = new_local_discovery(evolve(settings, activation_timeout=timeout or ASKING_TIMEOUT))
-    asking = _Asking(evolve(settings, retry=RetryPolicy.never()), timeout or 0.0, system_clock())
-    return decide(see(discovery, settings.sockets_path, settings.specs_paths, asking))
+    asking = _Handshakes(
+        evolve(settings, retry=RetryPolicy.never()), timeout or 0.0, system_clock()
+    )
+    return decide(observe(discovery, settings.sockets_path, settings.specs_paths, asking))
 
 
 def check_listens(address: Address) -> None:
@@ -96,45 +98,47 @@ def check_listens(address: Address) -> None:
 
 
 @frozen
-class _Asking:
+class _Handshakes:
     """A function that asks plugins what they implement, each within ``seconds``; 0 asks none."""
 
     settings: Settings
     seconds: float
     clock: Clock
 
-    def __call__(self, found: Mapping[str, Candidate]) -> dict[str, Asked]:
+    def __call__(self, candidates: Mapping[str, Candidate]) -> dict[str, HandshakeOutcome]:
         """Return the outcome for each plugin that can be asked, by name."""
-        names = [name for name, candidate in found.items() if _can_be_asked(candidate.plugin)]
+        names = [name for name, candidate in candidates.items() if _can_be_asked(candidate.plugin)]
         if not self.seconds or not names:
             return {}
-        attempts = [self._attempt(found[name].plugin) for name in names]
+        attempts = [self._attempt(candidates[name].plugin) for name in names]
         with self.clock.working():
             asking = retry_side_by_side(
-                attempts, RetryPolicy.never(), self.clock, lambda _: False, self._asked
+                attempts, RetryPolicy.never(), self.clock, lambda _: False, self._settled
             )
             with closing(asking) as answers:
-                return {names[index]: asked for index, asked in answers}
+                return {names[index]: outcome for index, outcome in answers}
 
-    def _asked(self, outcome: Outcome[Asked]) -> tuple[int, Asked]:
+    def _settled(self, outcome: Outcome[HandshakeOutcome]) -> tuple[int, HandshakeOutcome]:
         if outcome.value is not None:
             return outcome.index, outcome.value
         # A third party's transport may raise anything.
         error = outcome.error
-        told = error if isinstance(error, PluginError) else PluginError(shown(error))
-        return outcome.index, Asked(self.seconds, error=told)
+        failure = error if isinstance(error, PluginError) else PluginError(shown(error))
+        return outcome.index, HandshakeOutcome(self.seconds, error=failure)
 
-    def _attempt(self, plugin: Plugin | None) -> Attempt[Asked]:
+    def _attempt(self, plugin: Plugin | None) -> Attempt[HandshakeOutcome]:
         assert plugin is not None  # noqa: S101  for mypy: others are not asked
 
-        def ask(_: int) -> Asked:
+        def ask(_: int) -> HandshakeOutcome:
             ends = self.clock.now() + self.seconds
             try:
                 manifest = self._manifest(plugin.addr, plugin.tls_config, self.seconds)
             except PluginError as error:
                 left = ends - self.clock.now()
-                return Asked(self.seconds, error=error, instead=self._instead(plugin, error, left))
-            return Asked(self.seconds, manifest.implements)
+                return HandshakeOutcome(
+                    self.seconds, error=error, instead=self._instead(plugin, error, left)
+                )
+            return HandshakeOutcome(self.seconds, manifest.implements)
 
         return ask
 

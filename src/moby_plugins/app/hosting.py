@@ -316,8 +316,8 @@ def server_maker(
         max_inflight_bytes, max_request_bytes
     )
     if is_async_app(app):
-        loop_thread = import_module("moby_plugins.adapters.aio.loop_thread").LoopThread
-        return lambda sock, app, context, on_end: loop_thread(
+        loop_server = import_module("moby_plugins.adapters.aio.loop_server").LoopServer
+        return lambda sock, app, context, on_end: loop_server(
             sock, app, context, inflight, on_end=on_end
         )
     try:

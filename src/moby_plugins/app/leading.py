@@ -8,10 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
-from itertools import chain
 from typing import Any
-
-from attrs import field, frozen
 
 from moby_plugins.app.activation import (
     CLOSED,
@@ -19,22 +16,19 @@ from moby_plugins.app.activation import (
     Activations,
     ActivePlugin,
     Handshake,
-    Meeting,
+    PendingHandlerCall,
     WatchedTransport,
 )
 from moby_plugins.app.client import Client
-from moby_plugins.app.observed_client import client_of
 from moby_plugins.app.observing import (
     Observers,
-    tell_dropped,
-    tell_failed,
-    tell_failed_handler,
-    telling_retries,
+    notify_dropped,
+    notify_failed_handler,
+    notifying_retries,
 )
 from moby_plugins.app.retrying import Ending, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.domain.errors import PluginError
-from moby_plugins.domain.observing import PluginActivated
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.domain.text import quoted
@@ -51,10 +45,9 @@ from moby_plugins.ports import (
 )
 
 CANCELLED = "the wait was cancelled"
-LEFT = "get_all has ended before"
+LEFT = "get_all has already ended"
 
 
-@frozen
 class Leaders:
     """The part of a registry that activates plugins and records them in ``activations``.
 
@@ -62,29 +55,37 @@ class Leaders:
     it.
     """
 
-    _activations: Activations[ActivePlugin]
-    _discovery: Discovery
-    _connect: Connect
-    _clock: Clock
-    _closing: Cancellation
-    _retry: RetryPolicy
-    _timeout: float | None
-    _activation_timeout: float | None
-    _max_response_bytes: int
-    _selector: Callable[[], Selector] | None
-    _observers: Observers
-    _on_retry: OnRetry | None
-    _make_client: Callable[..., Client] = field(init=False)
-    # A discovery that only reads files does not block: its look-ups need no cancellation.
-    _is_local: bool = field(init=False)
-
-    @_make_client.default
-    def _client_of_its_kind(self) -> Callable[..., Client]:
-        return client_of(self._observers)
-
-    @_is_local.default
-    def _has_files_alone(self) -> bool:
-        return isinstance(self._discovery, LocalDiscovery) and self._discovery.is_local
+    def __init__(
+        self,
+        *,
+        activations: Activations[ActivePlugin],
+        discovery: Discovery,
+        connect: Connect,
+        clock: Clock,
+        closing: Cancellation,
+        retry: RetryPolicy,
+        timeout: float | None,
+        activation_timeout: float | None,
+        max_response_bytes: int,
+        selector: Callable[[], Selector] | None,
+        observers: Observers,
+        on_retry: OnRetry | None,
+    ) -> None:
+        self._activations = activations
+        self._discovery = discovery
+        self._connect = connect
+        self._clock = clock
+        self._closing = closing
+        self._retry = retry
+        self._timeout = timeout
+        self._activation_timeout = activation_timeout
+        self._max_response_bytes = max_response_bytes
+        self._selector = selector
+        self._observers = observers
+        self._on_retry = on_retry
+        self._make_client = client_of(observers)
+        # A discovery that only reads files does not block: its look-ups need no cancellation.
+        self._is_local = isinstance(discovery, LocalDiscovery) and discovery.is_local
 
     def scan(self, ending: Ending) -> list[str]:
         """Return the names that can be found now; raise ``WaitCancelledError`` once ended."""
@@ -147,7 +148,7 @@ class Leaders:
         handshake = self._handshake(activation.name, self._until(ending), ending)
         on_retry = self._on_retry if on_retry is None else on_retry
         if self._observers:
-            on_retry = telling_retries(self._observers, activation.name, on_retry)
+            on_retry = notifying_retries(self._observers, activation.name, on_retry)
         try:
             with ending.cancellation.calling(lambda: handshake.end(ending.reason)):
                 plugin = try_again(
@@ -165,7 +166,7 @@ class Leaders:
         self._settle(activation, handshake, started, plugin)
         if activation.plugin is None:  # the registry was closed before it was active
             raise ending.error(elapsed=self._clock.now() - started)
-        self._meet(activation)
+        self._call_handlers(activation)
         return activation.plugin
 
     def _settle(
@@ -177,7 +178,7 @@ class Leaders:
         error: BaseException | None = None,
     ) -> None:
         if self._activations.settle(activation, plugin, error) and self._observers:
-            tell_settled(self._observers, activation, self._clock.now() - started)
+            notify_settled(self._observers, activation, self._clock.now() - started)
         # If the plugin was already active under another name, that client is shared instead.
         if activation.plugin is None or activation.plugin is not plugin:
             try:
@@ -186,14 +187,14 @@ class Leaders:
                 what = f"closing the client of plugin {quoted(activation.name)} failed"
                 log_failure(what, raised)
 
-    def _meet(self, activation: Activation[ActivePlugin]) -> None:
-        call_handlers(self._activations.take_meetings(activation), self._observers)
+    def _call_handlers(self, activation: Activation[ActivePlugin]) -> None:
+        call_handlers(self._activations.take_pending_calls(activation), self._observers)
 
     def _on_retries(self, activations: Sequence[Activation[ActivePlugin]]) -> list[OnRetry | None]:
         if not self._observers:
             return [self._on_retry] * len(activations)
         return [
-            telling_retries(self._observers, activation.name, self._on_retry)
+            notifying_retries(self._observers, activation.name, self._on_retry)
             for activation in activations
         ]
 
@@ -217,7 +218,7 @@ class Leaders:
     def _new_client(self, plugin: Plugin) -> Client:
         transport = self._connect(plugin.address, plugin.tls_config)
         if plugin.managed is not None:
-            transport = WatchedTransport(transport, partial(self._activations.doubt, plugin))
+            transport = WatchedTransport(transport, partial(self._activations.recheck, plugin))
         return self._make_client(
             transport,
             plugin.address,
@@ -234,35 +235,34 @@ class Leaders:
 
         Handlers run in this thread. Closing the iterator ends the activations that are running.
         """
-        ours: list[Activation[ActivePlugin]] = []
-        theirs: list[Activation[ActivePlugin]] = []
+        led_here: list[Activation[ActivePlugin]] = []
+        led_elsewhere: list[Activation[ActivePlugin]] = []
         try:
             for name in names:
                 activation, leading = self._activations.claim(name, None)
-                (ours if leading else theirs).append(activation)
-            with closing(self._lead_side_by_side(ours, ending)) as led:
+                (led_here if leading else led_elsewhere).append(activation)
+            with closing(self._lead_side_by_side(led_here, ending)) as led:
                 yield from led
         finally:
             # This changes something only if the loop was cut short: then other callers may take
             # the lead, and the handlers of plugins that became active are still called.
-            for activation in ours:
-                self._activations.settle(activation, None)
-            left = chain.from_iterable(map(self._activations.take_meetings, ours))
-            call_handlers(left, self._observers)
-        for activation in theirs:
+            call_handlers(self._activations.abandon(led_here), self._observers)
+        for activation in led_elsewhere:
             activation.wait(self._clock, ending)
-        yield from (activation for activation in theirs if not activation.abandoned)
-        if abandoned := [activation.name for activation in theirs if activation.abandoned]:
+        yield from (activation for activation in led_elsewhere if not activation.abandoned)
+        if abandoned := [activation.name for activation in led_elsewhere if activation.abandoned]:
             if self._closing.is_set():
                 ending.end(CLOSED)
                 raise ending.error()
             yield from self.load(abandoned, ending)
 
     def _lead_side_by_side(
-        self, ours: list[Activation[ActivePlugin]], ending: Ending
+        self, activations: list[Activation[ActivePlugin]], ending: Ending
     ) -> Generator[Activation[ActivePlugin]]:
         discovery = self._until(ending)
-        handshakes = [self._handshake(activation.name, discovery, ending) for activation in ours]
+        handshakes = [
+            self._handshake(activation.name, discovery, ending) for activation in activations
+        ]
         started = self._clock.now()
 
         def begin(index: int) -> PendingResponse | None:
@@ -275,14 +275,14 @@ class Leaders:
         def settle(
             outcome: Outcome[ActivePlugin],
         ) -> tuple[Activation[ActivePlugin], BaseException | None]:
-            activation, handshake = ours[outcome.index], handshakes[outcome.index]
+            activation, handshake = activations[outcome.index], handshakes[outcome.index]
             error = ending.unless_own(outcome.error)
             self._settle(activation, handshake, started, outcome.value, error)
             return activation, outcome.error
 
         # Handlers run in this thread while the workers continue: a handler may wait for a plugin
         # that the workers are activating.
-        crew = retry_side_by_side(
+        workers = retry_side_by_side(
             handshakes,
             self._retry,
             self._clock,
@@ -291,40 +291,58 @@ class Leaders:
             ending=ending,
             begin=begin,
             selector=self._new_selector(),
-            on_retry=self._on_retries(ours),
+            on_retry=self._on_retries(activations),
         )
-        with ending.cancellation.calling(end), closing(crew):
+        with ending.cancellation.calling(end), closing(workers):
             try:
-                for activation, error in crew:
+                for activation, error in workers:
                     if error is not None and not isinstance(error, Exception):
                         raise error
-                    self._meet(activation)
+                    if activation.pending_calls:
+                        self._call_handlers(activation)
                     yield activation
             except BaseException:  # also raised when the caller closes this generator
                 ending.end(LEFT)
                 raise
 
 
-def call_handlers(meetings: Iterable[Meeting[ActivePlugin]], observers: Observers) -> None:
+def client_of(observers: Observers) -> Callable[..., Client]:
+    """Return a function that takes the arguments of ``Client`` and makes an observed client.
+
+    Without observers that is ``Client`` itself.
+    """
+    if not observers:
+        return Client
+    from moby_plugins.app.observed_client import ObservedClient
+
+    return partial(ObservedClient, observers=observers)
+
+
+def call_handlers(
+    pending_calls: Iterable[PendingHandlerCall[ActivePlugin]], observers: Observers
+) -> None:
     """Call each handler with its plugin; raise a ``KeyboardInterrupt`` after the last one."""
     interrupt: KeyboardInterrupt | None = None
-    for handler, plugin in meetings:
+    for handler, plugin in pending_calls:
         try:
             handler(plugin.name, plugin.client)
         except KeyboardInterrupt as error:  # raised below, after all handlers have run
             interrupt = error
         except BaseException as error:
-            tell_failed_handler(handler, plugin, error, observers)
+            notify_failed_handler(handler, plugin, error, observers)
     if interrupt is not None:
         raise interrupt
 
 
-def tell_settled(observers: Observers, activation: Activation[Any], seconds: float) -> None:
+def notify_settled(observers: Observers, activation: Activation[Any], seconds: float) -> None:
     """Report the outcome of an activation that took ``seconds`` to the observers."""
+    if not observers:
+        return
+    from moby_plugins.domain.observing import ActivationFailed, PluginActivated
+
     replaced, plugin, error = activation.replaced, activation.plugin, activation.error
-    tell_dropped(observers, replaced)
+    notify_dropped(observers, replaced)
     if plugin is not None and activation.is_new:
-        activated = PluginActivated(plugin, seconds)
-        observers.tell(lambda each: each.plugin_activated(activated))
+        observers.notify(PluginActivated, plugin, seconds)
     if error is not None:
-        tell_failed(observers, activation.name, error, seconds)
+        observers.notify(ActivationFailed, activation.name, error, seconds)

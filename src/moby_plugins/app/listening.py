@@ -50,10 +50,10 @@ def check_sizes(max_request_bytes: int, max_inflight_bytes: int) -> None:
 
 def drain_given(drain: float) -> float:
     """Return ``drain`` as a float; raise ``ValueError`` if it is not a number of seconds."""
-    given: object = drain  # the caller's program may not be type-checked
-    number = isinstance(given, (int, float)) and not isinstance(given, bool)
+    unchecked: object = drain  # the caller's program may not be type-checked
+    number = isinstance(unchecked, (int, float)) and not isinstance(unchecked, bool)
     if not (number and 0 <= drain <= threading.TIMEOUT_MAX):
-        raise ValueError(f"drain is a number of seconds from 0 on, not {quoted(drain)}")
+        raise ValueError(f"drain must be a number of seconds from 0 on, not {quoted(drain)}")
     return float(drain)
 
 
@@ -63,13 +63,15 @@ def opening_unix(name: str, sockets_path: str, mode: int, group: str | int | Non
     The arguments, and the exceptions for invalid ones, are those of ``plugin_server_unix``.
     """
     if not _is_number(mode, MAX_MODE):
-        raise ValueError(f"{quoted(mode)} is no file mode from 0 to 0o777")
+        raise ValueError(f"{quoted(mode)} is not a file mode from 0 to 0o777")
     if not (group is None or isinstance(group, str) or _is_number(group, MAX_GROUP)):
-        raise ValueError(f"{quoted(group)} is no group: a name, or a number from 0 to {MAX_GROUP}")
+        raise ValueError(
+            f"{quoted(group)} is not a group: a name, or a number from 0 to {MAX_GROUP}"
+        )
     _check_text("sockets_path", sockets_path)
     path = name
-    given: object = name  # the caller's program may not be type-checked
-    if not (isinstance(given, str) and os.path.isabs(given)):
+    unchecked: object = name  # the caller's program may not be type-checked
+    if not (isinstance(unchecked, str) and os.path.isabs(unchecked)):
         path = os.path.join(os.path.abspath(sockets_path), f"{check_plugin_name(name)}.sock")
 
     def open_(stop_requested: Callable[[], bool]) -> Opened:
@@ -90,14 +92,14 @@ def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) ->
     check_plugin_name(name)
     _check_text("addr", addr)
     _check_text("specs_path", specs_path)
-    given: object = tls  # the caller's program may not be type-checked
-    if not (given is None or isinstance(given, ServerTLS)):
+    unchecked: object = tls  # the caller's program may not be type-checked
+    if not (unchecked is None or isinstance(unchecked, ServerTLS)):
         # Name only the type: the value may contain a passphrase.
-        raise TypeError(f"tls takes ServerTLS, not a {type(given).__name__}")
+        raise TypeError(f"tls takes ServerTLS, not a {type(unchecked).__name__}")
 
     def open_(_: Callable[[], bool]) -> Opened:
         from moby_plugins.adapters.disk.spec_file import write_spec
-        from moby_plugins.adapters.http.dialing import server_context
+        from moby_plugins.adapters.http.tls import server_context
         from moby_plugins.adapters.server.listeners import inherited, listen_tcp
 
         context = None if tls is None else server_context(tls)
@@ -115,9 +117,9 @@ def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) ->
     return open_
 
 
-def _check_text(argument: str, given: object) -> None:
-    if not isinstance(given, (str, os.PathLike)):
-        raise TypeError(f"{argument} must be a string, not {quoted(given)}")
+def _check_text(argument: str, value: object) -> None:
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{argument} must be a string, not {quoted(value)}")
 
 
 def _is_number(value: object, most: int) -> bool:

@@ -93,18 +93,18 @@ def _implemented(app: App | AsyncApp) -> tuple[str, ...]:
     if is_async_app(app):
         import asyncio
 
-        told = asyncio.run(_awaited_handshake(cast("AsyncApp", app)))
+        manifest = asyncio.run(_awaited_handshake(cast("AsyncApp", app)))
     else:
         response = cast("App", app)(Request("Plugin.Activate"))
         try:
-            told = response.body.read(MAX_MANIFEST_BYTES)
+            manifest = response.body.read(MAX_MANIFEST_BYTES)
         finally:
             response.body.close()
     try:
-        return Manifest(fold_keys(first_value(told))["implements"]).implements
+        return Manifest(fold_keys(first_value(manifest))["implements"]).implements
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise SettingsError(
-            f"the app does not answer Plugin.Activate with what it implements: {shown(error)}"
+            f"the app's response to Plugin.Activate does not say what it implements: {shown(error)}"
         ) from error
 
 

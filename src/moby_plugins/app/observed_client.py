@@ -1,34 +1,67 @@
 """A client whose attempts are observed. One without observers is a plain ``Client``."""
 
-import io
-from collections.abc import Callable
-from functools import partial
+from io import BytesIO
 from types import UnionType
 from typing import Any, TypeVar
 
-from attrs import frozen
-
+from moby_plugins.app import wire
+from moby_plugins.app.accounting import ClientBase
+from moby_plugins.app.bodies import is_callers, raise_for_status, read_limited
 from moby_plugins.app.client import Client, Stream
-from moby_plugins.app.observing import (
-    ObservedCall,
-    ObservedCallRequest,
-    Observers,
-    call_started,
-    telling_retries,
-)
+from moby_plugins.app.observed import ObservedCall
+from moby_plugins.app.observing import Observers, notifying_retries
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.errors import DriverError, StatusError
-from moby_plugins.domain.http import Body, Request, Response
-from moby_plugins.ports import PendingResponse, Transport, callable_or_none, filled
+from moby_plugins.domain.async_http import AsyncRequest
+from moby_plugins.domain.errors import (
+    DriverError,
+    StatusError,
+    TransportError,
+    WaitCancelledError,
+    WireError,
+)
+from moby_plugins.domain.http import OK, Body, Request, Response, Whole
+from moby_plugins.domain.observing import CallStarted, DriverFailed
+from moby_plugins.ports import PendingResponse, Transport, callable_or_none
 
 _DOOR = AtDoor("moby_plugins", __name__)
 
 T = TypeVar("T")
+R = TypeVar("R", Request, AsyncRequest)
 
 
-class ObservedClient(Client):
+class ObservedClientBase(ClientBase[R]):
+    """What observed clients, synchronous and asynchronous, have in common."""
+
+    def _observe(self, observers: Observers) -> None:
+        self._observers = observers
+        self._takers = observers.taking(CallStarted)
+        self._address_text = self.address.text
+
+    def sign(self, error: StatusError | DriverError) -> None:
+        """Set the plugin's name and address in ``error``; report a ``DriverError`` to observers."""
+        super().sign(error)
+        if isinstance(error, DriverError):
+            self._observers.notify(
+                DriverFailed, self._name, self._address_text, error.method, error
+            )
+
+    def _ended(self, observed: ObservedCall[R], error: BaseException) -> None:
+        """Report that the attempt ended with ``error``, after setting in it which call failed."""
+        request = observed.request
+        try:
+            if isinstance(error, TransportError | WireError | StatusError) and not is_callers(
+                error, request.body
+            ):
+                self._account(error, request)
+        except WaitCancelledError as instead:
+            observed.end(instead)
+            raise
+        observed.end(error)
+
+
+class ObservedClient(ObservedClientBase[Request], Client):
     """A ``Client`` that reports each attempt and each retry to ``observers``."""
 
     __module__ = _DOOR
@@ -36,21 +69,10 @@ class ObservedClient(Client):
     def __init__(
         self, transport: Transport, address: Address, *, observers: Observers, **named: Any
     ) -> None:
-        filled("transport", transport, "send", "close")
-        super().__init__(_CountingTransport(transport), address, **named)
-        self._observers = observers
-        self._address_text = self.address.text
+        super().__init__(transport, address, **named)
+        self._observe(observers)
+        self._now = self._clock.now
         self._on_retry = self._telling(self._on_retry)
-
-    def request(
-        self,
-        service_method: str,
-        body: Any = b"",
-        length: int | None = None,
-        attempt: int = 1,
-    ) -> ObservedCallRequest:
-        """Return a request as ``Client.request`` does, with headers that observers may add to."""
-        return ObservedCallRequest(service_method, body, dict(self._headers), length, attempt)
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
         """Return ``None``: an observed attempt stays in one thread from its start to its end."""
@@ -62,97 +84,95 @@ class ObservedClient(Client):
         timeout: float | None,
         pending: PendingResponse | None = None,
     ) -> Any:
-        """Send a request once, and report it to the observers; otherwise as ``Client.attempt``."""
-        request, observed = self._observed(request)
+        """Send a request once, and report it to the observers; otherwise as ``Client.attempt``.
+
+        Its steps are repeated here: a transport and a body that count would take longer.
+        """
+        if not self._takers:
+            return super().attempt(request, into, timeout, pending)
+        observed = ObservedCall(self._takers, self._name, self._address_text, request, self._now)
+        request = observed.request
+        whole: Whole | None = None
         try:
-            result = super().attempt(request, into, timeout, pending)
+            response = self._transport.send(request, self._time_out(timeout))
+            # A third party's response need not have ``new_connection``.
+            observed.new_connection = getattr(response, "new_connection", None)
+            if response.status != OK:
+                response = _counted(response, observed)
+            body = raise_for_status(response, request.method)
+            most = self._most(request)
+            try:
+                if isinstance(body, BytesIO):  # the body is complete in memory
+                    observed.received_bytes = len(body.getvalue())
+                else:
+                    whole = Whole(most)
+                data = read_limited(body, most, whole)
+            finally:
+                body.close()
+            observed.received_bytes = len(data)
+            result = wire.decode(data, into)
         except BaseException as error:
-            observed.end(error)
+            if whole is not None:
+                observed.received_bytes = whole.size
+            self._ended(observed, error)
             raise
         observed.end()
         return result
 
-    def sign(self, error: StatusError | DriverError) -> None:
-        """Set the plugin's name and address in ``error``; report a ``DriverError`` to observers."""
-        super().sign(error)
-        if isinstance(error, DriverError):
-            self._observers.driver_failed(self._name, self.address.text, error)
-
     def _stream(self, request: Request, timeout: float | None) -> Stream:
-        request, observed = self._observed(request)
-        observed.ends_with_body = True
-        try:
+        if not self._takers:
             return super()._stream(request, timeout)
+        observed = ObservedCall(self._takers, self._name, self._address_text, request, self._now)
+        request = observed.request
+        try:
+            response = self._transport.send(request, self._time_out(timeout))
+            observed.new_connection = getattr(response, "new_connection", None)
+            body = raise_for_status(_counted(response, observed), request.method)
         except BaseException as error:
-            observed.end(error)
+            self._ended(observed, error)
             raise
+        body = _Followed(body, observed)
+        return Stream(body, request.method, self._address_text, self._name, self._ending)
 
     def _telling(self, on_retry: OnRetry | None) -> OnRetry:
-        told = on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
-        return telling_retries(self._observers, self._name, told)
-
-    def _observed(self, request: Request) -> tuple[ObservedCallRequest, ObservedCall]:
-        """Return ``request`` as it is to be sent, and the observed call, which has started."""
-        sent: ObservedCallRequest = request  # type: ignore[assignment]  # this client made it
-        if sent.attempt > 1:  # do not reuse the headers that observers added to the last attempt
-            sent = self.request(sent.method, sent.body, sent.length, sent.attempt)
-        headers: dict[str, str] = sent.headers  # type: ignore[assignment]  # ``request`` made it
-        started = call_started(self._name, self._address_text, sent, headers)
-        observed = ObservedCall(self._observers, started, self._clock.now)
-        sent.observed.append(observed)
-        return sent, observed
+        callback = on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
+        return notifying_retries(self._observers, self._name, callback)
 
 
-def client_of(observers: Observers) -> Callable[..., Client]:
-    """Return a function that takes the arguments of ``Client`` and makes an observed client.
-
-    Without observers that is ``Client`` itself.
-    """
-    return partial(ObservedClient, observers=observers) if observers else Client
-
-
-@frozen
-class _CountingTransport:
-    """A transport that records in each observed call its received bytes and its connection."""
-
-    _transport: Transport
-
-    def send(self, request: Request, timeout: float | None) -> Response:
-        response = self._transport.send(request, timeout)
-        observed: ObservedCall = request.observed[0]  # type: ignore[attr-defined]  # of that client
-        # A third party's response need not have ``new_connection``.
-        is_new = observed.new_connection = getattr(response, "new_connection", None)
-        body = response.body
-        if isinstance(body, io.BytesIO) and not observed.ends_with_body:  # the body is complete
-            observed.received_bytes = body.getbuffer().nbytes
-            return response
-        return Response(response.status, _Counted(body, observed), response.headers, is_new)
-
-    def close(self) -> None:
-        self._transport.close()
-
-    def __repr__(self) -> str:
-        return repr(self._transport)
+def _counted(response: Response, observed: ObservedCall[Request]) -> Response:
+    return Response(response.status, _Counted(response.body, observed), response.headers)
 
 
 class _Counted:
-    """A body that counts its bytes as they are read, and ends the observed call of a stream."""
+    """A body that counts its bytes as they are read."""
 
-    def __init__(self, body: Body, observed: ObservedCall) -> None:
+    def __init__(self, body: Body, observed: ObservedCall[Request]) -> None:
         self._body = body
         self._observed = observed
 
     def read(self, size: int, /) -> bytes:
-        try:
-            data = self._body.read(size)
-        except BaseException as error:
-            if self._observed.ends_with_body:
-                self._observed.end(error)
-            raise
+        data = self._body.read(size)
         self._observed.received_bytes += len(data)
         return data
 
     def close(self) -> None:
         self._body.close()
-        if self._observed.ends_with_body:
-            self._observed.end()
+
+
+class _Followed:
+    """The counted body of a stream, whose end is the end of the observed call."""
+
+    def __init__(self, body: Body, observed: ObservedCall[Request]) -> None:
+        self._body = body
+        self._observed = observed
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            return self._body.read(size)
+        except BaseException as error:
+            self._observed.end(error)
+            raise
+
+    def close(self) -> None:
+        self._body.close()
+        self._observed.end()

@@ -1,285 +1,146 @@
 """Report events to observers, for hosts and plugins, synchronous and asynchronous.
 
 An exception of an observer is logged, and does not disturb the call. ``Observers`` reports an event
-to each observer. ``ObservedCall`` is one attempt of a call, and ``ObservedRequest`` a served
-request; each reports an event for its start and one for its end.
+to each observer. The events are imported by the functions that make them, because every host
+imports this module and most have no observer.
 """
 
-from collections.abc import Callable, Container, Iterable
-from functools import lru_cache
-from operator import methodcaller
-from typing import Any, Self, TypeAlias, TypeVar
-
-from attrs import field, frozen
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeAlias
 
 from moby_plugins.app.retrying import OnRetry
-from moby_plugins.domain.async_http import AsyncRequest
-from moby_plugins.domain.errors import (
-    INTERNAL_ERROR,
-    DriverError,
-    PluginError,
-    StatusError,
-    WireError,
-)
-from moby_plugins.domain.http import OK, Request
-from moby_plugins.domain.http_grammar import HEADER_NAME
-from moby_plugins.domain.observing import (
-    ActivationFailed,
-    CallEnded,
-    CallStarted,
-    DriverFailed,
-    HandlerFailed,
-    Observer,
-    PluginDropped,
-    RequestEnded,
-    RequestStarted,
-    RetryScheduled,
-)
+from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
 
-T = TypeVar("T")
-A = TypeVar("A")
-Now: TypeAlias = Callable[[], float]
-# The headers of a client, and those that describe the framing of a message or the connection.
-_TAKEN = frozenset(
-    {"accept", "connection", "content-length", "content-type", "expect", "host", "keep-alive"}
-) | {*("te", "trailer", "transfer-encoding", "upgrade", "user-agent")}
+if TYPE_CHECKING:
+    from moby_plugins.domain.observing import CallStarted, RequestStarted
+
+P = ParamSpec("P")
+# A method of an observer, or a function that one returned for the end.
+Take: TypeAlias = Callable[[Any], Any]
 # The method of a retry whose error names none: a look-up or a handshake is retried.
 ACTIVATE = "Plugin.Activate"
 
 
-class Observers(tuple[Observer, ...]):
+class Observers(tuple[Observer, ...]):  # noqa: SLOT001  a tuple with more attributes
     """The observers of one registry, client or served app.
 
-    Raises ``TypeError`` if one of them is not an ``Observer``.
+    Which methods they override is looked up here, once: the others are never called. Raises
+    ``TypeError`` if one of them is not an ``Observer``.
     """
 
-    __slots__ = ()
+    _takers: Mapping[object, tuple[Take, ...]]
 
     def __new__(cls, observers: Iterable[Observer] = ()) -> Self:
         """Return the observers as one value."""
-        made = super().__new__(cls, observers)
-        for observer in made:
-            given: object = observer  # the caller's program may not be type-checked
-            if not isinstance(given, Observer):
-                raise TypeError(f"an observer is an Observer, not {quoted(given)}")
-        return made
+        instance = super().__new__(cls, observers)
+        for observer in instance:
+            unchecked: object = observer  # the caller's program may not be type-checked
+            if not isinstance(unchecked, Observer):
+                raise TypeError(f"an observer must be an Observer, not {quoted(unchecked)}")
+        instance._takers = _takers(instance) if instance else {}
+        return instance
 
-    def tell(self, take: Callable[[Observer], object]) -> None:
-        """Call ``take`` with each observer; log an exception that it raises.
+    def taking(self, kind: "type[CallStarted | RequestStarted]") -> tuple[Take, ...]:
+        """Return the methods of observers that take an event of the class ``kind``."""
+        return self._takers.get(kind, ())
+
+    def notify(self, kind: Callable[P, object], *args: P.args, **named: P.kwargs) -> None:
+        """Pass ``kind(*args, **named)`` to each observer that takes it; log an exception of one.
 
         A ``KeyboardInterrupt`` is raised after the last observer: it is meant for the caller.
         """
-        _, interrupt = told(self, take)
-        if interrupt is not None:
-            raise interrupt
-
-    def driver_failed(self, plugin: str, address: str, error: DriverError) -> None:
-        """Report an error that ``plugin`` returned in a response with status 200."""
-        event = DriverFailed(plugin, address, error.method, error)
-        self.tell(lambda each: each.driver_failed(event))
+        takers = self._takers.get(kind)
+        if takers:
+            raise_interrupt(call_each(takers, kind(*args, **named))[1])
 
 
-def told(those: Iterable[A], take: Callable[[A], T]) -> tuple[list[T], KeyboardInterrupt | None]:
-    """Call ``take`` with each of ``those``; return the results, and an interrupt if one was raised.
+def _takers(observers: Observers) -> dict[object, tuple[Take, ...]]:
+    """Return the methods that ``observers`` override, by the events that begin or stand alone."""
+    from moby_plugins.domain import observing
 
-    Any other exception is logged as the failure of an observer.
+    methods: dict[object, str] = {
+        observing.ActivationFailed: "activation_failed",
+        observing.CallStarted: "call_started",
+        observing.DriverFailed: "driver_failed",
+        observing.HandlerFailed: "handler_failed",
+        observing.PluginActivated: "plugin_activated",
+        observing.PluginDropped: "plugin_dropped",
+        observing.RequestStarted: "request_started",
+        observing.RetryScheduled: "retry_scheduled",
+    }
+    return {kind: tuple(_overridden(observers, name)) for kind, name in methods.items()}
+
+
+def _overridden(observers: Iterable[Observer], name: str) -> Iterator[Take]:
+    base = getattr(Observer, name)
+    for observer in observers:
+        take = getattr(observer, name)
+        if getattr(take, "__func__", take) is not base:
+            yield take
+
+
+def call_each(takers: Iterable[Take], event: object) -> tuple[list[Any], KeyboardInterrupt | None]:
+    """Pass ``event`` to ``takers``; return the results, and an interrupt if one was raised.
+
+    Results that are ``None`` are left out. Any other exception is logged as an observer's failure.
     """
-    taken: list[T] = []
+    entered: list[Any] = []
     interrupt: KeyboardInterrupt | None = None
-    for each in those:
+    for take in takers:
         try:
-            taken.append(take(each))
+            result = take(event)
         except KeyboardInterrupt as error:
             interrupt = error
         except BaseException as error:
-            log_failure(f"the observer {shown(each)} failed", error)
-    return taken, interrupt
+            log_failed_observer(take, error)
+        else:
+            if result is not None:
+                entered.append(result)
+    return entered, interrupt
 
 
-class ObservedCall:
-    """One attempt of a call, with the event of its start; facts about its response are added.
-
-    ``headers`` are the headers to send. A header that an observer added is dropped if it is not
-    valid, is there already, or is set by the transport. For one thread or task at a time.
-    """
-
-    __slots__ = (
-        *("_began", "_ends", "_now", "_started"),
-        *("ends_with_body", "headers", "new_connection", "received_bytes"),
-    )
-
-    def __init__(self, observers: Observers, started: CallStarted, now: Now) -> None:
-        mine = dict(started.headers)
-        interrupt: KeyboardInterrupt | None = None
-        self._ends: list[Callable[[CallEnded], object]] = []
-        # The same loop as in ``told``, inline because it runs for each call.
-        for observer in observers:
-            try:
-                end = observer.call_started(started)
-            except KeyboardInterrupt as error:
-                interrupt = error
-            except BaseException as error:
-                log_failure(f"the observer {shown(observer)} failed", error)
-            else:
-                if end is not None:
-                    self._ends.append(end)
-        self._now = now
-        self._began = now()
-        self._started = started
-        self.headers: dict[str, str] = started.headers
-        if self.headers != mine:
-            _clean(self.headers, mine)
-        self.received_bytes: int = 0
-        self.new_connection: bool | None = None
-        # True for a stream, which is read after the client has returned it.
-        self.ends_with_body: bool = False
-        if interrupt is not None:  # observers that saw the start also see the end
-            self.end(interrupt)
-            raise interrupt
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Report the end of the attempt, once: a stream may be closed more than once."""
-        ends, self._ends = self._ends, []
-        if ends:
-            ended = CallEnded(
-                self._started,
-                self._now() - self._began,
-                OK if error is None else _status(error),
-                error,
-                self.received_bytes,
-                self.new_connection,
-            )
-            _, interrupt = told(filter(None, ends), methodcaller("__call__", ended))
-            if interrupt is not None:
-                raise interrupt
+def log_failed_observer(take: Take, error: BaseException) -> None:
+    """Log that ``take``, of an observer, raised ``error``."""
+    log_failure(f"the observer {shown(getattr(take, '__self__', take))} failed", error)
 
 
-@frozen
-class ObservedCallRequest(Request):
-    """A request whose attempt is observed; it does not share its headers with other requests.
-
-    ``observed`` holds the ``ObservedCall`` once the attempt has started.
-    """
-
-    observed: list[ObservedCall] = field(factory=list, init=False, eq=False, repr=False)
-
-
-@frozen
-class ObservedAsyncRequest(AsyncRequest):
-    """A request of an asynchronous client whose attempt is observed."""
-
-    observed: ObservedCall = field(kw_only=True, eq=False, repr=False)
-
-
-class ObservedRequest:
-    """A request to a served plugin, with the event of its start.
-
-    For one thread or task at a time.
-    """
-
-    __slots__ = ("_began", "_ends", "_now", "_started", "sent_bytes")
-
-    def __init__(self, observers: Observers, started: RequestStarted, now: Now) -> None:
-        ends, interrupt = told(observers, methodcaller("request_started", started))
-        self._ends: list[Any] = ends
-        self._now = now
-        self._began = now()
-        self._started = started
-        self.sent_bytes: int = 0
-        if interrupt is not None:
-            self.end(INTERNAL_ERROR, interrupt, hung_up=False)
-            raise interrupt
-
-    def end(self, status: int, error: BaseException | None = None, *, hung_up: bool) -> None:
-        """Report the end of the request; later calls do nothing."""
-        ends, self._ends = self._ends, []
-        if ends:
-            seconds, sent = self._now() - self._began, self.sent_bytes
-            ended = RequestEnded(self._started, seconds, status, error, sent, hung_up)
-            _, interrupt = told(filter(None, ends), methodcaller("__call__", ended))
-            if interrupt is not None:
-                raise interrupt
-
-
-def call_started(
-    plugin: str, address: str, request: Request | AsyncRequest, headers: dict[str, str]
-) -> CallStarted:
-    """Return the event for the start of an attempt; observers may add to ``headers``."""
-    size = len(request.body) if isinstance(request.body, bytes) else request.length
-    method = request.method
-    if "?" in method:
-        method = method.partition("?")[0]
-    return CallStarted(plugin, address, method, request.attempt, headers, size)
-
-
-def telling_retries(observers: Observers, plugin: str, on_retry: OnRetry | None) -> OnRetry:
+def notifying_retries(observers: Observers, plugin: str, on_retry: OnRetry | None) -> OnRetry:
     """Return a function that reports a retry to ``observers``, and then calls ``on_retry``."""
+    from moby_plugins.domain.observing import RetryScheduled
 
-    def tell(error: PluginError, delay: float) -> None:
+    def notify(error: PluginError, delay: float) -> None:
         method = getattr(error, "method", "").partition("?")[0] or ACTIVATE
-        event = RetryScheduled(plugin, method, error.attempts, error, delay)
-        observers.tell(lambda each: each.retry_scheduled(event))
+        observers.notify(RetryScheduled, plugin, method, error.attempts, error, delay)
         if on_retry is not None:
             on_retry(error, delay)
 
-    return tell
+    return notify
 
 
-def tell_failed_handler(
+def notify_failed_handler(
     handler: Callable[..., object], plugin: Plugin, error: BaseException, observers: Observers
 ) -> None:
     """Log and report that a handler failed with ``error`` for ``plugin``."""
     log_failure(f"the handler {shown(handler)} failed for plugin {quoted(plugin.name)}", error)
-    event = HandlerFailed(plugin.name, handler, error)
-    observers.tell(lambda each: each.handler_failed(event))
+    if observers:
+        from moby_plugins.domain.observing import HandlerFailed
+
+        observers.notify(HandlerFailed, plugin.name, handler, error)
 
 
-def tell_failed(observers: Observers, name: str, error: Exception, seconds: float) -> None:
-    """Report that the plugin ``name`` could not be activated."""
-    failed = ActivationFailed(name, error, seconds)
-    observers.tell(lambda each: each.activation_failed(failed))
-
-
-def tell_dropped(observers: Observers, plugin: Plugin | None) -> None:
+def notify_dropped(observers: Observers, plugin: Plugin | None) -> None:
     """Report that ``plugin`` is no longer active; do nothing for ``None``."""
-    if plugin is not None:
-        event = PluginDropped(plugin)
-        observers.tell(lambda each: each.plugin_dropped(event))
+    if plugin is not None and observers:
+        from moby_plugins.domain.observing import PluginDropped
+
+        observers.notify(PluginDropped, plugin)
 
 
-def request_started(request: Request | AsyncRequest, methods: Container[str]) -> RequestStarted:
-    """Return the event for the start of ``request``; ``methods`` are the app's methods."""
-    size = len(request.body) if isinstance(request.body, bytes) else request.length
-    method = request.method.partition("?")[0]
-    return RequestStarted(method, method if method in methods else "", request.headers, size)
-
-
-def _status(error: BaseException) -> int | None:
-    if isinstance(error, StatusError):
-        return error.status
-    return OK if isinstance(error, WireError) else None
-
-
-def _clean(headers: dict[Any, Any], mine: dict[str, str]) -> None:
-    """Restore ``mine`` in ``headers``, and remove other headers that cannot be sent.
-
-    They are removed without an error, because an observer's mistake must not end the call.
-    """
-    headers.update(mine)
-    for name in [name for name in headers if name not in mine]:
-        value = headers[name]
-        if not (_may_be_added(name) and isinstance(value, str) and _is_sendable(value)):
-            del headers[name]
-
-
-@lru_cache(maxsize=256)
-def _may_be_added(name: object) -> bool:
-    good = isinstance(name, str) and HEADER_NAME.fullmatch(name) is not None
-    return good and str(name).lower() not in _TAKEN
-
-
-def _is_sendable(value: str) -> bool:
-    return value.isascii() and value.isprintable()
+def raise_interrupt(interrupt: KeyboardInterrupt | None) -> None:
+    """Raise ``interrupt``, unless it is ``None``."""
+    if interrupt is not None:
+        raise interrupt

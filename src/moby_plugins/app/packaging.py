@@ -103,25 +103,30 @@ class Package:
     mounts_nothing: bool = False
 
 
-def package(given: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
+def package(options: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
     """Write the directory ``given.out``, and return the findings about it.
 
     ``say`` is called with a text for each step. Raise ``SpecError`` or ``SettingsError`` if the
     plugin cannot be packaged; then the directory is removed. It is kept if there are findings.
     """
     check_platform("packaging a managed plugin")
-    with _new_directory(given) as directory:
+    with _new_directory(options) as directory:
         root = os.path.join(directory, ROOTFS)
-        say(f"laying out {given.rootfs}")
-        dropped = _lay_out(given, root)
+        say(f"laying out {options.rootfs}")
+        dropped = _lay_out(options, root)
         if dropped:
             say(f"left out: {len(dropped)} devices, sockets and FIFOs")
-        python = given.python or find_python(root)
-        program = given.program or (_found(python, given), f"/{APP}")
+        python = options.python or find_python(root)
+        program = options.program or (_python_path(python, options), f"/{APP}")
         say("asking the app what it implements, inside")
-        told = _described(given, root, program)
-        wanted = evolve(given.wanted, kinds=told.implements, socket=told.socket, entrypoint=program)
-        _check_propagation(given, wanted)
+        description = _described(options, root, program)
+        wanted = evolve(
+            options.wanted,
+            kinds=description.implements,
+            socket=description.socket,
+            entrypoint=program,
+        )
+        _check_propagation(options, wanted)
         if python is not None:
             say("compiling bytecode, inside")
             _compile(root, python)
@@ -140,10 +145,10 @@ def judge(directory: str) -> tuple[Finding, ...]:
 
 
 @contextmanager
-def _new_directory(given: Package) -> Iterator[str]:
-    out = os.path.abspath(given.out)
-    if os.path.isdir(given.rootfs):
-        source = os.path.realpath(given.rootfs)
+def _new_directory(options: Package) -> Iterator[str]:
+    out = os.path.abspath(options.out)
+    if os.path.isdir(options.rootfs):
+        source = os.path.realpath(options.rootfs)
         if os.path.commonpath([source, os.path.realpath(out)]) == source:
             raise SpecError("it lies in the root file system: choose another with --out", out)
     try:
@@ -165,21 +170,21 @@ def _new_directory(given: Package) -> Iterator[str]:
         raise
 
 
-def _lay_out(given: Package, root: str) -> list[str]:
-    laying = Laying(root, given.rootfs)
-    if os.path.isdir(given.rootfs):
-        laying.lay(entries_of_directory(given.rootfs))
+def _lay_out(options: Package, root: str) -> list[str]:
+    laying = Laying(root, options.rootfs)
+    if os.path.isdir(options.rootfs):
+        laying.lay(entries_of_directory(options.rootfs))
     else:
-        with _tar(given.rootfs) as file:
-            laying.lay(entries_of_tar(file, given.rootfs))
-    for source in given.sources:
+        with _tar(options.rootfs) as file:
+            laying.lay(entries_of_tar(file, options.rootfs))
+    for source in options.sources:
         laying.source = source
         laying.lay(_sources(source))
-    if not given.program:
-        laying.source = given.app
-        laying.lay([_main(given)])
-    own = filter(None, (given.wanted.propagated_mount,))
-    for path in (*_DIRECTORIES, *own, *(mount.destination for mount in given.wanted.mounts)):
+    if not options.program:
+        laying.source = options.app
+        laying.lay([_main(options)])
+    own = filter(None, (options.wanted.propagated_mount,))
+    for path in (*_DIRECTORIES, *own, *(mount.destination for mount in options.wanted.mounts)):
         laying.ensure(path)
     laying.finish()
     return laying.dropped
@@ -194,14 +199,14 @@ def _tar(path: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _main(given: Package) -> Entry:
-    module, _, path = given.app.partition(":")
-    name = socket_for(given.wanted.reference).removesuffix(".sock")
+def _main(options: Package) -> Entry:
+    module, _, path = options.app.partition(":")
+    name = socket_for(options.wanted.reference).removesuffix(".sock")
     text = _MAIN.format(module=module, first=path.partition(".")[0], path=path, name=name)
-    return _made_file(f"{APP}/__main__.py", text)
+    return _file_entry(f"{APP}/__main__.py", text)
 
 
-def _made_file(path: str, text: str) -> Entry:
+def _file_entry(path: str, text: str) -> Entry:
     from io import BytesIO
 
     data = text.encode()
@@ -240,35 +245,35 @@ def _sources(source: str) -> Iterator[Entry]:
             yield evolve(entry, path=f"{APP}/{name}/{entry.path}", link=link, uid=0, gid=0)
 
 
-def _found(python: str | None, given: Package) -> str:
+def _python_path(python: str | None, options: Package) -> str:
     if python is None:
         raise SpecError(
             "there is no python3 in it: install one there, name it with --python, or name a"
             " program that calls serve_managed with --entrypoint",
-            given.rootfs,
+            options.rootfs,
         )
     return python
 
 
-def _described(given: Package, root: str, program: tuple[str, ...]) -> Description:
+def _described(options: Package, root: str, program: tuple[str, ...]) -> Description:
     ran = run_inside(root, program, {**_ENVIRON, DESCRIBE: "1"}, DESCRIBE_TIMEOUT)
-    told = Description.found(ran.stdout)
-    if told is not None:
-        return told
+    description = Description.found(ran.stdout)
+    if description is not None:
+        return description
     if ran.status is None:
         raise SpecError(
             f"{shown(program[0])} did not say within {DESCRIBE_TIMEOUT:g} s what it implements:"
             " have it call moby_plugins.serving.serve_managed(app)",
-            given.rootfs,
+            options.rootfs,
         )
-    raise SpecError(_why_not(given, program, ran), given.rootfs)
+    raise SpecError(_why_not(options, program, ran), options.rootfs)
 
 
-def _why_not(given: Package, program: tuple[str, ...], ran: Ran) -> str:
+def _why_not(options: Package, program: tuple[str, ...], ran: Ran) -> str:
     lines = [line for line in ran.stderr.splitlines() if line.strip()][-_TOLD:]
     last = shown(lines[-1]) if lines else f"it ended with status {ran.status}"
     where = f"the app does not run inside it: {last}"
-    module = given.app.partition(":")[0].partition(".")[0]
+    module = options.app.partition(":")[0].partition(".")[0]
     if f"No module named '{module}'" in last:
         return f"{where}; copy it there with --source, or install it in the root file system"
     if "No module named" in last or "pip install" in last:
@@ -292,9 +297,9 @@ def _compile(root: str, python: str) -> None:
         raise SpecError(f"its bytecode cannot be compiled: {shown(ran.stderr[-300:])}", root)
 
 
-def _check_propagation(given: Package, wanted: Wanted) -> None:
+def _check_propagation(options: Package, wanted: Wanted) -> None:
     kinds = sorted({kind.lower() for kind in wanted.kinds} & MOUNTING)
-    if kinds and not wanted.propagated_mount and not given.mounts_nothing:
+    if kinds and not wanted.propagated_mount and not options.mounts_nothing:
         raise SettingsError(
             f"the app is a {listed(kinds)}: name the directory below which it keeps or mounts its"
             f" volumes, such as --propagated-mount /var/lib/{short_name(wanted.reference)}, or say"
@@ -302,13 +307,13 @@ def _check_propagation(given: Package, wanted: Wanted) -> None:
         )
 
 
-def check_app(given: str) -> str:
-    """Return ``given``; raise ``SettingsError`` if it is not of the form ``MODULE:APP``."""
-    module, colon, path = given.partition(":")
+def check_app(text: str) -> str:
+    """Return ``text``; raise ``SettingsError`` if it is not of the form ``MODULE:APP``."""
+    module, colon, path = text.partition(":")
     names = [*module.split("."), *path.split(".")]
     if not colon or not all(name.isidentifier() for name in names):
-        raise SettingsError(f"{quoted(given)} is not of the form MODULE:APP, as in plugin:app is")
-    return given
+        raise SettingsError(f"{quoted(text)} is not of the form MODULE:APP, as in plugin:app is")
+    return text
 
 
 def package_size(directory: str) -> int:
@@ -358,4 +363,4 @@ def _followed(directory: str, size: int, follow: Callable[[int], object]) -> Ite
         yield chunk
         follow(sent)
     if sent != size:
-        raise SpecError("it has changed while it was sent: try again", directory)
+        raise SpecError("it changed while it was sent: try again", directory)

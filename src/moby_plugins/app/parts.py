@@ -43,19 +43,19 @@ def check_proxy(
     A proxy derives from ``base`` and overrides no method. A class that overrides a method is a
     plugin's implementation: its methods would run in the host instead of calling the plugin.
     """
-    given: object = kind  # the caller's program may not be type-checked
-    if not (isinstance(given, type) and issubclass(given, base)):
+    unchecked: object = kind  # the caller's program may not be type-checked
+    if not (isinstance(unchecked, type) and issubclass(unchecked, base)):
         raise TypeError(
             f"implements takes a subsystem's name or its class, {example} for example, "
-            f"not {quoted(given)}"
+            f"not {quoted(unchecked)}"
         )
     if not kind.remotes:
-        raise TypeError(f"{kind.__name__} is no subsystem: it has no method")
+        raise TypeError(f"{kind.__name__} is not a subsystem: it has no method")
     for remote in kind.remotes.values():
         if remote_of(getattr(kind, remote.name)) is None:
             raise TypeError(
-                f"{kind.__name__} is a plugin's implementation, because it overrides "
-                f"{remote.name}: a host's proxy is the class that it implements"
+                f"{kind.__name__} is a plugin's implementation, for it overrides "
+                f"{remote.name}: give the subsystem's own class for a host's proxy"
             )
 
 
@@ -71,7 +71,7 @@ def check_part(
     part: Part,
     base: type[Part] = Subsystem,
     flaw: Flaw = plain_only,
-    others: str = "is asynchronous: AsyncPluginApp takes it",
+    others: str = "is asynchronous: use AsyncPluginApp",
 ) -> None:
     """Raise ``TypeError``, with the reason, if ``part`` cannot be served.
 
@@ -81,16 +81,16 @@ def check_part(
     name looks like a misspelling of a method that is missing.
     """
     if isinstance(part, type):
-        raise TypeError(f"{part.__name__} is a class, and an instance is wanted: {part.__name__}()")
+        raise TypeError(f"{part.__name__} is a class, not an instance: pass {part.__name__}()")
     if not isinstance(part, base):
-        given: object = part  # the caller's program may not be type-checked
-        if isinstance(given, Described):
-            raise TypeError(f"{type(given).__name__} {others}")
-        raise TypeError(f"{quoted(part)} is no implementation of a subsystem")
+        unchecked: object = part  # the caller's program may not be type-checked
+        if isinstance(unchecked, Described):
+            raise TypeError(f"{type(unchecked).__name__} {others}")
+        raise TypeError(f"{quoted(part)} is not an implementation of a subsystem")
     methods = implemented(part)
     _check_names(part, {remote.name for remote in methods})
     if not methods:
-        raise TypeError(f"{type(part).__name__} implements no method of a subsystem")
+        raise TypeError(f"{type(part).__name__} does not implement any method of a subsystem")
     for remote in methods:
         for name in remote.called:
             _check_method(part, name, remote, flaw)
@@ -99,10 +99,10 @@ def check_part(
 def _check_method(part: Part, name: str, remote: RemoteMethod, flaw: Flaw) -> None:
     title = f"{type(part).__name__}.{name}"
     if isinstance(inspect.getattr_static(part, name), property):
-        raise TypeError(f"{title} is a property, and a method is wanted")
+        raise TypeError(f"{title} is a property, not a method")
     method = getattr(part, name)
     if not callable(method) or isinstance(method, type):
-        raise TypeError(f"{title} is {type(method).__name__!r}, and a method is wanted")
+        raise TypeError(f"{title} is {type(method).__name__!r}, not a method")
     if wrong := flaw(method, remote):
         raise TypeError(f"{title} {wrong}")
     try:
@@ -128,7 +128,8 @@ def _check_names(part: Part, names: set[str]) -> None:
             spellings = {wanted, missing[wanted].wire if wanted in missing else wanted}
             if any(_nearly(name, spelling) for spelling in spellings):
                 raise TypeError(
-                    f"{kind.__name__}.{name} is no method of {part.interface}: is {wanted} meant?"
+                    f"{kind.__name__}.{name} is not a method of {part.interface}:"
+                    f" is {wanted} meant?"
                     " (A name that begins with an underscore is yours.)"
                 )
 

@@ -90,7 +90,7 @@ class PluginServer:
         self._is_served = False
         self._server: HTTPServer | None = None
         self._withdraw: Callable[[], None] = lambda: None
-        self._tell: Callable[[str], None] = lambda _: None
+        self._notify_systemd: Callable[[str], None] = lambda _: None
         self._addr = ""
         self._lock = threading.Lock()
         self._stopping = False
@@ -151,8 +151,10 @@ class PluginServer:
             if not self.stop_requested():
                 raise
             return  # asked to stop while it waited for another server's socket
-        self._tell = import_module("moby_plugins.adapters.server.listeners").notify_systemd
-        self._tell("READY=1")
+        self._notify_systemd = import_module(
+            "moby_plugins.adapters.server.listeners"
+        ).notify_systemd
+        self._notify_systemd("READY=1")
         try:
             while not self._asked_to_stop():
                 pass
@@ -204,7 +206,7 @@ class PluginServer:
             self._stopped.wait()
             return
         try:
-            self._tell("STOPPING=1")
+            self._notify_systemd("STOPPING=1")
             self._withdraw()
             if self._server is not None:
                 self._server.stop(self._drain)

@@ -18,7 +18,7 @@ from moby_plugins.app.activation import (
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.leading import CANCELLED, Leaders, call_handlers
-from moby_plugins.app.observing import Observers, tell_dropped
+from moby_plugins.app.observing import Observers, notify_dropped
 from moby_plugins.app.retrying import Ending, OnRetry
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import (
@@ -28,7 +28,7 @@ from moby_plugins.domain.errors import (
     WaitCancelledError,
     in_full,
 )
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted, shown
@@ -310,17 +310,17 @@ class Registry:
             stack.enter_context(self._closing.calling(partial(ending.end, CLOSED)))
             names = self._leaders.scan(ending)
             loaded = stack.enter_context(closing(self._leaders.load(names, ending)))
-            found: dict[str, ActivePlugin] = {}
+            active: dict[str, ActivePlugin] = {}
             for activation in loaded:
                 if activation.plugin is not None:
-                    found[activation.name] = activation.plugin
+                    active[activation.name] = activation.plugin
                 elif isinstance(activation.error, PluginError):
                     leave_out(activation.name, activation.error, on_failure)
                 elif activation.error is not None:
                     raise activation.error
                 else:  # the registry was closed before it was active
                     raise ending.error()
-        return those_of(found, implements)
+        return those_of(active, implements)
 
     def handle(self, interface: str, handler: Handler) -> None:
         """Call ``handler(name, client)`` once for each plugin that implements a subsystem.
@@ -351,7 +351,7 @@ class Registry:
         Raises:
             InvalidPluginNameError: If ``name`` is not a valid name.
         """
-        tell_dropped(self._observers, self._activations.drop(check_any_name(name)))
+        notify_dropped(self._observers, self._activations.drop(check_any_name(name)))
 
     def close(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
@@ -362,12 +362,12 @@ class Registry:
         self._closing.set()
         for plugin in self._activations.close():
             plugin.client.close()
-            tell_dropped(self._observers, plugin)
+            notify_dropped(self._observers, plugin)
 
     def __repr__(self) -> str:
-        found, reached = shown(self._discovery), shown(self._connect)
+        discovery, connect = shown(self._discovery), shown(self._connect)
         active = self._activations.count()
-        return f"<{type(self).__name__} of {found}: {active} active; {reached}>"
+        return f"<{type(self).__name__} of {discovery}: {active} active; {connect}>"
 
     def __enter__(self) -> Self:
         return self
@@ -391,10 +391,10 @@ def leave_out(name: str, error: PluginError, on_failure: OnFailure | None) -> No
         on_failure(name, error)
 
 
-def those_of(found: Mapping[str, P], implements: str | None) -> list[P]:
-    """Return the plugins in ``found`` that implement a subsystem, each once, sorted by name."""
+def those_of(plugins: Mapping[str, P], implements: str | None) -> list[P]:
+    """Return the plugins in ``plugins`` that implement a subsystem, each once, sorted by name."""
     # A managed plugin may have been found under several names.
-    active = {id(plugin): plugin for _, plugin in sorted(found.items())}.values()
+    active = {id(plugin): plugin for _, plugin in sorted(plugins.items())}.values()
     return [plugin for plugin in active if implements is None or plugin.implements(implements)]
 
 

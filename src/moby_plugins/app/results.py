@@ -42,7 +42,7 @@ _SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
 # The depth that is allowed under ``Any``: such a value is a few levels deep in a response.
 _FREE_DEPTH = MAX_DEPTH - 10
 _BINARY = (bytes, bytearray, memoryview)
-_TOO_DEEP = "nested too deep"
+_TOO_DEEP = "nested too deeply"
 
 
 class _MismatchError(ValueError):
@@ -291,8 +291,8 @@ def _dataclass(kind: Any) -> Form:
         if isinstance(value, kind):
             return _own_record(value)
         if isinstance(value, Mapping):
-            given = _each_named(value, {name: forms()[name] for name in names})
-            return form(_structured(given, kind))
+            members = _each_named(value, {name: forms()[name] for name in names})
+            return form(_structured(members, kind))
         raise _refuse(kind.__name__, value)
 
     return form

@@ -116,13 +116,15 @@ def retry(
                 raise
             log_retry(error, delay)
             if on_retry is not None:
-                _tell(on_retry, error, delay, ending)
+                _call_on_retry(on_retry, error, delay, ending)
         ending = ending or Ending()
         if _sleep(clock, ending, delay):
             raise ending.error(tries.number - 1, clock.now() - tries.started)
 
 
-def _tell(on_retry: OnRetry, error: PluginError, delay: float, ending: Ending | None) -> None:
+def _call_on_retry(
+    on_retry: OnRetry, error: PluginError, delay: float, ending: Ending | None
+) -> None:
     try:
         on_retry(error, delay)
     except BaseException:
@@ -150,7 +152,7 @@ def log_retry(error: PluginError, delay: float) -> None:
     logger.warning("%s; trying again in %g s", in_full(error), delay)
 
 
-@define
+@define(eq=False, repr=False)
 class _Task(Generic[T]):
     """One operation, whose next attempt is due when the clock reads ``due``."""
 
@@ -195,23 +197,23 @@ def retry_side_by_side(
     Closing the iterator stops each thread after its current attempt. Raise ``WaitCancelledError``
     when ``ending`` ends. To be called inside ``clock.working()``.
     """
-    crew = _Crew(attempts, policy, clock, is_retryable, settle, on_retry=on_retry)
+    workers = _Workers(attempts, policy, clock, is_retryable, settle, on_retry=on_retry)
     ending = ending or Ending()
     with ExitStack() as stack:
-        stack.callback(crew.stop.set)
-        stack.enter_context(ending.cancellation.calling(crew.end))
+        stack.callback(workers.stop.set)
+        stack.enter_context(ending.cancellation.calling(workers.end))
         if begin is None or selector is None:
-            crew.start()
+            workers.start()
         else:
-            crew.start_beginner(begin, selector)
+            workers.start_beginner(begin, selector)
         for _ in attempts:
-            settled = crew.next_settled()
+            settled = workers.next_settled()
             if settled is None:
                 raise ending.error()
             yield settled[0]
 
 
-class _Crew(Generic[T, R]):
+class _Workers(Generic[T, R]):
     """The worker threads and the beginner, which share one heap of tasks."""
 
     def __init__(
@@ -235,9 +237,9 @@ class _Crew(Generic[T, R]):
         ]
         # A heap by due time; the index orders tasks that are due at the same time.
         self._tasks: list[tuple[float, int, _Task[T]]] = []
-        self._workers = 0
+        self._worker_count = 0
         self._settled: deque[R] = deque()
-        self._news = threading.Event()
+        self._wakeup = threading.Event()
         # An exception outside an attempt, for example from ``settle``.
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
@@ -255,19 +257,19 @@ class _Crew(Generic[T, R]):
 
     def end(self) -> None:
         """Stop all threads; may be called by any thread, and by a signal handler."""
-        # In this order: ``next_settled`` wakes for ``_news``, and then tests ``stop``.
+        # In this order: ``next_settled`` wakes for ``_wakeup``, and then tests ``stop``.
         self.stop.set()
-        self._news.set()
+        self._wakeup.set()
 
     def next_settled(self) -> list[R] | None:
         """Wait for the next settled outcome, and return it in a list; ``None`` once stopped."""
         # In a list, because ``settle`` may return None.
         while not self.stop.is_set():
-            self._clock.wait(self._news)
+            self._clock.wait(self._wakeup)
             with self._lock:
                 if self._settled:
                     return [self._settled.popleft()]
-                self._news.clear()
+                self._wakeup.clear()
         if self._failure is not None:
             raise self._failure
         return None
@@ -293,17 +295,17 @@ class _Crew(Generic[T, R]):
 
     def _start_worker(self) -> None:
         with self._lock:
-            if self._workers == MAX_THREADS or not self._tasks:
+            if self._worker_count == MAX_THREADS or not self._tasks:
                 return
-            self._workers += 1
+            self._worker_count += 1
             task = heapq.heappop(self._tasks)[-1]
         try:
             self._start(lambda: self._work(task))
         except RuntimeError:  # the system cannot start another thread
             self._add(task)
             with self._lock:
-                self._workers -= 1
-                if not self._workers:  # no other worker could take the task
+                self._worker_count -= 1
+                if not self._worker_count:  # no other worker could take the task
                     raise
 
     def _work(self, task: _Task[T] | None) -> None:
@@ -335,14 +337,15 @@ class _Crew(Generic[T, R]):
         with self._lock:
             if self._tasks:
                 return heapq.heappop(self._tasks)[-1]
-            self._workers -= 1
+            self._worker_count -= 1
             return None
 
     def _end(self, outcome: Outcome[T]) -> None:
         settled = self._settle(outcome)
         with self._lock:
             self._settled.append(settled)
-            self._news.set()
+            if not self._wakeup.is_set():  # ``set`` calls six functions more
+                self._wakeup.set()
 
     def _begin_all(self, begin: Begin, selector: Selector) -> None:
         # The task of each pending response that was begun and is not finished.

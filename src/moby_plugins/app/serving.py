@@ -5,6 +5,7 @@ for a server. ``Routes`` finds the method for a request; ``refusal`` makes the r
 exception.
 """
 
+import inspect
 import io
 import logging
 import time
@@ -18,7 +19,8 @@ from typing import Self, cast
 from attrs import evolve, field, frozen
 
 from moby_plugins.app import wire
-from moby_plugins.app.observing import Now, ObservedRequest, Observers, request_started
+from moby_plugins.app.observed import Now, ObservedRequest, request_started
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.parts import Part, check_part, implemented
 from moby_plugins.app.subsystem import (
     BAD_REQUEST,
@@ -46,7 +48,7 @@ from moby_plugins.domain.http import (
     Request,
     Response,
 )
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import bounded, quoted, shown
@@ -78,7 +80,7 @@ class Route:
         self.check_size(request)
         if isinstance(request.body, bytes):
             return request
-        return evolve(request, body=_told(request, request.body), max_bytes=self.limit)
+        return evolve(request, body=_checked_chunks(request, request.body), max_bytes=self.limit)
 
 
 class Routes:
@@ -197,7 +199,7 @@ class PluginApp:
             )
         return self._answer(request)
 
-    def told_to(self, observers: Observers) -> Self:
+    def with_observers(self, observers: Observers) -> Self:
         """Return a copy of this app that calls ``observers`` too.
 
         Args:
@@ -290,12 +292,12 @@ def observed(
         ```
     """
     if isinstance(app, PluginApp):
-        return app.told_to(Observers(observers))
-    given: object = app  # the caller's program may not be type-checked
-    made = callable(given) and not isinstance(given, type)
-    if not made or is_asynchronous(given) or is_asynchronous(type(given).__call__):
-        wanted = "a PluginApp or a function that is no coroutine"
-        raise TypeError(f"app must be {wanted}, not {quoted(given)}")
+        return app.with_observers(Observers(observers))
+    unchecked: object = app  # the caller's program may not be type-checked
+    is_app = callable(unchecked) and not isinstance(unchecked, type)
+    if not is_app or is_asynchronous(unchecked) or is_asynchronous(type(unchecked).__call__):
+        wanted = "a PluginApp or a function that is not a coroutine"
+        raise TypeError(f"app must be {wanted}, not {quoted(unchecked)}")
     those, known = Observers(observers), frozenset(methods)
     return lambda request: _observed(app, request, those, known, now)
 
@@ -311,9 +313,9 @@ def _observed(
     observed = context.run(ObservedRequest, observers, request_started(request, methods), now)
     try:
         response = context.run(app, request)
-        given: object = response  # the app's program may not be type-checked
-        if not isinstance(given, Response):
-            raise TypeError(f"an application returns a Response, not {quoted(given)}")
+        unchecked: object = response  # the app's program may not be type-checked
+        if not isinstance(unchecked, Response):
+            raise TypeError(f"an application returns a Response, not {quoted(unchecked)}")
     except BaseException as raised:
         if not is_forked_child():  # the parent process still answers the request
             context.run(observed.end, INTERNAL_ERROR, raised, hung_up=has_hung_up())
@@ -383,11 +385,11 @@ class AccessLog:
 
 
 class _Counted:
-    """A body that counts its bytes, and passes their number to ``tell`` when it is closed."""
+    """A body that counts its bytes, and passes their number to ``notify`` when it is closed."""
 
-    def __init__(self, body: Body, tell: Callable[[int], None]) -> None:
+    def __init__(self, body: Body, notify: Callable[[int], None]) -> None:
         self._body = body
-        self._tell: Callable[[int], None] | None = tell
+        self._notify: Callable[[int], None] | None = notify
         self._size = 0
 
     def read(self, size: int, /) -> bytes:
@@ -396,33 +398,44 @@ class _Counted:
         return chunk
 
     def close(self) -> None:
-        tell, self._tell = self._tell, None
+        notify, self._notify = self._notify, None
         try:
             self._body.close()
         finally:
-            if tell is not None:
-                tell(self._size)
+            if notify is not None:
+                notify(self._size)
 
 
-def as_app(found: object) -> App | AsyncApp:
-    """Return ``found`` as an app.
+def as_app(implementation: object) -> App | AsyncApp:
+    """Return ``implementation`` as an app.
 
     An implementation of a subsystem, or its class, is put into a ``PluginApp``, or into an
     ``AsyncPluginApp`` if it is asynchronous. An app is returned as it is. Raise ``TypeError`` if
-    ``found`` cannot be served.
+    ``implementation`` cannot be served.
     """
-    part = found() if isinstance(found, type) and issubclass(found, Described) else found
+    part = (
+        implementation()
+        if isinstance(implementation, type) and issubclass(implementation, Described)
+        else implementation
+    )
     if isinstance(part, Subsystem):
         return PluginApp(part)
     if isinstance(part, Described):
         # Imported only here, because this module loads asyncio.
-        made: AsyncApp = import_module("moby_plugins.app.aio.serving").AsyncPluginApp(part)
-        return made
+        app: AsyncApp = import_module("moby_plugins.app.aio.serving").AsyncPluginApp(part)
+        return app
     if isinstance(part, type) or not callable(part):
         raise TypeError(
             f"it is {type(part).__name__!r}, and neither a PluginApp, a subsystem nor a"
             " function from Request to Response"
         )
+    try:
+        inspect.signature(part).bind(None)
+    except ValueError:  # written in C, without a signature
+        pass
+    except TypeError as error:
+        needed = "it cannot be called with a request alone; if it makes an app, serve what it makes"
+        raise TypeError(f"{needed}: app = make_app() in the module") from error
     return cast("App", part)
 
 
@@ -443,7 +456,7 @@ def failure(status: int, message: str) -> Response:
     return Response(status, wire.encode({"Err": bounded(message)}), HEADERS)
 
 
-def _told(request: Request, chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _checked_chunks(request: Request, chunks: Iterable[bytes]) -> Iterator[bytes]:
     try:
         yield from chunks
     except WireError as error:  # the request is malformed, for example badly chunked
@@ -481,7 +494,7 @@ class _Begun:
         try:
             return self._rest.read(size)
         except BaseException as error:
-            log_failure(f"{self._method} failed in the middle of its answer", error)
+            log_failure(f"{self._method} failed in the middle of its response", error)
             # The server then cuts the response off, so that the host sees it as incomplete.
             raise WireError(CUT_OFF) from error
 
@@ -489,4 +502,4 @@ class _Begun:
         try:
             self._rest.close()
         except BaseException as error:  # raised by a generator's finally: the host is gone
-            log_failure(f"closing the answer of {self._method} failed", error)
+            log_failure(f"closing the response of {self._method} failed", error)

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias, cast
 
 from attrs import Attribute, field, fields_dict, frozen
 
@@ -12,7 +12,7 @@ from moby_plugins.app.registry import ACTIVATION_TIMEOUT
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Plugin, plugin_given
 from moby_plugins.domain.retry import RetryPolicy, is_seconds
 from moby_plugins.domain.text import listed, quoted, shown
@@ -66,7 +66,7 @@ class ConnectAwaited(Protocol):
 
 def _path(value: Path) -> str:
     if not isinstance(value, (str, os.PathLike)):
-        raise SettingsError(f"a path is a string, not {quoted(value)}")
+        raise SettingsError(f"a path must be a string, not {quoted(value)}")
     path = os.fsdecode(value)
     if not path or "\0" in path:
         raise SettingsError(f"{quoted(path)} cannot be a path")
@@ -74,31 +74,32 @@ def _path(value: Path) -> str:
 
 
 def _paths(value: Iterable[Path]) -> tuple[str, ...]:
-    given: object = value  # from a file, or from a program that may not be type-checked
-    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
-        raise SettingsError(f"paths are a list of strings, not {quoted(given)}")
+    unchecked: object = value  # from a file, or from a program that may not be type-checked
+    if isinstance(unchecked, (str, bytes, Mapping)) or not isinstance(unchecked, Iterable):
+        raise SettingsError(f"paths must be a list of strings, not {quoted(unchecked)}")
     return tuple(map(_path, value))
 
 
 def _transports(
     value: Mapping[str, str | Connect | ConnectAwaited],
 ) -> dict[str, str | Connect | ConnectAwaited]:
-    given: Any = value  # from a file, or from a program that may not be type-checked
-    if not isinstance(given, Mapping):
-        raise SettingsError(f"transports are a table from scheme to transport, not {quoted(given)}")
-    for scheme, transport in given.items():
+    unchecked: Any = value  # from a file, or from a program that may not be type-checked
+    if not isinstance(unchecked, Mapping):
+        raise SettingsError(
+            f"transports must be a mapping from scheme to transport, not {quoted(unchecked)}"
+        )
+    for scheme, transport in unchecked.items():
         usable = transport if isinstance(transport, str) else callable(transport)
         if not usable:
             raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
         if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
-            raise SettingsError(f"{quoted(scheme)} is no scheme of an address")
+            raise SettingsError(f"{quoted(scheme)} is not a scheme of an address")
         if isinstance(transport, str) and not ASYNC_TRANSPORT.has(transport):
             TRANSPORT.check(transport)
     return TRANSPORTS | {scheme.lower(): transport for scheme, transport in value.items()}
 
 
-@frozen
-class Named:
+class Named(NamedTuple):
     """A kind of component that settings name, either built in or from an installed package.
 
     ``noun`` is the kind's name in messages, ``group`` its group of entry points.
@@ -135,7 +136,9 @@ class Named:
                 f"the {self.noun} {quoted(name)} cannot be loaded: {shown(error)}"
             ) from error
         if not callable(loaded):
-            raise SettingsError(f"the {self.noun} {quoted(name)} is no function: {shown(loaded)}")
+            raise SettingsError(
+                f"the {self.noun} {quoted(name)} is not a function: {shown(loaded)}"
+            )
         return cast("Callable[..., Any]", loaded)
 
     def _installed(self, name: str) -> "EntryPoint":
@@ -157,15 +160,17 @@ DISCOVERY = Named("discovery", "moby_plugins.discoveries", (LOCAL,))
 
 
 def _plugins(value: Mapping[str, str | Plugin]) -> dict[str, str | Plugin]:
-    given: Any = value  # from a file, or from a program that may not be type-checked
-    if not isinstance(given, Mapping):
-        raise SettingsError(f"plugins are a table from name to address, not {quoted(given)}")
-    for name, plugin in given.items():
+    unchecked: Any = value  # from a file, or from a program that may not be type-checked
+    if not isinstance(unchecked, Mapping):
+        raise SettingsError(
+            f"plugins must be a mapping from name to address, not {quoted(unchecked)}"
+        )
+    for name, plugin in unchecked.items():
         try:
             plugin_given(name, plugin)
         except (PluginError, TypeError) as error:
             raise SettingsError(f"plugins: {quoted(name)}: {shown(error)}") from error
-    return dict(given)
+    return dict(unchecked)
 
 
 def _names_alone(plugins: Mapping[str, object]) -> str:
@@ -174,24 +179,24 @@ def _names_alone(plugins: Mapping[str, object]) -> str:
 
 
 def _discovery(value: str | MakeDiscovery) -> str | MakeDiscovery:
-    given: Any = value
-    if not isinstance(given, str) and not callable(given):
+    unchecked: Any = value
+    if not isinstance(unchecked, str) and not callable(unchecked):
         raise SettingsError(
-            f"discovery is a name, or a function of the settings, not {quoted(given)}"
+            f"discovery must be a name, or a function of the settings, not {quoted(unchecked)}"
         )
-    if isinstance(given, str):
-        DISCOVERY.check(given)
+    if isinstance(unchecked, str):
+        DISCOVERY.check(unchecked)
     return value
 
 
 def _engine(value: str | None) -> str | None:
-    given: object = value
-    if given is None or given == "":
+    unchecked: object = value
+    if unchecked is None or unchecked == "":
         return None
-    if not isinstance(given, str):
-        raise SettingsError(f"engine is the address of an engine, not {quoted(given)}")
+    if not isinstance(unchecked, str):
+        raise SettingsError(f"engine must be the address of an engine, not {quoted(unchecked)}")
     try:
-        address = Address(given)
+        address = Address(unchecked)
     except SpecError as error:
         raise SettingsError(f"engine: {error.reason}") from error
     if address.scheme not in TRANSPORTS:
@@ -201,28 +206,30 @@ def _engine(value: str | None) -> str | None:
 
 
 def _engine_tls(value: TLSOptions | Mapping[str, Any] | None) -> TLSOptions | None:
-    given: Any = value  # from a file, or from a program that may not be type-checked
-    if given is None or isinstance(given, TLSOptions):
-        return given
-    if not isinstance(given, Mapping):
-        raise SettingsError(f"engine_tls is a table of TLS options, not {quoted(type(given))}")
-    _check_keys(given, TLSOptions)
+    unchecked: Any = value  # from a file, or from a program that may not be type-checked
+    if unchecked is None or isinstance(unchecked, TLSOptions):
+        return unchecked
+    if not isinstance(unchecked, Mapping):
+        raise SettingsError(
+            f"engine_tls must be a table of TLS options, not {quoted(type(unchecked))}"
+        )
+    _check_keys(unchecked, TLSOptions)
     try:
-        return TLSOptions(**given)
+        return TLSOptions(**unchecked)
     except (TypeError, SpecError) as error:
         raise SettingsError(f"engine_tls: {shown(error)}") from error
 
 
 def _observers(value: Iterable[str | Observer]) -> tuple[str | Observer, ...]:
-    given: object = value  # from a file, or from a program that may not be type-checked
-    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
-        raise SettingsError(f"observers are a list of names, not {quoted(given)}")
+    unchecked: object = value  # from a file, or from a program that may not be type-checked
+    if isinstance(unchecked, (str, bytes, Mapping)) or not isinstance(unchecked, Iterable):
+        raise SettingsError(f"observers must be a list of names, not {quoted(unchecked)}")
     observers = tuple(value)
     for each in observers:
         if isinstance(each, str):
             OBSERVER.check(each)
         elif not isinstance(each, Observer):
-            raise SettingsError(f"an observer is a name or an Observer, not {quoted(each)}")
+            raise SettingsError(f"an observer must be a name or an Observer, not {quoted(each)}")
     return observers
 
 
@@ -323,7 +330,7 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         encrypted = self.engine is not None and Address(self.engine).encrypted
         if self.engine_tls is not None and not encrypted:
-            raise SettingsError("engine_tls is for an engine at https://, and there is none")
+            raise SettingsError("engine_tls needs an engine at https://, and none is set")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -351,7 +358,7 @@ class Settings:
                 raise ValueError(f"larger than {MAX_SETTINGS_BYTES} bytes")
             return cls._from(tomllib.loads(data.decode()))
         except RecursionError as error:
-            raise SettingsError(f"{shown(os.fspath(path))}: nested too deep") from error
+            raise SettingsError(f"{shown(os.fspath(path))}: nested too deeply") from error
         except (OSError, ValueError, TypeError) as error:
             raise SettingsError(f"{shown(os.fspath(path))}: {shown(error)}") from error
 

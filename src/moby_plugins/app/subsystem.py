@@ -68,7 +68,7 @@ class Signature:
         self._parameters = dict(list(signature.parameters.items())[1:])
         for name, parameter in self._parameters.items():
             if parameter.kind not in _ORDINARY:
-                raise TypeError(f"{method}: {parameter} is no ordinary parameter")
+                raise TypeError(f"{method}: {parameter} is not an ordinary parameter")
             if parameter.annotation is inspect.Parameter.empty:
                 raise TypeError(f"{method}: parameter {name!r} needs a type")
         if signature.return_annotation is inspect.Signature.empty:
@@ -269,7 +269,7 @@ class RemoteMethod:
         except TypeError:
             return  # an annotation names a later class; it is checked at the first call
         if not (self.result or kind is type(None) or attrs.has(kind) or _is_mapping(kind)):
-            raise TypeError(f"{self.method}: {kind} needs a key in the answer: remote(result=…)")
+            raise TypeError(f"{self.method}: {kind} needs a key of the response: remote(result=…)")
 
     def plan(self, *arguments: Any) -> Plan:
         """Return the call to make with these arguments, for a client of either kind."""
@@ -367,8 +367,8 @@ class RemoteMethod:
 
 def remote_of(value: object) -> RemoteMethod | None:
     """Return the ``RemoteMethod`` that ``value`` is marked with, or ``None``."""
-    found = getattr(value, "remote", None)
-    return found if isinstance(found, RemoteMethod) else None
+    remote = getattr(value, "remote", None)
+    return remote if isinstance(remote, RemoteMethod) else None
 
 
 def is_asynchronous(function: Any) -> bool:
@@ -421,7 +421,7 @@ class Described(Generic[C]):
         """The client of a proxy; raises ``TypeError`` for an instance without a client."""
         client: C | None = getattr(self, "_client", None)
         if client is None:
-            raise TypeError(f"{type(self).__name__} is no proxy: it was made without a client")
+            raise TypeError(f"{type(self).__name__} is not a proxy: it was made without a client")
         return client
 
     def timeout_of(self, remote: RemoteMethod) -> float | None:
@@ -442,13 +442,13 @@ class Described(Generic[C]):
             raise TypeError(f"{cls.__name__}: one class for each of {sorted(interfaces)}")
 
     @classmethod
-    def _take(cls, taken: Sequence[RemoteMethod], definition: "type[Subsystem]") -> None:
-        """Add the methods ``taken`` from ``definition``, and its names, to this class."""
-        if taken:
+    def _take(cls, inherited: Sequence[RemoteMethod], definition: "type[Subsystem]") -> None:
+        """Add the methods ``inherited`` from ``definition``, and its names, to this class."""
+        if inherited:
             cls.interface = definition.interface
             cls.implements = definition.implements
             cls.error_keys = definition.error_keys
-            cls.remotes = {**cls.remotes, **{remote.wire: remote for remote in taken}}
+            cls.remotes = {**cls.remotes, **{remote.wire: remote for remote in inherited}}
 
     @classmethod
     def _define(cls, marked: Sequence[RemoteMethod]) -> None:

@@ -79,7 +79,7 @@ class Progress:
 OnPiece: TypeAlias = Callable[[Progress], object]
 
 
-def _nobody(_: Progress) -> None:
+def _ignore(_: Progress) -> None:
     """Do nothing: the default of ``on_piece``."""
 
 
@@ -118,7 +118,7 @@ class Trace:
         transport: Transport,
         now: Callable[[], float],
         on_call: OnCall,
-        on_piece: OnPiece = _nobody,
+        on_piece: OnPiece = _ignore,
     ) -> None:
         self._transport = transport
         self._now = now
@@ -140,10 +140,10 @@ class Trace:
         Raises:
             NoAnswerError: If the plugin sends no response, or the host ends its request early.
         """
-        passing = _Passing(request.method, self._now, self._on_call, self._on_piece)
+        forwarded_call = _ForwardedCall(request.method, self._now, self._on_call, self._on_piece)
         forwarded = evolve(
             request,
-            body=passing.request(request.body),
+            body=forwarded_call.request(request.body),
             headers={
                 key: value
                 for key, value in request.headers.items()
@@ -153,14 +153,14 @@ class Trace:
         try:
             response = self._transport.send(forwarded, None)
         except TransportError as error:
-            raise passing.broken(error.reason) from error
+            raise forwarded_call.broken(error.reason) from error
         except Exception as error:
             # Raised by reading the host's body: it ended early, or the host hung up.
-            raise passing.left() from error
-        return passing.response(response)
+            raise forwarded_call.host_hung_up() from error
+        return forwarded_call.response(response)
 
 
-class _Passing:
+class _ForwardedCall:
     """One call that is being forwarded."""
 
     def __init__(
@@ -171,14 +171,14 @@ class _Passing:
         self._on_piece = on_piece
         self._began = now()
         self._method = method
-        self._asked = _Kept()
-        self._answered = _Kept()
+        self._request_body = _KeptBytes()
+        self._response_body = _KeptBytes()
         self._status = 0
-        self._over = False
+        self._is_over = False
 
     def request(self, body: Content) -> Content:
         if isinstance(body, bytes):
-            self._asked.add(body)
+            self._request_body.add(body)
             return body
         return self._pieces(body)
 
@@ -189,11 +189,11 @@ class _Passing:
             for key, value in response.headers.items()
             if key.lower() == "content-length" or key.lower() not in _OF_THE_CONNECTION
         }
-        return Response(response.status, _Answer(response.body, self), headers)
+        return Response(response.status, _ForwardedBody(response.body, self), headers)
 
     def answer_piece(self, piece: bytes) -> None:
         if piece:
-            self._add(self._answered, piece, "answer")
+            self._add(self._response_body, piece, "answer")
         else:
             self._end()
 
@@ -201,38 +201,38 @@ class _Passing:
         self._end(broken=why)
         return NoAnswerError(why)
 
-    def left(self) -> NoAnswerError:
+    def host_hung_up(self) -> NoAnswerError:
         self._end(host_left=True)
-        return NoAnswerError("the host left")
+        return NoAnswerError("the host hung up")
 
     def _pieces(self, body: Iterable[bytes]) -> Iterator[bytes]:
         for piece in body:
-            self._add(self._asked, piece, "request")
+            self._add(self._request_body, piece, "request")
             yield piece
 
-    def _add(self, kept: "_Kept", piece: bytes, part: str) -> None:
+    def _add(self, kept: "_KeptBytes", piece: bytes, part: str) -> None:
         kept.add(piece)
         progress = Progress(self._method, self._began, part, kept.count, kept.size)
-        _tell(self._on_piece, progress)
+        _report(self._on_piece, progress)
 
     def _end(self, *, broken: str = "", host_left: bool = False) -> None:
-        if self._over:
+        if self._is_over:
             return
-        self._over = True
+        self._is_over = True
         call = RecordedCall(
             self._method,
-            self._asked.body(),
+            self._request_body.body(),
             self._status,
-            self._answered.body(),
+            self._response_body.body(),
             broken,
             host_left,
             self._began,
             self._now() - self._began,
         )
-        _tell(self._on_call, call)
+        _report(self._on_call, call)
 
 
-def _tell(observer: Callable[[T], object], what: T) -> None:
+def _report(observer: Callable[[T], object], what: T) -> None:
     # An exception of a callback must not end the call.
     try:
         observer(what)
@@ -240,30 +240,30 @@ def _tell(observer: Callable[[T], object], what: T) -> None:
         log_failure("an observer of calls failed", error)
 
 
-class _Answer:
+class _ForwardedBody:
     """The body of a response, whose chunks are recorded while they are read."""
 
-    def __init__(self, body: Body, passing: _Passing) -> None:
+    def __init__(self, body: Body, forwarded_call: _ForwardedCall) -> None:
         self._body = body
-        self._passing = passing
+        self._call = forwarded_call
 
     def read(self, size: int, /) -> bytes:
         try:
             piece = self._body.read(size)
         except (TransportError, WireError) as error:
-            raise self._passing.broken(error.reason) from error
+            raise self._call.broken(error.reason) from error
         except ConnectionAbortedError as error:
-            raise self._passing.left() from error
-        self._passing.answer_piece(piece)
+            raise self._call.host_hung_up() from error
+        self._call.answer_piece(piece)
         return piece
 
     def close(self) -> None:
         self._body.close()
         # This has an effect only if the body was not read to its end.
-        self._passing.left()
+        self._call.host_hung_up()
 
 
-class _Kept:
+class _KeptBytes:
     """The number of chunks and bytes of a body, and its first ``KEPT_BYTES`` bytes."""
 
     def __init__(self) -> None:
@@ -275,9 +275,9 @@ class _Kept:
     def add(self, piece: bytes) -> None:
         self.count += 1
         self.size += len(piece)
-        if kept := piece[: self._room]:
-            self._pieces.append(kept)
-            self._room -= len(kept)
+        if start := piece[: self._room]:
+            self._pieces.append(start)
+            self._room -= len(start)
 
     def body(self) -> RecordedBody:
         return RecordedBody(self._pieces, self.size - (KEPT_BYTES - self._room))
@@ -308,14 +308,14 @@ class TracingProxy:
 
 def _connect(address: Address, tls: TLSOptions | None, settings: Settings) -> Transport:
     """Return the settings' transport; a built-in one opens a connection for each call of a host."""
-    from moby_plugins.adapters.http.dialing import dial_for
+    from moby_plugins.adapters.http.dialing import dialer_for
     from moby_plugins.adapters.http.passing import PassingTransport
     from moby_plugins.adapters.http.pool import PooledTransport
 
     transport = connect_by_scheme(settings)(address, tls)
     if not isinstance(transport, PooledTransport):
         return transport
-    return PassingTransport(address, dial_for(address, tls), transport.engine, hung_up)
+    return PassingTransport(address, dialer_for(address, tls), transport.connection_class, hung_up)
 
 
 @contextmanager
@@ -379,8 +379,8 @@ def _by_name(name: str, settings: Settings) -> tuple[str, Callable[[], Plugin]]:
         # Hosts with these settings use this address, even if a directory has the plugin too.
         return _by_address(plugin_given(name, settings.plugins[name]).address.text)
     discovery = new_local_discovery(settings)
-    found = discovery.candidates(name)
-    first = found[0] if found else None
+    candidates = discovery.candidates(name)
+    first = candidates[0] if candidates else None
     if (first is not None and first.managed is not None) or not is_plugin_name(name):
         # The proxy takes the place of the socket that its engine uses; without a candidate, the
         # look-up raises the reason.
@@ -400,7 +400,7 @@ def _by_address(text: str) -> tuple[str, Callable[[], Plugin]]:
 
     address = Address(text)
     if address.scheme != "unix":
-        raise SpecError(f"only a socket can be stood in for: unix://, not {address.text}")
+        raise SpecError(f"only a plugin at unix:// can be traced, not one at {address.text}")
     refusal = probe_socket(address.path)
     if refusal is not None and not isinstance(refusal, ConnectionRefusedError):
         raise not_reached(refusal, address) from refusal

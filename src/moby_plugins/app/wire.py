@@ -128,9 +128,9 @@ def structure(value: Any, into: Any) -> Any:
 
 def name_on_wire(attribute: "attrs.Attribute[Any]") -> str:
     """Return a field's name in JSON: its metadata ``wire``, or else its name, title-cased."""
-    given = attribute.metadata.get("wire")
-    if given is not None:
-        return str(given)
+    name = attribute.metadata.get("wire")
+    if name is not None:
+        return str(name)
     return title(attribute.name)
 
 
@@ -154,7 +154,7 @@ def _whole(escape: re.Match[str]) -> str:
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain)
 
 
-def _made_once(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]]:
+def _reusable_encoder(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]]:
     """Return a function like ``encoder.iterencode``, with a C encoder that is made only once.
 
     ``iterencode`` makes one for each value, which takes as long as encoding a small value.
@@ -164,13 +164,13 @@ def _made_once(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]]
         return lambda value, _: encoder.iterencode(value)
     quote = json.encoder.encode_basestring_ascii
     # Without its check for circular references, whose state all threads would share.
-    made: Callable[[Any, int], Iterable[str]] = make(
+    cached: Callable[[Any, int], Iterable[str]] = make(
         None, encoder.default, quote, None, ":", ",", False, False, False
     )
-    return made
+    return cached
 
 
-_encoded = _made_once(_ENCODER)
+_encoded = _reusable_encoder(_ENCODER)
 
 
 # A cache, not state: the hook of a type never changes. It is made on first use.
@@ -185,7 +185,7 @@ def _hook(into: Any) -> Hook:
 
 
 def _no_way(into: Any, error: Exception) -> str:
-    return f"no way to read an answer as {quoted(into)}, given as into: {shown(error)}"
+    return f"no response can be decoded as {quoted(into)}, which is given as into: {shown(error)}"
 
 
 @cache
@@ -238,6 +238,7 @@ def _sequence_hook(kind: Any) -> Hook:
     if make is tuple and types[-1] is not Ellipsis and get_args(kind):
         raise TypeError(f"{shown(kind)}: a JSON array has no fixed length; take tuple[T, ...]")
     item_type = types[0]
+    is_object = attrs.has(item_type)
 
     def structure(value: Any, _: Any) -> Any:
         if value is None:
@@ -246,7 +247,7 @@ def _sequence_hook(kind: Any) -> Hook:
             raise _MismatchError("an array", value)
         # ``null`` is the zero value of most types, but not an object: a list with ``null`` in place
         # of an object has crashed hosts (B11, trap 10).
-        if attrs.has(item_type) and None in value:
+        if is_object and None in value:
             raise _MismatchError("objects", None)
         hook = _hook(item_type)
         items: list[Any] = []
@@ -278,9 +279,9 @@ def _mapping_hook(kind: Any) -> Hook:
         key_hook, hook = _hook(key_type), _hook(item_type)
         items = {}
         for key, item in value.items():
-            made = key_hook(key, key_type)
+            decoded_key = key_hook(key, key_type)
             try:
-                items[made] = hook(item, item_type)
+                items[decoded_key] = hook(item, item_type)
             except _MismatchError as error:
                 error.path.insert(0, f".{key}")
                 raise
@@ -307,10 +308,10 @@ def _attrs_hook(kind: Any) -> Hook:
         if type(value) is not dict:
             raise _MismatchError("an object", value)
         # Most messages spell all keys exactly, and need no renaming.
-        given = value if names.keys() >= value.keys() else _renamed(value, by_name)
+        members = value if names.keys() >= value.keys() else _renamed(value, by_name)
         arguments = {}
         for wire, argument, wanted, has_default in slots:
-            item = given.get(wire)
+            item = members.get(wire)
             # Most values have exactly the wanted plain type.
             if type(item) is wanted and wanted in _PLAIN:
                 arguments[argument] = item
@@ -328,12 +329,12 @@ def _attrs_hook(kind: Any) -> Hook:
 
 def _renamed(value: Mapping[str, Any], by_name: Mapping[str, str]) -> dict[str, Any]:
     # Keys match without regard to case; unknown keys are ignored; of two equal keys the last wins.
-    given = {}
+    members = {}
     for key, item in value.items():
         wire = by_name.get(key) or by_name.get(key.casefold())
         if wire is not None:
-            given[wire] = item
-    return given
+            members[wire] = item
+    return members
 
 
 def _attrs_unhook(kind: Any) -> Callable[[Any], dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The protocol suite: named checks of a running plugin, and the means to write more.
 
 ``run_checks(all_checks(), new_target(…))`` yields a ``CheckResult`` for each check; ``moby-plugins
-check`` is the same as a command. A check is a function with a ``Probe`` as argument, decorated
+check`` is the same as a command. A check is a function with a ``Session`` as argument, decorated
 with ``@check(…)``; installed packages add checks under the entry-point group
 ``moby_plugins.checks``.
 """

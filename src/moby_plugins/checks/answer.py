@@ -36,8 +36,8 @@ class Answer:
 
     def __str__(self) -> str:
         text = self.body.decode(errors="replace").strip()
-        told = shown(text, SHOWN) if text else "without a body"
-        return f"{self.method} answered {self.status} {told}"
+        body = shown(text, SHOWN) if text else "without a body"
+        return f"{self.method} answered {self.status} {body}"
 
     @property
     def value(self) -> Any:
@@ -62,14 +62,14 @@ class Answer:
     def error(self) -> str:
         """The error as an engine reads it; "" for a success (protocol.md B0, B4, B5, B7)."""
         if self.status != OK:
-            return self.told("err") or self.body.decode(errors="replace").strip() or str(self)
-        return self.told(ERROR_KEYS.get(self._interface, "err"))
+            return self.text("err") or self.body.decode(errors="replace").strip() or str(self)
+        return self.text(ERROR_KEYS.get(self._interface, "err"))
 
     @property
     def _interface(self) -> str:
         return self.method.partition(".")[0]
 
-    def told(self, key: str) -> str:
+    def text(self, key: str) -> str:
         """Return the text under a key of the response.
 
         Args:
@@ -82,8 +82,8 @@ class Answer:
             value = first_value(self.body)
         except ValueError:
             return ""
-        told = fold_keys(value).get(key) if isinstance(value, dict) else None
-        return told if isinstance(told, str) else ""
+        item = fold_keys(value).get(key) if isinstance(value, dict) else None
+        return item if isinstance(item, str) else ""
 
 
 def folded(value: object, came_back: object) -> dict[str, Any]:

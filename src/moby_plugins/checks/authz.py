@@ -46,7 +46,7 @@ def verdict(plugin: Session, method: str, args: Any) -> Answer:
     """Call the plugin and return its response; fail the check if it is not a verdict."""
     answer = plugin.send(method, args)
     require(answer.status == OK, f"{answer}: the user's request fails")
-    require(isinstance(answer.fields.get("allow"), bool), f"{answer}: Allow is no boolean")
+    require(isinstance(answer.fields.get("allow"), bool), f"{answer}: Allow is not a boolean")
     return answer
 
 
@@ -60,11 +60,11 @@ def _judges(
     name: str, expects: str, *requests: tuple[str, Any], worst: CheckOutcome = CheckOutcome.FAILED
 ) -> Check:
     @check(SUBSYSTEM, name, expects=expects, source="B5", reads_only=True, worst=worst)
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         for method, args in requests:
             verdict(plugin, method, args)
 
-    return made
+    return run_check
 
 
 FAMILY = (
@@ -78,7 +78,7 @@ FAMILY = (
     ),
     _judges(
         "anonymous request",
-        "a request without user, headers and body has a verdict: what is empty is left out",
+        "a request without user, headers and body has a verdict: engines leave out empty values",
         (REQUEST, PING),
     ),
     _judges(
@@ -94,7 +94,7 @@ FAMILY = (
     ),
     _judges(
         "any method and path",
-        "whatever the API is asked has a verdict, paths without a version and escapes included",
+        "any method and path has a verdict, paths without a version and escapes included",
         *(
             (REQUEST, {"RequestMethod": method, "RequestUri": uri})
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE")
@@ -106,16 +106,18 @@ FAMILY = (
 
 @check(SUBSYSTEM, source="B5, B11 trap 8", reads_only=True)
 def invisible_response(plugin: Session) -> None:
-    """AuthZRes has a verdict without status, headers and body: so comes what is over 64 KiB."""
+    """AuthZRes without status, headers and body has a verdict: engines send responses over 64 KiB
+    like that.
+    """
     verdict(plugin, RESPONSE, CREATE)
 
 
 @check(SUBSYSTEM, source="B11 trap 8", reads_only=True)
 def error_beside_a_verdict(plugin: Session) -> None:
-    """no verdict comes with Err: engines do not look, and Allow counts."""
+    """no response has both a verdict and Err: engines ignore Err then, and use Allow."""
     for method, args in ((REQUEST, PING), (REQUEST, CREATE), (RESPONSE, CREATE | CREATED)):
         answer = verdict(plugin, method, args)
-        require(not answer.told("err"), answer)
+        require(not answer.text("err"), answer)
 
 
 @check(SUBSYSTEM, source="B5", reads_only=True)
@@ -123,17 +125,17 @@ def reason_of_a_denial(plugin: Session) -> None:
     """a denial tells the user why, in Msg."""
     for args in (PING, CREATE):
         answer = verdict(plugin, REQUEST, args)
-        warn(answer.fields["allow"] or answer.told("msg"), answer)
+        warn(answer.fields["allow"] or answer.text("msg"), answer)
 
 
 @check(
     SUBSYSTEM,
     "same request, same verdict",
-    expects=f"{MANY} requests at once that are the same have the same verdict",
+    expects=f"{MANY} identical requests at once have the same verdict",
     source="B5",
     reads_only=True,
 )
 def same_request_same_verdict(plugin: Session) -> None:
-    told = plugin.side_by_side(*[lambda: verdict(plugin, REQUEST, CREATE)] * MANY)
-    allowed = [answer.fields["allow"] for answer in told]
+    verdicts = plugin.side_by_side(*[lambda: verdict(plugin, REQUEST, CREATE)] * MANY)
+    allowed = [answer.fields["allow"] for answer in verdicts]
     warn(len(set(allowed)) == 1, f"{allowed.count(True)} of {MANY} were allowed")

@@ -41,10 +41,10 @@ def layer(plugin: Session, parent: str = "", how: str = "Create") -> str:
 
 def mounted(plugin: Session, layer_id: str) -> str:
     """Mount a layer with Get, and call Put at the end; return the path."""
-    told = plugin.make(method("Get"), {"ID": layer_id}, method("Put"), {"ID": layer_id}).get("dir")
-    if not isinstance(told, str) or not told.startswith("/"):
-        fail(f"Dir is {told!r}, and no path")
-    return told
+    path = plugin.make(method("Get"), {"ID": layer_id}, method("Put"), {"ID": layer_id}).get("dir")
+    if not isinstance(path, str) or not path.startswith("/"):
+        fail(f"Dir is {path!r}, and no path")
+    return path
 
 
 def exists(plugin: Session, layer_id: str) -> bool:
@@ -61,7 +61,7 @@ def init(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B0, B8")
 def init_with_null(plugin: Session) -> None:
-    """Init takes Opts, UIDMaps and GIDMaps that are null."""
+    """Init accepts Opts, UIDMaps and GIDMaps that are null."""
     initialised(plugin, Opts=None, UIDMaps=None, GIDMaps=None)
 
 
@@ -72,18 +72,18 @@ def capabilities(plugin: Session) -> None:
     if answer.status == NOT_FOUND:
         return
     require(answer.status == OK, answer)
-    told = folded(answer.fields.get("capabilities"), f"{answer}: not under Capabilities")
-    require(isinstance(told.get("reproducesexactdiffs", False), bool), answer)
+    fields = folded(answer.fields.get("capabilities"), f"{answer}: not under Capabilities")
+    require(isinstance(fields.get("reproducesexactdiffs", False), bool), answer)
 
 
 @check(SUBSYSTEM, source="B8")
 def status(plugin: Session) -> None:
-    """Status answers pairs of texts; a failure means none."""
+    """Status returns pairs of strings; after a failure engines use none."""
     answer = initialised(plugin).send(method("Status"), {})
     warn(not answer.error, answer)
     for pair in items(answer.fields.get("status"), answer):
         texts = isinstance(pair, list) and all(isinstance(text, str) for text in pair)
-        require(texts and len(pair) == 2, f"{pair!r} is no pair of texts")  # noqa: PLR2004
+        require(texts and len(pair) == 2, f"{pair!r} is not a pair of texts")  # noqa: PLR2004
 
 
 @check(SUBSYSTEM, source="B8")
@@ -102,25 +102,25 @@ def create_read_write(plugin: Session) -> None:
 
 @check(SUBSYSTEM, "exists", source="B8")
 def exists_of_unknown(plugin: Session) -> None:
-    """Exists is false, or an error, for a layer that there is not."""
+    """Exists of an unknown layer is false, or an error."""
     require(not exists(initialised(plugin), plugin.id()), "it exists")
 
 
 @check(SUBSYSTEM, source="B8")
 def get(plugin: Session) -> None:
-    """Get tells the directory of a layer, an absolute path."""
+    """Get returns the directory of a layer, an absolute path."""
     mounted(plugin, layer(initialised(plugin)))
 
 
 @check(SUBSYSTEM, source="B8")
 def get_of_unknown(plugin: Session) -> None:
-    """Get of a layer that there is not is an error."""
+    """Get of an unknown layer is an error."""
     initialised(plugin).refused(method("Get"), {"ID": plugin.id()})
 
 
 @check(SUBSYSTEM, source="B8")
 def put(plugin: Session) -> None:
-    """Put succeeds, and the layer can be had again, at the same place."""
+    """Put succeeds, and Get returns the layer again, with the same path."""
     layer_id = layer(initialised(plugin))
     first = mounted(plugin, layer_id)
     plugin.call(method("Put"), {"ID": layer_id})
@@ -130,11 +130,11 @@ def put(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B8")
 def metadata(plugin: Session) -> None:
-    """GetMetadata answers Metadata, texts by name, or nothing."""
+    """GetMetadata returns Metadata, a map of names to strings, or nothing."""
     layer_id = layer(initialised(plugin))
-    told = plugin.call(method("GetMetadata"), {"ID": layer_id}).get("metadata") or {}
-    texts = isinstance(told, dict) and all(isinstance(text, str) for text in told.values())
-    require(texts, f"Metadata is {told!r}")
+    entries = plugin.call(method("GetMetadata"), {"ID": layer_id}).get("metadata") or {}
+    texts = isinstance(entries, dict) and all(isinstance(text, str) for text in entries.values())
+    require(texts, f"Metadata is {entries!r}")
 
 
 @check(SUBSYSTEM, source="B8")
@@ -160,9 +160,9 @@ def filled(plugin: Session) -> tuple[str, int]:
     path = f"{method('ApplyDiff')}?id={layer_id}&parent="
     answer = plugin.target.send(path, iter([archive()]))
     require(answer.status == OK and not answer.error, answer)
-    told = answer.fields.get("size", 0)
-    require(isinstance(told, int), f"Size is {told!r}")
-    return layer_id, told
+    size = answer.fields.get("size", 0)
+    require(isinstance(size, int), f"Size is {size!r}")
+    return layer_id, size
 
 
 def archive() -> bytes:
@@ -177,14 +177,14 @@ def archive() -> bytes:
 
 @check(SUBSYSTEM, source="B8")
 def apply_diff(plugin: Session) -> None:
-    """ApplyDiff takes a tar archive in chunks, and its ids from the query; Size is a number."""
+    """ApplyDiff accepts a tar archive in chunks, with the ids in the query; Size is a number."""
     _, size = filled(initialised(plugin))
     require(size >= 0, f"Size is {size}")
 
 
 @check(SUBSYSTEM, source="B8")
 def diff(plugin: Session) -> None:
-    """Diff answers a tar archive, with what ApplyDiff put there."""
+    """Diff returns a tar archive with the files of ApplyDiff."""
     layer_id, _ = filled(initialised(plugin))
     answer = plugin.send(method("Diff"), {"ID": layer_id})
     require(answer.status == OK, answer)
@@ -199,18 +199,18 @@ def diff(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B8")
 def diff_of_unknown(plugin: Session) -> None:
-    """Diff of a layer that there is not fails by status: a 200 is taken for an archive."""
+    """Diff of an unknown layer fails by status: engines take a 200 for an archive."""
     answer = initialised(plugin).send(method("Diff"), {"ID": plugin.id()})
     require(answer.status != OK, answer)
 
 
 @check(SUBSYSTEM, source="B8")
 def changes(plugin: Session) -> None:
-    """Changes answers paths with Kind 0, 1 or 2, what ApplyDiff put there among them."""
+    """Changes returns paths with Kind 0, 1 or 2, and those of ApplyDiff are among them."""
     layer_id, _ = filled(initialised(plugin))
-    told = plugin.call(method("Changes"), {"ID": layer_id}).get("changes")
-    answer = items(told, f"Changes is {told!r}, and no array")
-    entries = [folded(entry, f"{entry!r} is no change") for entry in answer]
+    listing = plugin.call(method("Changes"), {"ID": layer_id}).get("changes")
+    answer = items(listing, f"Changes is {listing!r}, and no array")
+    entries = [folded(entry, f"{entry!r} is not a change") for entry in answer]
     require(all(entry.get("kind", 0) in KINDS for entry in entries), answer)
     paths = [str(entry.get("path", "")).strip("/") for entry in entries]
     require(FILE in paths, f"{FILE} is not in {paths}")
@@ -218,7 +218,7 @@ def changes(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B8")
 def size_of_a_diff(plugin: Session) -> None:
-    """DiffSize answers Size, a number that is not negative."""
+    """DiffSize returns Size, a number that is not negative."""
     layer_id, _ = filled(initialised(plugin))
     size = plugin.call(method("DiffSize"), {"ID": layer_id}).get("size", 0)
     require(isinstance(size, int) and size >= 0, f"Size is {size!r}")

@@ -40,16 +40,16 @@ def implemented_by(target: Target) -> tuple[str, ...]:
         value = first_value(answer.body)
     except ValueError:
         return ()
-    told = fold_keys(value).get("implements") if isinstance(value, dict) else None
-    names = told if isinstance(told, list) else []
+    implements = fold_keys(value).get("implements") if isinstance(value, dict) else None
+    names = implements if isinstance(implements, list) else []
     return tuple(entry for entry in names if isinstance(entry, str))
 
 
 def _implements(plugin: Session) -> list[Any]:
     answer = plugin.send(ACTIVATE)
-    told = answer.fields.get("implements")
-    require(isinstance(told, list), answer)
-    return list(told or ())
+    implements = answer.fields.get("implements")
+    require(isinstance(implements, list), answer)
+    return list(implements or ())
 
 
 @check(PLUGIN, source="B1, B11 trap 2", reads_only=True)
@@ -62,13 +62,16 @@ def handshake_succeeds(plugin: Session) -> None:
 @check(PLUGIN, source="B1", reads_only=True)
 def manifest_shape(plugin: Session) -> None:
     """the handshake's answer is an object with Implements, an array of names."""
-    told = _implements(plugin)
-    require(told and all(isinstance(entry, str) and entry for entry in told), f"{told!r}")
+    subsystems = _implements(plugin)
+    require(
+        subsystems and all(isinstance(entry, str) and entry for entry in subsystems),
+        f"{subsystems!r}",
+    )
 
 
 @check(PLUGIN, source="A6, B0", reads_only=True)
 def names_are_exact(plugin: Session) -> None:
-    """a subsystem is named with the capitals that engines match."""
+    """names of subsystems have the upper and lower case that engines match."""
     exact = {known.casefold(): known for known in KNOWN} | {"authzplugin": "authz"}
     for entry in _implements(plugin):
         wanted = exact.get(str(entry).casefold(), entry)
@@ -77,10 +80,10 @@ def names_are_exact(plugin: Session) -> None:
 
 @check(PLUGIN, source="B1", reads_only=True)
 def names_are_known(plugin: Session) -> None:
-    """at least one subsystem is one that engines speak, and none comes twice."""
-    told = [str(entry) for entry in _implements(plugin)]
-    warn(len(set(told)) == len(told), f"{told!r} names a subsystem twice")
-    warn(set(told) & set(KNOWN), f"engines speak none of {told!r}")
+    """engines know at least one of the subsystems, and none is named twice."""
+    subsystems = [str(entry) for entry in _implements(plugin)]
+    warn(len(set(subsystems)) == len(subsystems), f"{subsystems!r} names a subsystem twice")
+    warn(set(subsystems) & set(KNOWN), f"engines speak none of {subsystems!r}")
 
 
 @check(PLUGIN, source="B1", reads_only=True)
@@ -97,8 +100,8 @@ def handshake_repeats(plugin: Session) -> None:
     reads_only=True,
 )
 def handshakes_side_by_side(plugin: Session) -> None:
-    told = plugin.side_by_side(*[lambda: _implements(plugin)] * MANY)
-    require(all(each == told[0] for each in told), f"{told!r}")
+    manifests = plugin.side_by_side(*[lambda: _implements(plugin)] * MANY)
+    require(all(each == manifests[0] for each in manifests), f"{manifests!r}")
 
 
 @check(
@@ -127,20 +130,22 @@ def handshake_is_quick(plugin: Session) -> None:
 
 @check(
     PLUGIN,
-    expects=f"answers are labelled {CONTENT_TYPE}, which is what engines accept",
+    expects=f"responses have the Content-Type {CONTENT_TYPE}, which engines ask for",
     source="B0, B10",
     reads_only=True,
 )
 def content_type(plugin: Session) -> None:
     headers = {key.lower(): text for key, text in plugin.send(ACTIVATE).headers.items()}
-    told = headers.get("content-type", "")
-    known = told.partition(";")[0].strip().lower() in {CONTENT_TYPE, "application/json"}
-    warn(known, f"{told or 'nothing'}; engines do not look, other hosts may")
+    value = headers.get("content-type", "")
+    known = value.partition(";")[0].strip().lower() in {CONTENT_TYPE, "application/json"}
+    warn(known, f"{value or 'nothing'}; engines do not look, other hosts may")
 
 
 @check(PLUGIN, source="B11 trap 3", reads_only=True)
 def exact_spelling(plugin: Session) -> None:
-    """the answer is one object, its key spelled Implements: not all hosts are lenient."""
+    """the response is one object with the key Implements, spelled so: not all hosts are
+    lenient.
+    """
     answer = plugin.send(ACTIVATE)
     spelled(answer.value, ("Implements",))
     warn(answer.body.strip().endswith(b"}"), f"{answer}: something follows the object")
@@ -148,13 +153,13 @@ def exact_spelling(plugin: Session) -> None:
 
 @check(PLUGIN, source="A4, B0", reads_only=True)
 def unknown_method(plugin: Session) -> None:
-    """a method that there is not is answered with 404."""
+    """an unknown method is answered with 404."""
     unknown_is_an_error(plugin, PLUGIN)
 
 
 @check(PLUGIN, source="B0, B1", reads_only=True)
 def body_of_the_handshake(plugin: Session) -> None:
-    """a body that the handshake does not need upsets neither it nor the next call."""
+    """a handshake with a body succeeds, and so does the next call."""
     plain = _implements(plugin)
     answer = plugin.send(ACTIVATE, {"Padding": "x" * 10_000})
     require(answer.fields.get("implements") == plain, answer)
@@ -163,7 +168,7 @@ def body_of_the_handshake(plugin: Session) -> None:
 
 @check(PLUGIN, source="B0", reads_only=True)
 def answer_given_up(plugin: Session) -> None:
-    """after a host gave up the connection in the middle of an answer, others are served."""
+    """after a host closes the connection in the middle of a response, others are served."""
     for _ in range(3):
         with plugin.stream(ACTIVATE, None) as answer:
             answer.read(1)
@@ -178,12 +183,12 @@ def encryption(plugin: Session) -> None:
     concern = "" if tls is None else tls.concerns(encrypted=address.encrypted)
     warn(not concern, f"{address.text}: {concern}")
     near = not address.host or address.host in LOOPBACK or address.encrypted
-    warn(near, f"{address.text} is not encrypted, whatever its spec says")
+    warn(near, f"{address.text} is not encrypted: its spec cannot change that")
 
 
 @check(PLUGIN, source="A1, B11 trap 20", reads_only=True)
 def spec_directory(plugin: Session) -> None:
-    """no spec lies in ~/.config/docker/plugins, which rootless engines pass over."""
+    """no spec is in ~/.config/docker/plugins, which rootless engines ignore."""
     path = plugin.options.path
     if not path.endswith((".spec", ".json")):
         skip("the plugin was not found by a spec")

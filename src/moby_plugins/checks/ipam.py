@@ -35,8 +35,8 @@ def space(plugin: Session) -> str:
 
 def request(plugin: Session, wanted: str = POOL, **changes: Any) -> Answer:
     """Call RequestPool and return its response, not judged; release the pool at the end."""
-    asked = {"AddressSpace": space(plugin), "Pool": wanted, "SubPool": "", "Options": {}}
-    answer = plugin.send(REQUEST_POOL, asked | {"V6": False} | changes)
+    args = {"AddressSpace": space(plugin), "Pool": wanted, "SubPool": "", "Options": {}}
+    answer = plugin.send(REQUEST_POOL, args | {"V6": False} | changes)
     if not answer.error and answer.fields.get("poolid"):
         plugin.undo(RELEASE_POOL, {"PoolID": answer.fields["poolid"]})
     return answer
@@ -51,23 +51,25 @@ def pool(plugin: Session, wanted: str = POOL, **changes: Any) -> tuple[str, Any]
     return str(pool_id), _network(answer.fields.get("pool"))
 
 
-def _network(told: object) -> IPv4Network | IPv6Network:
+def _network(value: object) -> IPv4Network | IPv6Network:
     try:
-        require("/" in str(told), f"Pool is {told!r}, without a prefix")
-        return ip_network(str(told), strict=False)
+        require("/" in str(value), f"Pool is {value!r}, without a prefix")
+        return ip_network(str(value), strict=False)
     except ValueError as error:
-        fail(f"Pool is {told!r}: {error}")
+        fail(f"Pool is {value!r}: {error}")
 
 
 @check(SUBSYSTEM, source="B4", reads_only=True)
 def capabilities(plugin: Session) -> None:
-    """GetCapabilities tells RequiresMACAddress and RequiresRequestReplay; on any failure both are
-    taken for false.
+    """GetCapabilities returns RequiresMACAddress and RequiresRequestReplay; after any failure
+    engines take both for false.
     """
     answer = plugin.send(CAPABILITIES)
     warn(not answer.error, answer)
-    told = answer.fields
-    kinds = [type(told.get(key, False)) for key in ("requiresmacaddress", "requiresrequestreplay")]
+    fields = answer.fields
+    kinds = [
+        type(fields.get(key, False)) for key in ("requiresmacaddress", "requiresrequestreplay")
+    ]
     require(kinds == [bool, bool], answer)
 
 
@@ -83,20 +85,20 @@ def address_spaces(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4")
 def request_pool(plugin: Session) -> None:
-    """RequestPool gives the pool that is asked for, in CIDR, with a PoolID."""
+    """RequestPool returns the requested pool, in CIDR notation, with a PoolID."""
     _, network = pool(plugin)
     require(str(network) == POOL, f"{network} instead of {POOL}")
 
 
 @check(SUBSYSTEM, source="B0, B4")
 def any_pool(plugin: Session) -> None:
-    """RequestPool without a Pool gives one of the driver's choice, its Options null."""
+    """RequestPool without a Pool, and with Options null, returns a pool of the driver's choice."""
     pool(plugin, "", Options=None)
 
 
 @check(SUBSYSTEM, source="B4")
 def another_pool_each_time(plugin: Session) -> None:
-    """RequestPool without a Pool gives another one each time: engines repeat it, without end, while
+    """RequestPool without a Pool returns another one each time: engines repeat it for ever while
     the pool overlaps.
     """
     first, second = pool(plugin, "")[1], pool(plugin, "")[1]
@@ -105,7 +107,7 @@ def another_pool_each_time(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4")
 def pool_of_version_6(plugin: Session) -> None:
-    """RequestPool with V6 gives a pool of IPv6, or an error."""
+    """RequestPool with V6 returns an IPv6 pool, or an error."""
     answer = request(plugin, "", V6=True)
     if answer.error:
         return
@@ -115,7 +117,9 @@ def pool_of_version_6(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4")
 def data_of_a_pool(plugin: Session) -> None:
-    """Data of RequestPool are texts by name; a gateway among them is in CIDR, in the pool."""
+    """Data of RequestPool maps names to strings; a gateway in it is in CIDR notation, within the
+    pool.
+    """
     answer = request(plugin)
     require(not answer.error, answer)
     data = answer.fields.get("data") or {}
@@ -136,7 +140,7 @@ def release_pool(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4, B11 trap 7")
 def pool_that_is_none(plugin: Session) -> None:
-    """RequestPool of what is no CIDR is an error."""
+    """RequestPool of a pool that is not in CIDR notation is an error."""
     answer = request(plugin, "nonsense")
     require(answer.error, answer)
 
@@ -145,36 +149,36 @@ def address(
     plugin: Session, pool_id: str, wanted: str = "", options: Any = None
 ) -> IPv4Interface | IPv6Interface:
     """Request an address from a pool, released at the end, and return it."""
-    asked = {"PoolID": pool_id, "Address": wanted, "Options": options}
-    told = plugin.call(REQUEST_ADDRESS, asked).get("address")
-    require(told and "/" in str(told), f"Address is {told!r}, without a prefix")
+    args = {"PoolID": pool_id, "Address": wanted, "Options": options}
+    text = plugin.call(REQUEST_ADDRESS, args).get("address")
+    require(text and "/" in str(text), f"Address is {text!r}, without a prefix")
     try:
-        found = ip_interface(str(told))
+        interface = ip_interface(str(text))
     except ValueError as error:
-        fail(f"Address is {told!r}: {error}")
-    plugin.undo(RELEASE_ADDRESS, {"PoolID": pool_id, "Address": str(found.ip)})
-    return found
+        fail(f"Address is {text!r}: {error}")
+    plugin.undo(RELEASE_ADDRESS, {"PoolID": pool_id, "Address": str(interface.ip)})
+    return interface
 
 
 @check(SUBSYSTEM, source="B4")
 def request_address(plugin: Session) -> None:
-    """RequestAddress gives an address in the pool, in CIDR."""
+    """RequestAddress returns an address in the pool, in CIDR notation."""
     pool_id, network = pool(plugin)
-    found = address(plugin, pool_id)
-    require(found.ip in network, f"{found} is not in {network}")
+    interface = address(plugin, pool_id)
+    require(interface.ip in network, f"{interface} is not in {network}")
 
 
 @check(SUBSYSTEM, source="B4")
 def request_that_address(plugin: Session) -> None:
-    """RequestAddress gives the very address that is asked for, if it is free."""
+    """RequestAddress returns the requested address, if it is free."""
     wanted = "198.51.100.77"
-    found = address(plugin, pool(plugin)[0], wanted)
-    require(str(found.ip) == wanted, f"{found} instead of {wanted}")
+    interface = address(plugin, pool(plugin)[0], wanted)
+    require(str(interface.ip) == wanted, f"{interface} instead of {wanted}")
 
 
 @check(SUBSYSTEM, source="B4")
 def gateway(plugin: Session) -> None:
-    """RequestAddress for a gateway gives an address, which is given to nobody else."""
+    """RequestAddress for a gateway returns an address, which is not returned again."""
     pool_id, _ = pool(plugin)
     first = address(plugin, pool_id, options=GATEWAY)
     second = address(plugin, pool_id)
@@ -184,8 +188,8 @@ def gateway(plugin: Session) -> None:
 @check(SUBSYSTEM, expects=f"{FEW} addresses that are requested at once are {FEW}", source="B0, B4")
 def addresses_side_by_side(plugin: Session) -> None:
     pool_id, _ = pool(plugin)
-    found = plugin.side_by_side(*[partial(address, plugin, pool_id)] * FEW)
-    require(len({each.ip for each in found}) == FEW, ", ".join(sorted(map(str, found))))
+    interfaces = plugin.side_by_side(*[partial(address, plugin, pool_id)] * FEW)
+    require(len({each.ip for each in interfaces}) == FEW, ", ".join(sorted(map(str, interfaces))))
 
 
 @check(SUBSYSTEM, source="B4")
@@ -193,28 +197,28 @@ def release_address(plugin: Session) -> None:
     """ReleaseAddress succeeds, and the same address can be requested again."""
     pool_id, _ = pool(plugin)
     for _ in range(2):
-        found = address(plugin, pool_id, "198.51.100.78")
-        plugin.call(RELEASE_ADDRESS, {"PoolID": pool_id, "Address": str(found.ip)})
+        interface = address(plugin, pool_id, "198.51.100.78")
+        plugin.call(RELEASE_ADDRESS, {"PoolID": pool_id, "Address": str(interface.ip)})
 
 
 @check(SUBSYSTEM, "release of a gateway that nobody requested", source="B4")
 def release_of_a_gateway(plugin: Session) -> None:
-    """ReleaseAddress of an address that RequestPool gave as gateway succeeds."""
+    """ReleaseAddress of an address that RequestPool returned as gateway succeeds."""
     answer = request(plugin)
     require(not answer.error, answer)
-    told = folded(answer.fields.get("data") or {}, answer).get("com.docker.network.gateway")
-    if not told:
+    gateway = folded(answer.fields.get("data") or {}, answer).get("com.docker.network.gateway")
+    if not gateway:
         skip("RequestPool gives no gateway")
-    address_given = str(told).partition("/")[0]
+    address_given = str(gateway).partition("/")[0]
     plugin.call(RELEASE_ADDRESS, {"PoolID": answer.fields["poolid"], "Address": address_given})
 
 
 @check(SUBSYSTEM, source="B4, B11 trap 7")
 def error_key(plugin: Session) -> None:
-    """an address from a pool that there is not is an error, under Error or with another status than
-    200: Err in a 200 is a success.
+    """an address from an unknown pool is an error, under Error or with a status other than 200:
+    engines take Err in a 200 for a success.
     """
     answer = plugin.send(REQUEST_ADDRESS, {"PoolID": plugin.name(), "Address": "", "Options": None})
-    hidden = answer.status == OK and answer.told("err")
+    hidden = answer.status == OK and answer.text("err")
     require(not hidden, f"{answer}: engines look for Error")
     require(answer.error, answer)

@@ -164,15 +164,15 @@ def sees(plugin: Session, fifo: Fifo) -> bool | None:
 
 def logging(plugin: Session, container_id: str = "", info: Any = None) -> Container:
     """Call StartLogging for a container and return it; call StopLogging at the end."""
-    made = container(plugin, container_id)
-    file = {"File": made.file}
+    logged_container = container(plugin, container_id)
+    file = {"File": logged_container.file}
     try:
-        plugin.make(START, file | {"Info": made.info | (info or {})}, STOP, file)
+        plugin.make(START, file | {"Info": logged_container.info | (info or {})}, STOP, file)
     except NotPassedError as error:
-        if _MISSING.search(str(error)) and not sees(plugin, made.fifo):
-            skip(f"the plugin does not see the FIFO {made.file}: {error}")
+        if _MISSING.search(str(error)) and not sees(plugin, logged_container.fifo):
+            skip(f"the plugin does not see the FIFO {logged_container.file}: {error}")
         raise
-    return made
+    return logged_container
 
 
 def lines(*texts: str, source: str = "stdout") -> list[LogEntry]:
@@ -193,10 +193,10 @@ def pieces_of(*texts: bytes) -> list[LogEntry]:
 
 def logged(plugin: Session, *entries: LogEntry, container_id: str = "") -> Container:
     """Return a container that has logged ``entries`` and was stopped."""
-    made = logging(plugin, container_id)
-    made.fifo.write(entries)
-    plugin.call(STOP, {"File": made.file})
-    return made
+    logged_container = logging(plugin, container_id)
+    logged_container.fifo.write(entries)
+    plugin.call(STOP, {"File": logged_container.file})
+    return logged_container
 
 
 def it_reads(plugin: Session) -> bool:
@@ -212,31 +212,31 @@ def skip_unless_it_reads(plugin: Session) -> None:
         skip("ReadLogs is not among its capabilities")
 
 
-def read_request(made: Container, **config: Any) -> dict[str, Any]:
+def read_request(logged_container: Container, **config: Any) -> dict[str, Any]:
     """Return arguments of ReadLogs, for all lines unless ``config`` changes that."""
     every = {"Since": UNSET, "Until": UNSET, "Tail": -1, "Follow": False}
-    return {"Info": made.info, "Config": every | config}
+    return {"Info": logged_container.info, "Config": every | config}
 
 
-def read(plugin: Session, made: Container, **config: Any) -> list[LogEntry]:
+def read(plugin: Session, logged_container: Container, **config: Any) -> list[LogEntry]:
     """Return the entries that ReadLogs gives; skip the check for a driver without it."""
     skip_unless_it_reads(plugin)
-    with plugin.stream(READ, read_request(made, **config)) as stream:
+    with plugin.stream(READ, read_request(logged_container, **config)) as stream:
         return list(decode_frames(stream.read))
 
 
-def read_until(plugin: Session, made: Container, count: int) -> list[LogEntry]:
+def read_until(plugin: Session, logged_container: Container, count: int) -> list[LogEntry]:
     """Return the entries that ReadLogs gives, once there are ``count``; else fail the check."""
-    found: list[LogEntry] = []
+    entries: list[LogEntry] = []
 
     def enough() -> bool:
         with suppress(StatusError):  # a driver may not know the container before its first line
-            found[:] = read(plugin, made)
-        return len(found) >= count
+            entries[:] = read(plugin, logged_container)
+        return len(entries) >= count
 
     plugin.until(enough)
-    require(len(found) == count, f"{len(found)} of {count} lines come back: {_brief(found)}")
-    return found
+    require(len(entries) == count, f"{len(entries)} of {count} lines come back: {_brief(entries)}")
+    return entries
 
 
 def texts_of(entries: Sequence[LogEntry]) -> list[str]:
@@ -265,17 +265,17 @@ def start_before_a_line(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B0, B6")
 def start_with_little_info(plugin: Session) -> None:
-    """StartLogging takes an Info whose lists and maps are null."""
+    """StartLogging accepts an Info whose lists and maps are null."""
     null = ("Config", "ContainerArgs", "ContainerEnv", "ContainerLabels")
     logging(plugin, info=dict.fromkeys(null))
 
 
 @check(SUBSYSTEM, "start without a FIFO", source="B6")
 def start_without_a_fifo(plugin: Session) -> None:
-    """StartLogging is an error where there is no FIFO: the container must not start."""
-    made = container(plugin)
-    missing = {"File": f"{made.file}-missing"}
-    answer = plugin.send(START, missing | {"Info": made.info})
+    """StartLogging without a FIFO is an error: the container must not start."""
+    logged_container = container(plugin)
+    missing = {"File": f"{logged_container.file}-missing"}
+    answer = plugin.send(START, missing | {"Info": logged_container.info})
     if not answer.error:
         plugin.send(STOP, missing)
     require(answer.error, answer)
@@ -283,7 +283,7 @@ def start_without_a_fifo(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6")
 def large_info(plugin: Session) -> None:
-    """StartLogging takes an Info of 256 KiB: a container may have a large environment."""
+    """StartLogging accepts an Info of 256 KiB: a container may have a large environment."""
     large = [f"V{number}={'x' * 1000}" for number in range(256)]
     logging(plugin, info={"ContainerEnv": large})
 
@@ -291,14 +291,14 @@ def large_info(plugin: Session) -> None:
 @check(SUBSYSTEM, "stop while the FIFO is open", source="B11 trap 15")
 def stop_while_the_fifo_is_open(plugin: Session) -> None:
     """StopLogging is answered before the FIFO ends: the engine closes it only afterwards."""
-    made = logging(plugin)
-    made.fifo.write(lines("one", "two"))
-    plugin.call(STOP, {"File": made.file})
+    logged_container = logging(plugin)
+    logged_container.fifo.write(lines("one", "two"))
+    plugin.call(STOP, {"File": logged_container.file})
 
 
 @check(SUBSYSTEM, source="B6")
 def stop_of_unknown(plugin: Session) -> None:
-    """StopLogging of a file that nobody started is answered: a restarted plugin meets one."""
+    """StopLogging of a file that was never started is answered: a restarted plugin receives one."""
     answer = plugin.send(STOP, {"File": container(plugin).file})
     warn(not answer.error, f"{answer}: the engine keeps the FIFO")
 
@@ -306,21 +306,21 @@ def stop_of_unknown(plugin: Session) -> None:
 @check(SUBSYSTEM, "FIFO is read", source="B6")
 def fifo_is_read(plugin: Session) -> None:
     """a FIFO is emptied as it is filled: 1 MiB goes through, or the container stands still."""
-    made = logging(plugin)
-    made.fifo.write(lines(*(["x" * (16 << 10)] * 64)))
-    plugin.call(STOP, {"File": made.file})
+    logged_container = logging(plugin)
+    logged_container.fifo.write(lines(*(["x" * (16 << 10)] * 64)))
+    plugin.call(STOP, {"File": logged_container.file})
 
 
 @check(SUBSYSTEM, source="B6")
 def unusual_lines(plugin: Session) -> None:
-    """empty lines, any bytes, pieces of a line and fields that are new do not stop a driver."""
-    made = logging(plugin)
-    made.fifo.write_only(pieces_of(b"x" * 100, b"y"))
-    made.fifo.write_only([LogEntry("stderr", EPOCH, b"")])
-    made.fifo.write_only([LogEntry("stdout", EPOCH, bytes(range(256)))])
-    made.fifo.write_only([LogEntry("stdout", EPOCH, b"new", attrs={"a": "b"})])
-    made.fifo.write(lines(*(["x" * (16 << 10)] * 16)))  # more than a FIFO holds
-    plugin.call(STOP, {"File": made.file})
+    """empty lines, any bytes, partial lines and unknown fields do not stop a driver."""
+    logged_container = logging(plugin)
+    logged_container.fifo.write_only(pieces_of(b"x" * 100, b"y"))
+    logged_container.fifo.write_only([LogEntry("stderr", EPOCH, b"")])
+    logged_container.fifo.write_only([LogEntry("stdout", EPOCH, bytes(range(256)))])
+    logged_container.fifo.write_only([LogEntry("stdout", EPOCH, b"new", attrs={"a": "b"})])
+    logged_container.fifo.write(lines(*(["x" * (16 << 10)] * 16)))  # more than a FIFO holds
+    plugin.call(STOP, {"File": logged_container.file})
 
 
 @check(SUBSYSTEM, source="B6")
@@ -340,6 +340,6 @@ def no_reading_without_the_capability(plugin: Session) -> None:
     """a driver that does not read answers ReadLogs with another status than 200."""
     if it_reads(plugin):
         skip("it does read")
-    asked = {"Info": {"ContainerID": plugin.id()}, "Config": {"Tail": -1}}
-    told = plugin.send(READ, asked)
-    require(told.status != OK, told)
+    args = {"Info": {"ContainerID": plugin.id()}, "Config": {"Tail": -1}}
+    response = plugin.send(READ, args)
+    require(response.status != OK, response)

@@ -36,10 +36,10 @@ SOURCES = ("stdout", "stderr")
 
 @check(SUBSYSTEM, source="B6")
 def lines_come_back(plugin: Session) -> None:
-    """ReadLogs gives the lines of a stopped container, whole and in order."""
+    """ReadLogs returns the lines of a stopped container, complete and in order."""
     wanted = [f"line {number} äöü" for number in range(100)]
-    found = texts_of(read_until(plugin, logged(plugin, *lines(*wanted)), len(wanted)))
-    require(found == wanted, f"{found[:3]!r}… instead of {wanted[:3]!r}…")
+    texts = texts_of(read_until(plugin, logged(plugin, *lines(*wanted)), len(wanted)))
+    require(texts == wanted, f"{texts[:3]!r}… instead of {wanted[:3]!r}…")
 
 
 @check(SUBSYSTEM, source="B11 trap 16")
@@ -52,40 +52,40 @@ def lines_end(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 16")
 def sources(plugin: Session) -> None:
-    """each line of ReadLogs has the source that it came from, stdout or stderr; else it
-    vanishes.
-    """
+    """each line of ReadLogs has its source, stdout or stderr; otherwise engines drop it."""
     wanted = [entry for source in SOURCES for entry in lines("one", source=source)]
-    found = [entry.source for entry in read_until(plugin, logged(plugin, *wanted), 2)]
-    require(found == list(SOURCES), f"{found!r}")
+    names = [entry.source for entry in read_until(plugin, logged(plugin, *wanted), 2)]
+    require(names == list(SOURCES), f"{names!r}")
 
 
 @check(SUBSYSTEM, source="B6")
 def times(plugin: Session) -> None:
-    """each line of ReadLogs has the time that it came with, in nanoseconds."""
+    """each line of ReadLogs has its original time, in nanoseconds."""
     wanted = [entry.time_nano for entry in lines("one", "two")]
-    made = logged(plugin, *lines("one", "two"))
-    found = [entry.time_nano for entry in read_until(plugin, made, 2)]
-    require(found == wanted, f"{found} instead of {wanted}")
+    logged_container = logged(plugin, *lines("one", "two"))
+    nanoseconds = [entry.time_nano for entry in read_until(plugin, logged_container, 2)]
+    require(nanoseconds == wanted, f"{nanoseconds} instead of {wanted}")
 
 
 @check(SUBSYSTEM, "bytes", source="B6", worst=CheckOutcome.WARNED)
 def any_bytes(plugin: Session) -> None:
-    """a line of any bytes comes back as it was."""
+    """ReadLogs returns a line of any bytes unchanged."""
     line = bytes(sorted(set(range(256)) - {10}))
-    (found,) = read_until(plugin, logged(plugin, LogEntry("stdout", EPOCH, line)), 1)
-    require(found.line.removesuffix(b"\n") == line, repr(found.line))
+    (entry,) = read_until(plugin, logged(plugin, LogEntry("stdout", EPOCH, line)), 1)
+    require(entry.line.removesuffix(b"\n") == line, repr(entry.line))
 
 
 @check(SUBSYSTEM, source="B6")
 def pieces_of_a_line(plugin: Session) -> None:
-    """the pieces of a line over 16 KiB come back in order, with nothing between or lost."""
+    """the parts of a line over 16 KiB come back in order, with nothing between them and none
+    missing.
+    """
     pieces = [b"a" * (16 << 10), b"b" * (16 << 10), b"c"]
-    made = logged(plugin, *pieces_of(*pieces))
+    logged_container = logged(plugin, *pieces_of(*pieces))
     whole: list[bytes] = []
 
     def there() -> bool:
-        whole[:] = [entry.line for entry in read(plugin, made)]
+        whole[:] = [entry.line for entry in read(plugin, logged_container)]
         return b"".join(whole).endswith(b"c\n")
 
     plugin.until(there)
@@ -94,122 +94,128 @@ def pieces_of_a_line(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6, B11 trap 14")
 def tail(plugin: Session) -> None:
-    """Config of ReadLogs is heeded: with Tail 2 only the last two lines come."""
-    made = logged(plugin, *lines("one", "two", "three"))
-    read_until(plugin, made, 3)
-    found = texts_of(read(plugin, made, Tail=2))
-    require(found == ["two", "three"], f"{found!r}")
+    """ReadLogs follows its Config: with Tail 2 it returns only the last two lines."""
+    logged_container = logged(plugin, *lines("one", "two", "three"))
+    read_until(plugin, logged_container, 3)
+    texts = texts_of(read(plugin, logged_container, Tail=2))
+    require(texts == ["two", "three"], f"{texts!r}")
 
 
-def _bounded(name: str, expects: str, kept: slice) -> Check:
+def _bounded(name: str, expects: str, expected: slice) -> Check:
     @check(SUBSYSTEM, name.lower(), expects=expects, source="B6")
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         logs = logged(plugin, *lines("one", "two", "three"))
         every = texts_of(read_until(plugin, logs, 3))
-        found = texts_of(read(plugin, logs, **{name: SECOND_LINE}))
-        require(found[kept] == every[kept], f"{found!r}")
+        texts = texts_of(read(plugin, logs, **{name: SECOND_LINE}))
+        require(texts[expected] == every[expected], f"{texts!r}")
 
-    return made
+    return run_check
 
 
 since: Check = _bounded(
     "Since",
-    "Since does not lose a line that is later; engines leave out others themselves",
+    "Since does not lose later lines; engines filter out earlier ones themselves",
     slice(-2, None),
 )
 until: Check = _bounded(
     "Until",
-    "Until does not lose a line that is earlier; engines stop at the first after it",
+    "Until does not lose earlier lines; engines stop at the first later one",
     slice(2),
 )
 
 
 @check(SUBSYSTEM, source="B6")
 def logs_of_one_container(plugin: Session) -> None:
-    """containers that log at once are told apart."""
-    made = plugin.side_by_side(*(partial(logged, plugin, *lines(str(n))) for n in range(FEW)))
-    for number, each in enumerate(made):
-        found = texts_of(read_until(plugin, each, 1))
-        require(found == [str(number)], f"{found!r} instead of [{str(number)!r}]")
+    """lines of containers that log at once are not mixed up."""
+    logged_containers = plugin.side_by_side(
+        *(partial(logged, plugin, *lines(str(n))) for n in range(FEW))
+    )
+    for number, each in enumerate(logged_containers):
+        texts = texts_of(read_until(plugin, each, 1))
+        require(texts == [str(number)], f"{texts!r} instead of [{str(number)!r}]")
 
 
 @check(SUBSYSTEM, source="B6")
 def logs_after_a_second_start(plugin: Session) -> None:
-    """what a container logged before it was started again is kept."""
+    """lines that a container logged before a restart are kept."""
     first = logged(plugin, *lines("one"))
     read_until(plugin, first, 1)
     second = logged(plugin, *lines("two"), container_id=first.id)
-    found = texts_of(read_until(plugin, second, 2))
-    require(found == ["one", "two"], f"{found!r}")
+    texts = texts_of(read_until(plugin, second, 2))
+    require(texts == ["one", "two"], f"{texts!r}")
 
 
 @check(SUBSYSTEM, "docker logs of a stopped container", source="B6")
 def logs_of_a_stopped_container(plugin: Session) -> None:
-    """StartLogging with a new FIFO, ReadLogs, StopLogging: so engines read what has stopped."""
+    """StartLogging with a new FIFO, ReadLogs and StopLogging succeed: this is how engines read logs
+    of stopped containers.
+    """
     first = logged(plugin, *lines("one"))
     read_until(plugin, first, 1)
     again = logging(plugin, first.id)
-    found = texts_of(read(plugin, again))
+    texts = texts_of(read(plugin, again))
     plugin.call(STOP, {"File": again.file})
-    require(found == ["one"], f"{found!r}")
+    require(texts == ["one"], f"{texts!r}")
 
 
 @check(SUBSYSTEM, source="B6", worst=CheckOutcome.WARNED)
 def stop_at_once(plugin: Session) -> None:
-    """lines that are still in the FIFO when StopLogging comes are kept: engines do not wait."""
+    """lines that are still in the FIFO at StopLogging are kept: engines do not wait."""
     skip_unless_it_reads(plugin)
-    made = logging(plugin)
+    logged_container = logging(plugin)
     wanted = ["one", "two", "three"]
-    made.fifo.write_only(lines(*wanted))
-    plugin.call(STOP, {"File": made.file})
-    found: list[str] = []
+    logged_container.fifo.write_only(lines(*wanted))
+    plugin.call(STOP, {"File": logged_container.file})
+    texts: list[str] = []
 
     def there() -> bool:
         with suppress(StatusError):
-            found[:] = texts_of(read(plugin, made))
-        return found == wanted
+            texts[:] = texts_of(read(plugin, logged_container))
+        return texts == wanted
 
     plugin.until(there, LATE)
-    require(found == wanted, f"{found!r} come back of {wanted!r}")
+    require(texts == wanted, f"{texts!r} come back of {wanted!r}")
 
 
 @check(SUBSYSTEM, source="B6")
 def logs_of_a_stranger(plugin: Session) -> None:
-    """ReadLogs of a container that never logged is an error by status, or gives nothing."""
+    """ReadLogs of a container that never logged is an error by status, or returns nothing."""
     try:
-        found = read(plugin, container(plugin))
+        entries = read(plugin, container(plugin))
     except StatusError:
         return
-    require(not found, f"{texts_of(found)!r}")
+    require(not entries, f"{texts_of(entries)!r}")
 
 
 @check(SUBSYSTEM, source="B6")
 def follow(plugin: Session) -> None:
-    """with Follow a line comes while the container still runs."""
+    """with Follow a line is received while the container still runs."""
     skip_unless_it_reads(plugin)
-    made = logging(plugin)
-    made.fifo.write(lines("one"))
-    with plugin.stream(READ, read_request(made, Follow=True)) as stream:
+    logged_container = logging(plugin)
+    logged_container.fifo.write(lines("one"))
+    with plugin.stream(READ, read_request(logged_container, Follow=True)) as stream:
         entries = decode_frames(stream.read)
         first = next(entries, None)
-        made.fifo.write(lines("one", "two")[1:])
+        logged_container.fifo.write(lines("one", "two")[1:])
         second = next(entries, None)
-    found = texts_of([entry for entry in (first, second) if entry])
-    require(found == ["one", "two"], f"{found!r}, and then the end")
+    texts = texts_of([entry for entry in (first, second) if entry])
+    require(texts == ["one", "two"], f"{texts!r}, and then the end")
 
 
 @check(SUBSYSTEM, source="B11 trap 17")
 def follow_cut_off(plugin: Session) -> None:
-    """after a host broke off a ReadLogs that follows, the driver goes on: time-outs do that."""
+    """after a host closes the connection of a ReadLogs that follows, the driver still works: time-
+    outs close it.
+    """
     skip_unless_it_reads(plugin)
-    made = logging(plugin)
-    made.fifo.write(lines("one"))
+    logged_container = logging(plugin)
+    logged_container.fifo.write(lines("one"))
     for _ in range(3):
-        with plugin.stream(READ, read_request(made, Follow=True)) as stream:
+        with plugin.stream(READ, read_request(logged_container, Follow=True)) as stream:
             stream.read(1)
-    made.fifo.write(lines("one", "two")[1:])
-    plugin.call(STOP, {"File": made.file})
-    read_until(plugin, made, 2)
+    logged_container.fifo.write(lines("one", "two")[1:])
+    plugin.call(STOP, {"File": logged_container.file})
+    read_until(plugin, logged_container, 2)
 
 
 @check(SUBSYSTEM, source="B11 trap 17")
@@ -218,9 +224,9 @@ def follow_and_hang_up(plugin: Session) -> None:
     Ctrl-C of docker logs --follow is one.
     """
     skip_unless_it_reads(plugin)
-    made = logging(plugin)
-    made.fifo.write(lines("one"))
+    logged_container = logging(plugin)
+    logged_container.fifo.write(lines("one"))
     for _ in range(FOLLOWERS):
-        with plugin.stream(READ, read_request(made, Follow=True)) as stream:
+        with plugin.stream(READ, read_request(logged_container, Follow=True)) as stream:
             stream.read(1)
     logging(plugin)

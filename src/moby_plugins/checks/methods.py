@@ -135,11 +135,11 @@ def refuses(answer: Answer) -> bool:
 
 def _unknown_method(family: Family) -> Check:
     @check(family.subsystem, "unknown method", source="A4, B0", reads_only=True)
-    def made(plugin: Session) -> None:
-        """a method that there is not is answered with 404."""
+    def run_check(plugin: Session) -> None:
+        """an unknown method is answered with 404."""
         unknown_is_an_error(plugin, family.interface)
 
-    return made
+    return run_check
 
 
 def _broken_body(family: Family) -> Check:
@@ -148,11 +148,11 @@ def _broken_body(family: Family) -> Check:
     @check(
         family.subsystem,
         "broken body",
-        expects=f"{method} refuses what is no JSON object, and is answered as before",
+        expects=f"{method} refuses a body that is not a JSON object, and still works afterwards",
         source="B0, B10",
         reads_only=True,
     )
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         before = plugin.send(method, family.args)
         for body in BROKEN_BODIES:
             answer = plugin.send_bytes(method, body)
@@ -160,7 +160,7 @@ def _broken_body(family: Family) -> Check:
         after = plugin.send(method, family.args)
         require(after.status == before.status, f"afterwards, {after}; before, {before}")
 
-    return made
+    return run_check
 
 
 def _unknown_keys(family: Family) -> Check:
@@ -169,11 +169,11 @@ def _unknown_keys(family: Family) -> Check:
     @check(
         family.subsystem,
         "unknown keys",
-        expects=f"{method} ignores keys that it does not know: newer engines send more",
+        expects=f"{method} ignores unknown keys: newer engines send more",
         source="B0, B5, B6",
         reads_only=True,
     )
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         plain = plugin.send(method, family.args)
         padded = plugin.send(method, {**family.args, **PADDING})
         require(meaning(plain) == meaning(padded), f"{padded}; without them, {plain}")
@@ -186,7 +186,7 @@ def _unknown_keys(family: Family) -> Check:
         alike = (plain.status, refuses(plain)) == (padded.status, refuses(padded))
         require(alike, f"{padded}; without them, {plain}")
 
-    return made
+    return run_check
 
 
 def meaning(answer: Answer) -> object:
@@ -212,12 +212,12 @@ def _empty_body(family: Family) -> Check:
         f" {', '.join(family.acts)}",
         source="A5, B11 trap 1",
     )
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         for method in methods:
             answer = plugin.send(method)
             require(refuses(answer), answer)
 
-    return made
+    return run_check
 
 
 def _side_by_side(family: Family) -> Check:
@@ -226,11 +226,11 @@ def _side_by_side(family: Family) -> Check:
     @check(
         family.subsystem,
         "calls side by side",
-        expects=f"{MANY} calls of {method} at once are answered as one alone",
+        expects=f"{MANY} calls of {method} at once get the same response as a single one",
         source="B0",
         reads_only=True,
     )
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         ask: Callable[[], Answer] = lambda: plugin.send(method, family.read_args)  # noqa: E731
         alone = ask()
         for answer in plugin.side_by_side(*[ask] * MANY):
@@ -238,7 +238,7 @@ def _side_by_side(family: Family) -> Check:
             if not alone.error:
                 answer.fields  # noqa: B018  an object, or the check fails
 
-    return made
+    return run_check
 
 
 def _exact_spelling(family: Family) -> Check:
@@ -247,18 +247,17 @@ def _exact_spelling(family: Family) -> Check:
     @check(
         family.subsystem,
         "exact spelling",
-        expects=f"{method} answers {' / '.join(family.keys)} to the letter: not all hosts are"
-        " lenient",
+        expects=f"{method} returns {' / '.join(family.keys)} spelled so: not all hosts are lenient",
         source="B11 trap 3",
         reads_only=True,
     )
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         answer = plugin.send(method, family.read_args)
         if answer.status != OK or answer.error:
             skip(answer)
         spelled(answer.value, family.keys)
 
-    return made
+    return run_check
 
 
 CHECKS = tuple(item for family in FAMILIES for item in checks_of(family))

@@ -17,29 +17,29 @@ def start_and_stop(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B7")
 def errors_by_status(plugin: Session) -> None:
-    """no answer 200 of StartMetrics carries Err: engines do not read it."""
+    """no response of StartMetrics with status 200 has Err: engines do not read it."""
     answer = plugin.send(START)
     plugin.send(STOP)
-    require(not (answer.status == 200 and answer.told("err")), answer)  # noqa: PLR2004
+    require(not (answer.status == 200 and answer.text("err")), answer)  # noqa: PLR2004
 
 
 @check(SUBSYSTEM, source="B7")
 def start_twice(plugin: Session) -> None:
-    """a second StartMetrics is no error: an engine that was killed never sent StopMetrics."""
+    """a second StartMetrics is not an error: an engine that was killed never sent StopMetrics."""
     plugin.make(START, None, STOP, None)
     plugin.call(START)
 
 
 @check(SUBSYSTEM, source="B7")
 def stop_without_start(plugin: Session) -> None:
-    """StopMetrics of what was not started is no error."""
+    """StopMetrics without StartMetrics is not an error."""
     plugin.call(STOP)
     plugin.call(STOP)
 
 
 @check(SUBSYSTEM, source="B7")
 def start_again(plugin: Session) -> None:
-    """metrics can be started again after they were stopped."""
+    """StartMetrics succeeds again after StopMetrics."""
     for _ in range(2):
         plugin.make(START, None, STOP, None)
         plugin.call(STOP)
@@ -47,8 +47,8 @@ def start_again(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 6", reads_only=True)
 def managed_plugin(plugin: Session) -> None:
-    """a metrics collector is a managed plugin: an engine that meets it as a socket or spec locks
-    itself up, and answers no more.
+    """a metrics collector is a managed plugin: an engine that finds it by a socket or spec
+    deadlocks.
     """
     if plugin.options.managed_for is not None:
         return

@@ -43,16 +43,16 @@ def network(plugin: Session, network_id: str = "", **addresses: Any) -> str:
 
 @check(SUBSYSTEM, source="B3", reads_only=True)
 def capabilities(plugin: Session) -> None:
-    """GetCapabilities tells Scope, exactly local or global; else the driver is refused."""
-    told = plugin.call(CAPABILITIES)
-    require(told.get("scope") in ("local", "global"), f"Scope is {told.get('scope')!r}")
+    """GetCapabilities returns Scope, exactly local or global; otherwise the driver is refused."""
+    fields = plugin.call(CAPABILITIES)
+    require(fields.get("scope") in ("local", "global"), f"Scope is {fields.get('scope')!r}")
 
 
 @check(SUBSYSTEM, source="B3", reads_only=True)
 def connectivity_scope(plugin: Session) -> None:
     """ConnectivityScope is absent, empty, local or global; else the driver is refused."""
-    told = plugin.call(CAPABILITIES).get("connectivityscope")
-    require(told in (None, "", "local", "global"), f"ConnectivityScope is {told!r}")
+    scope = plugin.call(CAPABILITIES).get("connectivityscope")
+    require(scope in (None, "", "local", "global"), f"ConnectivityScope is {scope!r}")
 
 
 @check(SUBSYSTEM, source="B11 trap 5", reads_only=True)
@@ -71,14 +71,14 @@ def gateway_allocation(plugin: Session) -> None:
     """a driver with GwAllocChecker answers GwAllocCheck: SkipIPv4 and SkipIPv6."""
     if not plugin.call(CAPABILITIES).get("gwallocchecker"):
         skip("GwAllocChecker is false, so it is never asked")
-    told = plugin.call("NetworkDriver.GwAllocCheck", {"Options": OPTIONS})
-    kinds = [type(told.get(key, False)) for key in ("skipipv4", "skipipv6")]
-    require(kinds == [bool, bool], told)
+    fields = plugin.call("NetworkDriver.GwAllocCheck", {"Options": OPTIONS})
+    kinds = [type(fields.get(key, False)) for key in ("skipipv4", "skipipv6")]
+    require(kinds == [bool, bool], fields)
 
 
 @check(SUBSYSTEM, source="B3")
 def allocate_network(plugin: Session) -> None:
-    """a driver of global scope answers AllocateNetwork with Options, texts by name, and
+    """a driver of global scope answers AllocateNetwork with Options, a map of names to strings, and
     FreeNetwork.
     """
     if plugin.call(CAPABILITIES).get("scope") != "global":
@@ -100,7 +100,7 @@ def create_network(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B0, B3")
 def create_network_without_addresses(plugin: Session) -> None:
-    """CreateNetwork takes IPv4Data and IPv6Data that are null."""
+    """CreateNetwork accepts IPv4Data and IPv6Data that are null."""
     network(plugin, IPv4Data=None, IPv6Data=None)
 
 
@@ -115,8 +115,8 @@ def create_network_after_delete(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def delete_of_unknown(plugin: Session) -> None:
-    """DeleteNetwork, DeleteEndpoint and Leave of what there is not are answered: an engine forgets
-    it whatever they say.
+    """DeleteNetwork, DeleteEndpoint and Leave of unknown ids are answered: an engine forgets
+    them in any case.
     """
     ids = {"NetworkID": plugin.id(), "EndpointID": plugin.id()}
     for method in ("NetworkDriver.Leave", "NetworkDriver.DeleteEndpoint", DELETE):
@@ -132,12 +132,12 @@ def _discovery(name: str) -> Check:
         expects=f"{name} of a node is answered with success, BindAddress and Self included",
         source="B3",
     )
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         # Both calls, so that no node is left behind.
         answers = {kind: plugin.send(f"NetworkDriver.{kind}", NODE) for kind in DISCOVERY}
         warn(not answers[name].error, f"{answers[name]}; engines log that")
 
-    return made
+    return run_check
 
 
 discover_new: Check
@@ -155,11 +155,13 @@ def endpoint_in(
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Create an endpoint; return the IDs, and Interface of the response with case-folded keys."""
     ids = {"NetworkID": network_id, "EndpointID": plugin.id()}
-    given = UNSET | {"Address": f"192.0.2.{number}/24"}
-    args = ids | {"Interface": given, "Options": options or {}}
+    requested = UNSET | {"Address": f"192.0.2.{number}/24"}
+    args = ids | {"Interface": requested, "Options": options or {}}
     answer = plugin.make(CREATE_ENDPOINT, args, DELETE_ENDPOINT, ids)
-    told = answer.get("interface")
-    return ids, folded({} if told is None else told, f"{answer}: Interface is no object")
+    interface = answer.get("interface")
+    return ids, folded(
+        {} if interface is None else interface, f"{answer}: Interface is not an object"
+    )
 
 
 def joined(plugin: Session) -> tuple[dict[str, str], dict[str, Any]]:
@@ -171,18 +173,18 @@ def joined(plugin: Session) -> tuple[dict[str, str], dict[str, Any]]:
 
 @check(SUBSYSTEM, source="B3")
 def create_endpoint(plugin: Session) -> None:
-    """CreateEndpoint answers no Interface, or in it only what was not set before."""
-    _, told = endpoint_in(plugin, network(plugin))
-    address = told.get("address")
+    """CreateEndpoint returns no Interface, or one with only values that the engine left unset."""
+    _, interface = endpoint_in(plugin, network(plugin))
+    address = interface.get("address")
     require(not address, f"Address {address!r}, which was set: the engine takes the endpoint back")
 
 
 @check(SUBSYSTEM, source="B3")
 def addresses_of_an_endpoint(plugin: Session) -> None:
-    """what CreateEndpoint chooses can be read: MacAddress, and AddressIPv6 in CIDR."""
-    _, told = endpoint_in(plugin, network(plugin))
-    _require_address(told.get("addressipv6"), prefix=True)
-    mac = told.get("macaddress") or ""
+    """values that CreateEndpoint chooses are valid: MacAddress, and AddressIPv6 in CIDR form."""
+    _, interface = endpoint_in(plugin, network(plugin))
+    _require_address(interface.get("addressipv6"), prefix=True)
+    mac = interface.get("macaddress") or ""
     octets = str(mac).replace("-", ":").split(":")
     valid = not mac or [len(octet) for octet in octets] == [2] * 6
     require(valid, f"MacAddress is {mac!r}: the engine takes the endpoint back")
@@ -190,14 +192,14 @@ def addresses_of_an_endpoint(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 18")
 def address_of_hardware_in_options(plugin: Session) -> None:
-    """CreateEndpoint takes a MAC address in Options, which is base64 of its bytes there."""
+    """CreateEndpoint accepts a MAC address in Options, as base64 of its bytes."""
     raw = base64.b64encode(bytes.fromhex(MAC.replace(":", ""))).decode()
     endpoint(plugin, options={"com.docker.network.endpoint.macaddress": raw})
 
 
 @check(SUBSYSTEM, source="B3")
 def ports_in_options(plugin: Session) -> None:
-    """CreateEndpoint takes the ports that a container exposes and publishes."""
+    """CreateEndpoint accepts the ports that a container exposes and publishes."""
     published = {"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 0, "HostPortEnd": 0}
     options = {
         "com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}],
@@ -224,17 +226,21 @@ def endpoints_side_by_side(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def join(plugin: Session) -> None:
-    """Join answers an InterfaceName with SrcName and DstPrefix, or none."""
+    """Join returns an InterfaceName with SrcName and DstPrefix, or none."""
     _, answer = joined(plugin)
-    told = answer.get("interfacename")
-    names = folded({} if told is None else told, f"InterfaceName is {told!r}")
+    interface_name = answer.get("interfacename")
+    names = folded(
+        {} if interface_name is None else interface_name, f"InterfaceName is {interface_name!r}"
+    )
     texts = [names.get(key) or "" for key in ("srcname", "dstname", "dstprefix")]
-    require(all(isinstance(text, str) for text in texts), f"InterfaceName is {told!r}")
+    require(all(isinstance(text, str) for text in texts), f"InterfaceName is {interface_name!r}")
 
 
 @check(SUBSYSTEM, source="B3")
 def gateways_of_join(plugin: Session) -> None:
-    """Gateway and GatewayIPv6 of Join are plain addresses, or empty; else the engine leaves."""
+    """Gateway and GatewayIPv6 of Join are plain addresses, or empty; else the engine undoes the
+    join.
+    """
     _, answer = joined(plugin)
     for key in ("gateway", "gatewayipv6"):
         _require_address(answer.get(key), prefix=False)
@@ -242,7 +248,7 @@ def gateways_of_join(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def routes_of_join(plugin: Session) -> None:
-    """StaticRoutes of Join have a Destination in CIDR, and a NextHop where RouteType is 0."""
+    """StaticRoutes of Join have a Destination in CIDR notation, and a NextHop if RouteType is 0."""
     _, answer = joined(plugin)
     routes = answer.get("staticroutes")
     for entry in items(routes, f"StaticRoutes is {routes!r}, and no array"):
@@ -263,7 +269,7 @@ def leave(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def operational_data(plugin: Session) -> None:
-    """EndpointOperInfo of a joined endpoint answers Value, an object or nothing."""
+    """EndpointOperInfo of a joined endpoint returns Value, an object or nothing."""
     ids, _ = joined(plugin)
     answer = plugin.send("NetworkDriver.EndpointOperInfo", ids)
     warn(not answer.error, f"{answer}; engines do without")
@@ -279,23 +285,23 @@ def _tolerated(name: str) -> Check:
         " lacks it",
         source="B3",
     )
-    def made(plugin: Session) -> None:
+    def run_check(plugin: Session) -> None:
         ids, _ = joined(plugin)
         options: dict[str, Any] = {} if name.startswith("Revoke") else {"Options": {}}
         answer = plugin.send(f"NetworkDriver.{name}", ids | options)
         require(answer.status == NOT_FOUND or not answer.error, answer)
 
-    return made
+    return run_check
 
 
-def _require_address(told: object, *, prefix: bool) -> None:
-    if told in (None, ""):
+def _require_address(address: object, *, prefix: bool) -> None:
+    if address in (None, ""):
         return
     try:
-        (ip_interface if prefix else ip_address)(str(told))
+        (ip_interface if prefix else ip_address)(str(address))
     except ValueError as error:
-        fail(f"{told!r}: {error}")
-    require(not prefix or "/" in str(told), f"{told!r} has no prefix")
+        fail(f"{address!r}: {error}")
+    require(not prefix or "/" in str(address), f"{address!r} has no prefix")
 
 
 program: Check

@@ -132,11 +132,11 @@ def items(value: object, came_back: object) -> list[Any]:
     return value or []
 
 
-def exactly_one(found: list[T], wanted: str, came_back: object) -> T:
+def exactly_one(matches: list[T], wanted: str, came_back: object) -> T:
     """Return the only item of a list; fail the check if the list does not have exactly one."""
-    if len(found) != 1:
-        fail(f"{len(found)} times {wanted}: {came_back}")
-    return found[0]
+    if len(matches) != 1:
+        fail(f"{len(matches)} times {wanted}: {came_back}")
+    return matches[0]
 
 
 @frozen(field_transformer=typed)
@@ -223,7 +223,7 @@ def check(
         ```
     """
 
-    def made(function: Function) -> Check:
+    def decorate(function: Function) -> Check:
         named = name or function.__name__.replace("_", " ")
         # ``expects`` is printed at the end of a line, so join the paragraph and drop its period.
         paragraph = (inspect.getdoc(function) or "").partition("\n\n")[0]
@@ -239,7 +239,7 @@ def check(
             function=function,
         )
 
-    return made
+    return decorate
 
 
 def checks_in(module: ModuleType) -> tuple[Check, ...]:
@@ -251,10 +251,10 @@ def checks_in(module: ModuleType) -> tuple[Check, ...]:
     Returns:
         The checks.
     """
-    found: list[Check] = []
+    checks: list[Check] = []
     for value in vars(module).values():
-        found += [item for item in _items(value) if isinstance(item, Check)]
-    return tuple(dict.fromkeys(found))
+        checks += [item for item in _items(value) if isinstance(item, Check)]
+    return tuple(dict.fromkeys(checks))
 
 
 def _items(value: Any) -> tuple[Any, ...]:

@@ -60,20 +60,20 @@ def created(plugin: Session) -> str:
     return name
 
 
-def volume(told: object, answer: Answer) -> dict[str, Any]:
+def volume(value: object, answer: Answer) -> dict[str, Any]:
     """Return a volume as Podman decodes it, with case-folded keys; fail for a wrong type."""
-    require(told is not None, f"{answer}: null among the volumes crashes Podman")
-    found = folded(told, f"{answer}: {told!r} is no volume")
+    require(value is not None, f"{answer}: null among the volumes crashes Podman")
+    fields = folded(value, f"{answer}: {value!r} is not a volume")
     for key in TEXTS:
-        require(isinstance(found.get(key) or "", str), f"{answer}: {key} is {found.get(key)!r}")
-    require(isinstance(found.get("status") or {}, dict), f"{answer}: Status is no object")
-    return found
+        require(isinstance(fields.get(key) or "", str), f"{answer}: {key} is {fields.get(key)!r}")
+    require(isinstance(fields.get("status") or {}, dict), f"{answer}: Status is not an object")
+    return fields
 
 
 def listed(plugin: Session) -> list[dict[str, Any]]:
     """Return the volumes of List, which Podman calls with an empty body."""
     answer = plugin.send(LIST)
-    volumes = items(whole(answer).get("volumes"), f"{answer}: Volumes is no array")
+    volumes = items(whole(answer).get("volumes"), f"{answer}: Volumes is not an array")
     require(not answer.error, f"{answer}: Podman takes it for a success")
     return [volume(each, answer) for each in volumes]
 
@@ -81,8 +81,10 @@ def listed(plugin: Session) -> list[dict[str, Any]]:
 @_promise(PLUGIN, "handshake for Podman", source="P1", reads_only=True)
 def handshake(plugin: Session) -> None:
     """the handshake's answer is 200 with one JSON value, and Implements has VolumeDriver."""
-    told = whole(plugin.send(ACTIVATE)).get("implements")
-    require(isinstance(told, list) and SUBSYSTEM in told, f"Implements is {told!r}")
+    implements = whole(plugin.send(ACTIVATE)).get("implements")
+    require(
+        isinstance(implements, list) and SUBSYSTEM in implements, f"Implements is {implements!r}"
+    )
 
 
 @_promise(SUBSYSTEM, "list for Podman", source="P3, P4", reads_only=True)
@@ -93,17 +95,17 @@ def empty_list(plugin: Session) -> None:
 
 @_promise(SUBSYSTEM, "get of unknown for Podman", source="P2, P4", reads_only=True)
 def get_of_unknown(plugin: Session) -> None:
-    """Get of a volume that there is not is an error by status, or gives no Volume."""
+    """Get of an unknown volume is an error by status, or returns no Volume."""
     answer = plugin.send(GET, {"Name": plugin.name()})
     if answer.status == OK:
-        told = whole(answer)
-        require(told.get("volume") is None, f"{answer}: Podman creates no volume")
+        fields = whole(answer)
+        require(fields.get("volume") is None, f"{answer}: Podman creates no volume")
         warn(not answer.error, f"{answer}: Podman does not see the error")
 
 
 @_promise(SUBSYSTEM, "errors for Podman", source="P2")
 def errors(plugin: Session) -> None:
-    """errors come by status, with a JSON object whose Err says what is wrong."""
+    """an error has a status other than 200, and a JSON object whose Err says what is wrong."""
     unknown = {"Name": plugin.name()}
     for method, args in ((MOUNT, unknown | {"ID": MOUNT_ID}), (REMOVE, unknown)):
         answer = plugin.send(method, args)
@@ -112,27 +114,32 @@ def errors(plugin: Session) -> None:
         if answer.status == OK:
             continue
         try:
-            told = json.loads(answer.body)
+            fields = json.loads(answer.body)
         except (ValueError, RecursionError):
-            told = None
-        warn(isinstance(told, dict), f"{answer}: what is wrong is lost, for it is no JSON object")
-        warn(answer.told("err"), f"{answer}: without Err it is an 'empty error from plugin'")
+            fields = None
+        warn(
+            isinstance(fields, dict),
+            f"{answer}: the error message is lost: it is not a JSON object",
+        )
+        warn(answer.text("err"), f"{answer}: without Err it is an 'empty error from plugin'")
 
 
 @_promise(SUBSYSTEM, "create for Podman", source="P3")
 def create(plugin: Session) -> None:
-    """a volume created without the key Opts, where there are no options, is there."""
+    """a volume that is created without the key Opts exists: Podman leaves it out."""
     name = created(plugin)
     answer = plugin.send(GET, {"Name": name})
-    told = whole(answer).get("volume")
-    require(not answer.error and told is not None, answer)
-    require(volume(told, answer).get("name") == name, answer)
+    volume_fields = whole(answer).get("volume")
+    require(not answer.error and volume_fields is not None, answer)
+    require(volume(volume_fields, answer).get("name") == name, answer)
     exactly_one([each for each in listed(plugin) if each.get("name") == name], "in List", name)
 
 
 @_promise(SUBSYSTEM, "mount for Podman", source="P4, P5")
 def mount(plugin: Session) -> None:
-    """Mount tells an absolute path, and nothing after it; Unmount succeeds, and again both."""
+    """Mount returns an absolute path, and nothing after it; Unmount succeeds, and both succeed
+    again.
+    """
     use = {"Name": created(plugin), "ID": MOUNT_ID}
     for _ in range(2):
         with plugin.making(UNMOUNT, use):
@@ -144,7 +151,7 @@ def mount(plugin: Session) -> None:
 
 @_promise(SUBSYSTEM, "remove for Podman", source="P2, P3")
 def remove(plugin: Session) -> None:
-    """a volume that was removed is in List no more: else podman volume reload brings it back."""
+    """a removed volume is no longer in List: otherwise podman volume reload adds it again."""
     name = created(plugin)
     success(plugin, REMOVE, {"Name": name})
     there = [each.get("name") for each in listed(plugin)]

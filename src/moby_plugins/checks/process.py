@@ -109,8 +109,8 @@ def listener(path: str) -> int | None:
         sock.settimeout(DIAL)
         try:
             sock.connect(path)
-            told = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
+            packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
         except (OSError, ValueError):
             return None
-    pid: int = credentials.unpack(told)[0]
+    pid: int = credentials.unpack(packed)[0]
     return pid

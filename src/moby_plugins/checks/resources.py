@@ -21,7 +21,7 @@ SETTLE = 3.0
 
 @check(PLUGIN, source="B0", reads_only=True, worst=CheckOutcome.WARNED, hosts=HOSTS)
 def idle_after_its_calls(plugin: Session) -> None:
-    """once its calls are answered the plugin rests: it uses no processor core without end."""
+    """after its calls the plugin is idle: it does not keep using a processor core."""
     process = _process(plugin)
     plugin.send(ACTIVATE)
     shares = []
@@ -47,12 +47,12 @@ def descriptors_are_closed(plugin: Session) -> None:
     before = plugin.target.descriptors
     if before is None:
         skip("the descriptors of the plugin's process cannot be counted: it has another user")
-    told = implemented_by(plugin.target)
+    implemented = implemented_by(plugin.target)
     # Only what succeeds: a plugin may log each error, at length.
-    asked = [each for each in FAMILIES if each.reads and each.subsystem in told]
+    families = [each for each in FAMILIES if each.reads and each.subsystem in implemented]
     for _ in range(ROUNDS):
         plugin.send(ACTIVATE)
-        for family in asked:
+        for family in families:
             plugin.send(f"{family.interface}.{family.reads}", family.read_args)
     count = before
 

@@ -66,9 +66,9 @@ def built_in_checks() -> tuple[Check, ...]:
 
     The checks of the plugin's process come last.
     """
-    found = [item for module in MODULES for item in checks_in(module)]
-    order = list(dict.fromkeys(item.subsystem for item in found))
-    ordered = sorted(found, key=lambda item: order.index(item.subsystem))
+    checks = [item for module in MODULES for item in checks_in(module)]
+    order = list(dict.fromkeys(item.subsystem for item in checks))
+    ordered = sorted(checks, key=lambda item: order.index(item.subsystem))
     return (*ordered, *checks_in(resources))
 
 
@@ -84,14 +84,14 @@ def all_checks() -> tuple[Check, ...]:
     Raises:
         SettingsError: If an entry point cannot be loaded.
     """
-    found = list(built_in_checks())
+    checks = list(built_in_checks())
     for point in entry_points(group=ENTRY_POINTS):
         try:
-            found += _checks_of(point.load())
+            checks += _checks_of(point.load())
         except Exception as error:  # importing another package may raise any exception
             named = quoted(point.name)
             raise SettingsError(f"the checks {named} cannot be loaded: {shown(error)}") from error
-    return tuple(found)
+    return tuple(checks)
 
 
 def _checks_of(loaded: object) -> tuple[Check, ...]:
@@ -100,7 +100,7 @@ def _checks_of(loaded: object) -> tuple[Check, ...]:
     items = loaded if isinstance(loaded, tuple) else (loaded,)
     for item in items:
         if not isinstance(item, Check):
-            raise TypeError(f"{item!r} is no check")
+            raise TypeError(f"{item!r} is not a check")
     return items
 
 
@@ -199,7 +199,10 @@ def _judged(item: Check, session: Session, failed: Mapping[str, str]) -> tuple[C
     except PluginError as error:
         return CheckOutcome.FAILED, str(error)
     except Exception as error:  # a check may come from another package
-        return CheckOutcome.FAILED, f"the check broke: {type(error).__name__}: {shown(error)}"
+        return (
+            CheckOutcome.FAILED,
+            f"the check itself failed: {type(error).__name__}: {shown(error)}",
+        )
     return CheckOutcome.PASSED, ""
 
 
@@ -239,14 +242,14 @@ def _case(result: CheckResult) -> ET.Element:
     case = ET.Element(
         "testcase", classname=item.subsystem, name=item.name, time=f"{result.seconds:.3f}"
     )
-    told = _text(result.came_back)
+    text = _text(result.came_back)
     if result.outcome is CheckOutcome.FAILED:
-        failure = ET.SubElement(case, "failure", message=told)
-        failure.text = _text(f"expected: {item.expects} ({item.source})\ncame back: {told}")
+        failure = ET.SubElement(case, "failure", message=text)
+        failure.text = _text(f"expected: {item.expects} ({item.source})\ncame back: {text}")
     elif result.outcome is CheckOutcome.SKIPPED:
-        ET.SubElement(case, "skipped", message=told)
+        ET.SubElement(case, "skipped", message=text)
     elif result.outcome is CheckOutcome.WARNED:
-        ET.SubElement(case, "system-out").text = f"warning: {told}"
+        ET.SubElement(case, "system-out").text = f"warning: {text}"
     return case
 
 

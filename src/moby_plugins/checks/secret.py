@@ -35,19 +35,19 @@ def secret(plugin: Session, **task: Any) -> dict[str, Any]:
     return plugin.call(GET, {"SecretName": plugin.options.secret, **task})
 
 
-def value(told: dict[str, Any]) -> bytes:
+def value(fields: dict[str, Any]) -> bytes:
     """Return the decoded secret in a response."""
     try:
-        return base64.b64decode(told.get("value") or "", validate=True)
+        return base64.b64decode(fields.get("value") or "", validate=True)
     except (binascii.Error, TypeError, ValueError) as error:
-        fail(f"Value is no base64: {error}")
+        fail(f"Value is not base64: {error}")
 
 
 @check(SUBSYSTEM, source="B9", reads_only=True)
 def unknown_secret(plugin: Session) -> None:
-    """a secret that there is not is an error that says so."""
+    """an unknown secret is an error that says so."""
     answer = plugin.refused(GET, {"SecretName": plugin.name(), **TASK})
-    warn(answer.told("err"), f"{answer}: no Err")
+    warn(answer.text("err"), f"{answer}: no Err")
 
 
 @check(SUBSYSTEM, "value", source="B9", reads_only=True)
@@ -58,7 +58,7 @@ def value_is_base64(plugin: Session) -> None:
 
 @check(
     SUBSYSTEM,
-    expects=f"{GET} answers Value to the letter: not all hosts are lenient",
+    expects=f"{GET} returns Value spelled so: not all hosts are lenient",
     source="B11 trap 3",
     reads_only=True,
 )
@@ -84,26 +84,26 @@ def tasks_side_by_side(plugin: Session) -> None:
     reads_only=True,
 )
 def size(plugin: Session) -> None:
-    found = len(value(secret(plugin, **TASK)))
-    require(1 <= found <= LARGEST, f"{found} bytes")
+    length = len(value(secret(plugin, **TASK)))
+    require(1 <= length <= LARGEST, f"{length} bytes")
 
 
 @check(SUBSYSTEM, source="B9", reads_only=True)
 def reuse(plugin: Session) -> None:
     """DoNotReuse is true, false or absent."""
-    told = secret(plugin, **TASK).get("donotreuse", False)
-    require(isinstance(told, bool), f"DoNotReuse is {told!r}")
+    flag = secret(plugin, **TASK).get("donotreuse", False)
+    require(isinstance(flag, bool), f"DoNotReuse is {flag!r}")
 
 
 @check(SUBSYSTEM, source="B9", reads_only=True)
 def task_that_says_little(plugin: Session) -> None:
-    """a request without what is zero or empty is enough: that is how engines send it."""
+    """a request without zero and empty values is enough: engines leave them out."""
     secret(plugin)
     secret(plugin, ServiceEndpointSpec={"Ports": [{"TargetPort": 80}]})
 
 
 @check(SUBSYSTEM, "same task, same secret", source="B9", reads_only=True)
 def same_task_same_secret(plugin: Session) -> None:
-    """a task that asks again has the same secret."""
+    """a task that asks again gets the same secret."""
     first, second = value(secret(plugin, **TASK)), value(secret(plugin, **TASK))
     warn(first == second, f"{len(first)} bytes, then {len(second)} others")

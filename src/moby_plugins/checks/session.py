@@ -35,6 +35,7 @@ from moby_plugins.checks.process import PluginProcess, no_process, process_at
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportTimeoutError
 from moby_plugins.domain.http import OK, Content, Response
+from moby_plugins.domain.retry import no_nan
 from moby_plugins.domain.typed import typed
 from moby_plugins.ports import Clock, Transport
 
@@ -440,7 +441,7 @@ class Session:
         Returns:
             Whether the condition became true.
         """
-        patience = self.options.timeout if seconds is None else seconds
+        patience = self.options.timeout if seconds is None else no_nan("seconds", seconds)
         ends = self.target.clock.now() + patience
         while not wanted():
             if self.target.clock.now() >= ends:

@@ -25,7 +25,7 @@ class UnknownCodeError(LookupError):
 
     def __str__(self) -> str:
         meant = f"; did you mean {', '.join(self.similar)}?" if self.similar else ""
-        return f"{self.code!r} is no section of the protocol{meant}"
+        return f"{self.code!r} is not a section of the protocol{meant}"
 
 
 def document() -> str:
@@ -35,12 +35,12 @@ def document() -> str:
 
 def sections(text: str) -> dict[str, str]:
     """Return the sections of the document by code, such as ``B2`` or ``B11 trap 12``."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for code, section in _headed(text):
-        found[code] = section
+        texts[code] = section
         if code == TRAPS:
-            found |= dict(_traps(section))
-    return found
+            texts |= dict(_traps(section))
+    return texts
 
 
 def explanation(code: str) -> str:

@@ -59,19 +59,19 @@ def creation(plugin: Session, name: str) -> dict[str, Any]:
     return {"Name": name, "Opts": dict(plugin.options.volume_opts)}
 
 
-def found(plugin: Session, name: str) -> dict[str, Any]:
+def get_volume(plugin: Session, name: str) -> dict[str, Any]:
     """Return the volume that Get returns, with case-folded keys; {} for none."""
     answer = plugin.send(GET, {"Name": name})
     volume = {} if answer.error else answer.fields.get("volume")
-    return folded({} if volume is None else volume, f"{answer}: Volume is no object")
+    return folded({} if volume is None else volume, f"{answer}: Volume is not an object")
 
 
 def listed(plugin: Session) -> list[dict[str, Any]]:
     """Return the volumes that List returns, with case-folded keys."""
     answer = plugin.send(LIST, {})
     require(not answer.error, answer)
-    volumes = items(answer.fields.get("volumes"), f"{answer}: Volumes is no array")
-    return [folded(volume, f"{answer}: {volume!r} is no volume") for volume in volumes]
+    volumes = items(answer.fields.get("volumes"), f"{answer}: Volumes is not an array")
+    return [folded(volume, f"{answer}: {volume!r} is not a volume") for volume in volumes]
 
 
 def named(volumes: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
@@ -81,29 +81,29 @@ def named(volumes: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 def require_time(volume: dict[str, Any]) -> None:
     """Require that CreatedAt is absent, or a time that engines can parse."""
-    told = volume.get("createdat")
-    if told is None:
+    created_at = volume.get("createdat")
+    if created_at is None:
         return
     try:
-        valid = bool(_RFC_3339.fullmatch(told) and datetime.fromisoformat(told.upper()))
+        valid = bool(_RFC_3339.fullmatch(created_at) and datetime.fromisoformat(created_at.upper()))
     except (TypeError, ValueError):
         valid = False
-    require(valid, f"CreatedAt is {told!r}: the whole answer fails, and the volume is gone")
+    require(valid, f"CreatedAt is {created_at!r}: the whole answer fails, and the volume is gone")
 
 
 @check(SUBSYSTEM, source="B2", reads_only=True)
 def capabilities(plugin: Session) -> None:
-    """Capabilities tells a Scope, local or global; on any failure engines ask again and again."""
+    """Capabilities has a Scope, local or global; after any failure engines ask again each time."""
     answer = plugin.send(CAPABILITIES, {})
     warn(not answer.error, answer)
-    told = folded(answer.fields.get("capabilities") or {}, answer).get("scope") or ""
-    require(isinstance(told, str), answer)
-    warn(told.lower() in {"", "local", "global"}, f"{told!r} is taken for local")
+    scope = folded(answer.fields.get("capabilities") or {}, answer).get("scope") or ""
+    require(isinstance(scope, str), answer)
+    warn(scope.lower() in {"", "local", "global"}, f"{scope!r} is taken for local")
 
 
 @check(SUBSYSTEM, "list", source="B2", reads_only=True)
 def list_of_volumes(plugin: Session) -> None:
-    """List gives an array of volumes, each with a name of its own."""
+    """List returns an array of volumes with different names."""
     names = [volume.get("name") for volume in listed(plugin)]
     require(all(isinstance(name, str) and name for name in names), names)
     require(len(set(names)) == len(names), names)
@@ -111,43 +111,43 @@ def list_of_volumes(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 10", reads_only=True)
 def no_null_in_list(plugin: Session) -> None:
-    """no entry of Volumes is null: that takes the engine down."""
+    """no entry of Volumes is null: it crashes the engine."""
     answer = plugin.send(LIST, {})
     require(None not in items(answer.fields.get("volumes"), answer), answer)
 
 
 @check(SUBSYSTEM, source="B2, B11 trap 11", reads_only=True)
 def times_in_list(plugin: Session) -> None:
-    """CreatedAt in List is absent or RFC 3339; an empty one fails the whole answer."""
+    """CreatedAt in List is absent or RFC 3339; an empty one makes the whole response invalid."""
     for volume in listed(plugin):
         require_time(volume)
 
 
 @check(SUBSYSTEM, source="B2, B11 trap 9", reads_only=True)
 def get_of_unknown(plugin: Session) -> None:
-    """Get of a volume that there is not gives none: an error, or no Volume."""
+    """Get of an unknown volume is an error, or returns no Volume."""
     answer = plugin.send(GET, {"Name": plugin.name()})
     require(answer.error or answer.fields.get("volume") is None, f"{answer}: an engine finds it")
 
 
 @check(SUBSYSTEM, source="B2", reads_only=True, worst=CheckOutcome.WARNED)
 def path_of_unknown(plugin: Session) -> None:
-    """Path of a volume that there is not is an error, or empty."""
+    """Path of an unknown volume is an error, or empty."""
     answer = plugin.send(PATH, {"Name": plugin.name()})
     require(answer.error or not answer.fields.get("mountpoint"), answer)
 
 
 @check(SUBSYSTEM, source="B2")
 def create(plugin: Session) -> None:
-    """a volume that was created without error is there: Get gives it, by its name."""
+    """a volume that was created without error exists: Get returns it by its name."""
     name = created(plugin)
-    volume = found(plugin, name)
+    volume = get_volume(plugin, name)
     require(volume.get("name") == name, f"Get of {name} tells {volume or 'no volume'}")
 
 
 @check(SUBSYSTEM, source="B0, B2")
 def create_without_options(plugin: Session) -> None:
-    """Create takes Opts that are null: that is how an engine sends none."""
+    """Create accepts Opts that are null: engines send that for no options."""
     if plugin.options.volume_opts:
         skip("its volumes are said to need options")
     name = plugin.name()
@@ -156,12 +156,10 @@ def create_without_options(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B2")
 def create_twice(plugin: Session) -> None:
-    """a second Create of a volume leaves it there, and is no error: engines send one where Get
-    failed.
-    """
+    """a second Create of a volume keeps it, and is not an error: engines send one if Get failed."""
     name = created(plugin)
     second = plugin.send(CREATE, creation(plugin, name))
-    require(found(plugin, name), f"after a second Create the volume is gone: {second}")
+    require(get_volume(plugin, name), f"after a second Create the volume is gone: {second}")
     exactly_one(named(listed(plugin), name), "in List", name)
     warn(not second.error, second)
 
@@ -176,19 +174,19 @@ def list_has_what_was_created(plugin: Session) -> None:
 @check(SUBSYSTEM, source="B11 trap 9, B11 trap 11")
 def times_in_get(plugin: Session) -> None:
     """CreatedAt in Get is absent or RFC 3339; else the engine forgets the volume."""
-    require_time(found(plugin, created(plugin)))
+    require_time(get_volume(plugin, created(plugin)))
 
 
 @check(SUBSYSTEM, source="B2")
 def status_in_get(plugin: Session) -> None:
     """Status in Get is absent or an object."""
-    volume = found(plugin, created(plugin))
+    volume = get_volume(plugin, created(plugin))
     require(isinstance(volume.get("status") or {}, dict), f"Status is {volume.get('status')!r}")
 
 
 @check(SUBSYSTEM, source="B11 trap 9")
 def get_again_and_again(plugin: Session) -> None:
-    """Get goes on giving a volume that is there: after one error the engine forgets it."""
+    """Get returns an existing volume each time: after one error the engine forgets it."""
     name = created(plugin)
     for _ in range(20):
         answer = plugin.send(GET, {"Name": name})
@@ -197,31 +195,31 @@ def get_again_and_again(plugin: Session) -> None:
 
 @check(
     SUBSYSTEM,
-    expects=f"a name of {LONGEST} characters is taken: that is how long those are that engines"
+    expects=f"a name of {LONGEST} characters is accepted: that is the length of those that engines"
     " make up",
     source="B2",
 )
 def long_name(plugin: Session) -> None:
     name = created(plugin, plugin.name().ljust(LONGEST, "0"))
-    require(found(plugin, name).get("name") == name, f"Get does not give {name}")
+    require(get_volume(plugin, name).get("name") == name, f"Get does not give {name}")
 
 
 @check(SUBSYSTEM, source="B2")
 def remove(plugin: Session) -> None:
-    """a volume that was removed without error is gone from Get and List."""
+    """a volume that was removed without error is no longer in Get and List."""
     name = created(plugin)
     plugin.call(REMOVE, {"Name": name})
-    require(not found(plugin, name), f"Get still gives {name}")
+    require(not get_volume(plugin, name), f"Get still gives {name}")
     require(not named(listed(plugin), name), f"List still has {name}")
 
 
 @check(SUBSYSTEM, source="B2")
 def remove_of_unknown(plugin: Session) -> None:
-    """Remove of a volume that there is not is answered, and changes nothing."""
+    """Remove of an unknown volume is answered, and changes nothing."""
     name = created(plugin)
     answer = plugin.send(REMOVE, {"Name": f"{name}-unknown"})
     require(answer.error or answer.fields is not None, answer)
-    require(found(plugin, name), f"{name} is gone instead")
+    require(get_volume(plugin, name), f"{name} is gone instead")
 
 
 @check(SUBSYSTEM, source="B2")
@@ -230,7 +228,7 @@ def create_after_remove(plugin: Session) -> None:
     name = created(plugin)
     plugin.call(REMOVE, {"Name": name})
     created(plugin, name)
-    require(found(plugin, name), f"Get does not give {name}")
+    require(get_volume(plugin, name), f"Get does not give {name}")
 
 
 @check(SUBSYSTEM, source="B0")
@@ -238,12 +236,12 @@ def errors_say_what_is_wrong(plugin: Session) -> None:
     """an error carries a message, as Err."""
     answer = plugin.send(MOUNT, {"Name": plugin.name(), "ID": plugin.id()})
     if answer.error:
-        warn(answer.told("err"), f"{answer}: no Err, so the user is shown the whole body")
+        warn(answer.text("err"), f"{answer}: no Err, so the user is shown the whole body")
 
 
 @check(SUBSYSTEM, source="B0, P2", worst=CheckOutcome.WARNED)
 def errors_by_status(plugin: Session) -> None:
-    """an error comes with another status than 200: Podman takes a 200 with Err for a success."""
+    """an error has a status other than 200: Podman takes a 200 with Err for a success."""
     unknown = {"Name": plugin.name()}
     for method, args in ((MOUNT, unknown | {"ID": plugin.id()}), (GET, unknown), (REMOVE, unknown)):
         answer = plugin.send(method, args)

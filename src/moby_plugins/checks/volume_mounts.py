@@ -12,7 +12,7 @@ from moby_plugins.checks.volume import (
     UNMOUNT,
     created,
     creation,
-    found,
+    get_volume,
     hint,
     listed,
     named,
@@ -37,50 +37,54 @@ def place(plugin: Session, name: str) -> object:
     """Return the path of the volume ``name`` from Path, or from Get if the plugin has no Path."""
     answer = plugin.send(PATH, {"Name": name})
     if answer.status == NOT_FOUND:
-        return found(plugin, name).get("mountpoint") or ""
+        return get_volume(plugin, name).get("mountpoint") or ""
     require(not answer.error, answer)
     return answer.fields.get("mountpoint") or ""
 
 
 @check(SUBSYSTEM, source="B2")
 def mount(plugin: Session) -> None:
-    """Mount tells where the volume is: an absolute path, which no engine examines."""
+    """Mount returns the volume's path, which must be absolute: engines do not check it."""
     mounted(plugin, created(plugin), plugin.id())
 
 
 @check(SUBSYSTEM, source="B2")
 def mount_of_unknown(plugin: Session) -> None:
-    """Mount of a volume that there is not is an error."""
+    """Mount of an unknown volume is an error."""
     plugin.refused(MOUNT, {"Name": plugin.name(), "ID": plugin.id()})
 
 
 @check(SUBSYSTEM, source="B2")
 def path_while_mounted(plugin: Session) -> None:
-    """Path tells where Mount has mounted the volume; only older engines ask."""
+    """Path returns where Mount has mounted the volume; only older engines call it."""
     name = created(plugin)
     where = mounted(plugin, name, plugin.id())
     answer = plugin.send(PATH, {"Name": name})
     warn(answer.status != NOT_FOUND, answer)
-    told = "" if answer.error else answer.fields.get("mountpoint")
-    require(told == where, f"{answer}; Mount tells {where!r}")
+    mountpoint = "" if answer.error else answer.fields.get("mountpoint")
+    require(mountpoint == where, f"{answer}; Mount tells {where!r}")
 
 
 @check(SUBSYSTEM, source="B2, B11 trap 13")
 def one_mountpoint(plugin: Session) -> None:
-    """Get and List tell the mountpoint that Mount tells, or none: engines scope the others, and not
-    Get's.
+    """Get and List return the Mountpoint of Mount, or none: engines adjust the paths of Mount and
+    List, but not of Get.
     """
     name = created(plugin)
     where = mounted(plugin, name, plugin.id())
-    told = [
-        volume.get("mountpoint") for volume in [found(plugin, name), *named(listed(plugin), name)]
+    mountpoints = [
+        volume.get("mountpoint")
+        for volume in [get_volume(plugin, name), *named(listed(plugin), name)]
     ]
-    warn(all(each in (where, "", None) for each in told), f"{told!r}; Mount tells {where!r}")
+    warn(
+        all(each in (where, "", None) for each in mountpoints),
+        f"{mountpoints!r}; Mount tells {where!r}",
+    )
 
 
 @check(SUBSYSTEM, source="B2")
 def unmount(plugin: Session) -> None:
-    """Unmount of what is mounted succeeds, and it can be mounted again."""
+    """Unmount of a mounted volume succeeds, and it can be mounted again."""
     use = {"Name": created(plugin), "ID": plugin.id()}
     for _ in range(2):
         mounted(plugin, use["Name"], use["ID"])
@@ -97,14 +101,16 @@ def mount_again(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 12")
 def mounts_are_counted(plugin: Session) -> None:
-    """of two mounts of the same Name and ID one remains after one Unmount."""
+    """after two mounts with the same Name and ID, and one Unmount, the volume is still mounted."""
     name, user = created(plugin), plugin.id()
     mounted(plugin, name, user)
     mounted(plugin, name, user)
     before = place(plugin, name)
     plugin.call(UNMOUNT, {"Name": name, "ID": user})
-    told = place(plugin, name)
-    require(told == before, f"after one of two unmounts it is at {told!r}, not {before!r}")
+    mountpoint = place(plugin, name)
+    require(
+        mountpoint == before, f"after one of two unmounts it is at {mountpoint!r}, not {before!r}"
+    )
     plugin.call(UNMOUNT, {"Name": name, "ID": user})
 
 
@@ -116,26 +122,26 @@ def two_users(plugin: Session) -> None:
     mounted(plugin, name, other)
     before = place(plugin, name)
     plugin.call(UNMOUNT, {"Name": name, "ID": other})
-    told = place(plugin, name)
-    require(told == before, f"it is at {told!r}, not {before!r}")
+    mountpoint = place(plugin, name)
+    require(mountpoint == before, f"it is at {mountpoint!r}, not {before!r}")
 
 
 @check(SUBSYSTEM, source="B2")
 def get_while_mounted(plugin: Session) -> None:
-    """Get gives a volume that is mounted: without it engines never unmount."""
+    """Get returns a mounted volume: otherwise engines never unmount it."""
     name = created(plugin)
     mounted(plugin, name, plugin.id())
-    require(found(plugin, name).get("name") == name, f"Get does not give {name}")
+    require(get_volume(plugin, name).get("name") == name, f"Get does not give {name}")
 
 
 @check(SUBSYSTEM, source="B2")
 def unmount_of_unmounted(plugin: Session) -> None:
-    """Unmount of what is not mounted is answered: a restarted plugin meets one, and an error keeps
-    a container from stopping cleanly.
+    """Unmount of a volume that is not mounted is answered: a restarted plugin receives one, and
+    after an error a container does not stop cleanly.
     """
     name = created(plugin)
     answer = plugin.send(UNMOUNT, {"Name": name, "ID": plugin.id()})
-    require(found(plugin, name), f"{answer}, and {name} is gone")
+    require(get_volume(plugin, name), f"{answer}, and {name} is gone")
     warn(not answer.error, answer)
 
 
@@ -154,8 +160,8 @@ def creates_side_by_side(plugin: Session) -> None:
 def creates_of_one_name(plugin: Session) -> None:
     name = plugin.name()
     plugin.undo(REMOVE, {"Name": name})
-    told = plugin.side_by_side(*[partial(plugin.send, CREATE, creation(plugin, name))] * FEW)
-    require(not all(answer.error for answer in told), f"{told[0]}{hint(plugin)}")
+    answers = plugin.side_by_side(*[partial(plugin.send, CREATE, creation(plugin, name))] * FEW)
+    require(not all(answer.error for answer in answers), f"{answers[0]}{hint(plugin)}")
     exactly_one(named(listed(plugin), name), "in List", name)
 
 
@@ -167,15 +173,15 @@ def creates_of_one_name(plugin: Session) -> None:
 def mounts_side_by_side(plugin: Session) -> None:
     name = created(plugin)
     users = [plugin.id() for _ in range(FEW)]
-    told = plugin.side_by_side(*(partial(mounted, plugin, name, user) for user in users))
-    require(len(set(told)) == 1, f"{told!r}")
+    mountpoints = plugin.side_by_side(*(partial(mounted, plugin, name, user) for user in users))
+    require(len(set(mountpoints)) == 1, f"{mountpoints!r}")
 
 
 @check(SUBSYSTEM, source="B11 trap 9")
 def get_during_others(plugin: Session) -> None:
-    """Get gives a volume while others are created: an error would make it forgotten."""
+    """Get returns a volume while others are created: after an error engines forget the volume."""
     name = created(plugin)
     make = [partial(created, plugin, plugin.name()) for _ in range(FEW)]
-    look = [partial(found, plugin, name)] * FEW
-    for told in plugin.side_by_side(*make, *look):
-        require(told, f"Get did not give {name}")
+    look = [partial(get_volume, plugin, name)] * FEW
+    for returned in plugin.side_by_side(*make, *look):
+        require(returned, f"Get did not give {name}")

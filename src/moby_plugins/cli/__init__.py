@@ -3,6 +3,7 @@
 It needs the extra ``cli``, and uses only what the programs of users can use as well.
 """
 
+import atexit
 import gc
 import sys
 
@@ -13,6 +14,8 @@ def main() -> None:
     """Run the command that the process's arguments name, and exit with its status."""
     # Imports create tens of thousands of objects and hardly any garbage, so collect less often.
     gc.set_threshold(50_000)
+    # Objects that are still there when the process ends need no collection: its end frees them.
+    atexit.register(gc.freeze)
     from moby_plugins.cli.streams import standard_streams
 
     with standard_streams():

@@ -18,7 +18,8 @@ from moby_plugins.cli.options import (
     with_target,
     with_timeout,
 )
-from moby_plugins.cli.output import show_json, watched
+from moby_plugins.cli.output import show_json
+from moby_plugins.cli.progress import watched
 from moby_plugins.domain.http import MAX_REQUEST_BYTES, check_method
 from moby_plugins.domain.text import shown
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
@@ -27,31 +28,31 @@ from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 OK_STATUS = 200
 
 
-def _method(_: click.Context, __: click.Parameter, given: str) -> str:
+def _method(_: click.Context, __: click.Parameter, value: str) -> str:
     try:
-        return check_method(given)
+        return check_method(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 
 
-def _arguments(_: click.Context, __: click.Parameter, given: str | None) -> Any:
-    if given is None:
+def _arguments(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+    if value is None:
         return None
     try:
-        return json.loads(_text(given))
+        return json.loads(_text(value))
     except RecursionError as error:
-        raise click.BadParameter(f"{shown(given)}: nested too deep") from error
+        raise click.BadParameter(f"{shown(value)}: nested too deeply") from error
     except (OSError, ValueError) as error:
-        raise click.BadParameter(f"{shown(given)}: {shown(error)}") from error
+        raise click.BadParameter(f"{shown(value)}: {shown(error)}") from error
 
 
-def _text(given: str) -> str | bytes:
-    if given == "-":
+def _text(value: str) -> str | bytes:
+    if value == "-":
         return _bounded(sys.stdin.buffer)
-    if given.startswith("@"):
-        with open(given[1:], "rb") as file:
+    if value.startswith("@"):
+        with open(value[1:], "rb") as file:
             return _bounded(file)
-    return given
+    return value
 
 
 def _bounded(file: BinaryIO) -> bytes:
@@ -70,12 +71,12 @@ def _bounded(file: BinaryIO) -> bytes:
 @with_target
 @click.argument("method", callback=_method, shell_complete=methods)
 @click.argument("arguments", metavar="[JSON|@FILE|-]", required=False, callback=_arguments)
-@click.option("--raw", is_flag=True, help="Print the answer's bytes, whatever they are.")
-@click.option("--stream", is_flag=True, help="The same, as they come and without an end.")
+@click.option("--raw", is_flag=True, help="Print the response's bytes as they are.")
+@click.option("--stream", is_flag=True, help="The same, as they arrive, without a limit.")
 @click.option(
     "--send", metavar="FILE", type=click.File("rb"), help="Send a file, or - for standard input."
 )
-@with_timeout(None, "Seconds for the call, its answer included.")
+@with_timeout(None, "Seconds for the call, with its response.")
 @with_settings
 @with_json
 def call(
@@ -89,12 +90,12 @@ def call(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Call a method of a plugin once, and print its answer as JSON.
+    """Call a method of a plugin once, and print its response as JSON.
 
-    The arguments are JSON, a file of it, or standard input. An error that the
-    plugin tells goes to standard error, and the exit status says which kind of
-    error it was. With --json the answer, or the error, is in an object that has
-    the HTTP status too.
+    The arguments are JSON, a JSON file, or standard input. If the plugin reports
+    an error, it goes to standard error, and the exit status says which kind of
+    error it was. With --json the response, or the error, is in an object that also
+    has the HTTP status.
     """
     if as_json and (raw or stream):
         raise click.UsageError("--json goes with neither --raw nor --stream")
@@ -111,8 +112,10 @@ def call(
     except PluginError as error:
         if not as_json:
             raise
-        told = error_as_json(error)
-        show_json({"method": method, "status": told.get("status"), "answer": None, "error": told})
+        fields = error_as_json(error)
+        show_json(
+            {"method": method, "status": fields.get("status"), "answer": None, "error": fields}
+        )
         sys.exit(exit_code(error))
     if as_json:
         show_json({"method": method, "status": OK_STATUS, "answer": answer, "error": None})
@@ -129,10 +132,10 @@ def _answer(
         with watched(send) as data:
             answer = client.send_file(method, data, timeout=timeout)
     if isinstance(answer, dict):
-        told = {key.lower(): value for key, value in answer.items()}
+        folded = {key.lower(): value for key, value in answer.items()}
         for key in _error_keys(method):
-            if told.get(key.lower()):
-                error = DriverError(method, str(told[key.lower()]))
+            if folded.get(key.lower()):
+                error = DriverError(method, str(folded[key.lower()]))
                 client.sign(error)
                 raise error
     return answer

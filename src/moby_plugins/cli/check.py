@@ -49,12 +49,12 @@ from moby_plugins.cli.output import (
     FAINT,
     GOOD,
     Cell,
-    StatusLine,
     Table,
     is_terminal,
     show_json,
     show_table,
 )
+from moby_plugins.cli.progress import StatusLine
 from moby_plugins.domain.plugin import check_protocol
 from moby_plugins.domain.text import quoted
 from moby_plugins.ports import Survey
@@ -70,8 +70,8 @@ STYLES = {
 }
 
 
-def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    pairs = [option.partition("=") for option in given]
+def _options(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = [option.partition("=") for option in texts]
     for key, equals, _value in pairs:
         if not (key and equals):
             raise click.BadParameter(f"{quoted(key)} is not of the form KEY=VALUE")
@@ -89,18 +89,18 @@ def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
     "named",
     multiple=True,
     shell_complete=subsystems,
-    help="Only this one, implemented or not; may be repeated.",
+    help="Only this one, implemented or not; repeatable.",
 )
-@click.option("--check", "glob", metavar="GLOB", default="*", help="Only checks called so.")
+@click.option("--check", "glob", metavar="GLOB", default="*", help="Only checks with such a name.")
 @click.option(
     "--host",
     type=click.Choice(HOSTS),
     default=HOSTS[0],
-    help=f"Whose expectations count.  [default: {HOSTS[0]}]",
+    help=f"The host to check for.  [default: {HOSTS[0]}]",
 )
 @click.option("--read-only", is_flag=True, help="Only checks that leave no trace.")
 @click.option("--list", "listing", is_flag=True, help="List the checks, and run none.")
-@click.option("--explain", metavar="CODE", help="Print what a source, such as B2, stands for.")
+@click.option("--explain", metavar="CODE", help="Print the section of the protocol, such as B2.")
 @click.option(
     "--volume-opt",
     "volume_opts",
@@ -134,9 +134,9 @@ def check(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Check whether a plugin keeps to the protocol, as an engine would try it.
+    """Check whether a plugin follows the protocol that engines use.
 
-    What it makes, moby-plugins-check-…, it removes. Status 0: no check failed.
+    Removes the moby-plugins-check-… that it creates. Status 0: no failure.
     """
     if explain is not None:
         _explain(explain, as_json=as_json)
@@ -259,12 +259,12 @@ def _show(name_or_address: str, results: list[CheckResult], *, as_json: bool) ->
     table = Table(("verdict", "check", "expected, and what came back"))
     for each in results:
         expected = f"{each.check.expects} ({each.check.source})"
-        told = f"{expected}\n-> {each.came_back}" if each.came_back else expected
+        text = f"{expected}\n-> {each.came_back}" if each.came_back else expected
         style = STYLES[each.outcome]
         table.add(
             Cell(each.outcome.value, style),
             each.check.id,
-            Cell(told, style if each.came_back else FAINT),
+            Cell(text, style if each.came_back else FAINT),
         )
     show_table(table)
     print(", ".join(f"{count[outcome]} {outcome.value}" for outcome in CheckOutcome))
@@ -282,5 +282,5 @@ def _check_as_json(item: Check) -> dict[str, Any]:
 
 
 def _result_as_json(each: CheckResult) -> dict[str, Any]:
-    told = {"verdict": each.outcome.value, "came_back": each.came_back or None}
-    return _check_as_json(each.check) | told | {"seconds": round(each.seconds, 6)}
+    fields = {"verdict": each.outcome.value, "came_back": each.came_back or None}
+    return _check_as_json(each.check) | fields | {"seconds": round(each.seconds, 6)}

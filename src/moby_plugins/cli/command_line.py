@@ -12,17 +12,17 @@ from moby_plugins.domain.text import quoted, sentence
 
 # The commands, in the order of use, and their lines in the overview. Modules have the same names.
 COMMANDS = {
-    "ls": "The plugins that are there, and what is wrong with them.",
-    "inspect": "One plugin: its spec, address, TLS, manifest and capabilities.",
+    "ls": "List the plugins, and what is wrong with them.",
+    "inspect": "Show a plugin's spec, address, TLS, manifest and capabilities.",
     "call": "Call a method of a plugin.",
-    "wait": "Wait until a plugin is there and active.",
-    "doctor": "What is wrong with this machine's plugins, and what to do about it.",
-    "check": "Whether a plugin keeps to the protocol.",
-    "trace": "Stand between host and plugin, and show each call.",
+    "wait": "Wait until a plugin is found and active.",
+    "doctor": "Report what is wrong with plugins, and what to do about it.",
+    "check": "Check whether a plugin follows the protocol.",
+    "trace": "Show each call between hosts and a plugin.",
     "serve": "Serve a plugin written in Python.",
-    "package": "Make a managed plugin, judge one, and send it to an engine.",
-    "unit": "Units of systemd that serve a plugin.",
-    "demo": "A plugin found, activated and called.",
+    "package": "Make a managed plugin, check one, or send it to an engine.",
+    "unit": "Print systemd units that serve a plugin.",
+    "demo": "Show how a plugin is found, activated and called.",
 }
 
 
@@ -44,9 +44,9 @@ class CommandsOnDemand(click.Group):
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the requested command; for an unknown name, fail and suggest a similar one."""
-        given = args[0]
-        if given not in COMMANDS and (near := did_you_mean(given, COMMANDS)):
-            context.fail(f"No such command {quoted(given)}{near}")
+        name = args[0]
+        if name not in COMMANDS and (near := did_you_mean(name, COMMANDS)):
+            context.fail(f"No such command {quoted(name)}{near}")
         return super().resolve_command(context, args)
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
@@ -69,7 +69,7 @@ class CommandsOnDemand(click.Group):
 
 @click.group(
     cls=CommandsOnDemand,
-    epilog="COMMAND --help tells more, and ends with an example.",
+    epilog="Run COMMAND --help for its options and an example.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, message="moby-plugins %(version)s")

@@ -28,19 +28,19 @@ _STYLES = {PROBLEM: BAD, WARNING: DOUBTFUL, NOTE: FAINT}
 
 
 @click.command(epilog=example("moby-plugins doctor"))
-@click.option("--no-ask", "silent", is_flag=True, help="Only look; send plugins nothing.")
-@with_timeout(2.0, "Seconds that each plugin has to answer.")
+@click.option("--no-ask", "silent", is_flag=True, help="Do not call plugins.")
+@with_timeout(2.0, "Seconds to wait for each plugin.")
 @with_settings
 @with_json
 @click.pass_context
 def doctor(
     context: click.Context, silent: bool, timeout: float, settings: Settings, as_json: bool
 ) -> None:
-    """Say what is wrong with this machine's plugins, and what to do about it.
+    """Report what is wrong with this machine's plugins, and what to do about it.
 
-    Looks at directories, sockets and specs as the user that runs it, and asks
-    each plugin what it implements, all at the same time; changes nothing. The
-    exit status is 1 where there is a problem; a warning or a note is none.
+    It examines directories, sockets and specs with the permissions of the user
+    that runs it, and asks each plugin what it implements, all at the same time; it
+    changes nothing. The exit status is 1 if there is a problem.
     """
     findings = diagnose(settings, timeout=None if silent else timeout)
     if as_json:
@@ -56,10 +56,10 @@ def doctor(
 def show_finding(finding: Finding) -> None:
     """Print a finding: its severity and place, what is wrong and why it matters, and the remedy."""
     show_line(Cell(finding.severity, _STYLES[finding.severity]), Cell(f"  {shown(finding.where)}"))
-    for told in (f"{sentence(finding.what)};", f"{sentence(finding.why)}."):
+    for text in (f"{sentence(finding.what)};", f"{sentence(finding.why)}."):
         # In a pipe each text is one line; at a terminal it is wrapped between words.
         width = shutil.get_terminal_size().columns - 2
-        for line in wrapped(told, width) if is_terminal(sys.stdout) else [told]:
+        for line in wrapped(text, width) if is_terminal(sys.stdout) else [text]:
             show_line(Cell(f"  {line}"))
     show_line(Cell("  → ", FAINT), Cell(shown(finding.remedy, MAX_LINE)))
 
@@ -70,5 +70,5 @@ def summary_of(findings: tuple[Finding, ...]) -> Cell:
         kind: sum(finding.severity == kind for finding in findings)
         for kind in (PROBLEM, WARNING, NOTE)
     }
-    told = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in counts.items() if n]
-    return Cell(", ".join(told) or "nothing is wrong", BAD if counts[PROBLEM] else GOOD)
+    parts = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in counts.items() if n]
+    return Cell(", ".join(parts) or "nothing is wrong", BAD if counts[PROBLEM] else GOOD)

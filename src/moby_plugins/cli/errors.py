@@ -81,8 +81,8 @@ def in_brief(error: PluginError) -> str:
 
 def error_as_json(error: PluginError) -> dict[str, str | int]:
     """Return an error as JSON: its class, its message, and the status of a response."""
-    told: dict[str, str | int] = {"kind": type(error).__name__, "message": str(error)}
-    return told | (
+    fields: dict[str, str | int] = {"kind": type(error).__name__, "message": str(error)}
+    return fields | (
         {"status": error.status} if isinstance(error, (StatusError, DriverError)) else {}
     )
 
@@ -106,9 +106,9 @@ def not_found(error: PluginNotFoundError) -> str:
     return f"plugin {quoted(error.name)} not found (tried {tried}){near}"
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Return a suggestion to append to a message; "" if no known name is similar to ``given``."""
-    near = "" if given in (known := [*known]) else nearest(given, known)
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a suggestion to append to a message; "" if no known name is similar to ``word``."""
+    near = "" if word in (known := [*known]) else nearest(word, known)
     return f"; did you mean {shown(near)}?" if near else ""
 
 

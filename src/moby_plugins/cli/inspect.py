@@ -54,19 +54,18 @@ class Greeting:
     epilog=example("moby-plugins inspect shelf", "moby-plugins inspect unix:///tmp/x.sock")
 )
 @with_target
-@with_timeout(5.0, "Seconds that each of its answers may take.")
+@with_timeout(5.0, "Seconds to wait for each response.")
 @with_settings
 @with_json
 def inspect(target: str, timeout: float, settings: Settings, as_json: bool) -> None:
-    """Show one plugin: what it is, and what it says of itself.
+    """Show one plugin: where it was found, and what it implements.
 
-    That is the file that describes it and those that this one hides, its
-    address as it is understood, TLS, what it implements, how long it takes to
-    say so, and its capabilities; for a managed plugin also its mounts and its
-    environment. Where it does not answer, the rest is shown, and the exit
-    status tells why.
+    This prints the file that describes it and those that this file hides, its
+    address, TLS, what it implements, how long the handshake took, and its
+    capabilities; for a managed plugin also its mounts and environment. If it does
+    not respond, the rest is printed, and the exit status says why.
     """
-    name, candidates = _found(target, settings)
+    name, candidates = _candidates(target, settings)
     outcome = _greet(candidates[0], evolve(settings, retry=RetryPolicy.never()), timeout)
     transport = _transport(candidates[0], settings)
     if as_json:
@@ -77,7 +76,7 @@ def inspect(target: str, timeout: float, settings: Settings, as_json: bool) -> N
         sys.exit(exit_code(outcome))
 
 
-def _found(target: str, settings: Settings) -> tuple[str, list[Candidate]]:
+def _candidates(target: str, settings: Settings) -> tuple[str, list[Candidate]]:
     if is_address(target):
         # An address given directly has no file.
         return "", [Candidate("", plugin_at(target))]
@@ -134,17 +133,17 @@ def _capabilities(
 def _fields(
     name: str, candidates: list[Candidate], transport: str, outcome: Greeting | PluginError
 ) -> Iterator[tuple[str, str | Cell]]:
-    found, *hidden = candidates
+    first, *hidden = candidates
     if name:
         yield "name", shown(name)
-        yield "found", shown(found.path)
+        yield "found", shown(first.path)
     if hidden:
         yield "hides", Cell("\n".join(map(_described, hidden)), DOUBTFUL)
-    if found.managed is not None:
-        yield from _managed_fields(found.managed)
-    if found.plugin is not None:
-        yield "address", f"{shown(found.plugin.addr)} ({_understood(found.plugin)})"
-        yield "tls", _tls(found.plugin)
+    if first.managed is not None:
+        yield from _managed_fields(first.managed)
+    if first.plugin is not None:
+        yield "address", f"{shown(first.plugin.addr)} ({_understood(first.plugin)})"
+        yield "tls", _tls(first.plugin)
         yield "transport", transport
     if isinstance(outcome, PluginError):
         yield "error", Cell(in_brief(outcome), BAD)
@@ -153,7 +152,7 @@ def _fields(
     if outcome.seconds is not None:
         yield "handshake", f"{outcome.seconds * 1e3:.1f} ms"
     for subsystem, capabilities in outcome.capabilities.items():
-        yield "capabilities", _told(subsystem, capabilities)
+        yield "capabilities", _capabilities_cell(subsystem, capabilities)
 
 
 def _managed_fields(managed: ManagedPlugin) -> Iterator[tuple[str, str | Cell]]:
@@ -195,7 +194,7 @@ def _tls(plugin: Plugin) -> Cell:
     return Cell(f"verified by {roots}{identity}", GOOD)
 
 
-def _told(subsystem: str, capabilities: Any) -> Cell:
+def _capabilities_cell(subsystem: str, capabilities: Any) -> Cell:
     if isinstance(capabilities, PluginError):
         return Cell(f"{subsystem}: error: {in_brief(capabilities)}", BAD)
     values = attrs.asdict(capabilities).items()
@@ -217,21 +216,23 @@ def _managed_as_json(managed: ManagedPlugin) -> dict[str, Any]:
 def _as_json(
     name: str, candidates: list[Candidate], transport: str, outcome: Greeting | PluginError
 ) -> dict[str, Any]:
-    found = candidates[0]
-    told: dict[str, Any] = {"name": name or None, "found": found.path or None}
-    told["hides"] = [candidate.path for candidate in candidates[1:]]
-    told["address"] = found.plugin.addr if found.plugin else None
-    told["transport"] = transport or None
-    told["tls"] = _tls(found.plugin).text if found.plugin else None
-    if found.managed is not None:
-        told |= _managed_as_json(found.managed)
+    first = candidates[0]
+    fields: dict[str, Any] = {"name": name or None, "found": first.path or None}
+    fields["hides"] = [candidate.path for candidate in candidates[1:]]
+    fields["address"] = first.plugin.addr if first.plugin else None
+    fields["transport"] = transport or None
+    fields["tls"] = _tls(first.plugin).text if first.plugin else None
+    if first.managed is not None:
+        fields |= _managed_as_json(first.managed)
     if isinstance(outcome, PluginError):
-        return told | {"error": error_as_json(outcome)}
+        return fields | {"error": error_as_json(outcome)}
     capabilities = {
-        subsystem: error_as_json(told) if isinstance(told, PluginError) else attrs.asdict(told)
-        for subsystem, told in outcome.capabilities.items()
+        subsystem: error_as_json(fields)
+        if isinstance(fields, PluginError)
+        else attrs.asdict(fields)
+        for subsystem, fields in outcome.capabilities.items()
     }
-    return told | {
+    return fields | {
         "error": None,
         "implements": outcome.manifest.implements,
         "handshake_seconds": outcome.seconds,

@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Iterator
 from itertools import compress, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
-from attrs import evolve, frozen
+from attrs import evolve
 
 from moby_plugins import (
     ActivePlugin,
@@ -47,27 +47,26 @@ SOCKET = "socket"
 MANAGED = "managed"
 
 
-@frozen
-class Row:
+class Row(NamedTuple):
     """One plugin: its first candidate, and either the active plugin or an error."""
 
     name: str
-    found: Candidate | None
+    candidate: Candidate | None
     outcome: ActivePlugin | PluginError
 
 
 @click.command(epilog=example("moby-plugins ls --json"))
-@with_timeout(2.0, "Seconds that each plugin has to answer.")
+@with_timeout(2.0, "Seconds to wait for each plugin.")
 @with_settings
 @with_json
 def ls(timeout: float, settings: Settings, as_json: bool) -> None:
     """List the plugins that are there, or what is wrong with them.
 
-    All are asked at the same time what they implement, so a plugin that is dead
-    holds up none of the others. The exit status is 0 whatever they answer:
-    doctor and check are there to judge.
+    All are asked at the same time what they implement, so a plugin that hangs does
+    not delay the others. The exit status is 0 even if plugins fail: use doctor and
+    check to test them.
     """
-    rows = found(evolve(settings, retry=RetryPolicy.never(), activation_timeout=timeout))
+    rows = plugin_rows(evolve(settings, retry=RetryPolicy.never(), activation_timeout=timeout))
     if as_json:
         show_json([_as_json(row) for row in rows])
         return
@@ -94,7 +93,7 @@ def _places(settings: Settings) -> tuple[str, ...]:
     return (*engine, f"the discovery {shown(settings.discovery)}")
 
 
-def found(settings: Settings) -> list[Row]:
+def plugin_rows(settings: Settings) -> list[Row]:
     """Return all plugins that can be found, each activated once, sorted by name.
 
     They include plugins that an engine has disabled.
@@ -183,14 +182,14 @@ def _error(row: Row) -> Cell | None:
 def _address(row: Row) -> str:
     if isinstance(row.outcome, ActivePlugin):
         return row.outcome.addr
-    plugin = row.found.plugin if row.found else None
+    plugin = row.candidate.plugin if row.candidate else None
     return plugin.addr if plugin else ""
 
 
 def _path(row: Row) -> str:
-    if row.found is None:
+    if row.candidate is None:
         return ""
-    return MANAGED if row.found.managed else row.found.path
+    return MANAGED if row.candidate.managed else row.candidate.path
 
 
 def _where(row: Row) -> str:
@@ -199,7 +198,7 @@ def _where(row: Row) -> str:
 
 
 def _as_json(row: Row) -> dict[str, Any]:
-    told = {"name": row.name, "address": _address(row) or None, "found": _path(row) or None}
+    fields = {"name": row.name, "address": _address(row) or None, "found": _path(row) or None}
     if isinstance(row.outcome, PluginError):
-        return told | {"implements": None, "error": error_as_json(row.outcome)}
-    return told | {"implements": row.outcome.manifest.implements, "error": None}
+        return fields | {"implements": None, "error": error_as_json(row.outcome)}
+    return fields | {"implements": row.outcome.manifest.implements, "error": None}

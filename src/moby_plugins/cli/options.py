@@ -37,8 +37,8 @@ def _settings(context: click.Context, _: click.Parameter, path: str | None) -> S
     return settings if engine is None else evolve(settings, engine=engine)
 
 
-def _engine(context: click.Context, _: click.Parameter, given: str | None) -> None:
-    context.meta[_ENGINE] = given
+def _engine(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    context.meta[_ENGINE] = value
 
 
 _with_file: Decorator = click.option(
@@ -71,21 +71,21 @@ with_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Pri
 
 def with_timeout(default: float | None, help_text: str) -> Decorator:
     """Return a decorator that adds ``--timeout``, a positive number of seconds."""
-    told = "" if default is None else f"  [default: {default:g}]"
+    default_text = "" if default is None else f"  [default: {default:g}]"
     return click.option(
         "--timeout",
         metavar="SECONDS",
         type=float,
         default=default,
         callback=_positive,
-        help=f"{help_text}{told}",
+        help=f"{help_text}{default_text}",
     )
 
 
-def _positive(_: click.Context, __: click.Parameter, given: float | None) -> float | None:
-    if given is not None and not is_seconds(given):
-        raise click.BadParameter(f"{given:g} is no positive number of seconds")
-    return given
+def _positive(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not is_seconds(value):
+        raise click.BadParameter(f"{value:g} is not a positive number of seconds")
+    return value
 
 
 def example(*lines: str) -> str:

@@ -2,18 +2,16 @@
 
 At a terminal, rich draws tables. Elsewhere, and if ``NO_COLOR`` is set, tables have plain columns,
 as wide as their content, so that the input of scripts does not depend on the size of a window.
-Progress is shown on standard error, at a terminal only. Control characters in texts of plugins are
-escaped.
+Control characters in texts of plugins are escaped. Progress is in ``progress.py``.
 """
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from moby_plugins.domain.text import shown
 
@@ -43,17 +41,17 @@ class Cell:
     style: str = PLAIN
 
 
-def as_cell(given: str | Cell) -> Cell:
+def as_cell(value: str | Cell) -> Cell:
     """Return a text as a plain cell, or a cell unchanged."""
-    return given if isinstance(given, Cell) else Cell(given)
+    return value if isinstance(value, Cell) else Cell(value)
 
 
-@frozen
 class Table:
     """A table with headings; each row has as many cells as ``columns``."""
 
-    columns: tuple[str, ...]
-    rows: list[tuple[Cell, ...]] = field(factory=list)
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        self.columns = columns
+        self.rows: list[tuple[Cell, ...]] = []
 
     def add(self, *row: str | Cell) -> None:
         """Add a row of texts or cells."""
@@ -153,96 +151,3 @@ def drawn_text(table: Table) -> str:
 def show_json(value: Any) -> None:
     """Print ``value`` as JSON on standard output, in ASCII and without control characters."""
     print(json.dumps(value, indent=2, default=str).replace("\x7f", "\\u007f"))
-
-
-@frozen
-class Followed:
-    """A binary file that calls ``told`` with its position after each read, but not after a seek.
-
-    A reader seeks to the end and back to learn the length, which is no progress.
-    """
-
-    file: BinaryIO
-    told: Callable[[int], object]
-
-    def read(self, size: int = -1) -> bytes:
-        """Read the next bytes, and report the position."""
-        data = self.file.read(size)
-        self.told(self.file.tell())
-        return data
-
-    def seekable(self) -> bool:
-        """Return whether the file can seek."""
-        return self.file.seekable()
-
-    def tell(self) -> int:
-        """Return the position in the file."""
-        return self.file.tell()
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Change the position without reporting it."""
-        return self.file.seek(offset, whence)
-
-
-@contextmanager
-def watched(file: BinaryIO) -> Iterator[BinaryIO]:
-    """Yield ``file``, with a progress bar on standard error that follows its reading.
-
-    There is no bar if standard error is not a terminal, or if the file cannot seek, so that its
-    length is unknown.
-    """
-    if not (is_terminal(sys.stderr) and file.seekable()):
-        yield file
-        return
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    with progress_bar(size) as follow:
-        yield cast("BinaryIO", Followed(file, follow))
-
-
-@contextmanager
-def progress_bar(size: int) -> Iterator[Callable[[int], object]]:
-    """Show a bar on standard error, if it is a terminal.
-
-    Yields a function to call with how many of ``size`` bytes are done.
-    """
-    if not is_terminal(sys.stderr):
-        yield lambda _: None
-        return
-    from rich import progress
-    from rich.console import Console
-
-    columns = (
-        progress.BarColumn(),
-        progress.DownloadColumn(binary_units=True),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=size)
-        yield lambda position: bar.update(task, completed=position)
-
-
-@define
-class StatusLine:
-    """A status: at a terminal one line that is rewritten, elsewhere a line for each change."""
-
-    stream: TextIO
-    _last: str = ""
-
-    def say(self, text: str, passing: str = "") -> None:
-        """Show ``text``; ``passing``, such as a time, is only shown at a terminal."""
-        line = printable(text).replace("\n", " ")
-        if is_terminal(self.stream):
-            import shutil
-
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r\x1b[K{(line + passing)[:width]}", end="", file=self.stream, flush=True)
-        elif line != self._last:
-            print(line, file=self.stream, flush=True)
-        self._last = line
-
-    def clear(self) -> None:
-        """Erase the line at a terminal."""
-        if self._last and is_terminal(self.stream):
-            print("\r\x1b[K", end="", file=self.stream, flush=True)

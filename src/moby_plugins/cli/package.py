@@ -13,7 +13,8 @@ from moby_plugins.app.packaging import package as lay_out
 from moby_plugins.cli.doctor import show_finding, summary_of
 from moby_plugins.cli.errors import FINDINGS
 from moby_plugins.cli.options import example, with_json, with_settings
-from moby_plugins.cli.output import StatusLine, progress_bar, show_json, show_line
+from moby_plugins.cli.output import show_json, show_line
+from moby_plugins.cli.progress import StatusLine, progress_bar
 from moby_plugins.diagnosis import PROBLEM, Finding
 from moby_plugins.domain.plugin_config import (
     Mount,
@@ -29,12 +30,12 @@ from moby_plugins.domain.plugin_config import (
     epilog=example("moby-plugins package shelves:app --name shelf --rootfs root.tar --create"),
 )
 @click.argument("app", metavar="[MODULE:APP]", required=False)
-@click.option("--name", help="What users call it: someone/shelf, or with a :TAG.")
+@click.option("--name", help="The plugin's name: alice/shelf, or with a :TAG.")
 @click.option("--rootfs", metavar="DIR|TAR", help="Its root file system; - for standard input.")
-@click.option("--out", metavar="DIR", help="Where it goes.  [default: the name's last part]")
-@click.option("--check", "checked", metavar="DIR", help="Judge a plugin's directory instead.")
+@click.option("--out", metavar="DIR", help="Where to write.  [default: the name's last part]")
+@click.option("--check", "checked", metavar="DIR", help="Check a plugin's directory instead.")
 @click.option(
-    "--create", "created", is_flag=True, help="Send it to an engine, if it has no problem."
+    "--create", "created", is_flag=True, help="Send it to an engine, unless there is a problem."
 )
 @click.option(
     "--source",
@@ -46,11 +47,11 @@ from moby_plugins.domain.plugin_config import (
 @click.option("--python", metavar="PATH", default="", hidden=True)
 @click.option("--entrypoint", metavar="COMMAND", help="A program that calls serve_managed.")
 @click.option(
-    "--propagated-mount", metavar="PATH", default="", help="Below which it keeps or mounts volumes."
+    "--propagated-mount", metavar="PATH", default="", help="The directory that has its volumes."
 )
 @click.option("--no-propagated-mount", "mounts_nothing", is_flag=True, hidden=True)
 @click.option(
-    "--env", "variables", metavar="K[=V]", multiple=True, help="A variable that can be set."
+    "--env", "variables", metavar="K[=V]", multiple=True, help="A variable that users can set."
 )
 @click.option(
     "--mount", "mounts", metavar="NAME:SOURCE:PATH", multiple=True, help="A mount of the host's."
@@ -86,7 +87,7 @@ def package(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Make a managed plugin of an app and a root file system, and judge it."""
+    """Make a managed plugin of an app and a root file system, and check it."""
     if (app is None) == (checked is None):
         raise click.UsageError("name an app as MODULE:APP, or a plugin's directory with --check")
     if name is None and (app is not None or created):
@@ -111,7 +112,7 @@ def package(
             devices=devices,
             network="host" if host_network else "",
         )
-        given = Package(
+        options = Package(
             app=check_app(str(app)),
             rootfs=rootfs,
             out=directory,
@@ -121,7 +122,7 @@ def package(
             sources=sources or _beside(str(app)),
             mounts_nothing=mounts_nothing,
         )
-        findings = lay_out(given, status.say)
+        findings = lay_out(options, status.say)
         status.clear()
     _show(findings, as_json=as_json)
     if any(finding.severity == PROBLEM for finding in findings):

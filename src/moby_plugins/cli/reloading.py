@@ -30,11 +30,11 @@ class Sources:
     """
 
     def __init__(self) -> None:
-        self.told: bool = False
+        self.has_reported: bool = False
         imported = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
         self._files = {file for file in imported if isinstance(file, str) and file.endswith(".py")}
         self._seen: Stamps = self._stamps()
-        self._over: threading.Event = threading.Event()
+        self._stopped: threading.Event = threading.Event()
 
     def changed(self) -> bool:
         """Return whether a file was changed, added or removed."""
@@ -43,7 +43,7 @@ class Sources:
     def wait(self) -> None:
         """Wait until a file has changed."""
         while not self.changed():
-            self._over.wait(LOOK)
+            self._stopped.wait(LOOK)
 
     @contextmanager
     def watched(self, tell: Callable[[], None]) -> Iterator[None]:
@@ -53,22 +53,22 @@ class Sources:
         try:
             yield
         finally:
-            self._over.set()
+            self._stopped.set()
             thread.join()
 
     def _watch(self, tell: Callable[[], None]) -> None:
-        while not self._over.wait(LOOK):
+        while not self._stopped.wait(LOOK):
             if self.changed():
-                self.told = True
+                self.has_reported = True
                 tell()
                 return
 
     def _stamps(self) -> Stamps:
         files = {*self._files}
         with suppress(OSError):
-            here = os.getcwd()
-            names = sorted(name for name in os.listdir(here) if name.endswith(".py"))
-            files |= {os.path.join(here, name) for name in names[:_MOST]}
+            working_directory = os.getcwd()
+            names = sorted(name for name in os.listdir(working_directory) if name.endswith(".py"))
+            files |= {os.path.join(working_directory, name) for name in names[:_MOST]}
         stamps: Stamps = {}
         for file in files:
             with suppress(OSError):

@@ -111,7 +111,7 @@ class Screen:
             rest.append(self._writing)
         left = sum(item.dropped or bool(item.make) for item in rest)
         if left:
-            _say_if_possible(_not_shown(left))
+            _print_if_possible(_not_shown(left))
 
     def _has_room(self, size: int) -> bool:
         if not self._waiting:
@@ -202,7 +202,7 @@ def _not_shown(count: int) -> str:
     return f"{calls} not shown: the output is stopped or too slow"
 
 
-def _say_if_possible(text: str) -> None:
+def _print_if_possible(text: str) -> None:
     with suppress(OSError):
         if select.select([], [_ERR], [], 0)[1]:
             os.write(_ERR, f"{text}\n".encode())

@@ -37,13 +37,13 @@ Served: TypeAlias = App | AsyncApp
 _MODE = re.compile("(0o?)?[0-7]{1,3}")
 
 
-def app_argument(context: click.Context, __: click.Parameter, given: str) -> tuple[str, Served]:
+def app_argument(context: click.Context, __: click.Parameter, text: str) -> tuple[str, Served]:
     """Return the module's name and the application; pass exceptions of the module on.
 
     With ``--reload`` an error is shown, and the command restarts once a file has changed.
     """
     try:
-        return _app_of(given)
+        return _app_of(text)
     except Exception as error:
         if not context.params.get("reloads"):
             raise
@@ -52,30 +52,30 @@ def app_argument(context: click.Context, __: click.Parameter, given: str) -> tup
         begin_again()
 
 
-def _app_of(given: str) -> tuple[str, Served]:
-    module, colon, path = given.partition(":")
+def _app_of(text: str) -> tuple[str, Served]:
+    module, colon, path = text.partition(":")
     if not (module and colon and path):
-        named = quoted(given)
+        named = quoted(text)
         raise click.BadParameter(f"{named} is not of the form MODULE:APP, as in plugin:app is")
-    return module, _as_app(given, _attribute(module, path))
+    return module, _as_app(text, _attribute(module, path))
 
 
 def _attribute(module: str, path: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as with ``python -m``, for the installed script too
     try:
-        found: Any = import_module(module)
+        value: Any = import_module(module)
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise
         missing = quoted(error.name)
         raise click.BadParameter(f"there is no module {missing} here or installed") from error
     for name in path.split("."):
-        if not hasattr(found, name):
+        if not hasattr(value, name):
             offer = _offer(import_module(module))
             raise click.BadParameter(f"{shown(module)} has no {quoted(path)}; {offer}")
-        found = getattr(found, name)
-    return found
+        value = getattr(value, name)
+    return value
 
 
 def _offer(module: object) -> str:
@@ -91,26 +91,26 @@ def _is_own(thing: object, module: object) -> bool:
     return isinstance(thing, Described) or isinstance(getattr(thing, "manifest", None), Manifest)
 
 
-def _as_app(given: str, found: Any) -> Served:
+def _as_app(name: str, value: Any) -> Served:
     try:
-        return as_app(found)
+        return as_app(value)
     except TypeError as error:
-        raise click.BadParameter(f"{shown(given)} cannot be served: {shown(error)}") from error
+        raise click.BadParameter(f"{shown(name)} cannot be served: {shown(error)}") from error
 
 
-def _octal(_: click.Context, __: click.Parameter, given: str) -> int:
+def _octal(_: click.Context, __: click.Parameter, value: str) -> int:
     # int() alone would also accept a sign, spaces and underscores.
-    if not _MODE.fullmatch(given):
-        raise click.BadParameter(f"{quoted(given)} is no file mode such as 660")
-    return int(given, 8)
+    if not _MODE.fullmatch(value):
+        raise click.BadParameter(f"{quoted(value)} is not a file mode such as 660")
+    return int(value, 8)
 
 
-def _seconds(_: click.Context, __: click.Parameter, given: float) -> float:
-    if math.isnan(given):
+def _seconds(_: click.Context, __: click.Parameter, value: float) -> float:
+    if math.isnan(value):
         raise click.BadParameter("it is not a number")
-    if not 0 <= given <= threading.TIMEOUT_MAX:
-        raise click.BadParameter(f"{given} is not in the range 0<=x<={threading.TIMEOUT_MAX}.")
-    return given
+    if not 0 <= value <= threading.TIMEOUT_MAX:
+        raise click.BadParameter(f"{value} is not in the range 0<=x<={threading.TIMEOUT_MAX}.")
+    return value
 
 
 with_drain: Decorator = click.option(
@@ -119,7 +119,7 @@ with_drain: Decorator = click.option(
     default=DRAIN,
     metavar="SECONDS",
     callback=_seconds,
-    help=f"What running calls have at the end.  [default: {DRAIN:g}]",
+    help=f"How long calls may take to end.  [default: {DRAIN:g}]",
 )
 
 
@@ -129,30 +129,30 @@ with_drain: Decorator = click.option(
 @click.option("--name", metavar="NAME", help="The plugin's name.  [default: the module's]")
 @click.option("--group", metavar="GROUP", help="The group that may use the socket.")
 @click.option("--mode", default="660", callback=_octal, help="The socket's mode.  [default: 660]")
-@click.option("--tcp", metavar="HOST:PORT", help="Listen on TCP, and write a spec that says so.")
+@click.option("--tcp", metavar="HOST:PORT", help="Listen on TCP, and write a spec for it.")
 @with_drain
 @click.option("--tls-cert", "cert_file", metavar="FILE", help="Speak TLS with this certificate,")
 @click.option("--tls-key", "key_file", metavar="FILE", help="and this key.")
-@click.option("--tls-ca", "ca_file", metavar="FILE", help="What hosts verify the certificate by.")
-@click.option("--client-ca", "client_ca_file", metavar="FILE", help="Who signs hosts' own.")
+@click.option("--tls-ca", "ca_file", metavar="FILE", help="The CA that hosts verify it by.")
+@click.option("--client-ca", "client_ca_file", metavar="FILE", help="The CA of the hosts.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
     default="info",
     metavar="LEVEL",
-    help="What is logged, from debug on.  [default: info]",
+    help="The least level that is logged.  [default: info]",
 )
 @click.option(
     "--observer",
     "observers",
     multiple=True,
     metavar="NAME",
-    help="An observer, prometheus say. May be given again.",
+    help="An observer, such as prometheus; repeatable.",
 )
 @click.option(
     "--metrics",
     metavar="[HOST:]PORT",
-    help="Answer /metrics and /health there.",
+    help="Serve /metrics and /health there.",
 )
 @click.option("--access-log", "logs_calls", is_flag=True, help="Log a line for each call.")
 @click.option(
@@ -160,7 +160,7 @@ with_drain: Decorator = click.option(
     "reloads",
     is_flag=True,
     is_eager=True,
-    help="Begin again when a source file changes.",
+    help="Restart when a source file changes.",
 )
 @with_settings
 def serve(
@@ -189,9 +189,9 @@ def serve(
     if logs_calls:
         application = _logged(application)
     name = name or module.rpartition(".")[2]
-    given = {key: path for key, path in tls.items() if path}
+    tls_files = {key: path for key, path in tls.items() if path}
     if tcp is None:
-        if given:
+        if tls_files:
             raise click.UsageError("TLS is for --tcp alone: a socket is plain text")
         server = plugin_server_unix(
             application,
@@ -207,14 +207,14 @@ def serve(
             application,
             name,
             tcp,
-            tls=_server_tls(given),
+            tls=_server_tls(tls_files),
             specs_path=_specs_path(settings),
             drain=drain,
             metrics=beside,
         )
     sources = Sources() if reloads else None
     _run(server, what, sources)
-    if sources is not None and sources.told:
+    if sources is not None and sources.has_reported:
         begin_again()
 
 
@@ -226,11 +226,9 @@ def _observed(app: Served, observers: tuple[str | Observer, ...], metrics: str |
         return app
     those = observers_of(named, ())
     if is_async_app(app):
-        from moby_plugins.app.aio.serving import AsyncPluginApp
+        from moby_plugins.app.aio.serving import observed as async_observed
 
-        if isinstance(app, AsyncPluginApp):
-            return app.told_to(those)
-        raise click.UsageError("APP is a coroutine function: observers are for an AsyncPluginApp")
+        return async_observed(cast("AsyncApp", app), those)
     return observed(cast("App", app), those)
 
 
@@ -255,12 +253,12 @@ def _run(server: PluginServer, what: str, sources: Sources | None) -> None:
             server.run()
 
 
-def _server_tls(given: dict[str, str]) -> ServerTLS | None:
-    if not given:
+def _server_tls(tls_files: dict[str, str]) -> ServerTLS | None:
+    if not tls_files:
         return None
-    if not given.keys() >= {"cert_file", "key_file"}:
+    if not tls_files.keys() >= {"cert_file", "key_file"}:
         raise click.UsageError("TLS takes both --tls-cert and --tls-key")
-    return ServerTLS(**given)
+    return ServerTLS(**tls_files)
 
 
 def _specs_path(settings: Settings) -> str:

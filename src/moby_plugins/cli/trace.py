@@ -84,10 +84,10 @@ _with_listen: Decorator = click.option(
     help="Wait for hosts at this unix:///PATH instead.",
 )
 _with_record: Decorator = click.option(
-    "--record", metavar="FILE", type=click.Path(), help="Write the calls down, for tests."
+    "--record", metavar="FILE", type=click.Path(), help="Record the calls to a file, for tests."
 )
 _with_secrets: Decorator = click.option(
-    "--record-secrets", is_flag=True, help="Do not mask secrets in what is written down."
+    "--record-secrets", is_flag=True, help="Do not mask secrets in the recording."
 )
 _with_export: Decorator = click.option(
     "--export",
@@ -126,9 +126,9 @@ def call_cells(time: str, call: RecordedCall) -> Iterator[tuple[Cell, ...]]:
 def progress_cells(time: str, passing: Progress) -> tuple[Cell, ...]:
     """Return a line about the part of a body that was passed on so far."""
     pieces = "1 piece" if passing.pieces == 1 else f"{passing.pieces} pieces"
-    said = f"{passing.part} so far: {pieces}, {passing.size:,} bytes"
+    text = f"{passing.part} so far: {pieces}, {passing.size:,} bytes"
     method = shown(mask_method(passing.method))
-    return Cell(f"{time}  ", FAINT), Cell(f"{method}  "), Cell(said, FAINT)
+    return Cell(f"{time}  ", FAINT), Cell(f"{method}  "), Cell(text, FAINT)
 
 
 def duration(seconds: float) -> str:
@@ -217,7 +217,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._failure: Exception | None = None
         self._ending = False
-        self._told: dict[float, float] = {}
+        self._shown_since: dict[float, float] = {}
 
     def app(self, transport: Transport) -> Trace:
         """Return the app that passes calls on to ``transport``."""
@@ -230,7 +230,7 @@ class Watcher:
     def on_call(self, call: RecordedCall) -> None:
         """Record and show a call."""
         with self._failing(), self._lock:
-            self._told.pop(call.at, None)
+            self._shown_since.pop(call.at, None)
             for write in self._writes:
                 write(call)
             self._see(call)
@@ -239,8 +239,8 @@ class Watcher:
         """Show the progress of a body, at most once per ``PROGRESS`` seconds."""
         now = self.now()
         with self._failing(), self._lock:
-            if now - self._told.setdefault(passing.at, now) >= PROGRESS:
-                self._told[passing.at] = now
+            if now - self._shown_since.setdefault(passing.at, now) >= PROGRESS:
+                self._shown_since[passing.at] = now
                 self._see_progress(now, passing)
 
     def end(self) -> None:
@@ -311,8 +311,8 @@ class Lines:
 
     def call(self, call: RecordedCall) -> None:
         """Queue a call to be shown; the writing thread masks its secrets."""
-        kept = sum(map(len, (*call.request.pieces, *call.answer.pieces)))
-        self._screen.show(lambda: self._make(self._at(call.at), masked_call(call)), kept)
+        kept_bytes = sum(map(len, (*call.request.pieces, *call.answer.pieces)))
+        self._screen.show(lambda: self._make(self._at(call.at), masked_call(call)), kept_bytes)
 
     def progress(self, now: float, passing: Progress) -> None:
         """Queue a line about the progress of a body."""
@@ -351,10 +351,10 @@ def trace(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Stand between the hosts of a plugin and the plugin, and show each call.
+    """Show each call between a plugin and its hosts.
 
-    Its socket is moved aside, and put back when Ctrl-C or SIGTERM ends it. Secrets
-    are masked. Connections that are open already pass by, and are counted.
+    The plugin's socket is moved aside, and moved back when Ctrl-C or SIGTERM ends the
+    trace. Secrets are masked. Connections that were open before are only counted.
     """
     if export is not None:
         if listen or summary or record or record_secrets or as_json:
@@ -401,11 +401,11 @@ def _place(target: str, listen: str | None, settings: Settings) -> Place:
                 "a plugin at an address other than unix:///PATH is traced with --listen"
             )
         return lambda app: tracing_proxy(target, app, settings)
-    here = Address(listen)
+    address = Address(listen)
     if is_address(target):
-        return lambda app: tracing_proxy_at(here, Address(target), app, settings)
+        return lambda app: tracing_proxy_at(address, Address(target), app, settings)
     plugin = check_protocol(new_local_discovery(settings).lookup(target))
-    return lambda app: tracing_proxy_at(here, plugin.address, app, settings, plugin.tls_config)
+    return lambda app: tracing_proxy_at(address, plugin.address, app, settings, plugin.tls_config)
 
 
 def _watch(
@@ -418,8 +418,8 @@ def _watch(
         try:
             with place() as there:
                 seen = True
-                here, plugin = shown(there.addr), shown(there.plugin.text)
-                say(f"calls to {here} go on to {plugin}; Ctrl-C ends this")
+                proxy_address, plugin = shown(there.addr), shown(there.plugin.text)
+                say(f"calls to {proxy_address} go on to {plugin}; Ctrl-C ends this")
                 _watch_one(there, watcher, say)
         except (PluginNotFoundError, TransportError):
             if not seen:

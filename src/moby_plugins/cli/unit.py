@@ -22,37 +22,37 @@ from moby_plugins.domain.units import Unit
     )
 )
 @click.argument("app", metavar="MODULE:APP")
-@click.option("--name", help="What users call the plugin.  [default: the module's name]")
+@click.option("--name", help="The plugin's name.  [default: the module's name]")
 @with_drain
 @with_settings
 def unit(app: str, name: str | None, drain: float, settings: Settings) -> None:
-    """Print the units of systemd that serve a plugin: a .service, then its .socket.
+    """Print systemd units that serve a plugin: a .service, then its .socket.
 
-    Each stands after a comment line with the path to put it at. They run the
-    Python that runs this, in this directory where the module is in it.
+    Each follows a comment line with the path of its file. The service runs this
+    Python, in the current directory if the module is there.
     """
     module = check_app(app).partition(":")[0]
     name = name or module.rpartition(".")[2]
     command = [sys.executable, "-m", "moby_plugins", "serve", app, "--name", name]
     if drain != DRAIN:
         command += ["--drain", f"{drain:g}"]
-    made = Unit(
+    unit_file = Unit(
         name=name,
         command=tuple(command),
         sockets_path=os.path.abspath(settings.sockets_path),
         drain=drain,
         directory=_directory_of(module),
     )
-    print(made.service())
-    print(made.socket(), end="")
+    print(unit_file.service())
+    print(unit_file.socket(), end="")
 
 
 def _directory_of(module: str) -> str:
     """Return the current directory if it has the module; "" for an installed module."""
-    here = os.getcwd()
+    working_directory = os.getcwd()
     top = module.partition(".")[0]
-    if any(os.path.exists(os.path.join(here, found)) for found in (top, f"{top}.py")):
-        return here
+    if any(os.path.exists(os.path.join(working_directory, name)) for name in (top, f"{top}.py")):
+        return working_directory
     if not _is_installed(top):
         print(
             f"moby-plugins: there is no module {quoted(top)} here or installed, so the service"

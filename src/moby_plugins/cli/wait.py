@@ -32,7 +32,8 @@ from moby_plugins.cli.options import (
     with_target,
     with_timeout,
 )
-from moby_plugins.cli.output import StatusLine, is_terminal, show_json
+from moby_plugins.cli.output import is_terminal, show_json
+from moby_plugins.cli.progress import StatusLine
 from moby_plugins.domain.text import shown
 
 # Seconds between two updates of the status, and the longest delay between two attempts.
@@ -40,10 +41,10 @@ TICK, PAUSE = 0.2, 1.0
 # Seconds before a script's first status line without an error: a running plugin is faster.
 QUIET = 0.5
 
-UNANSWERED = "no answer yet"
+UNANSWERED = "no response yet"
 
 # Reports of the activating thread: false with an attempt's error, true with the final outcome.
-News: TypeAlias = tuple[bool, ActivePlugin | Exception]
+Update: TypeAlias = tuple[bool, ActivePlugin | Exception]
 
 
 @click.command(epilog=example("moby-plugins wait shelf VolumeDriver --timeout 120"))
@@ -55,9 +56,9 @@ News: TypeAlias = tuple[bool, ActivePlugin | Exception]
 def wait(
     target: str, subsystem: str | None, timeout: float, settings: Settings, as_json: bool
 ) -> None:
-    """Wait until a plugin is there and active, and implements SUBSYSTEM, if given.
+    """Wait until a plugin is found and active, and implements SUBSYSTEM, if given.
 
-    While it is missing, or nobody answers, it is tried again, at least once a
+    While it is missing or does not respond, it is tried again, at least once a
     second; standard error says what is wrong. A plugin that answers, but with
     an error or without the subsystem, is not waited for. Ctrl-C ends it at once.
     """
@@ -69,16 +70,16 @@ def wait(
         budget=timeout,
     )
     name, registry = _registry(target, evolve(settings, activation_timeout=limit))
-    news: SimpleQueue[News] = SimpleQueue()
+    updates: SimpleQueue[Update] = SimpleQueue()
 
     def activate() -> None:
         try:
-            told = registry.get(
-                name, subsystem, retry=policy, on_retry=lambda error, _: news.put((False, error))
+            result = registry.get(
+                name, subsystem, retry=policy, on_retry=lambda error, _: updates.put((False, error))
             )
-            news.put((True, told))
+            updates.put((True, result))
         except Exception as error:  # raised in the main thread
-            news.put((True, error))
+            updates.put((True, error))
 
     # In a separate thread, because a system call that hangs may not be interrupted by signals.
     threading.Thread(target=activate, daemon=True).start()
@@ -86,7 +87,7 @@ def wait(
     missing = "there is no socket and no spec"
     if settings.engine is not None:
         missing = f"the engine has no such plugin, and {missing}"
-    outcome = _outcome(target, news, timeout, missing)
+    outcome = _outcome(target, updates, timeout, missing)
     if not isinstance(outcome, (ActivePlugin, PluginError)):
         raise outcome
     if as_json:
@@ -134,15 +135,15 @@ def _registry(target: str, settings: Settings) -> tuple[str, Registry]:
 
 
 def _as_json(target: str, outcome: ActivePlugin | PluginError, seconds: float) -> dict[str, Any]:
-    told: dict[str, Any] = {"plugin": target, "seconds": round(seconds, 3)}
+    fields: dict[str, Any] = {"plugin": target, "seconds": round(seconds, 3)}
     if isinstance(outcome, ActivePlugin):
         implements = outcome.manifest.implements
-        return told | {"address": outcome.addr, "implements": implements, "error": None}
-    return told | {"address": None, "implements": None, "error": error_as_json(outcome)}
+        return fields | {"address": outcome.addr, "implements": implements, "error": None}
+    return fields | {"address": None, "implements": None, "error": error_as_json(outcome)}
 
 
 def _outcome(
-    name: str, news: "SimpleQueue[News]", timeout: float, missing: str
+    name: str, updates: SimpleQueue[Update], timeout: float, missing: str
 ) -> ActivePlugin | Exception:
     line = StatusLine(sys.stderr)
     ends, state = time.monotonic() + timeout, ""
@@ -150,10 +151,10 @@ def _outcome(
     try:
         while (left := ends - time.monotonic()) > 0:
             with suppress(Empty):
-                final, told = news.get(timeout=min(TICK, left))
+                final, result = updates.get(timeout=min(TICK, left))
                 if final:
-                    return told
-                state = missing if isinstance(told, PluginNotFoundError) else _state(told)
+                    return result
+                state = missing if isinstance(result, PluginNotFoundError) else _state(result)
             if state or left < timeout - quiet:
                 waits = state or UNANSWERED
                 line.say(f"waiting for {shown(name)}: {waits}", f" ({left:.0f} s left)")

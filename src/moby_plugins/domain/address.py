@@ -5,8 +5,6 @@ This module only parses. ``adapters/http/dialing.py`` resolves host names and co
 
 import errno
 import re
-from ipaddress import IPv6Address
-from urllib.parse import quote, unquote
 
 from attrs import field, frozen
 
@@ -21,6 +19,10 @@ _FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _BY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|unix:", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# A path of which no character has to be escaped.
+_UNESCAPED = re.compile(r"[A-Za-z0-9_.~/-]*")
+# What ends the path of a socket.
+_QUERY = re.compile(r"[?#]")
 
 # The patterns below are compiled on first use, to keep commands fast: most addresses are of UNIX
 # sockets and need none of them.
@@ -41,11 +43,11 @@ _AUTHORITY = rf"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|{_HOST})(?::(?P<port
 # Explanations of the operating system's errors, by kind of address.
 _REFUSALS = {
     ("unix", errno.ENOENT): "no socket there; is the plugin running?",
-    ("unix", errno.ECONNREFUSED): "stale socket: it exists, but nobody listens on it",
+    ("unix", errno.ECONNREFUSED): "stale socket: it exists, but no process listens on it",
     ("unix", errno.EACCES): "no permission to connect to the socket",
     ("unix", errno.EPROTOTYPE): "a socket of another kind, which takes no streams",
     ("unix", errno.EPERM): "no permission to connect to the socket",
-    ("tcp", errno.ECONNREFUSED): "connection refused: nobody listens there",
+    ("tcp", errno.ECONNREFUSED): "connection refused: no process listens there",
 }
 
 # Possible values of the minimum version, encoded as in TLS itself (protocol.md A2).
@@ -88,9 +90,9 @@ class Address:
     concern: str = field(init=False, eq=False, repr=False, default="")
 
     def __attrs_post_init__(self) -> None:
-        given: object = self.text  # callers may not be type-checked
-        if not isinstance(given, str):
-            raise TypeError(f"an address is a string, not {quoted(given)}")
+        unchecked: object = self.text  # callers may not be type-checked
+        if not isinstance(unchecked, str):
+            raise TypeError(f"an address must be a string, not {quoted(unchecked)}")
         scheme, rest = _split(self.text)
         parts: dict[str, str | int] = {"scheme": scheme}
         public = _without_credentials(self.text, scheme, rest)
@@ -143,8 +145,8 @@ class Address:
             A text such as "no socket there; is the plugin running?".
         """
         kind = "tcp" if self.host else "unix"
-        said = _REFUSALS.get((kind, error.errno or 0))
-        return said or shown(error.strerror or str(error)) or type(error).__name__
+        explanation = _REFUSALS.get((kind, error.errno or 0))
+        return explanation or shown(error.strerror or str(error)) or type(error).__name__
 
 
 def is_address(text: str) -> bool:
@@ -157,8 +159,12 @@ def is_address(text: str) -> bool:
 
 def of_path(path: str) -> str:
     """Return the text of ``Address.of_socket(path)``, without building the address."""
+    if _UNESCAPED.fullmatch(path):  # most paths: spare ``quote``, and its import
+        return f"unix://{path}"
     # In a relative path an "@" would end a user name.
     safe = "/:!$&'()*+,;= " + ("@" if path.startswith("/") else "")
+    from urllib.parse import quote
+
     return "unix://" + quote(path, safe=safe, errors="surrogateescape")
 
 
@@ -181,13 +187,15 @@ def _split(text: str) -> tuple[str, str]:
 
 def _without_credentials(text: str, scheme: str, rest: str) -> str:
     # As in Go, credentials end at the last "@" before the first of these characters.
-    authority = re.split(r"[/?#]", rest.removeprefix("//"))[0] if rest.startswith("//") else ""
-    given, at, _ = authority.rpartition("@")
+    if "@" not in rest or not rest.startswith("//"):
+        return rest
+    authority = re.split(r"[/?#]", rest.removeprefix("//"))[0]
+    credentials, at, _ = authority.rpartition("@")
     if not at or scheme not in {"unix", *DEFAULT_PORTS}:
         return rest
-    if not re.fullmatch(_USER_INFO, given):
+    if not re.fullmatch(_USER_INFO, credentials):
         raise SpecError(f"address {_public(text)} has a user name or password that is none")
-    return "//" + rest[len("//") + len(given) + len(at) :]
+    return "//" + rest[len("//") + len(credentials) + len(at) :]
 
 
 def _public(text: str) -> str:
@@ -198,7 +206,11 @@ def _public(text: str) -> str:
 
 
 def _socket_path(text: str, rest: str) -> str:
-    path = unquote(re.split(r"[?#]", rest.removeprefix("//"))[0], errors="surrogateescape")
+    path = _QUERY.split(rest.removeprefix("//"), 1)[0]
+    if "%" in path:
+        from urllib.parse import unquote
+
+        path = unquote(path, errors="surrogateescape")
     if not path or "\0" in path:
         raise SpecError(f"address {_public(text)} names no socket")
     return path
@@ -222,14 +234,16 @@ def _ascii_host(text: str, host: str) -> str:
     try:
         name = host.encode("idna").decode()
     except UnicodeError as error:
-        raise SpecError(f"address {_public(text)} has a host that is no domain name") from error
+        raise SpecError(f"address {_public(text)} has a host that is not a domain name") from error
     # IDNA encoding may yield characters that a host cannot hold: U+2100 becomes "a/c".
     if not name.isascii() or not re.fullmatch(_HOST, name):
-        raise SpecError(f"address {_public(text)} has a host that is no domain name")
+        raise SpecError(f"address {_public(text)} has a host that is not a domain name")
     return name or "localhost"
 
 
 def _ipv6(text: str, host: str) -> str:
+    from ipaddress import IPv6Address
+
     try:
         IPv6Address(host)
     except ValueError as error:
@@ -293,17 +307,17 @@ class TLSOptions:
         """
         if encrypted:
             return "TLS without verification of the plugin" if self.insecure_skip_verify else ""
-        given = self.ca_file or self.cert_file or self.key_file
-        if given or self.min_version or self.exclusive_root_pools:
+        files = self.ca_file or self.cert_file or self.key_file
+        if files or self.min_version or self.exclusive_root_pools:
             return "TLS options are given, but only https:// is encrypted: this is plain text"
         return ""
 
 
-def check_tls(given: object) -> None:
+def check_tls(value: object) -> None:
     """Raise ``TypeError`` if a ``tls_config`` is neither ``TLSOptions`` nor ``None``."""
-    if not (given is None or isinstance(given, TLSOptions)):
+    if not (value is None or isinstance(value, TLSOptions)):
         # The value is not shown, since it may hold a passphrase.
-        raise TypeError(f"tls_config takes TLSOptions, not a {type(given).__name__}")
+        raise TypeError(f"tls_config takes TLSOptions, not a {type(value).__name__}")
 
 
 @frozen

@@ -116,7 +116,8 @@ def _as_async_body(content: AsyncContent | AsyncBody) -> AsyncBody:
     return _AsyncChunks(content)
 
 
-@frozen
+# Without slots, like ``AsyncResponse``: a frozen class with slots takes longer to create.
+@frozen(slots=False)
 class AsyncRequest:
     """A call: ``POST /method`` with a body (protocol.md A4). Read by one task at a time.
 
@@ -168,10 +169,10 @@ class AsyncRequest:
         if is_part:
             return await rest.read(cast("int", size))
         whole = io.BytesIO()
-        came = 0
+        received = 0
         while chunk := await rest.read(CHUNK_BYTES):
-            came += len(chunk)
-            if self.max_bytes is not None and came > self.max_bytes:
+            received += len(chunk)
+            if self.max_bytes is not None and received > self.max_bytes:
                 raise self.too_large(self.max_bytes)
             if self.hold is not None:
                 self.hold(len(chunk))
@@ -202,7 +203,7 @@ class AsyncRequest:
         return first_value(body) if body else None
 
 
-@frozen
+@frozen(slots=False)
 class AsyncResponse:
     """The response to a call: a status, headers and an unread body.
 

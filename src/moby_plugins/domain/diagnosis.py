@@ -1,7 +1,7 @@
 """Derive findings about the plugins of a machine from observations.
 
-``diagnose`` takes a ``Seen``: kinds, modes and owners of paths, the outcome of opening them or
-connecting to them, and the responses of plugins. It observes nothing itself:
+``diagnose`` takes a ``Observations``: kinds, modes and owners of paths, the outcome of opening them
+or connecting to them, and the responses of plugins. It observes nothing itself:
 ``adapters/disk/survey.py`` and ``app/diagnosing.py`` do.
 """
 
@@ -20,7 +20,7 @@ from moby_plugins.domain.findings import (
     of_managed,
     of_managed_socket,
 )
-from moby_plugins.domain.handshake import Asked, explained
+from moby_plugins.domain.handshake import HandshakeOutcome, explained
 from moby_plugins.domain.permissions import (
     DIRECTORY,
     FILE,
@@ -38,18 +38,19 @@ from moby_plugins.domain.text import sentence, shown
 
 
 @frozen
-class Seen:
+class Observations:
     """Observations of a machine's plugins.
 
     ``ways`` has for each path the components that lead to its target, from ``/`` on, links
     followed; a way ends early where a component could not be examined. ``kinds``, ``modes``
     (permissions), ``owners`` and ``members`` (untrusted users of a group that may write) are by
     component. ``failures`` has the ``errno`` of examining, opening or connecting to a path.
-    ``unreadable`` says why directories could not be listed, ``untold`` why the engine did not
-    list its plugins. ``nested`` are subdirectories of the plugin directories. ``left_behind`` are
-    sockets of ``trace`` commands that were killed, which still take the place of the plugin's.
-    ``trusted`` are the IDs of users with at least the host's rights; ``users`` has names by ID.
-    ``asked`` has the outcome for each plugin that was called, by name.
+    ``unreadable`` says why directories could not be listed, ``engine_errors`` why the engine did
+    not list its plugins. ``nested`` are subdirectories of the plugin directories.
+    ``abandoned_sockets`` are sockets of ``trace`` commands that were killed, which still take the
+    place of the plugin's. ``trusted`` are the IDs of users with at least the host's rights;
+    ``users`` has names by ID. ``handshakes`` has the outcome for each plugin that was called, by
+    name.
     """
 
     sockets_path: str
@@ -59,8 +60,8 @@ class Seen:
     modes: Mapping[str, int] = field(factory=dict)
     failures: Mapping[str, int] = field(factory=dict)
     unreadable: tuple[str, ...] = ()
-    untold: tuple[str, ...] = ()
-    left_behind: tuple[str, ...] = ()
+    engine_errors: tuple[str, ...] = ()
+    abandoned_sockets: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
     ways: Mapping[str, tuple[str, ...]] = field(factory=dict)
     kinds: Mapping[str, str] = field(factory=dict)
@@ -68,7 +69,7 @@ class Seen:
     members: Mapping[str, tuple[str, ...]] = field(factory=dict)
     trusted: frozenset[int] = frozenset({ROOT})
     users: Mapping[int, str] = field(factory=dict)
-    asked: Mapping[str, Asked] = field(factory=dict)
+    handshakes: Mapping[str, HandshakeOutcome] = field(factory=dict)
 
     def way(self, path: str) -> tuple[str, ...]:
         """Return the components of ``path``, as far as they could be examined."""
@@ -79,9 +80,9 @@ class Seen:
         return self.kinds.get(self.way(path)[-1], expected)
 
 
-def diagnose(seen: Seen) -> tuple[Finding, ...]:
+def diagnose(seen: Observations) -> tuple[Finding, ...]:
     """Return all findings, sorted by severity, the most severe first, and then by path."""
-    found = [
+    findings = [
         *_of_directories(seen),
         *_of_leftovers(seen),
         *(finding for name in seen.plugins for finding in findings_of(seen, name)),
@@ -91,11 +92,11 @@ def diagnose(seen: Seen) -> tuple[Finding, ...]:
     order = (PROBLEM, WARNING, NOTE)
     # A managed plugin has several names; its findings are reported once.
     return tuple(
-        sorted(dict.fromkeys(found), key=lambda each: (order.index(each.severity), each.where))
+        sorted(dict.fromkeys(findings), key=lambda each: (order.index(each.severity), each.where))
     )
 
 
-def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
+def findings_of(seen: Observations, name: str) -> Iterator[Finding]:
     """Yield the findings about a plugin, except those about access to its files."""
     candidates = seen.plugins[name]
     for candidate in candidates:
@@ -112,7 +113,7 @@ def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
         yield from of_managed(first.path, first.managed, [each.path for each in hidden])
     yield from (_of_hidden(first, candidate) for candidate in hidden)
     # A socket that a trace left behind is reported separately.
-    if first.plugin is None or first.path in seen.left_behind:
+    if first.plugin is None or first.path in seen.abandoned_sockets:
         return
     if first.plugin.address.concern:
         yield Finding(
@@ -120,7 +121,7 @@ def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
             first.path,
             first.plugin.address.concern,
             "all who can read the file can read them, and the plugin never receives them",
-            "take what stands before the @ out of the address",
+            "remove the part before the @ from the address",
         )
     if not first.plugin.is_v1:
         number = seen.failures.get(first.plugin.address.path, 0)
@@ -130,8 +131,8 @@ def findings_of(seen: Seen, name: str) -> Iterator[Finding]:
     unusable += _of_tls_files(seen, first.path, first.plugin)
     yield from unusable
     # These findings already explain why a plugin does not respond.
-    if name in seen.asked and not unusable:
-        yield from _of_answer(name, first, first.plugin.address, seen.asked[name])
+    if name in seen.handshakes and not unusable:
+        yield from _of_answer(name, first, first.plugin.address, seen.handshakes[name])
     yield from _of_tls(first.path, first.plugin)
 
 
@@ -141,13 +142,13 @@ def _of_hidden(first: Candidate, hidden: Candidate) -> Finding:
         NOTE if same else WARNING,
         hidden.path,
         f"hidden by {first.path}",
-        "hosts take the first that they find, "
+        "hosts use the first that they find, "
         + ("which leads to the same address" if same else "and never see this one"),
         "remove the one that is not meant",
     )
 
 
-def _of_socket(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
+def _of_socket(seen: Observations, path: str, plugin: Plugin) -> Iterator[Finding]:
     address = plugin.address
     if address.scheme != "unix":
         return
@@ -167,7 +168,7 @@ def _of_socket(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
         yield Finding(
             PROBLEM,
             path,
-            f"{shown(address.path)} is no socket: it is {_article(there)}",
+            f"{shown(address.path)} is not a socket: it is {_article(there)}",
             "hosts try for 15 seconds, and fail",
             "correct the address in the spec, or have the plugin listen where it leads",
         )
@@ -191,7 +192,7 @@ _UNSEEN = {
         "a directory on the way to the socket may not be entered",
         "run this as the host's user, or let that user enter the directory",
     ),
-    errno.ENOTDIR: ("a component of the socket's path is no directory", _CORRECT),
+    errno.ENOTDIR: ("a component of the socket's path is not a directory", _CORRECT),
     errno.ELOOP: ("the links on the way to the socket lead in a circle", _CORRECT),
     errno.ENAMETOOLONG: ("no file can have a path that long", _CORRECT),
 }
@@ -201,7 +202,7 @@ def _article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def _socket_remedy(seen: Seen, path: str, number: int) -> str:
+def _socket_remedy(seen: Observations, path: str, number: int) -> str:
     if number in {errno.EACCES, errno.EPERM}:
         return f"run this as the host's user; or let that user write to {shell_word(path)}"
     # The remedy removes the socket itself, never a link to it.
@@ -219,7 +220,7 @@ def _of_tls(path: str, plugin: Plugin) -> Iterator[Finding]:
             PROBLEM,
             path,
             concern,
-            "whoever sits between host and plugin can read and change every call",
+            "anyone between host and plugin can read and change every call",
             "give TLSConfig.CAFile in a .json spec; without it, nothing is verified",
         )
     elif concern:
@@ -227,7 +228,7 @@ def _of_tls(path: str, plugin: Plugin) -> Iterator[Finding]:
             PROBLEM,
             path,
             concern,
-            "calls and their secrets can be read on the way, as somebody meant them not to be",
+            "calls and their secrets can be read on the way, although the spec asks for TLS",
             "write https:// in place of tcp:// or http://",
         )
 
@@ -259,7 +260,7 @@ def tls_files(plugins: Mapping[str, tuple[Candidate, ...]]) -> list[str]:
     ]
 
 
-def _of_tls_files(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
+def _of_tls_files(seen: Observations, path: str, plugin: Plugin) -> Iterator[Finding]:
     for kind, file in _opened_tls_files(plugin):
         number = seen.failures.get(file, 0)
         there = seen.kind(file, FILE)
@@ -281,21 +282,23 @@ def _of_tls_files(seen: Seen, path: str, plugin: Plugin) -> Iterator[Finding]:
         )
 
 
-def _of_answer(name: str, first: Candidate, address: Address, asked: Asked) -> Iterator[Finding]:
-    if asked.error is not None:
-        what, why, remedy = explained(name, address, asked, asked.error)
+def _of_answer(
+    name: str, first: Candidate, address: Address, outcome: HandshakeOutcome
+) -> Iterator[Finding]:
+    if outcome.error is not None:
+        what, why, remedy = explained(name, address, outcome, outcome.error)
         yield Finding(PROBLEM, first.path, sentence(what), why, remedy)
-    elif not asked.implements:
+    elif not outcome.implements:
         yield Finding(
             WARNING,
             first.path,
-            "the plugin answers, and implements nothing",
-            "hosts find no use for it",
-            "have it name its subsystems in the answer to Plugin.Activate",
+            "the plugin responds, and implements nothing",
+            "no host uses it",
+            "have it name its subsystems in the response to Plugin.Activate",
         )
 
 
-def _of_directories(seen: Seen) -> Iterator[Finding]:
+def _of_directories(seen: Observations) -> Iterator[Finding]:
     for path in (seen.sockets_path, *seen.specs_paths):
         number, there = seen.failures.get(path, 0), seen.kind(path, DIRECTORY)
         if not number and there != DIRECTORY:
@@ -304,7 +307,7 @@ def _of_directories(seen: Seen) -> Iterator[Finding]:
                 path,
                 f"this is {_article(there)}, and no directory",
                 "hosts look there for plugins, and find none",
-                "move it away, and have a directory in its place",
+                "move it, and create a directory in its place",
             )
         if number == errno.ENOENT:
             yield Finding(
@@ -312,7 +315,7 @@ def _of_directories(seen: Seen) -> Iterator[Finding]:
                 path,
                 "the directory is missing",
                 "hosts look there for plugins, and go on without it",
-                "nothing, unless a plugin was to be there",
+                "nothing, unless a plugin should be there",
             )
     for reason in seen.unreadable:
         yield Finding(
@@ -322,12 +325,12 @@ def _of_directories(seen: Seen) -> Iterator[Finding]:
             "a host that cannot read one directory finds no plugins at all",
             "run this as the host's user, or let that user read the directory",
         )
-    for reason in seen.untold:
+    for reason in seen.engine_errors:
         yield Finding(
             PROBLEM,
             reason.partition(": ")[0],
             reason,
-            "a host whose engine does not tell of its plugins finds none at all, on disk neither",
+            "a host finds no plugins, not even those on disk, while its engine cannot list its own",
             "start the engine, correct its address in the settings, or name none",
         )
 
@@ -342,7 +345,7 @@ class _Trust:
     can: str
 
 
-def _trusted(seen: Seen) -> Iterator[_Trust]:
+def _trusted(seen: Observations) -> Iterator[_Trust]:
     for path in (seen.sockets_path, *seen.specs_paths, *seen.nested):
         yield _Trust(
             path,
@@ -370,23 +373,23 @@ _BY_TLS_FILE = {
 }
 
 
-def _of_weaknesses(seen: Seen) -> Iterator[Finding]:
+def _of_weaknesses(seen: Observations) -> Iterator[Finding]:
     """Yield who else could change the paths that hosts trust, and then the components above."""
     trusts = [*_trusted(seen)]
-    found: dict[tuple[str, str], Finding] = {}
+    findings: dict[tuple[str, str], Finding] = {}
     for trust in trusts:
         for finding in _of_access(seen, _lying_at(seen, trust), trust.noun, trust.can):
-            found.setdefault((finding.where, finding.what), finding)
+            findings.setdefault((finding.where, finding.what), finding)
     for trust in trusts:
         can = f"can put something else in the place of {shown(trust.path)}"
         for access in _above(seen, trust):
             for finding in _of_access(seen, access, access.kind, can):
-                found.setdefault((finding.where, finding.what), finding)
-    yield from found.values()
+                findings.setdefault((finding.where, finding.what), finding)
+    yield from findings.values()
     yield from _of_private_keys(seen)
 
 
-def _lying_at(seen: Seen, trust: _Trust) -> Access | None:
+def _lying_at(seen: Observations, trust: _Trust) -> Access | None:
     path = seen.way(trust.path)[-1]
     # Another kind is reported separately; and all users may rightly write to /dev/null.
     if seen.kinds.get(path, trust.kind) != trust.kind:
@@ -394,7 +397,7 @@ def _lying_at(seen: Seen, trust: _Trust) -> Access | None:
     return _access(seen, path, trust.kind, searched=trust.kind == DIRECTORY)
 
 
-def _above(seen: Seen, trust: _Trust) -> Iterator[Access]:
+def _above(seen: Observations, trust: _Trust) -> Iterator[Access]:
     *way, _ = seen.way(trust.path)
     directories = [path for path in way if seen.kinds.get(path) == DIRECTORY]
     # If the path is missing, every user who may add files to its directory can create it.
@@ -405,7 +408,7 @@ def _above(seen: Seen, trust: _Trust) -> Iterator[Access]:
             yield access
 
 
-def _access(seen: Seen, path: str, expected: str, *, searched: bool) -> Access | None:
+def _access(seen: Observations, path: str, expected: str, *, searched: bool) -> Access | None:
     if path not in seen.modes:
         return None
     return Access(
@@ -418,7 +421,7 @@ def _access(seen: Seen, path: str, expected: str, *, searched: bool) -> Access |
     )
 
 
-def _of_access(seen: Seen, access: Access | None, noun: str, can: str) -> Iterator[Finding]:
+def _of_access(seen: Observations, access: Access | None, noun: str, can: str) -> Iterator[Finding]:
     if access is None:
         return
     for weakness in weaknesses(access, noun, seen.trusted, seen.users):
@@ -426,11 +429,11 @@ def _of_access(seen: Seen, access: Access | None, noun: str, can: str) -> Iterat
             why = f"{weakness.who} {can}"
             yield Finding(PROBLEM, access.path, weakness.what, why, weakness.remedy)
         else:
-            why = f"no user can do harm by it as it is now; one who is let in {can}"
+            why = f"no user can misuse it at present; a user who is given access {can}"
             yield Finding(WARNING, access.path, weakness.what, why, weakness.remedy)
 
 
-def _of_private_keys(seen: Seen) -> Iterator[Finding]:
+def _of_private_keys(seen: Observations) -> Iterator[Finding]:
     for first, *_ in seen.plugins.values():
         for kind, file in _opened_tls_files(first.plugin):
             path = seen.way(file)[-1]
@@ -444,29 +447,29 @@ def _of_private_keys(seen: Seen) -> Iterator[Finding]:
                 )
 
 
-def _of_leftovers(seen: Seen) -> Iterator[Finding]:
-    for path in seen.left_behind:
+def _of_leftovers(seen: Observations) -> Iterator[Finding]:
+    for path in seen.abandoned_sockets:
         name = path.rpartition("/")[2].removesuffix(".sock")
         trace = shell_command("moby-plugins", "trace", name)
         yield Finding(
             PROBLEM,
             path,
-            "a trace of this plugin was killed, and its socket is still aside",
+            "a trace of this plugin was killed before it moved the plugin's socket back",
             "the plugin cannot be reached, although it may be running",
             f"start another trace, which puts the socket back when Ctrl-C ends it: {trace}",
         )
 
 
-def _of_ignored(seen: Seen, file: IgnoredFile) -> Iterator[Finding]:
+def _of_ignored(seen: Observations, file: IgnoredFile) -> Iterator[Finding]:
     if file.managed is not None:
-        told = (found[0].managed for found in seen.plugins.values())
-        if file.managed not in told:  # otherwise reported with the plugin that it hides
+        reported = (candidates[0].managed for candidates in seen.plugins.values())
+        if file.managed not in reported:  # otherwise reported with the plugin that it hides
             yield from of_managed(file.path, file.managed, ())
     else:
         yield _of_ignored_file(seen, file)
 
 
-def _of_ignored_file(seen: Seen, file: IgnoredFile) -> Finding:
+def _of_ignored_file(seen: Observations, file: IgnoredFile) -> Finding:
     if is_managed_socket(file.path):
         address = shell_command("moby-plugins", "inspect", of_path(file.path))
         return Finding(

@@ -29,7 +29,6 @@ import errno
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
-from http import HTTPStatus
 from typing import TypeGuard, TypeVar
 
 from moby_plugins.deferred_names import AtDoor
@@ -397,6 +396,8 @@ def _status(error: StatusError | DriverError) -> str:
 @lru_cache(maxsize=64)
 def status_line(status: int) -> str:
     """Return a status with its name, such as ``503 Service Unavailable``."""
+    from http import HTTPStatus  # an enumeration of 60 members, for messages alone
+
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

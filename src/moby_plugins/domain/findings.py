@@ -93,7 +93,7 @@ def _of_interface(where: str, plugin: ManagedPlugin) -> Iterator[Finding]:
         yield Finding(
             PROBLEM,
             where,
-            f"its socket is called {quoted(plugin.socket)}, which is no file's name",
+            f"its socket is called {quoted(plugin.socket)}, which is not a file's name",
             "hosts do not dial it",
             f"correct interface.socket {_AGAIN}",
         )
@@ -122,7 +122,7 @@ def of_managed_socket(where: str, plugin: Plugin, number: int) -> Iterator[Findi
         yield Finding(
             PROBLEM,
             where,
-            f"no permission to reach its socket {shown(plugin.address.path)}",
+            f"no permission to connect to its socket {shown(plugin.address.path)}",
             "the directories of managed plugins are root's alone",
             "run this, and hosts, as root",
         )

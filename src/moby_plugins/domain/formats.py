@@ -49,14 +49,14 @@ def check_timestamp(text: str) -> None:
     match = _RFC_3339.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"{quoted(text)} is no time in RFC 3339: write 2006-01-02T15:04:05Z, or pass a"
+            f"{quoted(text)} is not a time in RFC 3339: write 2006-01-02T15:04:05Z, or pass a"
             " datetime, as datetime.now(timezone.utc) is"
         )
     try:
         # Go accepts year 0, which is a leap year like 2000.
         date.fromisoformat(re.sub("^0000", "2000", match[1]))
     except ValueError as error:
-        raise ValueError(f"{quoted(text)} is no time in RFC 3339: {shown(error)}") from error
+        raise ValueError(f"{quoted(text)} is not a time in RFC 3339: {shown(error)}") from error
 
 
 def check_ip(text: str) -> None:
@@ -66,7 +66,7 @@ def check_ip(text: str) -> None:
             raise ValueError("it has a zone")
         ip_address(text)
     except ValueError as error:
-        raise ValueError(f"{quoted(text)} is no IP address such as 10.0.0.1") from error
+        raise ValueError(f"{quoted(text)} is not an IP address such as 10.0.0.1") from error
 
 
 def check_prefix(text: str) -> None:
@@ -79,10 +79,10 @@ def check_prefix(text: str) -> None:
         check_ip(address)
         bits = ip_address(address).max_prefixlen
         if not (slash and _PREFIX_LENGTH.fullmatch(length) and int(length) <= bits):
-            raise ValueError("its prefix is no number of bits")
+            raise ValueError("its prefix is not a number of bits")
     except ValueError as error:
         raise ValueError(
-            f"{quoted(text)} is no address with a prefix such as 10.0.0.1/24"
+            f"{quoted(text)} is not an address with a prefix such as 10.0.0.1/24"
         ) from error
 
 
@@ -91,7 +91,7 @@ def check_mac(text: str) -> None:
     digits = text.replace(":", "").replace("-", "").replace(".", "")
     written = _PAIRS.fullmatch(text) or _QUADS.fullmatch(text)
     if written is None or len(digits) / 2 not in _MAC_OCTETS:
-        raise ValueError(f"{quoted(text)} is no MAC address such as 02:42:0a:00:00:02")
+        raise ValueError(f"{quoted(text)} is not a MAC address such as 02:42:0a:00:00:02")
 
 
 def unless_empty(rule: Rule) -> Rule:

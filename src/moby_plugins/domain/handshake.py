@@ -19,7 +19,7 @@ from moby_plugins.domain.permissions import shell_command
 from moby_plugins.domain.text import sentence, shown
 
 # What is wrong, why it matters, and what to do about it.
-Told: TypeAlias = tuple[str, str, str]
+Explanation: TypeAlias = tuple[str, str, str]
 
 _RETRIED = "hosts try for 15 seconds, and fail"
 _AT_ONCE = "hosts fail with it at once, and do not try again"
@@ -35,7 +35,7 @@ _CERTIFICATES = (
 
 
 @frozen
-class Asked:
+class HandshakeOutcome:
     """The outcome of a handshake: the subsystems that the plugin implements, or an ``error``.
 
     ``seconds`` was the time-out. ``instead`` is the scheme that worked, ``"tcp"`` or ``"https"``,
@@ -48,18 +48,20 @@ class Asked:
     instead: str = ""
 
 
-def explained(name: str, address: Address, asked: Asked, error: PluginError) -> Told:
+def explained(
+    name: str, address: Address, outcome: HandshakeOutcome, error: PluginError
+) -> Explanation:
     """Return an explanation of why the handshake with plugin ``name`` failed with ``error``."""
-    if asked.instead:
-        return _of_scheme(address, asked.instead)
+    if outcome.instead:
+        return _of_scheme(address, outcome.instead)
     if isinstance(error, TransportTimeoutError):
-        return _of_silence(name, asked.seconds)
+        return _of_silence(name, outcome.seconds)
     if isinstance(error, TransportError):
         return _of_failed_exchange(name, error)
     return _of_refusal(name, error)
 
 
-def _of_scheme(address: Address, instead: str) -> Told:
+def _of_scheme(address: Address, instead: str) -> Explanation:
     scheme, spoken = shown(address.scheme), "TLS" if instead == "https" else "plain text"
     return (
         f"the plugin speaks {spoken}, and its address says {scheme}://",
@@ -68,42 +70,42 @@ def _of_scheme(address: Address, instead: str) -> Told:
     )
 
 
-def _of_silence(name: str, seconds: float) -> Told:
+def _of_silence(name: str, seconds: float) -> Explanation:
     slow = shell_command("moby-plugins", "inspect", "--timeout", "30", name)
     return (
-        f"the plugin did not answer within {seconds:g} s",
-        "hosts wait for it as long as they wait for any, and fail",
+        f"the plugin did not respond within {seconds:g} s",
+        "hosts wait until their time-out, and fail",
         f"look into its log, and start it again; where it is only slow, see how slow: {slow}",
     )
 
 
-def _of_failed_exchange(name: str, error: TransportError) -> Told:
+def _of_failed_exchange(name: str, error: TransportError) -> Explanation:
     reason = error.reason.lower()
     if "certificate verify failed" in reason:
         advice = next(advice for text, advice in _CERTIFICATES if text in reason)
         return error.reason, "hosts refuse to speak with the plugin", advice
     if "refused" in reason or "unknown host" in reason:
         return error.reason, _RETRIED, "start the plugin, or correct the address in the spec"
-    return error.reason, _RETRIED, _see_who_listens(name)
+    return error.reason, _RETRIED, _listener_command(name)
 
 
-def _of_refusal(name: str, error: PluginError) -> Told:
+def _of_refusal(name: str, error: PluginError) -> Explanation:
     if isinstance(error, StatusError):
-        said = f": {shown(error.message)}" if error.message else ""
+        message = f": {shown(error.message)}" if error.message else ""
         look = shell_command("moby-plugins", "inspect", name)
         missing = error.status == NOT_FOUND
         return (
-            f"it answered Plugin.Activate with {status_line(error.status)}{said}",
+            f"it answered Plugin.Activate with {status_line(error.status)}{message}",
             _AT_ONCE,
-            _see_who_listens(name) if missing else f"look into the plugin's log; then: {look}",
+            _listener_command(name) if missing else f"look into the plugin's log; then: {look}",
         )
     if isinstance(error, WireError):
-        what = f"its answer to Plugin.Activate cannot be used: {sentence(error.reason)}"
-        return what, _AT_ONCE, _see_who_listens(name)
+        what = f"its response to Plugin.Activate cannot be used: {sentence(error.reason)}"
+        return what, _AT_ONCE, _listener_command(name)
     reason = error.reason if isinstance(error, SpecError) else str(error)
     return reason, "hosts cannot reach the plugin", "correct the spec"
 
 
-def _see_who_listens(name: str) -> str:
+def _listener_command(name: str) -> str:
     look = shell_command("moby-plugins", "inspect", name)
     return f"see that the plugin, and no other program, listens there; then: {look}"

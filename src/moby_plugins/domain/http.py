@@ -41,10 +41,10 @@ TOO_LARGE = 413
 # Reasons of errors, shared by all transports.
 TIMED_OUT = "timed out"
 """The reason of a ``TransportTimeoutError``."""
-CLOSED_HERE = "the connection was closed at this end"
-CLOSED_EARLY = "the plugin closed the connection without an answer"
+CLOSED_HERE = "the connection was closed by this process"
+CLOSED_EARLY = "the plugin closed the connection without a response"
 """The reason of a ``TransportError`` if the plugin closed the connection before a status line."""
-CUT_OFF = "the answer's body is cut off or badly chunked"
+CUT_OFF = "the response's body is cut off or badly chunked"
 """The reason of a ``WireError`` if a body ends before it is complete, or is badly chunked."""
 MALFORMED = "malformed answer"
 """The reason of a ``TransportError`` if the received bytes are not HTTP."""
@@ -137,9 +137,9 @@ def check_method(method: str) -> str:
 
 @lru_cache(maxsize=128)
 def _checked_method(method: str) -> str:
-    given: object = method  # callers may not be type-checked
-    if not isinstance(given, str):
-        raise TypeError(f"a method is a string, not {quoted(given)}")
+    unchecked: object = method  # callers may not be type-checked
+    if not isinstance(unchecked, str):
+        raise TypeError(f"a method must be a string, not {quoted(unchecked)}")
     method = method.removeprefix("/")
     if not method or _BAD_METHOD.search(method):
         raise ValueError(f"{quoted(method)} is not a method: no white space, controls or non-ASCII")
@@ -200,10 +200,10 @@ class Request:
             return rest.read(cast("int", size))
         # A list of tiny chunks would take many times the size of the body.
         whole = io.BytesIO()
-        came = 0
+        received = 0
         while chunk := rest.read(CHUNK_BYTES):
-            came += len(chunk)
-            if self.max_bytes is not None and came > self.max_bytes:
+            received += len(chunk)
+            if self.max_bytes is not None and received > self.max_bytes:
                 raise self.too_large(self.max_bytes)
             if self.hold is not None:
                 self.hold(len(chunk))
@@ -247,10 +247,10 @@ class ChunkCheck:
         reader for ever.
         """
         if not isinstance(chunk, _BINARY):
-            raise TypeError(f"a body is made of bytes, not of {type(chunk).__name__}")
+            raise TypeError(f"a body must yield bytes, not {type(chunk).__name__}")
         self._empty = 0 if chunk else self._empty + 1
         if self._empty == MAX_EMPTY_CHUNKS:
-            raise ValueError(f"a body yields no bytes: {self._empty:,} empty chunks in a row")
+            raise ValueError(f"the body yields no bytes: {self._empty:,} empty chunks in a row")
         return chunk
 
 
@@ -267,7 +267,7 @@ def as_bytes(chunk: Any) -> bytes:
     The items of a ``memoryview`` may have any size.
     """
     if not isinstance(chunk, _BINARY):
-        raise TypeError(f"a body is made of bytes, not of {type(chunk).__name__}")
+        raise TypeError(f"a body must yield bytes, not {type(chunk).__name__}")
     return bytes(chunk)
 
 
@@ -363,15 +363,15 @@ def status_error(status: int, method: str, body: bytes) -> StatusError:
     except ValueError:
         answer = None
     if isinstance(answer, dict):
-        told = fold_keys(answer).get("err")
-        if isinstance(told, str) and told:
-            message = told
+        text = fold_keys(answer).get("err")
+        if isinstance(text, str) and text:
+            message = text
     return StatusError(status, method, message)
 
 
 def too_large(limit: int) -> WireError:
     """Return the error for a response whose body exceeds ``limit`` bytes."""
-    return WireError(f"the answer is larger than {limit} bytes")
+    return WireError(f"the response is larger than {limit} bytes")
 
 
 class Whole:
@@ -396,6 +396,11 @@ class Whole:
         if self._left <= 0:
             raise too_large(self._limit)
         self.room = min(CHUNK_BYTES, self._left)
+
+    @property
+    def size(self) -> int:
+        """How many bytes were received so far."""
+        return self._limit + 1 - self._left
 
     @property
     def value(self) -> bytes:

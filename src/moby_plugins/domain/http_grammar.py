@@ -1,7 +1,7 @@
-"""The rules for heads of HTTP messages, shared by clients, servers and all HTTP engines.
+"""The rules for heads of HTTP messages, shared by clients, servers and all HTTP libraries.
 
 HTTP parsers differ in the malformed heads that they accept. This library rejects a head that any
-of them rejects, so that a plugin works with every engine or with none. All functions raise
+of them rejects, so that a plugin works with every library or with none. All functions raise
 ``ValueError``, which adapters translate.
 
 Lines of a response may end in LF, as some plugins send them; lines of a request end in CRLF.
@@ -10,9 +10,7 @@ Lines of a response may end in LF, as some plugins send them; lines of a request
 import re
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from functools import lru_cache
-from typing import Protocol
-
-from attrs import frozen
+from typing import NamedTuple, Protocol
 
 # How many interim responses and trailers are skipped; one more of either is an error.
 MAX_INTERIM = 16
@@ -66,7 +64,7 @@ _plain = re.compile(
 )
 _PLAIN_BYTES = 1 << 10
 
-NO_FIELD = "a line among the headers that is none"
+NO_FIELD = "a malformed header line"
 
 # The header of a response that states its size, and headers that may contradict it.
 _ONE_LENGTH = re.compile(rb"\n[Cc]ontent-[Ll]ength:[ \t]*([0-9]{1,18})[ \t]*\r?\n")
@@ -114,8 +112,7 @@ def check_heads(data: bytes) -> int:
     raise _blame(data[position:])
 
 
-@frozen
-class PlainHead:
+class PlainHead(NamedTuple):
     """The head of a response with a Content-Length, on a connection that stays open."""
 
     text: bytes
@@ -193,7 +190,7 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
 def check_interim(options: Iterable[str]) -> None:
     """Raise ``ValueError`` if a connection option of an interim response is ``close``."""
     if "close" in ",".join(options).lower():
-        raise ValueError("an interim answer that is to be the last")
+        raise ValueError("an interim response with Connection: close")
 
 
 def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
@@ -226,11 +223,11 @@ def read_headers(lines: Lines, headers: MutableMapping[bytes, bytes]) -> None:
     while (line := lines.readline()) != b"\r\n":
         match = REQUEST_HEADER.fullmatch(line)
         if match is None:
-            raise ValueError("a line among the headers is none")
+            raise ValueError("a malformed header line")
         name, value = match[1].title(), match[2].strip(b" \t")
         if name in headers:
             if name in _SINGLE:
-                raise ValueError(f"two headers {name.decode()}")
+                raise ValueError(f"a duplicate header {name.decode()}")
             value = headers[name] + b", " + value
         headers[name] = value
     if not headers.keys().isdisjoint(_FRAMING):
@@ -271,13 +268,13 @@ class ChunkLines:
             self._trailers += 1
             self._is_over = line == b"\r\n"
             if not (self._is_over or REQUEST_HEADER.fullmatch(line)):
-                raise ValueError(f"a trailer that is none: {line!r:.80}")
+                raise ValueError(f"a malformed trailer: {line!r:.80}")
             if self._trailers > MAX_TRAILERS + 1:
                 raise ValueError(f"more than {MAX_TRAILERS} trailers")
             return 0
         match = CHUNK_SIZE.fullmatch(line)
         if match is None:
-            raise ValueError(f"not the size of a chunk: {line!r:.80}")
+            raise ValueError(f"not a chunk size: {line!r:.80}")
         size = int(match[1], 16)
         if not size:
             self._trailers = 0

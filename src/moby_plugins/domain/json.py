@@ -72,7 +72,8 @@ def first_value(data: bytes) -> Any:
     Takes at most ``MAX_MEMORY`` and twice the size of ``data``. Raises ``ValueError`` for
     malformed JSON, for more than ``MAX_VALUES`` values, and if the memory does not suffice.
     """
-    if len(data) <= 2 * MAX_DEPTH and b"\\u" not in data:
+    # For ``in``, bytes raise and drop a ``TypeError`` before they search.
+    if len(data) <= 2 * MAX_DEPTH and data.find(b"\\u") < 0:
         # The usual case: too short to be deep, no surrogates. Errors are explained below.
         try:
             return _scan(data.decode(), 0)[0]

@@ -141,12 +141,12 @@ def _may_be_deep(data: bytes) -> bool:
     if len(data) <= STEP_BYTES:
         return data.count(b"[") + data.count(b"{") > MAX_DEPTH
     # Brackets are rare here, and finding a few is far faster than counting all.
-    found = 0
+    count = 0
     for bracket in (b"[", b"{"):
         at = -1
-        while found <= MAX_DEPTH and (at := data.find(bracket, at + 1)) >= 0:
-            found += 1
-    return found > MAX_DEPTH
+        while count <= MAX_DEPTH and (at := data.find(bracket, at + 1)) >= 0:
+            count += 1
+    return count > MAX_DEPTH
 
 
 def _is_deep(value: Any) -> bool:

@@ -71,9 +71,9 @@ def is_engine_name(name: object) -> bool:
     return match is not None and len(match["repository"]) <= _MAX_REPOSITORY
 
 
-def is_api_version(told: str) -> bool:
+def is_api_version(text: str) -> bool:
     """Return whether an engine's Api-Version is well-formed: it becomes a part of paths."""
-    return _API_VERSION.fullmatch(told) is not None
+    return _API_VERSION.fullmatch(text) is not None
 
 
 def asked_as(name: str) -> str:
@@ -116,8 +116,8 @@ def manifest_of(types: Iterable[str]) -> Manifest:
     Types with capital letters are left out, since look-ups never match them.
     """
     matches = (match for match in map(_TYPE.fullmatch, types) if match)
-    found = (match[1] for match in matches if match[1] == match[1].lower())
-    return Manifest(tuple(dict.fromkeys(_BY_CAPABILITY.get(each, each) for each in found)))
+    subsystems = (match[1] for match in matches if match[1] == match[1].lower())
+    return Manifest(tuple(dict.fromkeys(_BY_CAPABILITY.get(each, each) for each in subsystems)))
 
 
 def unmatched(types: Iterable[str]) -> tuple[str, ...]:
@@ -153,11 +153,11 @@ def found_plugin(plugin: ManagedPlugin, root: object) -> Plugin:
         raise SpecError(f"plugin {named} has the id {quoted(plugin.id)}, which is none")
     if not is_socket_name(socket):
         raise SpecError(
-            f"the socket of plugin {named} is called {quoted(socket)}, which is no file's name: "
+            f"the socket of plugin {named} is called {quoted(socket)}, which is not a file's name: "
             "correct interface.socket in its config.json"
         )
     if not isinstance(root, str) or not root.startswith("/"):
-        raise SpecError(f"the engine keeps its data in {quoted(root)}, which is no path")
+        raise SpecError(f"the engine keeps its data in {quoted(root)}, which is not a path")
     return Plugin(
         plugin.name,
         of_path(f"{SOCKETS_PATH}/{plugin.id}/{socket}"),
@@ -204,7 +204,7 @@ def read_plugins(value: object) -> tuple[ManagedPlugin, ...]:
 
 def read_root(value: object) -> object:
     """Return ``DockerRootDir`` of an engine's information; raise ``ValueError`` for no object."""
-    return _object("what the engine says of itself", value).get("dockerrootdir")
+    return _object("the engine's information", value).get("dockerrootdir")
 
 
 def _mount(value: object) -> PluginMount:

@@ -114,10 +114,10 @@ def _understood(body: bytes, subsystem: _Subsystem) -> bytes | None:
         return None
     if not isinstance(value, dict):
         return None
-    made = {key: subsystem.kept(key.casefold(), item) for key, item in value.items()}
+    masked = {key: subsystem.kept(key.casefold(), item) for key, item in value.items()}
     # Write the object again if a key is repeated: ``value`` has only its last value.
-    if reader.found or reader.doubled or made != value or rest.strip():
-        return _dumped(made)
+    if reader.found or reader.doubled or masked != value or rest.strip():
+        return _dumped(masked)
     return body
 
 
@@ -240,14 +240,14 @@ class _Reader:
             for key, value in pairs
         )
         self.warned = self.warned or labelled
-        made = {
+        members = {
             key: self._hide(value)
             if labelled and key.casefold() in _LABELLED
             else self._value(key, value)
             for key, value in pairs
         }
-        self.doubled = self.doubled or len(made) < len(pairs)
-        return made
+        self.doubled = self.doubled or len(members) < len(pairs)
+        return members
 
     def _value(self, key: str, value: Any) -> Any:
         rule = self._rules.get(key.casefold())
@@ -268,17 +268,19 @@ class _Reader:
         return value
 
     def _list(self, items: list[Any]) -> list[Any]:
-        made: list[Any] = []
+        masked_items: list[Any] = []
         before: Any = None
         for item in items:
             follows = isinstance(before, str) and (
                 is_flag(before) or (len(items) == len("ab") and is_secret(before))
             )
-            made.append(self._hide(item) if follows and made else self._strings(item))
+            masked_items.append(
+                self._hide(item) if follows and masked_items else self._strings(item)
+            )
             before = item
         if isinstance(before, str) and (is_flag(before) or is_secret(before)):
             self.warned = True  # its value may have been cut off
-        return made
+        return masked_items
 
     def _noted(self, before: Any, after: Any) -> Any:
         self.found = self.found or before != after

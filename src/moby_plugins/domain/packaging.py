@@ -46,7 +46,7 @@ class Program:
 
 
 @frozen(kw_only=True)
-class SeenFiles:
+class FileObservations:
     """Observations of a plugin's directory.
 
     ``rootfs`` says whether it has a root file system, ``program`` describes the entrypoint, and
@@ -64,11 +64,11 @@ class SeenFiles:
     cut: bool = False
 
 
-def judged(config: PluginConfig, seen: SeenFiles) -> tuple[Finding, ...]:
+def judged(config: PluginConfig, seen: FileObservations) -> tuple[Finding, ...]:
     """Return the findings about a plugin's directory, problems first."""
     if not config.readable:
         return config.findings
-    found = [
+    findings = [
         *config.findings,
         *_interface(config),
         *_program(config, seen),
@@ -78,7 +78,7 @@ def judged(config: PluginConfig, seen: SeenFiles) -> tuple[Finding, ...]:
         *_settable(config),
         *_files(seen),
     ]
-    return tuple(sorted(found, key=lambda each: each.severity != PROBLEM))
+    return tuple(sorted(findings, key=lambda each: each.severity != PROBLEM))
 
 
 def _problem(where: str, what: str, why: str, remedy: str) -> Finding:
@@ -125,21 +125,21 @@ def _interface(config: PluginConfig) -> Iterator[Finding]:
         )
 
 
-def _type_concern(given: str) -> str:
-    match = re.fullmatch(r"docker\.([a-z]+)/1\.0", given, re.IGNORECASE)
+def _type_concern(text: str) -> str:
+    match = re.fullmatch(r"docker\.([a-z]+)/1\.0", text, re.IGNORECASE)
     if match and match[1].lower() in KINDS:
-        return f"{quoted(given)} has capital letters"
-    if match and given.islower():
-        return f"{quoted(given)}: no engine asks for {quoted(match[1])}"
-    return f"{quoted(given)} is not of the form docker.volumedriver/1.0"
+        return f"{quoted(text)} has capital letters"
+    if match and text.islower():
+        return f"{quoted(text)}: no engine asks for {quoted(match[1])}"
+    return f"{quoted(text)} is not of the form docker.volumedriver/1.0"
 
 
-def _meant_type(given: str) -> str:
-    kind = re.sub(r"^docker\.|/[^/]*$", "", given.lower())
+def _meant_type(text: str) -> str:
+    kind = re.sub(r"^docker\.|/[^/]*$", "", text.lower())
     return f"docker.{nearest(kind, KINDS) or 'volumedriver'}/1.0"
 
 
-def _program(config: PluginConfig, seen: SeenFiles) -> Iterator[Finding]:
+def _program(config: PluginConfig, seen: FileObservations) -> Iterator[Finding]:
     if not seen.rootfs:
         yield _problem(
             ROOTFS,
@@ -148,8 +148,8 @@ def _program(config: PluginConfig, seen: SeenFiles) -> Iterator[Finding]:
             f"put the root file system of the plugin into {ROOTFS}, beside {CONFIG}",
         )
     where = f"{CONFIG}: entrypoint"
-    given = config.texts("entrypoint")
-    if not given or not given[0]:
+    entrypoint = config.texts("entrypoint")
+    if not entrypoint or not entrypoint[0]:
         yield _problem(
             where,
             "it is missing",
@@ -178,13 +178,13 @@ def _program(config: PluginConfig, seen: SeenFiles) -> Iterator[Finding]:
     if not workdir.startswith("/"):
         yield _problem(
             f"{CONFIG}: workdir",
-            f"{quoted(workdir)} is no absolute path",
+            f"{quoted(workdir)} is not an absolute path",
             "the runtime refuses to start the plugin",
             'write an absolute path, or leave it out for "/"',
         )
 
 
-def _mounts(config: PluginConfig, seen: SeenFiles) -> Iterator[Finding]:
+def _mounts(config: PluginConfig, seen: FileObservations) -> Iterator[Finding]:
     for number, mount in enumerate(config.mounts):
         where = f"{CONFIG}: mounts[{number}]"
         source, destination = mount.get("source"), mount.get("destination") or ""
@@ -201,7 +201,7 @@ def _mounts(config: PluginConfig, seen: SeenFiles) -> Iterator[Finding]:
                 where,
                 f"{shown(source)}, the source of {named}, is not on this machine",
                 "enabling fails wherever it is missing",
-                "have it made before, and say so in the plugin's description",
+                "create it beforehand, and say so in the plugin's description",
             )
         if not destination.strip("/"):
             yield _problem(
@@ -234,20 +234,20 @@ def _hides(destination: str, path: str) -> bool:
 
 def _propagation(config: PluginConfig) -> Iterator[Finding]:
     where = f"{CONFIG}: propagatedMount"
-    given = config.fields.get("propagatedmount") or ""
+    path = config.fields.get("propagatedmount") or ""
     kinds = config.kinds & MOUNTING
-    if not given and kinds:
+    if not path and kinds:
         yield _warning(
             where,
             f"there is none, and the plugin is a {listed(sorted(kinds))}",
             "what the plugin mounts, containers do not see: they write into its root file system",
             "name the directory below which it mounts, such as /var/lib/shelf",
         )
-    elif given and not given.startswith("/"):
+    elif path and not path.startswith("/"):
         yield _warning(
             where,
-            f"{quoted(given)} is no absolute path",
-            "an engine compares it with the paths that the plugin answers, and finds none there",
+            f"{quoted(path)} is not an absolute path",
+            "an engine compares it with the paths in the plugin's responses, and finds none there",
             "write an absolute path",
         )
 
@@ -277,7 +277,7 @@ def _ignored(config: PluginConfig) -> Iterator[Finding]:
         if not re.fullmatch("CAP_[A-Z0-9_]+", each):
             yield _warning(
                 f"{CONFIG}: linux.capabilities",
-                f"{quoted(each)} is no capability",
+                f"{quoted(each)} is not a capability",
                 "runtimes ignore it or refuse to start the plugin",
                 "write it as CAP_SYS_ADMIN is written",
             )
@@ -296,11 +296,11 @@ def _settable(config: PluginConfig) -> Iterator[Finding]:
 
 
 def _settings_of(name: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
-    given = entry.get("settable") or ()
-    wrong = [each for each in given if each != _SETTABLE[name]]
+    names = entry.get("settable") or ()
+    wrong = [each for each in names if each != _SETTABLE[name]]
     if wrong:
         what = f"{quoted(entry.get('name') or '')} has {quoted(wrong[0])} settable"
-    elif given and not entry.get("name"):
+    elif names and not entry.get("name"):
         what = "an entry that is settable has no name"
     else:
         return
@@ -312,7 +312,7 @@ def _settings_of(name: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
     )
 
 
-def _files(seen: SeenFiles) -> Iterator[Finding]:
+def _files(seen: FileObservations) -> Iterator[Finding]:
     if seen.odd:
         more = f" and {len(seen.odd) - _NAMED} more" if len(seen.odd) > _NAMED else ""
         yield _warning(

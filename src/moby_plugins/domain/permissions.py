@@ -70,21 +70,21 @@ def weaknesses(
     if access.owner not in trusted:
         user = shown(users.get(access.owner, str(access.owner)))
         command = ("chown", "-h", "root") if access.kind == LINK else ("chown", "root")
-        told = f"the {noun} belongs to {user}, who is neither root nor the user that runs this"
-        yield Weakness(told, f"processes of {user}", shell_command(*command, path))
+        reason = f"the {noun} belongs to {user}, who is neither root nor the user that runs this"
+        yield Weakness(reason, f"processes of {user}", shell_command(*command, path))
     protected = access.kind == DIRECTORY and access.mode & STICKY and not access.searched
     if access.kind == LINK or protected:
         return  # the mode of a link has no meaning
     if access.mode & FOR_OTHERS_TO_WRITE:
         usable = access.kind != DIRECTORY or access.mode & FOR_OTHERS_TO_SEARCH
-        told = f"every user can write to the {noun}"
-        yield Weakness(told, "any of them" if usable else "", shell_command("chmod", "o-w", path))
+        reason = f"every user can write to the {noun}"
+        yield Weakness(reason, "any of them" if usable else "", shell_command("chmod", "o-w", path))
     # Group write access to a socket is legitimate: hosts that are not root connect through it.
     elif access.mode & FOR_GROUP_TO_WRITE and access.kind != SOCKET:
         members = shown(", ".join(access.members))
-        told = f"its group can write to the {noun}"
+        reason = f"its group can write to the {noun}"
         yield Weakness(
-            f"{told}: {members}" if members else f"{told}, in which there is no other user now",
+            f"{reason}: {members}" if members else f"{reason}, in which there is no other user now",
             "any of them" if members else "",
             shell_command("chmod", "g-w", path),
         )

@@ -78,14 +78,14 @@ def check_reference(name: str) -> str:
     """Return ``name``; raise ``SettingsError`` if it is not valid for a managed plugin."""
     if len(name) > MAX_REFERENCE or not _REFERENCE.fullmatch(name):
         raise SettingsError(
-            f"{quoted(name)} is no name of a managed plugin: small letters and digits, with parts"
-            " joined by / . _ or -, and a :TAG where it needs one, as in someone/shelf:1.0"
+            f"{quoted(name)} is not a managed plugin's name: small letters and digits, with parts"
+            " joined by / . _ or -, and a :TAG where it needs one, as in alice/shelf:1.0"
         )
     return name
 
 
 def short_name(reference: str) -> str:
-    """Return the last component without the tag: ``shelf`` for ``someone/shelf:1.0``."""
+    """Return the last component without the tag: ``shelf`` for ``alice/shelf:1.0``."""
     return reference.rpartition("/")[2].partition(":")[0]
 
 
@@ -101,7 +101,7 @@ def socket_concern(socket: str) -> str:
     if not socket:
         return "it is missing"
     if "/" in socket or "\0" in socket or socket in {".", ".."}:
-        return f"{quoted(socket)} is no plain name of a file"
+        return f"{quoted(socket)} is not a plain name of a file"
     if size > MAX_SOCKET_NAME_BYTES:
         most = f"an engine reaches at most {MAX_SOCKET_NAME_BYTES}"
         return f"{quoted(socket)} has {size} bytes, and {most}"
@@ -117,8 +117,8 @@ class Description:
 
     def line(self) -> str:
         """Return the description as the line that the program prints."""
-        told = {"implements": self.implements, "socket": self.socket}
-        return json.dumps({_MARK: told})
+        fields = {"implements": self.implements, "socket": self.socket}
+        return json.dumps({_MARK: fields})
 
     @classmethod
     def found(cls, output: str) -> "Description | None":
@@ -127,8 +127,8 @@ class Description:
             if not line.startswith(f'{{"{_MARK}"'):
                 continue
             with suppress(ValueError, KeyError, TypeError):
-                told = json.loads(line)[_MARK]
-                return cls(tuple(map(str, told["implements"])), str(told["socket"]))
+                fields = json.loads(line)[_MARK]
+                return cls(tuple(map(str, fields["implements"])), str(fields["socket"]))
         return None
 
 
@@ -176,7 +176,7 @@ def capability(text: str) -> str:
     name = text.upper()
     name = name if name.startswith("CAP_") else f"CAP_{name}"
     if not _CAPABILITY.fullmatch(name):
-        raise SettingsError(f"{quoted(text)} is no capability such as CAP_SYS_ADMIN")
+        raise SettingsError(f"{quoted(text)} is not a capability such as CAP_SYS_ADMIN")
     return name
 
 
@@ -188,8 +188,8 @@ def variable(text: str) -> dict[str, Any]:
     name, equals, value = text.partition("=")
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or "\0" in value:
         raise SettingsError(f"{quoted(text)} is not of the form NAME or NAME=VALUE")
-    given = {"value": value} if equals else {}
-    return {"name": name, "description": "", "settable": ["value"], **given}
+    default = {"value": value} if equals else {}
+    return {"name": name, "description": "", "settable": ["value"], **default}
 
 
 @frozen(kw_only=True)
@@ -365,7 +365,7 @@ def _unknown(where: str, key: str, shape: Mapping[str, Any]) -> Finding:
     return Finding(
         WARNING,
         f"{CONFIG}: {shown(where)}",
-        f"{quoted(key)} is no key of a plugin's configuration{meant}",
-        "engines ignore it without a word, so what it says does not happen",
+        f"{quoted(key)} is not a key of a plugin's configuration{meant}",
+        "engines ignore it silently, so it has no effect",
         f"write {near} instead" if near else "remove it",
     )

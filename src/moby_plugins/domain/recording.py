@@ -41,8 +41,8 @@ _BODY = {"pieces": list, "omitted": int}
 _USUAL = {"request": "", "status": 0, "answer": "", "broken": "", "host_left": False}
 
 
-def _pieces(given: Iterable[bytes]) -> tuple[bytes, ...]:
-    return tuple(given)
+def _pieces(chunks: Iterable[bytes]) -> tuple[bytes, ...]:
+    return tuple(chunks)
 
 
 @frozen(field_transformer=typed)
@@ -95,10 +95,10 @@ class RecordedCall:
 
 
 def _in_order(calls: Iterable[RecordedCall]) -> tuple[RecordedCall, ...]:
-    given = tuple(calls)
+    recorded = tuple(calls)
     # Other values are rejected by the type check that follows.
-    in_time = all(isinstance(call, RecordedCall) for call in given)
-    return tuple(sorted(given, key=lambda call: call.at)) if in_time else given
+    in_time = all(isinstance(call, RecordedCall) for call in recorded)
+    return tuple(sorted(recorded, key=lambda call: call.at)) if in_time else recorded
 
 
 @frozen(field_transformer=typed)
@@ -151,8 +151,8 @@ def heading_line(recording: Recording) -> str:
 
 def call_line(call: RecordedCall) -> str:
     """Return the line of one call."""
-    said = call_json(call)
-    return _line({key: said[key] for key in said if said[key] != _USUAL.get(key)})
+    fields = call_json(call)
+    return _line({key: fields[key] for key in fields if fields[key] != _USUAL.get(key)})
 
 
 def call_json(call: RecordedCall) -> dict[str, Any]:

@@ -23,18 +23,17 @@ def is_seconds(value: object) -> bool:
     return 0 < value <= sys.float_info.max or value == math.inf
 
 
-def size(argument: str, given: object) -> int:
+def size(argument: str, value: object) -> int:
     """Return a bound in bytes, a positive whole number.
 
-    Raises ``TypeError`` if ``given`` is not a whole number, and ``ValueError`` if it is not
+    Raises ``TypeError`` if ``value`` is not a whole number, and ``ValueError`` if it is not
     positive. Both name the ``argument``.
     """
-    wrong = f"{argument} must be a positive whole number, not {quoted(given)}"
-    if not isinstance(given, int) or isinstance(given, bool):
-        raise TypeError(wrong)
-    if given < 1:
-        raise ValueError(wrong)
-    return given
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not isinstance(value, int) or not is_whole or value < 1:
+        wrong = f"{argument} must be a positive whole number, not {quoted(value)}"
+        raise ValueError(wrong) if is_whole else TypeError(wrong)
+    return value
 
 
 def seconds(timeout: float | None) -> float | None:
@@ -47,24 +46,41 @@ def seconds(timeout: float | None) -> float | None:
     if timeout is None or timeout == math.inf:
         return None
     if not is_seconds(timeout):
-        raise ValueError(f"a time-out is a positive number of seconds, not {quoted(timeout)}")
+        raise ValueError(f"a time-out must be a positive number of seconds, not {quoted(timeout)}")
     return float(timeout)
 
 
-@frozen
-class _AtLeast:
-    """An attrs validator for a number, of at least ``bound``, which accepts values of any type."""
+def no_nan(argument: str, given: float) -> float:
+    """Return ``given``, a number of seconds; raise ``ValueError`` for NaN.
 
-    bound: float
-    most: float = sys.float_info.max
+    NaN is neither less nor more than any number: a wait would end at once, or never.
+    """
+    if math.isnan(given):
+        raise ValueError(f"{argument} must be a number of seconds, not nan")
+    return given
 
-    def __call__(self, _: object, attribute: "Attribute[float]", value: Any) -> None:
+
+def finite(argument: str, given: float) -> float:
+    """Return ``given``, a moment in seconds; raise ``ValueError`` for NaN and infinities."""
+    if not math.isfinite(given):
+        raise ValueError(f"{argument} must be a finite number of seconds, not {given:g}")
+    return given
+
+
+def _at_least(
+    bound: float, most: float = sys.float_info.max
+) -> "Callable[[object, Attribute[float], Any], None]":
+    """Return an attrs validator for a number of at least ``bound``; it takes values of any type."""
+
+    def check(_: object, attribute: "Attribute[float]", value: Any) -> None:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         # Written so that NaN is rejected too.
-        if not (is_number and (self.bound <= value <= sys.float_info.max or value == self.most)):
+        if not (is_number and (bound <= value <= sys.float_info.max or value == most)):
             raise ValueError(
-                f"{attribute.name} must be a number, {self.bound:g} or more: {quoted(value)}"
+                f"{attribute.name} must be a number, {bound:g} or more: {quoted(value)}"
             )
+
+    return check
 
 
 @frozen
@@ -87,7 +103,8 @@ class RetryPolicy:
             do not retry at the same moment; 0 or more. It never exceeds the budget.
 
     A subclass may override ``next_delay``, to wait longer for a particular plugin or to give up by
-    another rule. It is called after each failure; jitter is added to its result.
+    another rule. It is called after each failure; jitter is added to its result. ``ValueError`` is
+    raised for a result that is negative or NaN.
 
     Raises:
         ValueError: If a value is not a number, or is out of range.
@@ -102,11 +119,11 @@ class RetryPolicy:
         ```
     """
 
-    initial: float = field(default=1.0, validator=_AtLeast(1e-3))
-    factor: float = field(default=2.0, validator=_AtLeast(1.0, math.inf))
-    max_delay: float = field(default=30.0, validator=_AtLeast(1e-3, math.inf))
-    budget: float = field(default=30.0, validator=_AtLeast(0.0, math.inf))
-    jitter: float = field(default=0.0, validator=_AtLeast(0.0, MAX_SECONDS))
+    initial: float = field(default=1.0, validator=_at_least(1e-3))
+    factor: float = field(default=2.0, validator=_at_least(1.0, math.inf))
+    max_delay: float = field(default=30.0, validator=_at_least(1e-3, math.inf))
+    budget: float = field(default=30.0, validator=_at_least(0.0, math.inf))
+    jitter: float = field(default=0.0, validator=_at_least(0.0, MAX_SECONDS))
 
     @classmethod
     def never(cls) -> "RetryPolicy":
@@ -178,6 +195,9 @@ class Tries:
         delay = self._policy.next_delay(self.number - 1, elapsed)
         if delay is None:
             return None
+        if not delay >= 0:  # from a subclass; written so that NaN is rejected too
+            raise ValueError(f"next_delay returned {quoted(delay)}: no number of seconds from 0 on")
+        delay = min(delay, MAX_SECONDS)
         self.number += 1
         return delay + self._jitter(elapsed + delay) if self._policy.jitter else delay
 
@@ -191,8 +211,8 @@ class Tries:
         self.started += seconds
 
 
-def policy_given(given: object) -> RetryPolicy:
-    """Return ``given``; raise ``TypeError``, naming ``retry``, if it is not a ``RetryPolicy``."""
-    if not isinstance(given, RetryPolicy):
-        raise TypeError(f"retry must be a RetryPolicy, not {quoted(given)}")
-    return given
+def policy_given(value: object) -> RetryPolicy:
+    """Return ``value``; raise ``TypeError``, naming ``retry``, if it is not a ``RetryPolicy``."""
+    if not isinstance(value, RetryPolicy):
+        raise TypeError(f"retry must be a RetryPolicy, not {quoted(value)}")
+    return value

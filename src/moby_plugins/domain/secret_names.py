@@ -114,7 +114,7 @@ def mask_settings(
 ) -> str:
     """Return ``text`` with the secrets replaced.
 
-    They are what follows a name that ``named`` matches, private keys, tokens and credentials.
+    Secrets are the values of names that ``named`` matches, private keys, tokens and credentials.
     """
 
     def hide(match: "re.Match[str]") -> str:
@@ -146,10 +146,10 @@ def _starts(text: str) -> Iterator[int]:
     folded = text.casefold()
     if not any(word in folded for word in _BEGINNINGS):
         return
-    found = _STARTS.search(text)
-    while found is not None:
-        yield found.start()
-        found = _STARTS.search(text, found.start() + 1)
+    match = _STARTS.search(text)
+    while match is not None:
+        yield match.start()
+        match = _STARTS.search(text, match.start() + 1)
 
 
 def _without_user(word: str, replace: Callable[[str], str]) -> str:

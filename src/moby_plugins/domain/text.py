@@ -63,8 +63,8 @@ def quoted(value: object, most: int = MAX_TEXT) -> str:
     def escape(char: str) -> str:
         return f"\\{mark}" if char == mark else repr(char)[1:-1]
 
-    kept, rest = _cut(value, most, escape)
-    return f"{mark}{kept}{mark}{rest}"
+    start, rest = _cut(value, most, escape)
+    return f"{mark}{start}{mark}{rest}"
 
 
 def sentence(value: object) -> str:
@@ -84,16 +84,16 @@ def listed(values: Iterable[object], empty: str = "nothing") -> str:
     return shown(", ".join(map(_text_of, values))) or empty
 
 
-def nearest(given: str, known: Iterable[str], alike: float = NEAR) -> str:
-    """Return the item of ``known`` that is most similar to ``given``, or "" if none is.
+def nearest(word: str, known: Iterable[str], alike: float = NEAR) -> str:
+    """Return the item of ``known`` that is most similar to ``word``, or "" if none is.
 
     Letters may differ in case, and a few may be wrong, missing, added or swapped.
     """
     from difflib import get_close_matches  # imported here, as hosts do not need it
 
     by_fold = {each.casefold(): each for each in known}
-    found = get_close_matches(given.casefold(), by_fold, 1, alike)
-    return by_fold[found[0]] if found else ""
+    matches = get_close_matches(word.casefold(), by_fold, 1, alike)
+    return by_fold[matches[0]] if matches else ""
 
 
 def class_name(value: object) -> str:

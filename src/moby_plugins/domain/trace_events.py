@@ -83,7 +83,7 @@ def _call_events(
     began, took = _microseconds(call.at), _microseconds(call.took)
     name, _, query = call.method.partition("?")
     category = name.partition(".")[0]
-    told = {
+    details = {
         "query": query,
         "status": call.status,
         "request": _text(call.request),
@@ -92,7 +92,14 @@ def _call_events(
         "answer_bytes": call.answer.size,
     }
     for process in (hosts, plugin):
-        slice_ = {"ph": "X", "name": name, "cat": category, "ts": began, "dur": took, "args": told}
+        slice_ = {
+            "ph": "X",
+            "name": name,
+            "cat": category,
+            "ts": began,
+            "dur": took,
+            "args": details,
+        }
         yield {**slice_, "pid": process, "tid": track}
     flow = {"name": name, "cat": category, "id": arrow, "ts": began, "tid": track}
     yield {**flow, "ph": "s", "pid": hosts}

@@ -42,8 +42,8 @@ def is_of_its_type(_: object, attribute: "Attribute[Any]", value: object) -> Non
         return
     if not _fits(kind)(value):
         # The value is not shown: it may be a passphrase.
-        wanted, given = shown(_name(kind)), shown(_kind_of(value))
-        raise TypeError(f"{attribute.name} must be a {wanted}, not a {given}")
+        wanted, actual = shown(_name(kind)), shown(_kind_of(value))
+        raise TypeError(f"{attribute.name} must be a {wanted}, not a {actual}")
 
 
 # Cached without a bound, since the types are few.

@@ -75,12 +75,12 @@ class Unit:
     def __attrs_post_init__(self) -> None:
         if not _NAME.fullmatch(check_plugin_name(self.name)):
             raise SettingsError(
-                f"{quoted(self.name)} is no name of a unit: letters, digits and :_.- are;"
+                f"{quoted(self.name)} is not a valid unit name: use letters, digits and :_.-;"
                 " choose another with --name"
             )
         for text in (*self.command, self.sockets_path, self.directory):
             if not text.isprintable():
-                raise SettingsError(f"{quoted(text)} holds what no unit can hold")
+                raise SettingsError(f"{quoted(text)} has a character that no systemd unit may have")
 
     def service(self) -> str:
         """Return the unit that runs the plugin; its first line has the unit's path."""

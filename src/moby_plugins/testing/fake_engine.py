@@ -32,7 +32,7 @@ class _Installed:
     config: Mapping[str, Any]
     settings: Mapping[str, Any]
 
-    def told(self, name: str) -> dict[str, Any]:
+    def inspected(self, name: str) -> dict[str, Any]:
         return {
             "Config": self.config,
             "Enabled": self.enabled,
@@ -166,16 +166,16 @@ class FakeEngine:
         if path == "info":
             return _json(OK, {"DockerRootDir": self._root})
         if path == "plugins":
-            return _json(OK, [each.told(name) for name, each in self._plugins.items()])
+            return _json(OK, [each.inspected(name) for name, each in self._plugins.items()])
         if path.startswith("plugins/") and path.endswith("/json"):
             return self._inspect(path.removeprefix("plugins/").removesuffix("/json"))
         return _json(404, {"message": "page not found"})
 
     def _inspect(self, name: str) -> Response:
-        found = self._find(name)
-        if len(found) == 1:
-            return _json(OK, self._plugins[found[0]].told(found[0]))
-        if found:
+        plugin = self._find(name)
+        if len(plugin) == 1:
+            return _json(OK, self._plugins[plugin[0]].inspected(plugin[0]))
+        if plugin:
             return _json(400, {"message": f'multiple plugins found for "{name}"'})
         return _json(404, {"message": f'plugin "{name}" not found'})
 

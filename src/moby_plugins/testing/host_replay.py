@@ -65,12 +65,12 @@ def replay_calls(
             continue
         if call.request.omitted or call.answer.omitted:
             raise RecordingError(f"a body of {call.method} was not kept whole", os.fspath(file))
-        here = _translated(call, translate)
-        response = app(Request(call.method, here.request.data))
+        translated_call = _translated(call, translate)
+        response = app(Request(call.method, translated_call.request.data))
         body = _whole(response)
         if recording.masked:
             body = mask_body(call.method, body)
-        replayed.append(Replayed(here, response.status, body))
+        replayed.append(Replayed(translated_call, response.status, body))
     return replayed
 
 
@@ -97,7 +97,7 @@ def assert_replayed(
             lines.append(f"call {number}, {call.method} {shown(as_json(call.request.data))}:")
             lines += listed(iter(unlike))
     if lines:
-        raise AssertionError("\n".join([f"{os.fspath(file)}: other answers than recorded", *lines]))
+        raise AssertionError("\n".join([f"{os.fspath(file)}: the responses differ", *lines]))
 
 
 def _translated(call: RecordedCall, translate: Callable[[bytes], bytes]) -> RecordedCall:

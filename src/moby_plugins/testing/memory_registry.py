@@ -20,7 +20,7 @@ from moby_plugins.app.subsystems.authz import AuthZPlugin
 from moby_plugins.app.subsystems.secret import SecretProvider
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.http import Request, Response
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.ports import Cancellation, Clock, Transport

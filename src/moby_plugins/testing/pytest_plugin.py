@@ -72,9 +72,9 @@ def memory_transport(fake_clock: FakeClock) -> Iterator[MemoryTransports]:
     """
     from moby_plugins.testing import MemoryTransports
 
-    made = MemoryTransports(fake_clock)
-    yield made
-    made.assert_used_up()
+    transports = MemoryTransports(fake_clock)
+    yield transports
+    transports.assert_used_up()
 
 
 @pytest.fixture
@@ -140,8 +140,11 @@ def plugin_dir() -> Iterator[PluginDirectory]:
     """
     from moby_plugins.testing import PluginDirectory
 
-    with tempfile.TemporaryDirectory(prefix="mp-") as path, PluginDirectory(Path(path)) as made:
-        yield made
+    with (
+        tempfile.TemporaryDirectory(prefix="mp-") as path,
+        PluginDirectory(Path(path)) as directory,
+    ):
+        yield directory
 
 
 @pytest.fixture
@@ -256,9 +259,9 @@ def async_memory_transport() -> Iterator[AsyncMemoryTransports]:
     """
     from moby_plugins.testing import AsyncMemoryTransports
 
-    made = AsyncMemoryTransports()
-    yield made
-    made.assert_used_up()
+    transports = AsyncMemoryTransports()
+    yield transports
+    transports.assert_used_up()
 
 
 @pytest.fixture

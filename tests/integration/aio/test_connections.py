@@ -15,13 +15,16 @@ import pytest
 from moby_plugins.adapters.aio.pool import TURNS
 from moby_plugins.adapters.aio.transport import connect
 from moby_plugins.adapters.http.pool import IdleConnections
+from moby_plugins.aio import new_client
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError
+from moby_plugins.ports import CallEnded
 from moby_plugins.testing.contracts import Run
 from tests.dummy_plugin import Conversation, DummyPlugin, answering, http
 from tests.integration.aio.calls import called, echoes, failed, hangs, request
 from tests.integration.aio.conftest import Reach
 from tests.integration.descriptors import descriptors
+from tests.observers import Notes
 
 
 @contextmanager
@@ -334,9 +337,9 @@ def test_a_name_s_addresses_share_the_time_out(run: Run) -> None:
     """One that does not answer leaves time for the next; the name is resolved in a thread."""
     plugin = DummyPlugin.on_tcp(answering(http(b"1")))
     port = int(plugin.addr.rpartition(":")[2])
-    from moby_plugins.adapters.aio.dialing import AsyncTCPDial
+    from moby_plugins.adapters.aio.dialing import AsyncTCPDialer
     from moby_plugins.adapters.aio.transport import AsyncSocketTransport
-    from moby_plugins.adapters.http.dialing import TCPDial
+    from moby_plugins.adapters.http.dialing import TCPDialer
 
     resolving: list[str] = []
 
@@ -348,7 +351,7 @@ def test_a_name_s_addresses_share_the_time_out(run: Run) -> None:
         return [(*stream, ("192.0.2.1", port)), (*stream, ("127.0.0.1", port))]
 
     address = Address(f"tcp://plugin.example:{port}")
-    transport = AsyncSocketTransport(address, AsyncTCPDial(TCPDial(address, resolve)))
+    transport = AsyncSocketTransport(address, AsyncTCPDialer(TCPDialer(address, resolve)))
 
     async def test() -> None:
         began = time.monotonic()
@@ -361,3 +364,46 @@ def test_a_name_s_addresses_share_the_time_out(run: Run) -> None:
         transport.close()
         plugin.close()
     assert resolving == ["moby-plugins-resolve"]
+
+
+def test_a_response_says_whether_its_connection_is_new(reach: Reach, run: Run) -> None:
+    """A complete one, one that is read later, and the one after a connection that was closed."""
+
+    async def news(size: int) -> bool | None:
+        response = await made.send(request(b"x" * size), 5)
+        try:
+            while await response.body.read(1 << 16):
+                pass
+        finally:
+            response.body.close()
+        return response.new_connection
+
+    async def test() -> None:
+        assert [await news(1), await news(1), await news(1 << 20)] == [True, False, False]
+        other = reached.renewed()
+        try:
+            [first, second] = [await other.send(request(b"y"), 5) for _ in range(2)]
+            assert (first.new_connection, second.new_connection) == (True, False)
+        finally:
+            other.close()
+
+    with reach(echoes) as reached:
+        made = reached.transport
+        run(test())
+
+
+def test_an_observer_is_told_whether_a_connection_is_new(reach_unix: Reach, run: Run) -> None:
+    """Of calls and of streams."""
+    notes = Notes()
+
+    async def test(addr: str) -> None:
+        async with new_client(addr, observers=[notes]) as client:
+            await client.send_file("M.x", b"{}")
+            await client.send_file("M.x", b"{}")
+            async with client.stream("M.x") as stream:
+                assert not [chunk async for chunk in stream]
+
+    with reach_unix(echoes) as reached:
+        run(test(reached.plugin.addr))
+
+    assert [event.new_connection for event in notes.of(CallEnded)] == [True, False, False]

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import socket
 import ssl
 import threading
@@ -27,6 +26,7 @@ from moby_plugins.subsystems import LogEntry, LogInfo, ReadConfig
 from tests.integration.aio.loops import LOOPS, run
 from tests.integration.aio.test_serving import dial, served
 from tests.integration.certificates import Certificates
+from tests.integration.descriptors import descriptors
 from tests.integration.hostile.test_hang_ups import READ, START, close, end_sending, reset
 from tests.integration.serving.plugins import WAIT, answer, post
 
@@ -193,14 +193,14 @@ def test_a_quiet_stream_ends_within_a_second_of_its_host(loop: str, kind: Served
             # A loop makes itself at home with its first connection.
             await asyncio.to_thread(ask, addr)
             await asyncio.sleep(0.1)
-            before = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+            before = descriptors(), len(asyncio.all_tasks())
             socks = [await asyncio.to_thread(follow, kind, addr) for _ in range(30)]
             for sock in socks:
                 sock.close()
             assert await within(SECOND, lambda: quiet.closed == 30)
             assert (await asyncio.to_thread(ask, addr)).startswith(b"HTTP/1.1 200")
             assert await within(SECOND, lambda: len(asyncio.all_tasks()) <= before[1])
-            assert await within(SECOND, lambda: len(os.listdir("/proc/self/fd")) <= before[0])
+            assert await within(SECOND, lambda: descriptors() <= before[0])
 
     run(loop, main())
     assert quiet.cancelled == 30
@@ -233,7 +233,7 @@ def test_an_early_answer_is_heard(loop: str, kind: Served) -> None:
 
 
 def test_a_last_response_is_taken_whatever_its_host_still_sends(loop: str, kind: Served) -> None:
-    """What is no request, with 4 MiB behind it, is told so; the connection then ends."""
+    """What is not a request, with 4 MiB behind it, is told so; the connection then ends."""
 
     def ask(addr: str) -> bytes:
         with kind.dial(addr) as sock:
@@ -288,7 +288,7 @@ def test_a_call_that_goes_on_although_it_was_cancelled_is_logged(
     with caplog.at_level(logging.WARNING):
         run(loop, main())
     assert [record.message for record in caplog.records] == [
-        "Any.Thing goes on 0.2 s after its host hung up"
+        "Any.Thing is still running 0.2 s after its host hung up"
     ]
 
 

@@ -1,9 +1,7 @@
 """Registries and clients of tasks over real sockets, in each kind of loop."""
 
 import asyncio
-import os
 import threading
-import time
 
 import pytest
 
@@ -12,6 +10,7 @@ from moby_plugins.aio import AsyncVolumeDriver, new_client, new_local_registry
 from moby_plugins.subsystems import Volume, VolumeDriver
 from moby_plugins.testing import FakeTimeLoop, LivePlugins, PluginDirectory
 from moby_plugins.testing.contracts import Run
+from tests.integration.descriptors import descriptors, soon
 
 
 class Shelves(VolumeDriver):
@@ -62,14 +61,10 @@ def test_a_host_finds_calls_and_closes(
             return len(lists)
 
     run(asyncio.sleep(0))  # the first loop of a kind may keep some of its own
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     assert run(main()) == 60
     assert sorted(failed) == [f"stale{number}" for number in range(5)]
-    for _ in range(200):  # the plugins' own ends close a little later
-        if len(os.listdir("/proc/self/fd")) <= before:
-            break
-        time.sleep(0.01)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert soon(before) <= before
 
 
 def test_a_registry_serves_one_run_after_the_other(

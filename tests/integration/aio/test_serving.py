@@ -12,12 +12,21 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from moby_plugins import InvalidPluginNameError, PluginError, SpecError, new_client
+from moby_plugins import (
+    InvalidPluginNameError,
+    PluginError,
+    PrometheusObserver,
+    SpecError,
+    new_client,
+)
 from moby_plugins.aio import (
     AsyncPluginApp,
     AsyncRequest,
@@ -26,9 +35,11 @@ from moby_plugins.aio import (
     serve_tcp,
     serve_unix,
 )
-from moby_plugins.serving import PluginApp, ServerTLS, plugin_server_unix
+from moby_plugins.aio import new_client as new_async_client
+from moby_plugins.serving import MetricsServer, PluginApp, ServerTLS, plugin_server_unix
 from tests.integration.aio.loops import LOOPS, run
 from tests.integration.certificates import Certificates
+from tests.integration.descriptors import descriptors, soon
 from tests.integration.serving.async_plugins import AsyncEchoes, AsyncLayers, AsyncVolumes
 from tests.integration.serving.plugins import WAIT, Echoes, answer, post
 
@@ -186,7 +197,7 @@ def test_a_live_socket_is_never_replaced(loop: str, short_path: Path) -> None:
     async def main() -> None:
         with (
             plugin_server_unix(PluginApp(Echoes()), "echo", sockets_path=str(short_path)) as first,
-            pytest.raises(SpecError, match="another plugin listens there"),
+            pytest.raises(SpecError, match="another plugin already listens there"),
         ):
             await serve_unix(AsyncPluginApp(AsyncEchoes()), "echo", sockets_path=str(short_path))
         assert first.addr
@@ -224,7 +235,7 @@ def test_a_server_may_be_cancelled_at_any_moment_and_again(loop: str, short_path
 
     async def main() -> None:
         await asyncio.to_thread(int)
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         for times in (1, 2, 3):
             for turns in range(40):
                 task = asyncio.ensure_future(
@@ -238,9 +249,8 @@ def test_a_server_may_be_cancelled_at_any_moment_and_again(loop: str, short_path
                 with pytest.raises(asyncio.CancelledError):
                     await task
         # The thread of one that was cancelled before it ran may be about to end.
-        await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(soon, before) <= before
         assert [path for path in os.listdir(short_path) if path.endswith(".sock")] == []
-        assert len(os.listdir("/proc/self/fd")) <= before
 
     run(loop, main())
 
@@ -319,7 +329,7 @@ def test_a_call_that_does_not_end_is_cut_off(
     with caplog.at_level(logging.WARNING):
         run(loop, main())
     assert [record.message for record in caplog.records] == [
-        "a call goes on although its connection was cut off"
+        "a call is still running although its connection was closed"
     ] * is_deaf
 
 
@@ -488,3 +498,105 @@ def test_a_coroutine_function_can_be_served(loop: str, short_path: Path) -> None
             )
 
     run(loop, main())
+
+
+def told_at(url: str) -> tuple[int, bytes]:
+    """The status and the text at the URL of a metrics server."""
+    connection = HTTPConnection(urlsplit(url).netloc, timeout=WAIT)
+    try:
+        connection.request("GET", urlsplit(url).path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("directory", ["sockets_path", "specs_path"])
+def test_metrics_are_served_beside_an_app(loop: str, directory: str, short_path: Path) -> None:
+    """From before the first call until after the last: health is 503 while running calls end."""
+    registry = CollectorRegistry()
+    metrics = MetricsServer("0", registry=registry)
+    started, may_end = asyncio.Event(), asyncio.Event()
+
+    class Shelf(AsyncVolumeDriver):
+        async def list(self) -> list[Any]:
+            started.set()
+            await may_end.wait()
+            return []
+
+    app = AsyncPluginApp(Shelf(), observers=[PrometheusObserver(registry)])
+    serve = serve_unix if directory == "sockets_path" else serve_tcp
+    options: dict[str, Any] = {directory: str(short_path), "metrics": metrics, "drain": WAIT}
+
+    async def ask_it(path: str) -> tuple[int, bytes]:
+        return await asyncio.to_thread(told_at, f"{metrics.url}{path}")
+
+    async def test() -> None:
+        async with served(serve, app, "shelf", **options) as (addr, task):
+            assert await ask_it("/health") == (200, b"ok\n")
+            async with new_async_client(addr) as client:
+                call = asyncio.create_task(client.call("VolumeDriver.List", {}))
+                await started.wait()
+                assert b"moby_plugins_requests" in (await ask_it("/metrics"))[1]
+                task.cancel()
+                await asyncio.sleep(0)
+                assert (await ask_it("/health"))[0] == 503
+                may_end.set()
+                assert await call == {"Volumes": []}
+        with pytest.raises(ConnectionRefusedError):
+            await ask_it("/health")
+
+    run(loop, test())
+
+
+def test_metrics_that_cannot_listen_keep_the_plugin_from_being_served(
+    loop: str, short_path: Path
+) -> None:
+    """Nothing is announced, and what is no metrics server is refused first of all."""
+    wrong: Any = print
+
+    async def test() -> None:
+        options: dict[str, Any] = {"sockets_path": str(short_path)}
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            metrics = MetricsServer(f"127.0.0.1:{taken.getsockname()[1]}")
+            with pytest.raises(SpecError, match="metrics: "):
+                await serve_unix(AsyncPluginApp(), "shelf", metrics=metrics, **options)
+        with pytest.raises(TypeError, match="metrics must"):
+            await serve_unix(AsyncPluginApp(), "shelf", metrics=wrong, **options)
+
+    run(loop, test())
+    assert not list(short_path.iterdir())
+
+
+def test_metrics_are_stopped_though_the_task_is_cancelled_as_they_start(
+    loop: str, short_path: Path
+) -> None:
+    """Of another's class, which starts slowly."""
+    happened: list[str] = []
+    starting, may_start = threading.Event(), threading.Event()
+
+    class Slow:
+        def start(self, is_serving: Callable[[], bool]) -> None:
+            starting.set()
+            may_start.wait(WAIT)
+            happened.append(f"started {is_serving()}")
+
+        def stop(self) -> None:
+            happened.append("stopped")
+
+    async def test() -> None:
+        serving = serve_unix(
+            AsyncPluginApp(), "shelf", sockets_path=str(short_path), metrics=Slow()
+        )
+        task = asyncio.ensure_future(serving)
+        await asyncio.to_thread(starting.wait, WAIT)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        may_start.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(loop, test())
+    assert happened == ["started False", "stopped"]
+    assert not list(short_path.iterdir())

@@ -13,7 +13,7 @@ from moby_plugins.domain.address import ServerTLS
 from moby_plugins.ports import Connect
 from moby_plugins.testing import FaultServer
 from moby_plugins.testing.contracts import (
-    PLUGINS,
+    BEHAVIOURS,
     AsyncSocketTransportContract,
     BridgedConnect,
     LoopThread,
@@ -24,7 +24,7 @@ from moby_plugins.testing.contracts import (
 from tests.integration.certificates import Certificates
 from tests.integration.loops import LOOPS, loop_factory
 
-STALE = "stale socket: it exists, but nobody listens on it"
+STALE = "stale socket: it exists, but no process listens on it"
 
 
 class InEachLoop(AsyncSocketTransportContract):
@@ -55,7 +55,7 @@ class OverUnixSocket:
 
     @pytest.fixture
     def serve(self, short_path: Path) -> Serve:
-        return lambda way: FaultServer.unix(PLUGINS[way], short_path / "p.sock")
+        return lambda behaviour: FaultServer.unix(BEHAVIOURS[behaviour], short_path / "p.sock")
 
 
 class OverTLS:
@@ -70,7 +70,7 @@ class OverTLS:
     @pytest.fixture
     def serve(self, certificates: Certificates) -> Serve:
         server_tls = ServerTLS(*certificates.server_files("localhost"))
-        return lambda way: FaultServer.tcp(PLUGINS[way], "localhost", tls=server_tls)
+        return lambda behaviour: FaultServer.tcp(BEHAVIOURS[behaviour], "localhost", tls=server_tls)
 
 
 class TestOverTCP(InEachLoop): ...

@@ -1,24 +1,19 @@
 """Fixtures for tests of the command line."""
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.machine import Machine
+from tests.integration.cli.machine import Machine, unmeasured
 
-
-@pytest.fixture(autouse=True, scope="session")
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C reach the commands, where whoever runs the tests in the background ignores it."""
-    # What a process ignores, its children ignore from their start.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+# In these, commands do again what they do in the others, with other outputs and other texts.
+REPEATING = ("test_foreign_text.py", "test_output.py")
 
 
 @pytest.fixture
-def machine(short_path: Path) -> Machine:
+def machine(request: pytest.FixtureRequest, short_path: Path) -> Machine:
     """Plugin directories with nothing in them, and the command to run there."""
-    return Machine(short_path)
+    made = Machine(short_path)
+    if request.path.name in REPEATING:
+        made.environment = unmeasured(made.environment)
+    return made

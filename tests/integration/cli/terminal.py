@@ -1,4 +1,4 @@
-"""A terminal, 80 columns wide unless told, with nobody at it: what a process writes to one."""
+"""A terminal, 80 columns wide by default, without a user: what a process writes to one."""
 
 import os
 import pty

@@ -53,7 +53,7 @@ def test_one_call_is_one_request(machine: Machine) -> None:
         silent = machine.run("call", "q", "A.B")
 
     assert (ran.returncode, connections) == (5, 1)
-    assert "closed the connection without an answer" in ran.stderr
+    assert "closed the connection without a response" in ran.stderr
     assert (silent.returncode, silent.stdout) == (0, "")
     (request,) = requests
     assert request.startswith(b"POST /A.B HTTP/1.1\r\n")
@@ -154,7 +154,7 @@ def test_an_answer_that_takes_too_long_is_given_up(machine: Machine) -> None:
         (["p", "A.B", "--send", "none"], "No such file"),
         (["p", "A.B", "--json", "--raw"], "--json goes with neither"),
         (["p", "A.B", "--json", "--stream"], "--json goes with neither"),
-        (["p", "A.B", "--timeout", "nan"], "no positive number"),
+        (["p", "A.B", "--timeout", "nan"], "is not a positive number"),
         (["p"], "Missing argument 'METHOD'"),
     ],
 )
@@ -272,7 +272,7 @@ def test_a_reader_that_has_enough_is_no_error(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("[" * 100_000, "nested too deep"),
+        ("[" * 100_000, "nested too deeply"),
         ("@/dev/zero", "@/dev/zero: larger than 67108864 bytes"),
     ],
 )

@@ -55,7 +55,7 @@ def unpassed(shown: dict[str, Any]) -> dict[str, str]:
 def test_the_examples_keep_to_the_protocol(
     machine: Machine, program: str, subsystem: str, found: dict[str, str]
 ) -> None:
-    """What is found is so: no Capabilities, and a metrics collector that is no managed plugin."""
+    """The findings are true: no Capabilities, and a metrics collector that is not managed."""
     argument = machine.root / "argument"
     if program == "authz_plugin.py":
         argument.write_text(POLICY)
@@ -211,7 +211,7 @@ def test_the_checks_can_be_listed(machine: Machine) -> None:
         ([], "Missing argument 'NAME|ADDRESS'"),
         (["shelf", "--check", "nothing*"], "there is no such check"),
         (["shelf", "--check", "unknown kees"], "did you mean unknown keys?"),
-        (["--explain", "B12"], "'B12' is no section of the protocol; did you mean B2, B1, B11?"),
+        (["--explain", "B12"], "'B12' is not a section of the protocol; did you mean B2, B1, B11?"),
         (["shelf", "--host", "nerdctl"], "'nerdctl' is not one of 'docker', 'podman'"),
         (
             ["shelf", "--subsystem", "volumedriver"],
@@ -219,7 +219,7 @@ def test_the_checks_can_be_listed(machine: Machine) -> None:
         ),
         (["shelf", "--volume-opt", "size"], "'size' is not of the form KEY=VALUE"),
         (["shelf", "--junit", "nowhere/report.xml"], "No such file or directory"),
-        (["shelf", "--timeout", "0"], "0 is no positive number of seconds"),
+        (["shelf", "--timeout", "0"], "0 is not a positive number of seconds"),
     ],
 )
 def test_a_command_that_cannot_be_meant(machine: Machine, arguments: list[str], why: str) -> None:

@@ -176,7 +176,7 @@ def test_names_methods_and_subsystems_are_completed(machine: Machine) -> None:
 
 
 def test_settings_that_cannot_be_used_complete_nothing(machine: Machine) -> None:
-    """Pressing Tab is no time for messages."""
+    """Pressing Tab is not a time for messages."""
     assert completions(machine, "inspect", "sh", MOBY_PLUGINS_TIMEOUT="soon") == []
     assert completions(machine, "inspect", "--config", "/none", "sh") == []
 

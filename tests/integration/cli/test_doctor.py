@@ -42,12 +42,12 @@ def test_each_finding_says_what_where_why_and_what_to_do(machine: Machine) -> No
     assert ran.returncode == 1
     assert ran.stdout.splitlines() == [
         f"problem  {path}",
-        "  stale socket: it exists, but nobody listens on it;",
+        "  stale socket: it exists, but no process listens on it;",
         "  hosts try for 15 seconds, and fail.",
         f"  → start the plugin; or, if it is gone for good, rm {path}",
         f"warning  {machine.specs}/dead.spec",
         f"  hidden by {path};",
-        "  hosts take the first that they find, and never see this one.",
+        "  hosts use the first that they find, and never see this one.",
         "  → remove the one that is not meant",
         "1 problem, 1 warning",
     ]
@@ -63,7 +63,7 @@ def test_a_narrow_terminal_breaks_no_word_and_no_command(machine: Machine) -> No
 
     lines = terminal.plain.replace("\r", "").splitlines()
     assert f"  → start the plugin; or, if it is gone for good, rm {path}" in lines
-    assert lines[1:3] == ["  stale socket: it exists, but nobody", "  listens on it;"]
+    assert lines[1:3] == ["  stale socket: it exists, but no", "  process listens on it;"]
 
 
 def test_directories_that_are_missing_are_a_note(machine: Machine) -> None:

@@ -42,7 +42,7 @@ def unused_port() -> int:
 @pytest.mark.parametrize(
     ("behave", "what", "remedy"),
     [
-        (Conversation.hang, "the plugin did not answer within 1 s", "inspect --timeout 30 odd"),
+        (Conversation.hang, "the plugin did not respond within 1 s", "inspect --timeout 30 odd"),
         (
             lambda talk: (talk.read_request(), talk.send(b"SSH-2.0-x\r\n")),
             "malformed answer: not a status line: b'SSH-2.0-x",
@@ -50,7 +50,7 @@ def unused_port() -> int:
         ),
         (
             Conversation.read_request,
-            "the plugin closed the connection without an answer",
+            "the plugin closed the connection without a response",
             "moby-plugins inspect odd",
         ),
         (
@@ -65,7 +65,7 @@ def unused_port() -> int:
         ),
         (
             answering(http(b"<html>")),
-            "its answer to Plugin.Activate cannot be used",
+            "its response to Plugin.Activate cannot be used",
             "moby-plugins inspect odd",
         ),
     ],
@@ -105,7 +105,7 @@ def test_a_port_that_nothing_listens_on(machine: Machine) -> None:
 
     finding = diagnosed(machine)["far.spec"]
 
-    assert finding["what"] == "connection refused: nobody listens there"
+    assert finding["what"] == "connection refused: no process listens there"
     assert finding["remedy"] == "start the plugin, or correct the address in the spec"
 
 
@@ -218,8 +218,8 @@ def test_what_is_no_file_is_not_waited_for(machine: Machine) -> None:
 
     assert time.monotonic() - began < 10
     assert {name: found[name]["what"] for name in found} == {
-        "a.spec": "it is no regular file",
+        "a.spec": "it is not a regular file",
         "b.json": f"CAFile {machine.root}/ca is a FIFO",
-        "c.spec": f"{machine.root}/ca is no socket: it is a FIFO",
+        "c.spec": f"{machine.root}/ca is not a socket: it is a FIFO",
     }
     assert "not a regular file" in machine.run("ls").stdout

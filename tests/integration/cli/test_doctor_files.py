@@ -50,8 +50,8 @@ def test_what_is_no_socket_is_never_to_be_removed(
 
     found = looked(machine)
 
-    assert found["a.spec"]["what"] == f"{there} is no socket: it is {kind}"
-    assert found["b.spec"]["what"] == f"{machine.root}/link is no socket: it is {kind}"
+    assert found["a.spec"]["what"] == f"{there} is not a socket: it is {kind}"
+    assert found["b.spec"]["what"] == f"{machine.root}/link is not a socket: it is {kind}"
     assert all("rm " not in finding["remedy"] for finding in found.values())
 
 
@@ -141,7 +141,7 @@ def test_an_ending_that_is_nearly_right_is_a_problem(
 
 @pytest.mark.parametrize("name", ["README", "ca.pem", "notes.txt", "x.conf", ".x.spec.swp", "a.js"])
 def test_other_files_are_left_alone(machine: Machine, name: str) -> None:
-    """What was meant for something else is no mistake."""
+    """What was meant for something else is not a mistake."""
     (machine.specs / name).write_text("")
     (machine.sockets / name).write_text("")
 
@@ -232,7 +232,7 @@ def test_a_device_keeps_its_mode(machine: Machine) -> None:
     found = looked(machine)
 
     assert {name: found[name]["what"] for name in found} == {
-        "a.spec": "/dev/null is no socket: it is a device",
+        "a.spec": "/dev/null is not a socket: it is a device",
         "b.json": "CAFile /dev/zero is a device",
     }
 
@@ -249,7 +249,7 @@ def test_links_in_a_circle_are_told_for_that(machine: Machine) -> None:
     assert {name: found[name]["what"] for name in found} == {
         "a.spec": "the links on the way to the socket lead in a circle",
         "b.spec": "no file can have a path that long",
-        "c.spec": "a component of the socket's path is no directory",
+        "c.spec": "a component of the socket's path is not a directory",
     }
 
 

@@ -90,7 +90,7 @@ def test_what_a_spec_says_of_tls_is_said_as_it_counts(
     assert ran.returncode == 5
     assert shown["tls"] == tls
     assert shown["address"].endswith("(host 127.0.0.1, port 1)")
-    assert shown["error"] == "connection refused: nobody listens there"
+    assert shown["error"] == "connection refused: no process listens there"
 
 
 def test_a_plugin_is_inspected_by_its_address(machine: Machine) -> None:
@@ -113,7 +113,7 @@ def test_an_address_that_leads_nowhere_is_shown(machine: Machine) -> None:
     ran = machine.run("inspect", "tcp://127.0.0.1:1")
 
     assert ran.returncode == 5
-    assert fields(ran.stdout)["error"] == "connection refused: nobody listens there"
+    assert fields(ran.stdout)["error"] == "connection refused: no process listens there"
 
 
 def test_capabilities_that_cannot_be_had_are_an_error_of_their_own(machine: Machine) -> None:

@@ -31,7 +31,7 @@ def test_each_plugin_has_a_line(machine: Machine) -> None:
         "socket",
     ]
     assert broken.endswith(f"  {machine.specs}/broken.spec")
-    assert "error: stale socket: it exists, but nobody listens on it" in stale
+    assert "error: stale socket: it exists, but no process listens on it" in stale
 
 
 def test_a_metrics_collector_that_hosts_find_is_marked(machine: Machine) -> None:

@@ -109,7 +109,7 @@ def test_names_with_slashes_are_names(
 def test_a_plugin_whose_socket_is_gone_cannot_be_reached(
     machine: Machine, command: tuple[str, ...]
 ) -> None:
-    """Though its engine has it enabled: that is no failed check, and nothing takes its place."""
+    """Though its engine has it enabled: that is not a failed check, and nothing takes its place."""
     name, *rest = command
     ran = machine.run(name, "mp/shelf", *rest)
 

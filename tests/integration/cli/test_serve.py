@@ -95,6 +95,19 @@ def test_sighup_ends_it_as_sigterm_does(machine: Machine, module: Path) -> None:
     assert list(machine.sockets.iterdir()) == []
 
 
+def test_under_nohup_sighup_does_not_end_it(machine: Machine, module: Path) -> None:
+    """What the process ignored when it began stays ignored; SIGTERM ends it all the same."""
+    command = ["nohup", *machine.command("serve", "shelves:app")]
+    with machine.running(command) as process:
+        assert process.stderr is not None
+        while "serving" not in (line := process.stderr.readline()):
+            assert line.startswith("nohup: ")
+        process.send_signal(signal.SIGHUP)
+        assert machine.run("call", "shelves", "VolumeDriver.List").returncode == 0
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+
+
 DYING = """
 import os
 from moby_plugins.subsystems import VolumeDriver
@@ -120,7 +133,7 @@ def test_a_server_that_ends_by_itself_is_an_error(machine: Machine, module: Path
         assert refused.stderr.startswith("moby-plugins: VolumeDriver.Remove: in use (unix:")
         machine.run("call", "shelves", "VolumeDriver.List", "--timeout", "1")
         assert process.wait(SECONDS) == 1
-        assert "has ended by itself: its socket listens no more" in process.stderr.read()
+        assert "has ended by itself: its socket no longer listens" in process.stderr.read()
     assert list(machine.sockets.iterdir()) == []
 
 
@@ -205,7 +218,7 @@ def settings(machine: Machine) -> Settings:
 def test_on_tcp_without_a_directory_for_the_spec_nothing_is_served(
     machine: Machine, module: Path
 ) -> None:
-    """Nobody would find it."""
+    """No host would find it."""
     ran = machine.run("serve", "shelves:app", "--tcp", "127.0.0.1:0", MOBY_PLUGINS_SPECS_PATHS="")
 
     assert ran.returncode == 9
@@ -234,15 +247,15 @@ def test_a_group_that_there_is_not_is_an_error_before_a_socket_is_made(
         (["shelves:none"], "shelves has no 'none'; it has Needy, Shelves, app, shelves"),
         (["shelves:number"], "is 'int', and neither a PluginApp, a subsystem nor a function"),
         (["shelves:Needy"], "missing 1 required positional argument: 'root'"),
-        (["shelves:VolumeDriver"], "implements no method of a subsystem"),
-        (["shelves:app", "--mode", "999"], "'999' is no file mode"),
+        (["shelves:VolumeDriver"], "does not implement any method of a subsystem"),
+        (["shelves:app", "--mode", "999"], "'999' is not a file mode"),
         (["shelves:app", "--drain", "-1"], "-1.0 is not in the range"),
         (["shelves:app", "--drain", "nan"], "it is not a number"),
         (["shelves:app", "--drain", "inf"], "is not in the range"),
         (["shelves:app", "--drain", "soon"], "'soon' is not a valid float"),
-        (["shelves:app", "--mode=-1"], "'-1' is no file mode"),
-        (["shelves:app", "--mode", "1777"], "'1777' is no file mode"),
-        (["shelves:app", "--mode", "6_0"], "'6_0' is no file mode"),
+        (["shelves:app", "--mode=-1"], "'-1' is not a file mode"),
+        (["shelves:app", "--mode", "1777"], "'1777' is not a file mode"),
+        (["shelves:app", "--mode", "6_0"], "'6_0' is not a file mode"),
         (["shelves:app", "--tls-cert", "x"], "TLS is for --tcp alone"),
         (["shelves:app", "--tcp", "127.0.0.1:0", "--tls-cert", "x"], "both --tls-cert and"),
     ],

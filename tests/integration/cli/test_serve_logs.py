@@ -139,14 +139,21 @@ def test_a_stream_is_logged_at_its_end(machine: Machine, module: Path, source: s
     assert "A.B 500 0 bytes" in failing
 
 
-def test_observers_are_named(machine: Machine, module: Path) -> None:
-    """On the command line; those of the environment are told, too."""
+@either
+def test_observers_are_named(machine: Machine, module: Path, source: str) -> None:
+    """On the command line; those of the environment are told, too. A function is observed as well.
+
+    Both kinds of apps are.
+    """
+    module.write_text(source)
     calls = [["VolumeDriver.List"]]
     text = logged(machine, "shelves:Shelves", calls, "--observer", "logging")
     assert re.search(rf"{_TIME} INFO VolumeDriver.List: 200, 15 bytes in \d", text)
 
     function = logged(machine, "shelves:streamed", [["A.B", "--raw"]], "--observer", "logging")
     assert "A.B: 200, 1000 bytes" in function
+    failing = logged(machine, "shelves:failing", [["A.B"]], "--observer", "logging")
+    assert "A.B: 500" in failing
 
     machine.environment["MOBY_PLUGINS_OBSERVERS"] = "logging"
     assert "VolumeDriver.List: 200" in logged(machine, "shelves:Shelves", calls)

@@ -101,7 +101,7 @@ def test_a_plugin_that_fails_fails_for_the_host_alike(machine: Machine) -> None:
     table = {"M.drops": drops(), "M.half": drops_mid_body(b"half")}
     path = machine.sockets / "bad.sock"
     with FaultServer.unix(table, path), tracing(machine, "bad") as traced:
-        with pytest.raises(TransportError, match="closed the connection without an answer"):
+        with pytest.raises(TransportError, match="closed the connection without a response"):
             call(path, "M.drops")
         with pytest.raises(WireError, match="cut off"):
             call(path, "M.half")
@@ -110,10 +110,10 @@ def test_a_plugin_that_fails_fails_for_the_host_alike(machine: Machine) -> None:
     closed = "the host's connection was closed"
     assert without_times(lines) == [
         "M.drops no",
-        f"  ✗ the plugin closed the connection without an answer; {closed}",
+        f"  ✗ the plugin closed the connection without a response; {closed}",
         "M.half 200",
         '  ← "half"',
-        f"  ✗ the answer's body is cut off or badly chunked; {closed}",
+        f"  ✗ the response's body is cut off or badly chunked; {closed}",
     ]
 
 
@@ -129,7 +129,7 @@ def test_a_stale_socket_is_traced_as_one(machine: Machine) -> None:
             call(path, "M.x")
         lines = traced.end()
 
-    assert lines[1].startswith("  ✗ stale socket: it exists, but nobody listens on it")
+    assert lines[1].startswith("  ✗ stale socket: it exists, but no process listens on it")
 
 
 def test_a_stream_is_shown_while_it_passes(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""``moby-plugins trace`` when something ends: the plugin, the trace, or whoever reads it."""
+"""``moby-plugins trace`` when something ends: the plugin, the trace, or its reader."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ from tests.integration.cli.tracing import Traced, call, echo, tracing, without_t
 
 
 def test_a_plugin_that_is_restarted_is_traced_on(machine: Machine) -> None:
-    """It makes its socket anew; the trace moves that aside too."""
+    """It makes a new socket; the trace moves that aside too."""
     with tracing_of_two_lives(machine) as traced:
         lines = traced.end()
 
@@ -30,7 +30,7 @@ def test_a_plugin_that_is_restarted_is_traced_on(machine: Machine) -> None:
 
 @contextmanager
 def tracing_of_two_lives(machine: Machine) -> Iterator[Traced]:
-    """A plugin that is called, killed, started anew, and called again."""
+    """A plugin that is called, killed, started again, and called again."""
     path = machine.sockets / "shelf.sock"
     with LivePlugin(echo, "shelf", machine.sockets):
         stack = machine.running(machine.command("trace", "shelf"))
@@ -67,7 +67,9 @@ def test_a_trace_that_was_killed_is_put_right_by_the_next(machine: Machine) -> N
         assert path.stat().st_ino == inode
         assert list(machine.sockets.iterdir()) == [path]
     assert diagnosis.returncode == 1
-    assert "a trace of this plugin was killed, and its socket is still aside" in diagnosis.stdout
+    assert (
+        "a trace of this plugin was killed before it moved the plugin's socket" in diagnosis.stdout
+    )
     assert "moby-plugins trace shelf" in diagnosis.stdout
 
 

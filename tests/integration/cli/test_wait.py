@@ -16,7 +16,7 @@ ACTIVE = keeps_answering(b'{"Implements": ["authz"]}')
 def test_a_plugin_that_is_there_is_not_waited_for(machine: Machine) -> None:
     """Nothing is wrong with it, that it is active is said last, and the status is 0."""
     # A machine may be so busy that the first answer takes a while, which is said.
-    slow = "waiting for shelf: no answer yet"
+    slow = "waiting for shelf: no response yet"
     with machine.shelf():
         ran = machine.run("wait", "shelf", "VolumeDriver")
 
@@ -34,7 +34,7 @@ def test_a_plugin_is_waited_for_by_its_address(machine: Machine) -> None:
         said = f"waiting for unix://{path}: no socket there; is the plugin running?\n"
         if (first := process.stderr.readline()) != said:
             # On a machine that has much to do, another state comes first.
-            assert first.endswith(": no answer yet\n")
+            assert first.endswith(": no response yet\n")
             assert process.stderr.readline() == said
         with DummyPlugin.on_unix(path, ACTIVE):
             assert process.wait(SECONDS) == 0
@@ -66,13 +66,13 @@ def test_programs_read_the_outcome_as_json(machine: Machine) -> None:
 
 
 def test_each_change_is_a_line_until_the_plugin_is_there(machine: Machine) -> None:
-    """First it is missing, then its socket is stale, then somebody listens."""
+    """First it is missing, then its socket is stale, then a process listens."""
     path = machine.sockets / "late.sock"
     with machine.running(machine.command("wait", "late", "--timeout", "20")) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "waiting for late: there is no socket and no spec\n"
         stale_socket(path)
-        stale = "waiting for late: stale socket: it exists, but nobody listens on it\n"
+        stale = "waiting for late: stale socket: it exists, but no process listens on it\n"
         assert process.stderr.readline() == stale
         path.unlink()
         with DummyPlugin.on_unix(path, ACTIVE):
@@ -111,7 +111,7 @@ def test_a_plugin_that_hangs_is_given_up_in_time(machine: Machine) -> None:
 
     assert ran.returncode == 6
     assert took < 4
-    assert "waiting for mute: no answer yet" in ran.stderr
+    assert "waiting for mute: no response yet" in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_terminal_has_one_line_that_counts_down(machine: Machine) -> None:
         DummyPlugin.on_unix(machine.sockets / "mute.sock", Conversation.hang),
         at_terminal(command, machine.environment) as terminal,
     ):
-        terminal.wait_for("waiting for mute: no answer yet (60 s left)")
+        terminal.wait_for("waiting for mute: no response yet (60 s left)")
         terminal.wait_for("(59 s left)")
         terminal.type(b"\x03")
         began = time.monotonic()

@@ -16,11 +16,11 @@ from moby_plugins.domain.http import Request
 from moby_plugins.ports import BeginningTransport, Connect, Selector, Transport
 from moby_plugins.testing import FaultServer
 from moby_plugins.testing.contracts import (
-    PLUGINS,
+    BEHAVIOURS,
     BeginningTransportContract,
     BegunTransport,
+    Behaviour,
     PluginThat,
-    Way,
 )
 from moby_plugins.testing.contracts.beginning import begun
 from tests.dummy_plugin import Conversation, DummyPlugin
@@ -76,11 +76,13 @@ class TestBeginning(BeginningTransportContract):
         numbers = count()
         with ExitStack() as stack:
 
-            def start(way: Way) -> Transport:
+            def start(behaviour: Behaviour) -> Transport:
                 server = (
-                    FaultServer.tcp(PLUGINS[way])
+                    FaultServer.tcp(BEHAVIOURS[behaviour])
                     if request.param == "tcp"
-                    else FaultServer.unix(PLUGINS[way], short_path / f"{next(numbers)}.sock")
+                    else FaultServer.unix(
+                        BEHAVIOURS[behaviour], short_path / f"{next(numbers)}.sock"
+                    )
                 )
                 stack.enter_context(server)
                 return stack.enter_context(closing(connect(Address(server.addr), None)))

@@ -25,7 +25,7 @@ from moby_plugins import (
     new_local_registry,
 )
 from moby_plugins.adapters.clock import SystemClock
-from moby_plugins.adapters.http.dialing import Lookups, TCPDial
+from moby_plugins.adapters.http.dialing import Lookups, TCPDialer
 from moby_plugins.adapters.http.pool import PooledTransport
 from moby_plugins.adapters.http.urllib3 import Urllib3Connection
 from moby_plugins.domain.address import Address
@@ -301,8 +301,8 @@ def test_a_look_up_of_a_name_is_left() -> None:
         return []
 
     address = Address("tcp://plugin.example:1")
-    dial = TCPDial(address, resolve, Lookups())
-    transport = PooledTransport(address, dial, Urllib3Connection)
+    dialer = TCPDialer(address, resolve, Lookups())
+    transport = PooledTransport(address, dialer, Urllib3Connection)
     client = Client(transport, address, clock=SystemClock())
 
     try:

@@ -194,7 +194,7 @@ def test_a_new_connection_that_closes_is_not_replaced(short_path: Path, once: Se
         DummyPlugin.on_unix(short_path / "p.sock", reads_and_hangs_up) as plugin,
         new_client(plugin.addr, settings=once) as client,
     ):
-        with pytest.raises(TransportError, match="closed the connection without an answer"):
+        with pytest.raises(TransportError, match="closed the connection without a response"):
             client.call("M.x", {})
 
         assert plugin.connections == 1

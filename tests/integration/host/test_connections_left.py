@@ -2,32 +2,18 @@
 
 import contextlib
 import gc
-import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from moby_plugins import Settings, StatusError, TransportError, WireError, new_client
 from tests.dummy_plugin import Conversation, DummyPlugin, answering, http
+from tests.integration.descriptors import nothing_left
 
 CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n"
 
 
-@pytest.fixture
-def nothing_left() -> Iterator[None]:
-    """No descriptor and no thread more after the test than before."""
-
-    def held() -> tuple[int, int]:
-        return len(os.listdir("/proc/self/fd")), threading.active_count()
-
-    before = held()
-    yield
-    assert held() == before
-
-
-@pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -46,6 +32,7 @@ def nothing_left() -> Iterator[None]:
 def test_nothing_is_left_behind(answer: bytes, short_path: Path, once: Settings) -> None:
     """Whatever a plugin answers, a closed client holds no descriptor and no thread."""
     with (
+        nothing_left(),
         DummyPlugin.on_unix(short_path / "p.sock", answering(answer)) as plugin,
         new_client(plugin.addr, settings=once) as client,
     ):

@@ -12,7 +12,7 @@ import pytest
 from moby_plugins import RetryPolicy, Settings, TransportTimeoutError, new_client
 from moby_plugins.adapters.http.deadline_socket import DeadlineSocket
 from moby_plugins.adapters.http.pool import PooledTransport
-from moby_plugins.adapters.http.unix_socket import UnixSocketDial
+from moby_plugins.adapters.http.unix_socket import UnixSocketDialer
 from moby_plugins.adapters.http.urllib3 import Urllib3Connection
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request
@@ -80,9 +80,9 @@ def test_the_bound_on_dialling_does_not_bound_the_sending(
 
     with DummyPlugin.on_unix(short_path / "p.sock", slow) as plugin:
         address = Address(plugin.addr)
-        dial = UnixSocketDial(address)
+        dialer = UnixSocketDialer(address)
         with contextlib.closing(
-            PooledTransport(address, lambda _: dial(0.1), Urllib3Connection)
+            PooledTransport(address, lambda _: dialer(0.1), Urllib3Connection)
         ) as transport:
             response = transport.send(Request("M.x", LARGE), timeout)
 

@@ -33,7 +33,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 DRIPS = {
     "status line": (b"", b"HTTP/1.1 200 " + b"O" * 99, False),
     "interim headers": (b"HTTP/1.1 103 Hints\r\n", b"Link: " + b"x" * 99, False),
-    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 9, False),
+    "interim responses": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 9, False),
     "header": (OK, b"Content-Type: " + b"x" * 99, True),
     "body": (OK + b"Content-Length: 99\r\n\r\n", b" " * 99, True),
     "body without length": (OK + b"\r\n", b" " * 99, True),
@@ -187,7 +187,7 @@ def test_a_used_connection_that_ends_late_is_told_before_the_time_out(client_of:
 
     with client_of(behave) as client:
         assert client.call("M.x", {}) == 1
-        with pytest.raises(TransportError, match="without an answer") as caught:
+        with pytest.raises(TransportError, match="without a response") as caught:
             client.call("M.x", {}, timeout=TIMEOUT * 10)
 
     assert len(conversations) == 1

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.address import Address
-from moby_plugins.testing.contracts import PluginThat, TransportContract, Way
+from moby_plugins.testing.contracts import Behaviour, PluginThat, TransportContract
 from moby_plugins.testing.contracts.transport import ANSWER, FAILURE, MUCH, PAGE
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "extending.md"
 
 # What a program does that behaves like this; it has ``say``, ``method``, ``headers`` and ``body``.
-PROGRAMS: dict[Way, str] = {
+PROGRAMS: dict[Behaviour, str] = {
     "answers": f"say(200, {ANSWER!r})",
     "answers nothing": "say(200, b'')",
     "echoes": "say(200, body)",
@@ -60,11 +60,11 @@ def documented() -> Any:
     return names["CommandTransport"]
 
 
-def program_that(way: Way, directory: Path) -> Address:
+def program_that(behaviour: Behaviour, directory: Path) -> Address:
     """The address of a program that behaves like this; of none for one that refuses."""
     path = directory / "program"
-    if way != "refuses":
-        path.write_text(PROGRAM.format(python=sys.executable, code=PROGRAMS[way]))
+    if behaviour != "refuses":
+        path.write_text(PROGRAM.format(python=sys.executable, code=PROGRAMS[behaviour]))
         path.chmod(0o755)
     return Address(f"exec://{path}")
 
@@ -77,4 +77,4 @@ class TestCommandTransport(TransportContract):
     def plugin_that(self, tmp_path: Path) -> PluginThat:
         """Transports that run a program."""
         transport = documented()
-        return lambda way: transport(program_that(way, tmp_path), None)
+        return lambda behaviour: transport(program_that(behaviour, tmp_path), None)

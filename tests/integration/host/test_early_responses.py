@@ -182,7 +182,7 @@ def test_an_early_response_is_not_followed_by_another_call(client_of: ClientOf) 
         conversation.send(http(b"1"))
         conversation.stopped.wait(4 * SOON)
 
-    # More than the system's buffers take, and nothing is read meanwhile: it is not sent before
+    # More than the system's buffers take, and nothing is read then: it is not sent before
     # the response comes.
     data = bytes(8 * SIZE)
     with client_of(behave) as client:

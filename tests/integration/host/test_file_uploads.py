@@ -235,7 +235,7 @@ def test_what_the_system_cannot_copy_is_read_from_there_on(
 
 @pytest.mark.parametrize("what", ["closed", "unreadable"])
 def test_an_error_of_the_file_is_the_callers(what: str, large: Path, client_of: ClientOf) -> None:
-    """It passes as reading the file raises it, is no plugin's error, and is not tried again."""
+    """It passes as reading the file raises it, is not a plugin's error, and is not tried again."""
     connections: list[Conversation] = []
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(large.open("rb", buffering=0))
@@ -274,7 +274,7 @@ def test_a_file_that_shrinks_is_an_error_of_the_file(large: Path, client_of: Cli
 def test_a_file_that_grows_is_sent_to_its_announced_length(
     large: Path, client_of: ClientOf
 ) -> None:
-    """What is added while it is sent is no part of the body."""
+    """What is added while it is sent is not part of the body."""
     received: list[int] = []
 
     def behave(conversation: Conversation) -> None:

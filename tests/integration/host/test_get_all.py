@@ -3,7 +3,6 @@
 Each test is made with both engines, over UNIX sockets and over TCP.
 """
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from moby_plugins import Client, PluginError, Registry, RetryPolicy, Settings, n
 from moby_plugins.domain.http import Response
 from moby_plugins.testing import FaultServer, drips, drops, hangs, malformed, script, status
 from tests.dummy_plugin import Conversation, DummyPlugin
+from tests.integration.descriptors import descriptors, no_thread_called, soon
 
 MANIFEST = b'{"Implements": ["VolumeDriver"]}'
 # Seconds; a small machine has much to do.
@@ -111,8 +111,8 @@ def test_hundreds_are_activated(street: Street) -> None:
 
     def count(_: str, __: Client) -> None:
         nonlocal most
-        crew = [each for each in threading.enumerate() if each.name == "moby-plugins"]
-        most = max(most, len(crew))
+        workers = [each for each in threading.enumerate() if each.name == "moby-plugins"]
+        most = max(most, len(workers))
 
     registry.handle("VolumeDriver", count)
     found = street.get_all(registry)
@@ -136,11 +136,11 @@ def test_one_that_drips_holds_no_other_back(street: Street) -> None:
     assert max(street.settled.values()) < SOON
 
 
-@pytest.mark.parametrize("way", ["hangs", "in the middle of its head"])
-def test_those_that_are_silent_hold_no_other_back(way: str, street: Street) -> None:
+@pytest.mark.parametrize("behaviour", ["hangs", "in the middle of its head"])
+def test_those_that_are_silent_hold_no_other_back(behaviour: str, street: Street) -> None:
     """Each fails at its own time-out; the others are settled at once."""
     for number in range(30):
-        street.add(f"a{number}", hangs() if way == "hangs" else Stalls())
+        street.add(f"a{number}", hangs() if behaviour == "hangs" else Stalls())
     for number in range(30):
         street.add(f"b{number}", answers)
 
@@ -173,7 +173,7 @@ def test_a_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
 
 
 def test_a_slow_handler_costs_no_plugin_its_time(street: Street) -> None:
-    """A handshake's time-out is not charged for what handlers do meanwhile."""
+    """The time that handlers take is not charged to a handshake's time-out."""
     for number in range(5):
         street.add(f"p{number}", after(0.1 * number))
     registry = street.registry(activation_timeout=0.9)
@@ -194,13 +194,13 @@ def test_a_body_without_a_length_is_read_by_another_thread(street: Street) -> No
 
 def test_what_fails_fails_as_in_get(street: Street) -> None:
     """With the same error, at the first attempt, which counts."""
-    ways = {
+    behaviours = {
         "drops": drops(),
         "malformed": malformed(),
         "refuses": status(500, "disk full"),
         "page": lambda _: Response(200, b"<html>"),
     }
-    for name, plugin in ways.items():
+    for name, plugin in behaviours.items():
         street.add(name, plugin)
     registry = street.registry()
     assert street.get_all(registry) == set()
@@ -227,7 +227,7 @@ def test_closing_early_leaves_nothing_open(street: Street) -> None:
     for number in range(20):
         street.add(f"b{number}", hangs())
     registry = street.registry()
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     began = time.monotonic()
 
     def fail(_: str, __: PluginError) -> None:
@@ -237,11 +237,8 @@ def test_closing_early_leaves_nothing_open(street: Street) -> None:
         registry.get_all(on_failure=fail)
 
     assert time.monotonic() - began < 10
-    ends = time.monotonic() + 5
-    while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < ends:
-        time.sleep(0.01)
-    assert len(os.listdir("/proc/self/fd")) <= before
-    assert [each for each in threading.enumerate() if each.name == "moby-plugins"] == []
+    assert soon(before) <= before
+    assert no_thread_called("moby-plugins")
 
 
 def test_closing_the_registry_ends_it_at_once(street: Street) -> None:
@@ -261,7 +258,7 @@ def test_closing_the_registry_ends_it_at_once(street: Street) -> None:
 
 
 def test_a_full_queue_is_waited_for(short_path: Path, settings: Settings) -> None:
-    """A plugin that takes no connection for a while is no failure."""
+    """A plugin that takes no connection for a while is not a failure."""
     with DummyPlugin.on_unix(short_path / "p.sock", Conversation.hang):
         chosen = evolve(
             settings,

@@ -61,7 +61,7 @@ def test_an_endless_answer_is_a_wire_error_of_bounded_size(
         finally:
             tracemalloc.stop()
 
-    assert caught.value.reason == f"the answer is larger than {LIMIT} bytes"
+    assert caught.value.reason == f"the response is larger than {LIMIT} bytes"
     assert peak < 4 * LIMIT
 
 
@@ -121,7 +121,7 @@ def test_a_stream_has_no_bound(short_path: Path, limited: Settings) -> None:
 def test_an_early_error_during_an_upload_is_read(
     kind: str, short_path: Path, limited: Settings, *, chunked: bool
 ) -> None:
-    """A plugin that refuses an upload before it has read it is heard."""
+    """The response of a plugin that refuses an upload before it has read it is received."""
 
     def refuse(conversation: Conversation) -> None:
         conversation.sock.recv(1000)

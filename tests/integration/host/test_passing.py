@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from moby_plugins.adapters.http.dialing import dial_for
+from moby_plugins.adapters.http.dialing import dialer_for
 from moby_plugins.adapters.http.passing import PassingTransport
 from moby_plugins.adapters.http.urllib3 import Urllib3Connection
 from moby_plugins.domain.address import Address
@@ -31,7 +31,7 @@ class Peer:
         self._sock.settimeout(SECONDS)
         self.transport = PassingTransport(
             Address(f"unix://{path}"),
-            dial_for(Address(f"unix://{path}"), None),
+            dialer_for(Address(f"unix://{path}"), None),
             Urllib3Connection,
             lambda: self.hung_up,
         )
@@ -95,7 +95,7 @@ def test_a_plugin_that_hangs_up_ends_the_call(peer: Peer) -> None:
     """As over any transport."""
     thread = threading.Thread(target=lambda: peer.accept().close())
     thread.start()
-    with pytest.raises(TransportError, match=r"without an answer|reset by peer|Broken pipe"):
+    with pytest.raises(TransportError, match=r"without a response|reset by peer|Broken pipe"):
         peer.transport.send(Request("M.x"), None)
     thread.join(SECONDS)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.adapters.http.dialing import Lookups, TCPDial
+from moby_plugins.adapters.http.dialing import Lookups, TCPDialer
 from moby_plugins.domain.address import Address
 from tests.dummy_plugin import DummyPlugin, answering, http
 
@@ -18,7 +18,7 @@ NAMED = Address("tcp://plugin.example:1")
 
 @pytest.fixture
 def ended() -> Iterator[threading.Event]:
-    """Set at the end, for those that wait in vain meanwhile."""
+    """Set at the end, for those that still wait."""
     event = threading.Event()
     yield event
     event.set()
@@ -33,7 +33,7 @@ def test_a_name_that_nobody_resolves_is_given_up(ended: threading.Event) -> None
 
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=r"plugin\.example is not resolved after 0\.2 s"):
-        TCPDial(NAMED, hang)(0.2)
+        TCPDialer(NAMED, hang)(0.2)
 
     assert 0.15 < time.monotonic() - began < 5
 
@@ -45,7 +45,7 @@ def test_an_error_of_the_resolver_is_the_dials() -> None:
         raise socket.gaierror(socket.EAI_NONAME, f"no {host}")
 
     with pytest.raises(socket.gaierror, match=r"no plugin\.example"):
-        TCPDial(NAMED, fail)(5.0)
+        TCPDialer(NAMED, fail)(5.0)
 
 
 @pytest.mark.parametrize("timeout", [None, 5.0])
@@ -57,7 +57,7 @@ def test_a_name_that_is_resolved_is_dialled(timeout: float | None) -> None:
         def loopback(_: str, __: int) -> list[Any]:
             return socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
 
-        with TCPDial(NAMED, loopback)(timeout) as sock:
+        with TCPDialer(NAMED, loopback)(timeout) as sock:
             assert sock.getpeername() == ("127.0.0.1", port)
 
 
@@ -71,7 +71,7 @@ def test_numbers_need_no_resolver_of_their_own() -> None:
 
     for host in ("127.0.0.1", "[::1]", "[fe80::1%25lo]"):
         with pytest.raises(socket.gaierror):
-            TCPDial(Address(f"tcp://{host}:1"), note)(5.0)
+            TCPDialer(Address(f"tcp://{host}:1"), note)(5.0)
 
     assert threads == [threading.current_thread().name] * 3
 
@@ -89,7 +89,9 @@ def test_a_name_that_hangs_has_one_thread_for_all_who_ask(ended: threading.Event
 
     def ask(number: int) -> str:
         with pytest.raises(OSError, match=r"not resolved|in the end") as caught:
-            TCPDial(Address(f"tcp://plugin-{number % 2}.example:{number + 1}"), hang, lookups)(0.1)
+            TCPDialer(Address(f"tcp://plugin-{number % 2}.example:{number + 1}"), hang, lookups)(
+                0.1
+            )
         return str(caught.value)
 
     with ThreadPoolExecutor(20) as threads:
@@ -126,7 +128,7 @@ def test_the_addresses_of_a_name_share_the_time_out(deaf: int) -> None:
             return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in where]
 
         began = time.monotonic()
-        with TCPDial(NAMED, several)(2.0) as sock:
+        with TCPDialer(NAMED, several)(2.0) as sock:
             assert sock.getpeername() == ("127.0.0.1", port)
 
         assert time.monotonic() - began < 2.0

@@ -20,7 +20,8 @@ from moby_plugins import (
     WireError,
     new_client,
 )
-from moby_plugins.adapters.http.dialing import TLSDial, ssl_context
+from moby_plugins.adapters.http.dialing import TLSDialer
+from moby_plugins.adapters.http.tls import ssl_context
 from moby_plugins.domain.address import Address
 from tests.dummy_plugin import (
     Behaviour,
@@ -116,7 +117,7 @@ def test_without_options_a_private_authority_is_refused(certificates: Certificat
 
 
 def test_a_self_signed_certificate_is_refused(certificates: Certificates) -> None:
-    """A certificate that signed itself is trusted by nobody who was not told to."""
+    """A self-signed certificate is trusted only by hosts that were told to."""
     with plugin(certificates.self_signed()) as running:
         assert "self-signed certificate" in refusal(running.addr, None)
 
@@ -174,7 +175,7 @@ def test_a_client_certificate_is_given_where_asked_for(certificates: Certificate
 
 
 def test_a_client_certificate_that_is_missing_is_refused(certificates: Certificates) -> None:
-    """A plugin that insists on a certificate answers nobody without one."""
+    """A plugin that insists on a certificate answers no host without one."""
     with (
         plugin(certificates.server(asks_for_client=True)) as running,
         pytest.raises(TransportError) as caught,
@@ -230,7 +231,7 @@ def test_a_dial_without_a_time_out_waits(certificates: Certificates) -> None:
     with plugin(certificates.server()) as running:
         context = ssl_context(TLSOptions(certificates.ca_file))
 
-        with TLSDial(Address(running.addr), context)(None) as sock:
+        with TLSDialer(Address(running.addr), context)(None) as sock:
             assert sock.gettimeout() is None
             assert sock.version() == "TLSv1.3"
 
@@ -269,7 +270,7 @@ def says_goodbye(conversation: Conversation) -> None:
 
 
 def is_cut_off(conversation: Conversation) -> None:
-    """End it as somebody between the two could."""
+    """End it as an attacker between the two could."""
     conversation.sock.shutdown(socket.SHUT_RDWR)
 
 

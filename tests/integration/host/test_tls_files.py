@@ -47,7 +47,7 @@ def failure(options: TLSOptions) -> SpecError:
 
 @pytest.fixture
 def garbage(tmp_path: Path) -> str:
-    """A file that is no PEM."""
+    """A file that is not a PEM."""
     (tmp_path / "garbage").write_bytes(b"\x00\x01 no PEM \xff")
     return str(tmp_path / "garbage")
 
@@ -97,7 +97,7 @@ def test_exclusive_roots_without_a_ca_file_are_a_spec_error() -> None:
     """To trust a file alone, there must be a file."""
     error = failure(TLSOptions(exclusive_root_pools=True))
 
-    assert error.reason == "ExclusiveRootPools without a CAFile trusts nobody"
+    assert error.reason == "ExclusiveRootPools without a CAFile would trust no certificate"
 
 
 @pytest.mark.parametrize("given", ["cert", "key"])

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from moby_plugins import PluginNotFoundError, Settings, SpecError, TransportError, new_client
-from moby_plugins.adapters.disk.stand_in import SocketStandIn, left_behind
+from moby_plugins.adapters.disk.stand_in import SocketStandIn, abandoned_sockets
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.ports import Transport
@@ -104,7 +104,7 @@ def test_hosts_reach_what_stands_in_between_until_it_ends(
 def test_the_socket_keeps_its_owner_and_mode(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """Whoever may call the plugin may call what stands in between, and nobody else."""
+    """Those who may call the plugin may call what stands in between, and no others."""
     path = plugin_dir.socket("shelf")
     path.chmod(0o612)
     if os.getuid() == 0:
@@ -171,11 +171,13 @@ def test_a_plugin_found_by_a_spec_is_hidden_meanwhile(
 
 
 def test_two_at_once_are_refused(plugin_dir: PluginDirectory, stand_between: Interpose) -> None:
-    """The second says so, and the first goes on; another plugin is no matter."""
+    """The second says so, and the first goes on; another plugin is not a matter."""
     path = plugin_dir.sockets / "shelf.sock"
     with alive(plugin_dir), alive(plugin_dir, "other"), stand_between():
         with (
-            pytest.raises(SpecError, match=r"/shelf\.sock: it is being traced already$"),
+            pytest.raises(
+                SpecError, match=r"/shelf\.sock: another trace of this plugin is running$"
+            ),
             stand_between(),
         ):
             pass
@@ -190,7 +192,7 @@ def test_what_cannot_be_moved_is_an_error(
     (plugin_dir.sockets / ".traced").write_text("no directory")
     with alive(plugin_dir):
         with (
-            pytest.raises(SpecError, match=r"/shelf\.sock: nothing can stand in for it: "),
+            pytest.raises(SpecError, match=r"/shelf\.sock: a trace cannot take its place: "),
             stand_between(),
         ):
             pass
@@ -230,7 +232,7 @@ def test_a_plugin_that_is_not_there_is_an_error(
 def test_a_plugin_that_made_its_socket_anew_keeps_it(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """Who was restarted meanwhile is not given its old socket back."""
+    """A plugin that was restarted during the trace is not given its old socket back."""
     path = plugin_dir.sockets / "shelf.sock"
     with alive(plugin_dir):
         standing = stand_between()
@@ -307,7 +309,7 @@ def test_an_app_without_an_answer_closes_the_connection(plugin_dir: PluginDirect
     with (
         LivePlugin(dead, "shelf", plugin_dir.sockets) as live,
         new_client(live.addr, settings=settings) as client,
-        pytest.raises(TransportError, match="closed the connection without an answer") as caught,
+        pytest.raises(TransportError, match="closed the connection without a response") as caught,
     ):
         client.call("M.x")
 
@@ -327,7 +329,7 @@ def test_a_plugin_is_started_again_in_the_place_of_what_stands_in(
         with stand_between() as there:
             if not by_spec:
                 with (
-                    pytest.raises(SpecError, match="another plugin listens there"),
+                    pytest.raises(SpecError, match="another plugin already listens there"),
                     alive(plugin_dir),
                 ):
                     pass
@@ -467,7 +469,10 @@ def test_a_plugin_of_the_settings_is_stood_in_for_at_its_own_socket(
 
     assert alone != together
     assert files(plugin_dir) == []
-    with pytest.raises(SpecError, match="only a socket"), tracing_proxy("far", between, settings):
+    with (
+        pytest.raises(SpecError, match="only a plugin at unix:"),
+        tracing_proxy("far", between, settings),
+    ):
         pass
 
 
@@ -481,7 +486,7 @@ def test_a_socket_whose_path_is_as_long_as_one_can_be_is_stood_in_for(
     with LivePlugin(plugin, path.stem, directory):
         with tracing_proxy(f"unix://{path}", between, plugin_dir.settings):
             assert said(path) == "past the plugin"
-            assert left_behind(str(directory)) == []
+            assert abandoned_sockets(str(directory)) == []
         assert said(path) == "the plugin"
     assert not (directory / ".traced").exists()
 
@@ -496,7 +501,7 @@ def test_what_stood_in_at_a_long_path_and_was_killed_is_found(short_path: Path) 
             stand_in.take()
             os.rename(stand_in.waiting.removesuffix(".new") + ".lock", directory / "lock")
 
-            assert left_behind(str(directory)) == [path]
+            assert abandoned_sockets(str(directory)) == [path]
 
 
 def test_a_managed_plugin_without_a_socket_has_none_made(short_path: Path) -> None:

@@ -14,16 +14,16 @@ from moby_plugins.domain.address import Address, ServerTLS
 from moby_plugins.ports import Connect, Transport
 from moby_plugins.testing import FaultServer
 from moby_plugins.testing.contracts import (
-    PLUGINS,
+    BEHAVIOURS,
+    Behaviour,
     PluginThat,
     Serve,
     SocketTransportContract,
     TransportContract,
-    Way,
 )
 from tests.integration.certificates import Certificates
 
-STALE = "stale socket: it exists, but nobody listens on it"
+STALE = "stale socket: it exists, but no process listens on it"
 
 
 class TestUrllib3OverTCP(SocketTransportContract):
@@ -37,7 +37,7 @@ class TestUrllib3OverUnixSocket(TestUrllib3OverTCP):
 
     @pytest.fixture
     def serve(self, short_path: Path) -> Serve:
-        return lambda way: FaultServer.unix(PLUGINS[way], short_path / "p.sock")
+        return lambda behaviour: FaultServer.unix(BEHAVIOURS[behaviour], short_path / "p.sock")
 
 
 class TestUrllib3OverTLS(TestUrllib3OverTCP):
@@ -52,7 +52,7 @@ class TestUrllib3OverTLS(TestUrllib3OverTCP):
     @pytest.fixture
     def serve(self, certificates: Certificates) -> Serve:
         server_tls = ServerTLS(*certificates.server_files("localhost"))
-        return lambda way: FaultServer.tcp(PLUGINS[way], "localhost", tls=server_tls)
+        return lambda behaviour: FaultServer.tcp(BEHAVIOURS[behaviour], "localhost", tls=server_tls)
 
 
 class TestHttptoolsOverTCP(TestUrllib3OverTCP):
@@ -86,8 +86,8 @@ class TestFaultServersOwn(TransportContract):
         """Servers of which only single calls fail, and their transports, closed at the end."""
         with contextlib.ExitStack() as stack:
 
-            def start(way: Way) -> Transport:
-                table = dict.fromkeys(("M.x", "VolumeDriver.Get"), PLUGINS[way])
+            def start(behaviour: Behaviour) -> Transport:
+                table = dict.fromkeys(("M.x", "VolumeDriver.Get"), BEHAVIOURS[behaviour])
                 server = stack.enter_context(FaultServer.unix(table, short_path / "p.sock"))
                 transport = server.connect(Address("memory://plugin"))
                 return stack.enter_context(contextlib.closing(transport))

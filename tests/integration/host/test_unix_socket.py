@@ -50,8 +50,8 @@ def as_nobody() -> Iterator[None]:
     ("make", "reason"),
     [
         (lambda _: None, "no socket there; is the plugin running?"),
-        (stale_socket, "stale socket: it exists, but nobody listens on it"),
-        (Path.touch, "stale socket: it exists, but nobody listens on it"),
+        (stale_socket, "stale socket: it exists, but no process listens on it"),
+        (Path.touch, "stale socket: it exists, but no process listens on it"),
     ],
     ids=["missing", "stale", "a regular file"],
 )

@@ -33,7 +33,7 @@ def terminal(path: Path) -> None:
 
 
 def grows(path: Path) -> None:
-    """A file to which somebody writes for ever."""
+    """A file to which a process writes for ever."""
     path.touch()
 
     def write() -> None:
@@ -167,7 +167,7 @@ def main() -> None:
 
 
 def tell(what: str) -> None:
-    """Say it to whoever started this process."""
+    """Report it to the process that started this one."""
     sys.stdout.write(what)
     sys.stdout.flush()
 

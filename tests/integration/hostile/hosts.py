@@ -80,7 +80,7 @@ class Served:
         return answer
 
     def assert_answers_others(self, seconds: float = SOON) -> None:
-        """Somebody else, who behaves, is answered in time."""
+        """Another host, which behaves, is answered in time."""
         with new_client(self.server.addr, settings=ONCE) as client:
             said = client.call("Echo.Say", {"Text": "well?"}, timeout=seconds)
         assert said == {"Said": "well?"}

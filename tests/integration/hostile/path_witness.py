@@ -3,7 +3,7 @@
     python -m tests.integration.hostile.path_witness DIRECTORY
 
 DIRECTORY gets sockets, specs and, outside of them, secrets. Names, specs and answers
-are made up by hypothesis. Prints, as a JSON array, whatever was opened that nobody had named.
+are made up by hypothesis. Prints, as a JSON array, the paths that were opened and not configured.
 """
 
 import contextlib
@@ -80,7 +80,7 @@ class Witness:
 
 
 def names() -> st.SearchStrategy[str]:
-    """Names as nobody should give them, and some that exist."""
+    """Names that should never be given, and some that exist."""
     parts = st.sampled_from([*OUTSIDE, "a", "b", "secret", "x.spec", "x", "\0", "\udcff", "\ud800"])
     return st.text(max_size=30) | st.lists(parts, max_size=4).map("/".join) | parts
 

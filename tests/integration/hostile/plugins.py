@@ -35,6 +35,8 @@ class Way:
 
 
 WAYS = [Way(transport, socket) for transport in TRANSPORTS for socket in SOCKETS]
+# For what a parser makes of bytes: each transport once, over the one kind of socket or the other.
+ONE_EACH = [Way(transport, SOCKETS[turn % 2]) for turn, transport in enumerate(TRANSPORTS)]
 
 Against: TypeAlias = Callable[..., AbstractContextManager[Client]]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from moby_plugins import StatusError, TransportTimeoutError, WireError
+from tests.cases import case
 from tests.dummy_plugin import answering, http
 from tests.integration.hostile.bounds import MIB, bounded
 from tests.integration.hostile.plugins import CHUNKED, OK, PATIENCE, Against, call, endless
@@ -25,41 +26,41 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("kind", ENDLESS)
-def test_an_endless_body_ends_at_the_limit(kind: str, against: Against) -> None:
+def test_an_endless_body_ends_at_the_limit(against: Against) -> None:
     """A body is read up to ``max_response_bytes``, and then given up without a time-out."""
-    with (
-        bounded(memory=4 * MIB),
-        against(endless(*ENDLESS[kind]), max_response_bytes=LIMIT) as client,
-        pytest.raises(WireError, match=f"larger than {LIMIT} bytes"),
-    ):
-        call(client, 1, timeout=None)
+    for kind, (head, piece) in ENDLESS.items():
+        with (
+            case(kind),
+            bounded(memory=4 * MIB),
+            against(endless(head, piece), max_response_bytes=LIMIT) as client,
+            pytest.raises(WireError, match=f"larger than {LIMIT} bytes"),
+        ):
+            call(client, 1, timeout=None)
 
 
-@pytest.mark.parametrize("kind", ENDLESS)
-def test_an_endless_error_is_its_first_megabyte(kind: str, against: Against) -> None:
+def test_an_endless_error_is_its_first_megabyte(against: Against) -> None:
     """The text of an error is cut, and its connection with it."""
-    head, piece = ENDLESS[kind]
+    for kind, (head, piece) in ENDLESS.items():
+        with case(kind):
+            with (
+                bounded(memory=16 * MIB),
+                against(endless(head.replace(b"200", b"500"), piece.replace(b" ", b"x"))) as client,
+                pytest.raises(StatusError) as caught,
+            ):
+                call(client, 1, timeout=None)
 
-    with (
-        bounded(memory=16 * MIB),
-        against(endless(head.replace(b"200", b"500"), piece.replace(b" ", b"x"))) as client,
-        pytest.raises(StatusError) as caught,
-    ):
-        call(client, 1, timeout=None)
-
-    assert caught.value.status == 500
-    assert len(caught.value.message) == MIB
+            assert caught.value.status == 500
+            assert len(caught.value.message) == MIB
 
 
-@pytest.mark.parametrize("kind", ENDLESS)
-def test_an_endless_stream_can_be_left(kind: str, against: Against) -> None:
+def test_an_endless_stream_can_be_left(against: Against) -> None:
     """Who reads a stream decides how much of it: leaving ends it, however much is on its way."""
-    with bounded(memory=4 * MIB), against(endless(*ENDLESS[kind])) as client:
-        read = 0
-        with client.stream("M.x") as stream:
-            while read < 4 * MIB:
-                read += len(stream.read())
+    for kind, (head, piece) in ENDLESS.items():
+        with case(kind), bounded(memory=4 * MIB), against(endless(head, piece)) as client:
+            read = 0
+            with client.stream("M.x") as stream:
+                while read < 4 * MIB:
+                    read += len(stream.read())
 
 
 TINY = {
@@ -71,15 +72,16 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize("kind", TINY)
-def test_a_body_of_overhead_ends(kind: str, against: Against) -> None:
+def test_a_body_of_overhead_ends(against: Against) -> None:
     """Framing that carries nothing, or next to nothing, is bounded as its content is."""
-    with (
-        bounded(seconds=15, memory=4 * MIB),
-        against(endless(*TINY[kind]), max_response_bytes=4096) as client,
-        pytest.raises(WireError),
-    ):
-        call(client, 1, timeout=None)
+    for kind, (head, piece) in TINY.items():
+        with (
+            case(kind),
+            bounded(seconds=15, memory=4 * MIB),
+            against(endless(head, piece), max_response_bytes=4096) as client,
+            pytest.raises(WireError),
+        ):
+            call(client, 1, timeout=None)
 
 
 BAD_CHUNKS = {
@@ -101,11 +103,16 @@ BAD_CHUNKS = {
 }
 
 
-@pytest.mark.parametrize("chunks", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
-def test_bad_chunking_is_a_wire_error(chunks: bytes, against: Against) -> None:
+def test_bad_chunking_is_a_wire_error(against: Against) -> None:
     """A body whose chunks do not add up is no answer, and was not for nothing either."""
-    with bounded(), against(answering(CHUNKED + chunks)) as client, pytest.raises(WireError):
-        call(client, 1)
+    for kind, chunks in BAD_CHUNKS.items():
+        with (
+            case(kind),
+            bounded(),
+            against(answering(CHUNKED + chunks)) as client,
+            pytest.raises(WireError),
+        ):
+            call(client, 1)
 
 
 def zipped(size: int) -> bytes:
@@ -124,17 +131,17 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("status", [200, 500])
-@pytest.mark.parametrize("coding", BOMBS)
-def test_a_bomb_does_not_go_off(coding: str, status: int, against: Against) -> None:
+def test_a_bomb_does_not_go_off(status: int, against: Against) -> None:
     """No encoding was asked for, so nothing is unpacked: it is only bytes that are no JSON."""
-    body = BOMBS[coding]
-    head = b"HTTP/1.1 %d X\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n"
-    with (
-        bounded(memory=4 * MIB),
-        against(answering(head % (status, coding.encode(), len(body)) + body)) as client,
-        pytest.raises(WireError if status == 200 else StatusError),
-    ):
-        call(client, 1)
+    for coding, body in BOMBS.items():
+        with case(coding):
+            head = b"HTTP/1.1 %d X\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n"
+            with (
+                bounded(memory=4 * MIB),
+                against(answering(head % (status, coding.encode(), len(body)) + body)) as client,
+                pytest.raises(WireError if status == 200 else StatusError),
+            ):
+                call(client, 1)
 
 
 JSON: dict[str, Callable[[], bytes]] = {
@@ -152,30 +159,32 @@ JSON: dict[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("kind", JSON)
-def test_json_that_is_a_trap_is_a_wire_error(kind: str, against: Against) -> None:
+def test_json_that_is_a_trap_is_a_wire_error(against: Against) -> None:
     """Depth, digits and encodings end in an error, not in a recursion or a search without end."""
-    body = JSON[kind]()
-    with (
-        bounded(memory=16 * MIB),
-        against(answering(http(body))) as client,
-        pytest.raises(WireError),
-    ):
-        call(client, 1)
+    for kind, made in JSON.items():
+        with case(kind):
+            body = made()
+            with (
+                bounded(memory=16 * MIB),
+                against(answering(http(body))) as client,
+                pytest.raises(WireError),
+            ):
+                call(client, 1)
 
 
-@pytest.mark.parametrize("kind", JSON)
-def test_an_error_that_is_a_trap_is_its_text(kind: str, against: Against) -> None:
+def test_an_error_that_is_a_trap_is_its_text(against: Against) -> None:
     """What cannot be read as an error's ``Err`` is the error's text, as it came."""
-    body = JSON[kind]()
-    with (
-        bounded(memory=16 * MIB),
-        against(answering(http(body, 500))) as client,
-        pytest.raises(StatusError) as caught,
-    ):
-        call(client, 1)
+    for kind, made in JSON.items():
+        with case(kind):
+            body = made()
+            with (
+                bounded(memory=16 * MIB),
+                against(answering(http(body, 500))) as client,
+                pytest.raises(StatusError) as caught,
+            ):
+                call(client, 1)
 
-    assert caught.value.message == body.decode(errors="replace").strip()
+            assert caught.value.message == body.decode(errors="replace").strip()
 
 
 ANYTHING: list[Any] = [
@@ -195,18 +204,17 @@ ANYTHING: list[Any] = [
 
 
 @pytest.mark.parametrize("status", [200, 404, 500])
-@pytest.mark.parametrize("value", ANYTHING, ids=json.dumps)
-def test_whatever_json_comes_a_call_ends_as_documented(
-    value: Any, status: int, against: Against
-) -> None:
+def test_whatever_json_comes_a_call_ends_as_documented(status: int, against: Against) -> None:
     """Any value is an answer with status 200, and the error of its status with any other."""
-    with bounded(), against(answering(http(json.dumps(value).encode(), status))) as client:
-        try:
-            came: Any = client.call("M.x", {"Number": 1}, object, timeout=PATIENCE)
-        except StatusError as error:
-            came = error.status
+    for value in ANYTHING:
+        with case(value):
+            with bounded(), against(answering(http(json.dumps(value).encode(), status))) as client:
+                try:
+                    came: Any = client.call("M.x", {"Number": 1}, object, timeout=PATIENCE)
+                except StatusError as error:
+                    came = error.status
 
-    assert came == (value if status == 200 else status)
+            assert came == (value if status == 200 else status)
 
 
 def test_one_byte_a_second_does_not_outlast_the_time_out(against: Against) -> None:

@@ -18,6 +18,7 @@ from moby_plugins import (
     TransportError,
     TransportTimeoutError,
 )
+from tests.cases import case
 from tests.dummy_plugin import Behaviour, Conversation, http
 from tests.integration.hostile.bounds import MIB, ROUNDS, bounded
 from tests.integration.hostile.plugins import (
@@ -92,54 +93,69 @@ def crossed(outcomes: Outcomes) -> Outcomes:
     return found
 
 
-@pytest.mark.parametrize("leftover", LEFTOVERS)
-@pytest.mark.parametrize("frame", FRAMES)
-def test_what_follows_an_answer_answers_nobody(frame: str, leftover: str, against: Against) -> None:
-    """Bytes after the end of an answer are no answer to the next call."""
+def followed_by(more: bytes, framed: Callable[[bytes], bytes]) -> Behaviour:
+    """A plugin that sends ``more`` right behind each answer."""
 
     def behave(conversation: Conversation) -> None:
         for request in served(conversation):
-            conversation.send(FRAMES[frame](answer_to(request)) + LEFTOVERS[leftover])
+            conversation.send(framed(answer_to(request)) + more)
 
-    with bounded(seconds=15), against(behave) as client:
-        outcomes = [(number, outcome(client, number)) for number in range(10)]
-
-    assert crossed(outcomes) == []
-    # Each answer itself was whole.
-    assert not any(isinstance(came, TransportError) for _, came in outcomes)
+    return behave
 
 
-@pytest.mark.parametrize("leftover", LEFTOVERS)
-def test_what_comes_between_two_calls_answers_nobody(leftover: str, against: Against) -> None:
-    """A connection on which something came while it lay idle is not used again."""
-    sent = Semaphore(0)
+@pytest.mark.parametrize("frame", FRAMES)
+def test_what_follows_an_answer_answers_nobody(frame: str, against: Against) -> None:
+    """Bytes after the end of an answer are no answer to the next call."""
+    for leftover, more in LEFTOVERS.items():
+        with (
+            case(leftover),
+            bounded(seconds=15),
+            against(followed_by(more, FRAMES[frame])) as client,
+        ):
+            outcomes = [(number, outcome(client, number)) for number in range(10)]
+
+            assert crossed(outcomes) == []
+            # Each answer itself was whole.
+            assert not any(isinstance(came, TransportError) for _, came in outcomes)
+
+
+def interrupting(more: bytes, sent: Semaphore) -> Behaviour:
+    """A plugin that sends ``more`` a moment after each answer."""
 
     def behave(conversation: Conversation) -> None:
         for request in served(conversation):
             conversation.send(http(answer_to(request)))
             conversation.stopped.wait(0.02)
-            conversation.send(LEFTOVERS[leftover])
+            conversation.send(more)
             sent.release()
 
-    outcomes: Outcomes = []
-    with bounded(seconds=15), against(behave) as client:
-        for number in range(5):
-            outcomes.append((number, outcome(client, number)))
-            assert sent.acquire(timeout=PATIENCE)
-
-    assert outcomes == [(number, number) for number in range(5)]
+    return behave
 
 
-def test_an_answer_that_comes_too_late_answers_nobody(against: Against) -> None:
+def test_what_comes_between_two_calls_answers_nobody(against: Against) -> None:
+    """A connection on which something came while it lay idle is not used again."""
+    for leftover, more in LEFTOVERS.items():
+        sent = Semaphore(0)
+        with (
+            case(leftover),
+            bounded(seconds=15),
+            against(interrupting(more, sent)) as client,
+        ):
+            for number in range(5):
+                assert outcome(client, number) == number
+                assert sent.acquire(timeout=PATIENCE)
+
+
+def test_an_answer_that_comes_too_late_answers_nobody(against_everywhere: Against) -> None:
     """A call that timed out leaves no answer behind for the next one."""
 
     def late(conversation: Conversation) -> None:
         for request in served(conversation):
-            # Every other call is answered when nobody waits for it any more.
+            # Every other call is answered when its caller no longer waits.
             conversation.stopped.wait(0.3 if number_of(request) % 2 == 0 else 0)
             conversation.send(http(answer_to(request)))
 
-    with bounded(seconds=15), against(late) as client:
+    with bounded(seconds=15), against_everywhere(late) as client:
         outcomes = [(number, outcome(client, number, 0.1 + number % 2)) for number in range(10)]
 
     assert crossed(outcomes) == []
@@ -209,14 +225,14 @@ def mischief(chance: random.Random) -> Behaviour:
 
 
 def test_many_callers_of_a_plugin_that_does_mischief_get_their_own_answers(
-    against: Against,
+    against_everywhere: Against,
 ) -> None:
-    """Threads that share a client get their own numbers, or errors, and nobody is left behind."""
+    """Threads that share a client get their own numbers, or errors, and none is left behind."""
     numbers = range(400 * ROUNDS)
 
     with (
         bounded(seconds=30 * ROUNDS, memory=16 * MIB),
-        against(mischief(random.Random(7))) as client,  # noqa: S311  nothing is secret here
+        against_everywhere(mischief(random.Random(7))) as client,  # noqa: S311  nothing is secret here
         ThreadPoolExecutor(8) as pool,
     ):
         came = list(pool.map(lambda number: outcome(client, number, 0.1), numbers))

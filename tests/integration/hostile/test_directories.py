@@ -1,4 +1,4 @@
-"""Directories that are huge, hold what is no spec, or change while they are looked at."""
+"""Directories that are huge, hold what is not a spec, or change while they are looked at."""
 
 import os
 import subprocess
@@ -110,7 +110,7 @@ def test_many_directories_are_looked_into_but_one_step_deep(tmp_path: Path) -> N
 
 
 def test_a_name_is_any_bytes_that_a_file_can_have(tmp_path: Path) -> None:
-    """Each byte, alone and in pairs, is listed and found to the letter, or is no name at all."""
+    """Each byte, alone and in pairs, is listed and found to the letter, or is not a name at all."""
     directory = os.fsencode(tmp_path)
     names = [bytes([byte]) for byte in range(1, 256) if byte not in b"/"]
     names += [bytes([byte]) * 2 for byte in range(1, 256) if byte not in b"/"]

@@ -12,7 +12,7 @@ from moby_plugins.subsystems import GraphDriver
 from moby_plugins.testing import MemoryTransport
 from tests.unit.app.subsystems.exchanges import asked, client_to, part_of
 
-ENDLESS = "a body yields no bytes: 1,000,000 empty chunks in a row"
+ENDLESS = "the body yields no bytes: 1,000,000 empty chunks in a row"
 
 
 def empty() -> Iterator[bytes]:

@@ -233,7 +233,7 @@ def test_an_answer_has_16_mebibytes_at_most(short_path: Path) -> None:
 
 
 def test_an_engine_that_is_gone_is_named(short_path: Path) -> None:
-    """No socket, and one that nobody listens on; scan and look-up alike."""
+    """No socket, and one that no process listens on; scan and look-up alike."""
     stale_socket(short_path / "stale.sock")
     for name in ("none", "stale"):
         address = f"unix://{short_path}/{name}.sock"

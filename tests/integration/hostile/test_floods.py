@@ -48,7 +48,7 @@ def gather(served: Served, sent: bytes) -> list[socket.socket]:
 
 @pytest.mark.parametrize("where", SLOW)
 def test_a_crowd_of_slow_hosts_stops_nobody(where: str, served: Served) -> None:
-    """More hosts than there are threads, and none goes on: somebody else is answered soon."""
+    """More hosts than there are threads, and none goes on: another host is answered soon."""
     before = threading.active_count()
     # To gather the crowd takes a small machine minutes; what counts is how others are answered.
     with bounded(seconds=300, memory=64 * MIB):

@@ -22,7 +22,8 @@ from moby_plugins import (
 )
 from moby_plugins.testing import FakeClock
 from tests.dummy_plugin import Conversation, DummyPlugin, http, keeps_answering
-from tests.integration.hostile.bounds import SOON, bounded, held
+from tests.integration.descriptors import nothing_left
+from tests.integration.hostile.bounds import SOON, bounded
 
 ACTIVE = b'{"Implements":["VolumeDriver"],"Volumes":[]}'
 ONCE = RetryPolicy.never()
@@ -38,19 +39,18 @@ def settings_for(settings: Settings, directory: Path, **more: Any) -> Settings:
 def test_moby_20686_listing_again_and_again_connects_once(
     short_path: Path, settings: Settings
 ) -> None:
-    """Each listing of volumes made every plugin anew, with one more descriptor each time."""
+    """Each listing of volumes made every plugin again, with one more descriptor each time."""
     with (
         bounded(seconds=20),
         DummyPlugin.on_unix(short_path / "p.sock", keeps_answering(ACTIVE)) as plugin,
         new_local_registry(settings_for(settings, short_path)) as registry,
     ):
         registry.get_all("VolumeDriver")
-        before = held()
-        for _ in range(50):
-            for found in registry.get_all("VolumeDriver"):
-                found.client.call("VolumeDriver.List", {})
+        with nothing_left():
+            for _ in range(50):
+                for found in registry.get_all("VolumeDriver"):
+                    found.client.call("VolumeDriver.List", {})
 
-        assert held() == before
         assert plugin.connections == 1
 
 
@@ -164,7 +164,7 @@ def test_moby_33871_a_plugin_that_never_answers_does_not_hold_the_host(
 def test_moby_22653_a_stale_socket_does_not_block_other_plugins(
     short_path: Path, settings: Settings
 ) -> None:
-    """A socket that nobody serves any more delayed whatever had to do with plugins by 15 s.
+    """A socket that no process serves any more delayed everything about plugins by 15 s.
 
     Who asks for one plugin never waits for another. Who asks for all waits for
     their time to be up, as engines do, unless he brings less patience.

@@ -95,5 +95,7 @@ def test_values_that_take_too_much_are_refused_before_they_are_decoded() -> None
     one = ('{"' + "x" * 110 + '😀":0},').encode()
     data = b"[%b0]" % (one * 490_000)
 
-    with pytest.raises(ValueError, match=r"^its values take more than 256 MiB and twice its size$"):
+    with pytest.raises(
+        ValueError, match=r"^decoding it takes more than 256 MiB plus twice its size$"
+    ):
         first_value(data)

@@ -1,4 +1,4 @@
-"""No name, spec or answer leads the library to a path that nobody has configured."""
+"""No name, spec or answer leads the library to a path that was not configured."""
 
 import json
 import subprocess

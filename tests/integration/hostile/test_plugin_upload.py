@@ -112,7 +112,7 @@ def test_an_engine_is_pinged_and_sent_one_tar(engine: Engine, directory: str) ->
 @pytest.mark.parametrize("name", ["", "../x", "a b", "a?x", "a#x", "a%2fb", "a\r\nb", "a" * 10_000])
 def test_a_name_that_is_none_reaches_no_engine(engine: Engine, directory: str, name: str) -> None:
     """It is refused before anything is sent."""
-    with pytest.raises(SettingsError, match="is no name of a managed plugin"):
+    with pytest.raises(SettingsError, match="is not a managed plugin's name"):
         create(directory, name, engine.settings)
 
     assert engine.sent == []

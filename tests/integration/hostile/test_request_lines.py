@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from tests.cases import case
 from tests.integration.hostile.bounds import bounded
 from tests.integration.hostile.hosts import Served
 from tests.integration.hostile.test_requests import BODY, LENGTH, statuses
@@ -55,18 +56,17 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize("line", LINES, ids=repr)
-def test_what_begins_oddly_is_refused(
-    line: bytes, served: Served, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_begins_oddly_is_refused(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     """It has a status, calls nothing, and is not worth a traceback in the plugin's log."""
-    with bounded(), caplog.at_level(logging.WARNING):
-        answer = served.told(line + b"\r\nHost: x\r\n" + LENGTH + b"\r\n" + BODY)
+    for line, status in LINES.items():
+        with case(line):
+            with bounded(), caplog.at_level(logging.WARNING):
+                answer = served.told(line + b"\r\nHost: x\r\n" + LENGTH + b"\r\n" + BODY)
 
-    assert statuses(answer)[:1] == [LINES[line]], answer
-    assert served.echoes.said == []
-    assert caplog.records == []
-    served.assert_answers_others()
+            assert statuses(answer)[:1] == [status], answer
+            assert served.echoes.said == []
+            assert caplog.records == []
+            served.assert_answers_others()
 
 
 def test_an_answer_to_head_has_no_body(served: Served) -> None:

@@ -77,7 +77,7 @@ def ending_in_the_answer(answer: bytes, end: End) -> Behaviour:
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("frame", ANSWERS)
 def test_an_end_at_any_byte_of_an_answer_is_the_right_error(
-    frame: str, end: End, against: Against
+    frame: str, end: End, against_everywhere: Against
 ) -> None:
     """Before the status line is whole nothing was answered, after it something was."""
     answer = ANSWERS[frame]
@@ -85,7 +85,7 @@ def test_an_end_at_any_byte_of_an_answer_is_the_right_error(
 
     with (
         bounded(seconds=20),
-        against(ending_in_the_answer(answer, end)) as client,
+        against_everywhere(ending_in_the_answer(answer, end)) as client,
     ):
         for sent, came in outcomes(client, range(len(answer))):
             if sent < status_line:
@@ -115,9 +115,11 @@ def ending_in_the_request(answered_before: int, end: End) -> Behaviour:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_an_end_at_any_byte_of_a_request_is_no_answer(end: End, against: Against) -> None:
+def test_an_end_at_any_byte_of_a_request_is_no_answer(
+    end: End, against_everywhere: Against
+) -> None:
     """Wherever a plugin stops reading, the call says that there was no answer, and at once."""
-    with bounded(seconds=20), against(ending_in_the_request(0, end)) as client:
+    with bounded(seconds=20), against_everywhere(ending_in_the_request(0, end)) as client:
         for read, came in outcomes(client, range(REQUEST)):
             assert isinstance(came, TransportError), (read, came)
             assert not came.answered, (read, came)
@@ -125,10 +127,10 @@ def test_an_end_at_any_byte_of_a_request_is_no_answer(end: End, against: Against
 
 @pytest.mark.parametrize("end", ENDS)
 def test_an_end_of_a_used_connection_at_any_byte_is_replaced_or_told(
-    end: End, against: Against
+    end: End, against_everywhere: Against
 ) -> None:
     """A connection that served a call and breaks in the next one costs that call at most."""
-    with bounded(seconds=20), against(ending_in_the_request(1, end)) as client:
+    with bounded(seconds=20), against_everywhere(ending_in_the_request(1, end)) as client:
         for read, came in outcomes(client, range(REQUEST)):
             if came != 1:
                 assert isinstance(came, TransportError), (read, came)
@@ -136,7 +138,9 @@ def test_an_end_of_a_used_connection_at_any_byte_is_replaced_or_told(
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_an_end_in_the_middle_of_a_large_request_is_no_answer(end: End, against: Against) -> None:
+def test_an_end_in_the_middle_of_a_large_request_is_no_answer(
+    end: End, against_everywhere: Against
+) -> None:
     """A body that is larger than any buffer is given up where the plugin stops reading."""
     body = bytes(8 << 20)
     sizes = iter((0, 1, 1000, 1 << 16, 1 << 20))
@@ -145,14 +149,16 @@ def test_an_end_in_the_middle_of_a_large_request_is_no_answer(end: End, against:
         receive(conversation, next(sizes))
         end(conversation)
 
-    with bounded(seconds=20), against(behave) as client:
+    with bounded(seconds=20), against_everywhere(behave) as client:
         for _ in range(5):
             with pytest.raises(TransportError) as caught:
                 client.send_file("M.x", body, timeout=PATIENCE)
             assert not caught.value.answered
 
 
-def test_an_answer_before_a_large_request_was_read_is_the_answer(against: Against) -> None:
+def test_an_answer_before_a_large_request_was_read_is_the_answer(
+    against_everywhere: Against,
+) -> None:
     """A plugin that refuses a body at its first bytes is understood, or its end is told."""
 
     def behave(conversation: Conversation) -> None:
@@ -161,7 +167,11 @@ def test_an_answer_before_a_large_request_was_read_is_the_answer(against: Agains
         conversation.hang()
 
     body = bytes(8 << 20)
-    with bounded(seconds=20), against(behave) as client, pytest.raises(PluginError) as caught:
+    with (
+        bounded(seconds=20),
+        against_everywhere(behave) as client,
+        pytest.raises(PluginError) as caught,
+    ):
         client.send_file("M.x", body, timeout=PATIENCE)
 
     assert isinstance(caught.value, TransportError) or str(caught.value) == "M.x: no room"

@@ -61,7 +61,7 @@ def host(transport: str, addr: str, ca_file: str, directory: str) -> None:
         with new_client(addr, TLSOptions(ca_file=ca_file), settings=settings) as client:
             return client.call("M.x")
 
-    # A client that nobody holds would give its descriptor back.
+    # A client without a reference would give its descriptor back.
     held: list[ActivePlugin] = []
 
     def get() -> str:

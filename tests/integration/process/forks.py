@@ -1,6 +1,6 @@
 """Hosts that fork, each a program: ``python -m tests.integration.process.forks STORY …``.
 
-What it prints is what the test compares; whoever hangs is ended by an alarm.
+What it prints is what the test compares; a process that hangs is ended by an alarm.
 """
 
 import logging

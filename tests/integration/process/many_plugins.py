@@ -95,7 +95,7 @@ def got_again(registry: Registry, name: str) -> str:
 
 
 def refusal(addr: str) -> str:
-    """Why nobody can be called there."""
+    """Why nothing can be called there."""
     with new_client(addr, settings=Settings(retry=RetryPolicy.never())) as client:
         try:
             client.call("M.x")

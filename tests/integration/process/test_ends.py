@@ -1,4 +1,4 @@
-"""Plugins that are told to end at any moment, or killed, and the hosts that call them meanwhile."""
+"""Plugins that are told to end at any moment, or killed, and the hosts that call them then."""
 
 import os
 import time
@@ -80,7 +80,7 @@ def test_the_spec_of_a_plugin_that_was_killed_is_replaced(
         assert say(registry) == "hello"
     stale = spec.read_text()
     registry.invalidate("echo")
-    with pytest.raises(TransportError, match="nobody listens"):
+    with pytest.raises(TransportError, match="no process listens"):
         registry.get("echo", "Echo", retry=RetryPolicy.never())
 
     with running(*MORTAL, "tcp", str(short_path)):

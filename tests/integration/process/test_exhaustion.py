@@ -59,7 +59,7 @@ def test_a_host_without_descriptors_is_told_so_and_recovers(
 
 
 class Plugin:
-    """A plugin that can take few connections, and what it does meanwhile."""
+    """A plugin that can take few connections, and what it does while it cannot."""
 
     def __init__(self, directory: Path, log: Path) -> None:
         self.path, self._log = directory / "echo.sock", log
@@ -71,7 +71,7 @@ class Plugin:
             )
 
     def call(self, timeout: float) -> object:
-        """What somebody is answered."""
+        """What a host is answered."""
         with new_client(f"unix://{self.path}", settings=Settings(timeout=timeout)) as client:
             return client.call("Echo.Say", {"Text": "well?"})
 
@@ -107,7 +107,7 @@ def plugin(short_path: Path, tmp_path: Path) -> Iterator[Plugin]:
 
 
 def test_a_plugin_without_descriptors_waits_quietly_and_recovers(plugin: Plugin) -> None:
-    """Connections that it cannot take wait; it neither spins nor floods its log meanwhile."""
+    """Connections that it cannot take wait; it neither spins nor floods its log while they do."""
     with ExitStack() as hosts:
         for _ in range(DESCRIPTORS + 20):
             sock = hosts.enter_context(socket.socket(socket.AF_UNIX))

@@ -1,4 +1,4 @@
-"""A fork in the middle: the child shares no connection with its parent, and waits for nobody."""
+"""A fork in the middle: the child shares no connection with its parent, and never waits for it."""
 
 import json
 import threading

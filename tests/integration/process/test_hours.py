@@ -33,7 +33,7 @@ class Host:
         self.wrong: list[str] = []
         self.done: Counter[str] = Counter()
         self.meetings: Counter[tuple[int, Client]] = Counter()
-        # Those that somebody called, and the handlers that each must have met.
+        # Those that were called, and the handlers that each must have met.
         self.called: dict[Client, int] = {}
         self._numbers = count()
         self._deeds: tuple[Callable[[], None], ...] = (
@@ -96,7 +96,7 @@ class Host:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_hours_of_everything_at_once_end_well(seed: int) -> None:
-    """One handshake at a time, each handler once a plugin, answers uncrossed, nobody stuck."""
+    """One handshake at a time, each handler once a plugin, answers uncrossed, no thread stuck."""
     host = Host(seed)
     for minute in range(HOURS * 60):
         host.clock.at(minute * 60.0 + host.chance.random() * 60, host.wild.disturb)

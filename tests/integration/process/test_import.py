@@ -84,7 +84,12 @@ NEEDLESS = {
     "pathlib", "difflib", "dataclasses", "importlib.metadata",
     "moby_plugins.app.subsystem", "moby_plugins.app.parts",
     "moby_plugins.testing", "moby_plugins.checks", "moby_plugins.subsystems", "http.client",
-    "email",
+    "email", "ssl", "_ssl", "http", "ipaddress", "urllib", "subprocess", "tempfile", "shutil",
+    "concurrent", "decimal", "fractions", "random", "moby_plugins.adapters.http.tls",
+    "moby_plugins.adapters.observing", "moby_plugins.adapters.engine", "moby_plugins.app.aio",
+    "moby_plugins.app.observed", "moby_plugins.app.observed_client",
+    "moby_plugins.cli.progress", "moby_plugins.domain.async_http",
+    "moby_plugins.domain.observing",
 }  # fmt: skip
 RUN = """
 import sys
@@ -97,6 +102,19 @@ except SystemExit:
 """
 
 
+# Values of ``attrs`` take half a millisecond to define: each compiles its methods.
+MOST_MODULES, MOST_VALUES = 54, 24
+COUNT_VALUES = """
+import attr._next_gen
+made = []
+attrs = attr._next_gen.attrs
+def counted(maybe_cls=None, **options):
+    made.append(maybe_cls)
+    return attrs(maybe_cls, **options)
+attr._next_gen.attrs = counted
+"""
+
+
 def test_ls_loads_what_it_needs(short_path: Path) -> None:
     """Over a plugin that answers: the engine of the call, and nothing for other commands."""
     with plugin_server_unix(PluginApp(Volumes()), "one", sockets_path=str(short_path)):
@@ -104,6 +122,24 @@ def test_ls_loads_what_it_needs(short_path: Path) -> None:
 
     assert "moby_plugins.adapters.http.httptools" in loaded
     assert loaded & NEEDLESS == set()
+    assert len([name for name in loaded if name.startswith("moby_plugins")]) <= MOST_MODULES
+
+
+def test_ls_defines_few_values(short_path: Path) -> None:
+    """No class of attrs is defined for other commands, nor for records that need no attrs."""
+    program = COUNT_VALUES + RUN.format("ls") + "print('values:', len([*filter(None, made)]))"
+    with plugin_server_unix(PluginApp(Volumes()), "one", sockets_path=str(short_path)):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={"MOBY_PLUGINS_SOCKETS_PATH": str(short_path)},
+        )
+
+    count = int(done.stdout.rpartition("values:")[2])
+    assert 10 < count <= MOST_VALUES
 
 
 def test_the_version_is_told_without_click() -> None:
@@ -116,10 +152,14 @@ def test_the_version_is_told_without_click() -> None:
 
 
 def test_a_client_loads_what_it_needs() -> None:
-    """The check above would notice: a client of a socket does load urllib3."""
-    statement = "import moby_plugins; moby_plugins.new_client('unix:///none.sock').close()"
+    """The checks above would notice: one of a socket loads no ssl, and one of https does."""
+    statement = "import moby_plugins; moby_plugins.new_client({!r}).close()"
+    plain = modules_after(statement.format("unix:///none.sock"))
+    encrypted = modules_after(statement.format("https://none:1"))
 
-    assert {"moby_plugins.adapters.http.httptools", "ssl"} <= modules_after(statement)
+    assert "moby_plugins.adapters.http.httptools" in plain
+    assert "ssl" not in plain
+    assert {"moby_plugins.adapters.http.tls", "ssl"} <= encrypted
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from moby_plugins import (
 )
 from moby_plugins.serving import PluginApp, PluginServer, plugin_server_unix
 from moby_plugins.testing import Request, Response
-from tests.integration.hostile.bounds import nothing_left
+from tests.integration.descriptors import nothing_left
 from tests.integration.serving.plugins import Echo
 
 # By hand: HARDNESS_SECONDS=300 pytest tests/integration/process/test_minutes.py
@@ -96,7 +96,7 @@ class Host:
     def __init__(self, registry: Registry) -> None:
         self.wrong: list[str] = []
         self.answered = 0
-        # Held weakly: a client that the registry has forgotten closes when nobody has it.
+        # Held weakly: a client that the registry has dropped closes when its last reference goes.
         self.meetings: WeakKeyDictionary[Client, list[int]] = WeakKeyDictionary()
         self.met = 0
         self._lock = threading.Lock()
@@ -160,7 +160,7 @@ def registry_of(directory: Path, settings: Settings) -> Registry:
 def test_minutes_of_everything_at_once_end_well(
     short_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Answers are uncrossed, handlers run once a plugin, nobody is stuck and nothing is left."""
+    """Answers are uncrossed, handlers run once a plugin, no thread is stuck and nothing is left."""
     # Each error that pytest would keep of the log keeps the connection that it came over.
     caplog.set_level(logging.CRITICAL, "moby_plugins")
     chance = random.Random(7)  # noqa: S311  nothing is secret here

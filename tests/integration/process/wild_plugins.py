@@ -29,7 +29,7 @@ class Wilderness:
         self.handlers = 0
         self.handshakes: Counter[str] = Counter()
         self.known = set(KEPT + FORGOTTEN)
-        # A plugin that was started anew is another one.
+        # A plugin that was restarted is another one.
         self.alive = dict.fromkeys(sorted(self.known), 0)
         self.clock = clock
         self.chance = chance
@@ -95,7 +95,7 @@ class Line:
             self._in.clock.sleep(self._in.chance.choice((0, 0.01, 1)))
             answer = {"Plugin": self.name, "Handlers": self.handlers} | json.loads(request.read())
         if self._alive() != life:
-            raise TransportError("the connection broke", f"unix:///wild/{self.name}.sock")
+            raise TransportError("the connection failed", f"unix:///wild/{self.name}.sock")
         return Response(200, BytesIO(json.dumps(answer).encode()), {})
 
     def close(self) -> None:
@@ -103,5 +103,5 @@ class Line:
 
     def _alive(self) -> int:
         if self.name not in self._in.alive:
-            raise TransportError("nobody listens", f"unix:///wild/{self.name}.sock")
+            raise TransportError("no process listens", f"unix:///wild/{self.name}.sock")
         return self._in.alive[self.name]

@@ -35,7 +35,7 @@ class Volumes(VolumeDriver):
 
 
 class Layers(GraphDriver):
-    """Layers of nothing but a size; ``diff`` of "endless" ends when nobody reads it."""
+    """Layers of nothing but a size; ``diff`` of "endless" ends when its host stops reading."""
 
     def __init__(self) -> None:
         super().__init__()

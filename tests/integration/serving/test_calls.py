@@ -102,7 +102,7 @@ def test_a_stream_that_fails_is_no_whole_answer(plugin: Plugin, client: Client) 
 
 
 def test_a_large_upload_arrives_in_chunks(plugin: Plugin, client: Client) -> None:
-    """50 MB of a length that nobody knew beforehand."""
+    """50 MB whose length was not known beforehand."""
     archive = (bytes(1 << 20) for _ in range(50))
 
     assert GraphDriver(client).apply_diff("a", "b", archive) == 50 << 20
@@ -120,7 +120,7 @@ def test_calls_run_side_by_side(plugin: Plugin) -> None:
 
 
 def test_a_connection_serves_one_request_after_the_other(plugin: Plugin) -> None:
-    """Connections are kept, also where a body was chunked or nobody read it."""
+    """Connections are kept, also where a body was chunked or left unread."""
     chunked = "Transfer-Encoding: chunked\r\n"
     requests = [
         (post("Echo.Say", b'{"Text":"a"}'), b"HTTP/1.1 200 OK", b'{"Said":"a"}'),

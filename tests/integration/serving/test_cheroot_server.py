@@ -55,7 +55,7 @@ def test_a_call_that_never_ends_does_not_hold_the_stop(
         server.stop(0.1)
 
     assert [record.message for record in caplog.records] == [
-        "a call goes on although its connection was cut off"
+        "a call is still running although its connection was closed"
     ]
     may_end.set()
     assert over.wait(WAIT)

@@ -2,13 +2,13 @@
 
 import os
 import threading
-import time
 from pathlib import Path
 
 from examples.log_plugin import JsonLines
 from moby_plugins import Settings, new_client
 from moby_plugins.serving import PluginApp, plugin_server_unix
 from moby_plugins.subsystems import LogDriver, LogEntry, LogInfo, ReadConfig, encode_frame
+from tests.integration.descriptors import nothing_left
 
 
 def test_who_follows_gets_what_comes_and_an_end(tmp_path: Path) -> None:
@@ -39,19 +39,11 @@ def test_who_hangs_up_leaves_nothing_behind(tmp_path: Path, short_path: Path) ->
     with plugin_server_unix(PluginApp(driver), "lines", sockets_path=str(short_path)) as server:
         driver.start_logging(str(file), info)
         os.write(fifo, encode_frame(LogEntry("stdout", 1, b"one")))
-        before = threading.active_count(), len(os.listdir("/proc/self/fd"))
-        for _ in range(20):
-            with new_client(server.addr, settings=Settings()) as client:
-                entries = LogDriver(client).read_logs(info, ReadConfig(follow=True))
-                assert next(entries).line == b"one\n"
-                entries.close()  # type: ignore[attr-defined]
-
-        ends = time.monotonic() + 5
-        while time.monotonic() < ends and (
-            threading.active_count() > before[0] or len(os.listdir("/proc/self/fd")) > before[1]
-        ):
-            time.sleep(0.05)
-        assert threading.active_count() <= before[0]
-        assert len(os.listdir("/proc/self/fd")) <= before[1]
+        with nothing_left():
+            for _ in range(20):
+                with new_client(server.addr, settings=Settings()) as client:
+                    entries = LogDriver(client).read_logs(info, ReadConfig(follow=True))
+                    assert next(entries).line == b"one\n"
+                    entries.close()  # type: ignore[attr-defined]
         driver.stop_logging(str(file))
     os.close(fifo)

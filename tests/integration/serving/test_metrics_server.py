@@ -128,8 +128,8 @@ def test_health_is_lost_while_running_calls_end(
     [
         (lambda: True, (200, "ok\n")),
         (lambda: "fine", (200, "ok\n")),
-        (lambda: False, (503, "the plugin says that it is not well\n")),
-        (lambda: None, (503, "the plugin says that it is not well\n")),
+        (lambda: False, (503, "the plugin's health check reports a failure\n")),
+        (lambda: None, (503, "the plugin's health check reports a failure\n")),
         (lambda: 1 / 0, (503, "the check of the plugin's health failed\n")),
     ],
 )

@@ -167,11 +167,11 @@ def test_a_socket_of_systemd_is_served(short_path: Path, start: Start, kind: str
     ("make", "count", "why"),
     [
         ("socket.create_server(('127.0.0.1', 0))", 2, "systemd opened 2 sockets"),
-        ("socket.socket(socket.AF_INET, socket.SOCK_DGRAM)", 1, "no stream socket that listens"),
-        ("socket.socket(socket.AF_UNIX)", 1, "no stream socket that listens"),
-        ("socket.socketpair()[0]", 1, "no stream socket that listens"),
-        ("socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)", 1, "no stream socket"),
-        ("open(os.devnull)", 1, "descriptor 3 is no socket"),
+        ("socket.socket(socket.AF_INET, socket.SOCK_DGRAM)", 1, "not a stream socket that listens"),
+        ("socket.socket(socket.AF_UNIX)", 1, "not a stream socket that listens"),
+        ("socket.socketpair()[0]", 1, "not a stream socket that listens"),
+        ("socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)", 1, "not a stream socket"),
+        ("open(os.devnull)", 1, "descriptor 3 is not a socket"),
     ],
 )
 @pytest.mark.parametrize("kind", ["unix", "tcp"])

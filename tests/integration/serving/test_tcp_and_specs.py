@@ -110,7 +110,7 @@ def test_hosts_can_be_made_to_show_a_certificate(
 def test_a_host_without_a_certificate_is_refused(
     tmp_path: Path, registry: Registry, authority: Authority
 ) -> None:
-    """Whoever shows none is not answered."""
+    """A host that shows none is not answered."""
     tls = ServerTLS(*authority.plugin, ca_file=authority.ca_file, client_ca_file=authority.ca_file)
 
     with server_in(tmp_path, "localhost:0", tls), pytest.raises(TransportError):
@@ -178,7 +178,7 @@ def test_an_address_is_host_and_port(tmp_path: Path, addr: str) -> None:
 
 @pytest.mark.parametrize("addr", ["no-such-host.invalid:80", "192.0.2.1:80"])
 def test_an_address_that_is_not_ours_is_an_error(tmp_path: Path, addr: str) -> None:
-    """A host or port that nobody here can listen at is told so."""
+    """A host or port at which this machine cannot listen is an error that says so."""
     with pytest.raises(SpecError, match=f"^cannot listen at {addr}: "):
         server_in(tmp_path, addr).start()
 
@@ -195,7 +195,7 @@ def test_a_port_that_is_taken_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_spec_that_cannot_be_written_leaves_nobody_listening(tmp_path: Path) -> None:
-    """Nobody would find the plugin, so it does not start."""
+    """No host would find the plugin, so it does not start."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         addr = f"127.0.0.1:{free.getsockname()[1]}"
     (tmp_path / "file").write_text("")
@@ -205,7 +205,7 @@ def test_a_spec_that_cannot_be_written_leaves_nobody_listening(tmp_path: Path) -
 
     with (
         new_client(f"tcp://{addr}", settings=Settings(retry=RetryPolicy.never())) as client,
-        pytest.raises(TransportError, match="nobody listens there"),
+        pytest.raises(TransportError, match="no process listens there"),
     ):
         client.call("Plugin.Activate")
 
@@ -225,7 +225,7 @@ def test_ipv6_addresses_have_brackets(tmp_path: Path, registry: Registry) -> Non
 
 def test_an_address_that_no_host_can_read_is_refused(tmp_path: Path) -> None:
     """A spec with a zone in its address would be an error in every host."""
-    with pytest.raises(SpecError, match="no address that hosts can read"):
+    with pytest.raises(SpecError, match="not an address that hosts can read"):
         plugin_server_tcp(APP, "echo", "[::1%lo]:0", specs_path=str(tmp_path)).start()
 
     assert list(tmp_path.iterdir()) == []
@@ -233,7 +233,7 @@ def test_an_address_that_no_host_can_read_is_refused(tmp_path: Path) -> None:
 
 def test_an_address_of_any_length_is_refused_in_one_line(tmp_path: Path) -> None:
     """What it was given is cut in the error, as any text of others is."""
-    with pytest.raises(SpecError, match="no address that hosts can read") as caught:
+    with pytest.raises(SpecError, match="not an address that hosts can read") as caught:
         plugin_server_tcp(APP, "echo", "a\n" * 50_000 + ":0", specs_path=str(tmp_path)).start()
 
     assert len(str(caught.value)) < 900

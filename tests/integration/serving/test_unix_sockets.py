@@ -118,7 +118,7 @@ def test_a_live_socket_is_never_replaced(short_path: Path) -> None:
             second.start()
         second.stop()
 
-        assert str(raised.value) == f"{short_path}/echo.sock: another plugin listens there"
+        assert str(raised.value) == f"{short_path}/echo.sock: another plugin already listens there"
         assert_serves(first)
 
 
@@ -129,7 +129,7 @@ def test_a_busy_socket_is_a_live_one(short_path: Path) -> None:
         sock.listen(0)
         caller.connect(str(path))
 
-        with pytest.raises(SpecError, match="another plugin listens there"):
+        with pytest.raises(SpecError, match="another plugin already listens there"):
             server_in(short_path).start()
 
 
@@ -156,7 +156,7 @@ def test_what_is_no_socket_is_left_alone(short_path: Path) -> None:
             server_in(short_path, name).start()
 
         assert str(raised.value) == (
-            f"{short_path}/{name}.sock: there is something that is no socket; it is left alone"
+            f"{short_path}/{name}.sock: it exists, is not a socket, and was left unchanged"
         )
     assert path.read_text() == "precious"
 
@@ -192,7 +192,7 @@ def test_a_group_that_cannot_be_given_leaves_no_socket(short_path: Path) -> None
 
 
 def test_the_socket_of_another_is_not_removed(short_path: Path) -> None:
-    """Where somebody has put a socket in place of ours, it stays."""
+    """Where another process has put a socket in place of ours, it stays."""
     path = short_path / "echo.sock"
     server = server_in(short_path)
     server.start()
@@ -205,7 +205,7 @@ def test_the_socket_of_another_is_not_removed(short_path: Path) -> None:
 
 
 def test_a_socket_that_is_gone_is_no_error(short_path: Path) -> None:
-    """Somebody cleaned up before us."""
+    """Another process cleaned up before us."""
     with server_in(short_path):
         (short_path / "echo.sock").unlink()
 

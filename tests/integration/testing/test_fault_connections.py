@@ -78,7 +78,7 @@ def test_a_request_that_is_cut_off_never_came(short_path: Path) -> None:
 
 
 def test_a_server_may_be_restarted(short_path: Path) -> None:
-    """A host finds nobody while it is stopped, and the same plugin once it is back."""
+    """A host finds no listener while it is stopped, and the same plugin once it is back."""
     once = Settings(retry=RetryPolicy.never(), timeout=10.0)
     server = FaultServer.unix({"M.x": script(1, 2)}, short_path / "p.sock")
     with server, new_client(server.addr, settings=once) as client:

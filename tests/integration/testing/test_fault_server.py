@@ -39,6 +39,7 @@ from moby_plugins.testing import (
     script,
     status,
 )
+from tests.integration.descriptors import nothing_left
 
 ONCE = Settings(retry=RetryPolicy.never(), timeout=10.0)
 
@@ -54,7 +55,7 @@ def client_of(server: FaultServer, clock: FakeClock | None = None) -> Client:
     ("fault", "reason"),
     [
         (missing_socket(), "no socket there; is the plugin running?"),
-        (refused(), "stale socket: it exists, but nobody listens on it"),
+        (refused(), "stale socket: it exists, but no process listens on it"),
         (denied(), "no permission to connect to the socket"),
     ],
     ids=["missing", "refused", "denied"],
@@ -62,7 +63,7 @@ def client_of(server: FaultServer, clock: FakeClock | None = None) -> Client:
 def test_a_plugin_may_be_out_of_reach_for_every_host(
     fault: Fault, reason: str, short_path: Path
 ) -> None:
-    """A fault alone, in place of a table, is the state of the socket: nobody has to announce."""
+    """A fault alone, in place of a table, is the state of the socket, without an announcement."""
     short_path.chmod(0o755)
     somebody = as_nobody() if fault.errno == errno.EACCES else nullcontext()
     with (
@@ -86,9 +87,9 @@ def test_a_host_that_announces_nothing_is_told_what_it_can_be_told(short_path: P
         assert client.call("M.answers") == {"A": 1}
         with pytest.raises(StatusError, match=r"M\.raises: 'boom'"):
             client.call("M.raises")
-        with pytest.raises(StatusError, match=r"nobody expected a call of M\.other"):
+        with pytest.raises(StatusError, match=r"unexpected call of M\.other"):
             client.call("M.other")
-        with pytest.raises(TransportError, match="without an answer"):
+        with pytest.raises(TransportError, match="without a response"):
             client.call("M.late")
 
     assert server.calls.methods == ["M.answers", "M.raises", "M.other", "M.late"]
@@ -96,7 +97,7 @@ def test_a_host_that_announces_nothing_is_told_what_it_can_be_told(short_path: P
 
 
 def test_what_nobody_expected_is_told_where_it_was_called(short_path: Path) -> None:
-    """As in memory: the call itself fails, and so do replies that nobody asked for."""
+    """As in memory: the call itself fails, and so do replies that were never used."""
     with (
         FaultServer.unix({"M.x": 1, "M.y": 2}, short_path / "p.sock") as server,
         client_of(server) as client,
@@ -183,7 +184,6 @@ def test_threads_get_the_answers_to_their_own_calls(short_path: Path) -> None:
 
 def test_stopping_ends_what_hangs_and_leaves_nothing(short_path: Path) -> None:
     """Calls under way end, and no thread, descriptor or file is left."""
-    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     came = threading.Event()
 
     def hang(_: Any) -> Any:
@@ -191,7 +191,7 @@ def test_stopping_ends_what_hangs_and_leaves_nothing(short_path: Path) -> None:
         return hangs()
 
     table = {"M.x": hang, "M.y": refused(), "M.z": 1}
-    with ThreadPoolExecutor(1) as pool:
+    with nothing_left(), ThreadPoolExecutor(1) as pool:
         server = FaultServer.unix(table, short_path / "p.sock")
         server.start()
         with client_of(server) as client:
@@ -205,8 +205,6 @@ def test_stopping_ends_what_hangs_and_leaves_nothing(short_path: Path) -> None:
             with pytest.raises(TransportError):
                 hanging.result(5)
 
-    assert threading.active_count() == threads
-    assert len(os.listdir("/proc/self/fd")) == descriptors
     assert os.listdir(short_path) == []
 
 
@@ -235,4 +233,4 @@ def test_an_answer_that_breaks_while_it_is_made_is_cut_off(
     ):
         client.call("M.x")
 
-    assert "the answer to M.x broke off" in caplog.text
+    assert "the response to M.x was interrupted" in caplog.text

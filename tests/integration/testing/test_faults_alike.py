@@ -153,7 +153,7 @@ def test_a_port_fails_alike_under_tls_or_not(reply: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("fault", [missing_socket(), denied()], ids=["missing", "denied"])
 def test_a_port_cannot_fail_as_only_a_file_can(fault: Fault) -> None:
-    """A table that cannot come true says so to whoever calls."""
+    """A table that cannot come true raises an error in the caller."""
     with FaultServer.tcp({"M.x": fault}) as server:
         first, second = outcome(server, FakeClock()).results
 
@@ -162,7 +162,7 @@ def test_a_port_cannot_fail_as_only_a_file_can(fault: Fault) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_whoever_is_not_root_is_denied_as_root_is(short_path: Path) -> None:
-    """A socket is closed to its owner by its mode, and to root by being somebody else."""
+    """A socket is closed to its owner by its mode, and to root by becoming another user."""
     with FaultServer.unix({"M.x": denied()}, short_path / "p.sock") as server:
         mine = outcome(server, FakeClock())
     os.chown(short_path, NOBODY, NOBODY)

@@ -78,7 +78,7 @@ def test_a_plugin_runs_in_threads_of_its_own(live_plugin: LivePlugins) -> None:
 
 
 def test_a_plugin_can_be_stopped_and_started_again(live_plugin: LivePlugins) -> None:
-    """Its socket is gone meanwhile, and its client closed; another takes its place."""
+    """Its socket is then gone, and its client closed; another takes its place."""
     live = live_plugin(Shelves(), "shelf")
 
     live.stop()
@@ -106,7 +106,7 @@ def test_a_plugin_that_cannot_listen_leaves_nothing(short_path: Path) -> None:
     with LivePlugins(short_path) as start:
         first = start(Shelves(), "shelf")
 
-        with pytest.raises(SpecError, match="another plugin listens there"):
+        with pytest.raises(SpecError, match="another plugin already listens there"):
             start(Shelves(), "shelf")
 
         assert len(VolumeDriver(first.client).list()) == 1
@@ -123,6 +123,6 @@ def test_an_asynchronous_plugin_has_no_client_before_it_listens(short_path: Path
         _ = live.addr
     with LivePlugins(short_path) as start:
         start(Shelves(), "shelf")
-        with pytest.raises(SpecError, match="another plugin listens there"), live:
+        with pytest.raises(SpecError, match="another plugin already listens there"), live:
             raise AssertionError
     assert list(short_path.iterdir()) == []

@@ -113,7 +113,7 @@ def test_what_is_there_is_not_made_twice(plugin_dir: PluginDirectory) -> None:
 
 
 def test_a_socket_that_is_removed_listens_no_more(plugin_dir: PluginDirectory) -> None:
-    """Even for whoever still knows another way to it."""
+    """Even for a process that still knows another way to it."""
     path = plugin_dir.socket("gone")
     other = plugin_dir.sockets / "other"
     other.hardlink_to(path)

@@ -15,6 +15,7 @@ from moby_plugins.adapters.descriptors import (
     is_refusal,
 )
 from moby_plugins.domain.plugin import Plugin
+from tests.cases import every
 
 
 class Pool:
@@ -100,7 +101,7 @@ def test_it_is_not_tried_for_ever() -> None:
     assert step.tried == 8
 
 
-@pytest.mark.parametrize(
+@every(
     "error",
     [
         FileNotFoundError(errno.ENOENT, "none"),

@@ -32,6 +32,7 @@ from moby_plugins.testing import (
     refused,
 )
 from moby_plugins.testing.contracts import DiscoveryContract
+from tests.cases import every
 
 # What an engine has for no plugin, or what would lead elsewhere in its URLs.
 NO_NAMES = [
@@ -216,7 +217,7 @@ def test_a_plugin_that_is_disabled_says_so(engine: FakeEngine) -> None:
     assert [stray.name for stray in discovery.strays()] == ["mp/shelf:latest"]
 
 
-@pytest.mark.parametrize("socket", ["", ".", "..", "a/b", "../../evil.sock", "/run/x.sock", "a\0b"])
+@every("socket", ["", ".", "..", "a/b", "../../evil.sock", "/run/x.sock", "a\0b"])
 def test_a_socket_that_leads_elsewhere_is_not_dialled(socket: str) -> None:
     """It has no address; the plugin is listed, as a broken spec is."""
     engine = FakeEngine()
@@ -224,13 +225,13 @@ def test_a_socket_that_leads_elsewhere_is_not_dialled(socket: str) -> None:
     discovery = engine.discovery()
 
     assert discovery.scan() == ["evil:latest"]
-    with pytest.raises(SpecError, match=r"evil:latest at memory://engine: .*which is no file's"):
+    with pytest.raises(SpecError, match=r"evil:latest at memory://engine: .*which is not a file's"):
         discovery.lookup("evil")
     [candidate] = discovery.candidates("evil")
     assert isinstance(candidate.error, SpecError)
 
 
-@pytest.mark.parametrize(
+@every(
     ("told", "reason"),
     [
         ({"Id": "../x"}, "has the id '../x'"),
@@ -278,21 +279,21 @@ def test_an_engine_without_a_directory_is_an_error(root: Any) -> None:
     engine = FakeEngine(root=root)
     engine.install("shelf")
 
-    with pytest.raises(SpecError, match="which is no path"):
+    with pytest.raises(SpecError, match="which is not a path"):
         engine.discovery().lookup("shelf")
 
 
 @pytest.mark.parametrize(
     ("reply", "kind", "reason"),
     [
-        (refused(), TransportError, "nobody listens"),
+        (refused(), TransportError, "no process listens"),
         (missing_socket(), TransportError, "no socket there; is the engine running?"),
-        (drops(), TransportError, "the engine closed the connection without an answer"),
+        (drops(), TransportError, "the engine closed the connection without a response"),
         (malformed(), TransportError, "malformed answer"),
         (hangs(), TransportTimeoutError, "timed out"),
         (drips(b"[" + b" " * 100), TransportTimeoutError, "timed out"),
         (drops_mid_body(), WireError, "cut off"),
-        (not_json(), WireError, "the engine's answer cannot be used: "),
+        (not_json(), WireError, "the engine's response cannot be used: "),
         (b"", WireError, "empty where JSON was expected"),
         (b"[" * 100_000, WireError, "cannot be used"),
         (b"\xff", WireError, "not UTF-8"),
@@ -335,7 +336,7 @@ def test_all_requests_of_a_question_share_its_time(clock: FakeClock, engine: Fak
 
 
 def test_a_long_time_is_none(engine: FakeEngine) -> None:
-    """Without a bound, and with one that is no number of seconds."""
+    """Without a bound, and with one that is not a number of seconds."""
     assert engine.discovery(timeout=None).scan() == ["mp/shelf:latest"]
     with pytest.raises(ValueError, match="positive number of seconds"):
         engine.discovery(timeout=0)

@@ -21,6 +21,7 @@ from moby_plugins.diagnosis import diagnose
 from moby_plugins.ports import Candidate, Discovery
 from moby_plugins.testing import FakeClock, MemoryDiscovery
 from moby_plugins.testing.contracts import DiscoveryContract
+from tests.cases import every
 from tests.transports import RecordingConnect, install_discovery
 
 
@@ -145,12 +146,12 @@ def test_a_discovery_that_is_given_takes_the_place_of_all(tmp_path: Path) -> Non
         assert registry.scan() == ["x"]
 
 
-@pytest.mark.parametrize(
+@every(
     ("plugins", "error", "message"),
     [
-        (5, TypeError, "plugins are a table from name to address, not 5"),
-        (["a"], TypeError, r"plugins are a table from name to address, not \['a'\]"),
-        ({"a": 5}, TypeError, r"\[plugins\] a: an address or a Plugin is wanted, not 5"),
+        (5, TypeError, "plugins must be a mapping from name to address, not 5"),
+        (["a"], TypeError, r"plugins must be a mapping from name to address, not \['a'\]"),
+        ({"a": 5}, TypeError, r"\[plugins\] a: an address or a Plugin is expected, not 5"),
         ({"a": "nonsense"}, SpecError, r"\[plugins\] a: address 'nonsense' is not of the form"),
         ({"a": Plugin("b", "tcp://h:1")}, SpecError, r"\[plugins\] a: the plugin given is called"),
         ({"a/b": "tcp://h:1"}, InvalidPluginNameError, "'a/b' is not a plugin name"),
@@ -204,7 +205,7 @@ def test_an_installed_package_finds_plugins(
     ("source", "message"),
     [
         ("raise ImportError('gone')", "the discovery 'odd' cannot be loaded: gone"),
-        ("make = 5", "the discovery 'odd' is no function: 5"),
+        ("make = 5", "the discovery 'odd' is not a function: 5"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_an_error_in_the_settings(

@@ -6,7 +6,7 @@ from moby_plugins.app.activation import ProcessLock
 
 
 def test_all_threads_of_a_process_have_one_lock() -> None:
-    """Whoever asks first, and however many ask at once."""
+    """For each thread that asks, and however many ask at once."""
     lock = ProcessLock()
 
     with ThreadPoolExecutor(8) as pool:

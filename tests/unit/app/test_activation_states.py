@@ -26,7 +26,7 @@ class NotedClock(FakeClock):
 
 
 def test_an_active_plugin_is_had_without_asking_the_clock() -> None:
-    """A warm ``get`` waits for nobody, so that it can be made before every call."""
+    """A warm ``get`` never waits, so that it can be made before every call."""
     clock = NotedClock()
     transport = MemoryTransport({"Plugin.Activate": {"Implements": ["VolumeDriver"]}}, clock=clock)
     registry = Registry(discovery=MemoryDiscovery(["p"]), connect=transport.connect, clock=clock)
@@ -38,7 +38,7 @@ def test_an_active_plugin_is_had_without_asking_the_clock() -> None:
 
 
 def test_an_active_plugin_is_a_value_whoever_is_its_client() -> None:
-    """A plugin that was activated anew, and is what it was, equals the one before."""
+    """A plugin that was activated again, and is what it was, equals the one before."""
     host = MemoryHost({"p": ["VolumeDriver"]})
     before = host.registry.get("p", "VolumeDriver")
 
@@ -65,7 +65,7 @@ def test_an_activation_is_claimed_once_and_settled_once() -> None:
 
 
 def test_an_activation_whose_leader_was_interrupted_is_abandoned() -> None:
-    """An interrupt is its thread's own: whoever waited gets neither plugin nor error."""
+    """An interrupt is its thread's own: those that waited get neither plugin nor error."""
     activation = Activation[ActivePlugin]("p", leader=None)
 
     states = [activation.abandoned]

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from moby_plugins.app.bodies import STEP_BYTES, Upload
+from tests.cases import every
 
 
 class Pipe(io.RawIOBase):
@@ -32,7 +33,7 @@ def chunks(*parts: bytes) -> Iterator[bytes]:
     yield from parts
 
 
-@pytest.mark.parametrize(
+@every(
     ("data", "expected", "length"),
     [
         (lambda: io.BytesIO(b"0123456789"), [b"0123456789"], 10),
@@ -57,7 +58,7 @@ def test_data_is_sent_in_chunks_with_its_length_where_that_is_known(
 
 
 def test_a_file_is_sent_from_where_it_stands_and_left_open(tmp_path: Path) -> None:
-    """What was read before is no part of the body, and the file stays the caller's."""
+    """What was read before is not part of the body, and the file stays the caller's."""
     (tmp_path / "f").write_bytes(b"0123456789")
     with (tmp_path / "f").open("rb") as file:
         file.seek(4)
@@ -103,7 +104,7 @@ def test_what_is_not_bytes_is_an_error(data: Any, kind: str) -> None:
     """Text has no form on the wire."""
     upload = Upload(data)
 
-    with pytest.raises(TypeError, match=rf"^a body is made of bytes, not of {kind}$") as caught:
+    with pytest.raises(TypeError, match=rf"^a body must yield bytes, not {kind}$") as caught:
         list(upload)
     assert upload.error is caught.value
 
@@ -258,7 +259,7 @@ def test_a_file_stands_where_what_was_sent_of_it_ends(path: Path) -> None:
 def test_a_body_can_be_sent_again_unless_a_part_of_it_is_gone(
     data: Callable[[], BinaryIO | Iterable[bytes]], expected: tuple[bool, bool]
 ) -> None:
-    """Whole before it is touched; afterwards only what can be rewound or begins anew."""
+    """Whole before it is touched; afterwards only what can be rewound or starts again."""
     upload = Upload(data())
 
     untouched = upload.rewind()
@@ -271,7 +272,7 @@ def test_a_body_can_be_sent_again_unless_a_part_of_it_is_gone(
 
 
 def test_a_file_is_rewound_to_where_it_stood_at_first() -> None:
-    """Not to its beginning, which is no part of the body."""
+    """Not to its beginning, which is not part of the body."""
     file = io.BytesIO(b"0123456789")
     file.seek(7)
     upload = Upload(file)

@@ -144,7 +144,7 @@ def test_an_answer_may_be_as_large_as_the_bound_and_no_larger(clock: AnyClock) -
     with pytest.raises(WireError) as caught:
         client.send_file("M.x", b"12345")
 
-    assert str(caught.value) == f"plugin 'p' at {TCP}: M.x: the answer is larger than 6 bytes"
+    assert str(caught.value) == f"plugin 'p' at {TCP}: M.x: the response is larger than 6 bytes"
 
 
 def test_an_error_of_the_plugin_is_raised_with_its_message(clock: AnyClock) -> None:

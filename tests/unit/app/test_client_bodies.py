@@ -16,6 +16,7 @@ from moby_plugins.domain.errors import (
 )
 from moby_plugins.domain.http import CHUNK_BYTES, MAX_ERROR_BYTES, STREAM_BYTES, Response
 from moby_plugins.testing import FakeClock, MemoryTransport
+from tests.cases import every
 
 
 class Body:
@@ -60,7 +61,7 @@ def test_a_larger_body_is_an_error_and_not_read_to_its_end(chunks: list[bytes]) 
     """One byte more than the bound is enough to know."""
     body = Body(chunks)
 
-    with pytest.raises(WireError, match=r"^the answer is larger than 4 bytes$"):
+    with pytest.raises(WireError, match=r"^the response is larger than 4 bytes$"):
         read_limited(body, 4)
 
     assert sum(map(len, chunks[: len(body.asked)])) == 5
@@ -83,7 +84,7 @@ def test_status_200_is_accepted_unread() -> None:
     assert (body.asked, body.closed) == ([], 0)
 
 
-@pytest.mark.parametrize("status", [100, 201, 204, 301, 400, 404, 500, 599])
+@every("status", [100, 201, 204, 301, 400, 404, 500, 599])
 def test_any_other_status_is_an_error(status: int) -> None:
     """The error has status, method and the plugin's message; the body is closed."""
     body = Body([b'{"Err": ', b'"disk full"}'])

@@ -53,7 +53,7 @@ DEEDS: dict[str, Callable[[Client], object]] = {
 @pytest.mark.parametrize("deed", DEEDS)
 @pytest.mark.parametrize("reply", [refused(), drops(), status(500, "no")], ids=str)
 def test_a_call_that_failed_keeps_no_client(deed: str, reply: Any) -> None:
-    """Whoever lets go of a client and of its error is rid of its connections."""
+    """Dropping a client and its error closes its connections."""
     client = made(reply)
     with suppress(PluginError):
         DEEDS[deed](client)

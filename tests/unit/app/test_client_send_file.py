@@ -116,7 +116,7 @@ def test_an_answer_is_read_as_the_type_asked_for(clock: AnyClock) -> None:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_what_never_arrived_is_sent_again(kind: str, clock: AnyClock) -> None:
-    """As long as nobody listens, nothing of the data is used up."""
+    """As long as no process listens, nothing of the data is used up."""
     client, line = client_of(script(refused(), refused(), echo), clock)
 
     assert client.send_file("M.x", ALL[kind]()) == BODY.decode()
@@ -143,7 +143,7 @@ def test_what_is_used_up_is_not_sent_again(kind: str, clock: AnyClock) -> None:
 
     assert caught.value.body_spent
     assert str(caught.value) == (
-        f"plugin 'p' at {TCP}: the plugin closed the connection without an answer"
+        f"plugin 'p' at {TCP}: the plugin closed the connection without a response"
         " (tried 2 times in 1 s; not tried again: its body was partly read and cannot be rewound)"
     )
     assert len(line.requests) == 2
@@ -162,7 +162,7 @@ def test_an_error_of_the_plugin_is_the_answer(kind: str, clock: AnyClock) -> Non
 
 @pytest.mark.parametrize("kind", ALL)
 def test_a_timeout_while_the_answer_comes_is_told_as_such(kind: str, clock: AnyClock) -> None:
-    """An answer that breaks off is no matter of the data, and is not asked for again."""
+    """An answer that breaks off is not a matter of the data, and is not asked for again."""
     client, line = client_of(drips(b"[1, 2, 3]"), clock)
 
     with pytest.raises(TransportTimeoutError) as caught:
@@ -235,7 +235,7 @@ def test_data_that_is_no_bytes_is_a_mistake(clock: AnyClock) -> None:
     """Text is not sent, and not tried again."""
     client, line = client_of(size, clock)
 
-    with pytest.raises(TypeError, match=r"^a body is made of bytes, not of str$"):
+    with pytest.raises(TypeError, match=r"^a body must yield bytes, not str$"):
         client.send_file("M.x", io.StringIO("text"))
 
     assert len(line.requests) == 1

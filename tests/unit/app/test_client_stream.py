@@ -63,7 +63,7 @@ def test_a_stream_that_never_begins_says_whose_it_is(clock: AnyClock) -> None:
         client.stream("M.x")
 
     assert str(caught.value) == (
-        f"plugin 'p' at {TCP}: the plugin closed the connection without an answer"
+        f"plugin 'p' at {TCP}: the plugin closed the connection without a response"
         " (tried 5 times in 15 s)"
     )
 
@@ -80,7 +80,7 @@ def test_another_status_is_raised_by_the_call(clock: AnyClock) -> None:
 
 @pytest.mark.parametrize("of_client", [True, False], ids=["of the client", "of the call"])
 def test_a_timeout_bounds_the_reading_too(of_client: Any, clock: AnyClock) -> None:
-    """However slowly it drips, the stream ends with its time-out, and is not begun anew."""
+    """However slowly it drips, the stream ends with its time-out, and is not begun again."""
     client, line = client_of(drips(b"abcdef"), clock, timeout=2.5 if of_client else None)
     stream = client.stream("M.x", timeout=None if of_client else 2.5)
 
@@ -102,5 +102,5 @@ def test_a_stream_that_breaks_off_says_so(clock: AnyClock) -> None:
             stream.read()
 
     assert str(caught.value) == (
-        f"plugin 'p' at {TCP}: M.x: the answer's body is cut off or badly chunked"
+        f"plugin 'p' at {TCP}: M.x: the response's body is cut off or badly chunked"
     )

@@ -55,7 +55,7 @@ def test_a_timeout_while_the_answer_comes_is_not_tried_again(clock: AnyClock) ->
 def test_a_timeout_is_a_positive_number(timeout: float, clock: AnyClock) -> None:
     """No time at all is a mistake: the error says what was given, and nothing is sent."""
     client, line = client_of(1, clock)
-    said = rf"^a time-out is a positive number of seconds, not {timeout!r}$"
+    said = rf"^a time-out must be a positive number of seconds, not {timeout!r}$"
 
     with pytest.raises(ValueError, match=said):
         client.call("M.x", timeout=timeout)

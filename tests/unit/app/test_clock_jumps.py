@@ -70,7 +70,7 @@ def test_a_clock_that_is_odd_ends_a_wait_early_or_late_but_ends_it(
 
 
 def test_nothing_is_timed_by_the_date() -> None:
-    """Somebody may set the date while a call runs: no time-out and no wait goes by it."""
+    """If the date is set while a call runs, no time-out and no wait goes by it."""
     names = {date.rpartition(".")[2] for date in DATES}
     asked = {
         str(path.relative_to(SOURCES))

@@ -9,6 +9,7 @@ from moby_plugins.app.config import connect_by_scheme
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.address import CREDENTIALS, Address, TLSOptions
 from moby_plugins.domain.errors import SettingsError, SpecError
+from tests.cases import every
 from tests.transports import RecordingConnect, install_transport
 
 PLAIN_TEXT = "TLS options are given, but only https:// is encrypted: this is plain text"
@@ -28,9 +29,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "addr", ["unix:///run/x.sock", "tcp://h:1", "http://h", "https://h", "UNIX:///run/x.sock"]
-)
+@every("addr", ["unix:///run/x.sock", "tcp://h:1", "http://h", "https://h", "UNIX:///run/x.sock"])
 def test_the_fastest_transport_carries_every_scheme_of_ours(addr: str) -> None:
     """Without a word in the settings an address is reached over httptools, and nothing dialled."""
     transport = connect_by_scheme(Settings())(Address(addr), None)

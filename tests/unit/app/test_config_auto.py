@@ -14,11 +14,12 @@ from moby_plugins import (
 )
 from moby_plugins.app.config import fastest
 from moby_plugins.ports import Address
+from tests.cases import every
 
 ADDR = "unix:///run/x.sock"
 
 
-@pytest.mark.parametrize(
+@every(
     ("version", "chosen"),
     [
         ("0.6.4", "urllib3"),

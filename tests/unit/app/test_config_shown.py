@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 import requests
 
 from moby_plugins import (
@@ -30,6 +29,7 @@ from moby_plugins.testing import (
     PluginDirectory,
 )
 from moby_plugins.tracing import Trace
+from tests.cases import every
 from tests.transports import RecordingConnect
 
 SECRET = "sesame"
@@ -96,7 +96,7 @@ HELPS = {
 }
 
 
-@pytest.mark.parametrize("what", HELPS)
+@every("what", HELPS)
 def test_a_repr_helps_and_holds_no_secret(what: str) -> None:
     """An address, names, how many are active: what one asks in a debugger."""
     shown = repr(shown_things()[what])
@@ -167,7 +167,7 @@ def held() -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize(("shows", "it"), held().items(), ids=held())
+@every(("shows", "it"), held().items(), ids=held())
 def test_what_a_user_holds_shows_what_it_is_of(shows: str, it: object) -> None:
     """Proxies their client, plugins their subsystems, fakes where they are."""
     assert repr(it) == shows

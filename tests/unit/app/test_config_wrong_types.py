@@ -42,6 +42,7 @@ from moby_plugins.testing import (
     MemoryTransports,
 )
 from moby_plugins.testing.strategies import method_calls
+from tests.cases import every
 
 ADDRESS = Address("tcp://h:1")
 # What is given is what a type checker would refuse.
@@ -74,9 +75,9 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "address of a client": (
         lambda: new_client(FIVE, settings=Settings()),
-        "an address is a string, not 5",
+        "an address must be a string, not 5",
     ),
-    "address of a plugin": (lambda: Plugin("a", NOTHING), "an address is a string, not None"),
+    "address of a plugin": (lambda: Plugin("a", NOTHING), "an address must be a string, not None"),
     "settings of a client": (
         lambda: new_client("tcp://h:1", settings=WRONG),
         "settings takes Settings, not a dict",
@@ -214,7 +215,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a method": (
         lambda: Client(MemoryTransport({}), ADDRESS, clock=FakeClock()).call(FIVE),
-        "a method is a string, not 5",
+        "a method must be a string, not 5",
     ),
     "interface": (
         lambda: registry().handle(A_CLASS, print),
@@ -263,7 +264,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a class in memory": (
         lambda: MemoryRegistry().add("z", A_CLASS),
-        "plugin is the class VolumeDriver, and an instance is wanted",
+        "plugin is the class VolumeDriver, not an instance",
     ),
     "a plugin of transports": (
         lambda: MemoryTransports(FakeClock())(FIVE),
@@ -281,7 +282,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: MemoryDiscovery().add("z", NOTHING),
         "addr must be an address, not None",
     ),
-    "a part": (lambda: PluginApp(NOTHING), "None is no implementation of a subsystem"),
+    "a part": (lambda: PluginApp(NOTHING), "None is not an implementation of a subsystem"),
     "a subsystem": (
         lambda: method_calls(FIVE, "create"),
         "kind must be a subsystem's class, not 5",
@@ -289,7 +290,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("make", "message"), CASES.values(), ids=CASES)
+@every(("make", "message"), CASES.values(), ids=CASES)
 def test_a_wrong_type_is_told_by_the_arguments_name(
     make: Callable[[], object], message: str
 ) -> None:
@@ -315,7 +316,9 @@ def test_a_file_with_a_number_for_a_plugin_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.load(file)
 
-    assert str(caught.value) == f"{file}: plugins: 'shelf': an address or a Plugin is wanted, not 5"
+    assert (
+        str(caught.value) == f"{file}: plugins: 'shelf': an address or a Plugin is expected, not 5"
+    )
 
 
 def test_a_name_that_has_no_hash_is_no_name() -> None:

@@ -44,7 +44,7 @@ def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def front_door(specs: Path) -> ModuleType:
-    """The module of the functions, loaded anew: its registry is made once, and kept for good."""
+    """The module of the functions, loaded again: its registry is made once, and kept for good."""
     found = find_spec("moby_plugins.app.default_registry")
     assert found is not None
     assert found.loader is not None
@@ -89,7 +89,7 @@ def test_get_takes_a_policy_and_says_what_a_plugin_is_not(
 def test_get_all_tells_what_failed(
     front_door: ModuleType, volumes: str, specs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Failures are told by name to whoever asks for them."""
+    """Failures are told by name to callers that ask for them."""
     monkeypatch.setenv("MOBY_PLUGINS_RETRY_BUDGET", "0")
     (specs / "dead.spec").write_text("memory://dead")
     failed: list[str] = []

@@ -58,7 +58,7 @@ def test_all_threads_ask_the_registry_of_the_block() -> None:
 
 
 def test_the_registry_stays_open() -> None:
-    """Whoever made it closes it."""
+    """It is closed by the code that made it."""
     registry = registry_of("shelf")
 
     with using_registry(registry):

@@ -90,6 +90,45 @@ def test_a_failure_is_the_end_of_its_call(
     assert ended.status == code
 
 
+@pytest.mark.parametrize(
+    ("reply", "received"),
+    [
+        (status(500, "no"), len(b'{"Err": "no"}')),
+        (drops_mid_body(b"half"), len(b"half")),
+        (drips(b"0123456789" * 3), 21),
+        (b"0123456789" * 3, 21),
+    ],
+    ids=["error", "cut off", "too large by chunks", "too large"],
+)
+def test_a_failure_is_told_with_the_bytes_that_were_read(
+    notes: Notes, reply: Any, received: int
+) -> None:
+    """Of each kind of body; one that is too large is read by a byte more than may be."""
+    calling = client({"M.x": reply}, notes, max_response_bytes=20)
+    with calling, pytest.raises((StatusError, WireError)):
+        calling.call("M.x")
+
+    assert notes.of(CallEnded)[0].received_bytes == received
+
+
+def test_an_observer_is_called_for_what_it_overrides_alone(notes: Notes) -> None:
+    """A method of the base class is not, also if it would raise; one of the instance is."""
+
+    class Dropped(Observer):
+        def retry_scheduled(self, event: RetryScheduled, /) -> None:
+            notes.events.append(event)
+
+    patched = Observer()
+    vars(patched)["driver_failed"] = notes.events.append
+    replies = {"M.x": script(refused(), {}), "VolumeDriver.Path": {"Err": "no"}}
+    with client(replies, Dropped(), patched) as calling:
+        calling.call("M.x")
+        with pytest.raises(DriverError):
+            VolumeDriver(calling).path("books")
+
+    assert [type(event) for event in notes.events] == [RetryScheduled, DriverFailed]
+
+
 def test_each_attempt_is_told_and_what_is_between_them(notes: Notes) -> None:
     """Attempts are counted from 1; a retry has its error and its delay."""
     with client({"M.x": script(refused(), refused(), {})}, notes) as calling:
@@ -166,7 +205,7 @@ class Tagging(Observer):
 
 
 def test_an_observer_adds_headers_to_what_is_sent() -> None:
-    """Of the sort that passes a trace on; those of the call stay, and what is no header is left."""
+    """Trace headers are added; those of the call stay, and invalid ones are left out."""
     seen: list[Mapping[str, str]] = []
 
     def app(request: Request) -> Response:
@@ -257,7 +296,7 @@ def test_an_error_in_a_response_with_status_200_is_told(notes: Notes) -> None:
 def test_what_is_no_observer_is_refused_when_it_is_given() -> None:
     """A class in place of its instance too."""
     for wrong in (5, Notes, print):
-        with pytest.raises(TypeError, match="an observer is an Observer, not"):
+        with pytest.raises(TypeError, match="an observer must be an Observer, not"):
             client({}, wrong)  # type: ignore[arg-type]
 
 

@@ -18,6 +18,7 @@ from moby_plugins.subsystems import (
     Subsystem,
     VolumeDriver,
 )
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import asked
 
 NODE = '{"DiscoveryType":1,"DiscoveryData":{"Address":"10.0.0.1"}}'
@@ -53,25 +54,25 @@ class Asynchronous:
         return "/v"
 
 
-@pytest.mark.parametrize(
+@every(
     ("given", "error"),
     [
-        (VolumeDriver, "VolumeDriver is a class, and an instance is wanted: VolumeDriver()"),
-        (object(), "is no implementation of a subsystem"),
-        (None, "None is no implementation of a subsystem"),
-        (VolumeDriver(), "VolumeDriver implements no method of a subsystem"),
-        (NetworkDriver(), "NetworkDriver implements no method of a subsystem"),
+        (VolumeDriver, "VolumeDriver is a class, not an instance: pass VolumeDriver()"),
+        (object(), "is not an implementation of a subsystem"),
+        (None, "None is not an implementation of a subsystem"),
+        (VolumeDriver(), "VolumeDriver does not implement any method of a subsystem"),
+        (NetworkDriver(), "NetworkDriver does not implement any method of a subsystem"),
         (part(VolumeDriver, mount=mount), "Shelf.mount is a coroutine"),
         (part(LogDriver, read_logs=entries), "Shelf.read_logs is a coroutine"),
-        (part(VolumeDriver, mount=functools.partial(mount, None)), "Shelf.mount is a coroutine"),
+        (part(VolumeDriver, mount=staticmethod(functools.partial(mount, None))), "is a coroutine"),
         (part(VolumeDriver, mount=Asynchronous()), "Shelf.mount is a coroutine"),
         (part(VolumeDriver, remove=lambda self: None), r"Shelf.remove\(\) cannot be called as"),
         (part(VolumeDriver, remove=lambda self, name, force: None), "missing a required argument"),
         (part(VolumeDriver, remove=lambda self, name, *, force: None), "missing a required"),
         (part(VolumeDriver, remove=staticmethod(lambda self, name: None)), "cannot be called as"),
         (part(VolumeDriver, remove=property(lambda self: None)), "Shelf.remove is a property"),
-        (part(VolumeDriver, remove=None), "Shelf.remove is 'NoneType', and a method is wanted"),
-        (part(VolumeDriver, list=list), "Shelf.list is 'type', and a method is wanted"),
+        (part(VolumeDriver, remove=None), "Shelf.remove is 'NoneType', not a method"),
+        (part(VolumeDriver, list=list), "Shelf.list is 'type', not a method"),
         (part(AuthZPlugin, authorize_request=remove, authorize_unseen=lambda self: None), "unseen"),
     ],
 )
@@ -81,7 +82,7 @@ def test_a_part_that_could_not_be_served_is_an_error_that_says_why(given: Any, e
         PluginApp(given)
 
 
-@pytest.mark.parametrize(
+@every(
     "method",
     [
         lambda self, volume: None,
@@ -100,7 +101,7 @@ def test_a_method_that_can_be_called_so_is_right(method: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@every(
     ("kind", "name", "meant"),
     [
         (VolumeDriver, "unmont", "unmount"),
@@ -131,12 +132,12 @@ def test_a_name_that_nearly_is_a_method_of_the_protocol_is_an_error(
     kind: type[Subsystem], name: str, meant: str
 ) -> None:
     """It would never be called; the error names what is meant."""
-    with pytest.raises(TypeError, match=f"^Shelf.{name} is no method of .*: is {meant} meant"):
+    with pytest.raises(TypeError, match=f"^Shelf.{name} is not a method of .*: is {meant} meant"):
         PluginApp(part(kind, **{name: lambda self, *args: None}))
 
 
 def test_a_misspelt_name_of_what_a_decorator_made_is_an_error() -> None:
-    """It is no function, and is called as one."""
+    """It is not a function, and is called as one."""
     with pytest.raises(TypeError, match="is mount meant"):
         PluginApp(part(VolumeDriver, moutn=functools.lru_cache(lambda self, *args: "/")))
 
@@ -159,7 +160,7 @@ INNOCENT = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@every(
     "kind",
     [AuthZPlugin, GraphDriver, IpamDriver, LogDriver, MetricsCollector, NetworkDriver,
      SecretProvider, VolumeDriver],
@@ -182,7 +183,7 @@ def test_a_definition_may_have_names_alike() -> None:
         def lit(self) -> bool:
             return True
 
-    with pytest.raises(TypeError, match="Lamp implements no method"):
+    with pytest.raises(TypeError, match="Lamp does not implement any method"):
         PluginApp(Lamp())
 
 

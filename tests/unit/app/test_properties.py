@@ -1,4 +1,4 @@
-"""What holds for every message of every subsystem, and for whatever comes instead of one."""
+"""What holds for every message of every subsystem, and for anything that comes instead of one."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -159,7 +159,7 @@ def test_frames_read_as_they_were_written_however_they_come(
 
 @given(st.lists(st.binary(max_size=30)), st.booleans())
 def test_any_frames_are_entries_or_a_wire_error(parts: list[bytes], framed: bool) -> None:  # noqa: FBT001
-    """What is no frame, and what is no entry in one, is a ``WireError``."""
+    """What is not a frame, and what is not an entry in one, is a ``WireError``."""
     lengths = [len(part).to_bytes(4, "big") if framed else b"" for part in parts]
     data = b"".join(length + part for length, part in zip(lengths, parts, strict=True))
     try:

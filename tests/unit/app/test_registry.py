@@ -105,7 +105,7 @@ def test_a_plugin_that_does_not_implement_it_is_an_error_that_tells_what_it_does
 
 @pytest.mark.parametrize("name", ["", "a\0", 5, None])
 def test_a_name_that_no_discovery_can_take_is_not_looked_for(new_host: NewHost, name: Any) -> None:
-    """What is no text, empty, or holds NUL: whatever the discovery."""
+    """What is not text, empty, or holds NUL: whatever the discovery."""
     host = new_host()
 
     with pytest.raises(InvalidPluginNameError):
@@ -231,7 +231,7 @@ def cannot_use(*_: object) -> NoReturn:
 def test_a_spec_that_cannot_be_used_is_raised_at_once(
     new_host: NewHost, settings: dict[str, Any]
 ) -> None:
-    """Whoever finds it out, there is no use in waiting."""
+    """Whichever caller finds it out, there is no use in waiting."""
     host = new_host({"p": VOLUMES}, **settings)
 
     with pytest.raises(SpecError, match=r"^/etc/docker/plugins/p\.spec: bad address$"):

@@ -211,7 +211,7 @@ def test_a_handler_may_register_handlers(registry: Registry, book: Guestbook) ->
 
 
 def test_a_handler_may_forget_its_plugin_and_close_the_registry(registry: Registry) -> None:
-    """Whoever asked has the plugin all the same."""
+    """The caller has the plugin all the same."""
     registry.handle("A", lambda name, _: registry.invalidate(name))
     registry.handle("A", lambda *_: registry.close())
 

@@ -91,8 +91,8 @@ def test_a_class_is_asked_for_by_its_name_in_the_manifest(registry: Registry) ->
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (Shelf, "Shelf is a plugin's implementation, because it overrides list: "),
-        (Subsystem, "Subsystem is no subsystem: it has no method"),
+        (Shelf, "Shelf is a plugin's implementation, for it overrides list: "),
+        (Subsystem, "Subsystem is not a subsystem: it has no method"),
         (int, "implements takes a subsystem's name or its class, VolumeDriver for example, not "),
         (5, "implements takes a subsystem's name or its class, VolumeDriver for example, not 5"),
         (Shelf(), "implements takes a subsystem's name or its class, VolumeDriver for example, "),

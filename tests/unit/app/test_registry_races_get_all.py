@@ -1,4 +1,4 @@
-"""Many threads, ``get_all`` and handlers: what is shared, and what nobody waits for."""
+"""Many threads, ``get_all`` and handlers: what is shared, and what is not waited for."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,17 +16,17 @@ SLOW = hangs(2, then=ACTIVE)
 
 
 def get(host: MemoryHost, name: str = "p") -> Callable[[], Any]:
-    """Somebody who asks for a plugin."""
+    """A caller that asks for a plugin."""
     return partial(host.registry.get, name, "A")
 
 
 def get_all(host: MemoryHost) -> Callable[[], Any]:
-    """Somebody who asks for all."""
+    """A caller that asks for all."""
     return partial(host.registry.get_all, "A")
 
 
 def test_handlers_that_come_from_many_threads_meet_a_plugin_once_each() -> None:
-    """Before, during and after its activation, whoever registers them."""
+    """Before, during and after its activation, from any thread."""
     host = MemoryHost({"p": SLOW})
     met: list[list[str]] = [[] for _ in range(6)]
 
@@ -72,7 +72,7 @@ def test_two_get_all_at_once_share_every_activation(new_host: NewHost) -> None:
 
 @pytest.mark.parametrize("get_first", [True, False], ids=["get first", "get_all first"])
 def test_get_and_get_all_share_an_activation(new_host: NewHost, get_first: Any) -> None:
-    """Whoever leads, the other has its outcome, and the failure is told to both."""
+    """Whichever leads, the other has its outcome, and the failure is told to both."""
     host = new_host({"p": SLOW, "bad": hangs(1, then=status(500, "no"))})
     told: list[str] = []
     gets = [Ask(), Ask("bad")]
@@ -89,7 +89,7 @@ def test_get_and_get_all_share_an_activation(new_host: NewHost, get_first: Any) 
 
 
 def test_get_all_takes_the_lead_from_one_that_is_interrupted() -> None:
-    """What somebody else began and gave up is loaded all the same."""
+    """What another thread began and gave up is loaded all the same."""
     host = MemoryHost({"a": ACTIVE, "p": script(hangs(1, then=SystemExit()), SLOW)})
 
     leader, everything = host.clock.run(get(host), get_all(host))

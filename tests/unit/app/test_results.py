@@ -32,6 +32,7 @@ from moby_plugins.subsystems import (
     Volume,
     VolumeDriver,
 )
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import asked, client_to, part_of
 
 VolumeID = NewType("VolumeID", str)
@@ -101,7 +102,7 @@ def refusal(kind: type[Subsystem], method: str, result: Any) -> str:
     return str(json.loads(text)["Err"])
 
 
-@pytest.mark.parametrize(
+@every(
     ("kind", "method", "result", "error"),
     [
         (
@@ -158,7 +159,7 @@ def refusal(kind: type[Subsystem], method: str, result: Any) -> str:
             VolumeDriver,
             "get",
             Volume("a", created_at="now"),
-            "Get: Volume.CreatedAt: 'now' is no t",
+            "Get: Volume.CreatedAt: 'now' is not a t",
         ),
         (
             VolumeDriver,
@@ -212,7 +213,7 @@ def test_a_result_of_another_type_is_a_500_that_names_method_and_field(
     assert refusal(kind, method, result).startswith(f"{kind.interface}.{error}")
 
 
-@pytest.mark.parametrize(
+@every(
     ("value", "kind", "plain"),
     [
         ("a", str, "a"),
@@ -266,7 +267,7 @@ def _cycle() -> dict[str, Any]:
     return endless
 
 
-@pytest.mark.parametrize(
+@every(
     ("value", "kind"),
     [
         (True, int),
@@ -318,7 +319,7 @@ def test_what_the_author_raises_while_a_result_is_read_passes_unchanged() -> Non
     assert refusal(VolumeDriver, "list", volumes()) == "disk full"
 
 
-@pytest.mark.parametrize(
+@every(
     ("kind", "method", "items", "error"),
     [
         (GraphDriver, "diff", None, "GraphDriver.Diff: a stream expected, not null"),

@@ -40,7 +40,7 @@ def clock() -> FakeClock:
 
 
 def test_a_thing_that_works_is_done_once(clock: FakeClock) -> None:
-    """The first answer is the answer, and nobody sleeps."""
+    """The first answer is the answer, without a pause."""
     once = Flaky(clock, failures=0)
 
     assert retry(once, RetryPolicy(), clock, is_retryable) == 42

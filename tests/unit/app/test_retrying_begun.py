@@ -152,7 +152,7 @@ def test_closing_early_closes_what_was_begun() -> None:
 
 
 def test_a_selector_that_fails_is_the_callers_error() -> None:
-    """Nothing is waited for in vain."""
+    """There is no needless wait."""
     attempts = Attempts({0: Pending()}, 1)
 
     def fail() -> None:

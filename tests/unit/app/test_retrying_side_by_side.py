@@ -1,4 +1,4 @@
-"""The one loop over many things side by side: nobody waits for a dead or hung neighbour."""
+"""The one loop over many things side by side: none waits for a dead or hung neighbour."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -79,7 +79,7 @@ def street() -> Iterator[Neighbours]:
         yield street
 
 
-def crew() -> Sequence[threading.Thread]:
+def workers() -> Sequence[threading.Thread]:
     """The threads that try things."""
     return [thread for thread in threading.enumerate() if thread.name == "moby-plugins"]
 
@@ -232,9 +232,9 @@ def test_threads_end_when_all_is_settled(street: Neighbours) -> None:
     """No thread is left behind."""
     street.outcomes(street.dead(), street.live(), street.hung())
 
-    for thread in crew():
+    for thread in workers():
         thread.join(5)
-    assert crew() == []
+    assert workers() == []
 
 
 def test_an_error_of_the_clock_is_an_outcome_too(street: Neighbours) -> None:
@@ -257,8 +257,8 @@ class Careless(RetryPolicy):
 
 
 def test_an_error_of_the_policy_is_an_outcome_too(street: Neighbours) -> None:
-    """Whoever waits for the outcome is told, and does not wait for ever."""
-    crew = retry_side_by_side(
+    """A thread that waits for the outcome is told, and does not wait for ever."""
+    workers = retry_side_by_side(
         [street.dead(), street.live()],
         Careless(),
         street.clock,
@@ -266,4 +266,4 @@ def test_an_error_of_the_policy_is_an_outcome_too(street: Neighbours) -> None:
         lambda outcome: outcome,
     )
 
-    assert {type(outcome.error) for outcome in crew} == {ZeroDivisionError, type(None)}
+    assert {type(outcome.error) for outcome in workers} == {ZeroDivisionError, type(None)}

@@ -17,6 +17,7 @@ from moby_plugins.subsystems import (
     VolumeDriver,
 )
 from moby_plugins.testing import Request
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import asked, part_of
 
 CREATE = "VolumeDriver.Create"
@@ -97,8 +98,10 @@ def test_two_parts_cannot_implement_the_same_method() -> None:
 
 @pytest.mark.parametrize("kind", [VolumeDriver, Subsystem])
 def test_a_part_implements_something(kind: type[Subsystem]) -> None:
-    """An interface alone is no part."""
-    with pytest.raises(TypeError, match=f"^{kind.__name__} implements no method of a subsystem$"):
+    """An interface alone is not a part."""
+    with pytest.raises(
+        TypeError, match=f"^{kind.__name__} does not implement any method of a subsystem$"
+    ):
         PluginApp(kind())
 
 
@@ -165,7 +168,7 @@ def test_what_is_absent_null_or_unknown_is_no_error(
     assert part.names == ["db"]
 
 
-@pytest.mark.parametrize(
+@every(
     ("raised", "answer"),
     [
         (OSError("disk full"), (500, '{"Err":"disk full"}')),

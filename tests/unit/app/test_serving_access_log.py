@@ -77,5 +77,25 @@ def test_whatever_implements_a_subsystem_is_an_app(found: object) -> None:
 @pytest.mark.parametrize("found", [3, None, int, VolumeDriver])
 def test_what_cannot_be_served_is_no_app(found: object) -> None:
     """It says what could be."""
-    with pytest.raises(TypeError, match=r"neither a PluginApp|implements no method"):
+    with pytest.raises(TypeError, match=r"neither a PluginApp|does not implement any method"):
         as_app(found)
+
+
+async def make_later() -> PluginApp:
+    """Make an app, as some servers want it."""
+    return PluginApp(Shelves())
+
+
+@pytest.mark.parametrize("found", [make_later, lambda: PluginApp(Shelves()), lambda a, b: None])
+def test_a_function_that_makes_an_app_is_not_served(found: object) -> None:
+    """It could not be called with a request; the error says what to write instead."""
+    with pytest.raises(TypeError, match="with a request alone; if it makes an app, serve what it"):
+        as_app(found)
+
+
+@pytest.mark.parametrize(
+    "found", [lambda request: None, lambda *_: None, lambda a, b=1: None, max, str.upper]
+)
+def test_what_can_be_called_with_a_request_is_an_app(found: object) -> None:
+    """Also if it is written in C."""
+    assert as_app(found) is found

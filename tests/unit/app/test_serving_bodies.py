@@ -11,6 +11,7 @@ from moby_plugins.domain.http import Response
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import GraphDriver, VolumeDriver
 from moby_plugins.testing import Request
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import asked, part_of
 
 CREATE = "VolumeDriver.Create"
@@ -93,7 +94,7 @@ def test_a_body_of_64_mib_is_taken_unless_told_otherwise() -> None:
 
 
 def test_a_body_that_breaks_off_is_an_error_and_no_end() -> None:
-    """500 for whoever still listens; the part is not called, and the next call is served."""
+    """500 if the host still reads; the part is not called, and the next call is served."""
     app, received = app_of()
 
     broken = answer_to(app, Request(CREATE, Chunks(b"{", OSError("connection reset"))))
@@ -105,7 +106,7 @@ def test_a_body_that_breaks_off_is_an_error_and_no_end() -> None:
 
 @pytest.mark.parametrize("path", [CREATE, "GraphDriver.ApplyDiff?id=a"])
 def test_a_body_that_is_badly_chunked_is_a_bad_request(path: str) -> None:
-    """400, whoever reads it: the app, or the part as it comes."""
+    """400 for every reader: the app, or the part as it comes."""
     app = PluginApp(part_of(VolumeDriver, {"create": None})[0], Layers(b""))
 
     answer = answer_to(app, Request(path, Chunks(b"{", WireError("badly chunked"))))
@@ -131,7 +132,7 @@ def read_by(response: Response, size: int) -> list[bytes]:
     return list(iter(lambda: response.body.read(size), b""))
 
 
-@pytest.mark.parametrize(
+@every(
     ("archive", "reads"),
     [
         (b"abcd", [b"abc", b"d"]),
@@ -163,7 +164,7 @@ def test_a_streamed_answer_that_fails_is_cut_off(caplog: pytest.LogCaptureFixtur
         response.body.read(9)
     assert isinstance(caught.value.__cause__, OSError)
     assert [record.getMessage() for record in caplog.records] == [
-        "GraphDriver.Diff failed in the middle of its answer"
+        "GraphDriver.Diff failed in the middle of its response"
     ]
 
 

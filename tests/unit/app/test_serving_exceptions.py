@@ -105,7 +105,7 @@ def test_what_a_generator_raises_later_cuts_the_answer_off(
     with pytest.raises(WireError, match="cut off"):
         answer.body.read(1000)
 
-    assert "GraphDriver.Diff failed in the middle of its answer" in caplog.text
+    assert "GraphDriver.Diff failed in the middle of its response" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_what_closing_a_generator_raises_is_logged(
     with caplog.at_level(logging.ERROR):
         answer.body.close()
 
-    assert "closing the answer of GraphDriver.Diff failed" in caplog.text
+    assert "closing the response of GraphDriver.Diff failed" in caplog.text
 
 
 def test_an_error_whose_text_is_none_is_answered() -> None:

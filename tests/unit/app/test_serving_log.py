@@ -94,7 +94,7 @@ def test_a_stream_that_breaks_has_its_stack(caplog: pytest.LogCaptureFixture) ->
         body.read(1)
 
     lines = written(caplog)
-    assert lines[0] == "GraphDriver.Diff failed in the middle of its answer"
+    assert lines[0] == "GraphDriver.Diff failed in the middle of its response"
     assert all(line.isprintable() and len(line.encode()) < 4096 for line in lines)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import pytest
 
-from moby_plugins.adapters.server.answering import Answer, answer
+from moby_plugins.adapters.server.answering import StartedResponse, answer
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import App, Request, Response
 from moby_plugins.ports import RunningCall
@@ -84,7 +84,7 @@ HUGE = 10 << 20
 ODD: dict[str, Callable[[], BaseException]] = {
     "str": lambda: odd(RuntimeError, __str__=spoil),
     "str of a refusal": lambda: odd(ValueError, __str__=spoil),
-    "str that is no string": lambda: odd(RuntimeError, __str__=lambda _: 1),
+    "str that is not a string": lambda: odd(RuntimeError, __str__=lambda _: 1),
     "str of another class": a_text,
     "repr": lambda: odd(RuntimeError, __repr__=spoil),
     "repr of an argument": lambda: RuntimeError(1, odd(Exception, __repr__=spoil)),
@@ -189,12 +189,12 @@ def make(request: pytest.FixtureRequest) -> Make:
     return made
 
 
-def served(app: App, method: str, place: str) -> Answer:
+def served(app: App, method: str, place: str) -> StartedResponse:
     """What a server sends; a failure here is not the odd exception, which pytest cannot show."""
     asked = Request(f"GraphDriver.{method}", b'{"ID":"%b"}' % place.encode())
     try:
         return answer(app, "POST", lambda: asked, RunningCall())
-    except BaseException:  # noqa: S110  failed below, where it is no context
+    except BaseException:  # noqa: S110  failed below, where it is not a context
         pass
     raise AssertionError("it was not answered")
 
@@ -239,7 +239,7 @@ def test_an_odd_exception_in_a_stream_cuts_it_off(
         caplog.clear()
 
 
-def assert_cut_off(answered: Answer, kind: str) -> None:
+def assert_cut_off(answered: StartedResponse, kind: str) -> None:
     """One chunk, an exception of Python's usual ones, and no more."""
     received = []
     cut: type[BaseException] | None = None

@@ -10,6 +10,7 @@ from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.testing import MemoryTransport
+from tests.cases import every
 
 IN_MEMORY = MemoryTransport({}).connect
 
@@ -48,27 +49,27 @@ def test_a_transport_of_ones_own_joins_the_others() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@every(
     ("given", "message"),
     [
-        ({"sockets_path": None}, "a path is a string, not None"),
-        ({"sockets_path": b"/run"}, "a path is a string, not b'/run'"),
+        ({"sockets_path": None}, "a path must be a string, not None"),
+        ({"sockets_path": b"/run"}, "a path must be a string, not b'/run'"),
         ({"sockets_path": ""}, "'' cannot be a path"),
         ({"sockets_path": "/run\0"}, "'/run\\x00' cannot be a path"),
-        ({"specs_paths": "/etc"}, "paths are a list of strings, not '/etc'"),
-        ({"specs_paths": 5}, "paths are a list of strings, not 5"),
-        ({"specs_paths": ["/etc", 5]}, "a path is a string, not 5"),
+        ({"specs_paths": "/etc"}, "paths must be a list of strings, not '/etc'"),
+        ({"specs_paths": 5}, "paths must be a list of strings, not 5"),
+        ({"specs_paths": ["/etc", 5]}, "a path must be a string, not 5"),
         ({"specs_paths": [""]}, "'' cannot be a path"),
         (
             {"transports": "urllib3"},
-            "transports are a table from scheme to transport, not 'urllib3'",
+            "transports must be a mapping from scheme to transport, not 'urllib3'",
         ),
         ({"transports": {"tcp": 5}}, "5 is neither a transport's name nor a callable"),
         ({"transports": {"tcp": ""}}, "'' is neither a transport's name nor a callable"),
-        ({"transports": {5: "urllib3"}}, "5 is no scheme of an address"),
-        ({"plugins": 5}, "plugins are a table from name to address, not 5"),
-        ({"plugins": "a=b"}, "plugins are a table from name to address, not 'a=b'"),
-        ({"plugins": {"shelf": 5}}, "plugins: 'shelf': an address or a Plugin is wanted, not 5"),
+        ({"transports": {5: "urllib3"}}, "5 is not a scheme of an address"),
+        ({"plugins": 5}, "plugins must be a mapping from name to address, not 5"),
+        ({"plugins": "a=b"}, "plugins must be a mapping from name to address, not 'a=b'"),
+        ({"plugins": {"shelf": 5}}, "plugins: 'shelf': an address or a Plugin is expected, not 5"),
         (
             {"plugins": {5: "tcp://h:1"}},
             "plugins: 5: 5 is not a plugin name: no separators, no NUL, not empty, '.' or '..'",
@@ -84,7 +85,7 @@ def test_a_transport_of_ones_own_joins_the_others() -> None:
             {"plugins": {"a": Plugin("b", "tcp://h:1")}},
             "plugins: 'a': the plugin given is called 'b'",
         ),
-        ({"discovery": 5}, "discovery is a name, or a function of the settings, not 5"),
+        ({"discovery": 5}, "discovery must be a name, or a function of the settings, not 5"),
         ({"discovery": "lokal"}, "no discovery is called 'lokal'; there are: local"),
         ({"retry": 5}, "retry must be a RetryPolicy, not 5"),
         ({"retry": None}, "retry must be a RetryPolicy, not None"),

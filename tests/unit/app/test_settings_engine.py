@@ -7,6 +7,7 @@ import pytest
 from attrs import evolve
 
 from moby_plugins import Settings, SettingsError, TLSOptions, new_local_discovery
+from tests.cases import every
 
 SOCKET = "unix:///var/run/docker.sock"
 
@@ -56,13 +57,13 @@ def test_a_password_in_an_engines_address_is_not_kept() -> None:
     assert "secret" not in repr(settings)
 
 
-@pytest.mark.parametrize(
+@every(
     ("given", "reason"),
     [
         ({"engine": "/var/run/docker.sock"}, "did you mean unix:///var/run/docker.sock?"),
         ({"engine": "ssh://h"}, "ssh://h is none of http://, https://, tcp://, unix://"),
         ({"engine": "unix://"}, "engine: "),
-        ({"engine": 5}, "engine is the address of an engine, not 5"),
+        ({"engine": 5}, "engine must be the address of an engine, not 5"),
         ({"engine": SOCKET, "engine_tls": TLSOptions()}, "engine at https://"),
         ({"engine_tls": {"ca_file": "/ca.pem"}}, "engine at https://"),
         ({"engine": "https://h", "engine_tls": {"cafile": "/"}}, "unknown setting 'cafile'"),

@@ -16,14 +16,15 @@ from moby_plugins.domain.retry import MAX_SECONDS, RetryPolicy, seconds
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import VolumeDriver
 from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import client_to
 
 HUGE = 10**400
-# What is no time-out: more than a float can be, than Python writes, than a clock can wait for.
+# What is not a time-out: more than a float can be, than Python writes, than a clock can wait for.
 NO_SECONDS: tuple[Any, ...] = (HUGE, math.nan, -math.inf, -1, 0, True, "5", [])
 
 
-@pytest.mark.parametrize("value", NO_SECONDS)
+@every("value", NO_SECONDS)
 def test_what_is_no_number_of_seconds_is_refused_wherever_it_is_given(value: Any) -> None:
     """Settings, clients, registries, proxies and calls, before anything is sent."""
     client, line = client_to({"A.B": {}})
@@ -33,15 +34,15 @@ def test_what_is_no_number_of_seconds_is_refused_wherever_it_is_given(value: Any
         Settings(timeout=value)
     with pytest.raises(SettingsError):
         Settings(activation_timeout=value)
-    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+    with pytest.raises(ValueError, match="a time-out must be a positive number of seconds"):
         Client(transport, address, clock=clock, timeout=value)
-    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+    with pytest.raises(ValueError, match="a time-out must be a positive number of seconds"):
         Registry(discovery=MemoryDiscovery(), connect=transport.connect, clock=clock, timeout=value)
-    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+    with pytest.raises(ValueError, match="a time-out must be a positive number of seconds"):
         VolumeDriver(client, timeouts={"mount": value})
-    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+    with pytest.raises(ValueError, match="a time-out must be a positive number of seconds"):
         client.call("A.B", timeout=value)
-    with pytest.raises(ValueError, match="a time-out is a positive number of seconds"):
+    with pytest.raises(ValueError, match="a time-out must be a positive number of seconds"):
         client.stream("A.B", timeout=value)
     assert line.requests == []
 
@@ -83,7 +84,7 @@ def test_no_wait_is_longer_than_a_clock_can_wait() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@every(
     "given",
     [
         {"sockets_path": 5},
@@ -145,7 +146,7 @@ def test_an_odd_setting_is_refused_when_a_file_is_loaded(text: str, tmp_path: Pa
         Settings.load(file)
 
 
-@pytest.mark.parametrize(
+@every(
     ("variable", "text"),
     [
         ("TIMEOUT", "-1e300"),
@@ -165,7 +166,7 @@ def test_an_odd_setting_is_refused_in_the_environment(variable: str, text: str) 
         Settings.from_env({f"MOBY_PLUGINS_{variable}": text})
 
 
-@pytest.mark.parametrize(
+@every(
     "given",
     [
         *({"mode": mode} for mode in (-1, 0o1777, True, "660", HUGE)),
@@ -181,7 +182,7 @@ def test_a_mode_or_a_group_that_there_cannot_be_is_refused(
         def remove(self, name: str) -> None:
             """Nothing to do."""
 
-    with pytest.raises(ValueError, match=r"is no (file mode|group)"):
+    with pytest.raises(ValueError, match=r"is not a (file mode|group)"):
         plugin_server_unix(PluginApp(Volumes()), "/nowhere/p.sock", **given)
 
 

@@ -8,6 +8,7 @@ from attrs import fields
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.retry import RetryPolicy
+from tests.cases import every
 
 KNOWN = ", ".join(attribute.name for attribute in fields(Settings))
 
@@ -64,11 +65,11 @@ def test_an_empty_file_changes_nothing(toml: Path) -> None:
             "unknown setting 'bugdet'; known: initial, factor, max_delay, budget, jitter",
         ),
         ("[retry]\nbudget = -1", "budget must be a number, 0 or more: -1"),
-        ("[plugins]\nshelf = 5", "plugins: 'shelf': an address or a Plugin is wanted, not 5"),
-        ("plugins = 5", "plugins are a table from name to address, not 5"),
+        ("[plugins]\nshelf = 5", "plugins: 'shelf': an address or a Plugin is expected, not 5"),
+        ("plugins = 5", "plugins must be a mapping from name to address, not 5"),
         ("retry = 5", "retry must be a RetryPolicy, not 5"),
         ("timeout = -1", "timeout must be a positive number, not -1"),
-        ("transports = 1", "transports are a table from scheme to transport, not 1"),
+        ("transports = 1", "transports must be a mapping from scheme to transport, not 1"),
         ("sockets_path", "Expected '=' after a key"),
         ("a = '\ud8ff'", "'utf-8' codec can't decode byte"),
     ],
@@ -140,7 +141,7 @@ def test_the_machines_environment_is_read_unless_one_is_given(
     assert Settings.from_env().timeout == 7.0
 
 
-@pytest.mark.parametrize(
+@every(
     ("variable", "text", "message"),
     [
         ("MOBY_PLUGINS_TIMEOUT", "soon", "could not convert string to float: 'soon'"),

@@ -222,7 +222,7 @@ def test_an_answer_of_a_wrong_type_is_signed() -> None:
 @pytest.mark.parametrize("part", [Greeter(), Polite("x")])
 def test_what_was_made_without_a_client_is_no_proxy(part: Greeter) -> None:
     """A call that nothing answers is a clear TypeError."""
-    message = f"^{type(part).__name__} is no proxy: it was made without a client$"
+    message = f"^{type(part).__name__} is not a proxy: it was made without a client$"
 
     with pytest.raises(TypeError, match=message):
         part.tags()

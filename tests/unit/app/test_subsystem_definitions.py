@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from moby_plugins.subsystems import LogDriver, Subsystem, Volume, VolumeDriver, remote
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import client_to
 
 
@@ -34,15 +35,15 @@ def _text(self: Any) -> str: ...  # type: ignore[empty-body]
 def _maybe(self: Any) -> Volume | None: ...
 
 
-@pytest.mark.parametrize(
+@every(
     ("function", "message"),
     [
         (_no_type, "Odd.Do: parameter 'name' needs a type"),
         (_no_result, "Odd.Do: the result needs a type, None where there is no result"),
-        (_many, "Odd.Do: *names: str is no ordinary parameter"),
-        (_keywords, "Odd.Do: **names: str is no ordinary parameter"),
-        (_keyword, "Odd.Do: name: str is no ordinary parameter"),
-        (_text, "Odd.Do: <class 'str'> needs a key in the answer: remote(result=…)"),
+        (_many, "Odd.Do: *names: str is not an ordinary parameter"),
+        (_keywords, "Odd.Do: **names: str is not an ordinary parameter"),
+        (_keyword, "Odd.Do: name: str is not an ordinary parameter"),
+        (_text, "Odd.Do: <class 'str'> needs a key of the response: remote(result=…)"),
     ],
 )
 def test_a_definition_that_cannot_be_is_refused_at_once(function: Any, message: str) -> None:
@@ -55,7 +56,7 @@ def test_a_definition_that_cannot_be_is_refused_at_once(function: Any, message: 
 
 def test_an_optional_message_needs_a_key() -> None:
     """Nothing could not be told from an empty message."""
-    with pytest.raises(TypeError, match=r"needs a key in the answer"):
+    with pytest.raises(TypeError, match=r"needs a key of the response"):
         define(_maybe)
 
     define(_maybe, result="Volume")

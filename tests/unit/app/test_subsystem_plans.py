@@ -3,8 +3,6 @@
 import io
 from typing import Any
 
-import pytest
-
 from moby_plugins.app.accounting import Ask, Follow, Plan, Send, Tell
 from moby_plugins.app.streamed import Streamed
 from moby_plugins.subsystems import (
@@ -20,6 +18,7 @@ from moby_plugins.subsystems import (
     encode_frame,
     remote,
 )
+from tests.cases import every
 
 ARCHIVE = io.BytesIO(b"tar")
 INFO, CONFIG = LogInfo(), ReadConfig()
@@ -30,7 +29,7 @@ def of(subsystem: type[Subsystem], wire: str) -> RemoteMethod:
     return subsystem.remotes[wire]
 
 
-@pytest.mark.parametrize(
+@every(
     ("method", "arguments", "plan"),
     [
         (
@@ -57,7 +56,6 @@ def of(subsystem: type[Subsystem], wire: str) -> RemoteMethod:
             Follow("LogDriver.ReadLogs", {"Info": INFO, "Config": CONFIG}),
         ),
     ],
-    ids=lambda value: value.method if isinstance(value, RemoteMethod) else "",
 )
 def test_a_method_plans_one_kind_of_call(
     method: RemoteMethod, arguments: tuple[Any, ...], plan: Plan

@@ -134,14 +134,14 @@ def test_no_answer_is_passed_on_as_none() -> None:
     """The host's connection is closed, as the plugin closed its own."""
     traced = Traced({"M.x": drops()})
 
-    with pytest.raises(NoAnswerError, match="closed the connection without an answer") as caught:
+    with pytest.raises(NoAnswerError, match="closed the connection without a response") as caught:
         traced.call(body=b"{}")
 
     assert isinstance(caught.value, ConnectionResetError)
     assert isinstance(caught.value.__cause__, TransportError)
     [call] = traced.calls
     assert (call.status, call.request.data) == (0, b"{}")
-    assert call.broken == "the plugin closed the connection without an answer"
+    assert call.broken == "the plugin closed the connection without a response"
 
 
 def test_an_answer_that_breaks_off_breaks_off_for_the_host() -> None:
@@ -156,7 +156,7 @@ def test_an_answer_that_breaks_off_breaks_off_for_the_host() -> None:
 
     [call] = traced.calls
     assert (call.status, call.answer.data, call.host_left) == (200, b"half", False)
-    assert call.broken == "the answer's body is cut off or badly chunked"
+    assert call.broken == "the response's body is cut off or badly chunked"
 
 
 def test_a_host_that_leaves_is_seen() -> None:
@@ -201,7 +201,7 @@ def test_memory_gives_no_answer_as_sockets_do() -> None:
     before = Traced({"M.x": drops()})
     within = Traced({"M.x": drops_mid_body()})
 
-    with pytest.raises(TransportError, match="closed the connection without an answer"):
+    with pytest.raises(TransportError, match="closed the connection without a response"):
         MemoryTransport(before.app).send(Request("M.x"), None)
     response = MemoryTransport(within.app).send(Request("M.x"), None)
     with pytest.raises(WireError, match="cut off"):

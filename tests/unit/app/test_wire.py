@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from moby_plugins.app.wire import decode, name_on_wire
 from moby_plugins.domain.errors import WireError
+from tests.cases import every
 
 VolumeName = NewType("VolumeName", str)
 
@@ -69,7 +70,7 @@ def test_without_a_type_an_answer_is_plain_json(body: bytes, value: Any) -> None
     assert decode(body) == value
 
 
-@pytest.mark.parametrize(
+@every(
     ("body", "into", "value"),
     [
         (b'"a"', str, "a"),
@@ -113,7 +114,7 @@ def test_an_answer_is_read_as_the_type_asked_for(body: bytes, into: Any, value: 
     assert type(decoded) is type(value)
 
 
-@pytest.mark.parametrize(
+@every(
     ("into", "zero"),
     [
         (str, ""),
@@ -144,7 +145,7 @@ def test_an_absent_key_gives_the_default_or_else_a_zero(absent: bytes) -> None:
 
 
 def test_keys_match_without_case_and_unknown_ones_are_ignored() -> None:
-    """The last of several spellings wins, and nobody minds what nobody knows."""
+    """The last of several spellings wins, and unknown keys are ignored."""
     body = b'{"NAME": "first", "name": "last", "created_at": "no", "CREATEDAT": "yes", "X": [1]}'
 
     assert decode(body, Volume) == Volume("last", created_at="yes")
@@ -167,7 +168,7 @@ def test_names_on_the_wire_are_title_cased_and_joined() -> None:
     assert names == ["Name", "Mountpoint", "CreatedAt", "Status", "ID", "Secret", "Hops", "Label"]
 
 
-@pytest.mark.parametrize(
+@every(
     ("body", "into", "reason"),
     [
         (b"1", str, "a string expected, not a number"),
@@ -227,12 +228,12 @@ def test_a_wrong_type_is_an_error_that_says_where(body: bytes, into: Any, reason
 
 @pytest.mark.parametrize("text", ["!", "AP8", "AP8=\\n", "ü"])
 def test_bytes_are_standard_base64(text: str) -> None:
-    """A string that is no base64 is an error that says where, whatever is wrong with it."""
+    """A string that is not base64 is an error that says where, whatever is wrong with it."""
     with pytest.raises(WireError, match=r"^a: base64 expected, not a string$"):
         decode(f'{{"a": "{text}"}}'.encode(), dict[str, bytes])
 
 
-@pytest.mark.parametrize(
+@every(
     ("body", "into", "reason"),
     [
         (b"", Volume, "empty where JSON was expected"),
@@ -258,7 +259,7 @@ def test_a_type_that_nobody_can_read_is_the_callers_mistake(into: Any) -> None:
     """A type without a way to read it is a ``TypeError``, at whatever depth it sits."""
     body = b'[{"When": "now"}]' if into == list[Dated] else b'{"When": "now"}'
 
-    with pytest.raises(TypeError, match=r"^no way to read an answer as"):
+    with pytest.raises(TypeError, match=r"^no response can be decoded as"):
         decode(body, into)
 
 
@@ -275,8 +276,10 @@ def test_what_is_too_much_is_a_wire_error() -> None:
         decode(b"[" + b"0," * 1_000_000 + b"0]")
 
 
-@pytest.mark.parametrize("into", [3, "Volume", [str], {"a": int}, lambda value: value])
+@every("into", [3, "Volume", [str], {"a": int}, lambda value: value])
 def test_what_is_no_type_is_told_by_the_arguments_name(into: Any) -> None:
     """Also what cannot be looked up at all, as it has no hash."""
-    with pytest.raises(TypeError, match=r"^no way to read an answer as .*, given as into: "):
+    with pytest.raises(
+        TypeError, match=r"^no response can be decoded as .*, which is given as into: "
+    ):
         decode(b"{}", into)

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from moby_plugins.app.results import encode_result
 from moby_plugins.app.wire import decode, encode
+from tests.cases import every
 
 
 @frozen
@@ -30,7 +31,7 @@ def test_no_arguments_are_no_body() -> None:
     assert encode({}) == b"{}\n"
 
 
-@pytest.mark.parametrize(
+@every(
     ("args", "body"),
     [
         ({"Name": "a", "Opts": {"size": "1g"}}, b'{"Name":"a","Opts":{"size":"1g"}}\n'),
@@ -82,7 +83,7 @@ def test_a_value_inside_itself_is_refused() -> None:
         encode(endless)
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "written"),
     [
         ("\udcff", r"\ufffd"),
@@ -95,7 +96,7 @@ def test_a_value_inside_itself_is_refused() -> None:
 def test_half_a_surrogate_pair_is_written_as_a_replacement_character(
     text: str, written: str
 ) -> None:
-    """What is no character is sent as Go sends it, in arguments and in results, keys included."""
+    """Lone surrogates are sent as Go sends them, in arguments and in results, keys included."""
     assert encode({text: [text]}) == f'{{"{written}":["{written}"]}}\n'.encode()
     assert encode_result(text, str, key="Mountpoint", method="VolumeDriver.Mount") == (
         f'{{"Mountpoint":"{written}"}}\n'.encode()
@@ -103,7 +104,7 @@ def test_half_a_surrogate_pair_is_written_as_a_replacement_character(
 
 
 def test_a_value_that_is_nested_too_deeply_is_refused_as_json_does() -> None:
-    """It is no circle: Python's own limit says so."""
+    """It is not a circle: Python's own limit says so."""
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]

@@ -94,7 +94,7 @@ def after(calls: int, answers: Answers, *methods: str) -> Breaks:
 def at_once(*methods: str) -> Breaks:
     """Answers an error while another call of ``methods`` is being answered.
 
-    From the second call on, each waits for another to come meanwhile.
+    From the second call on, each waits for another to come at the same time.
     """
     busy, company = threading.Lock(), threading.Event()
     numbers = count()

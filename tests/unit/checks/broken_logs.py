@@ -54,7 +54,7 @@ def without_newline(entries: list[LogEntry]) -> list[LogEntry]:
 
 
 def as_text(entries: list[LogEntry]) -> list[LogEntry]:
-    """Lines, with other bytes for what is no text."""
+    """Lines, with other bytes for what is not text."""
     return [evolve(each, line=each.line.decode(errors="replace").encode()) for each in entries]
 
 

@@ -37,7 +37,7 @@ class Logs(LogDriver):
     def __init__(self) -> None:
         self._lines: dict[str, list[LogEntry]] = {}
         self._readers: dict[str, threading.Thread] = {}
-        self._news = threading.Condition()
+        self._wakeup = threading.Condition()
 
     def start_logging(self, file: str, info: LogInfo) -> None:
         self._lines.setdefault(info.container_id, [])
@@ -62,16 +62,16 @@ class Logs(LogDriver):
         at = max(len(lines) - config.tail, 0) if config.tail >= 0 else 0
         gone = hung_up()
         while not gone.is_set() and (at < len(lines) or config.follow):
-            with self._news:
-                self._news.wait_for(lambda: at < len(lines), timeout=0.1)
+            with self._wakeup:
+                self._wakeup.wait_for(lambda: at < len(lines), timeout=0.1)
             yield from lines[at : (at := len(lines))]
 
     def _copy(self, fifo: Any, container: str) -> None:
         with fifo:
             for entry in takewhile(END.__ne__, decode_frames(fifo.read)):
-                with self._news:
+                with self._wakeup:
                     self._lines[container].append(evolve(entry, attrs={}))
-                    self._news.notify_all()
+                    self._wakeup.notify_all()
 
 
 class Asynchronous(Logs):

@@ -57,7 +57,11 @@ def found(function: Function, plugin: Any, options: Options | None = None) -> Ch
         (lambda _: warn(0, "x"), CheckOutcome.WARNED, "x"),
         (lambda _: skip("x"), CheckOutcome.SKIPPED, "x"),
         (lambda plugin: plugin.send(MAKE), CheckOutcome.FAILED, "memory://plugin: stale socket"),
-        (lambda _: dict[str, str]()["x"], CheckOutcome.FAILED, "the check broke: KeyError: 'x'"),
+        (
+            lambda _: dict[str, str]()["x"],
+            CheckOutcome.FAILED,
+            "the check itself failed: KeyError: 'x'",
+        ),
     ],
 )
 def test_how_a_check_ends_is_its_verdict(ends: Any, outcome: CheckOutcome, came_back: str) -> None:
@@ -98,7 +102,7 @@ def test_what_a_check_undid_itself_is_not_undone_again() -> None:
 
 
 def test_what_may_have_been_made_is_undone() -> None:
-    """An error is no proof that nothing was done; that the undoing fails then is no wonder."""
+    """An error is not a proof that nothing was done; a failure to undo it is then expected."""
     target, plugin = target_of({MAKE: status(500, "half"), UNMAKE: status(500, "what?")})
 
     (result,) = run_checks([made(lambda session: session.make(MAKE, {}, UNMAKE, {}))], target)

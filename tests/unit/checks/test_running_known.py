@@ -141,7 +141,7 @@ def test_an_installed_package_adds_checks(site: Path, entry: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "why"), [(CODE, "7 is no check"), ("import nothing_like_it", "No module named")]
+    ("code", "why"), [(CODE, "7 is not a check"), ("import nothing_like_it", "No module named")]
 )
 def test_checks_that_cannot_be_loaded_are_named(site: Path, code: str, why: str) -> None:
     """Which entry point it is, and what is wrong with it."""

@@ -70,12 +70,12 @@ def test_an_error_without_a_text_is_one_nonetheless() -> None:
     answer = probe_of({"M.x": status(404, "")}).send("M.x")
 
     assert answer.error
-    assert answer.told("err") == ""
+    assert answer.text("err") == ""
 
 
 @pytest.mark.parametrize("answer", [b"", b"no", [1], "x", {"Err": "no"}, status(500, "no")])
 def test_a_call_is_a_success_or_a_finding(answer: Any) -> None:
-    """Whatever is no object with a status of 200 and without an error."""
+    """Whatever is not an object with a status of 200 and without an error."""
     with pytest.raises(NotPassedError, match=r"^M\.x answered (200|500)"):
         probe_of({"M.x": answer}).call("M.x", {})
 

@@ -51,7 +51,7 @@ def test_a_section_ends_where_the_next_begins() -> None:
 def test_a_near_miss_is_told(code: str, similar: str) -> None:
     """What does not exist is an error, with what may have been meant."""
     with pytest.raises(
-        UnknownCodeError, match=r"is no section of the protocol; did you mean"
+        UnknownCodeError, match=r"is not a section of the protocol; did you mean"
     ) as it:
         explanation(code)
 
@@ -60,5 +60,5 @@ def test_a_near_miss_is_told(code: str, similar: str) -> None:
 
 def test_what_is_like_nothing_has_no_near_miss() -> None:
     """The error stands alone."""
-    with pytest.raises(UnknownCodeError, match=r"^'weather' is no section of the protocol$"):
+    with pytest.raises(UnknownCodeError, match=r"^'weather' is not a section of the protocol$"):
         explanation("weather")

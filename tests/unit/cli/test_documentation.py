@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import click
-import pytest
 
 from moby_plugins.cli.command_line import COMMANDS, moby_plugins
+from tests.cases import every
 
 PAGE = (Path(__file__).parents[3] / "docs" / "cli.md").read_text("utf-8")
-COMMON = PAGE.partition("## What all have in common")[2].partition("\n## ")[0]
+COMMON = PAGE.partition("## What all commands have in common")[2].partition("\n## ")[0]
 
 
 def command_named(name: str) -> click.Command:
@@ -19,7 +19,7 @@ def command_named(name: str) -> click.Command:
     return command
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@every("name", COMMANDS)
 def test_each_option_is_documented_in_its_commands_section(name: str) -> None:
     """Or in the section of what all have in common."""
     section = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from moby_plugins import (
     DriverError,
     InvalidPluginNameError,
@@ -22,6 +20,7 @@ from moby_plugins import (
 from moby_plugins.cli import errors
 from moby_plugins.cli.errors import error_as_json, exit_code, in_brief
 from moby_plugins.domain.errors import RecordingError
+from tests.cases import every
 
 ERRORS: list[tuple[BaseException, int]] = [
     (PluginNotFoundError("a"), 3),
@@ -42,7 +41,7 @@ ERRORS: list[tuple[BaseException, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "status"), ERRORS, ids=lambda value: type(value).__name__)
+@every(("error", "status"), ERRORS)
 def test_the_kind_of_an_error_decides_the_status(error: BaseException, status: int) -> None:
     """One number for each kind, the most particular first."""
     assert exit_code(error) == status
@@ -79,7 +78,7 @@ def test_each_status_is_documented() -> None:
     assert documented == sorted(code for code in codes if isinstance(code, int))
 
 
-@pytest.mark.parametrize(
+@every(
     ("error", "brief"),
     [
         (TransportError("refused", "tcp://h:1", "a"), "refused"),

@@ -11,8 +11,6 @@ from moby_plugins.cli.errors import report
 from moby_plugins.cli.output import (
     BAD,
     Cell,
-    Followed,
-    StatusLine,
     Table,
     drawn,
     is_terminal,
@@ -21,12 +19,13 @@ from moby_plugins.cli.output import (
     show_fields,
     show_json,
     show_table,
-    watched,
 )
+from moby_plugins.cli.progress import FileWithProgress, StatusLine, watched
 from moby_plugins.domain.errors import SpecError
+from tests.cases import every
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "shown"),
     [
         ("plain, ü and 漢", "plain, ü and 漢"),
@@ -71,7 +70,7 @@ def test_fields_go_on_under_themselves(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_drawn_table_has_the_cells_and_their_styles() -> None:
-    """Rich's own table, for whoever draws it elsewhere."""
+    """Rich's own table, which can be drawn elsewhere."""
     table = Table(("name", "state"))
     table.add("a", Cell("dead", BAD))
 
@@ -130,7 +129,7 @@ def test_a_terminal_is_drawn_on_unless_its_user_objects(
 
 
 def test_a_status_is_a_line_for_each_change() -> None:
-    """What only passes, such as a time, is no change."""
+    """What only passes, such as a time, is not a change."""
     stream = io.StringIO()
     line = StatusLine(stream)
 
@@ -143,9 +142,9 @@ def test_a_status_is_a_line_for_each_change() -> None:
 
 
 def test_a_file_is_followed_where_it_is_read_alone() -> None:
-    """To go to its end and back, as one does to know its length, is no progress."""
+    """To go to its end and back, as one does to know its length, is not progress."""
     told: list[int] = []
-    file = cast("BinaryIO", Followed(io.BytesIO(b"content"), told.append))
+    file = cast("BinaryIO", FileWithProgress(io.BytesIO(b"content"), told.append))
 
     upload = Upload(file)
     assert (upload.length, told) == (7, [])

@@ -6,6 +6,7 @@ import pytest
 
 from moby_plugins.cli.trace import body_text, call_cells, duration, progress_cells
 from moby_plugins.tracing import Progress, RecordedBody, RecordedCall
+from tests.cases import every
 
 
 def lines(call: RecordedCall) -> list[str]:
@@ -43,7 +44,7 @@ def test_what_went_wrong_is_said() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@every(
     ("body", "shown"),
     [
         (b'{"a": [1, "\xc3\xa9"]}\n', '{"a":[1,"é"]}'),

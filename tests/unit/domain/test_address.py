@@ -8,9 +8,10 @@ import pytest
 
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SpecError
+from tests.cases import every
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "path"),
     [
         ("unix:///run/x.sock", "/run/x.sock"),
@@ -37,7 +38,7 @@ def test_a_unix_address_names_a_path(text: str, path: str) -> None:
     assert address.host_header == "plugin.moby.localhost"
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "scheme", "host", "port"),
     [
         ("tcp://h:1", "tcp", "h", 1),
@@ -86,7 +87,7 @@ def test_an_address_of_version_six_is_written_in_brackets(
     assert address.host_header == header
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "scheme", "path"),
     [
         ("npipe:////./pipe/x", "npipe", "//./pipe/x"),
@@ -97,16 +98,14 @@ def test_an_address_of_version_six_is_written_in_brackets(
     ],
 )
 def test_an_unknown_scheme_is_left_to_its_transport(text: str, scheme: str, path: str) -> None:
-    """What follows the slashes of somebody else's scheme is kept to the letter."""
+    """What follows the slashes of an unknown scheme is kept to the letter."""
     address = Address(text)
 
     assert (address.scheme, address.path) == (scheme, path)
     assert address.host_header == "plugin.moby.localhost"
 
 
-@pytest.mark.parametrize(
-    "text", ["tcp://h:1", "http://h", "unix:///x", "memory://x", "HTTP://h", "httpss://h"]
-)
+@every("text", ["tcp://h:1", "http://h", "unix:///x", "memory://x", "HTTP://h", "httpss://h"])
 def test_only_https_is_encrypted(text: str) -> None:
     """No other scheme means TLS."""
     assert not Address(text).encrypted
@@ -115,10 +114,10 @@ def test_only_https_is_encrypted(text: str) -> None:
 
 FORM = "is not of the form scheme://… or unix:/path"
 NO_HOST = "names no valid host and port"
-NO_NAME = "has a host that is no domain name"
+NO_NAME = "has a host that is not a domain name"
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "reason"),
     [
         ("", FORM),
@@ -170,9 +169,9 @@ NO_NAME = "has a host that is no domain name"
         ("tcp://h:0", "has a port out of range"),
         ("tcp://h:443000", "has a port out of range"),
         ("tcp://h:65536", "has a port out of range"),
-        ("tcp://ü..example", "has a host that is no domain name"),
-        ("tcp://a..example", "has a host that is no domain name"),
-        (f"tcp://{'a' * 64}.example", "has a host that is no domain name"),
+        ("tcp://ü..example", "has a host that is not a domain name"),
+        ("tcp://a..example", "has a host that is not a domain name"),
+        (f"tcp://{'a' * 64}.example", "has a host that is not a domain name"),
     ],
 )
 def test_what_cannot_be_an_address_says_why(text: str, reason: str) -> None:
@@ -183,7 +182,7 @@ def test_what_cannot_be_an_address_says_why(text: str, reason: str) -> None:
     assert str(caught.value) == f"address {text!r} {reason}"
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "public"),
     [
         ("tcp://user:secret@h:1", "tcp://h:1"),
@@ -207,7 +206,7 @@ def test_credentials_are_left_out_with_a_concern(text: str, public: str) -> None
     assert "secret" not in f"{address!r} {pickle.dumps(address)!r}"
 
 
-@pytest.mark.parametrize(
+@every(
     "text",
     [
         "tcp://user:secret@",
@@ -239,7 +238,7 @@ def test_credentials_of_what_is_no_address_are_not_shown(text: str) -> None:
     assert "user:" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "excerpt"),
     [
         ("tcp://h:" + "9" * 5000, "'tcp://h:" + "9" * 292 + "'… of 5008"),
@@ -257,7 +256,7 @@ def test_not_all_of_a_long_text_is_shown(text: str, excerpt: str) -> None:
     assert str(caught.value).startswith(f"address {excerpt} ")
 
 
-@pytest.mark.parametrize(
+@every(
     "path",
     [
         "/run/docker/plugins/a.sock",
@@ -286,7 +285,7 @@ def test_the_address_of_a_plain_path_is_plain(name: str) -> None:
 
 @pytest.mark.parametrize("part", ["scheme", "path", "host", "port"])
 def test_an_address_is_made_of_its_text_alone(part: str) -> None:
-    """Nobody can give it parts that its text does not say."""
+    """It cannot be given parts that its text does not say."""
     with pytest.raises(TypeError, match=part):
         Address("unix:///x", **{part: "tcp"})
 

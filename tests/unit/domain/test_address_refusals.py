@@ -6,17 +6,18 @@ import os
 import pytest
 
 from moby_plugins.domain.address import Address
+from tests.cases import every
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "number", "explanation"),
     [
         ("unix:///x", errno.ENOENT, "no socket there; is the plugin running?"),
-        ("unix:///x", errno.ECONNREFUSED, "stale socket: it exists, but nobody listens on it"),
+        ("unix:///x", errno.ECONNREFUSED, "stale socket: it exists, but no process listens on it"),
         ("unix:///x", errno.EACCES, "no permission to connect to the socket"),
         ("unix:///x", errno.EPERM, "no permission to connect to the socket"),
-        ("tcp://h:1", errno.ECONNREFUSED, "connection refused: nobody listens there"),
-        ("https://h:1", errno.ECONNREFUSED, "connection refused: nobody listens there"),
+        ("tcp://h:1", errno.ECONNREFUSED, "connection refused: no process listens there"),
+        ("https://h:1", errno.ECONNREFUSED, "connection refused: no process listens there"),
         ("tcp://h:1", errno.EACCES, os.strerror(errno.EACCES)),
         ("tcp://h:1", errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH)),
         ("unix:///x", errno.ENOTSOCK, os.strerror(errno.ENOTSOCK)),

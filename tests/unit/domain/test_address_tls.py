@@ -4,6 +4,7 @@ import pytest
 
 from moby_plugins.domain.address import ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError
+from tests.cases import every
 
 PLAIN_TEXT = "TLS options are given, but only https:// is encrypted: this is plain text"
 
@@ -20,11 +21,11 @@ def test_nothing_given_verifies_against_the_system() -> None:
 
 @pytest.mark.parametrize("version", [0, 771, 772])
 def test_a_known_minimum_version_is_kept(version: int) -> None:
-    """TLS 1.2 and 1.3 can be asked for by their numbers on the wire; 0 is no wish."""
+    """TLS 1.2 and 1.3 can be asked for by their numbers on the wire; 0 asks for no minimum."""
     assert TLSOptions(min_version=version).min_version == version
 
 
-@pytest.mark.parametrize("version", [-1, 1, 2, 768, 769, 770, 773])
+@every("version", [-1, 1, 2, 768, 769, 770, 773])
 def test_an_unknown_minimum_version_is_refused(version: int) -> None:
     """Versions that are too old, or unheard of, are an error that names the known ones."""
     with pytest.raises(SpecError) as caught:
@@ -35,7 +36,7 @@ def test_an_unknown_minimum_version_is_refused(version: int) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@every(
     ("option", "value"),
     [
         ("ca_file", None),
@@ -69,7 +70,7 @@ def test_a_passphrase_is_never_shown() -> None:
     assert "hunter2" not in repr(ServerTLS("/cert", "/key", passphrase="hunter2"))
 
 
-@pytest.mark.parametrize(
+@every(
     "options",
     [
         TLSOptions(ca_file="/ca.pem"),
@@ -80,7 +81,7 @@ def test_a_passphrase_is_never_shown() -> None:
     ],
 )
 def test_options_for_a_plain_text_address_are_a_concern(options: TLSOptions) -> None:
-    """Whoever gives TLS options for an address without TLS is told that they change nothing."""
+    """TLS options for an address without TLS raise a warning that they change nothing."""
     assert options.concerns(encrypted=False) == PLAIN_TEXT
     assert options.concerns(encrypted=True) == ""
 

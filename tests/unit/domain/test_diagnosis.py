@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.address import TLSOptions
-from moby_plugins.domain.diagnosis import Seen, diagnose
+from moby_plugins.domain.diagnosis import Observations, diagnose
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
 from moby_plugins.domain.plugin import Candidate, IgnoredFile, Plugin
@@ -17,7 +17,7 @@ SOCKETS, ETC, LIB = "/run/p", "/etc/p", "/lib/p"
 def findings(*candidates: Candidate, **seen: Any) -> tuple[Finding, ...]:
     """All findings about one plugin, and whatever else was seen."""
     plugins = {"shelf": candidates} if candidates else {}
-    return diagnose(Seen(SOCKETS, (ETC, LIB), plugins, **seen))
+    return diagnose(Observations(SOCKETS, (ETC, LIB), plugins, **seen))
 
 
 def the(*candidates: Candidate, **seen: Any) -> Finding:
@@ -47,7 +47,7 @@ def test_a_machine_that_is_well_has_no_findings() -> None:
 @pytest.mark.parametrize(
     ("number", "what", "remedy"),
     [
-        (errno.ECONNREFUSED, "stale socket: it exists, but nobody listens on it", "rm "),
+        (errno.ECONNREFUSED, "stale socket: it exists, but no process listens on it", "rm "),
         (errno.EACCES, "no permission to connect to the socket", "run this as the host's user"),
         (errno.ENOENT, "no socket there; is the plugin running?", "start the plugin"),
         (errno.ENOTSOCK, "ENOTSOCK", "start the plugin"),
@@ -90,7 +90,7 @@ def test_a_hidden_spec_is_a_warning_unless_it_leads_to_the_same() -> None:
 
 
 def test_what_hides_decides_alone() -> None:
-    """What is wrong with an address that nobody uses is not told."""
+    """What is wrong with an address that no host uses is not reported."""
     hidden = spec("unix://var/x.sock", TLSOptions(ca_file="/none"))
 
     assert the(socket(), hidden, failures={"/none": errno.ENOENT}).severity == WARNING
@@ -106,7 +106,7 @@ def test_a_user_name_in_an_address_is_a_warning() -> None:
 
 
 def test_a_relative_path_is_a_problem() -> None:
-    """Two slashes lead into the directory of whoever reads it."""
+    """Two slashes lead into the directory of the process that reads it."""
     finding = the(spec("unix://var/x.sock"))
 
     assert finding.what == "unix://var/x.sock names the relative path var/x.sock"
@@ -201,7 +201,7 @@ def test_what_no_lookup_finds_is_a_problem() -> None:
 def test_a_leftover_of_a_trace_is_told_for_what_it_is() -> None:
     """Not as the stale socket that it looks like; it says how to put it right."""
     path = f"{SOCKETS}/shelf.sock"
-    finding = the(socket(), failures={path: errno.ECONNREFUSED}, left_behind=(path,))
+    finding = the(socket(), failures={path: errno.ECONNREFUSED}, abandoned_sockets=(path,))
 
     assert finding.what.startswith("a trace of this plugin was killed")
     assert finding.remedy.endswith(": moby-plugins trace shelf")

@@ -2,13 +2,12 @@
 
 import errno
 
-import pytest
-
 from moby_plugins.domain.address import TLSOptions
-from moby_plugins.domain.diagnosis import Seen, diagnose, tls_files
+from moby_plugins.domain.diagnosis import Observations, diagnose, tls_files
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.findings import PROBLEM, Finding
 from moby_plugins.domain.plugin import Candidate, Plugin
+from tests.cases import every
 
 SPEC = "/etc/p/db.json"
 TLS = TLSOptions(ca_file="/ca", cert_file="/cert", key_file="/key")
@@ -19,7 +18,7 @@ def spec(addr: str, tls: TLSOptions | None = None) -> Candidate:
     return Candidate(SPEC, Plugin("db", addr, tls))
 
 
-@pytest.mark.parametrize(
+@every(
     ("candidate", "failures", "what", "why", "remedy"),
     [
         (
@@ -32,7 +31,7 @@ def spec(addr: str, tls: TLSOptions | None = None) -> Candidate:
         (
             spec("unix:///x.sock"),
             {"/x.sock": errno.ECONNREFUSED},
-            "stale socket: it exists, but nobody listens on it",
+            "stale socket: it exists, but no process listens on it",
             "hosts try for 15 seconds, and fail",
             "start the plugin; or, if it is gone for good, rm /x.sock",
         ),
@@ -61,14 +60,14 @@ def spec(addr: str, tls: TLSOptions | None = None) -> Candidate:
             spec("https://h:1", TLSOptions(insecure_skip_verify=True)),
             {},
             "TLS without verification of the plugin",
-            "whoever sits between host and plugin can read and change every call",
+            "anyone between host and plugin can read and change every call",
             "give TLSConfig.CAFile in a .json spec; without it, nothing is verified",
         ),
         (
             spec("tcp://h:1", TLSOptions(ca_file="/ca")),
             {},
             "TLS options are given, but only https:// is encrypted: this is plain text",
-            "calls and their secrets can be read on the way, as somebody meant them not to be",
+            "calls and their secrets can be read on the way, although the spec asks for TLS",
             "write https:// in place of tcp:// or http://",
         ),
         (
@@ -91,14 +90,14 @@ def test_a_finding_about_a_connection_is_complete(
     candidate: Candidate, failures: dict[str, int], what: str, why: str, remedy: str
 ) -> None:
     """It stands where it can be put right: at the file that hosts find."""
-    machine = Seen("/run/p", ("/etc/p",), {"db": (candidate,)}, failures=failures)
+    machine = Observations("/run/p", ("/etc/p",), {"db": (candidate,)}, failures=failures)
 
     assert diagnose(machine) == (Finding(PROBLEM, SPEC, what, why, remedy),)
 
 
 def test_a_private_key_that_all_can_read_says_who_could_use_it() -> None:
     """It stands where it can be put right: at the key."""
-    machine = Seen("/run/p", (), {"db": (spec("https://h:1", TLS),)}, modes={"/key": 0o644})
+    machine = Observations("/run/p", (), {"db": (spec("https://h:1", TLS),)}, modes={"/key": 0o644})
 
     assert diagnose(machine) == (
         Finding(

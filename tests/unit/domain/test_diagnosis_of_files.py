@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.address import TLSOptions
-from moby_plugins.domain.diagnosis import Seen, diagnose
+from moby_plugins.domain.diagnosis import Observations, diagnose
 from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
-from moby_plugins.domain.handshake import Asked
+from moby_plugins.domain.handshake import HandshakeOutcome
 from moby_plugins.domain.permissions import DIRECTORY, FIFO, FILE, LINK, SOCKET
 from moby_plugins.domain.plugin import Candidate, IgnoredFile, Plugin
 
@@ -21,7 +21,7 @@ ID = "a1" * 32
 def of_spec(addr: str, tls: TLSOptions | None = None, **seen: Any) -> tuple[Finding, ...]:
     """The findings about a machine with one spec."""
     plugins = {"db": (Candidate(SPEC, Plugin("db", addr, tls)),)}
-    return diagnose(Seen(SOCKETS, (SPECS,), plugins, **seen))
+    return diagnose(Observations(SOCKETS, (SPECS,), plugins, **seen))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_what_is_no_socket_is_told_for_what_it_is(kind: str, told: str) -> None:
     (finding,) = of_spec("unix:///x", kinds={"/x": kind}, failures={"/x": errno.ECONNREFUSED})
 
     assert (finding.severity, finding.where) == (PROBLEM, SPEC)
-    assert finding.what == f"/x is no socket: it is {told}"
+    assert finding.what == f"/x is not a socket: it is {told}"
     assert "rm " not in finding.remedy
 
 
@@ -53,7 +53,7 @@ def test_what_is_something_else_keeps_its_mode() -> None:
     ("number", "what"),
     [
         (errno.EACCES, "a directory on the way to the socket may not be entered"),
-        (errno.ENOTDIR, "a component of the socket's path is no directory"),
+        (errno.ENOTDIR, "a component of the socket's path is not a directory"),
         (errno.ELOOP, "the links on the way to the socket lead in a circle"),
         (errno.ENAMETOOLONG, "no file can have a path that long"),
         (errno.ENOENT, "no socket there; is the plugin running?"),
@@ -80,7 +80,7 @@ def test_links_in_a_circle_are_told_for_that() -> None:
 
 def test_a_place_that_is_no_directory_is_a_problem() -> None:
     """Hosts pass over it, and say nothing."""
-    (finding,) = diagnose(Seen(SOCKETS, (SPECS,), kinds={SPECS: FILE}))
+    (finding,) = diagnose(Observations(SOCKETS, (SPECS,), kinds={SPECS: FILE}))
 
     assert (finding.severity, finding.where) == (PROBLEM, SPECS)
     assert finding.what == "this is an ordinary file, and no directory"
@@ -183,20 +183,22 @@ def test_a_tls_file_that_is_none_is_told() -> None:
 
 def test_an_answer_is_told_unless_a_file_explains_it() -> None:
     """One cause, one finding."""
-    asked = {"db": Asked(2.0, error=StatusError(500, "Plugin.Activate", "no"))}
+    handshakes = {"db": HandshakeOutcome(2.0, error=StatusError(500, "Plugin.Activate", "no"))}
 
-    (answer,) = of_spec("unix:///x", asked=asked)
-    (cause,) = of_spec("unix:///x", asked=asked, failures={"/x": errno.ENOENT})
+    (answer,) = of_spec("unix:///x", handshakes=handshakes)
+    (cause,) = of_spec("unix:///x", handshakes=handshakes, failures={"/x": errno.ENOENT})
 
     assert answer.what == "it answered Plugin.Activate with 500 Internal Server Error: no"
     assert cause.what == "no socket there; is the plugin running?"
-    assert of_spec("unix:///x", asked={"db": Asked(2.0, ("authz",))}) == ()
+    assert of_spec("unix:///x", handshakes={"db": HandshakeOutcome(2.0, ("authz",))}) == ()
 
 
 def test_a_managed_plugin_is_a_note() -> None:
     """It is the engine's, and the remedy removes nothing."""
     path = f"{SOCKETS}/{ID}/x y.sock"
-    (finding,) = diagnose(Seen(SOCKETS, (SPECS,), ignored_files=(IgnoredFile(path, "its name"),)))
+    (finding,) = diagnose(
+        Observations(SOCKETS, (SPECS,), ignored_files=(IgnoredFile(path, "its name"),))
+    )
 
     assert (finding.severity, finding.where) == (NOTE, path)
     assert finding.remedy == (
@@ -209,9 +211,9 @@ def test_another_directory_is_no_engines(directory: str) -> None:
     """An ID has 64 digits, in lower case."""
     file = IgnoredFile(f"{SOCKETS}/{directory}/x.sock", "its name")
 
-    assert [each.severity for each in diagnose(Seen(SOCKETS, (), ignored_files=(file,)))] == [
-        PROBLEM
-    ]
+    assert [
+        each.severity for each in diagnose(Observations(SOCKETS, (), ignored_files=(file,)))
+    ] == [PROBLEM]
 
 
 def test_a_copy_beside_a_plugin_is_a_warning() -> None:

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from moby_plugins.domain.diagnosis import Seen, diagnose
+from moby_plugins.domain.diagnosis import Observations, diagnose
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
 from moby_plugins.domain.plugin import Candidate, IgnoredFile, Plugin
@@ -13,10 +13,10 @@ SOCKET, SPEC = "/run/p/db.sock", "/etc/p/db.json"
 BY_SOCKET = Candidate(SOCKET, Plugin.local("db", f"unix://{SOCKET}"))
 
 
-def seen(*candidates: Candidate, **more: object) -> Seen:
+def seen(*candidates: Candidate, **more: object) -> Observations:
     """A machine with one directory of sockets, one of specs, and these ways to one plugin."""
     plugins = {"db": candidates} if candidates else {}
-    return Seen("/run/p", ("/etc/p",), plugins, **more)  # type: ignore[arg-type]  # its fields
+    return Observations("/run/p", ("/etc/p",), plugins, **more)  # type: ignore[arg-type]  # its fields
 
 
 def spec(addr: str) -> Candidate:
@@ -34,7 +34,7 @@ def spec(addr: str) -> Candidate:
                 "/etc/p",
                 "the directory is missing",
                 "hosts look there for plugins, and go on without it",
-                "nothing, unless a plugin was to be there",
+                "nothing, unless a plugin should be there",
             ),
         ),
         (
@@ -58,11 +58,11 @@ def spec(addr: str) -> Candidate:
             ),
         ),
         (
-            seen(left_behind=(SOCKET,)),
+            seen(abandoned_sockets=(SOCKET,)),
             Finding(
                 PROBLEM,
                 SOCKET,
-                "a trace of this plugin was killed, and its socket is still aside",
+                "a trace of this plugin was killed before it moved the plugin's socket back",
                 "the plugin cannot be reached, although it may be running",
                 "start another trace, which puts the socket back when Ctrl-C ends it:"
                 " moby-plugins trace db",
@@ -84,7 +84,7 @@ def spec(addr: str) -> Candidate:
                 WARNING,
                 SPEC,
                 f"hidden by {SOCKET}",
-                "hosts take the first that they find, and never see this one",
+                "hosts use the first that they find, and never see this one",
                 "remove the one that is not meant",
             ),
         ),
@@ -94,7 +94,7 @@ def spec(addr: str) -> Candidate:
                 NOTE,
                 SPEC,
                 f"hidden by {SOCKET}",
-                "hosts take the first that they find, which leads to the same address",
+                "hosts use the first that they find, which leads to the same address",
                 "remove the one that is not meant",
             ),
         ),
@@ -130,6 +130,6 @@ def spec(addr: str) -> Candidate:
         ),
     ],
 )
-def test_a_finding_about_files_is_complete(machine: Seen, finding: Finding) -> None:
-    """Whoever reads it knows why it matters and what to do, and needs no manual."""
+def test_a_finding_about_files_is_complete(machine: Observations, finding: Finding) -> None:
+    """It says why it matters and what to do, so that no manual is needed."""
     assert diagnose(machine) == (finding,)

@@ -20,6 +20,7 @@ from moby_plugins.domain.errors import (
     TransportTimeoutError,
     WireError,
 )
+from tests.cases import every
 
 EVERY_KIND: list[tuple[type[PluginError], tuple[object, ...]]] = [
     (PluginError, ("odd",)),
@@ -46,7 +47,7 @@ def transport_error(**attributes: object) -> TransportError:
     return error
 
 
-@pytest.mark.parametrize(("kind", "args"), EVERY_KIND)
+@every(("kind", "args"), EVERY_KIND)
 def test_an_error_survives_copying_and_pickling(
     kind: type[PluginError], args: tuple[object, ...]
 ) -> None:
@@ -65,7 +66,7 @@ def test_an_error_survives_copying_and_pickling(
         assert (transferred.attempts, transferred.elapsed) == (5, 15.0)
 
 
-@pytest.mark.parametrize(("kind", "args"), EVERY_KIND)
+@every(("kind", "args"), EVERY_KIND)
 def test_an_error_shows_what_it_was_made_of(
     kind: type[PluginError], args: tuple[object, ...]
 ) -> None:
@@ -75,7 +76,7 @@ def test_an_error_shows_what_it_was_made_of(
     assert kind(*args).args == shown
 
 
-@pytest.mark.parametrize(
+@every(
     ("kind", "base"),
     [
         (PluginNotFoundError, LookupError),
@@ -101,7 +102,7 @@ def test_every_error_is_a_plugin_error() -> None:
         assert (error.attempts, error.elapsed) == (1, 0.0)
 
 
-@pytest.mark.parametrize(
+@every(
     ("error", "text"),
     [
         (
@@ -158,7 +159,7 @@ def test_the_text_says_who_and_why(error: PluginError, text: str) -> None:
     assert str(error) == text
 
 
-@pytest.mark.parametrize(
+@every(
     ("kind", "told"),
     [
         (PluginNotFoundError, {"name": "db", "searched": ("/run",)}),
@@ -178,7 +179,7 @@ def test_the_text_says_who_and_why(error: PluginError, text: str) -> None:
 def test_a_program_can_ask_for_what_the_text_tells(
     kind: type[PluginError], told: dict[str, object]
 ) -> None:
-    """Whoever catches an error need not take its text apart."""
+    """A caller that catches an error need not take its text apart."""
     error = kind(*told.values())
 
     assert {name: getattr(error, name) for name in told} == told

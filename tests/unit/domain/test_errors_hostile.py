@@ -17,6 +17,7 @@ from moby_plugins.domain.errors import (
     in_full,
     sign,
 )
+from tests.cases import every
 
 FORGED = "\n2026-01-01T00:00:00 CRITICAL sshd: \x1b]0;x\x07\x1b[2J\r\x9b\x7f\u2028\u202e\udcff\0"
 HOSTILE = (FORGED * (1 << 12))[: 1 << 15]
@@ -50,7 +51,7 @@ def _value(parameter: inspect.Parameter, values: dict[str, object]) -> object:
     return values["Iterable[str]"] if "Iterable" in str(annotation) else HOSTILE
 
 
-@pytest.mark.parametrize("kind", EVERY_KIND)
+@every("kind", EVERY_KIND)
 def test_an_error_of_hostile_text_is_one_short_line(kind: type[PluginError]) -> None:
     """Whatever a plugin, a file or a caller wrote."""
     for text in (str(hostile(kind)), in_full(hostile(kind))):

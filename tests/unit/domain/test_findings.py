@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from moby_plugins.domain.diagnosis import Seen, diagnose
+from moby_plugins.domain.diagnosis import Observations, diagnose
 from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
 from moby_plugins.domain.managed import found_plugin
 from moby_plugins.domain.plugin import Candidate, IgnoredFile, ManagedPlugin, Plugin
@@ -23,7 +23,7 @@ def found(plugin: ManagedPlugin, *hidden: Candidate, failure: int = 0) -> tuple[
     plugins = {"shelf": candidates}
     if plugin.enabled:
         plugins["shelf:latest"] = candidates[:1]
-    return diagnose(Seen("/s", (), plugins=plugins, failures=failures))
+    return diagnose(Observations("/s", (), plugins=plugins, failures=failures))
 
 
 def test_one_that_works_is_no_finding() -> None:
@@ -51,11 +51,14 @@ def test_a_disabled_one_that_hides_another_is_a_problem() -> None:
     assert problem.what == f"disabled, and hides {SPEC.path}"
     assert problem.remedy.endswith(": docker plugin enable shelf:latest")
     assert {each.severity for each in warnings} == {WARNING}
-    [note] = diagnose(Seen("/s", (), ignored_files=(file,)))
+    [note] = diagnose(Observations("/s", (), ignored_files=(file,)))
     assert (note.severity, note.what) == (NOTE, "disabled")
     assert note.remedy == "docker plugin enable shelf:latest"
     hidden = {"shelf": (Candidate(WHERE, managed=OFF), SPEC)}
-    assert len(diagnose(Seen("/s", (), plugins=hidden, ignored_files=(file,)))) == len(warnings) + 1
+    assert (
+        len(diagnose(Observations("/s", (), plugins=hidden, ignored_files=(file,))))
+        == len(warnings) + 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def test_a_disabled_one_that_hides_another_is_a_problem() -> None:
         ),
         (
             ManagedPlugin("a:latest", "a" * 64, False, (), "../x"),
-            "its socket is called '../x', which is no file's name",
+            "its socket is called '../x', which is not a file's name",
         ),
     ],
 )
@@ -99,7 +102,7 @@ def test_one_that_speaks_something_else_is_a_warning() -> None:
     [
         (errno.ENOENT, "enabled, and without a socket that can be reached: /run/docker/plugins/"),
         (errno.ECONNREFUSED, "enabled, and without a socket that can be reached"),
-        (errno.EACCES, "no permission to reach its socket /run/docker/plugins/"),
+        (errno.EACCES, "no permission to connect to its socket /run/docker/plugins/"),
     ],
 )
 def test_an_enabled_one_without_a_socket_is_a_problem(number: int, what: str) -> None:
@@ -113,7 +116,7 @@ def test_an_enabled_one_without_a_socket_is_a_problem(number: int, what: str) ->
 def test_an_engine_that_does_not_tell_is_a_problem() -> None:
     """No plugin is found then, on disk neither."""
     reason = "unix:///e.sock: no socket there; is the engine running? (tried once)"
-    [problem] = diagnose(Seen("/s", (), untold=(reason,)))
+    [problem] = diagnose(Observations("/s", (), engine_errors=(reason,)))
 
     assert (problem.severity, problem.where) == (PROBLEM, "unix:///e.sock")
     assert problem.what == reason

@@ -11,28 +11,29 @@ from moby_plugins.domain.errors import (
     TransportTimeoutError,
     WireError,
 )
-from moby_plugins.domain.handshake import Asked, explained
+from moby_plugins.domain.handshake import HandshakeOutcome, explained
+from tests.cases import every
 
 LISTENS = "see that the plugin, and no other program, listens there; then: moby-plugins inspect db"
 RETRIED = "hosts try for 15 seconds, and fail"
 AT_ONCE = "hosts fail with it at once, and do not try again"
 
 
-@pytest.mark.parametrize(
+@every(
     ("error", "what", "why", "remedy"),
     [
         (
             TransportTimeoutError("timed out"),
-            "the plugin did not answer within 2 s",
-            "hosts wait for it as long as they wait for any, and fail",
+            "the plugin did not respond within 2 s",
+            "hosts wait until their time-out, and fail",
             (
                 "look into its log, and start it again; where it is only slow, see how slow:"
                 " moby-plugins inspect --timeout 30 db"
             ),
         ),
         (
-            TransportError("connection refused: nobody listens there"),
-            "connection refused: nobody listens there",
+            TransportError("connection refused: no process listens there"),
+            "connection refused: no process listens there",
             RETRIED,
             "start the plugin, or correct the address in the spec",
         ),
@@ -81,7 +82,7 @@ AT_ONCE = "hosts fail with it at once, and do not try again"
         ),
         (
             WireError("no JSON"),
-            "its answer to Plugin.Activate cannot be used: no JSON",
+            "its response to Plugin.Activate cannot be used: no JSON",
             AT_ONCE,
             LISTENS,
         ),
@@ -96,7 +97,7 @@ AT_ONCE = "hosts fail with it at once, and do not try again"
 )
 def test_each_failure_is_explained(error: PluginError, what: str, why: str, remedy: str) -> None:
     """A command stands at the end, and what the plugin said is in it."""
-    asked = Asked(2.0, error=error)
+    asked = HandshakeOutcome(2.0, error=error)
 
     assert explained("db", Address("tcp://h:1"), asked, error) == (what, why, remedy)
 
@@ -123,7 +124,7 @@ def test_another_scheme_explains_more_than_the_error(
 ) -> None:
     """What came back was an answer to what the plugin did not understand."""
     error = TransportError("malformed")
-    asked = Asked(2.0, error=error, instead=instead)
+    asked = HandshakeOutcome(2.0, error=error, instead=instead)
 
     told = explained("db", Address(addr), asked, error)
 
@@ -133,6 +134,6 @@ def test_another_scheme_explains_more_than_the_error(
 def test_a_name_is_quoted_for_a_shell() -> None:
     """It may be anything that a file can be called."""
     error = WireError("no JSON")
-    _, _, remedy = explained("a b", Address("tcp://h:1"), Asked(2.0, error=error), error)
+    _, _, remedy = explained("a b", Address("tcp://h:1"), HandshakeOutcome(2.0, error=error), error)
 
     assert remedy.endswith(": moby-plugins inspect 'a b'")

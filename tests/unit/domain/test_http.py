@@ -19,6 +19,7 @@ from moby_plugins.domain.http import (
     check_method,
     status_error,
 )
+from tests.cases import every
 
 
 @pytest.mark.parametrize(
@@ -36,9 +37,7 @@ def test_a_method_loses_one_leading_slash(given: str, method: str) -> None:
     assert Request(given).method == method
 
 
-@pytest.mark.parametrize(
-    "method", ["", "/", "M x", "M\r\nHost: evil", "M\n", "M\0", "M\t", "M\x7f", "Mü", "M\u00a0"]
-)
+@every("method", ["", "/", "M x", "M\r\nHost: evil", "M\n", "M\0", "M\t", "M\x7f", "Mü", "M\u00a0"])
 def test_a_method_that_would_break_the_line_is_refused(method: str) -> None:
     """White space, controls and non-ASCII never reach the request's first line."""
     with pytest.raises(ValueError, match="is not a method") as caught:
@@ -100,7 +99,7 @@ def test_a_file_is_read_and_not_taken_line_by_line() -> None:
 
 
 def test_closing_a_body_closes_the_generator_behind_it() -> None:
-    """A body that is made on the way learns when nobody wants the rest."""
+    """A body that is made on the way is closed when the rest is not wanted."""
     ended: list[str] = []
 
     def chunks() -> Iterator[bytes]:
@@ -126,7 +125,7 @@ def test_closing_a_list_of_chunks_needs_nothing() -> None:
     body.close()
 
 
-@pytest.mark.parametrize(
+@every(
     ("body", "message"),
     [
         (b'{"Err": "no such volume"}', "no such volume"),

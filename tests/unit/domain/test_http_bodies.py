@@ -101,7 +101,7 @@ def test_chunks_are_bytes_of_any_kind() -> None:
 
     assert check.checked(b"a") == b"a"
     assert check.checked(bytearray(b"b")) == b"b"  # type: ignore[arg-type]  # as iterables yield
-    with pytest.raises(TypeError, match="not of str"):
+    with pytest.raises(TypeError, match="not str"):
         check.checked("c")  # type: ignore[arg-type]
 
 
@@ -151,5 +151,5 @@ def test_what_is_no_file_is_read() -> None:
 
 def test_what_is_no_bytes_is_no_chunk() -> None:
     """Text above all."""
-    with pytest.raises(TypeError, match="a body is made of bytes, not of str"):
+    with pytest.raises(TypeError, match="a body must yield bytes, not str"):
         Response(200, ["text"]).body.read(1)  # type: ignore[list-item]  # the point

@@ -1,4 +1,4 @@
-"""JSON as hosts have always read it, and no more kindly."""
+"""JSON as hosts have always read it, and no more leniently."""
 
 import re
 import tracemalloc
@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.json import MAX_DEPTH, first_value, fold_keys, kind_of
+from tests.cases import every
 
 TOO_DEEP = r"^nested deeper than 200$"
 
 
-@pytest.mark.parametrize(
+@every(
     ("data", "value"),
     [
         (b"null", None),
@@ -29,13 +30,13 @@ def test_json_is_read(data: bytes, value: Any) -> None:
     assert first_value(data) == value
 
 
-@pytest.mark.parametrize("rest", [b" trailing", b"{", b"\x00", b'{"Addr":"y"}', b"\n\n"])
+@every("rest", [b" trailing", b"{", b"\x00", b'{"Addr":"y"}', b"\n\n"])
 def test_what_follows_the_first_value_is_ignored(rest: bytes) -> None:
-    """Only the first value counts, whatever comes after it."""
+    """Only the first value counts; text after it is ignored."""
     assert first_value(b'{"Addr":"x"}' + rest) == {"Addr": "x"}
 
 
-@pytest.mark.parametrize(
+@every(
     ("data", "value"),
     [
         (rb'"\ud800"', "\ufffd"),
@@ -54,7 +55,7 @@ def test_half_a_surrogate_pair_is_a_replacement_character(data: bytes, value: An
     assert first_value(data) == value
 
 
-@pytest.mark.parametrize(
+@every(
     ("data", "reason"),
     [
         (b"", "empty where JSON was expected"),
@@ -76,7 +77,7 @@ def test_what_is_not_json_says_why(data: bytes, reason: str) -> None:
         first_value(data)
 
 
-@pytest.mark.parametrize(
+@every(
     "data",
     [b"{", b"[1,]", b'{"a":1,}', b"{'a':1}", b'"a', b"tru", b"nope", b"\xa0", b'"\x01"', b'"\\x"'],
 )
@@ -124,7 +125,7 @@ def test_nesting_beyond_all_measure_is_the_same_error() -> None:
         first_value(b"[" * 1_000_000)
 
 
-@pytest.mark.parametrize(
+@every(
     "item",
     ["[]", '{"a":1}', '"[[["', r'"\"[[["', r'"\\"', '"]"'],
 )
@@ -180,7 +181,7 @@ def test_keys_are_folded_and_the_last_wins() -> None:
     assert fold_keys({"Addr": 1, "ADDR": 2, "Straße": 3}) == {"addr": 2, "strasse": 3}
 
 
-@pytest.mark.parametrize(
+@every(
     ("value", "name"),
     [
         (None, "null"),

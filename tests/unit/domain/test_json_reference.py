@@ -9,6 +9,7 @@ import pytest
 
 from moby_plugins.domain.json import first_value
 from moby_plugins.domain.json_pieces import in_pieces
+from tests.cases import every
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _SIMPLE = dict(zip('"\\/bfnrt', '"\\/\b\f\n\r\t', strict=True))
@@ -156,7 +157,7 @@ def outcome(read: Callable[..., Any], *given: Any) -> Any:
         return ValueError
 
 
-@pytest.mark.parametrize("seed", range(10))
+@every("seed", range(10))
 def test_each_text_is_read_as_the_grammar_says(seed: int) -> None:
     """Whether whole, broken at random or made of odd parts, at once and in pieces of any size."""
     chance = random.Random(seed)  # noqa: S311  no secret

@@ -15,13 +15,14 @@ from moby_plugins.domain.managed import (
 )
 from moby_plugins.domain.plugin import Managed, Plugin, check_protocol
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
+from tests.cases import every
 
 ROOTFS = "/r/plugins/ID/rootfs"
 SCOPE = Managed(ROOTFS, "/mnt/v")
 PROPAGATED = "/r/plugins/ID/propagated-mount"
 
 
-@pytest.mark.parametrize(
+@every(
     ("path", "scoped"),
     [
         # As Go has them.
@@ -68,7 +69,7 @@ def test_no_path_leads_out_of_the_plugins_directory(path: str, mount: str) -> No
     assert scoped.startswith((ROOTFS, PROPAGATED))
 
 
-@pytest.mark.parametrize(
+@every(
     ("types", "implements"),
     [
         (["docker.volumedriver/1.0"], ("VolumeDriver",)),
@@ -100,7 +101,7 @@ def test_all_subsystems_that_engines_speak_have_a_capability() -> None:
     assert {kind.implements for kind in ENGINE_SUBSYSTEMS} == {*SUBSYSTEMS}
 
 
-@pytest.mark.parametrize(
+@every(
     ("name", "whole"),
     [
         ("shelf", "shelf:latest"),

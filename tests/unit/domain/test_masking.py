@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from moby_plugins.domain.masking import mask_body, mask_method, mask_text
 from moby_plugins.domain.secret_names import MASK
+from tests.cases import every
 
 CREATE = "VolumeDriver.Create"
 
@@ -21,7 +22,7 @@ def masked(body: Any, method: str = CREATE) -> Any:
     return json.loads(mask_body(method, json.dumps(body).encode()))
 
 
-@pytest.mark.parametrize(
+@every(
     "key",
     [
         "Password",
@@ -50,15 +51,13 @@ def test_what_stands_under_a_secret_key_is_masked(key: str) -> None:
     assert masked({"Opts": [{key: "hunter2", "Name": "x"}]}) == {"Opts": [{key: MASK, "Name": "x"}]}
 
 
-@pytest.mark.parametrize(
-    "key", ["SecretName", "Name", "PasswordFile", "Tokenizer", "UserAuthNMethod", "KeyFile"]
-)
+@every("key", ["SecretName", "Name", "PasswordFile", "Tokenizer", "UserAuthNMethod", "KeyFile"])
 def test_what_only_speaks_of_secrets_is_kept(key: str) -> None:
     """A secret's name or file is none."""
     assert masked({key: "books"}) == {key: "books"}
 
 
-@pytest.mark.parametrize(
+@every(
     ("value", "left"),
     [
         ("hunter2", MASK),
@@ -71,11 +70,11 @@ def test_what_only_speaks_of_secrets_is_kept(key: str) -> None:
     ],
 )
 def test_a_masked_value_keeps_its_type(value: Any, left: Any) -> None:
-    """Whoever reads it as a type of theirs still can."""
+    """It can still be read as a type of the reader's."""
     assert masked({"Token": value, "Password": "x"}) == {"Token": left, "Password": MASK}
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "left"),
     [
         ("MYSQL_PASSWORD=a,b c", "MYSQL_PASSWORD=***"),
@@ -90,7 +89,7 @@ def test_settings_within_texts_are_masked(text: str, left: str) -> None:
     assert masked({"Env": [text], "o": text}) == {"Env": [left], "o": left}
 
 
-@pytest.mark.parametrize(
+@every(
     "body",
     [
         b"",
@@ -107,7 +106,7 @@ def test_what_holds_no_secret_is_kept_to_the_byte(body: bytes) -> None:
     assert mask_body(CREATE, body) == body
 
 
-@pytest.mark.parametrize(
+@every(
     "body",
     [
         b'{"Opts":{"Password":"hunter2"},"Opts":{}}',
@@ -219,7 +218,7 @@ def test_what_stands_beside_a_secret_is_kept() -> None:
     assert mask_body(CREATE, body) == b'{"Name":"\xc3\xa9\xff","Token":["***"]}\n'
 
 
-@pytest.mark.parametrize(
+@every(
     ("method", "body"),
     [
         ("AuthZPlugin.AuthZReq", b"hunter2"),
@@ -253,9 +252,7 @@ def test_a_key_that_such_a_subsystem_does_not_have_is_masked() -> None:
     assert mask_body("AuthZPlugin.AuthZRes", twice) == b'{"Foo":""}\n'
 
 
-@pytest.mark.parametrize(
-    "inner", [b"hunter2", b'"hunter2"', b'{"Name":"hunter2', b"\x1f\x8bhunter2", b"a=hunter2"]
-)
+@every("inner", [b"hunter2", b'"hunter2"', b'{"Name":"hunter2', b"\x1f\x8bhunter2", b"a=hunter2"])
 def test_a_body_within_a_body_that_is_not_understood_is_its_size(inner: bytes) -> None:
     """An archive, a form, or JSON that is cut off may hold anything."""
     left = authz(ResponseBody=b64encode(inner).decode())
@@ -304,7 +301,7 @@ WRAPPED = [
 ]
 
 
-@pytest.mark.parametrize("body", WRAPPED)
+@every("body", WRAPPED)
 def test_however_a_secret_is_wrapped_it_is_masked(body: Any) -> None:
     """In texts, settings, lists, URLs, headers, keys, JSON and base64 in strings, to any depth."""
     text = json.dumps(body)
@@ -315,7 +312,7 @@ def test_however_a_secret_is_wrapped_it_is_masked(body: Any) -> None:
         assert mask_body(CREATE, left) == left
 
 
-@pytest.mark.parametrize("body", WRAPPED)
+@every("body", WRAPPED)
 def test_wherever_json_is_cut_off_no_secret_is_left(body: Any) -> None:
     """A body over 1 MiB is cut off; what is not whole is left out where it may be a secret."""
     data = json.dumps(body).encode()
@@ -325,7 +322,7 @@ def test_wherever_json_is_cut_off_no_secret_is_left(body: Any) -> None:
         assert base64(SECRET)[:12] not in left
 
 
-@pytest.mark.parametrize(
+@every(
     "body",
     [
         b"password: hunter2\x07",
@@ -344,7 +341,7 @@ def test_a_control_character_lets_no_secret_through(body: bytes) -> None:
     assert len(left) == len(body) or left.startswith(b"{")
 
 
-@pytest.mark.parametrize(
+@every(
     "text",
     [
         "bypass=1",
@@ -370,7 +367,7 @@ def test_methods_and_errors_are_masked_too() -> None:
     assert mask_text("it hung up") == "it hung up"
 
 
-@pytest.mark.parametrize(
+@every(
     "text",
     [
         "//a:",
@@ -436,7 +433,7 @@ def test_any_bytes_are_masked_without_an_error(body: bytes, method: str) -> None
 CONFIG = json.dumps({"password": "hunter2"}).encode()
 
 
-@pytest.mark.parametrize(
+@every(
     "text",
     [
         "data:application/json;base64," + b64encode(CONFIG).decode(),

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.findings import PROBLEM, WARNING, Finding
-from moby_plugins.domain.packaging import Program, SeenFiles, judged
+from moby_plugins.domain.packaging import FileObservations, Program, judged
 from moby_plugins.domain.plugin_config import read_config
+from tests.cases import every
 
 SOUND: dict[str, Any] = {
     "description": "Volumes on a shelf.",
@@ -17,15 +18,15 @@ SOUND: dict[str, Any] = {
     "propagatedMount": "/var/lib/shelf",
 }
 RUNS = Program("/usr/bin/python3", machine="x86_64")
-SEEN = SeenFiles(rootfs=True, program=RUNS, machine="x86_64")
+SEEN = FileObservations(rootfs=True, program=RUNS, machine="x86_64")
 
 
-def judge(config: Any = SOUND, seen: SeenFiles = SEEN) -> list[Finding]:
+def judge(config: Any = SOUND, seen: FileObservations = SEEN) -> list[Finding]:
     """All findings of a configuration."""
     return [*judged(read_config(json.dumps(config).encode()), seen)]
 
 
-def only(config: Any = SOUND, seen: SeenFiles = SEEN) -> Finding:
+def only(config: Any = SOUND, seen: FileObservations = SEEN) -> Finding:
     """The one finding, which says what to do."""
     (finding,) = judge(config, seen)
     assert finding.remedy
@@ -38,7 +39,7 @@ def test_nothing_is_wrong_with_a_sound_one() -> None:
     assert judge() == []
 
 
-@pytest.mark.parametrize(
+@every(
     ("change", "what"),
     [
         ({"interface": {"socket": "a.sock"}}, "there is none"),
@@ -54,7 +55,7 @@ def test_nothing_is_wrong_with_a_sound_one() -> None:
         ({"interface": {"types": ["docker.authz/1.0"]}}, "is missing"),
         ({"entrypoint": []}, "it is missing"),
         ({"entrypoint": [""]}, "it is missing"),
-        ({"workdir": "app"}, "is no absolute path"),
+        ({"workdir": "app"}, "is not an absolute path"),
         ({"mounts": [{"name": "m", "destination": "/m"}]}, "'m' has no source"),
         ({"mounts": [{"name": "m", "source": "/m", "destination": "/"}]}, "no destination"),
         ({"linux": {"devices": [{"name": "d"}]}}, "'d' has no path"),
@@ -69,16 +70,16 @@ def test_what_an_engine_fails_on_or_never_matches_is_a_problem(
     assert (finding.severity, what in finding.what) == (PROBLEM, True)
 
 
-@pytest.mark.parametrize(
+@every(
     ("change", "what"),
     [
         ({"propagatedMount": ""}, "there is none"),
-        ({"propagatedMount": "var"}, "no absolute path"),
-        ({"Extra": 1}, "is no key"),
+        ({"propagatedMount": "var"}, "not an absolute path"),
+        ({"Extra": 1}, "is not a key"),
         ({"network": {"type": "none"}}, "'none'"),
         ({"network": {"type": "bridge"}}, "'bridge'"),
         ({"user": {"uid": 1000}}, "a user is named"),
-        ({"linux": {"capabilities": ["sys_admin"]}}, "is no capability"),
+        ({"linux": {"capabilities": ["sys_admin"]}}, "is not a capability"),
         ({"env": [{"name": "A", "settable": ["path"]}]}, "'A' has 'path' settable"),
         ({"env": [{"value": "1", "settable": ["value"]}]}, "has no name"),
         ({"interface": {**SOUND["interface"], "protocolScheme": "x"}}, "is not the protocol"),
@@ -126,7 +127,9 @@ def test_a_meant_type_is_offered() -> None:
 
 def test_a_program_that_cannot_be_run_is_a_problem() -> None:
     """It says why, as it was seen."""
-    seen = SeenFiles(rootfs=True, program=Program("/x", "is not in rootfs"), machine="x86_64")
+    seen = FileObservations(
+        rootfs=True, program=Program("/x", "is not in rootfs"), machine="x86_64"
+    )
 
     finding = only(SOUND, seen)
 
@@ -135,7 +138,7 @@ def test_a_program_that_cannot_be_run_is_a_problem() -> None:
 
 def test_a_program_for_another_machine_is_a_warning() -> None:
     """The engine may run on one like that."""
-    seen = SeenFiles(rootfs=True, program=RUNS, machine="aarch64")
+    seen = FileObservations(rootfs=True, program=RUNS, machine="aarch64")
 
     finding = only(SOUND, seen)
 
@@ -144,13 +147,13 @@ def test_a_program_for_another_machine_is_a_warning() -> None:
 
 def test_without_a_root_file_system_nothing_else_of_it_is_said() -> None:
     """One problem, and not also a program that is missing."""
-    assert only(SOUND, SeenFiles(rootfs=False)).what == "there is no such directory"
+    assert only(SOUND, FileObservations(rootfs=False)).what == "there is no such directory"
 
 
 def test_odd_files_and_what_was_not_looked_at_are_warnings() -> None:
     """A few are named, and how many there are."""
     odd = tuple(f"dev/{n}" for n in range(5))
-    seen = SeenFiles(
+    seen = FileObservations(
         rootfs=True, program=RUNS, machine="x86_64", odd=odd, looked_at=200_000, cut=True
     )
 
@@ -164,7 +167,7 @@ def test_odd_files_and_what_was_not_looked_at_are_warnings() -> None:
 def test_a_source_that_is_not_here_is_a_warning() -> None:
     """It may be there where the plugin is enabled."""
     mounts = [{"name": "m", "source": "/m", "destination": "/m", "type": "bind"}]
-    seen = SeenFiles(rootfs=True, program=RUNS, machine="x86_64", absent=("/m",))
+    seen = FileObservations(rootfs=True, program=RUNS, machine="x86_64", absent=("/m",))
 
     assert "is not on this machine" in only(SOUND | {"mounts": mounts}, seen).what
 

@@ -13,6 +13,7 @@ from moby_plugins.domain.permissions import (
     shell_word,
     weaknesses,
 )
+from tests.cases import every
 
 PATH = "/run/p/x"
 ALL, NONE = "any of them", ""
@@ -26,7 +27,7 @@ def found(access: Access) -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.mark.parametrize(
+@every(
     "access",
     [
         Access(PATH, DIRECTORY, 0o755),
@@ -43,7 +44,7 @@ def test_what_only_the_trusted_may_change_is_safe(access: Access) -> None:
     assert found(access) == []
 
 
-@pytest.mark.parametrize(
+@every(
     ("access", "what", "who", "remedy"),
     [
         (Access(PATH, DIRECTORY, 0o777), "every user can write to the thing", ALL, "chmod o-w"),
@@ -96,7 +97,7 @@ def test_an_owner_and_a_mode_are_two_things() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@every(
     ("word", "quoted"),
     [
         ("/run/x.sock", "/run/x.sock"),

@@ -15,21 +15,22 @@ from moby_plugins.domain.plugin import (
     check_plugin_name,
     is_plugin_name,
 )
+from tests.cases import every
 
 GOOD_NAMES = ["a", "vieux-sshfs", "a.b", ".a", "a b", "...", "ü", "50%", "a\nb"]
 BAD_NAMES = ["", ".", "..", "a/b", "/", "../x", "a\\b", "\\", "a\0", "\0"]
 
 
-@pytest.mark.parametrize("name", GOOD_NAMES)
+@every("name", GOOD_NAMES)
 def test_whatever_a_file_can_be_called_is_a_name(name: str) -> None:
     """Names are passed on to the letter."""
     assert is_plugin_name(name)
     assert check_plugin_name(name) == name
 
 
-@pytest.mark.parametrize("name", BAD_NAMES)
+@every("name", BAD_NAMES)
 def test_what_would_leave_the_directory_is_no_name(name: str) -> None:
-    """A name that is no plain component of a path is refused, and carried by the error."""
+    """A name that is not a plain component of a path is refused, and carried by the error."""
     assert not is_plugin_name(name)
     with pytest.raises(InvalidPluginNameError) as caught:
         check_plugin_name(name)
@@ -39,7 +40,7 @@ def test_what_would_leave_the_directory_is_no_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", [None, b"a", 1])
 def test_a_name_is_a_string(name: object) -> None:
-    """What is no string is no name, and fails as one."""
+    """What is not a string is no name, and fails as one."""
     with pytest.raises(InvalidPluginNameError):
         check_plugin_name(name)
 

@@ -20,6 +20,7 @@ from moby_plugins.domain.plugin_config import (
     socket_for,
     variable,
 )
+from tests.cases import every
 
 
 def found(config: Any) -> list[tuple[str, str]]:
@@ -28,18 +29,18 @@ def found(config: Any) -> list[tuple[str, str]]:
     return [(each.severity, each.where) for each in read_config(data).findings]
 
 
-@pytest.mark.parametrize("name", ["shelf", "mp/shelf", "mp/shelf:1.0", "host:5000/a/b_c:T", "a-b"])
+@every("name", ["shelf", "mp/shelf", "mp/shelf:1.0", "host:5000/a/b_c:T", "a-b"])
 def test_names_that_engines_take(name: str) -> None:
     """A path of small letters with a host before it and a tag behind it."""
     assert check_reference(name) == name
 
 
-@pytest.mark.parametrize(
+@every(
     "name", ["", "Shelf", "a//b", "../x", "a b", "a:", "a@sha256:0", "-a", "a\n", "ü", "a" * 256]
 )
 def test_other_names_are_refused(name: str) -> None:
     """Before anything is laid out; the text says what a name is."""
-    with pytest.raises(SettingsError, match="is no name of a managed plugin"):
+    with pytest.raises(SettingsError, match="is not a managed plugin's name"):
         check_reference(name)
 
 
@@ -59,13 +60,13 @@ def test_a_socket_is_called_after_the_plugin_within_22_bytes(reference: str, soc
     assert len(socket) <= 22
 
 
-@pytest.mark.parametrize(
+@every(
     ("socket", "concern"),
     [
         ("", "missing"),
-        ("../../evil.sock", "no plain name"),
-        ("a/b.sock", "no plain name"),
-        ("..", "no plain name"),
+        ("../../evil.sock", "not a plain name"),
+        ("a/b.sock", "not a plain name"),
+        ("..", "not a plain name"),
         ("a" * 23, "has 23 bytes, and an engine reaches at most 22"),
         ("ü" * 12, "has 24 bytes"),
         ("a" * 22, ""),
@@ -108,16 +109,14 @@ def test_what_is_laid_out_is_read_without_a_finding() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "=1", "A B=1", "a-b", "A=\0"])
+@every("text", ["", "=1", "A B=1", "a-b", "A=\0"])
 def test_variables_that_are_none(text: str) -> None:
     """A name is what a shell takes for one."""
     with pytest.raises(SettingsError, match="not of the form NAME"):
         variable(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["/a:/b", "n:/a", "n:a:/b", "n:/a:b", "n:/a:/b:rw", "n:/a:/b:ro:x"]
-)
+@every("text", ["/a:/b", "n:/a", "n:a:/b", "n:/a:b", "n:/a:/b:rw", "n:/a:/b:ro:x"])
 def test_mounts_that_are_none(text: str) -> None:
     """Both paths are absolute; nothing but ``ro`` follows them."""
     with pytest.raises(SettingsError, match="not of the form NAME:SOURCE:DESTINATION"):
@@ -127,11 +126,11 @@ def test_mounts_that_are_none(text: str) -> None:
 def test_a_capability_is_a_word() -> None:
     """In any case, with its prefix or without."""
     assert capability("CAP_NET_ADMIN") == "CAP_NET_ADMIN"
-    with pytest.raises(SettingsError, match="is no capability"):
+    with pytest.raises(SettingsError, match="is not a capability"):
         capability("net admin")
 
 
-@pytest.mark.parametrize(
+@every(
     ("data", "why"),
     [
         (b"", "empty"),
@@ -154,7 +153,7 @@ def test_what_is_no_configuration_is_one_problem(data: bytes, why: str) -> None:
     assert why in config.findings[0].what
 
 
-@pytest.mark.parametrize(
+@every(
     ("config", "where"),
     [
         ({"description": 3}, "description"),
@@ -212,7 +211,7 @@ def test_null_is_as_good_as_nothing() -> None:
     assert (config.types, config.mounts, config.texts("entrypoint")) == ((), (), ())
 
 
-@pytest.mark.parametrize(
+@every(
     "given",
     [
         "volumedriver",

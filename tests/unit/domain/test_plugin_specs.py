@@ -10,6 +10,7 @@ import pytest
 from moby_plugins.domain.address import TLSOptions
 from moby_plugins.domain.errors import InvalidPluginNameError, SpecError
 from moby_plugins.domain.plugin import MAX_SPEC_BYTES, Plugin, read_spec
+from tests.cases import every
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "spec.json").read_text("utf-8"))
 
@@ -36,7 +37,7 @@ def written(tls: TLSOptions | None) -> dict[str, Any] | None:
     }
 
 
-@pytest.mark.parametrize("row", VECTORS, ids=lambda row: repr(content(row)))
+@every("row", VECTORS)
 def test_a_spec_has_the_wanted_outcome(row: dict[str, Any]) -> None:
     """Every row of the vectors gives the plugin it wants, or an error that names the file."""
     file, want = f"/etc/docker/plugins/{row['file']}", row["want"]
@@ -106,7 +107,7 @@ def test_no_tls_config_leaves_verification_on() -> None:
     assert read_spec("a", "a.json", b'{"Addr":"https://h"}').tls_config is None
 
 
-@pytest.mark.parametrize(
+@every(
     ("data", "reason"),
     [
         (b'{"Addr":1}', "Addr must be a string, not a number"),

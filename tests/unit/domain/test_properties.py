@@ -1,4 +1,4 @@
-"""What holds for whatever comes: values and their texts, and the documented errors."""
+"""What holds for any input: values and their texts, and the documented errors."""
 
 import json
 from collections.abc import Callable

@@ -43,6 +43,6 @@ def test_times_are_written_to_the_microsecond() -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_full(text: str, why: str) -> None:
-    """A blank line is no call, not even the last; what may stand there is named."""
+    """A blank line is not a call, not even the last; what may stand there is named."""
     with pytest.raises(RecordingError, match=f"^{re.escape(why)}"):
         read_recording(text.encode(), "r")

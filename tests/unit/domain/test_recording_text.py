@@ -16,6 +16,7 @@ from moby_plugins.domain.recording import (
     masked_call,
     read_recording,
 )
+from tests.cases import every
 
 HEADING = '{"recording": 1, "plugin": "shelf", "masked": true}\n'
 CALLS = (
@@ -63,7 +64,7 @@ def call(**changes: Any) -> str:
     return json.dumps({key: value for key, value in usual.items() if value is not ...})
 
 
-@pytest.mark.parametrize(
+@every(
     ("line", "why"),
     [
         (call(at=...), "at is missing"),
@@ -94,7 +95,7 @@ def test_what_is_not_as_it_is_written_is_an_error(line: str, why: str) -> None:
     assert str(caught.value).startswith("calls.jsonl, line 3: not a recording: ")
 
 
-@pytest.mark.parametrize(
+@every(
     "heading",
     [
         b"",
@@ -113,7 +114,7 @@ def test_what_does_not_say_that_it_is_a_recording_is_none(heading: bytes) -> Non
 
 
 def test_a_recording_is_bounded() -> None:
-    """Nobody's memory is filled by a file."""
+    """A file cannot fill a reader's memory."""
     with pytest.raises(RecordingError, match=r"^r: larger than 268435456 bytes$"):
         read_recording(bytes(MAX_RECORDING_BYTES + 1), "r")
 

@@ -16,6 +16,7 @@ from moby_plugins.domain.errors import (
     WireError,
 )
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
+from tests.cases import every
 
 
 def schedule(policy: RetryPolicy, cost: float = 0.0, at_most: int = 50) -> list[float]:
@@ -99,7 +100,7 @@ def test_a_factor_of_one_waits_evenly() -> None:
     assert schedule(RetryPolicy(initial=5, factor=1, budget=16)) == [0, 5, 10, 15]
 
 
-@pytest.mark.parametrize(
+@every(
     ("name", "value", "bound"),
     [
         ("initial", 0.0, "0.001"),
@@ -115,7 +116,7 @@ def test_a_factor_of_one_waits_evenly() -> None:
     ],
 )
 def test_a_policy_that_would_not_wait_is_refused(name: str, value: object, bound: str) -> None:
-    """Waits of nothing, waits backwards, and what is no number are an error that says the bound."""
+    """Zero, negative and non-numeric waits are refused with an error that states the bound."""
     with pytest.raises(ValueError, match=name) as caught:
         RetryPolicy(**{name: value})  # type: ignore[arg-type]  # that is the point
 

@@ -1,13 +1,10 @@
 """Names of secrets, and where secrets stand in a text."""
 
-import pytest
-
 from moby_plugins.domain.secret_names import LOOSE, SETTING, is_flag, is_secret, mask_settings
+from tests.cases import every
 
 
-@pytest.mark.parametrize(
-    "name", ["pass", "DB_PASS", "dbpwd", "pw", "Session-Key", "tls.key", "auths", "jwt", "OTP2"]
-)
+@every("name", ["pass", "DB_PASS", "dbpwd", "pw", "Session-Key", "tls.key", "auths", "jwt", "OTP2"])
 def test_a_name_is_secret_by_its_end(name: str) -> None:
     """In any case of letters and with any mark between its words."""
     assert is_secret(name)
@@ -15,14 +12,14 @@ def test_a_name_is_secret_by_its_end(name: str) -> None:
     assert is_flag(f"--{name}")
 
 
-@pytest.mark.parametrize("name", ["", "compass", "OLDPWD", "key", "monkey", "assigned", "passage"])
+@every("name", ["", "compass", "OLDPWD", "key", "monkey", "assigned", "passage"])
 def test_other_names_are_not(name: str) -> None:
     """A word that ends like one by chance."""
     assert not is_secret(name)
 
 
 def test_a_setting_ends_where_the_next_one_begins() -> None:
-    """In a list of options it is one of them; in what is no JSON it goes to the end of the line."""
+    """In a list of options it ends with its option; outside JSON it ends with the line."""
     text = "a=1,token=hunter2,b=2"
 
     assert mask_settings(text, SETTING) == "a=1,token=***,b=2"

@@ -4,11 +4,12 @@ import attrs
 import pytest
 
 from moby_plugins.domain.text import bounded, listed, quoted, sentence, shown
+from tests.cases import every
 
 HOSTILE = "\n2026-01-01 CRITICAL sshd: \x1b[2J\r\x9b31m\x7f\u2028\u202e\udcff\0" * 20_000
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "printed"),
     [
         ("plain, ü and 漢", "plain, ü and 漢"),
@@ -46,7 +47,7 @@ def test_a_text_is_cut_at_three_hundred_characters(char: str, length: int) -> No
         assert (mark, whole) == ("… of ", str(length))
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "printed"),
     [
         ("pull https://me:pw@r.example/x: no", "pull https://***@r.example/x: no"),
@@ -71,9 +72,7 @@ def test_credentials_are_left_out(text: str, printed: str) -> None:
     assert quoted(text) == repr(printed)
 
 
-@pytest.mark.parametrize(
-    "part", ["://", "a://b", "://@", "@", "://a:", ":\\/\\/a:", "://" + "x" * 1000]
-)
+@every("part", ["://", "a://b", "://@", "@", "://a:", ":\\/\\/a:", "://" + "x" * 1000])
 def test_no_text_takes_long_to_read(part: str) -> None:
     """Time that grew with the square of the length would be minutes here."""
     text = part * (100_000 // len(part))
@@ -88,7 +87,7 @@ def test_credentials_are_left_out_where_the_text_is_cut() -> None:
     assert "secret" not in shown("https://me:" + "secret" * 20_000 + "@h")
 
 
-@pytest.mark.parametrize(
+@every(
     ("value", "printed"),
     [
         (b"a\n", "b'a\\n'"),
@@ -123,7 +122,7 @@ def test_an_exception_without_a_text_is_named() -> None:
     assert shown(OddError()) == "something that cannot be shown: OddError"
 
 
-@pytest.mark.parametrize("text", ["", "shelf", "it's", '"it\'s"', "a\\b", "a\nb", "\udcff\x1b"])
+@every("text", ["", "shelf", "it's", '"it\'s"', "a\\b", "a\nb", "\udcff\x1b"])
 def test_a_short_text_is_quoted_as_a_literal(text: str) -> None:
     """As ``repr`` does."""
     assert quoted(text) == repr(text)

@@ -1,13 +1,12 @@
 """What a text with a mistake in it was meant to be."""
 
-import pytest
-
 from moby_plugins.domain.text import nearest
+from tests.cases import every
 
 KNOWN = ["shelf", "VolumeDriver.List", "VolumeDriver.Mount", "ls", "inspect"]
 
 
-@pytest.mark.parametrize(
+@every(
     ("given", "meant"),
     [
         ("shlf", "shelf"),

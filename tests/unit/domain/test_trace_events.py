@@ -65,7 +65,7 @@ def test_what_went_wrong_is_a_mark_at_the_end() -> None:
     """A plugin that broke off or refused, on its track; a host that left, on the host's."""
     calls = [
         call("M.a", 0, 1, status=500),
-        call("M.b", 2, 1, status=0, broken="the answer's body is cut off"),
+        call("M.b", 2, 1, status=0, broken="the response's body is cut off"),
         call("M.c", 4, 1, host_left=True),
         call("M.d", 6, 1),
     ]
@@ -74,7 +74,7 @@ def test_what_went_wrong_is_a_mark_at_the_end() -> None:
 
     assert [(mark["pid"], mark["ts"], mark["name"]) for mark in marks] == [
         (1002, 1_000_000, "status 500"),
-        (1002, 3_000_000, "the answer's body is cut off"),
+        (1002, 3_000_000, "the response's body is cut off"),
         (1001, 5_000_000, "the host did not wait for the end"),
     ]
 

@@ -42,6 +42,7 @@ from moby_plugins.testing import (
     status,
 )
 from moby_plugins.tracing import Recording
+from tests.cases import every
 from tests.unit.app.in_memory import MemoryHost
 
 DOORS = ["", ".aio", ".ports", ".serving", ".tracing", ".diagnosis", ".checks", ".testing"]
@@ -80,6 +81,7 @@ def right(field: "attrs.Attribute[Any]") -> Any:
         return print
     if attrs.has(kind):
         return example(kind)
+    kind = get_origin(kind) or kind
     return next(iter(kind)) if issubclass(kind, Enum) else kind()
 
 
@@ -106,7 +108,7 @@ def example(kind: Any, **arguments: Any) -> Any:
     return kind(**{field.alias: right(field) for field in needed} | arguments)
 
 
-@pytest.mark.parametrize("kind", public_values(), ids=lambda kind: kind.__name__)
+@every("kind", public_values())
 def test_no_value_takes_what_is_of_no_type_of_it(kind: type) -> None:
     """Each argument alone is given an object that was never right for anything."""
     assert isinstance(example(kind), kind)
@@ -122,7 +124,7 @@ def test_no_value_takes_what_is_of_no_type_of_it(kind: type) -> None:
     assert taken == []
 
 
-@pytest.mark.parametrize(
+@every(
     ("make", "message"),
     [
         (lambda: Plugin("a", "tcp://h:1", manifest=FIVE), "manifest takes a Manifest, not 5"),
@@ -161,6 +163,6 @@ def test_what_is_wrong_is_named(make: Callable[[], object], message: str) -> Non
 
 
 def test_what_is_invalidated_has_a_name() -> None:
-    """A number is no name, at ``invalidate`` as at ``get``."""
+    """A number is not a name, at ``invalidate`` as at ``get``."""
     with pytest.raises(InvalidPluginNameError):
         MemoryHost({}).registry.invalidate(FIVE)

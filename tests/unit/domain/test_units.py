@@ -4,6 +4,7 @@ import pytest
 
 from moby_plugins import InvalidPluginNameError, SettingsError
 from moby_plugins.domain.units import Unit
+from tests.cases import every
 
 
 def unit(**given: object) -> Unit:
@@ -38,7 +39,7 @@ def test_systemd_is_told_and_waits_longer_than_calls_may_run() -> None:
     assert "TimeoutStopSec=35\n" in text
 
 
-@pytest.mark.parametrize(
+@every(
     ("word", "written"),
     [
         ("/usr/bin/python3", "/usr/bin/python3"),
@@ -63,10 +64,10 @@ def test_paths_have_no_specifiers() -> None:
     assert "ListenStream=/run/%%p/shelf.sock\n" in made.socket()
 
 
-@pytest.mark.parametrize("name", ["a b", "a@b", "a\nType=x", "ü", "a" * 241])
+@every("name", ["a b", "a@b", "a\nType=x", "ü", "a" * 241])
 def test_a_name_that_no_unit_has_is_refused(name: str) -> None:
     """Nothing of it becomes a line of its own."""
-    with pytest.raises(SettingsError, match="is no name of a unit"):
+    with pytest.raises(SettingsError, match="is not a valid unit name"):
         unit(name=name)
 
 
@@ -80,5 +81,5 @@ def test_a_name_that_no_plugin_has_is_refused(name: str) -> None:
 @pytest.mark.parametrize("given", [{"directory": "/a\nb"}, {"command": ("/x", "a\nb")}])
 def test_a_text_that_would_be_two_lines_is_refused(given: dict[str, object]) -> None:
     """Nothing of it becomes a setting."""
-    with pytest.raises(SettingsError, match="no unit can hold"):
+    with pytest.raises(SettingsError, match="a character that no systemd unit may have"):
         unit(**given)

@@ -38,7 +38,7 @@ def doorman(policy: Path, plugin_registry: MemoryRegistry) -> AuthZPlugin:
 
 
 def create(body: object = HARMLESS, user: str = "alice", uri: str = "") -> AuthZRequest:
-    """Somebody's request to make a container."""
+    """A user's request to make a container."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return AuthZRequest(
         user=user,

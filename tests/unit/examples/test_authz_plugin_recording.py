@@ -41,7 +41,7 @@ def test_the_plugin_decides_for_a_real_engine_as_it_did(policy: Path) -> None:
 
 
 def test_another_policy_decides_otherwise(policy: Path) -> None:
-    """The replay would tell: here nobody may do anything."""
+    """The replay would tell: here no user may do anything."""
     policy.write_text("")
 
     with pytest.raises(AssertionError, match=r"\['Allow'\]: expected true, got false"):

@@ -88,14 +88,14 @@ def test_lines_are_json_in_a_file_of_the_container(
 def test_a_line_is_given_back_with_its_newline(
     driver: LogDriver, log: Callable[..., None], text: bytes
 ) -> None:
-    """Byte for byte, also where it is no text (B11, trap 16)."""
+    """Byte for byte, also where it is not text (B11, trap 16)."""
     log(line(1, text))
 
     assert read(driver) == [line(1, text + b"\n")]
 
 
 def test_a_long_line_is_put_together(driver: LogDriver, log: Callable[..., None]) -> None:
-    """Its pieces are one line, whatever comes between them."""
+    """Its pieces are one line, even with other lines between them."""
     text = bytes(range(97, 107)) * 4000
     first, *rest = pieces(text, "a")
 
@@ -156,7 +156,7 @@ def test_a_container_that_starts_again_goes_on_in_its_file(
 
 
 def test_an_end_without_a_beginning_is_no_error(driver: LogDriver, tmp_path: Path) -> None:
-    """The plugin was restarted meanwhile."""
+    """The plugin was restarted in between."""
     driver.stop_logging(str(tmp_path / "out"))
 
     assert not list(tmp_path.glob("*.jsonl"))

@@ -8,6 +8,7 @@ from examples.volume_plugin import Shelf, bytes_of
 from moby_plugins import StatusError
 from moby_plugins.subsystems import VolumeDriver
 from moby_plugins.testing import MemoryRegistry
+from tests.cases import every
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_a_name_that_is_no_name_is_refused(driver: VolumeDriver, name: str) -> N
     assert caught.value.message == f"not a volume's name: {name!r}"
 
 
-@pytest.mark.parametrize(
+@every(
     ("size", "expected"),
     [("0", 0), ("1", 1), ("10k", 10240), ("10M", 10 << 20), ("2G", 2 << 30), ("1T", 1 << 40)],
 )

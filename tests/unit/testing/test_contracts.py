@@ -6,7 +6,7 @@ from moby_plugins import Request, Response
 from moby_plugins.ports import Discovery
 from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
 from moby_plugins.testing.contracts import (
-    PLUGINS,
+    BEHAVIOURS,
     ClockContract,
     DiscoveryContract,
     TransportContract,
@@ -57,4 +57,6 @@ def test_a_discovery_that_breaks_its_promise_fails() -> None:
 def test_a_transport_that_breaks_its_promise_fails() -> None:
     """And the status."""
     with pytest.raises(AssertionError, match="assert 200 == 500"):
-        TransportContract().test_any_status_is_an_answer(lambda way: Generous(PLUGINS[way]))
+        TransportContract().test_any_status_is_an_answer(
+            lambda behaviour: Generous(BEHAVIOURS[behaviour])
+        )

@@ -70,7 +70,7 @@ def test_another_answer_is_named_with_its_difference(write: Write) -> None:
         assert_replayed(path, PluginApp(Volumes("/srv")))
 
     assert str(caught.value).splitlines() == [
-        f"{path}: other answers than recorded",
+        f"{path}: the responses differ",
         "call 2, VolumeDriver.List {}:",
         "  ['Volumes'][0]['Mountpoint']: expected \"/mnt/books\", got \"/srv/books\"",
     ]

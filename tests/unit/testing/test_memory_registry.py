@@ -25,6 +25,7 @@ from moby_plugins.testing import (
     script,
     status,
 )
+from tests.cases import every
 
 ACTIVE = {"Implements": ["VolumeDriver"]}
 
@@ -46,7 +47,7 @@ def serve(request: Request) -> Response:
     return PluginApp(Shelves())(request)
 
 
-@pytest.mark.parametrize(
+@every(
     "plugin",
     [
         Shelves(),
@@ -204,7 +205,7 @@ def test_transports_are_made_on_one_clock() -> None:
 
 
 def test_only_strict_transports_must_be_used_up() -> None:
-    """What is left over in another is nobody's business."""
+    """What is left over in another is not reported."""
     make = MemoryTransports(FakeClock())
     make({"M.loose": 1})
     make.assert_used_up()

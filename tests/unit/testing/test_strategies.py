@@ -29,7 +29,7 @@ class Forecast:
 
 
 class WeatherStation(Subsystem):
-    """A subsystem of somebody's own."""
+    """A subsystem of a user's own."""
 
     @remote()
     def forecast(self, city: str, days: int) -> Forecast:
@@ -69,5 +69,5 @@ def test_a_call_has_arguments_and_a_result(call: MethodCall) -> None:
 )
 def test_a_type_that_no_wire_carries_is_an_error(make: Callable[[], Any]) -> None:
     """It says what to do about it."""
-    with pytest.raises(TypeError, match="say in fields what to draw it from"):
+    with pytest.raises(TypeError, match="give one in fields"):
         make()

@@ -23,7 +23,7 @@ from moby_plugins.domain.text import quoted
 from moby_plugins.failures import log_failure
 
 
-class AsyncAnswer:
+class AsyncStartedResponse:
     """A response whose first chunk was read, so that its status is certain.
 
     The server must close it with ``aclose``, also if the host has hung up.
@@ -81,7 +81,7 @@ class AsyncAnswer:
 
 async def answer(
     app: AsyncApp, verb: str, read: Callable[[], Awaitable[AsyncRequest]]
-) -> AsyncAnswer:
+) -> AsyncStartedResponse:
     """Return the response of ``app`` to the request that ``read`` returns, if ``verb`` is POST.
 
     Exceptions are answered as in ``adapters/server/answering.py``, except for a cancellation by
@@ -98,7 +98,7 @@ async def answer(
         response: object = await app(request)
         if not isinstance(response, AsyncResponse):
             raise TypeError(f"an application returns an AsyncResponse, not {quoted(response)}")
-        begun = AsyncAnswer(response, method)
+        begun = AsyncStartedResponse(response, method)
         try:
             await begun.begin()
         except BaseException:
@@ -113,12 +113,12 @@ async def answer(
     return begun
 
 
-async def _of(response: Response) -> AsyncAnswer:
-    made = AsyncAnswer(
+async def _of(response: Response) -> AsyncStartedResponse:
+    started = AsyncStartedResponse(
         AsyncResponse(response.status, response.body.read(CHUNK_BYTES), response.headers), ""
     )
-    await made.begin()
-    return made
+    await started.begin()
+    return started
 
 
 async def read_request(

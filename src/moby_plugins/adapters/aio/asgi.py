@@ -134,7 +134,7 @@ class _Exchange:
             name, value = raw_name.decode("latin-1").title(), raw_value.decode("latin-1")
             if name in headers:
                 if name in _SINGLE:
-                    raise ValueError(f"two headers {name}")
+                    raise ValueError(f"a duplicate header {name}")
                 value = f"{headers[name]}, {value}"
             headers[name] = value
         check_request_framing(
@@ -149,10 +149,10 @@ class _Exchange:
             refuse_origin(headers, method)
         length = None if "Transfer-Encoding" in headers else int(headers.get("Content-Length", 0))
         self._is_read = length == 0
-        made = await read_request(method, headers, length, self._chunks, self._held)
-        if isinstance(made.body, bytes):
+        request = await read_request(method, headers, length, self._chunks, self._held)
+        if isinstance(request.body, bytes):
             self._look_out()
-        return made
+        return request
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         while not self._is_read:

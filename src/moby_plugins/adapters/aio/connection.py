@@ -6,12 +6,13 @@ the connection. Receiving pauses once a certain amount of an unread body is kept
 """
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import AsyncIterable, Callable
 from copy import copy
 
 from moby_plugins.adapters.aio.links import Link, TLSLink
-from moby_plugins.adapters.aio.pool import Call, Place
+from moby_plugins.adapters.aio.pool import Call, LoopPool
 from moby_plugins.adapters.http.deadline_socket import ClosedHereError, ends_sending
 from moby_plugins.adapters.http.dialing import STOPPED_READING
 from moby_plugins.adapters.http.heads import RefusedError, head_of
@@ -19,7 +20,7 @@ from moby_plugins.adapters.http.httptools import (
     ERRORS,
     FIRST_BYTES,
     LAST_CHUNK,
-    Answer,
+    ResponseParser,
     as_chunk,
     translate,
 )
@@ -32,18 +33,20 @@ _STEP, _MOST_KEPT = 128 << 10, 256 << 10
 # While an iterable is sent, the loop gets a turn after CHUNK_BYTES, where each part counts as this
 # many bytes more, or after this many seconds.
 _LEAST_PART, _MOST_BETWEEN = 64, 1e-3
+# What sending over a link raises then; a link raises the errors of OpenSSL unchanged.
+_STOPPED_READING = (*STOPPED_READING, ssl.SSLEOFError)
 
 
 class _Incoming:
     """The bytes of a body that were received but not read yet."""
 
-    def __init__(self, came: bytes) -> None:
+    def __init__(self, received: bytes) -> None:
         self.parts: deque[memoryview] = deque()
         self.size: int = 0
         # The error that ended the body early, if any.
         self.failure: Exception | None = None
         self.is_over = False
-        self.add(came)
+        self.add(received)
 
     def add(self, data: bytes) -> None:
         """Add ``data``, which was received."""
@@ -62,18 +65,18 @@ class _Incoming:
 
 
 class AsyncConnection:
-    """A connection over ``link`` to the plugin at ``address``, for one call of ``place`` at a time.
+    """A connection over ``link`` to the plugin at ``address``, for one call of ``pool`` at a time.
 
     Only ``close`` may be called from other threads than that of its loop.
     """
 
-    def __init__(self, address: Address, link: Link, place: Place["AsyncConnection"]) -> None:
+    def __init__(self, address: Address, link: Link, pool: LoopPool["AsyncConnection"]) -> None:
         self._address = address
         self._host = address.host_header
         self._link = link
-        self._place = place
+        self._pool = pool
         # One for all responses: creating a parser takes longer than parsing.
-        self._answer = Answer()
+        self._parser = ResponseParser()
         self._call: Call | None = None
         self._incoming: _Incoming | None = None
         # Whether a request is being sent, and whether early bytes have ended the sending.
@@ -82,6 +85,7 @@ class AsyncConnection:
         # The rest of a small request for which the socket had no room.
         self._unsent: memoryview | None = None
         self._failure: Exception | None = None
+        self._is_new = True
         # Whether the other end has hung up, or sent data that was not requested.
         self.is_readable: Callable[[], bool] = link.is_readable
         link.start(self._on_readable)
@@ -95,36 +99,39 @@ class AsyncConnection:
         unchanged; all others are those of this library.
         """
         self._call, call.carrier = call, self
-        answer = self._answer
+        parser = self._parser
         try:
             whole = self._sent_at_once(request)
             if whole is None:
                 self._is_sending = True
                 whole = await self._send(request, call)
-            answer.begin()
+            parser.begin()
             if self._is_sending:
                 self._receive_early()
             try:
-                while not answer.status:
+                while not parser.status:
                     if self._failure is not None:
                         raise copy(self._failure)  # its traceback would refer to this object
-                    await call.wait()
+                    await call.woken()
+                    if call.failure is not None:
+                        call.check()
             except ERRORS as error:
-                answered = isinstance(error, OSError) and answer.answered
+                answered = isinstance(error, OSError) and parser.answered
                 raise translate(error, self._address, answered=answered) from error
         except BaseException:
-            self._call = None
+            self._call = call.waiter = None
             self.close()
             raise
-        answer.reusable = answer.reusable and whole
-        came = answer.take()
-        if answer.complete:
+        parser.reusable = parser.reusable and whole
+        is_new, self._is_new = self._is_new, False
+        received = parser.take()
+        if parser.complete:
             self._finish()
-            return AsyncResponse(answer.status, came, answer.headers())
-        self._incoming = incoming = _Incoming(came)
+            return AsyncResponse(parser.status, received, parser.headers(), is_new)
+        self._incoming = incoming = _Incoming(received)
         self._check_body(incoming)
         body = UnreadBody(self, incoming, call, self._address)
-        return AsyncResponse(answer.status, body, answer.headers())
+        return AsyncResponse(parser.status, body, parser.headers(), is_new)
 
     def resume(self) -> None:
         """Resume receiving, after a pause because enough of the body was kept."""
@@ -136,9 +143,9 @@ class AsyncConnection:
         self._link.close()
         if self._incoming is not None and self._call is not None:
             call, self._call, self._incoming = self._call, None, None
-            self._place.end(call)
+            self._pool.end(call)
         if self._call is None:
-            self._answer.finish()
+            self._parser.finish()
 
     def _sent_at_once(self, request: AsyncRequest) -> bool | None:
         """Send a small request in one system call; return whether the plugin reads it.
@@ -153,7 +160,7 @@ class AsyncConnection:
             sent = self._link.send(data)
             if sent == len(data) and self._link.flush():
                 return True
-        except STOPPED_READING:
+        except _STOPPED_READING:
             return False
         except OSError as error:
             raise translate(error, self._address, answered=False) from error
@@ -219,7 +226,7 @@ class AsyncConnection:
                     await call.wait()
                 finally:
                     link.unwatch_room()
-        except STOPPED_READING:
+        except _STOPPED_READING:
             return False
         except OSError as error:
             raise translate(error, self._address, answered=False) from error
@@ -240,35 +247,37 @@ class AsyncConnection:
         except OSError as error:
             self._break(error)
             return
-        if self._call is None:
+        call = self._call
+        if call is None:
             if data is not None:  # the end of the connection, or data that was not requested
                 self._lose()
-        elif self._is_sending:
+            return
+        if self._is_sending:
             self._take_early(data)
-        else:
-            self._take(data)
-        # While more is awaited: after a reset, the loop may not report the connection again.
-        if (
-            self._call is not None
-            and (self._is_sending or not self._answer.complete)
-            and link.is_receiving
-            and link.is_broken()
-        ):
-            link.loop.call_soon(self._on_readable)
-
-    def _take(self, data: bytes | None) -> None:
-        """Parse received bytes of a response."""
-        call = self._call
+            self._look_again()
+            return
         if data:
             self._feed(data)
-        if self._link.ended:
-            self._link.pause()
+        if link.ended:
+            link.pause()
             self._take_end()
-        if call is not None:
+        if not self._parser.complete:
+            self._look_again()
+        # Calls of many tasks are cheaper in turns: all responses are received, then all tasks run.
+        if len(self._pool.calls) > 1:
             call.wake()
+        else:
+            call.resume()  # last, as the task goes on in it
+
+    def _look_again(self) -> None:
+        """Receive again if more is awaited on a broken connection."""
+        # After a reset, the loop may not report the connection again.
+        link = self._link
+        if self._call is not None and link.is_receiving and link.is_broken():
+            link.loop.call_soon(self._on_readable)
 
     def _lose(self) -> None:
-        self._place.shared.discard(self)
+        self._pool.shared.discard(self)
         self.close()
 
     def _take_early(self, data: bytes | None) -> None:
@@ -292,23 +301,23 @@ class AsyncConnection:
             self._link.resume()
 
     def _feed(self, data: bytes) -> None:
-        answer, incoming = self._answer, self._incoming
+        parser, incoming = self._parser, self._incoming
         try:
-            answer.feed(data)
+            parser.feed(data)
         except ERRORS as error:
-            answer.begin()  # reset what was parsed of a refused head
+            parser.begin()  # reset what was parsed of a refused head
             self._break(error)
             return
         if incoming is not None:
-            incoming.add(answer.take())
+            incoming.add(parser.take())
             self._check_body(incoming)
 
     def _check_body(self, incoming: _Incoming) -> None:
         """Update the body after parsing: it may have ended or failed, or receiving must pause."""
-        answer = self._answer
-        if answer.failure is not None:
-            self._end_body(incoming, answer.failure)
-        elif answer.complete:
+        parser = self._parser
+        if parser.failure is not None:
+            self._end_body(incoming, parser.failure)
+        elif parser.complete:
             incoming.is_over = True
             self._finish()
         elif self._failure is not None or self._link.ended:
@@ -318,19 +327,19 @@ class AsyncConnection:
 
     def _take_end(self) -> None:
         """Handle the end of the connection: it may end the body, or be an error."""
-        answer, incoming = self._answer, self._incoming
-        if not answer.status:
+        parser, incoming = self._parser, self._incoming
+        if not parser.status:
             if self._failure is None:
-                self._failure = answer.ended()
+                self._failure = parser.ended()
         elif incoming is not None and not incoming.is_over:
             failure = self._failure
-            if failure is None and (answer.ends_itself or self._link.cut_off):
+            if failure is None and (parser.ends_itself or self._link.cut_off):
                 failure = RefusedError("the connection ended before the body")
             self._end_body(incoming, failure)
 
     def _end_body(self, incoming: _Incoming, failure: Exception | None) -> None:
         incoming.failure, incoming.is_over = failure, True
-        self._answer.reusable = False
+        self._parser.reusable = False
         self._finish()
 
     def _break(self, error: Exception) -> None:
@@ -339,28 +348,27 @@ class AsyncConnection:
         self._failure = error.with_traceback(None)
         error.__cause__ = error.__context__ = None
         self._link.close()
-        if self._call is None:
+        call = self._call
+        if call is None:
             self._lose()
         elif self._is_sending:
             self._responded = True
-            self._call.interrupt()
+            call.interrupt()
         else:
             if self._incoming is not None:
                 self._take_end()
-            if self._call is not None:
-                self._call.wake()
+            call.wake()
 
     def _finish(self) -> None:
         """End the call after its last byte; keep the connection for another, or close it."""
         call, self._call, self._incoming = self._call, None, None
         if call is not None:
-            self._place.end(call)
-            call.wake()
+            self._pool.end(call)
         link = self._link
-        if self._answer.reusable and not (link.ended or link.is_closed):
+        if self._parser.reusable and not (link.ended or link.is_closed):
             if not link.is_receiving:
                 link.resume()
-            self._place.keep(self)
+            self._pool.keep(self)
         else:
             self.close()
 

@@ -17,14 +17,14 @@ from moby_plugins.adapters.aio.pool import Call, timed_out
 from moby_plugins.adapters.http.dialing import (
     Lookup,
     Lookups,
-    TCPDial,
-    TLSDial,
-    dial_for,
+    TCPDialer,
+    TLSDialer,
+    dialer_for,
     for_port,
     is_number,
     share,
 )
-from moby_plugins.adapters.http.unix_socket import UnixSocketDial
+from moby_plugins.adapters.http.unix_socket import UnixSocketDialer
 from moby_plugins.domain.address import Address, TLSOptions
 
 # First and longest pause in seconds between attempts to connect to a plugin with a full queue:
@@ -36,7 +36,7 @@ _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 _CONNECTED = (0, errno.EISCONN)
 
 
-class AsyncDial(Protocol):
+class AsyncDialer(Protocol):
     """A dial to one address."""
 
     async def __call__(self, call: Call, until: float) -> Link:
@@ -47,14 +47,14 @@ class AsyncDial(Protocol):
         ...
 
 
-class UnixDial:
+class AsyncUnixDialer:
     """A dial to the UNIX socket at ``path``."""
 
     def __init__(self, path: str) -> None:
         self._path = path
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """Dial: see ``AsyncDial``. While the plugin's queue is full, this tries repeatedly."""
+        """Dial: see ``AsyncDialer``. While the plugin's queue is full, this tries repeatedly."""
         loop = asyncio.get_running_loop()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -66,7 +66,7 @@ class UnixDial:
                 except BlockingIOError as error:
                     now = loop.time()
                     if now >= until:
-                        refusal = "the plugin takes no connections"
+                        refusal = "the plugin does not accept connections: its queue is full"
                         raise TimeoutError(errno.ETIMEDOUT, refusal) from error
                     await call.wait_until(min(now + pause, until))
                     pause = min(2 * pause, _LONGEST_PAUSE)
@@ -77,24 +77,24 @@ class UnixDial:
             raise
 
 
-class AsyncTCPDial:
-    """An asynchronous version of ``dial``, which tries the host's addresses in turn."""
+class AsyncTCPDialer:
+    """An asynchronous version of ``dialer``, which tries the host's addresses in turn."""
 
-    def __init__(self, dial: TCPDial) -> None:
-        self._dial = dial
+    def __init__(self, dialer: TCPDialer) -> None:
+        self._dialer = dialer
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """Dial: see ``AsyncDial``. Each address has its share of the time that is left."""
+        """Dial: see ``AsyncDialer``. Each address has its share of the time that is left."""
         return Link(asyncio.get_running_loop(), await self.connected(call, until))
 
     async def connected(self, call: Call, until: float) -> socket.socket:
         """Return a connected socket."""
         loop = asyncio.get_running_loop()
         failure: OSError | None = None
-        found = await self._addresses(call, until)
-        for tried, (family, kind, protocol, _, where) in enumerate(found):
+        addresses = await self._addresses(call, until)
+        for tried, (family, kind, protocol, _, where) in enumerate(addresses):
             now = loop.time()
-            ends = now + share(until - now, len(found) - tried)
+            ends = now + share(until - now, len(addresses) - tried)
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -113,28 +113,28 @@ class AsyncTCPDial:
         raise failure or OSError("the host name has no address")
 
     async def _addresses(self, call: Call, until: float) -> list[Any]:
-        dial = self._dial
-        host, port = dial.where
+        dialer = self._dialer
+        host, port = dialer.where
         if is_number(host):
-            return dial.resolve(host, port)
-        lookup = dial.lookups.resolving(dial.resolve, host, port)
+            return dialer.resolve(host, port)
+        lookup = dialer.lookups.resolving(dialer.resolve, host, port)
         return for_port(port, await _result(lookup, call, until))
 
 
-class AsyncTLSDial:
-    """An asynchronous version of ``dial``, with the TLS handshake."""
+class AsyncTLSDialer:
+    """An asynchronous version of ``dialer``, with the TLS handshake."""
 
-    def __init__(self, dial: TLSDial) -> None:
-        self._dial = dial
-        self._tcp = AsyncTCPDial(dial.tcp)
+    def __init__(self, dialer: TLSDialer) -> None:
+        self._dialer = dialer
+        self._tcp = AsyncTCPDialer(dialer.tcp)
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """Dial: see ``AsyncDial``."""
+        """Dial: see ``AsyncDialer``."""
         loop = asyncio.get_running_loop()
         context = await self._context(call, until)
         sock = await self._tcp.connected(call, until)
         try:
-            link = TLSLink(loop, sock, context, self._dial.host)
+            link = TLSLink(loop, sock, context, self._dialer.host)
         except BaseException:
             sock.close()
             raise
@@ -149,13 +149,13 @@ class AsyncTLSDial:
         return link
 
     async def _context(self, call: Call, until: float) -> ssl.SSLContext:
-        dial = self._dial
-        if isinstance(dial.context, TLSOptions):
-            lookup = dial.tcp.lookups.reading(dial.context)
+        dialer = self._dialer
+        if isinstance(dialer.context, TLSOptions):
+            lookup = dialer.tcp.lookups.reading(dialer.context)
             context: ssl.SSLContext = await _result(lookup, call, until)
-            dial.context = context
+            dialer.context = context
             return context
-        return dial.context
+        return dialer.context
 
 
 async def _connect(sock: socket.socket, where: Any, call: Call, until: float) -> None:
@@ -195,11 +195,11 @@ async def _result(lookup: Lookup, call: Call, until: float) -> Any:
     loop = asyncio.get_running_loop()
     began = loop.time()
 
-    def tell() -> None:
+    def notify() -> None:
         with suppress(RuntimeError):  # the loop was closed; others must still be woken
             loop.call_soon_threadsafe(call.wake)
 
-    lookup.watch(call, tell)
+    lookup.watch(call, notify)
     try:
         while not lookup.done.is_set():
             if loop.time() >= until:
@@ -210,12 +210,14 @@ async def _result(lookup: Lookup, call: Call, until: float) -> Any:
     return lookup.result()
 
 
-def async_dial_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None) -> AsyncDial:
-    """Return a dial to ``address`` in an event loop; check and raise the same as ``dial_for``."""
-    dial = dial_for(address, tls, lookups)
-    if isinstance(dial, UnixSocketDial):
-        return UnixDial(dial.path)
-    if isinstance(dial, TLSDial):
-        return AsyncTLSDial(dial)
-    assert isinstance(dial, TCPDial)  # noqa: S101  the only other kind
-    return AsyncTCPDial(dial)
+def async_dialer_for(
+    address: Address, tls: TLSOptions | None, lookups: Lookups | None
+) -> AsyncDialer:
+    """Return a dialer for ``address`` in an event loop; check and raise as ``dialer_for`` does."""
+    dialer = dialer_for(address, tls, lookups)
+    if isinstance(dialer, UnixSocketDialer):
+        return AsyncUnixDialer(dialer.path)
+    if isinstance(dialer, TLSDialer):
+        return AsyncTLSDialer(dialer)
+    assert isinstance(dialer, TCPDialer)  # noqa: S101  the only other kind
+    return AsyncTCPDialer(dialer)

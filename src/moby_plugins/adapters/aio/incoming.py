@@ -27,7 +27,7 @@ from moby_plugins.domain.http_grammar import (
 MAX_HEAD_BYTES = 64 << 10
 POST = "POST"
 
-_NO_REQUEST = "a control character, space around the line, or another version"
+_NO_REQUEST = "invalid request line: a control character, odd space or another version"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 # The beginning of a target in absolute form; brackets can only hold an IPv6 address.
 _AUTHORITY = re.compile(
@@ -142,8 +142,8 @@ class Incoming:
         self._left, self._in_chunks = length or 0, length is None
         self._chunk_ends, self._trailers = False, -1
         connection = headers.get("Connection", "").lower()
-        kept = connection != "close" if minor else connection == "keep-alive"
-        return Head(verb, method, headers, length, kept, minor)
+        keeps_alive = connection != "close" if minor else connection == "keep-alive"
+        return Head(verb, method, headers, length, keeps_alive, minor)
 
     def body(self, size: int) -> bytes | None:
         """Return the next bytes of the body, ``b""`` at its end, ``None`` until more are received.
@@ -205,9 +205,9 @@ class Incoming:
 
 def _headers(head: bytes, start: int) -> dict[str, str]:
     if _PLAIN.fullmatch(head, start):
-        found = _FIELD.findall(head.decode("latin-1"), start)
-        headers = {_titled(name): value for name, value in found}
-        if len(headers) == len(found):
+        fields = _FIELD.findall(head.decode("latin-1"), start)
+        headers = {_titled(name): value for name, value in fields}
+        if len(headers) == len(fields):
             return headers
     # Headers that may have to be refused or joined.
     raw: dict[bytes, bytes] = {}
@@ -237,12 +237,12 @@ def _too_large(data: bytearray) -> StatusError:
 def method_in(target: bytes) -> str:
     """Return method and query of a request target; raise ``ValueError`` for an invalid one."""
     if not REQUEST_TARGET.match(target):
-        raise ValueError("the target is no path")
+        raise ValueError("the target is not a path")
     if not target.startswith(b"/"):
         authority = _AUTHORITY.match(target)
         if authority is None:
-            raise ValueError("the target is no address")
+            raise ValueError("the target is not a valid URL")
         target = target[authority.end() :]
     if _ODD_PATH.search(unquote_to_bytes(target.partition(b"?")[0])) or b"#" in target:
-        raise ValueError("a method is made of printable ASCII characters")
+        raise ValueError("a method consists of printable ASCII characters")
     return target.decode("latin-1")

@@ -17,6 +17,7 @@ from contextlib import suppress
 from contextvars import Context
 
 from moby_plugins.adapters.http.pool import PROCESS
+from moby_plugins.adapters.http.tls import is_unclean_end
 
 # The most bytes that are encrypted, or received for decryption, at once.
 _TLS_BYTES = 64 << 10
@@ -47,7 +48,7 @@ class Link:
         loop: The event loop that it belongs to.
         ended: Whether the other end has stopped sending.
         cut_off: Whether it did so without the ``close_notify`` that TLS requires.
-        is_closed: Whether it was closed at this end.
+        is_closed: Whether it was closed by this process.
         is_receiving: Whether the loop calls back when it is readable.
     """
 
@@ -270,11 +271,8 @@ class TLSLink(Link):
             pass
         except ssl.SSLZeroReturnError:
             self.ended = True
-        except ssl.SSLEOFError:
-            self.ended = True
-            self.cut_off = True
-        except ssl.SSLError:
-            if not parts:
+        except ssl.SSLError as error:
+            if not (parts or is_unclean_end(error)):
                 raise
             self.ended = True
             self.cut_off = True

@@ -8,9 +8,9 @@ or when the transport is closed.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Generic, Protocol, Self, TypeVar
 
 from moby_plugins.adapters.aio.links import may_touch
@@ -37,20 +37,45 @@ def timed_out() -> OSError:
     return TimeoutError("timed out")
 
 
+class _Waiter(asyncio.Future[None]):
+    """What a task waits for; ``resume`` continues the task without another iteration of the loop.
+
+    A plain future schedules its task for the next iteration, which takes microseconds.
+    """
+
+    __slots__ = ("_task",)
+    _task: tuple[Callable[..., object], Context]
+
+    def add_done_callback(
+        self, fn: Callable[[Self], object], /, *, context: Context | None = None
+    ) -> None:
+        """Add the callback that continues the task, and keep it for ``resume``."""
+        super().add_done_callback(fn, context=context)
+        self._task = fn, context or copy_context()
+
+    def resume(self) -> None:
+        """Continue the task at once, in its own context, as the loop would."""
+        proceed, context = self._task
+        self.remove_done_callback(proceed)
+        self.set_result(None)
+        context.run(proceed, self)
+
+
 class Call:
     """One call, from its turn to the last byte of its response, with the deadline ``ends``.
 
     ``ends`` is on the loop's clock. To be used in the thread of the loop.
     """
 
-    __slots__ = ("_loop", "_scope", "_waiter", "carrier", "failure", "has_turn", "timer")
+    __slots__ = ("_loop", "_scope", "carrier", "failure", "has_turn", "timer", "waiter")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ends: float | None) -> None:
         self._loop = loop
-        self._waiter: asyncio.Future[None] | None = None
         self._scope: asyncio.Timeout | None = None
         # Returns the error of all further operations, once the call has failed.
         self.failure: Callable[[], OSError] | None = None
+        # What its task is waiting for, if it has to be woken. It refers to the task.
+        self.waiter: _Waiter | None = None
         # Closed if the call fails.
         self.carrier: Closable | None = None
         self.has_turn: bool = False
@@ -64,17 +89,23 @@ class Call:
         if self.failure is not None:
             raise self.failure()
 
+    def woken(self) -> Awaitable[None]:
+        """Return what ends at ``wake`` or ``resume``, to be awaited; raise as ``check`` does.
+
+        It may end spuriously, and ends if the call fails, which ``failure`` tells.
+        """
+        if self.failure is not None:
+            raise self.failure()
+        self.waiter = waiter = _Waiter(loop=self._loop)
+        return waiter
+
     async def wait(self) -> None:
-        """Wait for ``wake``; raise as ``check`` does. This may return spuriously."""
-        if self.failure is not None:
-            raise self.failure()
-        self._waiter = self._loop.create_future()
+        """Wait for ``wake`` or ``resume``; raise as ``check`` does. May return spuriously."""
         try:
-            await self._waiter
+            await self.woken()
         finally:
-            self._waiter = None
-        if self.failure is not None:
-            raise self.failure()
+            self.waiter = None
+        self.check()
 
     async def wait_until(self, moment: float) -> None:
         """Wait for ``wake`` until the loop's time ``moment`` at most; raise as ``check`` does."""
@@ -85,10 +116,19 @@ class Call:
             timer.cancel()
 
     def wake(self) -> None:
-        """Make ``wait`` return."""
-        waiter = self._waiter
+        """Wake the task, which continues in the loop's next iteration."""
+        waiter, self.waiter = self.waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    def resume(self) -> None:
+        """Wake the task, which continues at once.
+
+        Only for the end of a callback of the loop that no task runs.
+        """
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.resume()
 
     def fail(self, failure: Callable[[], OSError]) -> None:
         """End the call: pending and further operations raise the error that ``failure`` returns."""
@@ -149,7 +189,7 @@ class _Interruptible:
         return False
 
 
-class Place(Generic[C]):
+class LoopPool(Generic[C]):
     """The calls and idle connections of one transport in ``loop`` and this process.
 
     Only ``close`` may be called from other threads than that of its loop. ``shared`` bounds the
@@ -161,13 +201,14 @@ class Place(Generic[C]):
         self.process: int = PROCESS.number
         self.shared = shared
         self._closed = False
-        self._calls: set[Call] = set()
+        # All calls that have begun and not ended.
+        self.calls: set[Call] = set()
         self._free = TURNS
         self._waiting: deque[Call] = deque()
         self._idle: deque[tuple[int, C]] = deque()
 
     @property
-    def is_here(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether it belongs to this process and to a loop that can still run."""
         return self.process == PROCESS.number and not self.loop.is_closed()
 
@@ -176,7 +217,7 @@ class Place(Generic[C]):
         if self._closed:
             raise ClosedHereError
         call = Call(self.loop, ends)
-        self._calls.add(call)
+        self.calls.add(call)
         return call
 
     def end(self, call: Call) -> None:
@@ -185,7 +226,7 @@ class Place(Generic[C]):
         if call.timer is not None:
             call.timer.cancel()
             call.timer = None
-        self._calls.discard(call)
+        self.calls.discard(call)
 
     def take_at_once(self, call: Call) -> C | None:
         """Give ``call`` a turn if one is free; return an idle connection if there is one, too."""
@@ -196,7 +237,7 @@ class Place(Generic[C]):
         return self.take()
 
     async def take_turn(self, call: Call) -> None:
-        """Wait for a turn for ``call``, which ``give_turn`` gives back; raise ``OSError``."""
+        """Wait for a turn for ``call``, which ``pass_turn`` gives back; raise ``OSError``."""
         if call.has_turn:
             return
         self._waiting.append(call)
@@ -207,7 +248,7 @@ class Place(Generic[C]):
             if not call.has_turn:
                 self._waiting.remove(call)
 
-    def give_turn(self, call: Call) -> None:
+    def pass_turn(self, call: Call) -> None:
         """Pass the turn of ``call``, if it has one, to the next waiting call."""
         if not call.has_turn:
             return
@@ -238,7 +279,7 @@ class Place(Generic[C]):
 
     def close(self) -> None:
         """End all calls with ``ClosedHereError``, close idle connections; in any thread."""
-        if self.is_here and not may_touch(self.loop):
+        if self.is_usable and not may_touch(self.loop):
             # A loop that has just been closed runs no callback.
             with suppress(RuntimeError):
                 self.loop.call_soon_threadsafe(self._close)
@@ -247,8 +288,8 @@ class Place(Generic[C]):
 
     def _close(self) -> None:
         self._closed = True
-        for call in tuple(self._calls):
-            if self.is_here:
+        for call in tuple(self.calls):
+            if self.is_usable:
                 call.fail(ClosedHereError)
             elif call.carrier is not None:  # its loop no longer runs its task
                 call.carrier.close()

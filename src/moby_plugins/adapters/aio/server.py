@@ -1,8 +1,9 @@
 """The server behind a served asynchronous plugin, on a given socket.
 
 uvicorn is not used (decision 0046): it closes a connection whose host has shut down its sending,
-and so loses the response, and it bounds neither the size nor the time of a head. ``Connection``
-does both. ``MAX_CONNECTIONS`` bounds what the threaded server bounds by its threads.
+and so loses the response, and it bounds neither the size nor the time of a head.
+``AsyncServerConnection`` does both. ``MAX_CONNECTIONS`` bounds what the threaded server bounds by
+its threads.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import socket
 import ssl
 from email.utils import formatdate
 
-from moby_plugins.adapters.aio.server_connection import Connection
+from moby_plugins.adapters.aio.server_connection import AsyncServerConnection
 from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.http import USER_AGENT
@@ -76,7 +77,7 @@ class AsyncServer:
         self._accepting = False
         self._dated, self._lines = -math.inf, ""
         self._exhausted = self._was_exhausted = False
-        self._connections: set[Connection] = set()
+        self._connections: set[AsyncServerConnection] = set()
         # Sockets in their TLS handshake, oldest first.
         self._shaking: dict[asyncio.Task[None], socket.socket] = {}
         # Calls that were checked once, and running calls whose hosts hung up.
@@ -114,7 +115,7 @@ class AsyncServer:
             task.cancel()
         for conn in list(self._connections):
             conn.stop()
-        self._told_empty()
+        self._notify_empty()
         try:
             await asyncio.wait([self._empty], timeout=drain)
         finally:
@@ -131,9 +132,9 @@ class AsyncServer:
             conn.cut()
         _, late = await asyncio.wait([self._empty, *running, *self._gone], timeout=CUT)
         if late - {self._empty}:
-            logger.warning("a call goes on although its connection was cut off")
+            logger.warning("a call is still running although its connection was closed")
 
-    def _told_empty(self) -> None:
+    def _notify_empty(self) -> None:
         if self.stopping and not (self._connections or self._empty.done()):
             self._empty.set_result(None)
 
@@ -145,18 +146,18 @@ class AsyncServer:
             self._lines = f"Server: {USER_AGENT}\r\nDate: {formatdate(usegmt=True)}"
         return self._lines
 
-    def opened(self, conn: Connection) -> None:
+    def opened(self, conn: AsyncServerConnection) -> None:
         """Note that ``conn`` was accepted; it is open until ``closed`` is called."""
         self._connections.add(conn)
         if self.stopping:
             conn.stop()
 
-    def closed(self, conn: Connection) -> None:
+    def closed(self, conn: AsyncServerConnection) -> None:
         """Note that ``conn`` was closed; its call may still be running."""
         if conn.task is not None and not conn.task.done():
             self._gone.setdefault(conn.task, (self._loop.time(), conn.method))
         self._connections.discard(conn)
-        self._told_empty()
+        self._notify_empty()
         self._accept_more()
 
     def _accept_more(self) -> None:
@@ -215,7 +216,7 @@ class AsyncServer:
             next(iter(self._shaking)).cancel()
         else:
             return False
-        logger.info("a slow connection was cut off, for all places are taken")
+        logger.info("a slow connection was closed: all connection slots are taken")
         return True
 
     async def _take(self, sock: socket.socket) -> None:
@@ -223,7 +224,7 @@ class AsyncServer:
             if sock.family != getattr(socket, "AF_UNIX", None):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.connect_accepted_socket(
-                lambda: Connection(self), sock, ssl=self._context
+                lambda: AsyncServerConnection(self), sock, ssl=self._context
             )
         except Exception as error:  # for example a failed handshake
             sock.close()
@@ -244,7 +245,7 @@ class AsyncServer:
             # A call may have ended, so that its connection can be closed for a new one.
             self._accept_more()
         except Exception as error:  # raised by a log handler
-            log_failure("looking after connections failed", error)
+            log_failure("checking the connections failed", error)
 
     def _look_after(self, now: float) -> None:
         running = set()
@@ -262,7 +263,7 @@ class AsyncServer:
             elif now - since >= self._patience:
                 del self._gone[task]
                 logger.warning(
-                    "%s goes on %g s after its host hung up", shown(method), self._patience
+                    "%s is still running %g s after its host hung up", shown(method), self._patience
                 )
 
     def _is_there(self) -> bool:
@@ -285,4 +286,4 @@ class AsyncServer:
 
     def _end(self) -> None:
         if not self.ended.done() and not self.stopping:
-            self.ended.set_exception(OSError("its socket listens no more"))
+            self.ended.set_exception(OSError("its socket no longer listens"))

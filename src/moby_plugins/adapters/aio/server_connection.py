@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextvars import copy_context
 from typing import Protocol, cast
 
-from moby_plugins.adapters.aio.answering import AsyncAnswer, answer, read_request
+from moby_plugins.adapters.aio.answering import AsyncStartedResponse, answer, read_request
 from moby_plugins.adapters.aio.incoming import Head, Incoming
 from moby_plugins.adapters.server.answering import (
     SMALL_BYTES,
@@ -51,14 +51,14 @@ class Owner(Protocol):
     def own_lines(self) -> str:
         """Return the headers that the server adds to each response."""
 
-    def opened(self, conn: "Connection", /) -> None:
+    def opened(self, conn: "AsyncServerConnection", /) -> None:
         """Note that ``conn`` is open until ``closed`` is called."""
 
-    def closed(self, conn: "Connection", /) -> None:
+    def closed(self, conn: "AsyncServerConnection", /) -> None:
         """Note that ``conn`` was closed."""
 
 
-class Connection(asyncio.BufferedProtocol):
+class AsyncServerConnection(asyncio.BufferedProtocol):
     """One connection, and the call that runs over it.
 
     ``waits_since`` is the loop's time since which it waits for the peer to send or to read;
@@ -80,11 +80,11 @@ class Connection(asyncio.BufferedProtocol):
         self._served = 0
         self._begun = False  # whether part of a head was received
         self._reading = True
-        self._over = False  # nothing more is sent, and received bytes are dropped
+        self._is_over = False  # nothing more is sent, and received bytes are dropped
         self._ended = False  # whether the peer has stopped sending
         self._lost = False
         self._room: asyncio.Future[None] | None = None
-        self._came: asyncio.Future[None] | None = None
+        self._more_received: asyncio.Future[None] | None = None
         self._unread = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -104,11 +104,11 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, size: int) -> None:
         """Copy the received bytes, and wake what waits for them."""
         data = bytes(self._owner.buffer[:size])
-        if self._over:
+        if self._is_over:
             self._drop(len(data))
             return
         self._incoming.feed(data)
-        if self._came is not None:
+        if self._more_received is not None:
             self._wake()
         elif self.task is None:
             self._next()
@@ -168,18 +168,18 @@ class Connection(asyncio.BufferedProtocol):
 
     def time_out(self) -> None:
         """End waiting for the peer, whose time is over."""
-        if self._came is not None and not self._came.done():
-            self._came.set_exception(TimeoutError("timed out"))
+        if self._more_received is not None and not self._more_received.done():
+            self._more_received.set_exception(TimeoutError("timed out"))
         elif self.task is not None:
             return  # a peer may read slowly
-        elif self._over or (self._served and not self._begun):
+        elif self._is_over or (self._served and not self._begun):
             self._transport.abort()
         else:
-            self._refuse(StatusError(408, "", "the request did not come in time"))
+            self._refuse(StatusError(408, "", "the request was not received in time"))
 
     def _wake(self) -> None:
-        if self._came is not None and not self._came.done():
-            self._came.set_result(None)
+        if self._more_received is not None and not self._more_received.done():
+            self._more_received.set_result(None)
 
     def _drop(self, size: int) -> None:
         self._unread += size
@@ -223,7 +223,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _finish(self) -> None:
         """Stop sending, but drop received bytes for a while: a reset would lose the response."""
-        self._over = True
+        self._is_over = True
         self._incoming.clear()
         self._resume()
         self.waits_since = self._loop.time()
@@ -244,7 +244,7 @@ class Connection(asyncio.BufferedProtocol):
         except BaseException as error:
             self._transport.abort()
             if not (is_cancelled(error) or isinstance(error, (OSError, WireError))):
-                log_failure("a connection broke off", error)
+                log_failure("a connection was interrupted", error)
         finally:
             self.call = self.task = None
             held.release()
@@ -277,7 +277,7 @@ class Connection(asyncio.BufferedProtocol):
             held.release()
         return is_kept and await body.skip_rest()
 
-    async def _send(self, head: Head, answered: AsyncAnswer) -> bool:
+    async def _send(self, head: Head, answered: AsyncStartedResponse) -> bool:
         out = answered.head
         headers = out.headers
         is_kept = head.is_kept and not self._owner.stopping
@@ -324,13 +324,13 @@ class Connection(asyncio.BufferedProtocol):
         while (data := self._incoming.body(size)) is None:
             if self._ended or self._lost:
                 raise OSError(errno.ECONNRESET, "it is cut off")
-            self._came = self._loop.create_future()
+            self._more_received = self._loop.create_future()
             self.waits_since = self._loop.time()
             self._resume()
             try:
-                await self._came
+                await self._more_received
             finally:
-                self._came = self.waits_since = None
+                self._more_received = self.waits_since = None
         return data
 
     @property
@@ -356,7 +356,7 @@ class Connection(asyncio.BufferedProtocol):
 class _Body:
     """The body of a request."""
 
-    def __init__(self, conn: Connection, head: Head) -> None:
+    def __init__(self, conn: AsyncServerConnection, head: Head) -> None:
         self._conn = conn
         self._is_awaited = head.expects_continue
         self.is_over: bool = head.length == 0

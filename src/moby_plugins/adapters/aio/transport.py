@@ -8,9 +8,9 @@ import asyncio
 import weakref
 
 from moby_plugins.adapters.aio.connection import AsyncConnection
-from moby_plugins.adapters.aio.dialing import AsyncDial, async_dial_for
+from moby_plugins.adapters.aio.dialing import AsyncDialer, async_dialer_for
 from moby_plugins.adapters.aio.links import Link
-from moby_plugins.adapters.aio.pool import Call, Place
+from moby_plugins.adapters.aio.pool import Call, LoopPool
 from moby_plugins.adapters.descriptors import ATTEMPTS
 from moby_plugins.adapters.http.dialing import Lookups
 from moby_plugins.adapters.http.errors import not_reached
@@ -36,7 +36,7 @@ def connect(
     ``idle`` and ``lookups`` may be shared with other transports. Reads the TLS files, for at most
     a second. Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
     """
-    return AsyncSocketTransport(address, async_dial_for(address, tls, lookups), idle)
+    return AsyncSocketTransport(address, async_dialer_for(address, tls, lookups), idle)
 
 
 class AsyncSocketTransport:
@@ -47,15 +47,15 @@ class AsyncSocketTransport:
     """
 
     def __init__(
-        self, address: Address, dial: AsyncDial, idle: IdleConnections | None = None
+        self, address: Address, dialer: AsyncDialer, idle: IdleConnections | None = None
     ) -> None:
         self._address = address
-        self._dial = dial
+        self._dialer = dialer
         self._shared = idle or IdleConnections()
         self._closed = False
-        self._places: dict[asyncio.AbstractEventLoop, Place[AsyncConnection]] = {}
+        self._pools: dict[asyncio.AbstractEventLoop, LoopPool[AsyncConnection]] = {}
         # Closes the connections of a transport that is garbage-collected, and at exit.
-        weakref.finalize(self, _close_all, self._places)
+        weakref.finalize(self, _close_all, self._pools)
 
     def __repr__(self) -> str:
         return "asyncio"
@@ -67,74 +67,74 @@ class AsyncSocketTransport:
         sent. After that nothing is retried here: the caller may.
         """
         loop = asyncio.get_running_loop()
-        place = self._places.get(loop)
-        if place is None or place.process != PROCESS.number:
-            place = self._new_place(loop)
+        pool = self._pools.get(loop)
+        if pool is None or pool.process != PROCESS.number:
+            pool = self._new_pool(loop)
         ends = None if timeout is None else loop.time() + timeout
         try:
-            call = place.begin(ends)
+            call = pool.begin(ends)
         except OSError as error:
             raise not_reached(error, self._address) from error
         try:
-            connection = place.take_at_once(call)
+            connection = pool.take_at_once(call)
             if connection is None:
-                connection = await self._connection(place, call, ends)
+                connection = await self._connection(pool, call, ends)
             return await connection.exchange(request, call)
         except BaseException:
-            place.end(call)
+            pool.end(call)
             raise
         finally:
-            place.give_turn(call)
+            pool.pass_turn(call)
 
     def close(self) -> None:
         """Close idle connections, and end calls and dials under way; in any thread."""
         self._closed = True
-        _close_all(self._places)
+        _close_all(self._pools)
 
     async def _connection(
-        self, place: Place[AsyncConnection], call: Call, ends: float | None
+        self, pool: LoopPool[AsyncConnection], call: Call, ends: float | None
     ) -> AsyncConnection:
         """Wait for the turn of ``call``, and return an idle or a new connection."""
         try:
-            await place.take_turn(call)
-            return place.take() or await self._dialled(place, call, ends)
+            await pool.take_turn(call)
+            return pool.take() or await self._dialled(pool, call, ends)
         except OSError as error:
             raise not_reached(error, self._address) from error
 
     async def _dialled(
-        self, place: Place[AsyncConnection], call: Call, ends: float | None
+        self, pool: LoopPool[AsyncConnection], call: Call, ends: float | None
     ) -> AsyncConnection:
-        latest = place.loop.time() + DIAL_TIMEOUT
-        link = await self._link(place, call, latest if ends is None else min(ends, latest))
+        latest = pool.loop.time() + DIAL_TIMEOUT
+        link = await self._link(pool, call, latest if ends is None else min(ends, latest))
         try:
-            return AsyncConnection(self._address, link, place)
+            return AsyncConnection(self._address, link, pool)
         except BaseException:
             link.close()
             raise
 
-    async def _link(self, place: Place[AsyncConnection], call: Call, until: float) -> Link:
+    async def _link(self, pool: LoopPool[AsyncConnection], call: Call, until: float) -> Link:
         """Return a connected link; if no descriptor is left, close idle connections first."""
         for attempt in range(1, ATTEMPTS):
             try:
-                return await self._dial(call, until)
+                return await self._dialer(call, until)
             except (OSError, PluginError) as error:
                 call.check()
                 if not self._shared.descriptors.made_room(error, attempt):
                     raise
-            await call.wait_until(min(place.loop.time() + _ROOM_PAUSE, until))
-        return await self._dial(call, until)
+            await call.wait_until(min(pool.loop.time() + _ROOM_PAUSE, until))
+        return await self._dialer(call, until)
 
-    def _new_place(self, loop: asyncio.AbstractEventLoop) -> Place[AsyncConnection]:
-        for other in tuple(self._places.values()):
+    def _new_pool(self, loop: asyncio.AbstractEventLoop) -> LoopPool[AsyncConnection]:
+        for other in tuple(self._pools.values()):
             # It belongs to a closed loop, or to the parent of a fork.
-            if not other.is_here and self._places.pop(other.loop, None) is other:
+            if not other.is_usable and self._pools.pop(other.loop, None) is other:
                 other.close()
-        place = self._places[loop] = Place(loop, self._shared)
+        pool = self._pools[loop] = LoopPool(loop, self._shared)
         if self._closed:  # checked last, as ``close`` sets it first
-            place.close()
-        return place
+            pool.close()
+        return pool
 
 
-def _close_all(places: dict[asyncio.AbstractEventLoop, Place[AsyncConnection]]) -> None:
-    for place in tuple(places.values()):
-        place.close()
+def _close_all(pools: dict[asyncio.AbstractEventLoop, LoopPool[AsyncConnection]]) -> None:
+    for pool in tuple(pools.values()):
+        pool.close()

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from attrs import evolve, field, frozen
 
@@ -38,8 +38,7 @@ _DOTS = {"", ".", ".."}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
-@frozen
-class Place:
+class SearchedDirectory(NamedTuple):
     """A directory in which files with one of ``suffixes`` are found: sockets, or regular files.
 
     ``foreign`` are the suffixes of files that are only found in other directories.
@@ -64,12 +63,12 @@ class Place:
         try:
             mode = os.stat(path).st_mode
         except OSError as error:
-            told = f"it cannot be looked at: {shown(error.strerror)}"
-            return told if suffix in self.suffixes else ""
+            reason = f"it cannot be looked at: {shown(error.strerror)}"
+            return reason if suffix in self.suffixes else ""
         if suffix not in self.suffixes:
             return self._why_no_suffix(mode, os.path.basename(path), suffix)
         if not (stat.S_ISSOCK(mode) if self.sockets else stat.S_ISREG(mode)):
-            return "it is no socket" if self.sockets else "it is no regular file"
+            return "it is not a socket" if self.sockets else "it is not a regular file"
         folder = os.path.relpath(os.path.dirname(path), self.directory)
         if folder not in {".", stem}:
             name = shown(folder + suffix)
@@ -80,15 +79,15 @@ class Place:
         if suffix in self.foreign:
             return f"*{shown(suffix)} is not looked for in this directory"
         if stat.S_ISSOCK(mode):
-            ours = "a socket's name has to end in .sock"
-            return ours if self.sockets else "sockets are not looked for in this directory"
+            own_rule = "a socket's name has to end in .sock"
+            return own_rule if self.sockets else "sockets are not looked for in this directory"
         if stat.S_ISDIR(mode):
             return ""
         # A file may be a misnamed spec, or a copy of a file in this directory.
         meant = meant_for(name, SPEC_SUFFIXES)[1] or _with_more(name, self.suffixes)[1]
         if meant in self.foreign:
-            told = f"*{shown(meant)} is not looked for in this directory"
-            return f"{told}, if that was meant by its ending"
+            reason = f"*{shown(meant)} is not looked for in this directory"
+            return f"{reason}, if that was meant by its ending"
         return f"its name has to end in {meant}" if meant else ""
 
 
@@ -108,9 +107,9 @@ def meant_for(name: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
 
 def _with_more(name: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
     for suffix in suffixes:
-        stem, found, more = name.casefold().rpartition(suffix)
+        stem, match, more = name.casefold().rpartition(suffix)
         # Files that begin with a dot are those of editors, or are still being written.
-        if found and stem and not stem.startswith(".") and not more[:1].isalnum():
+        if match and stem and not stem.startswith(".") and not more[:1].isalnum():
             return name[: len(stem)], suffix
     return "", ""
 
@@ -130,12 +129,12 @@ def _entries(directory: str) -> Sequence[str]:
         return ()
 
 
-def _path(given: str | os.PathLike[str]) -> str:
-    return os.fspath(given)
+def _path(value: str | os.PathLike[str]) -> str:
+    return os.fspath(value)
 
 
-def _paths(given: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
-    return tuple(map(_path, given))
+def _paths(values: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
+    return tuple(map(_path, values))
 
 
 @frozen
@@ -164,13 +163,13 @@ class FilesystemDiscovery:
 
         Raises ``SpecError`` for a directory that exists but cannot be read.
         """
-        found: set[str] = set()
+        names: set[str] = set()
         for directory, suffixes, is_kind in self._places():
             try:
-                found.update(_names(directory, suffixes, is_kind))
+                names.update(_names(directory, suffixes, is_kind))
             except OSError as error:
                 self._pass_over(error, directory)
-        return sorted(found)
+        return sorted(names)
 
     def lookup(self, name: str) -> Plugin:
         """Return the plugin ``name``: that of a socket, else that of the first spec.
@@ -194,14 +193,16 @@ class FilesystemDiscovery:
         Raises only ``InvalidPluginNameError``.
         """
         check_plugin_name(name)
-        found = (self._candidate(name, *place) for place in self._paths_of(name))
-        return [candidate for candidate in found if candidate is not None]
+        candidates = (self._candidate(name, *place) for place in self._paths_of(name))
+        return [candidate for candidate in candidates if candidate is not None]
 
     def strays(self) -> list[IgnoredFile]:
         """Return files that seem to be meant for ``lookup``, but that it ignores."""
-        sockets = Place(self.sockets_path, SOCKET_SUFFIXES, sockets=True, foreign=SPEC_SUFFIXES)
+        sockets = SearchedDirectory(
+            self.sockets_path, SOCKET_SUFFIXES, sockets=True, foreign=SPEC_SUFFIXES
+        )
         specs = (
-            Place(path, SPEC_SUFFIXES, sockets=False, foreign=SOCKET_SUFFIXES)
+            SearchedDirectory(path, SPEC_SUFFIXES, sockets=False, foreign=SOCKET_SUFFIXES)
             for path in self.specs_paths
         )
         return [ignored for place in (sockets, *specs) for ignored in place.strays()]

@@ -55,7 +55,7 @@ def run_inside(
                 start_new_session=True,
             )
         except OSError as error:
-            raise SpecError(f"no program can be run in it: {shown(error)}", root) from error
+            raise SpecError(f"programs cannot be run in it: {shown(error)}", root) from error
         status: int | None = None
         try:
             with suppress(ProcessLookupError, PermissionError):
@@ -73,14 +73,14 @@ def run_inside(
 
 def _entering(root: str) -> list[str]:
     wanted = _NEEDED[:1] if os.geteuid() == 0 else _NEEDED
-    found = {name: shutil.which(name, path=f"{os.defpath}:/usr/sbin:/sbin") for name in wanted}
-    missing = [name for name, path in found.items() if path is None]
+    programs = {name: shutil.which(name, path=f"{os.defpath}:/usr/sbin:/sbin") for name in wanted}
+    missing = [name for name, path in programs.items() if path is None]
     if missing:
-        raise SpecError(f"{missing[0]} is needed to run a program in it, and not installed", root)
-    chroot = [str(found["chroot"]), root]
+        raise SpecError(f"{missing[0]} is needed to run a program in it: install it", root)
+    chroot = [str(programs["chroot"]), root]
     if os.geteuid() == 0:
         return chroot
-    return [str(found["unshare"]), "--user", "--map-root-user", *chroot]
+    return [str(programs["unshare"]), "--user", "--map-root-user", *chroot]
 
 
 def _end_of(descriptor: int) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from moby_plugins.adapters.disk.root_filesystem import open_file
-from moby_plugins.domain.packaging import Program, SeenFiles
+from moby_plugins.domain.packaging import FileObservations, Program
 from moby_plugins.domain.plugin_config import (
     CONFIG,
     MAX_CONFIG_BYTES,
@@ -64,11 +64,11 @@ def read_plugin_config(directory: str) -> PluginConfig:
 
 def seen_files(
     directory: str, config: PluginConfig, max_looked_at: int = MAX_LOOKED_AT
-) -> SeenFiles:
+) -> FileObservations:
     """Return a summary of the files of the plugin in ``directory`` that ``config`` refers to."""
     root = os.path.join(directory, ROOTFS)
     if os.path.islink(root) or not os.path.isdir(root):  # a link would be packed as a link
-        return SeenFiles(rootfs=False)
+        return FileObservations(rootfs=False)
     looked_at, cut, odd = 0, False, []
     for path, kind in _files_below(root):
         looked_at += 1
@@ -79,7 +79,7 @@ def seen_files(
             odd.append(path)
     machine = platform.machine()
     sources = (m["source"] for m in config.mounts if m.get("source") and m.get("type") == "bind")
-    return SeenFiles(
+    return FileObservations(
         rootfs=True,
         program=_entrypoint(root, config),
         machine=_ALIKE.get(machine, machine),
@@ -114,18 +114,18 @@ def _files_below(root: str) -> Iterator[tuple[str, int]]:
 
 
 def _entrypoint(root: str, config: PluginConfig) -> Program | None:
-    given = config.texts("entrypoint")
-    if not given or not given[0]:
+    entrypoint = config.texts("entrypoint")
+    if not entrypoint or not entrypoint[0]:
         return None
     files = _Inside(root, tuple(m.get("destination") or "" for m in config.mounts))
-    name = given[0]
+    name = entrypoint[0]
     if "/" in name:
         workdir = config.fields.get("workdir") or "/"
         return files.program(os.path.join(workdir, name))
     tried = [files.program(os.path.join(directory, name)) for directory in config.path if directory]
-    found = (program for program in tried if program.concern != _MISSING)
+    programs = (program for program in tried if program.concern != _MISSING)
     where = ":".join(config.path)
-    return next(found, Program(name, f"is in none of the directories {shown(where)}"))
+    return next(programs, Program(name, f"is in none of the directories {shown(where)}"))
 
 
 def find_python(root: str) -> str | None:
@@ -164,18 +164,18 @@ class _Inside:
 
     def program(self, path: str, level: int = 0) -> Program:
         """Return a summary of the program at ``path``."""
-        found = self._resolve(path)
-        if found is None:
+        resolved = self._resolve(path)
+        if resolved is None:
             return Program(path, _MISSING)
-        if found == "":
+        if resolved == "":
             return Program(path, mounted=True)
         try:
-            status = os.lstat(found)
+            status = os.lstat(resolved)
             if not stat.S_ISREG(status.st_mode):
-                return Program(path, "is no file")
+                return Program(path, "is not a file")
             if not status.st_mode & _EXECUTABLE:
                 return Program(path, "is not executable: chmod +x")
-            with open_file(found) as file:
+            with open_file(resolved) as file:
                 return self._judged(path, file.read(_HEAD_BYTES), level)
         except OSError as error:
             return Program(path, f"cannot be read: {shown(error.strerror or error)}")
@@ -190,7 +190,7 @@ class _Inside:
         match = _INTERPRETER.match(head)
         name = os.fsdecode(match[1]) if match else ""
         if level == _MAX_SCRIPTS:
-            return Program(path, "is a script of a script of a script")
+            return Program(path, "is a script whose interpreter is itself a script of a script")
         interpreter = self.program(name, level + 1) if name else Program("", "is missing")
         concern = f"needs {quoted(name)}, which {interpreter.concern}"
         return Program(path, concern if interpreter.concern else "", interpreter.machine)

@@ -132,7 +132,7 @@ def _opened(path: str) -> tuple[int, str]:
         return os.open(path, os.O_WRONLY | os.O_NOCTTY), ""
     # The reader of a FIFO could block hosts; and /dev/stdout must not be replaced.
     if not stat.S_ISREG(mode) or _is_the_systems(directory):
-        raise OSError("it is no file that can be replaced")
+        raise OSError("the path exists, and is not a regular file that can be replaced")
     return tempfile.mkstemp(prefix=".recording-", dir=directory)
 
 

@@ -57,8 +57,8 @@ def entries_of_directory(path: str) -> Iterator[Entry]:
     while waiting:
         below = waiting.pop()
         with os.scandir(os.path.join(path, below)) as listing:
-            found = sorted(listing, key=lambda each: each.name)
-        for each in found:
+            names = sorted(listing, key=lambda each: each.name)
+        for each in names:
             name = os.path.join(below, each.name)
             status = each.stat(follow_symlinks=False)
             kind = stat.S_IFMT(status.st_mode)
@@ -95,7 +95,7 @@ def open_file(path: str) -> BinaryIO:
     file = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         file.close()
-        raise OSError("it is no regular file")
+        raise OSError("it is not a regular file")
     return file
 
 
@@ -133,10 +133,10 @@ def entries_of_tar(file: BinaryIO, name: str) -> Iterator[Entry]:
 
 def _entry_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
     def content() -> IO[bytes]:
-        found = tar.extractfile(member)
-        if found is None:
+        file = tar.extractfile(member)
+        if file is None:
             raise tarfile.ReadError(f"{shown(member.name)} has no content")
-        return found
+        return file
 
     return Entry(
         path=member.name,
@@ -189,17 +189,17 @@ class Laying:
 
     def ensure(self, path: str) -> None:
         """Create the directory ``path`` if it is missing, unless a link or a file is in its way."""
-        made = Entry(path=path, kind=stat.S_IFDIR, mode=0o755, uid=0, gid=0, mtime=0.0)
+        entry = Entry(path=path, kind=stat.S_IFDIR, mode=0o755, uid=0, gid=0, mtime=0.0)
         with suppress(SpecError, OSError):
-            self._make_parents(made, self._parts(path, made))
+            self._make_parents(entry, self._parts(path, entry))
 
     def finish(self) -> None:
         """Set the modes of the directories; raise ``OSError``."""
         # Deepest first: the mode of a directory may forbid its owner to change its content.
         for path in sorted(self._directories, reverse=True):
-            made = self._directories[path]
-            if made is not None:
-                self._finish(os.path.join(self.root, path), made)
+            entry = self._directories[path]
+            if entry is not None:
+                self._finish(os.path.join(self.root, path), entry)
 
     def _refused(self, entry: Entry, why: str) -> SpecError:
         return SpecError(f"{quoted(entry.path)} cannot be laid out: {why}", self.source)
@@ -217,7 +217,7 @@ class Laying:
     def _parts(self, path: str, entry: Entry) -> list[str]:
         parts = [part for part in path.split("/") if part not in {"", "."}]
         if ".." in parts:
-            raise self._refused(entry, 'its path holds "..", which leads out: pack it again')
+            raise self._refused(entry, 'its path has "..", which leads out: pack it again')
         return parts
 
     def _lay(self, entry: Entry, parts: list[str]) -> None:
@@ -254,7 +254,7 @@ class Laying:
             except FileExistsError:
                 if not stat.S_ISDIR(os.lstat(path).st_mode):
                     raise self._refused(
-                        entry, f"{quoted(name)} is a link or a file before it, and no directory"
+                        entry, f"{quoted(name)} is a link or a file before it, not a directory"
                     ) from None
             self._directories[name] = None
 
@@ -401,7 +401,7 @@ def _content(name: str, entry: Entry) -> Iterator[bytes]:
     except OSError as error:
         raise SpecError(shown(error.strerror or error), name) from error
     if left:
-        raise SpecError("it has become shorter while it was packed: try again", name)
+        raise SpecError("it became shorter while it was packed: try again", name)
 
 
 def _padded(size: int) -> int:

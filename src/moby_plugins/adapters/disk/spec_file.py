@@ -28,7 +28,7 @@ def write_spec(
     try:
         os.makedirs(directory, DIRECTORY_MODE, exist_ok=True)
         if tls is not None and os.path.exists(other):
-            raise SpecError(f"hosts would read it and not {shown(path)}: remove it", other)
+            raise SpecError(f"hosts would read this, not {shown(path)}: remove it", other)
         _replace(path, content)
     except OSError as error:
         raise SpecError(f"cannot be written: {shown(error.strerror or error)}", path) from error
@@ -45,13 +45,13 @@ def write_spec(
 
 
 def _json(address: str, tls: ServerTLS) -> str:
-    given = {
+    fields = {
         "CAFile": tls.ca_file,
         "CertFile": tls.host_cert_file,
         "KeyFile": tls.host_key_file,
     }
     # Absolute, as hosts have other working directories. An empty CAFile would disable verification.
-    options = {key: os.path.abspath(path) for key, path in given.items() if path}
+    options = {key: os.path.abspath(path) for key, path in fields.items() if path}
     return json.dumps({"Addr": address} | ({"TLSConfig": options} if options else {})) + "\n"
 
 

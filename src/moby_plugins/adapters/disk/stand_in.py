@@ -72,9 +72,7 @@ class SocketStandIn:
                 return
             before = os.stat(self._path)
             if not stat.S_ISSOCK(before.st_mode):
-                raise SpecError(
-                    "there is something that is no socket; it is left alone", self._path
-                )
+                raise SpecError("it exists, is not a socket, and was left unchanged", self._path)
             self._listened = probe_socket(self._path) is None
             os.chown(self.waiting, before.st_uid, before.st_gid)
             os.chmod(self.waiting, stat.S_IMODE(before.st_mode))
@@ -131,7 +129,7 @@ class SocketStandIn:
             yield
         except OSError as error:
             why = shown(error.strerror or error)
-            raise SpecError(f"nothing can stand in for it: {why}", self._path) from error
+            raise SpecError(f"a trace cannot take its place: {why}", self._path) from error
 
 
 class _Files:
@@ -152,14 +150,14 @@ class _Files:
         return [path for path in self._all() if os.path.lexists(path)]
 
 
-def left_behind(directory: str) -> list[str]:
+def abandoned_sockets(directory: str) -> list[str]:
     """Return the sockets in ``directory`` whose stand-in was killed."""
-    ours = f"{directory}/{DIRECTORY}"
+    own_directory = f"{directory}/{DIRECTORY}"
     try:
-        names = sorted({os.path.splitext(name)[0] for name in os.listdir(ours)})
+        names = sorted({os.path.splitext(name)[0] for name in os.listdir(own_directory)})
     except OSError:
         return []
-    left = [name for name in names if _is_left(_Files(f"{ours}/{name}"))]
+    left = [name for name in names if _is_left(_Files(f"{own_directory}/{name}"))]
     return [_place_of(directory, name) for name in left]
 
 
@@ -228,7 +226,7 @@ def _locked(lock: str, path: str) -> int:
     except (BlockingIOError, FileNotFoundError):
         pass
     os.close(descriptor)
-    raise SpecError("it is being traced already", path)
+    raise SpecError("another trace of this plugin is running", path)
 
 
 def _files_of(path: str) -> _Files:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from attrs import define, field
 
 from moby_plugins.adapters.disk.discovery import UID_MAP
-from moby_plugins.adapters.disk.stand_in import DIRECTORY, left_behind
+from moby_plugins.adapters.disk.stand_in import DIRECTORY, abandoned_sockets
 from moby_plugins.adapters.http.unix_socket import probe_socket
 from moby_plugins.domain import permissions
-from moby_plugins.domain.diagnosis import Seen, tls_files
+from moby_plugins.domain.diagnosis import Observations, tls_files
 from moby_plugins.domain.errors import PluginError, SpecError
-from moby_plugins.domain.handshake import Asked
+from moby_plugins.domain.handshake import HandshakeOutcome
 from moby_plugins.domain.permissions import FOR_GROUP_TO_WRITE, ROOT
 from moby_plugins.domain.plugin import Candidate, is_plugin_name
 from moby_plugins.ports import Survey
@@ -38,39 +38,39 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 )
 
 
-def see(
+def observe(
     discovery: Survey,
     sockets_path: str,
     specs_paths: tuple[str, ...],
-    ask: Callable[[Mapping[str, Candidate]], Mapping[str, Asked]],
-) -> Seen:
+    ask: Callable[[Mapping[str, Candidate]], Mapping[str, HandshakeOutcome]],
+) -> Observations:
     """Return all facts. This connects to sockets briefly, and changes nothing.
 
     ``ask`` takes the first candidate of each name, and returns the plugins' responses.
     """
     unreadable: tuple[str, ...] = ()
-    untold: tuple[str, ...] = ()
+    engine_errors: tuple[str, ...] = ()
     plugins: dict[str, tuple[Candidate, ...]] = {}
     try:
         plugins = {name: tuple(discovery.candidates(name)) for name in discovery.scan()}
     except SpecError as error:
         unreadable = (str(error),)
     except PluginError as error:  # raised by an engine
-        untold = (str(error),)
+        engine_errors = (str(error),)
     # Leave out plugins that were removed between the scan and the look-up.
-    plugins = {name: found for name, found in plugins.items() if found}
+    plugins = {name: candidates for name, candidates in plugins.items() if candidates}
     directories = (sockets_path, *specs_paths)
     nested = tuple(each for directory in directories for each in _directories_in(directory))
     # Plugins that the settings describe have no file.
     inside = tuple(f"{directory}/" for directory in directories)
-    paths = (found[0].path for found in plugins.values())
+    paths = (candidates[0].path for candidates in plugins.values())
     files = (path for path in paths if path.startswith(inside))
     sockets = [*_sockets(plugins.values())]
     named = tls_files(plugins)
     look = _Look(_trusted())
     for path in (*directories, *nested, *files, *sockets, *named):
         look.at(path)
-    return Seen(
+    return Observations(
         sockets_path=sockets_path,
         specs_paths=specs_paths,
         plugins=plugins,
@@ -81,19 +81,19 @@ def see(
         | dict(_failures(_open, look.of_kind(named, permissions.FILE)))
         | dict(_failures(_connect, look.of_kind(sockets, permissions.SOCKET))),
         unreadable=unreadable,
-        untold=untold,
-        left_behind=tuple(
-            path for directory in _homes(sockets_path) for path in left_behind(directory)
+        engine_errors=engine_errors,
+        abandoned_sockets=tuple(
+            path for directory in _homes(sockets_path) for path in abandoned_sockets(directory)
         ),
         nested=nested,
         ways=look.ways,
-        kinds={path: _kind(status) for path, status in look.found.items()},
-        modes={path: stat.S_IMODE(status.st_mode) for path, status in look.found.items()},
-        owners={path: status.st_uid for path, status in look.found.items()},
+        kinds={path: _kind(status) for path, status in look.statuses.items()},
+        modes={path: stat.S_IMODE(status.st_mode) for path, status in look.statuses.items()},
+        owners={path: status.st_uid for path, status in look.statuses.items()},
         members=look.members(),
         trusted=look.trusted,
         users=look.users(),
-        asked=ask({name: found[0] for name, found in plugins.items()}),
+        handshakes=ask({name: candidates[0] for name, candidates in plugins.items()}),
     )
 
 
@@ -104,7 +104,7 @@ class _Look:
     trusted: frozenset[int]
     ways: dict[str, tuple[str, ...]] = field(factory=dict)
     failures: dict[str, int] = field(factory=dict)
-    found: dict[str, os.stat_result] = field(factory=dict)
+    statuses: dict[str, os.stat_result] = field(factory=dict)
 
     def at(self, path: str) -> None:
         """Follow ``path``, and store the status of each component."""
@@ -112,7 +112,7 @@ class _Look:
         try:
             for component in _components(path):
                 way.append(component)
-                self.found[component] = os.lstat(component)
+                self.statuses[component] = os.lstat(component)
         except OSError as error:
             self.failures[path] = error.errno or errno.EIO
         except ValueError:  # a NUL or an unpaired surrogate: no file can have such a name
@@ -122,18 +122,18 @@ class _Look:
     def of_kind(self, paths: Iterable[str], kind: str) -> Iterator[str]:
         """Yield those of ``paths`` that lead to a file of this kind."""
         for path in paths:
-            if path not in self.failures and _kind(self.found[self.ways[path][-1]]) == kind:
+            if path not in self.failures and _kind(self.statuses[self.ways[path][-1]]) == kind:
                 yield path
 
     def users(self) -> dict[int, str]:
         """Return the names of the owners of all files examined, by their ids."""
-        return {owner: _user(owner) for owner in {each.st_uid for each in self.found.values()}}
+        return {owner: _user(owner) for owner in {each.st_uid for each in self.statuses.values()}}
 
     def members(self) -> dict[str, tuple[str, ...]]:
         """Return the untrusted users in groups that may write to the files examined, by path."""
         writable = {
             path: status.st_gid
-            for path, status in self.found.items()
+            for path, status in self.statuses.items()
             if status.st_mode & FOR_GROUP_TO_WRITE
         }
         entries = pwd.getpwall() if writable else []
@@ -162,8 +162,8 @@ def _components(path: str) -> Iterator[str]:
 
     The last one may not exist. Raises ``OSError``.
     """
-    here, links = "/", 0
-    yield here
+    directory, links = "/", 0
+    yield directory
     # Only for a relative path, because the working directory may have been removed.
     start = "" if path.startswith("/") else os.getcwd()
     left = [*reversed(os.path.join(start, path).split("/"))]
@@ -172,18 +172,18 @@ def _components(path: str) -> Iterator[str]:
         if name in {"", "."}:
             continue
         if name == "..":
-            here = os.path.dirname(here)
+            directory = os.path.dirname(directory)
             continue
-        there = os.path.join(here, name)
+        there = os.path.join(directory, name)
         yield there
         if not stat.S_ISLNK(os.lstat(there).st_mode):
-            here = there
+            directory = there
             continue
         links += 1
         if links > MAX_LINKS:
             raise OSError(errno.ELOOP, "too many links")
         target = os.readlink(there)
-        here = "/" if target.startswith("/") else here
+        directory = "/" if target.startswith("/") else directory
         left += reversed(target.split("/"))
 
 

@@ -1,7 +1,7 @@
 """Sockets with one deadline for a whole exchange, which also notice an early response.
 
 A plain socket's time-out bounds each operation, so a plugin that sends one byte a second never
-exceeds it. These sockets bound every operation by the time left until one deadline. An engine
+exceeds it. These sockets bound every operation by the time left until one deadline. An HTTP library
 sets it with ``bound()`` or ``settimeout()`` before it sends.
 
 Changing a socket's own time-out is a system call. So a plain socket has no time-out of its own:
@@ -20,7 +20,6 @@ import errno
 import os
 import select
 import socket
-import ssl
 import threading
 import time
 import weakref
@@ -36,9 +35,9 @@ else:
     _Base = object
 
 # The longest time-out in seconds that is passed to the system: larger ones may overflow.
-_LONGEST = 1e6
+LONGEST = 1e6
 # Bytes per read while a request is being sent, and the most that interim responses may take.
-_EARLY_BYTES = 16 << 10
+EARLY_BYTES = 16 << 10
 _MOST_EARLY_BYTES = 64 << 10
 # Bytes of a file that are sent between two checks for an early response.
 _COPIED_BYTES = 1 << 20
@@ -53,7 +52,7 @@ class RespondedEarlyError(ConnectionError):
 
 
 class ClosedHereError(ConnectionAbortedError):
-    """The connection was closed at this end while an operation waited for the other end."""
+    """The connection was closed by this process while an operation waited for the other end."""
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNABORTED, CLOSED_HERE)
@@ -64,7 +63,7 @@ def ends_sending(early: bytes) -> bool:
     return len(early) > _MOST_EARLY_BYTES or (bool(early) and begins_final_response(early))
 
 
-class _Deadline(_Base):
+class Deadline(_Base):
     """A mixin for sockets under one deadline, which also keeps what is received early.
 
     ``cut_off`` is true once the peer ended a TLS connection without ``close_notify``. ``aborted``
@@ -74,12 +73,13 @@ class _Deadline(_Base):
     cut_off: bool = False
     aborted: bool = False
     _ends: float | None = None
-    # Received while a request was being sent, and not yet passed to the engine.
+    # Received while a request was being sent, and not yet passed to the HTTP library.
     _early = b""
     _readable: "select.poll | None" = None
     _ready: "select.poll | None" = None
 
     def settimeout(self, value: float | None, /) -> None:
+        """Set the deadline of all further operations to ``value`` seconds from now."""
         self.bound(None if value is None else time.monotonic() + value)
 
     def bound(self, ends: float | None) -> None:
@@ -115,6 +115,7 @@ class _Deadline(_Base):
         return guard or self.__dict__.setdefault("guard", threading.Lock())
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
+        """Receive into ``buffer`` within the deadline, first what came early; return the size."""
         if self._early:
             view = memoryview(buffer).cast("B")
             data = self.recv(len(view))
@@ -125,7 +126,8 @@ class _Deadline(_Base):
             raise ClosedHereError
         return size
 
-    def recv(self, size: int = _EARLY_BYTES, *args: Any) -> bytes:
+    def recv(self, size: int = EARLY_BYTES, *args: Any) -> bytes:
+        """Receive at most ``size`` bytes within the deadline, first what came early."""
         if self._early:
             data, self._early = self._early[:size], self._early[size:]
             return data
@@ -160,7 +162,7 @@ class _Deadline(_Base):
     def wait_to_send(self) -> None:
         """Wait until there is room to send; raise ``RespondedEarlyError`` if the peer responds.
 
-        Interim responses are kept for the engine, and sending continues.
+        Interim responses are kept for the HTTP library, and sending continues.
         """
         if self._ready is None:
             self._ready = _poll_of(self, select.POLLIN | select.POLLOUT)
@@ -173,11 +175,11 @@ class _Deadline(_Base):
 
     @property
     def early(self) -> bytes:
-        """The bytes received while sending that the engine has not read yet."""
+        """The bytes received while sending that the HTTP library has not read yet."""
         return self._early
 
     def receive_early(self) -> bool:
-        """Receive what is available, for the engine; return false at the end of the input."""
+        """Receive what is available, for the HTTP library; return false at the end of the input."""
         data = self._receive_now()
         if data is None:
             return True
@@ -205,7 +207,7 @@ class _Deadline(_Base):
         raise NotImplementedError
 
 
-class DeadlineSocket(_Deadline, socket.socket):
+class DeadlineSocket(Deadline, socket.socket):
     """A plain socket under a deadline."""
 
     def connect(self, where: Any, /) -> None:
@@ -214,7 +216,7 @@ class DeadlineSocket(_Deadline, socket.socket):
             super().connect(where)
             return
         # Set on the plain socket: the overridden method would set the deadline.
-        socket.socket.settimeout(self, min(_left(self._ends), _LONGEST))
+        socket.socket.settimeout(self, min(left_until(self._ends), LONGEST))
         try:
             super().connect(where)
         finally:
@@ -268,7 +270,7 @@ class DeadlineSocket(_Deadline, socket.socket):
             # The same as ``_await``, inlined because every call passes here.
             left = self._ends - time.monotonic()
             poll = self._readable or self._polls_input()
-            if left <= 0 or not poll.poll(min(left, _LONGEST) * 1e3):
+            if left <= 0 or not poll.poll(min(left, LONGEST) * 1e3):
                 raise TimeoutError("timed out")
             try:
                 return _recv(self, size, socket.MSG_DONTWAIT)
@@ -289,97 +291,14 @@ class DeadlineSocket(_Deadline, socket.socket):
         """Wait until there is input; raise ``TimeoutError`` at the time ``ends``."""
         left = ends - time.monotonic()
         poll = self._readable or self._polls_input()
-        if left <= 0 or not poll.poll(min(left, _LONGEST) * 1e3):
+        if left <= 0 or not poll.poll(min(left, LONGEST) * 1e3):
             raise TimeoutError("timed out")
 
     def _receive_now(self) -> bytes | None:
         try:
-            return _recv(self, _EARLY_BYTES, socket.MSG_DONTWAIT)
+            return _recv(self, EARLY_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
-
-
-class DeadlineSSLSocket(_Deadline, ssl.SSLSocket):
-    """A TLS socket under a deadline, for ``SSLContext.sslsocket_class``."""
-
-    cut_off: bool = False
-
-    def bound(self, ends: float | None) -> None:
-        """Set the deadline of all further operations, on the monotonic clock; ``None`` for none."""
-        super().bound(ends)
-        # Under a deadline, each operation sets the time that is left.
-        self._restore()
-
-    def recv_into(self, buffer: Any, *args: Any) -> int:
-        """Receive into ``buffer``; return 0 at the end, and set ``cut_off`` for an unclean end."""
-        try:
-            return super().recv_into(buffer, *args)
-        except ssl.SSLEOFError:
-            self._end()
-            return 0
-
-    def recv(self, size: int = _EARLY_BYTES, *args: Any) -> bytes:
-        """Receive up to ``size`` bytes, ``b""`` at the end; set ``cut_off`` for an unclean end."""
-        try:
-            return super().recv(size, *args)
-        except ssl.SSLEOFError:
-            self._end()
-            return b""
-
-    def send(self, *args: Any) -> int:
-        """Wait for room, then send some of the data; return the number of bytes."""
-        if self._ends is not None:
-            self._narrow(self._ends)
-        return ssl.SSLSocket.send(self, *args)
-
-    def is_readable(self) -> bool:
-        """Return whether there is input, or the other end has hung up."""
-        poll = self._readable or self._polls_input()
-        return bool(self._early or poll.poll(0) or self.pending())
-
-    def _narrow(self, ends: float) -> None:
-        socket.socket.settimeout(self, min(_left(ends), _LONGEST))
-
-    def _end(self) -> None:
-        if self.aborted:
-            raise ClosedHereError
-        self.cut_off = True
-
-    def _receive(self, size: int, *args: Any) -> bytes:
-        if self._ends is not None:
-            self._narrow(self._ends)
-        return ssl.SSLSocket.recv(self, size, *args)
-
-    def _receive_into(self, buffer: Any, *args: Any) -> int:
-        if self._ends is not None:
-            self._narrow(self._ends)
-        return ssl.SSLSocket.recv_into(self, buffer, *args)
-
-    def _receive_now(self) -> bytes | None:
-        socket.socket.settimeout(self, 0)
-        try:
-            return ssl.SSLSocket.recv(self, _EARLY_BYTES)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None  # a TLS record without application data
-        finally:
-            self._restore()
-
-    def _send_now(self, data: Any) -> int:
-        if self._ends is not None:
-            _left(self._ends)
-        socket.socket.settimeout(self, 0)
-        try:
-            return ssl.SSLSocket.send(self, data)
-        except ssl.SSLWantWriteError:
-            return 0
-        finally:
-            self._restore()
-
-    def _restore(self) -> None:
-        # Under a deadline, the next operation sets its time-out. Skip a redundant settimeout(): the
-        # system call releases the GIL.
-        if self._ends is None and self.gettimeout() is not None:
-            socket.socket.settimeout(self, None)
 
 
 class OpenSockets:
@@ -388,13 +307,14 @@ class OpenSockets:
     def __init__(self) -> None:
         self._ended = False
         # Each with the id of the process that created it: after a fork, parent and child share it.
-        self._open: dict[weakref.ref[_Deadline], int] = {}
+        self._open: dict[weakref.ref[Deadline], int] = {}
 
-    def add(self, sock: _Deadline) -> None:
+    def add(self, sock: Deadline) -> None:
         """List ``sock``; raise ``ClosedHereError`` after ``end``."""
         self._open[weakref.ref(sock, self._open.pop)] = os.getpid()
         # Checked after listing, because ``end`` sets the flag before it reads the list.
-        self.check()
+        if self._ended:
+            raise ClosedHereError
 
     def check(self) -> None:
         """Raise ``ClosedHereError`` after ``end`` was called."""
@@ -411,7 +331,8 @@ class OpenSockets:
                 sock.abort()
 
 
-def _left(ends: float) -> float:
+def left_until(ends: float) -> float:
+    """Return the seconds that are left until ``ends``; raise ``TimeoutError`` if none are."""
     left = ends - time.monotonic()
     if left <= 0:
         raise TimeoutError("timed out")
@@ -420,7 +341,7 @@ def _left(ends: float) -> float:
 
 def _left_to_poll(ends: float | None) -> float | None:
     """Return the time left in milliseconds, for ``poll()``; raise ``TimeoutError`` if none is."""
-    return None if ends is None else min(_left(ends), _LONGEST) * 1e3
+    return None if ends is None else min(left_until(ends), LONGEST) * 1e3
 
 
 def _poll_of(sock: socket.socket, events: int) -> "select.poll":

@@ -1,42 +1,40 @@
 """Dialling by scheme: resolve the host, connect, and do the TLS handshake, within a time-out.
 
-HTTP engines call ``dial_for``. ``ssl_context`` and ``server_context`` build OpenSSL contexts from
-TLS options, for hosts and for plugins.
+Transports call ``dialer_for``. What needs OpenSSL is in ``tls.py``, imported for the first https
+address: most plugins listen on UNIX sockets, and ssl takes longer to import than a call.
 """
 
 import os
 import socket
-import ssl
-import stat
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Hashable
+from contextlib import suppress
 from copy import copy
-from ipaddress import ip_address
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from moby_plugins.adapters.descriptors import check_descriptors, is_refusal
 from moby_plugins.adapters.http.deadline_socket import (
     DeadlineSocket,
-    DeadlineSSLSocket,
     OpenSockets,
     RespondedEarlyError,
 )
-from moby_plugins.adapters.http.unix_socket import UnixSocketDial
-from moby_plugins.domain.address import TLS_1_2, Address, ServerTLS, TLSOptions
+from moby_plugins.adapters.http.unix_socket import UnixSocketDialer
+from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
 
 # Takes a host and a port; returns and raises the same as ``socket.getaddrinfo``.
 Resolve: TypeAlias = Callable[[str, int], list[Any]]
 
-# The most bytes of a file with certificates or a key; a system's roots take a quarter of it.
-MAX_TLS_FILE_BYTES = 1 << 20
+if TYPE_CHECKING:  # only https addresses need ssl
+    import ssl
 
-Socket: TypeAlias = DeadlineSocket | DeadlineSSLSocket
+    from moby_plugins.adapters.http.tls import DeadlineSSLSocket
+
+Socket: TypeAlias = "DeadlineSocket | DeadlineSSLSocket"
 # Takes a time-out in seconds, and returns a connected socket.
-Dial: TypeAlias = Callable[[float | None], Socket]
+Dialer: TypeAlias = Callable[[float | None], Socket]
 # Seconds between checks whether the dial was ended, while a look-up runs.
 _LOOK = 0.05
 # Seconds to wait for TLS files when a client is created; reading them takes a few hundredths.
@@ -46,13 +44,12 @@ STOPPED_READING = (
     BrokenPipeError,
     ConnectionResetError,
     RespondedEarlyError,
-    ssl.SSLEOFError,
 )
 
 
 @runtime_checkable
-class EndingDial(Protocol):
-    """A dial that can be ended, as all that ``dial_for`` returns can."""
+class EndingDialer(Protocol):
+    """A dialer that can be ended, as all that ``dialer_for`` returns can."""
 
     def __call__(self, timeout: float | None, /) -> Socket:
         """Return a connected socket, within ``timeout`` seconds."""
@@ -64,8 +61,8 @@ class EndingDial(Protocol):
 
 
 @runtime_checkable
-class StartingDial(Protocol):
-    """A dial that can also be started without waiting."""
+class StartingDialer(Protocol):
+    """A dialer that can also be started without waiting."""
 
     def __call__(self, timeout: float | None, /) -> Socket:
         """Return a connected socket, within ``timeout`` seconds."""
@@ -125,14 +122,14 @@ class Lookups:
 
     def context(
         self, tls: TLSOptions, timeout: float | None, sockets: OpenSockets | None = None
-    ) -> ssl.SSLContext:
+    ) -> "ssl.SSLContext":
         """Return the context of ``ssl_context(tls)``, in a thread if it needs a time-out.
 
         Raises what ``ssl_context`` raises, ``TimeoutError`` after ``timeout`` seconds, and
         ``ClosedHereError`` once ``sockets`` were ended.
         """
         if timeout is None:
-            return ssl_context(tls)
+            return _context_of(tls)
         context: ssl.SSLContext = self._result(self.reading(tls), timeout, sockets)
         return context
 
@@ -140,13 +137,13 @@ class Lookups:
         """Start to resolve ``host``, or join a look-up of it; its result is for ``for_port``."""
         # A shared look-up resolves for the port of its first caller.
         late = f"the name {shown(host)} is not resolved"
-        asked = Lookup("resolve", late, lambda: (port, resolve(host, port)))
-        return self._begun((resolve, host), asked)
+        lookup = Lookup("resolve", late, lambda: (port, resolve(host, port)))
+        return self._begun((resolve, host), lookup)
 
     def reading(self, tls: TLSOptions) -> "Lookup":
         """Start to read the files of ``tls``, or join a look-up of them; it gives a context."""
-        asked = Lookup("read", "the TLS files are not read", lambda: ssl_context(tls))
-        return self._begun(tls, asked)
+        lookup = Lookup("read", "the TLS files are not read", lambda: _context_of(tls))
+        return self._begun(tls, lookup)
 
     @staticmethod
     def _result(lookup: "Lookup", timeout: float, sockets: OpenSockets | None) -> Any:
@@ -164,18 +161,18 @@ class Lookups:
                 raise TimeoutError(f"{lookup.late} after {timeout:.3g} s")
         return lookup.result()
 
-    def _begun(self, key: Hashable, mine: "Lookup") -> "Lookup":
-        """Return the look-up of ``key`` that is already running, or else start ``mine``."""
+    def _begun(self, key: Hashable, new: "Lookup") -> "Lookup":
+        """Return the look-up of ``key`` that is already running, or else start ``new``."""
         key = (key, os.getpid())
-        lookup = self._running.setdefault(key, mine)
-        if lookup is mine:
-            self._start(key, mine)
+        lookup = self._running.setdefault(key, new)
+        if lookup is new:
+            self._start(key, new)
         return lookup
 
     def _start(self, key: tuple[Hashable, int], lookup: "Lookup") -> None:
-        def ask() -> None:
+        def run_lookup() -> None:
             try:
-                lookup.found = lookup.ask()
+                lookup.value = lookup.work()
             except Exception as error:  # raised in the threads that wait
                 lookup.fail(error)
             finally:
@@ -183,9 +180,9 @@ class Lookups:
 
         try:
             name = f"moby-plugins-{lookup.name}"
-            threading.Thread(target=ask, name=name, daemon=True).start()
+            threading.Thread(target=run_lookup, name=name, daemon=True).start()
         except RuntimeError as error:
-            lookup.fail(OSError(f"no thread to {lookup.name} in: {error}"))
+            lookup.fail(OSError(f"no thread could be started to {lookup.name}: {error}"))
             self._end(key, lookup)
 
     def _end(self, key: tuple[Hashable, int], lookup: "Lookup") -> None:
@@ -196,14 +193,14 @@ class Lookups:
 class Lookup:
     """One blocking look-up; ``name`` is for its thread, ``late`` for the message of a time-out."""
 
-    def __init__(self, name: str, late: str, ask: Callable[[], Any]) -> None:
+    def __init__(self, name: str, late: str, work: Callable[[], Any]) -> None:
         self.name = name
         self.late = late
-        self.ask = ask
+        self.work = work
         # Called in its thread once it is done, for callers that cannot block on ``done``.
         self._watchers: dict[object, Callable[[], object]] = {}
         self.done: threading.Event = threading.Event()
-        self.found: Any = None
+        self.value: Any = None
         self.error: Exception | None = None
         self.cause: BaseException | None = None
 
@@ -217,14 +214,14 @@ class Lookup:
     def end(self) -> None:
         """Wake all waiting callers."""
         self.done.set()
-        for tell in tuple(self._watchers.values()):
-            tell()
+        for notify in tuple(self._watchers.values()):
+            notify()
 
-    def watch(self, who: object, tell: Callable[[], object]) -> None:
-        """Call ``tell``, in any thread, once this is done, unless ``unwatch`` is called before."""
-        self._watchers[who] = tell
-        if self.done.is_set():  # it ended before ``tell`` was listed
-            tell()
+    def watch(self, who: object, notify: Callable[[], object]) -> None:
+        """Call ``notify``, in any thread, once this is done, unless ``unwatch`` is called first."""
+        self._watchers[who] = notify
+        if self.done.is_set():  # it ended before ``notify`` was listed
+            notify()
 
     def unwatch(self, who: object) -> None:
         """Forget the callback of ``who``."""
@@ -234,15 +231,15 @@ class Lookup:
         """Return the outcome, or raise its error; call this once it is done."""
         if self.error is not None:
             raise copy(self.error) from self.cause  # no two threads share a traceback
-        return self.found
+        return self.value
 
 
 def for_port(port: int, resolved: tuple[int, list[Any]]) -> list[Any]:
     """Return addresses that were ``resolved`` for one port, with ``port`` in its place."""
-    resolved_for, found = resolved
+    resolved_for, addresses = resolved
     if resolved_for == port:
-        return list(found)
-    return [(*each[:4], (each[4][0], port, *each[4][2:])) for each in found]
+        return list(addresses)
+    return [(*each[:4], (each[4][0], port, *each[4][2:])) for each in addresses]
 
 
 def share(left: float, untried: int) -> float:
@@ -252,6 +249,8 @@ def share(left: float, untried: int) -> float:
 
 def is_number(host: str) -> bool:
     """Return whether ``host`` is an IP address, which needs no resolving."""
+    from ipaddress import ip_address
+
     try:
         ip_address(host.partition("%")[0])
     except ValueError:
@@ -259,8 +258,8 @@ def is_number(host: str) -> bool:
     return True
 
 
-class TCPDial:
-    """A dial over plain TCP to ``address.host`` and ``.port``; ``resolve`` looks the host up."""
+class TCPDialer:
+    """A dialer over plain TCP to ``address.host`` and ``.port``; ``resolve`` looks the host up."""
 
     def __init__(
         self,
@@ -281,15 +280,15 @@ class TCPDial:
         """
         ends = None if timeout is None else time.monotonic() + timeout
         failure: OSError | None = None
-        found = self.lookups.addresses(self.resolve, *self.where, timeout, self.sockets)
-        for tried, (family, kind, protocol, _, where) in enumerate(found):
+        addresses = self.lookups.addresses(self.resolve, *self.where, timeout, self.sockets)
+        for tried, (family, kind, protocol, _, where) in enumerate(addresses):
             sock = DeadlineSocket(family, kind, protocol)
             try:
                 self.sockets.add(sock)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if ends is not None:
                     left = ends - time.monotonic()
-                    sock.settimeout(share(left, len(found) - tried))
+                    sock.settimeout(share(left, len(addresses) - tried))
                 sock.connect(where)
             except OSError as error:
                 sock.close()
@@ -324,8 +323,8 @@ class TCPDial:
         self.sockets.end()
 
 
-class TLSDial:
-    """A dial over TCP with a TLS handshake; the sockets of ``context`` must keep deadlines.
+class TLSDialer:
+    """A dialer over TCP with a TLS handshake; the sockets of ``context`` must keep deadlines.
 
     If ``context`` is a ``TLSOptions``, its files are read by the first dial or by ``read``.
     """
@@ -333,31 +332,33 @@ class TLSDial:
     def __init__(
         self,
         address: Address,
-        context: ssl.SSLContext | TLSOptions,
+        context: "ssl.SSLContext | TLSOptions",
         lookups: Lookups | None = None,
     ) -> None:
         self._lookups = lookups or Lookups()
-        self.tcp: TCPDial = TCPDial(address, lookups=self._lookups)
+        self.tcp: TCPDialer = TCPDialer(address, lookups=self._lookups)
         self.host: str = address.host
         # The options, until their files have been read.
         self.context: ssl.SSLContext | TLSOptions = context
 
-    def __call__(self, timeout: float | None) -> DeadlineSSLSocket:
-        """Return a connected socket; raise as ``TCPDial`` and ``read`` do, and ``ssl.SSLError``."""
+    def __call__(self, timeout: float | None) -> "DeadlineSSLSocket":
+        """Return a connected socket; raise as ``TCPDialer`` and ``read``, or ``ssl.SSLError``."""
         ends = None if timeout is None else time.monotonic() + timeout
         context = self.read(timeout)
         sock = self.tcp(None if ends is None else max(ends - time.monotonic(), 1e-3))
         try:
-            wrapped = context.wrap_socket(
-                sock,
-                server_hostname=self.host,
-                suppress_ragged_eofs=False,
-                do_handshake_on_connect=False,
+            wrapped = cast(
+                "DeadlineSSLSocket",  # the class that the context has for its sockets
+                context.wrap_socket(
+                    sock,
+                    server_hostname=self.host,
+                    suppress_ragged_eofs=False,
+                    do_handshake_on_connect=False,
+                ),
             )
         except BaseException:
             sock.close()
             raise
-        assert isinstance(wrapped, DeadlineSSLSocket)  # noqa: S101  tells mypy what the context makes
         try:
             # The descriptor now belongs to ``wrapped``, no longer to ``sock``.
             self.tcp.sockets.add(wrapped)
@@ -369,7 +370,7 @@ class TLSDial:
             raise
         return wrapped
 
-    def read(self, timeout: float | None) -> ssl.SSLContext:
+    def read(self, timeout: float | None) -> "ssl.SSLContext":
         """Return the context, reading its files first if necessary.
 
         Raises ``SpecError`` for a file that cannot be used, and ``TimeoutError`` after ``timeout``
@@ -384,127 +385,41 @@ class TLSDial:
         self.tcp.end()
 
 
-def ssl_context(tls: TLSOptions) -> ssl.SSLContext:
-    """Return a client context for ``tls``; raise ``SpecError`` for a file that cannot be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sslsocket_class = DeadlineSSLSocket
-    # An end without close_notify must be an error, and a plugin must not renegotiate.
-    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    context.minimum_version = ssl.TLSVersion(tls.min_version or TLS_1_2)
-    _trust(context, tls)
-    if tls.cert_file or tls.key_file:
-        _identify(context, tls)
-    # Last, since it takes longest. OpenSSL does not report that it cannot open the system's roots.
-    if not (tls.insecure_skip_verify or tls.exclusive_root_pools):
-        check_descriptors()
-        context.load_default_certs()
-    return context
+def _context_of(tls: TLSOptions) -> "ssl.SSLContext":
+    from moby_plugins.adapters.http.tls import ssl_context
+
+    return ssl_context(tls)
 
 
-def server_context(tls: ServerTLS) -> ssl.SSLContext:
-    """Return a plugin's server context; raise ``SpecError`` for a file that cannot be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion(TLS_1_2)
-    # No host resumes a session. And a host that is still uploading, and so has not read its
-    # tickets, would lose an early response when the connection is reset.
-    context.num_tickets = 0
-    _identify(context, tls)
-    if tls.client_ca_file:
-        _trust_file(context, tls.client_ca_file)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _trust(context: ssl.SSLContext, tls: TLSOptions) -> None:
-    if tls.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return
-    if tls.exclusive_root_pools and not tls.ca_file:
-        raise SpecError("ExclusiveRootPools without a CAFile trusts nobody")
-    if tls.ca_file:
-        _trust_file(context, tls.ca_file)
-
-
-def _trust_file(context: ssl.SSLContext, ca_file: str) -> None:
-    try:
-        with _regular(ca_file) as path:
-            context.load_verify_locations(cafile=path)
-    except (OSError, ValueError) as error:
-        raise SpecError(f"CAFile cannot be used: {_reason(error)}", ca_file) from error
-
-
-def _identify(context: ssl.SSLContext, tls: TLSOptions | ServerTLS) -> None:
-    if not (tls.cert_file and tls.key_file):
-        raise SpecError("CertFile and KeyFile go together", tls.cert_file or tls.key_file)
-    try:
-        with _regular(tls.cert_file) as cert_path, _regular(tls.key_file) as key_path:
-            # Without a password argument, OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(cert_path, key_path, password=tls.passphrase)
-    except (OSError, ValueError) as error:
-        raise SpecError(
-            f"CertFile and KeyFile {shown(tls.key_file)} cannot be used: {_reason(error)}",
-            tls.cert_file,
-        ) from error
-
-
-@contextmanager
-def _regular(path: str) -> Iterator[str]:
-    """Yield a path at which OpenSSL can read the file at ``path`` without blocking.
-
-    Raises ``OSError`` for anything but a regular file, such as a FIFO, and for one that is too
-    large.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("not a regular file")
-        if status.st_size > MAX_TLS_FILE_BYTES:
-            raise OSError(f"larger than {MAX_TLS_FILE_BYTES} bytes")
-        # The file that was opened, even if ``path`` has been replaced since.
-        opened = f"/dev/fd/{descriptor}"
-        yield opened if os.path.exists(opened) else path
-    finally:
-        os.close(descriptor)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "not a PEM file").replace("_", " ").lower()
-    return shown(getattr(error, "strerror", None) or error)
-
-
-def _tls_dial(address: Address, tls: TLSOptions | None, lookups: Lookups | None) -> TLSDial:
-    dial = TLSDial(address, tls or TLSOptions(), lookups)
+def _tls_dialer(address: Address, tls: TLSOptions | None, lookups: Lookups | None) -> TLSDialer:
+    dialer = TLSDialer(address, tls or TLSOptions(), lookups)
     # If this takes longer, or lacks a thread or a descriptor, the first dial reads the files: it
     # has its own time-out, and idle connections can be closed for it.
     try:
-        dial.read(_SOON)
+        dialer.read(_SOON)
     except OSError:
         pass
     except SpecError as error:
         if not is_refusal(error):
             raise
-    return dial
+    return dialer
 
 
-_DIALS: dict[str, Callable[[Address, TLSOptions | None, Lookups | None], Dial]] = {
-    "unix": lambda address, _, __: UnixSocketDial(address),
-    "tcp": lambda address, _, lookups: TCPDial(address, lookups=lookups),
-    "http": lambda address, _, lookups: TCPDial(address, lookups=lookups),
-    "https": _tls_dial,
+_DIALERS: dict[str, Callable[[Address, TLSOptions | None, Lookups | None], Dialer]] = {
+    "unix": lambda address, _, __: UnixSocketDialer(address),
+    "tcp": lambda address, _, lookups: TCPDialer(address, lookups=lookups),
+    "http": lambda address, _, lookups: TCPDialer(address, lookups=lookups),
+    "https": _tls_dialer,
 }
 
 
-def dial_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None = None) -> Dial:
-    """Return a dial to ``address``, whose host is resolved by ``lookups``; read the TLS files.
+def dialer_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None = None) -> Dialer:
+    """Return a dialer for ``address``, whose host is resolved by ``lookups``; read the TLS files.
 
     Raises ``SpecError`` for a scheme, a path or a file that cannot be used. Files that take
     longer than a second, or for which there is no descriptor, are read by the first dial.
     """
-    if address.scheme not in _DIALS:
-        known = ", ".join(sorted(_DIALS))
-        raise SpecError(f"no way to dial {shown(address.scheme)}://; there are {known}")
-    return _DIALS[address.scheme](address, tls, lookups)
+    if address.scheme not in _DIALERS:
+        known = ", ".join(sorted(_DIALERS))
+        raise SpecError(f"no dialer for {shown(address.scheme)}://; there are {known}")
+    return _DIALERS[address.scheme](address, tls, lookups)

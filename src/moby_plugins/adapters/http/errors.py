@@ -1,13 +1,13 @@
-"""Map socket and TLS exceptions to ``TransportError``: the rows that all engines' tables share.
+"""Map socket and TLS exceptions to ``TransportError``: the rows of both libraries' tables.
 
-Each engine has two tables, one for errors before a status line and one for errors after it. A
+Each library has two tables, one for errors before a status line and one for errors after it. A
 table is a sequence of rows, read from top to bottom: the first row whose classes match the
 exception, or one of its causes, gives the class and the reason of our error. The exception
 stays its ``__cause__``.
 """
 
 import socket
-import ssl
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -16,9 +16,11 @@ from moby_plugins.domain.errors import PluginError, TransportError, TransportTim
 from moby_plugins.domain.http import TIMED_OUT
 from moby_plugins.domain.text import shown
 
-# The classes of an exception, the class of our error for it, and what returns its reason.
+Kinds: TypeAlias = tuple[type[BaseException], ...]
+# The classes of an exception, or what returns them; the class of our error for it, and what
+# returns its reason.
 Row: TypeAlias = tuple[
-    tuple[type[BaseException], ...],
+    Kinds | Callable[[], Kinds],
     type[TransportError] | type[WireError],
     Callable[[Address, Any], str],
 ]
@@ -29,16 +31,22 @@ def timed_out(*kinds: type[BaseException]) -> Row:
     return ((TimeoutError, *kinds), TransportTimeoutError, lambda _, __: TIMED_OUT)
 
 
+def _of_tls() -> Kinds:
+    # Without ssl, which only TLS connections import, there is no error of it.
+    ssl = sys.modules.get("ssl")
+    return () if ssl is None else (ssl.SSLError,)
+
+
 # Rows for errors before the status line, and for errors after it.
 NOT_ANSWERED: tuple[Row, ...] = (
     ((socket.gaierror,), TransportError, lambda _, e: f"unknown host: {shown(e.strerror)}"),
-    ((ssl.SSLError,), TransportError, lambda _, e: f"TLS: {shown(e.strerror or e)}"),
+    (_of_tls, TransportError, lambda _, e: f"TLS: {shown(e.strerror or e)}"),
     ((OSError,), TransportError, lambda address, e: address.explain(e)),
 )
 ANSWERED: Row = (
     (OSError,),
     TransportError,
-    lambda _, e: f"the connection broke in the answer: {shown(e)}",
+    lambda _, e: f"the connection failed during the response: {shown(e)}",
 )
 
 
@@ -47,18 +55,19 @@ def first_match(
 ) -> PluginError | None:
     """Return our error by the first row that matches any of ``chain``, ``None`` if none does."""
     chain = list(chain)
-    for kinds, ours, reason in rows:
+    for row_kinds, error_class, reason in rows:
+        kinds = row_kinds() if callable(row_kinds) else row_kinds
         for cause in chain:
             if isinstance(cause, kinds):
-                made = ours(reason(address, cause))
-                made.address = address.text
-                if isinstance(made, TransportError):
-                    made.answered = answered
-                return made
+                translated = error_class(reason(address, cause))
+                translated.address = address.text
+                if isinstance(translated, TransportError):
+                    translated.answered = answered
+                return translated
     return None
 
 
 def not_reached(error: OSError, address: Address) -> PluginError:
     """Return our error for one that a dial raised."""
-    made = first_match((timed_out(), *NOT_ANSWERED), [error], address, answered=False)
-    return made or TransportError(shown(error), address.text)
+    translated = first_match((timed_out(), *NOT_ANSWERED), [error], address, answered=False)
+    return translated or TransportError(shown(error), address.text)

@@ -2,9 +2,9 @@
 
 A ``PendingExchange`` connects, sends its request and receives the response, each step as soon as
 it does not block. It only counts the bytes of the response; once all have been received, the
-engine parses them from memory. If the size is not known from the head (see
-``domain/http_grammar.py``), or is large, the engine reads the rest from the socket, in a thread
-that may block.
+HTTP library parses them from memory. If the size is not known from the head (see
+``domain/http_grammar.py``), or is large, the HTTP library reads the rest from the socket, in a
+thread that may block.
 
 TLS connections are not begun this way: their handshake is done in a thread that may block, rather
 than in steps between other exchanges.
@@ -23,12 +23,12 @@ from moby_plugins.domain.http import Request, Response
 from moby_plugins.domain.http_grammar import response_size
 from moby_plugins.ports import PendingResponse
 
-# The most bytes of a response that are received before the engine reads it.
+# The most bytes of a response that are received before the HTTP library reads it.
 MOST_BYTES = 64 << 10
 _HUNG_UP = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
-class GiveBack(Protocol):
+class Release(Protocol):
     """A callback that takes a connection back once its response was read."""
 
     def __call__(self, connection: "Connection", /, *, reusable: bool) -> None:
@@ -37,7 +37,7 @@ class GiveBack(Protocol):
 
 
 class Connection(Protocol):
-    """One connection of an engine; one thread owns it from ``send`` until it is given back."""
+    """One connection of an HTTP library; one thread owns it from ``send`` until its release."""
 
     def send(self, request: Request, ends: float | None) -> bool:
         """Send ``request``; return false if the plugin responds before all of it was sent.
@@ -47,10 +47,10 @@ class Connection(Protocol):
         """
         ...
 
-    def receive(self, give_back: GiveBack, *, whole: bool) -> Response:
+    def receive(self, release: Release, *, whole: bool) -> Response:
         """Receive the response, by the deadline of ``send``; ``whole`` is what ``send`` returned.
 
-        Calls ``give_back`` when the body was read or closed. Closes the connection if it raises.
+        Calls ``release`` when the body was read or closed. Closes the connection if it raises.
         """
         ...
 
@@ -75,30 +75,22 @@ class PendingExchange:
         connection: Connection,
         request: Request,
         ends: float | None,
-        give_back: GiveBack,
+        release: Release,
         *,
         translate: Callable[[OSError], Exception],
     ) -> None:
         self._sock = sock
         self._connection = connection
         self._request: Request | None = request
-        self._ends = ends
-        self._give_back = give_back
+        # The monotonic time at which it times out, ``None`` for never.
+        self.ends: float | None = ends
+        self._release = release
         self._translate = translate
         self._sent = True
-        self._is_whole = False
+        # Whether ``finish`` will return or raise without waiting.
+        self.is_whole: bool = False
         self._is_over = False
         self._failure: Exception | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether ``finish`` will return or raise without waiting."""
-        return self._is_whole
-
-    @property
-    def ends(self) -> float | None:
-        """The monotonic time at which it times out, ``None`` for never."""
-        return self._ends
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
@@ -112,12 +104,12 @@ class PendingExchange:
         """Send the request; the socket must be connected."""
         request, self._request = self._request, None
         assert request is not None  # noqa: S101  for mypy: it is sent once
-        self._sent = self._connection.send(request, self._ends)
+        self._sent = self._connection.send(request, self.ends)
 
     def advance(self, events: int) -> bool:
         """Advance as far as possible without waiting; return true once ``finish`` is due."""
         if not events or events & _HUNG_UP:
-            self._is_whole = True
+            self.is_whole = True
         elif self._request is None:
             return self._receive()
         else:
@@ -125,8 +117,8 @@ class PendingExchange:
                 self.send()
             except Exception as error:  # raised again by ``finish``
                 self._failure = error
-                self._is_whole = True
-        return self._is_whole
+                self.is_whole = True
+        return self.is_whole
 
     def finish(self) -> Response:
         """Return the response: see ``Transport.send``."""
@@ -136,7 +128,7 @@ class PendingExchange:
         if self._request is not None:
             self._check_connected()
             self.send()
-        return self._connection.receive(self._give_back, whole=self._sent)
+        return self._connection.receive(self._release, whole=self._sent)
 
     def close(self) -> None:
         """Close the connection unless ``finish`` was called, which takes care of that."""
@@ -146,17 +138,18 @@ class PendingExchange:
     def _receive(self) -> bool:
         try:
             goes_on = self._sock.receive_early()
-        except OSError:  # the engine gets the error when it receives
+        except OSError:  # the HTTP library gets the error when it receives
             goes_on = False
-        came = len(self._sock.early)
-        size = response_size(self._sock.early) if goes_on else 0
-        self._is_whole = not goes_on or (size is not None and 0 < size <= came)
+        early = self._sock.early
+        received = len(early)
+        size = response_size(early) if goes_on else 0
+        self.is_whole = not goes_on or (size is not None and 0 < size <= received)
         # The size is 0 while the head is incomplete.
-        return self._is_whole or size is None or max(size, came) > MOST_BYTES
+        return self.is_whole or size is None or max(size, received) > MOST_BYTES
 
     def _check_connected(self) -> None:
         failure = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if not failure and self._ends is not None and self._ends <= time.monotonic():
+        if not failure and self.ends is not None and self.ends <= time.monotonic():
             failure = errno.ETIMEDOUT
         if failure:
             self._connection.close()
@@ -173,8 +166,9 @@ class PollSelector:
 
     def add(self, pending: PendingResponse, /) -> None:
         """Add ``pending`` to those that ``wait`` waits for."""
-        self._pending[pending.fileno()] = pending
-        self._poll.register(pending.fileno(), pending.events())
+        number = pending.fileno()
+        self._pending[number] = pending
+        self._poll.register(number, pending.events())
 
     def wait(self) -> list[PendingResponse]:
         """Wait until one or more responses can be finished; remove and return those."""
@@ -189,11 +183,9 @@ class PollSelector:
 
     def _advance(self, number: int, events: int) -> bool:
         pending = self._pending[number]
-        before = pending.events()
         if pending.advance(events):
             return True
-        if pending.events() != before:
-            self._poll.modify(number, pending.events())
+        self._poll.modify(number, pending.events())
         return False
 
     def _late(self) -> list[int]:

@@ -1,11 +1,11 @@
-"""Heads of requests and responses, written and read by both HTTP engines.
+"""Heads of requests and responses, written and read by both HTTP libraries.
 
 A client sends the same headers with every call of a method, so each head is checked and encoded
 once and cached. ``http.client`` would do both for every request.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.text import quoted
 
 _BAD_VALUE = re.compile(r"[\r\n\0]")
-# Headers of the body's length, which only the engine sets.
+# Headers of the body's length, which only the HTTP library sets.
 _FRAMING = {"content-length", "transfer-encoding"}
 
 
@@ -59,27 +59,27 @@ def head_of(request: Headed, host: str, length: int | None) -> bytes:
 @lru_cache(maxsize=128)
 def _head(method: str, headers: tuple[tuple[str, str], ...], host: str) -> bytes:
     """Return the head without the headers of the body's length, and without its end."""
-    given = {name: value for name, value in headers if name.lower() not in _FRAMING}
-    if "host" not in {name.lower() for name in given}:
-        given["Host"] = host
-    lines = b"".join(line(name, value) + b"\r\n" for name, value in given.items())
+    fields = {name: value for name, value in headers if name.lower() not in _FRAMING}
+    if "host" not in {name.lower() for name in fields}:
+        fields["Host"] = host
+    lines = b"".join(line(name, value) + b"\r\n" for name, value in fields.items())
     return b"POST /%b HTTP/1.1\r\n%b" % (method.encode(), lines)
 
 
-class AnswerHeaders(Mapping[str, str]):
-    """The headers in ``lines``, parsed on first access.
+class ResponseHeaders(Mapping[str, str]):
+    """The headers that ``lines`` returns, parsed on first access.
 
     Names are title-cased, and the values of repeated headers are joined by commas. For one thread
     at a time.
     """
 
-    def __init__(self, lines: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, lines: Callable[[], Iterable[tuple[str, str]]]) -> None:
         self._lines = lines
 
     @cached_property
     def _fields(self) -> dict[str, str]:
         fields: dict[str, str] = {}
-        for name, value in self._lines:
+        for name, value in self._lines():
             key = name.title()
             fields[key] = f"{fields[key]}, {value}" if key in fields else value
         return fields

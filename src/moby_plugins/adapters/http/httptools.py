@@ -1,4 +1,4 @@
-"""The fast HTTP engine (extra ``speed``): httptools, a parser in C, over a plain connection.
+"""The fast HTTP connection (extra ``speed``): httptools, a parser in C, over a plain connection.
 
 It behaves as ``urllib3.py`` does, over the same dialers, deadlines and pool. A small request is
 sent in one system call, and a small response is received in one. Heads of the most common form
@@ -7,7 +7,7 @@ bypass the parser (``plain_head`` in ``domain/http_grammar.py``).
 httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
 size or trailer for ever. It also accepts other protocols and versions, any byte in the reason of
 a status line, and sizes of any number of digits. So heads, and the lines between chunks, are also
-checked by the rules that both engines share (``domain/http_grammar.py``).
+checked by the rules that both libraries share (``domain/http_grammar.py``).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,12 +17,12 @@ from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dial_for
+from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dialer_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
-from moby_plugins.adapters.http.exchanges import GiveBack
+from moby_plugins.adapters.http.exchanges import Release
 from moby_plugins.adapters.http.heads import (
-    AnswerHeaders,
     RefusedError,
+    ResponseHeaders,
     check_heads,
     check_interim,
     head_of,
@@ -89,13 +89,13 @@ _ROWS: dict[bool, tuple[Row, ...]] = {
 
 def translate(error: Exception, address: Address, *, answered: bool) -> PluginError:
     """Return our error for ``error``, which is one of ``ERRORS``."""
-    made = first_match(_ROWS[answered], [error], address, answered=answered)
-    if made is None:
+    translated = first_match(_ROWS[answered], [error], address, answered=answered)
+    if translated is None:
         raise error
-    return made
+    return translated
 
 
-class Answer:
+class ResponseParser:
     """An incremental parser of one response, including interim responses before it.
 
     ``status`` is 0 until the headers are complete. ``length`` is the length of the body, if known;
@@ -151,10 +151,12 @@ class Answer:
         parts, self._parts = self._parts, []
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def headers(self) -> AnswerHeaders:
+    def headers(self) -> ResponseHeaders:
         """Return the headers, which are parsed on first access."""
         plain = self._plain
-        return AnswerHeaders(map(_decoded, self._headers) if plain is None else plain.lines())
+        if plain is None:
+            return ResponseHeaders(partial(map, _decoded, self._headers))
+        return ResponseHeaders(plain.lines)
 
     def finish(self) -> None:
         """Drop the parser, which would form a reference cycle with this."""
@@ -163,7 +165,7 @@ class Answer:
     def ended(self) -> Exception:
         """Return the error for a connection that ends before the head is complete."""
         if self.answered:
-            return OSError("it was closed among the headers")
+            return OSError("it was closed within the headers")
         return ClosedEarlyError()
 
     @property
@@ -178,7 +180,7 @@ class Answer:
     def on_message_begin(self) -> None:
         """Note the first byte of a status line. httptools calls this and the methods below."""
         if self.complete:
-            raise RefusedError("more than one answer")
+            raise RefusedError("more than one response")
         self._begun = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -201,7 +203,7 @@ class Answer:
             self._headers = []
             self._interim += 1
             if self._interim >= MAX_INTERIM:
-                raise RefusedError(f"more than {MAX_INTERIM} interim answers")
+                raise RefusedError(f"more than {MAX_INTERIM} interim responses")
             return
         self.ends_itself = bool(lengths or codings)
         if codings:
@@ -322,55 +324,55 @@ def _decoded(header: tuple[bytes, bytes]) -> tuple[str, str]:
 
 
 class UnreadBody:
-    """The body of ``answer``, read from ``sock``; ``give_back`` is called at its end."""
+    """The body of ``parser``, read from ``sock``; ``release`` is called at its end."""
 
     def __init__(
-        self, answer: Answer, sock: Socket, address: Address, give_back: Callable[..., None]
+        self, parser: ResponseParser, sock: Socket, address: Address, release: Callable[..., None]
     ) -> None:
-        self._answer = answer
+        self._parser = parser
         self._sock = sock
         self._address = address
-        self._give_back = give_back
-        self._came = answer.take()
-        self._over = False
+        self._release = release
+        self._received = parser.take()
+        self._is_over = False
 
     def read(self, size: int, /) -> bytes:
         """Return at most ``size`` bytes: see ``Body``."""
-        while not (self._came or self._over):
-            self._came = self._next(size)
-        data, self._came = self._came[:size], self._came[size:]
+        while not (self._received or self._is_over):
+            self._received = self._next(size)
+        data, self._received = self._received[:size], self._received[size:]
         return data
 
     def close(self) -> None:
         """Close the connection, unless the body was read to its end."""
-        if not self._over:
+        if not self._is_over:
             self._end(reusable=False)
 
     def _next(self, size: int) -> bytes:
-        answer = self._answer
-        data = self._receive(min(size, answer.room))
+        parser = self._parser
+        data = self._receive(min(size, parser.room))
         if data:
-            answer.feed(data)
-            if answer.complete:
-                self._end(reusable=answer.reusable)
+            parser.feed(data)
+            if parser.complete:
+                self._end(reusable=parser.reusable)
         else:
             self._end(reusable=False)
-        return answer.take()
+        return parser.take()
 
     def _receive(self, size: int) -> bytes:
         try:
-            if self._answer.failure is not None:
-                raise RefusedError(str(self._answer.failure))
+            if self._parser.failure is not None:
+                raise RefusedError(str(self._parser.failure))
             data = self._sock.recv(size)
-            if not data and (self._answer.ends_itself or self._sock.cut_off):
+            if not data and (self._parser.ends_itself or self._sock.cut_off):
                 raise RefusedError("the connection ended before the body")
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error
         return data
 
     def _end(self, *, reusable: bool) -> None:
-        self._over = True
-        self._give_back(reusable=reusable)
+        self._is_over = True
+        self._release(reusable=reusable)
 
 
 def connect(
@@ -386,7 +388,7 @@ def connect(
     ``idle`` and ``lookups`` may be shared with other transports. Reads the TLS files. Raises
     ``SpecError`` for a scheme, a path or a file that cannot be used.
     """
-    return PooledTransport(address, dial_for(address, tls, lookups), HttptoolsConnection, idle)
+    return PooledTransport(address, dialer_for(address, tls, lookups), HttptoolsConnection, idle)
 
 
 class HttptoolsConnection:
@@ -399,7 +401,7 @@ class HttptoolsConnection:
         # Whether the other end has hung up, or sent data that was not requested.
         self.is_readable: Callable[[], bool] = sock.is_readable
         # One for all responses: creating a parser takes longer than parsing.
-        self._answer = Answer()
+        self._parser = ResponseParser()
         self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
@@ -411,35 +413,35 @@ class HttptoolsConnection:
             self.close()
             raise
 
-    def receive(self, give_back: GiveBack, *, whole: bool) -> Response:
+    def receive(self, release: Release, *, whole: bool) -> Response:
         """Receive the response: see ``Connection`` in ``exchanges.py``."""
-        answer = self._answer
+        parser = self._parser
         try:
-            answer.begin()
-            while not answer.status:
+            parser.begin()
+            while not parser.status:
                 data = self._sock.recv(FIRST_BYTES)
                 if not data:
-                    raise answer.ended()
-                answer.feed(data)
+                    raise parser.ended()
+                parser.feed(data)
         except ERRORS as error:
-            answered = isinstance(error, OSError) and answer.answered
+            answered = isinstance(error, OSError) and parser.answered
             self.close()
             raise translate(error, self._address, answered=answered) from error
         except BaseException:
             self.close()
             raise
-        answer.reusable = answer.reusable and whole
+        parser.reusable = parser.reusable and whole
         is_new, self._is_new = self._is_new, False
-        if not answer.complete:
-            body = UnreadBody(answer, self._sock, self._address, partial(give_back, self))
-            return Response(answer.status, body, answer.headers(), is_new)
-        response = Response(answer.status, answer.take(), answer.headers(), is_new)
-        give_back(self, reusable=answer.reusable)
+        if not parser.complete:
+            body = UnreadBody(parser, self._sock, self._address, partial(release, self))
+            return Response(parser.status, body, parser.headers(), is_new)
+        response = Response(parser.status, parser.take(), parser.headers(), is_new)
+        release(self, reusable=parser.reusable)
         return response
 
     def close(self) -> None:
         """Close the connection."""
-        self._answer.finish()
+        self._parser.finish()
         self._sock.close()
 
     def _send(self, request: Request) -> bool:

@@ -13,7 +13,7 @@ from functools import partial
 
 from attrs import field, frozen
 
-from moby_plugins.adapters.http.dialing import Dial, Socket
+from moby_plugins.adapters.http.dialing import Dialer, Socket
 from moby_plugins.adapters.http.errors import not_reached
 from moby_plugins.adapters.http.exchanges import Connection
 from moby_plugins.adapters.http.pool import DIAL_TIMEOUT
@@ -39,12 +39,12 @@ class PassingTransport:
 
     ``hung_up`` is called in the thread that sends. It returns an event that is set once the host
     of this call has hung up: then ``send`` and the body's ``read`` raise
-    ``ConnectionAbortedError``. ``dial`` and ``engine`` are as in ``PooledTransport``.
+    ``ConnectionAbortedError``. ``dialer`` and ``connection_class`` are as in ``PooledTransport``.
     """
 
     _address: Address
-    _dial: Dial
-    _engine: Callable[[Address, Socket], Connection]
+    _dialer: Dialer
+    _connection_class: Callable[[Address, Socket], Connection]
     _hung_up: Callable[[], threading.Event]
     _running: set[_Running] = field(factory=set, init=False)
     _closed: threading.Event = field(factory=threading.Event, init=False)
@@ -56,23 +56,24 @@ class PassingTransport:
         ends = None if timeout is None else time.monotonic() + timeout
         hung_up = self._hung_up()
         try:
-            sock = self._dial(DIAL_TIMEOUT if timeout is None else min(timeout, DIAL_TIMEOUT))
+            sock = self._dialer(DIAL_TIMEOUT if timeout is None else min(timeout, DIAL_TIMEOUT))
         except OSError as error:
             raise not_reached(error, self._address) from error
         sock.settimeout(None)
         call = _Running(hung_up, sock)
         self._begin(call)
-        give_back = partial(self._end, call)
+        release = partial(self._end, call)
         try:
-            connection = self._engine(self._address, sock)
+            connection = self._connection_class(self._address, sock)
             whole = connection.send(request, ends)
-            response = connection.receive(give_back, whole=whole)
+            response = connection.receive(release, whole=whole)
         except BaseException as error:
             self._forget(call)
             if isinstance(error, (TransportError, WireError)) and hung_up.is_set():
                 raise _host_left() from error
             raise
-        return Response(response.status, _PassingBody(response.body, hung_up), response.headers)
+        body = _PassingBody(response.body, hung_up)
+        return Response(response.status, body, response.headers, response.new_connection)
 
     def close(self) -> None:
         """End the thread that checks the hosts; running calls continue."""

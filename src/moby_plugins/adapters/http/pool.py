@@ -1,6 +1,6 @@
-"""A transport that keeps idle connections for the next call, with any HTTP engine.
+"""A transport that keeps idle connections for the next call, with either HTTP library.
 
-An engine is a class of connections, in ``urllib3.py`` or ``httptools.py``.
+The class of its connections is in ``urllib3.py`` or ``httptools.py``.
 """
 
 import os
@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from moby_plugins.adapters.descriptors import Descriptors, is_refusal
-from moby_plugins.adapters.http.dialing import Dial, EndingDial, Socket, StartingDial
+from moby_plugins.adapters.http.dialing import Dialer, EndingDialer, Socket, StartingDialer
 from moby_plugins.adapters.http.errors import not_reached
 from moby_plugins.adapters.http.exchanges import Connection, PendingExchange
 from moby_plugins.domain.address import Address
@@ -127,21 +127,21 @@ class IdleConnections:
 class PooledTransport:
     """A transport to the plugin at ``address`` that keeps connections. Threads may share it.
 
-    After a fork, the child dials its own connections and does not use its parent's. ``dial``
-    returns a connected socket, from which the class ``engine`` makes a connection. ``idle`` bounds
+    After a fork, the child dials its own connections and does not use its parent's. ``dialer``
+    returns a connected socket, from which ``connection_class`` makes a connection. ``idle`` bounds
     the idle connections, together with those of other transports.
     """
 
     def __init__(
         self,
         address: Address,
-        dial: Dial,
-        engine: Callable[[Address, Socket], Connection],
+        dialer: Dialer,
+        connection_class: Callable[[Address, Socket], Connection],
         idle: IdleConnections | None = None,
     ) -> None:
         self._address = address
-        self._dial = dial
-        self.engine = engine
+        self._dialer = dialer
+        self.connection_class = connection_class
         self._closed = False
         self._shared = idle or IdleConnections()
         self._idle: deque[Idle] = deque()
@@ -158,7 +158,7 @@ class PooledTransport:
         process = PROCESS.number
         connection = self._take(process) or self._dialled(ends)
         whole = connection.send(request, ends)
-        return connection.receive(partial(self._give_back, process), whole=whole)
+        return connection.receive(partial(self._release, process), whole=whole)
 
     def begin(self, request: Request, timeout: float | None) -> PendingExchange | None:
         """Start to send ``request`` over a new connection, without waiting.
@@ -167,11 +167,12 @@ class PooledTransport:
         or if no descriptor is left.
         """
         fits = isinstance(request.body, bytes) and len(request.body) <= MOST_BEGUN_BYTES
-        if not fits or not issubclass(type(self._dial), StartingDial):
+        dialer: Any = self._dialer
+        if not fits or not issubclass(type(dialer), StartingDialer):
             return None
         ends = None if timeout is None else time.monotonic() + timeout
         try:
-            started = cast("StartingDial", self._dial).start()
+            started = dialer.start()
         except OSError as error:
             if is_refusal(error):
                 return None
@@ -179,10 +180,10 @@ class PooledTransport:
         if started is None:
             return None
         sock, is_connected = started
-        give_back = partial(self._give_back, PROCESS.number)
-        connection = self.engine(self._address, sock)
+        release = partial(self._release, PROCESS.number)
+        connection = self.connection_class(self._address, sock)
         translate = partial(not_reached, address=self._address)
-        pending = PendingExchange(sock, connection, request, ends, give_back, translate=translate)
+        pending = PendingExchange(sock, connection, request, ends, release, translate=translate)
         if is_connected:
             pending.send()
         return pending
@@ -190,25 +191,25 @@ class PooledTransport:
     def close(self) -> None:
         """Close idle connections; calls and dials under way raise ``TransportError``.
 
-        If ``dial`` cannot be ended, connections in use are closed after their call instead.
+        If ``dialer`` cannot be ended, connections in use are closed after their call instead.
         """
         self._closed = True
-        if isinstance(self._dial, EndingDial):
-            self._dial.end()
+        if isinstance(self._dialer, EndingDialer):
+            self._dialer.end()
         _close_all(self._shared, self._idle)
 
     def __repr__(self) -> str:
-        # The name in the settings: each engine is in a module of that name.
-        return self.engine.__module__.rpartition(".")[2]
+        # The name in the settings: each connection class is in a module of that name.
+        return self.connection_class.__module__.rpartition(".")[2]
 
     def _dialled(self, ends: float | None) -> Connection:
         try:
-            sock = self._shared.descriptors.tried(partial(self._dial, dial_time(ends)))
+            sock = self._shared.descriptors.tried(partial(self._dialer, dial_time(ends)))
         except OSError as error:
             raise not_reached(error, self._address) from error
         # The time-out of the dial does not apply to the exchange.
         sock.settimeout(None)
-        return self.engine(self._address, sock)
+        return self.connection_class(self._address, sock)
 
     def _take(self, process: int) -> Connection | None:
         while (idle := self._shared.take(self._idle)) is not None:
@@ -217,7 +218,7 @@ class PooledTransport:
             idle[1].close()
         return None
 
-    def _give_back(self, process: int, connection: Connection, /, *, reusable: bool) -> None:
+    def _release(self, process: int, connection: Connection, /, *, reusable: bool) -> None:
         if not reusable or len(self._idle) >= IDLE_CONNECTIONS:
             connection.close()
             return

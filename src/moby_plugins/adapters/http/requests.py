@@ -172,7 +172,9 @@ def _translate(error: BaseException, address: Address, *, answered: bool) -> Plu
     inner = [e for e in causes(error) if not isinstance(e, RequestException)]
     if inner and not isinstance(error, Timeout):
         return translate(inner[0], address, answered=answered)
-    ours = TransportTimeoutError if isinstance(error, Timeout) else TransportError
-    made = ours(TIMED_OUT if isinstance(error, Timeout) else shown(error), address.text)
-    made.answered = answered
-    return made
+    error_class = TransportTimeoutError if isinstance(error, Timeout) else TransportError
+    translated = error_class(
+        TIMED_OUT if isinstance(error, Timeout) else shown(error), address.text
+    )
+    translated.answered = answered
+    return translated

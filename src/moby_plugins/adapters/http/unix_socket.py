@@ -24,8 +24,8 @@ _OPEN = ("02", "03")
 _LOOK = 0.05
 
 
-class UnixSocketDial:
-    """A dial to ``address.path``; creating it raises ``SpecError`` for a path that is too long."""
+class UnixSocketDialer:
+    """A dialer for ``address.path``; creating it raises ``SpecError`` if the path is too long."""
 
     def __init__(self, address: Address) -> None:
         if not hasattr(socket, "AF_UNIX"):  # checked here, as every activation passes here
@@ -78,7 +78,7 @@ class UnixSocketDial:
                 self._sockets.check()
                 left = ends - time.monotonic()
                 if left <= 0:
-                    refusal = "the plugin takes no connections"
+                    refusal = "the plugin does not accept connections: its queue is full"
                     raise TimeoutError(errno.ETIMEDOUT, refusal) from error
                 # For the kernel, 0 means no limit.
                 _limit_connect(sock, min(max(left, 1e-3), _LOOK))
@@ -89,7 +89,7 @@ class UnixSocketDial:
 
 def check_socket_path(path: str) -> str:
     """Return ``path``; raise ``SpecError`` if it is longer than the path of a socket can be."""
-    size = len(os.fsencode(path))
+    size = len(path) if path.isascii() else len(os.fsencode(path))
     if size > MAX_PATH_BYTES:
         raise SpecError(
             f"socket path {shown(path)} has {size} bytes; the limit is {MAX_PATH_BYTES}"
@@ -116,7 +116,7 @@ def open_connections(path: str) -> frozenset[int]:
     These are the sockets at the plugin's end, in the network namespace of this process. On a
     system without ``/proc/net/unix`` there are none. The plugin may spell the path otherwise.
     """
-    found = set()
+    inodes = set()
     name = os.path.basename(path)
     try:
         with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as table:
@@ -127,10 +127,10 @@ def open_connections(path: str) -> frozenset[int]:
                     continue
                 listens = int(fields[3], 16) & _ACCEPTS
                 if not listens and fields[5] in _OPEN and _is_same_path(fields[7], path):
-                    found.add(int(fields[6]))
+                    inodes.add(int(fields[6]))
     except OSError:
         return frozenset()
-    return frozenset(found)
+    return frozenset(inodes)
 
 
 def _is_same_path(path: str, other: str) -> bool:

@@ -1,4 +1,4 @@
-"""The default HTTP engine: urllib3's connection, over a socket that was already dialled.
+"""The default HTTP connection: urllib3's, over a socket that was already dialled.
 
 urllib3 writes the requests. ``http.client``, on which it is built, reads the responses, except
 heads of the most common form (``plain_head`` in ``domain/http_grammar.py``). The pool and the
@@ -26,11 +26,11 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import SKIP_HEADER
 
-from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dial_for
+from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dialer_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
-from moby_plugins.adapters.http.exchanges import GiveBack
+from moby_plugins.adapters.http.exchanges import Release
 from moby_plugins.adapters.http.heads import (
-    AnswerHeaders,
+    ResponseHeaders,
     line,
 )
 from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport, time_left
@@ -152,7 +152,7 @@ class _HeaderLines(_InterimHeaderLines):
         except OSError as error:
             raise BrokenHeadersError(str(error)) from error
         if not line:
-            raise BrokenHeadersError("it was closed among the headers")
+            raise BrokenHeadersError("it was closed within the headers")
         return line
 
 
@@ -179,7 +179,7 @@ class StrictResponse(HTTPResponse):
             lines = _InterimHeaderLines(file, status_lines.size)
             _check_interim(parse_headers(cast("Any", lines)))
             status_lines.size = lines.size
-        raise HTTPException(f"more than {MAX_INTERIM} interim answers")
+        raise HTTPException(f"more than {MAX_INTERIM} interim responses")
 
     def begin(self) -> None:
         """Read the head; raise ``HTTPException`` for headers that leave the body's end unclear."""
@@ -299,10 +299,10 @@ def translate(error: BaseException, address: Address, *, answered: bool) -> Plug
     chain = list(causes(error))
     answered = answered or any(isinstance(cause, BrokenHeadersError) for cause in chain)
     rows = _ANSWERED if answered else _NOT_ANSWERED
-    made = first_match(rows, chain, address, answered=answered)
-    if made is None:
+    translated = first_match(rows, chain, address, answered=answered)
+    if translated is None:
         raise error
-    return made
+    return translated
 
 
 def connect(
@@ -318,7 +318,7 @@ def connect(
     ``idle`` and ``lookups`` may be shared with other transports. Reads the TLS files. Raises
     ``SpecError`` for a scheme, a path or a file that cannot be used.
     """
-    return PooledTransport(address, dial_for(address, tls, lookups), Urllib3Connection, idle)
+    return PooledTransport(address, dialer_for(address, tls, lookups), Urllib3Connection, idle)
 
 
 class Urllib3Connection:
@@ -331,13 +331,13 @@ class Urllib3Connection:
         self._sock = sock
         # Whether the other end has hung up, or sent data that was not requested.
         self.is_readable: Callable[[], bool] = sock.is_readable
-        self._http = _Connection(address, sock)
+        self._http = _DialledHTTPConnection(address, sock)
         self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
         """Send ``request``: see ``Connection`` in ``exchanges.py``."""
         try:
-            return self._ask(request, ends)
+            return self._send_request(request, ends)
         except CallersError as error:
             raised = error.raised
         except ERRORS as error:
@@ -352,27 +352,27 @@ class Urllib3Connection:
         finally:
             del raised  # its traceback refers to this frame
 
-    def receive(self, give_back: GiveBack, *, whole: bool) -> Response:
+    def receive(self, release: Release, *, whole: bool) -> Response:
         """Receive the response: see ``Connection`` in ``exchanges.py``."""
         try:
-            answer = self._http.answer()
+            response = self._http.response()
         except ERRORS as error:
             self.close()
             raise translate(error, self._address, answered=False) from error
         except BaseException:
             self.close()
             raise
-        end = partial(self._end, give_back, whole=whole)
-        headers = AnswerHeaders(answer.lines())
+        end = partial(self._end, release, whole=whole)
+        headers = ResponseHeaders(response.lines)
         is_new, self._is_new = self._is_new, False
-        body = _Body(answer, self._sock, self._address, end)
-        return Response(answer.status, body, headers, is_new)
+        body = _Body(response, self._sock, self._address, end)
+        return Response(response.status, body, headers, is_new)
 
     def close(self) -> None:
         """Close the connection."""
         self._http.close()
 
-    def _ask(self, request: Request, ends: float | None) -> bool:
+    def _send_request(self, request: Request, ends: float | None) -> bool:
         headers = {"Accept-Encoding": SKIP_HEADER, **request.headers}
         body: bytes | Iterable[bytes | FilePart] = request.body
         if request.length is not None:
@@ -393,9 +393,9 @@ class Urllib3Connection:
             return False  # the plugin already responds, or has stopped reading
         return True
 
-    def _end(self, give_back: GiveBack, *, whole: bool, read: bool) -> None:
+    def _end(self, release: Release, *, whole: bool, read: bool) -> None:
         # http.client drops the socket if no further response can follow.
-        give_back(self, reusable=whole and read and self._http.sock is not None)
+        release(self, reusable=whole and read and self._http.sock is not None)
 
 
 class GetConnection(Urllib3Connection):
@@ -407,7 +407,7 @@ class GetConnection(Urllib3Connection):
     verb = "GET"
 
 
-class _Connection(HTTPConnection):
+class _DialledHTTPConnection(HTTPConnection):
     response_class = StrictResponse
     auto_open = 0  # the socket is already connected, and is never replaced
 
@@ -418,7 +418,7 @@ class _Connection(HTTPConnection):
         self._head = b""
         self._begun = False
 
-    def answer(self) -> StrictResponse:
+    def response(self) -> StrictResponse:
         """Return the response of ``http.client``, without urllib3's wrapper."""
         return cast("StrictResponse", super(HTTPConnection, self).getresponse())
 
@@ -456,9 +456,9 @@ class _Body:
     """The body of a response, read from the socket on demand."""
 
     def __init__(
-        self, answer: StrictResponse, sock: Socket, address: Address, end: Callable[..., None]
+        self, response: StrictResponse, sock: Socket, address: Address, end: Callable[..., None]
     ) -> None:
-        self._answer = answer
+        self._response = response
         self._sock = sock
         self._address = address
         self._end = end
@@ -467,15 +467,15 @@ class _Body:
     def read(self, size: int, /) -> bytes:
         if self._done:
             return b""
-        answer = self._answer
+        response = self._response
         try:
-            data = answer.read1(size)
-            if not data and (answer.length or self._sock.cut_off):
-                raise IncompleteRead(b"", answer.length)
+            data = response.read1(size)
+            if not data and (response.length or self._sock.cut_off):
+                raise IncompleteRead(b"", response.length)
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error
         # A body of known length is complete, or another body has ended.
-        if answer.length == 0 or not data:
+        if response.length == 0 or not data:
             self._finish(read=True)
         return data
 
@@ -485,5 +485,5 @@ class _Body:
 
     def _finish(self, *, read: bool) -> None:
         self._done = True
-        self._answer.close()
+        self._response.close()
         self._end(read=read)

@@ -164,9 +164,11 @@ async def _respond(reply: Reply, exchange: "_LoopExchange", call: RunningCall) -
         elif inspect.isawaitable(reply):
             reply = await exchange.awaited(reply, answered=False)
         elif _is_asynchronous(reply):
-            came = exchange.request
+            request = exchange.request
             reply = reply(
-                AsyncRequest(came.method, came.read(), came.headers, attempt=came.attempt)
+                AsyncRequest(
+                    request.method, request.read(), request.headers, attempt=request.attempt
+                )
             )
         elif is_open(reply):
             with exchange.ended.calling(call.hang_up), call:

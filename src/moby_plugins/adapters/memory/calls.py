@@ -213,11 +213,11 @@ class Calls(Sequence[Call]):
         """
         __tracebackhide__ = True
         calls = self.of(method)
-        found = [call for call in calls if _agrees(call, arguments)]
-        if times is None and found:
+        matches = [call for call in calls if _agrees(call, arguments)]
+        if times is None and matches:
             return
-        if times is None or len(found) != times:
-            raise AssertionError("\n".join(self._missed(method, arguments, found, times)))
+        if times is None or len(matches) != times:
+            raise AssertionError("\n".join(self._missed(method, arguments, matches, times)))
         self._assert_all_remembered(f"whether {method} was called {_times(times)}")
 
     def assert_not_called(self, method: str, arguments: Any = ...) -> None:
@@ -231,35 +231,35 @@ class Calls(Sequence[Call]):
             AssertionError: If it was; it shows the calls.
         """
         __tracebackhide__ = True
-        found = [call for call in self.of(method) if _agrees(call, arguments)]
-        if found:
-            heading = f"{_named(method, arguments)} was called {_times(len(found))}:"
-            raise AssertionError("\n".join([heading, *listed(map(str, found))]))
+        matches = [call for call in self.of(method) if _agrees(call, arguments)]
+        if matches:
+            heading = f"{_named(method, arguments)} was called {_times(len(matches))}:"
+            raise AssertionError("\n".join([heading, *listed(map(str, matches))]))
         self._assert_all_remembered(f"whether {method} was not called")
 
     def _missed(
-        self, method: str, arguments: Any, found: list[Call], times: int | None
+        self, method: str, arguments: Any, matches: list[Call], times: int | None
     ) -> Iterator[str]:
         expected = "" if times is None else f"expected {_times(times)}, "
-        was = f"was called {_times(len(found))}" if found else "was not called"
+        was = f"was called {_times(len(matches))}" if matches else "was not called"
         yield f"{_named(method, arguments)}: {expected}{was}"
-        yield from listed(map(str, found))
-        others = [call for call in self.of(method) if call not in found]
+        yield from listed(map(str, matches))
+        others = [call for call in self.of(method) if call not in matches]
         if others:
             nearest = min(others, key=lambda call: sum(1 for _ in call.differences(arguments)))
             yield f"called with other arguments {_times(len(others))}; the nearest:"
             yield f"  {nearest}"
             yield from listed(f"  {line}" for line in nearest.differences(arguments))
-        elif not found:
+        elif not matches:
             counts = Counter(self.methods).items()
-            told = ", ".join(f"{name} {_times(count)}" for name, count in counts)
-            yield f"called: {told or 'nothing'}"
+            counted = ", ".join(f"{name} {_times(count)}" for name, count in counts)
+            yield f"called: {counted or 'nothing'}"
 
     def _assert_all_remembered(self, what: str) -> None:
         __tracebackhide__ = True
         if self._forgotten:
             raise AssertionError(
-                f"nobody can tell {what}: the first {self._forgotten} calls are forgotten"
+                f"cannot tell {what}: the first {self._forgotten} calls were not kept"
             )
 
     def _now(self) -> list[Call]:

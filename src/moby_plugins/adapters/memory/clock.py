@@ -30,6 +30,7 @@ from typing import TypeVar
 from attrs import define, field
 
 from moby_plugins.deferred_names import AtDoor
+from moby_plugins.domain.retry import finite, no_nan
 from moby_plugins.ports import SleepEvent
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ class ClockStuckError(RuntimeError):
 
 
 @define(eq=False)
-class _Party:
+class _Participant:
     """A thread that takes part in the clock's schedule."""
 
     name: str
@@ -62,7 +63,7 @@ class _Party:
     woken: threading.Event = field(factory=threading.Event)
     error: BaseException | None = None
 
-    def doing(self) -> str:
+    def state_text(self) -> str:
         if self.running:
             return f"{self.name} is running"
         until = "" if self.until is None else f" until {self.until:g}"
@@ -96,10 +97,10 @@ class FakeClock:
 
     def __init__(self, start: float = 0.0, *, watchdog: float = 10.0) -> None:
         self.sleeps: list[float] = []
-        self._now = float(start)
-        self._watchdog = watchdog
+        self._now = float(finite("start", start))
+        self._watchdog = no_nan("watchdog", watchdog)
         self._lock = threading.Lock()
-        self._parties: dict[int, _Party] = {}
+        self._participants: dict[int, _Participant] = {}
         self._script: list[tuple[float, int, Callable[[], object]]] = []
         self._order = count()
         self._scripting: int | None = None
@@ -122,9 +123,10 @@ class FakeClock:
         Raises:
             ClockStuckError: If no thread can continue. An exception of a scripted event is
                 raised here, too.
+            ValueError: If ``seconds`` is NaN.
         """
         with self._lock:
-            self.sleeps.append(seconds)
+            self.sleeps.append(no_nan("seconds", seconds))
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
@@ -133,7 +135,7 @@ class FakeClock:
         Args:
             seconds: How long.
         """
-        if seconds > 0:
+        if no_nan("seconds", seconds) > 0:
             self._block(None, seconds)
 
     def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
@@ -149,6 +151,8 @@ class FakeClock:
         Returns:
             Whether it is set.
         """
+        if timeout is not None:
+            no_nan("timeout", timeout)
         if isinstance(event, SleepEvent) and timeout is not None:
             with self._lock:
                 self.sleeps.append(timeout)
@@ -163,11 +167,11 @@ class FakeClock:
         Yields:
             Nothing.
         """
-        party = self._enter()
+        participant = self._enter()
         try:
             yield
         finally:
-            self._leave(party)
+            self._leave(participant)
 
     def at(self, moment: float, do: Callable[[], object]) -> None:
         """Call a function at a moment, before threads that sleep until then continue.
@@ -180,9 +184,13 @@ class FakeClock:
         Args:
             moment: When, in seconds on this clock.
             do: The function.
+
+        Raises:
+            ValueError: If ``moment`` is NaN or infinite.
         """
         with self._lock:
-            heapq.heappush(self._script, (moment, next(self._order), do))
+            script = (finite("moment", moment), next(self._order), do)
+            heapq.heappush(self._script, script)
 
     def run(self, *functions: Callable[[], T]) -> list[Future[T]]:
         """Call each function in its own thread, at this moment; return when all have ended.
@@ -223,23 +231,23 @@ class FakeClock:
             finally:
                 done.set()
 
-    def _enter(self) -> _Party:
+    def _enter(self) -> _Participant:
         ident = threading.get_ident()
         with self._lock:
-            party = self._parties.get(ident)
-            if party is None:
+            participant = self._participants.get(ident)
+            if participant is None:
                 name = threading.current_thread().name
-                party = self._parties[ident] = _Party(name, next(self._order))
+                participant = self._participants[ident] = _Participant(name, next(self._order))
                 self._moved = time.monotonic()
-            party.depth += 1
-        return party
+            participant.depth += 1
+        return participant
 
-    def _leave(self, party: _Party) -> None:
+    def _leave(self, participant: _Participant) -> None:
         with self._lock:
-            party.depth -= 1
-            if party.depth:
+            participant.depth -= 1
+            if participant.depth:
                 return
-            del self._parties[threading.get_ident()]
+            del self._participants[threading.get_ident()]
             self._moved = time.monotonic()
         try:
             self._take_turn()
@@ -250,18 +258,18 @@ class FakeClock:
         if self._scripting == threading.get_ident():
             raise ClockStuckError("a scripted event must not sleep or wait")
         with self.working():
-            party = self._parties[threading.get_ident()]
+            participant = self._participants[threading.get_ident()]
             with self._lock:
-                party.until = None if seconds is None else self._now + seconds
-                party.event, party.running = event, False
-                party.woken.clear()
+                participant.until = None if seconds is None else self._now + seconds
+                participant.event, participant.running = event, False
+                participant.woken.clear()
                 self._moved = time.monotonic()
             try:
                 self._take_turn()
-                self._await(party)
+                self._await(participant)
             finally:
                 with self._lock:
-                    party.running = True
+                    participant.running = True
 
     def _take_turn(self) -> None:
         began = time.monotonic()
@@ -287,13 +295,17 @@ class FakeClock:
     def _next(self) -> Callable[[], object] | None:
         # Wakes one thread, or returns a scripted event for the caller to run.
         with self._lock:
-            parties = self._parties.values()
-            if self._scripting or not parties or any(party.running for party in parties):
+            participants = self._participants.values()
+            if (
+                self._scripting
+                or not participants
+                or any(participant.running for participant in participants)
+            ):
                 return None
-            blocked = sorted(parties, key=lambda party: party.turn)
-            for party in blocked:
-                if party.event is not None and party.event.is_set():
-                    self._wake(party)
+            blocked = sorted(participants, key=lambda participant: participant.turn)
+            for participant in blocked:
+                if participant.event is not None and participant.event.is_set():
+                    self._wake(participant)
                     return None
             moment = min((p.until for p in blocked if p.until is not None), default=None)
             if self._script and (moment is None or self._script[0][0] <= moment):
@@ -303,45 +315,51 @@ class FakeClock:
                 self._scripting = threading.get_ident()
                 return scripted
             if moment is None:
-                self._give_up("all wait, and nothing can wake them")
+                self._give_up("all threads wait, and no scheduled event can wake them")
             else:
                 self._now = max(self._now, moment)
-                self._wake(next(party for party in blocked if party.until == moment))
+                self._wake(
+                    next(participant for participant in blocked if participant.until == moment)
+                )
             return None
 
     def _hand_on(self, error: BaseException) -> None:
         # A thread that leaves has no sleep() that could raise the error of a scripted event.
         with self._lock:
-            blocked = [party for party in self._parties.values() if not party.running]
+            blocked = [
+                participant
+                for participant in self._participants.values()
+                if not participant.running
+            ]
             if not blocked:
                 raise error
-            heir = min(blocked, key=lambda p: float("inf") if p.until is None else p.until)
-            heir.error = error
-            self._wake(heir)
+            following = min(blocked, key=lambda p: float("inf") if p.until is None else p.until)
+            following.error = error
+            self._wake(following)
 
-    def _wake(self, party: _Party) -> None:
-        party.running = True
-        party.turn = next(self._order)
+    def _wake(self, participant: _Participant) -> None:
+        participant.running = True
+        participant.turn = next(self._order)
         self._moved = time.monotonic()
-        party.woken.set()
+        participant.woken.set()
 
-    def _await(self, party: _Party) -> None:
+    def _await(self, participant: _Participant) -> None:
         patience = self._watchdog * _PATIENCE
-        while not party.woken.wait(patience):
+        while not participant.woken.wait(patience):
             with self._lock:
                 idle = time.monotonic() - self._moved
-                happened = party.event is not None and party.event.is_set()
-                if happened and idle >= patience and not party.running:
-                    self._wake(party)
+                happened = participant.event is not None and participant.event.is_set()
+                if happened and idle >= patience and not participant.running:
+                    self._wake(participant)
                 elif idle > self._watchdog:
-                    self._give_up(f"nothing moved for {self._watchdog:g} s of real time")
-        error, party.error = party.error, None
+                    self._give_up(f"no thread made progress for {self._watchdog:g} s of real time")
+        error, participant.error = participant.error, None
         if error is not None:
             raise error
 
     def _give_up(self, reason: str) -> None:
-        doing = "; ".join(party.doing() for party in self._parties.values())
-        for party in self._parties.values():
-            if not party.running:
-                party.error = ClockStuckError(f"{reason}: {doing}")
-                self._wake(party)
+        states = "; ".join(participant.state_text() for participant in self._participants.values())
+        for participant in self._participants.values():
+            if not participant.running:
+                participant.error = ClockStuckError(f"{reason}: {states}")
+                self._wake(participant)

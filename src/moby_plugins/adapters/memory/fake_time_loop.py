@@ -26,6 +26,7 @@ from itertools import count
 from typing import Any, TypeVar, TypeVarTuple
 
 from moby_plugins.deferred_names import AtDoor
+from moby_plugins.domain.retry import finite, no_nan
 from moby_plugins.domain.text import quoted
 
 _DOOR = AtDoor("moby_plugins.testing", __name__)
@@ -72,9 +73,11 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
     """
 
     __module__ = _DOOR
+    _closed = True  # for ``__del__``, if an argument is refused
 
     def __init__(self, start: float = 0.0, *, watchdog: float = 10.0) -> None:
-        self._jumping = _JumpingSelector(float(start), watchdog, self._moved)
+        start, watchdog = float(finite("start", start)), no_nan("watchdog", watchdog)
+        self._jumping = _JumpingSelector(start, watchdog, self._moved)
         super().__init__(self._jumping)
         self._jumping.own = len(self._jumping.get_map())
 
@@ -96,13 +99,11 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
 
         Raises:
             TypeError: For a coroutine function, or anything that cannot be called.
-            ValueError: If ``moment`` is NaN.
+            ValueError: If ``moment`` is NaN or infinite.
         """
         if iscoroutinefunction(do) or not callable(do):
             raise TypeError(f"do must be a plain function, which may start a task: {quoted(do)}")
-        if math.isnan(moment):
-            raise ValueError("moment must be a number of seconds, not nan")
-        self._jumping.add(moment, do)
+        self._jumping.add(finite("moment", moment), do)
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end, and return its result; may be called again.
@@ -170,8 +171,11 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
 
         Returns:
             A handle that cancels it.
+
+        Raises:
+            ValueError: If ``when`` is NaN.
         """
-        if when == math.inf:
+        if no_nan("when", when) == math.inf:
             return asyncio.TimerHandle(when, callback, args, self, context)
         return super().call_at(when, callback, *args, context=context)
 
@@ -231,34 +235,34 @@ class _JumpingSelector(selectors.DefaultSelector):
         heapq.heappush(self._script, (float(moment), next(self._order), do))
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        came = super().select(0)
+        events = super().select(0)
         due = math.inf if timeout is None else self.now + timeout
         if self._script and due > self.now:
             due = min(due, self._script[0][0])
-        if not came and due <= self.now:
+        if not events and due <= self.now:
             if time.monotonic() - self.busy_since > self._watchdog:
                 self._give_up(f"time did not move in {self._watchdog:g} s of real time")
         else:
-            came = came or self._wait(due)
+            events = events or self._wait(due)
             self.busy_since = time.monotonic()
-        if not came and (timeout is None or timeout > 0):
+        if not events and (timeout is None or timeout > 0):
             self._jump(due)
-        return came
+        return events
 
     def _wait(self, due: float) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for real work; return an empty list if time should jump."""
         sockets = len(self.get_map()) - self.own
         if not (self.jobs or sockets):
             if due == math.inf:
-                self._give_up("all wait, and nothing can wake them")
+                self._give_up("all tasks wait, and no scheduled event can wake them")
             return []
         if sockets and not self.jobs and due < math.inf:
             return super().select(self._watchdog * _PATIENCE)
-        came = super().select(self._watchdog)
-        if not came:
-            real = "a job in an executor has not ended" if self.jobs else "no socket had anything"
-            self._give_up(f"all wait, and {real} for {self._watchdog:g} s of real time")
-        return came
+        events = super().select(self._watchdog)
+        if not events:
+            real = "a job in an executor has not ended" if self.jobs else "no socket was ready"
+            self._give_up(f"all tasks wait, and {real} for {self._watchdog:g} s of real time")
+        return events
 
     def _jump(self, due: float) -> None:
         self.now = max(self.now, round(due, _DIGITS))

@@ -18,7 +18,7 @@ from typing import BinaryIO, NoReturn, Self, TypeAlias
 from attrs import define, evolve, frozen
 
 from moby_plugins.adapters.clock import SystemClock
-from moby_plugins.adapters.http.dialing import server_context
+from moby_plugins.adapters.http.tls import server_context
 from moby_plugins.adapters.memory.calls import Call, Calls
 from moby_plugins.adapters.memory.replies import (
     Fault,
@@ -43,7 +43,7 @@ PATIENCE = 5.0
 Serve: TypeAlias = Callable[[socket.socket], object]
 
 
-class Connections:
+class AcceptedConnections:
     """The connections that ``listener`` accepts: each is passed to ``serve``, then closed.
 
     The listener and each connection have their own thread. An ``OSError`` of ``serve`` only ends
@@ -99,7 +99,7 @@ class Connections:
 
 # Opens a socket for hosts to dial. The text is a suffix for its path, empty for the server's own
 # socket. With the number 0 the socket listens; with an errno, dialling it fails with that.
-Place: TypeAlias = Callable[[str, int], Listener]
+OpenListener: TypeAlias = Callable[[str, int], Listener]
 
 
 def _at_path(path: str, suffix: str, number: int) -> Listener:
@@ -141,7 +141,7 @@ def as_nobody() -> Iterator[None]:
         if os.geteuid() == 0:
             setfsuid = getattr(ctypes.CDLL(None), "setfsuid", None)
             if setfsuid is None:
-                raise SettingsError("to root no socket is denied; run the test as somebody else")
+                raise SettingsError("root is never denied a socket; run the test as another user")
             setfsuid(NOBODY)
             rights.callback(setfsuid, 0)
         yield
@@ -286,7 +286,7 @@ class FaultServer:
     def __init__(
         self,
         plugin: Replies,
-        place: Place,
+        open_listener: OpenListener,
         *,
         tls: ServerTLS | None = None,
         clock: Clock | None = None,
@@ -294,18 +294,18 @@ class FaultServer:
     ) -> None:
         self.calls: Calls = Calls()
         self._plugin = checked_replies(plugin)
-        self._place = place
+        self._open_listener = open_listener
         self._tls = tls
         self._clock = (
             SystemClock()
             if clock is None
             else filled("clock", clock, "now", "sleep", "wait", "working")
         )
-        self._over = connect
+        self._connect = connect
         # If every call has to fail to connect, hosts that announce nothing must fail as well.
         self._errno = plugin.errno if isinstance(plugin, Fault) else 0
         self._lock = threading.Lock()
-        self._running: tuple[Listener, Connections] | None = None
+        self._running: tuple[Listener, AcceptedConnections] | None = None
         # Shared by threads without a lock, because each operation on them is atomic.
         self._numbers = count(1)
         self._announced: dict[str, _Turn] = {}
@@ -350,8 +350,8 @@ class FaultServer:
             clock: The clock of the times of ``calls``; the machine's unless given.
             connect: Creates the real transports; by default those over urllib3.
         """
-        place = partial(_at_port, host, "tcp" if tls is None else "https")
-        return cls(plugin, place, tls=tls, clock=clock, connect=connect)
+        open_listener = partial(_at_port, host, "tcp" if tls is None else "https")
+        return cls(plugin, open_listener, tls=tls, clock=clock, connect=connect)
 
     def __repr__(self) -> str:
         running = self._running
@@ -389,9 +389,9 @@ class FaultServer:
         context = None if self._tls is None else server_context(self._tls)
         with self._lock:
             if self._running is None:
-                listener = self._place("", self._errno)
+                listener = self._open_listener("", self._errno)
                 serve = partial(self._serve, listener.address, context)
-                connections = Connections(listener.socket, serve)
+                connections = AcceptedConnections(listener.socket, serve)
                 self._running = listener, connections
                 if not self._errno:
                     connections.start()
@@ -421,7 +421,7 @@ class FaultServer:
     def _transport(self, addr: str, tls: TLSOptions | None) -> Transport:
         from moby_plugins.adapters.http import urllib3
 
-        return (self._over or urllib3.connect)(Address(addr), tls)
+        return (self._connect or urllib3.connect)(Address(addr), tls)
 
     def _announce(self, host: _HostTransport, request: Request, timeout: float | None) -> Response:
         # The reply is taken in the calling thread, so that a call without one fails there.
@@ -450,7 +450,7 @@ class FaultServer:
     def _dial_dead_end(self, host: _HostTransport, method: str, number: int) -> Response:
         with ExitStack() as opened:
             # A separate socket, so that other threads can still call the server's own.
-            dead_end = self._place(f"-{next(self._numbers)}", number)
+            dead_end = self._open_listener(f"-{next(self._numbers)}", number)
             opened.callback(dead_end.socket.close)
             opened.callback(dead_end.withdraw)
             transport = opened.enter_context(closing(self._transport(dead_end.address, host.tls)))
@@ -463,7 +463,8 @@ class FaultServer:
                 raise
 
     def _serve(self, address: str, context: ssl.SSLContext | None, sock: socket.socket) -> None:
-        # A duplicate, because TLS takes its socket over, but ``Connections`` still uses this one.
+        # A duplicate, because TLS takes its socket over, but ``AcceptedConnections`` still uses
+        # this one.
         own = sock.dup()
         if context is not None:
             own = context.wrap_socket(own, server_side=True)
@@ -471,11 +472,11 @@ class FaultServer:
             for request in requests_in(file):
                 self._respond(address, own, request)
 
-    def _respond(self, address: str, sock: socket.socket, came: Request) -> None:
-        headers = dict(came.headers)
+    def _respond(self, address: str, sock: socket.socket, received: Request) -> None:
+        headers = dict(received.headers)
         announced = self._announced.get(headers.pop(HEADER, ""))
         turn = announced or _Turn(lambda it: reply_to(it.method, self._plugin), address)
-        request = evolve(came, headers=headers, attempt=turn.attempt)
+        request = evolve(received, headers=headers, attempt=turn.attempt)
         # A transport sends a request twice if its idle connection had been closed.
         if not turn.arrived:
             turn.arrived = True
@@ -495,7 +496,7 @@ class FaultServer:
         except OSError:
             raise
         except BaseException as error:  # raised by the iterable body of a test
-            log_failure(f"the answer to {request.method} broke off", error)
+            log_failure(f"the response to {request.method} was interrupted", error)
             exchange.hang_up()
 
     def _record(self, turn: _Turn, request: Request) -> None:

@@ -70,7 +70,8 @@ class Replay:
             raise TransportError(call.broken)
         if call.answer.omitted:
             raise RecordingError(
-                f"the answer of {call.method} was too large to be kept", self._recording.plugin
+                f"the response to {call.method} was too large to be recorded",
+                self._recording.plugin,
             )
         return Response(call.status, _pieces(call.answer, call.broken))
 

@@ -70,14 +70,14 @@ class Fault:
         return self.name
 
 
-def _check_type(name: str, given: object, kind: type) -> None:
-    if not isinstance(given, kind) or isinstance(given, bool):
-        raise TypeError(f"{name} must be {kind.__name__}, not {quoted(given)}")
+def _check_type(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} must be {kind.__name__}, not {quoted(value)}")
 
 
-def _check_seconds(name: str, given: object) -> None:
-    if isinstance(given, bool) or not (isinstance(given, (int, float)) and given >= 0):
-        raise TypeError(f"{name} must be a number of seconds from 0 on, not {quoted(given)}")
+def _check_seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) and value >= 0):
+        raise TypeError(f"{name} must be a number of seconds from 0 on, not {quoted(value)}")
 
 
 @frozen
@@ -269,11 +269,11 @@ class Script:
     def unused(self) -> list[str]:
         """Return a line for each step that no call has taken yet."""
         with self._lock:
-            taken = self._taken
+            count = self._taken
         return [
             f"step {number} of {len(self._steps)}: {shown(step)}"
             for number, step in enumerate(self._steps, 1)
-            if number > taken
+            if number > count
         ]
 
     def __repr__(self) -> str:
@@ -287,7 +287,7 @@ Replies: TypeAlias = App | Mapping[str, Reply] | Script | Fault
 def checked_replies(plugin: Replies) -> Replies:
     """Return ``plugin``; raise ``TypeError`` for anything else than ``Replies``."""
     if isinstance(plugin, type):
-        raise TypeError(f"plugin is the class {plugin.__name__}, and an instance is wanted")
+        raise TypeError(f"plugin is the class {plugin.__name__}, not an instance")
     if not (callable(plugin) or isinstance(plugin, (Mapping, Script, Fault))):
         raise TypeError(
             "plugin must be a subsystem's implementation, a function of a Request, a table from "
@@ -320,7 +320,7 @@ def reply_to(called: str, plugin: Replies) -> Reply:
         if method not in plugin:
             known = listed(sorted(plugin), "none")
             raise UnexpectedCallError(
-                f"nobody expected a call of {printable(method)}; known methods: {known}"
+                f"unexpected call of {printable(method)}; known methods: {known}"
             )
         reply = plugin[method]
     while isinstance(reply, Script):
@@ -338,7 +338,7 @@ class UsedUp(Protocol):
 
 
 def unused_replies(plugin: Replies, called: Iterable[str]) -> list[str]:
-    """Return a line for each reply of ``plugin`` that calls of these methods did not take."""
+    """Return a line for each reply of ``plugin`` that was not used, given the calls' methods."""
     if isinstance(plugin, UsedUp):
         return plugin.unused()
     if not isinstance(plugin, Mapping):
@@ -358,7 +358,7 @@ def assert_replies_used(plugin: Replies, called: Iterable[str]) -> None:
     __tracebackhide__ = True
     unused = unused_replies(plugin, called)
     if unused:
-        raise AssertionError("\n  ".join(["these replies were never asked for:", *unused]))
+        raise AssertionError("\n  ".join(["these replies were never used:", *unused]))
 
 
 def respond(reply: Reply, exchange: Exchange) -> Response:

@@ -33,12 +33,12 @@ class Labels:
 
     def __call__(self, text: str) -> str:
         """Return the label's value for ``text``."""
-        kept = self._kept.get(text)
-        if kept is None:
+        label = self._kept.get(text)
+        if label is None:
             if len(self._kept) >= self._most:
                 return OTHER
-            kept = self._kept[text] = shown(text, MAX_LABEL)
-        return kept
+            label = self._kept[text] = shown(text, MAX_LABEL)
+        return label
 
 
 def error_kind(error: BaseException | None) -> str:

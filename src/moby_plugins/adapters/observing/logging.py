@@ -6,13 +6,13 @@ from typing import Any
 
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import in_full
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.observing import (
     ActivationFailed,
     CallEnded,
     CallStarted,
     DriverFailed,
     HandlerFailed,
-    Observer,
     OnCallEnded,
     OnRequestEnded,
     PluginActivated,
@@ -85,7 +85,7 @@ class LoggingObserver(Observer):
     def driver_failed(self, event: DriverFailed, /) -> None:
         """Log an error that a plugin reported in a response with status 200."""
         if _is_logged(calls, self._failure):
-            text = f"{shown(event.method)}: {_told(event.error)}"
+            text = f"{shown(event.method)}: {_brief(event.error)}"
             of = {"plugin": shown(event.plugin), "address": shown(event.address)}
             of["method"] = shown(event.method)
             _log(calls, self._failure, text, "driver_failed", of, error=event.error)
@@ -128,7 +128,7 @@ class LoggingObserver(Observer):
         """Log that a plugin could not be activated."""
         if _is_logged(plugins, self._failure):
             name, took = quoted(event.name), _time(event.seconds)
-            text = f"plugin {name} was not activated in {took}: {_told(event.error)}"
+            text = f"plugin {name} was not activated in {took}: {_brief(event.error)}"
             of = {"plugin": shown(event.name), "seconds": event.seconds}
             _log(plugins, self._failure, text, "activation_failed", of, error=event.error)
 
@@ -136,7 +136,7 @@ class LoggingObserver(Observer):
         """Log the failure of a registry's handler."""
         if _is_logged(plugins, self._failure):
             plugin, handler = quoted(event.plugin), shown(event.handler)
-            text = f"the handler {handler} failed for plugin {plugin}: {_told(event.error)}"
+            text = f"the handler {handler} failed for plugin {plugin}: {_brief(event.error)}"
             of = {"plugin": shown(event.plugin), "handler": handler}
             _log(plugins, self._failure, text, "handler_failed", of, error=event.error)
 
@@ -154,7 +154,7 @@ class LoggingObserver(Observer):
         if ended.error is None:
             text = f"{subject}: {ended.status}, {ended.received_bytes} bytes in {took}"
         else:
-            text = f"attempt {started.attempt} at {subject} failed in {took}: {_told(ended.error)}"
+            text = f"attempt {started.attempt} at {subject} failed in {took}: {_brief(ended.error)}"
         of = {
             "plugin": shown(started.plugin),
             "address": shown(started.address),
@@ -178,7 +178,7 @@ class LoggingObserver(Observer):
         if ended.hung_up:
             text += ", and the host hung up"
         if ended.error is not None:
-            text += f": {_told(ended.error)}"
+            text += f": {_brief(ended.error)}"
         of = {
             "method": method,
             "status": ended.status,
@@ -190,14 +190,14 @@ class LoggingObserver(Observer):
         _log(requests, level, text, "request", of, error=ended.error)
 
 
-def _level(argument: str, given: int | str | None) -> int | None:
-    level: object = given  # the caller may be untyped
+def _level(argument: str, value: int | str | None) -> int | None:
+    level: object = value  # the caller may be untyped
     if isinstance(level, str):
         level = logging.getLevelNamesMapping().get(level.upper())
         if level is None:
-            raise ValueError(f"{argument} is no level of logging: {quoted(given)}")
+            raise ValueError(f"{argument} is not a logging level: {quoted(value)}")
     if level is not None and (isinstance(level, bool) or not isinstance(level, int)):
-        raise ValueError(f"{argument} is a level of logging, a number or a name: {quoted(given)}")
+        raise ValueError(f"{argument} must be a logging level, by number or name: {quoted(value)}")
     return level
 
 
@@ -222,7 +222,7 @@ def _of(method: str, subject: str) -> str:
     return f"{shown(method)} of {quoted(subject)}" if subject else shown(method)
 
 
-def _told(error: BaseException) -> str:
+def _brief(error: BaseException) -> str:
     return f"{class_name(error)}: {in_full(error)}"
 
 

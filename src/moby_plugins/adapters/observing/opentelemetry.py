@@ -6,8 +6,8 @@ nothing is recorded, but an incoming trace is passed on.
 """
 
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, TypeAlias
 
 from moby_plugins.adapters.observing.attributes import (
     MAX_LABEL,
@@ -24,13 +24,13 @@ from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain import __version__
 from moby_plugins.domain.errors import INTERNAL_ERROR, SettingsError
 from moby_plugins.domain.http import OK
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.observing import (
     ActivationFailed,
     CallEnded,
     CallStarted,
     DriverFailed,
     HandlerFailed,
-    Observer,
     OnCallEnded,
     OnRequestEnded,
     PluginActivated,
@@ -46,7 +46,14 @@ try:
     from opentelemetry.context import Context, attach, get_current
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.propagators.textmap import TextMapPropagator
-    from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
+    from opentelemetry.trace import (
+        Span,
+        SpanKind,
+        Status,
+        StatusCode,
+        TracerProvider,
+        set_span_in_context,
+    )
 except ModuleNotFoundError as _error:
     _missing: ModuleNotFoundError | None = _error
 else:
@@ -61,7 +68,9 @@ _BUCKETS = (
     *(2.5, 5.0, 7.5, 10.0, 30.0, 60.0),
 )
 _METHOD = {"http.request.method": "POST"}
-_OF_OK = {"http.response.status_code": OK}
+_Attributes: TypeAlias = dict[str, str | int]
+# The name of a call's span, its attributes, and those of the metrics of a call that succeeds.
+_Known: TypeAlias = tuple[str, _Attributes, _Attributes]
 
 
 class OpenTelemetryObserver(Observer):
@@ -114,7 +123,8 @@ class OpenTelemetryObserver(Observer):
         self._extract = propagate.extract if propagator is None else propagator.extract
         self._methods = Labels(MAX_METHODS)
         self._plugins = Labels(MAX_PLUGINS)
-        self._labels_of = lru_cache(MAX_METHODS)(self._labels)
+        self._known = lru_cache(MAX_METHODS)(self._call)
+        self._kind = SpanKind.CLIENT
         self._client = _Instruments(meter_provider, "client")
         self._server = _Instruments(meter_provider, "server")
         meter = metrics.get_meter(_NAME, __version__, meter_provider)
@@ -131,30 +141,37 @@ class OpenTelemetryObserver(Observer):
 
     def call_started(self, event: CallStarted, /) -> OnCallEnded:
         """Begin a span, and add its trace to the headers of the call."""
-        of = self._labels_of(event.address, event.method, None)
-        span = self._tracer.start_span(f"POST /{event.method}", None, SpanKind.CLIENT, of)
-        within = trace.set_span_in_context(span)
+        known = self._known(event.address, event.method)
+        name, of, _ = known
+        span = self._tracer.start_span(name, None, self._kind, of)
+        within = set_span_in_context(span)
         self._inject(event.headers, within)
+        self._client.active.add(1, of)
         if span.is_recording():
             span.set_attributes(_of_span(event))
-        self._client.active.add(1, of)
+            return partial(self._recorded, known, span, within)
+        return partial(self._ended, known, span, within)
 
-        def end(ended: CallEnded) -> None:
-            self._client.active.add(-1, of)
-            result = _result(ended.status, ended.error) if ended.error is not None else None
-            if span.is_recording():
-                if ended.new_connection is not None:
-                    span.set_attribute("moby_plugins.new_connection", ended.new_connection)
-                _finish(span, result or _OF_OK, event.sent_bytes, ended.received_bytes, ended.error)
-            span.end()
-            sizes = (event.sent_bytes, ended.received_bytes)
-            if result is None:
-                whole = self._labels_of(event.address, event.method, OK)
-            else:
-                whole = {**of, **result}
-            self._client.record(ended.seconds, *sizes, whole, within)
+    def _recorded(self, known: _Known, span: "Span", within: "Context", ended: CallEnded) -> None:
+        if ended.new_connection is not None:
+            span.set_attribute("moby_plugins.new_connection", ended.new_connection)
+        result = _result(ended.status, ended.error)
+        _finish(span, result, ended.started.sent_bytes, ended.received_bytes, ended.error)
+        self._ended(known, span, within, ended)
 
-        return end
+    def _ended(self, known: _Known, span: "Span", within: "Context", ended: CallEnded) -> None:
+        _, of, whole = known
+        client = self._client
+        client.active.add(-1, of)
+        span.end()
+        if ended.error is not None:
+            whole = {**of, **_result(ended.status, ended.error)}
+        sent, received = ended.started.sent_bytes, ended.received_bytes
+        client.duration.record(ended.seconds, whole, within)
+        if sent is not None:
+            client.sent.record(sent, whole, within)
+        if received is not None:
+            client.received.record(received, whole, within)
 
     def request_started(self, event: RequestStarted, /) -> OnRequestEnded:
         """Begin a span in the host's trace, which is the current span for the plugin's code."""
@@ -232,11 +249,13 @@ class OpenTelemetryObserver(Observer):
         of |= {"exception.type": error_kind(event.error), "exception.message": shown(event.error)}
         _add_event("moby_plugins.handler_failed", of)
 
-    def _labels(self, address: str, method: str, status: int | None) -> dict[str, str | int]:
+    def _call(self, address: str, method: str) -> _Known:
+        """Return the name of the span of a call, its attributes, and those of its metrics if ok."""
         template = {"url.template": f"/{self._methods(method)}"}
         known = self._plugins(address)
         where = {"server.address": OTHER} if known == OTHER else peer(address)
-        return {**_METHOD, **where, **template, **_result(status, None)}
+        of: _Attributes = {**_METHOD, **where, **template}
+        return f"POST /{method}", of, {**of, **_result(OK, None)}
 
     def _named(self, plugin: str, method: str) -> dict[str, str]:
         return {
@@ -250,16 +269,16 @@ class _Instruments:
 
     def __init__(self, provider: "MeterProvider | None", end: str) -> None:
         meter = metrics.get_meter(_NAME, __version__, provider)
-        self._duration = meter.create_histogram(
+        self.duration = meter.create_histogram(
             f"http.{end}.request.duration",
             "s",
             f"Duration of HTTP {end} requests.",
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
-        self._sent = meter.create_histogram(
+        self.sent = meter.create_histogram(
             f"http.{end}.request.body.size", "By", f"Size of HTTP {end} request bodies."
         )
-        self._received = meter.create_histogram(
+        self.received = meter.create_histogram(
             f"http.{end}.response.body.size", "By", f"Size of HTTP {end} response bodies."
         )
         self.active = meter.create_up_down_counter(
@@ -274,11 +293,11 @@ class _Instruments:
         of: Mapping[str, Any],
         within: "Context",
     ) -> None:
-        self._duration.record(seconds, of, within)
+        self.duration.record(seconds, of, within)
         if request is not None:
-            self._sent.record(request, of, within)
+            self.sent.record(request, of, within)
         if response is not None:
-            self._received.record(response, of, within)
+            self.received.record(response, of, within)
 
 
 def _of_span(event: CallStarted) -> dict[str, str | int]:

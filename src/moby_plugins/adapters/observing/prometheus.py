@@ -13,13 +13,13 @@ from moby_plugins.adapters.observing.attributes import (
 )
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import SettingsError
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.observing import (
     ActivationFailed,
     CallEnded,
     CallStarted,
     DriverFailed,
     HandlerFailed,
-    Observer,
     OnCallEnded,
     OnRequestEnded,
     PluginActivated,
@@ -117,7 +117,7 @@ class PrometheusObserver(Observer):
         self._request_seconds = histogram("request_seconds", "How long requests took.", "method")
         self._requests_running = gauge("requests_running", "Requests under way.", "method")
         self._taken = counter("request_received_bytes", "Bytes of requests' bodies.")
-        self._given = counter("request_sent_bytes", "Bytes of responses' bodies.")
+        self._sent_bytes = counter("request_sent_bytes", "Bytes of responses' bodies.")
         self._hang_ups = counter("hang_ups", "Hosts that did not wait for the end.", "method")
 
     def call_started(self, event: CallStarted, /) -> OnCallEnded:
@@ -182,7 +182,7 @@ class PrometheusObserver(Observer):
             self._requests.labels(method, str(ended.status), error_kind(ended.error)).inc()
             self._request_seconds.labels(method).observe(ended.seconds)
             self._taken.inc(event.received_bytes or 0)
-            self._given.inc(ended.sent_bytes)
+            self._sent_bytes.inc(ended.sent_bytes)
             if ended.hung_up:
                 self._hang_ups.labels(method).inc()
 

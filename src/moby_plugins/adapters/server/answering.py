@@ -160,11 +160,11 @@ class Outgoing:
         if self._left is not None:
             self._left -= len(chunk)
             if self._left < 0 or (self.ended and self._left):
-                raise ValueError("the body has another length than Content-Length tells")
+                raise ValueError("the body's length differs from Content-Length")
         return chunk
 
 
-class Answer(Outgoing):
+class StartedResponse(Outgoing):
     """A response whose first chunk was read, so that its status is certain.
 
     Iterating yields the body's chunks, each read inside ``call``. The server must close it, also
@@ -231,7 +231,7 @@ def log_cut(method: str, error: BaseException) -> None:
     log_failure(f"/{method} failed in the middle of its response", error)
 
 
-def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) -> Answer:
+def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) -> StartedResponse:
     """Return the response of ``app`` to the request that ``read`` returns, if ``verb`` is POST.
 
     An exception of the app is answered with 500, a ``WireError`` with 400, both with the message
@@ -241,22 +241,24 @@ def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) 
     ``NoAnswerError`` at any time.
     """
     if verb != "POST":
-        return _HeadOnly(only_post(), call) if verb == "HEAD" else Answer(only_post(), call)
+        return (
+            _HeadOnly(only_post(), call) if verb == "HEAD" else StartedResponse(only_post(), call)
+        )
     try:
         request = read()
     except (StatusError, ValueError) as error:
-        return Answer(unreadable(error), call)
+        return StartedResponse(unreadable(error), call)
     method = request.method.partition("?")[0]
     try:
         with call:
             response: object = app(request)
         if not isinstance(response, Response):
             raise TypeError(f"an application returns a Response, not {quoted(response)}")
-        return Answer(response, call, method)
+        return StartedResponse(response, call, method)
     except NoAnswerError:
         raise
     except BaseException as error:
-        return Answer(failed(error, method), call)
+        return StartedResponse(failed(error, method), call)
 
 
 def read_request(
@@ -297,7 +299,7 @@ def refuse_origin(headers: Mapping[str, str], method: str) -> None:
         raise StatusError(HTTPStatus.FORBIDDEN, method, "a request with Origin is refused")
 
 
-class _HeadOnly(Answer):
+class _HeadOnly(StartedResponse):
     """A response to HEAD, without a body: the host would read one as the next response."""
 
     def __iter__(self) -> Iterator[bytes]:
@@ -306,7 +308,7 @@ class _HeadOnly(Answer):
 
 def only_post() -> Response:
     """Return the response to other HTTP methods than POST."""
-    return failure(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is answered", {"Allow": "POST"})
+    return failure(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is accepted", {"Allow": "POST"})
 
 
 def unreadable(error: StatusError | ValueError) -> Response:
@@ -357,18 +359,18 @@ def _size(response: Response) -> int | None:
     return body.getbuffer().nbytes - body.tell() if isinstance(body, io.BytesIO) else None
 
 
-def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
+def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
     """Return the Content-Length, if any; raise ``ValueError`` for what no host could read.
 
     Raises ``TypeError`` for headers that are not a mapping.
     """
     # The app's code may be untyped.
-    status: Any = given
+    status: Any = code
     headers: Mapping[Any, Any] = given_headers
     if not isinstance(status, int) or status not in _STATUSES:
-        raise ValueError(f"{quoted(status)} is no status of a response: 200 to 599 are")
+        raise ValueError(f"{quoted(status)} is not a response's status: 200 to 599 are")
     if not isinstance(headers, Mapping):
-        raise TypeError(f"headers are a table from name to value, not {quoted(headers)}")
+        raise TypeError(f"headers must be a mapping from name to value, not {quoted(headers)}")
     size = 0
     for name, value in headers.items():
         if (
@@ -379,7 +381,7 @@ def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
             size += len(name) + len(value)
             continue
         if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
-            raise ValueError(f"{quoted(name)} is no name of a header")
+            raise ValueError(f"{quoted(name)} is not a header name")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(f"the header {name} has a value that cannot be sent: {quoted(value)}")
         if name.lower() == "transfer-encoding":
@@ -390,10 +392,10 @@ def _check_head(given: int, given_headers: Mapping[str, str]) -> int | None:
             f"headers of {size} bytes, {len(headers)} in number: hosts read {_MAX_HEADER_BYTES} "
             f"and {_MAX_HEADERS}"
         )
-    told = list(filter(_is_length, headers))
-    if len(told) > 1:
+    lengths = list(filter(_is_length, headers))
+    if len(lengths) > 1:
         raise ValueError("there is more than one Content-Length")
-    return _told_length(headers) if told else None
+    return _declared_length(headers) if lengths else None
 
 
 @lru_cache(maxsize=64)
@@ -409,13 +411,13 @@ def _is_length(name: str) -> bool:
     return name.lower() == "content-length"
 
 
-def _told_length(headers: Mapping[str, str]) -> int | None:
-    told = next((value for name, value in headers.items() if _is_length(name)), None)
-    if told is None:
+def _declared_length(headers: Mapping[str, str]) -> int | None:
+    text = next((value for name, value in headers.items() if _is_length(name)), None)
+    if text is None:
         return None
-    if not LENGTH.fullmatch(told):
-        raise ValueError(f"{quoted(told)} is not a Content-Length")
-    return int(told)
+    if not LENGTH.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is not a Content-Length")
+    return int(text)
 
 
 def wsgi(app: App, inflight: InFlight | None = None) -> WSGIApplication:
@@ -457,13 +459,13 @@ def _request(environ: WSGIEnvironment, held: Held) -> Request:
 
 
 def _length(environ: WSGIEnvironment) -> int | None:
-    given = environ.get("CONTENT_LENGTH")
+    text = environ.get("CONTENT_LENGTH")
     if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
         return None
-    if given:
-        if not LENGTH.fullmatch(given):
-            raise ValueError(f"{quoted(given)} is not a Content-Length")
-        return int(given)
+    if text:
+        if not LENGTH.fullmatch(text):
+            raise ValueError(f"{quoted(text)} is not a Content-Length")
+        return int(text)
     return None if environ.get("wsgi.input_terminated") else 0
 
 

@@ -83,7 +83,7 @@ class RequestBody:
             while data := self.read(CHUNK_BYTES):
                 skipped += len(data)
                 if skipped > MAX_UNREAD_BYTES:
-                    raise OSError("nobody reads such a body")
+                    raise OSError("the unread rest of the body is too large")
         except OSError:
             self._req.close_connection = True
 
@@ -197,7 +197,9 @@ class _RequestLines:
     def readline(self) -> bytes:
         line = self._lines.readline()
         if BAD_REQUEST_LINE.search(line):
-            raise ValueError("a control character, space around the line, or another version")
+            raise ValueError(
+                "invalid request line: a control character, odd space or another version"
+            )
         return line
 
 
@@ -233,7 +235,7 @@ class StrictRequest(HTTPRequest):
             raise ValueError("Transfer-Encoding in HTTP/1.0")
 
 
-class ConnectionCall(RunningCall):
+class ServerConnectionCall(RunningCall):
     """A running call over a connection; ``watched`` is true once ``Workers.look`` has seen it."""
 
     watched = False
@@ -242,7 +244,7 @@ class ConnectionCall(RunningCall):
         self.method = method
 
 
-class Connection(HTTPConnection):
+class ServerConnection(HTTPConnection):
     """A connection whose TLS handshake is done in the thread that serves it.
 
     ``call`` is the call that this thread is answering. If the peer hangs up during a call,
@@ -251,7 +253,7 @@ class Connection(HTTPConnection):
     """
 
     RequestHandlerClass = StrictRequest
-    call: ConnectionCall | None = None
+    call: ServerConnectionCall | None = None
     hung_up_since: float | None = None
     _waits_since: float | None = None
     _closed = False
@@ -298,9 +300,9 @@ class Connection(HTTPConnection):
         if since is not None:
             raise ConnectionResetError(errno.ECONNRESET, HUNG_UP)
 
-    def begin(self, method: str) -> ConnectionCall:
+    def begin(self, method: str) -> ServerConnectionCall:
         """Begin a call, during which another thread may call ``hang_up``."""
-        self.call = ConnectionCall(method)
+        self.call = ServerConnectionCall(method)
         return self.call
 
     def end(self) -> None:
@@ -332,7 +334,7 @@ class Connection(HTTPConnection):
                 self._shake_hands = None
             while super().communicate():  # type: ignore[no-untyped-call]
                 self.waits_since = time.monotonic()
-                if not self._goes_on():
+                if not self._has_next_request():
                     return True
         except OSError as error:
             logger.info("a connection was lost: %s", shown(error))
@@ -340,12 +342,12 @@ class Connection(HTTPConnection):
             self.waits_since = None
         return False
 
-    def _goes_on(self) -> bool:
+    def _has_next_request(self) -> bool:
         # Passing the connection to another thread takes longer than most hosts wait between calls.
         if self.server.requests.qsize or not self.server.ready:
             return False
-        came = self.rfile.has_data() or self._next_request.poll(LINGER)
-        return bool(came) and self.server.ready
+        is_readable = self.rfile.has_data() or self._next_request.poll(LINGER)
+        return bool(is_readable) and self.server.ready
 
     def close(self) -> None:
         """Close the socket; may be called twice."""

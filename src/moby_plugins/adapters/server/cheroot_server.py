@@ -2,7 +2,7 @@
 
 Each request passes through a ``Gateway`` to the app. cheroot by itself does the TLS handshake in
 the thread that accepts, waits without limit when it stops, loops for ever on a socket that no
-longer listens, and exits on a ``SystemExit`` out of an app: ``Connection``, ``Workers`` and
+longer listens, and exits on a ``SystemExit`` out of an app: ``ServerConnection``, ``Workers`` and
 ``CherootServer`` prevent that.
 """
 
@@ -29,7 +29,12 @@ from moby_plugins.adapters.server.answering import (
     read_request,
     refuse_origin,
 )
-from moby_plugins.adapters.server.cheroot_connection import HUNG_UP, TLS, Connection, RequestBody
+from moby_plugins.adapters.server.cheroot_connection import (
+    HUNG_UP,
+    TLS,
+    RequestBody,
+    ServerConnection,
+)
 from moby_plugins.adapters.server.workers import MAX_THREADS, MIN_THREADS, Workers
 from moby_plugins.domain.errors import error_text, status_line
 from moby_plugins.domain.http import USER_AGENT, App, NoAnswerError, Request
@@ -115,7 +120,7 @@ class Gateway(server.Gateway):
     def _request(self) -> Request:
         req = self.req
         if _ODD_PATH.search(req.path):
-            raise ValueError("a method is made of printable ASCII characters")
+            raise ValueError("a method consists of printable ASCII characters")
         method = _as_it_came(req).decode("latin-1")
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in req.inheaders.items()
@@ -195,7 +200,7 @@ class CherootServer:
             self._server.requests.cut()
             stopper.join(CUT)
         if stopper.is_alive():
-            logger.warning("a call goes on although its connection was cut off")
+            logger.warning("a call is still running although its connection was closed")
         if self._thread.is_alive():
             self._thread.join(CUT)
 
@@ -241,24 +246,24 @@ class _Server(server.HTTPServer):
         self.requests = Workers()
         self.request_queue_size = BACKLOG
         self.timeout: Any = idle  # the stubs want whole seconds
-        self.ConnectionClass = Connection
+        self.ConnectionClass = ServerConnection
         self.ssl_adapter = None if context is None else TLS(context)
-        self._given = sock
+        self._listening_socket = sock
         self._lock = threading.Lock()
-        self._open: set[Connection] = set()
+        self._open: set[ServerConnection] = set()
         self._inode = os.fstat(sock.fileno())
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="plugin watcher", daemon=True)
 
     def bind_unix_socket(self, _: Any) -> socket.socket:
         """Return the given socket, which is already bound."""
-        self.socket = self._given
-        return self._given
+        self.socket = self._listening_socket
+        return self._listening_socket
 
     def bind(self, *_: Any) -> socket.socket:
         """Return the given socket, which is already bound."""
-        self.socket = self._given
-        return self._given
+        self.socket = self._listening_socket
+        return self._listening_socket
 
     def clear_stats(self) -> None:
         """Disable statistics: those of cheroot would keep the server alive until exit."""
@@ -273,12 +278,12 @@ class _Server(server.HTTPServer):
             try:
                 self._connections.run(self.expiration_interval)
             except Exception as error:
-                log_failure("taking connections failed", error)
+                log_failure("accepting connections failed", error)
                 if isinstance(error, ValueError) or getattr(error, "errno", 0) in _ENDED:
                     raise  # the selector was closed, for example by code of the plugin
                 time.sleep(TICK)
         if self.ready:
-            raise OSError("its socket listens no more")
+            raise OSError("its socket no longer listens")
 
     def stop(self) -> None:
         """Accept no more connections, and return when all current ones have been served."""
@@ -293,7 +298,7 @@ class _Server(server.HTTPServer):
             self.socket.detach()
         self._connections.close()
         self.requests.stop()
-        self._over.set()
+        self._stopped.set()
         if self._watcher.is_alive():
             self._watcher.join()
         with self._lock:
@@ -304,18 +309,18 @@ class _Server(server.HTTPServer):
 
     def _watch(self) -> None:
         # Continues while the server drains, so that calls whose hosts hung up end sooner.
-        while not self._over.wait(LOOK):
+        while not self._stopped.wait(LOOK):
             try:
                 self.requests.look(time.monotonic())
                 if self.ready and not self._listens():
                     self._connections.stop()
             except BaseException as error:  # raised by a log handler
-                log_failure("looking after connections failed", error)
+                log_failure("checking the connections failed", error)
 
     def _is_there(self) -> bool:
         # Return whether the descriptor still refers to this socket.
         try:
-            return os.path.samestat(os.fstat(self._given.fileno()), self._inode)
+            return os.path.samestat(os.fstat(self._listening_socket.fileno()), self._inode)
         except OSError:
             return False
 
@@ -323,19 +328,19 @@ class _Server(server.HTTPServer):
         if not self._is_there():
             return False
         poll = select.poll()
-        poll.register(self._given, getattr(select, "POLLRDHUP", 0))  # only on Linux
+        poll.register(self._listening_socket, getattr(select, "POLLRDHUP", 0))  # only on Linux
         try:
-            listens = self._given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            listens = self._listening_socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError:
             return False
         return bool(listens) and not poll.poll(0)  # polling shows a shutdown
 
-    def opened(self, conn: "Connection") -> None:
+    def opened(self, conn: "ServerConnection") -> None:
         """Note that ``conn`` was accepted; it is open until ``closed`` is called."""
         with self._lock:
             self._open.add(conn)
 
-    def closed(self, conn: "Connection") -> None:
+    def closed(self, conn: "ServerConnection") -> None:
         """Note that ``conn`` was closed."""
         with self._lock:
             self._open.discard(conn)

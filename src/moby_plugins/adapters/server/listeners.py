@@ -46,7 +46,7 @@ class ListeningSocket(socket.socket):
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection, or pause and raise ``TimeoutError`` if no descriptor is left."""
         try:
-            taken = super().accept()
+            accepted = super().accept()
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
@@ -56,7 +56,7 @@ class ListeningSocket(socket.socket):
             time.sleep(_PAUSE)
             raise TimeoutError(error.errno, error.strerror) from error
         self._exhausted = False
-        return taken
+        return accepted
 
 
 def _nothing() -> None:
@@ -115,7 +115,7 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
     try:
         Address(f"{scheme}://{host}:{port or 1}")
     except SpecError as error:  # for example a zone, which only has a meaning on this machine
-        raise SpecError(f"{quoted(addr)} is no address that hosts can read: {error}") from error
+        raise SpecError(f"{quoted(addr)} is not an address that hosts can read: {error}") from error
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -175,7 +175,9 @@ def notify_systemd(state: str) -> None:
             sock.setblocking(False)
             sock.sendto(state.encode(), address)
     except (OSError, ValueError) as error:
-        logger.warning("systemd is not told %s: %s: %s", state, shown(where), shown(error))
+        logger.warning(
+            "systemd cannot be notified of %s: %s: %s", state, shown(where), shown(error)
+        )
 
 
 def _listening(descriptor: int) -> ListeningSocket:
@@ -185,11 +187,11 @@ def _listening(descriptor: int) -> ListeningSocket:
         kind = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
         listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
-        raise SpecError(f"systemd's descriptor {descriptor} is no socket: {error}") from error
+        raise SpecError(f"systemd's descriptor {descriptor} is not a socket: {error}") from error
     if sock.family.name not in _FAMILIES or kind != socket.SOCK_STREAM or not listens:
         sock.detach()
         raise SpecError(
-            f"systemd's descriptor {descriptor} is no stream socket that listens:"
+            f"systemd's descriptor {descriptor} is not a stream socket that listens:"
             " the unit needs ListenStream= and Accept=no"
         )
     return sock
@@ -216,10 +218,10 @@ def _locked(path: str, stop_requested: Callable[[], bool]) -> Iterator[None]:
     ends = time.monotonic() + LOCK_TIMEOUT
     while (descriptor := _try_lock(lock)) is None:
         if stop_requested():
-            raise SpecError("told to stop before it could listen there", path)
+            raise SpecError("the server was stopped before it could listen", path)
         if time.monotonic() > ends:
             raise SpecError(
-                f"another process keeps the lock {lock}, for {LOCK_TIMEOUT:g} s already", path
+                f"another process has held the lock {lock} for {LOCK_TIMEOUT:g} s", path
             )
         time.sleep(_LOCK_STEP)
     try:
@@ -238,7 +240,7 @@ def _try_lock(lock: str) -> int | None:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            raise SpecError("it is not this user's, so it cannot be locked: remove it", lock)
+            raise SpecError("it belongs to another user, so it cannot be locked: remove it", lock)
         # Other users could hold the lock if they could open the file.
         os.fchmod(descriptor, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -263,12 +265,12 @@ def _remove_stale(path: str) -> None:
 
 def _check_stale(path: str) -> None:
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        raise SpecError("there is something that is no socket; it is left alone", path)
+        raise SpecError("it exists, is not a socket, and was left unchanged", path)
     refusal = probe_socket(path)
     if refusal is None:
         if _is_traced(path):
             return
-        raise SpecError("another plugin listens there", path)
+        raise SpecError("another plugin already listens there", path)
     if not isinstance(refusal, ConnectionRefusedError):
         raise refusal
 

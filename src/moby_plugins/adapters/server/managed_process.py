@@ -52,7 +52,7 @@ class BoundedLines(io.TextIOWrapper):
         return pieces
 
 
-class _Quiet(logging.Filter):
+class _BelowWarning(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         return record.levelno < logging.WARNING
 
@@ -75,10 +75,17 @@ def log_to_engine(level: int) -> None:
         if isinstance(handler, logging.StreamHandler) and handler.stream in now:
             handler.setStream(now[handler.stream])
     if not root.handlers:
-        quiet, loud = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
-        quiet.addFilter(_Quiet())
-        loud.setLevel(logging.WARNING)
-        logging.basicConfig(handlers=[quiet, loud], level=level, format="%(levelname)s %(message)s")
+        output_handler, error_handler = (
+            logging.StreamHandler(sys.stdout),
+            logging.StreamHandler(sys.stderr),
+        )
+        output_handler.addFilter(_BelowWarning())
+        error_handler.setLevel(logging.WARNING)
+        logging.basicConfig(
+            handlers=[output_handler, error_handler],
+            level=level,
+            format="%(levelname)s %(message)s",
+        )
 
 
 def leave_reaping_to_process_one() -> None:

@@ -70,9 +70,9 @@ class MetricsServer:
     ) -> None:
         from moby_plugins.adapters.observing.prometheus import exposition
 
-        given: object = addr  # the caller may be untyped
-        if not isinstance(given, str):
-            raise TypeError(f"addr must be a string, not {quoted(given)}")
+        unchecked: object = addr  # the caller may be untyped
+        if not isinstance(unchecked, str):
+            raise TypeError(f"addr must be a string, not {quoted(unchecked)}")
         if check is not None and not callable(check):
             raise TypeError(f"check must be a function, not {quoted(check)}")
         self._addr = _with_host(addr)
@@ -135,7 +135,7 @@ class MetricsServer:
             except Exception as error:
                 log_failure("the check of the plugin's health failed", error)
                 return "the check of the plugin's health failed"
-            return "" if well else "the plugin says that it is not well"
+            return "" if well else "the plugin's health check reports a failure"
 
         return concern
 

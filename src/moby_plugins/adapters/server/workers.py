@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from moby_plugins.adapters.server.cheroot_connection import Connection
+from moby_plugins.adapters.server.cheroot_connection import ServerConnection
 from moby_plugins.domain.text import shown
 from moby_plugins.failures import log_failure, logger
 
@@ -36,15 +36,15 @@ class Workers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._queue: SimpleQueue[Connection | None] = SimpleQueue()
+        self._queue: SimpleQueue[ServerConnection | None] = SimpleQueue()
         self._threads: set[threading.Thread] = set()
         self._counted = 0
         self._stopping = False
         # All connections that have or await a thread, and those of them whose threads count.
-        self._present: set[Connection] = set()
-        self._busy: set[Connection] = set()
-        self._abandoned: set[Connection] = set()
-        self._logged: set[Connection] = set()
+        self._present: set[ServerConnection] = set()
+        self._busy: set[ServerConnection] = set()
+        self._abandoned: set[ServerConnection] = set()
+        self._logged: set[ServerConnection] = set()
 
     @property
     def qsize(self) -> int:
@@ -57,7 +57,7 @@ class Workers:
             for _ in range(MIN_THREADS):
                 self._start_thread()
 
-    def put(self, conn: Connection) -> None:
+    def put(self, conn: ServerConnection) -> None:
         """Serve ``conn`` in an idle thread, or in a new one, as running streams may never end."""
         with self._lock:
             self._present.add(conn)
@@ -104,11 +104,11 @@ class Workers:
             # If a thread could not be started earlier, connections may still await one.
             self._grow()
         for name in late:
-            logger.warning("%s goes on %g s after its host hung up", shown(name), PATIENCE)
+            logger.warning("%s is still running %g s after its host hung up", shown(name), PATIENCE)
 
-    def _hung_up(self) -> Iterator[Connection]:
+    def _hung_up(self) -> Iterator[ServerConnection]:
         poll = select.poll()
-        polled: dict[int, Connection] = {}
+        polled: dict[int, ServerConnection] = {}
         for conn in self._present:
             call = conn.call
             if call is None or conn.hung_up_since is not None:
@@ -120,7 +120,7 @@ class Workers:
         for descriptor, _ in poll.poll(0) if polled else ():
             yield polled[descriptor]
 
-    def _let_go(self, conn: Connection, now: float) -> Iterator[str]:
+    def _let_go(self, conn: ServerConnection, now: float) -> Iterator[str]:
         # Return the method's name if the call has to be logged now.
         since, call = conn.hung_up_since, conn.call
         if since is None:
@@ -142,7 +142,7 @@ class Workers:
             try:
                 keep = conn.communicate()
             except BaseException as error:  # the thread has to serve other connections
-                log_failure("a connection broke off", error)
+                log_failure("a connection was interrupted", error)
             counts = self._done(conn)
             try:
                 if keep:
@@ -155,7 +155,7 @@ class Workers:
         with self._lock:
             self._threads.discard(threading.current_thread())
 
-    def _done(self, conn: Connection) -> bool:
+    def _done(self, conn: ServerConnection) -> bool:
         # Return whether the thread that served it still counts.
         with self._lock:
             counts = conn not in self._abandoned
@@ -168,7 +168,7 @@ class Workers:
             with suppress(RuntimeError):  # no thread can be started now
                 self._start_thread()
 
-    def _take(self) -> Connection | None:
+    def _take(self) -> ServerConnection | None:
         # Return the next connection; ``None`` if the thread has to end, and no longer counts.
         while True:
             spare = self._counted > MIN_THREADS or self._stopping
@@ -200,4 +200,4 @@ class Workers:
             conn = min(slow)[-1]
             self._busy.discard(conn)
             conn.cut()
-            logger.info("a slow connection was cut off, for all threads are taken")
+            logger.info("a slow connection was closed: all threads are busy")

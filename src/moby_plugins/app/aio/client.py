@@ -11,12 +11,13 @@ from moby_plugins.app.accounting import CLOSED, ClientBase
 from moby_plugins.app.aio.attempts import AsyncAttempt, delay_after, pause
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.bodies import AsyncData, AsyncUpload, read_limited, refuse
+from moby_plugins.app.bodies import is_callers
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.retrying import Ending, OnRetry, chance
 from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.async_http import AsyncBody, AsyncBytes, AsyncContent, AsyncRequest
+from moby_plugins.domain.async_http import AsyncBody, AsyncBytes, AsyncRequest
 from moby_plugins.domain.errors import PluginError, StatusError, TransportError, WireError
 from moby_plugins.domain.http import OK, STREAM_BYTES
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries, is_retryable, policy_given
@@ -253,13 +254,16 @@ class AsyncClient(ClientBase[AsyncRequest]):
         try:
             return await self.attempt(request, into, timeout)
         except PluginError as error:
-            tries, told = Tries(policy, is_retryable, started, chance), self._told(on_retry)
-            delay = delay_after(error, tries, told)
+            tries, callback = (
+                Tries(policy, is_retryable, started, chance),
+                self._retry_callback(on_retry),
+            )
+            delay = delay_after(error, tries, callback)
         await pause(self._ending, tries, delay)
         return await try_again(
             lambda number: self.attempt(self._numbered(request, number), into, timeout),
             tries,
-            told,
+            callback,
             ending=self._ending,
         )
 
@@ -406,7 +410,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
                 return wire.decode(body.whole, into)
             return wire.decode(await read_limited(body, most), into)
         except (TransportError, WireError, StatusError) as error:
-            if not _is_callers(error, request.body):
+            if not is_callers(error, request.body):
                 self._account(error, request)
             raise
 
@@ -442,9 +446,9 @@ class AsyncClient(ClientBase[AsyncRequest]):
         policy = self._retry if policy is None else policy_given(policy)
         started = asyncio.get_running_loop().time()
         tries = Tries(policy, retryable, started, chance)
-        return try_again(attempt, tries, self._told(on_retry), ending=self._ending)
+        return try_again(attempt, tries, self._retry_callback(on_retry), ending=self._ending)
 
-    def _told(self, on_retry: OnRetry | None) -> OnRetry | None:
+    def _retry_callback(self, on_retry: OnRetry | None) -> OnRetry | None:
         """Return the function to call before a retry: ``on_retry``, checked, or the client's."""
         return self._on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
 
@@ -489,8 +493,3 @@ class _Opening:
 
     async def __aexit__(self, *_: object) -> None:
         self._streams.pop().close()
-
-
-def _is_callers(error: PluginError, body: AsyncContent) -> bool:
-    # Raised by reading the caller's data, which may come from another plugin: not this one's error.
-    return isinstance(body, AsyncUpload) and body.error is error

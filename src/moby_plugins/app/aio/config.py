@@ -26,7 +26,7 @@ from moby_plugins.app.settings import ASYNC_TRANSPORT, AUTO, BUILT_IN, Settings
 from moby_plugins.async_ports import AsyncConnect
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Discovery, filled
@@ -121,12 +121,12 @@ def new_local_registry(
     )
 
 
-def _connect(settings: Settings, given: AsyncConnect | None) -> AsyncConnect:
-    if given is None:
+def _connect(settings: Settings, connect: AsyncConnect | None) -> AsyncConnect:
+    if connect is None:
         return ConnectByScheme(settings.transports, _AsyncTransports())
-    if not callable(given):
-        raise TypeError(f"connect must be a function of an address, not {quoted(given)}")
-    return given
+    if not callable(connect):
+        raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
+    return connect
 
 
 class _AsyncTransports:
@@ -135,24 +135,24 @@ class _AsyncTransports:
     auto = "asyncio"
 
     def __init__(self) -> None:
-        self._found: dict[str, AsyncConnect] = {}
+        self._connects: dict[str, AsyncConnect] = {}
 
     def connect(self, name: str) -> AsyncConnect:
         """Return the ``AsyncConnect`` of the transport called ``name``."""
         if name == AUTO or name in BUILT_IN:
             return self._built_in
-        found = self._found.get(name)
-        if found is None:
-            found = self._found.setdefault(name, ASYNC_TRANSPORT.load(name))
-        return found
+        connect = self._connects.get(name)
+        if connect is None:
+            connect = self._connects.setdefault(name, ASYNC_TRANSPORT.load(name))
+        return connect
 
-    def check(self, made: object, scheme: str) -> None:
+    def check(self, transport: object, scheme: str) -> None:
         """Raise ``SettingsError`` if the transport's ``send`` is not a coroutine function."""
-        send = getattr(made, "send", None)
+        send = getattr(transport, "send", None)
         if send is not None and not iscoroutinefunction(send):
             raise SettingsError(
                 f"the transport for {shown(scheme)}:// is not asynchronous: "
-                "its send is no coroutine function"
+                "its send is not a coroutine function"
             )
 
     @cached_property

@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from moby_plugins.adapters.aio.asgi import ASGI
 from moby_plugins.adapters.aio.asgi import asgi as adapted
@@ -24,7 +25,7 @@ from moby_plugins.app.listening import (
     opening_tcp,
     opening_unix,
 )
-from moby_plugins.app.plugin_server import DRAIN
+from moby_plugins.app.plugin_server import DRAIN, Metrics
 from moby_plugins.app.serving import is_async_app
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.async_http import AsyncApp
@@ -33,6 +34,7 @@ from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES
 from moby_plugins.domain.plugin import SOCKETS_PATH
 from moby_plugins.domain.text import quoted
 from moby_plugins.platforms import check_platform
+from moby_plugins.ports import filled
 
 
 async def serve_unix(
@@ -45,6 +47,7 @@ async def serve_unix(
     drain: float = DRAIN,
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
+    metrics: Metrics | None = None,
     on_serving: Callable[[str], object] = lambda _: None,
 ) -> None:
     """Serve an app on a UNIX socket, where hosts look for it, until this task is cancelled.
@@ -64,10 +67,12 @@ async def serve_unix(
             gets status 413. An ``AsyncPluginApp`` has a limit of its own.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
             together; a request beyond that gets status 503.
+        metrics: A server of ``/metrics`` and ``/health`` at an address of its own, in threads. It
+            is started first, and stopped after the last call.
         on_serving: Called with the address once connections are accepted.
 
     Raises:
-        SpecError: If it cannot listen at the socket.
+        SpecError: If it cannot listen at the socket, or the metrics have no address.
         SettingsError: If the group is missing, or the platform has no UNIX sockets.
         PluginError: If the server ended by itself, because its socket no longer listens.
         InvalidPluginNameError: If ``name`` is not a valid name.
@@ -100,7 +105,7 @@ async def serve_unix(
     open_ = opening_unix(name, sockets_path, mode, group)
     check_sizes(max_request_bytes, max_inflight_bytes)
     inflight = InFlight(max_inflight_bytes, max_request_bytes)
-    await _served(app, open_, inflight, drain_given(drain), on_serving)
+    await _served(app, open_, inflight, drain_given(drain), on_serving, metrics=metrics)
 
 
 async def serve_tcp(
@@ -113,6 +118,7 @@ async def serve_tcp(
     drain: float = DRAIN,
     max_request_bytes: int = MAX_REQUEST_BYTES,
     max_inflight_bytes: int = MAX_INFLIGHT_BYTES,
+    metrics: Metrics | None = None,
     on_serving: Callable[[str], object] = lambda _: None,
 ) -> None:
     """Serve an app on TCP, where hosts find it by a spec file, until this task is cancelled.
@@ -132,10 +138,12 @@ async def serve_tcp(
             gets status 413. An ``AsyncPluginApp`` has a limit of its own.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
             together; a request beyond that gets status 503.
+        metrics: A server of ``/metrics`` and ``/health`` at an address of its own, in threads. It
+            is started first, and stopped after the last call.
         on_serving: Called with the address once connections are accepted.
 
     Raises:
-        SpecError: If it cannot listen at the address, or a file cannot be used.
+        SpecError: If it cannot listen at an address, or a file cannot be used.
         PluginError: If the server ended by itself, because its socket no longer listens.
         InvalidPluginNameError: If ``name`` is not a valid name.
         ValueError: If ``drain`` or a number of bytes is out of range.
@@ -143,7 +151,7 @@ async def serve_tcp(
     open_ = opening_tcp(name, addr, tls, specs_path)
     check_sizes(max_request_bytes, max_inflight_bytes)
     inflight = InFlight(max_inflight_bytes, max_request_bytes)
-    await _served(app, open_, inflight, drain_given(drain), on_serving)
+    await _served(app, open_, inflight, drain_given(drain), on_serving, metrics=metrics)
 
 
 def asgi(
@@ -183,27 +191,54 @@ async def _served(
     inflight: InFlight,
     drain: float,
     on_serving: Callable[[str], object],
+    *,
+    metrics: Metrics | None,
 ) -> None:
     _checked(app)
+    if metrics is not None:
+        filled("metrics", metrics, "start", "stop")
     check_platform("serving")
-    opened = await _opened(open_)
+    serving = threading.Event()  # read by the threads of the metrics
     try:
-        server = AsyncServer(opened.socket, app, opened.context, inflight)
-        server.start()
-    except BaseException:
-        opened.withdraw()
-        opened.socket.close()
-        raise
-    try:
-        notify_systemd("READY=1")
-        on_serving(opened.address)
-        await _until_ended(server.ended, opened.address)
-    finally:
+        if metrics is not None:
+            await _in_thread(partial(metrics.start, serving.is_set))
+        opened = await _opened(open_)
         try:
-            notify_systemd("STOPPING=1")
+            server = AsyncServer(opened.socket, app, opened.context, inflight)
+            server.start()
+        except BaseException:
             opened.withdraw()
+            opened.socket.close()
+            raise
+        try:
+            serving.set()
+            notify_systemd("READY=1")
+            on_serving(opened.address)
+            await _until_ended(server.ended, opened.address)
         finally:
-            await server.stop(drain)
+            serving.clear()
+            try:
+                notify_systemd("STOPPING=1")
+                opened.withdraw()
+            finally:
+                await server.stop(drain)
+    finally:
+        if metrics is not None:
+            await _in_thread(metrics.stop)
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    """Call ``work`` in a thread, and return when it has ended, also if this task is cancelled."""
+    working = asyncio.get_running_loop().run_in_executor(None, work)
+    cancelled: asyncio.CancelledError | None = None
+    while not working.done():
+        try:
+            await asyncio.wait([working])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    working.result()
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _until_ended(ended: Awaitable[None], address: str) -> None:
@@ -217,14 +252,14 @@ async def _until_ended(ended: Awaitable[None], address: str) -> None:
 
 async def _opened(open_: Opening) -> Opened:
     # Opening reads files, and may wait for another process: so not in the event loop's thread.
-    told = threading.Event()
+    stopping = threading.Event()
     opening: asyncio.Future[Opened] = asyncio.get_running_loop().run_in_executor(
-        None, open_, told.is_set
+        None, open_, stopping.is_set
     )
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
-        told.set()
+        stopping.set()
         # Wait even if cancelled again: only this function can close what the thread opens.
         while not opening.done():
             with suppress(asyncio.CancelledError):

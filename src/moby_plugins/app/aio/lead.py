@@ -84,7 +84,7 @@ class Lead:
         self.refusal: asyncio.Future[None] = loop.create_future()
         self.task: asyncio.Task[None] | None = None
 
-    def tell(self, error: PluginError, delay: float) -> None:
+    def notify_retry(self, error: PluginError, delay: float) -> None:
         """Call ``on_retry``, or the default; put an exception into ``refusal``."""
         on_retry = self._default if self.on_retry is None else self.on_retry
         if on_retry is None:

@@ -28,7 +28,7 @@ from moby_plugins.app.activation import (
     CLOSED,
     Activation,
     Activations,
-    Meeting,
+    PendingHandlerCall,
 )
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.client import AsyncClient
@@ -39,13 +39,12 @@ from moby_plugins.app.aio.lead import (
     Lead,
 )
 from moby_plugins.app.aio.observed_client import client_of
-from moby_plugins.app.leading import tell_settled
+from moby_plugins.app.leading import notify_settled
 from moby_plugins.app.observing import (
     Observers,
-    tell_dropped,
-    tell_failed,
-    tell_failed_handler,
-    telling_retries,
+    notify_dropped,
+    notify_failed_handler,
+    notifying_retries,
 )
 from moby_plugins.app.retrying import Ending, OnRetry, chance
 from moby_plugins.async_ports import AsyncConnect
@@ -53,6 +52,7 @@ from moby_plugins.domain.errors import (
     PluginError,
     WaitCancelledError,
 )
+from moby_plugins.domain.observing import ActivationFailed
 from moby_plugins.domain.plugin import Manifest, Plugin, check_protocol
 from moby_plugins.domain.retry import (
     RetryPolicy,
@@ -85,29 +85,29 @@ class AsyncHandshake:
 
     async def __call__(self, attempt: int) -> AsyncActivePlugin:
         """Make one attempt, and return the active plugin; raises as look-up and handshake do."""
-        found, client = self._reached or await self._find()
-        if isinstance(found, AsyncActivePlugin):
-            return found
-        manifest = found.manifest
-        if found.managed is None:
+        plugin, client = self._reached or await self._find()
+        if isinstance(plugin, AsyncActivePlugin):
+            return plugin
+        manifest = plugin.manifest
+        if plugin.managed is None:
             request = client.request(ACTIVATE, attempt=attempt)
             manifest = await client.attempt(request, Manifest, self._leaders.activation_timeout)
         return AsyncActivePlugin(
-            found.name,
-            found.addr,
-            found.tls_config,
+            plugin.name,
+            plugin.addr,
+            plugin.tls_config,
             manifest,
-            managed=found.managed,
+            managed=plugin.managed,
             client=client,
         )
 
     async def _find(self) -> tuple[Plugin, AsyncClient]:
         leaders = self._leaders
-        found = await leaders.ask(lambda discovery: discovery.lookup(self._name))
+        plugin = await leaders.ask(lambda discovery: discovery.lookup(self._name))
         known = None
-        if found.managed is not None:
-            known = leaders.activations.known(check_protocol(found))
-        self._reached = (known, known.client) if known else (found, leaders.new_client(found))
+        if plugin.managed is not None:
+            known = leaders.activations.known(check_protocol(plugin))
+        self._reached = (known, known.client) if known else (plugin, leaders.new_client(plugin))
         return self._reached
 
     def give_up(self) -> None:
@@ -187,16 +187,16 @@ class AsyncLeaders:
         while True:
             tries = Tries(policy, is_worth_waiting_for, started, chance)
             lead, until = self._enter(name, tries, on_retry, None)
-            mine = until is lead.task
+            is_leader = until is lead.task
             try:
                 if not until.done():
-                    ends = {until, lead.refusal} if mine else {until}
+                    ends = {until, lead.refusal} if is_leader else {until}
                     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                if mine:
+                if is_leader:
                     lead.on_retry = None
                 self._leave(lead)
-            if mine and lead.refusal.done():
+            if is_leader and lead.refusal.done():
                 lead.refusal.result()
             if not lead.outcome.cancelled():
                 return _shared(lead)
@@ -248,7 +248,7 @@ class AsyncLeaders:
 
     def forget(self, name: str) -> None:
         """Forget a plugin: the next ``get`` activates it again; running ones get the outcome."""
-        tell_dropped(self._observers, self.activations.drop(name))
+        notify_dropped(self._observers, self.activations.drop(name))
         for key, lead in list(self._running.items()):
             if lead.name == name:
                 lead.forgotten = True
@@ -257,37 +257,39 @@ class AsyncLeaders:
     async def end(self) -> None:
         """End all leads, and wait for the tasks of this loop, except the one that calls this."""
         self._closing.set()
-        here = asyncio.get_running_loop()
-        ours: set[asyncio.Task[Any]] = set()
+        running_loop = asyncio.get_running_loop()
+        own_tasks: set[asyncio.Task[Any]] = set()
         leads = list(self._running.values())
         self._running.clear()
         for lead in leads:
-            _in_loop(lead.loop, here, lead.end)
+            _in_loop(lead.loop, running_loop, lead.end)
         own = LEADING.get(None)
         for task in list(self._tasks):
             if own is not None and task is own.task:
                 continue
-            _in_loop(task.get_loop(), here, task.cancel)
-            if task.get_loop() is here:
-                ours.add(task)
-        if ours:
-            await asyncio.wait(ours)
+            _in_loop(task.get_loop(), running_loop, task.cancel)
+            if task.get_loop() is running_loop:
+                own_tasks.add(task)
+        if own_tasks:
+            await asyncio.wait(own_tasks)
 
-    async def meet(self, meetings: Iterable[Meeting[AsyncActivePlugin]]) -> None:
+    async def call_handlers(
+        self, pending_calls: Iterable[PendingHandlerCall[AsyncActivePlugin]]
+    ) -> None:
         """Call each handler with its plugin; raise a ``KeyboardInterrupt`` after the last one."""
         interrupt: KeyboardInterrupt | None = None
-        for handler, plugin in meetings:
+        for handler, plugin in pending_calls:
             try:
-                told = handler(plugin.name, plugin.client)
-                if isawaitable(told):
-                    await told
+                result = handler(plugin.name, plugin.client)
+                if isawaitable(result):
+                    await result
             except KeyboardInterrupt as error:  # raised below, after all handlers have run
                 interrupt = error
             except BaseException as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                     raise
-                tell_failed_handler(handler, plugin, error, self._observers)
+                notify_failed_handler(handler, plugin, error, self._observers)
         if interrupt is not None:
             raise interrupt
 
@@ -295,7 +297,7 @@ class AsyncLeaders:
         """Return a client for a plugin that was found."""
         transport = self._connect(plugin.address, plugin.tls_config)
         if plugin.managed is not None:
-            transport = AsyncWatchedTransport(transport, partial(self.activations.doubt, plugin))
+            transport = AsyncWatchedTransport(transport, partial(self.activations.recheck, plugin))
         return self._make_client(
             transport,
             plugin.address,
@@ -319,7 +321,9 @@ class AsyncLeaders:
             lead = self._begin(name, tries, on_retry, turn)
             until: asyncio.Future[Any] = _task_of(lead)
         elif lead is LEADING.get(None):
-            raise RuntimeError(f"activating {quoted(name)} asks for {quoted(name)}: it cannot end")
+            raise RuntimeError(
+                f"activating {quoted(name)} asks for {quoted(name)}: this would never return"
+            )
         else:
             until = lead.outcome
         lead.waiting += 1
@@ -375,19 +379,19 @@ class AsyncLeaders:
         handshake = AsyncHandshake(lead.name, self)
 
         async def in_turn(number: int, turn: asyncio.Semaphore) -> AsyncActivePlugin:
-            asked = lead.loop.time()
+            requested_at = lead.loop.time()
             async with turn:
                 # The time that it waited for its turn does not count against its budget.
-                tries.postpone(lead.loop.time() - asked)
+                tries.postpone(lead.loop.time() - requested_at)
                 return await handshake(number)
 
         attempt = handshake if turn is None else partial(in_turn, turn=turn)
-        told: OnRetry = lead.tell
+        notify_retry: OnRetry = lead.notify_retry
         if self._observers:
-            told = telling_retries(self._observers, lead.name, told)
+            notify_retry = notifying_retries(self._observers, lead.name, notify_retry)
         started = tries.started
         try:
-            plugin = await try_again(attempt, tries, told, ending=Ending(lead.name))
+            plugin = await try_again(attempt, tries, notify_retry, ending=Ending(lead.name))
             activation = self._share(lead, plugin)
         except BaseException as error:
             handshake.give_up()
@@ -396,16 +400,17 @@ class AsyncLeaders:
             if not isinstance(error, Exception):
                 raise
             if not self._closing.is_set():
-                tell_failed(self._observers, lead.name, error, lead.loop.time() - started)
+                took = lead.loop.time() - started
+                self._observers.notify(ActivationFailed, lead.name, error, took)
             return
         self._forget_lead(lead)
         # If the plugin is active under another name, or in another loop, that client is shared.
         if activation.plugin is not plugin:
             handshake.give_up()
         elif self._observers:
-            tell_settled(self._observers, activation, lead.loop.time() - started)
+            notify_settled(self._observers, activation, lead.loop.time() - started)
         lead.settle(activation.plugin, None)
-        await self.meet(self.activations.take_meetings(activation))
+        await self.call_handlers(self.activations.take_pending_calls(activation))
 
     def _share(self, lead: Lead, plugin: AsyncActivePlugin) -> Activation[AsyncActivePlugin]:
         if not lead.forgotten:
@@ -449,9 +454,11 @@ def _shared(lead: Lead) -> AsyncActivePlugin:
 
 
 def _in_loop(
-    loop: asyncio.AbstractEventLoop, here: asyncio.AbstractEventLoop, do: Callable[[], object]
+    loop: asyncio.AbstractEventLoop,
+    running_loop: asyncio.AbstractEventLoop,
+    do: Callable[[], object],
 ) -> None:
-    if loop is here:
+    if loop is running_loop:
         do()
         return
     with suppress(RuntimeError):  # a closed loop runs no tasks

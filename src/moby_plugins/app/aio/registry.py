@@ -11,7 +11,7 @@ from moby_plugins.app.activation import Activations
 from moby_plugins.app.aio.lead import AsyncActivePlugin, AsyncHandler
 from moby_plugins.app.aio.leading import AsyncLeaders
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
-from moby_plugins.app.observing import Observers, tell_dropped
+from moby_plugins.app.observing import Observers, notify_dropped
 from moby_plugins.app.registry import (
     ACTIVATION_TIMEOUT,
     OnFailure,
@@ -27,7 +27,7 @@ from moby_plugins.domain.errors import (
     NotImplementedByPluginError,
     PluginError,
 )
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted, shown
@@ -277,18 +277,18 @@ class AsyncRegistry:
             plugins = await self.get_all(implements.implements, on_failure=on_failure)
             return [implements(plugin.client) for plugin in plugins]
         callable_or_none("on_failure", on_failure)
-        found: dict[str, AsyncActivePlugin] = {}
+        active: dict[str, AsyncActivePlugin] = {}
 
         def each(name: str, plugin: AsyncActivePlugin | None, error: BaseException | None) -> None:
             if plugin is not None:
-                found[name] = plugin
+                active[name] = plugin
             elif isinstance(error, PluginError):
                 leave_out(name, error, on_failure)
             elif error is not None:
                 raise error
 
         await self._leaders.load(await self._leaders.scan(), each)
-        return those_of(found, implements)
+        return those_of(active, implements)
 
     async def handle(self, interface: str, handler: AsyncHandler) -> None:
         """Call ``handler(name, client)`` once for each plugin that implements a subsystem.
@@ -307,7 +307,7 @@ class AsyncRegistry:
             TypeError: If ``interface`` is not a string, or ``handler`` is not callable.
         """
         check_handler(interface, handler)
-        await self._leaders.meet(self._activations.add_handler(interface, handler))
+        await self._leaders.call_handlers(self._activations.add_handler(interface, handler))
 
     def invalidate(self, name: str) -> None:
         """Forget a plugin, so that the next ``get`` repeats its look-up and handshake.
@@ -329,14 +329,14 @@ class AsyncRegistry:
         try:
             for plugin in self._activations.close():
                 plugin.client.close()
-                tell_dropped(self._observers, plugin)
+                notify_dropped(self._observers, plugin)
         finally:
             await self._leaders.end()
 
     def __repr__(self) -> str:
-        found, reached = shown(self._discovery), shown(self._connect)
+        discovery, connect = shown(self._discovery), shown(self._connect)
         active = self._activations.count()
-        return f"<{type(self).__name__} of {found}: {active} active; {reached}>"
+        return f"<{type(self).__name__} of {discovery}: {active} active; {connect}>"
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,26 +8,36 @@ server ends.
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Container,
+    Iterable,
+)
 from copy import copy
 from typing import Any, Self
 
 from attrs import evolve
 
 from moby_plugins.app.aio.subsystem import AsyncSubsystem, flaw_of
-from moby_plugins.app.observing import ObservedRequest, Observers, request_started
+from moby_plugins.app.observed import ObservedRequest, request_started
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.parts import Part, check_part
 from moby_plugins.app.results import mismatch
-from moby_plugins.app.serving import CallLog, Route, Routes, refusal
+from moby_plugins.app.serving import CallLog, Route, Routes, is_async_app, refusal
 from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import BAD_REQUEST
 from moby_plugins.async_ports import is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import INTERNAL_ERROR, StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, MAX_REQUEST_BYTES, OK, Request, Response
-from moby_plugins.domain.observing import Observer
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Manifest
-from moby_plugins.domain.text import shown
+from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import Clock, has_hung_up, is_forked_child
 
@@ -96,10 +106,10 @@ class AsyncPluginApp:
             The response; the caller closes it.
         """
         if self._observers:
-            return await self._observed(request)
+            return await _observed(self._answer, request, self._observers, self._routes.methods)
         return (await self._answer(request))[0]
 
-    def told_to(self, observers: Iterable[Observer]) -> Self:
+    def with_observers(self, observers: Iterable[Observer]) -> Self:
         """Return a copy of this app that calls ``observers`` too.
 
         Args:
@@ -125,22 +135,69 @@ class AsyncPluginApp:
             log_failed_call(f"{method} failed", error)
             return whole(refusal(error)), error
 
-    async def _observed(self, request: AsyncRequest) -> AsyncResponse:
-        # Observers run in the context of the request's task.
-        now = asyncio.get_running_loop().time
-        started = request_started(request, self._routes.methods)
-        observed = ObservedRequest(self._observers, started, now)
-        try:
-            response, error = await self._answer(request)
-        except BaseException as raised:  # cancelled: its host hung up, or the server ends
-            observed.end(INTERNAL_ERROR, raised, hung_up=True)
-            raise
-        if isinstance(response.body, AsyncBytes):
-            observed.sent_bytes = len(response.body.whole)
-            # A method may suppress its cancellation, and then return or raise.
-            observed.end(response.status, error, hung_up=has_hung_up())
-            return response
-        return evolve(response, body=_Observed(response, observed))
+
+def observed(
+    app: AsyncApp, observers: Iterable[Observer], *, methods: Collection[str] = ()
+) -> AsyncApp:
+    """Return an app that answers as ``app`` does, and reports each request to ``observers``.
+
+    Observers are called in the request's task, so that the app sees the context variables that
+    they set. An ``AsyncPluginApp`` keeps the observers that it already has.
+
+    Args:
+        app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.
+        observers: Objects whose methods are called for each request.
+        methods: The methods that a function answers; for others ``RequestStarted.route`` is "".
+            Not used for an ``AsyncPluginApp``.
+
+    Returns:
+        The observed app.
+
+    Raises:
+        TypeError: If an observer is not an ``Observer``, or ``app`` is no coroutine function.
+    """
+    if isinstance(app, AsyncPluginApp):
+        return app.with_observers(observers)
+    if not is_async_app(app):
+        wanted = "an AsyncPluginApp or a coroutine function"
+        raise TypeError(f"app must be {wanted}, not {quoted(app)}")
+    those, known = Observers(observers), frozenset(methods)
+
+    async def answer(request: AsyncRequest) -> tuple[AsyncResponse, None]:
+        response: object = await app(request)  # the app's program may not be type-checked
+        if not isinstance(response, AsyncResponse):
+            raise TypeError(f"an application returns an AsyncResponse, not {quoted(response)}")
+        return response, None
+
+    async def serve(request: AsyncRequest) -> AsyncResponse:
+        return await _observed(answer, request, those, known)
+
+    return serve
+
+
+async def _observed(
+    answer: Callable[[AsyncRequest], Awaitable[tuple[AsyncResponse, BaseException | None]]],
+    request: AsyncRequest,
+    observers: Observers,
+    methods: Container[str],
+) -> AsyncResponse:
+    # Observers run in the context of the request's task.
+    now = asyncio.get_running_loop().time
+    observed = ObservedRequest(observers, request_started(request, methods), now)
+    try:
+        response, error = await answer(request)
+    except BaseException as raised:
+        if not is_forked_child():  # the parent process still answers the request
+            # A task is cancelled if its host hung up, or the server ends.
+            left = is_cancelled(raised) or has_hung_up()
+            observed.end(INTERNAL_ERROR, raised, hung_up=left)
+        raise
+    if isinstance(response.body, AsyncBytes):
+        observed.sent_bytes = len(response.body.whole)
+        # A method may suppress its cancellation, and then return or raise.
+        observed.end(response.status, error, hung_up=has_hung_up())
+        return response
+    return evolve(response, body=_Observed(response, observed))
 
 
 class AsyncAccessLog:
@@ -182,15 +239,15 @@ class _Counted:
         try:
             self._response.body.close()
         finally:
-            self._tell()
+            self._notify()
 
     async def aclose(self) -> None:
         try:
             await self._response.aclose()
         finally:
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         log, self._log = self._log, None
         if log is not None:
             log(self._response.status, self._size)
@@ -198,7 +255,7 @@ class _Counted:
 
 def check_async_part(part: Part) -> None:
     """Raise ``TypeError``, with the reason, if ``part`` cannot be served asynchronously."""
-    check_part(part, AsyncSubsystem, flaw_of, "is synchronous: PluginApp takes it")
+    check_part(part, AsyncSubsystem, flaw_of, "is synchronous: use PluginApp")
 
 
 def whole(response: Response) -> AsyncResponse:
@@ -210,11 +267,13 @@ async def _answered(route: Route, request: AsyncRequest, method: str) -> AsyncRe
     remote = route.remote
     route.check_size(request)
     if not isinstance(request.body, bytes):
-        request = evolve(request, body=_told(request, request.body), max_bytes=route.limit)
-    taken: Any = request
+        request = evolve(
+            request, body=_checked_chunks(request, request.body), max_bytes=route.limit
+        )
+    argument: Any = request
     if not (remote.takes_stream or remote.signature.takes_nothing):
-        taken = Request(request.method, await request.read())
-    result = remote.invoke(route.part, *remote.read_message(taken))
+        argument = Request(request.method, await request.read())
+    result = remote.invoke(route.part, *remote.read_message(argument))
     if inspect.isawaitable(result):
         result = await result
     if not isinstance(remote, Streamed):
@@ -230,7 +289,9 @@ async def _answered(route: Route, request: AsyncRequest, method: str) -> AsyncRe
     return AsyncResponse(OK, begun)
 
 
-async def _told(request: AsyncRequest, chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+async def _checked_chunks(
+    request: AsyncRequest, chunks: AsyncIterable[bytes]
+) -> AsyncIterator[bytes]:
     try:
         async for chunk in chunks:
             yield chunk
@@ -301,7 +362,7 @@ class _Begun:
         except BaseException as error:
             if is_cancelled(error):
                 raise
-            log_failure(f"{self._method} failed in the middle of its answer", error)
+            log_failure(f"{self._method} failed in the middle of its response", error)
             # The server then cuts the response off, so that the host sees it as incomplete.
             raise WireError(CUT_OFF) from error
 
@@ -314,4 +375,4 @@ class _Begun:
         except BaseException as error:  # raised by a generator's finally: the host is gone
             if is_cancelled(error):
                 raise
-            log_failure(f"closing the answer of {self._method} failed", error)
+            log_failure(f"closing the response of {self._method} failed", error)

@@ -55,7 +55,7 @@ def awaited(
     """
     remote = _marked(method)
     if isinstance(remote, Streamed):
-        raise TypeError(f"{remote.method} responds with a stream: streamed() takes it")
+        raise TypeError(f"{remote.method} responds with a stream: use streamed()")
     return _coroutine(remote)
 
 
@@ -78,7 +78,7 @@ def streamed(
     """
     remote = _marked(method)
     if not isinstance(remote, Streamed):
-        raise TypeError(f"{remote.method} responds with no stream: awaited() takes it")
+        raise TypeError(f"{remote.method} does not respond with a stream: use awaited()")
     return _generator(remote)
 
 
@@ -99,7 +99,7 @@ def streaming(
 def _marked(method: object) -> RemoteMethod:
     remote = remote_of(method)
     if remote is None or is_asynchronous(remote.function):
-        raise TypeError(f"{quoted(method)} is no method of a Subsystem that is marked @remote()")
+        raise TypeError(f"{quoted(method)} is not a method of a Subsystem that is marked @remote()")
     return remote
 
 
@@ -177,15 +177,13 @@ def flaw_of(method: Any, remote: RemoteMethod) -> str:
     generator = any(map(inspect.isasyncgenfunction, kinds))
     if isinstance(remote, Streamed):
         if coroutine:
-            return (
-                "is a coroutine, and an asynchronous generator is wanted: 'async def' with 'yield'"
-            )
+            return "is a coroutine, not an asynchronous generator: 'async def' with 'yield'"
         if any(map(inspect.isgeneratorfunction, kinds)):
-            return "is a plain generator, and an asynchronous one is wanted: 'async def'"
+            return "is a plain generator, not an asynchronous one: 'async def'"
         return ""
     if generator:
-        return "is an asynchronous generator, and a coroutine is wanted: 'async def' without yield"
-    return "" if coroutine else "is a plain method, and a coroutine is wanted: 'async def'"
+        return "is an asynchronous generator, not a coroutine: 'async def' without yield"
+    return "" if coroutine else "is a plain method, not a coroutine: 'async def'"
 
 
 class AsyncSubsystem(Described[AsyncClient]):
@@ -239,22 +237,22 @@ class AsyncSubsystem(Described[AsyncClient]):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         marked = {name: remote_of(value) for name, value in vars(cls).items()}
-        taken, own = [], []
+        inherited, own = [], []
         for name, remote in marked.items():
             if remote is None:
                 continue
             value = vars(cls)[name]
             if getattr(value, "is_awaited", False):
                 cls._check_taken(name, remote)
-                taken.append(remote)
+                inherited.append(remote)
             else:
                 cls._check_kind(name, remote.function, remote)
                 own.append(remote)
         if cls.definition is not None:
-            cls._take(taken, cls.definition)
+            cls._take(inherited, cls.definition)
         for remote in own:
-            made = _generator(remote) if isinstance(remote, Streamed) else _coroutine(remote)
-            setattr(cls, remote.name, made)
+            method = _generator(remote) if isinstance(remote, Streamed) else _coroutine(remote)
+            setattr(cls, remote.name, method)
         cls._define(own)
         for name, value in vars(cls).items():
             if inspect.isfunction(value) and remote_of(value) is None:
@@ -269,10 +267,12 @@ class AsyncSubsystem(Described[AsyncClient]):
         if cls.definition is None and issubclass(remote.owner, Subsystem):
             cls.definition = remote.owner
         if not (isinstance(cls.definition, type) and issubclass(cls.definition, Subsystem)):
-            raise TypeError(f"{cls.__name__}.definition is no Subsystem: {quoted(cls.definition)}")
+            raise TypeError(
+                f"{cls.__name__}.definition is not a Subsystem: {quoted(cls.definition)}"
+            )
         if remote not in cls.definition.remotes.values():
             raise TypeError(
-                f"{cls.__name__}.{name} is {remote.method}, which is no method of its definition,"
+                f"{cls.__name__}.{name} is {remote.method}, which is not in its definition,"
                 f" {cls.definition.__name__}"
             )
 

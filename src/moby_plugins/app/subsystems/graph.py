@@ -115,10 +115,12 @@ class ApplyArchive(RemoteMethod):
     def read_message(self, request: Request) -> tuple[Any, ...]:
         """Return the arguments in the query, and the archive as a stream."""
         query = request.method.partition("?")[2]
-        given = {key: value for key, _, value in (pair.partition("=") for pair in query.split("&"))}
-        if not given.get("id"):
-            raise StatusError(BAD_REQUEST, self.method, "no id in the query")
-        return given["id"], given.get("parent", ""), request.body
+        parameters = {
+            key: value for key, _, value in (pair.partition("=") for pair in query.split("&"))
+        }
+        if not parameters.get("id"):
+            raise StatusError(BAD_REQUEST, self.method, "the query has no id")
+        return parameters["id"], parameters.get("parent", ""), request.body
 
 
 class GraphDriver(Subsystem):

@@ -159,7 +159,7 @@ class FrameReader:
         """Accept the end of the data; raise ``WireError`` if the last frame is incomplete."""
         self._check()
         if self._data or self._size is not None:
-            raise WireError("a log frame that is cut off")
+            raise WireError("a truncated log frame")
 
     def _check(self) -> None:
         if self._failure:
@@ -197,7 +197,7 @@ def decode_frames(read: Callable[[int], bytes]) -> Iterator[LogEntry]:
 
 def decode_entry(message: bytes) -> LogEntry:
     """Return the entry in a frame's message; raise ``WireError`` if the message is not an entry."""
-    found: dict[int, _Value] = {}
+    fields: dict[int, _Value] = {}
     attributes = {}
     try:
         for number, value in _fields(message):
@@ -205,13 +205,13 @@ def decode_entry(message: bytes) -> LogEntry:
                 pair = dict(_fields(_of(bytes, value)))
                 attributes[_text(pair.get(1, b""))] = _text(pair.get(2, b""))
             else:
-                found[number] = value
+                fields[number] = value
         return LogEntry(
-            source=_text(found.get(1, b"")),
-            time_nano=_signed(_of(int, found.get(2, 0))),
-            line=_of(bytes, found.get(3, b"")),
-            partial=bool(_of(int, found.get(4, 0))),
-            partial_log_metadata=_piece(_of(bytes, found[_PIECE])) if _PIECE in found else None,
+            source=_text(fields.get(1, b"")),
+            time_nano=_signed(_of(int, fields.get(2, 0))),
+            line=_of(bytes, fields.get(3, b"")),
+            partial=bool(_of(int, fields.get(4, 0))),
+            partial_log_metadata=_piece(_of(bytes, fields[_PIECE])) if _PIECE in fields else None,
             attrs=attributes,
         )
     except ValueError as error:
@@ -219,11 +219,11 @@ def decode_entry(message: bytes) -> LogEntry:
 
 
 def _piece(message: bytes) -> PartialLog:
-    found = dict(_fields(message))
+    fields = dict(_fields(message))
     return PartialLog(
-        bool(_of(int, found.get(1, 0))),
-        _text(found.get(2, b"")),
-        _signed(_of(int, found.get(3, 0))),
+        bool(_of(int, fields.get(1, 0))),
+        _text(fields.get(2, b"")),
+        _signed(_of(int, fields.get(3, 0))),
     )
 
 
@@ -259,7 +259,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, _Value]]:
         if tag & 7 == _BYTES:
             size, position = _read_varint(message, position)
         if size is None or position + size > len(message):
-            raise ValueError("a field that cannot be read")
+            raise ValueError("an invalid field")
         if tag & 7 == _BYTES:
             yield tag >> 3, message[position : position + size]
         position += size
@@ -269,7 +269,7 @@ def _read_varint(message: bytes, position: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if position == len(message):
-            raise ValueError("a number that is cut off")
+            raise ValueError("a truncated number")
         byte = message[position]
         position += 1
         value |= (byte & 0x7F) << shift
@@ -359,7 +359,7 @@ class _Entries(Streamed):
 def _readable(entry: LogEntry) -> LogEntry:
     # An engine joins lines without a newline, and drops entries with another source (trap 16).
     if entry.source not in SOURCES:
-        raise ValueError(f"a log entry's source is stdout or stderr, not {quoted(entry.source)}")
+        raise ValueError(f"a log entry's source is not stdout or stderr: {quoted(entry.source)}")
     piece = entry.partial_log_metadata
     ends = not entry.partial or (piece is not None and piece.last)
     if not ends or entry.line.endswith(b"\n"):

@@ -20,19 +20,19 @@ _OVERHEAD = 64
 
 @define
 class _Line:
-    """An incomplete line; ``given`` is the number of its pieces that were already yielded."""
+    """An incomplete line; ``yielded`` is the number of its pieces that were already yielded."""
 
     first: LogEntry
     pieces: dict[int, bytes] = field(factory=dict)
     size: int = 0
-    given: int = 0
+    yielded: int = 0
     count: int | None = None
 
     def add(self, entry: LogEntry) -> None:
         piece = entry.partial_log_metadata
         number = piece.ordinal if piece is not None else 0
         if number < 1 or number in self.pieces:
-            number = max(self.pieces, default=self.given) + 1
+            number = max(self.pieces, default=self.yielded) + 1
         self.pieces[number] = entry.line
         self.size += len(entry.line)
         if not entry.partial or (piece is not None and piece.last):
@@ -47,12 +47,12 @@ class _Line:
 
     @property
     def whole(self) -> bool:
-        return self.count is not None and len(self.pieces) + self.given >= self.count
+        return self.count is not None and len(self.pieces) + self.yielded >= self.count
 
     def take(self) -> LogEntry:
         """Return the pieces so far as one entry, which is partial if the last piece is missing."""
         line = b"".join(piece for _, piece in sorted(self.pieces.items()))
-        self.given += len(self.pieces)
+        self.yielded += len(self.pieces)
         self.pieces, self.size = {}, 0
         return evolve(self.first, line=line, partial=not self.ended, partial_log_metadata=None)
 

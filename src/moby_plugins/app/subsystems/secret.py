@@ -50,7 +50,7 @@ class SecretRequest:
 
 def _check_size(_: object, __: object, value: bytes) -> None:
     if not 1 <= len(value) <= MAX_SECRET_BYTES:
-        raise ValueError(f"a secret has 1 to {MAX_SECRET_BYTES} bytes, not {len(value)}")
+        raise ValueError(f"a secret must have 1 to {MAX_SECRET_BYTES} bytes, not {len(value)}")
 
 
 @frozen

@@ -34,10 +34,10 @@ class Volume:
     status: Mapping[str, Any] = field(factory=dict, metadata=omitempty())
 
 
-def _scope(given: str) -> str:
-    scope = given.lower() or "local"
+def _scope(value: str) -> str:
+    scope = value.lower() or "local"
     if scope not in {"local", "global"}:
-        logger.warning("a volume driver's scope is %s: taken for local", quoted(given))
+        logger.warning("a volume driver's scope is %s: taken for local", quoted(value))
         return "local"
     return scope
 

@@ -21,21 +21,22 @@ from moby_plugins.testing.contracts.bridge import BridgedConnect, BridgedTranspo
 from moby_plugins.testing.contracts.clock import ClockContract
 from moby_plugins.testing.contracts.discovery import DiscoveryContract, Place
 from moby_plugins.testing.contracts.transport import (
-    PLUGINS,
+    BEHAVIOURS,
+    Behaviour,
     PluginThat,
     Serve,
     SocketTransportContract,
     TransportContract,
-    Way,
 )
 
 __all__ = [
-    "PLUGINS",
+    "BEHAVIOURS",
     "AsyncPluginThat",
     "AsyncSocketTransportContract",
     "AsyncTransportContract",
     "BeginningTransportContract",
     "BegunTransport",
+    "Behaviour",
     "BridgedConnect",
     "BridgedTransport",
     "ClockContract",
@@ -47,5 +48,4 @@ __all__ = [
     "Serve",
     "SocketTransportContract",
     "TransportContract",
-    "Way",
 ]

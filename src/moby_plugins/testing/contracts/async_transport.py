@@ -22,18 +22,18 @@ from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, MALFORMED, TIMED_OUT
 from moby_plugins.testing import FaultServer
 from moby_plugins.testing.contracts.transport import (
     ANSWER,
+    BEHAVIOURS,
     BODY,
     FAILURE,
     MUCH,
     PAGE,
-    PLUGINS,
     TIMEOUT,
+    Behaviour,
     Serve,
-    Way,
     origins,
 )
 
-AsyncPluginThat: TypeAlias = Callable[[Way], AsyncTransport]
+AsyncPluginThat: TypeAlias = Callable[[Behaviour], AsyncTransport]
 """What the fixture ``plugin_that`` gives: makes a transport to a plugin that behaves so."""
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 """What the fixture ``run`` gives: runs a coroutine in an event loop, as ``asyncio.run`` does."""
@@ -77,7 +77,7 @@ async def raised_by(waiting: Awaitable[object]) -> BaseException:
         await waiting
     except (Exception, asyncio.CancelledError) as error:
         return error
-    raise AssertionError("it raised nothing")
+    raise AssertionError("no exception was raised")
 
 
 async def turns(number: int) -> None:
@@ -89,9 +89,9 @@ async def turns(number: int) -> None:
 class AsyncTransportContract:
     """The contract of every ``AsyncTransport``, as a suite for pytest: subclass it.
 
-    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(way)`` returns a
-    transport to a plugin with this behaviour (see ``PLUGINS``), and closes it at the test's end. A
-    fixture ``run`` may run the tests' coroutines in another loop.
+    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(behaviour)``
+    returns a transport to a plugin with this behaviour (see ``BEHAVIOURS``), and closes it at the
+    test's end. A fixture ``run`` may run the tests' coroutines in another loop.
 
     Attributes:
         SLACK: Seconds by which a time-out may be late.
@@ -144,10 +144,10 @@ class AsyncTransportContract:
         """The plugin is asked for the method, with the headers that the request has."""
         request = AsyncRequest("VolumeDriver.Get?a=b", b"{}", {"X-One": "1", "User-Agent": "me"})
 
-        told = json.loads(run(self._whole(plugin_that("tells"), request)))
+        received = json.loads(run(self._whole(plugin_that("tells"), request)))
 
-        assert (told["method"], told["body"]) == ("VolumeDriver.Get?a=b", "{}")
-        assert (told["headers"]["x-one"], told["headers"]["user-agent"]) == ("1", "me")
+        assert (received["method"], received["body"]) == ("VolumeDriver.Get?a=b", "{}")
+        assert (received["headers"]["x-one"], received["headers"]["user-agent"]) == ("1", "me")
 
     def test_any_status_is_an_answer(self, plugin_that: AsyncPluginThat, run: Run) -> None:
         """A status other than 200 is returned like any other, not raised."""
@@ -322,8 +322,8 @@ class AsyncTransportContract:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     assert await task == body
-                mine = b"mine %d" % number
-                assert await self._whole(transport, AsyncRequest("M.x", mine)) == mine
+                own_body = b"mine %d" % number
+                assert await self._whole(transport, AsyncRequest("M.x", own_body)) == own_body
 
         run(test())
 
@@ -431,7 +431,7 @@ class AsyncSocketTransportContract(AsyncTransportContract):
     ``tls`` may return the options of the transport.
     """
 
-    REFUSED: ClassVar[str] = "connection refused: nobody listens there"
+    REFUSED: ClassVar[str] = "connection refused: no process listens there"
 
     @pytest.fixture
     def tls(self) -> TLSOptions | None:
@@ -441,7 +441,7 @@ class AsyncSocketTransportContract(AsyncTransportContract):
     @pytest.fixture
     def serve(self) -> Serve:
         """Return a function that creates the servers."""
-        return lambda way: FaultServer.tcp(PLUGINS[way])
+        return lambda behaviour: FaultServer.tcp(BEHAVIOURS[behaviour])
 
     @pytest.fixture
     def plugin_that(
@@ -450,8 +450,8 @@ class AsyncSocketTransportContract(AsyncTransportContract):
         """Return a factory of transports to plugins on real sockets, all closed at the end."""
         with contextlib.ExitStack() as stack:
 
-            def start(way: Way) -> AsyncTransport:
-                server = stack.enter_context(serve(way))
+            def start(behaviour: Behaviour) -> AsyncTransport:
+                server = stack.enter_context(serve(behaviour))
                 return stack.enter_context(contextlib.closing(connect(Address(server.addr), tls)))
 
             yield start

@@ -11,7 +11,7 @@ from attrs import frozen
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.ports import BeginningTransport, PendingResponse, Selector, Transport
-from moby_plugins.testing.contracts.transport import ANSWER, PluginThat, Way, read_all
+from moby_plugins.testing.contracts.transport import ANSWER, Behaviour, PluginThat, read_all
 
 NewSelector: TypeAlias = Callable[[], Selector]
 
@@ -118,12 +118,12 @@ class BeginningTransportContract:
         """It returns at once."""
         assert new_selector().wait() == []
 
-    @pytest.mark.parametrize("way", ["drops", "is malformed", "refuses"])
+    @pytest.mark.parametrize("behaviour", ["drops", "is malformed", "refuses"])
     def test_what_fails_raises_what_send_raises(
-        self, way: Way, plugin_that: PluginThat, new_selector: NewSelector
+        self, behaviour: Behaviour, plugin_that: PluginThat, new_selector: NewSelector
     ) -> None:
         """With the same text, where it is begun or where it is finished."""
-        transport = plugin_that(way)
+        transport = plugin_that(behaviour)
         with pytest.raises(TransportError) as sent:
             transport.send(Request("M.x"), None)
         assert isinstance(transport, BeginningTransport)

@@ -32,7 +32,7 @@ class LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run ``coroutine`` in the loop; return its result, or raise its exception unchanged."""
-        assert self._loop is not None, "the loop does not run yet"
+        assert self._loop is not None, "the loop is not running yet"
         # Lists, as a future would copy a TimeoutError, and a KeyboardInterrupt would end the loop.
         outcome: list[T] = []
         raised: list[BaseException] = []
@@ -94,16 +94,16 @@ class BridgedTransport:
     def send(self, request: Request, timeout: float | None) -> Response:
         """Send a request: see ``Transport``."""
         body = request.body
-        asked = AsyncRequest(
+        async_request = AsyncRequest(
             request.method,
             body if isinstance(body, bytes) else _each(body),
             request.headers,
             request.length,
             request.attempt,
         )
-        response = self._thread.run(self._transport.send(asked, timeout))
+        response = self._thread.run(self._transport.send(async_request, timeout))
         body_of = _BridgedBody(response.body, self._thread)
-        return Response(response.status, body_of, response.headers)
+        return Response(response.status, body_of, response.headers, response.new_connection)
 
     def close(self) -> None:
         """Close the transport from this thread, which is not that of its loop."""

@@ -120,8 +120,8 @@ class DiscoveryContract:
         place.add("db", "tcp://h:1")
         place.add("db2", "tcp://h:2")
 
-        found = place.discovery.lookup("db2")
-        assert (found.name, found.addr) == (
+        plugin = place.discovery.lookup("db2")
+        assert (plugin.name, plugin.addr) == (
             self.found_as("db2"),
             self.found_at(place, "db2", "tcp://h:2"),
         )

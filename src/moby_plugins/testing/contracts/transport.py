@@ -1,6 +1,6 @@
 """The contract of transports, in memory and over sockets, as a pytest suite (``ports.py``).
 
-``PLUGINS`` has a plugin for each behaviour; fixtures of a suite create transports to them.
+``BEHAVIOURS`` has a plugin for each behaviour; fixtures of a suite create transports to them.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from moby_plugins.testing import (
 )
 
 # The behaviours of plugins; those that respond do so to every request.
-Way: TypeAlias = Literal[
+Behaviour: TypeAlias = Literal[
     "answers",  # 200 and ANSWER
     "answers nothing",  # 200 and no body
     "echoes",  # 200 and the request's body
@@ -49,7 +49,7 @@ Way: TypeAlias = Literal[
     "is malformed",  # sends something that is not HTTP
 ]
 """What a plugin of the suite does with a request: ``"answers"``, ``"hangs"``, ``"drops"``, …"""
-PluginThat: TypeAlias = Callable[[Way], Transport]
+PluginThat: TypeAlias = Callable[[Behaviour], Transport]
 """What the fixture ``plugin_that`` gives: makes a transport to a plugin that behaves so."""
 
 ANSWER = b'{"Volumes": [{"Name": "data"}, {"Name": "logs"}]}\n'
@@ -59,16 +59,16 @@ MUCH = (5 << 20) + 1
 
 
 def _tell(request: Request) -> Response:
-    told = {
+    fields = {
         "method": request.method,
         "headers": {name.lower(): value for name, value in request.headers.items()},
         "body": request.read().decode(),
     }
-    return Response(200, json.dumps(told).encode())
+    return Response(200, json.dumps(fields).encode())
 
 
 # The argument of a ``MemoryTransport`` or ``FaultServer`` for each behaviour.
-PLUGINS: dict[Way, Any] = {
+BEHAVIOURS: dict[Behaviour, Any] = {
     "answers": lambda _: Response(200, ANSWER),
     "answers nothing": lambda _: Response(200, b""),
     "echoes": lambda request: Response(200, request.read()),
@@ -118,10 +118,10 @@ def origins(error: BaseException | None) -> Iterator[BaseException]:
 class TransportContract:
     """The contract of every ``Transport``, as a suite for pytest: subclass it.
 
-    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(way)`` returns a
-    transport to a plugin with this behaviour (``PLUGINS`` has one for ``MemoryTransport`` and
-    ``FaultServer``), and closes it at the test's end. A fixture ``clock`` may return the clock of
-    time-outs, which is real time by default.
+    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(behaviour)``
+    returns a transport to a plugin with this behaviour (``BEHAVIOURS`` has one for
+    ``MemoryTransport`` and ``FaultServer``), and closes it at the test's end. A fixture ``clock``
+    may return the clock of time-outs, which is real time by default.
 
     Attributes:
         SLACK: Seconds by which a time-out may be late.
@@ -133,11 +133,11 @@ class TransportContract:
         import pytest
 
         from moby_plugins.testing import FakeClock, MemoryTransport
-        from moby_plugins.testing.contracts import PLUGINS, TransportContract
+        from moby_plugins.testing.contracts import BEHAVIOURS, TransportContract
 
 
         class TestMyTransport(TransportContract):
-            REFUSED = "stale socket: it exists, but nobody listens on it"
+            REFUSED = "stale socket: it exists, but no process listens on it"
 
             @pytest.fixture
             def clock(self):
@@ -145,7 +145,7 @@ class TransportContract:
 
             @pytest.fixture
             def plugin_that(self, clock):
-                return lambda way: MemoryTransport(PLUGINS[way], clock=clock)
+                return lambda behaviour: MemoryTransport(BEHAVIOURS[behaviour], clock=clock)
         ```
     """
 
@@ -208,10 +208,10 @@ class TransportContract:
         """The plugin is asked for the method, with the headers that the request has."""
         request = Request("VolumeDriver.Get?a=b", b"{}", {"X-One": "1", "User-Agent": "me"})
 
-        told = json.loads(read_all(plugin_that("tells").send(request, None)))
+        received = json.loads(read_all(plugin_that("tells").send(request, None)))
 
-        assert (told["method"], told["body"]) == ("VolumeDriver.Get?a=b", "{}")
-        assert (told["headers"]["x-one"], told["headers"]["user-agent"]) == ("1", "me")
+        assert (received["method"], received["body"]) == ("VolumeDriver.Get?a=b", "{}")
+        assert (received["headers"]["x-one"], received["headers"]["user-agent"]) == ("1", "me")
 
     def test_any_status_is_an_answer(self, plugin_that: PluginThat) -> None:
         """A status other than 200 is returned like any other, not raised."""
@@ -366,7 +366,7 @@ class TransportContract:
 
 
 # Creates a server, not started yet, whose plugin has this behaviour.
-Serve: TypeAlias = Callable[[Way], FaultServer]
+Serve: TypeAlias = Callable[[Behaviour], FaultServer]
 """What the fixture ``serve`` gives: makes a server that behaves so, to be entered by the suite."""
 
 
@@ -392,7 +392,7 @@ class SocketTransportContract(TransportContract):
         ```
     """
 
-    REFUSED: ClassVar[str] = "connection refused: nobody listens there"
+    REFUSED: ClassVar[str] = "connection refused: no process listens there"
 
     @pytest.fixture
     def tls(self) -> TLSOptions | None:
@@ -402,7 +402,7 @@ class SocketTransportContract(TransportContract):
     @pytest.fixture
     def serve(self) -> Serve:
         """Return a function that creates the servers."""
-        return lambda way: FaultServer.tcp(PLUGINS[way])
+        return lambda behaviour: FaultServer.tcp(BEHAVIOURS[behaviour])
 
     @pytest.fixture
     def plugin_that(
@@ -411,8 +411,8 @@ class SocketTransportContract(TransportContract):
         """Return a factory of transports to plugins on real sockets, all closed at the end."""
         with contextlib.ExitStack() as stack:
 
-            def start(way: Way) -> Transport:
-                server = stack.enter_context(serve(way))
+            def start(behaviour: Behaviour) -> Transport:
+                server = stack.enter_context(serve(behaviour))
                 return stack.enter_context(contextlib.closing(connect(Address(server.addr), tls)))
 
             yield start

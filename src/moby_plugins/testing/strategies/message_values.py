@@ -133,9 +133,9 @@ def method_calls(
         ValueError: For an unknown method.
     """
     known = {**_OURS, **(fields or {})}
-    given: object = kind  # the caller may be untyped
-    if not (isinstance(given, type) and issubclass(given, Subsystem)):
-        raise TypeError(f"kind must be a subsystem's class, not {quoted(given)}")
+    unchecked: object = kind  # the caller may be untyped
+    if not (isinstance(unchecked, type) and issubclass(unchecked, Subsystem)):
+        raise TypeError(f"kind must be a subsystem's class, not {quoted(unchecked)}")
     remotes = {remote.name: remote for remote in kind.remotes.values()}
     if method not in remotes:
         methods = listed(remotes)
@@ -176,7 +176,7 @@ def _of(kind: Any, fields: Fields) -> SearchStrategy[Any]:
         make = tuple if origin in {tuple, Sequence} else list
         item = parts[0] if parts else Any
         return st.lists(_of(item, fields), max_size=MAX_ITEMS).map(make)
-    raise TypeError(f"nothing is known of {kind}: say in fields what to draw it from")
+    raise TypeError(f"no strategy is known for {kind}: give one in fields")
 
 
 def _field(key: tuple[type, str], kind: Any, fields: Fields) -> SearchStrategy[Any]:

@@ -285,13 +285,13 @@ def _entries(places: SearchStrategy[str]) -> SearchStrategy[TreeEntry]:
 
 
 def _with_parents(entries: list[TreeEntry]) -> PluginTree:
-    made: list[TreeEntry] = []
+    with_parents: list[TreeEntry] = []
     for entry in entries:
         parent, _, _ = entry.path.rpartition("/")
         if "/" in parent:
-            made.append(TreeEntry(parent, "directory"))
-        made.append(entry)
-    return PluginTree(tuple(made))
+            with_parents.append(TreeEntry(parent, "directory"))
+        with_parents.append(entry)
+    return PluginTree(tuple(with_parents))
 
 
 def _make(path: Path, entry: TreeEntry, base: Path) -> None:

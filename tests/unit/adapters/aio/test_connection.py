@@ -12,7 +12,7 @@ import pytest
 
 from moby_plugins.adapters.aio.connection import AsyncConnection
 from moby_plugins.adapters.aio.links import Link
-from moby_plugins.adapters.aio.pool import Place
+from moby_plugins.adapters.aio.pool import LoopPool
 from moby_plugins.adapters.http.pool import IdleConnections
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.async_http import AsyncContent, AsyncRequest, AsyncResponse
@@ -24,6 +24,7 @@ from moby_plugins.domain.errors import (
 )
 from moby_plugins.domain.http import CHUNK_BYTES
 from moby_plugins.testing import FakeTimeLoop
+from tests.cases import every
 
 OK = b"HTTP/1.1 200 OK\r\n"
 ANSWER = OK + b"Content-Length: 2\r\n\r\n{}"
@@ -98,18 +99,18 @@ class Exchange:
 
     def __init__(self, *script: bytes | OSError, room: int = 1 << 20) -> None:
         self.link = ScriptedLink(*script, room=room)
-        self.place: Place[AsyncConnection] = Place(self.link.loop, IdleConnections())
-        self.connection = AsyncConnection(Address("unix:///p.sock"), self.link, self.place)
+        self.pool: LoopPool[AsyncConnection] = LoopPool(self.link.loop, IdleConnections())
+        self.connection = AsyncConnection(Address("unix:///p.sock"), self.link, self.pool)
 
     async def call(self, body: AsyncContent = b"", timeout: float | None = None) -> AsyncResponse:
         """The response."""
         ends = None if timeout is None else self.link.loop.time() + timeout
         self.link.loop.call_soon(self.link.play)
-        call = self.place.begin(ends)
+        call = self.pool.begin(ends)
         try:
             return await self.connection.exchange(AsyncRequest("M.x", body), call)
         except BaseException:
-            self.place.end(call)
+            self.pool.end(call)
             raise
 
     async def whole(self, body: AsyncContent = b"", timeout: float | None = None) -> bytes:
@@ -144,16 +145,16 @@ TLS = ssl.SSLError(1, "[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca")
 
 # What comes, and what it is to the caller: the class, whether it was answered, a part of the text.
 TABLE: dict[str, tuple[list[bytes | OSError], type[PluginError], bool, str]] = {
-    "the end": ([b""], TransportError, False, "closed the connection without an answer"),
-    "the end in a status line": ([b"HTTP/1.1 2", b""], TransportError, False, "without an answer"),
+    "the end": ([b""], TransportError, False, "closed the connection without a response"),
+    "the end in a status line": ([b"HTTP/1.1 2", b""], TransportError, False, "without a response"),
     "the end in the headers": (
         [OK + b"X: y", b""],
         TransportError,
         True,
-        "closed among the headers",
+        "closed within the headers",
     ),
     "a reset": ([RESET], TransportError, False, "Connection reset"),
-    "a reset in the headers": ([OK, RESET], TransportError, True, "the connection broke"),
+    "a reset in the headers": ([OK, RESET], TransportError, True, "the connection failed"),
     "another error": ([IO], TransportError, False, "Input/output error"),
     "an alert of TLS": ([TLS], TransportError, False, "TLS: "),
     "no HTTP": ([b"220 mail ready\r\n"], TransportError, False, "malformed answer"),
@@ -166,8 +167,8 @@ TABLE: dict[str, tuple[list[bytes | OSError], type[PluginError], bool, str]] = {
         "malformed answer",
     ),
     "the end in the body": ([ENDS_LATER, b""], WireError, True, "cut off"),
-    "a reset in the body": ([ENDS_LATER, RESET], TransportError, True, "the connection broke"),
-    "an alert in the body": ([ENDS_LATER, TLS], TransportError, True, "the connection broke"),
+    "a reset in the body": ([ENDS_LATER, RESET], TransportError, True, "the connection failed"),
+    "an alert in the body": ([ENDS_LATER, TLS], TransportError, True, "the connection failed"),
     "bad chunks": (
         [OK + b"Transfer-Encoding: chunked\r\n\r\n", b"zz\r\n"],
         WireError,
@@ -180,7 +181,7 @@ TABLE: dict[str, tuple[list[bytes | OSError], type[PluginError], bool, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", TABLE)
+@every("case", TABLE)
 def test_what_goes_wrong_in_receiving(case: str) -> None:
     """Each error is translated once, keeps its cause, and closes the connection."""
     script, kind, answered, text = TABLE[case]
@@ -196,7 +197,7 @@ def test_what_goes_wrong_in_receiving(case: str) -> None:
         assert vars(error)["address"] == "unix:///p.sock"
         assert isinstance(error.__cause__, Exception)
         assert exchange.link.is_closed
-        assert exchange.place.take() is None
+        assert exchange.pool.take() is None
 
     run(test())
 
@@ -249,9 +250,32 @@ def test_a_request_is_sent_whole(room: int) -> None:
             assert exchange.link.sent.startswith(b"POST /M.x HTTP/1.1\r\n")
             assert exchange.link.sent.endswith(sent)
             exchange.link.script.append(ANSWER)
-            exchange.link.play()
+            exchange.link.loop.call_soon(exchange.link.play)
             assert await answering == b"{}"
-            assert exchange.place.take() is exchange.connection
+            assert exchange.pool.take() is exchange.connection
+
+    run(test())
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_task_goes_on_at_once_if_its_call_is_alone(others: int) -> None:
+    """In the callback that has the response; among other calls in the loop's next iteration."""
+
+    async def test() -> None:
+        exchange, ended = Exchange(), list[bool]()
+        for _ in range(others):
+            exchange.pool.begin(None)
+        answering = asyncio.create_task(exchange.whole())
+        await asyncio.sleep(1)
+        exchange.link.script.append(ANSWER)
+
+        def come() -> None:
+            exchange.link.play()
+            ended.append(answering.done())
+
+        exchange.link.loop.call_soon(come)
+        assert await answering == b"{}"
+        assert ended == [not others]
 
     run(test())
 
@@ -272,7 +296,7 @@ def test_a_body_that_is_not_read_stops_the_receiving() -> None:
             exchange.link.loop.call_soon(exchange.link.play)
             await asyncio.sleep(0)
         assert size == 32 * len(part)
-        assert exchange.place.take() is exchange.connection
+        assert exchange.pool.take() is exchange.connection
 
     run(test())
 
@@ -286,12 +310,12 @@ def test_what_was_not_asked_for_closes_an_idle_connection() -> None:
             assert await exchange.whole() == b"{}"
             await asyncio.sleep(1)
             assert exchange.link.is_closed
-            assert exchange.place.take() is None
+            assert exchange.pool.take() is None
 
     run(test())
 
 
-@pytest.mark.parametrize("case", TABLE)
+@every("case", TABLE)
 def test_a_connection_that_failed_is_no_garbage(case: str) -> None:
     """Nothing refers back to it: it goes with the last reference."""
     script, kind, _, _ = TABLE[case]

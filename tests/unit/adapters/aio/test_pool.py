@@ -1,12 +1,14 @@
 """Turns, deadlines and idle connections of one loop, without a socket."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context, ContextVar
 from typing import Any
 
 import pytest
 
-from moby_plugins.adapters.aio.pool import TURNS, Call, Place, timed_out
+from moby_plugins.adapters.aio.pool import TURNS, Call, LoopPool, timed_out
 from moby_plugins.adapters.http.deadline_socket import ClosedHereError
 from moby_plugins.adapters.http.pool import IdleConnections
 from moby_plugins.testing import FakeTimeLoop
@@ -26,11 +28,11 @@ class Kept:
         self.closed += 1
 
 
-def in_loop(test: Callable[[Place[Kept]], Coroutine[Any, Any, None]], most: int = 128) -> None:
+def in_loop(test: Callable[[LoopPool[Kept]], Coroutine[Any, Any, None]], most: int = 128) -> None:
     """Run ``test`` with a place in a loop whose time jumps."""
 
     async def run() -> None:
-        await test(Place(asyncio.get_running_loop(), IdleConnections(most)))
+        await test(LoopPool(asyncio.get_running_loop(), IdleConnections(most)))
 
     loop = FakeTimeLoop()
     try:
@@ -39,7 +41,7 @@ def in_loop(test: Callable[[Place[Kept]], Coroutine[Any, Any, None]], most: int 
         loop.close()
 
 
-async def raised(waiting: Coroutine[Any, Any, object]) -> type[BaseException] | None:
+async def raised(waiting: Awaitable[object]) -> type[BaseException] | None:
     """The class of what this raises."""
     try:
         await waiting
@@ -51,10 +53,10 @@ async def raised(waiting: Coroutine[Any, Any, object]) -> type[BaseException] | 
 def test_a_call_ends_at_its_deadline() -> None:
     """Exactly then, whatever it waits for; and what follows ends at once."""
 
-    async def test(place: Place[Kept]) -> None:
+    async def test(pool: LoopPool[Kept]) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        call = place.begin(began + 3.0)
+        call = pool.begin(began + 3.0)
         carrier = call.carrier = Kept()
         assert await raised(call.wait()) is TimeoutError
         assert loop.time() - began == 3.0
@@ -70,11 +72,11 @@ def test_a_call_ends_at_its_deadline() -> None:
 def test_a_call_that_has_ended_has_no_deadline() -> None:
     """Its timer does not close the connection that another call has by then."""
 
-    async def test(place: Place[Kept]) -> None:
+    async def test(pool: LoopPool[Kept]) -> None:
         loop = asyncio.get_running_loop()
-        call = place.begin(loop.time() + 3.0)
+        call = pool.begin(loop.time() + 3.0)
         carrier = call.carrier = Kept()
-        place.end(call)
+        pool.end(call)
         await asyncio.sleep(5)
         call.check()
         assert carrier.closed == 0
@@ -85,11 +87,46 @@ def test_a_call_that_has_ended_has_no_deadline() -> None:
 def test_a_wait_until_a_moment_returns_then() -> None:
     """Without an error, where the deadline is later."""
 
-    async def test(place: Place[Kept]) -> None:
+    async def test(pool: LoopPool[Kept]) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await place.begin(began + 9.0).wait_until(began + 2.0)
+        await pool.begin(began + 9.0).wait_until(began + 2.0)
         assert loop.time() - began == 2.0
+
+    in_loop(test)
+
+
+def test_a_call_that_is_resumed_goes_on_within_the_callback() -> None:
+    """In its own context and as its own task; also after a wait that was cancelled."""
+    asked_by = ContextVar("asked_by", default="")
+
+    async def test(pool: LoopPool[Kept]) -> None:
+        call, told = pool.begin(None), list[str]()
+
+        async def wait() -> None:
+            asked_by.set("a task")
+            while True:
+                with suppress(asyncio.CancelledError):
+                    await call.wait()
+                    told.append(f"{asked_by.get()} in {asyncio.current_task() is waiting}")
+
+        def come() -> None:
+            call.resume()
+            call.resume()  # it waits again
+            told.append("the end of the callback")
+
+        waiting = asyncio.create_task(wait())
+        for _ in range(2):
+            await asyncio.sleep(0)
+            waiting.cancel()
+            call.resume()  # it is cancelled already
+            await asyncio.sleep(0)
+            Context().run(asyncio.get_running_loop().call_soon, come)
+            await asyncio.sleep(0)
+            assert told == ["a task in True"] * 2 + ["the end of the callback"]
+            told.clear()
+        asyncio.get_running_loop().call_soon(call.fail, timed_out)
+        assert await raised(waiting) is TimeoutError
 
     in_loop(test)
 
@@ -97,35 +134,35 @@ def test_a_wait_until_a_moment_returns_then() -> None:
 def test_turns_are_given_on_in_order() -> None:
     """The 65th call waits for the first that ends; one that was cancelled gives its turn on."""
 
-    async def test(place: Place[Kept]) -> None:
-        calls = [place.begin(None) for _ in range(TURNS)]
+    async def test(pool: LoopPool[Kept]) -> None:
+        calls = [pool.begin(None) for _ in range(TURNS)]
         for call in calls:
-            assert place.take_at_once(call) is None
+            assert pool.take_at_once(call) is None
             assert call.has_turn
-        following = [place.begin(None) for _ in range(4)]
+        following = [pool.begin(None) for _ in range(4)]
         got: list[int] = []
 
         async def wait(number: int) -> None:
             try:
-                await place.take_turn(following[number])
+                await pool.take_turn(following[number])
                 got.append(number)
             finally:
                 if number != 3:
-                    place.give_turn(following[number])
+                    pool.pass_turn(following[number])
 
-        assert place.take_at_once(following[0]) is None
+        assert pool.take_at_once(following[0]) is None
         assert not following[0].has_turn
         tasks = [asyncio.create_task(wait(number)) for number in range(4)]
         await asyncio.sleep(0)
         tasks[1].cancel()  # while it waits
         await asyncio.sleep(0)
         tasks[0].cancel()
-        place.give_turn(calls[0])  # given to one whose task is being cancelled
+        pool.pass_turn(calls[0])  # given to one whose task is being cancelled
         await asyncio.sleep(1)
         assert got == [2, 3]
-        place.give_turn(following[3])
-        again = place.begin(None)
-        place.take_at_once(again)
+        pool.pass_turn(following[3])
+        again = pool.begin(None)
+        pool.take_at_once(again)
         assert again.has_turn
 
     in_loop(test)
@@ -134,16 +171,16 @@ def test_turns_are_given_on_in_order() -> None:
 def test_each_turn_comes_back() -> None:
     """After calls that were cancelled before, as and after they got theirs."""
 
-    async def test(place: Place[Kept]) -> None:
+    async def test(pool: LoopPool[Kept]) -> None:
         async def call(moment: float) -> None:
-            mine = place.begin(None)
+            mine = pool.begin(None)
             try:
-                place.take_at_once(mine)
-                await place.take_turn(mine)
+                pool.take_at_once(mine)
+                await pool.take_turn(mine)
                 await asyncio.sleep(moment)
             finally:
-                place.give_turn(mine)
-                place.end(mine)
+                pool.pass_turn(mine)
+                pool.end(mine)
 
         tasks = [asyncio.create_task(call(number % 7)) for number in range(5 * TURNS)]
         for number, task in enumerate(tasks):
@@ -152,9 +189,9 @@ def test_each_turn_comes_back() -> None:
             if number % 11 == 0:
                 await asyncio.sleep(0.3)
         await asyncio.gather(*tasks, return_exceptions=True)
-        last = [place.begin(None) for _ in range(TURNS + 1)]
+        last = [pool.begin(None) for _ in range(TURNS + 1)]
         for each in last:
-            place.take_at_once(each)
+            pool.take_at_once(each)
         assert [each.has_turn for each in last] == [True] * TURNS + [False]
 
     in_loop(test)
@@ -163,13 +200,13 @@ def test_each_turn_comes_back() -> None:
 def test_as_many_are_kept_as_have_a_turn() -> None:
     """The last that came is taken first; one that is readable is closed and not taken."""
 
-    async def test(place: Place[Kept]) -> None:
+    async def test(pool: LoopPool[Kept]) -> None:
         kept = [Kept() for _ in range(TURNS + 1)]
         for each in kept:
-            place.keep(each)
+            pool.keep(each)
         assert [each.closed for each in kept] == [0] * TURNS + [1]
         kept[TURNS - 1].readable = True
-        assert place.take() is kept[TURNS - 2]
+        assert pool.take() is kept[TURNS - 2]
         assert kept[TURNS - 1].closed == 1
 
     in_loop(test)
@@ -178,16 +215,16 @@ def test_as_many_are_kept_as_have_a_turn() -> None:
 def test_other_places_share_the_bound() -> None:
     """Of two loops, or two plugins: what was used least recently is closed."""
 
-    async def test(place: Place[Kept]) -> None:
-        other: Place[Kept] = Place(place.loop, place.shared)
+    async def test(pool: LoopPool[Kept]) -> None:
+        other: LoopPool[Kept] = LoopPool(pool.loop, pool.shared)
         first, second, third = Kept(), Kept(), Kept()
-        place.keep(first)
+        pool.keep(first)
         other.keep(second)
         other.keep(third)
         assert (first.closed, second.closed, third.closed) == (1, 0, 0)
-        assert place.take() is None
-        assert place.shared.discard(second)
-        assert not place.shared.discard(second)
+        assert pool.take() is None
+        assert pool.shared.discard(second)
+        assert not pool.shared.discard(second)
         assert other.take() is third
 
     in_loop(test, most=2)
@@ -196,28 +233,28 @@ def test_other_places_share_the_bound() -> None:
 def test_a_close_ends_all() -> None:
     """What waits for a turn or a moment, what is idle, and what comes back or begins later."""
 
-    async def test(place: Place[Kept]) -> None:
+    async def test(pool: LoopPool[Kept]) -> None:
         idle, used = Kept(), Kept()
-        calls = [place.begin(None) for _ in range(TURNS + 1)]
+        calls = [pool.begin(None) for _ in range(TURNS + 1)]
         for call in calls[:TURNS]:
-            place.take_at_once(call)
-        place.keep(idle)
+            pool.take_at_once(call)
+        pool.keep(idle)
         calls[0].carrier = used
         waiting = [
-            asyncio.create_task(raised(place.take_turn(calls[-1]))),
+            asyncio.create_task(raised(pool.take_turn(calls[-1]))),
             asyncio.create_task(raised(calls[0].wait())),
-            asyncio.create_task(raised(calls[1].wait_until(place.loop.time() + 9))),
+            asyncio.create_task(raised(calls[1].wait_until(pool.loop.time() + 9))),
         ]
         await asyncio.sleep(0)
-        place.close()
-        began = place.loop.time()
+        pool.close()
+        began = pool.loop.time()
         assert await asyncio.gather(*waiting) == [ClosedHereError] * 3
-        assert place.loop.time() == began
+        assert pool.loop.time() == began
         assert (idle.closed, used.closed) == (1, 1)
         with pytest.raises(ClosedHereError):
-            place.begin(None)
+            pool.begin(None)
         late = Kept()
-        place.keep(late)
+        pool.keep(late)
         assert late.closed == 1
 
     in_loop(test)
@@ -226,7 +263,7 @@ def test_a_close_ends_all() -> None:
 def test_the_first_failure_counts() -> None:
     """A close after the deadline does not change what the call ended in."""
 
-    async def test(_: Place[Kept]) -> None:
+    async def test(_: LoopPool[Kept]) -> None:
         call = Call(asyncio.get_running_loop(), None)
         call.fail(timed_out)
         call.fail(ClosedHereError)
@@ -240,9 +277,9 @@ def test_the_first_failure_counts() -> None:
 def test_an_interrupt_ends_the_block_and_nothing_else(swallows: bool) -> None:  # noqa: FBT001
     """The task goes on after it, as one that was not cancelled."""
 
-    async def test(place: Place[Kept]) -> None:
-        call = place.begin(None)
-        place.loop.call_later(1, call.interrupt)
+    async def test(pool: LoopPool[Kept]) -> None:
+        call = pool.begin(None)
+        pool.loop.call_later(1, call.interrupt)
         async with call.interruptible() as block:
             try:
                 await asyncio.sleep(5)
@@ -261,8 +298,8 @@ def test_an_interrupt_ends_the_block_and_nothing_else(swallows: bool) -> None:  
 def test_a_cancellation_passes_through_the_block() -> None:
     """Also where the call is interrupted at the same time."""
 
-    async def test(place: Place[Kept]) -> None:
-        call = place.begin(None)
+    async def test(pool: LoopPool[Kept]) -> None:
+        call = pool.begin(None)
 
         async def block() -> None:
             async with call.interruptible():
@@ -284,16 +321,16 @@ def test_a_place_of_a_closed_loop_touches_it_no_more() -> None:
     """Its connections are closed, and its calls left alone."""
     loop = FakeTimeLoop()
 
-    async def begin() -> Place[Kept]:
-        place: Place[Kept] = Place(asyncio.get_running_loop(), IdleConnections())
-        place.keep(kept[0])
-        place.begin(asyncio.get_running_loop().time() + 5).carrier = kept[1]
-        return place
+    async def begin() -> LoopPool[Kept]:
+        pool: LoopPool[Kept] = LoopPool(asyncio.get_running_loop(), IdleConnections())
+        pool.keep(kept[0])
+        pool.begin(asyncio.get_running_loop().time() + 5).carrier = kept[1]
+        return pool
 
     kept = [Kept(), Kept()]
-    place = loop.run(begin())
+    pool = loop.run(begin())
     loop.close()
 
-    assert not place.is_here
-    place.close()
+    assert not pool.is_usable
+    pool.close()
     assert [each.closed for each in kept] == [1, 1]

@@ -72,7 +72,7 @@ def test_one_that_cannot_be_used_says_why(place: PluginDirectories, survey: Surv
 def test_a_directory_that_cannot_be_read_is_told_for_each_path(
     place: PluginDirectories, survey: Survey
 ) -> None:
-    """Nobody knows what lies there."""
+    """What lies there is unknown."""
     with unreadable(place.specs):
         candidates = survey.candidates("a")
 

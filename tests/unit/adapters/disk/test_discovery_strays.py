@@ -1,4 +1,4 @@
-"""Files that somebody meant to be found, and that no look-up finds."""
+"""Files that were meant to be found, and that no look-up finds."""
 
 import os
 from pathlib import Path
@@ -104,7 +104,7 @@ def test_an_ending_of_its_own_is_none(place: PluginDirectories, name: str) -> No
 
 
 def test_what_is_of_the_wrong_kind_is_a_stray(place: PluginDirectories) -> None:
-    """A regular file is no socket, a directory no spec, and a link to nothing is nothing."""
+    """A regular file is not a socket, a directory no spec, and a link to nothing is nothing."""
     (place.sockets / "a.sock").write_text("")
     (place.specs / "b.spec").mkdir()
     (place.specs / "c.json").symlink_to(place.base / "none")
@@ -112,10 +112,10 @@ def test_what_is_of_the_wrong_kind_is_a_stray(place: PluginDirectories) -> None:
     make_socket(place.specs / "e")
 
     assert strays(place) == {
-        "run/a.sock": "it is no socket",
-        "etc/b.spec": "it is no regular file",
+        "run/a.sock": "it is not a socket",
+        "etc/b.spec": "it is not a regular file",
         "etc/c.json": "it cannot be looked at: No such file or directory",
-        "etc/d.spec": "it is no regular file",
+        "etc/d.spec": "it is not a regular file",
         "etc/e": "sockets are not looked for in this directory",
     }
 
@@ -141,7 +141,7 @@ def test_a_directory_that_cannot_be_read_has_none_to_tell(place: PluginDirectori
 
 
 def test_found_and_stray_never_meet(place: PluginDirectories) -> None:
-    """Whatever a scan lists has a candidate that is no stray."""
+    """Whatever a scan lists has a candidate that is not a stray."""
     for path in ["run/a.sock", "run/a.socket", "run/b/b.sock", "run/b/c.sock", "etc/.spec"]:
         make(place, path)
 

@@ -150,7 +150,7 @@ def test_an_unreadable_directory_is_an_error(place: PluginDirectories) -> None:
 
 
 def test_a_user_namespace_passes_over_what_is_unreadable(place: PluginDirectories) -> None:
-    """There the machine's own directories belong to nobody, and the others still count."""
+    """There the machine's own directories have an unknown owner, and the others still count."""
     place.enter_user_namespace()
     make_socket(place.sockets / "hidden.sock")
     place.add("a", "tcp://h:1")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from moby_plugins.adapters.disk.plugin_files import find_python, read_plugin_config, seen_files
-from moby_plugins.domain.packaging import Program, SeenFiles
+from moby_plugins.domain.packaging import FileObservations, Program
 
 LOADER = "/lib64/ld.so"
 
@@ -50,7 +50,7 @@ def executable(path: Path, content: bytes) -> Path:
     return path
 
 
-def see(root: Path, *entrypoint: str, **config: Any) -> SeenFiles:
+def see(root: Path, *entrypoint: str, **config: Any) -> FileObservations:
     """What is seen of the plugin in the parent of ``root``."""
     written = {"entrypoint": entrypoint, **config}
     (root.parent / "config.json").write_text(json.dumps(written))
@@ -87,7 +87,7 @@ def test_a_program_says_its_machine_and_its_loader(root: Path, bits: int, order:
         (b"#!", "which is missing"),
         (b"#!/bin/sh\n", "needs '/bin/sh', which is not in rootfs"),
         (b"#!/x\r\n", r"needs '/x\r', which is not in rootfs"),
-        (b"#!/x\n", "is a script of a script of a script"),
+        (b"#!/x\n", "is a script whose interpreter is itself a script of a script"),
         (b"#! /lib64/ld.so\n", "needs '/lib64/ld.so', which is neither a program"),
     ],
 )
@@ -128,8 +128,8 @@ def test_what_is_no_file_or_not_executable_is_said(root: Path) -> None:
     os.mkfifo(root / "fifo")
 
     assert program(root, "/plain").concern == "is not executable: chmod +x"
-    assert program(root, "/fifo").concern == "is no file"
-    assert program(root, "/lib64").concern == "is no file"
+    assert program(root, "/fifo").concern == "is not a file"
+    assert program(root, "/lib64").concern == "is not a file"
 
 
 def test_a_name_without_a_slash_is_looked_for_as_an_engine_does(root: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_configuration_is_read_within_bounds(short_path: Path) -> None:
     whats = [case.findings[0].what for case in cases]
     assert not any(case.readable for case in cases)
     assert whats[0] == "it cannot be read: No such file or directory"
-    assert whats[1] == "it cannot be read: it is no regular file"
+    assert whats[1] == "it cannot be read: it is not a regular file"
     assert "symbolic links" in whats[2]
     assert whats[3] == "it has more than 1,048,576 bytes"
 
@@ -213,11 +213,12 @@ def test_a_configuration_is_read_within_bounds(short_path: Path) -> None:
 def test_python_is_found_where_it_may_be(root: Path) -> None:
     """An environment of its own first; a version without the short name will do."""
     assert find_python(str(root)) is None
-    own = f"{sys.base_prefix}/bin/python3.9"
+    own = f"{sys.base_prefix}/bin/python3.11"
     executable(root / own[1:], elf())
     assert find_python(str(root)) == own
-    executable(root / "usr/bin/python3.11", elf())
+    # A shorter name comes first, also where the running Python is in this directory itself.
+    executable(root / "usr/bin/python3.9", elf())
     (root / "usr/bin/python3").symlink_to("none")
-    assert find_python(str(root)) == "/usr/bin/python3.11"
+    assert find_python(str(root)) == "/usr/bin/python3.9"
     executable(root / "opt/venv/bin/python3", elf())
     assert find_python(str(root)) == "/opt/venv/bin/python3"

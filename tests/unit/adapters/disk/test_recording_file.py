@@ -90,7 +90,7 @@ def test_what_cannot_be_replaced_is_left_alone(tmp_path: Path) -> None:
 
     for path in (tmp_path / "fifo", tmp_path / "directory", "/dev/no", "/dev/fd/no"):
         with (
-            pytest.raises(RecordingError, match="cannot be written: it is no file that can be"),
+            pytest.raises(RecordingError, match="cannot be written: the path exists, and is not"),
             open_recording(path, Recording()),
         ):
             pass

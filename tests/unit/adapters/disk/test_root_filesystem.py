@@ -244,7 +244,7 @@ def plugin_in(directory: Path) -> Path:
 
 
 def test_what_is_packed_has_the_size_that_was_told(short_path: Path) -> None:
-    """And is a tar of both, without what is no file, directory or link."""
+    """And is a tar of both, without what is not a file, directory or link."""
     directory = str(plugin_in(short_path / "p"))
 
     data = b"".join(packed(directory))

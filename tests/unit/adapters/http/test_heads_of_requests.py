@@ -4,6 +4,7 @@ import pytest
 
 from moby_plugins.adapters.http.heads import head_of
 from moby_plugins.domain.http import Request
+from tests.cases import every
 
 HOST = "plugin.moby.localhost"
 
@@ -36,7 +37,7 @@ def test_the_framing_is_not_the_callers(name: str) -> None:
     assert b"99" not in head
 
 
-@pytest.mark.parametrize(
+@every(
     ("name", "value"),
     [
         ("X", "a\r\nY: b"),

@@ -12,15 +12,16 @@ from moby_plugins.adapters.http.httptools import ERRORS, ClosedEarlyError, trans
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
 from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, TIMED_OUT
+from tests.cases import every
 
 ADDRESS = Address("unix:///run/p.sock")
-# Said of a protocol that was never asked for: the adapter ends such an answer by itself.
+# Said of a protocol that was never used: the adapter ends such an answer by itself.
 NOT_A_FAILURE = {"HttpParserUpgrade"}
 OF_HTTPTOOLS = sorted(set(errors.__all__) - NOT_A_FAILURE)
 
 
 def test_the_walk_meets_what_httptools_offers() -> None:
-    """Every exception that httptools makes public is in the list below, or is no failure."""
+    """Every exception that httptools makes public is in the list below, or is not a failure."""
     public = {
         name
         for name, kind in vars(httptools).items()
@@ -30,7 +31,7 @@ def test_the_walk_meets_what_httptools_offers() -> None:
     assert public == set(OF_HTTPTOOLS) | NOT_A_FAILURE
 
 
-@pytest.mark.parametrize("name", OF_HTTPTOOLS)
+@every("name", OF_HTTPTOOLS)
 def test_each_of_httptools_is_malformed_or_cut_off(name: str) -> None:
     """Before there is a status it is no answer, and later a body without its proper end."""
     error = getattr(errors, name)("Invalid status code")
@@ -77,10 +78,10 @@ def test_what_breaks_in_an_answer_says_so() -> None:
 
     assert isinstance(ours, TransportError)
     assert ours.answered
-    assert ours.reason.startswith("the connection broke in the answer: ")
+    assert ours.reason.startswith("the connection failed during the response: ")
 
 
 def test_what_is_not_of_the_network_is_not_translated() -> None:
-    """An error that nobody expected is not dressed up as one of ours."""
+    """An unexpected error is not dressed up as one of ours."""
     with pytest.raises(ZeroDivisionError):
         translate(ZeroDivisionError(), ADDRESS, answered=False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moby_plugins.adapters.http.exchanges import GiveBack
+from moby_plugins.adapters.http.exchanges import Release
 from moby_plugins.adapters.http.pool import (
     DIAL_TIMEOUT,
     dial_time,
@@ -21,7 +21,7 @@ class Quiet:
         """Nothing is sent here."""
         raise NotImplementedError
 
-    def receive(self, give_back: GiveBack, *, whole: bool) -> Response:
+    def receive(self, release: Release, *, whole: bool) -> Response:
         """And nothing received."""
         raise NotImplementedError
 

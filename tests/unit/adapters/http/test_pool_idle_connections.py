@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from moby_plugins.adapters.http.dialing import Socket
-from moby_plugins.adapters.http.exchanges import GiveBack
+from moby_plugins.adapters.http.exchanges import Release
 from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError
@@ -41,13 +41,13 @@ class Plugins:
     def transport(self) -> PooledTransport:
         """A transport to a plugin of its own."""
 
-        def engine(_: Address, __: Socket) -> "FakeConnection":
+        def connection_class(_: Address, __: Socket) -> "FakeConnection":
             # Not the last of the list, which may be another thread's by then.
             connection = FakeConnection()
             self.connections.append(connection)
             return connection
 
-        return PooledTransport(ADDRESS, self.dial, engine, self.idle)
+        return PooledTransport(ADDRESS, self.dial, connection_class, self.idle)
 
     @property
     def open(self) -> list[int]:
@@ -65,10 +65,10 @@ class FakeConnection:
         assert not self.closed
         return True
 
-    def receive(self, give_back: GiveBack, *, whole: bool) -> Response:
+    def receive(self, release: Release, *, whole: bool) -> Response:
         """Answer."""
         assert whole
-        give_back(self, reusable=True)
+        release(self, reusable=True)
         return Response(200, b"")
 
     def is_readable(self) -> bool:

@@ -16,6 +16,7 @@ from moby_plugins import PluginError, Request, SpecError, TransportError, Transp
 from moby_plugins.adapters.http.requests import RequestsConnect
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import CLOSED_EARLY, TIMED_OUT
+from tests.cases import every
 
 ADDRESS = Address("tcp://plugin.example:8080")
 URL = "http://plugin.example:8080/M.x"
@@ -48,13 +49,13 @@ def failure(error: Exception) -> PluginError:
 
 
 def refused() -> urllib3.exceptions.NewConnectionError:
-    """What urllib3 raises where nobody listens."""
+    """What urllib3 raises where no process listens."""
     error = urllib3.exceptions.NewConnectionError(CONNECTION, "Connection refused")
     error.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
     return error
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@every("kind", KINDS)
 def test_every_exception_has_a_translation(kind: type[requests.RequestException]) -> None:
     """Each class becomes one of ours, with its text, and keeps what it came from."""
     decoding = kind is requests.exceptions.JSONDecodeError
@@ -77,7 +78,7 @@ def test_every_exception_has_a_translation(kind: type[requests.RequestException]
 INNER: dict[str, tuple[Exception, str]] = {
     "refused": (
         urllib3.exceptions.MaxRetryError(POOL, "/M.x", refused()),
-        "connection refused: nobody listens there",
+        "connection refused: no process listens there",
     ),
     "reset": (
         urllib3.exceptions.ProtocolError("Aborted.", ConnectionResetError(104, "reset")),
@@ -118,7 +119,7 @@ def test_a_time_out_is_one_whatever_is_within(kind: type[requests.Timeout]) -> N
 
 
 def test_an_unknown_exception_passes() -> None:
-    """What is not of the network, a hook's own error say, is nobody's to translate."""
+    """An error that is not of the network, such as a hook's own, is not translated."""
     with responses.RequestsMock() as plugin, requests.Session() as session:
         plugin.post(URL, body=KeyError("a hook's own"))
         transport = RequestsConnect(session)(ADDRESS, None)

@@ -13,7 +13,7 @@ def test_a_scheme_that_cannot_be_dialled_is_a_spec_error(scheme: str) -> None:
     with pytest.raises(SpecError) as caught:
         connect(Address(f"{scheme}://somewhere"), None)
 
-    assert caught.value.reason == (f"no way to dial {scheme}://; there are http, https, tcp, unix")
+    assert caught.value.reason == (f"no dialer for {scheme}://; there are http, https, tcp, unix")
 
 
 @pytest.mark.parametrize(

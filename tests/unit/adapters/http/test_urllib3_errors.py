@@ -21,6 +21,7 @@ from moby_plugins.adapters.http.urllib3 import (
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
 from moby_plugins.domain.http import CLOSED_EARLY, CUT_OFF, TIMED_OUT
+from tests.cases import every
 
 ADDRESS = Address("unix:///run/p.sock")
 CONNECTION = HTTPConnection("localhost")
@@ -37,7 +38,7 @@ NOT_ANSWERED: dict[str, tuple[BaseException, type[TransportError], str]] = {
     "refused": (
         caused(urllib3.exceptions.NewConnectionError(CONNECTION, "refused"), REFUSED),
         TransportError,
-        "stale socket: it exists, but nobody listens on it",
+        "stale socket: it exists, but no process listens on it",
     ),
     "connecting timed out": (
         caused(urllib3.exceptions.ConnectTimeoutError("slow"), TimeoutError("timed out")),
@@ -77,7 +78,7 @@ NOT_ANSWERED: dict[str, tuple[BaseException, type[TransportError], str]] = {
 }
 
 
-@pytest.mark.parametrize(("error", "kind", "reason"), NOT_ANSWERED.values(), ids=NOT_ANSWERED)
+@every(("error", "kind", "reason"), NOT_ANSWERED.values(), ids=NOT_ANSWERED)
 def test_what_ends_an_exchange_before_its_answer(
     error: BaseException, kind: type[TransportError], reason: str
 ) -> None:
@@ -101,12 +102,12 @@ ANSWERED: dict[str, tuple[BaseException, type[TransportError | WireError], str]]
     "reset": (
         ConnectionResetError(errno.ECONNRESET, "reset"),
         TransportError,
-        f"the connection broke in the answer: [Errno {errno.ECONNRESET}] reset",
+        f"the connection failed during the response: [Errno {errno.ECONNRESET}] reset",
     ),
 }
 
 
-@pytest.mark.parametrize(("error", "kind", "reason"), ANSWERED.values(), ids=ANSWERED)
+@every(("error", "kind", "reason"), ANSWERED.values(), ids=ANSWERED)
 def test_what_ends_an_exchange_in_its_body(
     error: BaseException, kind: type[TransportError | WireError], reason: str
 ) -> None:
@@ -120,7 +121,7 @@ def test_what_ends_an_exchange_in_its_body(
 
 @pytest.mark.parametrize("cause", [TimeoutError("timed out"), ConnectionResetError(104, "reset")])
 def test_what_breaks_among_the_headers_was_answered(cause: OSError) -> None:
-    """A status line had come: so it counts as answered, whoever asks."""
+    """A status line had come: so it counts as answered for every reader."""
     error = urllib3.exceptions.ProtocolError("x", caused(BrokenHeadersError("cut"), cause))
 
     ours = translate(error, ADDRESS, answered=False)
@@ -165,7 +166,7 @@ def test_a_guarded_body_is_the_same_body() -> None:
 
 
 def test_a_guarded_body_hands_its_error_on_under_another_name() -> None:
-    """An error of the caller's iterator is wrapped in what nobody takes for the network's."""
+    """An error of the caller's iterator is wrapped in a class that cannot be the network's."""
     error = BrokenPipeError(errno.EPIPE, "pipe")
 
     def body() -> Iterator[bytes]:

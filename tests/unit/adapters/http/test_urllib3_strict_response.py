@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from moby_plugins.adapters.http.urllib3 import BrokenHeadersError, StrictResponse, check_framing
+from tests.cases import every
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -30,7 +31,7 @@ def read(sent: bytes) -> tuple[StrictResponse, bytes]:
     return response, b"".join(iter(lambda: response.read1(100), b""))
 
 
-@pytest.mark.parametrize(
+@every(
     "sent",
     [
         OK + b"Content-Length: 3\r\n\r\n[1]",
@@ -49,7 +50,7 @@ def test_a_proper_answer_is_read(sent: bytes) -> None:
 
 
 def test_headers_are_the_same_whether_a_head_is_plain_or_not() -> None:
-    """The white space around a value is no part of it, whatever reads the head."""
+    """The white space around a value is not part of it, whatever reads the head."""
     lines = b"X-A:\t1 \r\nContent-Length: 0\r\n"
     plain, _ = read(OK + lines + b"\r\n")
     parsed, _ = read(OK + lines.replace(b"\r", b"") + b"\n")
@@ -65,21 +66,21 @@ def test_switching_protocols_is_final() -> None:
 
 
 def test_interim_answers_are_bounded() -> None:
-    """Sixteen interim answers are as many as will be waited for."""
-    with pytest.raises(HTTPException, match=r"^more than 16 interim answers$"):
+    """Sixteen interim responses are as many as will be waited for."""
+    with pytest.raises(HTTPException, match=r"^more than 16 interim responses$"):
         read(b"HTTP/1.1 100 Continue\r\n\r\n" * 16 + OK + b"\r\n")
 
 
 def test_a_line_that_is_no_header_is_refused() -> None:
     """``http.client`` would end the headers there, and read the rest as body."""
-    with pytest.raises(HTTPException, match=r"^a line among the headers that is none: "):
+    with pytest.raises(HTTPException, match=r"^a malformed header line: "):
         read(OK + b"X: y\r\nnonsense\r\nContent-Length: 1\r\n\r\n1")
 
 
 @pytest.mark.parametrize("sent", [OK, OK + b"Content-Length: 1\r\n"])
 def test_headers_that_end_with_the_connection_are_broken(sent: bytes) -> None:
     """``http.client`` would take the end of the connection for that of the headers."""
-    with pytest.raises(BrokenHeadersError, match=r"^it was closed among the headers$"):
+    with pytest.raises(BrokenHeadersError, match=r"^it was closed within the headers$"):
         read(sent)
 
 
@@ -107,7 +108,7 @@ def test_a_failure_among_the_headers_is_told_from_one_before() -> None:
 
 
 def test_no_answer_at_all_is_a_disconnection() -> None:
-    """Nothing, or only interim answers, is what ``http.client`` calls a disconnection."""
+    """Nothing, or only interim responses, is what ``http.client`` calls a disconnection."""
     for sent in (b"", b"HTTP/1.1 100 Continue\r\n\r\n"):
         with pytest.raises(RemoteDisconnected):
             read(sent)
@@ -123,7 +124,7 @@ def test_an_answer_that_is_refused_is_closed() -> None:
     assert wire.file.closed
 
 
-@pytest.mark.parametrize(
+@every(
     "chunks",
     [
         b"-5\r\n12345\r\n0\r\n\r\n",
@@ -149,7 +150,7 @@ def test_bad_chunks_are_an_incomplete_read(chunks: bytes) -> None:
         read(CHUNKED + chunks)
 
 
-@pytest.mark.parametrize(
+@every(
     ("lengths", "codings"),
     [
         (None, None),
@@ -166,7 +167,7 @@ def test_framing_without_doubt_passes(lengths: list[str] | None, codings: list[s
     check_framing(lengths, codings)
 
 
-@pytest.mark.parametrize(
+@every(
     ("lengths", "codings", "told"),
     [
         (["-5"], None, "bad Content-Length: '-5'"),

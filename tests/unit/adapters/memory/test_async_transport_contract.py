@@ -7,12 +7,12 @@ import pytest
 
 from moby_plugins.domain.address import Address
 from moby_plugins.testing import AsyncMemoryTransport, FakeTimeLoop
-from moby_plugins.testing.contracts import PLUGINS, AsyncTransportContract, Run, Way
+from moby_plugins.testing.contracts import BEHAVIOURS, AsyncTransportContract, Behaviour, Run
 
 
 class TestAsyncMemoryTransport(AsyncTransportContract):
     SLACK = 0.0
-    REFUSED = "stale socket: it exists, but nobody listens on it"
+    REFUSED = "stale socket: it exists, but no process listens on it"
 
     @pytest.fixture
     def run(self) -> Iterator[Run]:
@@ -24,8 +24,8 @@ class TestAsyncMemoryTransport(AsyncTransportContract):
     def plugin_that(self) -> object:
         """A plugin in memory, whatever its method."""
 
-        def connect(way: Way) -> AsyncMemoryTransport:
+        def connect(behaviour: Behaviour) -> AsyncMemoryTransport:
             # As a client has it: a transport that is closed sends no more.
-            return AsyncMemoryTransport(PLUGINS[way]).connect(Address("memory://plugin"))
+            return AsyncMemoryTransport(BEHAVIOURS[behaviour]).connect(Address("memory://plugin"))
 
         return connect

@@ -60,7 +60,7 @@ def test_an_expected_value_may_have_its_own_idea_of_equality(calls: Calls) -> No
 
 
 def test_bytes_are_compared_with_the_body(calls: Calls) -> None:
-    """For what is no JSON, and for JSON to the letter."""
+    """For what is not JSON, and for JSON to the letter."""
     calls.assert_called("M.raw", b"\xff\x00")
     calls.assert_called(MOUNT, b'{"Name": "books"}')
     calls.assert_not_called(MOUNT, b'{"Name":"books"}')
@@ -110,7 +110,7 @@ def test_too_few_calls_are_told_with_the_nearest_other(calls: Calls) -> None:
 
 
 def test_a_call_that_should_not_be_is_told(calls: Calls) -> None:
-    """With its time and arguments, or its body where that is no JSON."""
+    """With its time and arguments, or its body where that is not JSON."""
     assert said(lambda: calls.assert_not_called("M.raw")) == [
         "M.raw was called once:",
         "  t = 1, attempt 1: M.raw b'\\xff\\x00'",

@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 
 from moby_plugins.adapters.memory.calls import differences, shown
+from tests.cases import every
 
 
-@pytest.mark.parametrize(
-    "value", [None, 0, "", "a", [], {}, [1, [2, {"a": None}]], {"a": {"b": [True]}}]
-)
+@every("value", [None, 0, "", "a", [], {}, [1, [2, {"a": None}]], {"a": {"b": [True]}}])
 def test_a_value_does_not_differ_from_itself(value: Any) -> None:
     """Whatever JSON it is."""
     assert list(differences(value, value)) == []
@@ -20,7 +19,7 @@ def test_tuples_are_lists() -> None:
     assert list(differences({"a": (1, (2,))}, {"a": [1, [2]]})) == []
 
 
-@pytest.mark.parametrize(
+@every(
     ("expected", "actual", "lines"),
     [
         (1, 2, ["all: expected 1, got 2"]),

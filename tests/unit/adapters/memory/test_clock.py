@@ -175,7 +175,7 @@ def test_waiting_for_what_never_comes_raises_at_once_and_says_who() -> None:
         clock.wait(threading.Event())
 
     assert str(caught.value) == (
-        "all wait, and nothing can wake them: MainThread waits for an event"
+        "all threads wait, and no scheduled event can wake them: MainThread waits for an event"
     )
     clock.sleep(1)
     assert clock.now() == 1.0

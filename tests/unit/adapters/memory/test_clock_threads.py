@@ -1,4 +1,4 @@
-"""A clock that tests own, over threads: whose turn it is, and what happens when it is nobody's."""
+"""A clock that tests own, over threads: whose turn it is, and what happens when none has it."""
 
 import threading
 import time
@@ -102,7 +102,7 @@ def test_time_stands_still_while_anyone_works() -> None:
 
 
 def test_a_thread_that_sets_an_event_keeps_its_turn() -> None:
-    """Whoever waits for the event goes on when the one that set it has blocked or left."""
+    """Threads that wait for the event go on when the one that set it has blocked or left."""
     clock = FakeClock()
     event = threading.Event()
     log: list[str] = []
@@ -122,7 +122,7 @@ def test_a_thread_that_sets_an_event_keeps_its_turn() -> None:
 
 
 def test_an_event_that_is_set_goes_before_time_that_passes() -> None:
-    """Whoever waits for a set event is woken before the clock jumps."""
+    """A thread that waits for a set event is woken before the clock jumps."""
     clock = FakeClock()
     event = threading.Event()
 
@@ -136,7 +136,7 @@ def test_an_event_that_is_set_goes_before_time_that_passes() -> None:
 
 
 def test_a_thread_outside_may_set_an_event() -> None:
-    """A waiter is woken from outside although real work holds the clock back meanwhile."""
+    """A waiter is woken from outside although real work holds the clock back at that time."""
     clock = FakeClock(watchdog=2)
     event = threading.Event()
     results: list[bool] = []
@@ -191,7 +191,8 @@ def test_threads_that_all_wait_for_nothing_are_named() -> None:
 
     waits = r"Thread-\d+ \(_run\) waits for an event"
     assert caught.match(
-        rf"^all wait, and nothing can wake them: MainThread waits for an event; {waits}; {waits}$"
+        "^all threads wait, and no scheduled event can wake them: "
+        rf"MainThread waits for an event; {waits}; {waits}$"
     )
     clock.advance(1)  # the others have their turns before it
     assert [str(error) for error in errors] == [str(caught.value)] * 2
@@ -206,7 +207,8 @@ def test_the_watchdog_names_a_thread_that_does_something_else() -> None:
         clock.sleep(2)
 
     assert str(caught.value) == (
-        "nothing moved for 0.05 s of real time: busy is running; MainThread sleeps until 2"
+        "no thread made progress for 0.05 s of real time:"
+        " busy is running; MainThread sleeps until 2"
     )
 
 

@@ -147,7 +147,9 @@ def test_a_stuck_loop_names_its_tasks(forever: float | None, loop: FakeTimeLoop)
             for name in ("reader", "writer"):
                 tasks.create_task(never() if forever is None else asyncio.sleep(forever), name=name)
 
-    with pytest.raises(LoopStuckError, match=r"^all wait.*Task-\d+ in .*main; reader in .*writer"):
+    with pytest.raises(
+        LoopStuckError, match=r"^all tasks wait.*Task-\d+ in .*main; reader in .*writer"
+    ):
         loop.run(main())
 
 

@@ -169,12 +169,12 @@ def test_what_was_not_kept_cannot_be_played(play: Play) -> None:
     """Half an answer is not given for a whole one."""
     plugin = play(RecordedCall("M.x", status=200, answer=RecordedBody([b"a"], omitted=1)))
 
-    with pytest.raises(RecordingError, match=r"the answer of M\.x was too large to be kept"):
+    with pytest.raises(RecordingError, match=r"the response to M\.x was too large to be recorded"):
         answer(plugin, "M.x")
 
 
 def test_what_the_host_gave_up_has_no_part(play: Play) -> None:
-    """A request that broke off was answered by nobody."""
+    """A request that broke off was never answered."""
     assert "recorded: 2" in refusal(play(RecordedCall("M.x", host_left=True)), "M.x")
 
 
@@ -183,7 +183,7 @@ def test_calls_that_were_not_made_can_be_asserted(play: Play) -> None:
     plugin = play(recorded("M.a"), recorded("M.b", b"{}"))
     answer(plugin, "M.a")
 
-    with pytest.raises(AssertionError, match=r"never asked for:\n  M\.b \{\}$"):
+    with pytest.raises(AssertionError, match=r"never used:\n  M\.b \{\}$"):
         plugin.assert_used_up()
 
 

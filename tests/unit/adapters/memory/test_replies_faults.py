@@ -63,13 +63,13 @@ def read(response: Response) -> bytes:
         (
             refused(),
             SOCKET,
-            "stale socket: it exists, but nobody listens on it",
+            "stale socket: it exists, but no process listens on it",
             errno.ECONNREFUSED,
         ),
         (
             refused(),
             "tcp://host:80",
-            "connection refused: nobody listens there",
+            "connection refused: no process listens there",
             errno.ECONNREFUSED,
         ),
         (denied(), SOCKET, "no permission to connect to the socket", errno.EACCES),
@@ -109,7 +109,7 @@ def test_a_plugin_that_cannot_be_reached_takes_nothing_of_a_streamed_body(
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (drops(), "the plugin closed the connection without an answer"),
+        (drops(), "the plugin closed the connection without a response"),
         (malformed(), "malformed answer"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_body_that_is_cut_off_gives_what_came_first(
     assert (response.status, response.body.read(100)) == (code, sent)
     with pytest.raises(WireError) as caught:
         response.body.read(100)
-    assert str(caught.value) == f"{SOCKET}: the answer's body is cut off or badly chunked"
+    assert str(caught.value) == f"{SOCKET}: the response's body is cut off or badly chunked"
 
 
 def test_a_body_that_drips_comes_byte_by_byte(clock: FakeClock) -> None:

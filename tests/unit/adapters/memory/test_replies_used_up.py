@@ -16,6 +16,7 @@ from moby_plugins.testing import (
     script,
     status,
 )
+from tests.cases import every
 
 
 def leftover(transport: MemoryTransport) -> list[str]:
@@ -23,7 +24,7 @@ def leftover(transport: MemoryTransport) -> list[str]:
     with pytest.raises(AssertionError) as caught:
         transport.assert_used_up()
     heading, *lines = str(caught.value).splitlines()
-    assert heading == "these replies were never asked for:"
+    assert heading == "these replies were never used:"
     return [line.strip() for line in lines]
 
 
@@ -34,7 +35,7 @@ def call(transport: MemoryTransport, *methods: str) -> None:
 
 
 def test_a_table_is_used_up_once_each_method_was_called() -> None:
-    """A method that nobody called is named with its reply, whatever was called more than once."""
+    """A method that was never called is named with its reply, even if others were called twice."""
     transport = MemoryTransport({"A.x": 1, "B.y": {"Err": ""}, "C.z": refused()})
 
     call(transport, "A.x", "A.x")
@@ -89,7 +90,7 @@ def test_what_is_reached_at_another_address_is_used_up_together() -> None:
     transport.assert_used_up()
 
 
-@pytest.mark.parametrize(
+@every(
     ("reply", "text"),
     [
         (refused(), "refused()"),

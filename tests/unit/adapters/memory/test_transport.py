@@ -21,6 +21,7 @@ from moby_plugins.testing import (
     script,
     status,
 )
+from tests.cases import every
 
 
 def answer(plugin: Any, body: bytes = b"", method: str = "M.x") -> tuple[int, bytes]:
@@ -32,7 +33,7 @@ def answer(plugin: Any, body: bytes = b"", method: str = "M.x") -> tuple[int, by
     return response.status, data
 
 
-@pytest.mark.parametrize(
+@every(
     ("reply", "expected"),
     [
         ({"Volumes": [1, None]}, (200, b'{"Volumes": [1, null]}\n')),
@@ -137,7 +138,7 @@ def test_a_method_that_nobody_expected_fails_and_names_those_known(
     with pytest.raises(UnexpectedCallError) as caught:
         answer(transport, method="M.x")
 
-    assert str(caught.value) == f"nobody expected a call of M.x; known methods: {known}"
+    assert str(caught.value) == f"unexpected call of M.x; known methods: {known}"
     assert isinstance(caught.value, AssertionError)
     assert transport.calls == []
 

@@ -3,12 +3,12 @@
 import pytest
 
 from moby_plugins.testing import FakeClock, MemoryTransport
-from moby_plugins.testing.contracts import PLUGINS, PluginThat, TransportContract, Way
+from moby_plugins.testing.contracts import BEHAVIOURS, Behaviour, PluginThat, TransportContract
 
 
 class TestMemoryTransport(TransportContract):
     SLACK = 0.0
-    REFUSED = "stale socket: it exists, but nobody listens on it"
+    REFUSED = "stale socket: it exists, but no process listens on it"
 
     @pytest.fixture
     def clock(self) -> FakeClock:
@@ -19,7 +19,7 @@ class TestMemoryTransport(TransportContract):
     def plugin_that(self, clock: FakeClock) -> PluginThat:
         """A plugin in memory, whatever its method."""
 
-        def connect(way: Way) -> MemoryTransport:
-            return MemoryTransport(PLUGINS[way], clock=clock)
+        def connect(behaviour: Behaviour) -> MemoryTransport:
+            return MemoryTransport(BEHAVIOURS[behaviour], clock=clock)
 
         return connect

@@ -14,6 +14,7 @@ from moby_plugins.adapters.observing.attributes import (
     peer,
     url,
 )
+from tests.cases import every
 
 
 def test_the_first_texts_count_by_themselves() -> None:
@@ -39,7 +40,7 @@ class StrangeError(Exception):
     """Of a program's own, too."""
 
 
-@pytest.mark.parametrize(
+@every(
     ("error", "kind"),
     [
         (None, ""),
@@ -49,7 +50,6 @@ class StrangeError(Exception):
         (KeyboardInterrupt(), "KeyboardInterrupt"),
         (StatusError(500, "M.x", ""), "StatusError"),
     ],
-    ids=repr,
 )
 def test_an_error_counts_as_a_class_that_is_known(error: Any, kind: str) -> None:
     """The library's or Python's: so there are only so many."""

@@ -7,6 +7,7 @@ import pytest
 
 from moby_plugins.adapters.server.answering import SMALL_BYTES
 from moby_plugins.domain.http import CHUNK_BYTES, Request, Response
+from tests.cases import every
 from tests.unit.adapters.server.wsgi_call import Answer, raising
 
 
@@ -105,7 +106,7 @@ def test_no_more_is_read_than_the_length_says() -> None:
     assert Answer(Receiver(), body=b"bodynext", CONTENT_LENGTH="4").chunks == [b"body"]
 
 
-@pytest.mark.parametrize(
+@every(
     ("environ", "message"),
     [
         ({"body": b"ab", "CONTENT_LENGTH": "3"}, "the request's body is cut off"),

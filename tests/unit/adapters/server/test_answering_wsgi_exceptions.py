@@ -9,6 +9,7 @@ import pytest
 from moby_plugins.adapters.server.answering import wsgi
 from moby_plugins.domain.http import NoAnswerError, Response
 from moby_plugins.ports import hung_up
+from tests.cases import every
 from tests.unit.adapters.server.wsgi_call import Answer, raising
 
 
@@ -80,10 +81,10 @@ class Pieces:
         """Nothing."""
 
 
-@pytest.mark.parametrize("piece", ["text", "", None, 5, [b"x"]], ids=repr)
+@every("piece", ["text", "", None, 5, [b"x"]])
 def test_a_body_of_an_authors_own_that_gives_no_bytes_fails(piece: object) -> None:
     """``None`` included, which a file gives that has nothing yet: it is not the end."""
-    told = f"a body is made of bytes, not of {type(piece).__name__}"
+    told = f"a body must yield bytes, not {type(piece).__name__}"
     answer = Answer(lambda _: Response(200, Pieces(piece)))
     assert (answer.status, answer.error) == ("500 Internal Server Error", told)
 

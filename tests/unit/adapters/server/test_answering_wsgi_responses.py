@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from moby_plugins.adapters.server.answering import Answer as Begun
-from moby_plugins.adapters.server.answering import InFlight, wsgi
+from moby_plugins.adapters.server.answering import InFlight, StartedResponse, wsgi
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
 from moby_plugins.ports import RunningCall
+from tests.cases import every
 from tests.unit.adapters.server.wsgi_call import Answer, raising
 
 
@@ -128,28 +128,28 @@ def test_no_answer_passes_to_the_server() -> None:
 
 
 BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
-    "an early status": (100, {}, b"", "100 is no status of a response: 200 to 599 are"),
-    "a status beyond": (600, {}, b"", "600 is no status of a response: 200 to 599 are"),
-    "a status in words": ("200 OK", {}, b"", "'200 OK' is no status"),
-    "no status": (None, {}, b"", "None is no status"),
+    "an early status": (100, {}, b"", "100 is not a response's status: 200 to 599 are"),
+    "a status beyond": (600, {}, b"", "600 is not a response's status: 200 to 599 are"),
+    "a status in words": ("200 OK", {}, b"", "'200 OK' is not a response's status"),
+    "no status": (None, {}, b"", "None is not a response's status"),
     "a body where none can be": (204, {}, b"x", "a response with status 204 has no body"),
     "another such": (304, {}, b"x", "a response with status 304 has no body"),
     "a line break": (200, {"X": "a\r\nY: b"}, b"", "the header X has a value that cannot be sent"),
     "a NUL": (200, {"X": "a\0"}, b"", "the header X has a value that cannot be sent"),
     "another alphabet": (200, {"X": "\u20ac"}, b"", "the header X has a value that cannot be sent"),
     "a number": (200, {"X": 1}, b"", "the header X has a value that cannot be sent"),
-    "a space in a name": (200, {"X Y": "a"}, b"", "'X Y' is no name of a header"),
-    "a name with a line break": (200, {"X\n": "a"}, b"", "is no name of a header"),
-    "no name": (200, {"": "a"}, b"", "'' is no name of a header"),
+    "a space in a name": (200, {"X Y": "a"}, b"", "'X Y' is not a header name"),
+    "a name with a line break": (200, {"X\n": "a"}, b"", "is not a header name"),
+    "no name": (200, {"": "a"}, b"", "'' is not a header name"),
     "another length": (200, {"content-length": "9"}, b"x", "the body has 1 bytes"),
     "no length": (200, {"Content-Length": "+1"}, b"x", "'+1' is not a Content-Length"),
     "two lengths": (200, {"Content-Length": "1", "content-length": "1"}, b"x", "more than one"),
-    "no table": (200, cast("Any", [("X", "a")]), b"x", "headers are a table from name"),
+    "no table": (200, cast("Any", [("X", "a")]), b"x", "headers must be a mapping from name"),
     "no headers": (
         200,
         cast("Any", None),
         b"x",
-        "headers are a table from name",
+        "headers must be a mapping from name",
     ),
     "a header of a megabyte": (200, {"X": "a" * (1 << 20)}, b"x", "headers of 1048577 bytes, 1 in"),
     "a name of a megabyte": (200, {"X" * (1 << 20): ""}, b"x", "headers of 1048576 bytes, 1 in"),
@@ -158,7 +158,7 @@ BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD_HEADS)
+@every("kind", BAD_HEADS)
 def test_a_head_that_no_host_could_read_is_500(kind: str) -> None:
     """Nothing of it is written, and the answer says what is wrong with it."""
     status, headers, body, message = BAD_HEADS[kind]
@@ -177,13 +177,13 @@ def test_a_stream_may_tell_its_length_and_is_cut_off_where_that_is_wrong(
     """A host must not take half a body for a whole one, nor the rest for the next response."""
     chunks = (sent[i : i + 1] for i in range(len(sent)))
     response = Response(200, chunks, {"Content-Length": told})
-    answered = Begun(response, RunningCall())
+    answered = StartedResponse(response, RunningCall())
 
     assert answered.headers == {"Content-Length": told}
     if int(told) == len(sent):
         assert b"".join(answered) == sent
     else:
-        with pytest.raises(ValueError, match="another length"):
+        with pytest.raises(ValueError, match="length differs"):
             b"".join(answered)
     answered.close()
 
@@ -211,10 +211,8 @@ def test_what_is_read_whole_has_a_bound_and_what_is_read_in_parts_has_none() -> 
     whole = Answer(lambda request: Response(200, request.read()), bounds, body=body)
     piecewise = Answer(parts, bounds, body=body)
 
-    assert (whole.status, whole.error) == (
-        "413 Request Entity Too Large",
-        f"the body is larger than {len(body) - 1} bytes",
-    )
+    assert whole.status.startswith("413 ")  # each Python has a phrase of its own
+    assert whole.error == f"the body is larger than {len(body) - 1} bytes"
     assert piecewise.status == "200 OK"
     assert (sum(sizes), max(sizes)) == (len(body), 1000)
 
@@ -238,7 +236,7 @@ def test_requests_share_what_they_may_keep() -> None:
     assert small.status == "503 Service Unavailable"
 
 
-@pytest.mark.parametrize("given", [None, "ok", (200, b"{}"), {"Err": ""}, Response])
+@every("given", [None, "ok", (200, b"{}"), {"Err": ""}, Response])
 def test_what_is_no_response_is_500(given: Any) -> None:
     """Such as that of an application that forgets to return it: the error says what is wanted."""
     answer = Answer(lambda _: given)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from moby_plugins.adapters.server.cheroot_connection import MAX_UNREAD_BYTES, RequestBody
+from tests.cases import every
 
 
 def arriving(sent: bytes, length: int | None = None) -> tuple[RequestBody, Any]:
@@ -64,7 +65,7 @@ def test_a_huge_chunk_is_read_in_pieces() -> None:
     assert body.read(3) == b"abc"
 
 
-@pytest.mark.parametrize(
+@every(
     ("sent", "message"),
     [
         (b"5\r\nhel", "it is cut off"),
@@ -82,7 +83,7 @@ def test_a_huge_chunk_is_read_in_pieces() -> None:
     ],
 )
 def test_a_broken_body_ends_the_connection(sent: bytes, message: str) -> None:
-    """Behind a body that cannot be read nobody knows where the next request begins."""
+    """Behind a body that cannot be read, the beginning of the next request is unknown."""
     body, request = arriving(sent)
 
     with pytest.raises(OSError, match=f"^{message}$"):

@@ -5,6 +5,7 @@ import io
 import pytest
 
 from moby_plugins.adapters.server.managed_process import MAX_LINE, BoundedLines
+from tests.cases import every
 
 
 def written(*texts: str) -> bytes:
@@ -17,7 +18,7 @@ def written(*texts: str) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("text", ["", "a\n", "a\nb", "\n\n", "é\u2028x\r\n", "x" * MAX_LINE + "\n"])
+@every("text", ["", "a\n", "a\nb", "\n\n", "é\u2028x\r\n", "x" * MAX_LINE + "\n"])
 def test_lines_that_are_short_stay_as_they_are(text: str) -> None:
     """Whatever is in them."""
     assert written(text) == text.encode()
@@ -41,7 +42,7 @@ def test_a_line_in_pieces_is_one_line() -> None:
 
 
 def test_no_line_has_more_bytes_than_an_engine_reads() -> None:
-    """Of characters of four bytes too, and of what is no character."""
+    """Of characters of four bytes too, and of what is not a character."""
     data = written("\U0001f433" * 20_000, "\udcff" * 20_000)
 
     assert max(map(len, data.split(b"\n"))) < 64 << 10

@@ -16,9 +16,11 @@ from moby_plugins.aio import (
     AsyncPluginApp,
     AsyncRegistry,
     AsyncRequest,
+    AsyncResponse,
     AsyncVolumeDriver,
     new_client,
     new_local_registry,
+    observed,
 )
 from moby_plugins.ports import (
     ActivationFailed,
@@ -376,6 +378,49 @@ def test_a_method_that_goes_on_after_its_cancellation_is_told_as_hung_up(
 
     (ended,) = notes.of(RequestEnded)
     assert (ended.error, ended.hung_up) == (error, True)
+
+
+def test_a_coroutine_function_can_be_observed(notes: Notes, loop: FakeTimeLoop) -> None:
+    """Answers, streams and failures; it sees what observers set, and its methods are the routes."""
+
+    async def app(request: AsyncRequest) -> AsyncResponse:
+        await asyncio.sleep(1)
+        if request.method == "M.fails":
+            raise ValueError("no")
+        body = request.method.encode() + SPAN.get().encode()
+        return AsyncResponse(200, chunks(body) if request.method == "M.y" else body)
+
+    async def chunks(body: bytes) -> AsyncIterator[bytes]:
+        await asyncio.sleep(1)
+        yield body
+
+    async def work() -> None:
+        made: Any = observed(app, [Tracing(), notes], methods=["M.x", "M.y"])
+        assert [await answered(made, method) for method in ("M.x", "M.y")] == [b"M.xt1", b"M.yt1"]
+        with pytest.raises(ValueError, match="no"):
+            await made(AsyncRequest("M.fails"))
+
+    loop.run(work())
+
+    ends = notes.of(RequestEnded)
+    assert [event.started.route for event in ends] == ["M.x", "M.y", ""]
+    assert [(event.status, event.seconds, event.hung_up) for event in ends] == [
+        *((200, 1, False), (200, 2, False), (500, 1, False))
+    ]
+    assert type(ends[-1].error) is ValueError
+
+
+@pytest.mark.parametrize("wrong", [print, AsyncPluginApp, 5, lambda request: request])
+def test_what_is_no_coroutine_function_is_not_observed(wrong: Any) -> None:
+    """It would be refused by the server, too; so is what does not return a response."""
+    with pytest.raises(TypeError, match="app must be an AsyncPluginApp or a coroutine function"):
+        observed(wrong, [Observer()])
+
+    async def returning(_: AsyncRequest) -> Any:
+        return 5
+
+    with pytest.raises(TypeError, match="returns an AsyncResponse, not 5"):
+        asyncio.run(observed(returning, [])(AsyncRequest("M.x")))  # type: ignore[arg-type]
 
 
 def test_a_request_whose_host_hung_up_is_told_so(notes: Notes) -> None:

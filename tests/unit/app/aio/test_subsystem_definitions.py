@@ -29,6 +29,7 @@ from moby_plugins.subsystems import (
     VolumeDriver,
     remote,
 )
+from tests.cases import every
 
 THE_EIGHT = [
     AsyncAuthZPlugin,
@@ -49,7 +50,7 @@ def test_each_subsystem_of_engines_has_an_asynchronous_form() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", THE_EIGHT)
+@every("kind", THE_EIGHT)
 def test_an_asynchronous_form_has_all_of_its_definition(kind: type[AsyncSubsystem]) -> None:
     """Methods, names on the wire, time-outs, keys of errors, and what is public besides."""
     definition = kind.definition
@@ -163,32 +164,32 @@ def entries(self: Any, info: LogInfo, config: ReadConfig) -> Iterator[LogEntry]:
 
 
 WRONG: dict[str, tuple[type, str, Callable[..., Any], str]] = {
-    "a plain method": (AsyncVolumeDriver, "create", plain, "is a plain method, and a coroutine"),
+    "a plain method": (AsyncVolumeDriver, "create", plain, "is a plain method, not a coroutine"),
     "a plain generator": (AsyncVolumeDriver, "create", generating, "is a plain method"),
     "an asynchronous generator": (
         AsyncVolumeDriver,
         "create",
         generating_asynchronously,
-        "is an asynchronous generator, and a coroutine is wanted",
+        "is an asynchronous generator, not a coroutine",
     ),
     "a coroutine for a stream": (
         AsyncLogDriver,
         "read_logs",
         returning,
-        "is a coroutine, and an asynchronous generator is wanted",
+        "is a coroutine, not an asynchronous generator",
     ),
     "a plain generator for a stream": (
         AsyncLogDriver,
         "read_logs",
         entries,
-        "is a plain generator, and an asynchronous one is wanted",
+        "is a plain generator, not an asynchronous one",
     ),
     "a plain helper": (AsyncAuthZPlugin, "authorize_unseen", plain, "is a plain method"),
     "a plain method of one's own": (InOne, "greet", plain, "is a plain method"),
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
+@every("case", WRONG)
 def test_a_wrong_override_is_refused_where_the_class_is_made(case: str) -> None:
     """Its class and method are named, and what is wanted."""
     base, name, function, message = WRONG[case]
@@ -205,29 +206,29 @@ def test_a_definition_is_asynchronous_or_not() -> None:
     def greet(self: Any) -> None:
         """No coroutine."""
 
-    with pytest.raises(TypeError, match=r"^Both\.greet is a plain method, and a coroutine"):
+    with pytest.raises(TypeError, match=r"^Both\.greet is a plain method, not a coroutine"):
         type("Both", (AsyncSubsystem,), {"greet": remote()(greet)})
 
 
 def test_what_is_taken_is_a_marked_method() -> None:
     """One of a plain subsystem, by the function for its kind, under its own name."""
-    with pytest.raises(TypeError, match="is no method of a Subsystem"):
+    with pytest.raises(TypeError, match="is not a method of a Subsystem"):
         awaited(VolumeDriver.find)
-    with pytest.raises(TypeError, match="is no method of a Subsystem"):
+    with pytest.raises(TypeError, match="is not a method of a Subsystem"):
         awaited(InOne.greet)
-    with pytest.raises(TypeError, match="ReadLogs responds with a stream: streamed"):
+    with pytest.raises(TypeError, match="ReadLogs responds with a stream: use streamed"):
         awaited(LogDriver.read_logs)
-    with pytest.raises(TypeError, match="Create responds with no stream: awaited"):
+    with pytest.raises(TypeError, match="Create does not respond with a stream: use awaited"):
         streamed(VolumeDriver.create)  # type: ignore[arg-type]  # refused by the checker too
     with pytest.raises(TypeError, match=r"Odd\.make is VolumeDriver\.Create: call it create"):
         type("Odd", (AsyncSubsystem,), {"make": awaited(VolumeDriver.create)})
-    with pytest.raises(TypeError, match="no method of its definition, VolumeDriver"):
+    with pytest.raises(TypeError, match="which is not in its definition, VolumeDriver"):
         type(
             "Odd",
             (AsyncSubsystem,),
             {"create": awaited(VolumeDriver.create), "greet": awaited(Greeter.greet)},
         )
-    with pytest.raises(TypeError, match=r"definition is no Subsystem: 5"):
+    with pytest.raises(TypeError, match=r"definition is not a Subsystem: 5"):
         type("Odd", (AsyncSubsystem,), {"definition": 5, "greet": awaited(Greeter.greet)})
 
 
@@ -243,7 +244,7 @@ def test_a_proxy_takes_a_client_and_time_outs_of_its_methods() -> None:
         AsyncVolumeDriver(5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="AsyncVolumeDriver has no method 'mont'"):
         AsyncVolumeDriver(timeouts={"mont": 1.0})
-    with pytest.raises(TypeError, match="AsyncVolumeDriver is no proxy"):
+    with pytest.raises(TypeError, match="AsyncVolumeDriver is not a proxy"):
         _ = AsyncVolumeDriver().client
     create = AsyncVolumeDriver.remotes["Create"]
     assert AsyncVolumeDriver(timeouts={"create": 1.0}).timeout_of(create) == 1.0

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import pytest
 from attrs import evolve
 
 from moby_plugins.app import wire
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import AuthZPlugin, AuthZRequest, Verdict
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import asked
 
 CREATE = AuthZRequest(request_method="POST", request_uri="/v1.47/containers/create")
@@ -45,7 +45,7 @@ def verdict(plugin: AuthZPlugin, request: AuthZRequest) -> Any:
 UNSEEN = {
     "a length, and no body": {"Content-Length": "99", **JSON},
     "a length in other letters": {"content-LENGTH": " 99 "},
-    "a length that is no number": {"Content-Length": "0x0"},
+    "a length that is not a number": {"Content-Length": "0x0"},
     "a body of another kind": {"Content-Length": "99", "Content-Type": "application/x-tar"},
     "chunks": {"Transfer-Encoding": "chunked", **JSON},
     "chunks of which the engine tells nothing": JSON,
@@ -53,7 +53,7 @@ UNSEEN = {
 }
 
 
-@pytest.mark.parametrize("headers", UNSEEN.values(), ids=UNSEEN)
+@every("headers", UNSEEN.values(), ids=UNSEEN)
 def test_what_was_not_shown_is_denied(headers: dict[str, str]) -> None:
     """An author who never thought of it is not asked about a body that was kept back."""
     plugin = Lenient()
@@ -73,7 +73,7 @@ SEEN = {
 }
 
 
-@pytest.mark.parametrize("request_", SEEN.values(), ids=SEEN)
+@every("request_", SEEN.values(), ids=SEEN)
 def test_what_was_shown_is_the_authors_to_judge(request_: AuthZRequest) -> None:
     """Nothing is denied that the plugin sees whole."""
     plugin = Lenient()
@@ -90,7 +90,7 @@ def test_half_a_body_was_not_shown() -> None:
     assert verdict(Lenient(), request).allow is False
 
 
-@pytest.mark.parametrize("method", ["GET", "DELETE", "HEAD", "OPTIONS", "BREW"])
+@every("method", ["GET", "DELETE", "HEAD", "OPTIONS", "BREW"])
 def test_a_body_with_any_method_counts(method: str) -> None:
     """A body that is announced is one, whatever the method."""
     assert AuthZRequest(

@@ -230,7 +230,7 @@ def test_apply_diff_needs_a_layer(path: str) -> None:
     """B8: without an id in the query there is nothing to apply to."""
     part = Unpacking()
 
-    assert asked(PluginApp(part), path, b"tar") == (400, '{"Err":"no id in the query"}')
+    assert asked(PluginApp(part), path, b"tar") == (400, '{"Err":"the query has no id"}')
     assert part.received == []
 
 

@@ -14,6 +14,7 @@ from moby_plugins.subsystems import (
     PoolResponse,
 )
 from moby_plugins.testing import refused, status
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import Exchange, Table, asked, part_of, replying
 
 GATEWAY = "com.docker.network.gateway"
@@ -93,9 +94,7 @@ def test_what_is_not_asked_for_is_empty_and_options_are_null(
     assert received[0][-1] in {None, False}
 
 
-@pytest.mark.parametrize(
-    "reply", [{"Error": "no"}, {"Err": "no"}, [], b"", status(404), status(500), refused()]
-)
+@every("reply", [{"Error": "no"}, {"Err": "no"}, [], b"", status(404), status(500), refused()])
 def test_capabilities_that_fail_in_any_way_are_none(reply: Any) -> None:
     """B4: the driver is taken with both false."""
     driver = replying(IpamDriver, "GetCapabilities", reply)
@@ -112,7 +111,7 @@ def test_capabilities_that_fail_in_any_way_are_none(reply: Any) -> None:
     ],
 )
 def test_an_error_is_one_by_either_name(reply: Any, kind: type[Exception], text: str) -> None:
-    """B4: Error in an answer 200, Err in another; and Err in an answer 200 is no success."""
+    """B4: Error in an answer 200, Err in another; and Err in an answer 200 is not a success."""
     with pytest.raises(kind) as caught:
         replying(IpamDriver, "RequestPool", reply).request_pool("l")
 
@@ -137,7 +136,7 @@ def test_an_implementation_tells_errors_the_safe_way() -> None:
     assert answer == (500, '{"Err":"no such pool"}')
 
 
-@pytest.mark.parametrize(
+@every(
     "pool", ["10.0.0.0", "10.0.0.0/255.255.0.0", "fe80::%eth0/64", "10.0.0.0/024", "10.0.0.0/33"]
 )
 def test_a_pool_that_go_could_not_read_is_refused_at_both_ends(pool: str) -> None:
@@ -150,5 +149,5 @@ def test_a_pool_that_go_could_not_read_is_refused_at_both_ends(pool: str) -> Non
     with pytest.raises(WireError):
         replying(IpamDriver, "RequestAddress", {"Address": pool}).request_address("p")
     for make in (lambda: PoolResponse("p", pool), lambda: AddressResponse(pool)):
-        with pytest.raises(ValueError, match="is no address with a prefix"):
+        with pytest.raises(ValueError, match="is not an address with a prefix"):
             make()

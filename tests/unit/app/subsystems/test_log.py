@@ -17,6 +17,7 @@ from moby_plugins.subsystems import (
     encode_frame,
 )
 from moby_plugins.testing import refused, status
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import (
     Exchange,
     Table,
@@ -73,9 +74,7 @@ class TestB6(Table):
     )
 
 
-@pytest.mark.parametrize(
-    "reply", [{}, {"Err": "no"}, {"ReadLogs": True}, {"Cap": 1}, status(404), refused()]
-)
+@every("reply", [{}, {"Err": "no"}, {"ReadLogs": True}, {"Cap": 1}, status(404), refused()])
 def test_a_driver_cannot_read_unless_it_says_so(reply: Any) -> None:
     """B6: any failure means no read support, and so does the unwrapped form of the docs."""
     driver = replying(LogDriver, "Capabilities", reply)
@@ -189,7 +188,7 @@ def test_giving_up_ends_the_plugins_iterator() -> None:
     assert (first, second, ended) == (LINE, LINE, [True])
 
 
-@pytest.mark.parametrize(
+@every(
     ("entry", "line"),
     [
         (LogEntry("stdout", 1, b"a"), b"a\n"),

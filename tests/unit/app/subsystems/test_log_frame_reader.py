@@ -25,7 +25,7 @@ def test_entries_come_once_their_last_byte_has(size: int) -> None:
 
 
 def test_what_lacks_is_asked_for_and_no_more() -> None:
-    """First a length, then the message: whoever reads blocks for nothing else."""
+    """First a length, then the message: a reader blocks for nothing else."""
     frames = FrameReader()
     frame = encode_frame(ENTRY)
 
@@ -58,9 +58,9 @@ def test_a_bad_frame_is_an_error_at_once(bad: bytes) -> None:
 
 @pytest.mark.parametrize("came", [b"\0", b"\0\0\0\x09", b"\0\0\0\x09abc"])
 def test_an_end_within_a_frame_is_an_error(came: bytes) -> None:
-    """A part of a length or of a message is no entry."""
+    """A part of a length or of a message is not an entry."""
     frames = FrameReader()
 
     assert frames.feed(came) == []
-    with pytest.raises(WireError, match="cut off"):
+    with pytest.raises(WireError, match="truncated"):
         frames.end()

@@ -8,6 +8,7 @@ import pytest
 from moby_plugins.app.subsystems.log import MAX_FRAME_BYTES, decode_entry
 from moby_plugins.domain.errors import WireError
 from moby_plugins.subsystems import LogEntry, PartialLog, decode_frames, encode_frame
+from tests.cases import every
 
 # As protoc's own encoder writes them.
 ENTRY = LogEntry("stdout", 300, b"hi")
@@ -73,7 +74,7 @@ def test_entries_come_as_they_are_written() -> None:
     assert file.tell() == len(encode_frame(ENTRY))
 
 
-@pytest.mark.parametrize(
+@every(
     "unknown",
     [
         b"\x38\x05",  # field 7, a number
@@ -89,7 +90,7 @@ def test_unknown_fields_are_skipped(unknown: bytes) -> None:
     assert list(entries(framed(unknown + ENTRY_BYTES + unknown))) == [ENTRY]
 
 
-@pytest.mark.parametrize(
+@every(
     ("message", "entry"),
     [
         (b"\x10\x01\x10\x02", LogEntry(time_nano=2)),
@@ -106,17 +107,17 @@ def test_odd_but_right_messages_are_read(message: bytes, entry: LogEntry) -> Non
     assert decode_entry(message) == entry
 
 
-@pytest.mark.parametrize(
+@every(
     ("message", "reason"),
     [
-        (b"\x10", "a number that is cut off"),
-        (b"\x10\x80", "a number that is cut off"),
-        (b"\x80", "a number that is cut off"),
+        (b"\x10", "a truncated number"),
+        (b"\x10\x80", "a truncated number"),
+        (b"\x80", "a truncated number"),
         (b"\x10" + b"\xff" * 10, "a number without an end"),
-        (b"\x1a\x05abc", "a field that cannot be read"),
-        (b"\x1a" + b"\xff" * 9 + b"\x01", "a field that cannot be read"),
-        (b"\x39\x00", "a field that cannot be read"),
-        (b"\x3b", "a field that cannot be read"),
+        (b"\x1a\x05abc", "an invalid field"),
+        (b"\x1a" + b"\xff" * 9 + b"\x01", "an invalid field"),
+        (b"\x39\x00", "an invalid field"),
+        (b"\x3b", "an invalid field"),
         (b"\x08\x01", "a field of another type"),
         (b"\x12\x00", "a field of another type"),
         (b"\x28\x01", "a field of another type"),
@@ -131,14 +132,14 @@ def test_what_is_no_entry_is_an_error(message: bytes, reason: str) -> None:
         list(entries(framed(message)))
 
 
-@pytest.mark.parametrize("size", [1, 3, 4, 5, 18])
+@every("size", [1, 3, 4, 5, 18])
 def test_a_frame_that_is_cut_off_is_an_error(size: int) -> None:
     """B6: an end anywhere but between frames; what came before is given."""
     frame = encode_frame(ENTRY)
     read = entries(frame + frame[:size])
 
     assert next(read) == ENTRY
-    with pytest.raises(WireError, match=r"^a log frame that is cut off$"):
+    with pytest.raises(WireError, match=r"^a truncated log frame$"):
         next(read)
 
 

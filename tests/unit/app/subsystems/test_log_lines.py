@@ -2,10 +2,10 @@
 
 from itertools import permutations
 
-import pytest
 from attrs import evolve
 
 from moby_plugins.subsystems import LogEntry, PartialLog, whole_lines
+from tests.cases import every
 
 WHOLE = LogEntry("stdout", 1, b"short")
 
@@ -27,7 +27,7 @@ def test_a_whole_line_passes_as_it_is() -> None:
     assert list(whole_lines([])) == []
 
 
-@pytest.mark.parametrize("order", list(permutations([1, 2, 3])))
+@every("order", list(permutations([1, 2, 3])))
 def test_pieces_are_joined_by_their_ordinals(order: tuple[int, ...]) -> None:
     """In whichever order they come; time and source are the line's, and nothing is partial."""
     joined = list(whole_lines([piece(number) for number in order]))

@@ -19,6 +19,7 @@ from moby_plugins.subsystems import (
     StaticRoute,
 )
 from moby_plugins.testing import status
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import Exchange, Table, asked, part_of, replying
 
 IDS = '"NetworkID":"n","EndpointID":"e"'
@@ -254,7 +255,7 @@ def test_an_interface_that_an_engine_could_not_read_is_refused(reply: Any) -> No
         )
 
 
-@pytest.mark.parametrize(
+@every(
     "reply",
     [
         {"Gateway": "10.0.0.1/24"},

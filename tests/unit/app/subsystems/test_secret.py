@@ -74,7 +74,7 @@ def test_an_answer_without_a_secret_is_refused(value: str | None) -> None:
 def test_a_secret_of_another_size_is_refused(size: int) -> None:
     """B9: it has from 1 to 511,999 bytes."""
     assert [len(Secret(bytes(right)).value) for right in (1, 511_999)] == [1, 511_999]
-    with pytest.raises(ValueError, match=f"^a secret has 1 to 511999 bytes, not {size}$"):
+    with pytest.raises(ValueError, match=f"^a secret must have 1 to 511999 bytes, not {size}$"):
         Secret(bytes(size))
 
 

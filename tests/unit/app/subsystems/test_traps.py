@@ -183,7 +183,7 @@ def test_16_a_line_that_would_vanish_is_an_error() -> None:
 
     assert asked(PluginApp(part), "LogDriver.ReadLogs", "{}") == (
         500,
-        '{"Err":"a log entry\'s source is stdout or stderr, not \'Stdout\'"}',
+        '{"Err":"a log entry\'s source is not stdout or stderr: \'Stdout\'"}',
     )
 
 

@@ -15,6 +15,7 @@ from moby_plugins.domain.errors import (
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import Volume, VolumeCapabilities, VolumeDriver
 from moby_plugins.testing import FakeClock, hangs, refused, status
+from tests.cases import every
 from tests.unit.app.subsystems.exchanges import (
     Exchange,
     Table,
@@ -221,7 +222,7 @@ def test_an_absent_argument_is_its_default_or_zero() -> None:
     assert received == [("create", name, None) for name in ("db", "db", "", "")]
 
 
-@pytest.mark.parametrize(
+@every(
     "reply",
     [{}, {"Volume": None}, None, status(404), status(500), {"Err": "gone"}, b"gone", {"Volume": 5}],
 )

@@ -20,7 +20,7 @@ from moby_plugins.failures import logger
 OnEnd: TypeAlias = Callable[[BaseException | None], object]
 
 
-class LoopThread:
+class LoopServer:
     """A server of ``app`` on ``sock`` in its own event loop. Start and stop it once.
 
     ``on_end`` is called in the serving thread when serving has ended, for any reason.
@@ -72,7 +72,7 @@ class LoopThread:
                 return  # serving has already ended
         self._thread.join(min(drain + 4 * CUT, threading.TIMEOUT_MAX))
         if self._thread.is_alive():
-            logger.warning("a call goes on although its connection was cut off")
+            logger.warning("a call is still running although its connection was closed")
 
     def _serve(self) -> None:
         failure: BaseException | None = None
@@ -91,13 +91,13 @@ class LoopThread:
         server = AsyncServer(self._sock, self._app, self._context, self._inflight)
         server.start()
         self._started.set()
-        told = asyncio.ensure_future(self._stop.wait())
-        waits: list[asyncio.Future[Any]] = [told, server.ended]
+        stopping = asyncio.ensure_future(self._stop.wait())
+        waits: list[asyncio.Future[Any]] = [stopping, server.ended]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if server.ended.done():
                 self._on_end(server.ended.exception())
-                await told  # running calls get their time, as with any stop
+                await stopping  # running calls get their time, as with any stop
         finally:
-            told.cancel()
+            stopping.cancel()
             await server.stop(self._drain)

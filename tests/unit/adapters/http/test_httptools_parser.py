@@ -4,8 +4,9 @@ import httptools
 import pytest
 
 from moby_plugins.adapters.http.heads import RefusedError
-from moby_plugins.adapters.http.httptools import Answer, ClosedEarlyError
+from moby_plugins.adapters.http.httptools import ClosedEarlyError, ResponseParser
 from moby_plugins.domain.http_grammar import MAX_HEAD_BYTES, MAX_HEADERS, plain_head
+from tests.cases import every
 from tests.heads import ROWS
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -13,26 +14,26 @@ WHOLE = OK + b"X-A: 1\r\nContent-Length: 3\r\n\r\n[1]"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-def fed(*parts: bytes) -> Answer:
+def fed(*parts: bytes) -> ResponseParser:
     """An answer of which these parts came."""
-    answer = Answer()
+    parser = ResponseParser()
     for part in parts:
-        answer.feed(part)
-    return answer
+        parser.feed(part)
+    return parser
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-@pytest.mark.parametrize("answer", [WHOLE, CHUNKED + b"1\r\n[\r\n2\r\n1]\r\n0\r\nX: y\r\n\r\n"])
-def test_an_answer_is_the_same_however_it_is_cut(answer: bytes, size: int) -> None:
+@pytest.mark.parametrize("parser", [WHOLE, CHUNKED + b"1\r\n[\r\n2\r\n1]\r\n0\r\nX: y\r\n\r\n"])
+def test_an_answer_is_the_same_however_it_is_cut(parser: bytes, size: int) -> None:
     """Pieces of any size come to the same answer."""
-    parts = [answer[start : start + size] for start in range(0, len(answer), size)]
+    parts = [parser[start : start + size] for start in range(0, len(parser), size)]
 
     found = fed(*parts)
 
     assert (found.status, found.take(), found.complete, found.reusable) == (200, b"[1]", True, True)
 
 
-@pytest.mark.parametrize("row", [name for name in ROWS if plain_head(ROWS[name].response)])
+@every("row", [name for name in ROWS if plain_head(ROWS[name].response)])
 def test_a_parser_makes_the_same_of_a_plain_head(row: str) -> None:
     """A head that comes in two parts, and so is parsed, gives what it gives at once."""
     response = ROWS[row].response
@@ -96,13 +97,13 @@ def test_a_switch_of_protocols_is_an_answer_without_a_body() -> None:
     assert (found.status, found.take(), found.complete, found.reusable) == (101, b"", True, False)
 
 
-@pytest.mark.parametrize(
+@every(
     ("parts", "told"),
     [
         ([b"\r\n"], "an empty line"),
         ([OK + b"X: y\r\n" * (MAX_HEADERS + 2)], "headers"),
         ([OK + b"X: "] + [b"x" * 1000] * (MAX_HEAD_BYTES // 1000 + 1), "a head of more than"),
-        ([b"HTTP/1.1 100 X\r\n\r\n" * 16], "interim answers"),
+        ([b"HTTP/1.1 100 X\r\n\r\n" * 16], "interim responses"),
         ([OK + b"Transfer-Encoding: gzip\r\n\r\n"], "Transfer-Encoding"),
     ],
 )
@@ -123,7 +124,7 @@ def test_a_head_is_bounded(parts: list[bytes], told: str) -> None:
     ids=["size", "extension", "trailer", "no number"],
 )
 def test_a_body_is_bounded_between_its_parts(parts: list[bytes]) -> None:
-    """What is wrong with a body is kept for whoever reads it: the status stands."""
+    """What is wrong with a body is kept for its reader: the status stands."""
     found = fed(CHUNKED, *parts)
 
     assert (found.status, found.complete, found.reusable) == (200, False, False)
@@ -133,7 +134,7 @@ def test_a_body_is_bounded_between_its_parts(parts: list[bytes]) -> None:
 def test_an_interrupt_while_parsing_passes() -> None:
     """Httptools keeps what a callback raises; what is no error of the answer goes on."""
 
-    class Interrupted(Answer):
+    class Interrupted(ResponseParser):
         def on_header(self, name: bytes, value: bytes) -> None:
             raise KeyboardInterrupt
 
@@ -155,7 +156,7 @@ def test_a_body_of_known_length_is_counted() -> None:
 
 
 def test_what_follows_a_counted_body_is_nobodys() -> None:
-    """It is no part of the answer, and no other request is sent."""
+    """It is not part of the answer, and no other request is sent."""
     found = fed(OK + b"Content-Length: 3\r\n\r\n", b"[1]garbage")
 
     assert (found.take(), found.complete, found.reusable) == (b"[1]", True, False)

@@ -18,9 +18,9 @@ def outcomes(attempts: list[Attempt[int]], policy: RetryPolicy) -> list[Outcome[
     def settle(outcome: Outcome[int]) -> Outcome[int]:
         return outcome
 
-    crew = retry_side_by_side(attempts, policy, SystemClock(), is_retryable, settle)
-    with closing(crew):
-        return list(crew)
+    workers = retry_side_by_side(attempts, policy, SystemClock(), is_retryable, settle)
+    with closing(workers):
+        return list(workers)
 
 
 def at_work(number: int) -> int:
@@ -75,7 +75,7 @@ def test_attempts_that_take_their_time_after_others_that_did_not_have_a_thread_e
 
 
 def test_attempts_that_take_their_time_later_have_a_thread_each_too() -> None:
-    """What fails at once and hangs when it is tried again makes nobody wait for it."""
+    """What fails at once and hangs when it is tried again delays no other attempt."""
     together = threading.Barrier(8, timeout=10)
 
     def fails_and_hangs(number: int) -> int:

@@ -1,0 +1,88 @@
+"""The texts of the project are in plain technical English."""
+
+import ast
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Words that make a sentence a riddle or a machine a person.
+WORDS = re.compile(
+    r"\b(anew|crews?|crumbs?|heard|in vain|kindly|loaf|loaves|meanwhile|news|nobody|somebody"
+    r"|whatever comes|whoever)\b",
+    re.IGNORECASE,
+)
+# Texts in which such a word stays, and why.
+ALLOWED = {
+    "release of a gateway that nobody requested": "the id of a check, which users' commands name",
+}
+_TARGET = re.compile(r"\]\([^)]*\)")
+
+
+def refused(text: str) -> list[str]:
+    """Return the words of ``text`` that are on the list."""
+    for allowed in ALLOWED:
+        text = text.replace(allowed, "")
+    return [match[0] for match in WORDS.finditer(text)]
+
+
+def texts_of(source: str) -> str:
+    """Return the docstrings, strings and comments of a module."""
+    constants = (
+        node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)
+    )
+    comments = re.findall(r"(?:^|\s)#\s.*", source)
+    return "\n".join([*(text for text in constants if isinstance(text, str)), *comments])
+
+
+def prose_of(source: str) -> str:
+    """Return the docstrings and comments of a module."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    documented = (node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds))
+    docstrings = [ast.get_docstring(node) or "" for node in documented]
+    return "\n".join([*docstrings, *re.findall(r"(?:^|\s)#\s.*", source)])
+
+
+def found(paths: Iterable[Path], text_of: Callable[[str], str]) -> dict[str, list[str]]:
+    """Return the words found, by file."""
+    texts = {path: path.read_text("utf-8") for path in paths}
+    assert texts
+    return {
+        str(path.relative_to(ROOT)): words
+        for path, text in texts.items()
+        if WORDS.search(text) and (words := refused(text_of(text)))
+    }
+
+
+def test_modules_avoid_the_words() -> None:
+    """In docstrings, comments, messages and help."""
+    assert found((ROOT / "src").rglob("*.py"), texts_of) == {}
+
+
+def test_tests_avoid_the_words() -> None:
+    """In docstrings and comments; what a test sends or expects may be any text."""
+    assert found((ROOT / "tests").rglob("*.py"), prose_of) == {}
+
+
+def test_documents_avoid_the_words() -> None:
+    """In prose and tables; the targets of links are names of files."""
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    assert found(documents, lambda text: _TARGET.sub("]", text)) == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ('"""Return news."""', ["news"]),
+        ("call()  #" + " Nobody reads it.", ["Nobody"]),
+        ("raise ValueError(f'{name} is read by nobody')", ["nobody"]),
+        ("nobody = newspaper('the newest')", []),
+        ("check('release of a gateway that nobody requested')", []),
+    ],
+)
+def test_a_word_is_seen(source: str, words: list[str]) -> None:
+    """The checks above would notice, and names are not their business."""
+    assert refused(texts_of(source)) == words
