@@ -108,36 +108,36 @@ class _Pieces:
             else:
                 self._add(outside[self._at - start : place - start])
                 if type(self._open.pop()) is not (list if bracket == b"]" else dict):
-                    raise ValueError(f"not JSON: another bracket expected at byte {place}")
+                    raise ValueError(f"not JSON: mismatched bracket at byte {place}")
                 self._before = "0"
             self._at = place + 1
             if not self._open:
                 return
         self._add_last(outside, start)
         if start + size >= len(self._data):
-            raise ValueError(f"not JSON: breaks off behind byte {self._at}")
+            raise ValueError(f"not JSON: ends unexpectedly after byte {self._at}")
         if self._at == start:
             self._read_long(outside, size)
 
     def _divisions(self, outside: bytes) -> list[int]:
         """Return where open containers end, and then where those begin that stay open."""
         levels = _levels(outside, len(self._open))
-        lowest, at, found = len(self._open), 0, []
+        lowest, at, divisions = len(self._open), 0, []
         while lowest and (at := levels.find(lowest - 1, at)) >= 0:
-            found.append(at - 1)
+            divisions.append(at - 1)
             lowest -= 1
         if lowest:
-            found += [levels.rfind(level) for level in range(lowest, levels[-1])]
+            divisions += [levels.rfind(level) for level in range(lowest, levels[-1])]
         # Bytes after the end of the first value are not checked.
         if levels.find(MAX_DEPTH + 1, 0, at + 1 if not lowest else len(levels)) >= 0:
             raise ValueError(TOO_DEEP)
-        if not found:
-            return found
+        if not divisions:
+            return divisions
         if len(levels) * 6 < len(outside):
             places = list(map(re.Match.start, BRACKET.finditer(outside)))
         else:
             places = list(compress(range(len(outside)), outside.translate(_ARE_BRACKETS)))
-        return [self._at + places[index] for index in found]
+        return [self._at + places[index] for index in divisions]
 
     def _add_last(self, outside: bytes, start: int) -> None:
         """Add the complete items after the last division: up to a bracket or a comma."""
@@ -223,13 +223,13 @@ class _Pieces:
         except RecursionError:
             raise ValueError(TOO_DEEP) from None
         if end < len(whole):
-            raise ValueError(f"not JSON: more than was expected near byte {self._at}")
+            raise ValueError(f"not JSON: extra data near byte {self._at}")
         return value
 
     def _count(self, outside: bytes, child: Any, text: int) -> None:
         """Add the memory for items that will be decoded; raise ``ValueError`` if it is too much."""
         if b"N" in outside or b"I" in outside:
-            raise ValueError(f"NaN or Infinity, which is not JSON, behind byte {self._at}")
+            raise ValueError(f"NaN or Infinity, which is not JSON, after byte {self._at}")
         # Drop white space and the blanked content of strings; the structure is enough to count.
         packed = outside.translate(None, SPACE + b"_")
         objects = packed.count(b"{") - packed.count(b"{}")
@@ -246,7 +246,7 @@ class _Pieces:
 
 
 def _too_much() -> ValueError:
-    return ValueError(f"its values take more than {MAX_MEMORY >> 20} MiB and twice its size")
+    return ValueError(f"decoding it takes more than {MAX_MEMORY >> 20} MiB plus twice its size")
 
 
 def _container(bracket: bytes) -> Any:
