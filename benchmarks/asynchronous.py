@@ -1,6 +1,7 @@
 """Small calls with asyncio, against synchronous calls of this library, threads, and aiohttp."""
 
 import asyncio
+import socket
 import statistics
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -9,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.calls import Mounted, calling, settings
+from benchmarks.calls import Mounted, bare_calls, bare_request, calling, connected, settings
 from benchmarks.contest import Bound, Comparison, Contest, Reading, timed
 from benchmarks.peers.python_clients import ARGS, METHOD, MOUNTPOINT, clients
 from benchmarks.placement import Placement
@@ -32,8 +33,9 @@ ONE, MANY, MORE = "AsyncClient.call", f"{AT_ONCE} tasks", f"{CROWD} tasks"
 THREADS = f"{AT_ONCE} threads, httptools"
 
 WAKING = (
-    "What an event loop adds is asyncio's own: it waits once for the response, and once more, "
-    "without a wait, as it wakes the task that asked."
+    "What an event loop adds is asyncio's own: it polls, calls back, and continues the task that "
+    "waits. The floor is the least that does so, a socket that the loop watches and one future a "
+    "call, beyond a bare blocking socket."
 )
 
 
@@ -53,6 +55,27 @@ async def called(client: AsyncClient, calls: int) -> None:
 async def called_at_once(client: AsyncClient, tasks: int, calls: int) -> None:
     """Make a round of calls in each of ``tasks`` tasks at the same time."""
     await asyncio.gather(*(called(client, calls) for _ in range(tasks)))
+
+
+class _Watched:
+    """A bare socket that an event loop watches: the least of an asynchronous call."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._waiter: asyncio.Future[bytes]
+
+    async def call(self, request: bytes, calls: int) -> None:
+        """Send ``request`` as often as ``calls`` says, and wait for each response."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._sock, self._receive)
+        for _ in range(calls):
+            self._waiter = loop.create_future()
+            self._sock.send(request)
+            assert await self._waiter
+        loop.remove_reader(self._sock)
+
+    def _receive(self) -> None:
+        self._waiter.set_result(self._sock.recv(1 << 16))
 
 
 def asynchronous_contests(directory: Path, placement: Placement) -> Iterator[Contest | Reading]:
@@ -97,12 +120,19 @@ def asynchronous_contests(directory: Path, placement: Placement) -> Iterator[Con
             placement=placement,
         )
         more = cpu_beyond(lambda: run(called(client, CALLS)), one)
+        watched, blocking = (stack.enter_context(connected(path)) for _ in range(2))
+        watched.setblocking(False)
+        least = _Watched(watched)
+        floor = cpu_beyond(
+            lambda: run(least.call(bare_request(), CALLS)), lambda: bare_calls(blocking)
+        )
         yield Reading(
             "µs of CPU that a small call in an event loop takes more than a synchronous one "
             "over `httptools`",
             placement.name,
             more / CALLS,
             Bound(MOST_MORE),
+            f"{floor / CALLS:.2f}",
             obstacle=WAKING,
         )
 

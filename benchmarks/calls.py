@@ -96,7 +96,7 @@ def call_contests(
             WAKING,
             SOCKET,
             "",
-            "httptools",
+            "small call with a time-out, transport `httptools`",
         ),
         Comparison(
             "a small call, default transport",
@@ -106,7 +106,7 @@ def call_contests(
             OBSTACLE,
             SOCKET,
             "",
-            "urllib3",
+            "small call with a time-out, transport `urllib3`",
         ),
     )
     with (
@@ -145,11 +145,16 @@ def connected(path: Path) -> socket.socket:
     return sock
 
 
-def bare_calls(sock: socket.socket, calls: int = CALLS) -> None:
-    """Send the bytes of a call without any parsing, to measure the plugin and the kernel."""
+def bare_request() -> bytes:
+    """Return the bytes of a call."""
     body = json.dumps(ARGS).encode()
     head = f"POST /{METHOD} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-    request = head.encode() + body
+    return head.encode() + body
+
+
+def bare_calls(sock: socket.socket, calls: int = CALLS) -> None:
+    """Send the bytes of a call without any parsing, to measure the plugin and the kernel."""
+    request = bare_request()
     for _ in range(calls):
         sock.sendall(request)
         assert sock.recv(1 << 16)
