@@ -53,7 +53,7 @@ def drain_given(drain: float) -> float:
     unchecked: object = drain  # the caller's program may not be type-checked
     number = isinstance(unchecked, (int, float)) and not isinstance(unchecked, bool)
     if not (number and 0 <= drain <= threading.TIMEOUT_MAX):
-        raise ValueError(f"drain must be a number of seconds from 0 on, not {quoted(drain)}")
+        raise ValueError(f"drain must be a number of seconds, 0 or more, not {quoted(drain)}")
     return float(drain)
 
 

@@ -269,7 +269,10 @@ class RemoteMethod:
         except TypeError:
             return  # an annotation names a later class; it is checked at the first call
         if not (self.result or kind is type(None) or attrs.has(kind) or _is_mapping(kind)):
-            raise TypeError(f"{self.method}: {kind} needs a key of the response: remote(result=…)")
+            raise TypeError(
+                f"{self.method}: a result of type {kind} needs a key in the response: name it with"
+                ' @remote(result="KEY")'
+            )
 
     def plan(self, *arguments: Any) -> Plan:
         """Return the call to make with these arguments, for a client of either kind."""
@@ -471,8 +474,8 @@ class Subsystem(Described[Client]):
 
     Args:
         client: The client that a proxy calls; ``None`` for an implementation.
-        timeouts: Seconds for each attempt, by the method's Python name, instead of the
-            definition's.
+        timeouts: Seconds for each attempt, by the method's Python name. They replace the
+            time-outs that the methods were declared with (``@remote(timeout=…)``).
 
     Raises:
         ValueError: If ``timeouts`` has an unknown method, or a value that is not a valid time-out.

@@ -196,7 +196,9 @@ class Tries:
         if delay is None:
             return None
         if not delay >= 0:  # from a subclass; written so that NaN is rejected too
-            raise ValueError(f"next_delay returned {quoted(delay)}: no number of seconds from 0 on")
+            raise ValueError(
+                f"next_delay must return None or a number of seconds, 0 or more: {quoted(delay)}"
+            )
         delay = min(delay, MAX_SECONDS)
         self.number += 1
         return delay + self._jitter(elapsed + delay) if self._policy.jitter else delay

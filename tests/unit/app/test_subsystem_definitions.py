@@ -43,7 +43,13 @@ def _maybe(self: Any) -> Volume | None: ...
         (_many, "Odd.Do: *names: str is not an ordinary parameter"),
         (_keywords, "Odd.Do: **names: str is not an ordinary parameter"),
         (_keyword, "Odd.Do: name: str is not an ordinary parameter"),
-        (_text, "Odd.Do: <class 'str'> needs a key of the response: remote(result=…)"),
+        (
+            _text,
+            (
+                "Odd.Do: a result of type <class 'str'> needs a key in the response: name it with"
+                ' @remote(result="KEY")'
+            ),
+        ),
     ],
 )
 def test_a_definition_that_cannot_be_is_refused_at_once(function: Any, message: str) -> None:
@@ -56,7 +62,7 @@ def test_a_definition_that_cannot_be_is_refused_at_once(function: Any, message: 
 
 def test_an_optional_message_needs_a_key() -> None:
     """Nothing could not be told from an empty message."""
-    with pytest.raises(TypeError, match=r"needs a key of the response"):
+    with pytest.raises(TypeError, match=r"needs a key in the response"):
         define(_maybe)
 
     define(_maybe, result="Volume")

@@ -16,7 +16,7 @@ import ssl
 from email.utils import formatdate
 
 from moby_plugins.adapters.aio.server_connection import AsyncServerConnection
-from moby_plugins.adapters.server.answering import InFlight
+from moby_plugins.adapters.server.answering import STOPPED_LISTENING, InFlight
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.http import USER_AGENT
 from moby_plugins.domain.text import shown
@@ -286,4 +286,4 @@ class AsyncServer:
 
     def _end(self) -> None:
         if not self.ended.done() and not self.stopping:
-            self.ended.set_exception(OSError("its socket no longer listens"))
+            self.ended.set_exception(OSError(STOPPED_LISTENING))

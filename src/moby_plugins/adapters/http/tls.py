@@ -216,7 +216,7 @@ def _regular(path: str) -> Iterator[str]:
         if not stat.S_ISREG(status.st_mode):
             raise OSError("not a regular file")
         if status.st_size > MAX_TLS_FILE_BYTES:
-            raise OSError(f"larger than {MAX_TLS_FILE_BYTES} bytes")
+            raise OSError(f"the file is larger than {MAX_TLS_FILE_BYTES} bytes")
         # The file that was opened, even if ``path`` has been replaced since.
         opened = f"/dev/fd/{descriptor}"
         yield opened if os.path.exists(opened) else path

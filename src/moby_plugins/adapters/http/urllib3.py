@@ -68,9 +68,15 @@ from moby_plugins.domain.text import shown
 # Undocumented methods of http.client that the classes below override.
 for _seam in ("_read_status", "_read_next_chunk_size", "_read_and_discard_trailer", "_safe_read"):
     if not hasattr(HTTPResponse, _seam):
-        raise ImportError(f"this Python's http.client has no HTTPResponse.{_seam}")
+        raise ImportError(
+            f"moby_plugins overrides HTTPResponse.{_seam} of http.client, which this Python lacks:"
+            " use a supported version of Python"
+        )
 if not hasattr(http.client.HTTPConnection, "_output"):
-    raise ImportError("this Python's http.client has no HTTPConnection._output")
+    raise ImportError(
+        "moby_plugins overrides HTTPConnection._output of http.client, which this Python lacks:"
+        " use a supported version of Python"
+    )
 
 T = TypeVar("T")
 
@@ -220,7 +226,7 @@ class StrictResponse(HTTPResponse):
     def _read_next_chunk_size(self) -> int:
         match = CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
         if match is None:
-            raise IncompleteRead(b"")
+            raise IncompleteRead(b"")  # its text is not shown: ``_ANSWERED`` maps it to ``CUT_OFF``
         return int(match[1], 16)
 
     def _read_and_discard_trailer(self) -> None:

@@ -77,7 +77,7 @@ def _check_type(name: str, value: object, kind: type) -> None:
 
 def _check_seconds(name: str, value: object) -> None:
     if isinstance(value, bool) or not (isinstance(value, (int, float)) and value >= 0):
-        raise TypeError(f"{name} must be a number of seconds from 0 on, not {quoted(value)}")
+        raise TypeError(f"{name} must be a number of seconds, 0 or more, not {quoted(value)}")
 
 
 @frozen

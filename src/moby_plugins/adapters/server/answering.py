@@ -42,6 +42,11 @@ from moby_plugins.ports import RunningCall
 
 # Up to this size, a body is read before the call and passed as bytes.
 SMALL_BYTES = 1 << 20
+# The error of a server that ends by itself: its socket may have been closed under it.
+STOPPED_LISTENING = (
+    "its socket no longer listens: code in this process, or another process that has the socket,"
+    " closed it or shut it down"
+)
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _STATUSES = range(200, 600)

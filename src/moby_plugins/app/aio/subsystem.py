@@ -200,8 +200,8 @@ class AsyncSubsystem(Described[AsyncClient]):
 
     Args:
         client: The client that a proxy calls; ``None`` for an implementation.
-        timeouts: Seconds for each attempt, by the method's Python name, instead of the
-            definition's.
+        timeouts: Seconds for each attempt, by the method's Python name. They replace the time-outs
+            that the methods were declared with (``@remote(timeout=…)``).
 
     Raises:
         TypeError: When a subclass is defined, if a method has the wrong kind, for example a plain
@@ -272,8 +272,8 @@ class AsyncSubsystem(Described[AsyncClient]):
             )
         if remote not in cls.definition.remotes.values():
             raise TypeError(
-                f"{cls.__name__}.{name} is {remote.method}, which is not in its definition,"
-                f" {cls.definition.__name__}"
+                f"{cls.__name__}.{name} is derived from {remote.method}, which is not a method of"
+                f" the class's definition, {cls.definition.__name__}"
             )
 
     @classmethod

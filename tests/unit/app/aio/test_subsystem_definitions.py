@@ -222,7 +222,9 @@ def test_what_is_taken_is_a_marked_method() -> None:
         streamed(VolumeDriver.create)  # type: ignore[arg-type]  # refused by the checker too
     with pytest.raises(TypeError, match=r"Odd\.make is VolumeDriver\.Create: call it create"):
         type("Odd", (AsyncSubsystem,), {"make": awaited(VolumeDriver.create)})
-    with pytest.raises(TypeError, match="which is not in its definition, VolumeDriver"):
+    with pytest.raises(
+        TypeError, match="which is not a method of the class's definition, VolumeDriver"
+    ):
         type(
             "Odd",
             (AsyncSubsystem,),
