@@ -253,7 +253,9 @@ class Discovery(Protocol):
 class LocalDiscovery(Discovery, Protocol):
     """A discovery whose look-ups only read local files.
 
-    A registry makes many such look-ups in one thread.
+    They do not block for long, so ``get_all`` may make the look-ups of all plugins in the caller's
+    thread, and an asynchronous registry makes them in the event loop's thread. Look-ups of other
+    discoveries run in worker threads there.
     """
 
     @property
@@ -366,9 +368,10 @@ class PendingResponse(Protocol):
     def advance(self, events: int) -> bool:
         """Send or receive what is possible without waiting; return true when polling is over.
 
-        ``events`` are the events that occurred, or 0 if the time-out has expired. When polling is
-        over, ``finish`` reads the rest; it has to wait if only a parser can find the response's
-        end.
+        ``events`` are the events that occurred, or 0 if the time-out has expired: then polling is
+        over, and ``finish`` raises ``TransportTimeoutError``. In all other cases ``finish`` reads
+        the rest of the response. It may then have to wait: polling ends early if the end of the
+        response can only be found by parsing its body.
         """
         ...
 
