@@ -62,8 +62,9 @@ class AddressResponse:
 class IpamDriver(Subsystem):
     """A manager of pools of addresses, and of the addresses in them.
 
-    The key of an error in a response 200 is ``Error``. A proxy also takes ``Err`` for an error,
-    which engines here take for a success without content (trap 7).
+    A response with status 200 reports an error under the key ``Error``. An engine ignores the key
+    ``Err`` in IPAM responses, and takes such a response for an empty success (trap 7 in
+    docs/protocol.md). A proxy raises ``DriverError`` for either key.
     """
 
     error_keys: ClassVar[tuple[str, ...]] = ("Error", "Err")

@@ -183,7 +183,8 @@ class NetworkDriver(Subsystem):
         """Create an endpoint; return only the addresses that the driver chose, or ``None``.
 
         The driver may choose only addresses that ``interface`` leaves unset. A MAC address in
-        ``options`` is the base64 of its bytes; in ``interface`` it is text (trap 18).
+        ``options`` is the base64 of its bytes; in ``interface`` it is text (trap 18 in
+        docs/protocol.md).
         """
         raise NotImplementedError
 

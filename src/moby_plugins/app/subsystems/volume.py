@@ -126,7 +126,8 @@ class VolumeDriver(Subsystem):
     def mount(self, name: str, id: str) -> str:
         """Mount the volume for one user, and return the path.
 
-        An engine may send the same ``name`` and ``id`` several times: count the mounts (trap 12).
+        An engine may send the same ``name`` and ``id`` several times: count the mounts (trap 12 in
+        docs/protocol.md).
 
         Args:
             name: The volume's name.
@@ -168,8 +169,9 @@ class VolumeDriver(Subsystem):
         """Return the volume, or ``None`` if an engine would treat it as absent; for hosts.
 
         An engine treats a volume as absent if the response has no volume, or is any kind of error
-        (B2; B11, trap 9): another status than 200, ``Err``, or invalid JSON. A plugin whose
-        database cannot be reached thus appears to have no volumes; ``get`` raises in that case.
+        (B2 and trap 9 in docs/protocol.md): another status than 200, ``Err``, or invalid JSON. A
+        plugin whose database cannot be reached thus appears to have no volumes; ``get`` raises in
+        that case.
 
         Args:
             name: The volume's name.
