@@ -88,7 +88,10 @@ class ProcessLock:
         self._by_process: dict[int, threading.Lock] = {}
 
     def __call__(self) -> threading.Lock:
-        """Return the lock of this process, which all its threads share."""
+        """Return the lock of this process, which all its threads share.
+
+        A forked child gets a lock of its own, also if it calls an object that its parent made.
+        """
         process = os.getpid()
         lock = self._by_process.get(process)
         # If two threads create a lock at once, both get the one that was stored first.
@@ -488,7 +491,10 @@ class Activations(Generic[P]):
         return plugin
 
     def recheck(self, stale: Plugin) -> None:
-        """Make the next ``get`` look a managed plugin up again: it may have been replaced."""
+        """Forget the managed plugin ``stale``, whose socket is missing, if it is still active.
+
+        The engine may have replaced it: the next ``get`` looks its name up in the engine again.
+        """
         with self._lock():
             plugin = self._plugins.get(stale.name)
             if plugin is not None and _is_same(plugin, stale):

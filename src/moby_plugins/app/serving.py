@@ -62,7 +62,10 @@ ACTIVATE = "Plugin.Activate"
 
 @frozen
 class Route:
-    """The method and the part for a request; ``limit`` is the most bytes of the request's body."""
+    """A remote method, and the part of the app (a subsystem's implementation) that answers it.
+
+    ``limit`` is the most bytes that the body of a request may have; ``None`` means no limit.
+    """
 
     remote: RemoteMethod
     part: Part

@@ -332,11 +332,16 @@ class AsyncLeaders:
     def _check_left(
         self, lead: Lead, until: asyncio.Future[Any], name: str, elapsed: float
     ) -> None:
-        """Raise the reason why a lead has no outcome; return if another caller is to lead.
+        """Raise the reason why ``lead`` has no outcome; return if the caller is to activate again.
 
-        Raise ``WaitCancelledError`` if the registry was closed. If the task was interrupted, for
-        example by an exception with which a test framework ends a test, raise that in the caller
-        that started the lead. If other code cancelled the task, another caller is to lead.
+        ``until`` is what the caller waited for: the task of ``lead`` (its activation of ``name``)
+        if the caller started it, else the outcome. ``elapsed`` is the length of the wait in
+        seconds.
+
+        In every caller, raise ``WaitCancelledError`` if the registry was closed. If the task was
+        interrupted by an exception, for example the one with which a test framework ends a test,
+        raise that in the caller that started the task. All other callers return and start another
+        activation, and so does every caller if other code cancelled the task.
         """
         if self._closing.is_set():
             ending = Ending(name)
