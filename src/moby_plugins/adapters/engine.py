@@ -154,7 +154,10 @@ class EngineDiscovery:
             return [Candidate(self._place(name), error=error)]
 
     def strays(self) -> list[IgnoredFile]:
-        """Return the disabled plugins; none if the engine cannot be asked."""
+        """Return the disabled plugins of the engine, which ``lookup`` refuses.
+
+        The list is empty if the engine does not respond or responds with an error.
+        """
         try:
             disabled = [plugin for plugin in self._all() if not plugin.enabled]
         except PluginError:

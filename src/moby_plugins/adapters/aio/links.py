@@ -100,9 +100,11 @@ class Link:
             self.loop.remove_writer(self._number)
 
     def receive(self, size: int) -> bytes | None:
-        """Receive what is available, about ``size`` bytes at most.
+        """Receive what is available without waiting.
 
-        Returns ``None`` if there is nothing yet, ``b""`` at the end. Raises ``OSError``.
+        Returns at most ``size`` bytes; over TLS, the rest of a record may add up to 16 KiB. Returns
+        ``None`` if nothing was received yet, and ``b""`` at the end of the input. Raises
+        ``OSError`` if the connection is broken.
         """
         try:
             data = self._sock.recv(size)

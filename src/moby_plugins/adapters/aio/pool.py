@@ -49,7 +49,7 @@ class _Waiter(asyncio.Future[None]):
     def add_done_callback(
         self, fn: Callable[[Self], object], /, *, context: Context | None = None
     ) -> None:
-        """Add the callback that continues the task, and keep it for ``resume``."""
+        """Add the callback that continues the task, and store it so that ``resume`` can call it."""
         super().add_done_callback(fn, context=context)
         self._task = fn, context or copy_context()
 

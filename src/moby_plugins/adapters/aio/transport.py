@@ -94,7 +94,12 @@ class AsyncSocketTransport:
     async def _connection(
         self, pool: LoopPool[AsyncConnection], call: Call, ends: float | None
     ) -> AsyncConnection:
-        """Wait for the turn of ``call``, and return an idle or a new connection."""
+        """Wait until ``call`` may be sent, and return an idle or a new connection.
+
+        At most ``TURNS`` calls of a pool are sent at once. ``ends`` is the deadline of the call on
+        the loop's clock; ``None`` for none. Raises ``TransportTimeoutError`` after the deadline,
+        and ``TransportError`` if the plugin cannot be reached or the transport is closed.
+        """
         try:
             await pool.take_turn(call)
             return pool.take() or await self._dialled(pool, call, ends)

@@ -195,11 +195,19 @@ class Deadline(_Base):
             raise RespondedEarlyError("the plugin responded before the request was sent")
 
     def _receive(self, size: int, *args: Any) -> bytes:
-        """Wait for input, within the deadline, and return at most ``size`` bytes of it."""
+        """Wait for input, and return at most ``size`` bytes of it, ``b""`` at the end.
+
+        Raises ``TimeoutError`` once the deadline has passed, and any other ``OSError`` of the
+        socket.
+        """
         raise NotImplementedError
 
     def _receive_into(self, buffer: Any, *args: Any) -> int:
-        """Wait for input, within the deadline, and put it into ``buffer``; return its size."""
+        """Wait for input, and put it into ``buffer``; return the number of bytes, 0 at the end.
+
+        Raises ``TimeoutError`` once the deadline has passed, and any other ``OSError`` of the
+        socket.
+        """
         raise NotImplementedError
 
     def _receive_now(self) -> bytes | None:

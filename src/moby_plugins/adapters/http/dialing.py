@@ -414,10 +414,12 @@ _DIALERS: dict[str, Callable[[Address, TLSOptions | None, Lookups | None], Diale
 
 
 def dialer_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None = None) -> Dialer:
-    """Return a dialer for ``address``, whose host is resolved by ``lookups``; read the TLS files.
+    """Return a dialer for ``address``; for an ``https`` address, read the TLS files.
 
-    Raises ``SpecError`` for a scheme, a path or a file that cannot be used. Files that take
-    longer than a second, or for which there is no descriptor, are read by the first dial.
+    ``lookups`` resolves the host and reads the files, and may be shared by dialers; ``None`` makes
+    one for this dialer. Reading is left to the first dial if it takes longer than a second, or if
+    this process can open no more files or start no thread. Raises ``SpecError`` for a scheme, a
+    path or a file that cannot be used.
     """
     if address.scheme not in _DIALERS:
         known = ", ".join(sorted(_DIALERS))

@@ -296,7 +296,7 @@ class ResponseParser:
 
     def _bound_head(self, data: bytes) -> None:
         if not self._begun:
-            raise RefusedError("an empty line instead of a status")
+            raise RefusedError("an empty line instead of a status line")
         self._head += data
         if len(self._head) > MAX_HEAD_BYTES:
             raise RefusedError(f"a head of more than {MAX_HEAD_BYTES} bytes")
@@ -337,7 +337,11 @@ class UnreadBody:
         self._is_over = False
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes: see ``Body``."""
+        """Return at most ``size`` bytes as soon as any have arrived, ``b""`` at the end.
+
+        Raises ``TransportTimeoutError`` if the time-out expires, ``TransportError`` if the
+        connection breaks, and ``WireError`` if the body is cut off or badly chunked.
+        """
         while not (self._received or self._is_over):
             self._received = self._next(size)
         data, self._received = self._received[:size], self._received[size:]

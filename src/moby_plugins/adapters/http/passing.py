@@ -115,7 +115,7 @@ class _PassingBody:
     _hung_up: threading.Event
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes: see ``Body``."""
+        """Return at most ``size`` bytes as soon as any have arrived, ``b""`` at the end."""
         try:
             data = self._body.read(size)
         except (TransportError, WireError) as error:

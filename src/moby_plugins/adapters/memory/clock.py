@@ -115,14 +115,14 @@ class FakeClock:
         return self._now
 
     def sleep(self, seconds: float) -> None:
-        """Take part, and return when the clock has advanced that far.
+        """Wait until this clock has advanced by ``seconds``, without waiting in real time.
 
         Args:
-            seconds: How long; 0 and less return at once.
+            seconds: How long; for 0 or less, return at once.
 
         Raises:
-            ClockStuckError: If no thread can continue. An exception of a scripted event is
-                raised here, too.
+            ClockStuckError: If every thread waits and nothing is due that would wake one. An
+                exception of a function that was passed to ``at`` may be raised too.
             ValueError: If ``seconds`` is NaN.
         """
         with self._lock:
@@ -139,17 +139,24 @@ class FakeClock:
             self._block(None, seconds)
 
     def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
-        """Take part, and wait for an event; raise as ``sleep`` does.
+        """Wait until an event is set, or until this clock has advanced by ``timeout`` seconds.
 
-        Any thread may set the event, but the order is only exact if a participating thread or a
-        scripted event does. Waiting for a ``SleepEvent`` is listed in ``sleeps``.
+        While it waits, this thread is one of those that the clock wakes one after the other, in the
+        same order in each run. The order is only reproducible if the event is set by ``at``, or by
+        a thread inside ``working``, ``sleep`` or ``wait``; any other thread may set it too. A wait
+        for a ``SleepEvent`` with a ``timeout`` is listed in ``sleeps``.
 
         Args:
             event: The event.
-            timeout: Seconds at most; ``None`` for no bound.
+            timeout: The most seconds to wait, on this clock; ``None`` for no limit.
 
         Returns:
-            Whether it is set.
+            Whether the event is set; false if the time-out expired first.
+
+        Raises:
+            ClockStuckError: If every thread waits and nothing is due that would wake one. An
+                exception of a function that was passed to ``at`` may be raised too.
+            ValueError: If ``timeout`` is NaN.
         """
         if timeout is not None:
             no_nan("timeout", timeout)
