@@ -38,9 +38,11 @@ _MODE = re.compile("(0o?)?[0-7]{1,3}")
 
 
 def app_argument(context: click.Context, __: click.Parameter, text: str) -> tuple[str, Served]:
-    """Return the module's name and the application; pass exceptions of the module on.
+    """Return the module's name and the application.
 
-    With ``--reload`` an error is shown, and the command restarts once a file has changed.
+    Without ``--reload``, an exception of the module's import passes unchanged, and
+    ``click.BadParameter`` is raised if there is no such module or application. With ``--reload``,
+    the error is printed instead, and the command restarts once a file has changed.
     """
     try:
         return _app_of(text)
