@@ -242,9 +242,9 @@ class ChunkCheck:
     def checked(self, chunk: bytes) -> bytes:
         """Return ``chunk`` unchanged.
 
-        Raises ``TypeError`` if it is not bytes, and ``ValueError`` for the last of
-        ``MAX_EMPTY_CHUNKS`` empty chunks in a row: an endless iterator of them would block its
-        reader for ever.
+        Raises ``TypeError`` if it is not bytes, and ``ValueError`` for ``MAX_EMPTY_CHUNKS`` empty
+        chunks in a row: the reader of an iterator that yields empty chunks without end would never
+        return.
         """
         if not isinstance(chunk, _BINARY):
             raise TypeError(f"a body must yield bytes, not {type(chunk).__name__}")

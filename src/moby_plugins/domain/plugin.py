@@ -337,11 +337,12 @@ class ManagedPlugin:
 class Candidate:
     """A possible source of a plugin: a socket, a spec, an entry of the settings or an engine.
 
-    A look-up of a name uses its first candidate, which hides the others. A frozen value.
+    A look-up of a name uses only its first candidate: it returns the candidate's plugin, or raises
+    its error even if a later candidate has none. A frozen value.
 
     Args:
-        path: The path of the file; ``[plugins] NAME`` for an entry of the settings;
-            ``NAME:TAG at ADDRESS`` for a managed plugin.
+        path: The path of the file; ``[plugins] NAME`` for an entry of the settings; ``NAME:TAG at
+            ADDRESS`` for a managed plugin.
         plugin: The plugin that it describes.
         error: Why it cannot be used, if there is no ``plugin``.
         managed: The engine's description of a managed plugin.
