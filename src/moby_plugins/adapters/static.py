@@ -32,7 +32,8 @@ class StaticDiscovery:
             ``https`` address is verified against the system's roots.
 
     Raises:
-        TypeError: For anything but a mapping, or a value that is neither.
+        TypeError: If ``plugins`` is not a mapping, or a value is neither an address nor a
+            ``Plugin``.
         SpecError: For an address that cannot be used.
         InvalidPluginNameError: For an invalid name.
 
@@ -75,7 +76,7 @@ class StaticDiscovery:
             The plugin as it was given.
 
         Raises:
-            PluginNotFoundError: If there is none.
+            PluginNotFoundError: If no plugin has the name.
             InvalidPluginNameError: For an invalid name.
             SpecError: For an address that cannot be used.
         """

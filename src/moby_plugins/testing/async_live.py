@@ -29,7 +29,7 @@ class AsyncLivePlugin:
         sockets_path: The directory of the socket.
 
     Raises:
-        SpecError: On entering, if it cannot listen there.
+        SpecError: On entering, if the plugin cannot listen at its socket.
 
     Examples:
         ```python
@@ -108,10 +108,11 @@ class AsyncLivePlugins:
         return f"AsyncLivePlugins({self._sockets_path!r})"
 
     def __call__(self, plugin: AsyncApp | AsyncSubsystem, name: str = "plugin") -> AsyncLivePlugin:
-        """Start a plugin; raise as ``AsyncLivePlugin`` does.
+        """Start a plugin; raise ``SpecError`` if it cannot listen.
 
         Args:
-            plugin: The same as for ``AsyncLivePlugin``.
+            plugin: An implementation of an asynchronous subsystem, an ``AsyncPluginApp``, or any
+                coroutine function from ``AsyncRequest`` to ``AsyncResponse``.
             name: The name of the plugin.
 
         Returns:

@@ -113,7 +113,9 @@ class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
         """Return a transport.
 
         Args:
-            plugin: The same as for ``AsyncMemoryTransport``, or an implementation of a subsystem.
+            plugin: A coroutine function from ``AsyncRequest`` to ``AsyncResponse``, a table from
+                method to reply, a script or a fault, as ``AsyncMemoryTransport`` takes them; or an
+                implementation of a subsystem, asynchronous or not.
             addr: The address that errors name.
 
         Returns:
@@ -124,7 +126,7 @@ class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
     def strict(
         self, plugin: Mapping[str, Reply] | Script, addr: str = "memory://plugin"
     ) -> AsyncMemoryTransport:
-        """Return a transport whose replies must all be used: see ``assert_used_up``.
+        """Return a transport whose replies must all be used, or ``assert_used_up`` raises an error.
 
         Args:
             plugin: A table or a script.

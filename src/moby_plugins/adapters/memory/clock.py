@@ -45,14 +45,14 @@ _MOST_AT_ONCE = 100_000
 
 
 class ClockStuckError(RuntimeError):
-    """Raised if a ``FakeClock`` is stuck: no thread can be woken, or one does not block."""
+    """Raised if a ``FakeClock`` is stuck: it can wake no thread, or one runs without end."""
 
     __module__ = AtDoor("moby_plugins.testing", __name__)
 
 
 @define(eq=False)
 class _Participant:
-    """A thread that takes part in the clock's schedule."""
+    """A thread that is inside ``working``, ``sleep`` or ``wait`` of the clock."""
 
     name: str
     turn: int
@@ -77,8 +77,8 @@ class FakeClock:
 
     Args:
         start: Its initial time, in seconds.
-        watchdog: Seconds of real time after which a participating thread that does not block is
-            reported with a ``ClockStuckError``.
+        watchdog: Seconds of real time after which ``ClockStuckError`` is raised if a thread inside
+            ``working`` neither leaves the block nor waits on this clock.
 
     Attributes:
         sleeps: The seconds of every call of ``sleep``, in order.
@@ -169,7 +169,7 @@ class FakeClock:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Take part: time stands still while this thread runs, except when it sleeps or waits.
+        """Stop this clock while this thread runs the block, except while it sleeps or waits on it.
 
         Yields:
             Nothing.
@@ -183,10 +183,10 @@ class FakeClock:
     def at(self, moment: float, do: Callable[[], object]) -> None:
         """Call a function at a moment, before threads that sleep until then continue.
 
-        It runs in the thread whose turn it is, and must not sleep itself. Its exception is raised
-        by that thread's ``sleep`` or ``wait`` or, if that thread is leaving, by that of the next
-        one. If it adds itself again for the same moment without end, ``ClockStuckError`` is
-        raised.
+        The function runs in one of the threads that wait on this clock, and must not sleep or wait
+        itself. Its exception is raised by the ``sleep`` or ``wait`` of that thread or, if that
+        thread is just leaving ``working``, by that of the thread that continues next. A function
+        that adds itself again for the same moment without end causes ``ClockStuckError``.
 
         Args:
             moment: When, in seconds on this clock.

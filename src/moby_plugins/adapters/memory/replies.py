@@ -253,7 +253,7 @@ class Script:
         """Take the next reply, and return it.
 
         Returns:
-            It.
+            The reply.
 
         Raises:
             UnexpectedCallError: If none is left.
