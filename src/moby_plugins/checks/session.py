@@ -153,7 +153,10 @@ class Target:
 
     @contextmanager
     def stream(self, method: str, body: bytes = b"") -> Iterator[Stream]:
-        """Send one request, and read the response as a stream; raise errors as ``send`` does.
+        """Send one request, and read the response as a stream.
+
+        Raises ``TransportError`` if no response is received, ``WireError`` if it is incomplete, and
+        ``StalledError`` if the method did not respond in an earlier check.
 
         Args:
             method: The method to call.
@@ -252,7 +255,7 @@ def new_target(
 
 @frozen
 class Undo:
-    """A call that undoes another one; ``certain`` is true once the other has succeeded."""
+    """A call that undoes an earlier one; ``certain`` is true once that has succeeded."""
 
     method: str
     body: bytes
@@ -298,7 +301,7 @@ class Session:
         return Path(path)
 
     def enter_context(self, resource: AbstractContextManager[T]) -> T:
-        """Enter a context manager, and exit it at the end, after the check's calls were undone.
+        """Enter a context manager; exit it at the check's end, after the check's calls were undone.
 
         Args:
             resource: The context manager.
@@ -364,7 +367,9 @@ class Session:
         return answer
 
     def make(self, method: str, args: Any, undo: str, undo_args: Any) -> dict[str, Any]:
-        """Make a call that must succeed, and undo it at the end, unless the check itself does so.
+        """Make a call that must succeed, and undo it at the end of the check.
+
+        It is not undone if the check itself makes the call ``undo``.
 
         Args:
             method: The method to call.
@@ -380,7 +385,7 @@ class Session:
 
     @contextmanager
     def making(self, undo: str, undo_args: Any) -> Iterator[None]:
-        """Make a call at the end that undoes the block, even if the block fails.
+        """Make a call at the end of the check that undoes the block, even if the block fails.
 
         Args:
             undo: The method to call at the end.
@@ -398,7 +403,7 @@ class Session:
             ]
 
     def undo(self, method: str, args: Any) -> None:
-        """Make a call at the end, unless the check itself has made it.
+        """Make a call at the end of the check, unless the check itself has made the same call.
 
         Args:
             method: The method to call.
@@ -435,7 +440,7 @@ class Session:
         """Wait until a condition is true.
 
         Args:
-            wanted: A function that returns whether it is.
+            wanted: A function that returns whether the condition is true.
             seconds: How long to wait; by default the time-out of one call.
 
         Returns:
