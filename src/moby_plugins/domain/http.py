@@ -180,8 +180,8 @@ class Request:
         """Read the whole body, or a part of it. An iterable body is consumed.
 
         Args:
-            size: The largest number of bytes to return; ``None`` or less than 0, as for files,
-                to read all. ``max_bytes`` does not bound a body that is read in parts.
+            size: The largest number of bytes to return; ``None`` or a negative number to read all.
+                ``max_bytes`` does not bound a body that is read in parts.
 
         Returns:
             The bytes; ``b""`` at the end.
@@ -255,7 +255,11 @@ class ChunkCheck:
 
 
 def checked_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the chunks unchanged; raise the errors of ``ChunkCheck.checked``."""
+    """Yield the chunks unchanged.
+
+    Raises ``TypeError`` for a chunk that is not bytes, and ``ValueError`` for ``MAX_EMPTY_CHUNKS``
+    empty chunks in a row.
+    """
     check = ChunkCheck()
     for chunk in chunks:
         yield check.checked(chunk)
@@ -324,7 +328,7 @@ class Response:
 
 
 class NoAnswerError(ConnectionResetError):
-    """Raised by an app, or by a response's body, to give no (further) response.
+    """Raised by an app, or by a response's body, to send no response, or not the rest of one.
 
     The server then closes the connection, as if the plugin had died.
 

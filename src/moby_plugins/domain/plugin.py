@@ -185,7 +185,7 @@ class Plugin:
 
     @property
     def is_v1(self) -> bool:
-        """Whether it is a legacy plugin rather than a managed one."""
+        """Whether the plugin is a legacy one, found by a socket or spec, and not a managed one."""
         return self.managed is None
 
     def scoped_path(self, path: str) -> str:
@@ -196,14 +196,14 @@ class Plugin:
 
         Returns:
             The same path for a legacy plugin, which sees the host's files; for a managed one, the
-            path below the directory in which its engine keeps its files (part B0).
+            path below the directory in which its engine keeps its files (B0 in docs/protocol.md).
         """
         return path if self.managed is None else self.managed.scoped(path)
 
     def implements(self, kind: str) -> bool:
-        """Return whether the manifest names the subsystem (A6).
+        """Return whether the plugin's manifest names the subsystem.
 
-        The case of letters matters, except for a managed plugin (B0).
+        The case of letters matters, except for a managed plugin (B0 in docs/protocol.md).
 
         Args:
             kind: The subsystem's name, such as ``"VolumeDriver"``.

@@ -209,7 +209,7 @@ class Tries:
         return most * self._chance()
 
     def postpone(self, seconds: float) -> None:
-        """Do not count ``seconds`` in which an attempt had to wait for its turn."""
+        """Do not count ``seconds`` that an attempt waited because too many others were running."""
         self.started += seconds
 
 
