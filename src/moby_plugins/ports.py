@@ -275,13 +275,14 @@ class EndingDiscovery(Discovery, Protocol):
             cancel: Ends running and later calls of the returned discovery with ``PluginError``.
 
         Returns:
-            The discovery; ``cancel`` does not end calls of this one.
+            The new discovery. ``cancel`` does not end calls of the discovery on which this method
+            was called.
         """
         ...
 
 
 def ended_by(discovery: Discovery, cancel: Cancellation) -> Discovery:
-    """Return ``discovery``, with waits that ``cancel`` ends if it supports that."""
+    """Return ``discovery``, with waits that end when ``cancel`` is set if it supports that."""
     return discovery.ended_by(cancel) if isinstance(discovery, EndingDiscovery) else discovery
 
 
@@ -343,8 +344,8 @@ class Transport(Protocol):
 class PendingResponse(Protocol):
     """A response that may not have been received yet, to a request that was begun.
 
-    For one thread at a time; a ``Selector`` waits for many of them. Closing the transport also
-    closes it.
+    For one thread at a time; a ``Selector`` waits for many pending responses. Closing the transport
+    also closes its pending responses.
     """
 
     @property
@@ -376,7 +377,11 @@ class PendingResponse(Protocol):
         ...
 
     def finish(self) -> Response:
-        """Wait for the response and return it; raises as ``Transport.send``."""
+        """Wait for the response and return it; the caller closes its body.
+
+        Raises ``TransportError`` if no status line is received; ``TransportTimeoutError`` if the
+        time-out expires.
+        """
         ...
 
     def close(self) -> None:
@@ -394,7 +399,8 @@ class Selector(Protocol):
     def wait(self) -> list[PendingResponse]:
         """Wait until polling is over for at least one response, and return all such responses.
 
-        They are removed from the selector. If it is empty, return an empty list at once.
+        The returned responses are removed from the selector. If the selector is empty, return an
+        empty list at once.
         """
         ...
 
@@ -407,10 +413,12 @@ class BeginningTransport(Transport, Protocol):
     """
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
-        """Send ``request`` as ``send`` does, but return a pending response instead of waiting.
+        """Begin to send ``request``, and return a pending response without waiting.
 
-        If that is not possible, send nothing and return ``None``. Raise an error that ``send``
-        would raise before it waits.
+        If that is not possible, send nothing and return ``None``. Raise ``TransportError`` for an
+        error that is known without waiting, such as a socket on which nothing listens. ``timeout``
+        is in seconds, for the whole exchange; ``None`` means no limit. The caller calls ``finish``
+        or ``close`` of the pending response.
         """
         ...
 
