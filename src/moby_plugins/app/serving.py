@@ -89,8 +89,8 @@ class Route:
 class Routes:
     """The table from each method to the part that implements it.
 
-    ``check`` checks each of the ``parts``. Raises ``TypeError`` and ``ValueError`` as ``PluginApp``
-    does.
+    A part is an implementation of a subsystem. ``check`` raises ``TypeError`` for one that cannot
+    be served. Raises ``ValueError`` if two parts implement the same method.
     """
 
     def __init__(

@@ -109,7 +109,10 @@ def decode(body: bytes, into: Any = None) -> Any:
 
 
 def structure(value: Any, into: Any) -> Any:
-    """Return a decoded JSON value converted to the type ``into``; raises as ``decode`` does."""
+    """Return a decoded JSON value converted to the type ``into``.
+
+    Raise ``WireError`` if the value does not fit, ``TypeError`` if cattrs does not know the type.
+    """
     try:
         hook = _hook(into)
     except _UnknownTypeError:

@@ -141,20 +141,21 @@ def observed(
 ) -> AsyncApp:
     """Return an app that answers as ``app`` does, and reports each request to ``observers``.
 
-    Observers are called in the request's task, so that the app sees the context variables that
-    they set. An ``AsyncPluginApp`` keeps the observers that it already has.
+    Observers are called in the request's task, so that the app sees the context variables that they
+    set. An ``AsyncPluginApp`` keeps the observers that it already has.
 
     Args:
         app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.
         observers: Objects whose methods are called for each request.
-        methods: The methods that a function answers; for others ``RequestStarted.route`` is "".
-            Not used for an ``AsyncPluginApp``.
+        methods: The methods that a function answers; for others ``RequestStarted.route`` is "". Not
+            used for an ``AsyncPluginApp``.
 
     Returns:
         The observed app.
 
     Raises:
-        TypeError: If an observer is not an ``Observer``, or ``app`` is no coroutine function.
+        TypeError: If an observer is not an ``Observer``, or ``app`` is neither an
+            ``AsyncPluginApp`` nor a coroutine function.
     """
     if isinstance(app, AsyncPluginApp):
         return app.with_observers(observers)
@@ -201,7 +202,11 @@ async def _observed(
 
 
 class AsyncAccessLog:
-    """An asynchronous app that calls ``app`` and logs each call, as ``AccessLog`` does."""
+    """An asynchronous app that calls ``app`` and logs each call in one line.
+
+    The logger is ``moby_plugins.access``; the line has the method, the status, the response's size
+    in bytes and the time in milliseconds.
+    """
 
     def __init__(self, app: AsyncApp, clock: Clock) -> None:
         self._app = app
