@@ -84,8 +84,8 @@ class EngineDiscovery:
     It lists the enabled plugins by their full name (``shelf:latest``), and looks them up by that
     name, without ``:latest``, by id, and by at least the first 12 digits of an id. A response may
     have up to 16 MiB. Each method that asks the engine raises ``TransportError`` with the engine's
-    address if it cannot be reached, ``StatusError`` if it responds with an error, and
-    ``WireError`` for any other invalid response. Threads may share it; there is nothing to close.
+    address if it cannot be reached, ``StatusError`` if it responds with an error, and ``WireError``
+    for any other invalid response. Threads may share it; there is nothing to close.
 
     Args:
         address: The address of the engine: ``"unix:///var/run/docker.sock"`` or
@@ -93,11 +93,10 @@ class EngineDiscovery:
         tls_config: For an ``https`` address; without it, the engine is verified against the
             system's roots.
         timeout: Seconds for one look-up or scan, from the dial to the last byte; ``None`` for no
-            bound.
+            limit.
         connect: Creates the transport to the engine; for tests.
         clock: Tells the time; for tests.
-        cancel: Once it is set, current and later look-ups and scans raise ``TransportError``; see
-            ``ended_by``.
+        cancel: Once this is set, current and later look-ups and scans raise ``TransportError``.
 
     Raises:
         SpecError: For an invalid address.

@@ -54,7 +54,10 @@ class AsyncUnixDialer:
         self._path = path
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """Dial: see ``AsyncDialer``. While the plugin's queue is full, this tries repeatedly."""
+        """Return a connected link; raise ``OSError``, ``TimeoutError`` at the time ``until``.
+
+        While the plugin's queue of new connections is full, this tries repeatedly.
+        """
         loop = asyncio.get_running_loop()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -84,7 +87,10 @@ class AsyncTCPDialer:
         self._dialer = dialer
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """Dial: see ``AsyncDialer``. Each address has its share of the time that is left."""
+        """Return a connected link; raise ``OSError``, ``TimeoutError`` at the time ``until``.
+
+        The host's addresses are tried in turn, each for its share of the time that is left.
+        """
         return Link(asyncio.get_running_loop(), await self.connected(call, until))
 
     async def connected(self, call: Call, until: float) -> socket.socket:
@@ -129,7 +135,10 @@ class AsyncTLSDialer:
         self._tcp = AsyncTCPDialer(dialer.tcp)
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """Dial: see ``AsyncDialer``."""
+        """Return a link after the TLS handshake; raise ``OSError``, ``TimeoutError`` at ``until``.
+
+        Raises ``SpecError`` for a TLS file that cannot be used.
+        """
         loop = asyncio.get_running_loop()
         context = await self._context(call, until)
         sock = await self._tcp.connected(call, until)
@@ -213,7 +222,10 @@ async def _result(lookup: Lookup, call: Call, until: float) -> Any:
 def async_dialer_for(
     address: Address, tls: TLSOptions | None, lookups: Lookups | None
 ) -> AsyncDialer:
-    """Return a dialer for ``address`` in an event loop; check and raise as ``dialer_for`` does."""
+    """Return a dialer for ``address`` in an event loop; for ``https``, read the TLS files.
+
+    Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    """
     dialer = dialer_for(address, tls, lookups)
     if isinstance(dialer, UnixSocketDialer):
         return AsyncUnixDialer(dialer.path)

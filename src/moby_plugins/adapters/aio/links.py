@@ -215,7 +215,7 @@ class TLSLink(Link):
         return True
 
     def receive(self, size: int) -> bytes | None:
-        """Receive what is available, decrypted: see ``Link.receive``."""
+        """Receive and decrypt what is available; ``None`` if nothing is, ``b""`` at the end."""
         if not self._take(min(size, _TLS_BYTES)) and not self._incoming.pending:
             return None
         data = self._decrypted()

@@ -61,10 +61,10 @@ class AsyncSocketTransport:
         return "asyncio"
 
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
-        """Send ``request`` over an idle connection or a new one: see ``AsyncTransport``.
+        """Send ``request`` over an idle connection or a new one, and return the response.
 
-        An idle connection that the plugin has closed is replaced before any of the request is
-        sent. After that nothing is retried here: the caller may.
+        An idle connection that the plugin has closed is replaced before any of the request is sent.
+        After that nothing is retried here: the caller may.
         """
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)

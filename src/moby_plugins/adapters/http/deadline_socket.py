@@ -155,7 +155,8 @@ class Deadline(_Base):
     def send_part(self, part: FilePart) -> None:
         """Send what the system can copy of the file; the caller reads and sends the rest.
 
-        ``part`` then describes the rest. Raises the same as ``sendall``.
+        ``part`` then describes the rest. Raises ``RespondedEarlyError`` if the peer responds first,
+        ``TimeoutError`` after the deadline, and any other ``OSError`` of the socket.
         """
         # Only plain sockets can: the data of others has to be encrypted first.
 
@@ -243,7 +244,8 @@ class DeadlineSocket(Deadline, socket.socket):
     def send_part(self, part: FilePart) -> None:
         """Send what the system can copy of the file; the caller reads and sends the rest.
 
-        ``part`` then describes the rest. Raises the same as ``sendall``.
+        ``part`` then describes the rest. Raises ``RespondedEarlyError`` if the peer responds first,
+        ``TimeoutError`` after the deadline, and any other ``OSError`` of the socket.
         """
         # sendfile() has no MSG_DONTWAIT, so the socket itself must not block.
         socket.socket.settimeout(self, 0)

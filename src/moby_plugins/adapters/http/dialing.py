@@ -79,8 +79,8 @@ class StartingDialer(Protocol):
 def system_addresses(host: str, port: int) -> list[Any]:
     """Return the addresses of ``host`` for TCP; raise ``OSError``, of which ``gaierror`` is one.
 
-    If descriptors have run out, the resolver's error varies. Then this raises that of
-    ``os.pipe()``.
+    If no file descriptor is free, the resolver's error varies between systems; this function then
+    raises the error that ``os.pipe()`` raises.
     """
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -342,7 +342,11 @@ class TLSDialer:
         self.context: ssl.SSLContext | TLSOptions = context
 
     def __call__(self, timeout: float | None) -> "DeadlineSSLSocket":
-        """Return a connected socket; raise as ``TCPDialer`` and ``read``, or ``ssl.SSLError``."""
+        """Return a connected socket after the TLS handshake.
+
+        Raises ``OSError``, of which ``ssl.SSLError`` is one, ``TimeoutError`` after ``timeout``
+        seconds, and ``SpecError`` for a TLS file that cannot be used.
+        """
         ends = None if timeout is None else time.monotonic() + timeout
         context = self.read(timeout)
         sock = self.tcp(None if ends is None else max(ends - time.monotonic(), 1e-3))

@@ -409,7 +409,7 @@ class HttptoolsConnection:
         self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
-        """Send ``request``: see ``Connection`` in ``exchanges.py``."""
+        """Send ``request``; return false if the plugin responds before all of it was sent."""
         try:
             self._sock.bound(ends)
             return self._send(request)
@@ -418,7 +418,7 @@ class HttptoolsConnection:
             raise
 
     def receive(self, release: Release, *, whole: bool) -> Response:
-        """Receive the response: see ``Connection`` in ``exchanges.py``."""
+        """Receive the response's head; call ``release`` once its body was read or closed."""
         parser = self._parser
         try:
             parser.begin()

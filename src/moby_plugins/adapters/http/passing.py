@@ -52,7 +52,11 @@ class PassingTransport:
     _watching: list[threading.Thread] = field(factory=list, init=False)
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Send ``request`` over a new connection; raise as ``Transport.send`` does."""
+        """Send ``request`` over a new connection, and return the response.
+
+        Raises ``ConnectionAbortedError`` if the host has hung up, and ``TransportError`` if no
+        status line is received.
+        """
         ends = None if timeout is None else time.monotonic() + timeout
         hung_up = self._hung_up()
         try:

@@ -62,7 +62,7 @@ Idle: TypeAlias = tuple[int, Connection]
 
 
 class IdleConnections:
-    """The idle connections of all transports that share this: at most ``most``.
+    """The idle connections of all transports that share this object: at most ``most``.
 
     The least recently used connection is closed first, and all are closed if ``descriptors`` run
     out. A thread that takes a connection out owns it: each operation on a ``dict`` is atomic, so
@@ -109,7 +109,7 @@ class IdleConnections:
         return True
 
     def shed(self) -> bool:
-        """Close all, to free their descriptors; return false if there were none."""
+        """Close all idle connections to free descriptors; return false if there were none."""
         has_some = bool(self._pools)
         while self._pools:
             self._close_oldest()

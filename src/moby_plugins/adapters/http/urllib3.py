@@ -341,7 +341,7 @@ class Urllib3Connection:
         self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
-        """Send ``request``: see ``Connection`` in ``exchanges.py``."""
+        """Send ``request``; return false if the plugin responds before all of it was sent."""
         try:
             return self._send_request(request, ends)
         except CallersError as error:
@@ -359,7 +359,7 @@ class Urllib3Connection:
             del raised  # its traceback refers to this frame
 
     def receive(self, release: Release, *, whole: bool) -> Response:
-        """Receive the response: see ``Connection`` in ``exchanges.py``."""
+        """Receive the response's head; call ``release`` once its body was read or closed."""
         try:
             response = self._http.response()
         except ERRORS as error:
