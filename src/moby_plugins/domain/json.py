@@ -98,7 +98,8 @@ def first_value(data: bytes) -> Any:
 def only_value(data: bytes) -> Any:
     """Return the JSON value that is all of ``data``, as Go's ``Unmarshal`` reads it.
 
-    Raises ``ValueError`` as ``first_value`` does, and if anything but white space follows.
+    Raises ``ValueError`` for malformed JSON, if anything but white space follows the value, for
+    more than ``MAX_VALUES`` values, and if the memory does not suffice.
     """
     value = first_value(data)
     DECODER.decode(data.decode())

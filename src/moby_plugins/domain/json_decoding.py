@@ -182,7 +182,7 @@ def without_halves(data: bytes, start: int = 0) -> bytes:
 
 
 def steps_without_halves(data: bytes, start: int, size: int) -> Iterator[bytes]:
-    """Yield ``data`` without halves, as ``without_halves`` does, in steps of ``size`` bytes."""
+    """Yield ``data`` in steps of ``size`` bytes, with halves of surrogate pairs replaced."""
     if size < LEAST_STEP_BYTES:
         raise ValueError(f"a step has at least {LEAST_STEP_BYTES} bytes")
     at = 0

@@ -174,7 +174,7 @@ class Plugin:
             addr: The address.
 
         Returns:
-            The plugin. Raises the same errors as the class.
+            The plugin. Raises ``InvalidPluginNameError`` or ``SpecError`` for an invalid argument.
         """
         return cls(name, addr, _UNVERIFIED)
 
