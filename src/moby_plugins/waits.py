@@ -49,7 +49,7 @@ class WakeEvent(threading.Event):
 
     def clear(self) -> None:
         """Raise ``RuntimeError``, because this event cannot be cleared."""
-        raise RuntimeError("this event stays set")
+        raise RuntimeError("a WakeEvent cannot be cleared: make a new one")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the event is set, or the time-out expires.

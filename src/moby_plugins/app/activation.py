@@ -181,7 +181,9 @@ class Activation(Generic[P]):
         """
         if not self.done.is_set() and self._leader == threading.get_ident():
             name = quoted(self.name)
-            raise RuntimeError(f"activating {name} asks for {name}: this would never return")
+            raise RuntimeError(
+                f"activating {name} asks for {name}: the call would wait for itself for ever"
+            )
         ending = ending or Ending()
         began = clock.now()
         either = WakeEvent()

@@ -73,7 +73,7 @@ class Stream:
             WaitCancelledError: If the client is closed before the end of the body.
         """
         if size < 1:
-            raise ValueError("a stream is read by one byte or more at a time")
+            raise ValueError("the size for reading a stream must be 1 or more")
         try:
             return self._body.read(size)
         except PluginError as error:

@@ -113,7 +113,7 @@ class PluginServer:
         Raises ``RuntimeError`` before ``start``.
         """
         if not self._addr:
-            raise RuntimeError("the server has no address before it is started")
+            raise RuntimeError("the server has no address before it is started: call start() first")
         return self._addr
 
     def start(self) -> None:

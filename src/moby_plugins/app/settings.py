@@ -355,7 +355,7 @@ class Settings:
             with open(path, "rb") as file:
                 data = file.read(MAX_SETTINGS_BYTES + 1)
             if len(data) > MAX_SETTINGS_BYTES:
-                raise ValueError(f"larger than {MAX_SETTINGS_BYTES} bytes")
+                raise ValueError(f"the file is larger than {MAX_SETTINGS_BYTES} bytes")
             return cls._from(tomllib.loads(data.decode()))
         except RecursionError as error:
             raise SettingsError(f"{shown(os.fspath(path))}: nested too deeply") from error

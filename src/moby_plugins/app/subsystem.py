@@ -442,7 +442,10 @@ class Described(Generic[C]):
         super().__init_subclass__(**options)
         interfaces = {getattr(base, "interface", "") for base in cls.__bases__} - {""}
         if len(interfaces) > 1:
-            raise TypeError(f"{cls.__name__}: one class for each of {sorted(interfaces)}")
+            raise TypeError(
+                f"{cls.__name__} derives from several subsystems: write one class for each of"
+                f" {sorted(interfaces)}"
+            )
 
     @classmethod
     def _take(cls, inherited: Sequence[RemoteMethod], definition: "type[Subsystem]") -> None:

@@ -435,7 +435,9 @@ def tracing_proxy_at(
         SpecError: If it cannot listen at the address, or the plugin's address cannot be used.
     """
     if listen.scheme != "unix":
-        raise SpecError(f"it can listen at a unix:// address only, not at {shown(listen.text)}")
+        raise SpecError(
+            f"a tracing proxy can listen at a unix:// address only, not at {shown(listen.text)}"
+        )
     with ExitStack() as last:
         transport = _connect(plugin, tls, settings)
         last.callback(transport.close)

@@ -109,7 +109,7 @@ def _octal(_: click.Context, __: click.Parameter, value: str) -> int:
 
 def _seconds(_: click.Context, __: click.Parameter, value: float) -> float:
     if math.isnan(value):
-        raise click.BadParameter("it is not a number")
+        raise click.BadParameter("nan is not a number of seconds")
     if not 0 <= value <= threading.TIMEOUT_MAX:
         raise click.BadParameter(f"{value} is not in the range 0<=x<={threading.TIMEOUT_MAX}.")
     return value
@@ -265,5 +265,7 @@ def _server_tls(tls_files: dict[str, str]) -> ServerTLS | None:
 
 def _specs_path(settings: Settings) -> str:
     if not settings.specs_paths:
-        raise SettingsError("specs_paths is empty, and a plugin on TCP is found by its spec")
+        raise SettingsError(
+            "hosts find a plugin on TCP by its spec file, and specs_paths is empty: set it"
+        )
     return settings.specs_paths[0]

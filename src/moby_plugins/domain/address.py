@@ -194,7 +194,9 @@ def _without_credentials(text: str, scheme: str, rest: str) -> str:
     if not at or scheme not in {"unix", *DEFAULT_PORTS}:
         return rest
     if not re.fullmatch(_USER_INFO, credentials):
-        raise SpecError(f"address {_public(text)} has a user name or password that is none")
+        raise SpecError(
+            f"address {_public(text)} has a character before the @ that must be escaped"
+        )
     return "//" + rest[len("//") + len(credentials) + len(at) :]
 
 
@@ -254,7 +256,7 @@ def _ipv6(text: str, host: str) -> str:
 def _known_version(_: object, __: object, value: int) -> None:
     if value not in {0, TLS_1_2, TLS_1_3}:
         raise SpecError(
-            f"MinVersion {shown(value)} is not a TLS version that can be asked for: 771, 772"
+            f"MinVersion {shown(value)} is not supported: use 771 (TLS 1.2), 772 (TLS 1.3) or 0"
         )
 
 

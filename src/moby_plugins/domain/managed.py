@@ -150,7 +150,7 @@ def found_plugin(plugin: ManagedPlugin, root: object) -> Plugin:
     """
     named, socket = quoted(plugin.name), plugin.socket
     if not _ID.fullmatch(plugin.id):
-        raise SpecError(f"plugin {named} has the id {quoted(plugin.id)}, which is none")
+        raise SpecError(f"plugin {named} has the id {quoted(plugin.id)}, which is not a valid id")
     if not is_socket_name(socket):
         raise SpecError(
             f"the socket of plugin {named} is called {quoted(socket)}, which is not a file's name: "

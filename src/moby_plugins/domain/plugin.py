@@ -237,7 +237,7 @@ def plugin_given(name: object, value: object) -> Plugin:
     if not isinstance(value, Plugin):
         raise TypeError(f"an address or a Plugin is expected, not {quoted(value)}")
     if value.name != check_plugin_name(name):
-        raise SpecError(f"the plugin given is called {quoted(value.name)}")
+        raise SpecError(f"the Plugin for {quoted(name)} is called {quoted(value.name)}")
     return value
 
 
@@ -249,7 +249,7 @@ def read_spec(name: str, file: str, data: bytes) -> Plugin:
     """
     try:
         if len(data) > MAX_SPEC_BYTES:
-            raise SpecError(f"larger than {MAX_SPEC_BYTES} bytes")
+            raise SpecError(f"the file is larger than {MAX_SPEC_BYTES} bytes")
         return _from_json(name, data) if file.endswith(".json") else _from_address(name, data)
     except SpecError as error:
         raise SpecError(error.reason, file) from error

@@ -73,7 +73,9 @@ class AsyncLivePlugin:
         Raises ``RuntimeError`` before the plugin listens.
         """
         if self._client is None:
-            raise RuntimeError("the plugin has no client before it listens")
+            raise RuntimeError(
+                "the plugin has no client before it listens: enter its with block first"
+            )
         return self._client
 
     def stop(self) -> None:

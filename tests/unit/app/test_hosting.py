@@ -57,7 +57,9 @@ def test_nothing_happens_before_the_start(underneath: Underneath) -> None:
     """A server that was only made listens nowhere, and has no address yet."""
     server = PluginServer(app, underneath.listen)
 
-    with pytest.raises(RuntimeError, match=r"^the server has no address before it is started$"):
+    with pytest.raises(
+        RuntimeError, match=r"^the server has no address before it is started: call start"
+    ):
         _ = server.addr
     assert underneath.events == []
 

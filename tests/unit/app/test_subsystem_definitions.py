@@ -84,5 +84,8 @@ def test_a_name_that_is_never_defined_is_told_at_the_first_call() -> None:
 
 def test_one_class_implements_one_subsystem() -> None:
     """Methods of the same name would answer for each other."""
-    with pytest.raises(TypeError, match=r"^Both: one class for each of \['LogDriver', 'Volume"):
+    with pytest.raises(
+        TypeError,
+        match=r"^Both derives from several subsystems: write one class for each of \['Log",
+    ):
         type("Both", (VolumeDriver, LogDriver), {})

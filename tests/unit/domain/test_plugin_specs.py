@@ -127,7 +127,7 @@ def test_no_tls_config_leaves_verification_on() -> None:
         ),
         (
             b'{"Addr":"tcp://h","TLSConfig":{"MinVersion":769}}',
-            "MinVersion 769 is not a TLS version that can be asked for: 771, 772",
+            "MinVersion 769 is not supported: use 771 (TLS 1.2), 772 (TLS 1.3) or 0",
         ),
         (b'{"Addr":"tcp://h","TLSConfig":{"CAFile":[]}}', "CAFile must be a string, not an array"),
         (

@@ -57,7 +57,9 @@ class RequestsConnect:
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> "RequestsTransport":
         """Return a transport; raise ``SpecError`` for TLS options that requests cannot apply."""
         if tls is not None and (tls.min_version or tls.passphrase):
-            raise SpecError("requests takes neither MinVersion nor a passphrase from a plugin")
+            raise SpecError(
+                "requests cannot apply MinVersion or a passphrase: use another transport"
+            )
         return RequestsTransport(self.session, address, tls if address.encrypted else None)
 
 

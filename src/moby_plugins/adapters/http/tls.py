@@ -191,7 +191,9 @@ def _trust_file(context: ssl.SSLContext, ca_file: str) -> None:
 
 def _identify(context: ssl.SSLContext, tls: TLSOptions | ServerTLS) -> None:
     if not (tls.cert_file and tls.key_file):
-        raise SpecError("CertFile and KeyFile go together", tls.cert_file or tls.key_file)
+        raise SpecError(
+            "CertFile and KeyFile must be given together", tls.cert_file or tls.key_file
+        )
     try:
         with _regular(tls.cert_file) as cert_path, _regular(tls.key_file) as key_path:
             # Without a password argument, OpenSSL would ask for one on the terminal.

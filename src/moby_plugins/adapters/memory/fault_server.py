@@ -366,7 +366,7 @@ class FaultServer:
         """The address for hosts, once started."""
         running = self._running
         if running is None:
-            raise RuntimeError("the server has no address before it is started")
+            raise RuntimeError("the server has no address before it is started: call start() first")
         return running[0].address
 
     def connect(self, address: Address, tls: TLSOptions | None = None, /) -> Transport:

@@ -261,7 +261,7 @@ class Script:
         with self._lock:
             if self._taken == len(self._steps):
                 raise UnexpectedCallError(
-                    f"a script of {len(self._steps)} replies was called once more"
+                    f"a script of {len(self._steps)} replies has none left for another call"
                 )
             self._taken += 1
             return self._steps[self._taken - 1]

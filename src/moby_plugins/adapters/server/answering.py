@@ -394,8 +394,8 @@ def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
         size += len(name) + len(value)
     if size > _MAX_HEADER_BYTES or len(headers) > _MAX_HEADERS:
         raise ValueError(
-            f"headers of {size} bytes, {len(headers)} in number: hosts read {_MAX_HEADER_BYTES} "
-            f"and {_MAX_HEADERS}"
+            f"the response has {len(headers)} headers of {size} bytes: hosts read at most"
+            f" {_MAX_HEADERS} of {_MAX_HEADER_BYTES} bytes together"
         )
     lengths = list(filter(_is_length, headers))
     if len(lengths) > 1:

@@ -85,7 +85,9 @@ class MetricsServer:
     def url(self) -> str:
         """The URL at which this server listens, once started: ``http://127.0.0.1:9323``."""
         if not self._url:
-            raise RuntimeError("the metrics have no address before their server is started")
+            raise RuntimeError(
+                "the metrics have no address before their server is started: call start() first"
+            )
         return self._url
 
     def start(self, is_serving: Callable[[], bool]) -> None:

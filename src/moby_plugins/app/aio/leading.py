@@ -329,7 +329,8 @@ class AsyncLeaders:
             until: asyncio.Future[Any] = _task_of(lead)
         elif lead is LEADING.get(None):
             raise RuntimeError(
-                f"activating {quoted(name)} asks for {quoted(name)}: this would never return"
+                f"activating {quoted(name)} asks for {quoted(name)}:"
+                " the call would wait for itself for ever"
             )
         else:
             until = lead.outcome

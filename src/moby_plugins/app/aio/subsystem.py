@@ -263,7 +263,9 @@ class AsyncSubsystem(Described[AsyncClient]):
     @classmethod
     def _check_taken(cls, name: str, remote: RemoteMethod) -> None:
         if name != remote.name:
-            raise TypeError(f"{cls.__name__}.{name} is {remote.method}: call it {remote.name}")
+            raise TypeError(
+                f"{cls.__name__}.{name} is derived from {remote.method}: name it {remote.name}"
+            )
         if cls.definition is None and issubclass(remote.owner, Subsystem):
             cls.definition = remote.owner
         if not (isinstance(cls.definition, type) and issubclass(cls.definition, Subsystem)):
