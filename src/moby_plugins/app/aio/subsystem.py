@@ -51,7 +51,7 @@ def awaited(
         ``AsyncSubsystem``.
 
     Raises:
-        TypeError: If ``method`` is not such a method, or responds with a stream.
+        TypeError: If ``method`` is not marked with ``@remote()``, or responds with a stream.
     """
     remote = _marked(method)
     if isinstance(remote, Streamed):
@@ -74,7 +74,7 @@ def streamed(
         the iterator, or use ``contextlib.aclosing``.
 
     Raises:
-        TypeError: If ``method`` is not such a method.
+        TypeError: If ``method`` does not respond with a stream.
     """
     remote = _marked(method)
     if not isinstance(remote, Streamed):
@@ -169,7 +169,10 @@ def _of(remote: RemoteMethod, call: Callable[..., T]) -> Callable[..., T]:
 
 
 def flaw_of(method: Any, remote: RemoteMethod) -> str:
-    """Return what is wrong with a method of a part: "" unless it is of the wrong kind."""
+    """Return what is wrong with a method of an implementation, "" if nothing is.
+
+    It is wrong if it is not a coroutine function, or not an asynchronous generator for a stream.
+    """
     # A method may be an object with a ``__call__``, or a plain function that a decorator made
     # around a coroutine function, which is then its ``__wrapped__``.
     kinds = (method, type(method).__call__, inspect.unwrap(method))

@@ -71,7 +71,11 @@ class IpamDriver(Subsystem):
 
     @remote(sends_body=False, default_on_error=IpamCapabilities())
     def get_capabilities(self) -> IpamCapabilities:
-        """Return the driver's capabilities; called at activation. A failure means none."""
+        """Return the driver's capabilities; called at activation.
+
+        On a host, no ``PluginError`` is raised: after a failed call the result is
+        ``IpamCapabilities()``.
+        """
         raise NotImplementedError
 
     @remote(sends_body=False)
@@ -104,7 +108,10 @@ class IpamDriver(Subsystem):
     def request_address(
         self, pool_id: str, address: str = "", options: Mapping[str, str] | None = None
     ) -> AddressResponse:
-        """Allocate and return ``address`` (without prefix) if set, else an address of choice."""
+        """Allocate ``address``, or an address of the driver's choice if it is "", and return it.
+
+        ``address`` has no prefix; the address that is returned has one.
+        """
         raise NotImplementedError
 
     @remote()

@@ -141,8 +141,8 @@ class FrameReader:
     def feed(self, data: bytes) -> list[LogEntry]:
         """Return the entries that ``data`` completes.
 
-        Raise ``WireError`` if a frame is too large or not an entry. If entries precede it, return
-        these, and raise in the next call.
+        Raise ``WireError`` if a frame is too large or not an entry. If valid entries precede that
+        frame, return them, and raise in the next call.
         """
         self._data += data
         entries: list[LogEntry] = []
