@@ -303,7 +303,10 @@ class NamedTransports(Protocol[Made_co]):
         ...
 
     def check(self, transport: object, scheme: str) -> None:
-        """Raise ``SettingsError`` if the transport for ``scheme`` is asynchronous, or must be."""
+        """Raise ``SettingsError`` if ``transport``, made for ``scheme``, is of the wrong kind.
+
+        The wrong kind is an asynchronous transport for a synchronous registry, and the reverse.
+        """
 
 
 class ConnectByScheme(Generic[Made_co]):
@@ -330,7 +333,7 @@ class ConnectByScheme(Generic[Made_co]):
         return transport
 
     def name(self, scheme: str) -> str:
-        """Return the name of the transport for ``scheme``; for ``"auto"``, of the one it means."""
+        """Return the name of the transport for ``scheme``; ``"auto"`` is replaced by its choice."""
         chosen = self._transports.get(scheme, "none")
         if not isinstance(chosen, str):
             return shown(getattr(chosen, "__qualname__", type(chosen).__qualname__))

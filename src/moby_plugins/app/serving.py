@@ -79,7 +79,11 @@ class Route:
             raise request.too_large(limit)
 
     def admit(self, request: Request) -> Request:
-        """Return ``request`` with its body limited; raise ``StatusError`` with 413 beyond that."""
+        """Return ``request`` with its body limited to ``limit`` bytes.
+
+        Raise ``StatusError`` with 413 if its Content-Length exceeds that; reading a longer body
+        raises it later.
+        """
         self.check_size(request)
         if isinstance(request.body, bytes):
             return request

@@ -346,8 +346,8 @@ class Settings:
             The settings.
 
         Raises:
-            SettingsError: If the file cannot be read, is not valid, or is larger than 1 MiB; the
-                error names the file.
+            SettingsError: If the file cannot be read, is not valid, or is larger than 1 MiB. The
+                message names the file.
         """
         import tomllib
 

@@ -201,8 +201,8 @@ class AsyncRegistry:
             class, a typed proxy.
 
         A managed plugin has several names, which all give the same client. It gets no handshake:
-        its engine knows what it implements. After a call that finds its socket missing, it is
-        looked up again.
+        its engine knows what it implements. After a call that found the plugin's socket missing,
+        the next ``get`` looks the name up in the engine again.
 
         Raises:
             PluginNotFoundError: If the plugin is not found within the policy's budget.
@@ -264,7 +264,9 @@ class AsyncRegistry:
         found is not waited for. A plugin that fails is logged and left out.
 
         Args:
-            implements: As ``get`` takes it.
+            implements: The subsystem that a plugin must implement to be returned: its name, or its
+                class, such as ``AsyncVolumeDriver``, to get typed proxies. ``None`` returns all
+                plugins.
             on_failure: Called with the name and the error of each plugin that is left out.
 
         Returns:
