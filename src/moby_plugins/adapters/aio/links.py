@@ -47,9 +47,9 @@ class Link:
     Attributes:
         loop: The event loop that it belongs to.
         ended: Whether the other end has stopped sending.
-        cut_off: Whether it did so without the ``close_notify`` that TLS requires.
+        cut_off: Whether the other end did so without the ``close_notify`` that TLS requires.
         is_closed: Whether it was closed by this process.
-        is_receiving: Whether the loop calls back when it is readable.
+        is_receiving: Whether the loop calls ``on_readable`` when the socket is readable.
     """
 
     # Plain attributes, read in every call: a property would cost a function call.

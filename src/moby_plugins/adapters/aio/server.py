@@ -2,8 +2,8 @@
 
 uvicorn is not used (decision 0046): it closes a connection whose host has shut down its sending,
 and so loses the response, and it bounds neither the size nor the time of a head.
-``AsyncServerConnection`` does both. ``MAX_CONNECTIONS`` bounds what the threaded server bounds by
-its threads.
+``AsyncServerConnection`` sends such a response, and bounds size and time of a head.
+``MAX_CONNECTIONS`` bounds the connections, as the number of threads does in the threaded server.
 """
 
 import asyncio
@@ -103,7 +103,7 @@ class AsyncServer:
     async def stop(self, drain: float) -> None:
         """Accept no more connections, give calls ``drain`` seconds to end, then cut them off.
 
-        If the task is cancelled, they are cut off at once.
+        If the task is cancelled, the calls are cut off at once.
         """
         self.stopping = True
         self._accept_no_more()

@@ -44,7 +44,7 @@ def observe(
     specs_paths: tuple[str, ...],
     ask: Callable[[Mapping[str, Candidate]], Mapping[str, HandshakeOutcome]],
 ) -> Observations:
-    """Return all facts. This connects to sockets briefly, and changes nothing.
+    """Return all facts. Sockets are connected to briefly, and nothing is changed.
 
     ``ask`` takes the first candidate of each name, and returns the plugins' responses.
     """
