@@ -97,7 +97,7 @@ def is_final(status: int) -> bool:
 
 
 def check_heads(data: bytes) -> int:
-    """Check the heads at the beginning of ``data``; return where that of the final response ends.
+    """Check the heads at the beginning of ``data``; return where the final response's head ends.
 
     Raises ``ValueError`` if a head is malformed, incomplete or too long.
     """
@@ -156,8 +156,8 @@ def _blame(data: bytes) -> ValueError:
 def response_size(data: bytes) -> int | None:
     """Return the size in bytes of the response that begins with ``data``, its head included.
 
-    0 if the head is incomplete. ``None`` if only a parser can tell: for an interim or malformed
-    response, and for one that is chunked or ends with the connection.
+    The size is 0 if the head is incomplete. It is ``None`` if only a parser can find the end: for
+    an interim or malformed response, and for one that is chunked or ends with the connection.
     """
     match = _head.match(data)
     if match is None:

@@ -71,7 +71,7 @@ class DriverFailed:
         plugin: The plugin's name; "" for a client without one.
         address: The plugin's address.
         method: The method, for example ``VolumeDriver.Mount``.
-        error: The driver's error, which is raised unless the method has a default for it.
+        error: The driver's error. The call raises it unless the method has a default result.
     """
 
     plugin: str
