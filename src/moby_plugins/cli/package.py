@@ -146,7 +146,7 @@ def _words(entrypoint: str | None) -> tuple[str, ...]:
 
 
 def _beside(app: str) -> tuple[str, ...]:
-    """Return the app's module, if it is in the current directory, as for ``serve``."""
+    """Return the file or directory of the app's module, if it is in the current directory."""
     top = app.partition(":")[0].partition(".")[0]
     if os.path.isfile(f"{top}.py"):
         return (f"{top}.py",)
