@@ -114,7 +114,7 @@ def warn(condition: object, came_back: object) -> None:
 
 
 def skip(why: object) -> NoReturn:
-    """Skip the check, without a verdict on the plugin.
+    """Skip the check: it neither passes nor fails.
 
     Args:
         why: Why the check cannot be made.
@@ -151,7 +151,7 @@ class Check:
         expects: The rule in words.
         source: The section of the protocol that has the rule: "B2", "B11 trap 10".
         reads_only: Whether the check changes nothing in the plugin, not even temporarily.
-        worst: The verdict if the plugin breaks the rule: ``WARNED`` if no engine depends on it.
+        worst: The outcome if the plugin breaks the rule: ``WARNED`` if no engine depends on it.
         hosts: The hosts that depend on the rule.
         function: A function that returns if the plugin follows the rule; otherwise it raises a
             ``PluginError``, or calls ``require``, ``warn`` or similar.
@@ -191,7 +191,7 @@ def check(
             the name if there is none.
         source: The section of the protocol that has the rule.
         reads_only: Whether the check changes nothing in the plugin.
-        worst: The verdict if the plugin breaks the rule.
+        worst: The outcome if the plugin breaks the rule.
         hosts: The hosts that depend on the rule.
 
     Returns:

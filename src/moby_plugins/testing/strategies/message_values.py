@@ -123,7 +123,8 @@ def method_calls(
     Args:
         kind: The subsystem's class.
         method: The method's name in Python.
-        fields: As for ``messages``; the key of a parameter: ``(WeatherStation, "forecast.days")``.
+        fields: Strategies for fields and parameters whose type is too general. The key of a
+            parameter has the subsystem's class and a text: ``(WeatherStation, "forecast.days")``.
 
     Returns:
         The strategy.

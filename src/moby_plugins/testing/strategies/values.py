@@ -247,7 +247,7 @@ class PluginTree:
             base: The existing directory below which to create it.
 
         Raises:
-            OSError: If the file system does not allow it.
+            OSError: If an entry cannot be created.
         """
         for directory in _DIRECTORIES:
             (base / directory).mkdir()
