@@ -81,11 +81,12 @@ def connect(
 class EngineDiscovery:
     """A discovery of the managed plugins of an engine, through read-only requests.
 
-    It lists the enabled plugins by their full name (``shelf:latest``), and looks them up by that
-    name, without ``:latest``, by id, and by at least the first 12 digits of an id. A response may
-    have up to 16 MiB. Each method that asks the engine raises ``TransportError`` with the engine's
-    address if it cannot be reached, ``StatusError`` if it responds with an error, and ``WireError``
-    for any other invalid response. Threads may share it; there is nothing to close.
+    ``scan`` lists the enabled plugins by their full name (``shelf:latest``). ``lookup`` finds them
+    by that name, by the name without ``:latest``, by id, and by at least the first 12 digits of an
+    id. A response may have up to 16 MiB. Each method that asks the engine raises ``TransportError``
+    with the engine's address if it cannot be reached, ``StatusError`` if it responds with an error,
+    and ``WireError`` for any other invalid response. Threads may share it; there is nothing to
+    close.
 
     Args:
         address: The address of the engine: ``"unix:///var/run/docker.sock"`` or

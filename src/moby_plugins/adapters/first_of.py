@@ -13,9 +13,9 @@ class FirstOf:
 
     ``FirstOf(EngineDiscovery("unix:///var/run/docker.sock"), new_local_discovery())`` searches as
     an engine does: its own plugins, then the disk. A name that is invalid for one of the two is
-    left to the other. Any other error of ``first`` ends the look-up: if a plugin is disabled, or
-    an engine does not respond, ``then`` is not searched. If one of the two cannot list candidates,
-    the plugin that it looks up is its only candidate. Threads may share it.
+    looked up in the other only. Any other error of ``first`` ends the look-up: if a plugin is
+    disabled, or an engine does not respond, ``then`` is not searched. If one of the two cannot list
+    candidates, the plugin that it looks up is its only candidate. Threads may share it.
     """
 
     first: Discovery

@@ -180,7 +180,10 @@ class AsyncConnection:
     async def _send_parts(
         self, request: AsyncRequest, body: AsyncIterable[bytes], call: Call
     ) -> bool:
-        """Send the chunks of an iterable; the deadline and an early response also end its wait."""
+        """Send the chunks of an iterable; return false if the plugin responds or stops reading.
+
+        The deadline and an early response also end a wait for the caller's next chunk.
+        """
         chunked = request.length is None
         if not await self._put(head_of(request, self._host, request.length)):
             return False

@@ -40,9 +40,10 @@ class AsyncDialer(Protocol):
     """A dial to one address."""
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """Return a connected link for ``call``, by the loop's time ``until``.
+        """Return a connected link for ``call``.
 
-        Raises ``OSError``, and ``SpecError`` for TLS files that cannot be used.
+        Raises ``OSError`` if the dial fails, ``TimeoutError`` at the loop's time ``until``, and
+        ``SpecError`` for TLS files that cannot be used.
         """
         ...
 
@@ -94,7 +95,7 @@ class AsyncTCPDialer:
         return Link(asyncio.get_running_loop(), await self.connected(call, until))
 
     async def connected(self, call: Call, until: float) -> socket.socket:
-        """Return a connected socket."""
+        """Return a connected socket; raise ``OSError``, ``TimeoutError`` at the time ``until``."""
         loop = asyncio.get_running_loop()
         failure: OSError | None = None
         addresses = await self._addresses(call, until)
@@ -168,7 +169,7 @@ class AsyncTLSDialer:
 
 
 async def _connect(sock: socket.socket, where: Any, call: Call, until: float) -> None:
-    """Connect ``sock`` by the loop's time ``until``; raise ``OSError``."""
+    """Connect ``sock``; raise ``OSError``, ``TimeoutError`` at the loop's time ``until``."""
     loop = asyncio.get_running_loop()
     sock.setblocking(False)
     number = sock.connect_ex(where)
@@ -186,7 +187,7 @@ async def _connect(sock: socket.socket, where: Any, call: Call, until: float) ->
 
 
 async def _ready(link: TLSLink, call: Call, until: float) -> None:
-    """Wait until the handshake of ``link``, which wakes ``call``, can continue."""
+    """Wait until the handshake of ``link`` can continue; raise ``TimeoutError`` at ``until``."""
     if link.loop.time() >= until:
         raise timed_out()
     if link.is_broken():

@@ -1,8 +1,9 @@
 """Connected non-blocking sockets in an event loop, in plain text and under TLS.
 
-They use ``loop.add_reader`` rather than an ``asyncio.Protocol``: a transport of asyncio closes its
-socket if a plugin has stopped reading, and loses the response before that. TLS is OpenSSL with
-memory buffers on top of the same kind of socket, so that both behave alike in every loop.
+These links use ``loop.add_reader`` rather than an ``asyncio.Protocol``: a transport of asyncio
+closes its socket if a plugin has stopped reading, and loses the response before that. TLS is
+OpenSSL with memory buffers on top of the same kind of socket, so that both behave alike in every
+loop.
 
 An event loop is for one thread. Only ``close`` may be called from others; it schedules the rest in
 the loop.

@@ -221,7 +221,10 @@ class LoopPool(Generic[C]):
         return self.process == PROCESS.number and not self.loop.is_closed()
 
     def begin(self, ends: float | None) -> Call:
-        """Begin a call with the deadline ``ends``; raise ``OSError`` once closed."""
+        """Begin a call with the deadline ``ends``; ``None`` for none.
+
+        Raise ``ClosedHereError`` once this pool is closed.
+        """
         if self._closed:
             raise ClosedHereError
         call = Call(self.loop, ends)
@@ -237,7 +240,10 @@ class LoopPool(Generic[C]):
         self.calls.discard(call)
 
     def take_at_once(self, call: Call) -> C | None:
-        """Give ``call`` a turn if one is free; return an idle connection if there is one, too."""
+        """Give ``call`` a turn if one is free, and return an idle connection.
+
+        Returns ``None`` if no turn is free or there is no idle connection.
+        """
         if not self._free:
             return None
         self._free -= 1

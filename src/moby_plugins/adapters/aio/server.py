@@ -44,11 +44,11 @@ _GONE = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ECONNABORTED, errno
 class AsyncServer:
     """A server of ``app`` on ``sock``, which must be bound and which it then owns.
 
-    It runs in the running loop, and with a ``context`` it serves TLS. If ``most`` connections are
-    open, the one that has waited longest for its peer is closed; running calls are never
-    interrupted for this, and further hosts wait. A peer may be silent for ``idle`` seconds, and
-    may take as long for a head. A call that still runs ``patience`` seconds after its host hung up
-    is logged. Start and stop it once.
+    The server runs in the running event loop, and serves TLS if ``context`` is given. If ``most``
+    connections are open, the one that has waited longest for its peer is closed; running calls are
+    never interrupted for this, and further hosts wait. A peer may be silent for ``idle`` seconds,
+    and may take as long for a head. A call that still runs ``patience`` seconds after its host hung
+    up is logged. Start and stop it once.
     """
 
     def __init__(

@@ -64,7 +64,9 @@ class AsyncSocketTransport:
         """Send ``request`` over an idle connection or a new one, and return the response.
 
         An idle connection that the plugin has closed is replaced before any of the request is sent.
-        After that nothing is retried here: the caller may.
+        After that nothing is retried here: the caller may. The caller closes the response's body.
+        Raises ``TransportError`` if no status line is received; ``TransportTimeoutError`` if
+        ``timeout`` seconds pass first (``None`` means no limit).
         """
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
@@ -118,7 +120,11 @@ class AsyncSocketTransport:
             raise
 
     async def _link(self, pool: LoopPool[AsyncConnection], call: Call, until: float) -> Link:
-        """Return a connected link; if no descriptor is left, close idle connections first."""
+        """Return a connected link; if no descriptor is left, close idle connections first.
+
+        Raises ``OSError`` or ``PluginError`` of the last attempt, ``TimeoutError`` at the time
+        ``until``.
+        """
         for attempt in range(1, ATTEMPTS):
             try:
                 return await self._dialer(call, until)

@@ -50,7 +50,7 @@ class Entry:
 def entries_of_directory(path: str) -> Iterator[Entry]:
     """Yield the entries below ``path``, each directory before its content, not following links.
 
-    Raises ``OSError``.
+    Raises ``OSError`` if a directory or a link cannot be read.
     """
     seen: dict[tuple[int, int], str] = {}
     waiting = [""]

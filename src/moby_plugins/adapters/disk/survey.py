@@ -160,7 +160,7 @@ def _listed(group: int) -> set[str]:
 def _components(path: str) -> Iterator[str]:
     """Yield each component of ``path`` from ``/`` on, and after a link those of its target.
 
-    The last one may not exist. Raises ``OSError``.
+    The last component may not exist. Raises ``OSError`` if a link cannot be followed.
     """
     directory, links = "/", 0
     yield directory

@@ -89,7 +89,7 @@ class Deadline(_Base):
     def abort(self) -> None:
         """Make pending and future operations raise ``ClosedHereError``, in any thread.
 
-        This neither waits nor raises. The thread that uses the socket still has to close it.
+        ``abort`` neither waits nor raises. The thread that uses the socket still has to close it.
         """
         self.aborted = True
         guard = self._guard()

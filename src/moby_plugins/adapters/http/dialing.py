@@ -71,7 +71,8 @@ class StartingDialer(Protocol):
     def start(self) -> tuple[DeadlineSocket, bool] | None:
         """Return a socket and whether it is connected; if not, it will be once it is writable.
 
-        Returns ``None`` if starting would have to wait. Raises ``OSError``.
+        Returns ``None`` if starting would have to wait. Raises ``OSError`` if the dial fails at
+        once.
         """
         ...
 
@@ -301,7 +302,10 @@ class TCPDialer:
         raise failure or OSError("the host name has no address")
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
-        """Start to dial; return ``None`` for a name, which needs resolving. Raises ``OSError``."""
+        """Start to dial; return ``None`` for a host name, which would have to be resolved.
+
+        Raises ``OSError`` if the dial fails at once.
+        """
         if not is_number(self.where[0]):
             return None
         family, kind, protocol, _, where = self.resolve(*self.where)[0]

@@ -54,8 +54,9 @@ class PassingTransport:
     def send(self, request: Request, timeout: float | None) -> Response:
         """Send ``request`` over a new connection, and return the response.
 
-        Raises ``ConnectionAbortedError`` if the host has hung up, and ``TransportError`` if no
-        status line is received.
+        Raises ``ConnectionAbortedError`` if the host has hung up, ``TransportError`` if no status
+        line is received, and ``TransportTimeoutError`` after ``timeout`` seconds; ``None`` means no
+        limit.
         """
         ends = None if timeout is None else time.monotonic() + timeout
         hung_up = self._hung_up()

@@ -43,8 +43,8 @@ class RequestsConnect:
     """A factory of transports over ``session``, for ``Settings(transports={"tcp": …})``.
 
     The URL of a UNIX socket is ``http+unix://`` with the path quoted, for which adapters for
-    requests are commonly mounted. The user closes the session. It is used from several threads if
-    the transports are.
+    requests are commonly mounted. The user closes the session. The session is used from several
+    threads if the transports are.
     """
 
     session: Session = field()
@@ -79,7 +79,12 @@ class RequestsTransport:
         return "requests"
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Send ``request`` through the session, and return the response."""
+        """Send ``request`` through the session, and return the response.
+
+        Each step until the head is received may take ``timeout`` seconds, and the body must end
+        ``timeout`` seconds after the call began; ``None`` means no limit. Raises
+        ``TransportError``, ``TransportTimeoutError`` after a time-out.
+        """
         ends = None if timeout is None else time.monotonic() + timeout
         try:
             answer = self._session.send(self._prepare(request), timeout=timeout, **self._options())

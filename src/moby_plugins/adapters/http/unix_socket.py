@@ -48,7 +48,10 @@ class UnixSocketDialer:
         return sock
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
-        """Dial without waiting; return ``None`` for a full queue. Raises ``OSError``."""
+        """Dial without waiting; return ``None`` if the queue of new connections is full.
+
+        Raises ``OSError`` if the dial fails.
+        """
         sock = DeadlineSocket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._sockets.add(sock)

@@ -365,9 +365,9 @@ def _size(response: Response) -> int | None:
 
 
 def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
-    """Return the Content-Length, if any; raise ``ValueError`` for what no host could read.
+    """Return the Content-Length, ``None`` without one; raise ``ValueError`` for a bad head.
 
-    Raises ``TypeError`` for headers that are not a mapping.
+    A head is bad if no host could read it. Raises ``TypeError`` for headers that are not a mapping.
     """
     # The app's code may be untyped.
     status: Any = code
