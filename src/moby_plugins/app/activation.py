@@ -117,7 +117,10 @@ class WatchedTransport:
     _on_missing: Callable[[], object]
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Send the request; call ``on_missing`` if the plugin's socket is missing."""
+        """Send the request, and return the response; call ``on_missing`` if the socket is missing.
+
+        The ``TransportError`` for the missing socket is raised too.
+        """
         try:
             return self._transport.send(request, timeout)
         except TransportError as error:
@@ -497,7 +500,7 @@ class Activations(Generic[P]):
             return [(handler, p) for p in plugins if p.implements(interface)]
 
     def drop(self, name: str) -> P | None:
-        """Forget a plugin by any of its names; return the plugin if it was active.
+        """Forget a plugin by any of its names; return it if it was active, else ``None``.
 
         Threads that wait for its activation still get the outcome.
         """

@@ -272,7 +272,7 @@ def connect_by_requests(session: "Session") -> Connect:
     socket is ``http+unix://`` and the quoted path, which the common adapters for requests handle.
 
     Args:
-        session: The session. It is not closed, and threads share it, so it must be thread-safe if
+        session: The session. The caller closes it, after the transports. It must be thread-safe if
             several threads make calls.
 
     Returns:
@@ -422,7 +422,7 @@ def fastest(version: object) -> tuple[str, str]:
 def idle_connections() -> "IdleConnections":
     """Return the limit on idle connections of one registry or client.
 
-    It is a quarter of the process's file descriptors, and at most 128.
+    The limit is a quarter of the process's file descriptors, and at most 128.
     """
     from moby_plugins.adapters.http.pool import MAX_IDLE_CONNECTIONS, IdleConnections
 

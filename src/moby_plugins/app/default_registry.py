@@ -95,7 +95,7 @@ def get(
     """Return the active plugin ``name``, activating it on first use.
 
     This is ``Registry.get`` of the default registry, which is made on first use from the
-    environment's settings. It waits and retries as the policy allows.
+    environment's settings. The call waits and retries as the policy allows.
 
     Args:
         name: The plugin's name.
@@ -176,8 +176,8 @@ def handle(interface: str, handler: Handler) -> None:
 def using_registry(registry: Registry) -> Iterator[Registry]:
     """Make ``scan``, ``get``, ``get_all`` and ``handle`` use ``registry`` inside this block.
 
-    This is for programs with settings of their own, and for tests. It affects all threads of the
-    process, so only one thread should open such blocks; they may be nested. At the end of the
+    This is for programs with settings of their own, and for tests. The block affects all threads of
+    the process, so only one thread should open such blocks; they may be nested. At the end of the
     block the previous registry is the default again.
 
     Args:

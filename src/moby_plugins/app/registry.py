@@ -216,9 +216,9 @@ class Registry:
             The active plugin, whose ``client`` the registry closes; or, if ``implements`` is a
             class, a typed proxy.
 
-        A managed plugin has several names, which all give the same client. It gets no handshake:
-        its engine knows what it implements. After a call that found the plugin's socket missing,
-        the next ``get`` looks the name up in the engine again.
+        A managed plugin has several names, which all give the same client. A managed plugin gets no
+        handshake: its engine knows what it implements. After a call that found the plugin's socket
+        missing, the next ``get`` looks the name up in the engine again.
 
         Raises:
             PluginNotFoundError: If the plugin is not found within the policy's budget.

@@ -88,7 +88,7 @@ class Trace:
 
     At most 1 MiB of each body is kept. If the plugin sends no complete response, the app raises
     ``NoAnswerError``, and the server closes the host's connection without one. Several threads may
-    call the app. It does not close the transport.
+    call the app. The app does not close the transport.
 
     Args:
         transport: The transport to the plugin.

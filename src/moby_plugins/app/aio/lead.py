@@ -41,7 +41,10 @@ class AsyncWatchedTransport:
     _on_missing: Callable[[], object]
 
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
-        """Send the request; call ``on_missing`` if the plugin's socket is missing."""
+        """Send the request, and return the response; call ``on_missing`` if the socket is missing.
+
+        The ``TransportError`` for the missing socket is raised too.
+        """
         try:
             return await self._transport.send(request, timeout)
         except TransportError as error:

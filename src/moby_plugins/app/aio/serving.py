@@ -45,8 +45,10 @@ from moby_plugins.ports import Clock, has_hung_up, is_forked_child
 class AsyncPluginApp:
     """An application of asynchronous ``parts``: answers the handshake and the calls of a plugin.
 
-    It works as ``PluginApp`` does, with the same routes, limits, statuses and error texts; methods
-    are coroutines, and streams are asynchronous generators. It is a coroutine function from
+    Methods are coroutines, and streams are asynchronous generators. The response has status 404 for
+    a method that no part implements, 400 for invalid arguments, 413 for a body of more than
+    ``max_request_bytes``, and 500 for an exception; a ``StatusError`` has its own status. Each of
+    these responses has the message as ``Err``. The app is a coroutine function from
     ``AsyncRequest`` to ``AsyncResponse``, for ``serve_unix`` of ``moby_plugins.aio`` or for
     ``asgi``. When a host hangs up, the task of its request is cancelled: the method's current
     ``await`` raises ``CancelledError``. Changes that the method made before are not undone, and the
