@@ -114,7 +114,7 @@ class Target:
 
     @cached_property
     def descriptors(self) -> int | None:
-        """How many descriptors the plugin had before the first request."""
+        """The number of the plugin's descriptors before the first request; ``None`` if unknown."""
         return None if self.process is None else self.process.descriptors()
 
     @property

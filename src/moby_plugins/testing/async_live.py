@@ -19,8 +19,8 @@ from moby_plugins.testing.live import DRAIN, TIMEOUT
 class AsyncLivePlugin:
     """An asynchronous plugin, served on the socket ``NAME.sock`` inside a ``with`` block.
 
-    It runs in its own event loop in another thread than the test, so share thread-safe objects such
-    as ``threading.Event`` with it, not those of asyncio.
+    The plugin runs in its own event loop, in another thread than the test, so share thread-safe
+    objects such as ``threading.Event`` with it, not those of asyncio.
 
     Args:
         plugin: An implementation of an asynchronous subsystem, an ``AsyncPluginApp``, or any

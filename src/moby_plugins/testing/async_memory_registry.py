@@ -29,8 +29,8 @@ AsyncPart: TypeAlias = AsyncSubsystem | Subsystem | AsyncReplies
 class AsyncMemoryRegistry(AsyncRegistry):
     """An ``AsyncRegistry`` of plugins that a test adds; no file or connection is opened.
 
-    The creator closes it. It waits on the running event loop's time: on a ``FakeTimeLoop`` that
-    takes no real time.
+    The creator closes it. The registry waits on the running event loop's time: on a
+    ``FakeTimeLoop``, waiting takes no real time.
 
     Args:
         retry: The retry policy of ``get`` and of the clients.
