@@ -105,7 +105,7 @@ class FilePart:
 class FileContent(Protocol):
     """A request's body that may be a part of a regular file.
 
-    A transport that cannot have the system copy the file iterates over it, as for any other body.
+    A transport that cannot have the system copy the file iterates over the body instead.
     """
 
     def part(self) -> FilePart | None:
@@ -358,8 +358,8 @@ App: TypeAlias = Callable[[Request], Response]
 def status_error(status: int, method: str, body: bytes) -> StatusError:
     """Return the error for a response with another status than 200 (protocol.md A4).
 
-    Its message is ``Err`` of the JSON object in ``body``. It is the text of ``body`` if there is
-    no such ``Err``, or if anything follows the JSON value.
+    The error's message is ``Err`` of the JSON object in ``body``, or the text of ``body`` if there
+    is no such ``Err`` or if anything follows the JSON value.
     """
     message = body.decode(errors="replace").strip()
     try:

@@ -178,8 +178,9 @@ def _has_head(data: bytes) -> bool:
 def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
     """Check that a response's headers leave no doubt about where its body ends.
 
-    Takes the values of Content-Length and of Transfer-Encoding, if any. A length is allowed
-    beside chunked encoding, and ignored. Raises ``ValueError``.
+    Takes the values of Content-Length and of Transfer-Encoding, if any. A length is allowed beside
+    chunked encoding, and ignored. Raises ``ValueError`` for several lengths or one that is not a
+    number, and for another encoding than ``chunked``.
     """
     if lengths and (len(lengths) > 1 or not LENGTH.fullmatch(lengths[0].strip(" \t"))):
         raise ValueError(f"bad Content-Length: {', '.join(lengths)!r:.80}")
@@ -196,7 +197,7 @@ def check_interim(options: Iterable[str]) -> None:
 def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
     """Check that at most one valid header says where a request's body ends.
 
-    Takes the values of Content-Length and of Transfer-Encoding. Raises ``ValueError``.
+    Takes the values of Content-Length and of Transfer-Encoding; raises ``ValueError`` otherwise.
     """
     if length is not None and coding is not None:
         raise ValueError("both Content-Length and Transfer-Encoding")

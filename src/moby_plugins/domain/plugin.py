@@ -129,11 +129,12 @@ class Plugin:
     """A plugin as a discovery finds it: its name and its address. A frozen value.
 
     Args:
-        name: The name: not empty, ``.`` or ``..``, without separators and NUL.
+        name: The name: one path component, so without slash and NUL, and not empty, ``.`` or
+            ``..``.
         addr: The address; a user name and password in it are removed.
         tls_config: The TLS options for an ``https`` address.
-        manifest: The subsystems that it implements: empty until the handshake. A managed plugin
-            has no handshake: its engine says what it implements.
+        manifest: The subsystems that it implements: empty until the handshake. A managed plugin has
+            no handshake: its engine says what it implements.
         managed: The additional attributes of a managed plugin, whose name may have slashes and a
             tag.
 

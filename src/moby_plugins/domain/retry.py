@@ -103,8 +103,8 @@ class RetryPolicy:
             do not retry at the same moment; 0 or more. It never exceeds the budget.
 
     A subclass may override ``next_delay``, to wait longer for a particular plugin or to give up by
-    another rule. It is called after each failure; jitter is added to its result. ``ValueError`` is
-    raised for a result that is negative or NaN.
+    another rule. This method is called after each failure; jitter is added to its result.
+    ``ValueError`` is raised for a result that is negative or NaN.
 
     Raises:
         ValueError: If a value is not a number, or is out of range.
