@@ -84,9 +84,10 @@ def listen_unix(
 ) -> Listener:
     """Bind a socket at ``path``, creating its directory if necessary.
 
-    The socket's ``mode`` and ``group`` are set before any host can connect; ``None`` leaves the
-    group that the system gives the file. A stale socket is replaced. If another process is binding
-    a socket at ``path`` at the same time, this function first waits until that process is done.
+    The socket's ``mode`` and ``group`` are set before any host can connect; with ``None`` for
+    ``group``, the socket keeps the group that the system gives it. A stale socket is replaced. If
+    another process is binding a socket at ``path`` at the same time, this function first waits
+    until that process is done.
 
     Returns the bound socket; the caller closes it and calls ``withdraw``. Raises ``SpecError`` if
     the wait lasts longer than ``LOCK_TIMEOUT`` seconds or ``stop_requested()`` is true during it,
