@@ -70,7 +70,7 @@ class StaticDiscovery:
         """Return the plugin ``name``.
 
         Args:
-            name: Its name.
+            name: The plugin's name.
 
         Returns:
             The plugin as it was given.
@@ -88,7 +88,7 @@ class StaticDiscovery:
         """Return the plugin ``name`` as the only candidate, or nothing.
 
         Args:
-            name: Its name.
+            name: The plugin's name.
 
         Returns:
             One candidate, or none.

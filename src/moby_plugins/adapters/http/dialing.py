@@ -135,7 +135,7 @@ class Lookups:
         return context
 
     def resolving(self, resolve: Resolve, host: str, port: int) -> "Lookup":
-        """Start to resolve ``host``, or join a look-up of it; its result is for ``for_port``."""
+        """Start to resolve ``host``, or join a running look-up; pass its result to ``for_port``."""
         # A shared look-up resolves for the port of its first caller.
         late = f"the name {shown(host)} is not resolved"
         lookup = Lookup("resolve", late, lambda: (port, resolve(host, port)))
@@ -219,7 +219,10 @@ class Lookup:
             notify()
 
     def watch(self, who: object, notify: Callable[[], object]) -> None:
-        """Call ``notify``, in any thread, once this is done, unless ``unwatch`` is called first."""
+        """Call ``notify`` once the look-up is done, in any thread.
+
+        It is not called if ``unwatch`` is called first.
+        """
         self._watchers[who] = notify
         if self.done.is_set():  # it ended before ``notify`` was listed
             notify()
@@ -229,7 +232,7 @@ class Lookup:
         self._watchers.pop(who, None)
 
     def result(self) -> Any:
-        """Return the outcome, or raise its error; call this once it is done."""
+        """Return the result of the look-up, or raise its error; call this only once it is done."""
         if self.error is not None:
             raise copy(self.error) from self.cause  # no two threads share a traceback
         return self.value

@@ -67,7 +67,7 @@ class Connection(Protocol):
 class PendingExchange:
     """An exchange of ``request`` over ``sock``, which may still be connecting, until ``ends``.
 
-    ``translate`` maps a failure to connect to our error.
+    ``translate`` returns the ``PluginError`` for a failure to connect.
     """
 
     def __init__(

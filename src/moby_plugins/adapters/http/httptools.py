@@ -159,7 +159,7 @@ class ResponseParser:
         return ResponseHeaders(plain.lines)
 
     def finish(self) -> None:
-        """Drop the parser, which would form a reference cycle with this."""
+        """Drop the parser, which would form a reference cycle with this object."""
         self._parser = None
 
     def ended(self) -> Exception:

@@ -173,7 +173,7 @@ def _hide_location(answer: SessionResponse, **_: Any) -> None:
 
 
 def _translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
-    """Return our error for one of requests: by its class, else by the urllib3 error inside it."""
+    """Return the ``PluginError`` for an error of requests, or for the urllib3 error inside it."""
     if isinstance(error, (InvalidSchema, InvalidURL, MissingSchema, URLRequired)):
         return SpecError(f"the session cannot reach {shown(address.text)}: {shown(error)}")
     inner = [e for e in causes(error) if not isinstance(e, RequestException)]

@@ -74,8 +74,8 @@ class MemoryDiscovery:
         """Add a plugin, or change its address.
 
         Args:
-            plugin: Its name, or a ``Plugin``.
-            addr: Its address, if a name is given.
+            plugin: The plugin's name, or a ``Plugin``.
+            addr: The plugin's address, if a name is given.
 
         Raises:
             TypeError: For an argument of another type.
@@ -96,7 +96,7 @@ class MemoryDiscovery:
         """Remove a plugin, if it exists.
 
         Args:
-            name: Its name.
+            name: The plugin's name.
         """
         with self._lock:
             self._plugins.pop(name, None)
@@ -121,7 +121,7 @@ class MemoryDiscovery:
         """Return the plugin ``name``.
 
         Args:
-            name: Its name.
+            name: The plugin's name.
 
         Returns:
             The plugin.
