@@ -119,7 +119,7 @@ class Target:
 
     @property
     def stalled(self) -> frozenset[str]:
-        """The methods that have stalled so far, and other operations that ``patience`` names."""
+        """The methods and other operations (of ``patience``) that have timed out so far."""
         return frozenset(self._stalled)
 
     def number(self) -> int:
@@ -140,7 +140,7 @@ class Target:
         Raises:
             TransportError: If no response is received.
             WireError: If the response is incomplete.
-            StalledError: If the method has stalled before.
+            StalledError: If the method did not respond within the time-out in an earlier call.
         """
         with self._asking(method):
             response = self._open(method, body, length)
@@ -184,13 +184,14 @@ class Target:
 
     @contextmanager
     def patience(self, what: str, again: str) -> Iterator[None]:
-        """Guard an operation in the block, which is not tried again once it has stalled.
+        """Guard an operation in the block, which is not tried again once it has timed out.
 
-        It has stalled if a time-out or a ``StalledError`` leaves the block.
+        It has timed out if a ``TransportTimeoutError`` or a ``StalledError`` leaves the block.
 
         Args:
             what: The name of the operation.
-            again: The text of the error if it has stalled before.
+            again: The text of the ``StalledError`` that is raised if the operation timed out
+                before.
 
         Yields:
             Nothing.

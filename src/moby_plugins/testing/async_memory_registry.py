@@ -76,7 +76,7 @@ class AsyncMemoryRegistry(AsyncRegistry):
             plugin: An implementation of a subsystem, asynchronous or not, or the ``plugin`` of an
                 ``AsyncMemoryTransport``. A table without ``Plugin.Activate`` implements the
                 subsystems whose methods it has.
-            addr: Its address; ``memory://NAME`` unless given.
+            addr: The plugin's address; ``memory://NAME`` unless given.
 
         Returns:
             A transport to the plugin, which has the ``calls``.

@@ -116,7 +116,7 @@ class PluginDirectory:
 
         Args:
             name: The name of the plugin.
-            addr: Its address.
+            addr: The plugin's address.
 
         Returns:
             The file's path.
@@ -130,7 +130,7 @@ class PluginDirectory:
 
         Args:
             name: The name of the plugin.
-            addr: Its address.
+            addr: The plugin's address.
             tls_config: Its ``TLSConfig``, with keys as in specs; left out if ``None``.
 
         Returns:

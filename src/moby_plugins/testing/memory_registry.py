@@ -88,7 +88,7 @@ class MemoryRegistry(Registry):
             name: The name of the plugin.
             plugin: An implementation of a subsystem, or the ``plugin`` of a ``MemoryTransport``. A
                 table without ``Plugin.Activate`` implements the subsystems whose methods it has.
-            addr: Its address; ``memory://NAME`` unless given.
+            addr: The plugin's address; ``memory://NAME`` unless given.
 
         Returns:
             A transport to the plugin, which has the ``calls``.

@@ -37,7 +37,7 @@ class MethodCall:
     """A call of a subsystem's method, and what the plugin returns. A frozen value.
 
     Args:
-        method: Its name in Python.
+        method: The method's name in Python.
         arguments: What it is called with.
         result: What it returns.
     """

@@ -214,7 +214,7 @@ class TreeEntry:
     """One entry of a ``PluginTree``. A frozen value.
 
     Args:
-        path: Its path in the tree.
+        path: The entry's path in the tree.
         kind: The kind of entry.
         content: The content of a file, or the target of a link.
     """
