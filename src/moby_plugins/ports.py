@@ -253,9 +253,9 @@ class Discovery(Protocol):
 class LocalDiscovery(Discovery, Protocol):
     """A discovery whose look-ups only read local files.
 
-    They do not block for long, so ``get_all`` may make the look-ups of all plugins in the caller's
-    thread, and an asynchronous registry makes them in the event loop's thread. Look-ups of other
-    discoveries run in worker threads there.
+    Such look-ups do not block for long. ``get_all`` may therefore make those of all plugins in one
+    thread, and an asynchronous registry makes them in the event loop's thread. Look-ups of any
+    other discovery run in worker threads.
     """
 
     @property
