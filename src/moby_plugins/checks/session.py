@@ -156,7 +156,7 @@ class Target:
         """Send one request, and read the response as a stream.
 
         Raises ``TransportError`` if no response is received, ``WireError`` if it is incomplete, and
-        ``StalledError`` if the method did not respond in an earlier check.
+        ``StalledError`` if the method did not respond within the time-out in an earlier call.
 
         Args:
             method: The method to call.
@@ -197,7 +197,7 @@ class Target:
             Nothing.
 
         Raises:
-            StalledError: If it has stalled before.
+            StalledError: If the operation timed out before.
         """
         if what in self._stalled:
             raise StalledError(what, self._stalled[what])
