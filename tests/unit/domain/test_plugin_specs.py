@@ -178,7 +178,7 @@ def test_a_switch_of_tls_is_a_boolean(key: str) -> None:
         (b"tcp://\xff", "not UTF-8 at byte 6"),
         ("\ufefftcp://h:1".encode(), None),
         (b"tcp://h:1\ntcp://h:2", "address 'tcp://h:1\\ntcp://h:2' holds a control character"),
-        (b"x" * (MAX_SPEC_BYTES + 1), "larger than 1048576 bytes"),
+        (b"x" * (MAX_SPEC_BYTES + 1), "the file is larger than 1048576 bytes"),
     ],
 )
 def test_an_unusable_bare_spec_says_what_is_wrong(data: bytes, reason: str | None) -> None:
