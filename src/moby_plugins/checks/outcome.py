@@ -149,7 +149,7 @@ class Check:
         subsystem: The subsystem, as manifests name it.
         name: The name of the check.
         expects: The rule in words.
-        source: The section of the protocol that has the rule: "B2", "B11 trap 10".
+        source: The section of docs/protocol.md that has the rule: "B2", "B11 trap 10".
         reads_only: Whether the check changes nothing in the plugin, not even temporarily.
         worst: The outcome if the plugin breaks the rule: ``WARNED`` if no engine depends on it.
         hosts: The hosts that depend on the rule.
@@ -189,7 +189,7 @@ def check(
         name: The name of the check; by default that of the function, with spaces for underscores.
         expects: The rule in words; by default the first paragraph of the function's docstring, or
             the name if there is none.
-        source: The section of the protocol that has the rule.
+        source: The section of docs/protocol.md that has the rule.
         reads_only: Whether the check changes nothing in the plugin.
         worst: The outcome if the plugin breaks the rule.
         hosts: The hosts that depend on the rule.

@@ -168,7 +168,9 @@ class Plugin:
 
     @classmethod
     def local(cls, name: str, addr: str) -> "Plugin":
-        """Make a plugin as from a socket or ``.spec`` file: its certificate is not verified (A2).
+        """Make a plugin as a discovery makes it from a socket or ``.spec`` file.
+
+        Its certificate is not verified (protocol.md A2).
 
         Args:
             name: The name.
@@ -373,5 +375,5 @@ class IgnoredFile:
 
 
 def is_managed_socket(path: str) -> bool:
-    """Return whether ``path`` is that of a managed plugin's socket (part A1)."""
+    """Return whether ``path`` is that of a managed plugin's socket (protocol.md A1)."""
     return _MANAGED_SOCKET.search(path) is not None
