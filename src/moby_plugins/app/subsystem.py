@@ -328,7 +328,7 @@ class RemoteMethod:
         return getattr(part, self.name)(*arguments)
 
     def message(self, *arguments: Any) -> Any:
-        """Return the message: a single attrs value as it is, other arguments as its fields."""
+        """Return the message: a single attrs value unchanged, other arguments as its fields."""
         if self.signature.takes_nothing:
             return {} if self.sends_body else None
         return self.signature.pack(arguments)

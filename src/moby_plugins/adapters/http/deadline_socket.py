@@ -115,7 +115,7 @@ class Deadline(_Base):
         return guard or self.__dict__.setdefault("guard", threading.Lock())
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
-        """Receive into ``buffer`` within the deadline, first what came early; return the size."""
+        """Receive into ``buffer``, early bytes first; raise ``TimeoutError`` at the deadline."""
         if self._early:
             view = memoryview(buffer).cast("B")
             data = self.recv(len(view))

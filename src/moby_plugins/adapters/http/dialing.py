@@ -247,7 +247,7 @@ def for_port(port: int, resolved: tuple[int, list[Any]]) -> list[Any]:
 
 
 def share(left: float, untried: int) -> float:
-    """Return the seconds that one of ``untried`` addresses may take of those ``left``."""
+    """Return the seconds for one address: the seconds ``left``, shared by ``untried`` addresses."""
     return max(left / untried, 1e-3)
 
 

@@ -88,7 +88,7 @@ _ROWS: dict[bool, tuple[Row, ...]] = {
 
 
 def translate(error: Exception, address: Address, *, answered: bool) -> PluginError:
-    """Return our error for ``error``, which is one of ``ERRORS``."""
+    """Return the ``PluginError`` for ``error``, which is one of ``ERRORS``."""
     translated = first_match(_ROWS[answered], [error], address, answered=answered)
     if translated is None:
         raise error

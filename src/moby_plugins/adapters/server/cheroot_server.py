@@ -268,7 +268,7 @@ class _Server(server.HTTPServer):
         return self._listening_socket
 
     def clear_stats(self) -> None:
-        """Disable statistics: those of cheroot would keep the server alive until exit."""
+        """Disable cheroot's statistics, which would keep the server in memory until exit."""
         self._start_time: float | None = None
         self._run_time = 0.0
         self.stats: dict[str, Any] = {"Enabled": False}
