@@ -61,8 +61,8 @@ class Owner(Protocol):
 class AsyncServerConnection(asyncio.BufferedProtocol):
     """One connection, and the call that runs over it.
 
-    ``waits_since`` is the loop's time since which it waits for the peer to send or to read;
-    ``None`` while code of the plugin runs.
+    ``waits_since`` is the loop's time since which the connection waits for the peer to send or to
+    read; ``None`` while code of the plugin runs.
     """
 
     _transport: asyncio.Transport
@@ -102,7 +102,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         return self._owner.buffer
 
     def buffer_updated(self, size: int) -> None:
-        """Copy the received bytes, and wake what waits for them."""
+        """Copy the received bytes, and wake the task that waits for them."""
         data = bytes(self._owner.buffer[:size])
         if self._is_over:
             self._drop(len(data))
@@ -371,7 +371,7 @@ class _Body:
         return self._conn.take(length)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield its chunks; raise ``WireError`` if it is cut off or badly chunked."""
+        """Yield the body's chunks; raise ``WireError`` if the body is cut off or badly chunked."""
         if self._is_awaited and not self.is_over:
             self._is_awaited = False
             self._conn.ask_for_body()
