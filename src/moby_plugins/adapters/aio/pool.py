@@ -51,13 +51,20 @@ class _Waiter(asyncio.Future[None]):
     ) -> None:
         """Add the callback that continues the task, and store it so that ``resume`` can call it."""
         super().add_done_callback(fn, context=context)
-        self._task = fn, context or copy_context()
+        # An empty context is false.
+        self._task = fn, copy_context() if context is None else context
 
     def resume(self) -> None:
         """Continue the task at once, in its own context, as the loop would."""
         proceed, context = self._task
-        self.remove_done_callback(proceed)
-        self.set_result(None)
+        # The handler of a signal may cancel the future between any two of these steps.
+        if not self.remove_done_callback(proceed):
+            return  # the loop continues the task
+        try:
+            self.set_result(None)
+        except asyncio.InvalidStateError:
+            super().add_done_callback(proceed, context=context)
+            return
         context.run(proceed, self)
 
 

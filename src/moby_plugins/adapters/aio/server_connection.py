@@ -36,6 +36,8 @@ MAX_AHEAD = 64 << 10
 MAX_UNREAD_BYTES = 256 << 20
 # Seconds for a host to read the last response and to shut down its sending.
 LINGER = 2.0
+# Seconds after which a stream whose author never waits gives other tasks a turn.
+MAX_TURN = 1e-3
 HUNG_UP = "the host hung up"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -301,14 +303,19 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
                 await self._write(top + answered.first)
             return is_kept
         await self._write(top + _framed(answered.first, in_chunks=in_chunks))
+        ends = self._loop.time() + MAX_TURN
         async for chunk in answered.rest():
             await self._write(_framed(chunk, in_chunks=in_chunks))
+            if self._loop.time() >= ends:
+                await asyncio.sleep(0)
+                ends = self._loop.time() + MAX_TURN
         if in_chunks:
             await self._write(b"0\r\n\r\n")
         return is_kept
 
     async def _write(self, data: bytes) -> None:
-        if self._lost or self._is_cut:
+        # Once a write has failed, the transport is closing: ``connection_lost`` comes a turn later.
+        if self._lost or self._is_cut or self._transport.is_closing():
             raise NoAnswerError(HUNG_UP)
         self._transport.write(data)
         if self._room is not None:
