@@ -14,7 +14,7 @@ class SystemClock:
 
     # Seconds since an arbitrary point, unaffected by changes of the system time; called as it is,
     # because each call asks for the time.
-    now = staticmethod(time.monotonic)
+    now: "staticmethod[[], float]" = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
         """Sleep for ``seconds`` of real time; raise ``ValueError`` for NaN."""
