@@ -43,10 +43,12 @@ from moby_plugins.domain.http import (
     CUT_OFF,
     MAX_REQUEST_BYTES,
     OK,
+    STATUSES,
     App,
     Body,
     Request,
     Response,
+    bad_status,
 )
 from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Manifest
@@ -316,9 +318,11 @@ def _observed(
         unchecked: object = response  # the app's program may not be type-checked
         if not isinstance(unchecked, Response):
             raise TypeError(f"an application returns a Response, not {quoted(unchecked)}")
+        if response.status not in STATUSES:
+            raise bad_status(response.status)
     except BaseException as raised:
         if not is_forked_child():  # the parent process still answers the request
-            context.run(observed.end, INTERNAL_ERROR, raised, hung_up=has_hung_up())
+            context.run(observed.fail, OK, raised, hung_up=has_hung_up())
         raise
     error = response.error if isinstance(response, Refusal) else None
     if isinstance(response.body, io.BytesIO):
@@ -339,13 +343,13 @@ class _ObservedBody:
 
     def read(self, size: int, /) -> bytes:
         try:
-            chunk = self._context.run(self._body.read, size)
+            chunk = self._observed.count(self._context.run(self._body.read, size))
         except BaseException as error:
-            self._end(error.__cause__ or error, hung_up=has_hung_up())
+            fail = self._observed.fail
+            self._context.run(fail, self._status, error, hung_up=has_hung_up())
             raise
-        self._observed.sent_bytes += len(chunk)
         if not chunk:
-            self._end(None, hung_up=False)
+            self._end(hung_up=False)
         return chunk
 
     def close(self) -> None:
@@ -353,10 +357,10 @@ class _ObservedBody:
             self._context.run(self._body.close)
         finally:
             # This has an effect only if the body was not read to its end.
-            self._end(None, hung_up=True)
+            self._end(hung_up=True)
 
-    def _end(self, error: BaseException | None, *, hung_up: bool) -> None:
-        self._context.run(self._observed.end, self._status, error, hung_up=hung_up)
+    def _end(self, *, hung_up: bool) -> None:
+        self._context.run(self._observed.end, self._status, hung_up=hung_up)
 
 
 class AccessLog:

@@ -34,7 +34,16 @@ from moby_plugins.app.subsystem import BAD_REQUEST
 from moby_plugins.async_ports import is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import INTERNAL_ERROR, StatusError, WireError
-from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, MAX_REQUEST_BYTES, OK, Request, Response
+from moby_plugins.domain.http import (
+    CHUNK_BYTES,
+    CUT_OFF,
+    MAX_REQUEST_BYTES,
+    OK,
+    STATUSES,
+    Request,
+    Response,
+    bad_status,
+)
 from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import quoted, shown
@@ -167,6 +176,8 @@ def observed(
         response: object = await app(request)  # the app's program may not be type-checked
         if not isinstance(response, AsyncResponse):
             raise TypeError(f"an application returns an AsyncResponse, not {quoted(response)}")
+        if response.status not in STATUSES:
+            raise bad_status(response.status)
         return response, None
 
     async def serve(request: AsyncRequest) -> AsyncResponse:
@@ -189,8 +200,10 @@ async def _observed(
     except BaseException as raised:
         if not is_forked_child():  # the parent process still answers the request
             # A task is cancelled if its host hung up, or the server ends.
-            left = is_cancelled(raised) or has_hung_up()
-            observed.end(INTERNAL_ERROR, raised, hung_up=left)
+            if is_cancelled(raised):
+                observed.end(OK, hung_up=True)
+            else:
+                observed.fail(OK, raised, hung_up=has_hung_up())
         raise
     if isinstance(response.body, AsyncBytes):
         observed.sent_bytes = len(response.body.whole)
@@ -319,27 +332,29 @@ class _Observed:
 
     async def read(self, size: int, /) -> bytes:
         try:
-            chunk = await self._response.body.read(size)
+            chunk = self._observed.count(await self._response.body.read(size))
         except BaseException as error:
-            left = is_cancelled(error)
-            failure = None if left else error.__cause__ or error
-            self._observed.end(OK, failure, hung_up=left or has_hung_up())
+            if is_cancelled(error):
+                self._observed.end(self._response.status, hung_up=True)
+            else:
+                self._observed.fail(self._response.status, error, hung_up=has_hung_up())
             raise
-        self._observed.sent_bytes += len(chunk)
         if not chunk:
-            self._observed.end(OK, hung_up=False)
+            self._observed.end(self._response.status, hung_up=False)
         return chunk
 
     def close(self) -> None:
-        self._response.body.close()
-        self._observed.end(OK, hung_up=True)
+        try:
+            self._response.body.close()
+        finally:
+            self._observed.end(self._response.status, hung_up=True)
 
     async def aclose(self) -> None:
         try:
             await self._response.aclose()
         finally:
             # This has an effect only if the body was not read to its end.
-            self._observed.end(OK, hung_up=True)
+            self._observed.end(self._response.status, hung_up=True)
 
 
 class _Begun:
