@@ -19,6 +19,7 @@ from moby_plugins.domain.errors import StatusError, WireError, is_kind, status_a
 from moby_plugins.domain.http import Request, as_bytes
 from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.observing import CallEnded, CallStarted, RequestEnded, RequestStarted
+from moby_plugins.failures import log_failure
 
 R = TypeVar("R", Request, AsyncRequest)
 Now: TypeAlias = Callable[[], float]
@@ -72,7 +73,12 @@ class ObservedCall(Generic[R]):
             else:
                 if end is not None:
                     self._ends += (end,)
-        self.request: R = request if headers == own else _with(headers, request)
+        self.request: R = request
+        try:
+            if headers != own:
+                self.request = _with(headers, request)
+        except Exception as error:  # raised by a string of the observer's own class
+            log_failure("the headers that an observer added are not sent", error)
         self.received_bytes: int = 0
         self.new_connection: bool | None = None
         # The status of the response, once its head was received.
@@ -161,10 +167,12 @@ def _with(headers: dict[Any, Any], request: R) -> R:
     The others are left out without an error, since an observer's mistake must not end the call.
     """
     sent = dict(request.headers)
+    taken = {name.lower() for name in sent}
     for name, value in headers.items():
         good = isinstance(value, str) and _is_sendable(value)
-        if good and name not in sent and _may_be_added(name):
+        if good and _may_be_added(name) and name.lower() not in taken:
             sent[name] = value
+            taken.add(name.lower())
     made: Any = type(request)
     return cast("R", made(request.method, request.body, sent, request.length, request.attempt))
 

@@ -230,6 +230,30 @@ def test_an_observer_adds_headers_to_what_is_sent() -> None:
         assert "transfer-encoding" not in lower
 
 
+def test_a_header_is_added_once_whatever_its_case() -> None:
+    """By the first observer; and a value that fails is logged, and ends no call."""
+    seen: list[Mapping[str, str]] = []
+
+    def app(request: Request) -> Response:
+        seen.append(request.headers)
+        return Response(200, b"{}")
+
+    class Odd(str):
+        __slots__ = ()
+
+        def isascii(self) -> bool:
+            raise ValueError("odd")
+
+    settings = Settings(transports={"unix": MemoryTransport(app).connect})
+    twice = [Tagging({"Traceparent": "a"}), Tagging({"traceparent": "b"})]
+    for observers in (twice, [Tagging({"traceparent": Odd("c")})]):
+        with new_client(ADDR, settings=settings, observers=observers) as calling:
+            assert calling.call("M.x") == {}
+
+    added = [{k: v for k, v in each.items() if k.lower() == "traceparent"} for each in seen]
+    assert added == [{"Traceparent": "a"}, {}]
+
+
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), GeneratorExit()], ids=repr)
 def test_an_observer_that_fails_is_logged_and_changes_nothing(
     notes: Notes, error: BaseException, caplog: pytest.LogCaptureFixture
