@@ -179,9 +179,12 @@ class PluginApp:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._routes = Routes(parts, max_request_bytes)
-        self._observers = Observers(observers)
+        self._observers = Observers()
         self._now = now
         self.manifest: Manifest = self._routes.manifest
+        # This app without observers; not a method, which would be a call more for each request.
+        self._plain = partial(PluginApp.__call__, copy(self))
+        self._observers = Observers(observers)
 
     def __repr__(self) -> str:
         return f"<PluginApp of {', '.join(map(shown, self.manifest.implements)) or 'nothing'}>"
@@ -196,10 +199,18 @@ class PluginApp:
             The response; the caller closes its body.
         """
         if self._observers:
-            return _observed(
-                self._answer, request, self._observers, self._routes.methods, self._now
-            )
-        return self._answer(request)
+            return _observed(self._plain, request, self._observers, self._routes.methods, self._now)
+        method = request.method.partition("?")[0]
+        try:
+            route = self._routes.route(method)
+            if isinstance(route, Response):
+                return route
+            return _begun(route.remote.answer(route.part, route.admit(request)), method)
+        except BaseException as error:  # sys.exit() in a method must not end the server
+            if is_forked_child():
+                raise
+            log_failed_call(f"{method} failed", error)
+            return refusal(error)
 
     def with_observers(self, observers: Observers) -> Self:
         """Return a copy of this app that calls ``observers`` too.
@@ -213,19 +224,6 @@ class PluginApp:
         other = copy(self)
         other._observers = Observers((*self._observers, *observers))  # noqa: SLF001  its own class
         return other
-
-    def _answer(self, request: Request) -> Response:
-        method = request.method.partition("?")[0]
-        try:
-            route = self._routes.route(method)
-            if isinstance(route, Response):
-                return route
-            return _begun(route.remote.answer(route.part, route.admit(request)), method)
-        except BaseException as error:  # sys.exit() in a method must not end the server
-            if is_forked_child():
-                raise
-            log_failed_call(f"{method} failed", error)
-            return refusal(error)
 
 
 class CallLog:

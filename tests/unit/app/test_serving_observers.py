@@ -1,5 +1,6 @@
 """A served app tells its observers of each request, and its code runs in their context."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -284,3 +285,20 @@ def test_the_status_of_any_app_is_the_one_that_its_host_gets(
 
     [ended] = notes.of(RequestEnded)
     assert (ended.status, type(ended.error), ended.hung_up) == (code, failure, False)
+
+
+def test_without_observers_a_request_calls_no_function_for_them() -> None:
+    """Of the module of the app: each looks at the request, or makes the response."""
+    app, called = PluginApp(Shelf(FakeClock())), []
+
+    def count(frame: Any, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.endswith("app/serving.py"):
+            called.append(frame.f_code.co_name)
+
+    sys.setprofile(count)
+    try:
+        app(Request("VolumeDriver.List", b"{}"))
+    finally:
+        sys.setprofile(None)
+
+    assert called == ["__call__", "route", "admit", "check_size", "_begun"]

@@ -1,6 +1,7 @@
 """Observers of the asynchronous ends are told what those of the synchronous ones are."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -598,3 +599,23 @@ def test_an_interrupt_of_an_observer_changes_no_request(notes: Notes) -> None:
     asyncio.run(main())
 
     assert notes.of(RequestEnded)[0].status == 200
+
+
+def test_without_observers_a_request_calls_no_function_for_them() -> None:
+    """Of the module of the app: each looks at the request, or makes the response."""
+    app, called = AsyncPluginApp(Shelf()), []
+
+    def count(frame: Any, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.endswith("app/aio/serving.py"):
+            called.append(frame.f_code.co_name)
+
+    async def main() -> None:
+        sys.setprofile(count)
+        try:
+            await app(AsyncRequest("VolumeDriver.Remove", b'{"Name": "a"}'))
+        finally:
+            sys.setprofile(None)
+
+    asyncio.run(main())
+
+    assert called[:2] == ["__call__", "_answered"]
