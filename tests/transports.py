@@ -51,3 +51,8 @@ def _install(site: Path, name: str, source: str, group: str, function: str) -> N
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:{function}\n")
+
+
+def install_observer(site: Path, name: str, source: str) -> None:
+    """The same for an observer: it is what ``make`` of ``source`` returns."""
+    _install(site, name, dedent(source), "moby_plugins.observers", "make")

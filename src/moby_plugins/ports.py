@@ -15,6 +15,7 @@ import os
 import threading
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from moby_plugins.deferred_names import deferred_names
@@ -497,4 +498,6 @@ def callable_or_none(argument: str, value: T) -> T:
     """Return ``value``; raise ``TypeError``, naming ``argument``, if it is not callable or None."""
     if value is not None and not callable(value):
         raise TypeError(f"{argument} must be a function, not {quoted(value)}")
+    if value is not None and iscoroutinefunction(value):  # no code awaits what it returns
+        raise TypeError(f"{argument} must not be a coroutine function: {quoted(value)}")
     return value

@@ -152,6 +152,8 @@ class Activation(Generic[P]):
         self.pending_calls: list[PendingHandlerCall[P]] = []
         # Whether this activation made its plugin active, and the plugin that it replaced.
         self.is_new: bool = False
+        # Whether the registry keeps that plugin: not if it was invalidated during the activation.
+        self.is_kept: bool = False
         self.replaced: P | None = None
         self._leader = leader
         self._process = os.getpid()
@@ -463,6 +465,7 @@ class Activations(Generic[P]):
                 self._forget(known, but=activation)
                 activation.replaced = known
             self._plugins[name] = plugin
+            activation.is_kept = True
         return plugin
 
     def _pending_calls(self, plugin: P) -> list[PendingHandlerCall[P]]:

@@ -157,7 +157,7 @@ def _observer(named: str | Observer) -> Observer:
     make = OBSERVER.load(named)
     try:
         observer = make()
-    except Exception as error:  # another package may raise anything
+    except (Exception, SystemExit) as error:  # another package may raise anything
         raise SettingsError(
             f"the observer {quoted(named)} cannot be made: {shown(error)}"
         ) from error

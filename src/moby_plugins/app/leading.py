@@ -170,10 +170,12 @@ class Leaders:
         except BaseException as error:
             self._settle(activation, handshake, started, None, ending.unless_own(error))
             raise
-        self._settle(activation, handshake, started, plugin)
+        try:
+            self._settle(activation, handshake, started, plugin)
+        finally:  # an observer may raise a ``KeyboardInterrupt``
+            self._call_handlers(activation)
         if activation.plugin is None:  # the registry was closed before it was active
             raise ending.error(elapsed=self._clock.now() - started)
-        self._call_handlers(activation)
         return activation.plugin
 
     def _settle(
@@ -184,8 +186,7 @@ class Leaders:
         plugin: ActivePlugin | None,
         error: BaseException | None = None,
     ) -> None:
-        if self._activations.settle(activation, plugin, error) and self._observers:
-            notify_settled(self._observers, activation, self._clock.now() - started)
+        is_first = self._activations.settle(activation, plugin, error)
         # If the plugin was already active under another name, that client is shared instead.
         if activation.plugin is None or activation.plugin is not plugin:
             try:
@@ -193,6 +194,8 @@ class Leaders:
             except BaseException as raised:  # the outcome is already settled, so only log this
                 what = f"closing the client of plugin {quoted(activation.name)} failed"
                 log_failure(what, raised)
+        if is_first and self._observers:
+            notify_settled(self._observers, activation, self._clock.now() - started)
 
     def _call_handlers(self, activation: Activation[ActivePlugin]) -> None:
         call_handlers(self._activations.take_pending_calls(activation), self._observers)
@@ -284,7 +287,10 @@ class Leaders:
         ) -> tuple[Activation[ActivePlugin], BaseException | None]:
             activation, handshake = activations[outcome.index], handshakes[outcome.index]
             error = ending.unless_own(outcome.error)
-            self._settle(activation, handshake, started, outcome.value, error)
+            try:
+                self._settle(activation, handshake, started, outcome.value, error)
+            except KeyboardInterrupt as interrupt:  # of an observer: raised in the caller's thread
+                return activation, interrupt
             return activation, outcome.error
 
         # Handlers run in this thread while the workers continue: a handler may wait for a plugin
@@ -345,11 +351,13 @@ def notify_settled(observers: Observers, activation: Activation[Any], seconds: f
     """Report the outcome of an activation that took ``seconds`` to the observers."""
     if not observers:
         return
-    from moby_plugins.domain.observing import ActivationFailed, PluginActivated
+    from moby_plugins.domain.observing import ActivationFailed, PluginActivated, PluginDropped
 
     replaced, plugin, error = activation.replaced, activation.plugin, activation.error
     notify_dropped(observers, replaced)
     if plugin is not None and activation.is_new:
         observers.notify(PluginActivated, plugin, seconds)
+        if not activation.is_kept:  # invalidated during the activation
+            observers.notify(PluginDropped, plugin)
     if error is not None:
         observers.notify(ActivationFailed, activation.name, error, seconds)

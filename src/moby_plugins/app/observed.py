@@ -13,16 +13,17 @@ from moby_plugins.app.observing import (
     Take,
     call_each,
     log_failed_observer,
-    raise_interrupt,
 )
 from moby_plugins.domain.async_http import AsyncRequest
-from moby_plugins.domain.errors import INTERNAL_ERROR, StatusError, WireError
-from moby_plugins.domain.http import OK, Request
+from moby_plugins.domain.errors import StatusError, WireError, is_kind, status_and_text
+from moby_plugins.domain.http import Request, as_bytes
 from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.observing import CallEnded, CallStarted, RequestEnded, RequestStarted
+from moby_plugins.failures import log_failure
 
 R = TypeVar("R", Request, AsyncRequest)
 Now: TypeAlias = Callable[[], float]
+_BAD_REQUEST = 400
 # The headers of a client, and those that describe the framing of a message or the connection.
 _TAKEN = frozenset(
     {"accept", "connection", "content-length", "content-type", "expect", "host", "keep-alive"}
@@ -45,6 +46,7 @@ class ObservedCall(Generic[R]):
         "new_connection",
         "received_bytes",
         "request",
+        "status",
     )
 
     def __init__(
@@ -60,7 +62,7 @@ class ObservedCall(Generic[R]):
         )
         self._ends: tuple[Take, ...] = ()
         interrupt: KeyboardInterrupt | None = None
-        # The same loop as in ``call_each``, inline because it runs for each call.
+        # Much as in ``call_each``, inline because it runs for each call.
         for take in takers:
             try:
                 end = take(started)
@@ -71,9 +73,16 @@ class ObservedCall(Generic[R]):
             else:
                 if end is not None:
                     self._ends += (end,)
-        self.request: R = request if headers == own else _with(headers, request)
+        self.request: R = request
+        try:
+            if headers != own:
+                self.request = _with(headers, request)
+        except Exception as error:  # raised by a string of the observer's own class
+            log_failure("the headers that an observer added are not sent", error)
         self.received_bytes: int = 0
         self.new_connection: bool | None = None
+        # The status of the response, once its head was received.
+        self.status: int | None = None
         self._now = now
         self._began = now()
         if interrupt is not None:  # observers that saw the start also see the end
@@ -87,8 +96,9 @@ class ObservedCall(Generic[R]):
             return
         self._ends = ()
         seconds = self._now() - self._began
-        status = OK if error is None else _status(error)
-        received = self.received_bytes
+        status, received = self.status, self.received_bytes
+        if status is None and isinstance(error, StatusError):  # raised by a transport itself
+            status = error.status
         ended = CallEnded(self._started, seconds, status, error, received, self.new_connection)
         interrupt: KeyboardInterrupt | None = None
         for end in ends:
@@ -111,14 +121,18 @@ class ObservedRequest:
     __slots__ = ("_began", "_ends", "_now", "_started", "sent_bytes")
 
     def __init__(self, observers: Observers, started: RequestStarted, now: Now) -> None:
-        self._ends, interrupt = call_each(observers.taking(RequestStarted), started)
+        self._ends = call_each(observers.taking(RequestStarted), started)
         self._now = now
         self._began = now()
         self._started = started
         self.sent_bytes: int = 0
-        if interrupt is not None:
-            self.end(INTERNAL_ERROR, interrupt, hung_up=False)
-            raise interrupt
+
+    def count(self, chunk: bytes) -> bytes:
+        """Count the next chunk of the response, and return it; raise ``TypeError`` for no bytes."""
+        if type(chunk) is not bytes:  # the server would refuse it later
+            chunk = as_bytes(chunk)
+        self.sent_bytes += len(chunk)
+        return chunk
 
     def end(self, status: int, error: BaseException | None = None, *, hung_up: bool) -> None:
         """Report the end of the request; later calls do nothing."""
@@ -126,7 +140,18 @@ class ObservedRequest:
         if ends:
             seconds, sent = self._now() - self._began, self.sent_bytes
             ended = RequestEnded(self._started, seconds, status, error, sent, hung_up)
-            raise_interrupt(call_each(ends, ended)[1])
+            call_each(ends, ended)
+
+    def fail(self, status: int, raised: BaseException, *, hung_up: bool) -> None:
+        """Report that the app raised ``raised``: with ``status``, if a part was sent already.
+
+        Before that, the server responds with the status that the exception stands for.
+        """
+        if self.sent_bytes:
+            self.end(status, raised.__cause__ or raised, hung_up=hung_up)
+        else:
+            status = _BAD_REQUEST if is_kind(raised, WireError) else status_and_text(raised)[0]
+            self.end(status, raised, hung_up=hung_up)
 
 
 def request_started(request: Request | AsyncRequest, methods: Container[str]) -> RequestStarted:
@@ -136,22 +161,18 @@ def request_started(request: Request | AsyncRequest, methods: Container[str]) ->
     return RequestStarted(method, method if method in methods else "", request.headers, size)
 
 
-def _status(error: BaseException) -> int | None:
-    if isinstance(error, StatusError):
-        return error.status
-    return OK if isinstance(error, WireError) else None
-
-
 def _with(headers: dict[Any, Any], request: R) -> R:
     """Return ``request`` with the ``headers`` that can be added to it.
 
     The others are left out without an error, since an observer's mistake must not end the call.
     """
     sent = dict(request.headers)
+    taken = {name.lower() for name in sent}
     for name, value in headers.items():
         good = isinstance(value, str) and _is_sendable(value)
-        if good and name not in sent and _may_be_added(name):
+        if good and _may_be_added(name) and name.lower() not in taken:
             sent[name] = value
+            taken.add(name.lower())
     made: Any = type(request)
     return cast("R", made(request.method, request.body, sent, request.length, request.attempt))
 

@@ -98,6 +98,7 @@ class ObservedClient(ObservedClientBase[Request], Client):
             response = self._transport.send(request, self._time_out(timeout))
             # A third party's response need not have ``new_connection``.
             observed.new_connection = getattr(response, "new_connection", None)
+            observed.status = response.status
             if response.status != OK:
                 response = _counted(response, observed)
             body = raise_for_status(response, request.method)
@@ -128,6 +129,7 @@ class ObservedClient(ObservedClientBase[Request], Client):
         try:
             response = self._transport.send(request, self._time_out(timeout))
             observed.new_connection = getattr(response, "new_connection", None)
+            observed.status = response.status
             body = raise_for_status(_counted(response, observed), request.method)
         except BaseException as error:
             self._ended(observed, error)
@@ -169,11 +171,18 @@ class _Followed:
 
     def read(self, size: int, /) -> bytes:
         try:
-            return self._body.read(size)
+            data = self._body.read(size)
         except BaseException as error:
             self._observed.end(error)
             raise
+        if not data:
+            self._observed.end()
+        return data
 
     def close(self) -> None:
-        self._body.close()
+        try:
+            self._body.close()
+        except BaseException as error:
+            self._observed.end(error)
+            raise
         self._observed.end()

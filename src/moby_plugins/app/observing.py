@@ -54,8 +54,19 @@ class Observers(tuple[Observer, ...]):  # noqa: SLOT001  a tuple with more attri
         A ``KeyboardInterrupt`` is raised after the last observer: it is meant for the caller.
         """
         takers = self._takers.get(kind)
-        if takers:
-            raise_interrupt(call_each(takers, kind(*args, **named))[1])
+        if not takers:
+            return
+        event = kind(*args, **named)
+        interrupt: KeyboardInterrupt | None = None
+        for take in takers:
+            try:
+                take(event)
+            except KeyboardInterrupt as error:
+                interrupt = error
+            except BaseException as error:
+                log_failed_observer(take, error)
+        if interrupt is not None:
+            raise interrupt
 
 
 def _takers(observers: Observers) -> dict[object, tuple[Take, ...]]:
@@ -83,24 +94,21 @@ def _overridden(observers: Iterable[Observer], name: str) -> Iterator[Take]:
             yield take
 
 
-def call_each(takers: Iterable[Take], event: object) -> tuple[list[Any], KeyboardInterrupt | None]:
-    """Pass ``event`` to ``takers``; return the results, and an interrupt if one was raised.
+def call_each(takers: Iterable[Take], event: object) -> list[Any]:
+    """Pass an event of a served request to ``takers``; return the results that are not ``None``.
 
-    Results that are ``None`` are left out. Any other exception is logged as an observer's failure.
+    An exception is logged, also a ``KeyboardInterrupt``: a server has no caller that it is for.
     """
     entered: list[Any] = []
-    interrupt: KeyboardInterrupt | None = None
     for take in takers:
         try:
             result = take(event)
-        except KeyboardInterrupt as error:
-            interrupt = error
         except BaseException as error:
             log_failed_observer(take, error)
         else:
             if result is not None:
                 entered.append(result)
-    return entered, interrupt
+    return entered
 
 
 def log_failed_observer(take: Take, error: BaseException) -> None:
@@ -138,9 +146,3 @@ def notify_dropped(observers: Observers, plugin: Plugin | None) -> None:
         from moby_plugins.domain.observing import PluginDropped
 
         observers.notify(PluginDropped, plugin)
-
-
-def raise_interrupt(interrupt: KeyboardInterrupt | None) -> None:
-    """Raise ``interrupt``, unless it is ``None``."""
-    if interrupt is not None:
-        raise interrupt

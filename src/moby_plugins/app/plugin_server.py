@@ -219,7 +219,8 @@ class PluginServer:
             if self._server is not None:
                 self._server.stop(self._drain)
         finally:
-            self._stop_metrics()
+            if self._server is not None:
+                self._stop_metrics()
             self._stopped.set()
             self.request_stop()
 

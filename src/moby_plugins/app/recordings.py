@@ -54,6 +54,16 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
     return load(path)
 
 
+def load_whole_calls(path: str | os.PathLike[str]) -> tuple[Recording, bool]:
+    """Read a recording without its last line if that is cut off; return whether it was whole.
+
+    Raises ``RecordingError`` as ``load_recording`` does.
+    """
+    from moby_plugins.adapters.disk.recording_file import load_whole_calls as load
+
+    return load(path)
+
+
 def export_trace(recordings: Sequence[Recording], path: str | os.PathLike[str]) -> None:
     """Write recordings as one trace that Perfetto opens: trace-event JSON, with secrets masked.
 

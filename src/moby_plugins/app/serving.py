@@ -43,10 +43,12 @@ from moby_plugins.domain.http import (
     CUT_OFF,
     MAX_REQUEST_BYTES,
     OK,
+    STATUSES,
     App,
     Body,
     Request,
     Response,
+    bad_status,
 )
 from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Manifest
@@ -184,9 +186,12 @@ class PluginApp:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._routes = Routes(parts, max_request_bytes)
-        self._observers = Observers(observers)
+        self._observers = Observers()
         self._now = now
         self.manifest: Manifest = self._routes.manifest
+        # This app without observers; not a method, which would be a call more for each request.
+        self._plain = partial(PluginApp.__call__, copy(self))
+        self._observers = Observers(observers)
 
     def __repr__(self) -> str:
         return f"<PluginApp of {', '.join(map(shown, self.manifest.implements)) or 'nothing'}>"
@@ -201,10 +206,18 @@ class PluginApp:
             The response; the caller closes its body.
         """
         if self._observers:
-            return _observed(
-                self._answer, request, self._observers, self._routes.methods, self._now
-            )
-        return self._answer(request)
+            return _observed(self._plain, request, self._observers, self._routes.methods, self._now)
+        method = request.method.partition("?")[0]
+        try:
+            route = self._routes.route(method)
+            if isinstance(route, Response):
+                return route
+            return _begun(route.remote.answer(route.part, route.admit(request)), method)
+        except BaseException as error:  # sys.exit() in a method must not end the server
+            if is_forked_child():
+                raise
+            log_failed_call(f"{method} failed", error)
+            return refusal(error)
 
     def with_observers(self, observers: Observers) -> Self:
         """Return a copy of this app that calls ``observers`` too.
@@ -218,19 +231,6 @@ class PluginApp:
         other = copy(self)
         other._observers = Observers((*self._observers, *observers))  # noqa: SLF001  its own class
         return other
-
-    def _answer(self, request: Request) -> Response:
-        method = request.method.partition("?")[0]
-        try:
-            route = self._routes.route(method)
-            if isinstance(route, Response):
-                return route
-            return _begun(route.remote.answer(route.part, route.admit(request)), method)
-        except BaseException as error:  # sys.exit() in a method must not end the server
-            if is_forked_child():
-                raise
-            log_failed_call(f"{method} failed", error)
-            return refusal(error)
 
 
 class CallLog:
@@ -323,9 +323,11 @@ def _observed(
         unchecked: object = response  # the app's program may not be type-checked
         if not isinstance(unchecked, Response):
             raise TypeError(f"an application returns a Response, not {quoted(unchecked)}")
+        if response.status not in STATUSES:
+            raise bad_status(response.status)
     except BaseException as raised:
         if not is_forked_child():  # the parent process still answers the request
-            context.run(observed.end, INTERNAL_ERROR, raised, hung_up=has_hung_up())
+            context.run(observed.fail, OK, raised, hung_up=has_hung_up())
         raise
     error = response.error if isinstance(response, Refusal) else None
     if isinstance(response.body, io.BytesIO):
@@ -346,13 +348,13 @@ class _ObservedBody:
 
     def read(self, size: int, /) -> bytes:
         try:
-            chunk = self._context.run(self._body.read, size)
+            chunk = self._observed.count(self._context.run(self._body.read, size))
         except BaseException as error:
-            self._end(error.__cause__ or error, hung_up=has_hung_up())
+            fail = self._observed.fail
+            self._context.run(fail, self._status, error, hung_up=has_hung_up())
             raise
-        self._observed.sent_bytes += len(chunk)
         if not chunk:
-            self._end(None, hung_up=False)
+            self._end(hung_up=False)
         return chunk
 
     def close(self) -> None:
@@ -360,10 +362,10 @@ class _ObservedBody:
             self._context.run(self._body.close)
         finally:
             # This has an effect only if the body was not read to its end.
-            self._end(None, hung_up=True)
+            self._end(hung_up=True)
 
-    def _end(self, error: BaseException | None, *, hung_up: bool) -> None:
-        self._context.run(self._observed.end, self._status, error, hung_up=hung_up)
+    def _end(self, *, hung_up: bool) -> None:
+        self._context.run(self._observed.end, self._status, hung_up=hung_up)
 
 
 class AccessLog:

@@ -16,7 +16,7 @@ from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Plugin, plugin_given
 from moby_plugins.domain.retry import RetryPolicy, is_seconds
 from moby_plugins.domain.text import listed, quoted, shown
-from moby_plugins.ports import Connect, Discovery
+from moby_plugins.ports import Connect, Discovery, callable_or_none
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -131,7 +131,8 @@ class Named(NamedTuple):
         entry = self._installed(name)
         try:
             loaded = entry.load()
-        except Exception as error:  # another package may raise anything while it is imported
+        # Another package may raise anything while it is imported.
+        except (Exception, SystemExit) as error:
             raise SettingsError(
                 f"the {self.noun} {quoted(name)} cannot be loaded: {shown(error)}"
             ) from error
@@ -230,12 +231,18 @@ def _observers(value: Iterable[str | Observer]) -> tuple[str | Observer, ...]:
             OBSERVER.check(each)
         elif not isinstance(each, Observer):
             raise SettingsError(f"an observer must be a name or an Observer, not {quoted(each)}")
-    return observers
+    # A name that is given twice is one observer: two would count everything twice.
+    names = dict.fromkeys(each for each in observers if isinstance(each, str))
+    return tuple(
+        each for each in observers if not isinstance(each, str) or names.pop(each, 1) is None
+    )
 
 
 def _on_retry(_: object, __: "Attribute[OnRetry | None]", value: object) -> None:
-    if value is not None and not callable(value):
-        raise SettingsError(f"on_retry must be a function, not {quoted(value)}")
+    try:
+        callable_or_none("on_retry", value)
+    except TypeError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _positive(_: object, attribute: "Attribute[Any]", value: object) -> None:

@@ -223,7 +223,7 @@ def serve(
 def _observed(app: Served, observers: tuple[str | Observer, ...], metrics: str | None) -> Served:
     if metrics is not None:
         observers = (*observers, "prometheus")
-    named = Settings(observers=tuple(dict.fromkeys(observers)))
+    named = Settings(observers=observers)
     if not named.observers:
         return app
     those = observers_of(named, ())

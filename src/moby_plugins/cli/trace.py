@@ -1,12 +1,13 @@
 """The command ``moby-plugins trace``, a proxy between hosts and a plugin that shows each call."""
 
 import json
+import os
 import signal
 import sys
 import threading
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ import click
 from attrs import asdict
 
 from moby_plugins import PluginNotFoundError, Settings, TransportError, new_local_discovery
+from moby_plugins.app.recordings import load_whole_calls
 from moby_plugins.cli.options import (
     Decorator,
     example,
@@ -53,7 +55,6 @@ from moby_plugins.tracing import (
     TracingProxy,
     call_json,
     export_trace,
-    load_recording,
     masked_call,
     open_recording,
     tracing_proxy,
@@ -359,7 +360,7 @@ def trace(
     if export is not None:
         if listen or summary or record or record_secrets or as_json:
             raise click.UsageError("--export takes recordings, and no other option")
-        export_trace([load_recording(target) for target in targets], export)
+        _export(targets, export)
         return
     if len(targets) > 1:
         raise click.UsageError("one plugin is traced at a time; --export takes many recordings")
@@ -392,6 +393,18 @@ def trace(
     if screen.failure is not None:
         reason = screen.failure.strerror or screen.failure
         raise click.ClickException(f"standard output cannot be written: {shown(reason)}")
+
+
+def _export(files: Sequence[str], export: str) -> None:
+    recordings = []
+    for file in files:
+        recording, is_whole = load_whole_calls(file)
+        if os.path.exists(export) and os.path.samefile(file, export):
+            raise click.UsageError(f"--export would replace the recording {shown(file)}")
+        if not is_whole:
+            click.echo(f"{shown(file)}: the last line is cut off, and is left out", err=True)
+        recordings.append(recording)
+    export_trace(recordings, export)
 
 
 def _place(target: str, listen: str | None, settings: Settings) -> Place:

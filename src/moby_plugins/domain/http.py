@@ -49,6 +49,8 @@ CUT_OFF = "the response's body is cut off or badly chunked"
 MALFORMED = "malformed answer"
 """The reason of a ``TransportError`` if the received bytes are not HTTP."""
 
+# The statuses of responses that every host can read.
+STATUSES = range(200, 600)
 _BINARY = (bytes, bytearray, memoryview)
 _BAD_METHOD = re.compile(r"[^\x21-\x7e]")
 
@@ -273,6 +275,11 @@ def as_bytes(chunk: Any) -> bytes:
     if not isinstance(chunk, _BINARY):
         raise TypeError(f"a body must yield bytes, not {type(chunk).__name__}")
     return bytes(chunk)
+
+
+def bad_status(status: object) -> ValueError:
+    """Return the error for a response whose status is not one of ``STATUSES``."""
+    return ValueError(f"{quoted(status)} is not a response's status: 200 to 599 are")
 
 
 class _Chunks:

@@ -10,15 +10,16 @@ with default values may be left out; all others are required::
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from attrs import evolve, field, frozen, validators
+from attrs import Attribute, evolve, field, frozen, validators
 
 from moby_plugins.domain.errors import RecordingError
 from moby_plugins.domain.http import check_method
 from moby_plugins.domain.json import kind_of
 from moby_plugins.domain.masking import mask_body, mask_method, mask_text
+from moby_plugins.domain.retry import MAX_SECONDS
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.domain.typed import typed
 
@@ -39,6 +40,15 @@ _CALL: Mapping[str, type | tuple[type, ...]] = {
 }
 _BODY = {"pieces": list, "omitted": int}
 _USUAL = {"request": "", "status": 0, "answer": "", "broken": "", "host_left": False}
+
+
+def _seconds(least: float) -> "Callable[[object, Attribute[float], Any], None]":
+    def check(_: object, attribute: "Attribute[float]", value: Any) -> None:
+        if not least <= value <= MAX_SECONDS:  # written so that NaN is rejected too
+            bounds = f"from {least:g} to {MAX_SECONDS:g}"
+            raise ValueError(f"{attribute.name} must be seconds {bounds}, not {quoted(value)}")
+
+    return check
 
 
 def _pieces(chunks: Iterable[bytes]) -> tuple[bytes, ...]:
@@ -90,8 +100,8 @@ class RecordedCall:
     answer: RecordedBody = field(factory=RecordedBody)
     broken: str = ""
     host_left: bool = False
-    at: float = 0.0
-    took: float = 0.0
+    at: float = field(default=0.0, validator=_seconds(-MAX_SECONDS))
+    took: float = field(default=0.0, validator=_seconds(0.0))
 
 
 def _in_order(calls: Iterable[RecordedCall]) -> tuple[RecordedCall, ...]:
@@ -195,6 +205,11 @@ def read_recording(data: bytes, file: str) -> Recording:
     except (ValueError, RecursionError) as error:
         raise RecordingError(f"not a recording: {shown(error)}", file, number) from error
     return evolve(recording, calls=calls)
+
+
+def whole_lines(data: bytes) -> bytes:
+    """Return the lines of ``data`` that have a line end: the last one may have been cut off."""
+    return data[: data.rfind(b"\n") + 1]
 
 
 def _line(value: Mapping[str, Any]) -> str:

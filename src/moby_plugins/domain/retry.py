@@ -74,11 +74,13 @@ def _at_least(
 
     def check(_: object, attribute: "Attribute[float]", value: Any) -> None:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        largest = min(most, sys.float_info.max)
         # Written so that NaN is rejected too.
-        if not (is_number and (bound <= value <= sys.float_info.max or value == most)):
-            raise ValueError(
-                f"{attribute.name} must be a number, {bound:g} or more: {quoted(value)}"
+        if not (is_number and (bound <= value <= largest or value == most)):
+            bounds = (
+                f"{bound:g} or more" if most >= sys.float_info.max else f"{bound:g} to {most:g}"
             )
+            raise ValueError(f"{attribute.name} must be a number, {bounds}: {quoted(value)}")
 
     return check
 
@@ -195,11 +197,7 @@ class Tries:
         delay = self._policy.next_delay(self.number - 1, elapsed)
         if delay is None:
             return None
-        if not delay >= 0:  # from a subclass; written so that NaN is rejected too
-            raise ValueError(
-                f"next_delay must return None or a number of seconds, 0 or more: {quoted(delay)}"
-            )
-        delay = min(delay, MAX_SECONDS)
+        delay = min(_delay(delay), MAX_SECONDS)
         self.number += 1
         return delay + self._jitter(elapsed + delay) if self._policy.jitter else delay
 
@@ -211,6 +209,27 @@ class Tries:
     def postpone(self, seconds: float) -> None:
         """Do not count ``seconds`` that an attempt waited because too many others were running."""
         self.started += seconds
+
+
+def _delay(given: Any) -> float:
+    """Return what ``next_delay``, of a subclass, returned, as a ``float``.
+
+    Any real number is taken, for example a ``Fraction`` or a number of numpy.
+    """
+    if type(given) is float:
+        delay = given
+    elif hasattr(given, "__float__") or hasattr(given, "__index__"):
+        try:
+            delay = float(given)
+        except OverflowError:
+            delay = math.inf if given > 0 else -math.inf
+    else:
+        raise TypeError(f"next_delay must return None or a number of seconds: {quoted(given)}")
+    if not delay >= 0:  # written so that NaN is rejected too
+        raise ValueError(
+            f"next_delay must return None or a number of seconds, 0 or more: {quoted(given)}"
+        )
+    return delay
 
 
 def policy_given(value: object) -> RetryPolicy:

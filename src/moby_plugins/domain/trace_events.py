@@ -20,7 +20,6 @@ from moby_plugins.domain.text import shown
 _FIRST_PROCESS = 1001
 # How many characters of a body are shown with its slice.
 MAX_BODY_TEXT = 2000
-_MICROSECONDS = 1e6
 
 
 def trace_text(recordings: Sequence[Recording]) -> Iterator[str]:
@@ -67,12 +66,13 @@ def _tracks(calls: Iterable[RecordedCall]) -> list[int]:
     tracks: list[int] = []
     free: list[int] = []
     # Pairs of a call's end and the track that becomes free.
-    ends: list[tuple[float, int]] = []
+    ends: list[tuple[int, int]] = []
     for call in calls:
-        while ends and ends[0][0] <= call.at:
+        began, ended = _nanoseconds(call)
+        while ends and ends[0][0] <= began:
             heapq.heappush(free, heapq.heappop(ends)[1])
         track = heapq.heappop(free) if free else len(ends) + 1
-        heapq.heappush(ends, (call.at + call.took, track))
+        heapq.heappush(ends, (ended, track))
         tracks.append(track)
     return tracks
 
@@ -80,7 +80,7 @@ def _tracks(calls: Iterable[RecordedCall]) -> list[int]:
 def _call_events(
     call: RecordedCall, track: int, hosts: int, plugin: int, arrow: int
 ) -> Iterator[dict[str, Any]]:
-    began, took = _microseconds(call.at), _microseconds(call.took)
+    began, ended = _nanoseconds(call)
     name, _, query = call.method.partition("?")
     category = name.partition(".")[0]
     details = {
@@ -96,18 +96,18 @@ def _call_events(
             "ph": "X",
             "name": name,
             "cat": category,
-            "ts": began,
-            "dur": took,
+            "ts": began / 1000,
+            "dur": (ended - began) / 1000,
             "args": details,
         }
         yield {**slice_, "pid": process, "tid": track}
-    flow = {"name": name, "cat": category, "id": arrow, "ts": began, "tid": track}
+    flow = {"name": name, "cat": category, "id": arrow, "ts": began / 1000, "tid": track}
     yield {**flow, "ph": "s", "pid": hosts}
     yield {**flow, "ph": "f", "bp": "e", "pid": plugin}
     for process, failure in ((hosts, _host_failure(call)), (plugin, _plugin_failure(call))):
         if failure:
             instant = {"ph": "i", "s": "t", "name": failure, "cat": "failure"}
-            yield {**instant, "ts": began + took, "pid": process, "tid": track}
+            yield {**instant, "ts": ended / 1000, "pid": process, "tid": track}
 
 
 def _host_failure(call: RecordedCall) -> str:
@@ -128,5 +128,6 @@ def _text(body: RecordedBody) -> str:
     return shown(text.strip(), MAX_BODY_TEXT)
 
 
-def _microseconds(seconds: float) -> float:
-    return round(seconds * _MICROSECONDS, 3)
+def _nanoseconds(call: RecordedCall) -> tuple[int, int]:
+    """Return the beginning and the end of a call, rounded so that both keep their order."""
+    return round(call.at * 1e9), round((call.at + call.took) * 1e9)

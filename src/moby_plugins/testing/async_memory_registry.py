@@ -1,6 +1,6 @@
 """An asynchronous registry in memory, to which a test adds plugins."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
+from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.ports import Cancellation
@@ -34,6 +35,7 @@ class AsyncMemoryRegistry(AsyncRegistry):
 
     Args:
         retry: The retry policy of ``get`` and of the clients.
+        observers: Observers of its calls and plugins.
 
     Attributes:
         discovery: The discovery, which counts scans and look-ups.
@@ -58,11 +60,18 @@ class AsyncMemoryRegistry(AsyncRegistry):
         ```
     """
 
-    def __init__(self, *, retry: RetryPolicy | None = None) -> None:
+    def __init__(
+        self, *, retry: RetryPolicy | None = None, observers: Iterable[Observer] = ()
+    ) -> None:
         self.discovery: MemoryDiscovery = MemoryDiscovery()
         self._addrs: dict[str, str] = {}
         self._transports: dict[str, AsyncMemoryTransport] = {}
-        super().__init__(discovery=self.discovery, connect=self._line_to, retry=retry)
+        super().__init__(
+            discovery=self.discovery,
+            connect=self._line_to,
+            retry=retry,
+            observers=observers,
+        )
 
     def __repr__(self) -> str:
         active = self._activations.count()

@@ -281,6 +281,29 @@ def test_recordings_become_one_trace_for_perfetto(machine: Machine) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_recording_is_not_replaced_by_its_trace(machine: Machine) -> None:
+    """By whatever path it is named; a last line that is cut off is left out."""
+    file, link = machine.root / "calls.jsonl", machine.root / "link.jsonl"
+    whole = (RECORDINGS / "volume_driver.jsonl").read_text()
+    file.write_text(whole + whole.splitlines()[1][:30])
+    link.symlink_to(file)
+    out = machine.root / "trace.json"
+
+    refused = [
+        machine.run("trace", str(source), "--export", str(target))
+        for source, target in ((file, file), (link, file), (file, link))
+    ]
+    done = machine.run("trace", str(file), "--export", str(out))
+
+    assert [each.returncode for each in refused] == [2] * 3
+    assert "would replace the recording" in refused[0].stderr
+    assert file.read_text().startswith(whole)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "the last line is cut off, and is left out" in done.stderr
+    slices = [e for e in json.loads(out.read_text())["traceEvents"] if e["ph"] == "X"]
+    assert len(slices) == 2 * (len(whole.splitlines()) - 1)
+
+
 def test_what_is_no_recording_is_not_exported(machine: Machine) -> None:
     """The error names the file, and a trace that is there stays as it is."""
     file = machine.root / "trace.json"

@@ -1,6 +1,8 @@
 """Metrics and health beside a served plugin, over real sockets: from the start to the last call."""
 
+import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
@@ -13,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from moby_plugins import PrometheusObserver, SpecError, new_client
 from moby_plugins.adapters.server.scraping import MAX_AT_ONCE
+from moby_plugins.aio import AsyncPluginApp, serve_unix
 from moby_plugins.serving import MetricsServer, PluginApp, plugin_server_tcp, plugin_server_unix
 from moby_plugins.subsystems import Volume, VolumeDriver
 
@@ -131,6 +134,7 @@ def test_health_is_lost_while_running_calls_end(
         (lambda: False, (503, "the plugin's health check reports a failure\n")),
         (lambda: None, (503, "the plugin's health check reports a failure\n")),
         (lambda: 1 / 0, (503, "the check of the plugin's health failed\n")),
+        (lambda: sys.exit(3), (503, "the check of the plugin's health failed\n")),
     ],
 )
 def test_a_plugin_has_an_opinion_of_its_own_health(
@@ -143,14 +147,15 @@ def test_a_plugin_has_an_opinion_of_its_own_health(
         assert ask(metrics, "/health")[:2] == told
     finally:
         metrics.stop()
-    assert ("ZeroDivisionError" in caplog.text) == ("failed" in told[1])
+    assert ("the check of the plugin's health failed" in caplog.text) == ("failed" in told[1])
 
 
 def test_it_answers_nothing_else(metrics: MetricsServer) -> None:
     """Other paths, other verbs and web pages are refused; ``HEAD`` has no body."""
     assert ask(metrics, "/")[0] == 404
     assert ask(metrics, "/metrics/x")[0] == 404
-    assert ask(metrics, "/metrics", "POST")[0] == 501
+    status, text, response = ask(metrics, "/metrics", "POST")
+    assert (status, text, response.getheader("Allow")) == (405, "Method Not Allowed\n", "GET, HEAD")
     assert ask(metrics, "/metrics", Origin="http://evil.example")[0] == 403
     assert ask(metrics, "/health?x=1")[0] == 200
     status, text, response = ask(metrics, "/metrics", "HEAD")
@@ -158,14 +163,18 @@ def test_it_answers_nothing_else(metrics: MetricsServer) -> None:
     assert response.getheader("Content-Length") is not None
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit, KeyboardInterrupt])
 def test_a_collector_that_fails_is_logged_and_ends_nothing(
-    metrics: MetricsServer, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+    metrics: MetricsServer,
+    registry: CollectorRegistry,
+    caplog: pytest.LogCaptureFixture,
+    error: type[BaseException],
 ) -> None:
     """It is the program's own."""
 
     class Broken:
         def collect(self) -> list[Any]:
-            raise ZeroDivisionError
+            raise error
 
         def describe(self) -> list[Any]:
             return []
@@ -177,23 +186,63 @@ def test_a_collector_that_fails_is_logged_and_ends_nothing(
 
 
 def test_clients_that_say_nothing_take_a_bounded_number_of_places(metrics: MetricsServer) -> None:
-    """One more is closed at once; when one has left, the next is answered."""
+    """And make room, the oldest first, for one that asks."""
     host, port = metrics.url.removeprefix("http://").split(":")
-    silent = [socket.create_connection((host, int(port))) for _ in range(MAX_AT_ONCE)]
+    silent = [socket.create_connection((host, int(port)), timeout=5.0) for _ in range(MAX_AT_ONCE)]
     try:
-        with socket.create_connection((host, int(port)), timeout=SECONDS) as late:
-            assert late.recv(1) == b""
+        for first in (0, 1):
+            assert ask(metrics, "/health")[0] == 200
+            assert silent[first].recv(1) == b""
+            silent.append(socket.create_connection((host, int(port)), timeout=5.0))
     finally:
         for each in silent:
             each.close()
-    for _ in range(1000):
-        try:
-            assert ask(metrics, "/health")[0] == 200
-            break
-        except (ConnectionError, OSError):
-            continue
-    else:
-        pytest.fail("no place became free")
+
+
+def test_requests_that_are_being_answered_keep_their_places(registry: CollectorRegistry) -> None:
+    """One more is closed at once."""
+    entered, may_end = threading.Semaphore(0), threading.Event()
+
+    def check() -> bool:
+        entered.release()
+        return may_end.wait(SECONDS)
+
+    metrics = MetricsServer("0", registry=registry, check=check)
+    metrics.start(lambda: True)
+    host, port = metrics.url.removeprefix("http://").split(":")
+    asking = [
+        socket.create_connection((host, int(port)), timeout=SECONDS) for _ in range(MAX_AT_ONCE)
+    ]
+    try:
+        for each in asking:
+            each.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            assert entered.acquire(timeout=SECONDS)
+        with socket.create_connection((host, int(port)), timeout=SECONDS) as late:
+            assert late.recv(1) == b""
+        may_end.set()
+        assert [each.recv(12) for each in asking] == [b"HTTP/1.0 200"] * MAX_AT_ONCE
+    finally:
+        may_end.set()
+        for each in asking:
+            each.close()
+        metrics.stop()
+
+
+def test_one_server_of_metrics_is_for_one_plugin(
+    registry: CollectorRegistry, short_path: Path
+) -> None:
+    """A second one is refused, and the first one keeps it; once stopped, it can be used again."""
+    metrics, path = MetricsServer("0", registry=registry), str(short_path)
+    with plugin_server_unix(PluginApp(Shelf()), "a", sockets_path=path, metrics=metrics):
+        other = plugin_server_unix(PluginApp(Shelf()), "b", sockets_path=path, metrics=metrics)
+        with pytest.raises(RuntimeError, match="a MetricsServer is for one server"):
+            other.start()
+        other.stop()
+        with pytest.raises(RuntimeError, match="a MetricsServer is for one server"):
+            asyncio.run(serve_unix(AsyncPluginApp(), "b", sockets_path=path, metrics=metrics))
+        assert ask(metrics, "/health")[0] == 200
+    with plugin_server_unix(PluginApp(Shelf()), "b", sockets_path=path, metrics=metrics):
+        assert ask(metrics, "/health")[0] == 200
 
 
 def test_a_place_that_is_taken_keeps_the_plugin_from_starting(

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from moby_plugins.app.config import connect_by_scheme
+from moby_plugins.app.config import connect_by_scheme, new_client
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.address import CREDENTIALS, Address, TLSOptions
 from moby_plugins.domain.errors import SettingsError, SpecError
 from tests.cases import every
-from tests.transports import RecordingConnect, install_transport
+from tests.transports import RecordingConnect, install_observer, install_transport
 
 PLAIN_TEXT = "TLS options are given, but only https:// is encrypted: this is plain text"
 UNVERIFIED = "TLS without verification of the plugin"
@@ -70,6 +70,18 @@ def test_a_package_that_cannot_be_loaded_is_an_error_in_the_settings(site: Path)
         connect(Address("ssh://h"), None)
 
     assert isinstance(caught.value.__cause__, ImportError)
+
+
+@pytest.mark.parametrize("source", ["raise SystemExit(3)", "def make():\n    raise SystemExit(3)"])
+def test_a_package_that_exits_is_an_error_in_the_settings(site: Path, source: str) -> None:
+    """It must not end the program, when it is imported or when it makes its observer."""
+    name = "exits" if "def" in source else "ends"
+    install_observer(site, name, source)
+
+    with pytest.raises(SettingsError, match=f"the observer '{name}' cannot be") as caught:
+        new_client("unix:///s.sock", settings=Settings(observers=[name]))
+
+    assert isinstance(caught.value.__cause__, SystemExit)
 
 
 def test_a_built_in_name_cannot_be_taken(site: Path) -> None:

@@ -1,7 +1,7 @@
 """A client with observers tells them of each attempt, and behaves as one without."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +16,7 @@ from moby_plugins import (
     Settings,
     StatusError,
     TransportError,
+    TransportTimeoutError,
     WireError,
     new_client,
 )
@@ -229,6 +230,30 @@ def test_an_observer_adds_headers_to_what_is_sent() -> None:
         assert "transfer-encoding" not in lower
 
 
+def test_a_header_is_added_once_whatever_its_case() -> None:
+    """By the first observer; and a value that fails is logged, and ends no call."""
+    seen: list[Mapping[str, str]] = []
+
+    def app(request: Request) -> Response:
+        seen.append(request.headers)
+        return Response(200, b"{}")
+
+    class Odd(str):
+        __slots__ = ()
+
+        def isascii(self) -> bool:
+            raise ValueError("odd")
+
+    settings = Settings(transports={"unix": MemoryTransport(app).connect})
+    twice = [Tagging({"Traceparent": "a"}), Tagging({"traceparent": "b"})]
+    for observers in (twice, [Tagging({"traceparent": Odd("c")})]):
+        with new_client(ADDR, settings=settings, observers=observers) as calling:
+            assert calling.call("M.x") == {}
+
+    added = [{k: v for k, v in each.items() if k.lower() == "traceparent"} for each in seen]
+    assert added == [{"Traceparent": "a"}, {}]
+
+
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), GeneratorExit()], ids=repr)
 def test_an_observer_that_fails_is_logged_and_changes_nothing(
     notes: Notes, error: BaseException, caplog: pytest.LogCaptureFixture
@@ -345,3 +370,64 @@ def test_a_response_need_not_be_of_our_class() -> None:
     [ended] = notes.of(CallEnded)
     assert (ended.status, ended.received_bytes, ended.new_connection) == (200, 2, None)
     assert answer.body.closed
+
+
+class Stalled:
+    """A body whose bytes do not arrive in time."""
+
+    def read(self, size: int, /) -> bytes:
+        """Nothing arrives."""
+        error = TransportTimeoutError("timed out")
+        error.answered = True
+        raise error
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Sticks:
+    """A body that cannot be closed."""
+
+    def __init__(self) -> None:
+        self._left = [b"{}"]
+
+    def read(self, size: int, /) -> bytes:
+        """All of it, and then nothing."""
+        return self._left.pop() if self._left else b""
+
+    def close(self) -> None:
+        """Fail."""
+        raise OSError("close fails")
+
+
+def answering(body: Callable[[], Any], notes: Notes) -> Client:
+    """A client of a plugin whose responses have such bodies."""
+    send = lambda *_: SimpleNamespace(status=200, body=body(), headers={})  # noqa: E731
+    transport = SimpleNamespace(send=send, close=lambda: None)
+    here = Settings(transports={"unix": lambda *_: transport})
+    return new_client(ADDR, settings=here, observers=[notes])
+
+
+def test_the_status_that_was_received_is_told_although_the_body_is_not(notes: Notes) -> None:
+    """Of a call and of a stream."""
+    with answering(Stalled, notes) as calling:
+        with pytest.raises(TransportTimeoutError):
+            calling.call("M.x")
+        with pytest.raises(TransportTimeoutError), calling.stream("M.x") as stream:
+            stream.read()
+
+    assert [ended.status for ended in notes.of(CallEnded)] == [200] * 2
+
+
+def test_a_stream_that_was_read_to_its_end_has_ended_before_it_is_closed(notes: Notes) -> None:
+    """Once; and one whose body fails to close has ended, too."""
+    with answering(Sticks, notes) as calling:
+        stream = calling.stream("M.x")
+        assert b"".join(stream) == b"{}"
+        assert len(notes.of(CallEnded)) == 1
+        with pytest.raises(OSError, match="close fails"):
+            stream.close()
+        with pytest.raises(OSError, match="close fails"):
+            calling.stream("M.x").close()
+
+    assert [type(ended.error) for ended in notes.of(CallEnded)] == [type(None), OSError]

@@ -60,6 +60,42 @@ def test_a_plugin_is_dropped_when_it_is_forgotten_and_when_the_registry_closes(
     assert [event.plugin.name for event in notes.of(PluginDropped)] == ["shelf"] * 2
 
 
+def test_a_plugin_that_is_forgotten_while_it_becomes_active_is_dropped_at_once(
+    notes: Notes,
+) -> None:
+    """So that as many are dropped as were activated."""
+    with MemoryRegistry(observers=[notes]) as registry:
+        registry.add("shelf", {"Plugin.Activate": script(refused(), MANIFEST, MANIFEST)})
+        registry.clock.at(0.5, lambda: registry.invalidate("shelf"))
+        registry.get("shelf")
+        registry.get("shelf")
+
+    assert [type(e) for e in notes.events if isinstance(e, PluginActivated | PluginDropped)] == [
+        *(PluginActivated, PluginDropped) * 2
+    ]
+
+
+def test_an_interrupt_in_an_observer_keeps_no_handler_from_its_plugin() -> None:
+    """It is raised in ``get`` or ``get_all`` afterwards."""
+
+    class Interrupted(Observer):
+        def plugin_activated(self, event: PluginActivated, /) -> None:
+            raise KeyboardInterrupt
+
+    met: list[str] = []
+    with MemoryRegistry(observers=[Interrupted()]) as registry:
+        registry.add("a", {"Plugin.Activate": MANIFEST})
+        registry.add("b", {"Plugin.Activate": MANIFEST})
+        registry.handle("VolumeDriver", lambda name, _: met.append(name))
+        with pytest.raises(KeyboardInterrupt):
+            registry.get("a")
+        assert met == ["a"]
+        with pytest.raises(KeyboardInterrupt):
+            registry.get_all()
+        assert met == ["a", "b"]
+        assert registry.get("b").name == "b"
+
+
 def test_an_activation_that_fails_is_told(notes: Notes) -> None:
     """With the name that was asked for, and the error that the caller gets."""
     registry = MemoryRegistry(observers=[notes])

@@ -2,12 +2,22 @@
 
 import math
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from attrs import frozen
 
-from moby_plugins import Client, PluginError, RetryPolicy, Settings, TransportError, new_client
+from moby_plugins import (
+    Client,
+    PluginError,
+    RetryPolicy,
+    Settings,
+    SettingsError,
+    TransportError,
+    new_client,
+)
 from moby_plugins.aio import AsyncClient, new_local_registry
 from moby_plugins.aio import new_client as new_async_client
 from moby_plugins.testing import (
@@ -19,6 +29,7 @@ from moby_plugins.testing import (
     MemoryTransport,
     refused,
 )
+from tests.observers import Notes
 
 ADDR = "unix:///s.sock"
 REPLIES = {"Plugin.Activate": refused(), "M.x": refused()}
@@ -53,7 +64,7 @@ def synchronous(work: Callable[[Client], object], **settings: Any) -> tuple[Any,
     here = Settings(transports={"unix": plugin.connect}, **settings)
     with (
         new_client(ADDR, settings=here, clock=clock) as client,
-        pytest.raises((PluginError, ValueError)) as caught,
+        pytest.raises((PluginError, ValueError, TypeError)) as caught,
     ):
         work(client)
     return caught.value, clock.now()
@@ -76,7 +87,7 @@ def in_fake_time(main: Callable[[], Any]) -> tuple[Any, float]:
     """The error in which ``main`` ends, and when."""
     loop = FakeTimeLoop()
     try:
-        with pytest.raises((PluginError, ValueError)) as caught:
+        with pytest.raises((PluginError, ValueError, TypeError)) as caught:
             loop.run(main())
         return caught.value, loop.time()
     finally:
@@ -137,7 +148,43 @@ def test_an_asynchronous_registry_waits_as_the_subclass_says() -> None:
     assert (type(error), seconds) == (TransportError, 15)
 
 
-@pytest.mark.parametrize("value", [math.nan, -1.0, -math.inf])
+@pytest.mark.parametrize("value", [Fraction(7), Decimal(7), 7])
+@pytest.mark.parametrize("observers", [[], [Notes()]], ids=["alone", "observed"])
+@pytest.mark.parametrize("ended", [synchronous, asynchronous])
+def test_a_delay_may_be_of_any_class_of_numbers(ended: Any, observers: Any, value: Any) -> None:
+    """With and without observers."""
+    policy = Once(value=value)
+    error, seconds = ended(lambda client: client.call("M.x", retry=policy), observers=observers)
+
+    assert (type(error), seconds) == (TransportError, 7)
+
+
+@pytest.mark.parametrize("value", ["1", b"1", [], 1j])
+@pytest.mark.parametrize("ended", [synchronous, asynchronous])
+def test_a_delay_that_is_no_number_is_refused(ended: Any, value: Any) -> None:
+    """Text too, although it may be read as one."""
+    error, _ = ended(lambda client: client.call("M.x", retry=Once(value=value)))
+
+    assert type(error) is TypeError
+    assert "next_delay must return" in str(error)
+
+
+@pytest.mark.parametrize("ended", [synchronous, asynchronous])
+def test_on_retry_is_no_coroutine_function(ended: Any) -> None:
+    """What it returns would never be awaited."""
+
+    async def told(error: Exception, delay: float) -> None:
+        raise AssertionError
+
+    error, _ = ended(lambda client: client.call("M.x", on_retry=told))
+
+    assert type(error) is TypeError
+    assert "on_retry must not be a coroutine function" in str(error)
+    with pytest.raises(SettingsError, match="on_retry must not be a coroutine function"):
+        Settings(on_retry=told)
+
+
+@pytest.mark.parametrize("value", [math.nan, -1.0, -math.inf, -(10**400)])
 @pytest.mark.parametrize("ended", [synchronous, asynchronous])
 def test_a_delay_that_is_no_number_of_seconds_is_refused(ended: Any, value: float) -> None:
     """The error names the method; the call has failed before."""

@@ -1,6 +1,8 @@
 """A served app tells its observers of each request, and its code runs in their context."""
 
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -157,7 +159,7 @@ def test_the_plugins_code_sees_what_observers_set() -> None:
     assert SPAN.get() == "none"
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), KeyboardInterrupt()], ids=repr)
 def test_an_observer_that_fails_changes_nothing(
     notes: Notes, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,3 +231,74 @@ def test_what_cannot_be_observed_is_refused(wrong: Any) -> None:
     """When it is given, and not at the first request."""
     with pytest.raises(TypeError):
         observed(wrong, [Observer()])
+
+
+class Pieces:
+    """A body of an app of a program, whose ``read`` returns or raises what it is given."""
+
+    def __init__(self, *pieces: Any) -> None:
+        self.left = list(pieces)
+
+    def read(self, _: int, /) -> bytes:
+        """The next one, then the end."""
+        piece = self.left.pop(0) if self.left else b""
+        if isinstance(piece, BaseException):
+            raise piece
+        whole: bytes = piece
+        return whole
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def raising(error: BaseException) -> Any:
+    """An app that raises ``error``."""
+
+    def app(_: Request) -> Response:
+        raise error
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("app", "code", "failure"),
+    [
+        (lambda _: Response(404, Pieces(b"no")), 404, type(None)),
+        (lambda _: Response(404, Pieces(b"no", KeyError("late"))), 404, KeyError),
+        (lambda _: Response(200, Pieces(KeyError("early"))), 500, KeyError),
+        (lambda _: Response(200, Pieces(StatusError(418, "M.x", "tea"))), 418, StatusError),
+        (lambda _: Response(200, Pieces(WireError("cut"))), 400, WireError),
+        (lambda _: Response(200, Pieces("text")), 500, TypeError),
+        (lambda _: Response(999, b""), 500, ValueError),
+        (raising(StatusError(418, "M.x", "tea")), 418, StatusError),
+        (raising(StatusError(999, "M.x", "tea")), 500, StatusError),
+        (raising(WireError("malformed")), 400, WireError),
+        (raising(SystemExit(3)), 500, SystemExit),
+    ],
+)
+def test_the_status_of_any_app_is_the_one_that_its_host_gets(
+    notes: Notes, app: Any, code: int, failure: type
+) -> None:
+    """Also for what the server responds with instead of it."""
+    with suppress(BaseException):
+        read(observed(app, [notes]), "M.x")
+
+    [ended] = notes.of(RequestEnded)
+    assert (ended.status, type(ended.error), ended.hung_up) == (code, failure, False)
+
+
+def test_without_observers_a_request_calls_no_function_for_them() -> None:
+    """Of the module of the app: each looks at the request, or makes the response."""
+    app, called = PluginApp(Shelf(FakeClock())), []
+
+    def count(frame: Any, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.endswith("app/serving.py"):
+            called.append(frame.f_code.co_name)
+
+    sys.setprofile(count)
+    try:
+        app(Request("VolumeDriver.List", b"{}"))
+    finally:
+        sys.setprofile(None)
+
+    assert called == ["__call__", "route", "admit", "check_size", "_begun"]

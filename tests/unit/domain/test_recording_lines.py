@@ -46,3 +46,12 @@ def test_what_is_wrong_is_said_in_full(text: str, why: str) -> None:
     """A blank line is not a call, not even the last; what may stand there is named."""
     with pytest.raises(RecordingError, match=f"^{re.escape(why)}"):
         read_recording(text.encode(), "r")
+
+
+@pytest.mark.parametrize("took", ["NaN", "Infinity", "1e999", "-1", "1" + "0" * 400])
+def test_times_are_seconds(took: str) -> None:
+    """So that each viewer of the exported trace can read them."""
+    text = f'{HEADING}{{"at": 0, "took": {took}, "method": "M.x"}}\n'
+
+    with pytest.raises(RecordingError, match=r"f, line 2: .*took must be seconds from 0 to 1e\+09"):
+        read_recording(text.encode(), "f")

@@ -72,6 +72,13 @@ def test_jitter_is_added_to_each_wait(drawn: float, waits: list[float]) -> None:
     assert delays(tries, [0.0] * 2) == waits
 
 
+def test_jitter_is_bounded_as_delays_are() -> None:
+    """By what each clock takes."""
+    assert RetryPolicy(jitter=1e9).jitter == 1e9
+    with pytest.raises(ValueError, match="jitter must be a number, 0 to"):
+        RetryPolicy(jitter=1e300)
+
+
 def test_jitter_puts_no_attempt_off_beyond_the_budget() -> None:
     """What the policy allows is made; after the budget nothing is, jitter or not."""
     tries = Tries(RetryPolicy(budget=10, jitter=100), is_retryable, 0.0, lambda: 1.0)

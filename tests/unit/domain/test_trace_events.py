@@ -109,3 +109,19 @@ def test_the_text_is_json_whatever_is_in_it() -> None:
     assert one["traceEvents"]
     assert "\x1b" not in json.dumps(one, ensure_ascii=False)
     assert none["traceEvents"] == []
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e-5), st.floats(0, 1e-3)), max_size=40))
+def test_slices_do_not_overlap_by_rounding_either(times: list[tuple[float, float]]) -> None:
+    """A call may begin in the moment in which the one before it has ended."""
+    at, calls = 86_400.0, []
+    for pause, took in times:
+        at += pause
+        calls.append(call("M.x", at, took))
+        at += took
+    ends: dict[int, int] = {}
+    for event in events(Recording(calls, "p"), phase="X"):
+        key = event["pid"] * 1000 + event["tid"]
+        began = round(event["ts"] * 1000)
+        assert began >= ends.get(key, 0)
+        ends[key] = began + round(event["dur"] * 1000)

@@ -15,19 +15,35 @@ from moby_plugins.domain.recording import (
     call_line,
     heading_line,
     read_recording,
+    whole_lines,
 )
 from moby_plugins.domain.text import shown
 
 
 def load_recording(path: str | os.PathLike[str]) -> Recording:
     """Return the recording in ``path``; raise ``RecordingError`` if it cannot be read."""
+    return read_recording(_read(path), os.fspath(path))
+
+
+def load_whole_calls(path: str | os.PathLike[str]) -> tuple[Recording, bool]:
+    """Return the recording without a last line that is cut off, and whether there was none."""
+    data, file = _read(path), os.fspath(path)
+    try:
+        return read_recording(data, file), True
+    except RecordingError:
+        whole = whole_lines(data)
+        if whole in {b"", data} or len(data) > MAX_RECORDING_BYTES:
+            raise
+        return read_recording(whole, file), False
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
     file = os.fspath(path)
     try:
         with open(file, "rb") as opened:
-            data = opened.read(MAX_RECORDING_BYTES + 1)
+            return opened.read(MAX_RECORDING_BYTES + 1)
     except OSError as error:
         raise RecordingError(f"cannot be read: {shown(error.strerror or error)}", file) from error
-    return read_recording(data, file)
 
 
 def write_whole(path: str | os.PathLike[str], text: Iterable[str]) -> None:

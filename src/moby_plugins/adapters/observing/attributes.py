@@ -5,6 +5,7 @@ even with untrusted hosts and plugins: the routes of a plugin, the error classes
 and of Python, and a limited number of other texts, after which the value is ``OTHER``.
 """
 
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -17,8 +18,8 @@ OTHER = "_OTHER"
 MAX_LABEL = 120
 # The most values of one label: methods that a program calls, and plugins that it has.
 MAX_METHODS, MAX_PLUGINS = 256, 1000
-# Packages whose class names are exported as the kinds of errors.
-_KNOWN = ("moby_plugins", "builtins")
+# Packages whose class names are exported as the kinds of errors: this library and Python's.
+_KNOWN = frozenset({"moby_plugins", *sys.stdlib_module_names})
 
 
 class Labels:
@@ -50,7 +51,7 @@ def error_kind(error: BaseException | None) -> str:
     if error is None:
         return ""
     for kind in type(error).__mro__:
-        if kind.__module__ in _KNOWN:
+        if str(kind.__module__).partition(".")[0] in _KNOWN:
             return kind.__name__
     return class_name(error)
 

@@ -196,7 +196,9 @@ def _level(argument: str, value: int | str | None) -> int | None:
         level = logging.getLevelNamesMapping().get(level.upper())
         if level is None:
             raise ValueError(f"{argument} is not a logging level: {quoted(value)}")
-    if level is not None and (isinstance(level, bool) or not isinstance(level, int)):
+    if level is None:
+        return None
+    if isinstance(level, bool) or not isinstance(level, int) or level <= logging.NOTSET:
         raise ValueError(f"{argument} must be a logging level, by number or name: {quoted(value)}")
     return level
 
@@ -215,7 +217,11 @@ def _log(
     error: BaseException | None = None,
 ) -> None:
     kind = None if error is None else class_name(error)
-    logger.log(level or logging.NOTSET, "%s", text, extra={"event": event, **of, "error": kind})
+    number = level or logging.NOTSET
+    try:
+        logger.log(number, "%s", text, extra={"event": event, **of, "error": kind})
+    except KeyError:  # the program's record factory sets an attribute of the same name
+        logger.log(number, "%s", text)
 
 
 def _of(method: str, subject: str) -> str:

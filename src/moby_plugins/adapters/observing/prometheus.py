@@ -52,8 +52,8 @@ class PrometheusObserver(Observer):
     to close.
 
     Args:
-        registry: The registry of the metrics; it can have one such observer. The default of other
-            programs, and of ``"prometheus"`` in settings, is ``prometheus_client.REGISTRY``.
+        registry: The registry of the metrics, ``prometheus_client.REGISTRY`` unless given; it can
+            have one such observer. ``"prometheus"`` in settings stands for that of ``REGISTRY``.
         buckets: The buckets of the histograms, in seconds.
 
     Raises:
@@ -80,9 +80,11 @@ class PrometheusObserver(Observer):
     __module__ = _DOOR
 
     def __init__(
-        self, registry: "CollectorRegistry", *, buckets: Sequence[float] = BUCKETS
+        self, registry: "CollectorRegistry | None" = None, *, buckets: Sequence[float] = BUCKETS
     ) -> None:
         _check_installed("PrometheusObserver")
+        if registry is None:  # prometheus-client would add the metrics to no registry
+            registry = prometheus_client.REGISTRY
         self._methods = Labels(MAX_METHODS)
         self._plugins = Labels(MAX_PLUGINS)
 
@@ -193,7 +195,7 @@ class PrometheusObserver(Observer):
 def shared() -> PrometheusObserver:
     """Return the only observer of ``prometheus_client.REGISTRY`` in this process."""
     _check_installed("the observer 'prometheus'")
-    return PrometheusObserver(prometheus_client.REGISTRY)
+    return PrometheusObserver()
 
 
 def exposition(registry: Any) -> Callable[[], tuple[str, bytes]]:

@@ -29,11 +29,13 @@ from moby_plugins.domain.http import (
     CONTENT_TYPE,
     MAX_INFLIGHT_BYTES,
     MAX_REQUEST_BYTES,
+    STATUSES,
     App,
     NoAnswerError,
     Request,
     Response,
     as_bytes,
+    bad_status,
 )
 from moby_plugins.domain.http_grammar import HEADER_NAME, LENGTH, MAX_HEAD_BYTES, MAX_HEADERS
 from moby_plugins.domain.text import bounded, plain_text, quoted, shown
@@ -49,7 +51,6 @@ STOPPED_LISTENING = (
 )
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_STATUSES = range(200, 600)
 # Less than this library's hosts accept, because a server adds headers of its own.
 _MAX_HEADERS, _MAX_HEADER_BYTES = MAX_HEADERS - 9, MAX_HEAD_BYTES - (4 << 10)
 # Headers that PEP 3333 reserves for servers, which fail if an application sets them.
@@ -372,8 +373,8 @@ def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
     # The app's code may be untyped.
     status: Any = code
     headers: Mapping[Any, Any] = given_headers
-    if not isinstance(status, int) or status not in _STATUSES:
-        raise ValueError(f"{quoted(status)} is not a response's status: 200 to 599 are")
+    if not isinstance(status, int) or status not in STATUSES:
+        raise bad_status(status)
     if not isinstance(headers, Mapping):
         raise TypeError(f"headers must be a mapping from name to value, not {quoted(headers)}")
     size = 0

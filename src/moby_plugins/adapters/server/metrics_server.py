@@ -98,7 +98,12 @@ class MetricsServer:
 
         Raises:
             SpecError: If the server cannot listen at ``addr``.
+            RuntimeError: If it is started already, for another server.
         """
+        if self._server is not None:
+            raise RuntimeError(
+                "these metrics are served already: a MetricsServer is for one server"
+            )
         from moby_plugins.adapters.server.listeners import listen_tcp
         from moby_plugins.adapters.server.scraping import ScrapingServer
 
@@ -134,7 +139,7 @@ class MetricsServer:
                 return "the plugin is not served: it is starting or stopping"
             try:
                 well = check is None or check()
-            except Exception as error:
+            except BaseException as error:  # ``sys.exit`` too: this is a thread of the server
                 log_failure("the check of the plugin's health failed", error)
                 return "the check of the plugin's health failed"
             return "" if well else "the plugin's health check reports a failure"

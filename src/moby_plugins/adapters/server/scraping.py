@@ -6,6 +6,7 @@ plugin down.
 
 import socket
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -37,17 +38,33 @@ class ScrapingServer(ThreadingMixIn, TCPServer):
         self.exposition = exposition
         self.concern = concern
         self._room = threading.BoundedSemaphore(MAX_AT_ONCE)
+        # The connections whose request was not received yet, the oldest first.
+        self._silent: OrderedDict[Any, None] = OrderedDict()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve ``request`` in a thread, or close it if there are too many."""
-        if not self._room.acquire(blocking=False):
+        """Serve ``request`` in a thread; without room, close the oldest silent connection."""
+        if not (self._room.acquire(blocking=False) or self._make_room()):
             self.shutdown_request(request)
             return
+        self._silent[request] = None
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread could be started
+            self._silent.pop(request, None)
             self._room.release()
             raise
+
+    def received(self, request: Any) -> None:
+        """Keep the connection, whose request was received, until it is answered."""
+        self._silent.pop(request, None)
+
+    def _make_room(self) -> bool:
+        try:
+            oldest, _ = self._silent.popitem(last=False)
+        except KeyError:
+            return False
+        _cut(oldest)
+        return self._room.acquire(timeout=1.0)  # its thread ends now
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve ``request`` within the time limit, and then admit another one."""
@@ -59,6 +76,7 @@ class ScrapingServer(ThreadingMixIn, TCPServer):
             super().process_request_thread(request, client_address)
         finally:
             deadline.cancel()
+            self._silent.pop(request, None)
             self._room.release()
 
     def handle_error(self, _: Any, __: Any) -> None:
@@ -79,6 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Respond to ``/metrics`` and ``/health``."""
+        self.server.received(self.request)
         path = self.path.partition("?")[0]
         if "Origin" in self.headers:
             self._answer(HTTPStatus.FORBIDDEN, _TEXT, b"not for web pages\n")
@@ -93,13 +112,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815
 
+    def send_error(self, code: int, *_: Any, **__: Any) -> None:
+        """Respond in plain text to a request that is malformed, or is neither GET nor HEAD."""
+        status = HTTPStatus(code)
+        if status is HTTPStatus.NOT_IMPLEMENTED:  # for any other verb
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+        self._answer(status, _TEXT, f"{status.phrase}\n".encode())
+
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing, as scrapers send requests all the time."""
 
     def _metrics(self) -> None:
         try:
             media_type, text = self.server.exposition()
-        except Exception as error:  # raised by a collector of the program
+        except BaseException as error:  # raised by a collector of the program
             log_failure("the metrics could not be collected", error)
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, _TEXT, b"no metrics: see the log\n")
         else:
@@ -109,6 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(text)))
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
         self.end_headers()
         with suppress(OSError):
             if self.command != "HEAD":

@@ -201,7 +201,11 @@ async def _served(
     serving = threading.Event()  # read by the threads of the metrics
     try:
         if metrics is not None:
-            await _in_thread(partial(metrics.start, serving.is_set))
+            try:
+                await _in_thread(partial(metrics.start, serving.is_set))
+            except RuntimeError:  # they are started for another plugin: do not stop them
+                metrics = None
+                raise
         opened = await _opened(open_)
         try:
             server = AsyncServer(opened.socket, app, opened.context, inflight)

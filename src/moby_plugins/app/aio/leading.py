@@ -418,12 +418,14 @@ class AsyncLeaders:
             return
         self._forget_lead(lead)
         # If the plugin is active under another name, or in another loop, that client is shared.
-        if activation.plugin is not plugin:
-            handshake.give_up()
-        elif self._observers:
-            notify_settled(self._observers, activation, lead.loop.time() - started)
         lead.settle(activation.plugin, None)
-        await self.call_handlers(self.activations.take_pending_calls(activation))
+        try:
+            if activation.plugin is not plugin:
+                handshake.give_up()
+            elif self._observers:
+                notify_settled(self._observers, activation, lead.loop.time() - started)
+        finally:  # an observer may raise a ``KeyboardInterrupt``
+            await self.call_handlers(self.activations.take_pending_calls(activation))
 
     def _share(self, lead: Lead, plugin: AsyncActivePlugin) -> Activation[AsyncActivePlugin]:
         if not lead.forgotten:

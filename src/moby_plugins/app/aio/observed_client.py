@@ -51,6 +51,7 @@ class AsyncObservedClient(ObservedClientBase[AsyncRequest], AsyncClient):
             response = await self._transport.send(request, self._time_out(timeout))
             # A third party's response need not have ``new_connection``.
             observed.new_connection = getattr(response, "new_connection", None)
+            observed.status = response.status
             body = response.body
             if type(body) is AsyncBytes and response.status == OK:
                 observed.received_bytes = len(body.whole)
@@ -74,6 +75,7 @@ class AsyncObservedClient(ObservedClientBase[AsyncRequest], AsyncClient):
         try:
             response = await self._transport.send(request, self._time_out(timeout))
             observed.new_connection = getattr(response, "new_connection", None)
+            observed.status = response.status
             body = _Counted(response.body, observed)
             if response.status != OK:
                 await refuse(AsyncResponse(response.status, body), request.method)
@@ -120,11 +122,18 @@ class _Followed:
 
     async def read(self, size: int, /) -> bytes:
         try:
-            return await self._body.read(size)
+            data = await self._body.read(size)
         except BaseException as error:
             self._observed.end(error)
             raise
+        if not data:
+            self._observed.end()
+        return data
 
     def close(self) -> None:
-        self._body.close()
+        try:
+            self._body.close()
+        except BaseException as error:
+            self._observed.end(error)
+            raise
         self._observed.end()

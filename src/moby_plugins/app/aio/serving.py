@@ -12,16 +12,16 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Awaitable,
     Callable,
     Collection,
     Container,
     Iterable,
 )
 from copy import copy
+from functools import partial
 from typing import Any, Self
 
-from attrs import evolve
+from attrs import evolve, field, frozen
 
 from moby_plugins.app.aio.subsystem import AsyncSubsystem, flaw_of
 from moby_plugins.app.observed import ObservedRequest, request_started
@@ -34,7 +34,16 @@ from moby_plugins.app.subsystem import BAD_REQUEST
 from moby_plugins.async_ports import is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import INTERNAL_ERROR, StatusError, WireError
-from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, MAX_REQUEST_BYTES, OK, Request, Response
+from moby_plugins.domain.http import (
+    CHUNK_BYTES,
+    CUT_OFF,
+    MAX_REQUEST_BYTES,
+    OK,
+    STATUSES,
+    Request,
+    Response,
+    bad_status,
+)
 from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import quoted, shown
@@ -92,8 +101,11 @@ class AsyncPluginApp:
         observers: Iterable[Observer] = (),
     ) -> None:
         self._routes = Routes(parts, max_request_bytes, check_async_part)
-        self._observers = Observers(observers)
+        self._observers = Observers()
         self.manifest: Manifest = self._routes.manifest
+        # This app without observers; not a method, which would be a call more for each request.
+        self._plain = partial(AsyncPluginApp.__call__, copy(self))
+        self._observers = Observers(observers)
 
     def __repr__(self) -> str:
         return f"<AsyncPluginApp of {', '.join(map(shown, self.manifest.implements)) or 'nothing'}>"
@@ -108,8 +120,19 @@ class AsyncPluginApp:
             The response; the caller closes it.
         """
         if self._observers:
-            return await _observed(self._answer, request, self._observers, self._routes.methods)
-        return (await self._answer(request))[0]
+            return await _observed(self._plain, request, self._observers, self._routes.methods)
+        method = request.method.partition("?")[0]
+        try:
+            route = self._routes.route(method)
+            if isinstance(route, Response):
+                return whole(route)
+            return await _answered(route, request, method)
+        except BaseException as error:  # sys.exit() in a method must not end the server
+            if is_forked_child() or is_cancelled(error):
+                raise
+            log_failed_call(f"{method} failed", error)
+            refused = whole(refusal(error))
+            return AsyncRefusal(refused.status, refused.body, refused.headers, error=error)
 
     def with_observers(self, observers: Iterable[Observer]) -> Self:
         """Return a copy of this app that calls ``observers`` too.
@@ -124,18 +147,12 @@ class AsyncPluginApp:
         other._observers = Observers((*self._observers, *observers))  # noqa: SLF001  its own class
         return other
 
-    async def _answer(self, request: AsyncRequest) -> tuple[AsyncResponse, BaseException | None]:
-        method = request.method.partition("?")[0]
-        try:
-            route = self._routes.route(method)
-            if isinstance(route, Response):
-                return whole(route), None
-            return await _answered(route, request, method), None
-        except BaseException as error:  # sys.exit() in a method must not end the server
-            if is_forked_child() or is_cancelled(error):
-                raise
-            log_failed_call(f"{method} failed", error)
-            return whole(refusal(error)), error
+
+@frozen
+class AsyncRefusal(AsyncResponse):
+    """The response for an exception, which it keeps for observers."""
+
+    error: BaseException | None = field(default=None, eq=False, repr=False)
 
 
 def observed(
@@ -166,20 +183,14 @@ def observed(
         raise TypeError(f"app must be {wanted}, not {quoted(app)}")
     those, known = Observers(observers), frozenset(methods)
 
-    async def answer(request: AsyncRequest) -> tuple[AsyncResponse, None]:
-        response: object = await app(request)  # the app's program may not be type-checked
-        if not isinstance(response, AsyncResponse):
-            raise TypeError(f"an application returns an AsyncResponse, not {quoted(response)}")
-        return response, None
-
     async def serve(request: AsyncRequest) -> AsyncResponse:
-        return await _observed(answer, request, those, known)
+        return await _observed(app, request, those, known)
 
     return serve
 
 
 async def _observed(
-    answer: Callable[[AsyncRequest], Awaitable[tuple[AsyncResponse, BaseException | None]]],
+    app: AsyncApp,
     request: AsyncRequest,
     observers: Observers,
     methods: Container[str],
@@ -188,14 +199,22 @@ async def _observed(
     now = asyncio.get_running_loop().time
     observed = ObservedRequest(observers, request_started(request, methods), now)
     try:
-        response, error = await answer(request)
+        response = await app(request)
+        unchecked: object = response  # the app's program may not be type-checked
+        if not isinstance(unchecked, AsyncResponse):
+            raise TypeError(f"an application returns an AsyncResponse, not {quoted(unchecked)}")
+        if response.status not in STATUSES:
+            raise bad_status(response.status)
     except BaseException as raised:
         if not is_forked_child():  # the parent process still answers the request
             # A task is cancelled if its host hung up, or the server ends.
-            left = is_cancelled(raised) or has_hung_up()
-            observed.end(INTERNAL_ERROR, raised, hung_up=left)
+            if is_cancelled(raised):
+                observed.end(OK, hung_up=True)
+            else:
+                observed.fail(OK, raised, hung_up=has_hung_up())
         raise
     if isinstance(response.body, AsyncBytes):
+        error = response.error if isinstance(response, AsyncRefusal) else None
         observed.sent_bytes = len(response.body.whole)
         # A method may suppress its cancellation, and then return or raise.
         observed.end(response.status, error, hung_up=has_hung_up())
@@ -326,27 +345,29 @@ class _Observed:
 
     async def read(self, size: int, /) -> bytes:
         try:
-            chunk = await self._response.body.read(size)
+            chunk = self._observed.count(await self._response.body.read(size))
         except BaseException as error:
-            left = is_cancelled(error)
-            failure = None if left else error.__cause__ or error
-            self._observed.end(OK, failure, hung_up=left or has_hung_up())
+            if is_cancelled(error):
+                self._observed.end(self._response.status, hung_up=True)
+            else:
+                self._observed.fail(self._response.status, error, hung_up=has_hung_up())
             raise
-        self._observed.sent_bytes += len(chunk)
         if not chunk:
-            self._observed.end(OK, hung_up=False)
+            self._observed.end(self._response.status, hung_up=False)
         return chunk
 
     def close(self) -> None:
-        self._response.body.close()
-        self._observed.end(OK, hung_up=True)
+        try:
+            self._response.body.close()
+        finally:
+            self._observed.end(self._response.status, hung_up=True)
 
     async def aclose(self) -> None:
         try:
             await self._response.aclose()
         finally:
             # This has an effect only if the body was not read to its end.
-            self._observed.end(OK, hung_up=True)
+            self._observed.end(self._response.status, hung_up=True)
 
 
 class _Begun:

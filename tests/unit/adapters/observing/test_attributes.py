@@ -1,5 +1,8 @@
 """What observers export of an event: bounded texts, of which there is a bounded number."""
 
+from asyncio import CancelledError
+from json import JSONDecodeError
+from socket import gaierror
 from typing import Any
 
 import pytest
@@ -49,6 +52,9 @@ class StrangeError(Exception):
         (StrangeError(), "Exception"),
         (KeyboardInterrupt(), "KeyboardInterrupt"),
         (StatusError(500, "M.x", ""), "StatusError"),
+        (CancelledError(), "CancelledError"),
+        (JSONDecodeError("x", "", 0), "JSONDecodeError"),
+        (gaierror(), "gaierror"),
     ],
 )
 def test_an_error_counts_as_a_class_that_is_known(error: Any, kind: str) -> None:

@@ -93,7 +93,27 @@ def test_what_has_no_level_is_not_logged(records: Records) -> None:
     assert [vars(each)["event"] for each in records()] == ["call"]
 
 
-@pytest.mark.parametrize("level", ["LOUD", 1.5, True, b"INFO"])
+def test_a_line_is_logged_although_the_program_sets_the_same_attribute(records: Records) -> None:
+    """Without attributes."""
+    usual = logging.getLogRecordFactory()
+
+    def factory(*args: Any, **named: Any) -> logging.LogRecord:
+        record = usual(*args, **named)
+        record.plugin = "mine"
+        return record
+
+    logging.setLogRecordFactory(factory)
+    try:
+        call({"M.x": {}}, "M.x", LoggingObserver())
+    finally:
+        logging.setLogRecordFactory(usual)
+
+    [record] = records()
+    assert record.getMessage().startswith("M.x")
+    assert vars(record)["plugin"] == "mine"
+
+
+@pytest.mark.parametrize("level", ["LOUD", 1.5, True, b"INFO", 0, -5, "NOTSET"])
 def test_what_is_no_level_is_refused(level: Any) -> None:
     """When the observer is made."""
     with pytest.raises(ValueError, match=r"retry (is not a|must be a) logging level"):

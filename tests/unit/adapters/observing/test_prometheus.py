@@ -17,6 +17,7 @@ from moby_plugins import (
     new_client,
 )
 from moby_plugins.adapters.observing.attributes import MAX_METHODS, MAX_PLUGINS, OTHER
+from moby_plugins.adapters.observing.prometheus import shared
 from moby_plugins.ports import HandlerFailed, RetryScheduled
 from moby_plugins.serving import PluginApp, observed
 from moby_plugins.subsystems import LogDriver, LogEntry, Volume, VolumeDriver
@@ -253,10 +254,19 @@ def test_a_registry_takes_one_observer(registry: CollectorRegistry) -> None:
         PrometheusObserver(registry)
 
 
+def test_without_a_registry_it_is_the_one_that_others_use() -> None:
+    """And no other, in which no program would look for the metrics."""
+    shared()
+
+    for given in ((), (None,)):
+        with pytest.raises(ValueError, match="Duplicated"):
+            PrometheusObserver(*given)
+
+
 def test_by_its_name_there_is_one_for_the_process() -> None:
     """Of the registry that others use by default, for all clients and registries."""
     settings = Settings(
-        transports={"unix": MemoryTransport({"Named.x": {}}).connect}, observers=["prometheus"]
+        transports={"unix": MemoryTransport({"Named.x": {}}).connect}, observers=["prometheus"] * 2
     )
     for _ in range(2):
         with new_client(ADDR, settings=settings) as client:

@@ -1,6 +1,7 @@
 """Observers of the asynchronous ends are told what those of the synchronous ones are."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -9,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from moby_plugins import Observer, PluginNotFoundError, StatusError, TransportError, WireError
+from moby_plugins import (
+    Observer,
+    PluginNotFoundError,
+    StatusError,
+    TransportError,
+    TransportTimeoutError,
+    WireError,
+)
 from moby_plugins.aio import (
     AsyncClient,
     AsyncLogDriver,
@@ -36,6 +44,7 @@ from moby_plugins.ports import (
 )
 from moby_plugins.subsystems import LogEntry, Volume
 from moby_plugins.testing import (
+    AsyncMemoryRegistry,
     AsyncMemoryTransport,
     FakeTimeLoop,
     MemoryDiscovery,
@@ -95,12 +104,13 @@ class Body:
 class Minimal:
     """A transport of another, whose responses have a status, a body and headers, and no more."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[], Body] = Body) -> None:
         self.bodies: list[Body] = []
+        self._make = make
 
     async def send(self, request: AsyncRequest, timeout: float | None) -> Any:
         """An empty answer."""
-        self.bodies.append(Body())
+        self.bodies.append(self._make())
         return SimpleNamespace(status=200, body=self.bodies[-1], headers={})
 
     def close(self) -> None:
@@ -169,7 +179,37 @@ def test_a_call_that_is_cancelled_has_ended(notes: Notes) -> None:
 
     [ended] = notes.of(CallEnded)
     assert isinstance(ended.error, asyncio.CancelledError)
-    assert ended.seconds == 3
+    assert (ended.seconds, ended.status) == (3, None)
+
+
+def test_the_status_that_was_received_is_told_although_the_body_is_not(
+    notes: Notes, loop: FakeTimeLoop
+) -> None:
+    """When the call was cancelled, or its time-out expired."""
+
+    class Stalls(Body):
+        async def read(self, size: int, /) -> bytes:
+            await asyncio.sleep(9)
+            error = TransportTimeoutError("timed out")
+            error.answered = True
+            raise error
+
+    transport = Minimal(Stalls)
+
+    async def main() -> None:
+        connect = lambda _, __: transport  # noqa: E731
+        client = new_client("unix:///s.sock", connect=connect, observers=[notes])
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(3):
+                await client.call("M.x")
+        with pytest.raises(TransportTimeoutError):
+            await client.call("M.x")
+        with pytest.raises(TransportTimeoutError):
+            async with client.stream("M.x") as stream:
+                await stream.read()
+
+    loop.run(main())
+    assert [ended.status for ended in notes.of(CallEnded)] == [200] * 3
 
 
 def test_retries_are_told_to_observers_and_to_the_caller(notes: Notes) -> None:
@@ -207,6 +247,31 @@ def test_a_stream_ends_when_it_was_read_or_left_or_breaks(notes: Notes) -> None:
     assert (whole.received_bytes, whole.seconds, whole.error) == (3, 3, None)
     assert (left.received_bytes, left.error) == (1, None)
     assert isinstance(broken.error, WireError)
+
+
+def test_a_stream_that_was_read_to_its_end_has_ended_before_it_is_closed(
+    notes: Notes, loop: FakeTimeLoop
+) -> None:
+    """Once; and one whose body fails to close has ended, too."""
+
+    class Sticks(Body):
+        def close(self) -> None:
+            raise OSError("close fails")
+
+    async def main() -> None:
+        transport = Minimal(Sticks)
+        connect = lambda _, __: transport  # noqa: E731
+        client = new_client("unix:///s.sock", connect=connect, observers=[notes])
+        with suppress(OSError):
+            async with client.stream("M.x") as stream:
+                assert [chunk async for chunk in stream] == [b"{}"]
+                assert len(notes.of(CallEnded)) == 1
+        with suppress(OSError):
+            async with client.stream("M.x"):
+                pass
+
+    loop.run(main())
+    assert [type(ended.error) for ended in notes.of(CallEnded)] == [type(None), OSError]
 
 
 def test_an_observer_that_fails_changes_nothing(notes: Notes) -> None:
@@ -256,6 +321,25 @@ def test_a_plugin_that_becomes_active_or_is_dropped_is_told(notes: Notes) -> Non
     assert [event.plugin.name for event in notes.of(PluginDropped)] == ["shelf"] * 2
     assert [(r.plugin, r.method) for r in notes.of(RetryScheduled)] == [
         ("shelf", "Plugin.Activate")
+    ]
+
+
+def test_a_plugin_that_is_forgotten_while_it_becomes_active_is_dropped_at_once(
+    notes: Notes, loop: FakeTimeLoop
+) -> None:
+    """So that as many are dropped as were activated."""
+
+    async def main() -> None:
+        async with AsyncMemoryRegistry(observers=[notes]) as registry:
+            registry.add("shelf", {"Plugin.Activate": script(refused(), MANIFEST, MANIFEST)})
+            loop.at(0.5, lambda: registry.invalidate("shelf"))
+            await registry.get("shelf")
+            await registry.get("shelf")
+
+    loop.run(main())
+
+    assert [type(e) for e in notes.events if isinstance(e, PluginActivated | PluginDropped)] == [
+        *(PluginActivated, PluginDropped) * 2
     ]
 
 
@@ -440,7 +524,7 @@ def test_a_request_whose_host_hung_up_is_told_so(notes: Notes) -> None:
 
     method, stream = notes.of(RequestEnded)
     assert (method.hung_up, method.seconds, stream.hung_up) == (True, 1, True)
-    assert isinstance(method.error, asyncio.CancelledError)
+    assert [(ended.status, ended.error) for ended in (method, stream)] == [(200, None)] * 2
 
 
 def test_what_breaks_before_an_answer_is_told_with_its_error(notes: Notes) -> None:
@@ -449,3 +533,89 @@ def test_what_breaks_before_an_answer_is_told_with_its_error(notes: Notes) -> No
         calling({"M.x": refused()}, lambda client: client.call("M.x"), notes)
 
     assert {event.status for event in notes.of(CallEnded)} == {None}
+
+
+class Pieces:
+    """A body of an app of a program, whose ``read`` returns or raises what it is given."""
+
+    def __init__(self, *pieces: Any) -> None:
+        self.left = list(pieces)
+
+    async def read(self, _: int, /) -> bytes:
+        """The next one, then the end."""
+        piece = self.left.pop(0) if self.left else b""
+        if isinstance(piece, BaseException):
+            raise piece
+        whole: bytes = piece
+        return whole
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "failure"),
+    [
+        (AsyncResponse(404, Pieces(b"no")), 404, type(None)),
+        (AsyncResponse(404, Pieces(b"no", KeyError("late"))), 404, KeyError),
+        (AsyncResponse(200, Pieces(KeyError("early"))), 500, KeyError),
+        (AsyncResponse(200, Pieces(StatusError(418, "M.x", "tea"))), 418, StatusError),
+        (AsyncResponse(200, Pieces("text")), 500, TypeError),
+        (AsyncResponse(999, b""), 500, ValueError),
+        (StatusError(418, "M.x", "tea"), 418, StatusError),
+        (WireError("malformed"), 400, WireError),
+        (SystemExit(3), 500, SystemExit),
+    ],
+)
+def test_the_status_of_any_app_is_the_one_that_its_host_gets(
+    notes: Notes, outcome: Any, code: int, failure: type
+) -> None:
+    """Also for what the server responds with instead of it."""
+
+    async def app(_: AsyncRequest) -> AsyncResponse:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        response: AsyncResponse = outcome
+        return response
+
+    async def main() -> None:
+        with suppress(BaseException):
+            made: Any = observed(app, [notes])
+            await answered(made, "M.x")
+
+    asyncio.run(main())
+
+    [ended] = notes.of(RequestEnded)
+    assert (ended.status, type(ended.error), ended.hung_up) == (code, failure, False)
+
+
+def test_an_interrupt_of_an_observer_changes_no_request(notes: Notes) -> None:
+    """At the plugin's end there is no caller that it is meant for."""
+
+    async def main() -> None:
+        app = AsyncPluginApp(Shelf(), observers=[Failing(KeyboardInterrupt()), notes])
+        await answered(app, "Plugin.Activate")
+
+    asyncio.run(main())
+
+    assert notes.of(RequestEnded)[0].status == 200
+
+
+def test_without_observers_a_request_calls_no_function_for_them() -> None:
+    """Of the module of the app: each looks at the request, or makes the response."""
+    app, called = AsyncPluginApp(Shelf()), []
+
+    def count(frame: Any, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.endswith("app/aio/serving.py"):
+            called.append(frame.f_code.co_name)
+
+    async def main() -> None:
+        sys.setprofile(count)
+        try:
+            await app(AsyncRequest("VolumeDriver.Remove", b'{"Name": "a"}'))
+        finally:
+            sys.setprofile(None)
+
+    asyncio.run(main())
+
+    assert called[:2] == ["__call__", "_answered"]
