@@ -269,3 +269,12 @@ def test_a_full_queue_is_waited_for(short_path: Path, settings: Settings) -> Non
         )
         with new_local_registry(chosen) as registry:
             assert registry.get_all() == []
+
+
+@pytest.mark.parametrize("timeout", [3e6, 1e300])
+def test_a_time_out_may_be_longer_than_the_system_can_wait(timeout: float, street: Street) -> None:
+    """What polls for many is held to the same long time-outs as a single call."""
+    street.add("quick", answers)
+    street.add("slow", after(0.1))
+
+    assert street.get_all(street.registry(activation_timeout=timeout)) == {"quick", "slow"}
