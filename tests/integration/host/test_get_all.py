@@ -3,6 +3,7 @@
 Each test is made with both engines, over UNIX sockets and over TCP.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -170,6 +171,59 @@ def test_a_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
     assert street.get_all(registry) == {"a", "b"}
     assert got[0] == "ba"
     assert len(street.servers["b"].calls) == 1
+
+
+def test_on_retry_may_wait_for_a_slow_plugin(street: Street) -> None:
+    """Another thread calls it than the one that finishes what is begun."""
+    street.add("a", drops())
+    street.add("b", after(0.3))
+    found: list[str] = []
+
+    def on_retry(*_: object) -> None:
+        if not found:
+            found.append(registry.get("b").name)
+
+    # One more attempt, after a second.
+    registry = street.registry(on_retry=on_retry, retry=RetryPolicy(budget=2.0))
+
+    assert street.get_all(registry) == {"b"}
+    assert found == ["b"]
+
+
+def test_a_log_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
+    """What is logged of a failure is logged by another thread, too."""
+    street.add("a", drops())
+    street.add("b", after(0.3))
+    registry = street.registry(retry=RetryPolicy(budget=2.0))
+    found: list[str] = []
+
+    class Forwarding(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if not found:
+                found.append(registry.get("b").name)
+
+    handler = Forwarding()
+    logging.getLogger("moby_plugins").addHandler(handler)
+    try:
+        assert street.get_all(registry) == {"b"}
+    finally:
+        logging.getLogger("moby_plugins").removeHandler(handler)
+    assert found == ["b"]
+
+
+def test_a_slow_on_retry_costs_no_plugin_its_time(street: Street) -> None:
+    """No time-out of a plugin that answers in time runs out."""
+    street.add("a", drops())
+    for number in range(5):
+        street.add(f"p{number}", after(0.1))
+    registry = street.registry(
+        on_retry=lambda *_: time.sleep(1.0),
+        retry=RetryPolicy(initial=0.001, budget=0.1),
+        activation_timeout=0.8,
+    )
+
+    assert street.get_all(registry) == {f"p{number}" for number in range(5)}
+    assert set(street.failed) == {"a"}
 
 
 def test_a_slow_handler_costs_no_plugin_its_time(street: Street) -> None:
