@@ -14,8 +14,18 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from moby_plugins import Client, PluginError, Registry, RetryPolicy, Settings, new_local_registry
+from moby_plugins import (
+    Client,
+    PluginError,
+    Registry,
+    RetryPolicy,
+    Settings,
+    SpecError,
+    TLSOptions,
+    new_local_registry,
+)
 from moby_plugins.domain.http import Response
+from moby_plugins.ports import Address, Transport
 from moby_plugins.testing import FaultServer, drips, drops, hangs, malformed, script, status
 from tests.dummy_plugin import Conversation, DummyPlugin
 from tests.integration.descriptors import descriptors, no_thread_called, soon
@@ -51,9 +61,10 @@ class Street:
     def __init__(self, directory: Path, scheme: str, settings: Settings, stack: ExitStack) -> None:
         self._directory = directory
         self._scheme = scheme
-        self._settings = evolve(settings, retry=RetryPolicy.never())
+        self.settings = evolve(settings, retry=RetryPolicy.never())
         self._stack = stack
         self.servers: dict[str, FaultServer] = {}
+        self.others: dict[str, str] = {}
         self.settled: dict[str, float] = {}
         self.failed: dict[str, PluginError] = {}
 
@@ -67,8 +78,8 @@ class Street:
 
     def registry(self, **settings: Any) -> Registry:
         """A registry of all of them, in the order of their names."""
-        plugins = {name: server.addr for name, server in self.servers.items()}
-        chosen = evolve(self._settings, plugins=plugins, specs_paths=(), **settings)
+        plugins = {name: server.addr for name, server in self.servers.items()} | self.others
+        chosen = evolve(self.settings, plugins=plugins, specs_paths=(), **settings)
         chosen = evolve(chosen, sockets_path=str(self._directory / "none"))
         return self._stack.enter_context(new_local_registry(chosen))
 
@@ -213,9 +224,9 @@ def test_a_log_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
 
 def test_a_slow_on_retry_costs_no_plugin_its_time(street: Street) -> None:
     """No time-out of a plugin that answers in time runs out."""
-    street.add("a", drops())
     for number in range(5):
         street.add(f"p{number}", after(0.1))
+    street.others["q"] = "unix:///none.sock"  # fails when it is begun, after the others
     registry = street.registry(
         on_retry=lambda *_: time.sleep(1.0),
         retry=RetryPolicy(initial=0.001, budget=0.1),
@@ -223,7 +234,7 @@ def test_a_slow_on_retry_costs_no_plugin_its_time(street: Street) -> None:
     )
 
     assert street.get_all(registry) == {f"p{number}" for number in range(5)}
-    assert set(street.failed) == {"a"}
+    assert set(street.failed) == {"q"}
 
 
 def test_a_slow_handler_costs_no_plugin_its_time(street: Street) -> None:
@@ -332,3 +343,20 @@ def test_a_time_out_may_be_longer_than_the_system_can_wait(timeout: float, stree
     street.add("slow", after(0.1))
 
     assert street.get_all(street.registry(activation_timeout=timeout)) == {"quick", "slow"}
+
+
+def test_a_connect_that_waits_holds_up_nothing_that_is_begun(street: Street) -> None:
+    """A client that may be long in making is made by another thread."""
+    for name in ("a", "z"):
+        street.add(name, after(0.1))
+    street.others["m"] = "slow://m"
+
+    def connect(_: Address, __: TLSOptions | None) -> Transport:
+        time.sleep(1.0)
+        raise SpecError("too slow")
+
+    transports: Any = {**street.settings.transports, "slow": connect}
+    registry = street.registry(activation_timeout=0.8, transports=transports)
+
+    assert street.get_all(registry) == {"a", "z"}
+    assert max(street.settled[name] for name in ("a", "z")) < 0.8
