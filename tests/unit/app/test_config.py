@@ -148,7 +148,12 @@ def test_transports_that_are_made_without_waiting_are_known_by_their_schemes() -
     class Slow(Prompt):
         is_prompt = False
 
-    others: Any = {"prompt": Prompt(), "slow": Slow(), "unix": Prompt().__call__, "named": "urllib3"}
+    others: Any = {
+        "prompt": Prompt(),
+        "slow": Slow(),
+        "unix": Prompt().__call__,
+        "named": "urllib3",
+    }
     settings = Settings(transports=others)
 
     assert connect_by_scheme(settings).prompt_schemes == {"tcp", "http", "prompt"}
