@@ -92,6 +92,7 @@ __all__ = [
     "PluginActivated",
     "PluginDropped",
     "PluginMount",
+    "PromptConnect",
     "Request",
     "RequestEnded",
     "RequestStarted",
@@ -440,6 +441,19 @@ class Connect(Protocol):
         Raises:
             SpecError: If the address or a TLS file is not valid.
         """
+        ...
+
+
+@runtime_checkable
+class PromptConnect(Connect, Protocol):
+    """A ``Connect`` that makes transports without waiting, for example for files or other threads.
+
+    ``get_all`` makes and begins such transports in one thread; for others it takes more threads.
+    """
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether no call waits."""
         ...
 
 

@@ -217,7 +217,8 @@ class Handshake:
     A plugin that one attempt has found is kept for the next, so that it is looked up once. The
     client belongs to the handshake until an attempt succeeds: until then ``end`` closes it. A
     managed plugin gets no request, because its engine knows what it implements. ``known`` returns
-    a managed plugin that is already active under another of its names, or ``None``.
+    a managed plugin that is already active under another of its names, or ``None``. Only clients of
+    addresses with one of the ``prompt_schemes`` are made without waiting.
     """
 
     def __init__(
@@ -228,6 +229,7 @@ class Handshake:
         timeout: float | None,
         known: Callable[[Plugin], ActivePlugin | None],
         *,
+        prompt_schemes: frozenset[str],
         ending: Ending,
     ) -> None:
         self._name = name
@@ -236,6 +238,9 @@ class Handshake:
         self._known = known
         self._timeout = timeout
         self._ending = ending
+        self._prompt_schemes = prompt_schemes
+        # Found by ``begin``, and not connected yet.
+        self._found: Plugin | None = None
         self._reached: tuple[Plugin, Client] | None = None
         self._pending: PendingResponse | None = None
         # The request of the first attempt, if that was begun.
@@ -252,9 +257,12 @@ class Handshake:
         """
         self._check()
         try:
-            plugin, client = self._find()
+            plugin = self._found = self._discovery.lookup(self._name)
             if plugin.managed is not None:
                 return None  # a managed plugin gets no request
+            if plugin.tls_config is not None or plugin.address.scheme not in self._prompt_schemes:
+                return None  # making its client may wait
+            plugin, client = self._find()
             self._first = client.request(ACTIVATE)
             self._pending = client.begin(self._first, self._timeout)
         except PluginError as error:
@@ -308,7 +316,7 @@ class Handshake:
 
     def _find(self) -> tuple[Plugin, Client]:
         if self._reached is None:
-            plugin = self._discovery.lookup(self._name)
+            plugin, self._found = self._found or self._discovery.lookup(self._name), None
             known = None if plugin.managed is None else self._known(check_protocol(plugin))
             # A plugin that is already active is shared, and so is its client.
             self._reached = (known, known.client) if known else (plugin, self._new_client(plugin))

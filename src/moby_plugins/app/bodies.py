@@ -88,7 +88,7 @@ class UploadBase:
         if self._is_file and cast("BinaryIO", data).seekable():
             file = cast("BinaryIO", data)
             self._start = file.tell()
-            self.length = file.seek(0, os.SEEK_END) - self._start
+            self.length = max(file.seek(0, os.SEEK_END) - self._start, 0)
             file.seek(self._start)
             self._is_regular = _is_regular(file)
 

@@ -35,6 +35,7 @@ from moby_plugins.ports import (
     Clock,
     Connect,
     Discovery,
+    PromptConnect,
     Selector,
     Survey,
     Transport,
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 # The oldest release of httptools that "auto" uses: the oldest that the tests run with.
 MIN_HTTPTOOLS = (0, 7)
+# The schemes of addresses that are dialled without TLS, and whose transports read no files.
+_PLAIN = frozenset({"unix", "tcp", "http"})
 S = TypeVar("S", bound="Subsystem")
 Made_co = TypeVar("Made_co", covariant=True)
 
@@ -127,17 +130,19 @@ def new_local_registry(
     settings = or_environment(settings)
     from moby_plugins.adapters.descriptors import SheddingDiscovery
 
+    connect = connect_by_scheme(settings)
     found_by = new_local_discovery(settings) if discovery is None else discovery
     filled("discovery", found_by, "scan", "lookup")
     return Registry(
         discovery=SheddingDiscovery(found_by, shared_descriptors()),
-        connect=connect_by_scheme(settings),
+        connect=connect,
         clock=system_clock() if clock is None else clock,
         retry=settings.retry,
         timeout=settings.timeout,
         activation_timeout=settings.activation_timeout,
         max_response_bytes=settings.max_response_bytes,
         selector=poll_selector,
+        prompt_schemes=connect.prompt_schemes,
         observers=observers_of(settings, observers),
         on_retry=settings.on_retry,
     )
@@ -331,6 +336,16 @@ class ConnectByScheme(Generic[Made_co]):
         transport = cast("Callable[[Address, TLSOptions | None], Made_co]", named)(address, tls)
         self._named.check(transport, address.scheme)
         return transport
+
+    @property
+    def prompt_schemes(self) -> frozenset[str]:
+        """The schemes whose transports are made without waiting: not those that read TLS files."""
+        return frozenset(
+            scheme
+            for scheme, named in self._transports.items()
+            if (named in (AUTO, *BUILT_IN) and scheme in _PLAIN)
+            or (isinstance(named, PromptConnect) and named.is_prompt)
+        )
 
     def name(self, scheme: str) -> str:
         """Return the name of the transport for ``scheme``; ``"auto"`` is replaced by its choice."""

@@ -68,6 +68,7 @@ class Leaders:
         activation_timeout: float | None,
         max_response_bytes: int,
         selector: Callable[[], Selector] | None,
+        prompt_schemes: frozenset[str],
         observers: Observers,
         on_retry: OnRetry | None,
     ) -> None:
@@ -81,6 +82,7 @@ class Leaders:
         self._activation_timeout = activation_timeout
         self._max_response_bytes = max_response_bytes
         self._selector = selector
+        self._prompt_schemes = prompt_schemes
         self._observers = observers
         self._on_retry = on_retry
         self._make_client = client_of(observers)
@@ -218,6 +220,7 @@ class Leaders:
             self._new_client,
             self._activation_timeout,
             self._activations.known,
+            prompt_schemes=self._prompt_schemes,
             ending=ending,
         )
 

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar, overload
@@ -72,6 +72,8 @@ class Registry:
         max_response_bytes: The most bytes that a response to a client may have.
         selector: Makes the selector with which ``get_all`` waits for many handshakes in one thread;
             without it, worker threads make the handshakes.
+        prompt_schemes: The schemes of addresses for which ``connect`` does not wait; only their
+            handshakes are made in one thread.
         observers: Objects whose methods are called for calls, retries and plugins.
         on_retry: The default callback for retries, for ``get`` and for the clients: called before
             each wait for another attempt, with the error and the length of the wait in seconds.
@@ -104,6 +106,7 @@ class Registry:
         activation_timeout: float | None = ACTIVATION_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         selector: Callable[[], Selector] | None = None,
+        prompt_schemes: Collection[str] = (),
         observers: Iterable[Observer] = (),
         on_retry: OnRetry | None = None,
     ) -> None:
@@ -128,6 +131,7 @@ class Registry:
             activation_timeout=seconds(activation_timeout) or math.inf,
             max_response_bytes=size("max_response_bytes", max_response_bytes),
             selector=callable_or_none("selector", selector),
+            prompt_schemes=frozenset(prompt_schemes),
             observers=self._observers,
             on_retry=callable_or_none("on_retry", on_retry),
         )

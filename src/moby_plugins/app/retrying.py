@@ -18,8 +18,9 @@ Most plugins respond to their first request at once. If a transport can begin an
 waiting, one thread (the *beginner*) sends the first requests to many plugins, at most
 ``MAX_BEGUN`` at a time, and polls for their responses. It finishes each response that is complete.
 It hands three kinds of work, for which it would have to wait, to the workers: an attempt that
-failed and is to be retried, an attempt that cannot be begun without waiting, and a response of
-which only a parser can find the end.
+failed, an attempt that cannot be begun without waiting, and a response of which only a parser can
+find the end. After a failure the caller's code runs (the policy, ``on_retry``, log handlers), and
+it may wait for a plugin that only the beginner can finish.
 """
 
 import heapq
@@ -162,6 +163,8 @@ class _Task(Generic[T]):
     tries: Tries
     # The response that the next attempt must finish, if the attempt was begun.
     pending: PendingResponse | None = None
+    # The error of an attempt that failed and of which a worker decides what follows.
+    error: BaseException | None = None
 
 
 @frozen
@@ -355,42 +358,40 @@ class _Workers(Generic[T, R]):
             while (new or begun) and not self.stop.is_set():
                 if new and len(begun) < MAX_BEGUN:
                     task = new.popleft()
-                    outcome = self._begin(task, begin)
+                    self._begin(task, begin)
                     if task.pending is not None:
                         begun[task.pending] = task
                         selector.add(task.pending)
                     else:
-                        self._go_on(task, outcome)
+                        self._hand_over(task)
                     continue
                 for pending in selector.wait():
                     task = begun.pop(pending)
-                    self._go_on(task, self._finish(task, pending))
+                    self._finish(task, pending)
         finally:
             for pending in begun:
                 pending.close()
 
-    def _begin(self, task: _Task[T], begin: Begin) -> Outcome[T] | None:
+    def _begin(self, task: _Task[T], begin: Begin) -> None:
         now = self._clock.now()
         task.tries.postpone(now - task.due)
         task.due = now
         try:
             task.pending = begin(task.index)
         except BaseException as error:
-            return self._failed(error, task)
-        return None
+            task.error = error
 
-    def _finish(self, task: _Task[T], pending: PendingResponse) -> Outcome[T] | None:
-        if pending.is_whole:
-            return self._attempt(task)
-        task.due = self._clock.now()
-        return None
-
-    def _go_on(self, task: _Task[T], outcome: Outcome[T] | None) -> None:
+    def _finish(self, task: _Task[T], pending: PendingResponse) -> None:
+        outcome = self._attempt(task) if pending.is_whole else None
         if outcome is None:
-            self._add(task)
-            self._start_worker()
+            task.due = self._clock.now()
+            self._hand_over(task)
         else:
             self._end(outcome)
+
+    def _hand_over(self, task: _Task[T]) -> None:
+        self._add(task)
+        self._start_worker()
 
     def _try(self, task: _Task[T]) -> Outcome[T] | None:
         # None if the task is to be tried again. The clock may raise, so the wait is in the ``try``.
@@ -402,16 +403,19 @@ class _Workers(Generic[T, R]):
         except BaseException as error:
             self._drop(task)
             return Outcome(task.index, error=error)
-        return self._attempt(task)
+        outcome = self._attempt(task) if task.error is None else None
+        return outcome or self._failed(task)
 
     def _attempt(self, task: _Task[T]) -> Outcome[T] | None:
         task.pending = None  # the attempt closes it
         try:
             return Outcome(task.index, value=task.attempt(task.tries.number))
         except BaseException as error:
-            return self._failed(error, task)
+            task.error = error
+            return None
 
-    def _failed(self, error: BaseException, task: _Task[T]) -> Outcome[T] | None:
+    def _failed(self, task: _Task[T]) -> Outcome[T] | None:
+        error, task.error = task.error, None
         if not isinstance(error, PluginError):  # raised in the caller's thread, not retried
             return Outcome(task.index, error=error)
         try:

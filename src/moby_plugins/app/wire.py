@@ -207,29 +207,31 @@ def _converter() -> "Converter":
     return converter
 
 
+# cattrs passes these hooks derived types, too: enumerations of strings, for example.
 def _exactly(kind: type, wanted: str) -> Hook:
-    def structure(value: Any, _: Any) -> Any:
-        if type(value) is kind:
-            return value
-        if value is None:
-            return kind()
-        raise _MismatchError(wanted, value)
+    def structure(value: Any, into: Any) -> Any:
+        if type(value) is not kind:
+            if value is not None:
+                raise _MismatchError(wanted, value)
+            value = kind()
+        return value if into is kind else into(value)
 
     return structure
 
 
-def _number(value: Any, _: Any) -> float:
+def _number(value: Any, into: Any) -> Any:
     if type(value) in {int, float} or value is None:
-        return float(value or 0)
+        return into(float(value or 0))
     raise _MismatchError("a number", value)
 
 
-def _from_base64(value: Any, _: Any) -> bytes:
+def _from_base64(value: Any, into: Any) -> Any:
     # Go encodes bytes as standard base64 (protocol.md part B).
     try:
-        return base64.b64decode(_exactly(str, "base64")(value, str), validate=True)
+        data = base64.b64decode(_exactly(str, "base64")(value, str), validate=True)
     except ValueError as error:
         raise _MismatchError("base64", value) from error
+    return data if into is bytes else into(data)
 
 
 def _is_sequence(kind: Any) -> bool:

@@ -7,6 +7,7 @@ import os
 import re
 import select
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -78,7 +79,7 @@ class Fifo:
     def _write(self, data: bytes) -> None:
         ends = time.monotonic() + self._timeout
         while data:
-            left = max(ends - time.monotonic(), 0.0)
+            left = min(max(ends - time.monotonic(), 0.0), threading.TIMEOUT_MAX)
             if not select.select([], [self._descriptor], [], left)[1]:
                 raise StalledError(
                     FIFO,

@@ -3,6 +3,7 @@
 Each test is made with both engines, over UNIX sockets and over TCP.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -13,8 +14,18 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from moby_plugins import Client, PluginError, Registry, RetryPolicy, Settings, new_local_registry
+from moby_plugins import (
+    Client,
+    PluginError,
+    Registry,
+    RetryPolicy,
+    Settings,
+    SpecError,
+    TLSOptions,
+    new_local_registry,
+)
 from moby_plugins.domain.http import Response
+from moby_plugins.ports import Address, Transport
 from moby_plugins.testing import FaultServer, drips, drops, hangs, malformed, script, status
 from tests.dummy_plugin import Conversation, DummyPlugin
 from tests.integration.descriptors import descriptors, no_thread_called, soon
@@ -50,9 +61,10 @@ class Street:
     def __init__(self, directory: Path, scheme: str, settings: Settings, stack: ExitStack) -> None:
         self._directory = directory
         self._scheme = scheme
-        self._settings = evolve(settings, retry=RetryPolicy.never())
+        self.settings = evolve(settings, retry=RetryPolicy.never())
         self._stack = stack
         self.servers: dict[str, FaultServer] = {}
+        self.others: dict[str, str] = {}
         self.settled: dict[str, float] = {}
         self.failed: dict[str, PluginError] = {}
 
@@ -66,8 +78,8 @@ class Street:
 
     def registry(self, **settings: Any) -> Registry:
         """A registry of all of them, in the order of their names."""
-        plugins = {name: server.addr for name, server in self.servers.items()}
-        chosen = evolve(self._settings, plugins=plugins, specs_paths=(), **settings)
+        plugins = {name: server.addr for name, server in self.servers.items()} | self.others
+        chosen = evolve(self.settings, plugins=plugins, specs_paths=(), **settings)
         chosen = evolve(chosen, sockets_path=str(self._directory / "none"))
         return self._stack.enter_context(new_local_registry(chosen))
 
@@ -172,6 +184,59 @@ def test_a_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
     assert len(street.servers["b"].calls) == 1
 
 
+def test_on_retry_may_wait_for_a_slow_plugin(street: Street) -> None:
+    """Another thread calls it than the one that finishes what is begun."""
+    street.add("a", drops())
+    street.add("b", after(0.3))
+    found: list[str] = []
+
+    def on_retry(*_: object) -> None:
+        if not found:
+            found.append(registry.get("b").name)
+
+    # One more attempt, after a second.
+    registry = street.registry(on_retry=on_retry, retry=RetryPolicy(budget=2.0))
+
+    assert street.get_all(registry) == {"b"}
+    assert found == ["b"]
+
+
+def test_a_log_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
+    """What is logged of a failure is logged by another thread, too."""
+    street.add("a", drops())
+    street.add("b", after(0.3))
+    registry = street.registry(retry=RetryPolicy(budget=2.0))
+    found: list[str] = []
+
+    class Forwarding(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if not found:
+                found.append(registry.get("b").name)
+
+    handler = Forwarding()
+    logging.getLogger("moby_plugins").addHandler(handler)
+    try:
+        assert street.get_all(registry) == {"b"}
+    finally:
+        logging.getLogger("moby_plugins").removeHandler(handler)
+    assert found == ["b"]
+
+
+def test_a_slow_on_retry_costs_no_plugin_its_time(street: Street) -> None:
+    """No time-out of a plugin that answers in time runs out."""
+    for number in range(5):
+        street.add(f"p{number}", after(0.1))
+    street.others["q"] = "unix:///none.sock"  # fails when it is begun, after the others
+    registry = street.registry(
+        on_retry=lambda *_: time.sleep(1.0),
+        retry=RetryPolicy(initial=0.001, budget=0.1),
+        activation_timeout=0.8,
+    )
+
+    assert street.get_all(registry) == {f"p{number}" for number in range(5)}
+    assert set(street.failed) == {"q"}
+
+
 def test_a_slow_handler_costs_no_plugin_its_time(street: Street) -> None:
     """The time that handlers take is not charged to a handshake's time-out."""
     for number in range(5):
@@ -269,3 +334,29 @@ def test_a_full_queue_is_waited_for(short_path: Path, settings: Settings) -> Non
         )
         with new_local_registry(chosen) as registry:
             assert registry.get_all() == []
+
+
+@pytest.mark.parametrize("timeout", [3e6, 1e300])
+def test_a_time_out_may_be_longer_than_the_system_can_wait(timeout: float, street: Street) -> None:
+    """What polls for many is held to the same long time-outs as a single call."""
+    street.add("quick", answers)
+    street.add("slow", after(0.1))
+
+    assert street.get_all(street.registry(activation_timeout=timeout)) == {"quick", "slow"}
+
+
+def test_a_connect_that_waits_holds_up_nothing_that_is_begun(street: Street) -> None:
+    """A client that may be long in making is made by another thread."""
+    for name in ("a", "z"):
+        street.add(name, after(0.1))
+    street.others["m"] = "slow://m"
+
+    def connect(_: Address, __: TLSOptions | None) -> Transport:
+        time.sleep(1.0)
+        raise SpecError("too slow")
+
+    transports: Any = {**street.settings.transports, "slow": connect}
+    registry = street.registry(activation_timeout=0.8, transports=transports)
+
+    assert street.get_all(registry) == {"a", "z"}
+    assert max(street.settled[name] for name in ("a", "z")) < 0.8

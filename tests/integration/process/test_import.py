@@ -162,6 +162,27 @@ def test_a_client_loads_what_it_needs() -> None:
     assert {"moby_plugins.adapters.http.tls", "ssl"} <= encrypted
 
 
+def test_a_call_fails_in_its_own_way_while_another_thread_imports_ssl() -> None:
+    """A module that is half imported does not have all its names yet."""
+    program = """
+import sys, types
+from moby_plugins import RetryPolicy, Settings, TransportError, new_client
+settings = Settings(transports={"unix": "httptools"}, retry=RetryPolicy.never())
+with new_client("unix:///none.sock", settings=settings) as client:
+    assert "ssl" not in sys.modules
+    sys.modules["ssl"] = types.ModuleType("ssl")
+    try:
+        client.call("M.x")
+    except TransportError as error:
+        print(error.reason)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=30
+    )
+
+    assert (done.stdout, done.stderr) == ("no socket there; is the plugin running?\n", "")
+
+
 @pytest.mark.parametrize(
     ("room", "library"), [("contracts", "pytest"), ("strategies", "hypothesis")]
 )

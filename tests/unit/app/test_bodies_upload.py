@@ -69,6 +69,19 @@ def test_a_file_is_sent_from_where_it_stands_and_left_open(tmp_path: Path) -> No
         assert not file.closed
 
 
+def test_a_file_that_stands_beyond_its_end_is_empty(tmp_path: Path) -> None:
+    """No byte of it is left to send, and it stays where it stood."""
+    (tmp_path / "f").write_bytes(b"0123456789")
+    with (tmp_path / "f").open("rb") as file:
+        file.seek(110)
+        upload = Upload(file)
+
+        part = upload.part()
+        assert (upload.length, part and part.room) == (0, 0)
+        assert list(upload) == []
+        assert file.tell() == 110
+
+
 def test_a_file_that_grows_is_sent_to_its_announced_length() -> None:
     """The length was told before; what is written later is not sent."""
     file = io.BytesIO(b"abc")

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from moby_plugins.app.config import connect_by_scheme, new_client
 from moby_plugins.app.settings import Settings
 from moby_plugins.domain.address import CREDENTIALS, Address, TLSOptions
 from moby_plugins.domain.errors import SettingsError, SpecError
+from moby_plugins.ports import Transport
 from tests.cases import every
 from tests.transports import RecordingConnect, install_observer, install_transport
 
@@ -144,3 +146,27 @@ def test_what_an_administrator_should_know_is_logged(
     connect_by_scheme(Settings(transports=transports))(Address(addr), tls)
 
     assert caplog.record_tuples == [("moby_plugins", logging.WARNING, text) for text in warnings]
+
+
+def test_transports_that_are_made_without_waiting_are_known_by_their_schemes() -> None:
+    """Built-in ones without TLS, and those of others that say so."""
+
+    class Prompt:
+        is_prompt = True
+
+        def __call__(self, address: Address, tls: TLSOptions | None) -> Transport:
+            raise NotImplementedError
+
+    class Slow(Prompt):
+        is_prompt = False
+
+    others: Any = {
+        "prompt": Prompt(),
+        "slow": Slow(),
+        "unix": Prompt().__call__,
+        "named": "urllib3",
+    }
+    settings = Settings(transports=others)
+
+    assert connect_by_scheme(settings).prompt_schemes == {"tcp", "http", "prompt"}
+    assert connect_by_scheme(Settings()).prompt_schemes == {"unix", "tcp", "http"}

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from attrs import define, field
 
-from moby_plugins.app.retrying import MAX_BEGUN, Outcome, retry_side_by_side
+from moby_plugins.app.retrying import MAX_BEGUN, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.domain.errors import TransportError
 from moby_plugins.domain.http import Response
 from moby_plugins.domain.retry import RetryPolicy, is_retryable
@@ -65,6 +65,7 @@ class Attempts:
         self.begun = begun
         self.made: dict[int, list[tuple[int, bool]]] = {index: [] for index in range(count)}
         self.beginner: set[int] = set()
+        self.failing: set[int] = set()
 
     def begin(self, index: int) -> Pending | None:
         self.beginner.add(threading.get_ident())
@@ -73,12 +74,16 @@ class Attempts:
             raise begun
         return begun
 
-    def outcomes(self, policy: RetryPolicy | None = None) -> Generator[Outcome[int]]:
+    def outcomes(
+        self, policy: RetryPolicy | None = None, on_retry: OnRetry | None = None
+    ) -> Generator[Outcome[int]]:
         """How each ends; an attempt is whether the thread was that of the beginner."""
 
         def attempt(index: int) -> Callable[[int], int]:
             def make(number: int) -> int:
                 self.made[index].append((number, threading.get_ident() in self.beginner))
+                if index in self.failing and number == 1:
+                    raise TransportError("failed")
                 return index
 
             return make
@@ -91,6 +96,7 @@ class Attempts:
             lambda outcome: outcome,
             begin=self.begin,
             selector=self.selector,
+            on_retry=[on_retry] * len(self.made),
         )
 
     def all(self) -> list[Outcome[int]]:
@@ -132,6 +138,41 @@ def test_an_attempt_that_cannot_begin_has_failed() -> None:
     assert [outcome.value for outcome in attempts.all()] == [0]
     assert attempts.made == {0: [(2, False)]}
     assert attempts.clock.now() == 1.0
+
+
+def test_what_follows_a_failure_is_decided_by_another_thread() -> None:
+    """The policy and ``on_retry`` are the caller's: they may wait for what is begun."""
+    attempts = Attempts({0: TransportError("refused"), 1: Pending(), 2: Pending()}, 3)
+    attempts.failing = {1}
+    called: set[int] = set()
+    asked: set[int] = set()
+
+    class Policy(RetryPolicy):
+        def next_delay(self, retries: int, elapsed: float) -> float | None:
+            asked.add(threading.get_ident())
+            return super().next_delay(retries, elapsed)
+
+    with attempts.clock.working():
+        outcomes = list(attempts.outcomes(Policy(), lambda *_: called.add(threading.get_ident())))
+
+    assert sorted(outcome.index for outcome in outcomes) == [0, 1, 2]
+    assert called
+    assert asked
+    assert not (called | asked) & attempts.beginner
+
+
+def test_a_slow_on_retry_does_not_hold_up_what_is_begun() -> None:
+    """It ends once what only the beginner can finish has ended."""
+    attempts = Attempts({0: TransportError("refused"), 1: Pending()}, 2)
+    finished = threading.Event()
+    seen: list[bool] = []
+    attempts.selector.before = finished.set
+
+    with attempts.clock.working():
+        outcomes = list(attempts.outcomes(None, lambda *_: seen.append(finished.wait(10))))
+
+    assert len(outcomes) == 2
+    assert seen == [True]
 
 
 def test_closing_early_closes_what_was_begun() -> None:

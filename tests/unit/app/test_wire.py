@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from enum import Enum
+from enum import Enum, IntEnum, StrEnum
 from typing import Annotated, Any, NewType
 
 import attrs
@@ -21,6 +21,34 @@ VolumeName = NewType("VolumeName", str)
 class Scope(Enum):
     LOCAL = "local"
     GLOBAL = "global"
+
+
+class Kind(StrEnum):
+    LOCAL = "local"
+
+
+class Mixed(str, Enum):  # noqa: UP042  it is what programs have
+    LOCAL = "local"
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Size(int):
+    pass
+
+
+class Ratio(float):
+    pass
+
+
+class Data(bytes):
+    pass
 
 
 @frozen
@@ -103,6 +131,16 @@ def test_without_a_type_an_answer_is_plain_json(body: bytes, value: Any) -> None
         (b'"a"', VolumeName, "a"),
         (b'"a"', Annotated[str, "a volume"], "a"),
         (b'"global"', Scope, Scope.GLOBAL),
+        (b'"local"', Kind, Kind.LOCAL),
+        (b'"local"', Mixed, Mixed.LOCAL),
+        (b"1", Level, Level.LOW),
+        (b'["local"]', list[Kind], [Kind.LOCAL]),
+        (b'"local"', Kind | None, Kind.LOCAL),
+        (b'{"local": 1}', dict[Kind, Level], {Kind.LOCAL: Level.LOW}),
+        (b'"a"', Name, Name("a")),
+        (b"7", Size, Size(7)),
+        (b"0.5", Ratio, Ratio(0.5)),
+        (b'"AP8="', Data, Data(b"\x00\xff")),
         (b'{"Name": "a"}', Volume, Volume("a")),
     ],
 )
@@ -283,3 +321,23 @@ def test_what_is_no_type_is_told_by_the_arguments_name(into: Any) -> None:
         TypeError, match=r"^no response can be decoded as .*, which is given as into: "
     ):
         decode(b"{}", into)
+
+
+@every(
+    ("body", "into"),
+    [
+        (b'"nonsense"', Kind),
+        (b'"nonsense"', Mixed),
+        (b"99", Level),
+        (b"true", Level),
+        (b"1", Kind),
+        (b"1", Name),
+        (b'"7"', Size),
+        (b'"0.5"', Ratio),
+        (b'"?"', Data),
+    ],
+)
+def test_a_derived_type_is_as_strict_as_its_base(body: bytes, into: Any) -> None:
+    """A value of another JSON type, or none of an enumeration's, is an error."""
+    with pytest.raises(WireError):
+        decode(body, into)

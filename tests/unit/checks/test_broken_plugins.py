@@ -77,6 +77,15 @@ def test_a_good_plugin_passes(subsystem: str) -> None:
         assert found.outcome == wanted, f"{name}: {found.came_back}"
 
 
+def test_a_time_out_may_be_longer_than_the_system_can_wait() -> None:
+    """A FIFO is written to whatever number of seconds it may be full."""
+    patient = Broken(GOOD.breaks, options=evolve(OPTIONS, timeout=1e300))
+
+    found = result(CHECKS["LogDriver: FIFO is read"], good_plugin(), patient)
+
+    assert found.outcome is CheckOutcome.PASSED, found.came_back
+
+
 def test_a_managed_plugin_is_no_finding() -> None:
     """It has no handshake, and may implement MetricsCollector."""
     name = "MetricsCollector: managed plugin"

@@ -32,9 +32,10 @@ def timed_out(*kinds: type[BaseException]) -> Row:
 
 
 def _of_tls() -> Kinds:
-    # Without ssl, which only TLS connections import, there is no error of it.
-    ssl = sys.modules.get("ssl")
-    return () if ssl is None else (ssl.SSLError,)
+    # Without ssl, which only TLS connections import, there is no error of it. While another thread
+    # imports it, its names may be missing.
+    error = getattr(sys.modules.get("ssl"), "SSLError", None)
+    return () if error is None else (error,)
 
 
 # Rows for errors before the status line, and for errors after it.

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from moby_plugins.adapters.http.deadline_socket import DeadlineSocket
+from moby_plugins.adapters.http.deadline_socket import LONGEST, DeadlineSocket
 from moby_plugins.domain.http import Request, Response
 from moby_plugins.domain.http_grammar import response_size
 from moby_plugins.ports import PendingResponse
@@ -208,4 +208,4 @@ class PollSelector:
         ends = [pending.ends for pending in self._pending.values() if pending.ends is not None]
         if not ends:
             return None
-        return max(0.0, (min(ends) - time.monotonic()) * 1000 + 1)
+        return min(max(min(ends) - time.monotonic(), 0.0), LONGEST) * 1000 + 1

@@ -24,6 +24,7 @@ from requests.exceptions import (
     URLRequired,
 )
 
+from moby_plugins.adapters.http.deadline_socket import LONGEST
 from moby_plugins.adapters.http.urllib3 import (
     ERRORS,
     CallersError,
@@ -86,8 +87,9 @@ class RequestsTransport:
         ``TransportError``, ``TransportTimeoutError`` after a time-out.
         """
         ends = None if timeout is None else time.monotonic() + timeout
+        patience = None if timeout is None else min(timeout, LONGEST)
         try:
-            answer = self._session.send(self._prepare(request), timeout=timeout, **self._options())
+            answer = self._session.send(self._prepare(request), timeout=patience, **self._options())
             try:
                 headers = answer.raw.headers
                 check_framing(

@@ -351,7 +351,7 @@ class FakeClock:
         participant.woken.set()
 
     def _await(self, participant: _Participant) -> None:
-        patience = self._watchdog * _PATIENCE
+        patience = min(self._watchdog * _PATIENCE, threading.TIMEOUT_MAX)
         while not participant.woken.wait(patience):
             with self._lock:
                 idle = time.monotonic() - self._moved

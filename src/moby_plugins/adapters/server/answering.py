@@ -362,7 +362,7 @@ def _chunks(stream: Readable, length: int | None) -> Iterator[bytes]:
 def _size(response: Response) -> int | None:
     # A body that is in memory is sent with its length, any other in chunks.
     body = response.body
-    return body.getbuffer().nbytes - body.tell() if isinstance(body, io.BytesIO) else None
+    return max(body.getbuffer().nbytes - body.tell(), 0) if isinstance(body, io.BytesIO) else None
 
 
 def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:

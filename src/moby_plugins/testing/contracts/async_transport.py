@@ -191,6 +191,18 @@ class AsyncTransportContract:
 
         assert (error.reason, error.answered) == (TIMED_OUT, False)
 
+    @pytest.mark.parametrize("timeout", [3e6, 1e300])
+    def test_a_time_out_may_be_longer_than_the_system_can_wait(
+        self, timeout: float, plugin_that: AsyncPluginThat, run: Run
+    ) -> None:
+        """A time-out that the system's functions would refuse is a long one."""
+        transport = plugin_that("answers")
+
+        async def test() -> bytes:
+            return await whole(await transport.send(AsyncRequest("M.x", b"{}"), timeout))
+
+        assert run(test()) == ANSWER
+
     def test_a_dripping_body_ends_at_the_time_out(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:

@@ -258,6 +258,15 @@ class TransportContract:
         assert caught.value.reason == TIMED_OUT
         assert not caught.value.answered
 
+    @pytest.mark.parametrize("timeout", [3e6, 1e300])
+    def test_a_time_out_may_be_longer_than_the_system_can_wait(
+        self, timeout: float, plugin_that: PluginThat
+    ) -> None:
+        """A time-out that the system's functions would refuse is a long one."""
+        response = plugin_that("answers").send(Request("M.x", b"{}"), timeout)
+
+        assert read_all(response) == ANSWER
+
     def test_a_dripping_body_ends_at_the_time_out(
         self, plugin_that: PluginThat, clock: Clock
     ) -> None:

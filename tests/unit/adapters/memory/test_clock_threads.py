@@ -220,3 +220,13 @@ def test_the_watchdog_watches_waiters_too() -> None:
         clock.wait(threading.Event(), 3)
 
     assert caught.match("busy is running; MainThread waits for an event until 3$")
+
+
+def test_a_watchdog_may_be_longer_than_the_system_can_wait() -> None:
+    """A watchdog of more seconds than a lock takes is a long one."""
+    clock = FakeClock(watchdog=1e300)
+
+    slept = clock.run(lambda: clock.sleep(1), lambda: clock.sleep(2))
+
+    assert [each.exception() for each in slept] == [None, None]
+    assert clock.now() == 2.0

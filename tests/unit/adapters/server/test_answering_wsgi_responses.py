@@ -69,6 +69,17 @@ def test_an_answer_in_memory_has_a_length() -> None:
     assert [len(chunk) for chunk in answer.chunks] == [CHUNK_BYTES, 1]
 
 
+def test_an_answer_in_memory_that_stands_beyond_its_end_is_empty() -> None:
+    """Its length is never less than nothing."""
+    body = io.BytesIO(b"text")
+    body.seek(100)
+
+    answer = Answer(lambda _: Response(200, body))
+
+    assert answer.headers["Content-Length"] == "0"
+    assert b"".join(answer.chunks) == b""
+
+
 def test_a_stream_has_no_length_and_is_closed() -> None:
     """A body that is made as it goes is sent in chunks, and closed at the end."""
     closed = []
