@@ -20,6 +20,7 @@ PLUGIN = ROOT / "examples" / "volume_plugin.py"
 ALONE = (
     "README.md",
     "docs/",
+    "tests/integration/cli/test_check_process.py",
     "tests/integration/engine/",
     "tests/integration/process/test_bounds.py",
     "tests/integration/process/test_many_plugins.py",

@@ -254,7 +254,9 @@ class Discovery(Protocol):
 class LocalDiscovery(Discovery, Protocol):
     """A discovery whose look-ups only read local files.
 
-    A registry makes many such look-ups in one thread.
+    Such look-ups do not block for long. ``get_all`` may therefore make those of all plugins in one
+    thread, and an asynchronous registry makes them in the event loop's thread. Look-ups of any
+    other discovery run in worker threads.
     """
 
     @property
@@ -274,13 +276,14 @@ class EndingDiscovery(Discovery, Protocol):
             cancel: Ends running and later calls of the returned discovery with ``PluginError``.
 
         Returns:
-            The discovery; ``cancel`` does not end calls of this one.
+            The new discovery. ``cancel`` does not end calls of the discovery on which this method
+            was called.
         """
         ...
 
 
 def ended_by(discovery: Discovery, cancel: Cancellation) -> Discovery:
-    """Return ``discovery``, with waits that ``cancel`` ends if it supports that."""
+    """Return ``discovery``, with waits that end when ``cancel`` is set if it supports that."""
     return discovery.ended_by(cancel) if isinstance(discovery, EndingDiscovery) else discovery
 
 
@@ -342,8 +345,8 @@ class Transport(Protocol):
 class PendingResponse(Protocol):
     """A response that may not have been received yet, to a request that was begun.
 
-    For one thread at a time; a ``Selector`` waits for many of them. Closing the transport also
-    closes it.
+    For one thread at a time; a ``Selector`` waits for many pending responses. Closing the transport
+    also closes its pending responses.
     """
 
     @property
@@ -367,14 +370,19 @@ class PendingResponse(Protocol):
     def advance(self, events: int) -> bool:
         """Send or receive what is possible without waiting; return true when polling is over.
 
-        ``events`` are the events that occurred, or 0 if the time-out has expired. When polling is
-        over, ``finish`` reads the rest; it has to wait if only a parser can find the response's
-        end.
+        ``events`` are the events that occurred, or 0 if the time-out has expired: then polling is
+        over, and ``finish`` raises ``TransportTimeoutError``. In all other cases ``finish`` reads
+        the rest of the response. It may then have to wait: polling ends early if the end of the
+        response can only be found by parsing its body.
         """
         ...
 
     def finish(self) -> Response:
-        """Wait for the response and return it; raises as ``Transport.send``."""
+        """Wait for the response and return it; the caller closes its body.
+
+        Raises ``TransportError`` if no status line is received; ``TransportTimeoutError`` if the
+        time-out expires.
+        """
         ...
 
     def close(self) -> None:
@@ -392,7 +400,8 @@ class Selector(Protocol):
     def wait(self) -> list[PendingResponse]:
         """Wait until polling is over for at least one response, and return all such responses.
 
-        They are removed from the selector. If it is empty, return an empty list at once.
+        The returned responses are removed from the selector. If the selector is empty, return an
+        empty list at once.
         """
         ...
 
@@ -405,10 +414,12 @@ class BeginningTransport(Transport, Protocol):
     """
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
-        """Send ``request`` as ``send`` does, but return a pending response instead of waiting.
+        """Begin to send ``request``, and return a pending response without waiting.
 
-        If that is not possible, send nothing and return ``None``. Raise an error that ``send``
-        would raise before it waits.
+        If that is not possible, send nothing and return ``None``. Raise ``TransportError`` for an
+        error that is known without waiting, such as a socket on which nothing listens. ``timeout``
+        is in seconds, for the whole exchange; ``None`` means no limit. The caller calls ``finish``
+        or ``close`` of the pending response.
         """
         ...
 

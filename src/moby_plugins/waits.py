@@ -49,7 +49,7 @@ class WakeEvent(threading.Event):
 
     def clear(self) -> None:
         """Raise ``RuntimeError``, because this event cannot be cleared."""
-        raise RuntimeError("this event stays set")
+        raise RuntimeError("a WakeEvent cannot be cleared: make a new one")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the event is set, or the time-out expires.
@@ -89,9 +89,10 @@ class WakeEvent(threading.Event):
 
 
 class SleepEvent(WakeEvent):
-    """An event for a sleep: waiting for it with a time-out is a sleep, and setting it ends that.
+    """An event that ends a sleep: a thread sleeps by waiting for it with a time-out.
 
-    It is a class of its own for clocks that record sleeps, such as ``FakeClock``.
+    This is a class of its own so that a clock can tell sleeps from other waits: ``FakeClock`` lists
+    them in ``sleeps``.
     """
 
     __module__ = _DOOR
@@ -101,8 +102,8 @@ class Cancellation:
     """A way to end waits from another thread, from a signal handler, or before they begin.
 
     Pass it to ``get(..., cancel=cancel)``; ``set`` then ends that ``get`` at once with
-    ``WaitCancelledError``. It may be used for many calls, at the same time or in sequence; once
-    set, it stays set. Threads may share it; there is nothing to close.
+    ``WaitCancelledError``. One cancellation may be used for many calls, at the same time or in
+    sequence; once set, it stays set. Threads may share it; there is nothing to close.
 
     Attributes:
         event: An event that ``set`` sets, for clocks and transports that wait.
@@ -131,7 +132,7 @@ class Cancellation:
         self._callbacks: dict[object, Callable[[], object]] = {}
 
     def set(self) -> None:
-        """End all waits that use this, those that begin later too; may be called again."""
+        """End all waits that use this object, those that begin later too; may be called again."""
         self.event.set()
         while True:
             try:
@@ -148,7 +149,7 @@ class Cancellation:
         """Make ``set`` call a function once, inside a ``with`` block; at once if already set.
 
         The function runs in the thread that calls ``set``, possibly in a signal handler: it must
-        neither wait nor raise. It may still be running when the block ends.
+        neither wait nor raise. The function may still be running when the block ends.
 
         Args:
             callback: The function to call.

@@ -105,7 +105,7 @@ def test_it_stays_set(event: WakeEvent) -> None:
     """What has ended does not begin again."""
     event.set()
 
-    with pytest.raises(RuntimeError, match="stays set"):
+    with pytest.raises(RuntimeError, match="cannot be cleared"):
         event.clear()
     assert event.is_set()
 

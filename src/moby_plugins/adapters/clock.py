@@ -14,7 +14,7 @@ class SystemClock:
 
     # Seconds since an arbitrary point, unaffected by changes of the system time; called as it is,
     # because each call asks for the time.
-    now = staticmethod(time.monotonic)
+    now: "staticmethod[[], float]" = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
         """Sleep for ``seconds`` of real time; raise ``ValueError`` for NaN."""
@@ -23,9 +23,9 @@ class SystemClock:
             time.sleep(min(seconds, threading.TIMEOUT_MAX))
 
     def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
-        """Wait up to ``timeout`` seconds of real time; return whether ``event`` is set.
+        """Wait at most ``timeout`` seconds of real time; return whether ``event`` is set.
 
-        Raise ``ValueError`` for NaN.
+        ``None`` means no limit. Raise ``ValueError`` for NaN.
         """
         if timeout is not None:
             timeout = min(no_nan("timeout", timeout), threading.TIMEOUT_MAX)

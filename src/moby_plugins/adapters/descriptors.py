@@ -48,10 +48,12 @@ class Descriptors:
         self._holders[weakref.ref(holder, self._forget)] = None
 
     def tried(self, do: Callable[[], T]) -> T:
-        """Return or raise what ``do`` does; if no descriptor was left, free some and try again.
+        """Call ``do`` and return its result; if no descriptor was left, free some and try again.
 
-        All holders close theirs before another attempt. If they have none, there is only one more
-        attempt, since another thread may just have closed them.
+        An exception of the last attempt passes unchanged.
+
+        All holders close their descriptors before another attempt. If they have none, there is only
+        one more attempt, since another thread may just have closed some.
         """
         for attempt in range(1, ATTEMPTS):
             try:
@@ -106,7 +108,7 @@ class SheddingDiscovery:
 
     @property
     def is_local(self) -> bool:
-        """Whether ``discovery`` is local."""
+        """Whether the look-ups of ``discovery`` only read local files."""
         return isinstance(self.discovery, LocalDiscovery) and self.discovery.is_local
 
     def ended_by(self, cancel: Cancellation) -> "SheddingDiscovery":

@@ -81,11 +81,12 @@ def connect(
 class EngineDiscovery:
     """A discovery of the managed plugins of an engine, through read-only requests.
 
-    It lists the enabled plugins by their full name (``shelf:latest``), and looks them up by that
-    name, without ``:latest``, by id, and by at least the first 12 digits of an id. A response may
-    have up to 16 MiB. Each method that asks the engine raises ``TransportError`` with the engine's
-    address if it cannot be reached, ``StatusError`` if it responds with an error, and
-    ``WireError`` for any other invalid response. Threads may share it; there is nothing to close.
+    ``scan`` lists the enabled plugins by their full name (``shelf:latest``). ``lookup`` finds them
+    by that name, by the name without ``:latest``, by id, and by at least the first 12 digits of an
+    id. A response may have up to 16 MiB. Each method that asks the engine raises ``TransportError``
+    with the engine's address if it cannot be reached, ``StatusError`` if it responds with an error,
+    and ``WireError`` for any other invalid response. Threads may share it; there is nothing to
+    close.
 
     Args:
         address: The address of the engine: ``"unix:///var/run/docker.sock"`` or
@@ -93,11 +94,10 @@ class EngineDiscovery:
         tls_config: For an ``https`` address; without it, the engine is verified against the
             system's roots.
         timeout: Seconds for one look-up or scan, from the dial to the last byte; ``None`` for no
-            bound.
+            limit.
         connect: Creates the transport to the engine; for tests.
         clock: Tells the time; for tests.
-        cancel: Once it is set, current and later look-ups and scans raise ``TransportError``; see
-            ``ended_by``.
+        cancel: Once this is set, current and later look-ups and scans raise ``TransportError``.
 
     Raises:
         SpecError: For an invalid address.
@@ -154,7 +154,10 @@ class EngineDiscovery:
             return [Candidate(self._place(name), error=error)]
 
     def strays(self) -> list[IgnoredFile]:
-        """Return the disabled plugins; none if the engine cannot be asked."""
+        """Return the disabled plugins of the engine, which ``lookup`` refuses.
+
+        The list is empty if the engine does not respond or responds with an error.
+        """
         try:
             disabled = [plugin for plugin in self._all() if not plugin.enabled]
         except PluginError:

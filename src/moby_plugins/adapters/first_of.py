@@ -13,9 +13,9 @@ class FirstOf:
 
     ``FirstOf(EngineDiscovery("unix:///var/run/docker.sock"), new_local_discovery())`` searches as
     an engine does: its own plugins, then the disk. A name that is invalid for one of the two is
-    left to the other. Any other error of ``first`` ends the look-up: if a plugin is disabled, or
-    an engine does not respond, ``then`` is not searched. If one of the two cannot list candidates,
-    the plugin that it looks up is its only candidate. Threads may share it.
+    looked up in the other only. Any other error of ``first`` ends the look-up: if a plugin is
+    disabled, or an engine does not respond, ``then`` is not searched. If one of the two cannot list
+    candidates, the plugin that it looks up is its only candidate. Threads may share it.
     """
 
     first: Discovery
@@ -27,7 +27,7 @@ class FirstOf:
 
     @property
     def is_local(self) -> bool:
-        """Whether both are local."""
+        """Whether the look-ups of ``first`` and of ``then`` only read local files."""
         both = (self.first, self.then)
         return all(isinstance(each, LocalDiscovery) and each.is_local for each in both)
 
@@ -36,14 +36,21 @@ class FirstOf:
         return FirstOf(ended_by(self.first, cancel), ended_by(self.then, cancel))
 
     def scan(self) -> list[str]:
-        """Return the names of both, sorted and without duplicates; raise the errors of either."""
+        """Return the names in ``first`` and in ``then``, sorted and without duplicates.
+
+        Raises ``PluginError`` if one of the two discoveries cannot list its names, for example
+        ``SpecError`` for a directory that cannot be read, or ``TransportError`` for an engine that
+        does not respond.
+        """
         return sorted({*self.first.scan(), *self.then.scan()})
 
     def lookup(self, name: str) -> Plugin:
         """Return the plugin ``name`` of ``first``, or else of ``then``.
 
-        Raises ``InvalidPluginNameError`` for a name that is invalid for both, and the errors of
-        either.
+        Raises ``PluginNotFoundError`` if neither discovery has the plugin,
+        ``InvalidPluginNameError`` for a name that is invalid for both, and any other
+        ``PluginError`` of either discovery. An error of ``first`` other than the two named is
+        raised without searching ``then``.
         """
         try:
             return self.first.lookup(name)
@@ -72,7 +79,7 @@ class FirstOf:
         return candidates
 
     def strays(self) -> list[IgnoredFile]:
-        """Return the ignored files of both."""
+        """Return the files that ``first`` and ``then`` ignore, as far as they list them."""
         surveys = (each for each in (self.first, self.then) if isinstance(each, Survey))
         return [ignored for survey in surveys for ignored in survey.strays()]
 

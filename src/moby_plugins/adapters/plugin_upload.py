@@ -20,8 +20,8 @@ _CONFLICT = 409
 def negotiated_version(transport: Transport, engine: Address, timeout: float | None) -> str:
     """Return the API version of ``engine``, such as ``"1.41"``.
 
-    ``transport`` leads to it and sends GET. This takes at most ``timeout`` seconds. Raises
-    ``TransportError`` with the address if the engine cannot be reached, or is not an engine.
+    ``transport`` sends GET to ``engine``, for at most ``timeout`` seconds. Raises
+    ``TransportError`` with the address if nothing can be reached there, or it is not an engine.
     """
     response = transport.send(Request("_ping"), timeout)
     response.body.close()
@@ -44,8 +44,9 @@ def create_plugin(
 ) -> None:
     """Create the plugin ``reference`` in an engine from ``tar``, which has ``size`` bytes.
 
-    ``transport`` leads to the engine. Raises ``StatusError``, which says what to do, if
-    the engine refuses it, and ``TransportError``.
+    ``transport`` sends the request to the engine, for at most ``timeout`` seconds. Raises
+    ``StatusError``, which says what to do, if the engine refuses the plugin, and ``TransportError``
+    if it does not respond.
     """
     method = f"v{version}/plugins/create?name={quote(reference, safe='')}"
     headers = {"Content-Type": "application/x-tar"}

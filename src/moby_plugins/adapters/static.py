@@ -32,7 +32,8 @@ class StaticDiscovery:
             ``https`` address is verified against the system's roots.
 
     Raises:
-        TypeError: For anything but a mapping, or a value that is neither.
+        TypeError: If ``plugins`` is not a mapping, or a value is neither an address nor a
+            ``Plugin``.
         SpecError: For an address that cannot be used.
         InvalidPluginNameError: For an invalid name.
 
@@ -69,13 +70,13 @@ class StaticDiscovery:
         """Return the plugin ``name``.
 
         Args:
-            name: Its name.
+            name: The plugin's name.
 
         Returns:
             The plugin as it was given.
 
         Raises:
-            PluginNotFoundError: If there is none.
+            PluginNotFoundError: If no plugin has the name.
             InvalidPluginNameError: For an invalid name.
             SpecError: For an address that cannot be used.
         """
@@ -87,7 +88,7 @@ class StaticDiscovery:
         """Return the plugin ``name`` as the only candidate, or nothing.
 
         Args:
-            name: Its name.
+            name: The plugin's name.
 
         Returns:
             One candidate, or none.

@@ -67,7 +67,7 @@ Plan: TypeAlias = Ask | Tell | Send | Follow
 class ClientBase(Generic[R]):
     """The address, limits and names of one plugin's client, whose requests are of the class ``R``.
 
-    The arguments are those of ``Client``. Threads may share it.
+    The arguments are those of ``Client``. Threads may share the object.
     """
 
     _request_class: type[Any] = Request

@@ -88,7 +88,10 @@ class ProcessLock:
         self._by_process: dict[int, threading.Lock] = {}
 
     def __call__(self) -> threading.Lock:
-        """Return the lock of this process, which all its threads share."""
+        """Return the lock of this process, which all its threads share.
+
+        A forked child gets a lock of its own, also if it calls an object that its parent made.
+        """
         process = os.getpid()
         lock = self._by_process.get(process)
         # If two threads create a lock at once, both get the one that was stored first.
@@ -114,7 +117,10 @@ class WatchedTransport:
     _on_missing: Callable[[], object]
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Send the request; call ``on_missing`` if the plugin's socket is missing."""
+        """Send the request, and return the response; call ``on_missing`` if the socket is missing.
+
+        The ``TransportError`` for the missing socket is raised too.
+        """
         try:
             return self._transport.send(request, timeout)
         except TransportError as error:
@@ -157,24 +163,30 @@ class Activation(Generic[P]):
 
     @property
     def abandoned(self) -> bool:
-        """Whether it is settled without a plugin or an error: the leader's own call was ended."""
+        """Whether the activation ended without a plugin or an error, as only one call was ended."""
         return self.done.is_set() and self.plugin is None and self.error is None
 
     def settle(self, plugin: P | None, error: BaseException | None) -> None:
-        """Leave the state "running"; without a plugin or an ``Exception``, as "abandoned"."""
+        """Store the outcome of the activation, and wake all callers that wait for it.
+
+        With a ``plugin`` the activation is active, with an ``Exception`` it has failed; without
+        either it is abandoned, and one of the waiting callers starts another.
+        """
         self.plugin = plugin
         self.error = error if isinstance(error, Exception) else None
         self.done.set()
 
     def wait(self, clock: Clock, ending: Ending | None = None) -> None:
-        """Wait until the leader has settled the activation.
+        """Wait until the activation has an outcome.
 
-        Raise ``RuntimeError`` if the leader itself calls this, and ``WaitCancelledError`` if
-        ``ending`` ends the wait first.
+        Raise ``RuntimeError`` in the leader (the thread that makes the activation), which would
+        wait for itself, and ``WaitCancelledError`` if ``ending`` ends the wait first.
         """
         if not self.done.is_set() and self._leader == threading.get_ident():
             name = quoted(self.name)
-            raise RuntimeError(f"activating {name} asks for {name}: this would never return")
+            raise RuntimeError(
+                f"activating {name} asks for {name}: the call would wait for itself for ever"
+            )
         ending = ending or Ending()
         began = clock.now()
         either = WakeEvent()
@@ -184,10 +196,10 @@ class Activation(Generic[P]):
             raise ending.error(elapsed=clock.now() - began)
 
     def outcome(self, clock: Clock, ending: Ending | None = None) -> P | None:
-        """Wait for the leader, and return the plugin; ``None`` if the activation was abandoned.
+        """Wait for the outcome, and return the plugin; ``None`` if the activation was abandoned.
 
-        Raise a copy of the leader's error, so that no two threads share a traceback, or
-        ``WaitCancelledError`` as ``wait`` does.
+        If the activation failed, raise a copy of its error, so that no two threads share a
+        traceback. Raise ``WaitCancelledError`` if ``ending`` ends the wait first.
         """
         self.wait(clock, ending)
         if isinstance(self.error, PluginError):
@@ -237,8 +249,9 @@ class Handshake:
     def begin(self) -> PendingResponse | None:
         """Begin the first attempt without waiting, and return the pending response.
 
-        Return ``None`` if the attempt cannot be begun without waiting. In both cases the first call
-        of this object makes or finishes the attempt. Raise what that call would raise.
+        Return ``None`` if the attempt cannot be begun without waiting. With or without a pending
+        response, the first call of this object makes or finishes the attempt. Raise ``PluginError``
+        if the look-up or the dial fails at once.
         """
         self._check()
         try:
@@ -258,7 +271,8 @@ class Handshake:
     def __call__(self, attempt: int) -> ActivePlugin:
         """Make one attempt, and return the active plugin.
 
-        Raise what the look-up or the handshake raises; ``WaitCancelledError`` after ``end``.
+        Raise ``PluginError`` if the look-up or the handshake fails; ``WaitCancelledError`` after
+        ``end``.
         """
         pending, self._pending = self._pending, None
         try:
@@ -326,7 +340,7 @@ class Handshake:
         )
 
     def give_up(self) -> None:
-        """Close the client of a failed activation."""
+        """Close the client of a failed activation, if one was made."""
         reached, self._reached = self._reached, None
         if reached is not None and not isinstance(reached[0], ActivePlugin):
             reached[1].close()
@@ -365,10 +379,13 @@ class Activations(Generic[P]):
             return len(self._plugins)
 
     def claim(self, name: str, leader: int | None) -> tuple[Activation[P], bool]:
-        """Return the activation of ``name``, and whether it is new: then the caller leads it.
+        """Return the activation of ``name``, and whether it is new.
 
-        ``leader`` is the id of the leading thread, or ``None`` if it may be any of several. Raise
-        ``RuntimeError`` if the registry is closed.
+        If it is new, the caller is its leader: it must look the plugin up, make the handshake, and
+        then call ``settle``.
+
+        ``leader`` is the id of the caller's thread, or ``None`` if any of several threads may make
+        the activation. Raise ``RuntimeError`` if the registry is closed.
         """
         with self._lock():
             if self._closed:
@@ -385,12 +402,20 @@ class Activations(Generic[P]):
         plugin: P | None,
         error: BaseException | None = None,
     ) -> bool:
-        """Settle a running activation and return true; return false if it was already settled."""
+        """Store the outcome of a running activation; return false if it already has one.
+
+        ``plugin`` is the active plugin, ``None`` after a failure with ``error``. Without either,
+        the activation is abandoned.
+        """
         with self._lock():
             return self._settle(activation, plugin, error)
 
     def abandon(self, activations: Iterable[Activation[P]]) -> list[PendingHandlerCall[P]]:
-        """Settle those that are running as "abandoned"; take the meetings of all."""
+        """Abandon those of ``activations`` that are running, and return pending handler calls.
+
+        The caller makes these calls. They are those of all ``activations``, and no other caller
+        gets them.
+        """
         left: list[PendingHandlerCall[P]] = []
         with self._lock():
             for activation in activations:
@@ -417,8 +442,9 @@ class Activations(Generic[P]):
     def share(self, name: str, plugin: P) -> Activation[P]:
         """Return the activation of ``name``, which is active with ``plugin`` or an earlier plugin.
 
-        For asyncio, where each event loop has its own leaders, and all loops share the active
-        plugins. Raise ``RuntimeError`` if the registry is closed.
+        For asyncio, where tasks of several event loops may activate the same plugin at the same
+        time, and all loops share the active plugins. Raise ``RuntimeError`` if the registry is
+        closed.
         """
         with self._lock():
             if self._closed:
@@ -464,7 +490,10 @@ class Activations(Generic[P]):
             del self._by_name[name]
 
     def take_pending_calls(self, activation: Activation[P]) -> list[PendingHandlerCall[P]]:
-        """Return the handlers that the caller must call for an activated plugin, only once."""
+        """Return the handler calls that the caller must make after an activation.
+
+        Only the first call of this method returns them.
+        """
         with self._lock():
             pending_calls, activation.pending_calls = activation.pending_calls, []
             return pending_calls
@@ -479,7 +508,7 @@ class Activations(Generic[P]):
             return [(handler, p) for p in plugins if p.implements(interface)]
 
     def drop(self, name: str) -> P | None:
-        """Forget a plugin by any of its names; return the plugin if it was active.
+        """Forget a plugin by any of its names; return it if it was active, else ``None``.
 
         Threads that wait for its activation still get the outcome.
         """
@@ -496,14 +525,20 @@ class Activations(Generic[P]):
         return plugin
 
     def recheck(self, stale: Plugin) -> None:
-        """Make the next ``get`` look a managed plugin up again: it may have been replaced."""
+        """Forget the managed plugin ``stale``, whose socket is missing, if it is still active.
+
+        The engine may have replaced it: the next ``get`` looks its name up in the engine again.
+        """
         with self._lock():
             plugin = self._plugins.get(stale.name)
             if plugin is not None and _is_same(plugin, stale):
                 self._forget(plugin)
 
     def close(self) -> list[P]:
-        """Forget all plugins, and refuse others; return the plugins that were active."""
+        """Forget all plugins; return those that were active, whose clients the caller closes.
+
+        After this, ``claim`` and ``share`` raise ``RuntimeError``.
+        """
         with self._lock():
             self._closed = True
             plugins = list(self._plugins.values())

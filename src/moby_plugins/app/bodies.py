@@ -93,7 +93,7 @@ class UploadBase:
             self._is_regular = _is_regular(file)
 
     def part(self) -> FilePart | None:
-        """Return the part of a regular file to send; ``None`` for all other data."""
+        """Return the rest of the regular file to send; ``None`` for all other data."""
         if self._is_regular and self._start is not None and self.length is not None:
             fileno = cast("BinaryIO", self._data).fileno
             self._part = FilePart(fileno, self._start, self.length)

@@ -277,7 +277,7 @@ def connect_by_requests(session: "Session") -> Connect:
     socket is ``http+unix://`` and the quoted path, which the common adapters for requests handle.
 
     Args:
-        session: The session. It is not closed, and threads share it, so it must be thread-safe if
+        session: The session. The caller closes it, after the transports. It must be thread-safe if
             several threads make calls.
 
     Returns:
@@ -308,7 +308,10 @@ class NamedTransports(Protocol[Made_co]):
         ...
 
     def check(self, transport: object, scheme: str) -> None:
-        """Raise ``SettingsError`` if the transport for ``scheme`` is asynchronous, or must be."""
+        """Raise ``SettingsError`` if ``transport``, made for ``scheme``, is of the wrong kind.
+
+        The wrong kind is an asynchronous transport for a synchronous registry, and the reverse.
+        """
 
 
 class ConnectByScheme(Generic[Made_co]):
@@ -345,7 +348,7 @@ class ConnectByScheme(Generic[Made_co]):
         )
 
     def name(self, scheme: str) -> str:
-        """Return the name of the transport for ``scheme``; for ``"auto"``, of the one it means."""
+        """Return the name of the transport for ``scheme``; ``"auto"`` is replaced by its choice."""
         chosen = self._transports.get(scheme, "none")
         if not isinstance(chosen, str):
             return shown(getattr(chosen, "__qualname__", type(chosen).__qualname__))
@@ -434,7 +437,7 @@ def fastest(version: object) -> tuple[str, str]:
 def idle_connections() -> "IdleConnections":
     """Return the limit on idle connections of one registry or client.
 
-    It is a quarter of the process's file descriptors, and at most 128.
+    The limit is a quarter of the process's file descriptors, and at most 128.
     """
     from moby_plugins.adapters.http.pool import MAX_IDLE_CONNECTIONS, IdleConnections
 

@@ -45,10 +45,19 @@ _default = _Default()
 
 
 def scan() -> list[str]:
-    """Call ``Registry.scan`` of the default registry, which uses the environment's settings.
+    """Return the names of the plugins that can be found now, without activating any.
+
+    This is ``Registry.scan`` of the default registry, which is made on first use from the
+    environment's settings.
 
     Returns:
-        The names, sorted.
+        The names, sorted, each once.
+
+    Raises:
+        SpecError: If a directory cannot be read.
+        SettingsError: If the settings in the environment are not valid.
+        TransportError: If the configured engine does not respond; ``StatusError`` or
+            ``WireError`` if it does not return its plugins.
     """
     return _default.registry().scan()
 
@@ -83,17 +92,29 @@ def get(
     on_retry: OnRetry | None = None,
     cancel: Cancellation | None = None,
 ) -> ActivePlugin | S:
-    """Call ``Registry.get`` of the default registry, with the same exceptions.
+    """Return the active plugin ``name``, activating it on first use.
+
+    This is ``Registry.get`` of the default registry, which is made on first use from the
+    environment's settings. The call waits and retries as the policy allows.
 
     Args:
         name: The plugin's name.
-        implements: The subsystem's name or class.
-        retry: The policy for this wait.
-        on_retry: Called after each failed attempt.
-        cancel: Ends the wait when it is set.
+        implements: The subsystem that a plugin must implement: its name, or its class, such as
+            ``VolumeDriver``, to get a typed proxy. ``None`` requires no subsystem.
+        retry: The policy for this call; ``None`` for the settings' policy.
+        on_retry: Called after each failed attempt, with its error and the seconds until the next.
+        cancel: Ends this call with ``WaitCancelledError`` when any thread sets it.
 
     Returns:
         The active plugin; or, if ``implements`` is a class, a typed proxy.
+
+    Raises:
+        PluginNotFoundError: If the plugin is not found within the policy's budget.
+        NotImplementedByPluginError: If the plugin does not implement the subsystem.
+        SettingsError: If the settings in the environment are not valid.
+        WaitCancelledError: If ``cancel`` is set.
+        PluginError: If the look-up or the handshake fails for another reason: ``Registry.get``
+            lists them.
     """
     registry = _default.registry()
     return registry.get(name, implements, retry=retry, on_retry=on_retry, cancel=cancel)
@@ -118,20 +139,31 @@ def get_all(
     *,
     on_failure: Callable[[str, PluginError], object] | None = None,
 ) -> list[ActivePlugin] | list[S]:
-    """Call ``Registry.get_all`` of the default registry, with the same exceptions.
+    """Return each plugin that can be found and implements the subsystem, sorted by name.
+
+    This is ``Registry.get_all`` of the default registry, which is made on first use from the
+    environment's settings. Plugins that fail are logged and left out.
 
     Args:
-        implements: The subsystem's name or class.
+        implements: The subsystem that a plugin must implement: its name, or its class, such as
+            ``VolumeDriver``, to get a typed proxy. ``None`` requires no subsystem.
         on_failure: Called with the name and the error of each plugin that is left out.
 
     Returns:
         The active plugins, sorted by name; or, if ``implements`` is a class, their typed proxies.
+
+    Raises:
+        SpecError: If a directory cannot be read.
+        SettingsError: If the settings in the environment are not valid.
     """
     return _default.registry().get_all(implements, on_failure=on_failure)
 
 
 def handle(interface: str, handler: Handler) -> None:
-    """Call ``Registry.handle`` of the default registry.
+    """Call ``handler(name, client)`` once for each plugin that implements a subsystem.
+
+    This is ``Registry.handle`` of the default registry, which is made on first use from the
+    environment's settings. Plugins that are active now are passed at once, in this thread.
 
     Args:
         interface: The subsystem's name.
@@ -144,8 +176,8 @@ def handle(interface: str, handler: Handler) -> None:
 def using_registry(registry: Registry) -> Iterator[Registry]:
     """Make ``scan``, ``get``, ``get_all`` and ``handle`` use ``registry`` inside this block.
 
-    This is for programs with settings of their own, and for tests. It affects all threads of the
-    process, so only one thread should open such blocks; they may be nested. At the end of the
+    This is for programs with settings of their own, and for tests. The block affects all threads of
+    the process, so only one thread should open such blocks; they may be nested. At the end of the
     block the previous registry is the default again.
 
     Args:

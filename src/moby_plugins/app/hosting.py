@@ -55,7 +55,7 @@ def plugin_server_unix(
             coroutine function, an event loop in a separate thread awaits it.
         name: The plugin's name, or the absolute path of the socket.
         sockets_path: The directory of the socket, which must exist.
-        mode: The socket's permissions.
+        mode: The socket's permission bits, for example ``0o660``.
         group: The group that owns the socket, as a name or a number; by default the process's.
         drain: Seconds that running calls have to end at ``stop``.
         max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
@@ -165,7 +165,7 @@ def serve_unix(
             coroutine function, an event loop in a separate thread awaits it.
         name: The plugin's name, or the absolute path of the socket; the socket is ``NAME.sock``.
         sockets_path: The directory of the socket, which must exist.
-        mode: The socket's permissions.
+        mode: The socket's permission bits, for example ``0o660``.
         group: The group that owns the socket, as a name or a number; by default the process's.
         drain: Seconds that running calls have to end after the signal.
         max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
@@ -175,8 +175,9 @@ def serve_unix(
         metrics: A server of ``/metrics`` and ``/health`` at an address of its own.
 
     Raises:
-        SpecError: If it cannot listen at the socket.
-        SettingsError: If a library or the group is missing, or the platform has no UNIX sockets.
+        SpecError: If the server cannot listen at the socket.
+        SettingsError: If a required library is not installed, the group does not exist, or the
+            platform has no UNIX sockets.
         PluginError: If the HTTP server ended by itself.
         InvalidPluginNameError: If ``name`` is not a valid name.
         ValueError: If the mode, the group, ``drain`` or a number of bytes is out of range.
@@ -244,7 +245,7 @@ def serve_tcp(
 
     Raises:
         SpecError: If it cannot listen at the address, or a file cannot be used.
-        SettingsError: If a library is missing.
+        SettingsError: If a required library is not installed.
         PluginError: If the HTTP server ended by itself.
         InvalidPluginNameError: If ``name`` is not a valid name.
         ValueError: If ``drain`` or a number of bytes is out of range.

@@ -49,10 +49,10 @@ LEFT = "get_all has already ended"
 
 
 class Leaders:
-    """The part of a registry that activates plugins and records them in ``activations``.
+    """The activation of one registry's plugins; records active ones in ``activations``.
 
-    Setting ``closing`` ends all waits. The other arguments are the registry's. Threads may share
-    it.
+    Setting ``closing`` ends all waits. The other arguments are those of ``Registry``. Threads may
+    share the object.
     """
 
     def __init__(
@@ -105,7 +105,12 @@ class Leaders:
         on_retry: OnRetry | None,
         cancel: Cancellation | None,
     ) -> ActivePlugin:
-        """Lead the activation of a plugin, or wait for its leader; raises as ``Registry.get``."""
+        """Return the active plugin: make its activation, or wait for the caller that makes it.
+
+        Raises ``PluginError`` if the look-up or the handshake fails and the policy gives up,
+        ``WaitCancelledError`` if ``cancel`` is set or the registry is closed during the call, and
+        ``RuntimeError`` if it was closed before.
+        """
         ending = Ending(name)
         by_caller = (
             nullcontext() if cancel is None else cancel.calling(partial(ending.end, CANCELLED))
@@ -125,9 +130,11 @@ class Leaders:
             return self._lead(activation, policy, on_retry, ending, started)
 
     def _take_over(self, name: str, ending: Ending) -> tuple[Activation[ActivePlugin], bool]:
-        """Claim a plugin that its leader abandoned; one of the waiting callers gets the lead.
+        """Return the new activation of a plugin whose activation was abandoned.
 
-        Raise ``WaitCancelledError`` if this caller's own wait has ended too.
+        Also return whether this caller is to make it: that is so for one of the waiting callers.
+
+        Raise ``WaitCancelledError`` if ``ending`` has ended this caller's wait, too.
         """
         if self._closing.is_set():
             ending.end(CLOSED)
@@ -234,7 +241,7 @@ class Leaders:
         )
 
     def load(self, names: Iterable[str], ending: Ending) -> Generator[Activation[ActivePlugin]]:
-        """Activate many plugins concurrently, and yield each activation once it is settled.
+        """Activate many plugins concurrently, and yield each activation once it has an outcome.
 
         Handlers run in this thread. Closing the iterator ends the activations that are running.
         """

@@ -1,8 +1,8 @@
 """Opening of the socket of a served plugin, where hosts find it: by its path, or by a spec file.
 
 ``opening_unix`` and ``opening_tcp`` check their arguments and return a function that opens the
-socket. That function may wait for another process that is about to listen at the same path, so
-asyncio programs call it in a thread.
+socket. That function may wait while another process opens a socket at the same path, so asyncio
+programs call it in a thread.
 """
 
 import os
@@ -29,7 +29,7 @@ MAX_GROUP = (1 << 32) - 2
 
 @frozen
 class Opened:
-    """A socket that listens or is about to; ``withdraw`` removes its socket or spec file."""
+    """A socket that listens or will listen; ``withdraw`` removes its socket file or spec file."""
 
     socket: socket.socket
     address: str
@@ -53,14 +53,15 @@ def drain_given(drain: float) -> float:
     unchecked: object = drain  # the caller's program may not be type-checked
     number = isinstance(unchecked, (int, float)) and not isinstance(unchecked, bool)
     if not (number and 0 <= drain <= threading.TIMEOUT_MAX):
-        raise ValueError(f"drain must be a number of seconds from 0 on, not {quoted(drain)}")
+        raise ValueError(f"drain must be a number of seconds, 0 or more, not {quoted(drain)}")
     return float(drain)
 
 
 def opening_unix(name: str, sockets_path: str, mode: int, group: str | int | None) -> Opening:
-    """Return a function that opens the UNIX socket of the plugin ``name``, or at that path.
+    """Return a function that opens the UNIX socket of the plugin ``name``.
 
-    The arguments, and the exceptions for invalid ones, are those of ``plugin_server_unix``.
+    The arguments are those of ``plugin_server_unix``; ``name`` may be the absolute path of the
+    socket. Raises ``InvalidPluginNameError``, ``ValueError`` or ``TypeError`` if one is not valid.
     """
     if not _is_number(mode, MAX_MODE):
         raise ValueError(f"{quoted(mode)} is not a file mode from 0 to 0o777")
@@ -87,7 +88,8 @@ def opening_unix(name: str, sockets_path: str, mode: int, group: str | int | Non
 def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) -> Opening:
     """Return a function that opens a TCP socket for the plugin ``name``, and writes its spec file.
 
-    The arguments, and the exceptions for invalid ones, are those of ``plugin_server_tcp``.
+    The arguments are those of ``plugin_server_tcp``. Raises ``InvalidPluginNameError`` or
+    ``TypeError`` if one is not valid.
     """
     check_plugin_name(name)
     _check_text("addr", addr)

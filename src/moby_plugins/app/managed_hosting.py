@@ -41,8 +41,9 @@ def serve_managed(
     and logged lines is limited, because an engine stops reading at a long line. If logging is not
     configured, the log goes to standard output, and warnings and errors to standard error. If this
     process has the id 1, it reaps orphaned processes, and serves in a child process: call this
-    function before starting threads. Otherwise it serves as ``serve_unix`` does. When
-    ``moby-plugins package`` asks for a description of the plugin, this function prints it to
+    function before starting threads. Otherwise it serves in this process. In both cases it returns
+    after SIGTERM, SIGINT or SIGHUP, when running calls have ended or ``drain`` seconds have passed.
+    When ``moby-plugins package`` asks for a description of the plugin, this function prints it to
     standard output and returns.
 
     Args:
@@ -56,10 +57,11 @@ def serve_managed(
             reached from outside the container only with ``--host-network``.
 
     Raises:
-        SettingsError: If the name is too long for an engine, or a library is missing.
+        SettingsError: If the name is too long for an engine, or a required library is not
+            installed.
         InvalidPluginNameError: If ``name`` is not a valid name.
         TypeError: If ``app`` cannot be served.
-        SpecError: If it cannot listen at the socket.
+        SpecError: If the server cannot listen at the socket.
 
     Examples:
         ```text

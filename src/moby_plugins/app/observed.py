@@ -143,7 +143,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _with(headers: dict[Any, Any], request: R) -> R:
-    """Return ``request`` with those of ``headers`` that can be added to its own.
+    """Return ``request`` with the ``headers`` that can be added to it.
 
     The others are left out without an error, since an observer's mistake must not end the call.
     """

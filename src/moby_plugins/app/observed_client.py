@@ -84,9 +84,10 @@ class ObservedClient(ObservedClientBase[Request], Client):
         timeout: float | None,
         pending: PendingResponse | None = None,
     ) -> Any:
-        """Send a request once, and report it to the observers; otherwise as ``Client.attempt``.
+        """Send a request once, report it to the observers, and return its decoded response.
 
-        Its steps are repeated here: a transport and a body that count would take longer.
+        Arguments, result and errors are those of ``Client.attempt``, whose steps this method
+        repeats to count the received bytes: wrapping the transport and the body would be slower.
         """
         if not self._takers:
             return super().attempt(request, into, timeout, pending)

@@ -28,8 +28,8 @@ ACTIVATE = "Plugin.Activate"
 class Observers(tuple[Observer, ...]):  # noqa: SLOT001  a tuple with more attributes
     """The observers of one registry, client or served app.
 
-    Which methods they override is looked up here, once: the others are never called. Raises
-    ``TypeError`` if one of them is not an ``Observer``.
+    The methods that each observer overrides are looked up once, here; only these are called. Raises
+    ``TypeError`` if an item of ``observers`` is not an ``Observer``.
     """
 
     _takers: Mapping[object, tuple[Take, ...]]

@@ -104,10 +104,10 @@ class Package:
 
 
 def package(options: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
-    """Write the directory ``given.out``, and return the findings about it.
+    """Write the directory ``options.out``, and return the findings about it.
 
     ``say`` is called with a text for each step. Raise ``SpecError`` or ``SettingsError`` if the
-    plugin cannot be packaged; then the directory is removed. It is kept if there are findings.
+    plugin cannot be packaged; then the directory is removed. Findings do not remove it.
     """
     check_platform("packaging a managed plugin")
     with _new_directory(options) as directory:

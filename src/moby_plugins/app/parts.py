@@ -30,7 +30,7 @@ Flaw: TypeAlias = Callable[[Any, RemoteMethod], str]
 
 
 def implemented(part: Part) -> list[RemoteMethod]:
-    """Return the methods that ``part`` overrides, and so implements."""
+    """Return the methods that ``part``, an implementation, overrides and so implements."""
     methods = [(remote, getattr(type(part), remote.name)) for remote in part.remotes.values()]
     return [remote for remote, method in methods if remote_of(method) is None]
 
@@ -60,7 +60,7 @@ def check_proxy(
 
 
 def plain_only(method: Any, _: RemoteMethod) -> str:
-    """Return what is wrong with a method of a synchronous part: "" unless it is asynchronous."""
+    """Return why a method cannot be served by ``PluginApp``: "" unless it is asynchronous."""
     # A method that is not a function may be an object with a ``__call__``.
     if any(map(is_asynchronous, (method, type(method).__call__))):
         return "is a coroutine ('async def'), and is called as a plain method"

@@ -30,7 +30,10 @@ class HTTPServer(Protocol):
         """Serve in threads; return once connections are accepted."""
 
     def stop(self, drain: float) -> None:
-        """Accept no more connections; end within about ``drain`` seconds."""
+        """Accept no more connections, and return when running calls have ended.
+
+        Calls that are still running after ``drain`` seconds are cut off.
+        """
 
 
 class Metrics(Protocol):
@@ -53,7 +56,7 @@ class PluginServer:
     Args:
         app: The app that answers the requests. Threads call it; if it is an ``AsyncPluginApp`` or a
             coroutine function, an event loop in a separate thread awaits it.
-        listen: Opens the socket; given by the two functions.
+        listen: Opens the socket; ``plugin_server_unix`` and ``plugin_server_tcp`` pass it.
         drain: Seconds that running calls have to end; after that their connections are cut.
         metrics: A server for metrics, started before this one and stopped after it.
 
@@ -110,7 +113,7 @@ class PluginServer:
         Raises ``RuntimeError`` before ``start``.
         """
         if not self._addr:
-            raise RuntimeError("the server has no address before it is started")
+            raise RuntimeError("the server has no address before it is started: call start() first")
         return self._addr
 
     def start(self) -> None:
@@ -118,8 +121,8 @@ class PluginServer:
 
         Raises:
             SpecError: If it cannot listen at the address, or a file cannot be used.
-            SettingsError: If a library or the group is missing, or the platform lacks the kind of
-                socket.
+            SettingsError: If a required library is not installed, the group does not exist, or the
+                platform lacks the kind of socket.
             RuntimeError: If the server was stopped before.
         """
         with self._lock:
@@ -143,7 +146,8 @@ class PluginServer:
         When it returns, the server has ended.
 
         Raises:
-            PluginError: If the HTTP server ended by itself; other errors as ``start`` raises them.
+            PluginError: If the HTTP server ended by itself, or one of the errors that ``start``
+                raises: ``SpecError``, ``SettingsError``.
         """
         try:
             self.start()
@@ -198,7 +202,11 @@ class PluginServer:
         return not self._requests.empty()
 
     def stop(self) -> None:
-        """Remove the socket or spec, accept no more connections, and let running calls end."""
+        """Remove the socket or spec, accept no more connections, and let running calls end.
+
+        Calls that are still running after ``drain`` seconds are cut off. If another thread is
+        already stopping the server, wait until it has ended.
+        """
         with self._lock:
             first, self._stopping = not self._stopping, True
             self._is_served = False

@@ -220,9 +220,9 @@ class Registry:
             The active plugin, whose ``client`` the registry closes; or, if ``implements`` is a
             class, a typed proxy.
 
-        A managed plugin has several names, which all give the same client. It gets no handshake:
-        its engine knows what it implements. After a call that finds its socket missing, it is
-        looked up again.
+        A managed plugin has several names, which all give the same client. A managed plugin gets no
+        handshake: its engine knows what it implements. After a call that found the plugin's socket
+        missing, the next ``get`` looks the name up in the engine again.
 
         Raises:
             PluginNotFoundError: If the plugin is not found within the policy's budget.
@@ -286,11 +286,13 @@ class Registry:
     ) -> list[ActivePlugin] | list[S]:
         """Return each plugin that can be found and implements the subsystem, sorted by name.
 
-        Plugins that are not active yet are activated concurrently. A plugin that can no longer be
-        found is not waited for. A plugin that fails is logged and left out.
+        Plugins that are not active yet are activated concurrently. This method does not wait for a
+        plugin that can no longer be found. It logs and leaves out each plugin whose activation
+        fails, and each that can no longer be found.
 
         Args:
-            implements: As ``get`` takes it.
+            implements: The subsystem that a plugin must implement to be returned: its name, or its
+                class, such as ``VolumeDriver``, to get typed proxies. ``None`` returns all plugins.
             on_failure: Called with the name and the error of each plugin that is left out. An
                 exception that it raises ends this call and passes to the caller.
 

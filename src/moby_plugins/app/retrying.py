@@ -74,9 +74,9 @@ class Ending:
         self.cancellation.set()
 
     def unless_own(self, error: BaseException | None) -> BaseException | None:
-        """Return ``error``; ``None`` if it ends only the leader's own call, not the activation.
+        """Return ``error``; ``None`` if it ends only the caller's own call, not the activation.
 
-        That is the ``WaitCancelledError`` of this ending, or an exception of ``on_retry``.
+        Such errors are the ``WaitCancelledError`` of this ending, and an exception of ``on_retry``.
         """
         own = self.left or (self.reason and isinstance(error, WaitCancelledError))
         return None if own else error
@@ -188,12 +188,12 @@ def retry_side_by_side(
     selector: Selector | None = None,
     on_retry: Sequence[OnRetry | None] = (),
 ) -> Generator[R]:
-    """Run many operations concurrently, and yield ``settle(outcome)`` of each as it ends.
+    """Run many operations concurrently, and yield ``settle(outcome)`` for each as it ends.
 
-    Each operation is tried as ``retry`` would. Attempts and ``settle`` run in threads that this
-    function starts, whether or not the iterator is being read: at most ``MAX_THREADS`` workers, and
-    with ``begin`` and ``selector`` one beginner, as the module's docstring says. ``begin(index)``
-    begins the first attempt of an operation.
+    Each operation is tried as often as ``policy`` allows; its last error becomes its outcome.
+    Attempts and ``settle`` run in threads that this function starts, whether or not the iterator is
+    being read: at most ``MAX_THREADS`` workers, and with ``begin`` and ``selector`` one beginner,
+    as the module's docstring says. ``begin(index)`` begins the first attempt of an operation.
 
     ``on_retry`` holds, for each operation, the function that is called before a wait.
 
@@ -265,7 +265,7 @@ class _Workers(Generic[T, R]):
         self._wakeup.set()
 
     def next_settled(self) -> list[R] | None:
-        """Wait for the next settled outcome, and return it in a list; ``None`` once stopped."""
+        """Wait for the next result of ``settle``; return it in a list, ``None`` once stopped."""
         # In a list, because ``settle`` may return None.
         while not self.stop.is_set():
             self._clock.wait(self._wakeup)

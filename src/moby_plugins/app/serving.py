@@ -62,7 +62,10 @@ ACTIVATE = "Plugin.Activate"
 
 @frozen
 class Route:
-    """The method and the part for a request; ``limit`` is the most bytes of the request's body."""
+    """A remote method, and the part of the app (a subsystem's implementation) that answers it.
+
+    ``limit`` is the most bytes that the body of a request may have; ``None`` means no limit.
+    """
 
     remote: RemoteMethod
     part: Part
@@ -76,7 +79,11 @@ class Route:
             raise request.too_large(limit)
 
     def admit(self, request: Request) -> Request:
-        """Return ``request`` with its body limited; raise ``StatusError`` with 413 beyond that."""
+        """Return ``request`` with its body limited to ``limit`` bytes.
+
+        Raise ``StatusError`` with 413 if its Content-Length exceeds that; reading a longer body
+        raises it later.
+        """
         self.check_size(request)
         if isinstance(request.body, bytes):
             return request
@@ -86,8 +93,8 @@ class Route:
 class Routes:
     """The table from each method to the part that implements it.
 
-    ``check`` checks each of the ``parts``. Raises ``TypeError`` and ``ValueError`` as ``PluginApp``
-    does.
+    A part is an implementation of a subsystem. ``check`` raises ``TypeError`` for one that cannot
+    be served. Raises ``ValueError`` if two parts implement the same method.
     """
 
     def __init__(

@@ -346,8 +346,8 @@ class Settings:
             The settings.
 
         Raises:
-            SettingsError: If the file cannot be read, is not valid, or is larger than 1 MiB; the
-                error names the file.
+            SettingsError: If the file cannot be read, is not valid, or is larger than 1 MiB. The
+                message names the file.
         """
         import tomllib
 
@@ -355,7 +355,7 @@ class Settings:
             with open(path, "rb") as file:
                 data = file.read(MAX_SETTINGS_BYTES + 1)
             if len(data) > MAX_SETTINGS_BYTES:
-                raise ValueError(f"larger than {MAX_SETTINGS_BYTES} bytes")
+                raise ValueError(f"the file is larger than {MAX_SETTINGS_BYTES} bytes")
             return cls._from(tomllib.loads(data.decode()))
         except RecursionError as error:
             raise SettingsError(f"{shown(os.fspath(path))}: nested too deeply") from error

@@ -56,7 +56,7 @@ class Streamed(RemoteMethod):
     """
 
     def __init__(self, wire: str = "") -> None:
-        # A stream that reports ongoing events may last for any time (B11, trap 17).
+        # A stream that reports ongoing events may last for any time (trap 17 in docs/protocol.md).
         super().__init__(wire, timeout=math.inf)
 
     def check_result(self) -> None:

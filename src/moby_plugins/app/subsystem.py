@@ -204,7 +204,7 @@ class RemoteMethod:
         timeout: Seconds for each attempt of a host's call; by default the client's time-out.
         sends_body: Whether a call without parameters sends ``{}`` instead of an empty body.
         default_if_missing: The result on the host if the plugin has no such method (404).
-        default_on_error: The result on the host if the call failed in any way.
+        default_on_error: The result on the host if the call failed with any ``PluginError``.
     """
 
     # Whether the plugin reads the request's body as a stream, without a limit on its size.
@@ -263,20 +263,26 @@ class RemoteMethod:
         self.check_result()
 
     def check_result(self) -> None:
-        """Raise ``TypeError`` if the result is neither a message nor has a key in one."""
+        """Raise ``TypeError`` if the result needs a key in the response, and none was declared."""
         try:
             kind = self.signature.returns
         except TypeError:
             return  # an annotation names a later class; it is checked at the first call
         if not (self.result or kind is type(None) or attrs.has(kind) or _is_mapping(kind)):
-            raise TypeError(f"{self.method}: {kind} needs a key of the response: remote(result=…)")
+            raise TypeError(
+                f"{self.method}: a result of type {kind} needs a key in the response: name it with"
+                ' @remote(result="KEY")'
+            )
 
     def plan(self, *arguments: Any) -> Plan:
-        """Return the call to make with these arguments, for a client of either kind."""
+        """Return the call to make with these arguments, for a ``Client`` or an ``AsyncClient``."""
         return Ask(self.method, self.message(*arguments))
 
     def call(self, proxy: "Subsystem", *arguments: Any) -> Any:
-        """Call the plugin's method, and return its result (the host's end)."""
+        """Call the plugin's method on behalf of a host, and return its result.
+
+        Raises ``PluginError`` if the call fails and the method has no default for the error.
+        """
         plan = self.plan(*arguments)
         client, timeout = proxy.client, proxy.timeout_of(self)
         if isinstance(plan, Tell):
@@ -299,10 +305,10 @@ class RemoteMethod:
         return self.fallback(error)
 
     def answer(self, part: object, request: Request) -> Response:
-        """Return the response to ``request`` from the plugin's ``part`` (the plugin's end).
+        """Return the response of ``part``, the plugin's implementation, to ``request``.
 
-        Raise ``StatusError`` with 400 if the arguments are not valid, what ``part`` raises, and
-        ``WireError`` if the result is not of the method's type.
+        Raise ``StatusError`` with 400 if the arguments are not valid, and ``WireError`` if the
+        result is not of the method's type. An exception of ``part`` passes unchanged.
         """
         return self.respond(self.invoke(part, *self.read_message(request)))
 
@@ -318,11 +324,11 @@ class RemoteMethod:
         return (self.name,)
 
     def invoke(self, part: Any, *arguments: Any) -> Any:
-        """Call the method of ``part``, and return its result."""
+        """Call the method of ``part``, the plugin's implementation, and return its result."""
         return getattr(part, self.name)(*arguments)
 
     def message(self, *arguments: Any) -> Any:
-        """Return the message: a single attrs value as it is, other arguments as its fields."""
+        """Return the message: a single attrs value unchanged, other arguments as its fields."""
         if self.signature.takes_nothing:
             return {} if self.sends_body else None
         return self.signature.pack(arguments)
@@ -439,7 +445,10 @@ class Described(Generic[C]):
         super().__init_subclass__(**options)
         interfaces = {getattr(base, "interface", "") for base in cls.__bases__} - {""}
         if len(interfaces) > 1:
-            raise TypeError(f"{cls.__name__}: one class for each of {sorted(interfaces)}")
+            raise TypeError(
+                f"{cls.__name__} derives from several subsystems: write one class for each of"
+                f" {sorted(interfaces)}"
+            )
 
     @classmethod
     def _take(cls, inherited: Sequence[RemoteMethod], definition: "type[Subsystem]") -> None:
@@ -466,13 +475,14 @@ class Subsystem(Described[Client]):
 
     ``VolumeDriver(client)`` is a host's typed proxy for a plugin; a class derived from
     ``VolumeDriver`` is a plugin's implementation. Threads may share a proxy. A proxy does not close
-    its client. Each method of a proxy raises ``DriverError`` for the plugin's own error in a
-    response 200, and what ``Client.call`` raises.
+    its client. Each method of a proxy raises ``DriverError`` if a response with status 200 has the
+    plugin's own error, ``StatusError`` for another status, ``WireError`` for an invalid response,
+    and ``TransportError`` if there is no response.
 
     Args:
         client: The client that a proxy calls; ``None`` for an implementation.
-        timeouts: Seconds for each attempt, by the method's Python name, instead of the
-            definition's.
+        timeouts: Seconds for each attempt, by the method's Python name. They replace the time-outs
+            that the methods were declared with (``@remote(timeout=…)``).
 
     Raises:
         ValueError: If ``timeouts`` has an unknown method, or a value that is not a valid time-out.

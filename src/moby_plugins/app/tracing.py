@@ -86,9 +86,9 @@ def _ignore(_: Progress) -> None:
 class Trace:
     """An app that forwards each call over a transport, and streams the response back.
 
-    At most 1 MiB of each body is kept. If the plugin sends no response, or not a whole one, the app
-    raises ``NoAnswerError``, so that the server sends none either. Several threads may call it. It
-    does not close the transport.
+    At most 1 MiB of each body is kept. If the plugin sends no complete response, the app raises
+    ``NoAnswerError``, and the server closes the host's connection without one. Several threads may
+    call the app. The app does not close the transport.
 
     Args:
         transport: The transport to the plugin.
@@ -417,7 +417,7 @@ def tracing_proxy_at(
     settings: Settings,
     tls: TLSOptions | None = None,
 ) -> Iterator[TracingProxy]:
-    """Serve an app at a separate socket, for hosts that are configured to use it.
+    """Serve an app at a separate socket, for hosts that are configured to use that socket.
 
     The plugin's socket and spec file are not changed.
 
@@ -432,10 +432,12 @@ def tracing_proxy_at(
         The running proxy.
 
     Raises:
-        SpecError: If it cannot listen at the address, or the plugin's address cannot be used.
+        SpecError: If the proxy cannot listen at ``listen``, or the plugin's address cannot be used.
     """
     if listen.scheme != "unix":
-        raise SpecError(f"it can listen at a unix:// address only, not at {shown(listen.text)}")
+        raise SpecError(
+            f"a tracing proxy can listen at a unix:// address only, not at {shown(listen.text)}"
+        )
     with ExitStack() as last:
         transport = _connect(plugin, tls, settings)
         last.callback(transport.close)

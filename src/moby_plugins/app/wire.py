@@ -112,7 +112,10 @@ def decode(body: bytes, into: Any = None) -> Any:
 
 
 def structure(value: Any, into: Any) -> Any:
-    """Return a decoded JSON value converted to the type ``into``; raises as ``decode`` does."""
+    """Return a decoded JSON value converted to the type ``into``.
+
+    Raise ``WireError`` if the value does not fit, ``TypeError`` if cattrs does not know the type.
+    """
     try:
         hook = _hook(into)
     except _UnknownTypeError:
@@ -251,7 +254,7 @@ def _sequence_hook(kind: Any) -> Hook:
         if type(value) is not list:
             raise _MismatchError("an array", value)
         # ``null`` is the zero value of most types, but not an object: a list with ``null`` in place
-        # of an object has crashed hosts (B11, trap 10).
+        # of an object has crashed hosts (trap 10 in docs/protocol.md).
         if is_object and None in value:
             raise _MismatchError("objects", None)
         hook = _hook(item_type)

@@ -41,7 +41,7 @@ class Answer:
 
     @property
     def value(self) -> Any:
-        """The first JSON value of the body; if there is none, the check fails."""
+        """The first JSON value of the body; the check fails if the body has none."""
         try:
             return first_value(self.body)
         except ValueError as error:
@@ -87,7 +87,7 @@ class Answer:
 
 
 def folded(value: object, came_back: object) -> dict[str, Any]:
-    """Return an object in a response, with case-folded keys; fail the check if it is not one."""
+    """Return the object ``value`` with case-folded keys; fail the check if it is not an object."""
     if not isinstance(value, dict):
         fail(came_back)
     return fold_keys(value)

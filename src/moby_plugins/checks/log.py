@@ -62,7 +62,7 @@ class Fifo:
     def write(self, entries: Iterable[LogEntry]) -> None:
         """Write frames, and wait until they are read; fail the check if they are not.
 
-        A driver may pass the frames to other threads, so it has a moment for that.
+        Then wait a moment longer, since a driver may pass the frames to other threads.
         """
         with self._target.patience(
             FIFO, "the FIFO was left unread before, and nothing more was written"

@@ -114,7 +114,7 @@ def warn(condition: object, came_back: object) -> None:
 
 
 def skip(why: object) -> NoReturn:
-    """Skip the check, without a verdict on the plugin.
+    """Skip the check: it neither passes nor fails.
 
     Args:
         why: Why the check cannot be made.
@@ -149,9 +149,9 @@ class Check:
         subsystem: The subsystem, as manifests name it.
         name: The name of the check.
         expects: The rule in words.
-        source: The section of the protocol that has the rule: "B2", "B11 trap 10".
+        source: The section of docs/protocol.md that has the rule: "B2", "B11 trap 10".
         reads_only: Whether the check changes nothing in the plugin, not even temporarily.
-        worst: The verdict if the plugin breaks the rule: ``WARNED`` if no engine depends on it.
+        worst: The outcome if the plugin breaks the rule: ``WARNED`` if no engine depends on it.
         hosts: The hosts that depend on the rule.
         function: A function that returns if the plugin follows the rule; otherwise it raises a
             ``PluginError``, or calls ``require``, ``warn`` or similar.
@@ -189,9 +189,9 @@ def check(
         name: The name of the check; by default that of the function, with spaces for underscores.
         expects: The rule in words; by default the first paragraph of the function's docstring, or
             the name if there is none.
-        source: The section of the protocol that has the rule.
+        source: The section of docs/protocol.md that has the rule.
         reads_only: Whether the check changes nothing in the plugin.
-        worst: The verdict if the plugin breaks the rule.
+        worst: The outcome if the plugin breaks the rule.
         hosts: The hosts that depend on the rule.
 
     Returns:

@@ -26,11 +26,11 @@ class PluginProcess(Protocol):
     """A plugin's process; methods return ``None`` for what is unknown."""
 
     def cpu_seconds(self) -> float | None:
-        """Return the processor time used so far, in seconds."""
+        """Return the processor time used so far, in seconds; ``None`` if unknown."""
         ...
 
     def descriptors(self) -> int | None:
-        """Return the number of open descriptors."""
+        """Return the number of open descriptors; ``None`` if unknown."""
         ...
 
     def sees(self, path: Path) -> bool | None:
@@ -52,7 +52,7 @@ class LinuxProcess:
     pid: int
 
     def cpu_seconds(self) -> float | None:
-        """Return the processor time of all threads, in seconds."""
+        """Return the processor time of all threads, in seconds; ``None`` if unknown."""
         try:
             text = Path(f"/proc/{self.pid}/stat").read_text("utf-8", errors="replace")
             fields = text.rpartition(")")[2].split()
@@ -61,14 +61,17 @@ class LinuxProcess:
             return None
 
     def descriptors(self) -> int | None:
-        """Return the number of entries in its directory of descriptors."""
+        """Return the number of the process's open descriptors; ``None`` if it cannot be read."""
         try:
             return len(os.listdir(f"/proc/{self.pid}/fd"))
         except OSError:
             return None
 
     def sees(self, path: Path) -> bool | None:
-        """Compare the file with that below the root of the process's mount namespace."""
+        """Return whether ``path`` is the same file in the process's mount namespace.
+
+        Returns ``None`` if either file cannot be examined.
+        """
         try:
             os.stat(f"/proc/{self.pid}/root/")
         except OSError:

@@ -114,12 +114,12 @@ class Target:
 
     @cached_property
     def descriptors(self) -> int | None:
-        """How many descriptors the plugin had before the first request."""
+        """The number of the plugin's descriptors before the first request; ``None`` if unknown."""
         return None if self.process is None else self.process.descriptors()
 
     @property
     def stalled(self) -> frozenset[str]:
-        """The methods that have stalled so far, and other operations that ``patience`` names."""
+        """The methods and other operations (of ``patience``) that have timed out so far."""
         return frozenset(self._stalled)
 
     def number(self) -> int:
@@ -140,7 +140,7 @@ class Target:
         Raises:
             TransportError: If no response is received.
             WireError: If the response is incomplete.
-            StalledError: If the method has stalled before.
+            StalledError: If the method did not respond within the time-out in an earlier call.
         """
         with self._asking(method):
             response = self._open(method, body, length)
@@ -153,7 +153,10 @@ class Target:
 
     @contextmanager
     def stream(self, method: str, body: bytes = b"") -> Iterator[Stream]:
-        """Send one request, and read the response as a stream; raise errors as ``send`` does.
+        """Send one request, and read the response as a stream.
+
+        Raises ``TransportError`` if no response is received, ``WireError`` if it is incomplete, and
+        ``StalledError`` if the method did not respond within the time-out in an earlier call.
 
         Args:
             method: The method to call.
@@ -181,19 +184,20 @@ class Target:
 
     @contextmanager
     def patience(self, what: str, again: str) -> Iterator[None]:
-        """Guard an operation in the block, which is not tried again once it has stalled.
+        """Guard an operation in the block, which is not tried again once it has timed out.
 
-        It has stalled if a time-out or a ``StalledError`` leaves the block.
+        It has timed out if a ``TransportTimeoutError`` or a ``StalledError`` leaves the block.
 
         Args:
             what: The name of the operation.
-            again: The text of the error if it has stalled before.
+            again: The text of the ``StalledError`` that is raised if the operation timed out
+                before.
 
         Yields:
             Nothing.
 
         Raises:
-            StalledError: If it has stalled before.
+            StalledError: If the operation timed out before.
         """
         if what in self._stalled:
             raise StalledError(what, self._stalled[what])
@@ -252,7 +256,7 @@ def new_target(
 
 @frozen
 class Undo:
-    """A call that undoes another one; ``certain`` is true once the other has succeeded."""
+    """A call that undoes an earlier one; ``certain`` is true once that has succeeded."""
 
     method: str
     body: bytes
@@ -298,7 +302,7 @@ class Session:
         return Path(path)
 
     def enter_context(self, resource: AbstractContextManager[T]) -> T:
-        """Enter a context manager, and exit it at the end, after the check's calls were undone.
+        """Enter a context manager; exit it at the check's end, after the check's calls were undone.
 
         Args:
             resource: The context manager.
@@ -364,7 +368,9 @@ class Session:
         return answer
 
     def make(self, method: str, args: Any, undo: str, undo_args: Any) -> dict[str, Any]:
-        """Make a call that must succeed, and undo it at the end, unless the check itself does so.
+        """Make a call that must succeed, and undo it at the end of the check.
+
+        It is not undone if the check itself makes the call ``undo``.
 
         Args:
             method: The method to call.
@@ -380,7 +386,7 @@ class Session:
 
     @contextmanager
     def making(self, undo: str, undo_args: Any) -> Iterator[None]:
-        """Make a call at the end that undoes the block, even if the block fails.
+        """Make a call at the end of the check that undoes the block, even if the block fails.
 
         Args:
             undo: The method to call at the end.
@@ -398,7 +404,7 @@ class Session:
             ]
 
     def undo(self, method: str, args: Any) -> None:
-        """Make a call at the end, unless the check itself has made it.
+        """Make a call at the end of the check, unless the check itself has made the same call.
 
         Args:
             method: The method to call.
@@ -435,7 +441,7 @@ class Session:
         """Wait until a condition is true.
 
         Args:
-            wanted: A function that returns whether it is.
+            wanted: A function that returns whether the condition is true.
             seconds: How long to wait; by default the time-out of one call.
 
         Returns:

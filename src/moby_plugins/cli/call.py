@@ -58,7 +58,7 @@ def _text(value: str) -> str | bytes:
 def _bounded(file: BinaryIO) -> bytes:
     data = file.read(MAX_REQUEST_BYTES + 1)
     if len(data) > MAX_REQUEST_BYTES:
-        raise ValueError(f"larger than {MAX_REQUEST_BYTES} bytes")
+        raise ValueError(f"the arguments are larger than {MAX_REQUEST_BYTES} bytes")
     return data
 
 

@@ -34,7 +34,7 @@ class CommandsOnDemand(click.Group):
         return [*COMMANDS]
 
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
-        """Return the object called ``name`` in the module called ``name``."""
+        """Return the command ``name``, importing its module; ``None`` for an unknown name."""
         if name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(f"moby_plugins.cli.{name}"), name)

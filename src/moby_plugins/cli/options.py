@@ -151,9 +151,11 @@ def plugin_at(address: str) -> Plugin:
 
 
 def client_of(target: str, settings: Settings) -> Client:
-    """Return a client of ``target``, which the caller closes.
+    """Return a client of the plugin ``target``, its name or address; the caller closes the client.
 
-    Raises ``SpecError``, and the errors of looking up a name.
+    Raises ``SpecError`` for an invalid address or spec, ``PluginNotFoundError``,
+    ``InvalidPluginNameError`` or ``PluginDisabledError`` for a name, and ``TransportError``,
+    ``StatusError`` or ``WireError`` if the configured engine fails to look the name up.
     """
     if is_address(target):
         return new_client(target, settings=settings)

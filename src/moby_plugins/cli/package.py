@@ -91,14 +91,16 @@ def package(
     if (app is None) == (checked is None):
         raise click.UsageError("name an app as MODULE:APP, or a plugin's directory with --check")
     if name is None and (app is not None or created):
-        raise click.UsageError("--name says what the plugin is called: it is missing")
+        raise click.UsageError("--name is missing: it says what the plugin is called")
     reference = "" if name is None else check_reference(name)
     status = StatusLine(sys.stderr)
     if checked is not None:
         directory, findings = checked, judge(checked)
     else:
         if rootfs is None:
-            raise click.UsageError("--rootfs says where the plugin's root file system is: missing")
+            raise click.UsageError(
+                "--rootfs is missing: it says where the plugin's root file system is"
+            )
         if propagated_mount and not propagated_mount.startswith("/"):
             raise SettingsError("--propagated-mount takes an absolute path")
         directory = out or short_name(reference)
@@ -144,7 +146,7 @@ def _words(entrypoint: str | None) -> tuple[str, ...]:
 
 
 def _beside(app: str) -> tuple[str, ...]:
-    """Return the app's module, if it is in the current directory, as for ``serve``."""
+    """Return the file or directory of the app's module, if it is in the current directory."""
     top = app.partition(":")[0].partition(".")[0]
     if os.path.isfile(f"{top}.py"):
         return (f"{top}.py",)

@@ -26,7 +26,7 @@ Stamps: TypeAlias = dict[str, tuple[int, int]]
 class Sources:
     """The state of the files of imported modules, and of modules in the current directory.
 
-    ``told`` becomes true when ``watched`` has seen a change.
+    ``has_reported`` becomes true when ``watched`` has seen a change.
     """
 
     def __init__(self) -> None:

@@ -66,7 +66,7 @@ class Screen:
         self._thread = threading.Thread(target=self._write_all, name="screen", daemon=True)
 
     def show(self, make: Callable[[], str], size: int = 0) -> None:
-        """Queue the text that ``make`` returns; until then it holds ``size`` bytes of memory."""
+        """Queue the text that ``make`` will return; until it is written it holds ``size`` bytes."""
         with self._changed:
             if self._has_room(size):
                 self._put(_Shown(make, size=size))
@@ -92,7 +92,7 @@ class Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Write the rest, as long as the output accepts it; then report how much was dropped."""
+        """Write the queued texts, while the output accepts them; report how many were dropped."""
         with self._changed:
             self._closing = True
             self._changed.notify()

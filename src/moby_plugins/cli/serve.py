@@ -38,9 +38,11 @@ _MODE = re.compile("(0o?)?[0-7]{1,3}")
 
 
 def app_argument(context: click.Context, __: click.Parameter, text: str) -> tuple[str, Served]:
-    """Return the module's name and the application; pass exceptions of the module on.
+    """Return the module's name and the application.
 
-    With ``--reload`` an error is shown, and the command restarts once a file has changed.
+    Without ``--reload``, an exception of the module's import passes unchanged, and
+    ``click.BadParameter`` is raised if there is no such module or application. With ``--reload``,
+    the error is printed instead, and the command restarts once a file has changed.
     """
     try:
         return _app_of(text)
@@ -107,7 +109,7 @@ def _octal(_: click.Context, __: click.Parameter, value: str) -> int:
 
 def _seconds(_: click.Context, __: click.Parameter, value: float) -> float:
     if math.isnan(value):
-        raise click.BadParameter("it is not a number")
+        raise click.BadParameter("nan is not a number of seconds")
     if not 0 <= value <= threading.TIMEOUT_MAX:
         raise click.BadParameter(f"{value} is not in the range 0<=x<={threading.TIMEOUT_MAX}.")
     return value
@@ -263,5 +265,7 @@ def _server_tls(tls_files: dict[str, str]) -> ServerTLS | None:
 
 def _specs_path(settings: Settings) -> str:
     if not settings.specs_paths:
-        raise SettingsError("specs_paths is empty, and a plugin on TCP is found by its spec")
+        raise SettingsError(
+            "hosts find a plugin on TCP by its spec file, and specs_paths is empty: set it"
+        )
     return settings.specs_paths[0]

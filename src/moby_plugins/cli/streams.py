@@ -21,7 +21,8 @@ class UnwrittenError(Exception):
 class _Output(io.FileIO):
     """Standard output, which raises ``UnwrittenError`` if it cannot be written to.
 
-    This is not an ``OSError``, which a command could mistake for an error of a file or a plugin.
+    ``UnwrittenError`` is not an ``OSError``, which a command could mistake for an error of a file
+    or a plugin.
     """
 
     failure: OSError | None = None

@@ -124,7 +124,7 @@ def call_cells(time: str, call: RecordedCall) -> Iterator[tuple[Cell, ...]]:
 
 
 def progress_cells(time: str, passing: Progress) -> tuple[Cell, ...]:
-    """Return a line about the part of a body that was passed on so far."""
+    """Return a line about how many chunks and bytes of a body were forwarded so far."""
     pieces = "1 piece" if passing.pieces == 1 else f"{passing.pieces} pieces"
     text = f"{passing.part} so far: {pieces}, {passing.size:,} bytes"
     method = shown(mask_method(passing.method))
@@ -199,9 +199,9 @@ def _as_text(data: bytes) -> str | None:
 
 
 class Watcher:
-    """A receiver of calls that pass, which calls ``see`` to show and ``writes`` to record them.
+    """A receiver of forwarded calls, which calls ``see`` to show and ``writes`` to record them.
 
-    Used by several threads, one at a time, so the functions must not block.
+    Used by several threads, of which the others wait for one, so the functions must not block.
     """
 
     def __init__(

@@ -194,7 +194,9 @@ def _without_credentials(text: str, scheme: str, rest: str) -> str:
     if not at or scheme not in {"unix", *DEFAULT_PORTS}:
         return rest
     if not re.fullmatch(_USER_INFO, credentials):
-        raise SpecError(f"address {_public(text)} has a user name or password that is none")
+        raise SpecError(
+            f"address {_public(text)} has a character before the @ that must be escaped"
+        )
     return "//" + rest[len("//") + len(credentials) + len(at) :]
 
 
@@ -254,7 +256,7 @@ def _ipv6(text: str, host: str) -> str:
 def _known_version(_: object, __: object, value: int) -> None:
     if value not in {0, TLS_1_2, TLS_1_3}:
         raise SpecError(
-            f"MinVersion {shown(value)} is not a TLS version that can be asked for: 771, 772"
+            f"MinVersion {shown(value)} is not supported: use 771 (TLS 1.2), 772 (TLS 1.3) or 0"
         )
 
 
@@ -266,16 +268,19 @@ class TLSOptions:
     here. For an unencrypted address the options have no effect, and a warning is logged.
 
     Args:
-        ca_file: Certificates to verify the plugin's certificate with; "" for the system's.
+        ca_file: Certificates to verify the plugin's certificate with, besides the system's; "" for
+            the system's alone.
         cert_file: The certificate that the host presents to the plugin.
         key_file: The private key of ``cert_file``.
         insecure_skip_verify: Whether the plugin's certificate is accepted without verification.
-        exclusive_root_pools: Whether only ``ca_file`` is trusted, without the system's roots.
+        exclusive_root_pools: Whether only the certificates in ``ca_file`` are trusted, not the
+            system's. If ``ca_file`` is "", making a transport then raises ``SpecError``, unless
+            ``insecure_skip_verify`` is true.
         min_version: The oldest TLS version to accept: 0 or 771 for 1.2, 772 for 1.3.
         passphrase: The passphrase of an encrypted key; never shown, and never read from a spec.
 
     Raises:
-        SpecError: If ``min_version`` has another value.
+        SpecError: If ``min_version`` is not 0, 771 or 772.
         TypeError: If a value has the wrong type.
 
     Examples:

@@ -150,8 +150,8 @@ class AsyncRequest:
         """Read the whole body, or a part of it. An iterable body is consumed.
 
         Args:
-            size: The largest number of bytes to return; ``None`` or less than 0, as for files,
-                to read all. ``max_bytes`` does not bound a body that is read in parts.
+            size: The largest number of bytes to return; ``None`` or a negative number to read all.
+                ``max_bytes`` does not bound a body that is read in parts.
 
         Returns:
             The bytes; ``b""`` at the end.

@@ -104,7 +104,7 @@ class InvalidPluginNameError(PluginError, ValueError):
 class PluginDisabledError(PluginError):
     """The managed plugin ``name`` is disabled in its engine. Never retried.
 
-    ``name`` is the engine's name for it, with the tag.
+    ``name`` is the plugin's name in the engine, with the tag.
     """
 
     __module__ = _DOOR

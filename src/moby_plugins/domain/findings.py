@@ -33,8 +33,8 @@ class Finding:
         where: The path or plugin.
         what: What is wrong.
         why: Why it matters.
-        remedy: What to do about it. If it has a command, quoted for a shell, that is all of it or
-            follows the last colon.
+        remedy: What to do about it. A command, quoted for a shell, is the whole text or follows the
+            last colon.
     """
 
     severity: str

@@ -39,7 +39,7 @@ class HandshakeOutcome:
     """The outcome of a handshake: the subsystems that the plugin implements, or an ``error``.
 
     ``seconds`` was the time-out. ``instead`` is the scheme that worked, ``"tcp"`` or ``"https"``,
-    if that of the plugin's address failed.
+    if the scheme of the plugin's address failed; else "".
     """
 
     seconds: float

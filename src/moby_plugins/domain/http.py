@@ -105,7 +105,7 @@ class FilePart:
 class FileContent(Protocol):
     """A request's body that may be a part of a regular file.
 
-    A transport that cannot have the system copy the file iterates over it, as for any other body.
+    A transport that cannot have the system copy the file iterates over the body instead.
     """
 
     def part(self) -> FilePart | None:
@@ -180,8 +180,8 @@ class Request:
         """Read the whole body, or a part of it. An iterable body is consumed.
 
         Args:
-            size: The largest number of bytes to return; ``None`` or less than 0, as for files,
-                to read all. ``max_bytes`` does not bound a body that is read in parts.
+            size: The largest number of bytes to return; ``None`` or a negative number to read all.
+                ``max_bytes`` does not bound a body that is read in parts.
 
         Returns:
             The bytes; ``b""`` at the end.
@@ -242,9 +242,9 @@ class ChunkCheck:
     def checked(self, chunk: bytes) -> bytes:
         """Return ``chunk`` unchanged.
 
-        Raises ``TypeError`` if it is not bytes, and ``ValueError`` for the last of
-        ``MAX_EMPTY_CHUNKS`` empty chunks in a row: an endless iterator of them would block its
-        reader for ever.
+        Raises ``TypeError`` if it is not bytes, and ``ValueError`` for ``MAX_EMPTY_CHUNKS`` empty
+        chunks in a row: the reader of an iterator that yields empty chunks without end would never
+        return.
         """
         if not isinstance(chunk, _BINARY):
             raise TypeError(f"a body must yield bytes, not {type(chunk).__name__}")
@@ -255,7 +255,11 @@ class ChunkCheck:
 
 
 def checked_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the chunks unchanged; raise the errors of ``ChunkCheck.checked``."""
+    """Yield the chunks unchanged.
+
+    Raises ``TypeError`` for a chunk that is not bytes, and ``ValueError`` for ``MAX_EMPTY_CHUNKS``
+    empty chunks in a row.
+    """
     check = ChunkCheck()
     for chunk in chunks:
         yield check.checked(chunk)
@@ -324,7 +328,7 @@ class Response:
 
 
 class NoAnswerError(ConnectionResetError):
-    """Raised by an app, or by a response's body, to give no (further) response.
+    """Raised by an app, or by a response's body, to send no response, or not the rest of one.
 
     The server then closes the connection, as if the plugin had died.
 
@@ -354,8 +358,8 @@ App: TypeAlias = Callable[[Request], Response]
 def status_error(status: int, method: str, body: bytes) -> StatusError:
     """Return the error for a response with another status than 200 (protocol.md A4).
 
-    Its message is ``Err`` of the JSON object in ``body``. It is the text of ``body`` if there is
-    no such ``Err``, or if anything follows the JSON value.
+    The error's message is ``Err`` of the JSON object in ``body``, or the text of ``body`` if there
+    is no such ``Err`` or if anything follows the JSON value.
     """
     message = body.decode(errors="replace").strip()
     try:

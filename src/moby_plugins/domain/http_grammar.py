@@ -97,7 +97,7 @@ def is_final(status: int) -> bool:
 
 
 def check_heads(data: bytes) -> int:
-    """Check the heads at the beginning of ``data``; return where that of the final response ends.
+    """Check the heads at the beginning of ``data``; return where the final response's head ends.
 
     Raises ``ValueError`` if a head is malformed, incomplete or too long.
     """
@@ -156,8 +156,8 @@ def _blame(data: bytes) -> ValueError:
 def response_size(data: bytes) -> int | None:
     """Return the size in bytes of the response that begins with ``data``, its head included.
 
-    0 if the head is incomplete. ``None`` if only a parser can tell: for an interim or malformed
-    response, and for one that is chunked or ends with the connection.
+    The size is 0 if the head is incomplete. It is ``None`` if only a parser can find the end: for
+    an interim or malformed response, and for one that is chunked or ends with the connection.
     """
     match = _head.match(data)
     if match is None:
@@ -178,8 +178,9 @@ def _has_head(data: bytes) -> bool:
 def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
     """Check that a response's headers leave no doubt about where its body ends.
 
-    Takes the values of Content-Length and of Transfer-Encoding, if any. A length is allowed
-    beside chunked encoding, and ignored. Raises ``ValueError``.
+    Takes the values of Content-Length and of Transfer-Encoding, if any. A length is allowed beside
+    chunked encoding, and ignored. Raises ``ValueError`` for several lengths or one that is not a
+    number, and for another encoding than ``chunked``.
     """
     if lengths and (len(lengths) > 1 or not LENGTH.fullmatch(lengths[0].strip(" \t"))):
         raise ValueError(f"bad Content-Length: {', '.join(lengths)!r:.80}")
@@ -196,7 +197,7 @@ def check_interim(options: Iterable[str]) -> None:
 def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
     """Check that at most one valid header says where a request's body ends.
 
-    Takes the values of Content-Length and of Transfer-Encoding. Raises ``ValueError``.
+    Takes the values of Content-Length and of Transfer-Encoding; raises ``ValueError`` otherwise.
     """
     if length is not None and coding is not None:
         raise ValueError("both Content-Length and Transfer-Encoding")

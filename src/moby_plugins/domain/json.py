@@ -69,8 +69,9 @@ _FOUR_BYTES = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
 def first_value(data: bytes) -> Any:
     """Return the first JSON value in ``data``.
 
-    Takes at most ``MAX_MEMORY`` and twice the size of ``data``. Raises ``ValueError`` for
-    malformed JSON, for more than ``MAX_VALUES`` values, and if the memory does not suffice.
+    Decoding takes at most ``MAX_MEMORY`` bytes plus twice the size of ``data``. Raises
+    ``ValueError`` for malformed JSON, for more than ``MAX_VALUES`` values, and if the memory does
+    not suffice.
     """
     # For ``in``, bytes raise and drop a ``TypeError`` before they search.
     if len(data) <= 2 * MAX_DEPTH and data.find(b"\\u") < 0:
@@ -98,7 +99,8 @@ def first_value(data: bytes) -> Any:
 def only_value(data: bytes) -> Any:
     """Return the JSON value that is all of ``data``, as Go's ``Unmarshal`` reads it.
 
-    Raises ``ValueError`` as ``first_value`` does, and if anything but white space follows.
+    Raises ``ValueError`` for malformed JSON, if anything but white space follows the value, for
+    more than ``MAX_VALUES`` values, and if the memory does not suffice.
     """
     value = first_value(data)
     DECODER.decode(data.decode())

@@ -121,13 +121,13 @@ def split(raw: bytes) -> list[bytes]:
 
 
 def has_escapes(data: bytes) -> bool:
-    r"""Return whether there may be ``\u`` escapes."""
+    r"""Return whether ``data`` may have ``\u`` escapes; false means that it has none."""
     # Searching for one byte first is thirty times faster than for two.
     return b"\\" in data and b"\\u" in data
 
 
 def may_have_halves(data: bytes) -> bool:
-    """Return whether there may be escapes of surrogates, single or in pairs."""
+    """Return whether ``data`` may have escapes of surrogates; false means that it has none."""
     return has_escapes(data) and b"\\ud" in (data.lower() if b"D" in data else data)
 
 
@@ -182,7 +182,7 @@ def without_halves(data: bytes, start: int = 0) -> bytes:
 
 
 def steps_without_halves(data: bytes, start: int, size: int) -> Iterator[bytes]:
-    """Yield ``data`` without halves, as ``without_halves`` does, in steps of ``size`` bytes."""
+    """Yield ``data`` in steps of ``size`` bytes, with halves of surrogate pairs replaced."""
     if size < LEAST_STEP_BYTES:
         raise ValueError(f"a step has at least {LEAST_STEP_BYTES} bytes")
     at = 0

@@ -79,8 +79,8 @@ def is_api_version(text: str) -> bool:
 def asked_as(name: str) -> str:
     """Return the name to ask an engine for: ``name`` with a tag, unless it is a prefix of an ID.
 
-    The tag rules IDs out. Without it, an engine interprets a name that it does not have as a prefix
-    of an ID.
+    With a tag, an engine searches names only. Without a tag, it interprets a name that it does not
+    have as a prefix of an ID.
     """
     if _ID_OR_PREFIX.fullmatch(name):
         return name
@@ -150,7 +150,7 @@ def found_plugin(plugin: ManagedPlugin, root: object) -> Plugin:
     """
     named, socket = quoted(plugin.name), plugin.socket
     if not _ID.fullmatch(plugin.id):
-        raise SpecError(f"plugin {named} has the id {quoted(plugin.id)}, which is none")
+        raise SpecError(f"plugin {named} has the id {quoted(plugin.id)}, which is not a valid id")
     if not is_socket_name(socket):
         raise SpecError(
             f"the socket of plugin {named} is called {quoted(socket)}, which is not a file's name: "
@@ -203,7 +203,7 @@ def read_plugins(value: object) -> tuple[ManagedPlugin, ...]:
 
 
 def read_root(value: object) -> object:
-    """Return ``DockerRootDir`` of an engine's information; raise ``ValueError`` for no object."""
+    """Return ``DockerRootDir`` of ``value``; raise ``ValueError`` if that is not a JSON object."""
     return _object("the engine's information", value).get("dockerrootdir")
 
 

@@ -71,7 +71,7 @@ class DriverFailed:
         plugin: The plugin's name; "" for a client without one.
         address: The plugin's address.
         method: The method, for example ``VolumeDriver.Mount``.
-        error: The driver's error, which is raised unless the method has a default for it.
+        error: The driver's error. The call raises it unless the method has a default result.
     """
 
     plugin: str
@@ -159,7 +159,7 @@ class RequestStarted:
 
     Args:
         method: The method as the host sent it, for example ``VolumeDriver.Mount``; any text.
-        route: The method if the plugin has it, else "": the number of values is limited.
+        route: The method if the plugin has it, else "": so it has a limited number of values.
         headers: The request's headers; the case of their names depends on the server.
         received_bytes: The size of the request's body in bytes; ``None`` if it is not known yet.
     """

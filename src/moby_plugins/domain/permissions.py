@@ -51,7 +51,8 @@ class Access:
 class Weakness:
     """A right of an untrusted user: ``what`` it is, and a command as ``remedy``.
 
-    ``who`` are the users who have it, as the subject of a verb in the plural; "" for none now.
+    ``who`` are the users who have the right, as the subject of a verb in the plural; "" for none
+    now.
     """
 
     what: str

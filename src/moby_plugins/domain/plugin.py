@@ -129,11 +129,12 @@ class Plugin:
     """A plugin as a discovery finds it: its name and its address. A frozen value.
 
     Args:
-        name: The name: not empty, ``.`` or ``..``, without separators and NUL.
+        name: The name: one path component, so without slash and NUL, and not empty, ``.`` or
+            ``..``.
         addr: The address; a user name and password in it are removed.
         tls_config: The TLS options for an ``https`` address.
-        manifest: The subsystems that it implements: empty until the handshake. A managed plugin
-            has no handshake: its engine says what it implements.
+        manifest: The subsystems that it implements: empty until the handshake. A managed plugin has
+            no handshake: its engine says what it implements.
         managed: The additional attributes of a managed plugin, whose name may have slashes and a
             tag.
 
@@ -167,14 +168,16 @@ class Plugin:
 
     @classmethod
     def local(cls, name: str, addr: str) -> "Plugin":
-        """Make a plugin as from a socket or ``.spec`` file: its certificate is not verified (A2).
+        """Make a plugin as a discovery makes it from a socket or ``.spec`` file.
+
+        Its certificate is not verified (protocol.md A2).
 
         Args:
             name: The name.
             addr: The address.
 
         Returns:
-            The plugin. Raises the same errors as the class.
+            The plugin. Raises ``InvalidPluginNameError`` or ``SpecError`` for an invalid argument.
         """
         return cls(name, addr, _UNVERIFIED)
 
@@ -185,7 +188,7 @@ class Plugin:
 
     @property
     def is_v1(self) -> bool:
-        """Whether it is a legacy plugin rather than a managed one."""
+        """Whether the plugin is a legacy one, found by a socket or spec, and not a managed one."""
         return self.managed is None
 
     def scoped_path(self, path: str) -> str:
@@ -196,14 +199,14 @@ class Plugin:
 
         Returns:
             The same path for a legacy plugin, which sees the host's files; for a managed one, the
-            path below the directory in which its engine keeps its files (part B0).
+            path below the directory in which its engine keeps its files (B0 in docs/protocol.md).
         """
         return path if self.managed is None else self.managed.scoped(path)
 
     def implements(self, kind: str) -> bool:
-        """Return whether the manifest names the subsystem (A6).
+        """Return whether the plugin's manifest names the subsystem.
 
-        The case of letters matters, except for a managed plugin (B0).
+        The case of letters matters, except for a managed plugin (B0 in docs/protocol.md).
 
         Args:
             kind: The subsystem's name, such as ``"VolumeDriver"``.
@@ -237,7 +240,7 @@ def plugin_given(name: object, value: object) -> Plugin:
     if not isinstance(value, Plugin):
         raise TypeError(f"an address or a Plugin is expected, not {quoted(value)}")
     if value.name != check_plugin_name(name):
-        raise SpecError(f"the plugin given is called {quoted(value.name)}")
+        raise SpecError(f"the Plugin for {quoted(name)} is called {quoted(value.name)}")
     return value
 
 
@@ -249,7 +252,7 @@ def read_spec(name: str, file: str, data: bytes) -> Plugin:
     """
     try:
         if len(data) > MAX_SPEC_BYTES:
-            raise SpecError(f"larger than {MAX_SPEC_BYTES} bytes")
+            raise SpecError(f"the file is larger than {MAX_SPEC_BYTES} bytes")
         return _from_json(name, data) if file.endswith(".json") else _from_address(name, data)
     except SpecError as error:
         raise SpecError(error.reason, file) from error
@@ -337,11 +340,12 @@ class ManagedPlugin:
 class Candidate:
     """A possible source of a plugin: a socket, a spec, an entry of the settings or an engine.
 
-    A look-up of a name uses its first candidate, which hides the others. A frozen value.
+    A look-up of a name uses only its first candidate: it returns the candidate's plugin, or raises
+    its error even if a later candidate has none. A frozen value.
 
     Args:
-        path: The path of the file; ``[plugins] NAME`` for an entry of the settings;
-            ``NAME:TAG at ADDRESS`` for a managed plugin.
+        path: The path of the file; ``[plugins] NAME`` for an entry of the settings; ``NAME:TAG at
+            ADDRESS`` for a managed plugin.
         plugin: The plugin that it describes.
         error: Why it cannot be used, if there is no ``plugin``.
         managed: The engine's description of a managed plugin.
@@ -371,5 +375,5 @@ class IgnoredFile:
 
 
 def is_managed_socket(path: str) -> bool:
-    """Return whether ``path`` is that of a managed plugin's socket (part A1)."""
+    """Return whether ``path`` is that of a managed plugin's socket (protocol.md A1)."""
     return _MANAGED_SOCKET.search(path) is not None

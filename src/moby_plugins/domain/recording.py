@@ -182,7 +182,7 @@ def read_recording(data: bytes, file: str) -> Recording:
     Raises ``RecordingError``, with the line of ``file``, if ``data`` is malformed or too large.
     """
     if len(data) > MAX_RECORDING_BYTES:
-        raise RecordingError(f"larger than {MAX_RECORDING_BYTES} bytes", file)
+        raise RecordingError(f"the file is larger than {MAX_RECORDING_BYTES} bytes", file)
     number = 1
     try:
         first, *lines = data.split(b"\n")
@@ -218,7 +218,7 @@ def _piece_json(piece: bytes) -> Any:
 def _read_heading(line: bytes) -> Recording:
     heading = _typed(_loads(line), _HEADING)
     if heading.get("recording") != VERSION:
-        raise ValueError(f"it has to say that it is one, of version {VERSION}")
+        raise ValueError(f'its first line must have "recording": {VERSION}')
     del heading["recording"]
     return Recording(**heading)
 

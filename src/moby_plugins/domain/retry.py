@@ -103,8 +103,8 @@ class RetryPolicy:
             do not retry at the same moment; 0 or more. It never exceeds the budget.
 
     A subclass may override ``next_delay``, to wait longer for a particular plugin or to give up by
-    another rule. It is called after each failure; jitter is added to its result. ``ValueError`` is
-    raised for a result that is negative or NaN.
+    another rule. This method is called after each failure; jitter is added to its result.
+    ``ValueError`` is raised for a result that is negative or NaN.
 
     Raises:
         ValueError: If a value is not a number, or is out of range.
@@ -196,7 +196,9 @@ class Tries:
         if delay is None:
             return None
         if not delay >= 0:  # from a subclass; written so that NaN is rejected too
-            raise ValueError(f"next_delay returned {quoted(delay)}: no number of seconds from 0 on")
+            raise ValueError(
+                f"next_delay must return None or a number of seconds, 0 or more: {quoted(delay)}"
+            )
         delay = min(delay, MAX_SECONDS)
         self.number += 1
         return delay + self._jitter(elapsed + delay) if self._policy.jitter else delay
@@ -207,7 +209,7 @@ class Tries:
         return most * self._chance()
 
     def postpone(self, seconds: float) -> None:
-        """Do not count ``seconds`` in which an attempt had to wait for its turn."""
+        """Do not count ``seconds`` that an attempt waited because too many others were running."""
         self.started += seconds
 
 

@@ -1,9 +1,9 @@
 """Check the types of fields at run time, for programs without a type checker.
 
 A class with ``@frozen(field_transformer=typed)`` raises a ``TypeError`` that names the field if a
-value has the wrong type, instead of failing later, far from the mistake. It is not used for
-requests and responses, since it takes time in each call, nor for messages of subsystems: what a
-plugin returns is checked when it is sent, so that the error names the method.
+value has the wrong type, instead of failing later, far from the mistake. This check is not used for
+requests and responses, since it takes time in each call, nor for messages of subsystems: a plugin's
+result is checked when it is sent, so that the error names the method.
 """
 
 from collections.abc import Callable, Mapping

@@ -19,8 +19,8 @@ from moby_plugins.testing.live import DRAIN, TIMEOUT
 class AsyncLivePlugin:
     """An asynchronous plugin, served on the socket ``NAME.sock`` inside a ``with`` block.
 
-    It runs in its own event loop in another thread than the test, so share thread-safe objects such
-    as ``threading.Event`` with it, not those of asyncio.
+    The plugin runs in its own event loop, in another thread than the test, so share thread-safe
+    objects such as ``threading.Event`` with it, not those of asyncio.
 
     Args:
         plugin: An implementation of an asynchronous subsystem, an ``AsyncPluginApp``, or any
@@ -29,7 +29,7 @@ class AsyncLivePlugin:
         sockets_path: The directory of the socket.
 
     Raises:
-        SpecError: On entering, if it cannot listen there.
+        SpecError: On entering, if the plugin cannot listen at its socket.
 
     Examples:
         ```python
@@ -73,7 +73,9 @@ class AsyncLivePlugin:
         Raises ``RuntimeError`` before the plugin listens.
         """
         if self._client is None:
-            raise RuntimeError("the plugin has no client before it listens")
+            raise RuntimeError(
+                "the plugin has no client before it listens: enter its with block first"
+            )
         return self._client
 
     def stop(self) -> None:
@@ -108,10 +110,11 @@ class AsyncLivePlugins:
         return f"AsyncLivePlugins({self._sockets_path!r})"
 
     def __call__(self, plugin: AsyncApp | AsyncSubsystem, name: str = "plugin") -> AsyncLivePlugin:
-        """Start a plugin; raise as ``AsyncLivePlugin`` does.
+        """Start a plugin; raise ``SpecError`` if it cannot listen.
 
         Args:
-            plugin: The same as for ``AsyncLivePlugin``.
+            plugin: An implementation of an asynchronous subsystem, an ``AsyncPluginApp``, or any
+                coroutine function from ``AsyncRequest`` to ``AsyncResponse``.
             name: The name of the plugin.
 
         Returns:

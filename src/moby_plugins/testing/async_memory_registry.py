@@ -29,8 +29,8 @@ AsyncPart: TypeAlias = AsyncSubsystem | Subsystem | AsyncReplies
 class AsyncMemoryRegistry(AsyncRegistry):
     """An ``AsyncRegistry`` of plugins that a test adds; no file or connection is opened.
 
-    The creator closes it. It waits on the running event loop's time: on a ``FakeTimeLoop`` that
-    takes no real time.
+    The creator closes it. The registry waits on the running event loop's time: on a
+    ``FakeTimeLoop``, waiting takes no real time.
 
     Args:
         retry: The retry policy of ``get`` and of the clients.
@@ -76,7 +76,7 @@ class AsyncMemoryRegistry(AsyncRegistry):
             plugin: An implementation of a subsystem, asynchronous or not, or the ``plugin`` of an
                 ``AsyncMemoryTransport``. A table without ``Plugin.Activate`` implements the
                 subsystems whose methods it has.
-            addr: Its address; ``memory://NAME`` unless given.
+            addr: The plugin's address; ``memory://NAME`` unless given.
 
         Returns:
             A transport to the plugin, which has the ``calls``.
@@ -113,7 +113,9 @@ class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
         """Return a transport.
 
         Args:
-            plugin: The same as for ``AsyncMemoryTransport``, or an implementation of a subsystem.
+            plugin: A coroutine function from ``AsyncRequest`` to ``AsyncResponse``, a table from
+                method to reply, a script or a fault, as ``AsyncMemoryTransport`` takes them; or an
+                implementation of a subsystem, asynchronous or not.
             addr: The address that errors name.
 
         Returns:
@@ -124,7 +126,7 @@ class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
     def strict(
         self, plugin: Mapping[str, Reply] | Script, addr: str = "memory://plugin"
     ) -> AsyncMemoryTransport:
-        """Return a transport whose replies must all be used: see ``assert_used_up``.
+        """Return a transport whose replies must all be used, or ``assert_used_up`` raises an error.
 
         Args:
             plugin: A table or a script.

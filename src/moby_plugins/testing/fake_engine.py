@@ -134,7 +134,11 @@ class FakeEngine:
     def discovery(
         self, *, timeout: float | None = TIMEOUT, clock: Clock | None = None
     ) -> EngineDiscovery:
-        """Return a discovery that reads this engine in memory, on ``clock`` or in real time."""
+        """Return a discovery that reads this engine in memory, on ``clock`` or in real time.
+
+        ``timeout`` is the most seconds of a look-up or scan; after that it raises
+        ``TransportTimeoutError``.
+        """
         clock = clock or SystemClock()
         transport = MemoryTransport(self._reply, clock=clock, addr=ADDRESS)
         return EngineDiscovery(ADDRESS, timeout=timeout, connect=transport.connect, clock=clock)

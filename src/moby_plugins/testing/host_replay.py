@@ -82,11 +82,12 @@ def assert_replayed(
     Args:
         file: The path of the recording.
         app: The app that answers the calls.
-        translate: The same as for ``replay_calls``.
+        translate: Takes each recorded body, of requests and responses, and returns it adapted to
+            the test, for example with another directory.
 
     Raises:
         AssertionError: If a response differs; it names each such call and the differences.
-        RecordingError: As for ``replay_calls``.
+        RecordingError: For a file that cannot be read, or a body that was not recorded completely.
     """
     __tracebackhide__ = True
     lines = []

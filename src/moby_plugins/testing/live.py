@@ -29,8 +29,8 @@ class PluginDirectory:
 
     A context manager: entering creates them, leaving closes the sockets and removes nothing. A
     plugin's name may be ``shelf/shelf``, for a subdirectory of its own, which engines search as
-    well. Each method returns the path that it creates, and raises ``OSError`` if it may not. For
-    one thread.
+    well. Each method returns the path that it creates, and raises ``OSError`` if it cannot create
+    it. For one thread at a time.
 
     Args:
         path: The parent directory; a short path, as that of a socket may have 107 bytes.
@@ -116,7 +116,7 @@ class PluginDirectory:
 
         Args:
             name: The name of the plugin.
-            addr: Its address.
+            addr: The plugin's address.
 
         Returns:
             The file's path.
@@ -130,7 +130,7 @@ class PluginDirectory:
 
         Args:
             name: The name of the plugin.
-            addr: Its address.
+            addr: The plugin's address.
             tls_config: Its ``TLSConfig``, with keys as in specs; left out if ``None``.
 
         Returns:
@@ -195,8 +195,8 @@ class LivePlugin:
         sockets_path: The directory of the socket.
 
     Raises:
-        SpecError: On entering, if it cannot listen there.
-        SettingsError: On entering, without the extra ``serve``.
+        SpecError: On entering, if the plugin cannot listen at its socket.
+        SettingsError: On entering, if the extra ``serve`` of this library is not installed.
 
     Examples:
         ```python
@@ -238,7 +238,9 @@ class LivePlugin:
         Raises ``RuntimeError`` before the plugin listens.
         """
         if self._client is None:
-            raise RuntimeError("the plugin has no client before it listens")
+            raise RuntimeError(
+                "the plugin has no client before it listens: enter its with block first"
+            )
         return self._client
 
     def stop(self) -> None:
@@ -272,10 +274,13 @@ class LivePlugins:
         return f"LivePlugins({self._sockets_path!r})"
 
     def __call__(self, plugin: App | Subsystem, name: str = "plugin") -> LivePlugin:
-        """Start a plugin; raise as ``LivePlugin`` does.
+        """Start a plugin.
+
+        Raises ``SpecError`` if it cannot listen, and ``SettingsError`` without the extra ``serve``.
 
         Args:
-            plugin: The same as for ``LivePlugin``.
+            plugin: An implementation of a subsystem, a ``PluginApp``, or any function from
+                ``Request`` to ``Response``; threads call it.
             name: The name of the plugin.
 
         Returns:

@@ -88,7 +88,7 @@ class MemoryRegistry(Registry):
             name: The name of the plugin.
             plugin: An implementation of a subsystem, or the ``plugin`` of a ``MemoryTransport``. A
                 table without ``Plugin.Activate`` implements the subsystems whose methods it has.
-            addr: Its address; ``memory://NAME`` unless given.
+            addr: The plugin's address; ``memory://NAME`` unless given.
 
         Returns:
             A transport to the plugin, which has the ``calls``.
@@ -158,7 +158,9 @@ class MemoryTransports(StrictTransports[MemoryTransport]):
         """Return a transport.
 
         Args:
-            plugin: The same as for ``MemoryTransport``, or an implementation of a subsystem.
+            plugin: A function from ``Request`` to ``Response``, a table from method to reply, a
+                script or a fault, as ``MemoryTransport`` takes them; or an implementation of a
+                subsystem.
             addr: The address that errors name.
 
         Returns:
@@ -169,7 +171,7 @@ class MemoryTransports(StrictTransports[MemoryTransport]):
     def strict(
         self, plugin: Mapping[str, Reply] | Script, addr: str = "memory://plugin"
     ) -> MemoryTransport:
-        """Return a transport whose replies must all be used: see ``assert_used_up``.
+        """Return a transport whose replies must all be used, or ``assert_used_up`` raises an error.
 
         Args:
             plugin: A table or a script.

@@ -379,3 +379,46 @@ def test_a_head_that_drips_has_its_time_as_a_whole(loop: str, short_path: Path) 
         await server.stop(1.0)
 
     run(loop, main())
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_stream_whose_author_never_waits_holds_no_other_call_up(
+    loop: str, kind: Served, size: int
+) -> None:
+    """While its host reads, and after it has hung up, when the generator ends within a second."""
+    ended: list[float] = []
+
+    async def app(request: AsyncRequest) -> AsyncResponse:
+        if request.method != "Any.Stream":
+            return AsyncResponse(200, b"done")
+
+        async def chunks() -> AsyncIterator[bytes]:
+            last = time.monotonic() + 5  # so that a failure ends
+            try:
+                while time.monotonic() < last:
+                    yield bytes(size)
+            finally:
+                ended.append(time.monotonic())
+
+        return AsyncResponse(200, chunks())
+
+    def call(addr: str) -> float:
+        began = time.monotonic()
+        with kind.dial(addr) as sock:
+            sock.sendall(post("Any.Thing", b"{}"))
+            assert answer(sock) == b"HTTP/1.1 200 OK | done"
+        return time.monotonic() - began
+
+    async def main() -> None:
+        async with kind.up(app) as (addr, _):
+            sock = await asyncio.to_thread(kind.dial, addr)
+            with sock:
+                sock.sendall(post("Any.Stream", b"{}"))
+                assert await asyncio.to_thread(sock.recv, 1 << 16)
+                assert await asyncio.to_thread(call, addr) < SECOND
+            hung = time.monotonic()
+            assert await asyncio.to_thread(call, addr) < SECOND
+            assert await within(SECOND, lambda: bool(ended))
+            assert ended[0] - hung < SECOND
+
+    run(loop, main())

@@ -273,7 +273,7 @@ def test_a_reader_that_has_enough_is_no_error(machine: Machine) -> None:
     ("given", "said"),
     [
         ("[" * 100_000, "nested too deeply"),
-        ("@/dev/zero", "@/dev/zero: larger than 67108864 bytes"),
+        ("@/dev/zero", "@/dev/zero: the arguments are larger than 67108864 bytes"),
     ],
 )
 def test_arguments_that_cannot_be_read_are_an_error_of_usage(

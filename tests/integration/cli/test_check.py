@@ -159,7 +159,7 @@ def test_people_read_a_table(machine: Machine) -> None:
 
     heading, line, summary = ran.stdout.splitlines()
     assert heading.split("  ")[0] == "VERDICT"
-    assert line.startswith("warned   VolumeDriver: capabilities  Capabilities tells a Scope")
+    assert line.startswith("warned   VolumeDriver: capabilities  Capabilities has a Scope")
     assert line.endswith(
         'answered 404 {"Err":"this plugin has no method VolumeDriver.Capabilities"}'
     )

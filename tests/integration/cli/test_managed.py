@@ -121,7 +121,7 @@ def test_a_plugin_whose_socket_is_gone_cannot_be_reached(
 @pytest.mark.usefixtures("engine")
 def test_wait_says_that_an_engine_was_asked_too(machine: Machine) -> None:
     """What is waited for is a socket, a spec, or a plugin of the engine."""
-    ran = machine.run("wait", "mp/none", "--timeout", "0.8")
+    ran = machine.run("wait", "mp/none", "--timeout", "3")
 
     assert "the engine has no such plugin, and there is no socket and no spec" in ran.stderr
 

@@ -108,9 +108,9 @@ def test_what_is_no_directory_is_unusable(machine: Machine) -> None:
     [
         ([], 2, "name an app as MODULE:APP, or a plugin's directory with --check"),
         (["a:b", "--check", "x"], 2, "name an app as MODULE:APP"),
-        (["a:b"], 2, "--name says"),
-        (["a:b", "--name", "x"], 2, "--rootfs says"),
-        (["--check", "x", "--create"], 2, "--name says"),
+        (["a:b"], 2, "--name is missing"),
+        (["a:b", "--name", "x"], 2, "--rootfs is missing"),
+        (["--check", "x", "--create"], 2, "--name is missing"),
         (["ab", "--name", "x", "--rootfs", "y"], 9, "is not of the form MODULE:APP"),
         (["a:b;c", "--name", "x", "--rootfs", "y"], 9, "is not of the form MODULE:APP"),
         (["a:b", "--name", "Upper", "--rootfs", "y"], 9, "is not a managed plugin's name"),

@@ -250,7 +250,7 @@ def test_a_group_that_there_is_not_is_an_error_before_a_socket_is_made(
         (["shelves:VolumeDriver"], "does not implement any method of a subsystem"),
         (["shelves:app", "--mode", "999"], "'999' is not a file mode"),
         (["shelves:app", "--drain", "-1"], "-1.0 is not in the range"),
-        (["shelves:app", "--drain", "nan"], "it is not a number"),
+        (["shelves:app", "--drain", "nan"], "nan is not a number of seconds"),
         (["shelves:app", "--drain", "inf"], "is not in the range"),
         (["shelves:app", "--drain", "soon"], "'soon' is not a valid float"),
         (["shelves:app", "--mode=-1"], "'-1' is not a file mode"),

@@ -95,7 +95,7 @@ def test_a_module_that_is_not_there_is_said(machine: Machine) -> None:
     [
         (["shelves"], "is not of the form MODULE:APP"),
         (["shelves:a\nUser=root"], "is not of the form MODULE:APP"),
-        (["shelves:app", "--name", "a b"], "is not a name of a unit"),
+        (["shelves:app", "--name", "a b"], "is not a valid unit name"),
         (["shelves:app", "--name", "a/b"], "is not a plugin name"),
     ],
 )

@@ -2,7 +2,6 @@
 
 import json
 import time
-from threading import Timer
 
 import pytest
 
@@ -157,17 +156,10 @@ def test_a_terminal_has_one_line_that_counts_down(machine: Machine) -> None:
 
 def test_a_plugin_that_comes_clears_the_line(machine: Machine) -> None:
     """What stays on the screen is that it is active."""
-    plugins: list[DummyPlugin] = []
-    path = machine.sockets / "late.sock"
-    timer = Timer(1.0, lambda: plugins.append(DummyPlugin.on_unix(path, ACTIVE)))
-    timer.start()
-    try:
-        command = machine.command("wait", "late", "authz")
-        with at_terminal(command, machine.environment) as terminal:
+    command = machine.command("wait", "late", "authz")
+    with at_terminal(command, machine.environment) as terminal:
+        terminal.wait_for("waiting for late: there is no socket and no spec")
+        with DummyPlugin.on_unix(machine.sockets / "late.sock", ACTIVE):
             assert terminal.end() == 0
-    finally:
-        timer.join()
-        plugins[0].close()
 
-    assert "waiting for late: there is no socket and no spec" in terminal.plain
     assert terminal.written.endswith("\r\x1b[Klate is active\r\n")

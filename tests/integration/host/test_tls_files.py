@@ -112,7 +112,7 @@ def test_a_certificate_goes_with_a_key(given: str, certificates: Certificates) -
 
     error = failure(options)
 
-    assert error.reason == "CertFile and KeyFile go together"
+    assert error.reason == "CertFile and KeyFile must be given together"
     assert error.file == (cert_file if given == "cert" else key_file)
 
 

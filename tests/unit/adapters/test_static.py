@@ -153,7 +153,11 @@ def test_a_discovery_that_is_given_takes_the_place_of_all(tmp_path: Path) -> Non
         (["a"], TypeError, r"plugins must be a mapping from name to address, not \['a'\]"),
         ({"a": 5}, TypeError, r"\[plugins\] a: an address or a Plugin is expected, not 5"),
         ({"a": "nonsense"}, SpecError, r"\[plugins\] a: address 'nonsense' is not of the form"),
-        ({"a": Plugin("b", "tcp://h:1")}, SpecError, r"\[plugins\] a: the plugin given is called"),
+        (
+            {"a": Plugin("b", "tcp://h:1")},
+            SpecError,
+            r"\[plugins\] a: the Plugin for 'a' is called",
+        ),
         ({"a/b": "tcp://h:1"}, InvalidPluginNameError, "'a/b' is not a plugin name"),
         ({5: "tcp://h:1"}, InvalidPluginNameError, "5 is not a plugin name"),
     ],

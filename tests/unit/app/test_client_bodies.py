@@ -182,7 +182,7 @@ def test_a_stream_is_read_by_one_byte_or_more(size: int) -> None:
     """To read nothing, or all, is a mistake: nothing is the end, and all may be without end."""
     stream = Stream(Body([b"abc"]), "M.x", "tcp://h:1", "p")
 
-    with pytest.raises(ValueError, match=r"^a stream is read by one byte or more at a time$"):
+    with pytest.raises(ValueError, match=r"^the size for reading a stream must be 1 or more$"):
         stream.read(size)
 
 

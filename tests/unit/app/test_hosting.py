@@ -57,7 +57,9 @@ def test_nothing_happens_before_the_start(underneath: Underneath) -> None:
     """A server that was only made listens nowhere, and has no address yet."""
     server = PluginServer(app, underneath.listen)
 
-    with pytest.raises(RuntimeError, match=r"^the server has no address before it is started$"):
+    with pytest.raises(
+        RuntimeError, match=r"^the server has no address before it is started: call start"
+    ):
         _ = server.addr
     assert underneath.events == []
 
@@ -164,7 +166,9 @@ def test_a_start_that_fails_half_way_leaves_nothing_behind() -> None:
 @pytest.mark.parametrize("drain", [-1, math.nan, 10**400, "5", None, True, [], "x" * 10_000])
 def test_odd_seconds_to_drain_are_an_error(drain: Any, underneath: Underneath) -> None:
     """Told when the server is made, in a line of bounded length."""
-    with pytest.raises(ValueError, match=r"^drain must be a number of seconds from 0 on") as caught:
+    with pytest.raises(
+        ValueError, match=r"^drain must be a number of seconds, 0 or more"
+    ) as caught:
         PluginServer(app, underneath.listen, drain=drain)
 
     assert len(str(caught.value)) < 400

@@ -144,7 +144,7 @@ def test_a_delay_that_is_no_number_of_seconds_is_refused(ended: Any, value: floa
     error, _ = ended(lambda client: client.call("M.x", retry=Once(value=value)))
 
     assert type(error) is ValueError
-    assert "next_delay returned" in str(error)
+    assert "next_delay must return" in str(error)
     assert isinstance(error.__context__, TransportError)
 
 

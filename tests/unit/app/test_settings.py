@@ -83,7 +83,7 @@ def test_a_transport_of_ones_own_joins_the_others() -> None:
         ),
         (
             {"plugins": {"a": Plugin("b", "tcp://h:1")}},
-            "plugins: 'a': the plugin given is called 'b'",
+            "plugins: 'a': the Plugin for 'a' is called 'b'",
         ),
         ({"discovery": 5}, "discovery must be a name, or a function of the settings, not 5"),
         ({"discovery": "lokal"}, "no discovery is called 'lokal'; there are: local"),

@@ -43,7 +43,13 @@ def _maybe(self: Any) -> Volume | None: ...
         (_many, "Odd.Do: *names: str is not an ordinary parameter"),
         (_keywords, "Odd.Do: **names: str is not an ordinary parameter"),
         (_keyword, "Odd.Do: name: str is not an ordinary parameter"),
-        (_text, "Odd.Do: <class 'str'> needs a key of the response: remote(result=…)"),
+        (
+            _text,
+            (
+                "Odd.Do: a result of type <class 'str'> needs a key in the response: name it with"
+                ' @remote(result="KEY")'
+            ),
+        ),
     ],
 )
 def test_a_definition_that_cannot_be_is_refused_at_once(function: Any, message: str) -> None:
@@ -56,7 +62,7 @@ def test_a_definition_that_cannot_be_is_refused_at_once(function: Any, message: 
 
 def test_an_optional_message_needs_a_key() -> None:
     """Nothing could not be told from an empty message."""
-    with pytest.raises(TypeError, match=r"needs a key of the response"):
+    with pytest.raises(TypeError, match=r"needs a key in the response"):
         define(_maybe)
 
     define(_maybe, result="Volume")
@@ -78,5 +84,8 @@ def test_a_name_that_is_never_defined_is_told_at_the_first_call() -> None:
 
 def test_one_class_implements_one_subsystem() -> None:
     """Methods of the same name would answer for each other."""
-    with pytest.raises(TypeError, match=r"^Both: one class for each of \['LogDriver', 'Volume"):
+    with pytest.raises(
+        TypeError,
+        match=r"^Both derives from several subsystems: write one class for each of \['Log",
+    ):
         type("Both", (VolumeDriver, LogDriver), {})

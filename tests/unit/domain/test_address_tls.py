@@ -32,7 +32,7 @@ def test_an_unknown_minimum_version_is_refused(version: int) -> None:
         TLSOptions(min_version=version)
 
     assert str(caught.value) == (
-        f"MinVersion {version} is not a TLS version that can be asked for: 771, 772"
+        f"MinVersion {version} is not supported: use 771 (TLS 1.2), 772 (TLS 1.3) or 0"
     )
 
 

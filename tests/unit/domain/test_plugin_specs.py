@@ -127,7 +127,7 @@ def test_no_tls_config_leaves_verification_on() -> None:
         ),
         (
             b'{"Addr":"tcp://h","TLSConfig":{"MinVersion":769}}',
-            "MinVersion 769 is not a TLS version that can be asked for: 771, 772",
+            "MinVersion 769 is not supported: use 771 (TLS 1.2), 772 (TLS 1.3) or 0",
         ),
         (b'{"Addr":"tcp://h","TLSConfig":{"CAFile":[]}}', "CAFile must be a string, not an array"),
         (
@@ -178,7 +178,7 @@ def test_a_switch_of_tls_is_a_boolean(key: str) -> None:
         (b"tcp://\xff", "not UTF-8 at byte 6"),
         ("\ufefftcp://h:1".encode(), None),
         (b"tcp://h:1\ntcp://h:2", "address 'tcp://h:1\\ntcp://h:2' holds a control character"),
-        (b"x" * (MAX_SPEC_BYTES + 1), "larger than 1048576 bytes"),
+        (b"x" * (MAX_SPEC_BYTES + 1), "the file is larger than 1048576 bytes"),
     ],
 )
 def test_an_unusable_bare_spec_says_what_is_wrong(data: bytes, reason: str | None) -> None:

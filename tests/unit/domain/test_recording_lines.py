@@ -32,7 +32,7 @@ def test_times_are_written_to_the_microsecond() -> None:
             HEADING + call_line(RecordedCall("M.x")) + "\n",
             "r, line 3: not a recording: Expecting value",
         ),
-        ("{}\n", "r, line 1: not a recording: it has to say that it is one, of version 1"),
+        ("{}\n", 'r, line 1: not a recording: its first line must have "recording": 1'),
         (
             '{"recording": 1, "colour": "red"}\n',
             (

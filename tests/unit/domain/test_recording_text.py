@@ -115,7 +115,7 @@ def test_what_does_not_say_that_it_is_a_recording_is_none(heading: bytes) -> Non
 
 def test_a_recording_is_bounded() -> None:
     """A file cannot fill a reader's memory."""
-    with pytest.raises(RecordingError, match=r"^r: larger than 268435456 bytes$"):
+    with pytest.raises(RecordingError, match=r"^r: the file is larger than 268435456 bytes$"):
         read_recording(bytes(MAX_RECORDING_BYTES + 1), "r")
 
 

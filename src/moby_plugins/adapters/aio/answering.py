@@ -35,7 +35,11 @@ class AsyncStartedResponse:
         self._first = b""
 
     async def begin(self) -> None:
-        """Read the first chunk; raise what the app raises, ``ValueError`` for a bad response."""
+        """Read the first chunk of the body.
+
+        An exception of the app passes. Raises ``ValueError`` for a status, header or length that no
+        host could read.
+        """
         response = self._response
         if isinstance(response.body, AsyncBytes):
             whole = response.body.whole
@@ -130,9 +134,9 @@ async def read_request(
 ) -> AsyncRequest:
     """Return a request whose body is read from ``chunks()``, of ``length`` bytes or to its end.
 
-    Bytes that are kept in memory are added to ``held``. Raises ``ValueError`` for an invalid
-    method name, ``WireError`` for a small body that cannot be read, and ``StatusError`` if it
-    exceeds the memory limit; reading a large body raises the latter two.
+    Bytes that are kept in memory are added to ``held``. Raises ``ValueError`` for an invalid method
+    name, ``WireError`` for a small body that cannot be read, and ``StatusError`` if a small body
+    exceeds the memory limit. Reading a large body raises ``WireError`` and ``StatusError`` later.
     """
     if length is None or length > SMALL_BYTES:
         return AsyncRequest(

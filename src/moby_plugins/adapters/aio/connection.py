@@ -95,8 +95,8 @@ class AsyncConnection:
     async def exchange(self, request: AsyncRequest, call: Call) -> AsyncResponse:
         """Send ``request`` for ``call``, and return the response once its head was received.
 
-        If this raises, the connection is closed. Exceptions of the caller's own iterable pass
-        unchanged; all others are those of this library.
+        After an exception, the connection is closed. An exception of the caller's own iterable
+        passes unchanged; any other is a ``PluginError``.
         """
         self._call, call.carrier = call, self
         parser = self._parser
@@ -180,7 +180,10 @@ class AsyncConnection:
     async def _send_parts(
         self, request: AsyncRequest, body: AsyncIterable[bytes], call: Call
     ) -> bool:
-        """Send the chunks of an iterable; the deadline and an early response also end its wait."""
+        """Send the chunks of an iterable; return false if the plugin responds or stops reading.
+
+        The deadline and an early response also end a wait for the caller's next chunk.
+        """
         chunked = request.length is None
         if not await self._put(head_of(request, self._host, request.length)):
             return False
@@ -192,7 +195,7 @@ class AsyncConnection:
         return whole
 
     async def _put_all(self, body: AsyncIterable[bytes], *, chunked: bool) -> bool:
-        """Send all chunks of ``body``; return the same as ``_send``."""
+        """Send all chunks of ``body``; return false if the plugin responds or stops reading."""
         loop = self._link.loop
         unseen, due = 0, loop.time() + _MOST_BETWEEN
         async for part in body:
@@ -208,7 +211,7 @@ class AsyncConnection:
         return not chunked or await self._put(LAST_CHUNK)
 
     async def _put(self, data: bytes | memoryview) -> bool:
-        """Send all of ``data``; return the same as ``_send``."""
+        """Send all of ``data``; return false if the plugin responds or has stopped reading."""
         link, call = self._link, self._call
         assert call is not None  # noqa: S101  for mypy
         view = memoryview(data)
@@ -385,7 +388,11 @@ class UnreadBody:
         self._address = address
 
     async def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes: see ``AsyncBody``."""
+        """Return at most ``size`` bytes as soon as any have arrived, ``b""`` at the end.
+
+        Raises ``TransportTimeoutError`` if the time-out expires, ``TransportError`` if the
+        connection breaks, and ``WireError`` if the body is cut off or badly chunked.
+        """
         incoming = self._incoming
         while not incoming.parts:
             try:

@@ -40,9 +40,10 @@ class AsyncDialer(Protocol):
     """A dial to one address."""
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """Return a connected link for ``call``, by the loop's time ``until``.
+        """Return a connected link for ``call``.
 
-        Raises ``OSError``, and ``SpecError`` for TLS files that cannot be used.
+        Raises ``OSError`` if the dial fails, ``TimeoutError`` at the loop's time ``until``, and
+        ``SpecError`` for TLS files that cannot be used.
         """
         ...
 
@@ -54,7 +55,10 @@ class AsyncUnixDialer:
         self._path = path
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """Dial: see ``AsyncDialer``. While the plugin's queue is full, this tries repeatedly."""
+        """Return a connected link; raise ``OSError``, ``TimeoutError`` at the time ``until``.
+
+        While the plugin's queue of new connections is full, this tries repeatedly.
+        """
         loop = asyncio.get_running_loop()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -84,11 +88,14 @@ class AsyncTCPDialer:
         self._dialer = dialer
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """Dial: see ``AsyncDialer``. Each address has its share of the time that is left."""
+        """Return a connected link; raise ``OSError``, ``TimeoutError`` at the time ``until``.
+
+        The host's addresses are tried in turn, each for its share of the time that is left.
+        """
         return Link(asyncio.get_running_loop(), await self.connected(call, until))
 
     async def connected(self, call: Call, until: float) -> socket.socket:
-        """Return a connected socket."""
+        """Return a connected socket; raise ``OSError``, ``TimeoutError`` at the time ``until``."""
         loop = asyncio.get_running_loop()
         failure: OSError | None = None
         addresses = await self._addresses(call, until)
@@ -129,7 +136,10 @@ class AsyncTLSDialer:
         self._tcp = AsyncTCPDialer(dialer.tcp)
 
     async def __call__(self, call: Call, until: float) -> Link:
-        """Dial: see ``AsyncDialer``."""
+        """Return a link after the TLS handshake; raise ``OSError``, ``TimeoutError`` at ``until``.
+
+        Raises ``SpecError`` for a TLS file that cannot be used.
+        """
         loop = asyncio.get_running_loop()
         context = await self._context(call, until)
         sock = await self._tcp.connected(call, until)
@@ -159,7 +169,7 @@ class AsyncTLSDialer:
 
 
 async def _connect(sock: socket.socket, where: Any, call: Call, until: float) -> None:
-    """Connect ``sock`` by the loop's time ``until``; raise ``OSError``."""
+    """Connect ``sock``; raise ``OSError``, ``TimeoutError`` at the loop's time ``until``."""
     loop = asyncio.get_running_loop()
     sock.setblocking(False)
     number = sock.connect_ex(where)
@@ -177,7 +187,7 @@ async def _connect(sock: socket.socket, where: Any, call: Call, until: float) ->
 
 
 async def _ready(link: TLSLink, call: Call, until: float) -> None:
-    """Wait until the handshake of ``link``, which wakes ``call``, can continue."""
+    """Wait until the handshake of ``link`` can continue; raise ``TimeoutError`` at ``until``."""
     if link.loop.time() >= until:
         raise timed_out()
     if link.is_broken():
@@ -213,7 +223,10 @@ async def _result(lookup: Lookup, call: Call, until: float) -> Any:
 def async_dialer_for(
     address: Address, tls: TLSOptions | None, lookups: Lookups | None
 ) -> AsyncDialer:
-    """Return a dialer for ``address`` in an event loop; check and raise as ``dialer_for`` does."""
+    """Return a dialer for ``address`` in an event loop; for ``https``, read the TLS files.
+
+    Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    """
     dialer = dialer_for(address, tls, lookups)
     if isinstance(dialer, UnixSocketDialer):
         return AsyncUnixDialer(dialer.path)

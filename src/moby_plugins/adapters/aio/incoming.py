@@ -95,7 +95,7 @@ class Incoming:
     def head(self) -> Head | None:
         """Return the next head, or ``None`` if it is not complete yet.
 
-        Raises ``StatusError`` with the status of the response for anything but a head.
+        Raises ``StatusError``, with the status to respond with, if the bytes are not a valid head.
         """
         data = self._data
         if not (self._skipped_line or self._searched) and data.startswith(b"\r\n"):

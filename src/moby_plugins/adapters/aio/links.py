@@ -1,8 +1,9 @@
 """Connected non-blocking sockets in an event loop, in plain text and under TLS.
 
-They use ``loop.add_reader`` rather than an ``asyncio.Protocol``: a transport of asyncio closes its
-socket if a plugin has stopped reading, and loses the response before that. TLS is OpenSSL with
-memory buffers on top of the same kind of socket, so that both behave alike in every loop.
+These links use ``loop.add_reader`` rather than an ``asyncio.Protocol``: a transport of asyncio
+closes its socket if a plugin has stopped reading, and loses the response before that. TLS is
+OpenSSL with memory buffers on top of the same kind of socket, so that both behave alike in every
+loop.
 
 An event loop is for one thread. Only ``close`` may be called from others; it schedules the rest in
 the loop.
@@ -47,9 +48,9 @@ class Link:
     Attributes:
         loop: The event loop that it belongs to.
         ended: Whether the other end has stopped sending.
-        cut_off: Whether it did so without the ``close_notify`` that TLS requires.
+        cut_off: Whether the other end did so without the ``close_notify`` that TLS requires.
         is_closed: Whether it was closed by this process.
-        is_receiving: Whether the loop calls back when it is readable.
+        is_receiving: Whether the loop calls ``on_readable`` when the socket is readable.
     """
 
     # Plain attributes, read in every call: a property would cost a function call.
@@ -100,9 +101,11 @@ class Link:
             self.loop.remove_writer(self._number)
 
     def receive(self, size: int) -> bytes | None:
-        """Receive what is available, about ``size`` bytes at most.
+        """Receive what is available without waiting.
 
-        Returns ``None`` if there is nothing yet, ``b""`` at the end. Raises ``OSError``.
+        Returns at most ``size`` bytes; over TLS, the rest of a record may add up to 16 KiB. Returns
+        ``None`` if nothing was received yet, and ``b""`` at the end of the input. Raises
+        ``OSError`` if the connection is broken.
         """
         try:
             data = self._sock.recv(size)
@@ -213,7 +216,7 @@ class TLSLink(Link):
         return True
 
     def receive(self, size: int) -> bytes | None:
-        """Receive what is available, decrypted: see ``Link.receive``."""
+        """Receive and decrypt what is available; ``None`` if nothing is, ``b""`` at the end."""
         if not self._take(min(size, _TLS_BYTES)) and not self._incoming.pending:
             return None
         data = self._decrypted()

@@ -1,8 +1,8 @@
 """Calls and connections of one transport in one event loop: turns, deadlines, idle connections.
 
-A *turn* is a place among the calls that may be sent at once. A call gives it back however it ends,
-without waiting for a task to run. All waiting happens in ``Call.wait``, which ends at the deadline
-or when the transport is closed.
+A *turn* is one of the ``TURNS`` permissions to have a call under way at the same time. A call gives
+its turn back however it ends, without waiting for a task to run. All waiting happens in
+``Call.wait``, which ends at the deadline or when the transport is closed.
 """
 
 import asyncio
@@ -49,15 +49,22 @@ class _Waiter(asyncio.Future[None]):
     def add_done_callback(
         self, fn: Callable[[Self], object], /, *, context: Context | None = None
     ) -> None:
-        """Add the callback that continues the task, and keep it for ``resume``."""
+        """Add the callback that continues the task, and store it so that ``resume`` can call it."""
         super().add_done_callback(fn, context=context)
-        self._task = fn, context or copy_context()
+        # An empty context is false.
+        self._task = fn, copy_context() if context is None else context
 
     def resume(self) -> None:
         """Continue the task at once, in its own context, as the loop would."""
         proceed, context = self._task
-        self.remove_done_callback(proceed)
-        self.set_result(None)
+        # The handler of a signal may cancel the future between any two of these steps.
+        if not self.remove_done_callback(proceed):
+            return  # the loop continues the task
+        try:
+            self.set_result(None)
+        except asyncio.InvalidStateError:
+            super().add_done_callback(proceed, context=context)
+            return
         context.run(proceed, self)
 
 
@@ -90,9 +97,11 @@ class Call:
             raise self.failure()
 
     def woken(self) -> Awaitable[None]:
-        """Return what ends at ``wake`` or ``resume``, to be awaited; raise as ``check`` does.
+        """Return a future that ends at ``wake`` or ``resume``.
 
-        It may end spuriously, and ends if the call fails, which ``failure`` tells.
+        Raise ``OSError`` if the call has failed, ``TimeoutError`` after its deadline.
+
+        The future may end spuriously, and also ends if the call fails; then ``failure`` is set.
         """
         if self.failure is not None:
             raise self.failure()
@@ -100,7 +109,10 @@ class Call:
         return waiter
 
     async def wait(self) -> None:
-        """Wait for ``wake`` or ``resume``; raise as ``check`` does. May return spuriously."""
+        """Wait for ``wake`` or ``resume``; may return spuriously.
+
+        Raise ``OSError`` if the call has failed, ``TimeoutError`` after its deadline.
+        """
         try:
             await self.woken()
         finally:
@@ -108,7 +120,10 @@ class Call:
         self.check()
 
     async def wait_until(self, moment: float) -> None:
-        """Wait for ``wake`` until the loop's time ``moment`` at most; raise as ``check`` does."""
+        """Wait for ``wake``, or until the loop's time is ``moment``.
+
+        Raise ``OSError`` if the call has failed, ``TimeoutError`` after its deadline.
+        """
         timer = self._loop.call_at(moment, self.wake)
         try:
             await self.wait()
@@ -213,7 +228,10 @@ class LoopPool(Generic[C]):
         return self.process == PROCESS.number and not self.loop.is_closed()
 
     def begin(self, ends: float | None) -> Call:
-        """Begin a call with the deadline ``ends``; raise ``OSError`` once closed."""
+        """Begin a call with the deadline ``ends``; ``None`` for none.
+
+        Raise ``ClosedHereError`` once this pool is closed.
+        """
         if self._closed:
             raise ClosedHereError
         call = Call(self.loop, ends)
@@ -229,7 +247,10 @@ class LoopPool(Generic[C]):
         self.calls.discard(call)
 
     def take_at_once(self, call: Call) -> C | None:
-        """Give ``call`` a turn if one is free; return an idle connection if there is one, too."""
+        """Give ``call`` a turn if one is free, and return an idle connection.
+
+        Returns ``None`` if no turn is free or there is no idle connection.
+        """
         if not self._free:
             return None
         self._free -= 1
@@ -237,7 +258,7 @@ class LoopPool(Generic[C]):
         return self.take()
 
     async def take_turn(self, call: Call) -> None:
-        """Wait for a turn for ``call``, which ``pass_turn`` gives back; raise ``OSError``."""
+        """Wait until ``call`` has a turn; raise ``OSError`` if the call fails first."""
         if call.has_turn:
             return
         self._waiting.append(call)

@@ -2,8 +2,8 @@
 
 uvicorn is not used (decision 0046): it closes a connection whose host has shut down its sending,
 and so loses the response, and it bounds neither the size nor the time of a head.
-``AsyncServerConnection`` does both. ``MAX_CONNECTIONS`` bounds what the threaded server bounds by
-its threads.
+``AsyncServerConnection`` sends such a response, and bounds size and time of a head.
+``MAX_CONNECTIONS`` bounds the connections, as the number of threads does in the threaded server.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import ssl
 from email.utils import formatdate
 
 from moby_plugins.adapters.aio.server_connection import AsyncServerConnection
-from moby_plugins.adapters.server.answering import InFlight
+from moby_plugins.adapters.server.answering import STOPPED_LISTENING, InFlight
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.http import USER_AGENT
 from moby_plugins.domain.text import shown
@@ -44,11 +44,11 @@ _GONE = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ECONNABORTED, errno
 class AsyncServer:
     """A server of ``app`` on ``sock``, which must be bound and which it then owns.
 
-    It runs in the running loop, and with a ``context`` it serves TLS. If ``most`` connections are
-    open, the one that has waited longest for its peer is closed; running calls are never
-    interrupted for this, and further hosts wait. A peer may be silent for ``idle`` seconds, and
-    may take as long for a head. A call that still runs ``patience`` seconds after its host hung up
-    is logged. Start and stop it once.
+    The server runs in the running event loop, and serves TLS if ``context`` is given. If ``most``
+    connections are open, the one that has waited longest for its peer is closed; running calls are
+    never interrupted for this, and further hosts wait. A peer may be silent for ``idle`` seconds,
+    and may take as long for a head. A call that still runs ``patience`` seconds after its host hung
+    up is logged. Start and stop it once.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class AsyncServer:
     async def stop(self, drain: float) -> None:
         """Accept no more connections, give calls ``drain`` seconds to end, then cut them off.
 
-        If the task is cancelled, they are cut off at once.
+        If the task is cancelled, the calls are cut off at once.
         """
         self.stopping = True
         self._accept_no_more()
@@ -286,4 +286,4 @@ class AsyncServer:
 
     def _end(self) -> None:
         if not self.ended.done() and not self.stopping:
-            self.ended.set_exception(OSError("its socket no longer listens"))
+            self.ended.set_exception(OSError(STOPPED_LISTENING))

@@ -36,6 +36,8 @@ MAX_AHEAD = 64 << 10
 MAX_UNREAD_BYTES = 256 << 20
 # Seconds for a host to read the last response and to shut down its sending.
 LINGER = 2.0
+# Seconds after which a stream whose author never waits gives other tasks a turn.
+MAX_TURN = 1e-3
 HUNG_UP = "the host hung up"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -61,8 +63,8 @@ class Owner(Protocol):
 class AsyncServerConnection(asyncio.BufferedProtocol):
     """One connection, and the call that runs over it.
 
-    ``waits_since`` is the loop's time since which it waits for the peer to send or to read;
-    ``None`` while code of the plugin runs.
+    ``waits_since`` is the loop's time since which the connection waits for the peer to send or to
+    read; ``None`` while code of the plugin runs.
     """
 
     _transport: asyncio.Transport
@@ -102,7 +104,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         return self._owner.buffer
 
     def buffer_updated(self, size: int) -> None:
-        """Copy the received bytes, and wake what waits for them."""
+        """Copy the received bytes, and wake the task that waits for them."""
         data = bytes(self._owner.buffer[:size])
         if self._is_over:
             self._drop(len(data))
@@ -301,14 +303,19 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
                 await self._write(top + answered.first)
             return is_kept
         await self._write(top + _framed(answered.first, in_chunks=in_chunks))
+        ends = self._loop.time() + MAX_TURN
         async for chunk in answered.rest():
             await self._write(_framed(chunk, in_chunks=in_chunks))
+            if self._loop.time() >= ends:
+                await asyncio.sleep(0)
+                ends = self._loop.time() + MAX_TURN
         if in_chunks:
             await self._write(b"0\r\n\r\n")
         return is_kept
 
     async def _write(self, data: bytes) -> None:
-        if self._lost or self._is_cut:
+        # Once a write has failed, the transport is closing: ``connection_lost`` comes a turn later.
+        if self._lost or self._is_cut or self._transport.is_closing():
             raise NoAnswerError(HUNG_UP)
         self._transport.write(data)
         if self._room is not None:
@@ -371,7 +378,7 @@ class _Body:
         return self._conn.take(length)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield its chunks; raise ``WireError`` if it is cut off or badly chunked."""
+        """Yield the body's chunks; raise ``WireError`` if the body is cut off or badly chunked."""
         if self._is_awaited and not self.is_over:
             self._is_awaited = False
             self._conn.ask_for_body()

@@ -61,10 +61,12 @@ class AsyncSocketTransport:
         return "asyncio"
 
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
-        """Send ``request`` over an idle connection or a new one: see ``AsyncTransport``.
+        """Send ``request`` over an idle connection or a new one, and return the response.
 
-        An idle connection that the plugin has closed is replaced before any of the request is
-        sent. After that nothing is retried here: the caller may.
+        An idle connection that the plugin has closed is replaced before any of the request is sent.
+        After that nothing is retried here: the caller may. The caller closes the response's body.
+        Raises ``TransportError`` if no status line is received; ``TransportTimeoutError`` if
+        ``timeout`` seconds pass first (``None`` means no limit).
         """
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
@@ -94,7 +96,12 @@ class AsyncSocketTransport:
     async def _connection(
         self, pool: LoopPool[AsyncConnection], call: Call, ends: float | None
     ) -> AsyncConnection:
-        """Wait for the turn of ``call``, and return an idle or a new connection."""
+        """Wait until ``call`` may be sent, and return an idle or a new connection.
+
+        At most ``TURNS`` calls of a pool are sent at once. ``ends`` is the deadline of the call on
+        the loop's clock; ``None`` for none. Raises ``TransportTimeoutError`` after the deadline,
+        and ``TransportError`` if the plugin cannot be reached or the transport is closed.
+        """
         try:
             await pool.take_turn(call)
             return pool.take() or await self._dialled(pool, call, ends)
@@ -113,7 +120,11 @@ class AsyncSocketTransport:
             raise
 
     async def _link(self, pool: LoopPool[AsyncConnection], call: Call, until: float) -> Link:
-        """Return a connected link; if no descriptor is left, close idle connections first."""
+        """Return a connected link; if no descriptor is left, close idle connections first.
+
+        Raises ``OSError`` or ``PluginError`` of the last attempt, ``TimeoutError`` at the time
+        ``until``.
+        """
         for attempt in range(1, ATTEMPTS):
             try:
                 return await self._dialer(call, until)

@@ -1,4 +1,7 @@
-"""Discovery on disk: sockets and specs that a look-up finds, and files that it ignores (A1)."""
+"""Discovery on disk: sockets and specs that a look-up finds, and files that it ignores.
+
+Source: protocol.md A1.
+"""
 
 import errno
 import os

@@ -38,7 +38,8 @@ def run_inside(
 ) -> Ran:
     """Run ``command`` in the root file system at ``root``, for ``timeout`` seconds at most.
 
-    Then the remaining processes of its session are killed. Raises ``SpecError`` if no program
+    After that time, or when the program ends, the remaining processes of its session are killed;
+    ``status`` of the result is then ``None`` or the exit status. Raises ``SpecError`` if no program
     can be run there.
     """
     check_platform("packaging a managed plugin")

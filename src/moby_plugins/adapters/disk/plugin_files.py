@@ -163,7 +163,11 @@ class _Inside:
     mounts: tuple[str, ...]
 
     def program(self, path: str, level: int = 0) -> Program:
-        """Return a summary of the program at ``path``."""
+        """Return what was observed of the program at ``path``: why it cannot be run, if so.
+
+        A missing or unreadable file raises nothing: ``concern`` of the result says what is wrong.
+        ``level`` is the number of scripts whose interpreter led to this program.
+        """
         resolved = self._resolve(path)
         if resolved is None:
             return Program(path, _MISSING)

@@ -20,7 +20,7 @@ from moby_plugins.domain.text import shown
 
 
 def load_recording(path: str | os.PathLike[str]) -> Recording:
-    """Return the recording in the file ``path``; raise ``RecordingError``."""
+    """Return the recording in ``path``; raise ``RecordingError`` if it cannot be read."""
     file = os.fspath(path)
     try:
         with open(file, "rb") as opened:
@@ -31,9 +31,9 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
 
 
 def write_whole(path: str | os.PathLike[str], text: Iterable[str]) -> None:
-    """Write ``text`` to the file ``path`` atomically: on failure it stays as it was before.
+    """Write ``text`` to the file ``path`` atomically: after a failure the file is unchanged.
 
-    The file is created as in ``RecordingFile``. Raises ``RecordingError``.
+    The file has mode 0600. Raises ``RecordingError`` if it cannot be written.
     """
     file = os.fspath(path)
     try:

@@ -50,7 +50,7 @@ class Entry:
 def entries_of_directory(path: str) -> Iterator[Entry]:
     """Yield the entries below ``path``, each directory before its content, not following links.
 
-    Raises ``OSError``.
+    Raises ``OSError`` if a directory or a link cannot be read.
     """
     seen: dict[tuple[int, int], str] = {}
     waiting = [""]
@@ -194,7 +194,7 @@ class Laying:
             self._make_parents(entry, self._parts(path, entry))
 
     def finish(self) -> None:
-        """Set the modes of the directories; raise ``OSError``."""
+        """Set the modes of the directories; raise ``OSError`` if that fails."""
         # Deepest first: the mode of a directory may forbid its owner to change its content.
         for path in sorted(self._directories, reverse=True):
             entry = self._directories[path]
@@ -293,7 +293,7 @@ class Laying:
 
 
 def open_tar(path: str) -> BinaryIO:
-    """Open the regular file at ``path`` without waiting; raise ``SpecError``."""
+    """Open the tar file at ``path`` without waiting; raise ``SpecError`` if that fails."""
     try:
         descriptor = os.open(path, _at_once())
     except OSError as error:

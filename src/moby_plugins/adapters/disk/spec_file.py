@@ -19,8 +19,8 @@ def write_spec(
     """Write a spec of the plugin ``name`` at ``address``; return a function that removes it.
 
     The file is a ``.spec``, or with ``tls`` a ``.json``. It is written atomically, replaces an
-    older one, and is only removed if it still has this content. Raises ``SpecError`` if it cannot
-    be written, or if an older spec of the other kind would still be found.
+    older one, and is only removed if it still has this content. Raises ``SpecError`` if the file
+    cannot be written, or, with ``tls``, if hosts would find an existing ``.spec`` file instead.
     """
     path = os.path.join(directory, f"{name}.{'spec' if tls is None else 'json'}")
     content = (address if tls is None else _json(address, tls)).encode()

@@ -44,7 +44,7 @@ def observe(
     specs_paths: tuple[str, ...],
     ask: Callable[[Mapping[str, Candidate]], Mapping[str, HandshakeOutcome]],
 ) -> Observations:
-    """Return all facts. This connects to sockets briefly, and changes nothing.
+    """Return all facts. Sockets are connected to briefly, and nothing is changed.
 
     ``ask`` takes the first candidate of each name, and returns the plugins' responses.
     """
@@ -160,7 +160,7 @@ def _listed(group: int) -> set[str]:
 def _components(path: str) -> Iterator[str]:
     """Yield each component of ``path`` from ``/`` on, and after a link those of its target.
 
-    The last one may not exist. Raises ``OSError``.
+    The last component may not exist. Raises ``OSError`` if a link cannot be followed.
     """
     directory, links = "/", 0
     yield directory

@@ -89,7 +89,7 @@ class Deadline(_Base):
     def abort(self) -> None:
         """Make pending and future operations raise ``ClosedHereError``, in any thread.
 
-        This neither waits nor raises. The thread that uses the socket still has to close it.
+        ``abort`` neither waits nor raises. The thread that uses the socket still has to close it.
         """
         self.aborted = True
         guard = self._guard()
@@ -115,7 +115,7 @@ class Deadline(_Base):
         return guard or self.__dict__.setdefault("guard", threading.Lock())
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
-        """Receive into ``buffer`` within the deadline, first what came early; return the size."""
+        """Receive into ``buffer``, early bytes first; raise ``TimeoutError`` at the deadline."""
         if self._early:
             view = memoryview(buffer).cast("B")
             data = self.recv(len(view))
@@ -155,7 +155,8 @@ class Deadline(_Base):
     def send_part(self, part: FilePart) -> None:
         """Send what the system can copy of the file; the caller reads and sends the rest.
 
-        ``part`` then describes the rest. Raises the same as ``sendall``.
+        ``part`` then describes the rest. Raises ``RespondedEarlyError`` if the peer responds first,
+        ``TimeoutError`` after the deadline, and any other ``OSError`` of the socket.
         """
         # Only plain sockets can: the data of others has to be encrypted first.
 
@@ -195,11 +196,19 @@ class Deadline(_Base):
             raise RespondedEarlyError("the plugin responded before the request was sent")
 
     def _receive(self, size: int, *args: Any) -> bytes:
-        """Wait for input, within the deadline, and return at most ``size`` bytes of it."""
+        """Wait for input, and return at most ``size`` bytes of it, ``b""`` at the end.
+
+        Raises ``TimeoutError`` once the deadline has passed, and any other ``OSError`` of the
+        socket.
+        """
         raise NotImplementedError
 
     def _receive_into(self, buffer: Any, *args: Any) -> int:
-        """Wait for input, within the deadline, and put it into ``buffer``; return its size."""
+        """Wait for input, and put it into ``buffer``; return the number of bytes, 0 at the end.
+
+        Raises ``TimeoutError`` once the deadline has passed, and any other ``OSError`` of the
+        socket.
+        """
         raise NotImplementedError
 
     def _receive_now(self) -> bytes | None:
@@ -235,7 +244,8 @@ class DeadlineSocket(Deadline, socket.socket):
     def send_part(self, part: FilePart) -> None:
         """Send what the system can copy of the file; the caller reads and sends the rest.
 
-        ``part`` then describes the rest. Raises the same as ``sendall``.
+        ``part`` then describes the rest. Raises ``RespondedEarlyError`` if the peer responds first,
+        ``TimeoutError`` after the deadline, and any other ``OSError`` of the socket.
         """
         # sendfile() has no MSG_DONTWAIT, so the socket itself must not block.
         socket.socket.settimeout(self, 0)

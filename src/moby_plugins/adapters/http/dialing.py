@@ -71,7 +71,8 @@ class StartingDialer(Protocol):
     def start(self) -> tuple[DeadlineSocket, bool] | None:
         """Return a socket and whether it is connected; if not, it will be once it is writable.
 
-        Returns ``None`` if starting would have to wait. Raises ``OSError``.
+        Returns ``None`` if starting would have to wait. Raises ``OSError`` if the dial fails at
+        once.
         """
         ...
 
@@ -79,8 +80,8 @@ class StartingDialer(Protocol):
 def system_addresses(host: str, port: int) -> list[Any]:
     """Return the addresses of ``host`` for TCP; raise ``OSError``, of which ``gaierror`` is one.
 
-    If descriptors have run out, the resolver's error varies. Then this raises that of
-    ``os.pipe()``.
+    If no file descriptor is free, the resolver's error varies between systems; this function then
+    raises the error that ``os.pipe()`` raises.
     """
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -134,7 +135,7 @@ class Lookups:
         return context
 
     def resolving(self, resolve: Resolve, host: str, port: int) -> "Lookup":
-        """Start to resolve ``host``, or join a look-up of it; its result is for ``for_port``."""
+        """Start to resolve ``host``, or join a running look-up; pass its result to ``for_port``."""
         # A shared look-up resolves for the port of its first caller.
         late = f"the name {shown(host)} is not resolved"
         lookup = Lookup("resolve", late, lambda: (port, resolve(host, port)))
@@ -218,7 +219,10 @@ class Lookup:
             notify()
 
     def watch(self, who: object, notify: Callable[[], object]) -> None:
-        """Call ``notify``, in any thread, once this is done, unless ``unwatch`` is called first."""
+        """Call ``notify`` once the look-up is done, in any thread.
+
+        It is not called if ``unwatch`` is called first.
+        """
         self._watchers[who] = notify
         if self.done.is_set():  # it ended before ``notify`` was listed
             notify()
@@ -228,7 +232,7 @@ class Lookup:
         self._watchers.pop(who, None)
 
     def result(self) -> Any:
-        """Return the outcome, or raise its error; call this once it is done."""
+        """Return the result of the look-up, or raise its error; call this only once it is done."""
         if self.error is not None:
             raise copy(self.error) from self.cause  # no two threads share a traceback
         return self.value
@@ -243,7 +247,7 @@ def for_port(port: int, resolved: tuple[int, list[Any]]) -> list[Any]:
 
 
 def share(left: float, untried: int) -> float:
-    """Return the seconds that one of ``untried`` addresses may take of those ``left``."""
+    """Return the seconds for one address: the seconds ``left``, shared by ``untried`` addresses."""
     return max(left / untried, 1e-3)
 
 
@@ -301,7 +305,10 @@ class TCPDialer:
         raise failure or OSError("the host name has no address")
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
-        """Start to dial; return ``None`` for a name, which needs resolving. Raises ``OSError``."""
+        """Start to dial; return ``None`` for a host name, which would have to be resolved.
+
+        Raises ``OSError`` if the dial fails at once.
+        """
         if not is_number(self.where[0]):
             return None
         family, kind, protocol, _, where = self.resolve(*self.where)[0]
@@ -342,7 +349,11 @@ class TLSDialer:
         self.context: ssl.SSLContext | TLSOptions = context
 
     def __call__(self, timeout: float | None) -> "DeadlineSSLSocket":
-        """Return a connected socket; raise as ``TCPDialer`` and ``read``, or ``ssl.SSLError``."""
+        """Return a connected socket after the TLS handshake.
+
+        Raises ``OSError``, of which ``ssl.SSLError`` is one, ``TimeoutError`` after ``timeout``
+        seconds, and ``SpecError`` for a TLS file that cannot be used.
+        """
         ends = None if timeout is None else time.monotonic() + timeout
         context = self.read(timeout)
         sock = self.tcp(None if ends is None else max(ends - time.monotonic(), 1e-3))
@@ -414,10 +425,12 @@ _DIALERS: dict[str, Callable[[Address, TLSOptions | None, Lookups | None], Diale
 
 
 def dialer_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None = None) -> Dialer:
-    """Return a dialer for ``address``, whose host is resolved by ``lookups``; read the TLS files.
+    """Return a dialer for ``address``; for an ``https`` address, read the TLS files.
 
-    Raises ``SpecError`` for a scheme, a path or a file that cannot be used. Files that take
-    longer than a second, or for which there is no descriptor, are read by the first dial.
+    ``lookups`` resolves the host and reads the files, and may be shared by dialers; ``None`` makes
+    one for this dialer. Reading is left to the first dial if it takes longer than a second, or if
+    this process can open no more files or start no thread. Raises ``SpecError`` for a scheme, a
+    path or a file that cannot be used.
     """
     if address.scheme not in _DIALERS:
         known = ", ".join(sorted(_DIALERS))

@@ -2,8 +2,8 @@
 
 Each library has two tables, one for errors before a status line and one for errors after it. A
 table is a sequence of rows, read from top to bottom: the first row whose classes match the
-exception, or one of its causes, gives the class and the reason of our error. The exception
-stays its ``__cause__``.
+exception, or one of its causes, gives the class and the reason of the ``PluginError``. The
+exception stays its ``__cause__``.
 """
 
 import socket
@@ -54,7 +54,7 @@ ANSWERED: Row = (
 def first_match(
     rows: Iterable[Row], chain: Iterable[BaseException], address: Address, *, answered: bool
 ) -> PluginError | None:
-    """Return our error by the first row that matches any of ``chain``, ``None`` if none does."""
+    """Return the error of the first row that matches any of ``chain``, ``None`` if none does."""
     chain = list(chain)
     for row_kinds, error_class, reason in rows:
         kinds = row_kinds() if callable(row_kinds) else row_kinds
@@ -69,6 +69,6 @@ def first_match(
 
 
 def not_reached(error: OSError, address: Address) -> PluginError:
-    """Return our error for one that a dial raised."""
+    """Return the ``PluginError`` for an error that a dial raised."""
     translated = first_match((timed_out(), *NOT_ANSWERED), [error], address, answered=False)
     return translated or TransportError(shown(error), address.text)

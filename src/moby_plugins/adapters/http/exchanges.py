@@ -42,8 +42,9 @@ class Connection(Protocol):
     def send(self, request: Request, ends: float | None) -> bool:
         """Send ``request``; return false if the plugin responds before all of it was sent.
 
-        The whole exchange has to end by the time ``ends``. Raises as ``Transport.send`` does, and
-        then closes the connection.
+        The whole exchange has to end by the monotonic time ``ends``; ``None`` means no limit.
+        Raises ``TransportError``, ``TransportTimeoutError`` at that time, and then closes the
+        connection.
         """
         ...
 
@@ -66,7 +67,7 @@ class Connection(Protocol):
 class PendingExchange:
     """An exchange of ``request`` over ``sock``, which may still be connecting, until ``ends``.
 
-    ``translate`` maps a failure to connect to our error.
+    ``translate`` returns the ``PluginError`` for a failure to connect.
     """
 
     def __init__(
@@ -121,7 +122,10 @@ class PendingExchange:
         return self.is_whole
 
     def finish(self) -> Response:
-        """Return the response: see ``Transport.send``."""
+        """Wait for the response, and return it.
+
+        Raises ``TransportError`` if no status line is received.
+        """
         self._is_over = True
         if self._failure is not None:
             raise self._failure
@@ -131,7 +135,7 @@ class PendingExchange:
         return self._connection.receive(self._release, whole=self._sent)
 
     def close(self) -> None:
-        """Close the connection unless ``finish`` was called, which takes care of that."""
+        """Close the connection, unless ``finish`` was called: then its response closes it."""
         if not self._is_over:
             self._connection.close()
 

@@ -88,7 +88,7 @@ _ROWS: dict[bool, tuple[Row, ...]] = {
 
 
 def translate(error: Exception, address: Address, *, answered: bool) -> PluginError:
-    """Return our error for ``error``, which is one of ``ERRORS``."""
+    """Return the ``PluginError`` for ``error``, which is one of ``ERRORS``."""
     translated = first_match(_ROWS[answered], [error], address, answered=answered)
     if translated is None:
         raise error
@@ -159,7 +159,7 @@ class ResponseParser:
         return ResponseHeaders(plain.lines)
 
     def finish(self) -> None:
-        """Drop the parser, which would form a reference cycle with this."""
+        """Drop the parser, which would form a reference cycle with this object."""
         self._parser = None
 
     def ended(self) -> Exception:
@@ -296,7 +296,7 @@ class ResponseParser:
 
     def _bound_head(self, data: bytes) -> None:
         if not self._begun:
-            raise RefusedError("an empty line instead of a status")
+            raise RefusedError("an empty line instead of a status line")
         self._head += data
         if len(self._head) > MAX_HEAD_BYTES:
             raise RefusedError(f"a head of more than {MAX_HEAD_BYTES} bytes")
@@ -337,7 +337,11 @@ class UnreadBody:
         self._is_over = False
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes: see ``Body``."""
+        """Return at most ``size`` bytes as soon as any have arrived, ``b""`` at the end.
+
+        Raises ``TransportTimeoutError`` if the time-out expires, ``TransportError`` if the
+        connection breaks, and ``WireError`` if the body is cut off or badly chunked.
+        """
         while not (self._received or self._is_over):
             self._received = self._next(size)
         data, self._received = self._received[:size], self._received[size:]
@@ -405,7 +409,7 @@ class HttptoolsConnection:
         self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
-        """Send ``request``: see ``Connection`` in ``exchanges.py``."""
+        """Send ``request``; return false if the plugin responds before all of it was sent."""
         try:
             self._sock.bound(ends)
             return self._send(request)
@@ -414,7 +418,7 @@ class HttptoolsConnection:
             raise
 
     def receive(self, release: Release, *, whole: bool) -> Response:
-        """Receive the response: see ``Connection`` in ``exchanges.py``."""
+        """Receive the response's head; call ``release`` once its body was read or closed."""
         parser = self._parser
         try:
             parser.begin()

@@ -52,7 +52,12 @@ class PassingTransport:
     _watching: list[threading.Thread] = field(factory=list, init=False)
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Send ``request`` over a new connection; raise as ``Transport.send`` does."""
+        """Send ``request`` over a new connection, and return the response.
+
+        Raises ``ConnectionAbortedError`` if the host has hung up, ``TransportError`` if no status
+        line is received, and ``TransportTimeoutError`` after ``timeout`` seconds; ``None`` means no
+        limit.
+        """
         ends = None if timeout is None else time.monotonic() + timeout
         hung_up = self._hung_up()
         try:
@@ -115,7 +120,7 @@ class _PassingBody:
     _hung_up: threading.Event
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes: see ``Body``."""
+        """Return at most ``size`` bytes as soon as any have arrived, ``b""`` at the end."""
         try:
             data = self._body.read(size)
         except (TransportError, WireError) as error:

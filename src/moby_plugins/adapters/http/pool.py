@@ -62,7 +62,7 @@ Idle: TypeAlias = tuple[int, Connection]
 
 
 class IdleConnections:
-    """The idle connections of all transports that share this: at most ``most``.
+    """The idle connections of all transports that share this object: at most ``most``.
 
     The least recently used connection is closed first, and all are closed if ``descriptors`` run
     out. A thread that takes a connection out owns it: each operation on a ``dict`` is atomic, so
@@ -109,7 +109,7 @@ class IdleConnections:
         return True
 
     def shed(self) -> bool:
-        """Close all, to free their descriptors; return false if there were none."""
+        """Close all idle connections to free descriptors; return false if there were none."""
         has_some = bool(self._pools)
         while self._pools:
             self._close_oldest()
@@ -151,8 +151,10 @@ class PooledTransport:
     def send(self, request: Request, timeout: float | None) -> Response:
         """Send ``request`` over an idle connection or a new one, and return the response.
 
-        An idle connection that the plugin has closed is replaced before any of the request is
-        sent. After that nothing is retried here: the caller may.
+        An idle connection that the plugin has closed is replaced before any of the request is sent.
+        After that nothing is retried here: the caller may. The caller closes the response's body.
+        Raises ``TransportError`` if no status line is received; ``TransportTimeoutError`` if
+        ``timeout`` seconds pass first (``None`` means no limit).
         """
         ends = None if timeout is None else time.monotonic() + timeout
         process = PROCESS.number
@@ -164,7 +166,8 @@ class PooledTransport:
         """Start to send ``request`` over a new connection, without waiting.
 
         Returns ``None`` if that could block (a host name, TLS, a full accept queue, a large body)
-        or if no descriptor is left.
+        or if no descriptor is left. The exchange times out after ``timeout`` seconds; ``None``
+        means no limit. Raises ``TransportError`` if the dial fails at once.
         """
         fits = isinstance(request.body, bytes) and len(request.body) <= MOST_BEGUN_BYTES
         dialer: Any = self._dialer
@@ -236,8 +239,8 @@ def _close_all(shared: IdleConnections, pool: deque[Idle]) -> None:
 def replaceable(idle: tuple[int, Kept], process: int) -> bool:
     """Return whether an idle connection must be replaced before it is used.
 
-    It must if the plugin has hung up or sent data that was not requested, or if another process
-    dialled it. Once a request is being sent, no connection is replaced.
+    It must be replaced if the plugin has hung up or sent data that was not requested, or if another
+    process dialled it. Once a request is being sent, no connection is replaced.
     """
     dialled_by, connection = idle
     return dialled_by != process or connection.is_readable()

@@ -44,8 +44,8 @@ class RequestsConnect:
     """A factory of transports over ``session``, for ``Settings(transports={"tcp": …})``.
 
     The URL of a UNIX socket is ``http+unix://`` with the path quoted, for which adapters for
-    requests are commonly mounted. The user closes the session. It is used from several threads if
-    the transports are.
+    requests are commonly mounted. The user closes the session. The session is used from several
+    threads if the transports are.
     """
 
     session: Session = field()
@@ -58,7 +58,9 @@ class RequestsConnect:
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> "RequestsTransport":
         """Return a transport; raise ``SpecError`` for TLS options that requests cannot apply."""
         if tls is not None and (tls.min_version or tls.passphrase):
-            raise SpecError("requests takes neither MinVersion nor a passphrase from a plugin")
+            raise SpecError(
+                "requests cannot apply MinVersion or a passphrase: use another transport"
+            )
         return RequestsTransport(self.session, address, tls if address.encrypted else None)
 
 
@@ -78,7 +80,12 @@ class RequestsTransport:
         return "requests"
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Send ``request`` through the session, and return the response."""
+        """Send ``request`` through the session, and return the response.
+
+        Each step until the head is received may take ``timeout`` seconds, and the body must end
+        ``timeout`` seconds after the call began; ``None`` means no limit. Raises
+        ``TransportError``, ``TransportTimeoutError`` after a time-out.
+        """
         ends = None if timeout is None else time.monotonic() + timeout
         patience = None if timeout is None else min(timeout, LONGEST)
         try:
@@ -168,7 +175,7 @@ def _hide_location(answer: SessionResponse, **_: Any) -> None:
 
 
 def _translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
-    """Return our error for one of requests: by its class, else by the urllib3 error inside it."""
+    """Return the ``PluginError`` for an error of requests, or for the urllib3 error inside it."""
     if isinstance(error, (InvalidSchema, InvalidURL, MissingSchema, URLRequired)):
         return SpecError(f"the session cannot reach {shown(address.text)}: {shown(error)}")
     inner = [e for e in causes(error) if not isinstance(e, RequestException)]

@@ -191,7 +191,9 @@ def _trust_file(context: ssl.SSLContext, ca_file: str) -> None:
 
 def _identify(context: ssl.SSLContext, tls: TLSOptions | ServerTLS) -> None:
     if not (tls.cert_file and tls.key_file):
-        raise SpecError("CertFile and KeyFile go together", tls.cert_file or tls.key_file)
+        raise SpecError(
+            "CertFile and KeyFile must be given together", tls.cert_file or tls.key_file
+        )
     try:
         with _regular(tls.cert_file) as cert_path, _regular(tls.key_file) as key_path:
             # Without a password argument, OpenSSL would ask for one on the terminal.
@@ -216,7 +218,7 @@ def _regular(path: str) -> Iterator[str]:
         if not stat.S_ISREG(status.st_mode):
             raise OSError("not a regular file")
         if status.st_size > MAX_TLS_FILE_BYTES:
-            raise OSError(f"larger than {MAX_TLS_FILE_BYTES} bytes")
+            raise OSError(f"the file is larger than {MAX_TLS_FILE_BYTES} bytes")
         # The file that was opened, even if ``path`` has been replaced since.
         opened = f"/dev/fd/{descriptor}"
         yield opened if os.path.exists(opened) else path

@@ -48,7 +48,10 @@ class UnixSocketDialer:
         return sock
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
-        """Dial without waiting; return ``None`` for a full queue. Raises ``OSError``."""
+        """Dial without waiting; return ``None`` if the queue of new connections is full.
+
+        Raises ``OSError`` if the dial fails.
+        """
         sock = DeadlineSocket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._sockets.add(sock)
@@ -113,8 +116,9 @@ def probe_socket(path: str) -> OSError | None:
 def open_connections(path: str) -> frozenset[int]:
     """Return the inodes of the open connections to the UNIX socket bound at ``path``.
 
-    These are the sockets at the plugin's end, in the network namespace of this process. On a
-    system without ``/proc/net/unix`` there are none. The plugin may spell the path otherwise.
+    The inodes are those of the sockets at the plugin's end, in the network namespace of this
+    process. The set is empty on a system without ``/proc/net/unix``. The plugin may spell the path
+    otherwise.
     """
     inodes = set()
     name = os.path.basename(path)

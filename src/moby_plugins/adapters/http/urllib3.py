@@ -68,9 +68,15 @@ from moby_plugins.domain.text import shown
 # Undocumented methods of http.client that the classes below override.
 for _seam in ("_read_status", "_read_next_chunk_size", "_read_and_discard_trailer", "_safe_read"):
     if not hasattr(HTTPResponse, _seam):
-        raise ImportError(f"this Python's http.client has no HTTPResponse.{_seam}")
+        raise ImportError(
+            f"moby_plugins overrides HTTPResponse.{_seam} of http.client, which this Python lacks:"
+            " use a supported version of Python"
+        )
 if not hasattr(http.client.HTTPConnection, "_output"):
-    raise ImportError("this Python's http.client has no HTTPConnection._output")
+    raise ImportError(
+        "moby_plugins overrides HTTPConnection._output of http.client, which this Python lacks:"
+        " use a supported version of Python"
+    )
 
 T = TypeVar("T")
 
@@ -220,7 +226,7 @@ class StrictResponse(HTTPResponse):
     def _read_next_chunk_size(self) -> int:
         match = CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
         if match is None:
-            raise IncompleteRead(b"")
+            raise IncompleteRead(b"")  # its text is not shown: ``_ANSWERED`` maps it to ``CUT_OFF``
         return int(match[1], 16)
 
     def _read_and_discard_trailer(self) -> None:
@@ -335,7 +341,7 @@ class Urllib3Connection:
         self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
-        """Send ``request``: see ``Connection`` in ``exchanges.py``."""
+        """Send ``request``; return false if the plugin responds before all of it was sent."""
         try:
             return self._send_request(request, ends)
         except CallersError as error:
@@ -353,7 +359,7 @@ class Urllib3Connection:
             del raised  # its traceback refers to this frame
 
     def receive(self, release: Release, *, whole: bool) -> Response:
-        """Receive the response: see ``Connection`` in ``exchanges.py``."""
+        """Receive the response's head; call ``release`` once its body was read or closed."""
         try:
             response = self._http.response()
         except ERRORS as error:

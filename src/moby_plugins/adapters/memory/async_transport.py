@@ -120,11 +120,15 @@ class AsyncMemoryTransport(MemoryPlugin):
         return cls(Replay(load_recording(file), match), addr=addr)
 
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
-        """Return the reply to a request; raise as a real transport would, or as the reply says.
+        """Return the reply to a request.
+
+        Raises ``TransportError`` for a fault of the connection or after ``close``,
+        ``TransportTimeoutError`` if the time-out expires first, ``UnexpectedCallError`` if there is
+        no reply, and an exception that is the reply.
 
         Args:
             request: The call.
-            timeout: Seconds on the loop's clock; ``None`` for no bound.
+            timeout: Seconds on the loop's clock; ``None`` for no limit.
 
         Returns:
             The response, with its body unread.
@@ -226,7 +230,10 @@ class _LoopExchange(MemoryExchange):
             self.time_out(answered=answered)
 
     async def awaited(self, awaitable: Awaitable[T], *, answered: bool) -> T:
-        """Await code of the plugin, in its own task; raise as ``bounded`` does."""
+        """Await code of the plugin in its own task, and return the result.
+
+        Raise the error of the exchange if its time-out or its transport's ``close`` comes first.
+        """
         task = asyncio.ensure_future(awaitable)
         if isinstance(task, asyncio.Task):
             task.set_name(f"{self.request.method} at {self.address.text}")

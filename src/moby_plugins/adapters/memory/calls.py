@@ -171,7 +171,8 @@ class Calls(Sequence[Call]):
         """Return the calls of one method so far.
 
         Args:
-            method: Its name; a query after a question mark is only compared if it is given.
+            method: The method's name; a query after a question mark is only compared if it is
+                given.
 
         Returns:
             The calls.
@@ -204,7 +205,7 @@ class Calls(Sequence[Call]):
         """Raise ``AssertionError`` unless a method was called with these arguments.
 
         Args:
-            method: Its name.
+            method: The method's name.
             arguments: Plain JSON, or bytes for the whole body; ``...`` matches any.
             times: The exact number of calls, counting each attempt; without it, one or more.
 
@@ -224,7 +225,7 @@ class Calls(Sequence[Call]):
         """Raise ``AssertionError`` if a method was called with these arguments.
 
         Args:
-            method: Its name.
+            method: The method's name.
             arguments: Plain JSON, or bytes for the whole body; ``...`` matches any.
 
         Raises:

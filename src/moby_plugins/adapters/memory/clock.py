@@ -45,14 +45,14 @@ _MOST_AT_ONCE = 100_000
 
 
 class ClockStuckError(RuntimeError):
-    """Raised if a ``FakeClock`` is stuck: no thread can be woken, or one does not block."""
+    """Raised if a ``FakeClock`` is stuck: it can wake no thread, or one runs without end."""
 
     __module__ = AtDoor("moby_plugins.testing", __name__)
 
 
 @define(eq=False)
 class _Participant:
-    """A thread that takes part in the clock's schedule."""
+    """A thread that is inside ``working``, ``sleep`` or ``wait`` of the clock."""
 
     name: str
     turn: int
@@ -77,8 +77,8 @@ class FakeClock:
 
     Args:
         start: Its initial time, in seconds.
-        watchdog: Seconds of real time after which a participating thread that does not block is
-            reported with a ``ClockStuckError``.
+        watchdog: Seconds of real time after which ``ClockStuckError`` is raised if a thread inside
+            ``working`` neither leaves the block nor waits on this clock.
 
     Attributes:
         sleeps: The seconds of every call of ``sleep``, in order.
@@ -115,14 +115,14 @@ class FakeClock:
         return self._now
 
     def sleep(self, seconds: float) -> None:
-        """Take part, and return when the clock has advanced that far.
+        """Wait until this clock has advanced by ``seconds``, without waiting in real time.
 
         Args:
-            seconds: How long; 0 and less return at once.
+            seconds: How long; for 0 or less, return at once.
 
         Raises:
-            ClockStuckError: If no thread can continue. An exception of a scripted event is
-                raised here, too.
+            ClockStuckError: If every thread waits and nothing is due that would wake one. An
+                exception of a function that was passed to ``at`` may be raised too.
             ValueError: If ``seconds`` is NaN.
         """
         with self._lock:
@@ -139,17 +139,24 @@ class FakeClock:
             self._block(None, seconds)
 
     def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
-        """Take part, and wait for an event; raise as ``sleep`` does.
+        """Wait until an event is set, or until this clock has advanced by ``timeout`` seconds.
 
-        Any thread may set the event, but the order is only exact if a participating thread or a
-        scripted event does. Waiting for a ``SleepEvent`` is listed in ``sleeps``.
+        While it waits, this thread is one of those that the clock wakes one after the other, in the
+        same order in each run. The order is only reproducible if the event is set by ``at``, or by
+        a thread inside ``working``, ``sleep`` or ``wait``; any other thread may set it too. A wait
+        for a ``SleepEvent`` with a ``timeout`` is listed in ``sleeps``.
 
         Args:
             event: The event.
-            timeout: Seconds at most; ``None`` for no bound.
+            timeout: The most seconds to wait, on this clock; ``None`` for no limit.
 
         Returns:
-            Whether it is set.
+            Whether the event is set; false if the time-out expired first.
+
+        Raises:
+            ClockStuckError: If every thread waits and nothing is due that would wake one. An
+                exception of a function that was passed to ``at`` may be raised too.
+            ValueError: If ``timeout`` is NaN.
         """
         if timeout is not None:
             no_nan("timeout", timeout)
@@ -162,7 +169,7 @@ class FakeClock:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Take part: time stands still while this thread runs, except when it sleeps or waits.
+        """Stop this clock while this thread runs the block, except while it sleeps or waits on it.
 
         Yields:
             Nothing.
@@ -176,10 +183,10 @@ class FakeClock:
     def at(self, moment: float, do: Callable[[], object]) -> None:
         """Call a function at a moment, before threads that sleep until then continue.
 
-        It runs in the thread whose turn it is, and must not sleep itself. Its exception is raised
-        by that thread's ``sleep`` or ``wait`` or, if that thread is leaving, by that of the next
-        one. If it adds itself again for the same moment without end, ``ClockStuckError`` is
-        raised.
+        The function runs in one of the threads that wait on this clock, and must not sleep or wait
+        itself. Its exception is raised by the ``sleep`` or ``wait`` of that thread or, if that
+        thread is just leaving ``working``, by that of the thread that continues next. A function
+        that adds itself again for the same moment without end causes ``ClockStuckError``.
 
         Args:
             moment: When, in seconds on this clock.

@@ -236,7 +236,8 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         events = super().select(0)
-        due = math.inf if timeout is None else self.now + timeout
+        # Rounded, since a shorter sleep does not move time.
+        due = math.inf if timeout is None else round(self.now + timeout, _DIGITS)
         if self._script and due > self.now:
             due = min(due, self._script[0][0])
         if not events and due <= self.now:
@@ -265,7 +266,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         return events
 
     def _jump(self, due: float) -> None:
-        self.now = max(self.now, round(due, _DIGITS))
+        self.now = max(self.now, due)
         self._moved(self.now)
         # Only the events of this moment, not those that they add.
         added = next(self._order)

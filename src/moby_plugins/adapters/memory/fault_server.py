@@ -46,8 +46,9 @@ Serve: TypeAlias = Callable[[socket.socket], object]
 class AcceptedConnections:
     """The connections that ``listener`` accepts: each is passed to ``serve``, then closed.
 
-    The listener and each connection have their own thread. An ``OSError`` of ``serve`` only ends
-    that connection. ``start`` and ``close`` may be called from different threads.
+    The listener and each connection have their own thread. An ``OSError`` of ``serve`` ends only
+    the connection that it was called for. ``start`` and ``close`` may be called from different
+    threads.
     """
 
     def __init__(self, listener: socket.socket, serve: Serve) -> None:
@@ -322,7 +323,8 @@ class FaultServer:
         """Create a server on a UNIX socket; it is not started yet.
 
         Args:
-            plugin: The same as for ``MemoryTransport``.
+            plugin: A function from ``Request`` to ``Response``, a table from method to reply, a
+                script or a fault, as ``MemoryTransport`` takes them.
             path: The path of the socket.
             clock: The clock of the times of ``calls``; the machine's unless given.
             connect: Creates the real transports; by default those over urllib3.
@@ -344,7 +346,8 @@ class FaultServer:
         It is not started yet.
 
         Args:
-            plugin: The same as for ``MemoryTransport``.
+            plugin: A function from ``Request`` to ``Response``, a table from method to reply, a
+                script or a fault, as ``MemoryTransport`` takes them.
             host: The address to listen at.
             tls: The options for TLS; without it, plain text.
             clock: The clock of the times of ``calls``; the machine's unless given.
@@ -363,7 +366,7 @@ class FaultServer:
         """The address for hosts, once started."""
         running = self._running
         if running is None:
-            raise RuntimeError("the server has no address before it is started")
+            raise RuntimeError("the server has no address before it is started: call start() first")
         return running[0].address
 
     def connect(self, address: Address, tls: TLSOptions | None = None, /) -> Transport:
@@ -383,7 +386,7 @@ class FaultServer:
         """Listen, and serve in threads; do nothing if already started.
 
         Raises:
-            SpecError: If it cannot listen, or a TLS file cannot be used.
+            SpecError: If the server cannot listen, or a TLS file cannot be used.
         """
         check_platform("FaultServer")
         context = None if self._tls is None else server_context(self._tls)

@@ -77,7 +77,7 @@ def _check_type(name: str, value: object, kind: type) -> None:
 
 def _check_seconds(name: str, value: object) -> None:
     if isinstance(value, bool) or not (isinstance(value, (int, float)) and value >= 0):
-        raise TypeError(f"{name} must be a number of seconds from 0 on, not {quoted(value)}")
+        raise TypeError(f"{name} must be a number of seconds, 0 or more, not {quoted(value)}")
 
 
 @frozen
@@ -253,7 +253,7 @@ class Script:
         """Take the next reply, and return it.
 
         Returns:
-            It.
+            The reply.
 
         Raises:
             UnexpectedCallError: If none is left.
@@ -261,7 +261,7 @@ class Script:
         with self._lock:
             if self._taken == len(self._steps):
                 raise UnexpectedCallError(
-                    f"a script of {len(self._steps)} replies was called once more"
+                    f"a script of {len(self._steps)} replies has none left for another call"
                 )
             self._taken += 1
             return self._steps[self._taken - 1]

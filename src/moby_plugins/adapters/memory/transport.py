@@ -74,8 +74,8 @@ class MemoryDiscovery:
         """Add a plugin, or change its address.
 
         Args:
-            plugin: Its name, or a ``Plugin``.
-            addr: Its address, if a name is given.
+            plugin: The plugin's name, or a ``Plugin``.
+            addr: The plugin's address, if a name is given.
 
         Raises:
             TypeError: For an argument of another type.
@@ -96,7 +96,7 @@ class MemoryDiscovery:
         """Remove a plugin, if it exists.
 
         Args:
-            name: Its name.
+            name: The plugin's name.
         """
         with self._lock:
             self._plugins.pop(name, None)
@@ -121,13 +121,13 @@ class MemoryDiscovery:
         """Return the plugin ``name``.
 
         Args:
-            name: Its name.
+            name: The plugin's name.
 
         Returns:
             The plugin.
 
         Raises:
-            PluginNotFoundError: If there is none.
+            PluginNotFoundError: If no plugin has the name.
             InvalidPluginNameError: For an invalid name.
         """
         check_plugin_name(name)
@@ -285,11 +285,15 @@ class MemoryTransport(MemoryPlugin):
         return cls(Replay(load_recording(file), match), clock=clock, addr=addr)
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Return the reply to a request; raise as a real transport would, or as the reply says.
+        """Return the reply to a request.
+
+        Raises ``TransportError`` for a fault of the connection or after ``close``,
+        ``TransportTimeoutError`` if the time-out expires first, ``UnexpectedCallError`` if there is
+        no reply, and an exception that is the reply.
 
         Args:
             request: The call.
-            timeout: Seconds on the clock; ``None`` for no bound.
+            timeout: Seconds on the clock; ``None`` for no limit.
 
         Returns:
             The response, with its body unread.

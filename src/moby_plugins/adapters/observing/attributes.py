@@ -24,7 +24,7 @@ _KNOWN = ("moby_plugins", "builtins")
 class Labels:
     """The values of one label: the first ``most`` texts, then ``OTHER``.
 
-    Threads may share it; then it may keep a few more.
+    Threads may share it; if several add values at once, it may keep a few more than ``most``.
     """
 
     def __init__(self, most: int) -> None:
@@ -44,8 +44,8 @@ class Labels:
 def error_kind(error: BaseException | None) -> str:
     """Return the name of the class of ``error``; "" for ``None``.
 
-    For an exception class of a program, it is that of the nearest base class from this library or
-    from Python, since programs may define any number of classes.
+    For an exception class of a program, the name is that of the nearest base class from this
+    library or from Python, since programs may define any number of classes.
     """
     if error is None:
         return ""

@@ -58,7 +58,7 @@ class PrometheusObserver(Observer):
 
     Raises:
         SettingsError: If prometheus-client is not installed.
-        ValueError: For a registry that has these metrics already.
+        ValueError: For a registry that has metrics of these names already.
 
     Examples:
         ```python

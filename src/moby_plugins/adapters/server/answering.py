@@ -42,6 +42,11 @@ from moby_plugins.ports import RunningCall
 
 # Up to this size, a body is read before the call and passed as bytes.
 SMALL_BYTES = 1 << 20
+# The error of a server that ends by itself: its socket may have been closed under it.
+STOPPED_LISTENING = (
+    "its socket no longer listens: code in this process, or another process that has the socket,"
+    " closed it or shut it down"
+)
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _STATUSES = range(200, 600)
@@ -78,7 +83,7 @@ class InFlight:
 
 
 class Held:
-    """The bytes that one request keeps in memory until it is answered."""
+    """The bytes that one request keeps in memory until its response was sent."""
 
     def __init__(self, inflight: InFlight) -> None:
         self.max_request_bytes: int = inflight.max_request_bytes
@@ -167,8 +172,8 @@ class Outgoing:
 class StartedResponse(Outgoing):
     """A response whose first chunk was read, so that its status is certain.
 
-    Iterating yields the body's chunks, each read inside ``call``. The server must close it, also
-    if the host has hung up. ``release`` is then called.
+    Iterating yields the body's chunks, each read inside ``call``. The server must call ``close``,
+    also if the host has hung up; that calls ``release``.
     """
 
     release: Callable[[], None] = staticmethod(lambda: None)
@@ -234,11 +239,11 @@ def log_cut(method: str, error: BaseException) -> None:
 def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) -> StartedResponse:
     """Return the response of ``app`` to the request that ``read`` returns, if ``verb`` is POST.
 
-    An exception of the app is answered with 500, a ``WireError`` with 400, both with the message
-    as ``Err``. That includes exceptions such as ``SystemExit``, and those raised while the first
-    chunk of the body is made. A later one passes to the server, which must close the
-    connection, so that the host does not take a cut response for a complete one; so does a
-    ``NoAnswerError`` at any time.
+    An exception of the app is answered with 500, a ``WireError`` with 400, both with the message as
+    ``Err``. These include exceptions such as ``SystemExit``, and those raised while the first chunk
+    of the body is made. A later exception passes to the server, which must close the connection, so
+    that the host does not take a cut response for a complete one. A ``NoAnswerError`` always
+    passes.
     """
     if verb != "POST":
         return (
@@ -270,9 +275,9 @@ def read_request(
 ) -> Request:
     """Return a request whose body is read from ``stream``, of ``length`` bytes or up to its end.
 
-    Bytes that are kept in memory are added to ``held``. Raises ``ValueError`` for an invalid
-    method name, ``WireError`` for a small body that cannot be read, and ``StatusError`` if it
-    exceeds the memory limit; reading a large body raises the latter two.
+    Bytes that are kept in memory are added to ``held``. Raises ``ValueError`` for an invalid method
+    name, ``WireError`` for a small body that cannot be read, and ``StatusError`` if a small body
+    exceeds the memory limit. Reading a large body raises ``WireError`` and ``StatusError`` later.
     """
     chunks = _chunks(stream, length)
     if length is None or length > SMALL_BYTES:
@@ -360,9 +365,9 @@ def _size(response: Response) -> int | None:
 
 
 def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
-    """Return the Content-Length, if any; raise ``ValueError`` for what no host could read.
+    """Return the Content-Length, ``None`` without one; raise ``ValueError`` for a bad head.
 
-    Raises ``TypeError`` for headers that are not a mapping.
+    A head is bad if no host could read it. Raises ``TypeError`` for headers that are not a mapping.
     """
     # The app's code may be untyped.
     status: Any = code
@@ -389,8 +394,8 @@ def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
         size += len(name) + len(value)
     if size > _MAX_HEADER_BYTES or len(headers) > _MAX_HEADERS:
         raise ValueError(
-            f"headers of {size} bytes, {len(headers)} in number: hosts read {_MAX_HEADER_BYTES} "
-            f"and {_MAX_HEADERS}"
+            f"the response has {len(headers)} headers of {size} bytes: hosts read at most"
+            f" {_MAX_HEADERS} of {_MAX_HEADER_BYTES} bytes together"
         )
     lengths = list(filter(_is_length, headers))
     if len(lengths) > 1:

@@ -77,7 +77,7 @@ class RequestBody:
             conn.waits_since = None
 
     def skip_rest(self) -> None:
-        """Read to the end of the body; close the connection if that fails or takes too much."""
+        """Read to the end of the body; close the connection if that fails or it is too large."""
         skipped = 0
         try:
             while data := self.read(CHUNK_BYTES):
@@ -248,8 +248,8 @@ class ServerConnection(HTTPConnection):
     """A connection whose TLS handshake is done in the thread that serves it.
 
     ``call`` is the call that this thread is answering. If the peer hangs up during a call,
-    ``hang_up`` closes the connection from another thread, unless its own thread is reading or
-    writing: then that thread closes it. ``hung_up_since`` is the time of ``hang_up``.
+    ``hang_up`` closes the connection from another thread; if the connection's own thread is reading
+    or writing, that thread closes the connection. ``hung_up_since`` is the time of ``hang_up``.
     """
 
     RequestHandlerClass = StrictRequest
@@ -313,7 +313,7 @@ class ServerConnection(HTTPConnection):
     def hang_up(self) -> None:
         """Tell the running call that the peer hung up, and close the connection.
 
-        Does nothing between two calls: then the connection's own thread notices.
+        Does nothing between two calls: the connection's own thread notices a hang-up by reading.
         """
         with self._lock:
             if self.call is None or self.hung_up_since is not None:

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 from cheroot import server
 
 from moby_plugins.adapters.server.answering import (
+    STOPPED_LISTENING,
     Held,
     InFlight,
     answer,
@@ -63,9 +64,10 @@ OnEnd: TypeAlias = Callable[[BaseException | None], object]
 
 
 def gateway_to(app: App, inflight: InFlight | None = None) -> Callable[[Any], "Gateway"]:
-    """Return a factory of gateways to ``app``, for ``CherootServer``.
+    """Return a function that makes the ``Gateway`` for each request to ``app``.
 
-    ``inflight`` bounds the memory of all requests together.
+    It is the argument ``gateway`` of ``CherootServer``. ``inflight`` bounds the memory of all
+    requests together; ``None`` makes a bound for this app alone.
     """
     return partial(Gateway, app, InFlight() if inflight is None else inflight)
 
@@ -266,7 +268,7 @@ class _Server(server.HTTPServer):
         return self._listening_socket
 
     def clear_stats(self) -> None:
-        """Disable statistics: those of cheroot would keep the server alive until exit."""
+        """Disable cheroot's statistics, which would keep the server in memory until exit."""
         self._start_time: float | None = None
         self._run_time = 0.0
         self.stats: dict[str, Any] = {"Enabled": False}
@@ -283,7 +285,7 @@ class _Server(server.HTTPServer):
                     raise  # the selector was closed, for example by code of the plugin
                 time.sleep(TICK)
         if self.ready:
-            raise OSError("its socket no longer listens")
+            raise OSError(STOPPED_LISTENING)
 
     def stop(self) -> None:
         """Accept no more connections, and return when all current ones have been served."""

@@ -84,11 +84,15 @@ def listen_unix(
 ) -> Listener:
     """Bind a socket at ``path``, creating its directory if necessary.
 
-    Its mode ``mode`` and its group ``group`` are set before anyone can connect. A stale socket
-    is replaced. If another process is about to listen at ``path``, this waits for it, up to
-    ``LOCK_TIMEOUT`` seconds or until ``stop_requested()``. Raises ``SpecError`` for a path where
-    another plugin listens, where another kind of file is, or that cannot be used, and
-    ``SettingsError`` for a group that does not exist.
+    The socket's ``mode`` and ``group`` are set before any host can connect; with ``None`` for
+    ``group``, the socket keeps the group that the system gives it. A stale socket is replaced. If
+    another process is binding a socket at ``path`` at the same time, this function first waits
+    until that process is done.
+
+    Returns the bound socket; the caller closes it and calls ``withdraw``. Raises ``SpecError`` if
+    the wait lasts longer than ``LOCK_TIMEOUT`` seconds or ``stop_requested()`` is true during it,
+    and for a path where another plugin listens, where another kind of file is, or that cannot be
+    used. Raises ``SettingsError`` for a group that does not exist.
     """
     check_socket_path(path)
     gid = _group_id(group)

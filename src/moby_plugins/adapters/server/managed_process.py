@@ -89,11 +89,11 @@ def log_to_engine(level: int) -> None:
 
 
 def leave_reaping_to_process_one() -> None:
-    """If this is process 1, fork: continue in the child, and reap all orphans in the parent.
+    """Fork if this process has the id 1: continue in the child, and reap orphans in the parent.
 
     The parent forwards signals to that child, and exits with its exit status. Only the program
-    waits for its own children, so ``subprocess`` gets their exit status. This does nothing but
-    log a warning if other threads are running, as a fork does not copy them.
+    waits for its own children, so ``subprocess`` gets their exit status. If other threads are
+    running, only log a warning and do not fork, as a fork would not copy them.
     """
     if os.getpid() != 1:
         return

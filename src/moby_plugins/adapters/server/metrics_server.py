@@ -18,7 +18,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 class CollectsMetrics(Protocol):
-    """The part of prometheus_client's ``CollectorRegistry`` that is used here."""
+    """The interface of prometheus_client's ``CollectorRegistry``, as far as it is used here."""
 
     def collect(self) -> Iterable[Any]:
         """Return the metrics with their current values."""
@@ -83,9 +83,11 @@ class MetricsServer:
 
     @property
     def url(self) -> str:
-        """The URL at which it listens, once started: ``http://127.0.0.1:9323``."""
+        """The URL at which this server listens, once started: ``http://127.0.0.1:9323``."""
         if not self._url:
-            raise RuntimeError("the metrics have no address before their server is started")
+            raise RuntimeError(
+                "the metrics have no address before their server is started: call start() first"
+            )
         return self._url
 
     def start(self, is_serving: Callable[[], bool]) -> None:
@@ -95,7 +97,7 @@ class MetricsServer:
             is_serving: Returns whether the plugin is served and not about to stop.
 
         Raises:
-            SpecError: If it cannot listen there.
+            SpecError: If the server cannot listen at ``addr``.
         """
         from moby_plugins.adapters.server.listeners import listen_tcp
         from moby_plugins.adapters.server.scraping import ScrapingServer

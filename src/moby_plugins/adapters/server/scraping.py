@@ -50,7 +50,7 @@ class ScrapingServer(ThreadingMixIn, TCPServer):
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve ``request`` within the time limit, and free its place."""
+        """Serve ``request`` within the time limit, and then admit another one."""
         # The time-out of the socket does not stop a client that sends a byte now and then.
         deadline = threading.Timer(TIMEOUT, partial(_cut, request))
         deadline.daemon = True

@@ -30,8 +30,8 @@ PATIENCE = 10.0
 class Workers:
     """The threads that serve connections, in place of cheroot's thread pool.
 
-    There are ``MIN_THREADS`` of them, and up to ``MAX_THREADS`` while all are busy. If all those
-    are busy, the connection that has waited longest for its peer is closed.
+    There are ``MIN_THREADS`` threads, and up to ``MAX_THREADS`` while all are busy. If
+    ``MAX_THREADS`` are busy, the connection that has waited longest for its peer is closed.
     """
 
     def __init__(self) -> None:
@@ -89,11 +89,10 @@ class Workers:
             conn.cut()
 
     def look(self, now: float) -> None:
-        """Check which hosts hung up, and free the places of their calls.
+        """Check which hosts hung up, and let other threads replace those of their calls.
 
-        Call this a few times a second. A call is checked from the second time on, so that a
-        short one is answered even if its host has shut down its sending. ``now`` is monotonic
-        time.
+        Call this a few times a second. A call is checked from the second time on, so that a short
+        one is answered even if its host has shut down its sending. ``now`` is monotonic time.
         """
         with self._lock:
             hung_up = list(self._hung_up())

@@ -20,8 +20,9 @@ async def retry(
 ) -> T:
     """Await ``attempt`` as often as ``tries`` allow, and return its result.
 
-    It raises as ``app.retrying.retry`` does. ``ending`` ends a wait with ``WaitCancelledError``. A
-    cancelled task ends at once, during an attempt or between two attempts.
+    Raise the first ``PluginError`` that is not retryable, or else the last one, with the number of
+    attempts and the time they took. ``ending`` ends a wait with ``WaitCancelledError``. A cancelled
+    task ends at once, during an attempt or between two attempts.
     """
     while True:
         try:

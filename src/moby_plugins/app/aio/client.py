@@ -80,7 +80,7 @@ class AsyncStream:
             WaitCancelledError: If the client is closed before the end of the body.
         """
         if size < 1:
-            raise ValueError("a stream is read by one byte or more at a time")
+            raise ValueError("the size for reading a stream must be 1 or more")
         try:
             return await self._body.read(size)
         except PluginError as error:
@@ -279,17 +279,27 @@ class AsyncClient(ClientBase[AsyncRequest]):
         """Call a method, and return a stream of the response's body, whose size is not limited.
 
         ``async with client.stream(…) as stream:`` sends the request. Until the status line of a
-        response is received, it retries and raises as ``call`` does.
+        response is received, it retries as the policy allows.
 
         Args:
             service_method: The method's name, for example ``LogDriver.ReadLogs``.
-            args: The arguments, as ``call`` takes them.
-            timeout: Seconds for the request and for reading the whole body.
+            args: The arguments, sent as JSON; ``None`` sends no body.
+            timeout: Seconds for the request and for reading the whole body; ``math.inf`` for no
+                limit; ``None`` for the client's time-out.
             retry: The policy for this call, instead of the client's.
-            on_retry: As ``call`` takes it.
+            on_retry: Called before each wait for another attempt, with the error and the length of
+                the wait in seconds; instead of the client's.
 
         Returns:
             An asynchronous context manager that gives the stream, and closes it.
+
+        Raises:
+            StatusError: If the response has another status than 200.
+            TransportError: If no attempt received a status line; ``TransportTimeoutError`` if the
+                time-out expired.
+            WaitCancelledError: If the client is closed before the call ends.
+            ValueError: If the method, the time-out or the arguments cannot be sent.
+            RuntimeError: If the client was closed before the call.
         """
         request = self.request(service_method, wire.encode(args))
         return _Opening(
@@ -346,25 +356,37 @@ class AsyncClient(ClientBase[AsyncRequest]):
         retry: RetryPolicy | None = None,
         on_retry: OnRetry | None = None,
     ) -> Any:
-        """Send data as the request's body, and return the decoded response; raises as ``call``.
+        """Send data as the request's body, and return the decoded response.
 
         A retry sends all of the data again. If a part of the data was read and cannot be rewound,
         the call is not retried. An exception that is raised by reading the data passes unchanged.
 
         Args:
-            service_method: The method's name and query, for example
-                ``GraphDriver.ApplyDiff?id=1``.
+            service_method: The method's name and query, for example ``GraphDriver.ApplyDiff?id=1``.
             data: Bytes, a file opened in binary mode (sent from its current position, and not
                 closed), an iterable or an asynchronous iterable of bytes. Sent with a
                 ``Content-Length`` if its length is known, and in chunks otherwise. Reading a file
                 or an iterable blocks the event loop.
-            into: As ``call`` takes it.
-            timeout: Seconds for each attempt.
+            into: The type of the result: an attrs class or any other type that cattrs can
+                structure; ``None`` for the JSON value itself.
+            timeout: Seconds for each attempt, the response's body included; ``math.inf`` for no
+                limit; ``None`` for the client's time-out.
             retry: The policy for this call, instead of the client's.
-            on_retry: As ``call`` takes it.
+            on_retry: Called before each wait for another attempt, with the error and the length of
+                the wait in seconds; instead of the client's.
 
         Returns:
-            What ``call`` returns.
+            A value of the type ``into``; without ``into`` the JSON value, ``None`` for an empty
+            body.
+
+        Raises:
+            StatusError: If the response has another status than 200.
+            WireError: If the response is not valid, does not fit ``into``, or is too large.
+            TransportError: If no attempt received a whole response; ``TransportTimeoutError`` if
+                the time-out expired.
+            WaitCancelledError: If the client is closed before the call ends.
+            ValueError: If the method, the time-out or the data cannot be sent.
+            RuntimeError: If the client was closed before the call.
         """
         if isinstance(data, bytes):
             whole = self.request(service_method, data)
@@ -390,15 +412,25 @@ class AsyncClient(ClientBase[AsyncRequest]):
     async def attempt(
         self, request: AsyncRequest, into: type[T] | UnionType | None, timeout: float | None
     ) -> Any:
-        """Send a request once, without a retry; raises as ``call``.
+        """Send a request once, without a retry, and return the decoded response.
 
         Args:
             request: A request that ``self.request`` made.
-            into: As ``call`` takes it.
+            into: The type of the result: an attrs class or any other type that cattrs can
+                structure; ``None`` for the JSON value itself.
             timeout: Seconds, the response's body included; ``None`` for the client's time-out.
 
         Returns:
-            What ``call`` returns.
+            A value of the type ``into``; without ``into`` the JSON value, ``None`` for an empty
+            body.
+
+        Raises:
+            StatusError: If the response has another status than 200.
+            WireError: If the response is not valid, does not fit ``into``, or is too large.
+            TransportError: If no whole response was received; ``TransportTimeoutError`` if
+                the time-out expired.
+            WaitCancelledError: If the client is closed before the call ends.
+            ValueError: If the time-out is not valid.
         """
         try:
             response = await self._transport.send(request, self._time_out(timeout))

@@ -60,9 +60,9 @@ async def serve_unix(
         app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.
         name: The plugin's name, or the absolute path of the socket.
         sockets_path: The directory of the socket, which must exist.
-        mode: The socket's permissions.
+        mode: The socket's permission bits, for example ``0o660``.
         group: The group that owns the socket, as a name or a number; by default the process's.
-        drain: Seconds that running calls have to end.
+        drain: Seconds that running calls have to end; after that their connections are closed.
         max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
             gets status 413. An ``AsyncPluginApp`` has a limit of its own.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
@@ -72,8 +72,8 @@ async def serve_unix(
         on_serving: Called with the address once connections are accepted.
 
     Raises:
-        SpecError: If it cannot listen at the socket, or the metrics have no address.
-        SettingsError: If the group is missing, or the platform has no UNIX sockets.
+        SpecError: If the server cannot listen at the socket, or ``metrics`` at its address.
+        SettingsError: If the group does not exist, or the platform has no UNIX sockets.
         PluginError: If the server ended by itself, because its socket no longer listens.
         InvalidPluginNameError: If ``name`` is not a valid name.
         ValueError: If the mode, the group, ``drain`` or a number of bytes is out of range.
@@ -133,7 +133,7 @@ async def serve_tcp(
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
         tls: The TLS options; without them, the server speaks plain HTTP.
         specs_path: The directory of the spec file.
-        drain: Seconds that running calls have to end.
+        drain: Seconds that running calls have to end; after that their connections are closed.
         max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
             gets status 413. An ``AsyncPluginApp`` has a limit of its own.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have

@@ -1,6 +1,6 @@
 """One running activation of a plugin in an event loop, and its outcome.
 
-``leading.py`` explains how it is led, and which tasks wait for it.
+``leading.py`` explains which task makes the activation, and which tasks wait for it.
 """
 
 import asyncio
@@ -41,7 +41,10 @@ class AsyncWatchedTransport:
     _on_missing: Callable[[], object]
 
     async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
-        """Send the request; call ``on_missing`` if the plugin's socket is missing."""
+        """Send the request, and return the response; call ``on_missing`` if the socket is missing.
+
+        The ``TransportError`` for the missing socket is raised too.
+        """
         try:
             return await self._transport.send(request, timeout)
         except TransportError as error:
@@ -85,7 +88,7 @@ class Lead:
         self.task: asyncio.Task[None] | None = None
 
     def notify_retry(self, error: PluginError, delay: float) -> None:
-        """Call ``on_retry``, or the default; put an exception into ``refusal``."""
+        """Call ``on_retry``, or ``default`` without one; set its exception in ``refusal``."""
         on_retry = self._default if self.on_retry is None else self.on_retry
         if on_retry is None:
             return
@@ -110,7 +113,7 @@ class Lead:
             self.outcome.cancel()
 
     def end(self) -> None:
-        """Cancel the outcome and the task. Call this in the event loop of the lead."""
+        """Cancel the outcome and the task; must be called in the thread of ``loop``."""
         self.settle(None, None)
         if self.task is not None:
             self.task.cancel()

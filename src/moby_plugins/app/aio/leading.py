@@ -1,8 +1,9 @@
-"""Activation of plugins for asyncio: a task of the registry leads, and all callers wait for it.
+"""Activation of plugins for asyncio: in a task of the registry, for which all callers wait.
 
-A caller joins the ``Lead`` of a name, or starts one, and waits for its ``outcome``. The waiting
-callers are counted. Cancelling one of them does not affect the others. When the last one leaves, it
-first removes the lead, so that no other caller can join it, and then cancels its task.
+A *lead* (``Lead``) is one running activation of a plugin's name. A caller joins the lead of the
+name, or starts one, and waits for its ``outcome``. The waiting callers are counted. Cancelling one
+of them does not affect the others. When the last one leaves, it first removes the lead, so that no
+other caller can join it, and then cancels its task.
 
 A lead belongs to one event loop. Active plugins and handlers are shared by all loops, in
 ``Activations``. The task of a lead has a context of its own, so that the context variables and the
@@ -84,7 +85,7 @@ class AsyncHandshake:
         self._reached: tuple[Plugin, AsyncClient] | None = None
 
     async def __call__(self, attempt: int) -> AsyncActivePlugin:
-        """Make one attempt, and return the active plugin; raises as look-up and handshake do."""
+        """Make one attempt, and return the active plugin; raise ``PluginError`` if it fails."""
         plugin, client = self._reached or await self._find()
         if isinstance(plugin, AsyncActivePlugin):
             return plugin
@@ -123,9 +124,10 @@ class AsyncHandshake:
 
 @frozen
 class AsyncLeaders:
-    """The part of a registry that activates plugins and records them in ``activations``.
+    """The activation of one registry's plugins; records active ones in ``activations``.
 
-    The other arguments are the registry's. Tasks, and event loops in other threads, may share it.
+    The other arguments are those of ``AsyncRegistry``. Tasks, and event loops in other threads, may
+    share the object.
     """
 
     activations: Activations[AsyncActivePlugin]
@@ -181,7 +183,12 @@ class AsyncLeaders:
     async def activate(
         self, name: str, policy: RetryPolicy, on_retry: OnRetry | None
     ) -> AsyncActivePlugin:
-        """Start or join the activation of a plugin, and wait for it; raises as ``get``."""
+        """Start or join the activation of a plugin, and wait for it.
+
+        Raises ``PluginError`` if the look-up or the handshake fails and the policy gives up,
+        ``WaitCancelledError`` if the registry is closed during the call, and ``RuntimeError`` if it
+        was closed before, or if activating the plugin itself calls this.
+        """
         loop = asyncio.get_running_loop()
         started = loop.time()
         while True:
@@ -247,7 +254,7 @@ class AsyncLeaders:
             await self.load(again, each)
 
     def forget(self, name: str) -> None:
-        """Forget a plugin: the next ``get`` activates it again; running ones get the outcome."""
+        """Forget a plugin: the next ``get`` activates it again; waiting callers get the outcome."""
         notify_dropped(self._observers, self.activations.drop(name))
         for key, lead in list(self._running.items()):
             if lead.name == name:
@@ -255,7 +262,7 @@ class AsyncLeaders:
                 self._running.pop(key, None)
 
     async def end(self) -> None:
-        """End all leads, and wait for the tasks of this loop, except the one that calls this."""
+        """End all running activations, and wait for the other tasks of this loop."""
         self._closing.set()
         running_loop = asyncio.get_running_loop()
         own_tasks: set[asyncio.Task[Any]] = set()
@@ -315,14 +322,15 @@ class AsyncLeaders:
         on_retry: OnRetry | None,
         turn: asyncio.Semaphore | None,
     ) -> tuple[Lead, asyncio.Future[Any]]:
-        """Join the lead of a plugin, or start one; return it and the future to wait for."""
+        """Join the running activation of a plugin, or start one; return it and what to wait for."""
         lead = self._running.get((asyncio.get_running_loop(), name))
         if lead is None:
             lead = self._begin(name, tries, on_retry, turn)
             until: asyncio.Future[Any] = _task_of(lead)
         elif lead is LEADING.get(None):
             raise RuntimeError(
-                f"activating {quoted(name)} asks for {quoted(name)}: this would never return"
+                f"activating {quoted(name)} asks for {quoted(name)}:"
+                " the call would wait for itself for ever"
             )
         else:
             until = lead.outcome
@@ -332,11 +340,16 @@ class AsyncLeaders:
     def _check_left(
         self, lead: Lead, until: asyncio.Future[Any], name: str, elapsed: float
     ) -> None:
-        """Raise the reason why a lead has no outcome; return if another caller is to lead.
+        """Raise the reason why ``lead`` has no outcome; return if the caller is to activate again.
 
-        Raise ``WaitCancelledError`` if the registry was closed. If the task was interrupted, for
-        example by an exception with which a test framework ends a test, raise that in the caller
-        that started the lead. If other code cancelled the task, another caller is to lead.
+        ``until`` is what the caller waited for: the task of ``lead`` (its activation of ``name``)
+        if the caller started it, else the outcome. ``elapsed`` is the length of the wait in
+        seconds.
+
+        In every caller, raise ``WaitCancelledError`` if the registry was closed. If the task was
+        interrupted by an exception, for example the one with which a test framework ends a test,
+        raise that in the caller that started the task. All other callers return and start another
+        activation, and so does every caller if other code cancelled the task.
         """
         if self._closing.is_set():
             ending = Ending(name)
@@ -445,7 +458,7 @@ def _put(
 def _shared(lead: Lead) -> AsyncActivePlugin:
     """Return the outcome for one waiting caller; raise a copy of an error, with its own traceback.
 
-    The traceback must not be shared between tasks.
+    Tasks must not share a traceback.
     """
     error = lead.outcome.exception()
     if isinstance(error, PluginError):

@@ -38,7 +38,10 @@ class AsyncObservedClient(ObservedClientBase[AsyncRequest], AsyncClient):
     async def attempt(
         self, request: AsyncRequest, into: type[T] | UnionType | None, timeout: float | None
     ) -> Any:
-        """Send a request once, and report it to observers; otherwise as ``AsyncClient.attempt``."""
+        """Send a request once, report it to the observers, and return its decoded response.
+
+        Arguments and errors are those of ``AsyncClient.attempt``.
+        """
         if not self._takers:
             return await super().attempt(request, into, timeout)
         now = asyncio.get_running_loop().time

@@ -44,14 +44,16 @@ class AsyncRegistry:
 
     Tasks may share it, and so may event loops, at the same time or in sequence: all loops share the
     active plugins. ``new_local_registry`` makes one from settings. The caller closes the registry,
-    which closes the clients of its plugins and ends all waits. Times are in seconds, on the running
-    event loop.
+    which closes the clients of its plugins and ends all waits. Times are in seconds of the running
+    event loop's clock.
 
     Cancelling a task that waits does not affect other tasks that wait for the same plugin; when the
     last one leaves, the activation ends. To limit a wait, use ``asyncio.timeout``.
 
     Args:
-        discovery: Finds plugins by name. It is called in a thread, unless it only reads files.
+        discovery: Finds plugins by name. A discovery whose ``is_local`` is true is called in the
+            event loop's thread, since it only reads local files; any other in a worker thread, so
+            that it does not block the loop.
         connect: Makes the transport for an address.
         retry: The policy of ``get`` and of the plugins' clients.
         timeout: Seconds for each attempt of a client's call; ``None`` means no limit.
@@ -198,9 +200,9 @@ class AsyncRegistry:
             The active plugin, whose ``client`` the registry closes; or, if ``implements`` is a
             class, a typed proxy.
 
-        A managed plugin has several names, which all give the same client. It gets no handshake:
-        its engine knows what it implements. After a call that finds its socket missing, it is
-        looked up again.
+        A managed plugin has several names, which all give the same client. A managed plugin gets no
+        handshake: its engine knows what it implements. After a call that found the plugin's socket
+        missing, the next ``get`` looks the name up in the engine again.
 
         Raises:
             PluginNotFoundError: If the plugin is not found within the policy's budget.
@@ -262,7 +264,9 @@ class AsyncRegistry:
         found is not waited for. A plugin that fails is logged and left out.
 
         Args:
-            implements: As ``get`` takes it.
+            implements: The subsystem that a plugin must implement to be returned: its name, or its
+                class, such as ``AsyncVolumeDriver``, to get typed proxies. ``None`` returns all
+                plugins.
             on_failure: Called with the name and the error of each plugin that is left out.
 
         Returns:

@@ -45,8 +45,10 @@ from moby_plugins.ports import Clock, has_hung_up, is_forked_child
 class AsyncPluginApp:
     """An application of asynchronous ``parts``: answers the handshake and the calls of a plugin.
 
-    It works as ``PluginApp`` does, with the same routes, limits, statuses and error texts; methods
-    are coroutines, and streams are asynchronous generators. It is a coroutine function from
+    Methods are coroutines, and streams are asynchronous generators. The response has status 404 for
+    a method that no part implements, 400 for invalid arguments, 413 for a body of more than
+    ``max_request_bytes``, and 500 for an exception; a ``StatusError`` has its own status. Each of
+    these responses has the message as ``Err``. The app is a coroutine function from
     ``AsyncRequest`` to ``AsyncResponse``, for ``serve_unix`` of ``moby_plugins.aio`` or for
     ``asgi``. When a host hangs up, the task of its request is cancelled: the method's current
     ``await`` raises ``CancelledError``. Changes that the method made before are not undone, and the
@@ -141,20 +143,21 @@ def observed(
 ) -> AsyncApp:
     """Return an app that answers as ``app`` does, and reports each request to ``observers``.
 
-    Observers are called in the request's task, so that the app sees the context variables that
-    they set. An ``AsyncPluginApp`` keeps the observers that it already has.
+    Observers are called in the request's task, so that the app sees the context variables that they
+    set. An ``AsyncPluginApp`` keeps the observers that it already has.
 
     Args:
         app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.
         observers: Objects whose methods are called for each request.
-        methods: The methods that a function answers; for others ``RequestStarted.route`` is "".
-            Not used for an ``AsyncPluginApp``.
+        methods: The methods that a function answers; for others ``RequestStarted.route`` is "". Not
+            used for an ``AsyncPluginApp``.
 
     Returns:
         The observed app.
 
     Raises:
-        TypeError: If an observer is not an ``Observer``, or ``app`` is no coroutine function.
+        TypeError: If an observer is not an ``Observer``, or ``app`` is neither an
+            ``AsyncPluginApp`` nor a coroutine function.
     """
     if isinstance(app, AsyncPluginApp):
         return app.with_observers(observers)
@@ -201,7 +204,11 @@ async def _observed(
 
 
 class AsyncAccessLog:
-    """An asynchronous app that calls ``app`` and logs each call, as ``AccessLog`` does."""
+    """An asynchronous app that calls ``app`` and logs each call in one line.
+
+    The logger is ``moby_plugins.access``; the line has the method, the status, the response's size
+    in bytes and the time in milliseconds.
+    """
 
     def __init__(self, app: AsyncApp, clock: Clock) -> None:
         self._app = app

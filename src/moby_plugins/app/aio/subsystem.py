@@ -51,7 +51,7 @@ def awaited(
         ``AsyncSubsystem``.
 
     Raises:
-        TypeError: If ``method`` is not such a method, or responds with a stream.
+        TypeError: If ``method`` is not marked with ``@remote()``, or responds with a stream.
     """
     remote = _marked(method)
     if isinstance(remote, Streamed):
@@ -74,7 +74,7 @@ def streamed(
         the iterator, or use ``contextlib.aclosing``.
 
     Raises:
-        TypeError: If ``method`` is not such a method.
+        TypeError: If ``method`` does not respond with a stream.
     """
     remote = _marked(method)
     if not isinstance(remote, Streamed):
@@ -169,7 +169,10 @@ def _of(remote: RemoteMethod, call: Callable[..., T]) -> Callable[..., T]:
 
 
 def flaw_of(method: Any, remote: RemoteMethod) -> str:
-    """Return what is wrong with a method of a part: "" unless it is of the wrong kind."""
+    """Return what is wrong with a method of an implementation, "" if nothing is.
+
+    It is wrong if it is not a coroutine function, or not an asynchronous generator for a stream.
+    """
     # A method may be an object with a ``__call__``, or a plain function that a decorator made
     # around a coroutine function, which is then its ``__wrapped__``.
     kinds = (method, type(method).__call__, inspect.unwrap(method))
@@ -200,8 +203,8 @@ class AsyncSubsystem(Described[AsyncClient]):
 
     Args:
         client: The client that a proxy calls; ``None`` for an implementation.
-        timeouts: Seconds for each attempt, by the method's Python name, instead of the
-            definition's.
+        timeouts: Seconds for each attempt, by the method's Python name. They replace the time-outs
+            that the methods were declared with (``@remote(timeout=…)``).
 
     Raises:
         TypeError: When a subclass is defined, if a method has the wrong kind, for example a plain
@@ -263,7 +266,9 @@ class AsyncSubsystem(Described[AsyncClient]):
     @classmethod
     def _check_taken(cls, name: str, remote: RemoteMethod) -> None:
         if name != remote.name:
-            raise TypeError(f"{cls.__name__}.{name} is {remote.method}: call it {remote.name}")
+            raise TypeError(
+                f"{cls.__name__}.{name} is derived from {remote.method}: name it {remote.name}"
+            )
         if cls.definition is None and issubclass(remote.owner, Subsystem):
             cls.definition = remote.owner
         if not (isinstance(cls.definition, type) and issubclass(cls.definition, Subsystem)):
@@ -272,8 +277,8 @@ class AsyncSubsystem(Described[AsyncClient]):
             )
         if remote not in cls.definition.remotes.values():
             raise TypeError(
-                f"{cls.__name__}.{name} is {remote.method}, which is not in its definition,"
-                f" {cls.definition.__name__}"
+                f"{cls.__name__}.{name} is derived from {remote.method}, which is not a method of"
+                f" the class's definition, {cls.definition.__name__}"
             )
 
     @classmethod

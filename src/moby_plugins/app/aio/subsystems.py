@@ -270,8 +270,10 @@ class AsyncGraphDriver(AsyncSubsystem):
         Args:
             id: The layer's id.
             parent: The id of the layer below.
-            archive: The archive; a plugin gets bytes, or an asynchronous iterable that reads from
-                the connection.
+            archive: The archive. A host may pass bytes, a binary file, or an iterable of bytes,
+                asynchronous or not. A plugin gets bytes if the archive's length is known and at
+                most 1 MiB, and otherwise an asynchronous iterable of bytes that reads from the
+                connection.
 
         Returns:
             The layer's size in bytes.

@@ -17,8 +17,8 @@ class AuthZRequest:
 
     ``user`` comes from a TLS client certificate and is "" without one. Only JSON bodies are
     included. A response that is larger than 64 KiB or was flushed has neither status, headers nor
-    body (trap 8): a policy that must see a response's body has to deny a response without one.
-    ``request_headers`` do not contain credentials.
+    body (trap 8 in docs/protocol.md): a policy that must see a response's body has to deny a
+    response without one. ``request_headers`` do not contain credentials.
     """
 
     user: str = field(default="", metadata=omitempty())
@@ -88,7 +88,8 @@ class AuthZPlugin(Subsystem):
     to ``authorize_unseen``, which denies them unless it is overridden.
 
     A proxy raises an error for an ``Err`` in a response 200, regardless of ``Allow``. Engines
-    ignore ``Err`` (trap 8): a plugin that cannot decide must return ``Verdict(False)`` or raise.
+    ignore ``Err`` (trap 8 in docs/protocol.md): a plugin that cannot decide must return
+    ``Verdict(False)`` or raise.
     """
 
     implements = "authz"

@@ -133,7 +133,10 @@ class GraphDriver(Subsystem):
 
     @_Unchecked(result="Capabilities", default_if_missing=GraphCapabilities())
     def capabilities(self) -> GraphCapabilities:
-        """Return what the driver can do; a plugin need not implement this."""
+        """Return what the driver can do; a plugin need not implement this method.
+
+        On a host, the result is ``GraphCapabilities()`` if the plugin responds with status 404.
+        """
         raise NotImplementedError
 
     @remote()
@@ -163,12 +166,12 @@ class GraphDriver(Subsystem):
 
     @_OfLayer(result="Exists", default_on_error=False)
     def exists(self, id: str) -> bool:
-        """Return whether the layer exists; on a host, a failure means that it does not."""
+        """Return whether the layer exists; on a host, false after a failed call."""
         raise NotImplementedError
 
     @_Unchecked(result="Status", default_on_error=())
     def status(self) -> Sequence[Sequence[str]]:
-        """Return pairs of texts for users; on a host, a failure means none."""
+        """Return pairs of texts for users; on a host, none after a failed call."""
         raise NotImplementedError
 
     @_OfLayer(result="Metadata")
@@ -178,7 +181,10 @@ class GraphDriver(Subsystem):
 
     @_Cleanup()
     def cleanup(self) -> None:
-        """Clean up when the engine stops; a host raises only the driver's own error."""
+        """Clean up when the engine stops.
+
+        On a host, only ``DriverError``, the driver's own error, is raised; any other is logged.
+        """
         raise NotImplementedError
 
     @_Diff()

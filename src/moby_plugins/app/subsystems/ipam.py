@@ -62,15 +62,20 @@ class AddressResponse:
 class IpamDriver(Subsystem):
     """A manager of pools of addresses, and of the addresses in them.
 
-    The key of an error in a response 200 is ``Error``. A proxy also takes ``Err`` for an error,
-    which engines here take for a success without content (trap 7).
+    A response with status 200 reports an error under the key ``Error``. An engine ignores the key
+    ``Err`` in IPAM responses, and takes such a response for an empty success (trap 7 in
+    docs/protocol.md). A proxy raises ``DriverError`` for either key.
     """
 
     error_keys: ClassVar[tuple[str, ...]] = ("Error", "Err")
 
     @remote(sends_body=False, default_on_error=IpamCapabilities())
     def get_capabilities(self) -> IpamCapabilities:
-        """Return the driver's capabilities; called at activation. A failure means none."""
+        """Return the driver's capabilities; called at activation.
+
+        On a host, no ``PluginError`` is raised: after a failed call the result is
+        ``IpamCapabilities()``.
+        """
         raise NotImplementedError
 
     @remote(sends_body=False)
@@ -103,7 +108,10 @@ class IpamDriver(Subsystem):
     def request_address(
         self, pool_id: str, address: str = "", options: Mapping[str, str] | None = None
     ) -> AddressResponse:
-        """Allocate and return ``address`` (without prefix) if set, else an address of choice."""
+        """Allocate ``address``, or an address of the driver's choice if it is "", and return it.
+
+        ``address`` has no prefix; the address that is returned has one.
+        """
         raise NotImplementedError
 
     @remote()

@@ -54,8 +54,9 @@ class PartialLog:
 class LogEntry:
     """A log line, or a piece of one.
 
-    ``source`` is "stdout" or "stderr", ``time_nano`` the time in nanoseconds since 1970. A ``line``
-    has no newline in the FIFO, and must have one in the response to ReadLogs (trap 16).
+    ``source`` is "stdout" or "stderr", ``time_nano`` the time in nanoseconds since 1970. In the
+    FIFO a ``line`` has no newline at its end. In the response to ReadLogs it must have one, or the
+    engine would join the lines (trap 16 in docs/protocol.md); ``read_logs`` adds a missing newline.
     """
 
     source: str = ""
@@ -140,8 +141,8 @@ class FrameReader:
     def feed(self, data: bytes) -> list[LogEntry]:
         """Return the entries that ``data`` completes.
 
-        Raise ``WireError`` if a frame is too large or not an entry. If entries precede it, return
-        these, and raise in the next call.
+        Raise ``WireError`` if a frame is too large or not an entry. If valid entries precede that
+        frame, return them, and raise in the next call.
         """
         self._data += data
         entries: list[LogEntry] = []
@@ -288,7 +289,7 @@ def _text(value: _Value) -> str:
 
 def _of(kind: type[T], value: object) -> T:
     if not isinstance(value, kind):
-        raise ValueError("a field of another type")  # noqa: TRY004  of the message, not of Python
+        raise ValueError("a field of a log entry has the wrong protobuf wire type")  # noqa: TRY004
     return value
 
 
@@ -357,7 +358,8 @@ class _Entries(Streamed):
 
 
 def _readable(entry: LogEntry) -> LogEntry:
-    # An engine joins lines without a newline, and drops entries with another source (trap 16).
+    # An engine joins lines without a newline, and drops entries with another source: trap 16 in
+    # docs/protocol.md.
     if entry.source not in SOURCES:
         raise ValueError(f"a log entry's source is not stdout or stderr: {quoted(entry.source)}")
     piece = entry.partial_log_metadata
@@ -380,18 +382,27 @@ class LogDriver(Subsystem):
 
     @remote()
     def stop_logging(self, file: str) -> None:
-        """Stop reading a FIFO; do not wait for its end, which comes only afterwards (trap 15)."""
+        """Stop reading the FIFO ``file``.
+
+        Return without waiting for the end of the FIFO: the engine closes it only after this call
+        has returned (trap 15 in docs/protocol.md).
+        """
         raise NotImplementedError
 
     @remote(sends_body=False, result="Cap", default_on_error=LogCapabilities())
     def capabilities(self) -> LogCapabilities:
-        """Return what the driver can do; on a host, a failure means that it cannot read logs."""
+        """Return what the driver can do.
+
+        On a host, no ``PluginError`` is raised: after a failed call the result is
+        ``LogCapabilities()``, which says that the driver cannot read logs.
+        """
         raise NotImplementedError
 
     @_Entries()
     def read_logs(self, info: LogInfo, config: ReadConfig) -> Iterator[LogEntry]:
-        """Return the container's lines, each with its source.
+        """Return the logged lines of a container, each with its source.
 
-        A missing newline at the end of a line is added (trap 16).
+        A missing newline at the end of a line is added, because an engine would join the lines
+        (trap 16 in docs/protocol.md).
         """
         raise NotImplementedError

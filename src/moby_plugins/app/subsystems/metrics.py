@@ -27,5 +27,5 @@ class MetricsCollector(Subsystem):
 
     @_Notice()
     def stop_metrics(self) -> None:
-        """Stop reading: the engine is about to stop. Only managed plugins receive this."""
+        """Stop reading: the engine is about to stop. Engines call this for managed plugins only."""
         raise NotImplementedError

@@ -143,12 +143,15 @@ class NetworkDriver(Subsystem):
     """A driver of networks, and of the endpoints of containers in them.
 
     An engine logs and ignores errors of ``delete_network``, ``delete_endpoint`` and ``leave``. The
-    second table of B3 describes ``options``.
+    second table of B3 in docs/protocol.md describes ``options``.
     """
 
     @remote(sends_body=False)
     def get_capabilities(self) -> NetworkCapabilities:
-        """Return the capabilities; if this fails, the engine ignores the driver until restart."""
+        """Return the capabilities.
+
+        If the call fails, the engine ignores the driver until the engine is restarted.
+        """
         raise NotImplementedError
 
     @remote()
@@ -183,7 +186,8 @@ class NetworkDriver(Subsystem):
         """Create an endpoint; return only the addresses that the driver chose, or ``None``.
 
         The driver may choose only addresses that ``interface`` leaves unset. A MAC address in
-        ``options`` is the base64 of its bytes; in ``interface`` it is text (trap 18).
+        ``options`` is the base64 of its bytes; in ``interface`` it is text (trap 18 in
+        docs/protocol.md).
         """
         raise NotImplementedError
 
@@ -213,12 +217,12 @@ class NetworkDriver(Subsystem):
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, options: Options
     ) -> None:
-        """Open the endpoint's ports to the outside; a plugin need not implement this."""
+        """Open the endpoint's ports to the outside; a plugin need not implement this method."""
         raise NotImplementedError
 
     @remote(default_if_missing=None)
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
-        """Close the endpoint's ports to the outside; a plugin need not implement this."""
+        """Close the endpoint's ports to the outside; a plugin need not implement this method."""
         raise NotImplementedError
 
     @_Discovery()

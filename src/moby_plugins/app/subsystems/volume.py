@@ -23,8 +23,9 @@ class Volume:
         name: The volume's name.
         mountpoint: The path at which it is mounted; "" if it is not mounted.
         created_at: A ``datetime`` (local time if it has no zone) or an RFC 3339 text; kept as text.
-            "" is not sent, because an engine refuses a whole response with an empty time (B11, trap
-            11). It also refuses a text that is not RFC 3339: sending such a text raises an error.
+            "" is not sent, because an engine refuses a whole response with an empty time (trap 11
+            in docs/protocol.md). An engine also refuses a text that is not RFC 3339: sending such a
+            text raises ``WireError``.
         status: Information for users, which ``docker volume inspect`` shows.
     """
 
@@ -58,13 +59,13 @@ class VolumeDriver(Subsystem):
 
     ``VolumeDriver(client)`` is a host's proxy, as for every ``Subsystem``; a class that derives
     from it is a plugin's implementation. An exception of an implementation's method is sent to the
-    host as ``Err``. A host's time-out is 120 s for each attempt of ``create`` and ``mount``, and
-    60 s for the other methods. Below ``def list`` in a class body, write ``Sequence[…]`` instead of
+    host as ``Err``. A host's time-out is 120 s for each attempt of ``create`` and ``mount``, and 60
+    s for the other methods. Below ``def list`` in a class body, write ``Sequence[…]`` instead of
     ``list[…]``, because the name ``list`` is the method there.
 
     Args:
         client: The client that a proxy calls; ``None`` for an implementation.
-        timeouts: Seconds for each attempt, by the method's name, instead of the time-outs above.
+        timeouts: Seconds for each attempt, by the method's Python name, instead of 120 or 60 s.
 
     Examples:
         ```python
@@ -126,7 +127,8 @@ class VolumeDriver(Subsystem):
     def mount(self, name: str, id: str) -> str:
         """Mount the volume for one user, and return the path.
 
-        An engine may send the same ``name`` and ``id`` several times: count the mounts (trap 12).
+        An engine may send the same ``name`` and ``id`` several times: count the mounts (trap 12 in
+        docs/protocol.md).
 
         Args:
             name: The volume's name.
@@ -168,8 +170,9 @@ class VolumeDriver(Subsystem):
         """Return the volume, or ``None`` if an engine would treat it as absent; for hosts.
 
         An engine treats a volume as absent if the response has no volume, or is any kind of error
-        (B2; B11, trap 9): another status than 200, ``Err``, or invalid JSON. A plugin whose
-        database cannot be reached thus appears to have no volumes; ``get`` raises in that case.
+        (B2 and trap 9 in docs/protocol.md): another status than 200, ``Err``, or invalid JSON. A
+        plugin whose database cannot be reached thus appears to have no volumes; ``get`` raises in
+        that case.
 
         Args:
             name: The volume's name.
@@ -187,5 +190,8 @@ class VolumeDriver(Subsystem):
 
     @remote(timeout=SHORT, result="Capabilities", default_on_error=VolumeCapabilities())
     def capabilities(self) -> VolumeCapabilities:
-        """Return what the driver can do; on a host, any failure gives the scope "local"."""
+        """Return what the driver can do.
+
+        On a host, no ``PluginError`` is raised: after a failed call the scope is "local".
+        """
         raise NotImplementedError

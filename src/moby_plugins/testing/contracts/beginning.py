@@ -24,7 +24,7 @@ class BegunTransport:
     """A transport that begins each exchange, waits with a selector, and finishes it.
 
     Return such transports from ``plugin_that`` to run ``TransportContract`` on exchanges that are
-    begun. An exchange that cannot be begun is sent by ``transport`` as usual.
+    begun. An exchange that cannot be begun is sent by ``transport.send``.
     """
 
     transport: BeginningTransport
@@ -49,8 +49,8 @@ class BegunTransport:
 class BeginningTransportContract:
     """The contract of a ``BeginningTransport`` together with a ``Selector``: subclass it.
 
-    Give it the fixtures ``plugin_that`` of ``TransportContract``, for plugins that are reached
-    without waiting, and ``new_selector``, which creates a selector for them.
+    The subclass has the fixtures ``plugin_that`` of ``TransportContract``, for plugins that are
+    reached without waiting, and ``new_selector``, which creates a selector for them.
     """
 
     def test_one_that_drips_holds_no_other_back(

@@ -92,7 +92,7 @@ class BridgedTransport:
         self._thread = thread
 
     def send(self, request: Request, timeout: float | None) -> Response:
-        """Send a request: see ``Transport``."""
+        """Send a request, and return the response; raise ``TransportError`` if there is none."""
         body = request.body
         async_request = AsyncRequest(
             request.method,

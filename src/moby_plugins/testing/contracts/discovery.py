@@ -29,8 +29,8 @@ class Place(Protocol):
         """Add a plugin, or change its address.
 
         Args:
-            name: Its name.
-            addr: Its address.
+            name: The plugin's name.
+            addr: The plugin's address.
         """
         ...
 
@@ -38,7 +38,7 @@ class Place(Protocol):
         """Remove a plugin.
 
         Args:
-            name: Its name.
+            name: The plugin's name.
         """
         ...
 

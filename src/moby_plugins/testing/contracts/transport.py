@@ -118,10 +118,10 @@ def origins(error: BaseException | None) -> Iterator[BaseException]:
 class TransportContract:
     """The contract of every ``Transport``, as a suite for pytest: subclass it.
 
-    Give it a fixture ``plugin_that`` and the constant ``REFUSED``. ``plugin_that(behaviour)``
-    returns a transport to a plugin with this behaviour (``BEHAVIOURS`` has one for
-    ``MemoryTransport`` and ``FaultServer``), and closes it at the test's end. A fixture ``clock``
-    may return the clock of time-outs, which is real time by default.
+    The subclass has a fixture ``plugin_that`` and the constant ``REFUSED``.
+    ``plugin_that(behaviour)`` returns a transport to a plugin with this behaviour (``BEHAVIOURS``
+    has one for ``MemoryTransport`` and ``FaultServer``), and closes it at the test's end. A fixture
+    ``clock`` may return the clock of time-outs, which is real time by default.
 
     Attributes:
         SLACK: Seconds by which a time-out may be late.
@@ -383,8 +383,8 @@ class SocketTransportContract(TransportContract):
     """The contract of HTTP transports over sockets: subclass it with a fixture ``connect``.
 
     The fixture returns the ``Connect`` under test. The plugins are on TCP, unless a fixture
-    ``serve`` creates the servers elsewhere; then ``REFUSED`` has to match. A fixture ``tls`` may
-    return the options of the transport.
+    ``serve`` creates servers of another kind; then ``REFUSED`` must be the reason of the error for
+    that kind. A fixture ``tls`` may return the options of the transport.
 
     Examples:
         ```python

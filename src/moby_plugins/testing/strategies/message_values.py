@@ -37,7 +37,7 @@ class MethodCall:
     """A call of a subsystem's method, and what the plugin returns. A frozen value.
 
     Args:
-        method: Its name in Python.
+        method: The method's name in Python.
         arguments: What it is called with.
         result: What it returns.
     """
@@ -123,7 +123,8 @@ def method_calls(
     Args:
         kind: The subsystem's class.
         method: The method's name in Python.
-        fields: As for ``messages``; the key of a parameter: ``(WeatherStation, "forecast.days")``.
+        fields: Strategies for fields and parameters whose type is too general. The key of a
+            parameter has the subsystem's class and a text: ``(WeatherStation, "forecast.days")``.
 
     Returns:
         The strategy.

@@ -214,7 +214,7 @@ class TreeEntry:
     """One entry of a ``PluginTree``. A frozen value.
 
     Args:
-        path: Its path in the tree.
+        path: The entry's path in the tree.
         kind: The kind of entry.
         content: The content of a file, or the target of a link.
     """
@@ -247,7 +247,7 @@ class PluginTree:
             base: The existing directory below which to create it.
 
         Raises:
-            OSError: If the file system does not allow it.
+            OSError: If an entry cannot be created.
         """
         for directory in _DIRECTORIES:
             (base / directory).mkdir()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.adapters.aio.pool import TURNS, Call, LoopPool, timed_out
+from moby_plugins.adapters.aio.pool import TURNS, Call, LoopPool, _Waiter, timed_out
 from moby_plugins.adapters.http.deadline_socket import ClosedHereError
 from moby_plugins.adapters.http.pool import IdleConnections
 from moby_plugins.testing import FakeTimeLoop
@@ -334,3 +334,43 @@ def test_a_place_of_a_closed_loop_touches_it_no_more() -> None:
     assert not pool.is_usable
     pool.close()
     assert [each.closed for each in kept] == [1, 1]
+
+
+def test_a_task_without_context_variables_keeps_those_that_it_sets() -> None:
+    """An empty context is false, and is the task's own nonetheless."""
+    variable, own = ContextVar("variable", default="unset"), Context()
+
+    async def test(_: LoopPool[Kept]) -> None:
+        waiter = _Waiter()
+        waiter.add_done_callback(lambda _: variable.set("set"), context=own)
+        waiter.resume()
+
+    in_loop(test)
+    assert own[variable] == "set"
+
+
+class _CancelledBetween(_Waiter):
+    """A future that the handler of a signal cancels between the first steps of ``resume``."""
+
+    def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
+        removed = super().remove_done_callback(fn)
+        self.cancel()
+        return removed
+
+
+def test_a_wait_that_a_signal_cancels_as_its_response_comes_ends() -> None:
+    """Its task is cancelled, and neither lost nor continued twice."""
+
+    async def test(_: LoopPool[Kept]) -> None:
+        waiter = _CancelledBetween()
+
+        async def wait() -> None:
+            await waiter
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        waiter.resume()
+        waiter.resume()
+        assert await raised(task) is asyncio.CancelledError
+
+    in_loop(test)

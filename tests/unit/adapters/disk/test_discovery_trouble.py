@@ -61,7 +61,7 @@ def test_a_huge_spec_is_an_error(size: int, place: PluginDirectories) -> None:
     with pytest.raises(SpecError) as caught:
         place.discovery.lookup("a")
 
-    assert str(caught.value) == f"{path}: larger than 1048576 bytes"
+    assert str(caught.value) == f"{path}: the file is larger than 1048576 bytes"
 
 
 @pytest.mark.parametrize("nested", [False, True], ids=["flat", "nested"])

@@ -202,7 +202,7 @@ def test_options_that_requests_cannot_keep_are_a_spec_error(
     options: TLSOptions, session: requests.Session
 ) -> None:
     """An option is kept or refused, never dropped."""
-    with pytest.raises(SpecError, match="takes neither MinVersion nor a passphrase"):
+    with pytest.raises(SpecError, match="cannot apply MinVersion or a passphrase"):
         RequestsConnect(session)(Address("https://plugin.example"), options)
 
 

@@ -164,12 +164,13 @@ def test_a_loop_that_was_stuck_runs_again(loop: FakeTimeLoop) -> None:
     assert loop.time() == 2.0
 
 
-def test_a_task_that_never_waits_is_reported() -> None:
-    """One that asks again and again ends when the watchdog's time is over."""
+@pytest.mark.parametrize("seconds", [0, 1e-10])
+def test_a_task_that_never_waits_is_reported(seconds: float) -> None:
+    """One that asks again and again ends when the watchdog's time is over; so if time stands."""
 
     async def asks() -> None:
         while True:  # noqa: ASYNC110  that is what is reported
-            await asyncio.sleep(0)
+            await asyncio.sleep(seconds)
 
     loop = FakeTimeLoop(watchdog=0.02)
     with closing(loop), pytest.raises(LoopStuckError, match=r"time did not move in 0\.02 s"):

@@ -150,7 +150,9 @@ def test_a_script_gives_one_reply_after_the_other_and_ends() -> None:
     with pytest.raises(TransportError):
         answer(transport)
     assert [answer(transport) for _ in range(3)] == [(200, b"two"), (200, b"3\n"), (200, b"4\n")]
-    with pytest.raises(UnexpectedCallError, match=r"^a script of 4 replies was called once more$"):
+    with pytest.raises(
+        UnexpectedCallError, match=r"^a script of 4 replies has none left for another call$"
+    ):
         answer(transport)
 
 

@@ -162,9 +162,9 @@ BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
         b"x",
         "headers must be a mapping from name",
     ),
-    "a header of a megabyte": (200, {"X": "a" * (1 << 20)}, b"x", "headers of 1048577 bytes, 1 in"),
-    "a name of a megabyte": (200, {"X" * (1 << 20): ""}, b"x", "headers of 1048576 bytes, 1 in"),
-    "many headers": (200, {f"X-{n}": "" for n in range(100)}, b"x", "bytes, 100 in number"),
+    "a header of a megabyte": (200, {"X": "a" * (1 << 20)}, b"x", "1 headers of 1048577 bytes"),
+    "a name of a megabyte": (200, {"X" * (1 << 20): ""}, b"x", "1 headers of 1048576 bytes"),
+    "many headers": (200, {f"X-{n}": "" for n in range(100)}, b"x", "has 100 headers of"),
     "chunks": (200, {"Transfer-Encoding": "chunked"}, b"x", "Transfer-Encoding is the server's"),
 }
 

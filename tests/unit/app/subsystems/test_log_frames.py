@@ -118,12 +118,12 @@ def test_odd_but_right_messages_are_read(message: bytes, entry: LogEntry) -> Non
         (b"\x1a" + b"\xff" * 9 + b"\x01", "an invalid field"),
         (b"\x39\x00", "an invalid field"),
         (b"\x3b", "an invalid field"),
-        (b"\x08\x01", "a field of another type"),
-        (b"\x12\x00", "a field of another type"),
-        (b"\x28\x01", "a field of another type"),
-        (b"\x30\x01", "a field of another type"),
-        (b"\x2a\x02\x0a\x00", "a field of another type"),
-        (b"\x32\x02\x08\x01", "a field of another type"),
+        (b"\x08\x01", "a field of a log entry has the wrong protobuf wire type"),
+        (b"\x12\x00", "a field of a log entry has the wrong protobuf wire type"),
+        (b"\x28\x01", "a field of a log entry has the wrong protobuf wire type"),
+        (b"\x30\x01", "a field of a log entry has the wrong protobuf wire type"),
+        (b"\x2a\x02\x0a\x00", "a field of a log entry has the wrong protobuf wire type"),
+        (b"\x32\x02\x08\x01", "a field of a log entry has the wrong protobuf wire type"),
     ],
 )
 def test_what_is_no_entry_is_an_error(message: bytes, reason: str) -> None:
