@@ -87,7 +87,10 @@ def encode(args: Any) -> bytes:
     try:
         text = "".join(_encoded(args, 0))
     except RecursionError:  # a value that contains itself: this encoder raises ValueError for it
-        text = _ENCODER.encode(args)
+        try:
+            text = _ENCODER.encode(args)
+        except RecursionError as error:
+            raise ValueError("the arguments are nested too deeply for JSON") from error
     if "\\ud" in text:
         text = _ESCAPES.sub(_whole, text)
     return text.encode() + b"\n"
@@ -296,10 +299,18 @@ def _mapping_hook(kind: Any) -> Hook:
 
 
 def _attrs_hook(kind: Any) -> Hook:
-    fields = [a for a in attrs.fields(attrs.resolve_types(kind)) if a.init]
+    origin = get_origin(kind) or kind
+    fields = [a for a in attrs.fields(attrs.resolve_types(origin)) if a.init]
+    # The types that a generic class, such as ``Box[int]``, is given for its variables.
+    given = dict(zip(getattr(origin, "__parameters__", ()), get_args(kind), strict=False))
     # A field's name on the wire, its argument, its type, and whether it has a default.
     slots = [
-        (name_on_wire(a), a.alias or a.name, a.type or Any, a.default is not attrs.NOTHING)
+        (
+            name_on_wire(a),
+            a.alias or a.name,
+            _with_arguments(a.type or Any, given),
+            a.default is not attrs.NOTHING,
+        )
         for a in fields
     ]
     names = {wire: wire for wire, *_ in slots}
@@ -327,9 +338,19 @@ def _attrs_hook(kind: Any) -> Hook:
                 except _MismatchError as error:
                     error.path.insert(0, f".{wire}")
                     raise
-        return kind(**arguments)
+        return origin(**arguments)
 
     return structure
+
+
+def _with_arguments(kind: Any, given: Mapping[Any, Any]) -> Any:
+    """Return a field's type with the types ``given`` in place of type variables."""
+    variables = getattr(kind, "__parameters__", ())
+    if kind in given:
+        return given[kind]
+    if not given or not variables or isinstance(kind, type):
+        return kind
+    return kind[tuple(given.get(variable, variable) for variable in variables)]
 
 
 def _renamed(value: Mapping[str, Any], by_name: Mapping[str, str]) -> dict[str, Any]:

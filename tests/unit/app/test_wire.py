@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, 
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import Enum, IntEnum, StrEnum
-from typing import Annotated, Any, NewType
+from typing import Annotated, Any, Generic, NewType, TypeVar
 
 import attrs
 import pytest
@@ -64,6 +64,16 @@ class Listing:
     volumes: tuple[Volume, ...]
     by_name: dict[str, Volume]
     newest: Volume | None
+
+
+T = TypeVar("T")
+
+
+@frozen
+class Box(Generic[T]):
+    item: T
+    more: list[T] = field(factory=list)
+    inner: "Box[T] | None" = None
 
 
 @frozen
@@ -142,6 +152,8 @@ def test_without_a_type_an_answer_is_plain_json(body: bytes, value: Any) -> None
         (b"0.5", Ratio, Ratio(0.5)),
         (b'"AP8="', Data, Data(b"\x00\xff")),
         (b'{"Name": "a"}', Volume, Volume("a")),
+        (b'{"item": 1, "more": [2], "inner": {"Item": 3}}', Box[int], Box(1, [2], Box(3))),
+        (b'[{"Item": {"Name": "a"}}]', list[Box[Volume]], [Box(Volume("a"))]),
     ],
 )
 def test_an_answer_is_read_as_the_type_asked_for(body: bytes, into: Any, value: object) -> None:
@@ -335,9 +347,12 @@ def test_what_is_no_type_is_told_by_the_arguments_name(into: Any) -> None:
         (b'"7"', Size),
         (b'"0.5"', Ratio),
         (b'"?"', Data),
+        (b'{"Item": "a"}', Box[int]),
+        (b'{"Item": 1, "More": ["a"]}', Box[int]),
+        (b'{"Item": 1, "Inner": {"Item": "a"}}', Box[int]),
     ],
 )
-def test_a_derived_type_is_as_strict_as_its_base(body: bytes, into: Any) -> None:
-    """A value of another JSON type, or none of an enumeration's, is an error."""
+def test_a_type_of_ones_own_is_as_strict_as_what_it_is_made_of(body: bytes, into: Any) -> None:
+    """A value of another JSON type is an error, and one that is none of an enumeration's."""
     with pytest.raises(WireError):
         decode(body, into)

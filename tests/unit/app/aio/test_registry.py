@@ -437,7 +437,7 @@ def test_arguments_are_those_of_the_synchronous_ones() -> None:
     pairs += [(Client, AsyncClient), (Registry, AsyncRegistry)]
     pairs += [(config.new_client, new_client), (config.new_local_registry, new_local_registry)]
     for plain, made in pairs:
-        threads_only = {"cancel", "clock", "pending", "selector"}
+        threads_only = {"cancel", "clock", "pending", "prompt_schemes", "selector"}
         expected = {k: v for k, v in parameters(plain).items() if k not in threads_only}
         actual = {k: v for k, v in parameters(made).items() if k in expected or k != "connect"}
         assert actual == expected, made
