@@ -14,9 +14,9 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 ROOT = Path(__file__).parent
 PLUGIN = ROOT / "examples" / "volume_plugin.py"
-# What `make test` runs by itself, after all others by several processes: it sets the environment,
-# measures time or memory closely, or makes a crowd that others would wait for. The tests of
-# engines share one engine, so one process runs them, beside the others.
+# The tests that `make test` runs last and in one process, because they set the environment, measure
+# time or memory closely, or open so many connections that other tests would have to wait. The tests
+# of engines are listed too, since they share one engine: one process runs them beside the others.
 ALONE = (
     "README.md",
     "docs/",

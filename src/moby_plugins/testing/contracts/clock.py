@@ -65,7 +65,9 @@ class ClockContract:
         assert clock.now() - before < 1
 
     @pytest.mark.parametrize("timeout", [SHORT, 0.0, -1.0])
-    def test_a_wait_in_vain_ends_with_its_timeout(self, clock: Clock, timeout: float) -> None:
+    def test_a_wait_for_an_event_that_nothing_sets_ends_with_its_timeout(
+        self, clock: Clock, timeout: float
+    ) -> None:
         """An event that is not set is false, and no sooner than the time-out says."""
         before = clock.now()
 
