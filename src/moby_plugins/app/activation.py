@@ -57,6 +57,7 @@ from attrs import field, frozen
 from moby_plugins.app.accounting import ACTIVATE
 from moby_plugins.app.client import Client
 from moby_plugins.app.retrying import Ending
+from moby_plugins.domain.address import warnings_about
 from moby_plugins.domain.errors import (
     PluginError,
     TransportError,
@@ -260,8 +261,10 @@ class Handshake:
             plugin = self._found = self._discovery.lookup(self._name)
             if plugin.managed is not None:
                 return None  # a managed plugin gets no request
-            if plugin.tls_config is not None or plugin.address.scheme not in self._prompt_schemes:
+            if plugin.address.scheme not in self._prompt_schemes:
                 return None  # making its client may wait
+            if warnings_about(plugin.address, plugin.tls_config):
+                return None  # they are logged, and a log handler may wait for another plugin
             plugin, client = self._find()
             self._first = client.request(ACTIVATE)
             self._pending = client.begin(self._first, self._timeout)

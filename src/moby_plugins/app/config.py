@@ -25,7 +25,7 @@ from moby_plugins.app.settings import (
     TRANSPORT,
     Settings,
 )
-from moby_plugins.domain.address import Address, TLSOptions, check_tls
+from moby_plugins.domain.address import Address, TLSOptions, check_tls, warnings_about
 from moby_plugins.domain.errors import SettingsError, SpecError
 from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.text import quoted, shown
@@ -328,9 +328,8 @@ class ConnectByScheme(Generic[Made_co]):
             known = ", ".join(sorted(self._transports))
             wanted = f"{shown(address.scheme)}:// ({shown(address.text)})"
             raise SpecError(f"no transport for {wanted}; there are: {known}")
-        concern = tls.concerns(encrypted=address.encrypted) if tls is not None else ""
-        for each in filter(None, (concern, address.concern)):
-            logger.warning("%s: %s", shown(address.text), each)
+        for warning in warnings_about(address, tls):
+            logger.warning("%s: %s", shown(address.text), warning)
         if isinstance(named, str):
             return self._named.connect(named)(address, tls)
         transport = cast("Callable[[Address, TLSOptions | None], Made_co]", named)(address, tls)

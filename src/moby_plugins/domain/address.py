@@ -318,6 +318,12 @@ class TLSOptions:
         return ""
 
 
+def warnings_about(address: Address, tls: TLSOptions | None) -> tuple[str, ...]:
+    """Return the warnings that a host logs before it connects to ``address``; () if none."""
+    concern = "" if tls is None else tls.concerns(encrypted=address.encrypted)
+    return tuple(filter(None, (concern, address.concern)))
+
+
 def check_tls(value: object) -> None:
     """Raise ``TypeError`` if a ``tls_config`` is neither ``TLSOptions`` nor ``None``."""
     if not (value is None or isinstance(value, TLSOptions)):

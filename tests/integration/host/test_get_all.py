@@ -1,13 +1,14 @@
 """``get_all`` over real sockets: one thread begins many handshakes, and no plugin holds up another.
 
-Each test is made with both engines, over UNIX sockets and over TCP.
+Each test is made with both engines: plugins are found by their sockets, or by JSON specs over TCP.
 """
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from moby_plugins import (
     TLSOptions,
     new_local_registry,
 )
+from moby_plugins.adapters.clock import SystemClock
 from moby_plugins.domain.http import Response
-from moby_plugins.ports import Address, Transport
+from moby_plugins.ports import Address, Clock, Transport
 from moby_plugins.testing import FaultServer, drips, drops, hangs, malformed, script, status
 from tests.dummy_plugin import Conversation, DummyPlugin
 from tests.integration.descriptors import descriptors, no_thread_called, soon
@@ -76,12 +78,16 @@ class Street:
         )
         self.servers[name] = self._stack.enter_context(server)
 
-    def registry(self, **settings: Any) -> Registry:
+    def registry(self, clock: Clock | None = None, **settings: Any) -> Registry:
         """A registry of all of them, in the order of their names."""
-        plugins = {name: server.addr for name, server in self.servers.items()} | self.others
-        chosen = evolve(self.settings, plugins=plugins, specs_paths=(), **settings)
-        chosen = evolve(chosen, sockets_path=str(self._directory / "none"))
-        return self._stack.enter_context(new_local_registry(chosen))
+        if self._scheme == "tcp":
+            for name, server in self.servers.items():
+                spec = {"Name": name, "Addr": server.addr, "TLSConfig": {"CAFile": ""}}
+                (self._directory / f"{name}.json").write_text(json.dumps(spec))
+        here = str(self._directory)
+        chosen = evolve(self.settings, plugins=self.others, **settings)
+        chosen = evolve(chosen, sockets_path=here, specs_paths=(here,))
+        return self._stack.enter_context(new_local_registry(chosen, clock=clock))
 
     def get_all(self, registry: Registry) -> set[str]:
         """The names of those that are active; when each was settled is noted."""
@@ -113,25 +119,27 @@ def street(
         yield Street(short_path, request.param, settings, stack)
 
 
+class CountingClock(SystemClock):
+    """The system's clock, and the number of threads that have worked by it."""
+
+    def __init__(self) -> None:
+        self.threads = 0
+
+    def working(self) -> AbstractContextManager[None]:
+        self.threads += 1
+        return super().working()
+
+
 def test_hundreds_are_activated(street: Street) -> None:
-    """More than are begun at once, and with few threads."""
+    """More than are begun at once, and by one thread beside the caller's."""
     for number in range(150):
         street.add(f"p{number}", answers)
-    registry = street.registry()
-    before = threading.active_count()
-    most = 0
+    clock = CountingClock()
 
-    def count(_: str, __: Client) -> None:
-        nonlocal most
-        workers = [each for each in threading.enumerate() if each.name == "moby-plugins"]
-        most = max(most, len(workers))
-
-    registry.handle("VolumeDriver", count)
-    found = street.get_all(registry)
+    found = street.get_all(street.registry(clock))
 
     assert found == set(street.servers)
-    assert most < 10
-    assert threading.active_count() <= before + 150  # the plugins' own
+    assert clock.threads == 2
     assert {len(server.calls) for server in street.servers.values()} == {1}
 
 
@@ -220,6 +228,27 @@ def test_a_log_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
     finally:
         logging.getLogger("moby_plugins").removeHandler(handler)
     assert found == ["b"]
+
+
+def test_a_handler_of_warnings_may_wait_for_a_slow_plugin(street: Street) -> None:
+    """A client whose making is warned of is made by another thread."""
+    street.add("slow", after(0.3))
+    street.others["a"] = "tcp://user:secret@127.0.0.1:1"
+    registry = street.registry()
+    found: list[str] = []
+
+    class Forwarding(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if not found and "tcp://127.0.0.1:1" in record.getMessage():
+                found.append(registry.get("slow").name)
+
+    handler = Forwarding()
+    logging.getLogger("moby_plugins").addHandler(handler)
+    try:
+        assert street.get_all(registry) == {"slow"}
+    finally:
+        logging.getLogger("moby_plugins").removeHandler(handler)
+    assert found == ["slow"]
 
 
 def test_a_slow_on_retry_costs_no_plugin_its_time(street: Street) -> None:
