@@ -19,6 +19,9 @@ from moby_plugins.adapters.memory.fault_server import AcceptedConnections
 
 Behaviour = Callable[["Conversation"], object]
 
+# Connections that wait to be accepted. If there were more, TCP would drop what completes one, and
+# the host, which takes it for complete, would send again after seconds.
+_BACKLOG = 1024
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: chunked", re.IGNORECASE)
 
@@ -95,7 +98,7 @@ class DummyPlugin:
         """Listen on a UNIX socket at ``path``."""
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(path))
-        listener.listen(64)
+        listener.listen(_BACKLOG)
         return cls(listener, f"unix://{path}", behaviour)
 
     @classmethod
@@ -103,7 +106,7 @@ class DummyPlugin:
         cls, behaviour: Behaviour, context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
     ) -> Self:
         """Listen on a free port of the loopback interface, under TLS if a context is given."""
-        listener = socket.create_server((host, 0))
+        listener = socket.create_server((host, 0), backlog=_BACKLOG)
         port = listener.getsockname()[1]
         if context is None:
             return cls(listener, f"tcp://{host}:{port}", behaviour)
