@@ -201,6 +201,11 @@ def test_keys_match_without_case_and_unknown_ones_are_ignored() -> None:
     assert decode(body, Volume) == Volume("last", created_at="yes")
 
 
+def test_a_repeated_key_keeps_its_first_place() -> None:
+    """Of three keys that differ in case alone the second counts, if the third repeats the first."""
+    assert decode(b'{"name": "a", "NAME": "b", "name": "c"}', Volume) == Volume("b")
+
+
 def test_a_field_can_have_a_name_of_its_own_on_the_wire() -> None:
     """Metadata ``wire`` names a field; private and keyword-only fields are filled as well."""
     body = b'{"id": "e1", "Secret": "s", "Label": "other", "Hops": [{"ID": "e2"}]}'
