@@ -150,7 +150,10 @@ def _new_directory(options: Package) -> Iterator[str]:
     if os.path.isdir(options.rootfs):
         source = os.path.realpath(options.rootfs)
         if os.path.commonpath([source, os.path.realpath(out)]) == source:
-            raise SpecError("it lies in the root file system: choose another with --out", out)
+            raise SpecError(
+                "this directory lies in the root file system to copy: choose another with --out",
+                out,
+            )
     try:
         os.mkdir(out, 0o700)
     except FileExistsError as error:

@@ -79,7 +79,7 @@ class Registry:
             each wait for another attempt, with the error and the length of the wait in seconds.
 
     Raises:
-        TypeError: If an argument lacks the methods of its port.
+        TypeError: If an argument lacks a method that its protocol in ``moby_plugins.ports`` has.
 
     Examples:
         ```python

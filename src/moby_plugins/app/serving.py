@@ -93,10 +93,11 @@ class Route:
 
 
 class Routes:
-    """The table from each method to the part that implements it.
+    """A table that maps each method of a plugin to the part that implements the method.
 
-    A part is an implementation of a subsystem. ``check`` raises ``TypeError`` for one that cannot
-    be served. Raises ``ValueError`` if two parts implement the same method.
+    A part is an object that implements a subsystem. The function ``check`` is called with each part
+    and raises ``TypeError`` for one that is not valid, such as a class or an object without
+    methods. Raises ``ValueError`` if two parts implement the same method.
     """
 
     def __init__(

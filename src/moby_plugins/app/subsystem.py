@@ -281,7 +281,8 @@ class RemoteMethod:
     def call(self, proxy: "Subsystem", *arguments: Any) -> Any:
         """Call the plugin's method on behalf of a host, and return its result.
 
-        Raises ``PluginError`` if the call fails and the method has no default for the error.
+        Raises ``PluginError`` if the call fails. ``instead`` then returns the method's default
+        result for that error, if it has one.
         """
         plan = self.plan(*arguments)
         client, timeout = proxy.client, proxy.timeout_of(self)

@@ -109,7 +109,11 @@ _with_summary: Decorator = click.option(
 
 
 def call_cells(time: str, call: RecordedCall) -> Iterator[tuple[Cell, ...]]:
-    """Yield the lines of a call: its time, method, status and duration; then both bodies."""
+    """Yield the lines of text that show ``call``, each as a tuple of its coloured parts.
+
+    The first line has ``time``, the method, the status and the duration; the next lines have the
+    request's body, the response's body, and how the call was broken off, if it was.
+    """
     yield (
         Cell(f"{time}  ", FAINT),
         Cell(f"{shown(call.method)}  "),

@@ -150,7 +150,7 @@ class Mount:
         if len(places) != 2 or not all(place.startswith("/") for place in places):  # noqa: PLR2004
             raise SettingsError(
                 f"{quoted(text)} is not of the form NAME:SOURCE:DESTINATION[:ro], both absolute"
-                " paths, as in state:/var/lib/shelf:/state is"
+                " paths: for example state:/var/lib/shelf:/state"
             )
         source, destination = places
         return cls(name, source, destination, read_only)

@@ -96,7 +96,10 @@ class AsyncLivePlugin:
 
 
 class AsyncLivePlugins:
-    """A factory of asynchronous plugins in one directory; a context manager that stops them all.
+    """A function that starts asynchronous plugins, each on a real UNIX socket in one directory.
+
+    Call it with an app and a name to get a running ``AsyncLivePlugin``. It is a context manager
+    that stops all the plugins it has started.
 
     Args:
         sockets_path: The directory of the sockets.

@@ -260,7 +260,10 @@ class LivePlugin:
 
 
 class LivePlugins:
-    """A factory of plugins in one directory; a context manager that stops them all.
+    """A function that starts plugins, each on a real UNIX socket in one directory.
+
+    Call it with an app and a name to get a running ``LivePlugin``. It is a context manager that
+    stops all the plugins it has started.
 
     Args:
         sockets_path: The directory of the sockets.

@@ -201,7 +201,7 @@ async def _ready(link: TLSLink, call: Call, until: float) -> None:
 
 
 async def _result(lookup: Lookup, call: Call, until: float) -> Any:
-    """Return the result of ``lookup``; raise ``TimeoutError`` at the loop's time ``until``."""
+    """Return the host addresses or TLS context of ``lookup``; ``TimeoutError`` at ``until``."""
     loop = asyncio.get_running_loop()
     began = loop.time()
 

@@ -237,7 +237,11 @@ def _sockets(plugins: Iterable[tuple[Candidate, ...]]) -> Iterator[str]:
 
 
 def _directories_in(directory: str) -> Iterator[str]:
-    """Yield the subdirectories that plugins may have for themselves."""
+    """Yield the paths of subdirectories in which look-ups search, sorted.
+
+    Each may hold the files of one plugin, and has the plugin's name. Yields nothing if
+    ``directory`` cannot be read.
+    """
     try:
         with os.scandir(directory) as entries:
             yield from sorted(

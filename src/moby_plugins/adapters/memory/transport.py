@@ -377,7 +377,7 @@ class MemoryExchange(ABC):
 
 @frozen
 class _ClockedExchange(MemoryExchange):
-    """A running call in a thread, on ``clock``."""
+    """A running call in a thread; its deadline and pauses are measured by ``clock``."""
 
     clock: Clock
 

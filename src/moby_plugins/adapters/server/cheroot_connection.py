@@ -301,7 +301,10 @@ class ServerConnection(HTTPConnection):
             raise ConnectionResetError(errno.ECONNRESET, HUNG_UP)
 
     def begin(self, method: str) -> ServerConnectionCall:
-        """Begin a call, during which another thread may call ``hang_up``."""
+        """Return the call that begins on this connection; it is the current one until ``end``.
+
+        Until then, another thread may call ``hang_up`` to tell the call that its host hung up.
+        """
         self.call = ServerConnectionCall(method)
         return self.call
 

@@ -458,9 +458,10 @@ def _put(
 
 
 def _shared(lead: Lead) -> AsyncActivePlugin:
-    """Return the outcome for one waiting caller; raise a copy of an error, with its own traceback.
+    """Return the plugin that ``lead`` has activated, to one of the callers that wait for it.
 
-    Tasks must not share a traceback.
+    If the activation failed, each caller gets a copy of the ``PluginError``, since tasks must not
+    share a traceback. Call this only once ``lead.outcome`` is done.
     """
     error = lead.outcome.exception()
     if isinstance(error, PluginError):

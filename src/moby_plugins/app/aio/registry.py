@@ -64,7 +64,7 @@ class AsyncRegistry:
             each wait for another attempt, with the error and the length of the wait in seconds.
 
     Raises:
-        TypeError: If an argument lacks the methods of its port.
+        TypeError: If ``discovery``, ``connect`` or an observer lacks a method of its protocol.
 
     Examples:
         ```python

@@ -175,7 +175,7 @@ class AsyncTransportContract:
     def test_refused_is_an_error_that_was_not_answered(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """If nothing listens, the error says so, and keeps the system's error as its cause."""
+        """If nothing listens, the error has the reason ``REFUSED``, and the system's as cause."""
         error = run(self._error(plugin_that("refuses")))
 
         assert type(error) is TransportError

@@ -233,7 +233,7 @@ class TransportContract:
         assert len(read_all(response, 50_000)) == MUCH
 
     def test_refused_is_an_error_that_was_not_answered(self, plugin_that: PluginThat) -> None:
-        """If nothing listens, the error says so, and keeps the system's error as its cause."""
+        """If nothing listens, the error has the reason ``REFUSED``, and the system's as cause."""
         transport = plugin_that("refuses")
 
         with pytest.raises(TransportError) as caught:
